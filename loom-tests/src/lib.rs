@@ -1,0 +1,1 @@
+//! Models of tollgate's protocols under loom.
