@@ -1,1 +1,53 @@
+//! A work-stealing thread pool in which tasks belong to *jobs*, and each job has a *limit*: at most that
+//! many of its tasks run at once, whatever the pool's size, and the limit can change while they run.
+//!
+//! ```
+//! # fn fetch(url: &str) -> usize { url.len() }
+//! let pool = tollgate::Pool::new()?;
+//! let search = pool.job(2); // at most 2 at once
+//! let pages: Vec<_> = ["/a", "/b", "/c"].map(|url| search.spawn(move || fetch(url))).into();
+//! let sizes: Vec<usize> = pages.into_iter().map(|page| page.join().unwrap()).collect();
+//! assert_eq!(sizes, [2, 2, 2]);
+//! assert!(search.stats().most_running <= 2);
+//! # Ok::<(), tollgate::BuildError>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | task | one closure or future, run once |
+//! | job | a group of tasks with a limit; a handle that is cheap to make, clone and drop |
+//! | limit | how many tasks of a job may run at once: k. 0 holds the job; `usize::MAX` is no limit |
+//! | permit | the right to run one task of one job, taken by a worker before it runs the task |
+//! | backlog | a job's tasks that wait for a permit |
+//! | ready | a task in a deque, which some worker will pop |
+//! | worker, local queue, injector, stealer, victim | as crossbeam-deque and the literature use them |
+//! | searching, parked, notified | the states of a worker with nothing to run |
+//!
+//! # Promises
+//!
+//! - **limit_holds**: never do more than `limit` tasks of a job run at once, also while the limit changes.
+//! - **limit_is_used**: a task that waits while fewer than `limit` run and a worker is idle starts.
+//! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
+//! - **fair**: a job's queue does not delay another job.
+//! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
+//! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
+//! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
+mod error;
+mod job;
+mod pool;
+mod stats;
+mod sync;
+mod task;
+mod unwind;
+mod worker;
+
+pub use error::{BuildError, JoinError, Rejected};
+pub use job::Job;
+pub use job::builder::JobBuilder;
+pub use pool::Pool;
+pub use pool::builder::PoolBuilder;
+pub use stats::{JobStats, PoolStats, WorkerStats};
+pub use task::handle::TaskHandle;

@@ -1,0 +1,311 @@
+//! A job's tasks that wait for a permit: an intrusive list with many pushers and one consumer.
+//!
+//! Pushers swap the tail and link behind it. The consumer holds the *consumer right*, which is
+//! tried for, never waited for; whoever fails to get it leaves word, and the holder looks again
+//! before it lets go. The two ends are apart, so that pushers and consumer write different lines.
+//!
+//! | `tail` | `head` | next of head | meaning                                           |
+//! |--------|--------|--------------|---------------------------------------------------|
+//! | null   | null   |              | empty                                             |
+//! | set    | set    | set or null  | tasks from head to tail, in order                 |
+//! | set    | null   |              | the first push has swapped the tail, not linked   |
+//! | ≠ head | set    | null         | the next push has swapped the tail, not linked    |
+//!
+//! In the last two rows a push is half done. The consumer then gives up at once; that pusher looks
+//! at the job's permits after it has linked and makes good (step P4 in `admission`).
+
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{fault, fence_after_rmw};
+use crate::task::{CellPtr, Header};
+use std::ptr;
+
+/// The pushers' end.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Arrivals {
+    tail: AtomicPtr<Header>,
+    /// Tasks that were ready and were refused at the gate; they go first. A stack.
+    returned: AtomicPtr<Header>,
+    /// How many were ever pushed, wrapping.
+    pushed: AtomicU32,
+}
+
+/// The consumer's end.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Departures {
+    /// How many were ever popped, wrapping.
+    taken: AtomicU32,
+    consumer: AtomicU32,
+    head: AtomicPtr<Header>,
+}
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const HELD_LOOK_AGAIN: u32 = 2;
+
+/// Both ends of one job's backlog.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog<'a> {
+    arrivals: &'a Arrivals,
+    departures: &'a Departures,
+}
+
+/// What a pop found.
+#[derive(Debug)]
+pub enum Popped {
+    /// The oldest task.
+    Task(CellPtr),
+    /// Nothing waits.
+    Empty,
+    /// A push is half done; its pusher will look at the permits when it is whole.
+    HalfDone,
+}
+
+impl Arrivals {
+    /// An empty backlog's end.
+    pub fn new() -> Self {
+        Self {
+            tail: AtomicPtr::new(ptr::null_mut()),
+            returned: AtomicPtr::new(ptr::null_mut()),
+            pushed: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Departures {
+    /// An empty backlog's end.
+    pub fn new() -> Self {
+        Self {
+            taken: AtomicU32::new(0),
+            consumer: AtomicU32::new(FREE),
+            head: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
+
+impl<'a> Backlog<'a> {
+    /// The backlog with these two ends.
+    pub fn new(arrivals: &'a Arrivals, departures: &'a Departures) -> Self {
+        Self { arrivals, departures }
+    }
+
+    /// Adds a task at the end. On return the push is whole and a fence behind it: a look at the
+    /// job's permits that follows is not older than the push (steps P2, P3).
+    #[inline]
+    pub fn push(self, cell: CellPtr) {
+        let node = cell.as_ptr();
+        // Ordering: Relaxed; published by the link below.
+        cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
+        // Ordering: AcqRel; Acquire for the previous node's header, which is written through
+        // below; Release for this node's, which the next pusher writes through.
+        let previous = self.arrivals.tail.swap(node, Ordering::AcqRel);
+        let link = if previous.is_null() {
+            &self.departures.head
+        } else {
+            // SAFETY: `pop` takes the last node only if the tail is still it, so the previous node
+            // stays in the list, alive, until it is linked below.
+            unsafe { &(*previous).next }
+        };
+        // Ordering: Release; pairs with the consumer's Acquire load of the link: it publishes the
+        // cell's contents.
+        link.store(node, if fault("relaxed-push") { Ordering::Relaxed } else { Ordering::Release });
+        // Ordering: AcqRel; it is the store that the fence follows, and counts for `len`.
+        self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
+        if !fault("push-without-fence") {
+            fence_after_rmw();
+        }
+    }
+
+    /// Puts a task back that was ready and was refused; it goes before all others.
+    pub fn push_returned(self, cell: CellPtr) {
+        let stack = &self.arrivals.returned;
+        // Ordering: Relaxed; the exchange checks the value.
+        let mut top = stack.load(Ordering::Relaxed);
+        loop {
+            // Ordering: Relaxed; published by the exchange.
+            cell.header().next.store(top, Ordering::Relaxed);
+            // Ordering: Release on success, pairs with the Acquire load in `pop_returned`.
+            match stack.compare_exchange_weak(
+                top,
+                cell.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(now) => top = now,
+            }
+        }
+        // Ordering: Relaxed; a count.
+        self.arrivals.pushed.fetch_add(1, Ordering::Relaxed);
+        fence_after_rmw();
+    }
+
+    /// Whether nothing waits; a half-done push counts as waiting.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        // Ordering: Acquire; pairs with the exchange in `pop` that empties the list: who sees it
+        // empty sees the permit that the popped task was given first.
+        self.arrivals.tail.load(Ordering::Acquire).is_null()
+            && self.arrivals.returned.load(Ordering::Acquire).is_null()
+    }
+
+    /// How many wait; exact when nobody pushes or pops meanwhile.
+    pub fn len(self) -> usize {
+        // Ordering: Acquire both; `taken` first, so that the difference is never negative.
+        let taken = self.departures.taken.load(Ordering::Acquire);
+        let pushed = self.arrivals.pushed.load(Ordering::Acquire);
+        // A pop may overtake the count of its own push: read as nothing rather than as four
+        // thousand millions.
+        let waiting = pushed.wrapping_sub(taken);
+        if waiting > u32::MAX / 2 { 0 } else { waiting as usize }
+    }
+
+    /// Tries for the consumer right. Who fails has left word: the holder looks again.
+    #[inline]
+    pub fn try_consume(self) -> Option<Consumer<'a>> {
+        let state = &self.departures.consumer;
+        // Ordering: Acquire, pairs with the Release in `release`: the former consumer's `head`.
+        let mut seen = FREE;
+        loop {
+            let next = if seen == FREE { HELD } else { HELD_LOOK_AGAIN };
+            // Ordering: AcqRel; Release for those who leave word, so that the holder, when it
+            // takes the word, sees the permit they gave back.
+            match state.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(FREE) => return Some(Consumer { backlog: self }),
+                Ok(_) => return None,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Tries for the consumer right without leaving word.
+    #[inline]
+    pub fn try_consume_quietly(self) -> Option<Consumer<'a>> {
+        // Ordering: as in `try_consume`.
+        self.departures
+            .consumer
+            .compare_exchange(FREE, HELD, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+            .then_some(Consumer { backlog: self })
+    }
+}
+
+/// The right to take tasks out of one backlog.
+#[must_use]
+#[derive(Debug)]
+pub struct Consumer<'a> {
+    backlog: Backlog<'a>,
+}
+
+/// What letting go of the consumer right came to.
+#[must_use]
+#[derive(Debug)]
+pub enum LetGo<'a> {
+    /// The right is free.
+    Free,
+    /// Somebody left word: look again, with the right still held.
+    LookAgain(Consumer<'a>),
+}
+
+impl<'a> Consumer<'a> {
+    /// Whether `pop` would find a task; a push that comes between may still spoil it.
+    #[inline]
+    pub fn can_pop(&self) -> bool {
+        let Backlog { arrivals, departures } = self.backlog;
+        // Ordering: Acquire all; as in `pop` and `pop_returned`.
+        if !arrivals.returned.load(Ordering::Acquire).is_null() {
+            return true;
+        }
+        let Some(first) = CellPtr::from_ptr(departures.head.load(Ordering::Acquire)) else {
+            return false;
+        };
+        !first.header().next.load(Ordering::Acquire).is_null()
+            || arrivals.tail.load(Ordering::Acquire) == first.as_ptr()
+    }
+
+    /// Takes the oldest task.
+    #[inline]
+    pub fn pop(&mut self) -> Popped {
+        if let Some(cell) = self.pop_returned() {
+            return self.counted(cell);
+        }
+        let Backlog { arrivals, departures } = self.backlog;
+        // Ordering: Acquire; pairs with the first pusher's Release link.
+        let Some(first) = CellPtr::from_ptr(departures.head.load(Ordering::Acquire)) else {
+            // Ordering: Acquire; only tells half done from empty.
+            return if arrivals.tail.load(Ordering::Acquire).is_null() {
+                Popped::Empty
+            } else {
+                Popped::HalfDone
+            };
+        };
+        // Ordering: Acquire; pairs with the pusher's Release link.
+        let next = first.header().next.load(Ordering::Acquire);
+        if !next.is_null() {
+            // Ordering: Relaxed; the consumer right carries it to the next consumer.
+            departures.head.store(next, Ordering::Relaxed);
+            return self.counted(first);
+        }
+        // Before the tail is given up: behind it, a pusher may set the head at once.
+        departures.head.store(ptr::null_mut(), Ordering::Relaxed);
+        // Ordering: AcqRel; Release so that who sees the list empty sees what came before.
+        let emptied = arrivals.tail.compare_exchange(
+            first.as_ptr(),
+            ptr::null_mut(),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if emptied.is_ok() {
+            return self.counted(first);
+        }
+        // A push came in between: no pusher touches `head`, for the list is not empty.
+        departures.head.store(first.as_ptr(), Ordering::Relaxed);
+        Popped::HalfDone
+    }
+
+    /// Lets go of the right.
+    #[inline]
+    pub fn let_go(self) -> LetGo<'a> {
+        let state = &self.backlog.departures.consumer;
+        // Ordering: Release, pairs with the Acquire in `try_consume`; Acquire on failure for the
+        // permit that whoever left word has given back.
+        match state.compare_exchange(HELD, FREE, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => LetGo::Free,
+            Err(_) if fault("consumer-ignores-word") => {
+                state.store(FREE, Ordering::Release);
+                LetGo::Free
+            }
+            Err(_) => {
+                // Ordering: AcqRel; takes the word: Acquire as above.
+                state.swap(HELD, Ordering::AcqRel);
+                LetGo::LookAgain(self)
+            }
+        }
+    }
+
+    #[inline]
+    fn pop_returned(&mut self) -> Option<CellPtr> {
+        let stack = &self.backlog.arrivals.returned;
+        // Ordering: Acquire; pairs with the Release of `push_returned`.
+        let mut top = stack.load(Ordering::Acquire);
+        loop {
+            let cell = CellPtr::from_ptr(top)?;
+            // Only this consumer takes, so the top's link cannot change under it.
+            let rest = cell.header().next.load(Ordering::Relaxed);
+            // Ordering: AcqRel; Acquire for what was pushed since.
+            match stack.compare_exchange_weak(top, rest, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(cell),
+                Err(now) => top = now,
+            }
+        }
+    }
+
+    #[inline]
+    fn counted(&mut self, cell: CellPtr) -> Popped {
+        let taken = &self.backlog.departures.taken;
+        // Ordering: Relaxed load, only the consumer writes it; Release store for `len`.
+        taken.store(taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        Popped::Task(cell)
+    }
+}

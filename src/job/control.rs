@@ -1,0 +1,191 @@
+//! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
+
+use crate::job::admission::{look, serve_line, wake_if_idle};
+use crate::job::backlog::LetGo;
+use crate::job::permits::{Flag, MOST, Snapshot};
+use crate::job::record::JobPtr;
+use crate::sync::{fault, fence_after_rmw};
+use crate::task::room::{Waited, room};
+use crate::task::{self, Mark};
+use std::time::Instant;
+
+/// Says a limit in the word's terms.
+///
+/// # Panics
+/// If it is finite and more than the word holds.
+pub fn limit_bits(limit: usize) -> u64 {
+    match limit {
+        usize::MAX => MOST,
+        _ if (limit as u64) < MOST => limit as u64,
+        _ => panic!(
+            "a limit of {limit} is more than a job can count: set at most {}, or usize::MAX for no limit",
+            MOST - 1
+        ),
+    }
+}
+
+/// Says the word's limit in the caller's terms.
+pub fn limit_of(word: Snapshot) -> usize {
+    if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
+}
+
+/// Whether nothing of the job can start until its owner acts.
+fn is_held(word: Snapshot) -> bool {
+    word.has(Flag::Paused) || word.limit() == 0
+}
+
+/// Sets the limit. On return no task starts while as many as the limit, or more, run.
+pub fn set_limit(job: JobPtr, limit: u64) {
+    let before = job.permits.set_limit(limit);
+    changed(job, is_held(before) || limit == 0);
+}
+
+/// Holds the job. On return no task of it starts.
+pub fn pause(job: JobPtr) {
+    job.permits.set(Flag::Paused);
+    changed(job, true);
+}
+
+/// Lets a paused job go on.
+pub fn resume(job: JobPtr) {
+    job.permits.clear(Flag::Paused);
+    changed(job, true);
+}
+
+/// After a change of the word: who runs on under a permit looks again, and so do we.
+fn changed(job: JobPtr, held_changed: bool) {
+    if !fault("limit-read-once") {
+        job.pool().advance_epoch();
+    }
+    if held_changed {
+        list_if_held(job);
+    }
+    fence_after_rmw();
+    if !fault("raise-without-look") {
+        look(job);
+    }
+    let word = job.permits.load();
+    if word.has(Flag::Returning) {
+        room().wake(job.permit_key());
+    }
+}
+
+/// Enters the job into the pool's list of held jobs, or takes it out, as its word says now. The list
+/// keeps the job alive, so that a drain finds what it still holds.
+pub fn list_if_held(job: JobPtr) {
+    let mut held = job.pool().held();
+    if is_held(job.permits.load()) {
+        if held.insert(job) {
+            job.tokens.add_handle();
+        }
+    } else if held.remove(&job) {
+        drop(held);
+        job.drop_handle();
+    }
+}
+
+/// Gives back a handle of a job that may be on the list of held jobs: if it is the last but the list's
+/// and nothing is held, the job leaves the list, too.
+pub fn drop_handle(job: JobPtr) {
+    if is_held(job.permits.load()) {
+        let mut held = job.pool().held();
+        let left = job.tokens.load();
+        if left.handles() == 2 && left.no_tasks() && job.backlog().is_empty() && held.remove(&job) {
+            drop(held);
+            job.drop_handle();
+        }
+    }
+    job.drop_handle();
+}
+
+/// Closes the job: no further tasks are accepted.
+pub fn close(job: JobPtr) {
+    job.permits.set(Flag::Closed);
+}
+
+/// Whether the job or one above it is closed, or the pool takes no tasks from outside.
+pub fn is_closed(job: JobPtr) -> bool {
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        if outer.permits.load().has(Flag::Closed) {
+            return true;
+        }
+        gate = outer.parent();
+    }
+    false
+}
+
+/// Closes the job and has all dropped that has not started; returns how many those are. The dropping
+/// is done by the workers.
+pub fn cancel(job: JobPtr) -> usize {
+    let before = job.permits.set(Flag::Closed);
+    if before.has(Flag::Cancelled) {
+        return 0;
+    }
+    job.permits.set(Flag::Cancelled);
+    job.pool().advance_epoch();
+    fence_after_rmw();
+    let waiting = job.backlog().len();
+    let word = job.permits.load();
+    let ready = job.tokens.load().tasks().saturating_sub(word.running()) as usize;
+    if !job.backlog().is_empty() {
+        if job.pool().sleep.terminated() {
+            serve_line(job);
+        } else {
+            job.tokens.add_tasks(1);
+            let sweeper = task::plain(job, || {});
+            sweeper.set_mark(Mark::Sweep);
+            job.pool().inject(sweeper);
+        }
+    }
+    waiting + ready
+}
+
+/// Drops what a held job still holds when its pool ends.
+pub fn cancel_held(job: JobPtr) {
+    job.permits.set(Flag::Closed);
+    job.permits.set(Flag::Cancelled);
+    fence_after_rmw();
+    serve_line(job);
+    wake_if_idle(job);
+}
+
+/// Waits until the job has nothing queued or running; false if the time is over first.
+pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
+    loop {
+        if is_idle(job) {
+            return true;
+        }
+        let waited = room().park(job.idle_key(), until, || {
+            job.tokens.set_waited();
+            fence_after_rmw();
+            !is_idle(job)
+        });
+        if waited == Waited::TimedOut {
+            return is_idle(job);
+        }
+    }
+}
+
+/// Whether the job has nothing queued or running.
+///
+/// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
+/// tokens were read as none lies there still. Without the right, somebody is moving tasks.
+pub fn is_idle(job: JobPtr) -> bool {
+    if !job.tokens.load().no_tasks() {
+        return false;
+    }
+    loop {
+        let Some(consumer) = job.backlog().try_consume_quietly() else {
+            crate::sync::thread::yield_now();
+            continue;
+        };
+        let idle = job.tokens.load().no_tasks() && job.backlog().is_empty();
+        match consumer.let_go() {
+            LetGo::Free => return idle,
+            LetGo::LookAgain(consumer) => {
+                crate::job::admission::serve_line_with(job, consumer);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `Pool`: the workers' start, the three shutdowns, and the drop that drains.
+
+pub mod builder;
+pub mod shared;
+
+use crate::error::BuildError;
+use crate::job::Job;
+use crate::job::builder::JobBuilder;
+use crate::pool::builder::PoolBuilder;
+use crate::pool::shared::PoolPtr;
+use crate::stats::{PoolStats, WorkerStats};
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::JoinHandle;
+use crate::worker::context::Context;
+use std::fmt;
+use std::time::Duration;
+
+/// A pool of worker threads that runs the tasks of any number of jobs.
+///
+/// Dropping the pool drains it: it waits until all that can run has run. Dropped from inside one of its own
+/// tasks, it starts the drain and returns; the workers end by themselves.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::new()?;
+/// let gentle = pool.job(2);
+/// let brisk = pool.job(20);
+/// let one = gentle.spawn(|| 1);
+/// let two = brisk.spawn(|| 2);
+/// assert_eq!(one.join().unwrap() + two.join().unwrap(), 3);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub struct Pool {
+    shared: PoolPtr,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// A pool with a worker for each core that is available to the process.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Spawn`] if a thread could not be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::new()?;
+    /// assert!(pool.workers() >= 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Makes a pool step by step.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// A new job: at most `limit` of its tasks run at once. 0 holds the job, `usize::MAX` is no limit.
+    ///
+    /// # Panics
+    ///
+    /// If the limit is finite and greater than [`Job::MAX_LIMIT`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job(2).spawn(|| "ran").join().unwrap(), "ran");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn job(&self, limit: usize) -> Job {
+        self.job_builder().limit(limit).build()
+    }
+
+    /// Makes a job step by step.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job_builder().build().limit(), usize::MAX);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn job_builder(&self) -> JobBuilder {
+        JobBuilder::new(self.shared)
+    }
+
+    /// How many workers the pool has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn workers(&self) -> usize {
+        self.shared.shared().workers()
+    }
+
+    /// What the pool is doing and has done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.stats().workers.len(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn stats(&self) -> PoolStats {
+        let shared = self.shared.shared();
+        let workers = shared
+            .places
+            .iter()
+            .map(|place| {
+                let (run, stolen, parked) = place.figures.read();
+                WorkerStats { run, stolen, parked }
+            })
+            .collect();
+        PoolStats { workers, parked: shared.sleep.parked(), refused: shared.refused() }
+    }
+
+    /// Drains the pool: waits until all that can run has run, then ends the workers.
+    ///
+    /// From now on pushes from outside are refused; tasks of the pool may push on while it drains. What a
+    /// pause or a limit of 0 still holds when nothing else is left is cancelled. Calling it again does
+    /// nothing.
+    ///
+    /// # Panics
+    ///
+    /// Inside a task of this pool: it would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// let task = job.spawn(|| 1);
+    /// pool.shutdown();
+    /// assert_eq!(task.join().unwrap(), 1);
+    /// assert!(job.try_spawn(|| 2).is_err());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn shutdown(&self) {
+        self.refuse_to_wait_inside();
+        self.shared.shared().drain();
+        self.join_workers();
+    }
+
+    /// Drops all that has not started, waits for what runs, then ends the workers; returns how many tasks
+    /// were dropped.
+    ///
+    /// # Panics
+    ///
+    /// Inside a task of this pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// job.execute(|| unreachable!());
+    /// assert_eq!(pool.shutdown_now(), 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn shutdown_now(&self) -> usize {
+        self.refuse_to_wait_inside();
+        let shared = self.shared.shared();
+        shared.drop_all();
+        shared.drain();
+        self.join_workers();
+        // Ordering: Relaxed; the workers have been joined.
+        shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Drains the pool for at most `timeout`; true if that was enough. Otherwise all that has not started is
+    /// dropped, and what runs is left to end by itself: neither this call nor the pool's drop waits for it.
+    ///
+    /// # Panics
+    ///
+    /// Inside a task of this pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.job(1).execute(|| ());
+    /// assert!(pool.shutdown_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn shutdown_timeout(&self, timeout: Duration) -> bool {
+        self.refuse_to_wait_inside();
+        let shared = self.shared.shared();
+        shared.drain();
+        let drained = shared.wait_ended(Some(timeout));
+        if drained {
+            self.join_workers();
+        } else {
+            shared.drop_all();
+            self.take_threads();
+        }
+        drained
+    }
+
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn join_workers(&self) {
+        let threads = self.take_threads();
+        if !threads.is_empty() {
+            self.shared.shared().wait_ended(None);
+        }
+        for thread in threads {
+            // A worker's thread does not panic: foreign code on it is stopped where it is called.
+            let _ = thread.join();
+        }
+    }
+
+    fn is_inside(&self) -> bool {
+        Context::of_pool(self.shared, |_| ())
+    }
+
+    fn refuse_to_wait_inside(&self) {
+        assert!(
+            !self.is_inside(),
+            "a task shuts down its own pool, which would wait for that task: drop the pool instead"
+        );
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.shared().drain();
+        if !self.is_inside() {
+            self.join_workers();
+        }
+        self.shared.disown(1);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("workers", &self.workers())
+            .field("parked", &self.shared.shared().sleep.parked())
+            .field("draining", &self.shared.shared().draining())
+            .finish()
+    }
+}

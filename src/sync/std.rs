@@ -1,0 +1,70 @@
+//! Production: `std` and crossbeam.
+
+pub use crossbeam_deque as deque;
+pub use std::hint::spin_loop;
+pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+pub use std::thread_local;
+
+/// Atomic integers, pointers and fences.
+pub mod atomic {
+    pub use std::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+}
+
+/// Threads: start, park, yield.
+pub mod thread {
+    pub use std::thread::{Builder, JoinHandle, Thread, current, park, park_timeout, yield_now};
+}
+
+/// A cell whose accesses loom can check; here a plain `UnsafeCell`.
+#[derive(Debug)]
+pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    /// Wraps a value.
+    pub const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Runs `f` with a pointer to read through.
+    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    /// Runs `f` with a pointer to write through.
+    pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// A full fence for a thread whose last atomic access was a read-modify-write.
+///
+/// On x86 that instruction is the fence already, as the Linux kernel's `smp_mb__after_atomic`
+/// has it; only the compiler must be held back.
+#[inline]
+pub fn fence_after_rmw() {
+    #[cfg(target_arch = "x86_64")]
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+    #[cfg(not(target_arch = "x86_64"))]
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Whether the named fault is seeded; a constant `false` outside the models.
+#[inline(always)]
+pub const fn fault(_name: &str) -> bool {
+    false
+}
+
+/// A static that is made at its first use; under loom, anew in each iteration.
+macro_rules! global {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
+        $(#[$doc])*
+        #[inline]
+        $vis fn $name() -> &'static $ty {
+            static CELL: std::sync::LazyLock<$ty> = std::sync::LazyLock::new(|| $init);
+            &CELL
+        }
+    };
+}
+pub(crate) use global;

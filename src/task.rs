@@ -1,0 +1,199 @@
+//! The task cell: one block that holds a task's header, its closure and, for a task with a handle,
+//! its state and its result.
+//!
+//! A pointer to the header is what deques and backlogs pass around; the vtable knows the rest.
+
+pub mod cells;
+pub mod handle;
+pub mod room;
+
+use crate::job::record::JobPtr;
+use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::unwind;
+use std::any::Any;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+
+/// What every cell begins with.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Header {
+    vtable: &'static VTable,
+    /// The job whose tag the task bears.
+    pub job: JobPtr,
+    /// The next cell of a list; in a deque, the cell's [`Mark`].
+    pub next: AtomicPtr<Header>,
+}
+
+/// How a cell is run or dropped, by the type of its closure.
+#[derive(Debug)]
+pub struct VTable {
+    /// Runs the task and lets go of the queue's share of the cell.
+    run: unsafe fn(CellPtr) -> Ran,
+    /// Drops the task unrun, reports it cancelled, and lets go of the queue's share of the cell.
+    cancel: unsafe fn(CellPtr),
+}
+
+/// How a task ended.
+#[must_use]
+#[derive(Debug)]
+pub enum Ran {
+    /// It returned, and is not counted yet.
+    Completed,
+    /// It returned or unwound, and its handle's side has counted it.
+    Counted,
+    /// It unwound and nobody holds a handle.
+    Panicked(Box<dyn Any + Send>),
+    /// It had been cancelled by its handle.
+    Cancelled,
+}
+
+/// Under which right a cell lies in a deque.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Mark {
+    /// Not counted in its job's word: it must acquire a permit, or run under one of its job.
+    Loose = 0,
+    /// Counted as ready in its job's word and in those of its ancestors.
+    Ready = 1,
+    /// Holds its permits already.
+    Admitted = 2,
+    /// No task: whoever takes it drops the backlog of its cancelled job.
+    Sweep = 3,
+}
+
+/// A pointer to a cell that some queue, or the thread that took it out, owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellPtr(NonNull<Header>);
+
+// SAFETY: a cell's closure is Send, and a cell is in one queue or one thread's hands at a time.
+unsafe impl Send for CellPtr {}
+
+impl CellPtr {
+    /// The pointer to a cell that was made just now.
+    #[inline]
+    pub fn new(cell: NonNull<Header>) -> Self {
+        Self(cell)
+    }
+
+    /// The pointer, unless it is null.
+    #[inline]
+    pub fn from_ptr(cell: *mut Header) -> Option<Self> {
+        NonNull::new(cell).map(Self)
+    }
+
+    /// The raw pointer.
+    #[inline]
+    pub fn as_ptr(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    /// The header; the cell is alive while this pointer is in a queue or in its taker's hands.
+    #[inline]
+    pub fn header(&self) -> &Header {
+        // SAFETY: by the type's contract the cell is alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The job whose tag the task bears.
+    #[inline]
+    pub fn job(self) -> JobPtr {
+        self.header().job
+    }
+
+    /// Marks the cell before it goes into a deque.
+    #[inline]
+    pub fn set_mark(self, mark: Mark) {
+        // Ordering: Relaxed; the deque publishes it with the pointer.
+        self.header().next.store(ptr::without_provenance_mut(mark as usize), Ordering::Relaxed);
+    }
+
+    /// The mark of a cell that came out of a deque.
+    #[inline]
+    pub fn mark(self) -> Mark {
+        // Ordering: Relaxed; as in `set_mark`.
+        match self.header().next.load(Ordering::Relaxed).addr() {
+            0 => Mark::Loose,
+            1 => Mark::Ready,
+            2 => Mark::Admitted,
+            _ => Mark::Sweep,
+        }
+    }
+
+    /// Runs the task. The cell is no longer the caller's.
+    #[inline]
+    pub fn run(self) -> Ran {
+        // SAFETY: the vtable is of the cell's type, and the caller took the cell from its queue.
+        unsafe { (self.header().vtable.run)(self) }
+    }
+
+    /// Drops the task unrun and reports it cancelled. The cell is no longer the caller's.
+    #[inline]
+    pub fn cancel(self) {
+        // SAFETY: as in `run`.
+        unsafe { (self.header().vtable.cancel)(self) }
+    }
+}
+
+/// A cell without a handle: header and closure.
+#[repr(C)]
+struct Plain<F> {
+    header: Header,
+    task: ManuallyDrop<F>,
+}
+
+impl<F: FnOnce() + Send + 'static> Plain<F> {
+    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel };
+
+    /// # Safety
+    /// The cell is a `Plain<F>` that the caller took from its queue.
+    unsafe fn run(cell: CellPtr) -> Ran {
+        // SAFETY: by this function's contract.
+        let task = unsafe { Self::take(cell) };
+        match unwind::halt(task) {
+            Ok(()) => Ran::Completed,
+            Err(payload) => Ran::Panicked(payload),
+        }
+    }
+
+    /// # Safety
+    /// As `run`.
+    unsafe fn cancel(cell: CellPtr) {
+        // SAFETY: by this function's contract.
+        let task = unsafe { Self::take(cell) };
+        unwind::drop_quietly(task);
+    }
+
+    /// Moves the closure out and frees the cell.
+    ///
+    /// # Safety
+    /// As `run`.
+    #[inline]
+    unsafe fn take(cell: CellPtr) -> F {
+        let whole = cell.as_ptr().cast::<Self>();
+        // SAFETY: by this function's contract the cell is whole, and nobody else has it.
+        let Plain { header: _, task } = unsafe { whole.read() };
+        // SAFETY: its contents were moved out just now.
+        unsafe { cells::free(whole) };
+        ManuallyDrop::into_inner(task)
+    }
+}
+
+/// Makes the cell of a task without a handle.
+#[inline]
+pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
+    CellPtr(
+        cells::make(Plain {
+            header: Header::new(&Plain::<F>::VTABLE, job),
+            task: ManuallyDrop::new(task),
+        })
+        .cast(),
+    )
+}
+
+impl Header {
+    #[inline]
+    fn new(vtable: &'static VTable, job: JobPtr) -> Self {
+        Self { vtable, job, next: AtomicPtr::new(ptr::null_mut()) }
+    }
+}

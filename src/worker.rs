@@ -1,0 +1,405 @@
+//! The worker's loop: find a task, run it, go on under its permit, hand the permit on.
+
+pub mod context;
+pub mod place;
+pub mod sleep;
+
+use crate::job::admission::{self, Start};
+use crate::job::backlog::{Consumer, Popped};
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::pool::shared::{PoolPtr, Shared};
+use crate::sync::atomic::Ordering;
+use crate::sync::deque::Steal;
+use crate::sync::{fence_after_rmw, shrunk, spin_loop};
+use crate::task::{CellPtr, Mark, Ran};
+use crate::unwind;
+use crate::worker::context::Context;
+use crate::worker::place::Place;
+use crate::worker::sleep::Woken;
+use std::any::Any;
+use std::cell::Cell;
+
+/// Tasks of one job after which a worker lets another job go first.
+const BUDGET: u32 = shrunk(16, 2) as u32;
+/// Turns after which a worker takes the oldest task of its own deque instead of the newest.
+const OLDEST_EVERY: u32 = 4 * BUDGET;
+/// Tasks that a worker takes from a backlog at once.
+const BATCH: usize = shrunk(32, 2);
+/// Sweeps over all deques before a worker parks.
+const SWEEPS: usize = shrunk(2, 1);
+
+/// A worker's life, on its thread.
+pub fn work(pool: PoolPtr, index: usize) {
+    let context = Context::new(pool);
+    let shared = pool.shared();
+    shared.sleep.sit_down(index);
+    context.sit(Some(&shared.places[index]));
+    context.enter(|| {
+        call_hook(|| shared.hooks.start.as_ref().map(|hook| hook(index)));
+        Worker { context: &context, searching: Cell::new(true), stash: Cell::new(None) }.run();
+        call_hook(|| shared.hooks.stop.as_ref().map(|hook| hook(index)));
+    });
+    shared.worker_left();
+    pool.disown(context.owners());
+}
+
+/// A hook that panics is as good as one that returned; the panic has been printed.
+fn call_hook(hook: impl FnOnce() -> Option<()>) {
+    if let Err(payload) = unwind::halt(hook) {
+        unwind::drop_quietly(payload);
+    }
+}
+
+struct Worker<'a> {
+    context: &'a Context,
+    /// Whether the sleepers count this worker as searching.
+    searching: Cell<bool>,
+    /// A task of another job that came out of the deque while a permit was held.
+    stash: Cell<Option<CellPtr>>,
+}
+
+impl Worker<'_> {
+    fn run(&self) {
+        while let Some(cell) = self.find() {
+            self.serve(cell);
+        }
+    }
+
+    fn pool(&self) -> &Shared {
+        self.context.pool()
+    }
+
+    fn place(&self) -> &Place {
+        self.context.place().expect("a worker that looks for tasks sits in a place")
+    }
+
+    /// The next task from anywhere; parks while there is none. `None`: the pool is drained.
+    fn find(&self) -> Option<CellPtr> {
+        if let Some(cell) = self.stash.take() {
+            return Some(cell);
+        }
+        let sleep = &self.pool().sleep;
+        if !self.searching.get() {
+            if let Some(cell) = self.find_near() {
+                return Some(cell);
+            }
+            sleep.start_searching();
+            self.searching.set(true);
+        }
+        loop {
+            if let Some(cell) = self.search() {
+                self.searching.set(false);
+                if sleep.stop_searching() && self.pool().has_ready() {
+                    self.pool().notify();
+                }
+                return Some(cell);
+            }
+            self.place().figures.add_parked();
+            match sleep.park(self.place().index, || self.pool().has_ready()) {
+                Woken::Search => {}
+                Woken::Leave => return None,
+            }
+        }
+    }
+
+    /// The next task from the local queue or the injector, each going first in turn.
+    fn find_near(&self) -> Option<CellPtr> {
+        let place = self.place();
+        if place.injector_first.replace(false) {
+            if let Some(cell) = self.steal_injected_one() {
+                return Some(cell);
+            }
+        } else {
+            // Next time the injector goes first.
+            place.injector_first.set(true);
+        }
+        place.deque.pop().or_else(|| self.steal_injected_batch())
+    }
+
+    fn steal_injected_batch(&self) -> Option<CellPtr> {
+        match self.pool().injector().steal_batch_and_pop(&self.place().deque) {
+            Steal::Success(cell) => Some(cell),
+            Steal::Empty | Steal::Retry => None,
+        }
+    }
+
+    fn steal_injected_one(&self) -> Option<CellPtr> {
+        loop {
+            match self.pool().injector().steal() {
+                Steal::Success(cell) => return Some(cell),
+                Steal::Empty => return None,
+                Steal::Retry => spin_loop(),
+            }
+        }
+    }
+
+    /// Looks into the injector and into all deques, from a random victim on.
+    fn search(&self) -> Option<CellPtr> {
+        let place = self.place();
+        let stealers = self.pool().stealers();
+        let mut sweeps = SWEEPS;
+        while sweeps > 0 {
+            let mut retry = false;
+            match self.pool().injector().steal_batch_and_pop(&place.deque) {
+                Steal::Success(cell) => return Some(cell),
+                Steal::Empty => {}
+                Steal::Retry => retry = true,
+            }
+            let first = place.random_below(stealers.len());
+            for victim in (first..stealers.len()).chain(0..first) {
+                if victim == place.index {
+                    continue;
+                }
+                match stealers[victim].steal_batch_and_pop(&place.deque) {
+                    Steal::Success(cell) => {
+                        place.figures.add_stolen();
+                        return Some(cell);
+                    }
+                    Steal::Empty => {}
+                    Steal::Retry => retry = true,
+                }
+            }
+            if let Some(cell) = place.deque.pop() {
+                return Some(cell);
+            }
+            if retry {
+                crate::sync::thread::yield_now();
+            } else {
+                sweeps -= 1;
+                spin_loop();
+            }
+        }
+        None
+    }
+
+    /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
+    fn serve(&self, cell: CellPtr) {
+        let epoch = self.pool().epoch();
+        match admission::start(cell) {
+            Start::Gone => return,
+            Start::Run => {}
+        }
+        let job = cell.job();
+        let hold = self.context.hold();
+        hold.open(job, epoch);
+        let mut open = job.is_open(job.permits.load());
+        let mut next = Some(cell);
+        while let Some(cell) = next {
+            if open {
+                self.cover(job);
+            }
+            self.run_cell(cell, job);
+            next = self.next_under_permit(job, &mut open);
+        }
+        self.place().figures.add_run(u64::from(hold.turn.get()));
+        hold.close();
+    }
+
+    fn run_cell(&self, cell: CellPtr, job: JobPtr) {
+        let running = self.context.running();
+        running.set(cell.as_ptr().addr());
+        let ran = cell.run();
+        running.set(0);
+        match ran {
+            Ran::Completed => {
+                let completed = &self.context.hold().completed;
+                completed.set(completed.get() + 1);
+            }
+            Ran::Counted => {}
+            Ran::Cancelled => job.count_cancelled(),
+            Ran::Panicked(payload) => {
+                // Ordering: Relaxed; ordered by the permit that is given back after it.
+                job.tally.panicked.fetch_add(1, Ordering::Relaxed);
+                self.report(payload);
+            }
+        }
+    }
+
+    #[cold]
+    fn report(&self, payload: Box<dyn Any + Send>) {
+        if let Some(hook) = &self.pool().hooks.panic {
+            call_hook(|| {
+                hook(&*payload);
+                Some(())
+            });
+        }
+        unwind::drop_quietly(payload);
+    }
+
+    /// A further task of the job to run under the permit held, if it is still this job's turn.
+    #[inline]
+    fn next_under_permit(&self, job: JobPtr, open: &mut bool) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        let turn = hold.turn.get() + 1;
+        hold.turn.set(turn);
+        let epoch = self.pool().epoch();
+        if epoch != hold.epoch.get() {
+            hold.epoch.set(epoch);
+            if !may_go_on(job) {
+                return None;
+            }
+            *open = job.is_open(job.permits.load());
+        }
+        let place = self.place();
+        if turn % BUDGET == 0 && self.others_wait(place, *open) {
+            place.injector_first.set(true);
+            return None;
+        }
+        if *open {
+            if turn % OLDEST_EVERY == 0 {
+                if let Steal::Success(cell) = self.pool().stealers()[place.index].steal() {
+                    return self.run_on_with(cell, job);
+                }
+            }
+            match place.deque.pop() {
+                Some(cell) => self.run_on_with(cell, job),
+                None => self.refill(job, 1),
+            }
+        } else {
+            if let Some(cell) = self.pop_waiting(job) {
+                return Some(cell);
+            }
+            self.run_on_with(place.deque.pop()?, job)
+        }
+    }
+
+    fn others_wait(&self, place: &Place, open: bool) -> bool {
+        !self.pool().injector_is_empty() || (!open && !place.deque.is_empty())
+    }
+
+    /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
+    #[inline]
+    fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        if cell.job() != job || job.parent().is_some() {
+            self.stash.set(Some(cell));
+            return None;
+        }
+        match cell.mark() {
+            Mark::Loose => {
+                hold.left.set(hold.left.get().saturating_sub(1));
+            }
+            Mark::Ready => {
+                // It needs no room of its own any more.
+                job.permits.unreserve();
+                fence_after_rmw();
+                admission::look(job);
+            }
+            Mark::Admitted | Mark::Sweep => {
+                self.stash.set(Some(cell));
+                return None;
+            }
+        }
+        hold.take_token();
+        Some(cell)
+    }
+
+    /// The job's next waiting task, for a job whose limit binds: taken alone.
+    #[inline]
+    fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
+        let mut gate = job.parent();
+        while let Some(outer) = gate {
+            if !outer.backlog().is_empty() {
+                // A sibling's turn.
+                return None;
+            }
+            gate = outer.parent();
+        }
+        let mut consumer = try_briefly(&job)?;
+        let popped = consumer.pop();
+        admission::let_go(job, consumer);
+        match popped {
+            Popped::Task(cell) if cell.job() == job => Some(cell),
+            Popped::Task(delegate) => {
+                // A child's turn: closing the hold makes room for it, and it is first in line.
+                job.backlog().push_returned(delegate);
+                None
+            }
+            Popped::Empty | Popped::HalfDone => None,
+        }
+    }
+
+    /// Before a task runs: while it does, the job's next tasks must be where others find them.
+    #[inline]
+    fn cover(&self, job: JobPtr) {
+        if self.context.hold().left.get() > 0 {
+            return;
+        }
+        if job.backlog().is_empty() && !job.permits.load().has(Flag::Covered) {
+            return;
+        }
+        let hold = self.context.hold();
+        if self.place().deque.len() < BATCH {
+            let none = self.refill(job, 0);
+            debug_assert!(none.is_none(), "no task was to be kept");
+        }
+        if hold.left.get() == 0 {
+            // Pushers have relied on a look like this one.
+            job.permits.clear(Flag::Covered);
+            fence_after_rmw();
+            admission::look(job);
+        }
+    }
+
+    /// Takes a batch from the backlog into the deque, where it can be stolen; the first `kept`
+    /// (none or one) is returned.
+    fn refill(&self, job: JobPtr, kept: usize) -> Option<CellPtr> {
+        let mut consumer = job.backlog().try_consume()?;
+        let mut batch = [const { None }; BATCH];
+        let mut count = 0;
+        while count < BATCH {
+            let Popped::Task(cell) = consumer.pop() else {
+                break;
+            };
+            batch[count] = Some(cell);
+            count += 1;
+        }
+        let first = if kept > 0 { batch[0] } else { None };
+        let rest = &batch[kept.min(count)..count];
+        if !rest.is_empty() {
+            let place = self.place();
+            let hold = self.context.hold();
+            job.tokens.add_tasks(rest.len() as u64);
+            for cell in rest.iter().rev().flatten() {
+                cell.set_mark(Mark::Loose);
+                place.deque.push(*cell);
+            }
+            hold.left.set(hold.left.get() + rest.len() as u64);
+            if !job.permits.load().has(Flag::Covered) {
+                job.permits.set(Flag::Covered);
+            }
+            admission::let_go(job, consumer);
+            self.pool().notify();
+        } else {
+            admission::let_go(job, consumer);
+        }
+        first
+    }
+}
+
+/// Tries for the consumer right a few times: whoever has it keeps it for a few instructions.
+#[inline]
+fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
+    const TRIES: usize = shrunk(32, 1);
+    let backlog = job.backlog();
+    (0..TRIES).find_map(|_| {
+        let consumer = backlog.try_consume_quietly();
+        if consumer.is_none() {
+            spin_loop();
+        }
+        consumer
+    })
+}
+
+/// Whether a further task may start under the permits of one that has ended.
+fn may_go_on(job: JobPtr) -> bool {
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        if !outer.permits.load().may_go_on() {
+            return false;
+        }
+        gate = outer.parent();
+    }
+    !job.pool().drops()
+}

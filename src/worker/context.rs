@@ -1,0 +1,228 @@
+//! What a worker's thread knows while it works: its pool, its place, and the job it runs.
+//!
+//! It is found through a thread-local, for the calls that closures make from inside a task.
+
+use crate::job::admission;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::pool::shared::{PoolPtr, Shared};
+use crate::sync::atomic::Ordering;
+use crate::sync::{shrunk, thread_local};
+use crate::task::{CellPtr, Mark};
+use crate::worker::place::Place;
+use std::cell::Cell;
+use std::ptr;
+
+/// Tokens that a worker takes at once for tasks it pushes from inside.
+const CREDIT: u64 = shrunk(64, 2) as u64;
+/// Tasks in a local queue above which pushes from inside go to the backlog.
+const LOCAL_MOST: usize = shrunk(256, 4);
+
+thread_local! {
+    static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
+}
+
+/// The state of one worker's thread.
+#[derive(Debug)]
+pub struct Context {
+    pool: PoolPtr,
+    place: Cell<*const Place>,
+    hold: Hold,
+    /// The cell that runs; for a join of oneself.
+    running: Cell<usize>,
+    freed_records: Cell<u64>,
+}
+
+/// The permit a thread holds, and what it has done under it.
+#[derive(Debug)]
+pub struct Hold {
+    /// The job whose permit it is.
+    pub job: Cell<Option<JobPtr>>,
+    /// Tokens of the job in this thread's hands; at least one while the permit is held.
+    pub tokens: Cell<u64>,
+    /// Tasks of the job that this thread has put into its own deque and not taken out yet. Thieves
+    /// may have taken some.
+    pub left: Cell<u64>,
+    /// Tasks run under the permit, in this turn.
+    pub turn: Cell<u32>,
+    /// The pool's epoch when the job's word was last looked at.
+    pub epoch: Cell<u64>,
+    /// Tasks that ran to their end and are not in the job's tally yet.
+    pub completed: Cell<u64>,
+}
+
+impl Context {
+    /// A thread that sits in no place.
+    pub fn new(pool: PoolPtr) -> Self {
+        Self {
+            pool,
+            place: Cell::new(ptr::null()),
+            hold: Hold {
+                job: Cell::new(None),
+                tokens: Cell::new(0),
+                left: Cell::new(0),
+                turn: Cell::new(0),
+                epoch: Cell::new(0),
+                completed: Cell::new(0),
+            },
+            running: Cell::new(0),
+            freed_records: Cell::new(0),
+        }
+    }
+
+    /// Makes this the thread's context while `f` runs.
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        CURRENT.with(|current| current.set(self));
+        let out = f();
+        CURRENT.with(|current| current.set(ptr::null()));
+        out
+    }
+
+    /// Runs `f` with the thread's context, if it is a worker's.
+    #[inline]
+    pub fn with<R>(f: impl FnOnce(Option<&Self>) -> R) -> R {
+        let current = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
+        // SAFETY: `enter` keeps the context alive while the pointer is set, on this thread.
+        f(unsafe { current.as_ref() })
+    }
+
+    /// Runs `f` if the thread is a worker of `pool`; tells whether it is.
+    #[inline]
+    pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
+        Self::with(|context| match context {
+            Some(context) if context.pool == pool => {
+                f(context);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Shared {
+        self.pool.shared()
+    }
+
+    /// A pointer to the pool.
+    pub fn pool_ptr(&self) -> PoolPtr {
+        self.pool
+    }
+
+    /// The place the thread sits in.
+    #[inline]
+    pub fn place(&self) -> Option<&Place> {
+        // SAFETY: places live as long as their pool, which the thread owns a share of.
+        unsafe { self.place.get().as_ref() }
+    }
+
+    /// Takes a seat, or gives it up.
+    pub fn sit(&self, place: Option<&Place>) {
+        self.place.set(place.map_or(ptr::null(), ptr::from_ref));
+    }
+
+    /// The permit held.
+    #[inline]
+    pub fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    /// The address of the cell that runs, 0 for none.
+    pub fn running(&self) -> &Cell<usize> {
+        &self.running
+    }
+
+    /// Counts a record that was freed on this thread.
+    #[inline]
+    pub fn count_freed_record(&self) {
+        self.freed_records.set(self.freed_records.get() + 1);
+    }
+
+    /// The owners of the pool this thread gives up when it ends: itself and the records it freed.
+    pub fn owners(&self) -> u64 {
+        self.freed_records.replace(0) + 1
+    }
+
+    /// Pushes a task of the job that runs here into the thread's own deque, if the job is such
+    /// that permits are free for all workers. Gives the cell back if not.
+    #[inline]
+    pub fn push_inside(&self, job: JobPtr, cell: CellPtr) -> Result<(), CellPtr> {
+        if self.hold.job.get() != Some(job) {
+            return Err(cell);
+        }
+        let Some(place) = self.place() else {
+            return Err(cell);
+        };
+        let word = job.permits.load();
+        if !job.is_open(word) || !word.has_room(1 << 8) || place.deque.len() >= LOCAL_MOST {
+            return Err(cell);
+        }
+        if word.has(Flag::Cancelled) {
+            return Err(cell);
+        }
+        self.hold.spend_token(job);
+        cell.set_mark(Mark::Loose);
+        place.deque.push(cell);
+        self.hold.left.set(self.hold.left.get() + 1);
+        self.pool().notify();
+        Ok(())
+    }
+}
+
+impl Hold {
+    /// Opens the hold with the one token of a task that has just got its permits.
+    #[inline]
+    pub fn open(&self, job: JobPtr, epoch: u64) {
+        self.job.set(Some(job));
+        self.tokens.set(1);
+        self.left.set(0);
+        self.turn.set(0);
+        self.epoch.set(epoch);
+    }
+
+    /// Takes one token out, for a task that is pushed.
+    #[inline]
+    fn spend_token(&self, job: JobPtr) {
+        if self.tokens.get() == 1 {
+            job.tokens.add_tasks(CREDIT);
+            self.tokens.set(1 + CREDIT);
+        }
+        self.tokens.set(self.tokens.get() - 1);
+    }
+
+    /// Takes the token of a task in that is run under this hold.
+    #[inline]
+    pub fn take_token(&self) {
+        self.tokens.set(self.tokens.get() + 1);
+    }
+
+    /// Writes what was counted here into the job's tally.
+    #[inline]
+    pub fn settle(&self, job: JobPtr) {
+        let completed = self.completed.replace(0);
+        if completed > 0 {
+            // Ordering: Relaxed; ordered by the permit that is given back after it.
+            job.tally.completed.fetch_add(completed, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the hold: the permits go back and on to whoever waits.
+    #[inline]
+    pub fn close(&self) {
+        let job = self.job.take().expect("a hold is closed once");
+        let tokens = self.tokens.replace(0);
+        let left = job.tokens.load();
+        if left.handles() == 0
+            && left.tasks() == tokens
+            && job.parent().is_none()
+            && job.backlog().is_empty()
+        {
+            self.completed.set(0);
+            // SAFETY: all tokens are in this thread's hands, and there is no handle to push by.
+            unsafe { job.free() };
+            return;
+        }
+        self.settle(job);
+        admission::release(job);
+        job.drop_tasks(tokens);
+    }
+}

@@ -1,0 +1,106 @@
+//! A worker's place: its deque and what it knows of its own work.
+//!
+//! There are as many places as workers. The thread that sits in a place is its only user; a
+//! thread that has to wait inside a task hands its place to a spare one.
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::deque::{Stealer, Worker};
+use crate::task::CellPtr;
+use std::cell::Cell;
+
+/// One worker's place.
+pub struct Place {
+    /// Which place.
+    pub index: usize,
+    /// The local queue.
+    pub deque: Worker<CellPtr>,
+    /// How many tasks were run here.
+    pub turns: Cell<u32>,
+    /// How many of the tasks at the top of the deque are known to be of the job that runs.
+    rng: Cell<u32>,
+    /// Look into the injector before the local queue next time.
+    pub injector_first: Cell<bool>,
+    /// Figures for people.
+    pub figures: Figures,
+}
+
+/// What a worker has done so far. Written by it alone.
+#[derive(Debug, Default)]
+pub struct Figures {
+    run: AtomicU64,
+    stolen: AtomicU64,
+    parked: AtomicU64,
+}
+
+// SAFETY: `deque` and the `Cell`s are used only by the thread that sits in the place, which is one at a
+// time: threads hand places over under a lock. The rest is atomics.
+unsafe impl Sync for Place {}
+// SAFETY: as above; what it holds is Send.
+unsafe impl Send for Place {}
+
+impl Place {
+    /// An empty place.
+    pub fn new(index: usize) -> Self {
+        Self {
+            index,
+            deque: Worker::new_lifo(),
+            turns: Cell::new(0),
+            rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
+            injector_first: Cell::new(false),
+            figures: Figures::default(),
+        }
+    }
+
+    /// A thief's end of the deque.
+    pub fn stealer(&self) -> Stealer<CellPtr> {
+        self.deque.stealer()
+    }
+
+    /// A number below `bound`, to choose victims by.
+    pub fn random_below(&self, bound: usize) -> usize {
+        let mut x = self.rng.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.rng.set(x);
+        (u64::from(x) * bound as u64 >> 32) as usize
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Figures {
+    fn add(counter: &AtomicU64, count: u64) {
+        // Ordering: Relaxed; a figure with one writer.
+        counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+    }
+
+    /// Adds tasks that were run.
+    pub fn add_run(&self, count: u64) {
+        Self::add(&self.run, count);
+    }
+
+    /// Adds a task that was stolen.
+    pub fn add_stolen(&self) {
+        Self::add(&self.stolen, 1);
+    }
+
+    /// Adds a time that the worker parked.
+    pub fn add_parked(&self) {
+        Self::add(&self.parked, 1);
+    }
+
+    /// Tasks run, tasks stolen, times parked.
+    pub fn read(&self) -> (u64, u64, u64) {
+        // Ordering: Relaxed; figures.
+        (
+            self.run.load(Ordering::Relaxed),
+            self.stolen.load(Ordering::Relaxed),
+            self.parked.load(Ordering::Relaxed),
+        )
+    }
+}
