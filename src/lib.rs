@@ -51,3 +51,4 @@ pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
+pub use worker::waiting::blocking;

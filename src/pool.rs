@@ -130,7 +130,12 @@ impl Pool {
                 WorkerStats { run, stolen, parked }
             })
             .collect();
-        PoolStats { workers, parked: shared.sleep.parked(), refused: shared.refused() }
+        PoolStats {
+            workers,
+            parked: shared.sleep.parked(),
+            spare_workers: shared.spares.count(),
+            refused: shared.refused(),
+        }
     }
 
     /// Drains the pool: waits until all that can run has run, then ends the workers.

@@ -58,6 +58,8 @@ pub struct PoolStats {
     pub workers: Vec<WorkerStats>,
     /// Workers that are parked now.
     pub parked: usize,
+    /// Threads beyond the workers, made for tasks that wait, idle or not.
+    pub spare_workers: usize,
     /// Ready tasks that a gate refused when they were to start, for its limit had been lowered.
     pub refused: u64,
 }

@@ -3,6 +3,8 @@
 pub mod context;
 pub mod place;
 pub mod sleep;
+pub mod spares;
+pub mod waiting;
 
 use crate::job::admission::{self, Start};
 use crate::job::backlog::{Consumer, Popped};
@@ -29,15 +31,30 @@ const BATCH: usize = shrunk(32, 2);
 /// Sweeps over all deques before a worker parks.
 const SWEEPS: usize = shrunk(2, 1);
 
-/// A worker's life, on its thread.
-pub fn work(pool: PoolPtr, index: usize) {
+/// The life of the thread with this index: a worker's, or a spare's. It sits in `place` first.
+pub fn work(pool: PoolPtr, index: usize, place: usize) {
     let context = Context::new(pool);
     let shared = pool.shared();
-    shared.sleep.sit_down(index);
-    context.sit(Some(&shared.places[index]));
+    let worker = Worker {
+        context: &context,
+        // A pool begins with its workers counted as searching; a place is lent by one that runs.
+        searching: Cell::new(index < shared.workers()),
+        stash: Cell::new(None),
+    };
     context.enter(|| {
         call_hook(|| shared.hooks.start.as_ref().map(|hook| hook(index)));
-        Worker { context: &context, searching: Cell::new(true), stash: Cell::new(None) }.run();
+        let mut place = Some(place);
+        while let Some(index) = place {
+            shared.sleep.sit_down(index);
+            context.sit(Some(&shared.places[index]));
+            place = match worker.run() {
+                Left::Place => shared.spares.wait_for_place(),
+                Left::Pool => {
+                    shared.spares.close();
+                    None
+                }
+            };
+        }
         call_hook(|| shared.hooks.stop.as_ref().map(|hook| hook(index)));
     });
     shared.worker_left();
@@ -59,11 +76,24 @@ struct Worker<'a> {
     stash: Cell<Option<CellPtr>>,
 }
 
+/// What a thread left when it stopped looking for tasks.
+enum Left {
+    /// Its place, lent while it waited inside a task.
+    Place,
+    /// The pool, which is drained.
+    Pool,
+}
+
 impl Worker<'_> {
-    fn run(&self) {
+    fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);
+            if self.context.place().is_none() {
+                self.pool().sleep.arrive(|| self.pool().has_ready());
+                return Left::Place;
+            }
         }
+        Left::Pool
     }
 
     fn pool(&self) -> &Shared {
@@ -192,15 +222,14 @@ impl Worker<'_> {
             self.run_cell(cell, job);
             next = self.next_under_permit(job, &mut open);
         }
-        self.place().figures.add_run(u64::from(hold.turn.get()));
+        if let Some(place) = self.context.place() {
+            place.figures.add_run(u64::from(hold.turn.get()));
+        }
         hold.close();
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) {
-        let running = self.context.running();
-        running.set(cell.as_ptr().addr());
-        let ran = cell.run();
-        running.set(0);
+        let ran = self.context.as_task(cell.as_ptr().addr(), || cell.run());
         match ran {
             Ran::Completed => {
                 let completed = &self.context.hold().completed;
@@ -241,7 +270,8 @@ impl Worker<'_> {
             }
             *open = job.is_open(job.permits.load());
         }
-        let place = self.place();
+        // A thread that has lent its place runs this one task to its end.
+        let place = self.context.place()?;
         if turn % BUDGET == 0 && self.others_wait(place, *open) {
             place.injector_first.set(true);
             return None;
@@ -393,7 +423,7 @@ fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
 }
 
 /// Whether a further task may start under the permits of one that has ended.
-fn may_go_on(job: JobPtr) -> bool {
+pub fn may_go_on(job: JobPtr) -> bool {
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

@@ -374,7 +374,7 @@ pub fn release(job: JobPtr) {
         } else {
             let word = outer.permits.release(); // R1
             if word.has(Flag::Returning) {
-                room().wake(outer.permit_key());
+                room().wake_one(outer.permit_key());
             }
             if !fault("release-without-fence") {
                 fence_after_rmw(); // R2

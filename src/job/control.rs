@@ -5,8 +5,9 @@ use crate::job::backlog::LetGo;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
-use crate::task::room::{Waited, room};
+use crate::task::room::room;
 use crate::task::{self, Mark};
+use crate::worker::waiting;
 use std::time::Instant;
 
 /// Says a limit in the word's terms.
@@ -66,7 +67,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     }
     let word = job.permits.load();
     if word.has(Flag::Returning) {
-        room().wake(job.permit_key());
+        room().wake_one(job.permit_key());
     }
 }
 
@@ -152,19 +153,15 @@ pub fn cancel_held(job: JobPtr) {
 
 /// Waits until the job has nothing queued or running; false if the time is over first.
 pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
-    loop {
-        if is_idle(job) {
-            return true;
-        }
-        let waited = room().park(job.idle_key(), until, || {
-            job.tokens.set_waited();
-            fence_after_rmw();
-            !is_idle(job)
-        });
-        if waited == Waited::TimedOut {
-            return is_idle(job);
-        }
+    if is_idle(job) {
+        return true;
     }
+    waiting::wait(job.idle_key(), until, || {
+        job.tokens.set_waited();
+        fence_after_rmw();
+        !is_idle(job)
+    });
+    is_idle(job)
 }
 
 /// Whether the job has nothing queued or running.

@@ -99,6 +99,12 @@ impl Snapshot {
         !self.held_back() && !self.has(Flag::Cancelled) && self.running() <= self.limit()
     }
 
+    /// Whether a task that waited may take its permit back. A drain lets it go on in a held job, too.
+    pub const fn may_return(self, draining: bool) -> bool {
+        let held = self.has(Flag::Paused) || self.limit() == 0;
+        (!held && self.running() < self.limit()) || (held && draining)
+    }
+
     /// The word with one more ready task.
     pub const fn reserved(self) -> Self {
         Self(self.0 + READY)
@@ -237,11 +243,10 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
-    /// Takes a permit ahead of everyone, for a task that had one before it waited.
-    pub fn reacquire(&self) -> Asked {
-        self.update(|word| {
-            (!word.has(Flag::Paused) && word.running() < word.limit()).then(|| word.acquired())
-        })
+    /// Takes a permit ahead of everyone, for a task that had one before it waited; see
+    /// [`Snapshot::may_return`].
+    pub fn reacquire(&self, draining: bool) -> Asked {
+        self.update(|word| word.may_return(draining).then(|| word.acquired()))
     }
 
     /// Turns a running task back into a ready one.

@@ -4,8 +4,8 @@ use crate::error::BuildError;
 use crate::pool::Pool;
 use crate::pool::shared::{Hooks, PoolPtr};
 use crate::sync::Mutex;
-use crate::sync::thread::Builder;
 use crate::worker;
+use crate::worker::spares::Threads;
 use std::any::Any;
 use std::fmt;
 
@@ -33,6 +33,7 @@ pub struct PoolBuilder {
     stack_size: Option<usize>,
     thread_name: NameThread,
     hooks: Hooks,
+    max_spare_workers: usize,
 }
 
 impl PoolBuilder {
@@ -42,6 +43,7 @@ impl PoolBuilder {
             stack_size: None,
             thread_name: Box::new(|index| format!("tollgate-{index}")),
             hooks: Hooks::default(),
+            max_spare_workers: 256,
         }
     }
 
@@ -103,6 +105,13 @@ impl PoolBuilder {
         self
     }
 
+    /// The most threads beyond the workers that may take the place of those that wait inside tasks;
+    /// 256 if not called. A task that is to wait when they are all in use panics and says so.
+    pub fn max_spare_workers(mut self, most: usize) -> Self {
+        self.max_spare_workers = most;
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -117,14 +126,12 @@ impl PoolBuilder {
         if workers > MOST_WORKERS {
             return Err(BuildError::TooManyWorkers { asked: workers, most: MOST_WORKERS });
         }
-        let shared = PoolPtr::make(workers, self.hooks);
+        let how = Threads { name: self.thread_name, stack_size: self.stack_size };
+        let shared = PoolPtr::make(workers, self.hooks, how, self.max_spare_workers);
         let mut threads = Vec::with_capacity(workers);
         for index in 0..workers {
-            let mut builder = Builder::new().name((self.thread_name)(index));
-            if let Some(bytes) = self.stack_size {
-                builder = builder.stack_size(bytes);
-            }
-            match builder.spawn(move || worker::work(shared, index)) {
+            let builder = shared.shared().threads.builder(index);
+            match builder.spawn(move || worker::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     // The missing workers are taken off the sleepers' count; dropping the pool

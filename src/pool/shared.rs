@@ -9,6 +9,7 @@ use crate::task::CellPtr;
 use crate::worker::context::Context;
 use crate::worker::place::Place;
 use crate::worker::sleep::{Notified, Sleep};
+use crate::worker::spares::{Spares, Threads};
 use crossbeam_utils::CachePadded;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -41,6 +42,10 @@ pub struct Shared {
     notice: CachePadded<Notice>,
     /// The code of the pool's owner.
     pub hooks: Hooks,
+    /// How threads are made.
+    pub threads: Threads,
+    /// Threads that take the place of one that waits.
+    pub spares: Spares,
     refused: AtomicU64,
     /// Tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
@@ -73,7 +78,7 @@ unsafe impl Sync for PoolPtr {}
 
 impl PoolPtr {
     /// Makes a pool with an owner for each worker and one for the caller.
-    pub fn make(workers: usize, hooks: Hooks) -> Self {
+    pub fn make(workers: usize, hooks: Hooks, threads: Threads, most_spares: usize) -> Self {
         let places: Box<[Place]> = (0..workers).map(Place::new).collect();
         let stealers = places.iter().map(Place::stealer).collect();
         let shared = Shared {
@@ -87,6 +92,8 @@ impl PoolPtr {
                 drops: AtomicBool::new(false),
             }),
             hooks,
+            threads,
+            spares: Spares::new(most_spares),
             refused: AtomicU64::new(0),
             dropped: AtomicUsize::new(0),
             held: Mutex::new(BTreeSet::new()),
@@ -224,6 +231,10 @@ impl Shared {
         // Ordering: Release; before the word that ends the drain.
         self.notice.draining.store(true, Ordering::Release);
         self.sleep.drain(|| self.has_ready());
+        // Tasks that wait for a permit of a held job go on, to be ended.
+        for job in self.held().iter() {
+            crate::task::room::room().wake(job.permit_key());
+        }
     }
 
     /// From now on tasks are dropped instead of started.
@@ -257,6 +268,13 @@ impl Shared {
         if self.working.fetch_sub(missing, Ordering::AcqRel) == missing {
             self.end();
         }
+    }
+
+    /// A spare worker is about to start: one more to wait for, one more owner.
+    pub fn worker_comes(&self, pool: PoolPtr) {
+        // Ordering: Relaxed both; the caller is a worker, and counted.
+        self.working.fetch_add(1, Ordering::Relaxed);
+        pool.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A worker has run its last task. The last one drops what is still held and ends the pool.

@@ -11,6 +11,7 @@
 //! | 3   | HANDLE     | the handle still has its share                             |
 //! | 4   | WAITED     | the handle's side waits in the room                        |
 //! | 5   | TAKEN      | the handle has moved the outcome out                       |
+//! | 6   | INSIDE     | the claimer is the task that joins it                      |
 //!
 //! - The closure belongs to whoever sets CLAIMED: the worker that runs it, the handle that cancels.
 //! - The slot is written by the claimer before DONE, and read by the handle after DONE.
@@ -22,10 +23,11 @@ use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fault;
-use crate::task::room::{Waited, room};
+use crate::task::room::room;
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
+use crate::worker::waiting;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -38,6 +40,7 @@ const QUEUE: u64 = 1 << 2;
 const HANDLE: u64 = 1 << 3;
 const WAITED: u64 = 1 << 4;
 const TAKEN: u64 = 1 << 5;
+const INSIDE: u64 = 1 << 6;
 
 /// A cell with a handle. The slot is a closure until CLAIMED, an outcome from DONE on.
 #[repr(C)]
@@ -65,32 +68,57 @@ where
     T: Send + 'static,
 {
     const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel_queued };
-    const SIDE: SideTable =
-        SideTable { cancel: Self::cancel_claimed, outcome: Self::outcome, free: Self::free };
+    const SIDE: SideTable = SideTable {
+        run: Self::run_claimed,
+        cancel: Self::cancel_claimed,
+        outcome: Self::outcome,
+        free: Self::free,
+    };
 
     /// # Safety
     /// The cell is of this type, and the caller took it from its queue.
     unsafe fn run(cell: CellPtr) -> Ran {
         // SAFETY: by this function's contract; the queue's share keeps it alive.
         let whole = unsafe { &*cell.as_ptr().cast::<Self>() };
-        if !claim(&whole.state) {
-            // Its handle was faster.
-            // SAFETY: the caller's share is the queue's.
-            unsafe { Self::give_up(cell.as_ptr().cast(), QUEUE) };
-            return Ran::Cancelled;
+        let before = claim(&whole.state, CLAIMED);
+        if before & CLAIMED == 0 {
+            // SAFETY: the claim and the queue's share are this thread's.
+            unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE) };
+            return Ran::Counted;
         }
+        // Its handle was faster.
+        // SAFETY: the caller's share is the queue's.
+        unsafe { Self::give_up(cell.as_ptr().cast(), QUEUE) };
+        if before & INSIDE == 0 { Ran::Cancelled } else { Ran::Counted }
+    }
+
+    /// Runs the task for the handle that has claimed it.
+    ///
+    /// # Safety
+    /// The cell is of this type, the caller claimed it, and has the handle's share.
+    unsafe fn run_claimed(cell: *mut Face) {
+        // SAFETY: by this function's contract.
+        unsafe { Self::run_to_outcome(cell.cast(), 0) };
+    }
+
+    /// Runs the task, counts it, and reports its outcome.
+    ///
+    /// # Safety
+    /// The caller claimed the cell, and has `share`, or the handle's.
+    unsafe fn run_to_outcome(cell: *mut Self, share: u64) {
+        // SAFETY: by this function's contract some share keeps it alive.
+        let whole = unsafe { &*cell };
         // SAFETY: it is claimed, so the slot is the closure and this thread's.
         let task = unsafe { Self::take_task(whole) };
         let outcome = unwind::halt(task).map_err(JoinError::Panicked);
-        let tally = &cell.job().tally;
+        let tally = &whole.header.job.tally;
         // Ordering: Relaxed both; published to the joiner by DONE.
         match &outcome {
             Ok(_) => drop(tally.completed.fetch_add(1, Ordering::Relaxed)),
             Err(_) => drop(tally.panicked.fetch_add(1, Ordering::Relaxed)),
         }
-        // SAFETY: the claim and the queue's share are this thread's.
-        unsafe { Self::finish(cell.as_ptr().cast(), outcome, QUEUE) };
-        Ran::Counted
+        // SAFETY: by this function's contract; the closure was moved out.
+        unsafe { Self::finish(cell, outcome, share) };
     }
 
     /// # Safety
@@ -98,7 +126,7 @@ where
     unsafe fn cancel_queued(cell: CellPtr) {
         let whole = cell.as_ptr().cast::<Self>();
         // SAFETY: by this function's contract; the queue's share keeps it alive.
-        if claim(unsafe { &(*whole).state }) {
+        if claim(unsafe { &(*whole).state }, CLAIMED) & CLAIMED == 0 {
             // SAFETY: it is claimed, so the slot is the closure and this thread's.
             let task = unsafe { Self::take_task(&*whole) };
             unwind::drop_quietly(task);
@@ -214,14 +242,19 @@ where
     }
 }
 
-/// Claims a task that nobody has claimed yet.
-fn claim(state: &AtomicU64) -> bool {
+/// Claims a task, unless somebody has claimed it already; returns the state before.
+fn claim(state: &AtomicU64, by: u64) -> u64 {
     // Ordering: AcqRel; Acquire for the closure's contents, where the deque has not done it.
-    state.fetch_or(CLAIMED, Ordering::AcqRel) & CLAIMED == 0
+    state
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            (state & CLAIMED == 0).then_some(state | by)
+        })
+        .unwrap_or_else(|state| state)
 }
 
 /// What a handle can do to a cell whose closure's type it does not know.
 struct SideTable {
+    run: unsafe fn(*mut Face),
     cancel: unsafe fn(*mut Face),
     outcome: unsafe fn(*mut Face, *mut ()),
     free: unsafe fn(*mut Face, bool),
@@ -297,11 +330,15 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended.
+    /// Parks the calling thread until the task has ended. Inside a task of a pool it never deadlocks: if the
+    /// task joined is of the same job and has not started, it is run here, in the stead of the one that
+    /// joins, ahead of its turn; otherwise the one that joins holds no permit while it waits, a spare worker
+    /// takes its place, and it takes its permit back ahead of the backlog before it goes on.
     ///
     /// # Panics
     ///
-    /// If a task joins itself, which could never end.
+    /// If a task joins itself, which could never end; inside a task, if all
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
     ///
     /// # Errors
     ///
@@ -371,7 +408,7 @@ impl<T> TaskHandle<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        let claimed = claim(self.state());
+        let claimed = claim(self.state(), CLAIMED) & CLAIMED == 0;
         if claimed {
             // SAFETY: it is claimed just now, and the handle has a share.
             unsafe { (self.side.cancel)(self.cell.as_ptr()) };
@@ -383,19 +420,39 @@ impl<T> TaskHandle<T> {
         if self.is_finished() {
             return;
         }
-        let own = Context::with(|context| {
-            context.is_some_and(|context| context.running().get() == self.key())
-        });
-        assert!(!own, "a task joins itself, which could never end: join it from elsewhere");
-        loop {
-            let waited = room().park(self.key(), until, || {
-                // Ordering: AcqRel; W2 of the room against E1 in `finish`.
-                self.state().fetch_or(WAITED, Ordering::AcqRel) & DONE == 0
-            });
-            if self.is_finished() || waited == Waited::TimedOut {
-                return;
+        Context::with(|context| {
+            let Some(context) = context else { return };
+            assert!(
+                !context.is_running(self.key()),
+                "a task joins itself, which could never end: join it from elsewhere"
+            );
+            if until.is_none() {
+                self.run_inside(context);
             }
+        });
+        waiting::wait(self.key(), until, || {
+            // Ordering: AcqRel; W2 of the room against E1 in `finish`.
+            self.state().fetch_or(WAITED, Ordering::AcqRel) & DONE == 0
+        });
+    }
+
+    /// Runs the task, if it has not started, inside the one that joins it: in its stead, and under its
+    /// permit. Only for a task of the same job, whose permit it is.
+    fn run_inside(&self, context: &Context) {
+        // SAFETY: the handle's share keeps the cell alive; the job is only compared.
+        let job = unsafe { self.cell.as_ref() }.header.job;
+        if !context.may_run_inside(job) {
+            return;
         }
+        if claim(self.state(), CLAIMED | INSIDE) & CLAIMED != 0 {
+            return;
+        }
+        context.depth.set(context.depth.get() + 1);
+        context.as_task(self.key(), || {
+            // SAFETY: it is claimed just now, and the handle has a share.
+            unsafe { (self.side.run)(self.cell.as_ptr()) };
+        });
+        context.depth.set(context.depth.get() - 1);
     }
 
     /// Takes the outcome of a finished task.

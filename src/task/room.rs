@@ -120,6 +120,25 @@ impl Room {
         });
     }
 
+    /// Wakes the one that has waited for `key` the longest.
+    pub fn wake_one(&self, key: usize) {
+        let mut bucket = lock(self.bucket(key));
+        let Some(first) = bucket.iter().position(|entry| entry.key == key) else { return };
+        let entry = bucket.remove(first);
+        drop(bucket);
+        entry.sleeper.wake();
+    }
+
+    /// Runs `f` under the bucket's lock if nobody waits for `key`; tells whether somebody does.
+    pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {
+        let bucket = lock(self.bucket(key));
+        let waits = bucket.iter().any(|entry| entry.key == key);
+        if !waits {
+            f();
+        }
+        waits
+    }
+
     /// Wakes all that wait for `key`. The address need no longer be anything's.
     pub fn wake(&self, key: usize) {
         let woken: Vec<Entry> = {
@@ -127,14 +146,20 @@ impl Room {
             bucket.extract_if(.., |entry| entry.key == key).collect()
         };
         for entry in woken {
-            match entry.sleeper {
-                Sleeper::Thread(signal) => {
-                    // Ordering: Release; pairs with the Acquire in `park`.
-                    signal.given.store(true, Ordering::Release);
-                    signal.thread.unpark();
-                }
-                Sleeper::Task(waker) => drop(crate::unwind::halt(|| waker.wake())),
+            entry.sleeper.wake();
+        }
+    }
+}
+
+impl Sleeper {
+    fn wake(self) {
+        match self {
+            Self::Thread(signal) => {
+                // Ordering: Release; pairs with the Acquire in `park`.
+                signal.given.store(true, Ordering::Release);
+                signal.thread.unpark();
             }
+            Self::Task(waker) => drop(crate::unwind::halt(|| waker.wake())),
         }
     }
 }

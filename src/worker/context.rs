@@ -22,15 +22,38 @@ thread_local! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
 
+/// Tasks that run inside one another, by joins, before a further one is left to a spare worker.
+const DEPTH_MOST: u32 = 32;
+
+/// A task that runs on this thread.
+#[derive(Debug)]
+struct Frame {
+    cell: usize,
+    outer: *const Frame,
+}
+
+struct Restore<'a> {
+    context: &'a Context,
+    outer: *const Frame,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        self.context.running.set(self.outer);
+    }
+}
+
 /// The state of one worker's thread.
 #[derive(Debug)]
 pub struct Context {
     pool: PoolPtr,
     place: Cell<*const Place>,
     hold: Hold,
-    /// The cell that runs; for a join of oneself.
-    running: Cell<usize>,
+    /// The task that runs, and those that wait for it on this thread.
+    running: Cell<*const Frame>,
     freed_records: Cell<u64>,
+    /// How many joins deep tasks run here inside one another.
+    pub depth: Cell<u32>,
 }
 
 /// The permit a thread holds, and what it has done under it.
@@ -65,8 +88,9 @@ impl Context {
                 epoch: Cell::new(0),
                 completed: Cell::new(0),
             },
-            running: Cell::new(0),
+            running: Cell::new(ptr::null()),
             freed_records: Cell::new(0),
+            depth: Cell::new(0),
         }
     }
 
@@ -126,9 +150,38 @@ impl Context {
         &self.hold
     }
 
-    /// The address of the cell that runs, 0 for none.
-    pub fn running(&self) -> &Cell<usize> {
-        &self.running
+    /// Runs `f` as the task in the cell with this address.
+    #[inline]
+    pub fn as_task<R>(&self, cell: usize, f: impl FnOnce() -> R) -> R {
+        let frame = Frame { cell, outer: self.running.get() };
+        self.running.set(&frame);
+        // Put back on every way out, so that the frame is not looked at when it is gone.
+        let restore = Restore { context: self, outer: frame.outer };
+        let out = f();
+        drop(restore);
+        out
+    }
+
+    /// Whether the task in the cell with this address runs on this thread, or waits here for one that
+    /// does.
+    pub fn is_running(&self, cell: usize) -> bool {
+        let mut frame = self.running.get();
+        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        while let Some(this) = unsafe { frame.as_ref() } {
+            if this.cell == cell {
+                return true;
+            }
+            frame = this.outer;
+        }
+        false
+    }
+
+    /// Whether a task of the job that runs here may be run by the task that waits for it, under that
+    /// task's permit: the limit still allows it, and there is stack left.
+    pub fn may_run_inside(&self, job: JobPtr) -> bool {
+        self.hold.job.get() == Some(job)
+            && self.depth.get() < DEPTH_MOST
+            && crate::worker::may_go_on(job)
     }
 
     /// Counts a record that was freed on this thread.
@@ -177,6 +230,13 @@ impl Hold {
         self.left.set(0);
         self.turn.set(0);
         self.epoch.set(epoch);
+    }
+
+    /// Goes on with the permits and tokens of a task that waited.
+    pub fn resume(&self, job: JobPtr, tokens: u64) {
+        self.job.set(Some(job));
+        self.tokens.set(tokens);
+        self.left.set(0);
     }
 
     /// Takes one token out, for a task that is pushed.

@@ -236,10 +236,14 @@ impl Sleep {
 
     /// Such a task has ended.
     pub fn arrive(&self, look: impl Fn() -> bool) {
-        let mut list = self.lock();
         // Ordering: AcqRel; as in `depart`.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
-        self.end_drain_if_due(&mut list, word, &look);
+        if word & DRAINING != 0 {
+            let mut list = self.lock();
+            // Ordering: Acquire; what decides about the end is changed under the lock.
+            let word = self.word.load(Ordering::Acquire);
+            self.end_drain_if_due(&mut list, word, &look);
+        }
     }
 
     /// Whether the workers have gone or are about to.

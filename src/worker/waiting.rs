@@ -1,0 +1,142 @@
+//! Waiting inside a task: without a permit, without a worker's place, and first in line afterwards.
+//!
+//! - A1: the thread lends its place to a spare worker; from here on the pool runs as if the thread
+//!   were not there, but a drain waits for it.
+//! - A2: it gives the permits of its task back, which hands them on (R1 to R3 of `admission`). Its tokens
+//!   stay, and keep the job's record.
+//! - A3: it waits in the room, as a thread from outside does.
+//! - A4: it takes the permits back, from the inside out. At a gate without room it sets `Returning`
+//!   and waits in the room: while the flag is set, nobody else gets a permit there.
+//! - A5: whoever gives a permit back and sees `Returning` wakes one that waits. Whoever returns
+//!   and sees nobody else waiting clears the flag, fences, and looks at the backlog, which was held up
+//!   meanwhile.
+//!
+//! No wake-up is lost in A4 and A5: the flag is set, and looked behind, under the lock of the room's bucket;
+//! a permit given back before is seen by that look, one given back later sees the flag.
+
+use crate::job::admission;
+use crate::job::permits::{Asked, Flag};
+use crate::job::record::JobPtr;
+use crate::sync::fence_after_rmw;
+use crate::task::room::{Waited, room};
+use crate::worker::context::Context;
+use crate::worker::spares::NoSpare;
+use std::time::Instant;
+
+/// Waits for `key` until `wait` says that there is nothing to wait for, or the time is over. `wait` sets
+/// the bit that makes whoever ends the wait look into the room, and tells whether to wait.
+///
+/// # Panics
+/// Inside a task, if there is no spare worker to be had.
+pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
+    Context::with(|context| match context.filter(|context| context.hold().job.get().is_some()) {
+        None => wait_outside(key, until, wait),
+        Some(context) => {
+            if wait() {
+                without_permits(context, || wait_outside(key, until, wait));
+            }
+        }
+    });
+}
+
+fn wait_outside(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
+    while wait() {
+        if room().park(key, until, &wait) == Waited::TimedOut {
+            return;
+        }
+    }
+}
+
+/// A1 to A5 around `f`.
+fn without_permits(context: &Context, f: impl FnOnce()) {
+    if let Err(none) = lend_place(context) {
+        panic!("a task cannot wait here: {none}");
+    }
+    let hold = context.hold();
+    let job = hold.job.take().expect("a task that waits holds a permit");
+    let tokens = hold.tokens.replace(0);
+    hold.settle(job);
+    admission::release(job); // A2
+    f(); // A3
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        take_back(outer); // A4
+        gate = outer.parent();
+    }
+    hold.resume(job, tokens);
+}
+
+/// A1. A thread that has lent its place before has none to lend.
+fn lend_place(context: &Context) -> Result<(), NoSpare> {
+    let Some(place) = context.place() else { return Ok(()) };
+    let shared = context.pool();
+    shared.sleep.depart();
+    match shared.spares.lend(context.pool_ptr(), place.index) {
+        Ok(()) => {
+            context.sit(None);
+            Ok(())
+        }
+        Err(none) => {
+            shared.sleep.arrive(|| shared.has_ready());
+            Err(none)
+        }
+    }
+}
+
+fn take_back(gate: JobPtr) {
+    let key = gate.permit_key();
+    // A drain ends what is held back, and who waited goes on to be ended.
+    let draining = || gate.pool().draining();
+    while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
+        room().park(key, None, || {
+            gate.permits.set(Flag::Returning);
+            fence_after_rmw();
+            !gate.permits.load().may_return(draining())
+        });
+    }
+    // A5
+    let others = room().if_none_waits(key, || {
+        gate.permits.clear(Flag::Returning);
+    });
+    if others {
+        if gate.permits.load().may_return(draining()) {
+            room().wake_one(key);
+        }
+    } else {
+        fence_after_rmw();
+        admission::look(gate);
+    }
+}
+
+/// Runs `f`, which is going to block for long on something that is not this pool's, while a spare
+/// worker takes the thread's place. The task keeps its permit: it counts as running.
+///
+/// Outside of a pool's tasks, and when there is no spare worker to be had, it just runs `f`.
+///
+/// # Panics
+///
+/// If `f` does.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(2);
+/// let (tell, told) = mpsc::channel();
+/// let listener = job.spawn(move || tollgate::blocking(|| told.recv().unwrap()));
+/// // The one worker is not held up: a spare runs this task.
+/// job.spawn(move || tell.send("go").unwrap()).join().unwrap();
+/// assert_eq!(listener.join().unwrap(), "go");
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
+    Context::with(|context| {
+        if let Some(context) = context.filter(|context| context.hold().job.get().is_some()) {
+            // Without a spare the worker blocks, as it would have without this call.
+            let _ = lend_place(context);
+        }
+    });
+    f()
+}
