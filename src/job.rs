@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod builder;
 pub mod control;
 pub mod extra;
+pub mod family;
 pub mod permits;
 pub mod record;
 
@@ -260,7 +261,7 @@ impl Job {
     /// ```
     pub fn wait(&self) {
         self.refuse_to_wait_inside();
-        control::wait(self.0, None);
+        family::wait(self.0, None);
     }
 
     /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if the job is idle.
@@ -284,7 +285,7 @@ impl Job {
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.refuse_to_wait_inside();
-        control::wait(self.0, Instant::now().checked_add(timeout))
+        family::wait(self.0, Instant::now().checked_add(timeout))
     }
 
     /// Closes the job and drops all that has not started; says how many tasks that were. Running tasks
@@ -308,7 +309,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn cancel(&self) -> usize {
-        control::cancel(self.0)
+        family::cancel(self.0)
     }
 
     /// Closes the job: no new tasks, the accepted ones run. Final.
@@ -358,12 +359,14 @@ impl Job {
         let word = self.0.permits.load();
         let tally = &self.0.tally;
         let running = word.running() as usize;
+        // The one that stands in the parent's line is not ready.
+        let delegate = usize::from(word.has(permits::Flag::Blocked));
         // Ordering: Relaxed all; figures.
         JobStats {
             limit: control::limit_of(word),
             running,
-            ready: (self.0.tokens.load().tasks() as usize).saturating_sub(running),
-            backlog: self.0.backlog().len(),
+            ready: (self.0.tokens.load().tasks() as usize).saturating_sub(running + delegate),
+            backlog: self.0.backlog().len() + delegate,
             completed: tally.completed.load(Ordering::Relaxed),
             panicked: u64::from(tally.panicked.load(Ordering::Relaxed)),
             cancelled: tally.cancelled.load(Ordering::Relaxed),

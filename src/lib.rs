@@ -37,6 +37,9 @@
 
 mod error;
 mod job;
+#[cfg(tollgate_loom)]
+#[doc(hidden)]
+pub mod model;
 mod pool;
 mod stats;
 mod sync;

@@ -6,6 +6,7 @@ pub mod shared;
 use crate::error::BuildError;
 use crate::job::Job;
 use crate::job::builder::JobBuilder;
+use crate::job::family;
 use crate::pool::builder::PoolBuilder;
 use crate::pool::shared::PoolPtr;
 use crate::stats::{PoolStats, WorkerStats};
@@ -82,7 +83,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn job(&self, limit: usize) -> Job {
-        self.job_builder().limit(limit).build()
+        family::make(self.shared, None, limit)
     }
 
     /// Makes a job step by step.

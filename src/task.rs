@@ -46,6 +46,9 @@ pub enum Ran {
     Panicked(Box<dyn Any + Send>),
     /// It had been cancelled by its handle.
     Cancelled,
+    /// It is a future that waits to be woken, and keeps its permits and one token. Before it was polled the
+    /// worker was given a token of its own, by [`Context::keep_job`](crate::worker::context::Context::keep_job).
+    Pending,
 }
 
 /// Under which right a cell lies in a deque.

@@ -2,6 +2,8 @@
 
 pub mod context;
 pub mod place;
+#[cfg(tollgate_loom)]
+pub mod play;
 pub mod sleep;
 pub mod spares;
 pub mod waiting;
@@ -76,6 +78,15 @@ struct Worker<'a> {
     stash: Cell<Option<CellPtr>>,
 }
 
+/// What follows a task's run.
+#[derive(PartialEq, Eq)]
+enum Then {
+    /// Its permit is free for the next task.
+    GoOn,
+    /// It keeps its permit.
+    LeavePermit,
+}
+
 /// What a thread left when it stopped looking for tasks.
 enum Left {
     /// Its place, lent while it waited inside a task.
@@ -89,7 +100,7 @@ impl Worker<'_> {
         while let Some(cell) = self.find() {
             self.serve(cell);
             if self.context.place().is_none() {
-                self.pool().sleep.arrive(|| self.pool().has_ready());
+                self.pool().sleep.arrive(|| self.pool().is_busy());
                 return Left::Place;
             }
         }
@@ -126,7 +137,8 @@ impl Worker<'_> {
                 return Some(cell);
             }
             self.place().figures.add_parked();
-            match sleep.park(self.place().index, || self.pool().has_ready()) {
+            let pool = self.pool();
+            match sleep.park(self.place().index, || pool.has_ready(), || pool.is_busy()) {
                 Woken::Search => {}
                 Woken::Leave => return None,
             }
@@ -219,7 +231,10 @@ impl Worker<'_> {
             if open {
                 self.cover(job);
             }
-            self.run_cell(cell, job);
+            if self.run_cell(cell, job) == Then::LeavePermit {
+                hold.detach();
+                return;
+            }
             next = self.next_under_permit(job, &mut open);
         }
         if let Some(place) = self.context.place() {
@@ -228,7 +243,7 @@ impl Worker<'_> {
         hold.close();
     }
 
-    fn run_cell(&self, cell: CellPtr, job: JobPtr) {
+    fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         let ran = self.context.as_task(cell.as_ptr().addr(), || cell.run());
         match ran {
             Ran::Completed => {
@@ -236,6 +251,7 @@ impl Worker<'_> {
                 completed.set(completed.get() + 1);
             }
             Ran::Counted => {}
+            Ran::Pending => return Then::LeavePermit,
             Ran::Cancelled => job.count_cancelled(),
             Ran::Panicked(payload) => {
                 // Ordering: Relaxed; ordered by the permit that is given back after it.
@@ -243,6 +259,7 @@ impl Worker<'_> {
                 self.report(payload);
             }
         }
+        Then::GoOn
     }
 
     #[cold]

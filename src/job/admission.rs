@@ -83,6 +83,10 @@ pub fn serve_line_with<'a>(job: JobPtr, mut consumer: Consumer<'a>) {
             LetGo::LookAgain(again) => consumer = again,
         }
     }
+    if job.backlog().is_empty() {
+        // The line of a parent may have been all that kept it from being idle.
+        wake_if_idle(job);
+    }
 }
 
 /// Reserves room for one task, then takes it out of the backlog. False: there is no room.
@@ -353,7 +357,6 @@ fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
         }
         job.drop_tasks(1);
     }
-    wake_if_idle(gate);
 }
 
 /// Wakes those who wait for the job if it may have become idle without a task's end.
@@ -375,6 +378,10 @@ pub fn release(job: JobPtr) {
             let word = outer.permits.release(); // R1
             if word.has(Flag::Returning) {
                 room().wake_one(outer.permit_key());
+            }
+            if word.has(Flag::Settling) && word.running() <= word.limit() {
+                outer.permits.clear(Flag::Settling);
+                room().wake(outer.settle_key());
             }
             if !fault("release-without-fence") {
                 fence_after_rmw(); // R2

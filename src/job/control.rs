@@ -161,6 +161,7 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
         fence_after_rmw();
         !is_idle(job)
     });
+    room().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
     is_idle(job)
 }
 

@@ -33,6 +33,8 @@ pub enum Flag {
     /// A worker that runs the job has put tasks where thieves find them, and whoever takes the
     /// last of them looks at the backlog first.
     Covered = 1 << 61,
+    /// Somebody waits until no more tasks run than the limit allows.
+    Settling = 1 << 63,
 }
 
 /// One value of the word.

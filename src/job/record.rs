@@ -57,6 +57,14 @@ impl Tally {
         }
     }
 
+    /// How many tasks have ended, one way or the other.
+    pub fn ended(&self) -> u64 {
+        // Ordering: Relaxed; read behind a look at the tokens, which are given back later.
+        self.completed.load(Ordering::Relaxed)
+            + self.cancelled.load(Ordering::Relaxed)
+            + u64::from(self.panicked.load(Ordering::Relaxed))
+    }
+
     /// The most that ever ran at once.
     pub fn most_running(&self) -> usize {
         // Ordering: Relaxed; as above.
@@ -156,11 +164,27 @@ impl Tokens {
         }
     }
 
+    /// Adds a handle unless nobody needs the record any more; tells whether it did.
+    pub fn add_handle_if_needed(&self) -> bool {
+        // Ordering: Acquire, Relaxed; the caller comes from outside of all handles.
+        self.0
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |count| {
+                (!Left(count).nobody()).then_some(count + HANDLE)
+            })
+            .is_ok()
+    }
+
     /// Gives a handle back.
     #[inline]
     pub fn drop_handle(&self) -> Left {
         // Ordering: AcqRel; as in `drop_tasks`.
         Left(self.0.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE)
+    }
+
+    /// Notes that nobody waits any more.
+    pub fn clear_waited(&self) {
+        // Ordering: AcqRel; under the lock of the room's bucket, as setting it is.
+        self.0.fetch_and(!WAITED, Ordering::AcqRel);
     }
 
     /// Notes that somebody waits.
@@ -195,7 +219,7 @@ impl JobPtr {
         if let Some(parent) = parent {
             parent.tokens.add_handle();
         }
-        pool.record_made();
+        pool.own();
         Self(cells::make(Record {
             arrivals: Arrivals::new(),
             permits: Permits::new(limit),
@@ -218,6 +242,11 @@ impl JobPtr {
         self.0.as_ptr().addr() + 1
     }
 
+    /// The key under which those wait who want no more to run than the limit allows.
+    pub fn settle_key(self) -> usize {
+        self.0.as_ptr().addr() + 3
+    }
+
     /// The key under which callers wait for room in a bounded backlog.
     pub fn room_key(self) -> usize {
         self.0.as_ptr().addr() + 2
@@ -227,7 +256,6 @@ impl JobPtr {
     #[inline]
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
-        let ancestor = self.parent;
         let left = self.tokens.drop_tasks(count);
         if left.nobody() {
             // SAFETY: nobody else has a token or a handle.
@@ -235,7 +263,6 @@ impl JobPtr {
         } else if left.awaited() {
             crate::task::room::room().wake(key);
         }
-        let _ = ancestor;
     }
 
     /// Gives a handle back; frees the record if it was the last.
@@ -254,6 +281,9 @@ impl JobPtr {
     #[inline]
     pub unsafe fn free(self) {
         debug_assert!(self.backlog().is_empty(), "a record is freed with tasks in its backlog");
+        if let Some(parent) = self.parent {
+            self.pool().family.leave(parent, self);
+        }
         // SAFETY: by this function's contract; the contents are moved out and dropped.
         let record = unsafe { self.0.as_ptr().read() };
         // SAFETY: the contents were moved out just now.

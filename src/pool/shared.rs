@@ -1,5 +1,6 @@
 //! What a pool's workers, jobs and handles share.
 
+use crate::job::family::Family;
 use crate::job::permits::MOST_READY;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -42,11 +43,15 @@ pub struct Shared {
     notice: CachePadded<Notice>,
     /// The code of the pool's owner.
     pub hooks: Hooks,
+    /// Who is whose child.
+    pub family: Family,
     /// How threads are made.
     pub threads: Threads,
     /// Threads that take the place of one that waits.
     pub spares: Spares,
     refused: AtomicU64,
+    /// As `Place::flights`, for threads that sit in no place.
+    flights: AtomicU64,
     /// Tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
     /// Jobs that are paused or have a limit of 0, each with a handle, for the drain to find.
@@ -92,9 +97,11 @@ impl PoolPtr {
                 drops: AtomicBool::new(false),
             }),
             hooks,
+            family: Family::new(),
             threads,
             spares: Spares::new(most_spares),
             refused: AtomicU64::new(0),
+            flights: AtomicU64::new(0),
             dropped: AtomicUsize::new(0),
             held: Mutex::new(BTreeSet::new()),
             ended: Mutex::new(false),
@@ -112,8 +119,8 @@ impl PoolPtr {
         unsafe { self.0.as_ref() }
     }
 
-    /// A record is made: one more owner.
-    pub fn record_made(self) {
+    /// One more owner: a record, or a builder of one.
+    pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
@@ -194,6 +201,39 @@ impl Shared {
         &self.stealers
     }
 
+    /// A future is in flight from now on: a drain waits for it.
+    pub fn flight_starts(&self) {
+        self.add_flights(1);
+    }
+
+    /// A future in flight has ended.
+    pub fn flight_ends(&self) {
+        self.add_flights(1_u64.wrapping_neg());
+    }
+
+    fn add_flights(&self, change: u64) {
+        let here = Context::with(|context| {
+            let place = context.filter(|context| std::ptr::eq(context.pool(), self))?.place()?;
+            place.add_flights(change);
+            Some(())
+        });
+        if here.is_none() {
+            // Ordering: AcqRel; read under the sleepers' lock.
+            self.flights.fetch_add(change, Ordering::AcqRel);
+            if self.draining() {
+                self.sleep.reconsider_drain(|| self.is_busy());
+            }
+        }
+    }
+
+    /// Whether anything is left for a drain to wait for, when all workers are parked.
+    pub fn is_busy(&self) -> bool {
+        // Ordering: Acquire; as in `add_flights`.
+        let elsewhere = self.flights.load(Ordering::Acquire);
+        let flights = self.places.iter().map(Place::flights).fold(elsewhere, u64::wrapping_add);
+        flights != 0 || self.has_ready()
+    }
+
     /// Whether a task lies in any deque.
     pub fn has_ready(&self) -> bool {
         !self.injector.is_empty() || self.stealers.iter().any(|deque| !deque.is_empty())
@@ -230,7 +270,7 @@ impl Shared {
     pub fn drain(&self) {
         // Ordering: Release; before the word that ends the drain.
         self.notice.draining.store(true, Ordering::Release);
-        self.sleep.drain(|| self.has_ready());
+        self.sleep.drain(|| self.is_busy());
         // Tasks that wait for a permit of a held job go on, to be ended.
         for job in self.held().iter() {
             crate::task::room::room().wake(job.permit_key());

@@ -17,6 +17,11 @@ pub mod thread {
     pub use std::thread::{Builder, JoinHandle, Thread, current, park, park_timeout, yield_now};
 }
 
+/// The allocator.
+pub mod memory {
+    pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+}
+
 /// A cell whose accesses loom can check; here a plain `UnsafeCell`.
 #[derive(Debug)]
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);

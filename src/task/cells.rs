@@ -11,12 +11,12 @@
 //! | depot            | once per magazine               | nobody                                |
 //! | blocks           | the depot is empty, or too full | the thread inside, 64 cells at a time |
 //!
-//! There are two sizes; what is larger or needs more alignment is boxed.
+//! There are two sizes; what is larger or needs more alignment has an allocation of its own.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
+use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::{Mutex, global, shrunk, thread_local};
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -31,9 +31,12 @@ const MAGAZINE: usize = shrunk(64, 2);
 const RESERVE: usize = shrunk(64, 1);
 const BLOCK: usize = shrunk(64 << 10, 512);
 
-/// Which size a type is kept in; `None` is boxed.
+/// Which size a type is kept in; `None` is neither.
 const fn class_of<T>() -> Option<usize> {
-    if align_of::<T>() > ALIGN {
+    if cfg!(tollgate_loom) {
+        // A model of something else need not be one of this, too, and sees leaks and use after free.
+        None
+    } else if align_of::<T>() > ALIGN {
         None
     } else if size_of::<T>() <= SMALL {
         Some(0)
@@ -47,11 +50,11 @@ const fn class_of<T>() -> Option<usize> {
 /// Moves `value` into a cell.
 #[inline]
 pub fn make<T>(value: T) -> NonNull<T> {
-    let Some(class) = (const { class_of::<T>() }) else {
-        return NonNull::from(Box::leak(Box::new(value)));
+    let cell = match const { class_of::<T>() } {
+        Some(class) => take(class).cast::<T>(),
+        None => take_own(Layout::new::<T>()).cast(),
     };
-    let cell = take(class).cast::<T>();
-    // SAFETY: the cell is free, large enough and aligned, by `class_of`.
+    // SAFETY: the cell is free, large enough and aligned, by `class_of` or as its own allocation.
     unsafe { cell.write(value) };
     cell
 }
@@ -65,10 +68,19 @@ pub unsafe fn free<T>(cell: *mut T) {
     match const { class_of::<T>() } {
         Some(class) => give(class, cell.cast()),
         None => {
-            // SAFETY: by this function's contract it is such a box, whose contents are gone.
-            drop(unsafe { Box::from_raw(cell.cast::<std::mem::MaybeUninit<T>>()) });
+            // SAFETY: by this function's contract it is such an allocation, and nobody's.
+            unsafe { dealloc(cell.cast(), Layout::new::<T>()) };
         }
     }
+}
+
+/// A cell of its own; every type that is kept has a header, so its size is not zero.
+#[cold]
+fn take_own(layout: Layout) -> NonNull<u8> {
+    assert!(layout.size() > 0, "a cell holds something");
+    // SAFETY: the size is not zero.
+    let memory = unsafe { alloc(layout) };
+    NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
 /// A free cell: its first word links it to the next.
@@ -139,8 +151,9 @@ thread_local! {
     static RACKS: Racks = Racks([Rack::new(), Rack::new()]);
 }
 
+/// A free cell of this size.
 #[inline]
-fn take(class: usize) -> NonNull<u8> {
+pub fn take(class: usize) -> NonNull<u8> {
     RACKS
         .try_with(|racks| {
             let rack = &racks.0[class];
@@ -162,8 +175,9 @@ fn take(class: usize) -> NonNull<u8> {
         })
 }
 
+/// Takes a cell back that nobody uses any more.
 #[inline]
-fn give(class: usize, cell: *mut u8) {
+pub fn give(class: usize, cell: *mut u8) {
     let given = RACKS.try_with(|racks| {
         let rack = &racks.0[class];
         let mut active = rack.active.get();

@@ -176,6 +176,14 @@ impl Context {
         false
     }
 
+    /// Takes a token of the job that runs here for the thread itself: the task is a future that will, if it
+    /// is pending, keep the task's own token and may use it up on another thread at once.
+    pub fn keep_job(&self) {
+        let job = self.hold.job.get().expect("a future is polled under its permit");
+        job.tokens.add_tasks(1);
+        self.hold.take_token();
+    }
+
     /// Whether a task of the job that runs here may be run by the task that waits for it, under that
     /// task's permit: the limit still allows it, and there is stack left.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
@@ -230,6 +238,14 @@ impl Hold {
         self.left.set(0);
         self.turn.set(0);
         self.epoch.set(epoch);
+    }
+
+    /// Leaves the permits, and one token, to a future that waits to be woken.
+    pub fn detach(&self) {
+        let job = self.job.take().expect("a hold is closed once");
+        let tokens = self.tokens.replace(0) - 1;
+        self.settle(job);
+        job.drop_tasks(tokens);
     }
 
     /// Goes on with the permits and tokens of a task that waited.

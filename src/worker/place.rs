@@ -20,6 +20,8 @@ pub struct Place {
     rng: Cell<u32>,
     /// Look into the injector before the local queue next time.
     pub injector_first: Cell<bool>,
+    /// Futures that became in flight here less those that ended here; wraps.
+    flights: AtomicU64,
     /// Figures for people.
     pub figures: Figures,
 }
@@ -47,8 +49,22 @@ impl Place {
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
             injector_first: Cell::new(false),
+            flights: AtomicU64::new(0),
             figures: Figures::default(),
         }
+    }
+
+    /// Counts a future that is in flight from now on (1), or has ended (minus 1, wrapping).
+    pub fn add_flights(&self, change: u64) {
+        // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
+        let flights = self.flights.load(Ordering::Relaxed);
+        self.flights.store(flights.wrapping_add(change), Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn flights(&self) -> u64 {
+        // Ordering: Relaxed; as above.
+        self.flights.load(Ordering::Relaxed)
     }
 
     /// A thief's end of the deque.

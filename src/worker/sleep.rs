@@ -157,8 +157,14 @@ impl Sleep {
         before & COUNT == 1 && !fault("wake-not-passed-on")
     }
 
-    /// S1 to S4, for a searching worker. `look` tells whether there is a task anywhere.
-    pub fn park(&self, index: usize, look: impl Fn() -> bool) -> Woken {
+    /// S1 to S4, for a searching worker. `look` tells whether there is a task anywhere, `busy` whether a
+    /// drain has anything left to wait for.
+    pub fn park(
+        &self,
+        index: usize,
+        look: impl Fn() -> bool,
+        busy: impl Fn() -> bool,
+    ) -> Woken {
         let bunk = &self.bunks[index];
         {
             let mut list = self.lock(); // S1
@@ -167,7 +173,7 @@ impl Sleep {
             list.push(index);
             // Ordering: AcqRel; the fence that follows makes it visible to pushers in P3.
             let word = self.word.fetch_add(PARKED.wrapping_sub(SEARCHING), Ordering::AcqRel);
-            self.end_drain_if_due(&mut list, word.wrapping_add(PARKED - SEARCHING), &look);
+            self.end_drain_if_due(&mut list, word.wrapping_add(PARKED - SEARCHING), &busy);
         }
         if !fault("sleep-without-fence") {
             fence_after_rmw(); // S2
@@ -188,7 +194,7 @@ impl Sleep {
     }
 
     /// Under the lock: ends the drain if nothing is left that could run.
-    fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, look: &impl Fn() -> bool) {
+    fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock.
         let all_parked = word / PARKED & COUNT == self.workers.load(Ordering::Relaxed);
         if word & DRAINING == 0 || word & TERMINATED != 0 || !all_parked || word & AWAY_MASK != 0 {
@@ -197,7 +203,7 @@ impl Sleep {
         // Ordering: AcqRel, then a fence: a pusher sees the flag, or is seen here.
         self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
-        if look() {
+        if busy() {
             // Somebody was in time: whoever saw the flag waits for the lock and looks again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
@@ -221,11 +227,19 @@ impl Sleep {
     }
 
     /// Starts the drain: the workers leave once nothing can run any more.
-    pub fn drain(&self, look: impl Fn() -> bool) {
+    pub fn drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: AcqRel; under the lock, like all that decides about the end.
         let word = self.word.fetch_or(DRAINING, Ordering::AcqRel) | DRAINING;
-        self.end_drain_if_due(&mut list, word, &look);
+        self.end_drain_if_due(&mut list, word, &busy);
+    }
+
+    /// Looks again whether the drain is at its end: what it waited for may have gone.
+    pub fn reconsider_drain(&self, busy: impl Fn() -> bool) {
+        let mut list = self.lock();
+        // Ordering: Acquire; what decides about the end is changed under the lock.
+        let word = self.word.load(Ordering::Acquire);
+        self.end_drain_if_due(&mut list, word, &busy);
     }
 
     /// A task goes on without a worker's place, or a future is in flight: the drain waits for it.
@@ -235,14 +249,11 @@ impl Sleep {
     }
 
     /// Such a task has ended.
-    pub fn arrive(&self, look: impl Fn() -> bool) {
+    pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; as in `depart`.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
         if word & DRAINING != 0 {
-            let mut list = self.lock();
-            // Ordering: Acquire; what decides about the end is changed under the lock.
-            let word = self.word.load(Ordering::Acquire);
-            self.end_drain_if_due(&mut list, word, &look);
+            self.reconsider_drain(busy);
         }
     }
 

@@ -77,7 +77,7 @@ fn lend_place(context: &Context) -> Result<(), NoSpare> {
             Ok(())
         }
         Err(none) => {
-            shared.sleep.arrive(|| shared.has_ready());
+            shared.sleep.arrive(|| shared.is_busy());
             Err(none)
         }
     }

@@ -1,0 +1,156 @@
+//! Jobs inside jobs: who is whose child, for the calls that reach down.
+//!
+//! A task passes its own gate and each ancestor's (`admission`); that needs only the way up. The way down
+//! is needed for `cancel` and `wait` alone, and kept in a table of the pool, so that a job without
+//! children has no field for it.
+
+use crate::job::Job;
+use crate::job::control;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+const SHARDS: usize = crate::sync::shrunk(16, 1);
+
+type Children = BTreeMap<JobPtr, BTreeSet<JobPtr>>;
+
+/// The children of all jobs of a pool.
+#[derive(Debug)]
+pub struct Family {
+    shards: [Mutex<Children>; SHARDS],
+}
+
+impl Family {
+    /// No job has children.
+    pub fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::new(BTreeMap::new())) }
+    }
+
+    fn shard(&self, parent: JobPtr) -> MutexGuard<'_, Children> {
+        let shard = &self.shards[parent.idle_key() / crate::task::cells::LARGE % SHARDS];
+        shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Enters a child; it is alive.
+    pub fn enter(&self, parent: JobPtr, child: JobPtr) {
+        self.shard(parent).entry(parent).or_default().insert(child);
+    }
+
+    /// Takes a child out that nobody needs any more, before its record is freed.
+    pub fn leave(&self, parent: JobPtr, child: JobPtr) {
+        let mut shard = self.shard(parent);
+        if let Some(children) = shard.get_mut(&parent) {
+            children.remove(&child);
+            if children.is_empty() {
+                shard.remove(&parent);
+            }
+        }
+    }
+
+    /// The children that somebody still needs, each with a handle.
+    fn children(&self, parent: JobPtr) -> Vec<Job> {
+        let shard = self.shard(parent);
+        let alive = |child: &&JobPtr| child.tokens.add_handle_if_needed();
+        shard
+            .get(&parent)
+            .into_iter()
+            .flatten()
+            // In the table, the record is there, if only to be freed.
+            .filter(alive)
+            .map(|child| Job::from_handle(*child))
+            .collect()
+    }
+}
+
+/// Cancels the job and all below it; returns how many tasks had not started.
+pub fn cancel(job: JobPtr) -> usize {
+    let below = job.pool().family.children(job);
+    // A child's delegate waits in this job's line, and is counted as the child's own.
+    let delegates =
+        below.iter().filter(|child| child.ptr().permits.load().has(Flag::Blocked)).count();
+    let own = control::cancel(job).saturating_sub(delegates);
+    own + below.iter().map(|child| cancel(child.ptr())).sum::<usize>()
+}
+
+/// Waits until the job and all below it have nothing queued or running; false if the time is over first.
+pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
+    // One pass finds each job idle at some time; a second one that finds that no task has ended
+    // meanwhile says that they were idle together.
+    let mut ended_before = None;
+    loop {
+        let Some(ended) = wait_for_each(job, until) else { return false };
+        if ended_before == Some(ended) {
+            return true;
+        }
+        ended_before = Some(ended);
+    }
+}
+
+/// Waits for the job and each below it in turn; how many of their tasks have ended.
+fn wait_for_each(job: JobPtr, until: Option<Instant>) -> Option<u64> {
+    if !control::wait(job, until) {
+        return None;
+    }
+    let mut ended = job.tally.ended();
+    for child in job.pool().family.children(job) {
+        ended = ended.wrapping_add(wait_for_each(child.ptr(), until)?);
+    }
+    Some(ended)
+}
+
+impl Job {
+    /// A child of this job: its tasks run with a permit of the child and of each job above it.
+    ///
+    /// Gates are passed from the inside out, and a task waits at the first one that refuses. Siblings
+    /// share their parent's permits in turn, whatever their backlogs. What is done to a parent holds
+    /// for all below it: [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold their tasks
+    /// back, [`close`](Self::close) and [`cancel`](Self::cancel) reach down, and
+    /// [`wait`](Self::wait) waits for them, too.
+    ///
+    /// # Panics
+    ///
+    /// If the limit is finite and greater than [`MAX_LIMIT`](Self::MAX_LIMIT).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(8).build()?;
+    /// let everything = pool.job(20);
+    /// let host = everything.job(6); // at most 6 to this host
+    /// let search = host.job(2); // of which at most 2 searches
+    /// let pages = host.job(5);
+    /// for _ in 0..50 {
+    ///     search.execute(|| ());
+    ///     pages.execute(|| ());
+    /// }
+    /// everything.wait();
+    /// assert_eq!(search.stats().completed + pages.stats().completed, 100);
+    /// assert!(search.stats().most_running <= 2);
+    /// assert!(host.stats().most_running <= 6);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn job(&self, limit: usize) -> Self {
+        make(self.ptr().pool_ptr(), Some(self.ptr()), limit)
+    }
+}
+
+/// Makes a job, and enters it where the calls that reach down find it.
+///
+/// # Panics
+/// If the limit is finite and more than the word holds.
+pub fn make(
+    pool: crate::pool::shared::PoolPtr,
+    parent: Option<JobPtr>,
+    limit: usize,
+) -> Job {
+    let job = JobPtr::make(pool, parent, control::limit_bits(limit));
+    if let Some(parent) = parent {
+        job.pool().family.enter(parent, job);
+    }
+    if limit == 0 {
+        control::list_if_held(job);
+    }
+    Job::from_handle(job)
+}

@@ -1,0 +1,78 @@
+//! For this project's models and fuzz targets: the protocols by name, and a pool without threads of its
+//! own. Not part of the library.
+
+pub use crate::job::{admission, backlog, control, permits, record};
+pub use crate::task::{CellPtr, cells, handle, plain, room};
+pub use crate::worker::{sleep, spares};
+
+use crate::job::Job;
+use crate::pool::shared::{Hooks, PoolPtr};
+use crate::worker::play::play;
+use crate::worker::spares::Threads;
+
+/// The facade, as the library sees it.
+pub mod sync {
+    pub use crate::sync::*;
+}
+
+/// A pool whose workers are played by a model's threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage(PoolPtr);
+
+impl Stage {
+    /// Room for so many workers.
+    pub fn new(workers: usize) -> Self {
+        let threads = Threads { name: Box::new(|_| String::new()), stack_size: None };
+        Self(PoolPtr::make(workers, Hooks::default(), threads, 0))
+    }
+
+    /// A job.
+    pub fn job(self, limit: usize) -> Job {
+        self.make(None, limit)
+    }
+
+    /// A job under `parent`.
+    pub fn child(self, parent: &Job, limit: usize) -> Job {
+        self.make(Some(parent.ptr()), limit)
+    }
+
+    fn make(self, parent: Option<record::JobPtr>, limit: usize) -> Job {
+        let job = record::JobPtr::make(self.0, parent, control::limit_bits(limit));
+        if limit == 0 {
+            control::list_if_held(job);
+        }
+        Job::from_handle(job)
+    }
+
+    /// Plays a worker until it finds nothing, for up to `most` tasks; says how many it took.
+    pub fn play(self, index: usize, most: usize) -> usize {
+        play(self.0, index, most)
+    }
+
+    /// Whether a task lies in a deque.
+    pub fn has_ready(self) -> bool {
+        self.0.shared().has_ready()
+    }
+
+    /// Fails if a task waits at the job's gate although there is room: nobody would come for it. For a
+    /// model at rest.
+    pub fn assert_none_stranded(self, job: &Job) {
+        let job = job.ptr();
+        let word = job.permits.load();
+        assert_eq!(word.running(), 0, "a permit was not given back: {word:?}");
+        let waits = !job.backlog().is_empty();
+        assert!(!(waits && job.wants_promotion(word)), "a task waits beside a free permit: {word:?}");
+    }
+
+    /// Ends the pool. The jobs are gone, and nobody plays any more.
+    pub fn end(self) {
+        let workers = self.0.shared().workers() as u64;
+        // Every job that the pool still knows of would be an owner more.
+        self.0.disown(workers + 1);
+    }
+}
+
+/// The job's record.
+pub fn record_of(job: &Job) -> record::JobPtr {
+    job.ptr()
+}

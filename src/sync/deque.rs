@@ -1,0 +1,180 @@
+//! The deque's stand-in: contents under a mutex, emptiness on a relaxed atomic of its own, so that
+//! looking at it synchronises no more than the real one does. A thief that comes while another
+//! thread is inside is sent away with `Retry`, as the real one may be.
+
+use super::atomic::{AtomicUsize, Ordering};
+use super::{Arc, Mutex};
+use std::collections::VecDeque;
+
+/// The most that one steal moves to the thief's deque, its result included.
+const MOST_STOLEN: usize = crate::sync::shrunk(32, 2);
+
+/// What a steal came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Steal<T> {
+    /// Nothing was there.
+    Empty,
+    /// The oldest element.
+    Success(T),
+    /// Another thread was faster; try again.
+    Retry,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    items: Mutex<VecDeque<T>>,
+    len: AtomicUsize,
+}
+
+impl<T> Queue<T> {
+    fn new() -> Self {
+        Self { items: Mutex::new(VecDeque::new()), len: AtomicUsize::new(0) }
+    }
+
+    /// Changes the contents; `len` follows if they did change.
+    fn change<R>(&self, items: &mut VecDeque<T>, f: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
+        let before = items.len();
+        let out = f(items);
+        if items.len() != before {
+            // Ordering: Relaxed on purpose; the fences of the callers must carry it.
+            self.len.store(items.len(), Ordering::Relaxed);
+        }
+        out
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
+        self.change(&mut self.items.lock().unwrap(), f)
+    }
+
+    fn len(&self) -> usize {
+        // Ordering: as in `change`.
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Takes up to `most` of the oldest, or up to half of them rounded up.
+    fn steal_some(&self, most: usize, half: bool) -> Steal<VecDeque<T>> {
+        let Ok(mut items) = self.items.try_lock() else {
+            return Steal::Retry;
+        };
+        let share = if half { items.len().div_ceil(2) } else { items.len() };
+        let count = share.min(most);
+        if count == 0 {
+            return Steal::Empty;
+        }
+        Steal::Success(self.change(&mut items, |items| items.drain(..count).collect()))
+    }
+
+    fn steal(&self) -> Steal<T> {
+        match self.steal_some(1, false) {
+            Steal::Success(mut one) => Steal::Success(one.pop_front().expect("one was taken")),
+            Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+        }
+    }
+
+    /// Takes a batch, moves it but for one to the thief's deque, and returns that one: the `last`
+    /// taken or the first. What is moved lies there with the next in turn on top.
+    fn steal_batch_and_pop(&self, to: &Worker<T>, last: bool) -> Steal<T> {
+        let mut batch = match self.steal_some(MOST_STOLEN, true) {
+            Steal::Success(batch) => batch,
+            Steal::Empty => return Steal::Empty,
+            Steal::Retry => return Steal::Retry,
+        };
+        if !last {
+            batch.make_contiguous().reverse();
+        }
+        let one = batch.pop_back().expect("one was taken at least");
+        if !batch.is_empty() {
+            to.0.with(|items| items.extend(batch));
+        }
+        Steal::Success(one)
+    }
+}
+
+/// The owner's end.
+#[derive(Debug)]
+pub struct Worker<T>(Arc<Queue<T>>);
+
+impl<T> Worker<T> {
+    /// A last-in first-out deque.
+    pub fn new_lifo() -> Self {
+        Self(Arc::new(Queue::new()))
+    }
+
+    /// A thief's end.
+    pub fn stealer(&self) -> Stealer<T> {
+        Stealer(self.0.clone())
+    }
+
+    /// Adds an element.
+    pub fn push(&self, item: T) {
+        self.0.with(|items| items.push_back(item));
+    }
+
+    /// Takes the newest element.
+    pub fn pop(&self) -> Option<T> {
+        self.0.with(VecDeque::pop_back)
+    }
+
+    /// Whether it looked empty.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    /// How many elements it seemed to hold.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A thief's end.
+#[derive(Debug)]
+pub struct Stealer<T>(Arc<Queue<T>>);
+
+impl<T> Stealer<T> {
+    /// Whether it looked empty.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    /// Takes the oldest element.
+    pub fn steal(&self) -> Steal<T> {
+        self.0.steal()
+    }
+
+    /// Takes some of the oldest elements one by one; returns the last, moves the others over.
+    pub fn steal_batch_and_pop(&self, to: &Worker<T>) -> Steal<T> {
+        self.0.steal_batch_and_pop(to, true)
+    }
+}
+
+/// A queue that many threads push to and steal from.
+#[derive(Debug)]
+pub struct Injector<T>(Queue<T>);
+
+impl<T> Injector<T> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self(Queue::new())
+    }
+
+    /// Adds an element.
+    pub fn push(&self, item: T) {
+        self.0.with(|items| items.push_back(item));
+    }
+
+    /// Takes the oldest element.
+    pub fn steal(&self) -> Steal<T> {
+        self.0.steal()
+    }
+
+    /// Takes the oldest element, and moves more of the oldest to the thief's deque.
+    pub fn steal_batch_and_pop(&self, to: &Worker<T>) -> Steal<T> {
+        self.0.steal_batch_and_pop(to, false)
+    }
+
+    /// Whether it looked empty.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+}
