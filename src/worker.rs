@@ -30,8 +30,8 @@ const BUDGET: u32 = shrunk(16, 2) as u32;
 const OLDEST_EVERY: u32 = 4 * BUDGET;
 /// Tasks that a worker takes from a backlog at once.
 const BATCH: usize = shrunk(32, 2);
-/// Sweeps over all deques before a worker parks.
-const SWEEPS: usize = shrunk(2, 1);
+/// Further looks that the only searching worker takes before it parks, yielding in between.
+const LINGER: usize = shrunk(16, 0);
 
 /// The life of the thread with this index: a worker's, or a spare's. It sits in `place` first.
 pub fn work(pool: PoolPtr, index: usize, place: usize) {
@@ -128,6 +128,7 @@ impl Worker<'_> {
             sleep.start_searching();
             self.searching.set(true);
         }
+        let mut lingered = 0;
         loop {
             if let Some(cell) = self.search() {
                 self.searching.set(false);
@@ -136,6 +137,13 @@ impl Worker<'_> {
                 }
                 return Some(cell);
             }
+            if lingered < LINGER && sleep.one_searches() {
+                // One stays awake for a moment: a wake-up costs a pusher more than its push.
+                lingered += 1;
+                crate::sync::thread::yield_now();
+                continue;
+            }
+            lingered = 0;
             self.place().figures.add_parked();
             let pool = self.pool();
             match sleep.park(self.place().index, || pool.has_ready(), || pool.is_busy()) {
@@ -180,8 +188,7 @@ impl Worker<'_> {
     fn search(&self) -> Option<CellPtr> {
         let place = self.place();
         let stealers = self.pool().stealers();
-        let mut sweeps = SWEEPS;
-        while sweeps > 0 {
+        loop {
             let mut retry = false;
             match self.pool().injector().steal_batch_and_pop(&place.deque) {
                 Steal::Success(cell) => return Some(cell),
@@ -205,14 +212,11 @@ impl Worker<'_> {
             if let Some(cell) = place.deque.pop() {
                 return Some(cell);
             }
-            if retry {
-                crate::sync::thread::yield_now();
-            } else {
-                sweeps -= 1;
-                spin_loop();
+            if !retry {
+                return None;
             }
+            crate::sync::thread::yield_now();
         }
-        None
     }
 
     /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.

@@ -146,6 +146,13 @@ impl Sleep {
         self.word.fetch_add(SEARCHING, Ordering::AcqRel);
     }
 
+    /// Whether at most one worker searches.
+    #[inline]
+    pub fn one_searches(&self) -> bool {
+        // Ordering: Relaxed; only decides who lingers.
+        self.word.load(Ordering::Relaxed) & COUNT <= 1
+    }
+
     /// A searching worker found a task. True: it was the last one to search, and must look for
     /// a further task on behalf of those who relied on it (F1).
     #[inline]
