@@ -1,0 +1,50 @@
+//! Counts how many are inside something at once, and the most that ever were.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A count of those inside now and the most at once.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    inside: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Gauge {
+    /// Counts one more inside until the guard drops.
+    pub(crate) fn enter(&self) -> Inside<'_> {
+        let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(inside, Ordering::SeqCst);
+        Inside { gauge: self, with_this: inside }
+    }
+
+    /// How many are inside.
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Ordering::SeqCst)
+    }
+
+    /// The most that were ever inside at once.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+/// One that is inside.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Inside<'a> {
+    gauge: &'a Gauge,
+    with_this: usize,
+}
+
+impl Inside<'_> {
+    /// How many were inside when this one entered, itself included.
+    pub(crate) fn with_this(&self) -> usize {
+        self.with_this
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.gauge.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}

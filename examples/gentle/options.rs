@@ -1,0 +1,80 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// Checks HTTP endpoints, and hits each no harder than it can take.
+///
+/// A plan lists jobs. Each job sends requests to one base URL, never more at once than its limit, and checks the
+/// status of every answer. All jobs run together; a server that is down, slow or broken fails its own checks and
+/// holds up no other job. Without a plan, a built-in one runs against a built-in server.
+#[derive(Debug, Parser)]
+#[command(name = "gentle", after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Options {
+    /// The plan to run, a TOML file
+    pub(crate) plan: Option<PathBuf>,
+
+    /// Also write the results to FILE, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Read the plan, say what it would send, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Print the built-in plan, to start your own from
+    #[arg(long)]
+    pub(crate) print_plan: bool,
+
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+const AFTER_HELP: &str = r#"The plan:
+  workers = 16                   threads that send; left out: one per core. While they wait for
+                                 servers, others take their place: only limits hold requests back
+  [[job]]
+  name = "search"
+  limit = 2                      at most 2 requests of this job at once
+  base = "http://127.0.0.1:8080" http only
+  paths = ["/search?q=a", "/"]   sent in turn
+  repeat = 50                    each path this often; left out: once
+  ramp = [1, 2, 4]               instead of limit: step through these, evenly over the requests
+  method = "GET"                 and, as needed:
+  headers = { accept = "*/*" }
+  body = "..."
+  expect = 200                   or a list: [200, 404]; redirects are not followed
+  timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
+
+Ctrl-C stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
+
+Exit status:
+  0    every check passed
+  1    some check failed
+  2    the plan or an option is wrong; one line on standard error says where and what to change
+  130  interrupted by Ctrl-C
+
+Try:
+  gentle                         run the built-in plan
+  gentle --print-plan > my.toml  start a plan of your own
+  gentle my.toml --json out.json"#;
+
+impl Options {
+    /// Reads the command line, or says in one line what is wrong with it. Ends the process where it asks for help.
+    pub(crate) fn read() -> Result<Self, String> {
+        Options::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => error.exit(),
+            _ => format!("{} (see gentle --help)", first_paragraph(&error.to_string())),
+        })
+    }
+}
+
+/// The text up to the first empty line, on one line and without the word that clap starts with.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let paragraph = lines.collect::<Vec<_>>().join(" ");
+    paragraph.trim_start_matches("error: ").to_owned()
+}

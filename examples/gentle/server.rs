@@ -1,0 +1,113 @@
+//! The built-in server: real HTTP on a free loopback port, with an endpoint for each job of the built-in plan.
+//!
+//! An endpoint counts the requests inside it, until just before it answers. A request is inside for less time than the
+//! client has it in flight, so an endpoint that ever held more than its job's limit has seen the limit broken.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{MethodFilter, on};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::gauge::Gauge;
+
+/// The plan that checks the server. Each job has the name of the endpoint that it checks.
+pub(crate) const PLAN: &str = include_str!("built_in.toml");
+
+/// Stands in [`PLAN`] for the server's address.
+const PLACEHOLDER: &str = "http://127.0.0.1:8080";
+
+/// A running server; dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    address: SocketAddr,
+    endpoints: Vec<Arc<Endpoint>>,
+    _runtime: Runtime,
+}
+
+/// One endpoint, at the path of its name.
+#[derive(Debug)]
+struct Endpoint {
+    name: &'static str,
+    method: MethodFilter,
+    /// How long a request stays inside.
+    takes: Duration,
+    /// What it answers to its `nth` request, which found `inside` requests there, itself included.
+    answer: fn(nth: u64, inside: usize) -> StatusCode,
+    requests: AtomicU64,
+    gauge: Gauge,
+}
+
+impl Server {
+    /// Starts the server on a free port.
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = listener.local_addr()?;
+        let endpoints = endpoints();
+        let router = endpoints.iter().fold(Router::new(), |router, endpoint| {
+            let path = format!("/{}", endpoint.name);
+            router.route(&path, on(endpoint.method, answer).with_state(Arc::clone(endpoint)))
+        });
+        runtime.spawn(axum::serve(listener, router).into_future());
+        Ok(Server { address, endpoints, _runtime: runtime })
+    }
+
+    /// The built-in plan with the server's address in it.
+    pub(crate) fn plan(&self) -> String {
+        PLAN.replace(PLACEHOLDER, &format!("http://{}", self.address))
+    }
+
+    /// The most requests that the endpoint called `name` ever held at once.
+    pub(crate) fn most_at_once(&self, name: &str) -> Option<usize> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.name == name)?;
+        Some(endpoint.gauge.most())
+    }
+}
+
+/// Endpoints of different strength.
+fn endpoints() -> Vec<Arc<Endpoint>> {
+    let endpoint = |name, method, takes, answer| {
+        let takes = Duration::from_millis(takes);
+        Arc::new(Endpoint {
+            name,
+            method,
+            takes,
+            answer,
+            requests: AtomicU64::new(0),
+            gauge: Gauge::default(),
+        })
+    };
+    let overloaded = |_, inside| {
+        if inside > 2 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    };
+    let sometimes = |nth: u64, _| {
+        if nth.is_multiple_of(10) { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
+    };
+    let one_at_a_time = |_, inside| {
+        if inside > 1 { StatusCode::CONFLICT } else { StatusCode::CREATED }
+    };
+    let always = |_, _| StatusCode::OK;
+    vec![
+        endpoint("fragile", MethodFilter::GET, 20, overloaded),
+        endpoint("slow", MethodFilter::GET, 150, always),
+        endpoint("flaky", MethodFilter::GET, 10, sometimes),
+        endpoint("orders", MethodFilter::POST, 15, one_at_a_time),
+        endpoint("ramped", MethodFilter::GET, 15, always),
+    ]
+}
+
+async fn answer(State(endpoint): State<Arc<Endpoint>>) -> StatusCode {
+    let inside = endpoint.gauge.enter();
+    let nth = endpoint.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    let status = (endpoint.answer)(nth, inside.with_this());
+    tokio::time::sleep(endpoint.takes).await;
+    status
+}
