@@ -11,7 +11,7 @@ use crate::pool::builder::PoolBuilder;
 use crate::pool::shared::PoolPtr;
 use crate::stats::{PoolStats, WorkerStats};
 use crate::sync::Mutex;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
 use crate::worker::context::Context;
 use std::fmt;
@@ -36,6 +36,8 @@ use std::time::Duration;
 pub struct Pool {
     shared: PoolPtr,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether a shutdown has left what runs to end by itself.
+    abandoned: AtomicBool,
 }
 
 impl Pool {
@@ -218,7 +220,8 @@ impl Pool {
             self.join_workers();
         } else {
             shared.drop_all();
-            self.take_threads();
+            // Ordering: Relaxed; read by the pool's drop, which comes after all calls.
+            self.abandoned.store(true, Ordering::Relaxed);
         }
         drained
     }
@@ -228,11 +231,8 @@ impl Pool {
     }
 
     fn join_workers(&self) {
-        let threads = self.take_threads();
-        if !threads.is_empty() {
-            self.shared.shared().wait_ended(None);
-        }
-        for thread in threads {
+        self.shared.shared().wait_ended(None);
+        for thread in self.take_threads() {
             // A worker's thread does not panic: foreign code on it is stopped where it is called.
             let _ = thread.join();
         }
@@ -253,7 +253,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.shared().drain();
-        if !self.is_inside() {
+        // Ordering: Relaxed; as where it is set.
+        if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
             self.join_workers();
         }
         self.shared.disown(1);

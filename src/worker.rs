@@ -18,7 +18,7 @@ use crate::sync::deque::Steal;
 use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
-use crate::worker::context::Context;
+use crate::worker::context::{Context, LOCAL_MOST};
 use crate::worker::place::Place;
 use crate::worker::sleep::Woken;
 use std::any::Any;
@@ -28,8 +28,9 @@ use std::cell::Cell;
 const BUDGET: u32 = shrunk(16, 2) as u32;
 /// Turns after which a worker takes the oldest task of its own deque instead of the newest.
 const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// Tasks that a worker takes from a backlog at once.
-const BATCH: usize = shrunk(32, 2);
+/// Tasks that a worker takes from a backlog at once: what is left of the job's turn, so that none of
+/// them lie in the deque when it is another job's.
+const BATCH: usize = BUDGET as usize;
 /// Further looks that the only searching worker takes before it parks, yielding in between.
 const LINGER: usize = shrunk(16, 0);
 
@@ -293,7 +294,7 @@ impl Worker<'_> {
         }
         // A thread that has lent its place runs this one task to its end.
         let place = self.context.place()?;
-        if turn % BUDGET == 0 && self.others_wait(place, *open) {
+        if turn % BUDGET == 0 && self.others_wait(place) {
             place.injector_first.set(true);
             return None;
         }
@@ -301,6 +302,12 @@ impl Worker<'_> {
             if turn % OLDEST_EVERY == 0 {
                 if let Steal::Success(cell) = self.pool().stealers()[place.index].steal() {
                     return self.run_on_with(cell, job);
+                }
+            }
+            if hold.left.get() == 0 {
+                // What lies in the deque is others': they wait for the end of this job's turn.
+                if let Some(cell) = self.refill(job, 1) {
+                    return Some(cell);
                 }
             }
             match place.deque.pop() {
@@ -315,8 +322,10 @@ impl Worker<'_> {
         }
     }
 
-    fn others_wait(&self, place: &Place, open: bool) -> bool {
-        !self.pool().injector_is_empty() || (!open && !place.deque.is_empty())
+    /// Whether tasks wait here that are not of the job that runs.
+    fn others_wait(&self, place: &Place) -> bool {
+        let own = self.context.hold().left.get();
+        !self.pool().injector_is_empty() || place.deque.len() as u64 > own
     }
 
     /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
@@ -381,7 +390,7 @@ impl Worker<'_> {
             return;
         }
         let hold = self.context.hold();
-        if self.place().deque.len() < BATCH {
+        if self.place().deque.len() < LOCAL_MOST {
             let none = self.refill(job, 0);
             debug_assert!(none.is_none(), "no task was to be kept");
         }
@@ -399,7 +408,9 @@ impl Worker<'_> {
         let mut consumer = job.backlog().try_consume()?;
         let mut batch = [const { None }; BATCH];
         let mut count = 0;
-        while count < BATCH {
+        let turn = self.context.hold().turn.get();
+        let most = (BUDGET - turn % BUDGET) as usize;
+        while count < most {
             let Popped::Task(cell) = consumer.pop() else {
                 break;
             };

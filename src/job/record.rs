@@ -333,10 +333,10 @@ impl Record {
     }
 
     /// Whether the limit never binds the workers: a permit is free for each of them. The tasks of
-    /// such a job may lie in deques uncounted.
+    /// such a job may lie in deques uncounted, and in any order: a limit of 1 is not open.
     #[inline]
     pub fn is_open(&self, word: Snapshot) -> bool {
-        self.parent.is_none() && word.limit() >= self.pool().workers() as u64
+        self.parent.is_none() && word.limit() >= (self.pool().workers() as u64).max(2)
     }
 
     /// Whether a task should leave the backlog now.

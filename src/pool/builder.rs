@@ -4,6 +4,7 @@ use crate::error::BuildError;
 use crate::pool::Pool;
 use crate::pool::shared::{Hooks, PoolPtr};
 use crate::sync::Mutex;
+use crate::sync::atomic::AtomicBool;
 use crate::worker;
 use crate::worker::spares::Threads;
 use std::any::Any;
@@ -138,12 +139,12 @@ impl PoolBuilder {
                     // then ends those that did start.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
-                    drop(Pool { shared, threads: Mutex::new(threads) });
+                    drop(Pool { shared, threads: Mutex::new(threads), abandoned: AtomicBool::new(false) });
                     return Err(BuildError::Spawn(error));
                 }
             }
         }
-        Ok(Pool { shared, threads: Mutex::new(threads) })
+        Ok(Pool { shared, threads: Mutex::new(threads), abandoned: AtomicBool::new(false) })
     }
 }
 

@@ -16,7 +16,7 @@ use std::ptr;
 /// Tokens that a worker takes at once for tasks it pushes from inside.
 const CREDIT: u64 = shrunk(64, 2) as u64;
 /// Tasks in a local queue above which pushes from inside go to the backlog.
-const LOCAL_MOST: usize = shrunk(256, 4);
+pub const LOCAL_MOST: usize = shrunk(256, 4);
 
 thread_local! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
