@@ -1,0 +1,140 @@
+//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`), counted drops (`Token`), a seeded
+//! generator (`Rng`), and what the system says of this process (`proc`).
+//!
+//! Events are ordered by latches, gauges and channels, never by sleeping. No test asserts that something is quick:
+//! `within` only turns a hang into a failure.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+pub mod event;
+pub mod proc;
+pub mod rng;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tollgate::Pool;
+
+use event::{Gauge, Latch, stay};
+
+/// How many workers a test is repeated with, where the number matters.
+pub const WORKERS: [usize; 3] = [1, 2, 8];
+
+/// Long enough for any test here on a loaded machine; what takes longer hangs.
+pub const LONG: Duration = Duration::from_secs(50);
+
+/// Runs `test` on a thread of its own and fails if it has not ended when `limit` is over.
+pub fn within<R: Send + 'static>(limit: Duration, test: impl FnOnce() -> R + Send + 'static) -> R {
+    let (report, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(test));
+        // Nobody listens once the time was over.
+        let _ = report.send(result);
+    });
+    match ended.recv_timeout(limit) {
+        Ok(Ok(value)) => value,
+        Ok(Err(payload)) => resume_unwind(payload),
+        Err(_) => panic!("hangs: not over after {limit:?}"),
+    }
+}
+
+/// Runs `test` with each number of workers in [`WORKERS`], under the watchdog.
+pub fn with_workers(test: impl Fn(&Pool, usize) + Send + Sync + 'static) {
+    let test = Arc::new(test);
+    for workers in WORKERS {
+        let test = Arc::clone(&test);
+        within(LONG, move || {
+            eprintln!("with {workers} workers");
+            let pool = pool(workers);
+            test(&pool, workers);
+        });
+    }
+}
+
+/// A pool of so many workers.
+pub fn pool(workers: usize) -> Pool {
+    Pool::builder().workers(workers).build().expect("a pool of a few workers starts")
+}
+
+/// Comes back when `free` workers, all that the caller left unblocked, have been inside a task at the same time,
+/// twice: whatever was ready before could have been found by each of them.
+pub fn workers_pass(pool: &Pool, free: usize) {
+    let job = pool.job(usize::MAX);
+    for _ in 0..2 {
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        for _ in 0..free {
+            job.execute(stay(&gauge, &latch));
+        }
+        gauge.until_running(free);
+        latch.open();
+        job.wait();
+    }
+}
+
+/// Ends a task by unwinding with `message`, without the report that `panic!` prints.
+pub fn unwind(message: &str) -> ! {
+    resume_unwind(Box::new(message.to_owned()))
+}
+
+/// The text of a payload, whichever way it was thrown.
+pub fn message_of(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .expect("the payload is a text")
+}
+
+/// Runs `call`, which must panic, and gives back what it says.
+pub fn panic_of<R>(call: impl FnOnce() -> R) -> String {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(_) => panic!("the call did not panic"),
+        Err(payload) => message_of(&*payload).to_owned(),
+    }
+}
+
+/// Counts how many [`Token`]s were made and how many dropped.
+#[derive(Clone, Default)]
+pub struct Tokens {
+    made: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Tokens {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn token(&self) -> Token {
+        self.made.fetch_add(1, SeqCst);
+        Token { owner: self.clone(), dropped: false }
+    }
+
+    pub fn made(&self) -> usize {
+        self.made.load(SeqCst)
+    }
+
+    pub fn dropped(&self) -> usize {
+        self.dropped.load(SeqCst)
+    }
+}
+
+/// A capture or a result whose drops are counted; dropped twice, it aborts the process.
+pub struct Token {
+    owner: Tokens,
+    dropped: bool,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        if std::mem::replace(&mut self.dropped, true) {
+            eprintln!("a token was dropped twice");
+            std::process::abort();
+        }
+        self.owner.dropped.fetch_add(1, SeqCst);
+    }
+}

@@ -1,0 +1,205 @@
+//! serial_in_order: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use common::event::Latch;
+use common::rng::Rng;
+use common::{unwind, with_workers};
+use tollgate::Job;
+
+/// The order in which tasks started: who pushed each, and its number among that pusher's.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(usize, usize)>>>);
+
+impl Log {
+    fn note(&self, pusher: usize, number: usize) {
+        self.0.lock().unwrap().push((pusher, number));
+    }
+
+    /// Each pusher's tasks must be in order, and `count` of them in all.
+    fn check(&self, count: usize) {
+        let log = self.0.lock().unwrap();
+        assert_eq!(log.len(), count);
+        let pushers = log.iter().map(|(pusher, _)| pusher + 1).max().unwrap_or(0);
+        let mut last = vec![None; pushers];
+        for &(pusher, number) in &*log {
+            assert!(
+                last[pusher] < Some(number),
+                "{number} of pusher {pusher} started after {:?}",
+                last[pusher]
+            );
+            last[pusher] = Some(number);
+        }
+    }
+}
+
+/// Pushes tasks in bursts, so that some find the job idle, some saturated, and some on the brink.
+fn push_in_bursts(job: &Job, log: &Log, pusher: usize, count: usize, mut rng: Rng) {
+    for number in 0..count {
+        let log = log.clone();
+        match rng.below(3) {
+            0 => drop(job.spawn(move || log.note(pusher, number))),
+            1 => drop(job.try_spawn(move || log.note(pusher, number)).unwrap()),
+            _ => job.execute(move || log.note(pusher, number)),
+        }
+        if rng.one_in(10) {
+            for _ in 0..rng.below(2_000) {
+                std::hint::spin_loop();
+            }
+        }
+        if rng.one_in(200) {
+            job.wait();
+        }
+    }
+}
+
+#[test]
+fn one_pusher() {
+    with_workers(|pool, _| {
+        let (job, log) = (pool.job(1), Log::default());
+        push_in_bursts(&job, &log, 0, 20_000, Rng::from_env());
+        job.wait();
+        log.check(20_000);
+    });
+}
+
+#[test]
+fn several_pushers_each_in_its_order() {
+    with_workers(|pool, _| {
+        let (job, log) = (pool.job(1), Log::default());
+        thread::scope(|scope| {
+            for pusher in 0..3 {
+                let (job, log, rng) = (&job, &log, Rng::from_env());
+                scope.spawn(move || push_in_bursts(job, log, pusher, 3_000, rng));
+            }
+        });
+        job.wait();
+        log.check(9_000);
+    });
+}
+
+#[test]
+fn beside_other_busy_jobs() {
+    with_workers(|pool, _| {
+        let jobs: Vec<(Job, Log)> = (0..20).map(|_| (pool.job(1), Log::default())).collect();
+        let flood = pool.job(usize::MAX);
+        for number in 0..500 {
+            for (job, log) in &jobs {
+                let log = log.clone();
+                job.execute(move || log.note(0, number));
+                flood.execute(thread::yield_now);
+            }
+        }
+        for (job, log) in &jobs {
+            job.wait();
+            log.check(500);
+        }
+        flood.wait();
+    });
+}
+
+/// A task is one pusher: what it pushes into a serial job, its own or another, starts in that order.
+#[test]
+fn pushed_from_inside_a_task() {
+    with_workers(|pool, _| {
+        for own in [true, false] {
+            for limit in [1, usize::MAX] {
+                let (serial, log) = (pool.job(1), Log::default());
+                let outer = if own { serial.clone() } else { pool.job(limit) };
+                for pusher in 0..20 {
+                    let (serial, log) = (serial.clone(), log.clone());
+                    outer.execute(move || {
+                        for number in 0..200 {
+                            let log = log.clone();
+                            match number % 2 {
+                                0 => serial.execute(move || log.note(pusher, number)),
+                                _ => drop(serial.spawn(move || log.note(pusher, number))),
+                            }
+                        }
+                    });
+                }
+                outer.wait();
+                serial.wait();
+                log.check(20 * 200);
+            }
+        }
+    });
+}
+
+#[test]
+fn with_panics_and_cancels_between() {
+    with_workers(|pool, _| {
+        let mut rng = Rng::from_env();
+        let (job, log) = (pool.job(1), Log::default());
+        let (mut cancelled, mut handles) = (0, Vec::new());
+        for number in 0..5_000 {
+            let log = log.clone();
+            let handle = job.spawn(move || {
+                log.note(0, number);
+                if number % 7 == 0 {
+                    unwind("a task that fails");
+                }
+            });
+            handles.push(handle);
+            if rng.one_in(4) {
+                cancelled += usize::from(handles.swap_remove(rng.below(handles.len())).cancel());
+            }
+        }
+        job.wait();
+        log.check(5_000 - cancelled);
+    });
+}
+
+#[test]
+fn across_pauses() {
+    with_workers(|pool, _| {
+        let (job, log) = (pool.job(1), Log::default());
+        thread::scope(|scope| {
+            let pusher = scope.spawn(|| push_in_bursts_without_waits(&job, &log, 5_000));
+            while !pusher.is_finished() {
+                job.pause();
+                thread::yield_now();
+                job.resume();
+                // The limit that it has: order is promised while the limit is 1 throughout.
+                job.set_limit(1);
+            }
+        });
+        job.wait();
+        log.check(5_000);
+    });
+}
+
+fn push_in_bursts_without_waits(job: &Job, log: &Log, count: usize) {
+    for number in 0..count {
+        let log = log.clone();
+        job.execute(move || log.note(0, number));
+        if number % 50 == 0 {
+            thread::yield_now();
+        }
+    }
+}
+
+/// What was ready when the first task blocked is not overtaken by what came later.
+#[test]
+fn behind_a_task_that_blocks() {
+    with_workers(|pool, _| {
+        for _ in 0..50 {
+            let (job, log, latch) = (pool.job(1), Log::default(), Latch::new());
+            for number in 0..200 {
+                let (log, opening) = (log.clone(), latch.opening());
+                job.execute(move || {
+                    log.note(0, number);
+                    if number % 67 == 0 {
+                        opening.wait();
+                    }
+                });
+            }
+            latch.open();
+            job.wait();
+            log.check(200);
+        }
+    });
+}
