@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', value_name = "CONTENDER")]
     pub(crate) against: Vec<Which>,
     /// Rounds in which the contenders take their turns
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 9)]
     pub(crate) rounds: usize,
     /// Run everything once, as small as it goes
     #[arg(long)]
