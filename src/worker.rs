@@ -31,6 +31,10 @@ const OLDEST_EVERY: u32 = 4 * BUDGET;
 /// Tasks that a worker takes from a backlog at once: what is left of the job's turn, so that none of
 /// them lie in the deque when it is another job's.
 const BATCH: usize = BUDGET as usize;
+/// Looks that a worker takes at the backlog of a job that has run empty, before it gives the permit back.
+const LOOKS: usize = shrunk(8, 0);
+/// Spins before each of them.
+const SPINS: usize = 32;
 /// Further looks that the only searching worker takes before it parks, yielding in between.
 const LINGER: usize = shrunk(16, 0);
 
@@ -298,8 +302,15 @@ impl Worker<'_> {
             place.injector_first.set(true);
             return None;
         }
-        if *open {
-            if turn % OLDEST_EVERY == 0 {
+        self.next_at_hand(job, place, *open).or_else(|| self.linger_for(job, place, *open))
+    }
+
+    /// Looks for the job's next task in the deque and in the backlog.
+    #[inline]
+    fn next_at_hand(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        if open {
+            if hold.turn.get() % OLDEST_EVERY == 0 {
                 if let Steal::Success(cell) = self.pool().stealers()[place.index].steal() {
                     return self.run_on_with(cell, job);
                 }
@@ -320,6 +331,28 @@ impl Worker<'_> {
             }
             self.run_on_with(place.deque.pop()?, job)
         }
+    }
+
+    /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
+    /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
+    /// the permit held. Looking seldom keeps the pushers' line theirs.
+    fn linger_for(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
+        let stashed = self.stash.take();
+        if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
+            self.stash.set(stashed);
+            return None;
+        }
+        for _ in 0..LOOKS {
+            (0..SPINS).for_each(|_| spin_loop());
+            let changed = self.pool().epoch() != self.context.hold().epoch.get();
+            if changed || !self.pool().injector_is_empty() {
+                return None;
+            }
+            if !job.backlog().is_empty() {
+                return self.next_at_hand(job, place, open);
+            }
+        }
+        None
     }
 
     /// Whether tasks wait here that are not of the job that runs.
@@ -386,7 +419,11 @@ impl Worker<'_> {
         if self.context.hold().left.get() > 0 {
             return;
         }
-        if job.backlog().is_empty() && !job.permits.load().has(Flag::Covered) {
+        let backlog = job.backlog();
+        if !backlog.has_head()
+            && backlog.is_empty()
+            && !job.permits.load().has(Flag::Covered)
+        {
             return;
         }
         let hold = self.context.hold();
@@ -396,6 +433,7 @@ impl Worker<'_> {
         }
         if hold.left.get() == 0 {
             // Pushers have relied on a look like this one.
+            hold.covered.set(false);
             job.permits.clear(Flag::Covered);
             fence_after_rmw();
             admission::look(job);
@@ -422,13 +460,13 @@ impl Worker<'_> {
         if !rest.is_empty() {
             let place = self.place();
             let hold = self.context.hold();
-            job.tokens.add_tasks(rest.len() as u64);
+            hold.spend_tokens(job, rest.len() as u64, 0);
             for cell in rest.iter().rev().flatten() {
                 cell.set_mark(Mark::Loose);
                 place.deque.push(*cell);
             }
             hold.left.set(hold.left.get() + rest.len() as u64);
-            if !job.permits.load().has(Flag::Covered) {
+            if !hold.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
                 job.permits.set(Flag::Covered);
             }
             admission::let_go(job, consumer);

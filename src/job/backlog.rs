@@ -24,8 +24,6 @@ use std::ptr;
 #[repr(C)]
 pub struct Arrivals {
     tail: AtomicPtr<Header>,
-    /// Tasks that were ready and were refused at the gate; they go first. A stack.
-    returned: AtomicPtr<Header>,
     /// How many were ever pushed, wrapping.
     pushed: AtomicU32,
 }
@@ -37,6 +35,9 @@ pub struct Departures {
     /// How many were ever popped, wrapping.
     taken: AtomicU32,
     consumer: AtomicU32,
+    /// Tasks that were ready and were refused at the gate; they go first. A stack. On this side,
+    /// for each pop looks at it and hardly anybody pushes.
+    returned: AtomicPtr<Header>,
     head: AtomicPtr<Header>,
 }
 
@@ -67,7 +68,6 @@ impl Arrivals {
     pub fn new() -> Self {
         Self {
             tail: AtomicPtr::new(ptr::null_mut()),
-            returned: AtomicPtr::new(ptr::null_mut()),
             pushed: AtomicU32::new(0),
         }
     }
@@ -79,6 +79,7 @@ impl Departures {
         Self {
             taken: AtomicU32::new(0),
             consumer: AtomicU32::new(FREE),
+            returned: AtomicPtr::new(ptr::null_mut()),
             head: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -119,7 +120,7 @@ impl<'a> Backlog<'a> {
 
     /// Puts a task back that was ready and was refused; it goes before all others.
     pub fn push_returned(self, cell: CellPtr) {
-        let stack = &self.arrivals.returned;
+        let stack = &self.departures.returned;
         // Ordering: Relaxed; the exchange checks the value.
         let mut top = stack.load(Ordering::Relaxed);
         loop {
@@ -147,7 +148,16 @@ impl<'a> Backlog<'a> {
         // Ordering: Acquire; pairs with the exchange in `pop` that empties the list: who sees it
         // empty sees the permit that the popped task was given first.
         self.arrivals.tail.load(Ordering::Acquire).is_null()
-            && self.arrivals.returned.load(Ordering::Acquire).is_null()
+            && self.departures.returned.load(Ordering::Acquire).is_null()
+    }
+
+    /// Whether the oldest task can be reached: a look at the consumer's end alone, which pushers to a
+    /// backlog that is not empty leave in peace. False may also mean that a push is half done.
+    #[inline]
+    pub fn has_head(self) -> bool {
+        // Ordering: Relaxed; only saves a try for the consumer right.
+        !self.departures.head.load(Ordering::Relaxed).is_null()
+            || !self.departures.returned.load(Ordering::Relaxed).is_null()
     }
 
     /// How many wait; exact when nobody pushes or pops meanwhile.
@@ -214,7 +224,7 @@ impl<'a> Consumer<'a> {
     pub fn can_pop(&self) -> bool {
         let Backlog { arrivals, departures } = self.backlog;
         // Ordering: Acquire all; as in `pop` and `pop_returned`.
-        if !arrivals.returned.load(Ordering::Acquire).is_null() {
+        if !departures.returned.load(Ordering::Acquire).is_null() {
             return true;
         }
         let Some(first) = CellPtr::from_ptr(departures.head.load(Ordering::Acquire)) else {
@@ -286,7 +296,7 @@ impl<'a> Consumer<'a> {
 
     #[inline]
     fn pop_returned(&mut self) -> Option<CellPtr> {
-        let stack = &self.backlog.arrivals.returned;
+        let stack = &self.backlog.departures.returned;
         // Ordering: Acquire; pairs with the Release of `push_returned`.
         let mut top = stack.load(Ordering::Acquire);
         loop {

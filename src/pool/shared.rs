@@ -50,6 +50,7 @@ pub struct Shared {
     /// Threads that take the place of one that waits.
     pub spares: Spares,
     refused: AtomicU64,
+    has_spare_cores: bool,
     /// As `Place::flights`, for threads that sit in no place.
     flights: AtomicU64,
     /// Tasks that `shutdown_now` dropped.
@@ -101,6 +102,8 @@ impl PoolPtr {
             threads,
             spares: Spares::new(most_spares),
             refused: AtomicU64::new(0),
+            has_spare_cores: std::thread::available_parallelism()
+                .is_ok_and(|cores| workers <= cores.get()),
             flights: AtomicU64::new(0),
             dropped: AtomicUsize::new(0),
             held: Mutex::new(BTreeSet::new()),
@@ -144,6 +147,12 @@ impl PoolPtr {
 }
 
 impl Shared {
+    /// Whether there is a core for each worker, so that one that spins takes nothing from another.
+    #[inline]
+    pub fn has_spare_cores(&self) -> bool {
+        self.has_spare_cores
+    }
+
     /// How many workers.
     #[inline]
     pub fn workers(&self) -> usize {

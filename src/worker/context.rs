@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::ptr;
 
 /// Tokens that a worker takes at once for tasks it pushes from inside.
-const CREDIT: u64 = shrunk(64, 2) as u64;
+const CREDIT: u64 = shrunk(16, 2) as u64;
 /// Tasks in a local queue above which pushes from inside go to the backlog.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
@@ -66,6 +66,9 @@ pub struct Hold {
     /// Tasks of the job that this thread has put into its own deque and not taken out yet. Thieves
     /// may have taken some.
     pub left: Cell<u64>,
+    /// Whether this hold has set `Covered` and not cleared it. Another may have: then pushers promote for
+    /// themselves.
+    pub covered: Cell<bool>,
     /// Tasks run under the permit, in this turn.
     pub turn: Cell<u32>,
     /// The pool's epoch when the job's word was last looked at.
@@ -84,6 +87,7 @@ impl Context {
                 job: Cell::new(None),
                 tokens: Cell::new(0),
                 left: Cell::new(0),
+                covered: Cell::new(false),
                 turn: Cell::new(0),
                 epoch: Cell::new(0),
                 completed: Cell::new(0),
@@ -192,6 +196,15 @@ impl Context {
             && crate::worker::may_go_on(job)
     }
 
+    /// Whether tasks wait here that are not of the job that runs, or the thread has no place to run
+    /// more of them in.
+    #[inline]
+    pub fn others_wait(&self) -> bool {
+        self.place().is_none_or(|place| {
+            !self.pool().injector_is_empty() || place.deque.len() as u64 > self.hold.left.get()
+        })
+    }
+
     /// Counts a record that was freed on this thread.
     #[inline]
     pub fn count_freed_record(&self) {
@@ -220,7 +233,7 @@ impl Context {
         if word.has(Flag::Cancelled) {
             return Err(cell);
         }
-        self.hold.spend_token(job);
+        self.hold.spend_tokens(job, 1, CREDIT);
         cell.set_mark(Mark::Loose);
         place.deque.push(cell);
         self.hold.left.set(self.hold.left.get() + 1);
@@ -236,6 +249,7 @@ impl Hold {
         self.job.set(Some(job));
         self.tokens.set(1);
         self.left.set(0);
+        self.covered.set(false);
         self.turn.set(0);
         self.epoch.set(epoch);
     }
@@ -255,14 +269,17 @@ impl Hold {
         self.left.set(0);
     }
 
-    /// Takes one token out, for a task that is pushed.
+    /// Takes tokens out, for tasks that are pushed. If there are too few, gets those that are missing, and
+    /// some more on credit. One stays.
     #[inline]
-    fn spend_token(&self, job: JobPtr) {
-        if self.tokens.get() == 1 {
-            job.tokens.add_tasks(CREDIT);
-            self.tokens.set(1 + CREDIT);
+    pub fn spend_tokens(&self, job: JobPtr, count: u64, credit: u64) {
+        let mut tokens = self.tokens.get();
+        if tokens <= count {
+            let missing = count + 1 - tokens + credit;
+            job.tokens.add_tasks(missing);
+            tokens += missing;
         }
-        self.tokens.set(self.tokens.get() - 1);
+        self.tokens.set(tokens - count);
     }
 
     /// Takes the token of a task in that is run under this hold.

@@ -33,7 +33,24 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
         None => wait_outside(key, until, wait),
         Some(context) => {
             if wait() {
+                if let Err(none) = lend_place(context) {
+                    panic!("a task cannot wait here: {none}");
+                }
                 without_permits(context, || wait_outside(key, until, wait));
+            }
+        }
+    });
+}
+
+/// Waits as [`wait`] does, but also when there is no spare worker: the place then stays taken. For who must not go
+/// on before what it waits for has come, not even by unwinding.
+pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
+    Context::with(|context| match context.filter(|context| context.hold().job.get().is_some()) {
+        None => wait_outside(key, None, wait),
+        Some(context) => {
+            if wait() {
+                let _ = lend_place(context);
+                without_permits(context, || wait_outside(key, None, wait));
             }
         }
     });
@@ -47,11 +64,8 @@ fn wait_outside(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     }
 }
 
-/// A1 to A5 around `f`.
+/// A2 to A5 around `f`, after A1.
 fn without_permits(context: &Context, f: impl FnOnce()) {
-    if let Err(none) = lend_place(context) {
-        panic!("a task cannot wait here: {none}");
-    }
     let hold = context.hold();
     let job = hold.job.take().expect("a task that waits holds a permit");
     let tokens = hold.tokens.replace(0);
