@@ -8,6 +8,7 @@ pub mod extra;
 pub mod family;
 pub mod permits;
 pub mod record;
+pub mod scope;
 
 use crate::error::Rejected;
 use crate::job::permits::MOST;

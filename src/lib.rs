@@ -50,6 +50,8 @@ mod worker;
 pub use error::{BuildError, JoinError, Rejected};
 pub use job::Job;
 pub use job::builder::JobBuilder;
+pub use job::scope::Scope;
+pub use job::scope::handle::ScopedHandle;
 pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use stats::{JobStats, PoolStats, WorkerStats};

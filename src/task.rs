@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod handle;
 pub mod room;
+pub mod scoped;
 
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicPtr, Ordering};
