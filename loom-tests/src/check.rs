@@ -1,0 +1,50 @@
+//! Checks a model at its bound, says how far that went, and fails one that was cut short.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many preemptions a model is checked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Every interleaving.
+    None,
+    /// Those with so many preemptions at most.
+    Preemptions(usize),
+}
+
+/// Checks every interleaving of `model` within the bound, or within `LOOM_MAX_PREEMPTIONS` if that is set.
+///
+/// loom counts a model as passed that it has cut short by `LOOM_MAX_DURATION` or `LOOM_MAX_PERMUTATIONS`;
+/// here such a model fails.
+pub fn check(bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    check_at_most(usize::MAX, bound, model);
+}
+
+/// As `check`; a model of more than `most` iterations fails.
+pub fn check_at_most(most: usize, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 20_000;
+    builder.checkpoint_interval = usize::MAX;
+    if builder.preemption_bound.is_none() {
+        builder.preemption_bound = match bound {
+            Bound::None => None,
+            Bound::Preemptions(most) => Some(most),
+        };
+    }
+    let most = builder.max_permutations.take().unwrap_or(most);
+    let longest = builder.max_duration.take().unwrap_or(Duration::MAX);
+    let said = builder.preemption_bound.map_or("none".to_owned(), |bound| bound.to_string());
+
+    let iterations = Arc::new(AtomicUsize::new(0));
+    let count = iterations.clone();
+    let start = Instant::now();
+    builder.check(move || {
+        let done = count.fetch_add(1, Ordering::Relaxed);
+        let spent = start.elapsed();
+        assert!(done < most && spent < longest, "CUT after {done} iterations in {spent:.1?}");
+        model();
+    });
+    let iterations = iterations.load(Ordering::Relaxed);
+    eprintln!("bound {said}: {iterations} iterations in {:.1?}", start.elapsed());
+}

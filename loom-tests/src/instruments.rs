@@ -1,0 +1,102 @@
+//! Instruments that tasks of a model carry: what they may see, and what they leave behind.
+
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// Fails when more than `limit` tasks are inside at once.
+#[derive(Debug)]
+pub struct Gauge {
+    limit: usize,
+    inside: AtomicUsize,
+    ran: std::sync::atomic::AtomicUsize,
+}
+
+impl Gauge {
+    /// For tasks of a job with this limit.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, inside: AtomicUsize::new(0), ran: Default::default() })
+    }
+
+    /// What a task does: goes in, looks round, comes out.
+    pub fn visit(&self) {
+        // Relaxed: the gauge is to see tasks meet, not to order them.
+        let before = self.inside.fetch_add(1, Ordering::Relaxed);
+        assert!(before < self.limit, "{} tasks at once, limit {}", before + 1, self.limit);
+        self.inside.fetch_sub(1, Ordering::Relaxed);
+        self.ran.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A task that visits.
+    pub fn task(self: &Arc<Self>) -> impl FnOnce() + Send + use<> {
+        let gauge = self.clone();
+        move || gauge.visit()
+    }
+
+    /// How many have been inside.
+    pub fn ran(&self) -> usize {
+        self.ran.load(Ordering::Relaxed)
+    }
+}
+
+/// Memory that the tasks of a job with a limit of 1 write without any synchronisation of their own.
+#[derive(Debug)]
+pub struct Ledger(loom::cell::UnsafeCell<Vec<usize>>);
+
+// SAFETY: whether this is sound is what the models find out: loom fails an access that is not
+// ordered with the one before.
+unsafe impl Sync for Ledger {}
+// SAFETY: a vector is Send.
+unsafe impl Send for Ledger {}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(loom::cell::UnsafeCell::new(Vec::new())))
+    }
+
+    /// Writes a line.
+    pub fn write(&self, line: usize) {
+        self.0.with_mut(|lines| {
+            // SAFETY: loom has just checked that nobody else accesses it.
+            unsafe { (*lines).push(line) }
+        });
+    }
+
+    /// The lines, in order.
+    pub fn read(&self) -> Vec<usize> {
+        self.0.with(|lines| {
+            // SAFETY: as in `write`.
+            unsafe { (*lines).clone() }
+        })
+    }
+}
+
+/// Counts how often a value was dropped: one payload each, dropped once.
+#[derive(Clone, Debug, Default)]
+pub struct Drops(Arc<std::sync::atomic::AtomicUsize>);
+
+/// Says when it is dropped.
+#[derive(Debug)]
+pub struct Payload {
+    drops: Drops,
+    // loom fails a model that leaks it.
+    _tracked: loom::alloc::Track<()>,
+}
+
+impl Drops {
+    /// A payload that is counted here.
+    pub fn payload(&self) -> Payload {
+        Payload { drops: self.clone(), _tracked: loom::alloc::Track::new(()) }
+    }
+
+    /// How many payloads were dropped.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        self.drops.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
