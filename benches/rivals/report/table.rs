@@ -26,7 +26,7 @@ pub(crate) fn print(rows: &[(&Workload, Result<Row, String>)]) {
         rows.iter().filter_map(|(workload, row)| Some((*workload, row.as_ref().ok()?))).collect();
     println!("\nOurs over theirs: medians over the rounds, lower is better.\n");
     print_cells(
-        &headed("ours", &["target", "reached"]),
+        &headed("ours", &["target", "reached", "best rounds"]),
         rows.iter().map(|(workload, row)| ratios(workload, row)),
     );
     println!("\nThe figures behind it: medians over the rounds.\n");
@@ -60,10 +60,11 @@ fn ratios(workload: &Workload, row: &Row) -> Vec<String> {
         ratios if ratios.is_empty() => String::new(),
         ratios => short(median(&ratios)),
     }));
-    let targets = workload.targets.iter();
-    let (wanted, reached): (Vec<_>, Vec<_>) = targets.map(|target| judge(*target, row)).unzip();
-    cells.push(wanted.join("; "));
-    cells.push(reached.join("; "));
+    let judged: Vec<Judged> = workload.targets.iter().map(|target| judge(*target, row)).collect();
+    let joined = |part: fn(&Judged) -> &str| judged.iter().map(part).collect::<Vec<_>>().join("; ");
+    cells.push(joined(|judged| &judged.wanted));
+    cells.push(joined(|judged| &judged.reached));
+    cells.push(joined(|judged| &judged.best_rounds));
     cells
 }
 
@@ -79,32 +80,44 @@ fn figures(workload: &Workload, row: &Row) -> Vec<String> {
     cells
 }
 
-/// What a target asks for, and whether it is met.
-fn judge(target: Target, row: &Row) -> (String, String) {
+/// What became of a target.
+struct Judged {
+    wanted: String,
+    reached: String,
+    best_rounds: String,
+}
+
+/// What a target asks for, whether it is met, and what the best round of each side would say.
+fn judge(target: Target, row: &Row) -> Judged {
     let ours = row.of(Which::Ours.name());
-    let (wanted, most, reached) = match target {
-        Target::Of(which, most) => (
-            format!("≤ {} of {}", short(most), which.name()),
-            most,
-            over(ours, row.of(which.name())),
-        ),
-        Target::OfBest(rivals, most) => {
-            (best_of(rivals, most), most, over(ours, &best_figures(rivals, row)))
+    let (wanted, most, theirs) = match target {
+        Target::Of(which, most) => {
+            let wanted = format!("≤ {} of {}", short(most), which.name());
+            (wanted, most, row.of(which.name()).to_vec())
         }
-        Target::AtMost(most) => (format!("≤ {}", short(most)), most, ours.to_vec()),
+        Target::OfBest(rivals, most) => (best_of(rivals, most), most, best_figures(rivals, row)),
+        Target::AtMost(most) => (format!("≤ {}", short(most)), most, vec![1.0; ours.len()]),
     };
+    let reached = over(ours, &theirs);
     if reached.is_empty() {
-        return (wanted, "not run".to_owned());
+        return Judged { wanted, reached: "not run".to_owned(), best_rounds: String::new() };
     }
-    let lowest = reached.iter().copied().fold(f64::MAX, f64::min);
-    let highest = reached.iter().copied().fold(f64::MIN, f64::max);
     let verdict = if median(&reached) <= most { "met" } else { "MISSED" };
-    let spread = if reached.len() > 1 {
-        format!(" ({}–{})", short(lowest), short(highest))
-    } else {
-        String::new()
+    let spread = match reached.len() {
+        1 => String::new(),
+        _ => format!(" ({}–{})", short(lowest(&reached)), short(highest(&reached))),
     };
-    (wanted, format!("{}{spread} {verdict}", short(median(&reached))))
+    let best_rounds = short(lowest(ours) / lowest(&theirs));
+    let reached = format!("{}{spread} {verdict}", short(median(&reached)));
+    Judged { wanted, reached, best_rounds }
+}
+
+fn lowest(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(f64::MAX, f64::min)
+}
+
+fn highest(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(f64::MIN, f64::max)
 }
 
 /// Ours over theirs, round by round.
