@@ -268,10 +268,11 @@ impl Permits {
 
     /// Sets the limit; returns the word before.
     pub fn set_limit(&self, limit: u64) -> Snapshot {
-        let Asked::Granted(word) = self.update(|word| Some(word.limited(limit))) else {
-            unreachable!("every word takes every limit")
-        };
-        word
+        let set = |word| Some(Snapshot(word).limited(limit).0);
+        // Ordering: as in `update`.
+        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, set) {
+            Ok(before) | Err(before) => Snapshot(before),
+        }
     }
 
     /// Sets a flag; returns the word before.

@@ -5,7 +5,7 @@ use crate::job::permits::MOST_READY;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal, Stealer};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, fault};
 use crate::task::CellPtr;
 use crate::worker::context::Context;
 use crate::worker::place::Place;
@@ -251,8 +251,10 @@ impl Shared {
     /// How often a job was held back.
     #[inline]
     pub fn epoch(&self) -> u64 {
-        // Ordering: Relaxed; whoever acts on a call that has returned has seen its change.
-        self.notice.epoch.load(Ordering::Relaxed)
+        // Ordering: Acquire; pairs with `advance_epoch`: who sees the new epoch, and looks at a word
+        // because of it, sees the change that was made there.
+        let relaxed = fault("relaxed-epoch");
+        self.notice.epoch.load(if relaxed { Ordering::Relaxed } else { Ordering::Acquire })
     }
 
     /// A job is held back: every worker looks before it starts a further task of its job.

@@ -1,0 +1,346 @@
+//! The way of a task: pushers, workers and the job's owner against each other, with the workers' part played
+//! by the model's threads. At rest no task waits beside a free permit; then everything is run, and each
+//! task has run once.
+
+#![cfg(tollgate_loom)]
+
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::{Drops, Gauge, Ledger};
+use std::sync::Arc;
+use tollgate::Job;
+use tollgate::model::Stage;
+
+/// At rest: nothing is stranded. Then runs what is still in the deques, and ends the pool.
+fn rest(stage: Stage, job: Job) {
+    stage.assert_none_stranded(&job);
+    while stage.play(0, usize::MAX) > 0 {}
+    stage.assert_none_stranded(&job);
+    assert_eq!(job.stats().backlog, 0, "a task was left behind");
+    drop(job);
+    stage.end();
+}
+
+fn fill(job: &Job, gauge: &Arc<Gauge>, tasks: usize) {
+    for _ in 0..tasks {
+        job.execute(gauge.task());
+    }
+}
+
+#[test]
+fn limit_is_used_when_a_spawn_meets_a_finish() {
+    // The lost hand-over: one task ends while another one is pushed into a full job.
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        job.execute(gauge.task());
+        let worker = thread::spawn(move || stage.play(0, 1));
+        job.execute(gauge.task());
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
+#[test]
+fn limit_is_used_when_two_spawns_meet_a_finish() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        job.execute(gauge.task());
+        let worker = thread::spawn(move || stage.play(0, 1));
+        fill(&job, &gauge, 2);
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 3);
+    });
+}
+
+#[test]
+fn limit_is_used_when_two_finish() {
+    // Two permits come back at once, and two tasks wait for them.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        fill(&job, &gauge, 4);
+        let other = thread::spawn(move || stage.play(1, 1));
+        stage.play(0, 1);
+        other.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 4);
+    });
+}
+
+#[test]
+fn serial_in_order_with_two_workers() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(2);
+        let (job, ledger) = (stage.job(1), Ledger::new());
+        for line in 0..2 {
+            let ledger = ledger.clone();
+            job.execute(move || ledger.write(line));
+        }
+        let other = thread::spawn(move || stage.play(1, 2));
+        let third = ledger.clone();
+        job.execute(move || third.write(2));
+        stage.play(0, 2);
+        other.join().unwrap();
+        rest(stage, job);
+        assert_eq!(ledger.read(), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn limit_is_used_after_a_raise_from_0() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(0), Gauge::new(1));
+        let (theirs, seen) = (job.clone(), gauge.clone());
+        let pusher = thread::spawn(move || fill(&theirs, &seen, 2));
+        job.set_limit(1);
+        pusher.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
+#[test]
+fn limit_is_used_after_a_resume() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        job.pause();
+        let (theirs, seen) = (job.clone(), gauge.clone());
+        let pusher = thread::spawn(move || fill(&theirs, &seen, 2));
+        job.resume();
+        pusher.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
+#[test]
+fn limit_holds_while_lowered() {
+    // 2 is lowered to 1 while two tasks run or are about to. What starts after the call is alone.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (job, wide, narrow) = (stage.job(2), Gauge::new(2), Gauge::new(1));
+        fill(&job, &wide, 2);
+        let other = thread::spawn(move || stage.play(1, 1));
+        job.set_limit(1);
+        fill(&job, &wide, 1);
+        stage.play(0, 1);
+        other.join().unwrap();
+        // Both workers are at rest: from here on the limit is 1 for all of them.
+        fill(&job, &narrow, 1);
+        rest(stage, job);
+        assert_eq!(wide.ran() + narrow.ran(), 4);
+    });
+}
+
+#[test]
+fn limit_holds_after_a_pause() {
+    // Who has been told that the job is paused sees no task start, not even one that was ready, or
+    // next in line under a permit that is held.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        let paused = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let started_late = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        for _ in 0..3 {
+            let (paused, late) = (paused.clone(), started_late.clone());
+            job.execute(move || {
+                use loom::sync::atomic::Ordering::{AcqRel, Relaxed};
+                // A read-modify-write sees the newest value.
+                if paused.fetch_or(false, AcqRel) {
+                    late.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        job.pause();
+        let before = job.stats();
+        paused.fetch_or(true, loom::sync::atomic::Ordering::AcqRel);
+        let running = before.running;
+        worker.join().unwrap();
+        let late = started_late.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(late <= running, "{late} tasks started in a paused job, {running} ran");
+        job.resume();
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_when_cancel_meets_a_hand_over() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
+        for _ in 0..3 {
+            let (gauge, payload) = (gauge.clone(), drops.payload());
+            job.execute(move || {
+                gauge.visit();
+                drop(payload);
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        job.cancel();
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        let stats = job.stats();
+        assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
+        assert_eq!(stats.completed as usize, gauge.ran());
+        assert_eq!(stats.completed + stats.cancelled, 3);
+        assert_eq!(drops.count(), 3);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_when_cancel_meets_a_spawn() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, drops) = (stage.job(1), Drops::default());
+        let theirs = job.clone();
+        let payloads = [drops.payload(), drops.payload()];
+        let pusher = thread::spawn(move || {
+            for payload in payloads {
+                theirs.execute(move || drop(payload));
+            }
+        });
+        job.cancel();
+        pusher.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        let stats = job.stats();
+        assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
+        assert_eq!(stats.completed + stats.cancelled, 2);
+        assert_eq!(drops.count(), 2);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_when_close_meets_a_spawn() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        let (theirs, seen) = (job.clone(), gauge.clone());
+        let pusher = thread::spawn(move || theirs.try_execute(seen.task()).is_ok());
+        job.close();
+        assert!(job.try_execute(gauge.task()).is_err(), "a closed job took a task");
+        let accepted = usize::from(pusher.join().unwrap());
+        rest(stage, job);
+        assert_eq!(gauge.ran(), accepted);
+    });
+}
+
+#[test]
+fn idle_is_free_when_the_last_handle_meets_the_last_finish() {
+    // The record is freed once, by whoever is last; a leak, or a use after, fails the model.
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        fill(&job, &gauge, 2);
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        drop(job);
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 2);
+        stage.end();
+    });
+}
+
+#[test]
+fn idle_is_free_when_two_handles_go() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(0), Gauge::new(1));
+        let theirs = job.clone();
+        let other = thread::spawn(move || {
+            theirs.set_limit(1);
+            drop(theirs);
+        });
+        job.execute(gauge.task());
+        drop(job);
+        other.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 1);
+        stage.end();
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_task_panics() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        // Without the hook's noise: the payload is not a message.
+        job.execute(|| std::panic::resume_unwind(Box::new(())));
+        let worker = thread::spawn(move || stage.play(0, 1));
+        job.execute(gauge.task());
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 1);
+    });
+}
+
+#[test]
+fn limit_holds_for_a_job_as_wide_as_the_pool() {
+    // Such a job's tasks lie in deques uncounted, under a thief's hands.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        fill(&job, &gauge, 3);
+        let other = thread::spawn(move || stage.play(1, 2));
+        stage.play(0, 2);
+        other.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 3);
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_job_as_wide_as_the_pool() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(2);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        fill(&job, &gauge, 1);
+        let worker = thread::spawn(move || stage.play(1, 1));
+        fill(&job, &gauge, 2);
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 3);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_task_pushes_on() {
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        let (inner, seen) = (job.clone(), gauge.clone());
+        job.execute(move || {
+            inner.execute(seen.task());
+            inner.execute(seen.task());
+        });
+        let other = thread::spawn(move || stage.play(1, 2));
+        stage.play(0, 2);
+        other.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
+#[test]
+fn idle_is_free_when_two_handles_of_a_held_job_go() {
+    // The list of held jobs has a handle of its own: it must not be the last one left.
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.job(0);
+        let theirs = job.clone();
+        let other = thread::spawn(move || drop(theirs));
+        drop(job);
+        other.join().unwrap();
+        stage.end();
+    });
+}
