@@ -11,6 +11,21 @@ use crate::run::Outcome;
 use crate::server::Server;
 use crate::tally::Failure;
 
+/// The table's columns. The last one is there only when the built-in server ran.
+const HEADER: [&str; 11] = [
+    "job",
+    "limit",
+    "requests",
+    "ok",
+    "failed",
+    "req/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "in flight",
+    "server saw",
+];
+
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -116,13 +131,11 @@ impl JobReport {
         self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= greatest
     }
 
-    fn cells(&self) -> Vec<String> {
-        let join =
-            |limits: &[usize]| limits.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let statuses = self.statuses.iter().map(|(status, count)| format!("{count} x {status}"));
+    fn cells(&self, with_server: bool) -> Vec<String> {
+        let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
         let mut cells = vec![
             self.name.clone(),
-            join(&self.limits),
+            limits.join(","),
             self.requests.to_string(),
             self.ok.to_string(),
             self.failed.to_string(),
@@ -132,27 +145,29 @@ impl JobReport {
             format!("{:.1}", self.p99_ms),
             self.most_in_flight.to_string(),
         ];
-        cells.extend(self.server_saw.map(|most| most.to_string()));
-        cells.push(statuses.collect::<Vec<_>>().join(", "));
+        if with_server {
+            cells.push(self.server_saw.map_or_else(String::new, |most| most.to_string()));
+        }
         cells
     }
 
-    /// What went wrong, a line each.
-    fn write_troubles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What the table has no room for, a line each.
+    fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        if self.statuses.len() > 1 {
+            let each =
+                self.statuses.iter().map(|(status, count)| format!("{count} with status {status}"));
+            writeln!(f, "{name}: {}", each.collect::<Vec<_>>().join(", "))?;
+        }
         for Failure { cause, count, first_url } in &self.failures {
-            writeln!(f, "{}: {count} failed: {cause}; first {first_url}", self.name)?;
+            writeln!(f, "{name}: {count} failed: {cause}; first {first_url}")?;
         }
         if !self.limit_held() {
-            writeln!(f, "{}: more requests at once than the limit", self.name)?;
+            writeln!(f, "{name}: more requests at once than the limit")?;
         }
         if self.requests < self.planned {
-            writeln!(
-                f,
-                "{}: {} of {} requests not sent",
-                self.name,
-                self.planned - self.requests,
-                self.planned
-            )?;
+            let left = self.planned - self.requests;
+            writeln!(f, "{name}: {left} of {} requests not sent", self.planned)?;
         }
         Ok(())
     }
@@ -160,55 +175,39 @@ impl JobReport {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut header = vec![
-            "job",
-            "limit",
-            "requests",
-            "ok",
-            "failed",
-            "req/s",
-            "p50 ms",
-            "p95 ms",
-            "p99 ms",
-            "in flight",
-        ];
-        if self.jobs.iter().any(|job| job.server_saw.is_some()) {
-            header.push("server saw");
-        }
-        header.push("answers");
-        let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
-        rows.extend(self.jobs.iter().map(JobReport::cells));
+        let with_server = self.jobs.iter().any(|job| job.server_saw.is_some());
+        let header = HEADER.iter().take(HEADER.len() - usize::from(!with_server));
+        let mut rows = vec![header.map(|&title| title.to_owned()).collect()];
+        rows.extend(self.jobs.iter().map(|job| job.cells(with_server)));
         write_aligned(f, &rows)?;
         writeln!(f)?;
         for job in &self.jobs {
-            job.write_troubles(f)?;
+            job.write_remarks(f)?;
         }
         let verdict = match (self.interrupted, self.as_expected) {
             (true, _) => "interrupted",
             (false, true) => "all as expected",
             (false, false) => "not as expected",
         };
-        let (requests, failed) = (self.total(|job| job.requests), self.total(|job| job.failed));
-        writeln!(
-            f,
-            "{verdict}: {requests} requests, {failed} failed, {:.1} s",
-            self.elapsed_seconds
-        )
+        let requests = self.total(|job| job.requests);
+        let failed = self.total(|job| job.failed);
+        let seconds = self.elapsed_seconds;
+        writeln!(f, "{verdict}: {requests} requests, {failed} failed, {seconds:.1} s")
     }
 }
 
-/// Writes the rows with their columns aligned: the first and the last to the left, the numbers between to the right.
+/// Writes the rows with their columns aligned: names to the left, numbers to the right.
 fn write_aligned(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let last = rows[0].len() - 1;
+    let columns = rows.first().map_or(0, Vec::len);
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..last).map(width).collect();
+    let widths: Vec<_> = (0..columns).map(width).collect();
     for row in rows {
         write!(f, "{:<width$}", row[0], width = widths[0])?;
         for (cell, &width) in row.iter().zip(&widths).skip(1) {
             write!(f, "  {cell:>width$}")?;
         }
-        writeln!(f, "  {}", row[last])?;
+        writeln!(f)?;
     }
     Ok(())
 }

@@ -1,0 +1,344 @@
+//! The command: what it sends, what it makes of the answers, and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Barrier};
+
+use crate::program::{Ended, Scratch, check, command, gentle, job};
+use crate::servers::{Latch, OK, Seen, Server, down, resetting, stalling};
+
+/// A plan's job with one path.
+fn plan_job(name: &str, limit: usize, base: &str, repeat: usize, more: &str) -> String {
+    format!(
+        "[[job]]\nname = \"{name}\"\nlimit = {limit}\nbase = \"{base}\"\npaths = [\"/\"]\n\
+         repeat = {repeat}\n{more}\n"
+    )
+}
+
+fn ok(_: &Seen) -> &'static str {
+    OK
+}
+
+#[test]
+fn without_a_plan_it_checks_its_own_server() {
+    let json = Scratch::file("results.json", "");
+    let ended = gentle(["--json", json.path().to_str().unwrap()]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("server saw"), "{ended:?}");
+    let text = std::fs::read_to_string(json.path()).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(results["as_expected"], true);
+    assert_eq!(results["jobs"].as_array().unwrap().len(), 5);
+    for job in results["jobs"].as_array().unwrap() {
+        let limits = job["limits"].as_array().unwrap();
+        let greatest = limits.iter().map(|limit| limit.as_u64().unwrap()).max();
+        let most = |key: &str| job[key].as_u64();
+        assert!(most("server_saw") <= most("most_in_flight"), "{job}");
+        assert!(most("most_in_flight") <= greatest, "{job}");
+        assert!(job["p50_ms"].as_f64().unwrap() > 5.0, "{job}");
+        assert!(job["p50_ms"].as_f64() <= job["p99_ms"].as_f64(), "{job}");
+    }
+    assert_eq!(job(&results, "flaky")["statuses"]["500"], 20);
+}
+
+#[test]
+fn sends_each_path_as_often_as_the_plan_says() {
+    let server = Server::start(ok);
+    let plan = plan_job("a", 3, &server.base(), 20, "").replace("[\"/\"]", "[\"/x?q=1\", \"/y\"]");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(job(&results, "a")["requests"], 40);
+    assert_eq!(job(&results, "a")["statuses"]["200"], 40);
+    let seen = server.seen();
+    let count = |line: &str| seen.iter().filter(|seen| seen.head.starts_with(line)).count();
+    assert_eq!((count("get /x?q=1 http"), count("get /y http")), (20, 20));
+}
+
+#[test]
+fn sends_the_method_the_headers_and_the_body() {
+    let server = Server::start(ok);
+    for method in ["POST", "GET", "DELETE", "PURGE"] {
+        let more = format!("method = \"{method}\"\nheaders = {{ X-Key = \"7\" }}\nbody = \"soup\"");
+        let (ended, _) = check(&plan_job("a", 1, &server.base(), 1, &more));
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        let last = server.seen().pop().unwrap();
+        assert!(last.head.starts_with(&format!("{} / http", method.to_ascii_lowercase())));
+        assert!(last.head.contains("x-key: 7\r\n"), "{last:?}");
+        assert_eq!(last.body, "soup");
+    }
+}
+
+#[test]
+fn uses_its_limit_and_no_more() {
+    // Answers only when three requests are inside, so that the run ends only if the limit is used.
+    let three = Barrier::new(3);
+    let server = Server::start(move |_| {
+        three.wait();
+        OK
+    });
+    let (ended, results) = check(&plan_job("a", 3, &server.base(), 12, ""));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(job(&results, "a")["most_in_flight"], 3);
+    assert!(server.seen().iter().all(|seen| seen.inside <= 3));
+}
+
+#[test]
+fn steps_through_a_ramp() {
+    let three = Barrier::new(3);
+    let server = Server::start(move |seen| {
+        if (3..6).contains(&seen.number) {
+            three.wait();
+        }
+        OK
+    });
+    let plan = plan_job("a", 9, &server.base(), 9, "ramp = [1, 3, 1]");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(job(&results, "a")["limits"], serde_json::json!([1, 3, 1]));
+    let inside: Vec<_> = server.seen().iter().map(|seen| seen.inside).collect();
+    assert_eq!(inside[..3], [1, 1, 1]);
+    assert!(inside[3..].iter().all(|&inside| inside <= 3));
+    assert_eq!(inside[8], 1);
+}
+
+#[test]
+fn a_status_that_is_not_expected_fails_the_check() {
+    let server = Server::start(|seen| {
+        let status = if seen.number < 2 { "503 Busy" } else { "200 OK" };
+        format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    });
+    let (ended, results) = check(&plan_job("a", 1, &server.base(), 5, ""));
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let results = job(&results, "a");
+    assert_eq!((&results["ok"], &results["failed"]), (&3.into(), &2.into()));
+    assert_eq!(results["failures"][0]["cause"], "status 503 instead of 200");
+    assert!(ended.stdout.contains("a: 2 failed: status 503 instead of 200; first http://"));
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_is_not_followed() {
+    let server = Server::start(
+        |_| "HTTP/1.1 302 Found\r\nlocation: /b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    );
+    let (ended, _) = check(&plan_job("a", 1, &server.base(), 1, "expect = [302]"));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+/// Runs a job against a server that does not behave, beside one that does. Gives the cause that the failures have.
+fn cause_of_failure(bad_base: &str, timeout: &str) -> String {
+    let good = Server::start(ok);
+    let plan = plan_job("bad", 2, bad_base, 4, &format!("timeout = \"{timeout}\""))
+        + &plan_job("good", 2, &good.base(), 20, "");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_eq!(job(&results, "good")["ok"], 20);
+    let bad = job(&results, "bad");
+    assert_eq!((&bad["ok"], &bad["failed"]), (&0.into(), &4.into()), "{bad}");
+    assert_eq!(bad["failures"].as_array().unwrap().len(), 1, "{bad}");
+    bad["failures"][0]["cause"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_server_that_is_down_fails_its_own_checks() {
+    assert_eq!(cause_of_failure(&down(), "60s"), "connection refused");
+}
+
+#[test]
+fn a_server_that_resets_fails_its_own_checks() {
+    assert_eq!(cause_of_failure(&resetting(), "60s"), "connection reset");
+}
+
+#[test]
+fn a_server_that_never_answers_fails_its_own_checks() {
+    assert_eq!(cause_of_failure(&stalling(""), "300ms"), "no whole answer within 300ms");
+}
+
+#[test]
+fn a_server_that_stalls_within_its_answer_fails_its_own_checks() {
+    for start in ["HTTP/1.1 200 OK\r\ncontent-", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"] {
+        assert_eq!(cause_of_failure(&stalling(start), "300ms"), "no whole answer within 300ms");
+    }
+}
+
+#[test]
+fn a_server_that_answers_garbage_fails_its_own_checks() {
+    let server = Server::start(|_| b"\x00\xff\x16garbage\r\n\r\n");
+    let cause = cause_of_failure(&server.base(), "60s");
+    assert!(cause.starts_with("the answer is not HTTP"), "{cause}");
+}
+
+#[test]
+fn a_server_that_closes_early_fails_its_own_checks() {
+    let server = Server::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok");
+    assert_eq!(
+        cause_of_failure(&server.base(), "60s"),
+        "connection closed before the answer was whole"
+    );
+}
+
+#[test]
+fn a_stalled_server_delays_no_other_job() {
+    // The stalled server answers only when the other job has had all its answers, on a single worker.
+    let rest = Arc::new(Latch::default());
+    let open = Arc::clone(&rest);
+    let good = Server::start(move |seen| {
+        if seen.number == 49 {
+            open.open();
+        }
+        OK
+    });
+    let stalled = Server::start(move |_| {
+        rest.wait();
+        OK
+    });
+    let plan = "workers = 1\n".to_owned()
+        + &plan_job("stalled", 8, &stalled.base(), 16, "timeout = \"60s\"")
+        + &plan_job("good", 2, &good.base(), 50, "timeout = \"60s\"");
+    let (ended, _) = check(&plan);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+/// Starts a run of a plan and gives its standard error, line by line.
+fn start(plan: &Scratch) -> (Child, impl Iterator<Item = String>) {
+    let mut command = command();
+    command.arg(plan.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    (child, stderr.lines().map(Result::unwrap))
+}
+
+/// Waits for a run to end.
+fn end(mut child: Child) -> Ended {
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    Ended { status: child.wait().unwrap().code(), stdout, stderr: String::new() }
+}
+
+#[test]
+fn says_where_it_is_in_plain_lines_where_there_is_no_terminal() {
+    let answer = Arc::new(Latch::default());
+    let wait = Arc::clone(&answer);
+    let server = Server::start(move |_| {
+        wait.wait();
+        OK
+    });
+    let plan =
+        Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 3, "timeout = \"60s\""));
+    let (child, mut stderr) = start(&plan);
+    stderr.find(|line| line == "a: 0 of 3 done, 2/2 running, 0 failed").unwrap();
+    answer.open();
+    assert_eq!(stderr.last().unwrap(), "a: 3 of 3 done, 0/2 running, 0 failed");
+    assert_eq!(end(child).status, Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
+    let both_came = Arc::new(Barrier::new(3));
+    let answer = Arc::new(Latch::default());
+    let (came, wait) = (Arc::clone(&both_came), Arc::clone(&answer));
+    let server = Server::start(move |_| {
+        came.wait();
+        wait.wait();
+        OK
+    });
+    let plan =
+        Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 50, "timeout = \"60s\""));
+    let (child, mut stderr) = start(&plan);
+    both_came.wait();
+    interrupt(&child);
+    stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
+    answer.open();
+    stderr.for_each(drop);
+    let ended = end(child);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stdout.contains("a: 48 of 50 requests not sent"), "{ended:?}");
+    assert!(ended.stdout.contains("interrupted: 2 requests, 0 failed"), "{ended:?}");
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let came = Arc::new(Barrier::new(2));
+    let (tell, never) = (Arc::clone(&came), Latch::default());
+    let server = Server::start(move |_| {
+        tell.wait();
+        never.wait();
+        OK
+    });
+    let plan =
+        Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 1, "timeout = \"60m\""));
+    let (child, mut stderr) = start(&plan);
+    came.wait();
+    interrupt(&child);
+    stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
+    interrupt(&child);
+    assert_eq!(end(child).status, Some(130));
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let id = i32::try_from(child.id()).unwrap();
+    // SAFETY: `kill` has no conditions; the child has not been waited for, so the id is still its own.
+    assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
+}
+
+#[test]
+fn a_plan_mistake_is_one_line_and_exit_status_2() {
+    let plan = Scratch::file("plan.toml", "workers = 2\n\n[[job]]\nname = 'a'\nlimit = 0\n");
+    let ended = gentle([plan.path()]);
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""));
+    let place = format!("{}:3: this job has no base", plan.path().display());
+    assert!(ended.stderr.starts_with(&place), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1);
+}
+
+#[test]
+fn an_option_mistake_is_one_line_and_exit_status_2() {
+    let plan = Scratch::file("plan.toml", "");
+    let plan = plan.path().to_str().unwrap();
+    for (arguments, message) in [
+        (&["--bogus"][..], "unexpected argument '--bogus' found (see gentle --help)"),
+        (&["a.toml", "b.toml"], "unexpected argument 'b.toml' found (see gentle --help)"),
+        (&["--json"], "a value is required for '--json <FILE>' but none was supplied"),
+        (&["/none/plan.toml"], "/none/plan.toml: "),
+        (&["--json", "/none/out.json"], "--json /none/out.json: "),
+        (&[plan, "--json", plan], "--json would overwrite the plan: name another file"),
+    ] {
+        let ended = gentle(arguments);
+        assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(ended.stderr.starts_with(message), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_send_and_sends_nothing() {
+    let server = Server::start(ok);
+    let plan = Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 7, ""));
+    let ended = gentle([plan.path().to_str().unwrap(), "--dry-run"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout, format!("a: 7 requests, limit [2], GET {}/\n", server.base()));
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn prints_help_and_a_plan_to_start_from() {
+    let help = gentle(["-h"]);
+    assert_eq!((help.status, help.stderr.as_str()), (Some(0), ""));
+    assert!(help.stdout.contains("Exit status:"));
+    let plan = gentle(["--print-plan"]);
+    assert_eq!(plan.status, Some(0));
+    assert!(crate::plan::parse("printed", &plan.stdout).is_ok());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_crash() {
+    let mut child =
+        command().arg("--quiet").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
+}

@@ -1,0 +1,10 @@
+//! The endpoint checker of `examples/gentle`: its plan reader, and the command against servers of every kind.
+
+mod command;
+mod plan_reader;
+mod program;
+mod servers;
+
+#[allow(dead_code, reason = "these tests read plans and run none")]
+#[path = "../../examples/gentle/plan/mod.rs"]
+mod plan;
