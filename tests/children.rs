@@ -1,0 +1,247 @@
+//! Jobs inside jobs: every gate on the way holds, siblings take turns, and what is done to a parent holds
+//! for all below it.
+
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::event::{Gauge, Latch, stay};
+use common::{LONG, pool, with_workers, within};
+use tollgate::{Job, JoinError};
+
+#[test]
+fn every_gate_on_the_way_holds() {
+    with_workers(|pool, _| {
+        let everything = pool.job(6);
+        let top = Gauge::new();
+        let hosts: Vec<_> = (1..=3).map(|limit| (everything.job(limit), Gauge::new())).collect();
+        let mut endpoints = Vec::new();
+        for (host, at_host) in &hosts {
+            for limit in 1..=3 {
+                endpoints.push((host.job(limit), at_host.clone(), Gauge::new()));
+            }
+        }
+        for _ in 0..200 {
+            for (endpoint, at_host, here) in &endpoints {
+                let gauges = [top.clone(), at_host.clone(), here.clone()];
+                endpoint.execute(move || {
+                    let _inside = gauges.each_ref().map(Gauge::enter);
+                });
+            }
+        }
+        everything.wait();
+        assert!(top.most() <= 6);
+        for (host, gauge) in &hosts {
+            assert!(gauge.most() <= host.limit());
+        }
+        for (endpoint, _, gauge) in &endpoints {
+            assert!(gauge.most() <= endpoint.limit());
+            assert_eq!(endpoint.stats().completed, 200);
+        }
+    });
+}
+
+#[test]
+fn eight_deep() {
+    with_workers(|pool, _| {
+        let top = pool.job(3);
+        let innermost = (0..8).fold(top.clone(), |job, level| job.job(1 + level % 3));
+        let gauge = Gauge::new();
+        for _ in 0..300 {
+            let gauge = gauge.clone();
+            innermost.execute(move || drop(gauge.enter()));
+        }
+        top.wait();
+        assert_eq!(innermost.stats().completed, 300);
+        assert_eq!(gauge.most(), 1);
+    });
+}
+
+#[test]
+fn siblings_take_turns_whatever_their_queues() {
+    with_workers(|pool, _| {
+        let parent = pool.job(1);
+        let (long, short) = (parent.job(4), parent.job(4));
+        parent.pause();
+        let (tell, order) = mpsc::channel();
+        for (job, name, tasks) in [(&long, 'l', 500), (&short, 's', 20)] {
+            for _ in 0..tasks {
+                let tell = tell.clone();
+                job.execute(move || tell.send(name).unwrap());
+            }
+        }
+        parent.resume();
+        parent.wait();
+        drop(tell);
+        let order: String = order.iter().collect();
+        let last = order.rfind('s').unwrap();
+        assert!(last < 60, "the short queue's last task ran as number {last}: {}", &order[..80]);
+    });
+}
+
+#[test]
+fn a_permit_freed_in_one_child_starts_the_others_task() {
+    with_workers(|pool, _| {
+        let parent = pool.job(1);
+        let (one, other) = (parent.job(1), parent.job(1));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        one.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let next = other.spawn(|| ());
+        let next = next.join_timeout(Duration::from_millis(5)).expect_err("the parent is full");
+        latch.open();
+        next.join().unwrap();
+    });
+}
+
+#[test]
+fn a_task_that_waits_outside_holds_its_inner_permit() {
+    within(LONG, || {
+        let pool = pool(2);
+        let parent = pool.job(0);
+        let child = parent.job(1);
+        let tasks: Vec<_> = (0..3).map(|i| child.spawn(move || i)).collect();
+        assert_eq!((child.stats().running, child.stats().ready, child.stats().backlog), (0, 0, 3));
+        parent.set_limit(2);
+        for (i, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.join().unwrap(), i);
+        }
+        assert_eq!(child.stats().most_running, 1);
+    });
+}
+
+#[test]
+fn pausing_a_parent_holds_all_below() {
+    with_workers(|pool, _| {
+        let parent = pool.job(2);
+        let child = parent.job(2).job(2);
+        parent.pause();
+        let held = child.spawn(|| ());
+        let held = held.join_timeout(Duration::from_millis(5)).expect_err("the parent is paused");
+        parent.resume();
+        held.join().unwrap();
+    });
+}
+
+#[test]
+fn lowering_a_parent_holds_for_tasks_that_were_ready() {
+    with_workers(|pool, workers| {
+        let parent = pool.job(8);
+        let child = parent.job(8);
+        let blocker = pool.job(workers);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        for _ in 0..workers {
+            blocker.execute(stay(&gauge, &latch));
+        }
+        gauge.until_running(workers);
+        let running = Gauge::new();
+        for _ in 0..50 {
+            let running = running.clone();
+            child.execute(move || drop(running.enter()));
+        }
+        parent.set_limit(1);
+        latch.open();
+        parent.wait();
+        assert_eq!(running.most(), 1);
+        assert_eq!(child.stats().completed, 50);
+    });
+}
+
+#[test]
+fn cancelling_reaches_down_and_says_how_many() {
+    with_workers(|pool, _| {
+        let top = pool.job(1);
+        top.pause();
+        let children: Vec<Job> = (0..3).map(|limit| top.job(limit).job(1)).collect();
+        let mut tasks = Vec::new();
+        for job in children.iter().chain([&top]) {
+            tasks.extend((0..10).map(|_| job.spawn(|| ())));
+        }
+        assert_eq!(top.cancel(), 40);
+        for task in tasks {
+            assert!(matches!(task.join(), Err(JoinError::Cancelled)));
+        }
+        top.wait();
+        for job in &children {
+            assert!(job.is_closed());
+            assert_eq!(job.stats().cancelled, 10);
+            assert!(job.try_execute(|| ()).is_err());
+        }
+    });
+}
+
+#[test]
+fn cancelling_a_child_lets_its_siblings_go_on() {
+    with_workers(|pool, _| {
+        let parent = pool.job(1);
+        parent.pause();
+        let (cancelled, sibling) = (parent.job(2), parent.job(2));
+        for _ in 0..10 {
+            cancelled.execute(|| unreachable!("it was cancelled"));
+            sibling.execute(|| ());
+        }
+        assert_eq!(cancelled.cancel(), 10);
+        parent.resume();
+        parent.wait();
+        assert_eq!(sibling.stats().completed, 10);
+        assert_eq!(cancelled.stats().cancelled, 10);
+    });
+}
+
+#[test]
+fn closing_a_parent_closes_all_below_and_runs_what_was_accepted() {
+    with_workers(|pool, _| {
+        let parent = pool.job(1);
+        let child = parent.job(1);
+        parent.pause();
+        let accepted = child.spawn(|| 1);
+        parent.close();
+        assert!(child.is_closed());
+        assert!(child.try_spawn(|| 2).is_err());
+        parent.resume();
+        assert_eq!(accepted.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn waiting_for_a_parent_waits_for_all_below() {
+    with_workers(|pool, _| {
+        let parent = pool.job(2);
+        let child = parent.job(1).job(1);
+        let held = parent.job(0);
+        child.execute(|| ());
+        held.execute(|| ());
+        assert!(!parent.wait_timeout(Duration::from_millis(5)));
+        held.set_limit(1);
+        parent.wait();
+        assert_eq!(child.stats().completed + held.stats().completed, 2);
+    });
+}
+
+#[test]
+fn a_parent_runs_tasks_of_its_own_between_its_childrens() {
+    with_workers(|pool, _| {
+        let parent = pool.job(1);
+        let child = parent.job(1);
+        for _ in 0..200 {
+            parent.execute(|| ());
+            child.execute(|| ());
+        }
+        parent.wait();
+        assert_eq!((parent.stats().completed, child.stats().completed), (200, 200));
+    });
+}
+
+#[test]
+fn children_outlive_the_handle_of_their_parent() {
+    with_workers(|pool, _| {
+        let child = pool.job(1).job(1);
+        assert_eq!(child.spawn(|| 3).join().unwrap(), 3);
+        // ... and tasks outlive the handles of both.
+        let parent = pool.job(1);
+        let task = parent.job(1).spawn(|| 4);
+        drop(parent);
+        assert_eq!(task.join().unwrap(), 4);
+    });
+}
