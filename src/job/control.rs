@@ -1,6 +1,6 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
-use crate::job::admission::{look, serve_line, wake_if_idle};
+use crate::job::admission::{look, serve_line, settle, wake_if_idle};
 use crate::job::backlog::LetGo;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
@@ -69,6 +69,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     if word.has(Flag::Returning) {
         room().wake_one(job.permit_key());
     }
+    settle(job, word);
 }
 
 /// Enters the job into the pool's list of held jobs, or takes it out, as its word says now. The list
@@ -90,10 +91,16 @@ pub fn list_if_held(job: JobPtr) {
 pub fn drop_handle(job: JobPtr) {
     if is_held(job.permits.load()) {
         let mut held = job.pool().held();
-        let left = job.tokens.load();
-        if left.handles() == 2 && left.no_tasks() && job.backlog().is_empty() && held.remove(&job) {
-            drop(held);
-            job.drop_handle();
+        if held.contains(&job) {
+            // Under the lock, for of two that go at once the second must see that it is the last;
+            // until the lock is let go the list's own handle keeps the record.
+            let left = job.tokens.drop_handle();
+            if left.handles() == 1 && left.no_tasks() && job.backlog().is_empty() {
+                held.remove(&job);
+                drop(held);
+                job.drop_handle();
+            }
+            return;
         }
     }
     job.drop_handle();
@@ -139,6 +146,8 @@ pub fn cancel(job: JobPtr) -> usize {
             job.pool().inject(sweeper);
         }
     }
+    #[cfg(feature = "futures")]
+    let ready = ready + crate::task::flights::cancel(job);
     waiting + ready
 }
 
