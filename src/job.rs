@@ -6,9 +6,13 @@ pub mod builder;
 pub mod control;
 pub mod extra;
 pub mod family;
+#[cfg(feature = "futures")]
+pub mod futures;
 pub mod permits;
 pub mod record;
 pub mod scope;
+pub mod settle;
+pub mod stream;
 
 use crate::error::Rejected;
 use crate::job::permits::MOST;
@@ -381,6 +385,12 @@ impl Job {
         if control::is_closed(self.0) {
             return false;
         }
+        self.pool_takes()
+    }
+
+    /// Whether the pool takes what this thread pushes.
+    #[inline]
+    fn pool_takes(&self) -> bool {
         let pool = self.0.pool();
         !pool.draining() || (!pool.drops() && Context::of_pool(self.0.pool_ptr(), |_| ()))
     }
@@ -450,6 +460,7 @@ impl fmt::Debug for Job {
             .field("running", &stats.running)
             .field("ready", &stats.ready)
             .field("backlog", &stats.backlog)
+            .field("returning", &self.0.permits.load().has(permits::Flag::Returning))
             .field("closed", &self.is_closed())
             .finish()
     }

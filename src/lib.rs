@@ -43,6 +43,9 @@ pub mod model;
 mod pool;
 mod stats;
 mod sync;
+#[cfg(tollgate_count)]
+#[doc(hidden)]
+pub use sync::count;
 mod task;
 mod unwind;
 mod worker;
@@ -50,8 +53,12 @@ mod worker;
 pub use error::{BuildError, JoinError, Rejected};
 pub use job::Job;
 pub use job::builder::JobBuilder;
+#[cfg(feature = "futures")]
+pub use job::futures::map::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
 pub use job::scope::Scope;
 pub use job::scope::handle::ScopedHandle;
+pub use job::settle::{Idle, Settled};
+pub use job::stream::map::{AsCompleted, Map};
 pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use stats::{JobStats, PoolStats, WorkerStats};

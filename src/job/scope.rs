@@ -2,11 +2,11 @@
 
 pub mod handle;
 
-use crate::job::Job;
 use crate::job::scope::handle::ScopedHandle;
+use crate::job::{Job, admission};
 use crate::sync::Arc;
-use crate::task::Ran;
 use crate::task::scoped::Shared;
+use crate::task::{CellPtr, Ran};
 use crate::unwind;
 use std::fmt;
 use std::marker::PhantomData;
@@ -208,9 +208,23 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             unwind::drop_quietly(part);
             return;
         }
-        // SAFETY: what it borrows lives for all of 'scope, which ends after the wait in `enter`.
-        let turn = unsafe { Shared::enter(&self.shared, part) };
+        let turn = self.turn(part);
         self.job.push(turn);
+    }
+
+    /// Pushes a part behind all that wait, also those that the pushing task's own worker would run later.
+    pub(crate) fn push_last(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) {
+        admission::push(self.job.ptr(), self.turn(part));
+    }
+
+    fn turn(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) -> CellPtr {
+        // SAFETY: what it borrows lives for all of 'scope, which ends after the wait in `enter`.
+        unsafe { Shared::enter(&self.shared, part) }
+    }
+
+    /// What the parts share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 

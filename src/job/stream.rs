@@ -1,0 +1,327 @@
+//! Lazy input: who pulls it, and when. Shared by `Job::for_each` and `Job::map`.
+//!
+//! Input is pulled by tasks of the job, the *pullers*: each runs the closure on what it has pulled, and
+//! pulls again. So an item is in memory only while a puller, under its permit, has it in hand. Further
+//! pullers come one by one: while there is input and the limit might let one more in, one puller stands
+//! in the job's line, and sends the next when it starts. So the job's own admission decides how many there
+//! are, and a limit that changes meanwhile needs no thought here.
+//!
+//! One puller at a time is at the input; who finds another one there leaves instead of waiting with a
+//! permit in hand. That nobody is missing then is a protocol like the sleepers':
+//!
+//! - L1: who finds the input taken no longer counts as a puller. L2: a full fence. L3: it tries for
+//!   the input once more, and leaves only if that is taken still.
+//! - T1: who has the input lets go of it. T2: a full fence. T3: it looks how many pullers there are and
+//!   whether one stands in line, and sends one if one is missing.
+//!
+//! By the fences, L3 finds the input free or T3 sees L1.
+
+pub mod cut;
+pub mod for_each;
+pub mod map;
+pub mod results;
+
+use crate::job::control;
+use crate::job::record::JobPtr;
+use crate::job::stream::cut::Share;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard, shrunk, spin_loop};
+use crate::unwind;
+use crate::worker::context::Context;
+use std::any::Any;
+use std::fmt;
+use std::sync::TryLockError;
+
+/// Items after which a puller lets others have its worker.
+const TURN: u32 = shrunk(16, 2) as u32;
+
+/// An input and who pulls it.
+pub struct Feed<I> {
+    job: JobPtr,
+    source: Mutex<Source<I>>,
+    /// Items that were pulled one by one.
+    pulled: AtomicU64,
+    /// Pullers that have started and not left.
+    pullers: AtomicUsize,
+    /// A puller stands in the job's line. Stays set when that one is dropped.
+    in_line: AtomicBool,
+    /// Nothing more is to be pulled.
+    finished: AtomicBool,
+}
+
+struct Source<I> {
+    /// What is left; `None` behind the end.
+    input: Option<I>,
+    /// Runs that pullers gave back unfinished.
+    returned: Vec<I>,
+    /// Runs that pullers have in hand.
+    out: usize,
+}
+
+/// What came of an attempt to pull.
+pub enum Pulled<I: Iterator> {
+    /// One item, and its number.
+    Item(u64, I::Item),
+    /// Several items, to be run one after the other or given back.
+    Run(I),
+    /// Nothing is left.
+    End,
+    /// Another puller is there, or has the rest in hand: this one has left.
+    Left,
+    /// The input panicked in place of the item with this number; nothing is left.
+    Panicked(u64, Box<dyn Any + Send>),
+}
+
+impl<I: Iterator> Feed<I> {
+    /// An input whose pullers are tasks of `job`.
+    pub fn new(job: JobPtr, input: I) -> Self {
+        Self {
+            job,
+            source: Mutex::new(Source { input: Some(input), returned: Vec::new(), out: 0 }),
+            pulled: AtomicU64::new(0),
+            pullers: AtomicUsize::new(0),
+            in_line: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    /// The job.
+    pub fn job(&self) -> JobPtr {
+        self.job
+    }
+
+    /// A puller that stood in line starts.
+    pub fn start(&self) {
+        // Ordering: AcqRel both; the fence of L2 is behind them before this puller leaves.
+        self.in_line.swap(false, Ordering::AcqRel);
+        self.come_back();
+    }
+
+    /// A puller that has not left by [`Pulled::Left`] leaves.
+    pub fn leave(&self) {
+        // Ordering: AcqRel; L1.
+        self.pullers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// One that has left, or was never in line, counts as a puller.
+    pub fn come_back(&self) {
+        // Ordering: AcqRel; as in `start`.
+        self.pullers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Pulls one item.
+    pub fn pull_item(&self) -> Pulled<I> {
+        self.pull(self.come_to_source(), |source| self.next_item(source))
+    }
+
+    /// Pulls a run of items if the input is a range, else one item. `done`: the puller has run a
+    /// run to its end.
+    pub fn pull_run(&self, done: bool) -> Pulled<I> {
+        // Who ends a run may be the last one: it must come to the source. Nobody stays there long, for runs
+        // are cut off ranges.
+        let source = if done { Some(self.lock()) } else { self.come_to_source() };
+        self.pull(source, |source| {
+            if done {
+                source.out -= 1;
+            }
+            if let Some(run) = source.returned.pop() {
+                source.out += 1;
+                return Pulled::Run(run);
+            }
+            let Some(input) = &mut source.input else {
+                return if source.out > 0 { Pulled::Left } else { Pulled::End };
+            };
+            if let Some(run) = cut::front(input, Share::Part(2 * self.useful_pullers())) {
+                source.out += 1;
+                return Pulled::Run(run);
+            }
+            match self.next_item(source) {
+                Pulled::End if source.out > 0 => Pulled::Left,
+                pulled => pulled,
+            }
+        })
+    }
+
+    fn next_item(&self, source: &mut Source<I>) -> Pulled<I> {
+        let Some(input) = &mut source.input else { return Pulled::End };
+        match unwind::halt(|| input.next()) {
+            Ok(Some(item)) => Pulled::Item(self.count_pulled(), item),
+            Ok(None) => {
+                source.input = None;
+                Pulled::End
+            }
+            Err(payload) => {
+                source.input = None;
+                Pulled::Panicked(self.count_pulled(), payload)
+            }
+        }
+    }
+
+    fn count_pulled(&self) -> u64 {
+        // Ordering: Relaxed; under the lock.
+        self.pulled.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn pull(
+        &self,
+        source: Option<MutexGuard<'_, Source<I>>>,
+        take: impl FnOnce(&mut Source<I>) -> Pulled<I>,
+    ) -> Pulled<I> {
+        let Some(mut source) = source else { return Pulled::Left };
+        let pulled = if self.is_finished() { Pulled::End } else { take(&mut source) };
+        drop(source);
+        if matches!(pulled, Pulled::Left) {
+            self.leave();
+        }
+        pulled
+    }
+
+    /// L1 to L3; `None`: this puller has left.
+    fn come_to_source(&self) -> Option<MutexGuard<'_, Source<I>>> {
+        const SPINS: usize = shrunk(64, 1);
+        for _ in 0..SPINS {
+            if let Some(source) = self.try_lock() {
+                return Some(source);
+            }
+            spin_loop();
+        }
+        self.leave(); // L1
+        fence(Ordering::SeqCst); // L2
+        let source = self.try_lock(); // L3
+        if source.is_some() {
+            self.come_back();
+        }
+        source
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Source<I>> {
+        // Nothing panics under the lock: the input's own code is stopped where it is called.
+        self.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Source<I>>> {
+        match self.source.try_lock() {
+            Ok(source) => Some(source),
+            Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Gives the rest of a run back.
+    pub fn give_back(&self, run: I) {
+        let mut source = self.lock();
+        source.out -= 1;
+        source.returned.push(run);
+    }
+
+    /// T2, T3: has `push` put a puller in line if one is missing.
+    pub fn send_puller(&self, push: impl FnOnce()) {
+        fence(Ordering::SeqCst); // T2
+        // Ordering: Relaxed; the fence before it.
+        if self.in_line.load(Ordering::Relaxed) || self.is_finished() {
+            return;
+        }
+        // Ordering: Relaxed; as above.
+        let pullers = self.pullers.load(Ordering::Relaxed);
+        let open = self.job.is_open(self.job.permits.load());
+        if open && pullers >= self.most_pullers() {
+            return;
+        }
+        // Ordering: AcqRel; one of those who come this far sends.
+        if !self.in_line.swap(true, Ordering::AcqRel) {
+            push();
+        }
+    }
+
+    /// How many pullers can be at work at once.
+    fn useful_pullers(&self) -> usize {
+        self.most_pullers().clamp(1, self.job.pool().workers())
+    }
+
+    /// How many pullers there may be.
+    fn most_pullers(&self) -> usize {
+        match control::limit_of(self.job.permits.load()) {
+            usize::MAX => self.job.pool().workers(),
+            limit => limit,
+        }
+    }
+
+    /// Whether a puller stands in line, or was dropped there.
+    pub fn is_in_line(&self) -> bool {
+        // Ordering: Acquire; behind the end of the puller's part.
+        self.in_line.load(Ordering::Acquire)
+    }
+
+    /// Nothing more is to be pulled. The caller drops the puller that stands in line.
+    pub fn finish(&self) {
+        // Ordering: Release; before the fence, which faces the one behind a push.
+        self.finished.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether nothing more is to be pulled.
+    pub fn is_finished(&self) -> bool {
+        // Ordering: Acquire; pairs with `finish`.
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// How many items were pulled one by one.
+    pub fn pulled(&self) -> u64 {
+        // Ordering: Relaxed; read behind the end of those who pulled.
+        self.pulled.load(Ordering::Relaxed)
+    }
+
+    /// Takes what is left of the input, unless somebody is at it.
+    pub fn take_input(&self) -> Option<I> {
+        self.try_lock()?.input.take()
+    }
+}
+
+impl<I> fmt::Debug for Feed<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Ordering: Relaxed both; for a person.
+        f.debug_struct("Feed")
+            .field("pulled", &self.pulled.load(Ordering::Relaxed))
+            .field("pullers", &self.pullers.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells a puller when to stop between two items.
+pub struct Watch<'a> {
+    context: &'a Context,
+    job: JobPtr,
+    epoch: u64,
+    items: u32,
+}
+
+impl<'a> Watch<'a> {
+    /// From the start of a puller on.
+    pub fn new(context: &'a Context, job: JobPtr) -> Self {
+        Self { context, job, epoch: context.hold().epoch.get(), items: 0 }
+    }
+
+    /// After an item: whether the job is held back, or it is another job's turn.
+    #[inline]
+    pub fn must_stop(&mut self) -> bool {
+        self.is_held_back() || self.is_others_turn()
+    }
+
+    /// Whether no further item may start, for now.
+    #[inline]
+    pub fn is_held_back(&mut self) -> bool {
+        let epoch = self.context.pool().epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            return !crate::worker::may_go_on(self.job);
+        }
+        false
+    }
+
+    /// Counts an item, or several that count as one; whether others wait and have waited long enough.
+    #[inline]
+    pub fn is_others_turn(&mut self) -> bool {
+        self.items = self.items.wrapping_add(1);
+        self.items % TURN == 0 && self.context.others_wait()
+    }
+}

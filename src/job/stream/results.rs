@@ -1,0 +1,126 @@
+//! Results that wait to be taken.
+
+use crate::error::JoinError;
+use crate::sync::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// What became of one item.
+pub type Outcome<R> = Result<R, JoinError>;
+
+/// The results of a stream.
+pub struct Results<R> {
+    state: Mutex<State<R>>,
+    /// So many ready results leave no room for more.
+    most: usize,
+}
+
+struct State<R> {
+    order: Order<R>,
+    ready: usize,
+    /// Somebody waits in the room.
+    waited: bool,
+}
+
+enum Order<R> {
+    /// By the number of the item; the slots begin with the next one to be taken.
+    Input {
+        first: u64,
+        slots: VecDeque<Option<Outcome<R>>>,
+    },
+    Completion(VecDeque<Outcome<R>>),
+}
+
+impl<R> Results<R> {
+    /// None yet, to be taken in the order of the input.
+    pub fn new(most: usize) -> Self {
+        let order = Order::Input { first: 0, slots: VecDeque::new() };
+        Self { state: Mutex::new(State { order, ready: 0, waited: false }), most }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        // Results are moved under the lock, never dropped.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// From now on results are taken as they come.
+    pub fn order_by_completion(&self) {
+        let mut state = self.lock();
+        if let Order::Input { slots, .. } = &mut state.order {
+            let ready = std::mem::take(slots).into_iter().flatten().collect();
+            state.order = Order::Completion(ready);
+        }
+    }
+
+    /// Puts the result of the item with this number; whether somebody is to be woken.
+    #[must_use]
+    pub fn put(&self, number: u64, outcome: Outcome<R>) -> bool {
+        let mut state = self.lock();
+        state.ready += 1;
+        match &mut state.order {
+            Order::Input { first, slots } => {
+                let index = (number - *first) as usize;
+                while slots.len() <= index {
+                    slots.push_back(None);
+                }
+                slots[index] = Some(outcome);
+            }
+            Order::Completion(ready) => ready.push_back(outcome),
+        }
+        state.has_next() && std::mem::replace(&mut state.waited, false)
+    }
+
+    /// Takes the next result, if it is there.
+    pub fn take(&self) -> Option<Outcome<R>> {
+        let mut state = self.lock();
+        let outcome = match &mut state.order {
+            Order::Input { first, slots } => {
+                let outcome = slots.front_mut()?.take()?;
+                slots.pop_front();
+                *first += 1;
+                outcome
+            }
+            Order::Completion(ready) => ready.pop_front()?,
+        };
+        state.ready -= 1;
+        Some(outcome)
+    }
+
+    /// Whether more may be put.
+    pub fn have_room(&self) -> bool {
+        self.lock().ready < self.most
+    }
+
+    /// Whether there is so much room that it is worth a puller's while to start.
+    pub fn have_ample_room(&self) -> bool {
+        self.lock().ready <= self.most / 2
+    }
+
+    /// Notes that somebody is about to wait; whether the next result is yet to come. For use under the
+    /// room's lock, as W2.
+    pub fn set_waited(&self) -> bool {
+        let mut state = self.lock();
+        state.waited = !state.has_next();
+        state.waited
+    }
+
+    /// Results that wait to be taken.
+    pub fn ready(&self) -> usize {
+        self.lock().ready
+    }
+}
+
+impl<R> State<R> {
+    fn has_next(&self) -> bool {
+        match &self.order {
+            Order::Input { slots, .. } => slots.front().is_some_and(Option::is_some),
+            Order::Completion(ready) => !ready.is_empty(),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Results<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Results").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
