@@ -10,6 +10,9 @@ mod arm;
 #[path = "sync/std.rs"]
 mod arm;
 
+#[cfg(tollgate_count)]
+pub mod count;
+
 pub use arm::*;
 
 /// Picks the production constant or the one that keeps a model small.

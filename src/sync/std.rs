@@ -7,8 +7,14 @@ pub use std::thread_local;
 
 /// Atomic integers, pointers and fences.
 pub mod atomic {
+    #[cfg(tollgate_count)]
+    pub use crate::sync::count::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
+    };
+    pub use std::sync::atomic::Ordering;
+    #[cfg(not(tollgate_count))]
     pub use std::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
     };
 }
 

@@ -1,0 +1,187 @@
+//! What a task costs, in counts that repeat exactly: read-modify-writes and fences of ours, and allocations. The figures
+//! here are the ones written down; a change that costs more fails.
+//!
+//! Built with `--cfg tollgate_count` (`ci/counts` does), for the counts come from an arm of the facade.
+#![cfg(tollgate_count)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::mpsc;
+
+use tollgate::count::{Counts, counts};
+use tollgate::{Job, Pool};
+
+/// Counts the calling thread's allocations.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: all calls go on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: by this function's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: by this function's contract.
+        unsafe { System.dealloc(memory, layout) };
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const TASKS: u64 = 1_000;
+
+/// What one thing costs, over many.
+#[derive(Debug)]
+struct Cost {
+    rmws: f64,
+    fences: f64,
+    allocations: f64,
+}
+
+/// Runs `f` and says what it cost the calling thread, per task.
+fn cost(f: impl FnOnce()) -> Cost {
+    let (before, allocated) = (counts(), ALLOCATIONS.with(Cell::get));
+    f();
+    let Counts { rmws, fences } = counts();
+    let per_task = |count: u64| count as f64 / TASKS as f64;
+    Cost {
+        rmws: per_task(rmws - before.rmws),
+        fences: per_task(fences - before.fences),
+        allocations: per_task(ALLOCATIONS.with(Cell::get) - allocated),
+    }
+}
+
+impl Cost {
+    fn at_most(&self, what: &str, rmws: f64, fences: f64, allocations: f64) {
+        println!("{what}: {self:?}");
+        assert!(self.rmws <= rmws, "{what}: {self:?}, more than {rmws} read-modify-writes");
+        assert!(self.fences <= fences, "{what}: {self:?}, more than {fences} fences");
+        assert!(self.allocations <= allocations, "{what}: {self:?}, more than {allocations}");
+    }
+}
+
+fn fill(job: &Job) {
+    for i in 0..TASKS {
+        let captures = [i; 3];
+        job.execute(move || {
+            std::hint::black_box(captures);
+        });
+    }
+}
+
+/// A pool of one worker whose cells are warm.
+fn warm() -> Pool {
+    let pool = Pool::builder().workers(1).build().unwrap();
+    for _ in 0..3 {
+        let job = pool.job(1);
+        job.pause();
+        fill(&job);
+        job.resume();
+        job.wait();
+    }
+    pool
+}
+
+#[test]
+fn a_push_into_a_full_job() {
+    let pool = warm();
+    let job = pool.job(0);
+    // The tail is swapped, and the push counted; the count is the fence.
+    cost(|| fill(&job)).at_most("a push into a full job", 2.05, 0.0, 0.05);
+}
+
+#[test]
+fn a_push_into_a_job_with_room() {
+    let pool = warm();
+    let jobs: Vec<Job> = (0..TASKS).map(|_| pool.job(1)).collect();
+    // Room is reserved, and the task's token added; a fence before the look at the sleepers.
+    cost(|| {
+        for job in &jobs {
+            job.execute(|| ());
+        }
+    })
+    .at_most("a push into a job with room", 2.5, 1.1, 0.1);
+}
+
+#[test]
+fn a_job_made_and_dropped() {
+    let pool = warm();
+    // The pool's count of owners up and down, and the handle's token.
+    cost(|| {
+        for _ in 0..TASKS {
+            drop(pool.job(1));
+        }
+    })
+    .at_most("a job made and dropped", 3.0, 0.0, 0.05);
+}
+
+/// What the tasks of a job cost the worker that runs them one after the other: between the first and the last of
+/// them, on the worker's own thread.
+fn drain_cost(pool: &Pool, limit: usize) -> Cost {
+    let job = pool.job(limit);
+    job.pause();
+    let (tell, told) = mpsc::channel();
+    let begin = move || (counts(), ALLOCATIONS.with(Cell::get));
+    let start = job.spawn(begin);
+    fill(&job);
+    job.execute(move || tell.send(begin()).unwrap());
+    job.resume();
+    let (before, allocated) = start.join().unwrap();
+    let (after, allocations) = told.recv().unwrap();
+    let per_task = |count: u64| count as f64 / TASKS as f64;
+    Cost {
+        rmws: per_task(after.rmws - before.rmws),
+        fences: per_task(after.fences - before.fences),
+        allocations: per_task(allocations - allocated),
+    }
+}
+
+#[test]
+fn a_task_of_a_serial_job() {
+    // The consumer right is taken and let go for each.
+    drain_cost(&warm(), 1).at_most("a task of a serial job", 2.05, 0.05, 0.05);
+}
+
+#[test]
+fn a_task_of_a_job_whose_limit_does_not_bind() {
+    // Taken from the backlog by the batch, popped from the worker's own deque.
+    drain_cost(&warm(), 2).at_most("a task of an open job", 0.3, 0.1, 0.05);
+    drain_cost(&warm(), usize::MAX).at_most("a task of a job without limit", 0.3, 0.1, 0.05);
+}
+
+#[test]
+fn a_task_pushed_and_run_from_inside() {
+    let pool = warm();
+    let job = pool.job(usize::MAX);
+    let (tell, told) = mpsc::channel();
+    /// One after the other, each pushed by the one before.
+    fn next(job: Job, left: u64, before: (Counts, u64), tell: mpsc::Sender<((Counts, u64), (Counts, u64))>) {
+        if left == 0 {
+            tell.send((before, (counts(), ALLOCATIONS.with(Cell::get)))).unwrap();
+        } else {
+            let pushed = job.clone();
+            job.execute(move || next(pushed, left - 1, before, tell));
+        }
+    }
+    let first = job.clone();
+    job.execute(move || {
+        let before = (counts(), ALLOCATIONS.with(Cell::get));
+        next(first, TASKS, before, tell);
+    });
+    let ((before, allocated), (after, allocations)) = told.recv().unwrap();
+    let per_task = |count: u64| count as f64 / TASKS as f64;
+    // The job's handle is cloned and dropped by the task itself: two of these.
+    Cost {
+        rmws: per_task(after.rmws - before.rmws),
+        fences: per_task(after.fences - before.fences),
+        allocations: per_task(allocations - allocated),
+    }
+    .at_most("a task pushed from inside", 2.2, 1.1, 1.1);
+}
