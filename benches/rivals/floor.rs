@@ -7,16 +7,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Injector, Steal};
 
+use crate::measure::clock::{Span, Stopwatch};
 use crate::measure::count::{self, Tally};
 
 static POINTEE: u64 = 7;
 
 /// Pushes `pointers` from this thread to `consumers`, and says how long it took until all were counted.
-pub(crate) fn run(consumers: usize, pointers: u64) -> Duration {
+pub(crate) fn run(consumers: usize, pointers: u64) -> Span {
     let injector = Arc::new(Injector::<&'static u64>::new());
     let stop = Arc::new(AtomicBool::new(false));
     let consume = |_| {
@@ -24,19 +24,19 @@ pub(crate) fn run(consumers: usize, pointers: u64) -> Duration {
         thread::spawn(move || consume(&injector, &stop))
     };
     let threads: Vec<_> = (0..consumers).map(consume).collect();
-    let mut elapsed = Duration::ZERO;
+    let mut span = Span::default();
     for pushed in [pointers.min(10_000), pointers] {
         let before = Tally::now();
-        let start = Instant::now();
+        let stopwatch = Stopwatch::start();
         (0..pushed).for_each(|_| injector.push(&POINTEE));
         before.wait_for(pushed);
-        elapsed = start.elapsed();
+        span = stopwatch.stop();
         before.check(pushed, pushed * POINTEE);
     }
     // Ordering: Relaxed, the flag carries no data.
     stop.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| thread.join().expect("a consumer does not panic"));
-    elapsed
+    span
 }
 
 fn consume(injector: &Injector<&'static u64>, stop: &AtomicBool) {

@@ -1,4 +1,5 @@
-//! Nanoseconds since the first call: one word that fits into a task's captures. And a busy wait.
+//! Nanoseconds since the first call: one word that fits into a task's captures. Processor time. And a
+//! busy wait.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -9,6 +10,41 @@ static START: OnceLock<Instant> = OnceLock::new();
 #[inline]
 pub(crate) fn now() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Nanoseconds of processor time that all threads of this process have used.
+fn processor() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes one `timespec`, to one that is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A stretch of time, on the wall and on the processors.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    pub(crate) elapsed: Duration,
+    /// Nanoseconds of all threads together.
+    pub(crate) processor: u64,
+}
+
+/// Where a [`Span`] begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch {
+    start: Instant,
+    processor: u64,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Stopwatch {
+        let processor = processor();
+        Stopwatch { start: Instant::now(), processor }
+    }
+
+    pub(crate) fn stop(self) -> Span {
+        let elapsed = self.start.elapsed();
+        Span { elapsed, processor: processor() - self.processor }
+    }
 }
 
 /// Keeps the core busy for as long.

@@ -19,6 +19,8 @@ const ENOUGH: Duration = Duration::from_secs(14);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) figures: BTreeMap<String, Vec<f64>>,
+    /// Processor time a task, in the same order; empty where nobody asks.
+    pub(crate) processor: BTreeMap<String, Vec<f64>>,
     pub(crate) details: BTreeMap<String, String>,
 }
 
@@ -26,6 +28,11 @@ impl Row {
     /// The figures of a contender, empty if it did not run.
     pub(crate) fn of(&self, name: &str) -> &[f64] {
         self.figures.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The processor time of a contender, as `of`.
+    pub(crate) fn processor_of(&self, name: &str) -> &[f64] {
+        self.processor.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -55,6 +62,9 @@ fn run(workload: &Workload, options: &Options) -> Row {
             let which = contenders[(round + turn) % contenders.len()];
             let sample = (workload.run)(which, options.scale());
             row.figures.entry(which.name().to_owned()).or_default().push(sample.figure);
+            if sample.processor > 0.0 {
+                row.processor.entry(which.name().to_owned()).or_default().push(sample.processor);
+            }
             if !sample.detail.is_empty() {
                 row.details.insert(which.name().to_owned(), sample.detail);
             }

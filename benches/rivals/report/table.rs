@@ -26,7 +26,7 @@ pub(crate) fn print(rows: &[(&Workload, Result<Row, String>)]) {
         rows.iter().filter_map(|(workload, row)| Some((*workload, row.as_ref().ok()?))).collect();
     println!("\nOurs over theirs: medians over the rounds, lower is better.\n");
     print_cells(
-        &headed("ours", &["target", "reached", "best rounds"]),
+        &headed("ours", &["target", "reached", "best rounds", "processor"]),
         rows.iter().map(|(workload, row)| ratios(workload, row)),
     );
     println!("\nThe figures behind it: medians over the rounds.\n");
@@ -65,6 +65,7 @@ fn ratios(workload: &Workload, row: &Row) -> Vec<String> {
     cells.push(joined(|judged| &judged.wanted));
     cells.push(joined(|judged| &judged.reached));
     cells.push(joined(|judged| &judged.best_rounds));
+    cells.push(joined(|judged| &judged.processor));
     cells
 }
 
@@ -85,22 +86,32 @@ struct Judged {
     wanted: String,
     reached: String,
     best_rounds: String,
+    processor: String,
 }
 
 /// What a target asks for, whether it is met, and what the best round of each side would say.
 fn judge(target: Target, row: &Row) -> Judged {
     let ours = row.of(Which::Ours.name());
-    let (wanted, most, theirs) = match target {
+    let (wanted, most, theirs, processor) = match target {
         Target::Of(which, most) => {
             let wanted = format!("≤ {} of {}", short(most), which.name());
-            (wanted, most, row.of(which.name()).to_vec())
+            (wanted, most, row.of(which.name()).to_vec(), processor_over(which, row))
         }
-        Target::OfBest(rivals, most) => (best_of(rivals, most), most, best_figures(rivals, row)),
-        Target::AtMost(most) => (format!("≤ {}", short(most)), most, vec![1.0; ours.len()]),
+        Target::OfBest(rivals, most) => {
+            (best_of(rivals, most), most, best_figures(rivals, row), String::new())
+        }
+        Target::AtMost(most) => {
+            (format!("≤ {}", short(most)), most, vec![1.0; ours.len()], String::new())
+        }
     };
     let reached = over(ours, &theirs);
     if reached.is_empty() {
-        return Judged { wanted, reached: "not run".to_owned(), best_rounds: String::new() };
+        return Judged {
+            wanted,
+            reached: "not run".to_owned(),
+            best_rounds: String::new(),
+            processor,
+        };
     }
     let verdict = if median(&reached) <= most { "met" } else { "MISSED" };
     let spread = match reached.len() {
@@ -109,7 +120,7 @@ fn judge(target: Target, row: &Row) -> Judged {
     };
     let best_rounds = short(lowest(ours) / lowest(&theirs));
     let reached = format!("{}{spread} {verdict}", short(median(&reached)));
-    Judged { wanted, reached, best_rounds }
+    Judged { wanted, reached, best_rounds, processor }
 }
 
 fn lowest(figures: &[f64]) -> f64 {
@@ -120,9 +131,19 @@ fn highest(figures: &[f64]) -> f64 {
     figures.iter().copied().fold(f64::MIN, f64::max)
 }
 
+/// Our processor time a task over theirs.
+fn processor_over(which: Which, row: &Row) -> String {
+    match over(row.processor_of(Which::Ours.name()), row.processor_of(which.name())) {
+        ratios if ratios.is_empty() => String::new(),
+        ratios => short(median(&ratios)),
+    }
+}
+
 /// Ours over theirs, round by round.
 fn over(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
-    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+    // Over next to nothing a ratio says nothing.
+    let pairs = ours.iter().zip(theirs).filter(|(_, theirs)| theirs.abs() > 1e-3);
+    pairs.map(|(ours, theirs)| ours / theirs).collect()
 }
 
 /// The lowest figure of `rivals` in each round.

@@ -37,7 +37,8 @@ fn tasks<C: Contender>(scale: Scale) -> Sample {
     line(&[10_000, 100_000, 1_000_000, 10_000_000].map(|tasks| scale.of(tasks)), |tasks| {
         let shape = Shape { workers: 2, jobs: 1, tasks, limit: |_| 2 };
         let times = (scale.of(TASKS_A_POINT) / tasks).max(1);
-        let elapsed: f64 = (0..times).map(|_| push_and_wait(&pool, shape).as_nanos() as f64).sum();
+        let elapsed: f64 =
+            (0..times).map(|_| push_and_wait(&pool, shape).elapsed.as_nanos() as f64).sum();
         elapsed / (times * tasks) as f64
     })
 }
@@ -67,7 +68,7 @@ fn workers<C: Contender>(scale: Scale) -> Sample {
         let workers = workers as usize;
         let pool = warm_pool::<C>(workers, scale);
         let shape = Shape { workers, jobs: 1, tasks: scale.of(TASKS_A_POINT), limit: |_| 256 };
-        push_and_wait(&pool, shape).as_nanos() as f64 / shape.tasks as f64
+        push_and_wait(&pool, shape).elapsed.as_nanos() as f64 / shape.tasks as f64
     })
 }
 

@@ -13,7 +13,7 @@ use crate::measure::latch::Latch;
 use crate::measure::memory::{live_bytes, resident_bytes, trim};
 
 const WORKERS: usize = 2;
-const JOBS: u64 = 100_000;
+const JOBS: u64 = 400_000;
 const QUEUED: u64 = 1_000_000;
 
 /// Live and resident bytes at one moment.

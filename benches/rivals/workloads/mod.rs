@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::contender::Which;
 use crate::measure::allocator::Allocator;
+use crate::measure::clock::Span;
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ impl Scale {
 pub(crate) struct Sample {
     /// The figure in the workload's unit; lower is better.
     pub(crate) figure: f64,
+    /// Nanoseconds of processor time a task, of all threads together; 0 where nobody asks.
+    pub(crate) processor: f64,
     /// What plots show: the time that `tasks` took, or a latency.
     pub(crate) elapsed: Duration,
     /// How many tasks `elapsed` is for.
@@ -53,20 +56,21 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// Nanoseconds a task.
-    fn each(elapsed: Duration, tasks: u64) -> Sample {
-        let figure = elapsed.as_nanos() as f64 / tasks as f64;
-        Sample { figure, elapsed, tasks, detail: String::new() }
+    fn each(span: Span, tasks: u64) -> Sample {
+        let processor = span.processor as f64 / tasks as f64;
+        let figure = span.elapsed.as_nanos() as f64 / tasks as f64;
+        Sample { figure, processor, elapsed: span.elapsed, tasks, detail: String::new() }
     }
 
     /// A latency in microseconds.
     fn latency(nanoseconds: f64) -> Sample {
         let elapsed = Duration::from_nanos(nanoseconds as u64);
-        Sample { figure: nanoseconds / 1_000.0, elapsed, tasks: 1, detail: String::new() }
+        Sample { elapsed, ..Sample::number(nanoseconds / 1_000.0, String::new()) }
     }
 
     /// A figure that is no time.
     fn number(figure: f64, detail: String) -> Sample {
-        Sample { figure, elapsed: Duration::ZERO, tasks: 1, detail }
+        Sample { figure, processor: 0.0, elapsed: Duration::ZERO, tasks: 1, detail }
     }
 }
 

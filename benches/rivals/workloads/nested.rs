@@ -2,11 +2,10 @@
 //!
 //! A task captures where the tree's job is, how deep it still goes, and its own number: 24 bytes.
 
-use std::time::Instant;
-
 use super::{ALL_POOLS, Plot, Sample, Scale, Target, Workload, throughput};
 use crate::contender::{Contender, Which, with_contender};
 use crate::measure::allocator::Allocator;
+use crate::measure::clock::Stopwatch;
 use crate::measure::count::{self, Tally};
 use crate::measure::limits;
 
@@ -34,14 +33,14 @@ fn run<C: Contender>(limit: usize, scale: Scale) -> Sample {
     // SAFETY: the tree lives until all tasks are counted, and a task counts itself after its last use of the tree.
     let shared: &'static Tree<C> = unsafe { &*tree };
     let before = Tally::now();
-    let start = Instant::now();
+    let stopwatch = Stopwatch::start();
     C::push(&shared.job, move || grow(shared, depth, 1));
     before.wait_for(tasks);
-    let elapsed = start.elapsed();
+    let span = stopwatch.stop();
     before.check(tasks, tasks * (tasks + 1) / 2);
     // SAFETY: it came from `into_raw`, and all tasks are counted.
     drop(unsafe { Box::from_raw(tree) });
-    Sample::each(elapsed, tasks)
+    Sample::each(span, tasks)
 }
 
 pub(super) const NESTED: Workload = Workload {

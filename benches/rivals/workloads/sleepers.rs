@@ -49,12 +49,8 @@ fn run<C: Contender>(scale: Scale) -> Sample {
         asleep.load(Ordering::Relaxed) as f64 / limit(job) as f64
     };
     let longest = asleep.iter().zip(0..).map(ideal).fold(0.0, f64::max);
-    Sample {
-        figure: elapsed.as_nanos() as f64 / longest,
-        elapsed,
-        tasks: pushed,
-        detail: String::new(),
-    }
+    let figure = elapsed.as_nanos() as f64 / longest;
+    Sample { elapsed, tasks: pushed, ..Sample::number(figure, String::new()) }
 }
 
 fn sleep(asleep: &AtomicU64) {

@@ -3,14 +3,13 @@
 //! The pusher makes a job, pushes its tasks, drops the handle, and goes on to the next job. Making and dropping the handles is
 //! part of the time; making and warming the pool is not.
 
-use std::time::{Duration, Instant};
-
 use super::{
     ALL_AND_FLOOR, ALL_POOLS, Plot, SERIAL as SERIAL_CONTENDERS, Sample, Scale, Target, Workload,
 };
 use crate::contender::{Contender, Which, with_contender};
 use crate::floor;
 use crate::measure::allocator::Allocator;
+use crate::measure::clock::{Span, Stopwatch};
 use crate::measure::count::{self, Tally};
 use crate::measure::limits;
 
@@ -60,9 +59,9 @@ pub(crate) fn warm_pool<C: Contender>(workers: usize, scale: Scale) -> C {
 }
 
 /// Pushes all tasks of `shape` and waits until they are complete.
-pub(crate) fn push_and_wait<C: Contender>(pool: &C, shape: Shape) -> Duration {
+pub(crate) fn push_and_wait<C: Contender>(pool: &C, shape: Shape) -> Span {
     let before = Tally::now();
-    let start = Instant::now();
+    let stopwatch = Stopwatch::start();
     for job_index in 0..shape.jobs {
         let job = pool.job((shape.limit)(job_index));
         for index in 0..shape.tasks {
@@ -70,9 +69,9 @@ pub(crate) fn push_and_wait<C: Contender>(pool: &C, shape: Shape) -> Duration {
         }
     }
     before.wait_for(shape.total());
-    let elapsed = start.elapsed();
+    let span = stopwatch.stop();
     before.check(shape.total(), shape.captures());
-    elapsed
+    span
 }
 
 fn run<C: Contender>(shape: Shape, scale: Scale) -> Sample {
