@@ -31,9 +31,17 @@ use crate::worker::context::Context;
 use std::any::Any;
 use std::fmt;
 use std::sync::TryLockError;
+use std::time::{Duration, Instant};
 
-/// Items after which a puller lets others have its worker.
+/// Items after which a puller looks whether others want its worker,
 const TURN: u32 = shrunk(16, 2) as u32;
+/// and how long it may keep it from them: long enough to be worth the change. One of those that wait may
+/// be the next puller.
+const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
+
+/// Runs per puller that what is left of a range is cut for. The more, the less there is to wait for at
+/// the end, when one puller's thread was not scheduled for a while.
+const RUNS: usize = shrunk(8, 2);
 
 /// An input and who pulls it.
 pub struct Feed<I> {
@@ -131,7 +139,7 @@ impl<I: Iterator> Feed<I> {
             let Some(input) = &mut source.input else {
                 return if source.out > 0 { Pulled::Left } else { Pulled::End };
             };
-            if let Some(run) = cut::front(input, Share::Part(2 * self.useful_pullers())) {
+            if let Some(run) = cut::front(input, Share::Part(RUNS * self.useful_pullers())) {
                 source.out += 1;
                 return Pulled::Run(run);
             }
@@ -293,12 +301,13 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
+    began: Instant,
 }
 
 impl<'a> Watch<'a> {
     /// From the start of a puller on.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
-        Self { context, job, epoch: context.hold().epoch.get(), items: 0 }
+        Self { context, job, epoch: context.hold().epoch.get(), items: 0, began: Instant::now() }
     }
 
     /// After an item: whether the job is held back, or it is another job's turn.
@@ -322,6 +331,6 @@ impl<'a> Watch<'a> {
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {
         self.items = self.items.wrapping_add(1);
-        self.items % TURN == 0 && self.context.others_wait()
+        self.items % TURN == 0 && self.context.others_wait() && self.began.elapsed() >= TURN_TIME
     }
 }

@@ -21,7 +21,7 @@ impl Job {
     ///
     /// A range of integers is split in runs that shrink towards the end, for as many workers as the limit
     /// allows; nothing is counted or locked for a single item. Calls that take a few nanoseconds are made in
-    /// blocks of 128, each of which is a task as far as a pause and other jobs' turns are concerned.
+    /// blocks of 256, each of which is a task as far as a pause and other jobs' turns are concerned.
     ///
     /// Without a limit, as many items run at once as the pool has workers.
     ///
@@ -93,7 +93,7 @@ const QUICK: Duration = Duration::from_nanos(25);
 /// Items by which that is found out.
 const PROBE: u32 = shrunk(16, 1) as u32;
 /// Items in a block, between which nothing is looked at.
-const BLOCK: u64 = shrunk(128, 2) as u64;
+const BLOCK: u64 = shrunk(256, 2) as u64;
 /// Blocks after which it is found out again.
 const BLOCKS: u32 = shrunk(16, 1) as u32;
 
