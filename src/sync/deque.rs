@@ -1,6 +1,7 @@
 //! The deque's stand-in: contents under a mutex, emptiness on a relaxed atomic of its own, so that
-//! looking at it synchronises no more than the real one does. A thief that comes while another
-//! thread is inside is sent away with `Retry`, as the real one may be.
+//! looking at it synchronises no more than the real one does. The first thief that comes while another
+//! thread is inside is sent away with `Retry`, as the real one may be; later ones wait, for each
+//! `Retry` doubles what there is to check.
 
 use super::atomic::{AtomicUsize, Ordering};
 use super::{Arc, Mutex};
@@ -24,11 +25,17 @@ pub enum Steal<T> {
 struct Queue<T> {
     items: Mutex<VecDeque<T>>,
     len: AtomicUsize,
+    /// No part of the model: loom runs all of its threads on one thread of the system.
+    sent_away: std::sync::atomic::AtomicBool,
 }
 
 impl<T> Queue<T> {
     fn new() -> Self {
-        Self { items: Mutex::new(VecDeque::new()), len: AtomicUsize::new(0) }
+        Self {
+            items: Mutex::new(VecDeque::new()),
+            len: AtomicUsize::new(0),
+            sent_away: Default::default(),
+        }
     }
 
     /// Changes the contents; `len` follows if they did change.
@@ -53,7 +60,12 @@ impl<T> Queue<T> {
 
     /// Takes up to `most` of the oldest, or up to half of them rounded up.
     fn steal_some(&self, most: usize, half: bool) -> Steal<VecDeque<T>> {
-        let Ok(mut items) = self.items.try_lock() else {
+        let mut items = if self.sent_away.load(Ordering::Relaxed) {
+            self.items.lock().unwrap()
+        } else if let Ok(items) = self.items.try_lock() {
+            items
+        } else {
+            self.sent_away.store(true, Ordering::Relaxed);
             return Steal::Retry;
         };
         let share = if half { items.len().div_ceil(2) } else { items.len() };

@@ -20,32 +20,39 @@ pub mod atomic {
 
 /// Threads: start, park, yield.
 pub mod thread {
+    use super::atomic::{AtomicBool, Ordering};
     pub use loom::thread::{Builder, JoinHandle, yield_now};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::cell::Cell;
+    use std::rc::Rc;
 
     /// A thread that can be unparked.
     ///
     /// loom's own `unpark` also wakes a thread that waits for a mutex meanwhile, which then fails. So
-    /// this one calls it only for a thread inside `park`, and leaves a mark otherwise. The flags
-    /// are no atomics of the model: loom runs one thread at a time and switches at its own operations,
-    /// of which there is none between a flag and the act that goes with it. They synchronise
-    /// nothing, which is less than the real `unpark` does.
+    /// this one calls it only for a thread inside `park`.
     #[derive(Clone, Debug)]
-    pub struct Thread {
+    pub struct Thread(Rc<Bed>);
+
+    #[derive(Debug)]
+    struct Bed {
         thread: loom::thread::Thread,
-        flags: Arc<Flags>,
+        /// The thread may go on, or need not park: what comes before `unpark` comes before that.
+        called: AtomicBool,
+        /// The thread is inside `park`. No part of the model: loom switches threads at its own operations,
+        /// of which there is none between this flag and the act that goes with it.
+        asleep: Cell<bool>,
     }
 
-    #[derive(Debug, Default)]
-    struct Flags {
-        parked: AtomicBool,
-        marked: AtomicBool,
-    }
+    // SAFETY: loom runs all of a model's threads on one thread of the system.
+    unsafe impl Send for Thread {}
+    // SAFETY: as above.
+    unsafe impl Sync for Thread {}
 
     loom::thread_local! {
-        static CURRENT: Thread =
-            Thread { thread: loom::thread::current(), flags: Arc::default() };
+        static CURRENT: Thread = Thread(Rc::new(Bed {
+            thread: loom::thread::current(),
+            called: AtomicBool::new(false),
+            asleep: Cell::new(false),
+        }));
     }
 
     /// The thread that calls.
@@ -55,9 +62,10 @@ pub mod thread {
 
     /// Blocks until `unpark`, or not at all if that came first.
     pub fn park() {
-        let flags = current().flags;
-        if !flags.marked.swap(false, Ordering::Relaxed) {
-            flags.parked.store(true, Ordering::Relaxed);
+        let Thread(bed) = current();
+        // Ordering: Acquire; pairs with the Release in `unpark`.
+        while !bed.called.swap(false, Ordering::AcqRel) {
+            bed.asleep.set(true);
             loom::thread::park();
         }
     }
@@ -70,10 +78,11 @@ pub mod thread {
     impl Thread {
         /// Ends the thread's `park`, or its next one.
         pub fn unpark(&self) {
-            if self.flags.parked.swap(false, Ordering::Relaxed) {
-                self.thread.unpark();
-            } else {
-                self.flags.marked.store(true, Ordering::Relaxed);
+            // Ordering: Release; pairs with the Acquire in `park`. A swap, for loom lets a later swap
+            // overlook a plain store.
+            self.0.called.swap(true, Ordering::AcqRel);
+            if self.0.asleep.replace(false) {
+                self.0.thread.unpark();
             }
         }
     }
