@@ -6,6 +6,7 @@ pub mod shared;
 use crate::error::BuildError;
 use crate::job::Job;
 use crate::job::builder::JobBuilder;
+use crate::job::extra::Extra;
 use crate::job::family;
 use crate::pool::builder::PoolBuilder;
 use crate::pool::shared::PoolPtr;
@@ -85,7 +86,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn job(&self, limit: usize) -> Job {
-        family::make(self.shared, None, limit)
+        family::make(self.shared, None, limit, Extra::default())
     }
 
     /// Makes a job step by step.
@@ -187,7 +188,7 @@ impl Pool {
     pub fn shutdown_now(&self) -> usize {
         self.refuse_to_wait_inside();
         let shared = self.shared.shared();
-        shared.drop_all();
+        self.drop_all();
         shared.drain();
         self.join_workers();
         // Ordering: Relaxed; the workers have been joined.
@@ -219,7 +220,7 @@ impl Pool {
         if drained {
             self.join_workers();
         } else {
-            shared.drop_all();
+            self.drop_all();
             // Ordering: Relaxed; read by the pool's drop, which comes after all calls.
             self.abandoned.store(true, Ordering::Relaxed);
         }
@@ -228,6 +229,12 @@ impl Pool {
 
     fn take_threads(&self) -> Vec<JoinHandle<()>> {
         std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn drop_all(&self) {
+        self.shared.shared().drop_all();
+        #[cfg(feature = "futures")]
+        crate::task::flights::cancel_all(self.shared);
     }
 
     fn join_workers(&self) {

@@ -4,6 +4,8 @@
 //! A pointer to the header is what deques and backlogs pass around; the vtable knows the rest.
 
 pub mod cells;
+#[cfg(feature = "futures")]
+pub mod flights;
 pub mod handle;
 pub mod room;
 pub mod scoped;
@@ -50,6 +52,8 @@ pub enum Ran {
     /// It is a future that waits to be woken, and keeps its permits and one token. Before it was polled the
     /// worker was given a token of its own, by [`Context::keep_job`](crate::worker::context::Context::keep_job).
     Pending,
+    /// As `Pending`, but it waits for something of this library's: it keeps one token and no permit.
+    Waits,
 }
 
 /// Under which right a cell lies in a deque.

@@ -161,6 +161,14 @@ impl Worker<'_> {
     /// The next task from the local queue or the injector, each going first in turn.
     fn find_near(&self) -> Option<CellPtr> {
         let place = self.place();
+        let turns = place.turns.get().wrapping_add(1);
+        place.turns.set(turns);
+        if turns % OLDEST_EVERY == 0 {
+            // Futures that wake one another would keep those below them from their turn.
+            if let Steal::Success(cell) = self.pool().stealers()[place.index].steal() {
+                return Some(cell);
+            }
+        }
         if place.injector_first.replace(false) {
             if let Some(cell) = self.steal_injected_one() {
                 return Some(cell);
@@ -226,7 +234,11 @@ impl Worker<'_> {
 
     /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
     fn serve(&self, cell: CellPtr) {
-        let epoch = self.pool().epoch();
+        let mut epoch = self.pool().epoch();
+        if cell.mark() == Mark::Admitted {
+            // Its permit is from before: whether others may go on under it is to be looked up.
+            epoch = epoch.wrapping_sub(1);
+        }
         match admission::start(cell) {
             Start::Gone => return,
             Start::Run => {}
@@ -235,6 +247,11 @@ impl Worker<'_> {
         let hold = self.context.hold();
         hold.open(job, epoch);
         let mut open = job.is_open(job.permits.load());
+        if !open {
+            // The start has left the window, and a future, or a task that blocks with leave, may keep its
+            // permit for long.
+            admission::look_outwards(job);
+        }
         let mut next = Some(cell);
         while let Some(cell) = next {
             if open {
@@ -253,14 +270,14 @@ impl Worker<'_> {
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
-        let ran = self.context.as_task(cell.as_ptr().addr(), || cell.run());
-        match ran {
+        match cell.run() {
             Ran::Completed => {
                 let completed = &self.context.hold().completed;
                 completed.set(completed.get() + 1);
             }
             Ran::Counted => {}
             Ran::Pending => return Then::LeavePermit,
+            Ran::Waits => self.context.hold().give_token(),
             Ran::Cancelled => job.count_cancelled(),
             Ran::Panicked(payload) => {
                 // Ordering: Relaxed; ordered by the permit that is given back after it.

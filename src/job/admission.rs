@@ -22,11 +22,13 @@
 //! in line with one task each, which is what makes the line go round.
 
 use crate::job::backlog::{Consumer, LetGo, Popped};
-use crate::job::permits::{Asked, Flag};
+use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::task::{CellPtr, Mark};
+#[cfg(feature = "futures")]
+use crate::worker::context::{Context, LOCAL_MOST};
 
 /// Takes a task into a job: into the injector if there is room, else into the backlog.
 pub fn push(job: JobPtr, cell: CellPtr) {
@@ -46,6 +48,17 @@ pub fn push(job: JobPtr, cell: CellPtr) {
 pub fn look(job: JobPtr) {
     if !job.backlog().is_empty() {
         make_good(job);
+    }
+}
+
+/// `look` at every gate of the job.
+#[inline]
+pub fn look_outwards(job: JobPtr) {
+    look(job);
+    let mut gate = job.parent();
+    while let Some(outer) = gate {
+        look(outer);
+        gate = outer.parent();
     }
 }
 
@@ -242,7 +255,7 @@ pub fn start(cell: CellPtr) -> Start {
 
 /// Whether tasks of the job are dropped instead of started.
 #[inline]
-fn is_dropped(job: JobPtr) -> bool {
+pub fn is_dropped(job: JobPtr) -> bool {
     let mut gate = Some(job);
     while let Some(job) = gate {
         if job.permits.load().has(Flag::Cancelled) {
@@ -278,7 +291,7 @@ fn refuse(cell: CellPtr, gate: JobPtr) {
     // Inside the gate: started, and only ready again.
     let mut inner = job;
     while inner != gate {
-        inner.permits.unstart();
+        settle(inner, inner.permits.unstart());
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
     // Outside the gate: no longer waited for.
@@ -318,14 +331,52 @@ fn refuse(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
+/// Sends a future back to its job's line, in front: it had its permits, gave them back while it waited for
+/// something of this library's, and needs them again. Its token comes with it.
+#[cfg(feature = "futures")]
+pub fn come_back(cell: CellPtr, in_flight: bool) {
+    let job = cell.job();
+    // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
+    // has none, and for which a drain does not wait if it is held.
+    job.backlog().push_returned(cell);
+    look(job);
+    if in_flight {
+        job.pool().flight_ends();
+    }
+    job.drop_tasks(1);
+}
+
+/// Puts a future that was woken, and holds its permits, where a worker finds it.
+#[cfg(feature = "futures")]
+pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
+    let pool = cell.job().pool_ptr();
+    cell.set_mark(mark);
+    let inside = Context::of_pool(pool, |context| match context.place() {
+        Some(place) if !to_the_end && place.deque.len() < LOCAL_MOST => {
+            place.deque.push(cell);
+            context.pool().notify();
+        }
+        _ => context.pool().inject(cell),
+    });
+    if !inside {
+        // Once pushed, the task may run and the pool end.
+        pool.own();
+        pool.shared().inject(cell);
+        pool.disown(1);
+    }
+}
+
 /// Drops a task from a deque without running it.
 #[cold]
 pub fn discard(cell: CellPtr) {
     let job = cell.job();
-    let counted = cell.mark() == Mark::Ready;
+    let mark = cell.mark();
     job.count_cancelled();
     cell.cancel();
-    if counted {
+    if mark == Mark::Admitted {
+        release(job);
+    }
+    if mark == Mark::Ready {
         let mut gate = Some(job);
         while let Some(outer) = gate {
             outer.permits.unreserve();
@@ -366,6 +417,15 @@ pub fn wake_if_idle(job: JobPtr) {
     }
 }
 
+/// Wakes those who wait until no more tasks run than the limit allows, if `word` says so.
+#[inline]
+pub fn settle(gate: JobPtr, word: Snapshot) {
+    if word.has(Flag::Settling) && word.running() <= word.limit() {
+        gate.permits.clear(Flag::Settling);
+        room().wake(gate.settle_key());
+    }
+}
+
 /// R1 to R3 at every gate of the job: gives a task's permits back and hands them on.
 #[inline]
 pub fn release(job: JobPtr) {
@@ -379,10 +439,7 @@ pub fn release(job: JobPtr) {
             if word.has(Flag::Returning) {
                 room().wake_one(outer.permit_key());
             }
-            if word.has(Flag::Settling) && word.running() <= word.limit() {
-                outer.permits.clear(Flag::Settling);
-                room().wake(outer.settle_key());
-            }
+            settle(outer, word);
             if !fault("release-without-fence") {
                 fence_after_rmw(); // R2
             }

@@ -1,13 +1,14 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
-use crate::job::admission::{look, serve_line, settle, wake_if_idle};
-use crate::job::backlog::LetGo;
+use crate::job::admission::{look, serve_line, serve_line_with, settle, wake_if_idle};
+use crate::job::backlog::{Consumer, LetGo};
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::task::{self, Mark};
 use crate::worker::waiting;
+use std::cell::RefCell;
 use std::time::Instant;
 
 /// Says a limit in the word's terms.
@@ -109,6 +110,7 @@ pub fn drop_handle(job: JobPtr) {
 /// Closes the job: no further tasks are accepted.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
+    job.pool().crowds.wake();
 }
 
 /// Whether the job or one above it is closed, or the pool takes no tasks from outside.
@@ -131,6 +133,7 @@ pub fn cancel(job: JobPtr) -> usize {
         return 0;
     }
     job.permits.set(Flag::Cancelled);
+    job.pool().crowds.wake();
     job.pool().advance_epoch();
     fence_after_rmw();
     let waiting = job.backlog().len();
@@ -165,34 +168,84 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     if is_idle(job) {
         return true;
     }
-    waiting::wait(job.idle_key(), until, || {
-        job.tokens.set_waited();
-        fence_after_rmw();
-        !is_idle(job)
+    enter_while_busy(job, |wait| {
+        waiting::wait(job.idle_key(), until, wait);
+        false
     });
-    room().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
+    forget_waiters(job);
     is_idle(job)
 }
 
-/// Whether the job has nothing queued or running.
+/// Calls `enter`, which enters somebody in the room for the job's idle key, with the look that W2 asks for;
+/// passes on what it returns.
 ///
+/// The look is taken under the room's lock, where nothing may be run or woken: if it finds that a line is to be
+/// served, nobody is entered, the line is served outside, and `enter` called again.
+pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) -> bool) -> bool {
+    loop {
+        let line = RefCell::new(None);
+        let entered = enter(&|| {
+            if line.borrow().is_some() {
+                return false;
+            }
+            job.tokens.set_waited();
+            fence_after_rmw();
+            match look_for_work(&job) {
+                Work::None => false,
+                Work::Some => true,
+                Work::Line(consumer) => {
+                    line.replace(Some(consumer));
+                    false
+                }
+            }
+        });
+        match line.into_inner() {
+            Some(consumer) => serve_line_with(job, consumer),
+            None => return entered,
+        }
+    }
+}
+
+/// If nobody waits any more for the job to be idle, nobody need look into the room.
+pub fn forget_waiters(job: JobPtr) {
+    room().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
+}
+
+/// Whether the job has nothing queued or running.
+pub fn is_idle(job: JobPtr) -> bool {
+    loop {
+        match look_for_work(&job) {
+            Work::None => return true,
+            Work::Some => return false,
+            Work::Line(consumer) => serve_line_with(job, consumer),
+        }
+    }
+}
+
+/// What a job has queued or running.
+enum Work<'a> {
+    None,
+    Some,
+    /// Somebody left word meanwhile: the line is the caller's to serve.
+    Line(Consumer<'a>),
+}
+
 /// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
 /// tokens were read as none lies there still. Without the right, somebody is moving tasks.
-pub fn is_idle(job: JobPtr) -> bool {
+fn look_for_work(job: &JobPtr) -> Work<'_> {
     if !job.tokens.load().no_tasks() {
-        return false;
+        return Work::Some;
     }
-    loop {
-        let Some(consumer) = job.backlog().try_consume_quietly() else {
-            crate::sync::thread::yield_now();
-            continue;
-        };
-        let idle = job.tokens.load().no_tasks() && job.backlog().is_empty();
-        match consumer.let_go() {
-            LetGo::Free => return idle,
-            LetGo::LookAgain(consumer) => {
-                crate::job::admission::serve_line_with(job, consumer);
-            }
+    let consumer = loop {
+        match job.backlog().try_consume_quietly() {
+            Some(consumer) => break consumer,
+            None => crate::sync::thread::yield_now(),
         }
+    };
+    let idle = job.tokens.load().no_tasks() && job.backlog().is_empty();
+    match consumer.let_go() {
+        LetGo::Free if idle => Work::None,
+        LetGo::Free => Work::Some,
+        LetGo::LookAgain(consumer) => Work::Line(consumer),
     }
 }

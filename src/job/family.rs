@@ -6,6 +6,7 @@
 
 use crate::job::Job;
 use crate::job::control;
+use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::{Mutex, MutexGuard};
@@ -62,6 +63,11 @@ impl Family {
             .map(|child| Job::from_handle(*child))
             .collect()
     }
+}
+
+/// The children of the job that somebody still needs.
+pub fn children_of(parent: JobPtr) -> Vec<Job> {
+    parent.pool().family.children(parent)
 }
 
 /// Cancels the job and all below it; returns how many tasks had not started.
@@ -132,7 +138,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn job(&self, limit: usize) -> Self {
-        make(self.ptr().pool_ptr(), Some(self.ptr()), limit)
+        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, Extra::default())
     }
 }
 
@@ -144,8 +150,12 @@ pub fn make(
     pool: crate::pool::shared::PoolPtr,
     parent: Option<JobPtr>,
     limit: usize,
+    extra: Extra,
 ) -> Job {
     let job = JobPtr::make(pool, parent, control::limit_bits(limit));
+    if !extra.is_empty() {
+        job.set_extra(extra);
+    }
     if let Some(parent) = parent {
         job.pool().family.enter(parent, job);
     }

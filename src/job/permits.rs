@@ -33,6 +33,9 @@ pub enum Flag {
     /// A worker that runs the job has put tasks where thieves find them, and whoever takes the
     /// last of them looks at the backlog first.
     Covered = 1 << 61,
+    /// The job, or one below it, has futures, which keep a permit while no worker runs them: the limit
+    /// may bind however many workers there are. Stays set.
+    Futures = 1 << 62,
     /// Somebody waits until no more tasks run than the limit allows.
     Settling = 1 << 63,
 }
@@ -44,7 +47,7 @@ pub enum Flag {
 /// | 0..24  | running | permits now held                                     |
 /// | 24..48 | limit   | most that may be held; all ones is no limit          |
 /// | 48..56 | ready   | tasks let through to a deque that hold no permit yet |
-/// | 56..62 | flags   | [`Flag`]                                             |
+/// | 56..64 | flags   | [`Flag`]                                             |
 ///
 /// `limit` may drop below `running`; the excess drains as permits are given back.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The record of a job: one cell of memory, alive while a handle or a task needs it.
 
 use crate::job::backlog::{Arrivals, Backlog, Departures};
+use crate::job::extra::Extra;
 use crate::job::permits::{Flag, Permits, Snapshot};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -19,7 +20,7 @@ pub struct Record {
     pub tokens: Tokens,
     pool: PoolPtr,
     parent: Option<JobPtr>,
-    extra: AtomicPtr<crate::job::extra::Extra>,
+    extra: AtomicPtr<Extra>,
     /// How the job's tasks ended.
     pub tally: Tally,
     departures: Departures,
@@ -247,11 +248,6 @@ impl JobPtr {
         self.0.as_ptr().addr() + 3
     }
 
-    /// The key under which callers wait for room in a bounded backlog.
-    pub fn room_key(self) -> usize {
-        self.0.as_ptr().addr() + 2
-    }
-
     /// Gives tokens of tasks back; wakes who waits, frees the record if it was the last.
     #[inline]
     pub fn drop_tasks(self, count: u64) {
@@ -327,16 +323,29 @@ impl Record {
         self.pool
     }
 
-    /// The pointer to what few jobs have.
-    pub fn extra(&self) -> &AtomicPtr<crate::job::extra::Extra> {
-        &self.extra
+    /// What few jobs have.
+    #[inline]
+    pub fn extra(&self) -> Option<&Extra> {
+        // Ordering: Acquire; pairs with `set_extra`.
+        let extra = self.extra.load(Ordering::Acquire);
+        // SAFETY: it is null or a box's, which lives as long as the record and is not changed.
+        unsafe { extra.as_ref() }
+    }
+
+    /// Gives a record that was made just now something extra, once.
+    pub fn set_extra(&self, extra: Extra) {
+        // Ordering: Release; publishes what it points to.
+        self.extra.store(Box::into_raw(Box::new(extra)), Ordering::Release);
     }
 
     /// Whether the limit never binds the workers: a permit is free for each of them. The tasks of
-    /// such a job may lie in deques uncounted, and in any order: a limit of 1 is not open.
+    /// such a job may lie in deques uncounted, and in any order: a limit of 1 is not open. Nor is a job
+    /// of futures, which hold permits without workers.
     #[inline]
     pub fn is_open(&self, word: Snapshot) -> bool {
-        self.parent.is_none() && word.limit() >= (self.pool().workers() as u64).max(2)
+        self.parent.is_none()
+            && word.limit() >= (self.pool().workers() as u64).max(2)
+            && !word.has(Flag::Futures)
     }
 
     /// Whether a task should leave the backlog now.

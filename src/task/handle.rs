@@ -12,18 +12,24 @@
 //! | 4   | WAITED     | the handle's side waits in the room                        |
 //! | 5   | TAKEN      | the handle has moved the outcome out                       |
 //! | 6   | INSIDE     | the claimer is the task that joins it                      |
+//! | 7   | SEALED     | of a future: it is settled whether it ends or is cancelled |
 //!
 //! - The closure belongs to whoever sets CLAIMED: the worker that runs it, the handle that cancels.
 //! - The slot is written by the claimer before DONE, and read by the handle after DONE.
 //! - Whoever gives up the second share frees the cell, and drops an outcome that nobody took.
 //! - After the change that sets DONE, the claimer touches the cell no more unless it has a share.
 
+pub mod awaiting;
+#[cfg(feature = "futures")]
+pub mod flight;
+
 use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fault;
-use crate::task::room::room;
+use crate::task::handle::awaiting::Wait;
+use crate::task::room::{ONLY, room};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -41,6 +47,8 @@ const HANDLE: u64 = 1 << 3;
 const WAITED: u64 = 1 << 4;
 const TAKEN: u64 = 1 << 5;
 const INSIDE: u64 = 1 << 6;
+#[cfg(feature = "futures")]
+const SEALED: u64 = 1 << 7;
 
 /// A cell with a handle. The slot is a closure until CLAIMED, an outcome from DONE on.
 #[repr(C)]
@@ -69,8 +77,9 @@ where
 {
     const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel_queued };
     const SIDE: SideTable = SideTable {
-        run: Self::run_claimed,
+        run: Some(Self::run_claimed),
         cancel: Self::cancel_claimed,
+        abort: None,
         outcome: Self::outcome,
         free: Self::free,
     };
@@ -82,8 +91,14 @@ where
         let whole = unsafe { &*cell.as_ptr().cast::<Self>() };
         let before = claim(&whole.state, CLAIMED);
         if before & CLAIMED == 0 {
-            // SAFETY: the claim and the queue's share are this thread's.
-            unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE) };
+            Context::with(|context| {
+                // SAFETY: the claim and the queue's share are this thread's.
+                let run = || unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE) };
+                match context {
+                    Some(context) => context.as_task(cell.as_ptr().addr(), run),
+                    None => run(),
+                }
+            });
             return Ran::Counted;
         }
         // Its handle was faster.
@@ -121,8 +136,11 @@ where
         unsafe { Self::finish(cell, outcome, share) };
     }
 
+}
+
+impl<F, T> Joint<F, T> {
     /// # Safety
-    /// As `run`.
+    /// The cell is of this type, and the caller took it from its queue.
     unsafe fn cancel_queued(cell: CellPtr) {
         let whole = cell.as_ptr().cast::<Self>();
         // SAFETY: by this function's contract; the queue's share keeps it alive.
@@ -254,8 +272,11 @@ fn claim(state: &AtomicU64, by: u64) -> u64 {
 
 /// What a handle can do to a cell whose closure's type it does not know.
 struct SideTable {
-    run: unsafe fn(*mut Face),
+    /// Runs it inside the task that joins it, if it is of the kind that can be.
+    run: Option<unsafe fn(*mut Face)>,
     cancel: unsafe fn(*mut Face),
+    /// Cancels it after it has started, if it is of the kind that can be; tells whether it did.
+    abort: Option<unsafe fn(*mut Face) -> bool>,
     outcome: unsafe fn(*mut Face, *mut ()),
     free: unsafe fn(*mut Face, bool),
 }
@@ -271,8 +292,7 @@ where
         state: AtomicU64::new(QUEUE | HANDLE),
         slot: UnsafeCell::new(Slot::<F, T> { task: ManuallyDrop::new(task) }),
     });
-    let handle = TaskHandle { cell: cell.cast(), side: &Joint::<F, T>::SIDE, result: PhantomData };
-    (CellPtr::new(cell.cast()), handle)
+    (CellPtr::new(cell.cast()), TaskHandle::new(cell.cast(), &Joint::<F, T>::SIDE))
 }
 
 /// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn).
@@ -291,6 +311,8 @@ where
 pub struct TaskHandle<T> {
     cell: NonNull<Face>,
     side: &'static SideTable,
+    /// Of the future that awaits this task.
+    wait: Wait,
     result: PhantomData<T>,
 }
 
@@ -300,6 +322,10 @@ unsafe impl<T: Send> Send for TaskHandle<T> {}
 unsafe impl<T: Send> Sync for TaskHandle<T> {}
 
 impl<T> TaskHandle<T> {
+    fn new(cell: NonNull<Face>, side: &'static SideTable) -> Self {
+        Self { cell, side, wait: Wait::default(), result: PhantomData }
+    }
+
     fn state(&self) -> &AtomicU64 {
         // SAFETY: the handle's share keeps the cell alive.
         unsafe { &self.cell.as_ref().state }
@@ -392,9 +418,13 @@ impl<T> TaskHandle<T> {
         if self.is_finished() { Ok(self.take()) } else { Err(self) }
     }
 
-    /// Cancels the task if it has not started: its closure is dropped now, on this thread, and the
-    /// handle says [`JoinError::Cancelled`]. True if it was this call that cancelled it. A running
-    /// task is not stopped.
+    /// Cancels the task if it has not started: its closure, or future, is dropped now, on this thread, and
+    /// the handle says [`JoinError::Cancelled`]. True if it was this call that cancelled it. A closure that
+    /// runs is not stopped.
+    ///
+    /// A future in flight is cancelled, too: it is not polled again, and a worker drops it at once, or at the
+    /// end of the poll that is under way; then the handle says `Cancelled`. One that
+    /// waits in line for its permit, having awaited another task, is dropped when its turn comes.
     ///
     /// # Examples
     ///
@@ -413,7 +443,8 @@ impl<T> TaskHandle<T> {
             // SAFETY: it is claimed just now, and the handle has a share.
             unsafe { (self.side.cancel)(self.cell.as_ptr()) };
         }
-        claimed
+        // SAFETY: the handle has a share.
+        claimed || self.side.abort.is_some_and(|abort| unsafe { abort(self.cell.as_ptr()) })
     }
 
     fn wait(&self, until: Option<Instant>) {
@@ -441,28 +472,40 @@ impl<T> TaskHandle<T> {
     fn run_inside(&self, context: &Context) {
         // SAFETY: the handle's share keeps the cell alive; the job is only compared.
         let job = unsafe { self.cell.as_ref() }.header.job;
-        if !context.may_run_inside(job) {
+        let Some(run) = self.side.run.filter(|_| context.may_run_inside(job)) else {
             return;
-        }
+        };
         if claim(self.state(), CLAIMED | INSIDE) & CLAIMED != 0 {
             return;
         }
         context.depth.set(context.depth.get() + 1);
         context.as_task(self.key(), || {
             // SAFETY: it is claimed just now, and the handle has a share.
-            unsafe { (self.side.run)(self.cell.as_ptr()) };
+            unsafe { run(self.cell.as_ptr()) };
         });
         context.depth.set(context.depth.get() - 1);
     }
 
-    /// Takes the outcome of a finished task.
-    fn take(self) -> Result<T, JoinError> {
-        let this = ManuallyDrop::new(self);
+    /// Moves the outcome of a finished task out. The caller has the handle to itself, and notes TAKEN.
+    ///
+    /// # Panics
+    /// If it was moved out before.
+    fn move_out(&self) -> Result<T, JoinError> {
+        // Ordering: Relaxed; this handle's side sets it.
+        let taken = self.state().load(Ordering::Relaxed) & TAKEN != 0;
+        assert!(!taken, "a task's result was taken from its handle before: await or join it once");
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();
-        // SAFETY: it is finished, this is the handle by value, and the result type is the cell's.
-        unsafe { (this.side.outcome)(this.cell.as_ptr(), outcome.as_mut_ptr().cast()) };
+        // SAFETY: it is finished, nobody else has the handle, and the result type is the cell's.
+        unsafe { (self.side.outcome)(self.cell.as_ptr(), outcome.as_mut_ptr().cast()) };
         // SAFETY: it was written just now.
-        let outcome = unsafe { outcome.assume_init() };
+        unsafe { outcome.assume_init() }
+    }
+
+    /// Takes the outcome of a finished task.
+    fn take(mut self) -> Result<T, JoinError> {
+        self.wait.end();
+        let outcome = self.move_out();
+        let this = ManuallyDrop::new(self);
         // Ordering: AcqRel; all use of the cell comes before its end.
         let left = this.state().fetch_xor(HANDLE | TAKEN, Ordering::AcqRel);
         if left & QUEUE == 0 {
@@ -475,11 +518,16 @@ impl<T> TaskHandle<T> {
 
 impl<T> Drop for TaskHandle<T> {
     fn drop(&mut self) {
+        // Ordering: Relaxed; this handle's side sets it.
+        if self.state().load(Ordering::Relaxed) & WAITED != 0 {
+            // Before the share is given up, and the key may become another's.
+            room().leave(self.key(), ONLY);
+        }
         // Ordering: AcqRel; as in `take`.
         let left = self.state().fetch_and(!HANDLE, Ordering::AcqRel);
         if left & QUEUE == 0 && left & DONE != 0 {
-            // SAFETY: both shares are gone, and nobody has taken the outcome.
-            unsafe { (self.side.free)(self.cell.as_ptr(), true) };
+            // SAFETY: both shares are gone.
+            unsafe { (self.side.free)(self.cell.as_ptr(), left & TAKEN == 0) };
         }
     }
 }

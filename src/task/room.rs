@@ -12,16 +12,19 @@
 //! sees the bit, and E2 comes after W3, for the lock is held from W1 to W3.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Mutex, global, shrunk, thread};
+use crate::sync::{Arc, Mutex, MutexGuard, global, shrunk, thread};
+use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 const BUCKETS: usize = shrunk(64, 1);
 
-#[derive(Debug)]
-struct Entry {
-    key: usize,
-    sleeper: Sleeper,
+/// Those who wait for the keys of one bucket, by key and seat.
+#[derive(Debug, Default)]
+struct Bucket {
+    sleepers: BTreeMap<(usize, u64), Sleeper>,
+    /// The seat given out last; they go up, so that a key's sleepers are in the order of coming.
+    last: u64,
 }
 
 #[derive(Debug)]
@@ -39,13 +42,16 @@ struct Signal {
 /// The room.
 #[derive(Debug)]
 pub struct Room {
-    buckets: Vec<Mutex<Vec<Entry>>>,
+    buckets: Vec<Mutex<Bucket>>,
 }
 
 global! {
     /// The one room of the process: a bucket is chosen by address.
     pub fn room() -> Room { Room::new() }
 }
+
+/// The seat of one who is the only one ever to wait for its key.
+pub const ONLY: u64 = 0;
 
 /// Where a wait with an end ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,27 +62,47 @@ pub enum Waited {
     TimedOut,
 }
 
-impl Room {
-    fn new() -> Self {
-        Self { buckets: (0..BUCKETS).map(|_| Mutex::new(Vec::new())).collect() }
+impl Bucket {
+    fn next_seat(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 
-    fn bucket(&self, key: usize) -> &Mutex<Vec<Entry>> {
+    fn first(&self, key: usize) -> Option<u64> {
+        self.sleepers.range((key, 0)..=(key, u64::MAX)).next().map(|(&(_, seat), _)| seat)
+    }
+
+    fn take_first(&mut self, key: usize) -> Option<Sleeper> {
+        let seat = self.first(key)?;
+        self.sleepers.remove(&(key, seat))
+    }
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { buckets: (0..BUCKETS).map(|_| Mutex::new(Bucket::default())).collect() }
+    }
+
+    /// Nothing under the lock runs foreign code: wakers are cloned, woken and dropped outside.
+    fn lock(&self, key: usize) -> MutexGuard<'_, Bucket> {
         // Cells and records are multiples of eight bytes apart; the multiplier spreads them.
-        &self.buckets[(key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS]
+        let bucket = (key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS;
+        self.buckets[bucket].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Parks the thread until `key` is woken, unless `wait` says that there is nothing to wait
     /// for; `wait` sets the bit and looks. Returns at once after a wake-up: the caller looks again.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread: thread::current() });
-        {
-            let mut bucket = lock(self.bucket(key));
+        let seat = {
+            let mut bucket = self.lock(key);
             if !wait() {
                 return Waited::Look;
             }
-            bucket.push(Entry { key, sleeper: Sleeper::Thread(signal.clone()) });
-        }
+            let seat = bucket.next_seat();
+            bucket.sleepers.insert((key, seat), Sleeper::Thread(signal.clone()));
+            seat
+        };
         loop {
             // Ordering: Acquire; pairs with the Release in `wake`.
             if signal.given.load(Ordering::Acquire) {
@@ -88,51 +114,50 @@ impl Room {
                 Some(left) => thread::park_timeout(left),
             }
         }
-        let mut bucket = lock(self.bucket(key));
-        bucket.retain(|entry| {
-            !matches!(&entry.sleeper, Sleeper::Thread(other) if Arc::ptr_eq(other, &signal))
-        });
+        self.leave(key, seat);
         Waited::TimedOut
     }
 
-    /// Enters a waker for `key`, unless `wait` says that there is nothing to wait for; one that
-    /// would wake the same task is replaced. Tells whether it was entered.
-    pub fn enter(&self, key: usize, waker: &Waker, wait: impl FnOnce() -> bool) -> bool {
-        let mut bucket = lock(self.bucket(key));
+    /// Enters a waker for `key`, unless `wait` says that there is nothing to wait for. Who has a seat
+    /// keeps it, and the waker there is replaced. The seat, if it was entered.
+    pub fn enter(
+        &self,
+        key: usize,
+        seat: Option<u64>,
+        waker: &Waker,
+        wait: impl FnOnce() -> bool,
+    ) -> Option<u64> {
+        let waker = waker.clone();
+        let mut bucket = self.lock(key);
         if !wait() {
-            return false;
+            drop(bucket);
+            return None;
         }
-        let known = bucket.iter().any(|entry| {
-            entry.key == key
-                && matches!(&entry.sleeper, Sleeper::Task(other) if other.will_wake(waker))
-        });
-        if !known {
-            bucket.push(Entry { key, sleeper: Sleeper::Task(waker.clone()) });
-        }
-        true
+        let seat = seat.unwrap_or_else(|| bucket.next_seat());
+        let replaced = bucket.sleepers.insert((key, seat), Sleeper::Task(waker));
+        drop(bucket);
+        drop(replaced);
+        Some(seat)
     }
 
-    /// Takes a waker of `key` out again.
-    pub fn leave(&self, key: usize, waker: &Waker) {
-        lock(self.bucket(key)).retain(|entry| {
-            entry.key != key
-                || !matches!(&entry.sleeper, Sleeper::Task(other) if other.will_wake(waker))
-        });
+    /// Takes who has this seat out again.
+    pub fn leave(&self, key: usize, seat: u64) {
+        let left = self.lock(key).sleepers.remove(&(key, seat));
+        drop(left);
     }
 
     /// Wakes the one that has waited for `key` the longest.
     pub fn wake_one(&self, key: usize) {
-        let mut bucket = lock(self.bucket(key));
-        let Some(first) = bucket.iter().position(|entry| entry.key == key) else { return };
-        let entry = bucket.remove(first);
-        drop(bucket);
-        entry.sleeper.wake();
+        let first = self.lock(key).take_first(key);
+        if let Some(sleeper) = first {
+            sleeper.wake();
+        }
     }
 
     /// Runs `f` under the bucket's lock if nobody waits for `key`; tells whether somebody does.
     pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {
-        let bucket = lock(self.bucket(key));
-        let waits = bucket.iter().any(|entry| entry.key == key);
+        let bucket = self.lock(key);
+        let waits = bucket.first(key).is_some();
         if !waits {
             f();
         }
@@ -141,12 +166,15 @@ impl Room {
 
     /// Wakes all that wait for `key`. The address need no longer be anything's.
     pub fn wake(&self, key: usize) {
-        let woken: Vec<Entry> = {
-            let mut bucket = lock(self.bucket(key));
-            bucket.extract_if(.., |entry| entry.key == key).collect()
-        };
-        for entry in woken {
-            entry.sleeper.wake();
+        let mut woken = Vec::new();
+        {
+            let mut bucket = self.lock(key);
+            while let Some(sleeper) = bucket.take_first(key) {
+                woken.push(sleeper);
+            }
+        }
+        for sleeper in woken {
+            sleeper.wake();
         }
     }
 }
@@ -162,10 +190,4 @@ impl Sleeper {
             Self::Task(waker) => drop(crate::unwind::halt(|| waker.wake())),
         }
     }
-}
-
-fn lock(bucket: &Mutex<Vec<Entry>>) -> crate::sync::MutexGuard<'_, Vec<Entry>> {
-    // Nothing under the lock runs foreign code but `will_wake` and `clone` of a waker; if one
-    // of them panics the list is still whole.
-    bucket.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

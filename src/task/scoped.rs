@@ -121,7 +121,9 @@ impl Shared {
             }
             Ran::Completed => self.count(true),
             Ran::Counted => {}
-            Ran::Cancelled | Ran::Pending => unreachable!("a part is no handle's and no future"),
+            Ran::Cancelled | Ran::Pending | Ran::Waits => {
+                unreachable!("a part is no handle's and no future")
+            }
         }
         self.end_one();
     }
@@ -222,7 +224,7 @@ impl Shared {
             {
                 let Some(part) = self.next() else { break };
                 context.depth.set(context.depth.get() + 1);
-                context.as_task(part.as_ptr().addr(), || self.run(part));
+                self.run(part);
                 context.depth.set(context.depth.get() - 1);
                 helped += 1;
             }

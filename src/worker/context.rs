@@ -8,6 +8,7 @@ use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
 use crate::sync::{shrunk, thread_local};
+use crate::task::handle::awaiting::Waits;
 use crate::task::{CellPtr, Mark};
 use crate::worker::place::Place;
 use std::cell::Cell;
@@ -54,6 +55,8 @@ pub struct Context {
     freed_records: Cell<u64>,
     /// How many joins deep tasks run here inside one another.
     pub depth: Cell<u32>,
+    /// The waits of the future that is polled here.
+    polled: Cell<*const Waits>,
 }
 
 /// The permit a thread holds, and what it has done under it.
@@ -95,6 +98,7 @@ impl Context {
             running: Cell::new(ptr::null()),
             freed_records: Cell::new(0),
             depth: Cell::new(0),
+            polled: Cell::new(ptr::null()),
         }
     }
 
@@ -154,7 +158,7 @@ impl Context {
         &self.hold
     }
 
-    /// Runs `f` as the task in the cell with this address.
+    /// Runs `f` as the task in the cell with this address, which lasts until the task has ended.
     #[inline]
     pub fn as_task<R>(&self, cell: usize, f: impl FnOnce() -> R) -> R {
         let frame = Frame { cell, outer: self.running.get() };
@@ -180,8 +184,21 @@ impl Context {
         false
     }
 
+    /// The waits of the future that is polled here.
+    pub fn polled(&self) -> Option<&Waits> {
+        // SAFETY: who sets it restores it before the waits are gone, on this thread.
+        unsafe { self.polled.get().as_ref() }
+    }
+
+    /// Sets what `polled` tells; returns what it was. The caller restores it before `waits` are gone.
+    #[cfg(feature = "futures")]
+    pub fn set_polled(&self, waits: *const Waits) -> *const Waits {
+        self.polled.replace(waits)
+    }
+
     /// Takes a token of the job that runs here for the thread itself: the task is a future that will, if it
     /// is pending, keep the task's own token and may use it up on another thread at once.
+    #[cfg(feature = "futures")]
     pub fn keep_job(&self) {
         let job = self.hold.job.get().expect("a future is polled under its permit");
         job.tokens.add_tasks(1);
@@ -280,6 +297,11 @@ impl Hold {
             tokens += missing;
         }
         self.tokens.set(tokens - count);
+    }
+
+    /// Leaves one token to a future that waits without a permit.
+    pub fn give_token(&self) {
+        self.tokens.set(self.tokens.get() - 1);
     }
 
     /// Takes the token of a task in that is run under this hold.

@@ -14,7 +14,7 @@ pub struct Place {
     pub index: usize,
     /// The local queue.
     pub deque: Worker<CellPtr>,
-    /// How many tasks were run here.
+    /// How often the thread has looked for a job to serve here; wraps.
     pub turns: Cell<u32>,
     /// How many of the tasks at the top of the deque are known to be of the job that runs.
     rng: Cell<u32>,

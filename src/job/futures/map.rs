@@ -1,0 +1,339 @@
+//! `map_async`: a stream of the results of futures, pulled lazily.
+
+use crate::error::JoinError;
+use crate::job::{Job, admission, control};
+use crate::task::handle::TaskHandle;
+use futures_core::Stream;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Futures under way for a job without a limit.
+const WITHOUT_LIMIT: usize = 1024;
+
+/// What [`Job::map_async`] takes: an iterator, or a stream.
+///
+/// # Examples
+///
+/// ```
+/// use futures::{StreamExt, channel::mpsc, executor::block_on};
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(2);
+/// let (send, pages) = mpsc::unbounded();
+/// send.unbounded_send("a stream").unwrap();
+/// drop(send);
+/// let from_stream = job.map_async(pages, |page: &str| async move { page.len() });
+/// let from_iterator = job.map_async(["an iterator"], |page| async move { page.len() });
+/// let both: Vec<_> = block_on(from_stream.chain(from_iterator).collect());
+/// assert_eq!(both.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [8, 11]);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub trait AsyncInput<Kind> {
+    /// What is pulled.
+    type Item;
+    /// The stream that it is pulled from.
+    type Stream: Stream<Item = Self::Item>;
+
+    /// The input as a stream.
+    fn into_stream(self) -> Self::Stream;
+}
+
+/// The kind of [`AsyncInput`] that is an iterator; inferred.
+#[derive(Debug)]
+pub enum Iterated {}
+
+/// The kind of [`AsyncInput`] that is a stream; inferred.
+#[derive(Debug)]
+pub enum Streamed {}
+
+impl<I: IntoIterator> AsyncInput<Iterated> for I {
+    type Item = I::Item;
+    type Stream = Iter<I::IntoIter>;
+
+    fn into_stream(self) -> Self::Stream {
+        Iter(self.into_iter())
+    }
+}
+
+impl<S: Stream> AsyncInput<Streamed> for S {
+    type Item = S::Item;
+    type Stream = S;
+
+    fn into_stream(self) -> S {
+        self
+    }
+}
+
+/// An iterator as a stream that is always ready.
+#[derive(Debug)]
+pub struct Iter<I>(I);
+
+impl<I> Unpin for Iter<I> {}
+
+impl<I: Iterator> Stream for Iter<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+        Poll::Ready(self.0.next())
+    }
+}
+
+/// The input, what makes futures of it, and for how many there is room.
+struct Pull<S, F> {
+    job: Job,
+    /// What is left; `None` behind the end.
+    input: Option<Pin<Box<S>>>,
+    f: F,
+    /// The input was cut off: one more item says so.
+    cut_off: bool,
+}
+
+impl<S, F, R, T> Pull<S, F>
+where
+    S: Stream,
+    F: FnMut(S::Item) -> R,
+    R: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    /// The task of the next item, if there is room beside those `under_way` and the input has one now.
+    fn next(&mut self, under_way: usize, cx: &mut Context<'_>) -> Option<TaskHandle<T>> {
+        if under_way >= self.room() {
+            return None;
+        }
+        let input = self.input.as_mut()?;
+        if admission::is_dropped(self.job.ptr()) || !self.job.pool_takes() {
+            self.input = None;
+            self.cut_off = true;
+            return None;
+        }
+        match input.as_mut().poll_next(cx) {
+            Poll::Ready(Some(item)) => Some(self.job.spawn_accepted((self.f)(item))),
+            Poll::Ready(None) => {
+                self.input = None;
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    fn room(&self) -> usize {
+        let mut gate = Some(self.job.ptr());
+        let mut room = usize::MAX;
+        while let Some(outer) = gate {
+            room = room.min(control::limit_of(outer.permits.load()));
+            gate = outer.parent();
+        }
+        if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
+    }
+
+    /// What the stream says when nothing is under way.
+    fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
+        if std::mem::take(&mut self.cut_off) {
+            return Poll::Ready(Some(Err(JoinError::Cancelled)));
+        }
+        if self.input.is_some() { Poll::Pending } else { Poll::Ready(None) }
+    }
+}
+
+/// A task that is cancelled when nobody wants its result any more.
+struct Wanted<T>(TaskHandle<T>);
+
+impl<T> Drop for Wanted<T> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl<T> Wanted<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// Results of futures in the order of the input, as a stream; from [`Job::map_async`].
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct MapAsync<S, F, T> {
+    pull: Pull<S, F>,
+    under_way: VecDeque<Wanted<T>>,
+}
+
+impl<S, F, T> MapAsync<S, F, T> {
+    pub(crate) fn new(job: &Job, input: S, f: F) -> Self {
+        let input = (!job.is_closed()).then(|| Box::pin(input));
+        let cut_off = input.is_none();
+        let pull = Pull { job: job.clone(), input, f, cut_off };
+        Self { pull, under_way: VecDeque::new() }
+    }
+
+    /// Gives each result as soon as it is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::{StreamExt, channel::oneshot, executor::block_on};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// let (fast, slow) = (oneshot::channel(), oneshot::channel());
+    /// let mut results = job.map_async([slow.1, fast.1], |answer| answer).as_completed();
+    /// block_on(async {
+    ///     fast.0.send("fast").unwrap();
+    ///     assert_eq!(results.next().await.unwrap().unwrap(), Ok("fast"));
+    ///     slow.0.send("slow").unwrap();
+    ///     assert_eq!(results.next().await.unwrap().unwrap(), Ok("slow"));
+    ///     assert!(results.next().await.is_none());
+    /// });
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
+        let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
+        let finished = Arc::new(Finished::default());
+        // Those are looked at first: the looks leave wakers.
+        finished.lock().numbers.extend(under_way.keys());
+        let pulled = under_way.len() as u64;
+        MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }
+    }
+}
+
+impl<S, F, T> Unpin for MapAsync<S, F, T> {}
+
+impl<S, F, R, T> Stream for MapAsync<S, F, T>
+where
+    S: Stream,
+    F: FnMut(S::Item) -> R,
+    R: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    type Item = Result<T, JoinError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while let Some(task) = this.pull.next(this.under_way.len(), cx) {
+            this.under_way.push_back(Wanted(task));
+        }
+        let Some(first) = this.under_way.front_mut() else {
+            return this.pull.at_rest();
+        };
+        let result = first.poll(cx);
+        if result.is_ready() {
+            this.under_way.pop_front();
+        }
+        result.map(Some)
+    }
+}
+
+impl<S, F, T> fmt::Debug for MapAsync<S, F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapAsync")
+            .field("job", &self.pull.job)
+            .field("under_way", &self.under_way.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which futures of a stream may have finished, and who polls the stream.
+#[derive(Default)]
+struct Finished(Mutex<News>);
+
+#[derive(Default)]
+struct News {
+    numbers: VecDeque<u64>,
+    reader: Option<Waker>,
+}
+
+impl Finished {
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The waker of one future of a stream.
+struct Bell {
+    number: u64,
+    finished: Arc<Finished>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let reader = {
+            let mut news = self.finished.lock();
+            news.numbers.push_back(self.number);
+            news.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+/// Results of futures as they come, as a stream; from [`MapAsync::as_completed`].
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct MapAsyncAsCompleted<S, F, T> {
+    pull: Pull<S, F>,
+    under_way: BTreeMap<u64, Wanted<T>>,
+    pulled: u64,
+    finished: Arc<Finished>,
+}
+
+impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
+    /// Looks at the future with this number, which rings when it is to be looked at again.
+    fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
+        let task = self.under_way.get_mut(&number)?;
+        let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));
+        match task.poll(&mut Context::from_waker(&bell)) {
+            Poll::Ready(result) => {
+                self.under_way.remove(&number);
+                Some(result)
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl<S, F, T> Unpin for MapAsyncAsCompleted<S, F, T> {}
+
+impl<S, F, R, T> Stream for MapAsyncAsCompleted<S, F, T>
+where
+    S: Stream,
+    F: FnMut(S::Item) -> R,
+    R: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    type Item = Result<T, JoinError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        // Before the looks, so that a bell that rings meanwhile rings here.
+        let waker = cx.waker().clone();
+        let before = this.finished.lock().reader.replace(waker);
+        drop(before);
+        while let Some(task) = this.pull.next(this.under_way.len(), cx) {
+            let number = this.pulled;
+            this.pulled += 1;
+            this.under_way.insert(number, Wanted(task));
+            if let Some(result) = this.look(number) {
+                return Poll::Ready(Some(result));
+            }
+        }
+        loop {
+            let next = this.finished.lock().numbers.pop_front();
+            let Some(number) = next else { break };
+            if let Some(result) = this.look(number) {
+                return Poll::Ready(Some(result));
+            }
+        }
+        if this.under_way.is_empty() { this.pull.at_rest() } else { Poll::Pending }
+    }
+}
+
+impl<S, F, T> fmt::Debug for MapAsyncAsCompleted<S, F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapAsyncAsCompleted")
+            .field("job", &self.pull.job)
+            .field("under_way", &self.under_way.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! Waiting for a job without a thread of one's own, and for a lowered limit to take hold.
+
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::job::{Job, control, family};
+use crate::sync::fence_after_rmw;
+use crate::task::handle::awaiting::Wait;
+use crate::task::room::room;
+use crate::worker::waiting;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+impl Job {
+    /// Waits, as a future, until the job and all below it have nothing queued or running: the counterpart of
+    /// [`wait`](Self::wait). Needs no runtime.
+    ///
+    /// A future of a pool that awaits it holds no permit meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When it is polled inside a task of the same job, or of one below it: it would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// for _ in 0..5 {
+    ///     job.execute(|| ());
+    /// }
+    /// futures::executor::block_on(job.idle());
+    /// assert_eq!(job.stats().completed, 5);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn idle(&self) -> Idle {
+        Idle { job: self.clone(), ended_before: None, seat: None, wait: Wait::default() }
+    }
+
+    /// Tells when no more of the job's tasks run than its limit allows: after
+    /// [`set_limit`](Self::set_limit) has lowered it, the excess takes its time to end. Blocking, by
+    /// [`wait`](Settled::wait), or as a future.
+    ///
+    /// It goes by the limit at the time that it looks. Tasks of jobs below count, for each holds a permit
+    /// of this job, too. To wait until nothing runs, set a limit of 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// let (go, wait_for_go) = mpsc::channel();
+    /// let running = job.spawn(move || wait_for_go.recv().unwrap());
+    /// while job.stats().running == 0 {
+    ///     std::thread::yield_now();
+    /// }
+    /// job.set_limit(0);
+    /// assert!(!job.settled().wait_timeout(Duration::from_millis(1))); // one still runs
+    /// go.send(()).unwrap();
+    /// job.settled().wait();
+    /// assert_eq!(job.stats().running, 0);
+    /// # running.join().unwrap();
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn settled(&self) -> Settled {
+        Settled { job: self.clone(), seat: None, wait: Wait::default() }
+    }
+}
+
+/// A seat in the waiting room, and the job whose key it is for; the job is kept until the seat is left.
+struct Seat {
+    job: Job,
+    key: usize,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        room().leave(self.key, self.number);
+    }
+}
+
+/// Enters the waker for `key` unless `wait` says that there is nothing to wait for; tells whether it did.
+/// A seat for the same key is kept, another one left.
+fn enter(
+    seat: &mut Option<Seat>,
+    job: &Job,
+    key: usize,
+    cx: &Context<'_>,
+    wait: impl FnOnce() -> bool,
+) -> bool {
+    let number = seat.as_ref().filter(|seat| seat.key == key).map(|seat| seat.number);
+    match room().enter(key, number, cx.waker(), wait) {
+        Some(number) => {
+            if seat.as_ref().is_none_or(|seat| seat.key != key) {
+                *seat = Some(Seat { job: job.clone(), key, number });
+            }
+            true
+        }
+        None => false,
+    }
+}
+
+/// Waits until a job has nothing queued or running; from [`Job::idle`].
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Idle {
+    job: Job,
+    /// How many tasks had ended at the end of a pass that found each job idle.
+    ended_before: Option<u64>,
+    seat: Option<Seat>,
+    wait: Wait,
+}
+
+impl Idle {
+    /// One pass over the job and all below it: how many of their tasks have ended, or `None` and a seat in the room
+    /// for the first that is not idle.
+    fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
+        let ptr = job.ptr();
+        if !control::is_idle(ptr) {
+            let busy = control::enter_while_busy(ptr, |wait| {
+                enter(&mut self.seat, job, ptr.idle_key(), cx, wait)
+            });
+            if busy {
+                return None;
+            }
+        }
+        let mut ended = ptr.tally.ended();
+        for child in family::children_of(ptr) {
+            ended = ended.wrapping_add(self.pass(&child, cx)?);
+        }
+        Some(ended)
+    }
+
+    fn leave(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            let job = seat.job.clone();
+            drop(seat);
+            control::forget_waiters(job.ptr());
+        }
+    }
+}
+
+impl Future for Idle {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.job.refuse_to_wait_inside();
+        let job = self.job.clone();
+        // As in `family::wait`: two passes between which no task has ended found all idle together.
+        loop {
+            let Some(ended) = self.pass(&job, cx) else {
+                self.wait.begin();
+                return Poll::Pending;
+            };
+            if self.ended_before.replace(ended) == Some(ended) {
+                break;
+            }
+        }
+        self.wait.end();
+        self.leave();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+/// Tells when no more tasks run than the limit allows; from [`Job::settled`].
+#[must_use = "it tells only if it is waited for or polled"]
+pub struct Settled {
+    job: Job,
+    seat: Option<Seat>,
+    wait: Wait,
+}
+
+impl Settled {
+    /// Waits until no more tasks of the job run than its limit allows.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread. Inside a task, that task holds no permit while it waits, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join); so one of the same job does not wait for itself.
+    ///
+    /// # Panics
+    ///
+    /// Inside a task, if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// job.set_limit(1);
+    /// job.settled().wait(); // nothing ran
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn wait(self) {
+        wait(self.job.ptr(), None);
+    }
+
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if it is settled.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert!(pool.job(1).settled().wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use = "it says whether the time was enough"]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        wait(self.job.ptr(), Instant::now().checked_add(timeout));
+        is_settled(self.job.ptr())
+    }
+}
+
+fn is_settled(job: JobPtr) -> bool {
+    let word = job.permits.load();
+    word.running() <= word.limit()
+}
+
+/// W2: sets the flag and looks. The two are changes of one word, and so is a permit's return: whoever gives one
+/// back after this look sees the flag.
+fn must_wait(job: JobPtr) -> bool {
+    job.permits.set(Flag::Settling);
+    fence_after_rmw();
+    !is_settled(job)
+}
+
+fn wait(job: JobPtr, until: Option<Instant>) {
+    if !is_settled(job) {
+        waiting::wait(job.settle_key(), until, || must_wait(job));
+    }
+}
+
+impl Future for Settled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let job = this.job.ptr();
+        let busy = !is_settled(job)
+            && enter(&mut this.seat, &this.job, job.settle_key(), cx, || must_wait(job));
+        if busy {
+            this.wait.begin();
+            return Poll::Pending;
+        }
+        this.wait.end();
+        this.seat = None;
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settled")
+            .field("job", &self.job)
+            .field("settled", &is_settled(self.job.ptr()))
+            .finish()
+    }
+}
