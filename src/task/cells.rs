@@ -16,7 +16,7 @@
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
-use crate::sync::{Mutex, global, shrunk, thread_local};
+use crate::sync::{Mutex, fault, global, shrunk, thread_local};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -135,16 +135,31 @@ impl Rack {
     }
 }
 
-impl Drop for Racks {
-    fn drop(&mut self) {
+impl Racks {
+    /// Brings all cells home.
+    fn clear(&self) {
         for (class, rack) in self.0.iter().enumerate() {
-            for magazine in [rack.active.get(), rack.full.get()] {
+            for magazine in [&rack.active, &rack.full] {
+                let magazine = magazine.replace(Magazine::EMPTY);
                 if magazine.len > 0 {
                     depots()[class].blocks().take_home(magazine);
                 }
             }
         }
     }
+}
+
+impl Drop for Racks {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Brings home what this thread keeps. A model's thread must do it itself: loom ends the statics of a
+/// model before the last threads' own.
+#[cfg(tollgate_loom)]
+pub fn clear() {
+    RACKS.with(Racks::clear);
 }
 
 thread_local! {
@@ -184,7 +199,9 @@ pub fn give(class: usize, cell: *mut u8) {
         active.push(cell);
         if active.len >= MAGAZINE {
             let full = rack.full.replace(active);
-            active = Magazine::EMPTY;
+            if !fault("magazine-given-and-kept") {
+                active = Magazine::EMPTY;
+            }
             if full.len > 0 {
                 depots()[class].exchange_full(full);
             }

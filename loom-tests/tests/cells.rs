@@ -1,0 +1,110 @@
+//! The pool of cells: magazines that threads exchange through the depot. No cell is in two hands, and who gets
+//! one comes after who gave it back.
+
+#![cfg(tollgate_loom)]
+
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+use tollgate::model::cells;
+
+const SMALL: usize = 0;
+
+/// Who has which cell. Its own locks are not part of the model.
+#[derive(Default)]
+struct Hands {
+    out: Mutex<BTreeSet<usize>>,
+    /// For each cell a mark that loom lets only one holder after the other write.
+    marks: Mutex<BTreeMap<usize, Arc<loom::cell::UnsafeCell<()>>>>,
+}
+
+// SAFETY: the marks are there for loom to check just that.
+unsafe impl Sync for Hands {}
+// SAFETY: as above.
+unsafe impl Send for Hands {}
+
+impl Hands {
+    fn take(&self) -> NonNull<u8> {
+        let cell = cells::take(SMALL);
+        let address = cell.addr().get();
+        assert!(self.out.lock().unwrap().insert(address), "a cell is in two hands");
+        self.mark(address);
+        cell
+    }
+
+    fn give(&self, cell: NonNull<u8>) {
+        let address = cell.addr().get();
+        self.mark(address);
+        assert!(self.out.lock().unwrap().remove(&address));
+        cells::give(SMALL, cell.as_ptr());
+    }
+
+    fn mark(&self, address: usize) {
+        let mark = self.marks.lock().unwrap().entry(address).or_default().clone();
+        mark.with_mut(|_| ());
+    }
+
+    /// Takes some and gives them back, in the order taken.
+    fn turn(&self, count: usize) {
+        let taken: Vec<_> = (0..count).map(|_| self.take()).collect();
+        for cell in taken {
+            self.give(cell);
+        }
+    }
+}
+
+#[test]
+fn no_cell_is_in_two_hands() {
+    check(Bound::Preemptions(3), || {
+        let hands = Arc::new(Hands::default());
+        let others = [5, 3].map(|count| {
+            let hands = hands.clone();
+            thread::spawn(move || {
+                hands.turn(count);
+                cells::clear();
+            })
+        });
+        for other in others {
+            other.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_cell_may_be_given_back_by_another_thread() {
+    check(Bound::Preemptions(3), || {
+        let hands = Arc::new(Hands::default());
+        let sent = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let (theirs, out) = (hands.clone(), sent.clone());
+        let maker = thread::spawn(move || {
+            for _ in 0..2 {
+                out.lock().unwrap().push(theirs.take().addr());
+            }
+            theirs.turn(1);
+            cells::clear();
+        });
+        let (theirs, inbox) = (hands.clone(), sent.clone());
+        let breaker = thread::spawn(move || {
+            let come = std::mem::take(&mut *inbox.lock().unwrap());
+            for address in come {
+                theirs.give(at(address));
+            }
+            theirs.turn(3);
+            cells::clear();
+        });
+        maker.join().unwrap();
+        breaker.join().unwrap();
+        let left = std::mem::take(&mut *sent.lock().unwrap());
+        for address in left {
+            hands.give(at(address));
+        }
+        cells::clear();
+    });
+}
+
+fn at(address: std::num::NonZeroUsize) -> NonNull<u8> {
+    NonNull::new(std::ptr::with_exposed_provenance_mut(address.get())).unwrap()
+}

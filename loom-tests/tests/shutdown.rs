@@ -1,0 +1,108 @@
+//! The three ends of a pool: drained, told to drop what has not started, dropped from inside.
+
+#![cfg(tollgate_loom)]
+
+use loom::sync::Notify;
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::{Drops, Gauge};
+use std::sync::Arc;
+use tollgate::Pool;
+
+fn pool(workers: usize) -> Pool {
+    Pool::builder().workers(workers).max_spare_workers(0).build().unwrap()
+}
+
+#[test]
+fn nothing_lost_when_a_drain_meets_a_spawn() {
+    check(Bound::Preemptions(3), || {
+        let pool = pool(1);
+        let (job, drops) = (pool.job(1), Drops::default());
+        let (theirs, payload) = (job.clone(), drops.payload());
+        let pusher = thread::spawn(move || theirs.execute(move || drop(payload)));
+        pool.shutdown();
+        pusher.join().unwrap();
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 1);
+        assert_eq!(drops.count(), 1);
+        drop(job);
+        drop(pool);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_task_pushes_on_in_a_drain() {
+    check(Bound::Preemptions(3), || {
+        let pool = pool(1);
+        let (job, gauge) = (pool.job(1), Gauge::new(1));
+        let (inner, seen) = (job.clone(), gauge.clone());
+        job.execute(move || inner.execute(seen.task()));
+        drop(job);
+        pool.shutdown();
+        assert_eq!(gauge.ran(), 1);
+        drop(pool);
+    });
+}
+
+#[test]
+fn nothing_lost_when_an_abort_meets_a_running_task() {
+    check(Bound::Preemptions(3), || {
+        let pool = pool(1);
+        let (job, drops) = (pool.job(1), Drops::default());
+        for _ in 0..2 {
+            let payload = drops.payload();
+            job.execute(move || drop(payload));
+        }
+        let dropped = pool.shutdown_now();
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 2);
+        assert_eq!(stats.cancelled as usize, dropped);
+        assert_eq!(drops.count(), 2);
+        drop(job);
+        drop(pool);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_held_job_is_drained() {
+    check(Bound::Preemptions(3), || {
+        let pool = pool(1);
+        let (job, drops) = (pool.job(1), Drops::default());
+        let payload = drops.payload();
+        job.pause();
+        job.execute(move || drop(payload));
+        pool.shutdown();
+        assert_eq!(job.stats().cancelled, 1);
+        assert_eq!(drops.count(), 1);
+        drop(job);
+        drop(pool);
+    });
+}
+
+#[test]
+fn nothing_lost_when_the_pool_is_dropped_from_inside() {
+    check(Bound::Preemptions(3), || {
+        // Nobody can join the worker: the hook tells that it has run its last task.
+        let (gone, tell) = (loom::sync::Arc::new(Notify::new()), Drops::default());
+        let (worker_gone, payload) = (gone.clone(), tell.payload());
+        let pool = Pool::builder()
+            .workers(1)
+            .on_worker_stop(move |_| {
+                let _ = &payload;
+                worker_gone.notify();
+            })
+            .build()
+            .unwrap();
+        let shared = Arc::new(std::sync::Mutex::new(Some(pool)));
+        let job = shared.lock().unwrap().as_ref().unwrap().job(1);
+        let inside = shared.clone();
+        let last = job.spawn(move || {
+            let pool = inside.lock().unwrap().take();
+            drop(pool);
+        });
+        last.join().unwrap();
+        drop(job);
+        gone.wait();
+    });
+}
