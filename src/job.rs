@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod backlog;
 pub mod builder;
+pub mod capacity;
 pub mod control;
 pub mod extra;
 pub mod family;
@@ -15,6 +16,7 @@ pub mod settle;
 pub mod stream;
 
 use crate::error::Rejected;
+use crate::job::capacity::Asked;
 use crate::job::permits::MOST;
 use crate::job::record::JobPtr;
 use crate::stats::JobStats;
@@ -71,6 +73,11 @@ impl Job {
     /// is closed or its pool shut down, the closure is dropped and the handle says
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
+    /// # Blocking
+    ///
+    /// Only if the job has a [`capacity`](crate::JobBuilder::capacity): then, outside of the pool, it parks the
+    /// calling thread until there is room.
+    ///
     /// # Examples
     ///
     /// ```
@@ -85,7 +92,10 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (cell, handle) = joint(self.0, task);
+        let (cell, handle) = match self.take_room() {
+            None => joint(self.0, task),
+            Some(room) => joint(self.0, room.around(task)),
+        };
         self.push_or_cancel(cell);
         handle
     }
@@ -94,6 +104,10 @@ impl Job {
     ///
     /// A panic in it is told to [`on_panic`](crate::PoolBuilder::on_panic) and counted. If the job is
     /// closed or its pool shut down, the closure is dropped and counted as cancelled.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn).
     ///
     /// # Examples
     ///
@@ -110,14 +124,19 @@ impl Job {
     where
         F: FnOnce() + Send + 'static,
     {
-        self.push_or_cancel(plain(self.0, task));
+        let cell = match self.take_room() {
+            None => plain(self.0, task),
+            Some(room) => plain(self.0, room.around(task)),
+        };
+        self.push_or_cancel(cell);
     }
 
     /// Pushes a task as [`spawn`](Self::spawn) does, or gives the closure back.
     ///
     /// # Errors
     ///
-    /// [`Rejected::Closed`] if the job is closed or its pool shut down.
+    /// [`Rejected::Closed`] if the job is closed or its pool shut down, [`Rejected::Full`] if as many tasks
+    /// wait as its [`capacity`](crate::JobBuilder::capacity) allows.
     ///
     /// # Examples
     ///
@@ -137,7 +156,11 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(task));
         }
-        let (cell, handle) = joint(self.0, task);
+        let (cell, handle) = match self.try_take_room() {
+            Asked::Unbounded => joint(self.0, task),
+            Asked::Taken(room) => joint(self.0, room.around(task)),
+            Asked::Full => return Err(Rejected::Full(task)),
+        };
         self.push(cell);
         Ok(handle)
     }
@@ -146,7 +169,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`Rejected::Closed`] if the job is closed or its pool shut down.
+    /// [`Rejected::Closed`] if the job is closed or its pool shut down, [`Rejected::Full`] if as many tasks
+    /// wait as its [`capacity`](crate::JobBuilder::capacity) allows.
     ///
     /// # Examples
     ///
@@ -165,8 +189,27 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(task));
         }
-        self.push(plain(self.0, task));
+        let cell = match self.try_take_room() {
+            Asked::Unbounded => plain(self.0, task),
+            Asked::Taken(room) => plain(self.0, room.around(task)),
+            Asked::Full => return Err(Rejected::Full(task)),
+        };
+        self.push(cell);
         Ok(())
+    }
+
+    /// The name it was [built](crate::JobBuilder::name) with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// assert_eq!(pool.job_builder().name("search").build().name(), Some("search"));
+    /// assert_eq!(pool.job(2).name(), None);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.extra()?.name.as_deref()
     }
 
     /// The most tasks that may run at once; `usize::MAX` is no limit.
@@ -379,6 +422,12 @@ impl Job {
         }
     }
 
+    /// What few jobs have.
+    #[inline]
+    fn extra(&self) -> Option<&extra::Extra> {
+        self.0.extra()
+    }
+
     /// Whether a push is taken now. A drain takes those of the pool's own tasks.
     #[inline]
     fn accepts(&self) -> bool {
@@ -430,7 +479,8 @@ impl Job {
         });
         assert!(
             !inside,
-            "a task waits for its own job, which could never end: wait from outside, or join the tasks"
+            "a task waits for its own job{}, which could never end: wait from outside, or join the tasks",
+            self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
         );
     }
 }
@@ -454,14 +504,22 @@ impl Drop for Job {
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stats = self.stats();
-        f.debug_struct("Job")
-            .field("limit", &stats.limit)
+        let (stats, word) = (self.stats(), self.0.permits.load());
+        let mut job = f.debug_struct("Job");
+        if let Some(name) = self.name() {
+            job.field("name", &name);
+        }
+        if let Some(capacity) = self.extra().and_then(|extra| extra.capacity.as_ref()) {
+            job.field("capacity", &capacity.most());
+        }
+        job.field("limit", &stats.limit)
             .field("running", &stats.running)
             .field("ready", &stats.ready)
             .field("backlog", &stats.backlog)
-            .field("returning", &self.0.permits.load().has(permits::Flag::Returning))
+            .field("paused", &word.has(permits::Flag::Paused))
+            .field("returning", &word.has(permits::Flag::Returning))
             .field("closed", &self.is_closed())
+            .field("cancelled", &word.has(permits::Flag::Cancelled))
             .finish()
     }
 }

@@ -36,6 +36,7 @@
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
 mod error;
+mod free;
 mod job;
 #[cfg(tollgate_loom)]
 #[doc(hidden)]
@@ -51,6 +52,7 @@ mod unwind;
 mod worker;
 
 pub use error::{BuildError, JoinError, Rejected};
+pub use free::{current_job, is_cancelled};
 pub use job::Job;
 pub use job::builder::JobBuilder;
 #[cfg(feature = "futures")]

@@ -18,7 +18,12 @@ use common::{
 fn counted(range: Range<usize>) -> (Arc<AtomicUsize>, impl Iterator<Item = usize> + Send) {
     let pulled = Arc::new(AtomicUsize::new(0));
     let count = pulled.clone();
-    (pulled, range.inspect(move |_| drop(count.fetch_add(1, SeqCst))))
+    (
+        pulled,
+        range.inspect(move |_| {
+            count.fetch_add(1, SeqCst);
+        }),
+    )
 }
 
 #[test]
@@ -27,7 +32,9 @@ fn for_each_visits_every_item_once() {
         for limit in [1, 2, 3, usize::MAX] {
             let job = pool.job(limit);
             let visits: Vec<AtomicUsize> = (0..5_000).map(|_| AtomicUsize::new(0)).collect();
-            let visit = |i: usize| drop(visits[i].fetch_add(1, SeqCst));
+            let visit = |i: usize| {
+                visits[i].fetch_add(1, SeqCst);
+            };
             job.for_each(0..5_000, visit).unwrap();
             job.for_each(counted(0..5_000).1, visit).unwrap();
             job.for_each(0..=4_999, visit).unwrap();
@@ -66,7 +73,11 @@ fn for_each_takes_ranges_of_every_integer() {
 fn for_each_cuts_a_range_for_more_workers_than_fit_its_type() {
     let pool = Pool::builder().workers(70).build().unwrap();
     let count = AtomicUsize::new(0);
-    pool.job(200).for_each(0..100i8, |_| drop(count.fetch_add(1, SeqCst))).unwrap();
+    pool.job(200)
+        .for_each(0..100i8, |_| {
+            count.fetch_add(1, SeqCst);
+        })
+        .unwrap();
     assert_eq!(count.into_inner(), 100);
 }
 
@@ -275,9 +286,15 @@ fn for_each_inside_a_task() {
                 let inner = job.clone();
                 let sum = outer.spawn(move || {
                     let sum = AtomicUsize::new(0);
-                    inner.for_each(0..1_000, |i| drop(sum.fetch_add(i, SeqCst))).unwrap();
                     inner
-                        .for_each(counted(0..1_000).1, |i| drop(sum.fetch_add(i, SeqCst)))
+                        .for_each(0..1_000, |i| {
+                            sum.fetch_add(i, SeqCst);
+                        })
+                        .unwrap();
+                    inner
+                        .for_each(counted(0..1_000).1, |i| {
+                            sum.fetch_add(i, SeqCst);
+                        })
                         .unwrap();
                     sum.into_inner()
                 });
@@ -326,7 +343,11 @@ fn an_input_that_blocks_holds_up_nobody_else() {
         let sum = Arc::new(AtomicUsize::new(0));
         let total = sum.clone();
         let runs = std::thread::spawn(move || {
-            inner.for_each(receive, |i| drop(total.fetch_add(i, SeqCst))).unwrap();
+            inner
+                .for_each(receive, |i| {
+                    total.fetch_add(i, SeqCst);
+                })
+                .unwrap();
         });
         for i in 1..=100 {
             send.send(i).unwrap();

@@ -1,7 +1,10 @@
 //! `JobBuilder`: a job with more than a limit.
 
+use crate::job::capacity::Capacity;
+use crate::job::extra::Extra;
 use crate::job::{Job, family};
 use crate::pool::shared::PoolPtr;
+use crate::sync::Arc;
 
 /// Makes a job step by step; from [`Pool::job_builder`](crate::Pool::job_builder).
 ///
@@ -19,6 +22,8 @@ pub struct JobBuilder {
     pool: Owner,
     limit: usize,
     parent: Option<Job>,
+    name: Option<String>,
+    capacity: Option<usize>,
 }
 
 /// A share of the pool, so that a builder may outlive the handle.
@@ -34,7 +39,7 @@ impl Drop for Owner {
 impl JobBuilder {
     pub(crate) fn new(pool: PoolPtr) -> Self {
         pool.own();
-        Self { pool: Owner(pool), limit: usize::MAX, parent: None }
+        Self { pool: Owner(pool), limit: usize::MAX, parent: None, name: None, capacity: None }
     }
 
     /// The most tasks that may run at once; no limit if not called. As with
@@ -69,12 +74,62 @@ impl JobBuilder {
         self
     }
 
+    /// Names the job: for [`Job::name`], for its `Debug`, and for the messages of panics that say what the job was
+    /// wrongly asked for. Inside a task, also in a panic hook, [`current_job`](crate::current_job) has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let search = pool.job_builder().name("search").limit(2).build();
+    /// assert_eq!(search.name(), Some("search"));
+    /// assert!(format!("{search:?}").contains("search"));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Bounds the tasks that have not started, in the backlog or ready; no bound if not called.
+    ///
+    /// When so many wait, [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) give the closure back
+    /// as [`Full`](crate::Rejected::Full). [`spawn`](Job::spawn) and [`execute`](Job::execute) wait for room,
+    /// unless they are called inside the pool: its own tasks never wait for room, which might need their
+    /// worker, but go over the bound. The same holds for tasks of a [`scope`](Job::scope); what
+    /// [`map`](Job::map) and [`for_each`](Job::for_each) pull never waits, and is not counted.
+    ///
+    /// The wait ends, with the task cancelled, when the job is closed or cancelled, or its pool shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Rejected;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job_builder().limit(0).capacity(2).build(); // held
+    /// job.execute(|| ());
+    /// job.execute(|| ());
+    /// assert!(matches!(job.try_execute(|| ()), Err(Rejected::Full(_))));
+    /// job.set_limit(1);
+    /// job.execute(|| ()); // waits until one of the others has started
+    /// job.wait();
+    /// assert_eq!(job.stats().completed, 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn capacity(mut self, tasks: usize) -> Self {
+        self.capacity = Some(tasks);
+        self
+    }
+
     /// Makes the job.
     ///
     /// # Panics
     ///
-    /// If the limit is finite and greater than [`Job::MAX_LIMIT`].
+    /// If the limit is finite and greater than [`Job::MAX_LIMIT`], or the capacity 0.
     pub fn build(self) -> Job {
-        family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit)
+        let capacity = self.capacity.map(|most| Arc::new(Capacity::new(most)));
+        let extra = Extra { name: self.name, capacity };
+        family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra)
     }
 }

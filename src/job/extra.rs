@@ -1,10 +1,20 @@
-//! What few jobs have: a name, a bounded backlog, children.
+//! What few jobs have: a name, a bounded backlog.
 
-/// Made at need, freed with the record.
+use crate::job::capacity::Capacity;
+use crate::sync::Arc;
+
+/// Made by the builder, never changed, freed with the record.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
-    /// The most tasks that may wait or be ready; 0 is no bound.
-    pub capacity: usize,
+    /// The bound of tasks that wait or are ready.
+    pub capacity: Option<Arc<Capacity>>,
+}
+
+impl Extra {
+    /// Whether there is nothing extra.
+    pub fn is_empty(&self) -> bool {
+        self.name.is_none() && self.capacity.is_none()
+    }
 }

@@ -36,6 +36,10 @@ impl Family {
 
     /// Enters a child; it is alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
+        if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
+            // Whoever runs on under a permit of it took it for open.
+            parent.pool().advance_epoch();
+        }
         self.shard(parent).entry(parent).or_default().insert(child);
     }
 

@@ -5,6 +5,7 @@ use crate::job::extra::Extra;
 use crate::job::permits::{Flag, Permits, Snapshot};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::fault;
 use crate::task::cells;
 use std::ptr::{self, NonNull};
 
@@ -264,7 +265,8 @@ impl JobPtr {
     /// Gives a handle back; frees the record if it was the last.
     #[inline]
     pub fn drop_handle(self) {
-        if self.tokens.drop_handle().nobody() {
+        let left = self.tokens.drop_handle();
+        if left.nobody() || (left.handles() == 0 && fault("handles-alone-free")) {
             // SAFETY: nobody else has a token or a handle.
             unsafe { self.free() };
         }
@@ -339,12 +341,14 @@ impl Record {
     }
 
     /// Whether the limit never binds the workers: a permit is free for each of them. The tasks of
-    /// such a job may lie in deques uncounted, and in any order: a limit of 1 is not open. Nor is a job
+    /// such a job may lie in deques uncounted, and in any order: a limit of 1 is not open, nor is a
+    /// job whose line may hold delegates of children. Nor is a job
     /// of futures, which hold permits without workers.
     #[inline]
     pub fn is_open(&self, word: Snapshot) -> bool {
         self.parent.is_none()
             && word.limit() >= (self.pool().workers() as u64).max(2)
+            && !word.has(Flag::Parent)
             && !word.has(Flag::Futures)
     }
 

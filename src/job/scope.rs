@@ -203,12 +203,16 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 
     fn push(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) {
+        let room = self.job.take_room();
         if !self.job.accepts() {
             self.job.ptr().count_cancelled();
             unwind::drop_quietly(part);
             return;
         }
-        let turn = self.turn(part);
+        let turn = match room {
+            None => self.turn(part),
+            Some(room) => self.turn(room.around(part)),
+        };
         self.job.push(turn);
     }
 

@@ -331,6 +331,8 @@ impl<'a> Watch<'a> {
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {
         self.items = self.items.wrapping_add(1);
-        self.items % TURN == 0 && self.context.others_wait() && self.began.elapsed() >= TURN_TIME
+        self.items.is_multiple_of(TURN)
+            && self.context.others_wait()
+            && self.began.elapsed() >= TURN_TIME
     }
 }

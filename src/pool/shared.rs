@@ -1,5 +1,6 @@
 //! What a pool's workers, jobs and handles share.
 
+use crate::job::capacity::Crowds;
 use crate::job::family::Family;
 use crate::job::permits::MOST_READY;
 use crate::job::record::JobPtr;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub hooks: Hooks,
     /// Who is whose child.
     pub family: Family,
+    /// Who waits for room in a bounded backlog.
+    pub crowds: Crowds,
     /// How threads are made.
     pub threads: Threads,
     /// Threads that take the place of one that waits.
@@ -99,6 +102,7 @@ impl PoolPtr {
             }),
             hooks,
             family: Family::new(),
+            crowds: Crowds::new(),
             threads,
             spares: Spares::new(most_spares),
             refused: AtomicU64::new(0),
@@ -281,6 +285,7 @@ impl Shared {
     pub fn drain(&self) {
         // Ordering: Release; before the word that ends the drain.
         self.notice.draining.store(true, Ordering::Release);
+        self.crowds.wake();
         self.sleep.drain(|| self.is_busy());
         // Tasks that wait for a permit of a held job go on, to be ended.
         for job in self.held().iter() {

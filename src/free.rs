@@ -1,0 +1,95 @@
+//! What a task can ask about itself.
+
+use crate::job::Job;
+use crate::job::permits::Flag;
+use crate::worker::context::Context;
+
+/// The job whose task runs on this thread; `None` outside of a pool's tasks.
+///
+/// It is there also while a panic of the task is reported: in a panic hook, and in
+/// [`on_panic`](crate::PoolBuilder::on_panic).
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let search = pool.job_builder().name("search").build();
+/// let name = search.spawn(|| tollgate::current_job()?.name().map(str::to_owned));
+/// assert_eq!(name.join().unwrap().as_deref(), Some("search"));
+/// assert!(tollgate::current_job().is_none());
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+///
+/// Panics that say which job they happened in:
+///
+/// ```
+/// # use std::sync::{Arc, Mutex};
+/// # let printed = Arc::new(Mutex::new(String::new()));
+/// # let print = printed.clone();
+/// # let print = move |line: String| print.lock().unwrap().push_str(&line);
+/// std::panic::set_hook(Box::new(move |panic| {
+///     let job = tollgate::current_job();
+///     let name = job.as_ref().and_then(|job| job.name()).unwrap_or("no job");
+///     print(format!("{name}: {}", panic.payload_as_str().unwrap_or("panicked")));
+/// }));
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let search = pool.job_builder().name("search").build();
+/// assert!(search.spawn(|| panic!("no such page")).join().is_err());
+/// assert_eq!(*printed.lock().unwrap(), "search: no such page");
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use]
+pub fn current_job() -> Option<Job> {
+    Context::with(|context| {
+        let job = context?.hold().job.get()?;
+        // The task that runs has a token, which keeps the record until the handle is counted.
+        job.tokens.add_handle();
+        Some(Job::from_handle(job))
+    })
+}
+
+/// Whether the task that runs on this thread should end soon: its job, or one above it, was cancelled, or its pool
+/// drops what has not started. `false` outside of a pool's tasks.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(1);
+/// let (tell, told) = mpsc::channel();
+/// let rounds = job.spawn(move || {
+///     tell.send("started").unwrap();
+///     let mut rounds = 0_u64;
+///     while !tollgate::is_cancelled() {
+///         rounds += 1; // a bit of the work
+///     }
+///     rounds
+/// });
+/// told.recv().unwrap();
+/// job.cancel();
+/// rounds.join().unwrap(); // it was running, so it has a result
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use]
+pub fn is_cancelled() -> bool {
+    Context::with(|context| {
+        let Some(mut gate) = context.and_then(|context| context.hold().job.get()) else {
+            return false;
+        };
+        if gate.pool().drops() {
+            return true;
+        }
+        loop {
+            if gate.permits.load().has(Flag::Cancelled) {
+                return true;
+            }
+            match gate.parent() {
+                Some(outer) => gate = outer,
+                None => return false,
+            }
+        }
+    })
+}

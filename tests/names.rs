@@ -1,0 +1,166 @@
+//! Names and what a task knows of itself: `JobBuilder::name`, `current_job`, `is_cancelled`, `Debug`.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use tollgate::{Pool, current_job, is_cancelled};
+
+use common::event::Latch;
+use common::{LONG, message_of, panic_of, pool, unwind, with_workers, within};
+
+fn current_name() -> Option<String> {
+    current_job()?.name().map(str::to_owned)
+}
+
+#[test]
+fn a_task_knows_its_job() {
+    with_workers(|pool, _| {
+        let search = pool.job_builder().name("search").limit(1).build();
+        let page = pool.job_builder().name(String::from("page")).parent(&search).build();
+        assert_eq!(search.spawn(current_name).join().unwrap().as_deref(), Some("search"));
+        assert_eq!(page.spawn(current_name).join().unwrap().as_deref(), Some("page"));
+        assert_eq!(pool.job(1).spawn(current_name).join().unwrap(), None);
+        assert!(current_job().is_none());
+        assert!(pool.job(1).spawn(|| current_job().is_some()).join().unwrap());
+    });
+}
+
+#[test]
+fn a_task_knows_its_job_however_it_runs() {
+    with_workers(|pool, _| {
+        let job = pool.job_builder().name("one").limit(1).build();
+        let other = pool.job_builder().name("two").limit(1).build();
+        let inner = job.clone();
+        let names = job.spawn(move || {
+            let names = Mutex::new(Vec::new());
+            let note = || names.lock().unwrap().push(current_name().unwrap());
+            inner.scope(|s| s.execute(note));
+            inner.for_each(0..1, |_| note()).unwrap();
+            names
+                .lock()
+                .unwrap()
+                .extend(inner.map(0..1, |_| current_name().unwrap()).map(Result::unwrap));
+            other.scope(|s| s.execute(note));
+            note();
+            names.into_inner().unwrap()
+        });
+        assert_eq!(names.join().unwrap(), ["one", "one", "one", "two", "one"]);
+    });
+}
+
+#[test]
+fn the_handle_outlives_the_task() {
+    with_workers(|pool, _| {
+        let job = pool.job_builder().name("kept").build();
+        let own = job.spawn(|| current_job().unwrap());
+        drop(job);
+        let own = own.join().unwrap();
+        assert_eq!(own.name(), Some("kept"));
+        assert_eq!(own.spawn(|| 1).join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn the_panic_hook_knows_the_job() {
+    within(LONG, || {
+        let seen = Arc::new(Mutex::new(None));
+        let names = seen.clone();
+        let pool = Pool::builder()
+            .workers(1)
+            .on_panic(move |payload| {
+                let message = message_of(payload).to_owned();
+                *names.lock().unwrap() = Some((current_name(), message));
+            })
+            .build()
+            .unwrap();
+        let job = pool.job_builder().name("fragile").build();
+        job.execute(|| unwind("broken"));
+        job.wait();
+        let seen = seen.lock().unwrap().take();
+        assert_eq!(seen, Some((Some("fragile".to_owned()), "broken".to_owned())));
+    });
+}
+
+#[test]
+fn panics_of_the_pool_say_which_job() {
+    with_workers(|pool, _| {
+        let job = pool.job_builder().name("impatient").limit(2).build();
+        let inner = job.clone();
+        let said = job.spawn(move || panic_of(|| inner.wait())).join().unwrap();
+        assert!(said.contains("`impatient`"), "{said}");
+    });
+}
+
+#[test]
+fn a_running_task_sees_that_its_job_was_cancelled() {
+    with_workers(|pool, _| {
+        for through_parent in [false, true] {
+            let parent = pool.job(usize::MAX);
+            let job = parent.job(1);
+            let (running, latch) = (Latch::new(), Latch::new());
+            let (started, opening) = (running.opening(), latch.opening());
+            let task = job.spawn(move || {
+                let before = is_cancelled();
+                running.open();
+                opening.wait();
+                (before, is_cancelled())
+            });
+            started.wait();
+            if through_parent {
+                parent.cancel()
+            } else {
+                job.cancel()
+            };
+            latch.open();
+            assert_eq!(task.join().unwrap(), (false, true));
+        }
+        assert!(!is_cancelled());
+        assert!(!pool.job(1).spawn(is_cancelled).join().unwrap());
+    });
+}
+
+#[test]
+fn a_running_task_sees_that_its_pool_drops_what_waits() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (running, job) = (Latch::new(), pool.job(1));
+        let started = running.opening();
+        let task = job.spawn(move || {
+            running.open();
+            while !is_cancelled() {
+                std::thread::yield_now();
+            }
+        });
+        started.wait();
+        pool.shutdown_now();
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn every_handle_says_what_a_person_wants_to_know() {
+    let pool = pool(1);
+    let builder = pool.job_builder().name("search").limit(3).capacity(7);
+    assert!(format!("{builder:?}").contains("search"));
+    let job = builder.build();
+    job.pause();
+    let task = job.spawn(|| ());
+    let said = format!("{job:?}");
+    for part in
+        ["\"search\"", "limit: 3", "capacity: 7", "backlog: 1", "paused: true", "closed: false"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(format!("{task:?}"), "TaskHandle { state: \"waiting\" }");
+    job.resume();
+    task.join().unwrap();
+    let results = job.map(0..3, |i| i);
+    let said = format!("{results:?}");
+    assert!(said.contains("taken: 0") && said.contains("\"search\""), "{said}");
+    assert!(format!("{:?}", results.as_completed()).starts_with("AsCompleted"));
+    assert!(format!("{pool:?}").starts_with("Pool"));
+    assert!(format!("{:?}", Pool::builder()).starts_with("PoolBuilder"));
+    job.close();
+    assert!(format!("{job:?}").contains("closed: true"));
+}
