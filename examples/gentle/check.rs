@@ -1,11 +1,13 @@
-//! One job's checks: sends the job's requests, as many at once as its limit lets run, and tallies the answers.
+//! One job's checks: sends the job's requests, as many at once as its limit lets run, and tallies
+//! the answers.
 //!
-//! A task sends one request, and lends its worker's place to others while it waits for the server. Each task pushes a successor before it sends, so that only a few tasks wait at any time,
-//! however many requests the plan has.
+//! A task sends one request, and lends its worker's place to others while it waits for the server.
+//! It pushes a successor before it sends, so that only a few tasks wait at any time, however many
+//! requests there are.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Instant;
 
 use tollgate::{Job, Pool};
@@ -13,7 +15,9 @@ use ureq::Agent;
 use ureq::http::{Request, StatusCode, Uri};
 
 use crate::gauge::Gauge;
-use crate::plan::JobPlan;
+use crate::hosts::{Hosts, LimitedHost, child};
+use crate::list::{BadLine, UrlList};
+use crate::plan::{JobPlan, Targets};
 use crate::tally::{Sent, Tally};
 
 /// A job of the plan and what has come of it so far.
@@ -21,87 +25,133 @@ use crate::tally::{Sent, Tally};
 pub(crate) struct Check {
     plan: JobPlan,
     job: Job,
+    /// The host that all requests are sent to, where it has a limit: the job's parent.
+    host: Option<Arc<LimitedHost>>,
+    /// The hosts that single requests may be sent to, where a list names them.
+    hosts: Hosts,
     agent: Agent,
-    pushed: AtomicU64,
-    started: Mutex<u64>,
+    source: Mutex<Source>,
     in_flight: Gauge,
     tally: Mutex<Tally>,
 }
 
+/// Where the next request's URL comes from.
+#[derive(Debug)]
+enum Source {
+    /// The plan's paths, by the number of the request.
+    Paths { next: u64 },
+    /// A list.
+    List(UrlList),
+}
+
 impl Check {
-    /// Makes the job; nothing is sent before [`start`](Check::start).
-    pub(crate) fn new(pool: &Pool, plan: JobPlan) -> Arc<Self> {
-        let most = plan.greatest_limit();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(plan.timeout))
-            .allow_non_standard_methods(true)
-            .max_redirects(0)
-            .proxy(None)
-            .max_idle_connections(most)
-            .max_idle_connections_per_host(most)
-            .build();
-        Arc::new(Check {
-            job: pool.job(plan.limits[0]),
-            agent: config.into(),
-            pushed: AtomicU64::new(0),
-            started: Mutex::new(0),
+    /// Makes the job; nothing is sent before [`start`](Check::start). A list is taken from `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If the list cannot be opened: the plan's line that names it, and why.
+    pub(crate) fn new(
+        pool: &Pool,
+        hosts: &Hosts,
+        plan: JobPlan,
+        directory: &Path,
+    ) -> Result<Arc<Self>, String> {
+        let source = match &plan.targets {
+            Targets::Paths { .. } => Source::Paths { next: 0 },
+            Targets::List(list) => Source::List(
+                UrlList::open(list.clone(), directory)
+                    .map_err(|error| format!("{}: {}: {error}", list.line, list.file))?,
+            ),
+        };
+        let origin = plan.origin();
+        let host = origin.as_ref().and_then(|origin| hosts.of(origin)).cloned();
+        Ok(Arc::new(Check {
+            job: child(pool, host.as_deref(), plan.limits[0]),
+            host,
+            hosts: if origin.is_none() { hosts.clone() } else { Hosts::default() },
+            agent: agent(&plan),
+            source: Mutex::new(source),
             in_flight: Gauge::default(),
             tally: Mutex::new(Tally::new()),
             plan,
-        })
+        }))
     }
 
-    /// Pushes the first tasks: enough for each permit of the greatest limit, and as many that wait for one.
+    /// Pushes the first tasks: one for each permit of the greatest limit, and as many that wait for one.
     pub(crate) fn start(self: &Arc<Self>) {
         for _ in 0..2 * self.plan.greatest_limit() {
             self.push();
         }
     }
 
-    /// Pushes one more task, if the plan has another request.
     fn push(self: &Arc<Self>) {
-        let one_more = |pushed| (pushed < self.plan.requests()).then_some(pushed + 1);
-        if self.pushed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
-            let check = Arc::clone(self);
-            self.job.execute(move || check.run());
+        let check = Arc::clone(self);
+        self.job.execute(move || tollgate::blocking(|| check.run()));
+    }
+
+    /// The task: sends the next request and makes sure that there is a task for the one after it.
+    fn run(self: &Arc<Self>) {
+        let Some(target) = self.next() else { return };
+        self.push();
+        match target {
+            Ok(url) => self.send_through_host(url),
+            Err(bad_line) => self.tally().record_unsent(bad_line),
         }
     }
 
-    /// The task: sends one request and tallies what comes of it.
-    fn run(self: &Arc<Self>) {
-        self.push();
-        let url = self.next_url();
-        let inside = self.in_flight.enter();
+    /// Where the next request goes. The first of a ramp's next step sets the limit.
+    fn next(&self) -> Option<Result<Uri, BadLine>> {
+        let mut source = self.source.lock().expect("nothing panics under this lock");
+        match (&mut *source, &self.plan.targets) {
+            (Source::List(list), _) => list.next(),
+            (Source::Paths { next }, Targets::Paths { urls, repeat }) => {
+                let (number, requests) = (*next, urls.len() as u64 * repeat);
+                if number == requests {
+                    return None;
+                }
+                *next += 1;
+                let limits = &self.plan.limits;
+                let step = |number| (number * limits.len() as u64 / requests) as usize;
+                if number > 0 && step(number) != step(number - 1) {
+                    self.job.set_limit(limits[step(number)]);
+                }
+                Some(Ok(urls[(number % urls.len() as u64) as usize].clone()))
+            }
+            (Source::Paths { .. }, Targets::List(_)) => None,
+        }
+    }
+
+    /// Sends a request as a task of its host, where the host has a limit and is not the job's parent;
+    /// the permit of the job is kept meanwhile.
+    fn send_through_host(self: &Arc<Self>, url: Uri) {
+        let Some(host) = self.hosts.of(&url).cloned() else {
+            return self.check(&url, self.host.as_deref());
+        };
+        let (over, is_over) = mpsc::channel::<()>();
+        let (check, job) = (Arc::clone(self), host.job().clone());
+        job.execute(move || {
+            tollgate::blocking(|| check.check(&url, Some(&host)));
+            drop(over);
+        });
+        // Nothing is ever sent: the sender drops with the task, whether that ran or was cancelled.
+        let _ = is_over.recv();
+    }
+
+    /// Sends one request and tallies what comes of it.
+    fn check(&self, url: &Uri, host: Option<&LimitedHost>) {
+        let _in_flight = self.in_flight.enter();
+        if self.job.is_closed() {
+            return;
+        }
+        let _in_flight_to_host = host.map(LimitedHost::enter);
         let start = Instant::now();
-        let answer = tollgate::blocking(|| self.send(url));
+        let answer = self.send(url);
         let end = Instant::now();
-        drop(inside);
         let (status, failure) = match answer {
             Ok(status) => (Some(status), self.unexpected(status)),
             Err(error) => (None, Some(self.cause(error))),
         };
         self.tally().record(Sent { url, start, end, status, failure });
-    }
-
-    /// Counts a request as started and says where it goes. The first of a ramp's next step sets the limit.
-    fn next_url(&self) -> &Uri {
-        let mut started = self.started.lock().expect("nothing panics under this lock");
-        let number = *started;
-        *started += 1;
-        let limit = self.limit_at(number);
-        if number > 0 && limit != self.limit_at(number - 1) {
-            self.job.set_limit(limit);
-        }
-        let urls = &self.plan.urls;
-        &urls[(number % urls.len() as u64) as usize]
-    }
-
-    /// The limit that the plan has for the time of request `number`.
-    fn limit_at(&self, number: u64) -> usize {
-        let limits = &self.plan.limits;
-        let step = number * limits.len() as u64 / self.plan.requests();
-        limits[step as usize]
     }
 
     /// Sends one request and reads the whole answer.
@@ -163,4 +213,19 @@ impl Check {
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("nothing panics under this lock")
     }
+}
+
+/// What sends a job's requests, and keeps connections open between them.
+fn agent(plan: &JobPlan) -> Agent {
+    let most = plan.greatest_limit();
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(plan.timeout))
+        .allow_non_standard_methods(true)
+        .max_redirects(0)
+        .proxy(None)
+        .max_idle_connections(most)
+        .max_idle_connections_per_host(most)
+        .build()
+        .into()
 }

@@ -11,12 +11,15 @@
 
 mod check;
 mod gauge;
+mod hosts;
+mod list;
 mod options;
 mod plan;
 mod progress;
 mod report;
 mod run;
 mod server;
+mod table;
 mod tally;
 
 use std::fs::{self, File};
@@ -49,7 +52,7 @@ fn gentle(options: &Options) -> Result<ExitCode, String> {
     let Some(path) = &options.plan else {
         let server = Server::start()
             .map_err(|error| format!("the built-in server does not start: {error}: give a PLAN"))?;
-        let plan = parse("built-in", server.plan().as_bytes())?;
+        let plan = plan::parse("built-in", &server.plan()).map_err(|error| error.to_string())?;
         return check(options, "built-in", plan, Some(&server));
     };
     if options.json.as_ref() == Some(path) {
@@ -58,11 +61,8 @@ fn gentle(options: &Options) -> Result<ExitCode, String> {
     let name = path.display().to_string();
     let bytes =
         fs::read(path).map_err(|error| format!("{name}: {error}: name a plan that can be read"))?;
-    check(options, &name, parse(&name, &bytes)?, None)
-}
-
-fn parse(name: &str, bytes: &[u8]) -> Result<Plan, String> {
-    plan::parse_bytes(name, bytes).map_err(|error| error.to_string())
+    let plan = plan::parse_bytes(&name, &bytes).map_err(|error| error.to_string())?;
+    check(options, &name, plan, None)
 }
 
 /// Runs a plan, shows what came of it and tells the exit status.
@@ -77,15 +77,15 @@ fn check(
         return Ok(ExitCode::SUCCESS);
     }
     let json = options.json.as_deref().map(create).transpose()?;
-    note_scarce_threads(&plan);
-    let outcome = run::run(plan, options.quiet).map_err(|error| format!("{name}: {error}"))?;
+    let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let outcome = run::run(plan, name, directory, options.quiet)?;
     let report = Report::new(name.to_owned(), &outcome, server);
     print(&report.to_string());
     if let Some(Err(error)) = json.map(|file| report.write_json(file)) {
         say(&format!("the results are not written as JSON: {error}"));
         return Ok(ExitCode::FAILURE);
     }
-    Ok(match (outcome.interrupted, report.is_as_expected()) {
+    Ok(match (outcome.interrupted, report.as_expected) {
         (true, _) => ExitCode::from(run::INTERRUPTED),
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::FAILURE,
@@ -97,18 +97,6 @@ fn create(path: &Path) -> Result<BufWriter<File>, String> {
     File::create(path).map(BufWriter::new).map_err(|error| {
         format!("--json {}: {error}: name a file that can be written", path.display())
     })
-}
-
-/// Warns where stalled servers could hold up other jobs, because they could take all threads.
-fn note_scarce_threads(plan: &Plan) {
-    let most = plan.most_at_once();
-    if most > run::MOST_SPARES {
-        let threads = run::MOST_SPARES;
-        say(&format!(
-            "note: the limits let {most} requests run at once, on about {threads} threads: \
-             jobs may wait for each other's requests"
-        ));
-    }
 }
 
 /// Writes to standard output, as far as it takes it.

@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 #[derive(Debug, Parser)]
 #[command(name = "gentle", after_help = AFTER_HELP, max_term_width = 110)]
 pub(crate) struct Options {
-    /// The plan to run, a TOML file
+    /// The plan to run, a TOML file; its lists of URLs are taken from its directory
     pub(crate) plan: Option<PathBuf>,
 
     /// Also write the results to FILE, as JSON
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
 }
 
-const AFTER_HELP: &str = r#"The plan:
+const AFTER_HELP: &str = r##"The plan:
   workers = 16                   threads that send; left out: one per core. While they wait for
                                  servers, others take their place: only limits hold requests back
   [[job]]
@@ -43,11 +43,16 @@ const AFTER_HELP: &str = r#"The plan:
   paths = ["/search?q=a", "/"]   sent in turn
   repeat = 50                    each path this often; left out: once
   ramp = [1, 2, 4]               instead of limit: step through these, evenly over the requests
+  urls = "FILE"                  instead of paths: a list, a URL a line, or a path behind base; read
+                                 as it is sent, so of any length; "-" is standard input
   method = "GET"                 and, as needed:
   headers = { accept = "*/*" }
   body = "..."
   expect = 200                   or a list: [200, 404]; redirects are not followed
   timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
+
+  [host."127.0.0.1:8080"]        or "127.0.0.1", for all its ports
+  limit = 6                      at most 6 requests to this host at once, of all jobs together
 
 Ctrl-C stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
 
@@ -60,7 +65,8 @@ Exit status:
 Try:
   gentle                         run the built-in plan
   gentle --print-plan > my.toml  start a plan of your own
-  gentle my.toml --json out.json"#;
+  gentle my.toml --json out.json
+  grep -h http *.txt | gentle my.toml    where my.toml has a job with urls = "-""##;
 
 impl Options {
     /// Reads the command line, or says in one line what is wrong with it. Ends the process where it asks for help.

@@ -86,12 +86,17 @@ pub(crate) fn say(line: &str) {
 
 fn bars(screen: &MultiProgress, checks: &[Arc<Check>]) -> Vec<ProgressBar> {
     let width = checks.iter().map(|check| check.plan().name.chars().count()).max().unwrap_or(0);
-    let template = format!("{{prefix:{width}}} [{{bar:24}}] {{pos}}/{{len}} {{msg}}");
-    let style = ProgressStyle::with_template(&template)
-        .expect("the template is well formed")
-        .progress_chars("=> ");
+    let style = |rest: &str| {
+        let style = ProgressStyle::with_template(&format!("{{prefix:{width}}} {rest} {{msg}}"));
+        style.expect("the template is well formed").progress_chars("=> ")
+    };
+    let (of_paths, of_list) = (style("[{bar:24}] {pos}/{len}"), style("{pos} done,"));
     let bar = |check: &Arc<Check>| {
-        let bar = screen.add(ProgressBar::new(check.plan().requests()));
+        let (bar, style) = match check.plan().requests() {
+            Some(requests) => (ProgressBar::new(requests), &of_paths),
+            None => (ProgressBar::no_length(), &of_list),
+        };
+        let bar = screen.add(bar);
         bar.set_style(style.clone());
         bar.set_prefix(check.plan().name.clone());
         bar
@@ -102,9 +107,11 @@ fn bars(screen: &MultiProgress, checks: &[Arc<Check>]) -> Vec<ProgressBar> {
 /// Says where a job is, and tells whether that was its last word.
 fn print_line(check: &Check) -> bool {
     let (done, status) = standing(check);
+    let name = &check.plan().name;
     let requests = check.plan().requests();
-    say(&format!("{}: {done} of {requests} done, {status}", check.plan().name));
-    done == requests
+    let of_all = requests.map_or_else(String::new, |requests| format!(" of {requests}"));
+    say(&format!("{name}: {done}{of_all} done, {status}"));
+    requests == Some(done)
 }
 
 /// How many requests of a job are done, and the rest in words.

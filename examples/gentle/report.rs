@@ -1,81 +1,85 @@
-//! The results: a table for people, JSON for machines.
+//! The results, as they are written for machines. How people see them is in `table`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::check::Check;
+use crate::hosts::LimitedHost;
 use crate::run::Outcome;
 use crate::server::Server;
 use crate::tally::Failure;
-
-/// The table's columns. The last one is there only when the built-in server ran.
-const HEADER: [&str; 11] = [
-    "job",
-    "limit",
-    "requests",
-    "ok",
-    "failed",
-    "req/s",
-    "p50 ms",
-    "p95 ms",
-    "p99 ms",
-    "in flight",
-    "server saw",
-];
 
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The plan's file, or "built-in".
-    plan: String,
+    pub(crate) plan: String,
     /// Whether every request was sent and every check passed.
-    as_expected: bool,
+    pub(crate) as_expected: bool,
     /// Whether Ctrl-C cut the run short.
-    interrupted: bool,
-    elapsed_seconds: f64,
-    jobs: Vec<JobReport>,
+    pub(crate) interrupted: bool,
+    pub(crate) elapsed_seconds: f64,
+    pub(crate) jobs: Vec<JobReport>,
+    pub(crate) hosts: Vec<HostReport>,
+}
+
+/// What came of one host's limit.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostReport {
+    pub(crate) host: String,
+    pub(crate) limit: usize,
+    /// The most requests in flight at once, of all jobs together.
+    pub(crate) most_in_flight: usize,
+    /// The most that the built-in server saw at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_saw: Option<usize>,
 }
 
 /// What came of one job.
 #[derive(Debug, Serialize)]
-struct JobReport {
-    name: String,
+pub(crate) struct JobReport {
+    pub(crate) name: String,
     /// The limits stepped through; a single one where there is no ramp.
-    limits: Vec<usize>,
-    /// How many requests the plan has.
-    planned: u64,
-    /// How many were sent.
-    requests: u64,
-    ok: u64,
-    failed: u64,
-    requests_per_second: f64,
-    p50_ms: f64,
-    p95_ms: f64,
-    p99_ms: f64,
+    pub(crate) limits: Vec<usize>,
+    /// How many requests the plan has; not known of a list.
+    pub(crate) planned: Option<u64>,
+    /// How many were sent. A line of a list that is no URL counts, and fails.
+    pub(crate) requests: u64,
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p95_ms: f64,
+    pub(crate) p99_ms: f64,
     /// The most requests in flight at once.
-    most_in_flight: usize,
+    pub(crate) most_in_flight: usize,
     /// The most that the built-in server saw at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    server_saw: Option<usize>,
+    pub(crate) server_saw: Option<usize>,
     /// How often each status came back.
-    statuses: BTreeMap<u16, u64>,
+    pub(crate) statuses: BTreeMap<u16, u64>,
     /// Why checks failed.
-    failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 impl Report {
     pub(crate) fn new(plan: String, outcome: &Outcome, server: Option<&Server>) -> Self {
-        let jobs: Vec<_> =
-            outcome.checks.iter().map(|check| JobReport::new(check, server)).collect();
+        let job = |check: &Arc<Check>| JobReport::new(check, server);
+        let host = |host: &LimitedHost| HostReport::new(host, server);
+        let jobs: Vec<_> = outcome.checks.iter().map(job).collect();
+        let hosts: Vec<_> = outcome.hosts.iter().map(host).collect();
         Report {
             plan,
-            as_expected: jobs.iter().all(JobReport::is_as_expected),
+            as_expected: !outcome.interrupted
+                && jobs.iter().all(JobReport::is_as_expected)
+                && hosts.iter().all(HostReport::limit_held),
             interrupted: outcome.interrupted,
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             jobs,
+            hosts,
         }
     }
 
@@ -84,13 +88,21 @@ impl Report {
         writeln!(file)?;
         file.flush()
     }
+}
 
-    pub(crate) fn is_as_expected(&self) -> bool {
-        self.as_expected
+impl HostReport {
+    fn new(host: &LimitedHost, server: Option<&Server>) -> Self {
+        HostReport {
+            host: host.plan().host.to_string(),
+            limit: host.plan().limit,
+            most_in_flight: host.most_in_flight(),
+            server_saw: server.map(Server::most_at_once),
+        }
     }
 
-    fn total(&self, count: impl Fn(&JobReport) -> u64) -> u64 {
-        self.jobs.iter().map(count).sum()
+    /// Whether neither the tasks nor the server saw more requests at once than the limit.
+    pub(crate) fn limit_held(&self) -> bool {
+        self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= self.limit
     }
 }
 
@@ -115,99 +127,21 @@ impl JobReport {
             p95_ms: tally.latency_ms(0.95),
             p99_ms: tally.latency_ms(0.99),
             most_in_flight: check.in_flight().most(),
-            server_saw: server.and_then(|server| server.most_at_once(&plan.name)),
+            server_saw: server.and_then(|server| server.most_at_once_in(&plan.name)),
             statuses: tally.statuses.clone(),
             failures: tally.failures.clone(),
         }
     }
 
     fn is_as_expected(&self) -> bool {
-        self.failed == 0 && self.requests == self.planned && self.limit_held()
+        self.failed == 0
+            && self.requests == self.planned.unwrap_or(self.requests.max(1))
+            && self.limit_held()
     }
 
     /// Whether neither the tasks nor the server saw more requests at once than the limit.
-    fn limit_held(&self) -> bool {
+    pub(crate) fn limit_held(&self) -> bool {
         let greatest = self.limits.iter().copied().max().unwrap_or(0);
         self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= greatest
     }
-
-    fn cells(&self, with_server: bool) -> Vec<String> {
-        let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
-        let mut cells = vec![
-            self.name.clone(),
-            limits.join(","),
-            self.requests.to_string(),
-            self.ok.to_string(),
-            self.failed.to_string(),
-            format!("{:.1}", self.requests_per_second),
-            format!("{:.1}", self.p50_ms),
-            format!("{:.1}", self.p95_ms),
-            format!("{:.1}", self.p99_ms),
-            self.most_in_flight.to_string(),
-        ];
-        if with_server {
-            cells.push(self.server_saw.map_or_else(String::new, |most| most.to_string()));
-        }
-        cells
-    }
-
-    /// What the table has no room for, a line each.
-    fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        if self.statuses.len() > 1 {
-            let each =
-                self.statuses.iter().map(|(status, count)| format!("{count} with status {status}"));
-            writeln!(f, "{name}: {}", each.collect::<Vec<_>>().join(", "))?;
-        }
-        for Failure { cause, count, first_url } in &self.failures {
-            writeln!(f, "{name}: {count} failed: {cause}; first {first_url}")?;
-        }
-        if !self.limit_held() {
-            writeln!(f, "{name}: more requests at once than the limit")?;
-        }
-        if self.requests < self.planned {
-            let left = self.planned - self.requests;
-            writeln!(f, "{name}: {left} of {} requests not sent", self.planned)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let with_server = self.jobs.iter().any(|job| job.server_saw.is_some());
-        let header = HEADER.iter().take(HEADER.len() - usize::from(!with_server));
-        let mut rows = vec![header.map(|&title| title.to_owned()).collect()];
-        rows.extend(self.jobs.iter().map(|job| job.cells(with_server)));
-        write_aligned(f, &rows)?;
-        writeln!(f)?;
-        for job in &self.jobs {
-            job.write_remarks(f)?;
-        }
-        let verdict = match (self.interrupted, self.as_expected) {
-            (true, _) => "interrupted",
-            (false, true) => "all as expected",
-            (false, false) => "not as expected",
-        };
-        let requests = self.total(|job| job.requests);
-        let failed = self.total(|job| job.failed);
-        let seconds = self.elapsed_seconds;
-        writeln!(f, "{verdict}: {requests} requests, {failed} failed, {seconds:.1} s")
-    }
-}
-
-/// Writes the rows with their columns aligned: names to the left, numbers to the right.
-fn write_aligned(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    for row in rows {
-        write!(f, "{:<width$}", row[0], width = widths[0])?;
-        for (cell, &width) in row.iter().zip(&widths).skip(1) {
-            write!(f, "  {cell:>width$}")?;
-        }
-        writeln!(f)?;
-    }
-    Ok(())
 }

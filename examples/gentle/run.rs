@@ -1,21 +1,23 @@
 //! Runs a plan: one pool, a job for each job of the plan, until all is sent or Ctrl-C stops it.
 
-use std::process;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use std::{mem, process};
 
 use tollgate::{BuildError, Job, Pool};
 
 use crate::check::Check;
+use crate::hosts::Hosts;
 use crate::plan::Plan;
 use crate::progress::{Progress, say};
 
 /// The exit status after Ctrl-C: what shells report for a program that it ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// The most threads beyond the workers.
-pub(crate) const MOST_SPARES: usize = 1_024;
+/// What is said after Ctrl-C.
+const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C again ends at once";
 
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
@@ -23,48 +25,75 @@ const TICK: Duration = Duration::from_millis(100);
 /// What a run did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// The jobs in the plan's order, all of them idle.
+    /// The jobs in the plan's order, with no request in flight.
     pub(crate) checks: Vec<Arc<Check>>,
+    /// The hosts that have a limit.
+    pub(crate) hosts: Hosts,
     /// From the first task to the end of the last.
     pub(crate) elapsed: Duration,
     /// Whether Ctrl-C cut it short.
     pub(crate) interrupted: bool,
 }
 
-/// Sends what the plan says and waits for the answers.
-pub(crate) fn run(plan: Plan, quiet: bool) -> Result<Outcome, BuildError> {
-    let pool = pool(&plan)?;
-    let checks: Vec<_> = plan.jobs.into_iter().map(|job| Check::new(&pool, job)).collect();
-    let interrupted = stop_on_ctrl_c(checks.iter().map(|check| check.job().clone()).collect());
-    let mut progress = Progress::new(quiet, &checks);
+/// Sends what the plan says and waits for the answers. `name` is the plan's in errors, `directory` is
+/// where its lists are.
+pub(crate) fn run(
+    plan: Plan,
+    name: &str,
+    directory: &Path,
+    quiet: bool,
+) -> Result<Outcome, String> {
+    let pool = pool(&plan).map_err(|error| format!("{name}: {error}"))?;
+    let hosts = Hosts::new(&pool, plan.hosts);
+    let checks = plan.jobs.into_iter().map(|job| {
+        let check = Check::new(&pool, &hosts, job, directory);
+        check.map_err(|error| format!("{name}:{error}: name a list that can be read"))
+    });
+    let checks = checks.collect::<Result<Vec<_>, _>>()?;
+    let jobs = checks.iter().map(|check| check.job()).chain(hosts.iter().map(|host| host.job()));
+    let interrupted = stop_on_ctrl_c(jobs.cloned().collect());
     let start = Instant::now();
     for check in &checks {
         check.start();
     }
-    let mut told = false;
-    for check in &checks {
-        while !check.job().wait_timeout(TICK) {
-            progress.update(&checks);
-            if interrupted.load(Ordering::SeqCst) && !told {
-                told = true;
-                progress.say(
-                    "interrupted: waiting for the requests in flight, Ctrl-C again ends at once",
-                );
-            }
-        }
-    }
+    wait(&checks, &interrupted, Progress::new(quiet, &checks));
     let elapsed = start.elapsed();
-    progress.finish(&checks);
-    Ok(Outcome { checks, elapsed, interrupted: interrupted.load(Ordering::SeqCst) })
+    let interrupted = interrupted.load(Ordering::SeqCst);
+    if interrupted {
+        // A task may still wait for a line of standard input, and dropping the pool would wait for the task.
+        mem::forget(pool);
+    }
+    Ok(Outcome { checks, hosts, elapsed, interrupted })
 }
 
-/// A pool in which every request that the limits allow has a thread, so that no stalled server holds up another.
+/// A pool in which every request that the limits allow has a thread, so that no stalled server holds
+/// up another. Behind a host of its own, the request of a list takes a second one.
 fn pool(plan: &Plan) -> Result<Pool, BuildError> {
-    let builder = Pool::builder().max_spare_workers(plan.most_at_once().min(MOST_SPARES));
+    let builder = Pool::builder().max_spare_workers(2 * plan.most_at_once());
     match plan.workers {
         Some(workers) => builder.workers(workers).build(),
         None => builder.build(),
     }
+}
+
+/// Shows progress until all is sent, or until nothing is in flight after Ctrl-C.
+fn wait(checks: &[Arc<Check>], interrupted: &AtomicBool, mut progress: Progress) {
+    let mut told = false;
+    for check in checks {
+        while !check.job().wait_timeout(TICK) {
+            progress.update(checks);
+            if interrupted.load(Ordering::SeqCst) {
+                if !told {
+                    progress.say(WAITING);
+                    told = true;
+                }
+                if checks.iter().all(|check| check.in_flight().inside() == 0) {
+                    return progress.finish(checks);
+                }
+            }
+        }
+    }
+    progress.finish(checks);
 }
 
 /// From now on Ctrl-C cancels the jobs and sets the flag; once more, and it ends the process.

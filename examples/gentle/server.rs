@@ -22,13 +22,15 @@ use crate::gauge::Gauge;
 pub(crate) const PLAN: &str = include_str!("built_in.toml");
 
 /// Stands in [`PLAN`] for the server's address.
-const PLACEHOLDER: &str = "http://127.0.0.1:8080";
+const PLACEHOLDER: &str = "127.0.0.1:8080";
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
     endpoints: Vec<Arc<Endpoint>>,
+    /// Of all endpoints together.
+    gauge: Arc<Gauge>,
     _runtime: Runtime,
 }
 
@@ -43,6 +45,8 @@ struct Endpoint {
     answer: fn(nth: u64, inside: usize) -> StatusCode,
     requests: AtomicU64,
     gauge: Gauge,
+    /// Of all endpoints together.
+    server_gauge: Arc<Gauge>,
 }
 
 impl Server {
@@ -51,29 +55,35 @@ impl Server {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
-        let endpoints = endpoints();
+        let gauge = Arc::default();
+        let endpoints = endpoints(&gauge);
         let router = endpoints.iter().fold(Router::new(), |router, endpoint| {
             let path = format!("/{}", endpoint.name);
             router.route(&path, on(endpoint.method, answer).with_state(Arc::clone(endpoint)))
         });
         runtime.spawn(axum::serve(listener, router).into_future());
-        Ok(Server { address, endpoints, _runtime: runtime })
+        Ok(Server { address, endpoints, gauge, _runtime: runtime })
     }
 
     /// The built-in plan with the server's address in it.
     pub(crate) fn plan(&self) -> String {
-        PLAN.replace(PLACEHOLDER, &format!("http://{}", self.address))
+        PLAN.replace(PLACEHOLDER, &self.address.to_string())
+    }
+
+    /// The most requests that all endpoints together ever held at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.gauge.most()
     }
 
     /// The most requests that the endpoint called `name` ever held at once.
-    pub(crate) fn most_at_once(&self, name: &str) -> Option<usize> {
+    pub(crate) fn most_at_once_in(&self, name: &str) -> Option<usize> {
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.name == name)?;
         Some(endpoint.gauge.most())
     }
 }
 
 /// Endpoints of different strength.
-fn endpoints() -> Vec<Arc<Endpoint>> {
+fn endpoints(server_gauge: &Arc<Gauge>) -> Vec<Arc<Endpoint>> {
     let endpoint = |name, method, takes, answer| {
         let takes = Duration::from_millis(takes);
         Arc::new(Endpoint {
@@ -83,6 +93,7 @@ fn endpoints() -> Vec<Arc<Endpoint>> {
             answer,
             requests: AtomicU64::new(0),
             gauge: Gauge::default(),
+            server_gauge: Arc::clone(server_gauge),
         })
     };
     let overloaded = |_, inside| {
@@ -105,6 +116,7 @@ fn endpoints() -> Vec<Arc<Endpoint>> {
 }
 
 async fn answer(State(endpoint): State<Arc<Endpoint>>) -> StatusCode {
+    let _inside_server = endpoint.server_gauge.enter();
     let inside = endpoint.gauge.enter();
     let nth = endpoint.requests.fetch_add(1, Ordering::Relaxed) + 1;
     let status = (endpoint.answer)(nth, inside.with_this());

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use ureq::http::{StatusCode, Uri};
 
+use crate::list::BadLine;
+
 /// How many different causes of failure are told apart for one job.
 const MOST_CAUSES: usize = 20;
 
@@ -33,8 +35,8 @@ pub(crate) struct Failure {
     pub(crate) cause: String,
     /// How often.
     pub(crate) count: u64,
-    /// The URL of the first request it happened to.
-    pub(crate) first_url: String,
+    /// The URL, or the line of a list, that it happened to first.
+    pub(crate) first: String,
 }
 
 /// One request that is over.
@@ -74,18 +76,24 @@ impl Tally {
             None => self.ok += 1,
             Some(cause) => {
                 self.failed += 1;
-                self.count_failure(cause, sent.url);
+                self.count_failure(cause, sent.url.to_string());
             }
         }
     }
 
-    fn count_failure(&mut self, cause: String, url: &Uri) {
+    /// Counts a line of a list for which no request can be sent as a check that failed.
+    pub(crate) fn record_unsent(&mut self, bad_line: BadLine) {
+        self.failed += 1;
+        self.count_failure(bad_line.cause, bad_line.place);
+    }
+
+    fn count_failure(&mut self, cause: String, first: String) {
         let full = self.failures.len() >= MOST_CAUSES;
         let known = self.failures.iter_mut().find(|failure| failure.cause == cause);
         match known {
             Some(failure) => failure.count += 1,
             None if full => self.failures[MOST_CAUSES - 1].count_another(),
-            None => self.failures.push(Failure { cause, count: 1, first_url: url.to_string() }),
+            None => self.failures.push(Failure { cause, count: 1, first }),
         }
     }
 

@@ -1,23 +1,11 @@
 //! The command: what it sends, what it makes of the answers, and how it ends.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Barrier};
 
-use crate::program::{Ended, Scratch, check, command, gentle, job};
-use crate::servers::{Latch, OK, Seen, Server, down, resetting, stalling};
-
-/// A plan's job with one path.
-fn plan_job(name: &str, limit: usize, base: &str, repeat: usize, more: &str) -> String {
-    format!(
-        "[[job]]\nname = \"{name}\"\nlimit = {limit}\nbase = \"{base}\"\npaths = [\"/\"]\n\
-         repeat = {repeat}\n{more}\n"
-    )
-}
-
-fn ok(_: &Seen) -> &'static str {
-    OK
-}
+use crate::program::{Scratch, check, command, end, gentle, interrupt, job, plan_job};
+use crate::servers::{Latch, OK, Server, down, ok, resetting, stalling};
 
 #[test]
 fn without_a_plan_it_checks_its_own_server() {
@@ -39,6 +27,9 @@ fn without_a_plan_it_checks_its_own_server() {
         assert!(job["p50_ms"].as_f64() <= job["p99_ms"].as_f64(), "{job}");
     }
     assert_eq!(job(&results, "flaky")["statuses"]["500"], 20);
+    let host = &results["hosts"][0];
+    assert!(host["server_saw"].as_u64() <= host["most_in_flight"].as_u64(), "{host}");
+    assert!(host["most_in_flight"].as_u64() <= host["limit"].as_u64(), "{host}");
 }
 
 #[test]
@@ -208,13 +199,6 @@ fn start(plan: &Scratch) -> (Child, impl Iterator<Item = String>) {
     (child, stderr.lines().map(Result::unwrap))
 }
 
-/// Waits for a run to end.
-fn end(mut child: Child) -> Ended {
-    let mut stdout = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-    Ended { status: child.wait().unwrap().code(), stdout, stderr: String::new() }
-}
-
 #[test]
 fn says_where_it_is_in_plain_lines_where_there_is_no_terminal() {
     let answer = Arc::new(Latch::default());
@@ -278,19 +262,12 @@ fn a_second_ctrl_c_ends_at_once() {
     assert_eq!(end(child).status, Some(130));
 }
 
-#[cfg(unix)]
-fn interrupt(child: &Child) {
-    let id = i32::try_from(child.id()).unwrap();
-    // SAFETY: `kill` has no conditions; the child has not been waited for, so the id is still its own.
-    assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
-}
-
 #[test]
 fn a_plan_mistake_is_one_line_and_exit_status_2() {
     let plan = Scratch::file("plan.toml", "workers = 2\n\n[[job]]\nname = 'a'\nlimit = 0\n");
     let ended = gentle([plan.path()]);
     assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""));
-    let place = format!("{}:3: this job has no base", plan.path().display());
+    let place = format!("{}:5: limit is 0: ", plan.path().display());
     assert!(ended.stderr.starts_with(&place), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1);
 }
@@ -320,7 +297,10 @@ fn a_dry_run_says_what_it_would_send_and_sends_nothing() {
     let plan = Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 7, ""));
     let ended = gentle([plan.path().to_str().unwrap(), "--dry-run"]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
-    assert_eq!(ended.stdout, format!("a: 7 requests, limit [2], GET {}/\n", server.base()));
+    assert_eq!(
+        ended.stdout,
+        format!("a: limit [2], GET {}/ and 0 more, 7 times each\n", server.base())
+    );
     assert!(server.seen().is_empty());
 }
 

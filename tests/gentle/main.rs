@@ -1,6 +1,7 @@
 //! The endpoint checker of `examples/gentle`: its plan reader, and the command against servers of every kind.
 
 mod command;
+mod hosts_and_lists;
 mod plan_reader;
 mod program;
 mod servers;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use ureq::http::Uri;
 
-use crate::plan::{Plan, parse, parse_bytes};
+use crate::plan::{Plan, Targets, listed, parse, parse_bytes};
 
 /// A job with everything that it needs.
 const JOB: &str = r#"[[job]]
@@ -30,17 +31,22 @@ body = "soup"
 expect = [200, 404]
 timeout = "250ms"
 ramp = [1, 2, 4]
+[host."127.0.0.1:8080"]
+limit = 6
 "#;
 
 #[test]
 fn reads_every_key() {
     let plan = parse("plan.toml", FULL).unwrap();
     assert_eq!(plan.workers, Some(16));
+    let host = &plan.hosts[0];
+    assert_eq!((host.host.to_string().as_str(), host.limit), ("127.0.0.1:8080", 6));
     let job = &plan.jobs[0];
     assert_eq!(job.name, "search");
     assert_eq!(job.limits, [1, 2, 4]);
-    assert_eq!(job.urls[1], "http://127.0.0.1:8080/v1/search?q=b");
-    assert_eq!(job.requests(), 100);
+    let Targets::Paths { urls, repeat: 50 } = &job.targets else { panic!("{job:?}") };
+    assert_eq!(urls[1], "http://127.0.0.1:8080/v1/search?q=b");
+    assert_eq!(job.requests(), Some(100));
     assert_eq!(job.method, "POST");
     assert_eq!(job.headers["x-key"], "1");
     assert_eq!(job.body.as_deref(), Some("soup"));
@@ -54,7 +60,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(plan.workers, None);
     let job = &plan.jobs[0];
     assert_eq!(job.limits, [2]);
-    assert_eq!(job.requests(), 2);
+    assert_eq!(job.requests(), Some(2));
     assert_eq!(job.method, "GET");
     assert_eq!(job.expect, [200]);
     assert_eq!(job.timeout, Duration::from_secs(5));
@@ -120,10 +126,13 @@ fn refuses_a_job_that_lacks_something() {
 
 #[test]
 fn refuses_unknown_keys_and_names_the_known() {
-    refuses_plan("worker = 1\n", "1: unknown field `worker`, expected `workers` or `job`");
+    refuses_plan(
+        "worker = 1\n",
+        "1: unknown field `worker`, expected one of `workers`, `job`, `host`",
+    );
     refuses_line(
         "limt = 2",
-        "unknown field `limt`, expected one of `name`, `limit`, `ramp`, `base`, `paths`, \
+        "unknown field `limt`, expected one of `name`, `limit`, `ramp`, `base`, `urls`, `paths`, \
          `repeat`, `method`, `headers`, `body`, `expect`, `timeout`",
     );
 }
@@ -183,13 +192,10 @@ fn refuses_names_that_repeat_or_do_not_fit_a_table() {
 
 #[test]
 fn refuses_bases_that_are_no_http_url() {
-    let refuses_base = |base: &str, mend: &str| {
-        refuses("http://127.0.0.1:8080", base, &format!("4: base \"{base}\" {mend}"));
-    };
+    let refuses_base =
+        |base: &str, what: &str| refuses("http://127.0.0.1:8080", base, &format!("4: base {what}"));
     let malformed = "is no URL: write it like \"http://127.0.0.1:8080\"";
-    for base in
-        ["", "not a url", "/x", "localhost", "127.0.0.1:80", "ftp://a", "http://", "http://ä"]
-    {
+    for base in ["", "not a url", "/x", "localhost", "127.0.0.1:80", "ftp://a", "http://"] {
         refuses_base(base, malformed);
     }
     let no_tls = "is https, which this build cannot speak: give an http:// URL";
@@ -199,11 +205,9 @@ fn refuses_bases_that_are_no_http_url() {
         refuses_base(base, port);
     }
     refuses_base("http://a/?q=1", "has a query: put it into paths");
-    refuses(
-        "127.0.0.1",
-        "me:secret@127.0.0.1",
-        "4: base has a user in it: use headers = { authorization = \"...\" }",
-    );
+    refuses_base("http://a/ä", "does not fit into a URL: percent-encode it, or shorten it");
+    let user = "has a user in it: use headers = { authorization = \"...\" }";
+    refuses_base("http://me:secret@127.0.0.1", user);
     assert!(parse("plan.toml", &JOB.replace("127.0.0.1", "[::1]")).is_ok());
 }
 
@@ -278,6 +282,71 @@ fn refuses_time_outs_that_are_none() {
 }
 
 #[test]
+fn reads_a_job_with_a_list() {
+    let text = "[[job]]\nname = 'a'\nlimit = 1\n\nurls = 'urls.txt'\n";
+    let plan = parse("plan.toml", text).unwrap();
+    let Targets::List(list) = &plan.jobs[0].targets else { panic!("{plan:?}") };
+    assert_eq!((list.file.as_str(), list.line, &list.base), ("urls.txt", 5, &None));
+    assert_eq!(plan.jobs[0].requests(), None);
+}
+
+#[test]
+fn refuses_what_does_not_go_with_a_list() {
+    let list = "[[job]]\nname = 'a'\nlimit = 1\nurls = '-'\n";
+    for line in ["paths = ['/']", "repeat = 2", "ramp = [1, 2]"] {
+        let key = line.split(' ').next().unwrap();
+        let mend = "is for paths, not for urls: remove one of them";
+        refuses_plan(&format!("{list}{line}\n"), &format!("5: {key} {mend}"));
+    }
+    refuses_plan(
+        &format!("{list}{}", list.replace("'a'", "'b'")),
+        "8: line 4 reads standard input already: give this job a file",
+    );
+}
+
+#[test]
+fn a_line_of_a_list_is_a_url_or_a_path_behind_the_base() {
+    let url = |base, line| listed(base, line).map(|url| url.to_string());
+    assert_eq!(url(None, "http://a/b?c").unwrap(), "http://a/b?c");
+    assert_eq!(url(Some("http://a/b"), "/c").unwrap(), "http://a/b/c");
+    assert_eq!(url(Some("http://a/b"), "http://a/b/c").unwrap(), "http://a/b/c");
+    for line in ["/c", "c", "https://a/", "http://a:0/", "http://u@a/", "http://a/#c", "http://ä/"]
+    {
+        assert!(url(None, line).is_err(), "{line}");
+    }
+    for line in ["c", "http://a/c", "/#c", "/ä", "/ c"] {
+        assert!(url(Some("http://a/b"), line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn refuses_hosts_that_are_none_or_that_no_job_sends_to() {
+    let refuses_host = |host: &str, limit: &str, error: &str| {
+        let table = format!("[host.\"{host}\"]\nlimit = {limit}\n");
+        refuses_plan(&format!("{table}{JOB}"), error);
+    };
+    refuses_host("127.0.0.1", "0", "2: limit is 0: make it a whole number from 1 to 1024");
+    let mend = "write it as in a job's base, or remove it";
+    refuses_host("127.0.0.1:80", "2", &format!("1: no job sends to 127.0.0.1:80: {mend}"));
+    refuses_host("localhost", "2", &format!("1: no job sends to localhost: {mend}"));
+    let mend = "write it as in base, \"127.0.0.1:8080\" or \"127.0.0.1\"";
+    for host in ["", "a b", "http://127.0.0.1"] {
+        refuses_host(host, "2", &format!("1: the host \"{host}\" is none: {mend}"));
+    }
+    refuses_plan(
+        &format!(
+            "[host]\nA = {{ limit = 1 }}\na = {{ limit = 2 }}\n{}",
+            JOB.replace("127.0.0.1", "a")
+        ),
+        "3: a is here twice: keep one",
+    );
+    refuses_plan(
+        &format!("[host]\na = 6\n{JOB}"),
+        "2: a table with a limit such as { limit = 6 } belongs here, not integer `6`",
+    );
+}
+
+#[test]
 fn an_error_is_one_line_whatever_the_names_hold() {
     let error = parse("a\nb.toml", "[[job]]\n\"x\\ny\" = 1").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 1);
@@ -291,10 +360,12 @@ fn assert_can_be_run(plan: &Plan) {
     for job in &plan.jobs {
         assert!(!job.limits.is_empty());
         assert!(job.limits.iter().all(|limit| (1..=1_024).contains(limit)));
-        assert!((job.limits.len() as u64..=1_000_000_000).contains(&job.requests()));
-        assert!(
-            job.urls.iter().all(|url| url.scheme_str() == Some("http") && url.host().is_some())
-        );
+        let requests = job.requests().unwrap_or(1);
+        assert!((job.limits.len() as u64..=1_000_000_000).contains(&requests));
+        if let Targets::Paths { urls, .. } = &job.targets {
+            let is_http = |url: &Uri| url.scheme_str() == Some("http") && url.host().is_some();
+            assert!(urls.iter().all(is_http));
+        }
         assert!(!job.expect.is_empty());
         assert!(!job.timeout.is_zero());
     }

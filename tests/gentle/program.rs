@@ -1,8 +1,9 @@
 //! The built example, and what a run of it leaves.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -48,6 +49,29 @@ pub(crate) fn command() -> Command {
 pub(crate) fn job<'a>(results: &'a Value, name: &str) -> &'a Value {
     let jobs = results["jobs"].as_array().unwrap();
     jobs.iter().find(|job| job["name"] == name).unwrap()
+}
+
+/// Waits for a run to end.
+pub(crate) fn end(mut child: Child) -> Ended {
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    Ended { status: child.wait().unwrap().code(), stdout, stderr: String::new() }
+}
+
+/// Sends Ctrl-C to a run.
+#[cfg(unix)]
+pub(crate) fn interrupt(child: &Child) {
+    let id = i32::try_from(child.id()).unwrap();
+    // SAFETY: `kill` has no conditions; the child has not been waited for, so the id is still its own.
+    assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
+}
+
+/// A plan's job with one path.
+pub(crate) fn plan_job(name: &str, limit: usize, base: &str, repeat: usize, more: &str) -> String {
+    format!(
+        "[[job]]\nname = \"{name}\"\nlimit = {limit}\nbase = \"{base}\"\npaths = [\"/\"]\n\
+         repeat = {repeat}\n{more}\n"
+    )
 }
 
 /// A file that is deleted with this value.

@@ -9,6 +9,11 @@ use std::{mem, thread};
 /// The answer of a server that behaves.
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 
+/// Answers as a server that behaves.
+pub(crate) fn ok(_: &Seen) -> &'static str {
+    OK
+}
+
 /// One request, as it came over the wire.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -25,7 +30,21 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    record: Arc<Record>,
+}
+
+/// What a server saw so far.
+#[derive(Debug, Default)]
+struct Record {
+    seen: Mutex<Vec<Seen>>,
+    came: Condvar,
+}
+
+impl Seen {
+    /// The path and the query.
+    pub(crate) fn path(&self) -> String {
+        self.head.split(' ').nth(1).unwrap().to_owned()
+    }
 }
 
 impl Server {
@@ -33,33 +52,46 @@ impl Server {
     where
         A: AsRef<[u8]>,
     {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
+        let record = Arc::<Record>::default();
+        let recorder = Arc::clone(&record);
         let inside = AtomicUsize::new(0);
         let address = accept_each(move |mut stream| {
             let inside_with_this = inside.fetch_add(1, Ordering::SeqCst) + 1;
-            if let Some((head, body)) = read_request(&stream) {
-                let mut record = record.lock().unwrap();
-                let this = Seen { number: record.len(), inside: inside_with_this, head, body };
-                record.push(this.clone());
-                drop(record);
-                let answer = answer(&this);
-                inside.fetch_sub(1, Ordering::SeqCst);
+            let answer = read_request(&stream).map(|(head, body)| {
+                let seen = recorder.add(inside_with_this, head, body);
+                answer(&seen)
+            });
+            inside.fetch_sub(1, Ordering::SeqCst);
+            if let Some(answer) = answer {
                 let _ = stream.write_all(answer.as_ref());
-            } else {
-                inside.fetch_sub(1, Ordering::SeqCst);
             }
         });
-        Server { address, seen }
+        Server { address, record }
     }
 
     /// What came so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.record.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) fn wait_for(&self, requests: usize) {
+        let seen = self.record.seen.lock().unwrap();
+        drop(self.record.came.wait_while(seen, |seen| seen.len() < requests).unwrap());
     }
 
     pub(crate) fn base(&self) -> String {
         base(self.address)
+    }
+}
+
+impl Record {
+    fn add(&self, inside: usize, head: String, body: String) -> Seen {
+        let mut seen = self.seen.lock().unwrap();
+        let this = Seen { number: seen.len(), inside, head, body };
+        seen.push(this.clone());
+        self.came.notify_all();
+        this
     }
 }
 

@@ -16,6 +16,15 @@ pub(super) struct RawPlan {
     pub(super) workers: Option<Spanned<Whole>>,
     #[serde(default)]
     pub(super) job: List<Spanned<RawJob>>,
+    #[serde(default)]
+    pub(super) host: BTreeMap<Text, RawHost>,
+}
+
+/// One `[host]` table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with a limit such as { limit = 6 }")]
+pub(super) struct RawHost {
+    pub(super) limit: Spanned<Whole>,
 }
 
 /// One `[[job]]` table.
@@ -26,6 +35,7 @@ pub(super) struct RawJob {
     pub(super) limit: Option<Spanned<Whole>>,
     pub(super) ramp: Option<Spanned<List<Spanned<Whole>>>>,
     pub(super) base: Option<Text>,
+    pub(super) urls: Option<Text>,
     pub(super) paths: Option<Spanned<List<Text>>>,
     pub(super) repeat: Option<Spanned<Whole>>,
     pub(super) method: Option<Text>,

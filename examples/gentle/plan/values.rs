@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use ureq::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use ureq::http::uri::Scheme;
-use ureq::http::{Method, StatusCode, Uri};
+use ureq::http::{Method, StatusCode};
 
 use super::raw::Whole;
 
@@ -49,49 +48,6 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The start of a job's URLs, without a slash at its end.
-pub(super) fn base(text: &str) -> Result<String, String> {
-    let wrong = |what: &str| format!("base {} {what}", quoted(text));
-    let malformed = || wrong("is no URL: write it like \"http://127.0.0.1:8080\"");
-    let uri: Uri = text.parse().map_err(|_| malformed())?;
-    let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-        return Err(malformed());
-    };
-    if *scheme == Scheme::HTTPS {
-        return Err(wrong("is https, which this build cannot speak: give an http:// URL"));
-    }
-    if *scheme != Scheme::HTTP || authority.host().is_empty() || !text.is_ascii() {
-        return Err(malformed());
-    }
-    if authority.as_str().contains('@') {
-        return Err("base has a user in it: use headers = { authorization = \"...\" }".to_owned());
-    }
-    let port = authority.as_str().strip_prefix(authority.host());
-    if port != Some("") && authority.port_u16().is_none_or(|port| port == 0) {
-        return Err(wrong("has a port that is none: use one from 1 to 65535"));
-    }
-    if text.contains(['?', '#']) {
-        return Err(wrong("has a query: put it into paths"));
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// The URL of a path behind a base.
-pub(super) fn url(base: &str, path: &str) -> Result<Uri, String> {
-    let wrong = |what: &str| format!("the path {} {what}", quoted(path));
-    if !path.starts_with('/') {
-        return Err(wrong("has no slash at its start: write it like \"/search?q=a\""));
-    }
-    if path.contains('#') {
-        return Err(wrong("has a #, which is not sent to servers: cut it off, or write %23"));
-    }
-    let unfit = || wrong("does not fit into a URL: percent-encode it, or shorten it");
-    if !path.is_ascii() {
-        return Err(unfit());
-    }
-    format!("{base}{path}").parse().map_err(|_| unfit())
-}
-
 /// A method, spelled as it is sent.
 pub(super) fn method(text: &str) -> Result<Method, String> {
     let wrong = |mend: &str| format!("the method {} will not do: {mend}", quoted(text));
@@ -126,7 +82,7 @@ pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
 }
 
 /// A status that a whole answer can have.
-pub(super) fn status(number: &Whole) -> Result<StatusCode, String> {
+pub(super) fn status(number: Whole) -> Result<StatusCode, String> {
     match u16::try_from(number.0).map(StatusCode::from_u16) {
         Ok(Ok(status)) if !status.is_informational() => Ok(status),
         _ => Err(format!("{} is no status to expect: use one from 200 to 999", number.0)),

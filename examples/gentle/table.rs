@@ -1,0 +1,130 @@
+//! The results, as people see them: a row a job, a row a limited host, and a line for all else.
+
+use std::fmt;
+
+use crate::report::{HostReport, JobReport, Report};
+use crate::tally::Failure;
+
+/// The columns of the jobs.
+const JOB_COLUMNS: [&str; 10] = [
+    "job",
+    "limit",
+    "requests",
+    "ok",
+    "failed",
+    "req/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "in flight",
+];
+
+/// The columns of the hosts.
+const HOST_COLUMNS: [&str; 3] = ["host", "limit", "in flight"];
+
+/// The last column of both, where the built-in server ran.
+const SERVER_COLUMN: &str = "server saw";
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_aligned(f, &JOB_COLUMNS, self.jobs.iter().map(JobReport::row))?;
+        if !self.hosts.is_empty() {
+            writeln!(f)?;
+            write_aligned(f, &HOST_COLUMNS, self.hosts.iter().map(HostReport::row))?;
+        }
+        writeln!(f)?;
+        for job in &self.jobs {
+            job.write_remarks(f)?;
+        }
+        for host in self.hosts.iter().filter(|host| !host.limit_held()) {
+            writeln!(f, "{}: more requests at once than the limit", host.host)?;
+        }
+        let verdict = match (self.interrupted, self.as_expected) {
+            (true, _) => "interrupted",
+            (false, true) => "all as expected",
+            (false, false) => "not as expected",
+        };
+        let requests: u64 = self.jobs.iter().map(|job| job.requests).sum();
+        let failed: u64 = self.jobs.iter().map(|job| job.failed).sum();
+        let seconds = self.elapsed_seconds;
+        writeln!(f, "{verdict}: {requests} requests, {failed} failed, {seconds:.1} s")
+    }
+}
+
+impl JobReport {
+    fn row(&self) -> Vec<String> {
+        let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
+        let mut row = vec![
+            self.name.clone(),
+            limits.join(","),
+            self.requests.to_string(),
+            self.ok.to_string(),
+            self.failed.to_string(),
+            format!("{:.1}", self.requests_per_second),
+            format!("{:.1}", self.p50_ms),
+            format!("{:.1}", self.p95_ms),
+            format!("{:.1}", self.p99_ms),
+            self.most_in_flight.to_string(),
+        ];
+        row.extend(self.server_saw.map(|most| most.to_string()));
+        row
+    }
+
+    /// What the table has no room for, a line each.
+    fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        if self.statuses.len() > 1 {
+            let each =
+                self.statuses.iter().map(|(status, count)| format!("{count} with status {status}"));
+            writeln!(f, "{name}: {}", each.collect::<Vec<_>>().join(", "))?;
+        }
+        for Failure { cause, count, first } in &self.failures {
+            writeln!(f, "{name}: {count} failed: {cause}; first {first}")?;
+        }
+        if !self.limit_held() {
+            writeln!(f, "{name}: more requests at once than the limit")?;
+        }
+        match self.planned {
+            Some(planned) if self.requests < planned => {
+                writeln!(f, "{name}: {} of {planned} requests not sent", planned - self.requests)
+            }
+            None if self.requests == 0 => writeln!(f, "{name}: no URL came from the list"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl HostReport {
+    fn row(&self) -> Vec<String> {
+        let mut row =
+            vec![self.host.clone(), self.limit.to_string(), self.most_in_flight.to_string()];
+        row.extend(self.server_saw.map(|most| most.to_string()));
+        row
+    }
+}
+
+/// Writes rows under their columns: names to the left, numbers to the right. A row that is longer
+/// than `columns` ends with what the server saw.
+fn write_aligned(
+    f: &mut fmt::Formatter<'_>,
+    columns: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> fmt::Result {
+    let rows: Vec<_> = rows.collect();
+    let titles: Vec<_> =
+        columns.iter().chain([&SERVER_COLUMN]).map(|title| title.to_string()).collect();
+    let most = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let lines = || std::iter::once(&titles[..most]).chain(rows.iter().map(Vec::as_slice));
+    let cell_width =
+        |line: &[String], column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
+    let width = |column| lines().map(|line| cell_width(line, column)).max().unwrap_or(0);
+    let widths: Vec<_> = (0..most).map(width).collect();
+    for line in lines() {
+        write!(f, "{:<width$}", line[0], width = widths[0])?;
+        for (cell, width) in line.iter().zip(&widths).skip(1) {
+            write!(f, "  {cell:>width$}")?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
