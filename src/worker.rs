@@ -15,7 +15,7 @@ use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
 use crate::sync::deque::Steal;
-use crate::sync::{fence_after_rmw, shrunk, spin_loop};
+use crate::sync::{fault, fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
 use crate::worker::context::{Context, LOCAL_MOST};
@@ -28,6 +28,8 @@ use std::cell::Cell;
 const BUDGET: u32 = shrunk(16, 2) as u32;
 /// Turns after which a worker takes the oldest task of its own deque instead of the newest.
 const OLDEST_EVERY: u32 = 4 * BUDGET;
+/// Ready tasks of the job that has just had its turn that a worker passes over, looking for another's.
+const OWN_PASSED: usize = shrunk(4, 1);
 /// Tasks that a worker takes from a backlog at once: what is left of the job's turn, so that none of
 /// them lie in the deque when it is another job's.
 const BATCH: usize = BUDGET as usize;
@@ -47,6 +49,7 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
         // A pool begins with its workers counted as searching; a place is lent by one that runs.
         searching: Cell::new(index < shared.workers()),
         stash: Cell::new(None),
+        last: Cell::new(None),
     };
     context.enter(|| {
         call_hook(|| shared.hooks.start.as_ref().map(|hook| hook(index)));
@@ -81,6 +84,8 @@ struct Worker<'a> {
     searching: Cell<bool>,
     /// A task of another job that came out of the deque while a permit was held.
     stash: Cell<Option<CellPtr>>,
+    /// The job that ran last; only compared, for it may be gone.
+    last: Cell<Option<JobPtr>>,
 }
 
 /// What follows a task's run.
@@ -165,19 +170,42 @@ impl Worker<'_> {
         place.turns.set(turns);
         if turns % OLDEST_EVERY == 0 {
             // Futures that wake one another would keep those below them from their turn.
-            if let Steal::Success(cell) = self.pool().stealers()[place.index].steal() {
+            if let Some(cell) = self.steal_oldest() {
                 return Some(cell);
             }
         }
-        if place.injector_first.replace(false) {
-            if let Some(cell) = self.steal_injected_one() {
-                return Some(cell);
+        if place.others_first.replace(false) {
+            let cell = self.take_others();
+            if cell.is_some() {
+                return cell;
             }
         } else {
-            // Next time the injector goes first.
-            place.injector_first.set(true);
+            // Next time those who have waited longest go first.
+            place.others_first.set(true);
         }
         place.deque.pop().or_else(|| self.steal_injected_batch())
+    }
+
+    /// The task that has waited longest, in the injector or else in the thread's own deque; not one of the
+    /// job that has just had its turn, if there is another.
+    fn take_others(&self) -> Option<CellPtr> {
+        let injector = self.pool().injector();
+        for _ in 0..OWN_PASSED {
+            let Some(cell) = self.steal_injected_one() else { break };
+            if Some(cell.job()) != self.last.get() {
+                return Some(cell);
+            }
+            injector.push(cell);
+        }
+        self.steal_oldest().or_else(|| self.steal_injected_one())
+    }
+
+    /// The oldest task of the thread's own deque, from the thieves' end.
+    fn steal_oldest(&self) -> Option<CellPtr> {
+        match self.pool().stealers()[self.place().index].steal() {
+            Steal::Success(cell) => Some(cell),
+            Steal::Empty | Steal::Retry => None,
+        }
     }
 
     fn steal_injected_batch(&self) -> Option<CellPtr> {
@@ -246,6 +274,7 @@ impl Worker<'_> {
         let job = cell.job();
         let hold = self.context.hold();
         hold.open(job, epoch);
+        self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());
         if !open {
             // The start has left the window, and a future, or a task that blocks with leave, may keep its
@@ -283,6 +312,9 @@ impl Worker<'_> {
                 // Ordering: Relaxed; ordered by the permit that is given back after it.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);
                 self.report(payload);
+                if fault("permit-lost-on-panic") {
+                    return Then::LeavePermit;
+                }
             }
         }
         Then::GoOn
@@ -316,7 +348,7 @@ impl Worker<'_> {
         // A thread that has lent its place runs this one task to its end.
         let place = self.context.place()?;
         if turn % BUDGET == 0 && self.others_wait(place) {
-            place.injector_first.set(true);
+            place.others_first.set(true);
             return None;
         }
         self.next_at_hand(job, place, *open).or_else(|| self.linger_for(job, place, *open))
@@ -328,7 +360,7 @@ impl Worker<'_> {
         let hold = self.context.hold();
         if open {
             if hold.turn.get() % OLDEST_EVERY == 0 {
-                if let Steal::Success(cell) = self.pool().stealers()[place.index].steal() {
+                if let Some(cell) = self.steal_oldest() {
                     return self.run_on_with(cell, job);
                 }
             }
@@ -469,6 +501,11 @@ impl Worker<'_> {
             let Popped::Task(cell) = consumer.pop() else {
                 break;
             };
+            if cell.job() != job {
+                // A delegate of the job's first child, which has come just now.
+                job.backlog().push_returned(cell);
+                break;
+            }
             batch[count] = Some(cell);
             count += 1;
         }

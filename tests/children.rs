@@ -245,3 +245,21 @@ fn children_outlive_the_handle_of_their_parent() {
         assert_eq!(task.join().unwrap(), 4);
     });
 }
+
+#[test]
+fn a_parent_without_limit_runs_its_own_tasks_beside_its_childrens() {
+    with_workers(|pool, _| {
+        for parent in [pool.job(usize::MAX), pool.job(8)] {
+            let children: Vec<Job> = (0..3).map(|_| parent.job(2)).collect();
+            for _ in 0..300 {
+                parent.execute(|| ());
+                children.iter().for_each(|child| child.execute(|| ()));
+            }
+            parent.wait();
+            assert_eq!(parent.stats().completed, 300);
+            for child in children {
+                assert_eq!(child.stats().completed, 300);
+            }
+        }
+    });
+}

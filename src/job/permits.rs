@@ -9,7 +9,7 @@ use crate::sync::fault;
 /// The largest value the counters hold; as a limit it means "no limit".
 pub const MOST: u64 = (1 << 24) - 1;
 /// The most ready tasks the word can count.
-pub const MOST_READY: u64 = (1 << 8) - 1;
+pub const MOST_READY: u64 = (1 << 7) - 1;
 
 const RUNNING: u64 = 1;
 const LIMIT_SHIFT: u32 = 24;
@@ -20,6 +20,8 @@ const READY: u64 = 1 << READY_SHIFT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Flag {
+    /// It has, or had, children: their delegates may stand in its line.
+    Parent = 1 << 55,
     /// No task may start until `resume`.
     Paused = 1 << 56,
     /// No task is accepted any more.
@@ -46,8 +48,8 @@ pub enum Flag {
 /// |--------|---------|------------------------------------------------------|
 /// | 0..24  | running | permits now held                                     |
 /// | 24..48 | limit   | most that may be held; all ones is no limit          |
-/// | 48..56 | ready   | tasks let through to a deque that hold no permit yet |
-/// | 56..64 | flags   | [`Flag`]                                             |
+/// | 48..55 | ready   | tasks let through to a deque that hold no permit yet |
+/// | 55..64 | flags   | [`Flag`]                                             |
 ///
 /// `limit` may drop below `running`; the excess drains as permits are given back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,8 +108,8 @@ impl Snapshot {
 
     /// Whether a task that waited may take its permit back. A drain lets it go on in a held job, too.
     pub const fn may_return(self, draining: bool) -> bool {
-        let held = self.has(Flag::Paused) || self.limit() == 0;
-        (!held && self.running() < self.limit()) || (held && draining)
+        let limit = if draining && self.limit() == 0 { 1 } else { self.limit() };
+        self.running() < limit && (draining || !self.has(Flag::Paused))
     }
 
     /// The word with one more ready task.
@@ -239,7 +241,11 @@ impl Permits {
             let before = Snapshot(self.0.fetch_add(RUNNING.wrapping_sub(READY), Ordering::AcqRel));
             return Asked::Granted(before.started());
         }
-        self.update(|word| word.may_start().then(|| word.started()))
+        let held = fault("start-in-a-paused-job");
+        self.update(|word| {
+            let seen = if held { word.without(Flag::Paused) } else { word };
+            seen.may_start().then(|| word.started())
+        })
     }
 
     /// Takes a permit for a task that was not counted as ready.

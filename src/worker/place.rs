@@ -18,8 +18,9 @@ pub struct Place {
     pub turns: Cell<u32>,
     /// How many of the tasks at the top of the deque are known to be of the job that runs.
     rng: Cell<u32>,
-    /// Look into the injector before the local queue next time.
-    pub injector_first: Cell<bool>,
+    /// Look for those who have waited longest, in the injector and at the deque's other end, before the
+    /// newest task of the deque.
+    pub others_first: Cell<bool>,
     /// Futures that became in flight here less those that ended here; wraps.
     flights: AtomicU64,
     /// Figures for people.
@@ -48,7 +49,7 @@ impl Place {
             deque: Worker::new_lifo(),
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
-            injector_first: Cell::new(false),
+            others_first: Cell::new(false),
             flights: AtomicU64::new(0),
             figures: Figures::default(),
         }

@@ -9,7 +9,12 @@ use std::cell::Cell;
 /// Sleep is not part of it: the sleepers go on counting the place's worker as searching.
 pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
     let context = Context::new(pool);
-    let worker = Worker { context: &context, searching: Cell::new(true), stash: Cell::new(None) };
+    let worker = Worker {
+        context: &context,
+        searching: Cell::new(true),
+        stash: Cell::new(None),
+        last: Cell::new(None),
+    };
     context.sit(Some(&pool.shared().places[index]));
     let mut served = 0;
     context.enter(|| {
