@@ -19,6 +19,7 @@
 pub mod cut;
 pub mod for_each;
 pub mod map;
+pub mod pump;
 pub mod results;
 
 use crate::job::control;

@@ -1,0 +1,277 @@
+//! `Job::map` behind its iterator: the pullers, and the wait for a result.
+//!
+//! Whoever iterates waits under the key of the pullers' `Shared`, for a result or for the end of all pullers.
+//! Results are put and taken under one lock, and room for more of them is looked for as the input is
+//! (L1 to T3 of the module above): a puller that finds no room leaves, fences, looks again; whoever takes a
+//! result fences and sends a puller if one is missing.
+
+use crate::error::JoinError;
+use crate::job::stream::results::{Outcome, Results};
+use crate::job::stream::{Feed, Pulled, Watch};
+use crate::job::{Job, admission};
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{Arc, shrunk};
+use crate::task::room::room;
+use crate::task::scoped::Shared;
+use crate::task::{CellPtr, Ran};
+use crate::unwind;
+use crate::worker::context::Context;
+use crate::worker::waiting;
+use std::fmt::DebugStruct;
+
+/// Ready results per worker that leave no room for more.
+const READY_MOST: usize = shrunk(16, 2);
+
+/// Makes the iterating side of a new stream.
+pub fn make<I, F, R>(job: &Job, input: I, f: F) -> Box<dyn Pump<R>>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let stream = Arc::new(Stream {
+        feed: Feed::new(job.ptr(), input),
+        f,
+        results: Results::new(READY_MOST * job.ptr().pool().workers()),
+        shared: Arc::new(Shared::new(job.ptr(), false)),
+        abandoned: AtomicBool::new(false),
+    });
+    Box::new(Handle { stream, job: job.clone() })
+}
+
+/// What the iterator finds next.
+pub enum Next<R> {
+    /// A result.
+    Result(Outcome<R>),
+    /// The job was cancelled, or its pool shut down, before the end of the input.
+    Cancelled,
+    /// Nothing more.
+    End,
+}
+
+/// A stream's iterating side, whatever its input and closure.
+pub trait Pump<R>: Send + Sync {
+    /// Waits for the next result; so many were taken before.
+    fn next(&self, taken: u64) -> Next<R>;
+    /// From now on results come as they are ready.
+    fn order_by_completion(&self);
+    /// The iterator is dropped: nothing more is pulled.
+    fn stop(&self);
+    /// Adds what a person wants to know.
+    fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
+}
+
+/// What pullers and the iterator share.
+struct Stream<I, F, R> {
+    feed: Feed<I>,
+    f: F,
+    results: Results<R>,
+    shared: Arc<Shared>,
+    /// The iterator was dropped.
+    abandoned: AtomicBool,
+}
+
+struct Handle<I, F, R> {
+    stream: Arc<Stream<I, F, R>>,
+    job: Job,
+}
+
+/// How long a puller goes on.
+enum Turn<'a> {
+    /// Until it must stop.
+    While(Watch<'a>),
+    /// For one item.
+    Once,
+}
+
+impl<I, F, R> Stream<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn send_puller(stream: &Arc<Self>) {
+        Self::send_puller_by(stream, |turn| admission::push(stream.feed.job(), turn));
+    }
+
+    /// T2 and T3, also for room.
+    fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
+        fence(Ordering::SeqCst);
+        if !stream.results.have_ample_room() {
+            return;
+        }
+        stream.feed.send_puller(|| {
+            let puller = stream.clone();
+            push(Shared::enter_owned(&stream.shared, move || {
+                puller.feed.start();
+                Context::with(|context| {
+                    let context = context.expect("a task runs on a thread of its pool");
+                    Self::work(&puller, Turn::While(Watch::new(context, puller.feed.job())));
+                });
+                Ran::Counted
+            }));
+            if stream.feed.is_finished() {
+                stream.shared.cancel_unstarted();
+            }
+        });
+    }
+
+    /// A puller's life from where it counts as one.
+    fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
+        let feed = &stream.feed;
+        loop {
+            if !stream.results.have_room() {
+                feed.leave();
+                fence(Ordering::SeqCst);
+                if !stream.results.have_room() {
+                    return;
+                }
+                feed.come_back();
+            }
+            match feed.pull_item() {
+                Pulled::Item(number, item) => {
+                    if stream.is_abandoned() {
+                        unwind::drop_quietly(item);
+                        feed.leave();
+                        return stream.drop_input();
+                    }
+                    Self::send_puller(stream);
+                    let outcome = unwind::halt(|| (stream.f)(item));
+                    stream.shared.count(outcome.is_ok());
+                    stream.put(number, outcome.map_err(JoinError::Panicked));
+                }
+                Pulled::Panicked(number, payload) => {
+                    feed.leave();
+                    stream.put(number, Err(JoinError::Panicked(payload)));
+                    return stream.finish();
+                }
+                Pulled::End => {
+                    feed.leave();
+                    return stream.finish();
+                }
+                Pulled::Run(_) => unreachable!("only single items were asked for"),
+                Pulled::Left => return,
+            }
+            let stop = match &mut turn {
+                Turn::While(watch) => watch.must_stop(),
+                Turn::Once => true,
+            };
+            if stop {
+                feed.leave();
+                return Self::send_puller(stream);
+            }
+        }
+    }
+
+    fn put(&self, number: u64, outcome: Outcome<R>) {
+        if self.results.put(number, outcome) {
+            room().wake(self.shared.key());
+        }
+    }
+
+    fn finish(&self) {
+        self.feed.finish();
+        self.shared.cancel_unstarted();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        // Ordering: Acquire; pairs with `stop`.
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    fn drop_input(&self) {
+        if let Some(input) = self.feed.take_input() {
+            unwind::drop_quietly(input);
+        }
+    }
+
+    /// Inside a task of the same job, and if nothing is under way: pulls one item and runs `f` with it,
+    /// under that task's permit. That item is the one whose result is waited for.
+    fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
+        Context::with(|context| {
+            let Some(context) = context else { return false };
+            if taken != stream.feed.pulled() || !context.may_run_inside(stream.feed.job()) {
+                return false;
+            }
+            context.depth.set(context.depth.get() + 1);
+            stream.feed.come_back();
+            Self::work(stream, Turn::Once);
+            context.depth.set(context.depth.get() - 1);
+            taken != stream.feed.pulled() || stream.feed.is_finished()
+        })
+    }
+}
+
+impl<I, F, R> Pump<R> for Handle<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn next(&self, taken: u64) -> Next<R> {
+        let Stream { feed, results, shared, .. } = &*self.stream;
+        loop {
+            // In this order: who has ended has put its result before.
+            let idle = shared.is_done();
+            let finished = feed.is_finished();
+            if let Some(result) = results.take() {
+                self.send_puller();
+                return Next::Result(result);
+            }
+            if finished && taken == feed.pulled() {
+                return Next::End;
+            }
+            if idle && !finished && feed.is_in_line() {
+                // The puller in line was dropped.
+                return Next::Cancelled;
+            }
+            if !finished {
+                self.send_puller();
+                if Stream::work_here(&self.stream, taken) {
+                    continue;
+                }
+            }
+            waiting::wait(shared.key(), None, || {
+                let going = shared.set_waited();
+                results.set_waited() && going
+            });
+        }
+    }
+
+    fn order_by_completion(&self) {
+        self.stream.results.order_by_completion();
+    }
+
+    fn stop(&self) {
+        // Ordering: Release; before the pullers see the end.
+        self.stream.abandoned.store(true, Ordering::Release);
+        self.stream.finish();
+        self.stream.drop_input();
+        while let Some(result) = self.stream.results.take() {
+            unwind::drop_quietly(result);
+        }
+    }
+
+    fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b> {
+        let Stream { feed, results, .. } = &*self.stream;
+        f.field("job", &self.job).field("pulled", &feed.pulled()).field("ready", &results.ready())
+    }
+}
+
+impl<I, F, R> Handle<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn send_puller(&self) {
+        Stream::send_puller_by(&self.stream, |turn| {
+            if self.job.pool_takes() {
+                admission::push(self.job.ptr(), turn);
+            } else {
+                self.job.ptr().count_cancelled();
+                turn.cancel();
+            }
+        });
+    }
+}
