@@ -344,3 +344,36 @@ fn idle_is_free_when_two_handles_of_a_held_job_go() {
         stage.end();
     });
 }
+
+#[test]
+fn limit_is_used_when_a_refusal_meets_a_raise() {
+    // The task was ready when the limit fell to 0; its way back to the backlog crosses the raise.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        job.execute(gauge.task());
+        job.set_limit(0);
+        let worker = thread::spawn(move || stage.play(0, 1));
+        job.set_limit(1);
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 1);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_held_job_is_cancelled() {
+    // Nothing of it will end, so that nobody but the call itself can see to the backlog.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, drops) = (stage.job(0), Drops::default());
+        let (theirs, payload) = (job.clone(), drops.payload());
+        let pusher = thread::spawn(move || theirs.execute(move || drop(payload)));
+        job.cancel();
+        pusher.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(job.stats().cancelled, 1);
+        assert_eq!(drops.count(), 1);
+        rest(stage, job);
+    });
+}

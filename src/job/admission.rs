@@ -135,7 +135,9 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
         None => gate.tokens.add_tasks(1),
         Some(inner) => {
             // The next of its siblings may come. The cell in hand keeps `inner` alive.
-            inner.permits.clear(Flag::Blocked);
+            if !fault("delegate-leaves-gate-blocked") {
+                inner.permits.clear(Flag::Blocked);
+            }
             fence_after_rmw();
             look(inner);
         }
@@ -324,7 +326,9 @@ fn refuse(cell: CellPtr, gate: JobPtr) {
         look(gate);
     }
     fence_after_rmw();
-    look(line);
+    if !fault("refuse-without-look") {
+        look(line);
+    }
     if own {
         job.drop_tasks(1);
     }
@@ -443,7 +447,9 @@ pub fn release(job: JobPtr) {
             if !fault("release-without-fence") {
                 fence_after_rmw(); // R2
             }
-            look(outer); // R3
+            if outer == job || !fault("hand-on-at-own-gate-only") {
+                look(outer); // R3
+            }
         }
         gate = outer.parent();
     }

@@ -139,7 +139,7 @@ pub fn cancel(job: JobPtr) -> usize {
     let waiting = job.backlog().len();
     let word = job.permits.load();
     let ready = job.tokens.load().tasks().saturating_sub(word.running()) as usize;
-    if !job.backlog().is_empty() {
+    if !job.backlog().is_empty() && !fault("cancel-without-sweep") {
         if job.pool().sleep.terminated() {
             serve_line(job);
         } else {

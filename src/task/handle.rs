@@ -262,6 +262,11 @@ impl<F, T> Joint<F, T> {
 
 /// Claims a task, unless somebody has claimed it already; returns the state before.
 fn claim(state: &AtomicU64, by: u64) -> u64 {
+    if fault("claim-load-then-store") {
+        let before = state.load(Ordering::Acquire);
+        state.store(before | by, Ordering::Release);
+        return before;
+    }
     // Ordering: AcqRel; Acquire for the closure's contents, where the deque has not done it.
     state
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {

@@ -12,7 +12,7 @@
 //! sees the bit, and E2 comes after W3, for the lock is held from W1 to W3.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, global, shrunk, thread};
+use crate::sync::{Arc, Mutex, MutexGuard, fault, global, shrunk, thread};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -96,7 +96,13 @@ impl Room {
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread: thread::current() });
         let seat = {
             let mut bucket = self.lock(key);
-            if !wait() {
+            if fault("room-looks-before-it-enters") {
+                drop(bucket);
+                if !wait() {
+                    return Waited::Look;
+                }
+                bucket = self.lock(key);
+            } else if !wait() {
                 return Waited::Look;
             }
             let seat = bucket.next_seat();

@@ -112,7 +112,7 @@ impl Sleep {
     fn notify_fenced(&self) -> Notified {
         // Ordering: Relaxed; the fence before it orders it behind the push. P3.
         let word = self.word.load(Ordering::Relaxed);
-        if word & TERMINATED == 0 && (word & COUNT > 0 || word / PARKED & COUNT == 0) {
+        if word & TERMINATED == 0 && (word & COUNT > 0 || (word / PARKED) & COUNT == 0) {
             return Notified::Fine;
         }
         self.wake_one()
@@ -203,14 +203,14 @@ impl Sleep {
     /// Under the lock: ends the drain if nothing is left that could run.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock.
-        let all_parked = word / PARKED & COUNT == self.workers.load(Ordering::Relaxed);
+        let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
         if word & DRAINING == 0 || word & TERMINATED != 0 || !all_parked || word & AWAY_MASK != 0 {
             return;
         }
         // Ordering: AcqRel, then a fence: a pusher sees the flag, or is seen here.
         self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
-        if busy() {
+        if !fault("drain-without-last-look") && busy() {
             // Somebody was in time: whoever saw the flag waits for the lock and looks again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
@@ -273,13 +273,17 @@ impl Sleep {
     /// How many workers are parked.
     pub fn parked(&self) -> usize {
         // Ordering: Relaxed; a figure for people.
-        (self.word.load(Ordering::Relaxed) / PARKED & COUNT) as usize
+        ((self.word.load(Ordering::Relaxed) / PARKED) & COUNT) as usize
     }
 }
 
 impl Bunk {
     fn wake(&self) {
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if fault("unpark-before-the-mark") {
+            thread.iter().for_each(thread::Thread::unpark);
+            return self.woken.store(true, Ordering::Release);
+        }
         // Ordering: Release; pairs with the Acquire in `park`.
         self.woken.store(true, Ordering::Release);
         if let Some(thread) = thread {

@@ -17,7 +17,7 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
-use crate::sync::fence_after_rmw;
+use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
@@ -110,7 +110,9 @@ fn take_back(gate: JobPtr) {
     }
     // A5
     let others = room().if_none_waits(key, || {
-        gate.permits.clear(Flag::Returning);
+        if !fault("returning-not-cleared") {
+            gate.permits.clear(Flag::Returning);
+        }
     });
     if others {
         if gate.permits.load().may_return(draining()) {
