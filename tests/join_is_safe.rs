@@ -341,3 +341,18 @@ fn a_drain_ends_also_a_task_whose_job_was_paused_while_it_waited() {
         waiter.join().unwrap();
     });
 }
+
+#[test]
+fn a_task_that_ran_inside_a_join_is_not_counted_as_cancelled() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let (inner, cancelled) = (job.clone(), job.clone());
+        let outer = job.spawn(move || {
+            inner.spawn(|| ()).join().unwrap();
+            cancelled.cancel()
+        });
+        outer.join().unwrap();
+        job.wait();
+        assert_eq!((job.stats().completed, job.stats().cancelled), (2, 0));
+    });
+}

@@ -86,7 +86,8 @@ impl Snapshot {
         self.running() == 0 && self.ready() == 0
     }
 
-    const fn held_back(self) -> bool {
+    /// Whether no task may be let through at all, room or not.
+    pub const fn held_back(self) -> bool {
         const HELD: u64 = Flag::Paused as u64 | Flag::Blocked as u64 | Flag::Returning as u64;
         self.0 & HELD != 0
     }

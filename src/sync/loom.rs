@@ -4,7 +4,7 @@
 pub use loom::cell::UnsafeCell;
 pub use loom::hint::spin_loop;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
-pub use loom::thread_local;
+pub use loom::thread_local as thread_static;
 
 #[path = "deque.rs"]
 pub mod deque;

@@ -3,7 +3,6 @@
 pub use crossbeam_deque as deque;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-pub use std::thread_local;
 
 /// Atomic integers, pointers and fences.
 pub mod atomic {
@@ -66,6 +65,17 @@ pub fn fence_after_rmw() {
 pub const fn fault(_name: &str) -> bool {
     false
 }
+
+/// A thread's own value, with a constant to begin with.
+macro_rules! thread_static {
+    ($(#[$doc:meta])* static $name:ident: $ty:ty = $init:expr;) => {
+        std::thread_local! {
+            $(#[$doc])*
+            static $name: $ty = const { $init };
+        }
+    };
+}
+pub(crate) use thread_static;
 
 /// A static that is made at its first use; under loom, anew in each iteration.
 macro_rules! global {

@@ -16,7 +16,7 @@
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
-use crate::sync::{Mutex, fault, global, shrunk, thread_local};
+use crate::sync::{Mutex, fault, global, shrunk, thread_static};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -162,7 +162,7 @@ pub fn clear() {
     RACKS.with(Racks::clear);
 }
 
-thread_local! {
+thread_static! {
     static RACKS: Racks = Racks([Rack::new(), Rack::new()]);
 }
 

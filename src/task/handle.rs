@@ -144,13 +144,18 @@ impl<F, T> Joint<F, T> {
     unsafe fn cancel_queued(cell: CellPtr) {
         let whole = cell.as_ptr().cast::<Self>();
         // SAFETY: by this function's contract; the queue's share keeps it alive.
-        if claim(unsafe { &(*whole).state }, CLAIMED) & CLAIMED == 0 {
+        let before = claim(unsafe { &(*whole).state }, CLAIMED);
+        if before & CLAIMED == 0 {
             // SAFETY: it is claimed, so the slot is the closure and this thread's.
             let task = unsafe { Self::take_task(&*whole) };
             unwind::drop_quietly(task);
             // SAFETY: the claim and the queue's share are this thread's.
             unsafe { Self::finish(whole, Err(JoinError::Cancelled), QUEUE) };
         } else {
+            if before & INSIDE != 0 {
+                // It ran inside the one that joined it, and was counted there.
+                cell.job().uncount_cancelled();
+            }
             // SAFETY: the caller's share is the queue's.
             unsafe { Self::give_up(whole, QUEUE) };
         }

@@ -7,7 +7,7 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
-use crate::sync::{shrunk, thread_local};
+use crate::sync::{shrunk, thread_static};
 use crate::task::handle::awaiting::Waits;
 use crate::task::{CellPtr, Mark};
 use crate::worker::place::Place;
@@ -19,7 +19,7 @@ const CREDIT: u64 = shrunk(16, 2) as u64;
 /// Tasks in a local queue above which pushes from inside go to the backlog.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
-thread_local! {
+thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
 
@@ -244,10 +244,10 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        if !job.is_open(word) || !word.has_room(1 << 8) || place.deque.len() >= LOCAL_MOST {
-            return Err(cell);
-        }
-        if word.has(Flag::Cancelled) {
+        // At a limit that equals the workers all permits may be held: the task then runs under one of
+        // them, and nobody is idle who could take it for nothing.
+        let held = word.held_back() || word.has(Flag::Cancelled);
+        if held || !job.is_open(word) || place.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
         self.hold.spend_tokens(job, 1, CREDIT);

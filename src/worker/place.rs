@@ -80,7 +80,7 @@ impl Place {
         x ^= x >> 17;
         x ^= x << 5;
         self.rng.set(x);
-        (u64::from(x) * bound as u64 >> 32) as usize
+        ((u64::from(x) * bound as u64) >> 32) as usize
     }
 }
 
