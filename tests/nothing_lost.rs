@@ -238,6 +238,50 @@ fn a_cancelled_job_drops_what_has_not_started_and_says_how_many() {
     });
 }
 
+/// Whatever the workers are doing just then, each task runs or is counted as cancelled; the number that a cancel gives
+/// may hold some that got away, and never misses one.
+#[test]
+fn a_cancel_misses_nothing_that_it_drops() {
+    with_workers(|pool, workers| {
+        for limit in [1, workers, usize::MAX] {
+            for round in 0..300 {
+                let (job, gauge) = (pool.job(limit), Gauge::new());
+                let mut last = None;
+                for _ in 0..round % 20 {
+                    last = Some(job.spawn(pass_through(&gauge)));
+                }
+                match round % 3 {
+                    0 => drop(last.map(TaskHandle::join)),
+                    1 => gauge.until_started(round % 20 / 2),
+                    _ => drop(last),
+                }
+                let said = job.cancel();
+                job.wait();
+                let cancelled = job.stats().cancelled as usize;
+                let started = gauge.started();
+                assert_eq!(started + cancelled, round % 20, "limit {limit}, {workers} workers");
+                assert!(said >= cancelled, "{said} said, {cancelled} dropped");
+            }
+        }
+    });
+}
+
+/// Nothing has to be let go for it: the job is idle, and the captures are dropped.
+#[test]
+fn a_cancelled_task_of_a_held_job_is_gone() {
+    with_workers(|pool, _| {
+        for hold in [Job::pause, |job: &Job| job.set_limit(0)] {
+            let (job, tokens) = (pool.job(1), Tokens::new());
+            hold(&job);
+            let handles: Vec<_> =
+                (0..3).map(|_| tokens.token()).map(|token| job.spawn(move || token)).collect();
+            assert!(handles.iter().all(TaskHandle::cancel));
+            job.wait();
+            assert_eq!((tokens.dropped(), job.stats().cancelled, job.stats().backlog), (3, 3, 0));
+        }
+    });
+}
+
 /// Pushers, a canceller and the workers at once: what was accepted ran or was cancelled, and each handle agrees.
 #[test]
 fn a_cancel_against_pushes_loses_nothing() {

@@ -1,0 +1,179 @@
+//! What became of each task of a job, kept by its tasks themselves: how many run, against the largest limit in force, and
+//! that each ran or was dropped without running, once.
+#![allow(dead_code, reason = "the soak and the operations each use their own part of this")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use tollgate::JobStats;
+
+/// The books of one job.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The books of the job above it, whose limit holds for its tasks, too.
+    parent: Option<Arc<Ledger>>,
+    running: AtomicUsize,
+    /// The largest limit that may be in force.
+    ceiling: AtomicUsize,
+    /// The most that ran when fewer should have.
+    over: AtomicUsize,
+    tickets: AtomicUsize,
+    ran: AtomicUsize,
+    panicked: AtomicUsize,
+    dropped: AtomicUsize,
+    given_back: AtomicUsize,
+    cancelled_by_handle: AtomicUsize,
+}
+
+impl Ledger {
+    pub fn new(limit: usize, parent: Option<&Arc<Ledger>>) -> Arc<Self> {
+        Arc::new(Self {
+            parent: parent.cloned(),
+            ceiling: AtomicUsize::new(limit),
+            ..Self::default()
+        })
+    }
+
+    /// The limit is about to become this.
+    pub fn may_become(&self, limit: usize) {
+        self.ceiling.fetch_max(limit, SeqCst);
+    }
+
+    /// The job was idle a moment ago, and this is its limit since: nothing that started under an older one runs.
+    pub fn is_from_idle(&self, limit: usize) {
+        self.ceiling.store(limit, SeqCst);
+    }
+
+    pub fn ticket(self: &Arc<Self>) -> Ticket {
+        self.tickets.fetch_add(1, SeqCst);
+        Ticket { ledger: Arc::clone(self), state: Arc::default() }
+    }
+
+    /// `try_spawn` or `try_execute` gave a closure back.
+    pub fn count_given_back(&self) {
+        self.given_back.fetch_add(1, SeqCst);
+    }
+
+    /// A handle's `cancel` said true.
+    pub fn count_cancelled_by_handle(&self) {
+        self.cancelled_by_handle.fetch_add(1, SeqCst);
+    }
+
+    /// All tasks have ended or been dropped.
+    pub fn is_settled(&self) -> bool {
+        self.dropped.load(SeqCst) == self.tickets.load(SeqCst)
+    }
+
+    pub fn tickets(&self) -> usize {
+        self.tickets.load(SeqCst)
+    }
+
+    fn not_run(&self) -> usize {
+        self.tickets() - self.ran.load(SeqCst)
+    }
+
+    /// The job is idle: nothing may be out of order.
+    pub fn check(&self) {
+        assert_eq!(self.over.load(SeqCst), 0, "more ran than the limit allowed: {self:?}");
+        assert!(self.is_settled(), "a closure leaked: {self:?}");
+        assert_eq!(self.running.load(SeqCst), 0, "a job is idle and a task of it runs: {self:?}");
+    }
+
+    /// The job is idle, and what it says of itself must be what its tasks say.
+    pub fn check_against(&self, stats: JobStats) {
+        self.check();
+        let counted = (stats.completed + stats.panicked, stats.panicked, stats.cancelled);
+        let (ran, panicked) = (self.ran.load(SeqCst), self.panicked.load(SeqCst));
+        let cancelled = self.not_run() - self.given_back.load(SeqCst);
+        assert_eq!(counted, (ran as u64, panicked as u64, cancelled as u64), "{stats:?} {self:?}");
+        assert_eq!((stats.running, stats.ready, stats.backlog), (0, 0, 0), "{stats:?}");
+    }
+
+    /// The job was let go without a cancel, and drained: all ran but what its handles cancelled or it gave back.
+    pub fn check_ran(&self) {
+        self.check();
+        let kept = self.cancelled_by_handle.load(SeqCst) + self.given_back.load(SeqCst);
+        assert_eq!(self.not_run(), kept, "a task was lost: {self:?}");
+    }
+
+    fn enter(&self) {
+        let with_me = self.running.fetch_add(1, SeqCst) + 1;
+        if with_me > self.ceiling.load(SeqCst) {
+            self.over.fetch_max(with_me, SeqCst);
+        }
+        if let Some(parent) = &self.parent {
+            parent.enter();
+        }
+    }
+
+    fn leave(&self) {
+        if let Some(parent) = &self.parent {
+            parent.leave();
+        }
+        self.running.fetch_sub(1, SeqCst);
+    }
+}
+
+/// One task's entry: goes into its closure, and is dropped with it.
+pub struct Ticket {
+    ledger: Arc<Ledger>,
+    state: Arc<AtomicBool>,
+}
+
+/// Whether a task has started.
+#[derive(Clone)]
+pub struct Started(Arc<AtomicBool>);
+
+impl Started {
+    pub fn get(&self) -> bool {
+        self.0.load(SeqCst)
+    }
+}
+
+/// A task that runs; ends when dropped, also by unwinding.
+pub struct Entry(Ticket);
+
+impl Ticket {
+    pub fn started(&self) -> Started {
+        Started(Arc::clone(&self.state))
+    }
+
+    /// The task has started.
+    pub fn enter(self) -> Entry {
+        assert!(!self.state.swap(true, SeqCst), "a task started twice");
+        self.ledger.ran.fetch_add(1, SeqCst);
+        self.ledger.enter();
+        Entry(self)
+    }
+}
+
+impl Entry {
+    /// The task is about to wait for another: it holds no permit until `wait` returns, which it does first thing.
+    pub fn while_waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
+        struct Back<'a>(&'a Ledger);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.enter();
+            }
+        }
+        self.0.ledger.leave();
+        let _back = Back(&self.0.ledger);
+        wait()
+    }
+
+    pub fn will_panic(&self) {
+        self.0.ledger.panicked.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.0.ledger.leave();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.ledger.dropped.fetch_add(1, SeqCst);
+    }
+}

@@ -1,0 +1,183 @@
+//! What a user may do to a pool, as data: one [`Op`] for each call, read from bytes by [`Op::decode`], and run against a real
+//! pool by [`run`], which knows what may be observed after each.
+//!
+//! The property tests make lists of them and shrink what fails; a fuzz target includes this file and decodes its input.
+#![allow(
+    dead_code,
+    reason = "the property tests do not decode, and a fuzz target does nothing else"
+)]
+
+#[path = "ops/interpreter.rs"]
+mod interpreter;
+#[path = "ops/judge.rs"]
+mod judge;
+#[path = "ledger.rs"]
+mod ledger;
+#[path = "ops/task.rs"]
+mod task;
+
+pub use interpreter::run;
+
+/// The limits that operations set.
+pub const LIMITS: [usize; 6] = [0, 1, 2, 3, 8, usize::MAX];
+
+/// One call of a user's. Jobs and handles are numbered as they were made, the number taken modulo how many there are; a call
+/// on what is not there does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Job {
+        limit: Limit,
+    },
+    Child {
+        parent: u8,
+        limit: Limit,
+    },
+    Push {
+        job: u8,
+        way: Way,
+        does: Does,
+    },
+    SetLimit {
+        job: u8,
+        limit: Limit,
+    },
+    Pause {
+        job: u8,
+    },
+    Resume {
+        job: u8,
+    },
+    Close {
+        job: u8,
+    },
+    Cancel {
+        job: u8,
+    },
+    /// Drops the job's handle.
+    DropJob {
+        job: u8,
+    },
+    /// Waits for the job if it is sure to become idle, else asks whether it is.
+    Wait {
+        job: u8,
+    },
+    /// Joins the task if it is sure to end, else asks whether it has.
+    Join {
+        handle: u8,
+    },
+    CancelTask {
+        handle: u8,
+    },
+    DropHandle {
+        handle: u8,
+    },
+    /// Lets so many of the tasks go that run and hold.
+    LetGo {
+        count: u8,
+    },
+    /// Waits until nothing moves any more, and looks whether more should run.
+    Settle,
+    /// Ends the pool; later calls are refused.
+    Shutdown {
+        how: Shutdown,
+    },
+}
+
+/// An index into [`LIMITS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub u8);
+
+impl Limit {
+    pub fn get(self) -> usize {
+        LIMITS[self.0 as usize % LIMITS.len()]
+    }
+}
+
+/// The four ways in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Spawn,
+    Execute,
+    TrySpawn,
+    TryExecute,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    Nothing,
+    /// Runs until it is let go.
+    Holds,
+    Panics,
+    /// Pushes so many tasks into a job, its own or another.
+    Pushes {
+        job: u8,
+        count: u8,
+    },
+    /// Spawns a task into a job and joins it.
+    Joins {
+        job: u8,
+    },
+}
+
+/// The ways a pool ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    Drain,
+    Drop,
+    Now,
+    Timeout,
+}
+
+impl Op {
+    /// The next operation, taken from the front of `bytes`; none if they are used up.
+    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        let mut next = || {
+            let (first, rest) = bytes.split_first()?;
+            *bytes = rest;
+            Some(*first)
+        };
+        let kind = next()?;
+        Some(match kind % 32 {
+            0 => Self::Job { limit: Limit(next()?) },
+            1 => Self::Child { parent: next()?, limit: Limit(next()?) },
+            2..13 => {
+                let way = match kind / 32 % 4 {
+                    0 => Way::Spawn,
+                    1 => Way::Execute,
+                    2 => Way::TrySpawn,
+                    _ => Way::TryExecute,
+                };
+                let job = next()?;
+                let does = match kind % 32 {
+                    2..6 => Does::Nothing,
+                    6..9 => Does::Holds,
+                    9 => Does::Panics,
+                    10 | 11 => Does::Pushes { job: next()?, count: next()? },
+                    _ => Does::Joins { job: next()? },
+                };
+                Self::Push { job, way, does }
+            }
+            13..16 => Self::SetLimit { job: next()?, limit: Limit(next()?) },
+            16 => Self::Pause { job: next()? },
+            17 | 18 => Self::Resume { job: next()? },
+            19 => Self::Close { job: next()? },
+            20 => Self::Cancel { job: next()? },
+            21 => Self::DropJob { job: next()? },
+            22 => Self::Wait { job: next()? },
+            23 => Self::Join { handle: next()? },
+            24 | 25 => Self::CancelTask { handle: next()? },
+            26 => Self::DropHandle { handle: next()? },
+            27 | 28 => Self::LetGo { count: next()? },
+            29 | 30 => Self::Settle,
+            _ => Self::Shutdown {
+                how: match kind / 32 % 4 {
+                    0 => Shutdown::Drain,
+                    1 => Shutdown::Drop,
+                    2 => Shutdown::Now,
+                    _ => Shutdown::Timeout,
+                },
+            },
+        })
+    }
+}

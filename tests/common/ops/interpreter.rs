@@ -1,0 +1,377 @@
+//! Runs operations from one thread against a real pool, and holds what it sees against a sequential model: what every
+//! interleaving of the workers allows, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tollgate::{Job, Pool, TaskHandle};
+
+use super::ledger::Ledger;
+use super::task::{Body, Nested, Record, check_result};
+use super::{Does, Limit, Op, Shutdown, Way};
+
+/// What is sure to happen, happens in this time on any machine. Once it did not, shrinking need not be so patient.
+pub fn surely() -> Duration {
+    Duration::from_secs(if FAILED.load(Relaxed) { 1 } else { 20 })
+}
+
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the operations against a pool of so many workers, ends the pool, and accounts for every task.
+///
+/// # Panics
+/// If anything is seen that must not be.
+pub fn run(workers: usize, ops: &[Op]) {
+    let pool = Pool::builder().workers(workers).build().expect("a pool of a few workers starts");
+    let mut user = User {
+        workers,
+        pool: Some(pool),
+        jobs: Vec::new(),
+        tasks: Vec::new(),
+        over: false,
+        left: false,
+    };
+    for op in ops {
+        user.does(*op);
+    }
+    user.does(Op::Shutdown { how: Shutdown::Drain });
+    user.accounts();
+}
+
+/// The user, and all that a user knows.
+pub struct User {
+    pub workers: usize,
+    pool: Option<Pool>,
+    pub jobs: Vec<KnownJob>,
+    pub tasks: Vec<KnownTask>,
+    /// The pool has been shut down.
+    pub over: bool,
+    /// Its workers were left to drop what had not started.
+    pub left: bool,
+}
+
+pub struct KnownJob {
+    /// None once it was dropped.
+    pub job: Option<Job>,
+    pub parent: Option<usize>,
+    pub ledger: Arc<Ledger>,
+    pub limit: usize,
+    pub paused: bool,
+    pub closed: bool,
+    /// Its limit, if that is 1, has been so throughout.
+    pub serial: bool,
+    /// It, or one above it, was cancelled, or tasks of it by their handles.
+    pub cancels: bool,
+}
+
+pub struct KnownTask {
+    pub record: Arc<Record>,
+    /// None once it was joined or dropped, and for tasks without one.
+    pub handle: Option<TaskHandle<usize>>,
+    /// It must not start any more.
+    pub never: bool,
+    /// Run out of turn by the task that joins it, maybe.
+    pub joined_inside: bool,
+    /// The task that pushes it; none for the user.
+    pub pushed_by: Option<usize>,
+}
+
+impl User {
+    fn does(&mut self, op: Op) {
+        match op {
+            Op::Job { limit } => self.makes_job(None, limit.get()),
+            Op::Child { parent, limit } => {
+                if let Some(parent) = self.job(parent) {
+                    self.makes_job(Some(parent), limit.get());
+                }
+            }
+            Op::Push { job, way, does } => self.pushes(job, way, does),
+            Op::SetLimit { job, limit } => {
+                self.with_job(job, |user, id| user.sets_limit(id, limit))
+            }
+            Op::Pause { job } => self.with_job(job, |user, id| {
+                user.jobs[id].paused = true;
+                user.api(id).pause();
+            }),
+            Op::Resume { job } => self.with_job(job, |user, id| {
+                user.jobs[id].paused = false;
+                user.api(id).resume();
+            }),
+            Op::Close { job } => self.with_job(job, |user, id| {
+                user.api(id).close();
+                user.below(id).into_iter().for_each(|below| user.jobs[below].closed = true);
+                assert!(user.api(id).is_closed());
+            }),
+            Op::Cancel { job } => self.with_job(job, Self::cancels),
+            Op::DropJob { job } => self.with_job(job, |user, id| drop(user.jobs[id].job.take())),
+            Op::Wait { job } => self.with_job(job, Self::waits),
+            Op::Join { handle } => self.joins(handle),
+            Op::CancelTask { handle } => self.cancels_task(handle),
+            Op::DropHandle { handle } => {
+                drop(self.handle(handle).map(|id| self.tasks[id].handle.take()))
+            }
+            Op::LetGo { count } => self.lets_go(count as usize),
+            Op::Settle => self.settles(),
+            Op::Shutdown { how } => self.shuts_down(how),
+        }
+    }
+
+    /// The job of this number, if its handle is still there.
+    fn job(&self, number: u8) -> Option<usize> {
+        let id = (number as usize).checked_rem(self.jobs.len())?;
+        self.jobs[id].job.is_some().then_some(id)
+    }
+
+    fn with_job(&mut self, number: u8, call: impl FnOnce(&mut Self, usize)) {
+        if let Some(id) = self.job(number) {
+            call(self, id);
+        }
+    }
+
+    fn handle(&self, number: u8) -> Option<usize> {
+        let id = (number as usize).checked_rem(self.tasks.len())?;
+        self.tasks[id].handle.is_some().then_some(id)
+    }
+
+    fn api(&self, id: usize) -> &Job {
+        self.jobs[id].job.as_ref().expect("the handle is there")
+    }
+
+    pub fn above(&self, id: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(id), |id| self.jobs[*id].parent)
+    }
+
+    /// The job and all below it.
+    fn below(&self, id: usize) -> Vec<usize> {
+        (0..self.jobs.len()).filter(|below| self.above(*below).any(|above| above == id)).collect()
+    }
+
+    fn makes_job(&mut self, parent: Option<usize>, limit: usize) {
+        if self.jobs.len() == 12 {
+            return;
+        }
+        let job = match (parent, &self.pool) {
+            (Some(parent), _) => self.api(parent).job(limit),
+            (None, Some(pool)) => pool.job(limit),
+            (None, None) => return,
+        };
+        assert_eq!(job.limit(), limit);
+        let above = parent.map(|parent| &self.jobs[parent]);
+        self.jobs.push(KnownJob {
+            job: Some(job),
+            ledger: Ledger::new(limit, above.map(|above| &above.ledger)),
+            limit,
+            paused: false,
+            closed: above.is_some_and(|above| above.closed),
+            serial: limit == 1,
+            cancels: false,
+            parent,
+        });
+    }
+
+    fn pushes(&mut self, number: u8, way: Way, does: Does) {
+        let Some(id) = self.job(number) else { return };
+        let number = self.tasks.len();
+        let mut tasks = vec![Record::new(id, does == Does::Holds)];
+        let mut nested = |job: u8, count: u8| -> Vec<Nested> {
+            let Some(job) = self.job(job) else { return Vec::new() };
+            let nested = (0..count).map(|_| Nested {
+                job: self.api(job).clone(),
+                ledger: Arc::clone(&self.jobs[job].ledger),
+                record: Record::new(job, false),
+            });
+            let nested: Vec<_> = nested.collect();
+            tasks.extend(nested.iter().map(|nested| Arc::clone(&nested.record)));
+            nested
+        };
+        let body = match does {
+            Does::Nothing => Body::Nothing,
+            Does::Holds => Body::Holds,
+            Does::Panics => Body::Panics,
+            Does::Pushes { job, count } => Body::Pushes(nested(job, count % 4)),
+            Does::Joins { job } => nested(job, 1).pop().map_or(Body::Nothing, Body::Joins),
+        };
+        let (record, ledger) = (Arc::clone(&tasks[0]), Arc::clone(&self.jobs[id].ledger));
+        record.will_be_pushed();
+        let closure = body.closure(&record, ledger.ticket());
+        let refused = self.over || self.jobs[id].closed;
+        let job = self.api(id);
+        let mut handle = None;
+        match way {
+            Way::Spawn => handle = Some(job.spawn(closure)),
+            Way::Execute => job.execute(|| _ = closure()),
+            Way::TrySpawn => match job.try_spawn(closure) {
+                Ok(accepted) => handle = Some(accepted),
+                Err(_) => ledger.count_given_back(),
+            },
+            Way::TryExecute => {
+                if job.try_execute(|| _ = closure()).is_err() {
+                    ledger.count_given_back();
+                }
+            }
+        }
+        if way == Way::TrySpawn {
+            assert_eq!(handle.is_none(), refused, "try_spawn accepts when it must not, or refuses");
+        }
+        if refused && let Some(handle) = &handle {
+            assert!(handle.is_finished(), "a refused task is not over");
+        }
+        let joined_inside = matches!(does, Does::Joins { .. });
+        for (i, record) in tasks.into_iter().enumerate() {
+            self.tasks.push(KnownTask {
+                record,
+                handle: handle.take(),
+                never: refused && i == 0,
+                joined_inside: joined_inside && i > 0,
+                pushed_by: (i > 0).then_some(number),
+            });
+        }
+    }
+
+    fn sets_limit(&mut self, id: usize, limit: Limit) {
+        let limit = limit.get();
+        let job = &mut self.jobs[id];
+        job.ledger.may_become(limit);
+        job.limit = limit;
+        job.serial &= limit == 1;
+        self.api(id).set_limit(limit);
+        assert_eq!(self.api(id).limit(), limit);
+    }
+
+    fn cancels(&mut self, id: usize) {
+        let below = self.below(id);
+        let at_rest = self.is_stable();
+        let waiting = |task: &&mut KnownTask| {
+            below.contains(&task.record.job)
+                && task.record.is_pushed()
+                && task.record.start().is_none()
+        };
+        let job = self.jobs[id].job.clone().expect("the handle is there");
+        let mut most = 0;
+        let mut sure = at_rest && below.len() == 1 && !self.jobs[id].cancels && !self.over;
+        for task in self.tasks.iter_mut().filter(waiting) {
+            most += usize::from(!task.never);
+            // What nobody can have begun to start will not start.
+            task.never |= at_rest;
+        }
+        sure &= !self.jobs[id].closed;
+        let said = job.cancel();
+        if sure {
+            assert_eq!(said, most, "a cancel miscounts what had not started");
+        }
+        assert_eq!(job.cancel(), 0, "a second cancel found something");
+        for below in below {
+            self.jobs[below].closed = true;
+            self.jobs[below].cancels = true;
+        }
+    }
+
+    fn waits(&mut self, id: usize) {
+        let sure = self.all_ends();
+        let idle = self.api(id).wait_timeout(if sure { surely() } else { Duration::ZERO });
+        assert!(idle || !sure, "a job that must become idle does not: {}", self.says());
+        if idle {
+            let below = self.below(id);
+            for task in &self.tasks {
+                if below.contains(&task.record.job) && task.record.start().is_some() {
+                    assert!(task.record.has_ended(), "a job is idle while a task of it runs");
+                }
+            }
+            if sure {
+                for below in below {
+                    let known = &self.jobs[below];
+                    known.ledger.is_from_idle(known.limit);
+                    if let Some(job) = &known.job {
+                        known.ledger.check_against(job.stats());
+                    }
+                }
+            }
+        }
+    }
+
+    fn joins(&mut self, handle: u8) {
+        let Some(id) = self.handle(handle) else { return };
+        let sure = self.all_ends();
+        let handle = self.tasks[id].handle.take().expect("the handle is there");
+        let over = handle.is_finished();
+        match handle.join_timeout(if sure || over { surely() } else { Duration::ZERO }) {
+            Ok(result) => check_result(&result, &self.tasks[id].record),
+            Err(handle) => {
+                assert!(!sure && !over, "a task that must end does not: {}", self.says());
+                self.tasks[id].handle = Some(handle);
+            }
+        }
+    }
+
+    fn cancels_task(&mut self, handle: u8) {
+        let Some(id) = self.handle(handle) else { return };
+        let task = &mut self.tasks[id];
+        let handle = task.handle.as_ref().expect("the handle is there");
+        if handle.cancel() {
+            assert!(handle.is_finished(), "cancelled and not finished");
+            assert_eq!(task.record.start(), None, "cancelled and run");
+            task.never = true;
+            self.jobs[task.record.job].cancels = true;
+        }
+    }
+
+    fn lets_go(&mut self, count: usize) {
+        let holding = self.tasks.iter().filter(|task| task.record.runs() && task.record.holds());
+        holding.take(count).for_each(|task| task.record.let_go());
+    }
+
+    fn shuts_down(&mut self, how: Shutdown) {
+        let Some(pool) = self.pool.take() else { return };
+        self.tasks.iter().for_each(|task| task.record.let_go());
+        match how {
+            Shutdown::Drain => {
+                pool.shutdown();
+                self.pool = Some(pool);
+            }
+            Shutdown::Drop => drop(pool),
+            Shutdown::Now => {
+                pool.shutdown_now();
+                self.pool = Some(pool);
+            }
+            Shutdown::Timeout => self.left = !pool.shutdown_timeout(Duration::ZERO),
+        }
+        let end = Instant::now() + surely();
+        let tasks = || self.tasks.iter().map(|task| &task.record);
+        while tasks().any(|record| record.start().is_some() && !record.has_ended()) {
+            assert!(
+                how == Shutdown::Timeout && Instant::now() < end,
+                "a task runs in a pool that ended"
+            );
+            thread::yield_now();
+        }
+        // From here on nothing starts.
+        let drained = !self.over && matches!(how, Shutdown::Drain | Shutdown::Drop);
+        let held = |id: usize| self.jobs[id].paused || self.jobs[id].limit == 0;
+        let fate = |task: &KnownTask| {
+            let free = self
+                .above(task.record.job)
+                .all(|id| !held(id) && !self.jobs[id].cancels && !self.jobs[id].closed);
+            if drained && free && task.record.is_pushed() && !task.never {
+                assert!(task.record.start().is_some(), "a drain left a task out: {}", self.says());
+            }
+            // A worker that was left may have one in hand.
+            task.record.start().is_none() && !self.left
+        };
+        let never: Vec<bool> = self.tasks.iter().map(fate).collect();
+        self.tasks.iter_mut().zip(never).for_each(|(task, never)| task.never |= never);
+        self.over = true;
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(|task| task.record.let_go());
+        if thread::panicking() {
+            FAILED.store(true, Relaxed);
+            // Its drop would wait for what is known not to end.
+            std::mem::forget(self.pool.take());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the model allows: when nothing moves any more, what is sure to end, and how the books must stand at the end.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::Instant;
+
+use tollgate::Job;
+
+use super::interpreter::{KnownJob, KnownTask, User, surely};
+use super::task::check_result;
+
+impl User {
+    /// limit_is_used, as far as a user can see it: once nothing moves, each task that waits has a reason to.
+    pub fn settles(&mut self) {
+        let end = Instant::now() + surely();
+        while !self.is_stable() {
+            assert!(Instant::now() < end, "a task that may start does not: {}", self.says());
+            thread::yield_now();
+        }
+    }
+
+    /// No task runs but those that hold, and none could start.
+    pub fn is_stable(&self) -> bool {
+        let records = || self.tasks.iter().map(|task| &task.record);
+        let holding = records().filter(|record| record.runs() && record.holds()).count();
+        let moving = records().any(|record| record.runs() && !record.holds());
+        if moving || self.over {
+            return !moving;
+        }
+        let has_room = |id: usize| {
+            let job = &self.jobs[id];
+            let running = records()
+                .filter(|record| record.runs() && self.above(record.job).any(|above| above == id));
+            !job.paused && running.count() < job.limit
+        };
+        let could_run = |task: &KnownTask| {
+            let waits = task.record.is_pushed() && task.record.start().is_none() && !task.never;
+            // Nobody saw whether a task pushed it before its job was closed.
+            let refused = task.pushed_by.is_some() && self.jobs[task.record.job].closed;
+            waits
+                && !refused
+                && !self.jobs[task.record.job].cancels
+                && self.above(task.record.job).all(has_room)
+        };
+        holding >= self.workers || !self.tasks.iter().any(could_run)
+    }
+
+    /// Whether every task will end without anything that the user does.
+    pub fn all_ends(&self) -> bool {
+        let held = |id: usize| self.jobs[id].paused || self.jobs[id].limit == 0;
+        let stuck = |task: &KnownTask| {
+            let open = task.record.is_pushed() && !task.record.has_ended() && !task.never;
+            open && (task.record.holds() || self.above(task.record.job).any(held))
+        };
+        // A task that will push into a held job, or hold, is stuck before it is there.
+        let may_be_stuck = |task: &KnownTask| {
+            stuck(task) || (!task.record.is_pushed() && self.above(task.record.job).any(held))
+        };
+        self.over || !self.tasks.iter().any(may_be_stuck)
+    }
+
+    /// The pool has ended: each task ran or did not, once, and everybody says the same of it.
+    pub fn accounts(mut self) {
+        let end = Instant::now() + surely();
+        while self.left && !self.jobs.iter().all(|known| known.ledger.is_settled()) {
+            assert!(
+                Instant::now() < end,
+                "the workers that were left do not drop what had not started"
+            );
+            thread::yield_now();
+        }
+        for task in &mut self.tasks {
+            let record = &task.record;
+            assert!(!record.has_failed(), "a check inside a task failed");
+            assert!(!(task.never && record.start().is_some()), "a task ran that was cancelled");
+            assert_eq!(
+                record.start().is_some(),
+                record.has_ended(),
+                "a task runs in a pool that ended"
+            );
+            if let Some(handle) = task.handle.take() {
+                assert!(
+                    self.left || handle.is_finished(),
+                    "a task of a pool that ended is not over"
+                );
+                let result = handle.join_timeout(surely());
+                check_result(&result.expect("a task of a pool that ended is not over"), record);
+            }
+        }
+        for (id, known) in self.jobs.iter().enumerate() {
+            if let Some(job) = &known.job {
+                assert!(job.wait_timeout(surely()), "a job of a pool that ended is not idle");
+                known.ledger.check_against(job.stats());
+            }
+            if known.serial {
+                self.started_in_order(id);
+            }
+        }
+        self.jobs.iter().for_each(|known| known.ledger.check());
+    }
+
+    /// serial_in_order: what one pusher pushed started in that order.
+    fn started_in_order(&self, job: usize) {
+        let mut last = HashMap::new();
+        for task in self.tasks.iter().filter(|task| task.record.job == job && !task.joined_inside) {
+            if let Some(start) = task.record.start() {
+                let before = last.insert(task.pushed_by, start);
+                assert!(before < Some(start), "a job of limit 1 ran its tasks out of order");
+            }
+        }
+    }
+
+    pub fn says(&self) -> String {
+        let job = |known: &KnownJob| {
+            let stats = known.job.as_ref().map(Job::stats);
+            format!(
+                "\n  limit {} paused {} parent {:?} {stats:?}",
+                known.limit, known.paused, known.parent
+            )
+        };
+        self.jobs.iter().map(job).collect()
+    }
+}
