@@ -111,6 +111,7 @@ impl Worker<'_> {
             self.serve(cell);
             if self.context.place().is_none() {
                 self.pool().sleep.arrive(|| self.pool().is_busy());
+                self.pool().end_stall();
                 return Left::Place;
             }
         }
@@ -156,7 +157,8 @@ impl Worker<'_> {
             lingered = 0;
             self.place().figures.add_parked();
             let pool = self.pool();
-            match sleep.park(self.place().index, || pool.has_ready(), || pool.is_busy()) {
+            let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
+            match sleep.park(self.place().index, look, busy, || pool.end_stall()) {
                 Woken::Search => {}
                 Woken::Leave => return None,
             }

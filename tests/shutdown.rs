@@ -457,3 +457,16 @@ fn a_drain_outlives_panics() {
         assert_eq!(job.stats().panicked, 200);
     });
 }
+
+/// A task that waits for one that a pause holds would keep the drain from its end: the held one is cancelled.
+#[test]
+fn a_drain_ends_although_a_task_waits_for_a_held_one() {
+    with_workers(|_, workers| {
+        let pool = pool(workers);
+        let (job, held) = (pool.job(2), pool.job(0));
+        let awaited = held.spawn(|| ());
+        let waiter = job.spawn(move || matches!(awaited.join(), Err(JoinError::Cancelled)));
+        pool.shutdown();
+        assert!(waiter.join().unwrap());
+    });
+}

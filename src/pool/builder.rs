@@ -107,7 +107,7 @@ impl PoolBuilder {
     }
 
     /// The most threads beyond the workers that may take the place of those that wait inside tasks;
-    /// 256 if not called. A task that is to wait when they are all in use panics and says so.
+    /// 256 if not called, 16,383 at most. A task that is to wait when they are all in use panics and says so.
     pub fn max_spare_workers(mut self, most: usize) -> Self {
         self.max_spare_workers = most;
         self

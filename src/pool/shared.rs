@@ -291,6 +291,7 @@ impl Shared {
         for job in self.held().iter() {
             crate::task::room::room().wake(job.permit_key());
         }
+        self.end_stall();
     }
 
     /// From now on tasks are dropped instead of started.
@@ -342,7 +343,14 @@ impl Shared {
         self.end();
     }
 
-    fn end(&self) {
+    /// Cancels what is held if a drain has stalled over it.
+    pub fn end_stall(&self) {
+        if self.draining() && self.sleep.is_stalled(|| self.has_ready()) {
+            self.cancel_held();
+        }
+    }
+
+    fn cancel_held(&self) {
         loop {
             let Some(job) = self.held().pop_first() else {
                 break;
@@ -350,6 +358,10 @@ impl Shared {
             crate::job::control::cancel_held(job);
             job.drop_handle();
         }
+    }
+
+    fn end(&self) {
+        self.cancel_held();
         self.discard_injected();
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
         self.ended_changed.notify_all();

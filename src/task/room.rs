@@ -11,6 +11,7 @@
 //! No wake-up is lost: either E1 comes before W2 and W2 sees it done; or W2 comes before E1, E1
 //! sees the bit, and E2 comes after W3, for the lock is held from W1 to W3.
 
+use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, fault, global, shrunk, thread};
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ enum Sleeper {
 struct Signal {
     given: AtomicBool,
     thread: thread::Thread,
+    /// The pool inside one of whose tasks the thread waits: a drain counts those.
+    inside: Option<PoolPtr>,
 }
 
 /// The room.
@@ -93,7 +96,20 @@ impl Room {
     /// Parks the thread until `key` is woken, unless `wait` says that there is nothing to wait
     /// for; `wait` sets the bit and looks. Returns at once after a wake-up: the caller looks again.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
-        let signal = Arc::new(Signal { given: AtomicBool::new(false), thread: thread::current() });
+        self.park_inside(None, key, until, wait)
+    }
+
+    /// Parks as [`park`](Self::park) does, inside a task of `pool`, which is told when the wait begins and when
+    /// it is ended.
+    pub fn park_inside(
+        &self,
+        inside: Option<PoolPtr>,
+        key: usize,
+        until: Option<Instant>,
+        wait: impl FnOnce() -> bool,
+    ) -> Waited {
+        let thread = thread::current();
+        let signal = Arc::new(Signal { given: AtomicBool::new(false), thread, inside });
         let seat = {
             let mut bucket = self.lock(key);
             if fault("room-looks-before-it-enters") {
@@ -107,8 +123,15 @@ impl Room {
             }
             let seat = bucket.next_seat();
             bucket.sleepers.insert((key, seat), Sleeper::Thread(signal.clone()));
+            if let Some(pool) = inside {
+                // Under the lock: whoever wakes this sleeper counts it off.
+                pool.shared().sleep.start_waiting();
+            }
             seat
         };
+        if let Some(pool) = inside {
+            pool.shared().end_stall();
+        }
         loop {
             // Ordering: Acquire; pairs with the Release in `wake`.
             if signal.given.load(Ordering::Acquire) {
@@ -120,7 +143,10 @@ impl Room {
                 Some(left) => thread::park_timeout(left),
             }
         }
-        self.leave(key, seat);
+        let left = self.lock(key).sleepers.remove(&(key, seat));
+        if let (Some(_), Some(pool)) = (left, inside) {
+            pool.shared().sleep.stop_waiting();
+        }
         Waited::TimedOut
     }
 
@@ -189,6 +215,10 @@ impl Sleeper {
     fn wake(self) {
         match self {
             Self::Thread(signal) => {
+                if let Some(pool) = signal.inside {
+                    // Before the signal: the thread keeps the pool until it has seen that.
+                    pool.shared().sleep.stop_waiting();
+                }
                 // Ordering: Release; pairs with the Acquire in `park`.
                 signal.given.store(true, Ordering::Release);
                 signal.thread.unpark();

@@ -24,6 +24,9 @@
 //! A searcher that finds a task and was the last one looks once more for a further task (F1) and
 //! does P4 for it: those who pushed meanwhile had relied on it.
 //!
+//! A drain that has come to rest with tasks that wait for held ones has *stalled*: then, too, what is held is
+//! cancelled, and they go on.
+//!
 //! The drain ends in S1: the last worker to park, with no task on a lent place, sets `TERMINATED`
 //! under the lock, fences, and looks once more. A pusher that has come too late sees the flag in P3
 //! or P4 and cancels what it finds in the injector, its own task among it.
@@ -34,7 +37,10 @@ use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, thread};
 const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
-const AWAY_MASK: u64 = ((1 << 28) - 1) << 32;
+const WAITING: u64 = 1 << 46;
+const AWAY_COUNT: u64 = (1 << 14) - 1;
+/// The most tasks that may be away at a time: what the word counts.
+pub const MOST_AWAY: usize = AWAY_COUNT as usize;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;
 const COUNT: u64 = (1 << 16) - 1;
@@ -165,12 +171,13 @@ impl Sleep {
     }
 
     /// S1 to S4, for a searching worker. `look` tells whether there is a task anywhere, `busy` whether a
-    /// drain has anything left to wait for.
+    /// drain has anything left to wait for, `rest` is for a drain that may have stalled.
     pub fn park(
         &self,
         index: usize,
         look: impl Fn() -> bool,
         busy: impl Fn() -> bool,
+        rest: impl Fn(),
     ) -> Woken {
         let bunk = &self.bunks[index];
         {
@@ -188,6 +195,10 @@ impl Sleep {
         if !fault("no-last-look") && look() {
             let _ = self.notify_fenced(); // S3; a drain's end leaves nothing here
         }
+        // Ordering: Relaxed; the drain itself looks once the flag is set.
+        if self.word.load(Ordering::Relaxed) & DRAINING != 0 {
+            rest();
+        }
         // Ordering: Acquire; pairs with the Release in `wake`.
         while !bunk.woken.load(Ordering::Acquire) {
             thread::park(); // S4
@@ -204,7 +215,7 @@ impl Sleep {
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
-        if word & DRAINING == 0 || word & TERMINATED != 0 || !all_parked || word & AWAY_MASK != 0 {
+        if word & DRAINING == 0 || word & TERMINATED != 0 || !all_parked || away(word) != 0 {
             return;
         }
         // Ordering: AcqRel, then a fence: a pusher sees the flag, or is seen here.
@@ -264,6 +275,30 @@ impl Sleep {
         }
     }
 
+    /// A task that is away waits from now on, and holds no permit.
+    pub fn start_waiting(&self) {
+        // Ordering: AcqRel; as in `depart`.
+        self.word.fetch_add(WAITING, Ordering::AcqRel);
+    }
+
+    /// Such a task was woken: it may go on from now on, even if its thread has not come to it yet.
+    pub fn stop_waiting(&self) {
+        // Ordering: AcqRel; as in `depart`.
+        self.word.fetch_sub(WAITING, Ordering::AcqRel);
+    }
+
+    /// Whether a drain has come to where nothing runs or is ready, and every task that is away waits. What is
+    /// left then is held by a pause or a limit of 0.
+    pub fn is_stalled(&self, look: impl Fn() -> bool) -> bool {
+        let _list = self.lock();
+        // Ordering: Acquire; what decides about the end is changed under the lock.
+        let word = self.word.load(Ordering::Acquire);
+        // Ordering: Relaxed; changed under the lock.
+        let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
+        let all_wait = away(word) == (word / WAITING) & AWAY_COUNT;
+        word & DRAINING != 0 && word & TERMINATED == 0 && all_parked && all_wait && !look()
+    }
+
     /// Whether the workers have gone or are about to.
     pub fn terminated(&self) -> bool {
         // Ordering: Acquire; pairs with the change that terminated.
@@ -275,6 +310,11 @@ impl Sleep {
         // Ordering: Relaxed; a figure for people.
         ((self.word.load(Ordering::Relaxed) / PARKED) & COUNT) as usize
     }
+}
+
+/// Tasks on threads that sit in no place.
+const fn away(word: u64) -> u64 {
+    (word / AWAY) & AWAY_COUNT
 }
 
 impl Bunk {

@@ -5,6 +5,7 @@
 //! that nobody needs for a while retires.
 
 use crate::pool::shared::PoolPtr;
+use crate::worker::sleep::MOST_AWAY;
 use crate::sync::thread::Builder;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -87,7 +88,7 @@ impl Spares {
                 closed: false,
             }),
             changed: Condvar::new(),
-            most,
+            most: most.min(MOST_AWAY),
         }
     }
 

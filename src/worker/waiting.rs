@@ -17,6 +17,7 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
+use crate::pool::shared::PoolPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
 use crate::worker::context::Context;
@@ -30,13 +31,13 @@ use std::time::Instant;
 /// Inside a task, if there is no spare worker to be had.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     Context::with(|context| match context.filter(|context| context.hold().job.get().is_some()) {
-        None => wait_outside(key, until, wait),
+        None => park_while(None, key, until, wait),
         Some(context) => {
             if wait() {
                 if let Err(none) = lend_place(context) {
                     panic!("a task cannot wait here: {none}");
                 }
-                without_permits(context, || wait_outside(key, until, wait));
+                without_permits(context, |pool| park_while(pool, key, until, wait));
             }
         }
     });
@@ -46,32 +47,38 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// on before what it waits for has come, not even by unwinding.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     Context::with(|context| match context.filter(|context| context.hold().job.get().is_some()) {
-        None => wait_outside(key, None, wait),
+        None => park_while(None, key, None, wait),
         Some(context) => {
             if wait() {
                 let _ = lend_place(context);
-                without_permits(context, || wait_outside(key, None, wait));
+                without_permits(context, |pool| park_while(pool, key, None, wait));
             }
         }
     });
 }
 
-fn wait_outside(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
+fn park_while(
+    inside: Option<PoolPtr>,
+    key: usize,
+    until: Option<Instant>,
+    wait: impl Fn() -> bool,
+) {
     while wait() {
-        if room().park(key, until, &wait) == Waited::TimedOut {
+        if room().park_inside(inside, key, until, &wait) == Waited::TimedOut {
             return;
         }
     }
 }
 
 /// A2 to A5 around `f`, after A1.
-fn without_permits(context: &Context, f: impl FnOnce()) {
+fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
     let hold = context.hold();
     let job = hold.job.take().expect("a task that waits holds a permit");
     let tokens = hold.tokens.replace(0);
     hold.settle(job);
     admission::release(job); // A2
-    f(); // A3
+    // Only a task that has lent its place is away; another keeps the drain from its end by the place.
+    f(context.place().is_none().then(|| context.pool_ptr())); // A3
     let mut gate = Some(job);
     while let Some(outer) = gate {
         take_back(outer); // A4
