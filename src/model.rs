@@ -61,7 +61,10 @@ impl Stage {
         let word = job.permits.load();
         assert_eq!(word.running(), 0, "a permit was not given back: {word:?}");
         let waits = !job.backlog().is_empty();
-        assert!(!(waits && job.wants_promotion(word)), "a task waits beside a free permit: {word:?}");
+        assert!(
+            !(waits && job.wants_promotion(word)),
+            "a task waits beside a free permit: {word:?}"
+        );
     }
 
     /// Ends the pool. The jobs are gone, and nobody plays any more.

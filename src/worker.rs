@@ -170,7 +170,7 @@ impl Worker<'_> {
         let place = self.place();
         let turns = place.turns.get().wrapping_add(1);
         place.turns.set(turns);
-        if turns % OLDEST_EVERY == 0 {
+        if turns.is_multiple_of(OLDEST_EVERY) {
             // Futures that wake one another would keep those below them from their turn.
             if let Some(cell) = self.steal_oldest() {
                 return Some(cell);
@@ -349,7 +349,7 @@ impl Worker<'_> {
         }
         // A thread that has lent its place runs this one task to its end.
         let place = self.context.place()?;
-        if turn % BUDGET == 0 && self.others_wait(place) {
+        if turn.is_multiple_of(BUDGET) && self.others_wait(place) {
             place.others_first.set(true);
             return None;
         }
@@ -361,10 +361,10 @@ impl Worker<'_> {
     fn next_at_hand(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
         let hold = self.context.hold();
         if open {
-            if hold.turn.get() % OLDEST_EVERY == 0 {
-                if let Some(cell) = self.steal_oldest() {
-                    return self.run_on_with(cell, job);
-                }
+            if hold.turn.get().is_multiple_of(OLDEST_EVERY)
+                && let Some(cell) = self.steal_oldest()
+            {
+                return self.run_on_with(cell, job);
             }
             if hold.left.get() == 0 {
                 // What lies in the deque is others': they wait for the end of this job's turn.
@@ -471,10 +471,7 @@ impl Worker<'_> {
             return;
         }
         let backlog = job.backlog();
-        if !backlog.has_head()
-            && backlog.is_empty()
-            && !job.permits.load().has(Flag::Covered)
-        {
+        if !backlog.has_head() && backlog.is_empty() && !job.permits.load().has(Flag::Covered) {
             return;
         }
         let hold = self.context.hold();

@@ -162,7 +162,12 @@ fn a_task_pushed_and_run_from_inside() {
     let job = pool.job(usize::MAX);
     let (tell, told) = mpsc::channel();
     /// One after the other, each pushed by the one before.
-    fn next(job: Job, left: u64, before: (Counts, u64), tell: mpsc::Sender<((Counts, u64), (Counts, u64))>) {
+    fn next(
+        job: Job,
+        left: u64,
+        before: (Counts, u64),
+        tell: mpsc::Sender<((Counts, u64), (Counts, u64))>,
+    ) {
         if left == 0 {
             tell.send((before, (counts(), ALLOCATIONS.with(Cell::get)))).unwrap();
         } else {

@@ -66,10 +66,7 @@ pub enum Popped {
 impl Arrivals {
     /// An empty backlog's end.
     pub fn new() -> Self {
-        Self {
-            tail: AtomicPtr::new(ptr::null_mut()),
-            pushed: AtomicU32::new(0),
-        }
+        Self { tail: AtomicPtr::new(ptr::null_mut()), pushed: AtomicU32::new(0) }
     }
 }
 

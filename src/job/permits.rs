@@ -81,7 +81,8 @@ impl Snapshot {
         self.0 & flag as u64 != 0
     }
 
-    /// Nothing runs and nothing is ready.
+    /// Nothing runs and nothing is ready; for models.
+    #[cfg(tollgate_loom)]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
     }
@@ -141,11 +142,6 @@ impl Snapshot {
     /// The word with another limit.
     pub const fn limited(self, limit: u64) -> Self {
         Self(self.0 & !(MOST << LIMIT_SHIFT) | limit << LIMIT_SHIFT)
-    }
-
-    /// The word with the flag set.
-    pub const fn with(self, flag: Flag) -> Self {
-        Self(self.0 | flag as u64)
     }
 
     /// The word with the flag clear.

@@ -139,7 +139,11 @@ impl PoolBuilder {
                     // then ends those that did start.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
-                    drop(Pool { shared, threads: Mutex::new(threads), abandoned: AtomicBool::new(false) });
+                    drop(Pool {
+                        shared,
+                        threads: Mutex::new(threads),
+                        abandoned: AtomicBool::new(false),
+                    });
                     return Err(BuildError::Spawn(error));
                 }
             }

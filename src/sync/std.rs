@@ -7,14 +7,10 @@ pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 /// Atomic integers, pointers and fences.
 pub mod atomic {
     #[cfg(tollgate_count)]
-    pub use crate::sync::count::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
-    };
+    pub use crate::sync::count::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
     pub use std::sync::atomic::Ordering;
     #[cfg(not(tollgate_count))]
-    pub use std::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
-    };
+    pub use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
 }
 
 /// Threads: start, park, yield.
@@ -35,11 +31,6 @@ impl<T> UnsafeCell<T> {
     /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(std::cell::UnsafeCell::new(value))
-    }
-
-    /// Runs `f` with a pointer to read through.
-    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-        f(self.0.get())
     }
 
     /// Runs `f` with a pointer to write through.

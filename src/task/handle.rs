@@ -135,7 +135,6 @@ where
         // SAFETY: by this function's contract; the closure was moved out.
         unsafe { Self::finish(cell, outcome, share) };
     }
-
 }
 
 impl<F, T> Joint<F, T> {

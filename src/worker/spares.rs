@@ -5,9 +5,9 @@
 //! that nobody needs for a while retires.
 
 use crate::pool::shared::PoolPtr;
-use crate::worker::sleep::MOST_AWAY;
 use crate::sync::thread::Builder;
 use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::worker::sleep::MOST_AWAY;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -113,10 +113,8 @@ impl Spares {
         let shared = pool.shared();
         let index = shared.workers() + state.made;
         shared.worker_comes(pool);
-        let started = shared
-            .threads
-            .builder(index)
-            .spawn(move || crate::worker::work(pool, index, place));
+        let started =
+            shared.threads.builder(index).spawn(move || crate::worker::work(pool, index, place));
         match started {
             Ok(thread) => {
                 state.threads += 1;
