@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a crate of tests")]
 
 pub mod check;
+pub mod faults;
 pub mod instruments;
 
 pub use check::check;

@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::Drops;
+use loom_tests::instruments::{Drops, Ledger};
 use tollgate::Job;
 use tollgate::model::backlog::{Arrivals, Backlog, Consumer, Departures, LetGo, Popped};
 use tollgate::model::{CellPtr, Stage, plain, record_of};
@@ -181,6 +181,31 @@ fn a_returned_task_goes_first() {
         let other = thread::spawn(move || theirs.backlog().push_returned(cell));
         other.join().unwrap();
         list.make_good();
+        assert_eq!(list.assert_all_out(2), [1, 2]);
+    });
+}
+
+#[test]
+fn what_the_pusher_wrote_the_consumer_reads() {
+    // The pusher's thread makes the cells: only the push itself hands over what they hold.
+    check(Bound::Preemptions(3), || {
+        let list = List::new();
+        let theirs = list.clone();
+        let pusher = thread::spawn(move || {
+            for line in [1, 2] {
+                let (list, letter) = (theirs.clone(), Ledger::new());
+                letter.write(line);
+                let payload = theirs.drops.payload();
+                let cell = plain(record_of(&theirs.job), move || {
+                    list.taken.lock().unwrap().extend(letter.read());
+                    drop(payload);
+                });
+                theirs.backlog().push(cell);
+            }
+            theirs.make_good();
+        });
+        list.make_good();
+        pusher.join().unwrap();
         assert_eq!(list.assert_all_out(2), [1, 2]);
     });
 }

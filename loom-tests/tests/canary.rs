@@ -73,3 +73,12 @@ fn a_model_cut_short_fails() {
         other.join().unwrap();
     });
 }
+
+#[test]
+fn every_seeded_fault_is_on_the_list() {
+    let listed: Vec<_> = loom_tests::faults::FAULTS.iter().map(|fault| fault.name).collect();
+    let distinct: std::collections::BTreeSet<_> =
+        listed.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(distinct.len(), listed.len(), "a fault is listed twice");
+    assert_eq!(distinct, loom_tests::faults::seeded());
+}

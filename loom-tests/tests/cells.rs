@@ -60,10 +60,11 @@ impl Hands {
 fn no_cell_is_in_two_hands() {
     check(Bound::Preemptions(3), || {
         let hands = Arc::new(Hands::default());
-        let others = [5, 3].map(|count| {
+        let others = [4, 2].map(|count| {
             let hands = hands.clone();
             thread::spawn(move || {
                 hands.turn(count);
+                hands.turn(3);
                 cells::clear();
             })
         });

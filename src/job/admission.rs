@@ -323,7 +323,9 @@ fn refuse(cell: CellPtr, gate: JobPtr) {
     for gate in leaves {
         gate.permits.unreserve();
         fence_after_rmw();
-        look(gate);
+        if !fault("refuse-without-look") {
+            look(gate);
+        }
     }
     fence_after_rmw();
     if !fault("refuse-without-look") {

@@ -1,0 +1,195 @@
+//! The seeded faults: each one's name in the library's source, whose mistake it is, and the models that are to
+//! catch it.
+
+/// A deliberate mistake.
+#[derive(Debug)]
+pub struct Fault {
+    /// As in `fault("name")`.
+    pub name: &'static str,
+    /// What is done wrong.
+    pub mistake: &'static str,
+    /// The models that are asked, as `suite::model`; one must fail.
+    pub models: &'static [&'static str],
+}
+
+const fn fault(
+    name: &'static str,
+    mistake: &'static str,
+    models: &'static [&'static str],
+) -> Fault {
+    Fault { name, mistake, models }
+}
+
+/// All of them.
+pub const FAULTS: &[Fault] = &[
+    fault(
+        "limit-load-then-add",
+        "a permit is taken by a load and an addition",
+        &["permits::limit_holds_for_ready_tasks"],
+    ),
+    fault(
+        "relaxed-release",
+        "a permit goes back without publishing what was done under it",
+        &["permits::limit_1_orders_its_tasks"],
+    ),
+    fault(
+        "start-in-a-paused-job",
+        "a ready task starts although its job has been paused",
+        &["chain::limit_holds_while_the_parent_is_paused", "admission::limit_holds_after_a_pause"],
+    ),
+    fault(
+        "relaxed-push",
+        "a cell is linked without publishing what it holds",
+        &["backlog::what_the_pusher_wrote_the_consumer_reads"],
+    ),
+    fault(
+        "consumer-ignores-word",
+        "who holds the consumer right goes without a look for those who left word",
+        &["backlog::nothing_lost_between_a_pusher_and_the_consumer"],
+    ),
+    fault(
+        "push-without-fence",
+        "a pusher looks at the permits before its push is visible",
+        &["admission::limit_is_used_when_a_spawn_meets_a_finish"],
+    ),
+    fault(
+        "pusher-never-promotes",
+        "a pusher relies on whoever runs the job",
+        &["admission::limit_is_used_when_a_spawn_meets_a_finish"],
+    ),
+    fault(
+        "look-before-release",
+        "waiters are looked for before the permit is back",
+        &["admission::limit_is_used_when_a_spawn_meets_a_finish"],
+    ),
+    fault(
+        "release-without-fence",
+        "the look for waiters may be older than the permit's return",
+        &["admission::limit_is_used_when_a_spawn_meets_a_finish"],
+    ),
+    fault(
+        "raise-without-look",
+        "a raised limit does not start what waits",
+        &["admission::limit_is_used_after_a_raise_from_0"],
+    ),
+    fault(
+        "refuse-without-look",
+        "a refused task goes to the backlog while room is made there",
+        &["admission::limit_is_used_when_a_refusal_meets_a_raise"],
+    ),
+    fault(
+        "limit-read-once",
+        "a worker keeps the limit it has read when it began",
+        &["admission::limit_holds_after_a_pause"],
+    ),
+    fault(
+        "relaxed-epoch",
+        "a worker sees that something changed, and then an older word",
+        &["admission::limit_holds_after_a_pause"],
+    ),
+    fault(
+        "permit-lost-on-panic",
+        "a task that unwinds does not give its permit back",
+        &["admission::nothing_lost_when_a_task_panics"],
+    ),
+    fault(
+        "cancel-without-sweep",
+        "cancelling leaves the backlog to whoever ends a task next",
+        &["admission::nothing_lost_when_a_held_job_is_cancelled"],
+    ),
+    fault(
+        "handles-alone-free",
+        "a job's record goes with its last handle, whatever still runs",
+        &["admission::idle_is_free_when_the_last_handle_meets_the_last_finish"],
+    ),
+    fault(
+        "hand-on-at-own-gate-only",
+        "a permit of the parent goes back without a look at the parent's line",
+        &["chain::limit_is_used_by_the_other_child"],
+    ),
+    fault(
+        "delegate-leaves-gate-blocked",
+        "a child whose task got through stays out of the line",
+        &["chain::limit_is_used_by_each_child_in_turn"],
+    ),
+    fault(
+        "wake-without-fence",
+        "a pusher looks for sleepers before its task is visible",
+        &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "sleep-without-fence",
+        "a worker's last look may be older than its sleep",
+        &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "no-last-look",
+        "a worker sleeps without a last look",
+        &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "wake-not-passed-on",
+        "the last searcher finds a task and wakes nobody for the next",
+        &["sleep::limit_is_used_by_both_of_two_sleepers"],
+    ),
+    fault(
+        "unpark-before-the-mark",
+        "a sleeper is unparked before it is told what for",
+        &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "drain-without-last-look",
+        "the last worker ends the drain without a look behind the flag",
+        &["sleep::nothing_lost_when_a_push_meets_the_end_of_a_drain"],
+    ),
+    fault(
+        "relaxed-done",
+        "a task's end does not publish its outcome",
+        &["handles::nothing_lost_when_complete_meets_join"],
+    ),
+    fault(
+        "done-load-then-store",
+        "a task's end overwrites what its handle wrote meanwhile",
+        &["handles::nothing_lost_when_complete_meets_join"],
+    ),
+    fault(
+        "claim-load-then-store",
+        "a worker and a handle both take the closure",
+        &["handles::nothing_lost_when_complete_meets_cancel"],
+    ),
+    fault(
+        "room-looks-before-it-enters",
+        "who waits looks first and enters the room afterwards, in two steps",
+        &["handles::nothing_lost_when_complete_meets_join"],
+    ),
+    fault(
+        "returning-not-cleared",
+        "who has its permit back leaves the others locked out",
+        &["waiting::join_is_safe_while_the_backlog_waits_for_the_permit"],
+    ),
+    fault(
+        "magazine-given-and-kept",
+        "a magazine goes to the depot and stays with its thread",
+        &["cells::no_cell_is_in_two_hands"],
+    ),
+];
+
+/// The names of the faults that the library's source seeds.
+pub fn seeded() -> std::collections::BTreeSet<String> {
+    let mut names = std::collections::BTreeSet::new();
+    let mut folders =
+        vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the source is there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(path).expect("source is text");
+                let named = text.split("fault(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+                names.extend(named.map(|(name, _)| name.to_owned()));
+            }
+        }
+    }
+    names
+}
