@@ -32,6 +32,7 @@
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
 //! - **fair**: a job's queue does not delay another job.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
+//! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
@@ -66,3 +67,8 @@ pub use pool::builder::PoolBuilder;
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
 pub use worker::waiting::blocking;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
