@@ -413,7 +413,7 @@ impl Job {
         JobStats {
             limit: control::limit_of(word),
             running,
-            ready: (self.0.tokens.load().tasks() as usize).saturating_sub(running + delegate),
+            ready: control::ready(self.0, word).saturating_sub(delegate),
             backlog: self.0.backlog().len() + delegate,
             completed: tally.completed.load(Ordering::Relaxed),
             panicked: u64::from(tally.panicked.load(Ordering::Relaxed)),

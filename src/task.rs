@@ -35,6 +35,16 @@ pub struct VTable {
     run: unsafe fn(CellPtr) -> Ran,
     /// Drops the task unrun, reports it cancelled, and lets go of the queue's share of the cell.
     cancel: unsafe fn(CellPtr),
+    /// Whether its handle has cancelled it, or run it, while it lies in a queue.
+    is_gone: unsafe fn(CellPtr) -> bool,
+}
+
+/// `is_gone` of tasks that no handle can reach.
+///
+/// # Safety
+/// None is needed.
+pub unsafe fn never_gone(_: CellPtr) -> bool {
+    false
 }
 
 /// How a task ended.
@@ -135,6 +145,12 @@ impl CellPtr {
         unsafe { (self.header().vtable.run)(self) }
     }
 
+    /// Whether its handle has cancelled it, or run it: what lies in the queue is an empty cell.
+    pub fn is_gone(self) -> bool {
+        // SAFETY: as in `run`.
+        unsafe { (self.header().vtable.is_gone)(self) }
+    }
+
     /// Drops the task unrun and reports it cancelled. The cell is no longer the caller's.
     #[inline]
     pub fn cancel(self) {
@@ -151,7 +167,7 @@ struct Plain<F> {
 }
 
 impl<F: FnOnce() + Send + 'static> Plain<F> {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel };
+    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
 
     /// # Safety
     /// The cell is a `Plain<F>` that the caller took from its queue.

@@ -296,11 +296,15 @@ impl Worker<'_> {
         }
         if let Some(place) = self.context.place() {
             place.figures.add_run(u64::from(hold.turn.get()));
+            place.publish(0, 0);
         }
         hold.close();
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
+        if let Some(place) = self.context.place() {
+            place.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
+        }
         match cell.run() {
             Ran::Completed => {
                 let completed = &self.context.hold().completed;

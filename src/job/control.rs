@@ -1,12 +1,12 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
 use crate::job::admission::{look, serve_line, serve_line_with, settle, wake_if_idle};
-use crate::job::backlog::{Consumer, LetGo};
+use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
-use crate::task::{self, Mark};
+use crate::task::{self, Mark, Ran};
 use crate::worker::waiting;
 use std::cell::RefCell;
 use std::time::Instant;
@@ -138,7 +138,7 @@ pub fn cancel(job: JobPtr) -> usize {
     fence_after_rmw();
     let waiting = job.backlog().len();
     let word = job.permits.load();
-    let ready = job.tokens.load().tasks().saturating_sub(word.running()) as usize;
+    let ready = ready(job, word);
     if !job.backlog().is_empty() && !fault("cancel-without-sweep") {
         if job.pool().sleep.terminated() {
             serve_line(job);
@@ -161,6 +161,30 @@ pub fn cancel_held(job: JobPtr) {
     fence_after_rmw();
     serve_line(job);
     wake_if_idle(job);
+}
+
+/// How many tasks of the job lie in deques; exact when nothing moves.
+pub fn ready(job: JobPtr, word: Snapshot) -> usize {
+    let spare: u64 = job.pool().places.iter().map(|place| place.spare_tokens(job.idle_key())).sum();
+    job.tokens.load().tasks().saturating_sub(word.running() + spare) as usize
+}
+
+/// Drops the tasks of a held job's line that their handles have cancelled: no worker will come by for them.
+/// The others keep their order.
+fn drop_gone(job: JobPtr, consumer: &mut Consumer<'_>) {
+    let mut kept = Vec::new();
+    while let Popped::Task(cell) = consumer.pop() {
+        if cell.job() == job && cell.is_gone() {
+            if let Ran::Cancelled = cell.run() {
+                job.count_cancelled();
+            }
+        } else {
+            kept.push(cell);
+        }
+    }
+    for cell in kept.into_iter().rev() {
+        job.backlog().push_returned(cell);
+    }
 }
 
 /// Waits until the job has nothing queued or running; false if the time is over first.
@@ -236,12 +260,15 @@ fn look_for_work(job: &JobPtr) -> Work<'_> {
     if !job.tokens.load().no_tasks() {
         return Work::Some;
     }
-    let consumer = loop {
+    let mut consumer = loop {
         match job.backlog().try_consume_quietly() {
             Some(consumer) => break consumer,
             None => crate::sync::thread::yield_now(),
         }
     };
+    if is_held(job.permits.load()) {
+        drop_gone(*job, &mut consumer);
+    }
     let idle = job.tokens.load().no_tasks() && job.backlog().is_empty();
     match consumer.let_go() {
         LetGo::Free if idle => Work::None,

@@ -11,10 +11,6 @@ use crate::task::CellPtr;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::flight::flight;
 
-/// The largest future that waits inside its cell; a larger one waits in an allocation of its own, so that it
-/// is not moved, and its memory not held twice, when it starts.
-const INLINE: usize = 80;
-
 impl Job {
     /// Pushes a future and returns the handle of its task. The pool's workers poll it.
     ///
@@ -151,11 +147,7 @@ impl Job {
     {
         let job = self.ptr();
         expect_futures(job);
-        if const { size_of::<F>() > INLINE } {
-            flight(job, Box::pin(future))
-        } else {
-            flight(job, future)
-        }
+        flight(job, future)
     }
 }
 

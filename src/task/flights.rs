@@ -78,7 +78,7 @@ pub fn cancel(job: JobPtr) -> usize {
         |shard: &Shard| shard.range((job, 0)..=(job, usize::MAX)).map(|(key, _)| *key).collect();
     let taken = flights().take_all(of_job);
     // Those without are counted with the tasks that have tokens and do not run.
-    taken.iter().filter(|task| !task.metadata().waits_without_permit()).count()
+    taken.iter().filter(|task| !task.metadata().is_without_permit()).count()
 }
 
 /// C2 for all jobs of a pool.

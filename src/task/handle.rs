@@ -75,7 +75,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel_queued };
+    const VTABLE: VTable =
+        VTable { run: Self::run, cancel: Self::cancel_queued, is_gone: is_claimed };
     const SIDE: SideTable = SideTable {
         run: Some(Self::run_claimed),
         cancel: Self::cancel_claimed,
@@ -262,6 +263,17 @@ impl<F, T> Joint<F, T> {
         }
         let _ = &mut contents;
     }
+}
+
+/// Whether somebody has claimed the task.
+///
+/// # Safety
+/// The cell has a [`Face`], and the caller took it from its queue.
+unsafe fn is_claimed(cell: CellPtr) -> bool {
+    // SAFETY: by this function's contract; the queue's share keeps it alive.
+    let face = unsafe { &*cell.as_ptr().cast::<Face>() };
+    // Ordering: Acquire; what the claimer did comes before the cell's end.
+    face.state.load(Ordering::Acquire) & CLAIMED != 0
 }
 
 /// Claims a task, unless somebody has claimed it already; returns the state before.
@@ -451,6 +463,9 @@ impl<T> TaskHandle<T> {
         if claimed {
             // SAFETY: it is claimed just now, and the handle has a share.
             unsafe { (self.side.cancel)(self.cell.as_ptr()) };
+            // Who waits for a held job looks whether this was its last task. Only the address is used.
+            // SAFETY: the handle has a share.
+            room().wake(unsafe { self.cell.as_ref() }.header.job.idle_key());
         }
         // SAFETY: the handle has a share.
         claimed || self.side.abort.is_some_and(|abort| unsafe { abort(self.cell.as_ptr()) })

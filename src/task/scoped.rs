@@ -16,7 +16,7 @@ use crate::job::backlog::{Arrivals, Backlog, Departures, LetGo, Popped};
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, shrunk, spin_loop, thread};
-use crate::task::{CellPtr, Header, Ran, VTable, cells};
+use crate::task::{CellPtr, Header, Ran, VTable, cells, never_gone};
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
@@ -255,7 +255,7 @@ struct Part<F> {
 }
 
 impl<F: FnOnce() -> Ran + Send> Part<F> {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel };
+    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
 
     fn make(job: JobPtr, task: F) -> CellPtr {
         let part = Self { header: Header::new(&Self::VTABLE, job), task: ManuallyDrop::new(task) };
@@ -299,7 +299,7 @@ struct Turn {
 }
 
 impl Turn {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel };
+    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
 
     fn make(job: JobPtr, shared: Arc<Shared>) -> CellPtr {
         let turn =

@@ -251,6 +251,7 @@ impl Context {
             return Err(cell);
         }
         self.hold.spend_tokens(job, 1, CREDIT);
+        place.publish(job.idle_key(), self.hold.tokens.get() - 1);
         cell.set_mark(Mark::Loose);
         place.deque.push(cell);
         self.hold.left.set(self.hold.left.get() + 1);
@@ -302,6 +303,15 @@ impl Hold {
     /// Leaves one token to a future that waits without a permit.
     pub fn give_token(&self) {
         self.tokens.set(self.tokens.get() - 1);
+    }
+
+    /// Gives back all tokens but one.
+    pub fn give_spare_tokens(&self) {
+        let Some(job) = self.job.get() else { return };
+        let spare = self.tokens.replace(1) - 1;
+        if spare > 0 {
+            job.drop_tasks(spare);
+        }
     }
 
     /// Takes the token of a task in that is run under this hold.

@@ -3,7 +3,7 @@
 //! There are as many places as workers. The thread that sits in a place is its only user; a
 //! thread that has to wait inside a task hands its place to a spare one.
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Stealer, Worker};
 use crate::task::CellPtr;
 use std::cell::Cell;
@@ -21,6 +21,9 @@ pub struct Place {
     /// Look for those who have waited longest, in the injector and at the deque's other end, before the
     /// newest task of the deque.
     pub others_first: Cell<bool>,
+    /// The job that runs here, and the tokens of it that are in hand beyond those of its tasks: so many the
+    /// job's count is above the truth. For those who ask how many tasks are ready.
+    desk: (AtomicUsize, AtomicU64),
     /// Futures that became in flight here less those that ended here; wraps.
     flights: AtomicU64,
     /// Figures for people.
@@ -50,9 +53,28 @@ impl Place {
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
             others_first: Cell::new(false),
+            desk: (AtomicUsize::new(0), AtomicU64::new(0)),
             flights: AtomicU64::new(0),
             figures: Figures::default(),
         }
+    }
+
+    /// Says which job runs here, by its record's address, and how many tokens of it are to spare.
+    #[inline]
+    pub fn publish(&self, job: usize, spare: u64) {
+        // Ordering: Relaxed all; a figure, exact when the task that runs stands still.
+        if self.desk.0.load(Ordering::Relaxed) != job {
+            self.desk.1.store(0, Ordering::Relaxed);
+            self.desk.0.store(job, Ordering::Relaxed);
+        }
+        self.desk.1.store(spare, Ordering::Relaxed);
+    }
+
+    /// The tokens of the job with this address that are to spare here.
+    pub fn spare_tokens(&self, job: usize) -> u64 {
+        // Ordering: Relaxed both; as above.
+        let spare = self.desk.1.load(Ordering::Relaxed);
+        if self.desk.0.load(Ordering::Relaxed) == job { spare } else { 0 }
     }
 
     /// Counts a future that is in flight from now on (1), or has ended (minus 1, wrapping).

@@ -94,6 +94,8 @@ fn lend_place(context: &Context) -> Result<(), NoSpare> {
     shared.sleep.depart();
     match shared.spares.lend(context.pool_ptr(), place.index) {
         Ok(()) => {
+            // Nobody counts what is to spare on a thread without a place.
+            context.hold().give_spare_tokens();
             context.sit(None);
             Ok(())
         }

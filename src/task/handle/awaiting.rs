@@ -27,15 +27,14 @@ use crate::sync::atomic::Ordering;
 use crate::task::handle::{DONE, TAKEN, TaskHandle, WAITED};
 use crate::task::room::{ONLY, room};
 use crate::worker::context::Context;
-use std::cell::OnceCell;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll};
 
 /// How many things of this library's a future waits for; made at the first.
 #[derive(Debug, Default)]
-pub struct Waits(OnceCell<Arc<()>>);
+pub struct Waits(OnceLock<Arc<()>>);
 
 /// A future's wait for one of them, while it lasts.
 #[derive(Debug, Default)]
@@ -46,6 +45,14 @@ impl Waits {
     #[cfg(feature = "futures")]
     pub fn any(&self) -> bool {
         self.0.get().is_some_and(|waits| Arc::strong_count(waits) > 1)
+    }
+
+    /// Takes over those of a first poll.
+    #[cfg(feature = "futures")]
+    pub fn take_over(&self, first: Self) {
+        if let Some(waits) = first.0.into_inner() {
+            let _ = self.0.set(waits);
+        }
     }
 }
 
