@@ -61,8 +61,10 @@ pub enum Ran {
     Cancelled,
     /// It is a future that waits to be woken, and keeps its permits and one token. Before it was polled the
     /// worker was given a token of its own, by [`Context::keep_job`](crate::worker::context::Context::keep_job).
+    #[cfg(feature = "futures")]
     Pending,
     /// As `Pending`, but it waits for something of this library's: it keeps one token and no permit.
+    #[cfg(feature = "futures")]
     Waits,
 }
 

@@ -311,7 +311,9 @@ impl Worker<'_> {
                 completed.set(completed.get() + 1);
             }
             Ran::Counted => {}
+            #[cfg(feature = "futures")]
             Ran::Pending => return Then::LeavePermit,
+            #[cfg(feature = "futures")]
             Ran::Waits => self.context.hold().give_token(),
             Ran::Cancelled => job.count_cancelled(),
             Ran::Panicked(payload) => {

@@ -215,15 +215,18 @@ impl Shared {
     }
 
     /// A future is in flight from now on: a drain waits for it.
+    #[cfg(feature = "futures")]
     pub fn flight_starts(&self) {
         self.add_flights(1);
     }
 
     /// A future in flight has ended.
+    #[cfg(feature = "futures")]
     pub fn flight_ends(&self) {
         self.add_flights(1_u64.wrapping_neg());
     }
 
+    #[cfg(feature = "futures")]
     fn add_flights(&self, change: u64) {
         let here = Context::with(|context| {
             let place = context.filter(|context| std::ptr::eq(context.pool(), self))?.place()?;

@@ -121,7 +121,7 @@ impl Shared {
             }
             Ran::Completed => self.count(true),
             Ran::Counted => {}
-            Ran::Cancelled | Ran::Pending | Ran::Waits => {
+            _ => {
                 unreachable!("a part is no handle's and no future")
             }
         }

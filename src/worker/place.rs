@@ -78,6 +78,7 @@ impl Place {
     }
 
     /// Counts a future that is in flight from now on (1), or has ended (minus 1, wrapping).
+    #[cfg(feature = "futures")]
     pub fn add_flights(&self, change: u64) {
         // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
         let flights = self.flights.load(Ordering::Relaxed);

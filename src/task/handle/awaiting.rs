@@ -27,6 +27,7 @@ use crate::sync::atomic::Ordering;
 use crate::task::handle::{DONE, TAKEN, TaskHandle, WAITED};
 use crate::task::room::{ONLY, room};
 use crate::worker::context::Context;
+#[cfg(feature = "futures")]
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
