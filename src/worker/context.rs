@@ -301,6 +301,7 @@ impl Hold {
     }
 
     /// Leaves one token to a future that waits without a permit.
+    #[cfg(feature = "futures")]
     pub fn give_token(&self) {
         self.tokens.set(self.tokens.get() - 1);
     }
