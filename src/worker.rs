@@ -171,8 +171,9 @@ impl Worker<'_> {
         let turns = place.turns.get().wrapping_add(1);
         place.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Futures that wake one another would keep those below them from their turn.
-            if let Some(cell) = self.steal_oldest() {
+            // Futures that wake one another here would keep the tasks of their own job, which wait in the
+            // injector, from their turn.
+            if let Some(cell) = self.steal_injected_one().or_else(|| self.steal_oldest()) {
                 return Some(cell);
             }
         }
