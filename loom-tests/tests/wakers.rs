@@ -1,0 +1,331 @@
+//! Wakers: a handle's against completion, cancel and drop; a future's against its first poll and its cancel.
+
+#![cfg(tollgate_loom)]
+
+use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::{Drops, Payload};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use tollgate::model::sync::thread::{Thread, current, park};
+use tollgate::model::{CellPtr, Stage, handle, record_of};
+use tollgate::{Job, JoinError, TaskHandle};
+
+/// Wakes the thread that made it.
+struct Bell {
+    rung: AtomicBool,
+    thread: Thread,
+}
+
+impl Bell {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { rung: AtomicBool::new(false), thread: current() })
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // A swap, for loom lets a later swap overlook a plain store.
+        self.rung.swap(true, Ordering::AcqRel);
+        self.thread.unpark();
+    }
+}
+
+/// Polls until ready; a wake-up that is lost is a deadlock, which loom reports.
+fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let bell = Bell::new();
+    let waker = Waker::from(bell.clone());
+    loop {
+        if let Poll::Ready(out) = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            return out;
+        }
+        while !bell.rung.swap(false, Ordering::Acquire) {
+            park();
+        }
+    }
+}
+
+/// A task that returns a payload, not in any queue.
+fn task(job: &Job, drops: &Drops) -> (CellPtr, TaskHandle<Payload>) {
+    let payload = drops.payload();
+    handle::joint(record_of(job), move || payload)
+}
+
+fn on_stage(model: impl Fn(&Job, &Drops)) {
+    let (stage, drops) = (Stage::new(1), Drops::default());
+    let job = stage.job(1);
+    model(&job, &drops);
+    assert_eq!(drops.count(), 1, "the payload is dropped once");
+    drop(job);
+    stage.end();
+}
+
+#[test]
+fn nothing_lost_when_complete_meets_await() {
+    check(Bound::None, || {
+        on_stage(|job, drops| {
+            let (cell, handle) = task(job, drops);
+            let worker = thread::spawn(move || {
+                let _ = cell.run();
+            });
+            drop(block_on(handle).unwrap());
+            worker.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn nothing_lost_when_the_queue_s_cancel_meets_await() {
+    check(Bound::None, || {
+        on_stage(|job, drops| {
+            let (cell, handle) = task(job, drops);
+            let worker = thread::spawn(move || cell.cancel());
+            assert!(matches!(block_on(handle), Err(JoinError::Cancelled)));
+            worker.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn nothing_lost_when_complete_meets_a_poll_and_drop() {
+    check(Bound::None, || {
+        on_stage(|job, drops| {
+            let (cell, mut handle) = task(job, drops);
+            let worker = thread::spawn(move || {
+                let _ = cell.run();
+            });
+            let bell = Bell::new();
+            let waker = Waker::from(bell.clone());
+            let polled = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker));
+            drop((polled, handle, waker));
+            worker.join().unwrap();
+            assert_eq!(Arc::strong_count(&bell), 1, "a waker is left in the room");
+        });
+    });
+}
+
+#[test]
+fn nothing_lost_when_complete_meets_a_poll_and_join() {
+    check(Bound::Preemptions(3), || {
+        on_stage(|job, drops| {
+            let (cell, mut handle) = task(job, drops);
+            let worker = thread::spawn(move || {
+                let _ = cell.run();
+            });
+            let waker = Waker::from(Bell::new());
+            match Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(payload) => drop(payload.unwrap()),
+                Poll::Pending => drop(handle.join().unwrap()),
+            }
+            worker.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn nothing_lost_when_complete_meets_two_polls_with_two_wakers() {
+    check(Bound::Preemptions(3), || {
+        on_stage(|job, drops| {
+            let (cell, mut handle) = task(job, drops);
+            let worker = thread::spawn(move || {
+                let _ = cell.run();
+            });
+            let first = Waker::from(Bell::new());
+            match Pin::new(&mut handle).poll(&mut Context::from_waker(&first)) {
+                Poll::Ready(payload) => drop(payload.unwrap()),
+                // Only the second waker will be woken.
+                Poll::Pending => drop(block_on(handle).unwrap()),
+            }
+            worker.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn nothing_lost_when_two_wait_in_one_bucket_of_the_room() {
+    check(Bound::Preemptions(2), || {
+        let (stage, drops) = (Stage::new(1), Drops::default());
+        let job = stage.job(1);
+        let (first, one) = task(&job, &drops);
+        let (second, two) = task(&job, &drops);
+        let worker = thread::spawn(move || {
+            let _ = first.run();
+            let _ = second.run();
+        });
+        let other = thread::spawn(move || drop(block_on(two).unwrap()));
+        drop(block_on(one).unwrap());
+        other.join().unwrap();
+        worker.join().unwrap();
+        assert_eq!(drops.count(), 2);
+        drop(job);
+        stage.end();
+    });
+}
+
+/// What a future waits for: a flag, and its waker.
+struct Signal {
+    given: AtomicBool,
+    /// Changed by threads whose order inside async-task, into which loom does not see, is to be tried both ways.
+    order: AtomicUsize,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Signal {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            given: AtomicBool::new(false),
+            order: AtomicUsize::new(0),
+            waker: Mutex::new(None),
+        })
+    }
+
+    fn give(&self) {
+        self.given.swap(true, Ordering::AcqRel);
+        let waker = self.waker.lock().unwrap().take();
+        if let Some(waker) = waker {
+            self.step();
+            waker.wake();
+            self.step();
+        }
+    }
+
+    fn step(&self) {
+        self.order.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn wait(self: Arc<Self>, payload: Payload) -> impl Future<Output = Payload> + Send {
+        let mut payload = Some(payload);
+        poll_fn(move |cx| {
+            *self.waker.lock().unwrap() = Some(cx.waker().clone());
+            if self.given.load(Ordering::Acquire) {
+                drop(self.waker.lock().unwrap().take());
+                return Poll::Ready(payload.take().unwrap());
+            }
+            Poll::Pending
+        })
+    }
+}
+
+/// Plays the worker until nothing is left.
+fn play_out(stage: Stage) {
+    while stage.play(0, usize::MAX) > 0 {}
+}
+
+#[test]
+fn nothing_lost_when_a_wake_meets_the_first_poll() {
+    check(Bound::Preemptions(3), || {
+        let (stage, drops, signal) = (Stage::new(1), Drops::default(), Signal::new());
+        let job = stage.job(1);
+        let task = job.spawn_future(signal.clone().wait(drops.payload()));
+        let giver = {
+            let signal = signal.clone();
+            thread::spawn(move || signal.give())
+        };
+        play_out(stage);
+        giver.join().unwrap();
+        play_out(stage);
+        assert!(task.is_finished(), "a wake-up was lost");
+        drop(block_on(task).unwrap());
+        assert_eq!(drops.count(), 1);
+        stage.assert_none_stranded(&job);
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_handle_s_cancel_meets_the_first_poll() {
+    check(Bound::Preemptions(3), || {
+        let (stage, drops, signal) = (Stage::new(1), Drops::default(), Signal::new());
+        let job = stage.job(1);
+        let task = job.spawn_future(signal.wait(drops.payload()));
+        let canceller = thread::spawn(move || {
+            assert!(task.cancel());
+            task
+        });
+        play_out(stage);
+        let task = canceller.join().unwrap();
+        play_out(stage);
+        assert!(task.is_finished(), "a cancel was lost");
+        assert!(matches!(block_on(task), Err(JoinError::Cancelled)));
+        assert_eq!((drops.count(), job.stats().cancelled), (1, 1));
+        stage.assert_none_stranded(&job);
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_job_s_cancel_meets_the_first_poll() {
+    check(Bound::Preemptions(3), || {
+        let (stage, drops, signal) = (Stage::new(1), Drops::default(), Signal::new());
+        let job = stage.job(1);
+        let task = job.spawn_future(signal.wait(drops.payload()));
+        let canceller = {
+            let job = job.clone();
+            thread::spawn(move || {
+                job.cancel();
+            })
+        };
+        play_out(stage);
+        canceller.join().unwrap();
+        play_out(stage);
+        assert!(task.is_finished(), "a cancel was lost");
+        assert!(matches!(block_on(task), Err(JoinError::Cancelled)));
+        assert_eq!((drops.count(), job.stats().cancelled), (1, 1));
+        stage.assert_none_stranded(&job);
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_wake_meets_a_cancel() {
+    check(Bound::Preemptions(2), || {
+        let (stage, drops, signal) = (Stage::new(1), Drops::default(), Signal::new());
+        let job = stage.job(1);
+        let task = job.spawn_future(signal.clone().wait(drops.payload()));
+        play_out(stage);
+        let giver = {
+            let signal = signal.clone();
+            thread::spawn(move || signal.give())
+        };
+        signal.step();
+        let said = task.cancel();
+        signal.step();
+        play_out(stage);
+        giver.join().unwrap();
+        play_out(stage);
+        assert!(said && task.is_finished(), "nobody polls it before the cancel");
+        assert!(matches!(block_on(task), Err(JoinError::Cancelled)));
+        assert_eq!((drops.count(), job.stats().cancelled), (1, 1));
+        stage.assert_none_stranded(&job);
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn join_is_safe_when_a_future_awaits_a_task_of_its_own_job() {
+    check(Bound::Preemptions(2), || {
+        let (stage, drops) = (Stage::new(2), Drops::default());
+        let job = stage.job(1);
+        let (inner, payload) = (job.clone(), drops.payload());
+        let task = job.spawn_future(async move { inner.spawn(move || payload).await.unwrap() });
+        let other = thread::spawn(move || while stage.play(1, usize::MAX) > 0 {});
+        play_out(stage);
+        other.join().unwrap();
+        play_out(stage);
+        assert!(task.is_finished(), "a future was not woken, or waits beside a free permit");
+        drop(block_on(task).unwrap());
+        assert_eq!((drops.count(), job.stats().completed), (1, 2));
+        stage.assert_none_stranded(&job);
+        drop(job);
+        stage.end();
+    });
+}
