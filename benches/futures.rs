@@ -1,7 +1,7 @@
 //! How do futures of a job compare with tokio's own, side by side?
 //!
 //! Contenders run in turn, round by round, in one process; figures are medians, and ratios of them. `--quick` takes
-//! fewer rounds, `--json` prints one line of JSON at the end. What each line measures:
+//! fewer rounds, `--json` prints one line of JSON at the end, any other argument picks the questions that contain it. What each line measures:
 //!
 //! - *empty, limit 2*: 200,000 futures that are ready at once, pushed by one thread into one job of limit 2 on 2
 //!   workers; ns each. Rivals: tokio + `Semaphore`, smol's executor + `Semaphore`.
@@ -12,40 +12,21 @@
 //!   tokio + `Semaphore`. tokio's timer has a resolution of 1 ms and rounds up; the floor is what 100 loops of plain
 //!   tokio tasks take for it.
 
+#[path = "rivals/measure/count.rs"]
+#[allow(dead_code, reason = "shared with the rivals' bench, which uses all of it")]
+mod count;
+
 use std::future::Future;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tollgate::Pool;
 
-/// Opens when it was counted down; the last one wakes the thread that waits.
-struct Latch {
-    left: AtomicUsize,
-    waiter: Thread,
-}
-
-impl Latch {
-    fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(count), waiter: thread::current() })
-    }
-
-    fn count_down(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.waiter.unpark();
-        }
-    }
-
-    fn wait(&self) {
-        while self.left.load(Ordering::Acquire) > 0 {
-            thread::park();
-        }
-    }
-}
+use count::{Tally, done};
 
 /// Pending once, after having woken itself.
 async fn yield_once() {
@@ -81,16 +62,16 @@ fn on_pool<F: Future<Output = ()> + Send + 'static>(
     make: impl Fn() -> F,
 ) -> Duration {
     let job = pool.job(limit);
-    let latch = Latch::new(count);
+    let tally = Tally::now();
     let start = Instant::now();
-    for _ in 0..count {
-        let (latch, future) = (latch.clone(), make());
+    for i in 0..count as u64 {
+        let future = make();
         drop(job.spawn_future(async move {
             future.await;
-            latch.count_down();
+            done(i);
         }));
     }
-    latch.wait();
+    tally.wait_for(count as u64);
     start.elapsed()
 }
 
@@ -101,17 +82,17 @@ fn on_tokio<F: Future<Output = ()> + Send + 'static>(
     make: impl Fn() -> F,
 ) -> Duration {
     let permits = Arc::new(Semaphore::new(limit));
-    let latch = Latch::new(count);
+    let tally = Tally::now();
     let start = Instant::now();
-    for _ in 0..count {
-        let (latch, permits, future) = (latch.clone(), permits.clone(), make());
+    for i in 0..count as u64 {
+        let (permits, future) = (permits.clone(), make());
         drop(runtime.spawn(async move {
             let _permit = permits.acquire().await.expect("nobody closes the semaphore");
             future.await;
-            latch.count_down();
+            done(i);
         }));
     }
-    latch.wait();
+    tally.wait_for(count as u64);
     start.elapsed()
 }
 
@@ -122,52 +103,59 @@ fn on_smol<F: Future<Output = ()> + Send + 'static>(
     make: impl Fn() -> F,
 ) -> Duration {
     let permits = Arc::new(async_lock::Semaphore::new(limit));
-    let latch = Latch::new(count);
+    let tally = Tally::now();
     let start = Instant::now();
-    for _ in 0..count {
-        let (latch, permits, future) = (latch.clone(), permits.clone(), make());
+    for i in 0..count as u64 {
+        let (permits, future) = (permits.clone(), make());
         executor
             .spawn(async move {
                 let _permit = permits.acquire().await;
                 future.await;
-                latch.count_down();
+                done(i);
             })
             .detach();
     }
-    latch.wait();
+    tally.wait_for(count as u64);
     start.elapsed()
 }
 
 /// 100 loops of plain tokio tasks: what its timer takes for 10,000 sleeps, 100 at a time.
 fn sleeps_floor(runtime: &Runtime, loops: usize, each: usize) -> Duration {
-    let latch = Latch::new(loops);
+    let tally = Tally::now();
     let start = Instant::now();
-    for _ in 0..loops {
-        let latch = latch.clone();
+    for i in 0..loops as u64 {
         drop(runtime.spawn(async move {
             for _ in 0..each {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            latch.count_down();
+            done(i);
         }));
     }
-    latch.wait();
+    tally.wait_for(loops as u64);
     start.elapsed()
 }
 
-fn round_trips(
+/// So many round trips, one after the other, from a task on the runtime's workers.
+fn round_trips<F>(
     runtime: &Runtime,
     count: usize,
-    trip: impl AsyncFn(u64) -> u64 + Send + 'static,
-) -> Duration {
+    trip: impl Fn(u64) -> F + Send + 'static,
+) -> Duration
+where
+    F: Future<Output = u64> + Send + 'static,
+{
     let start = Instant::now();
-    runtime.block_on(async move {
+    let trips = runtime.spawn(async move {
         for i in 0..count as u64 {
             assert_eq!(black_box(trip(i).await), i + 1);
         }
     });
+    runtime.block_on(trips).expect("no trip fails");
     start.elapsed()
 }
+
+/// Who answers a question, and how it is asked.
+type Contenders<'a> = Vec<(&'static str, Box<dyn FnMut() -> f64 + 'a>)>;
 
 /// The figures of one question: a name and the rounds of each contender, ours first.
 struct Question {
@@ -181,7 +169,7 @@ impl Question {
         name: &'static str,
         unit: &'static str,
         rounds: usize,
-        mut contenders: Vec<(&'static str, Box<dyn FnMut() -> f64 + '_>)>,
+        mut contenders: Contenders<'_>,
     ) -> Self {
         let mut figures: Vec<_> = contenders.iter().map(|(name, _)| (*name, Vec::new())).collect();
         for _ in 0..rounds {
@@ -220,93 +208,119 @@ impl Question {
     }
 }
 
-fn main() {
-    let quick = std::env::args().any(|arg| arg == "--quick" || arg == "--test");
-    let (rounds, count) = if quick { (3, 20_000) } else { (9, 200_000) };
-    let each = |time: Duration, count: usize| time.as_nanos() as f64 / count as f64;
-    let tokio = runtime(2);
-    let pool = pool_inside(&tokio);
-    let smol: &'static async_executor::StaticExecutor =
-        Box::leak(Box::new(async_executor::StaticExecutor::new()));
-    for _ in 0..2 {
-        thread::spawn(|| futures_lite::future::block_on(smol.run(std::future::pending::<()>())));
-    }
-    let empty = Question::ask(
-        "empty, limit 2",
-        "ns a future",
-        rounds,
-        vec![
-            ("ours", Box::new(|| each(on_pool(&pool, 2, count, || async {}), count))),
-            (
-                "tokio + Semaphore",
-                Box::new(|| each(on_tokio(&tokio, 2, count, || async {}), count)),
-            ),
-            ("smol + Semaphore", Box::new(|| each(on_smol(smol, 2, count, || async {}), count))),
-        ],
-    );
-    let yields = Question::ask(
-        "yield once, limit 100",
-        "ns a future",
-        rounds,
-        vec![
-            ("ours", Box::new(|| each(on_pool(&pool, 100, count, yield_once), count))),
-            (
-                "tokio + Semaphore",
-                Box::new(|| each(on_tokio(&tokio, 100, count, yield_once), count)),
-            ),
-            ("smol + Semaphore", Box::new(|| each(on_smol(smol, 100, count, yield_once), count))),
-        ],
-    );
-    let job = pool.job(2);
-    let trips = count / 10;
-    let round_trip = Question::ask(
-        "round trip from tokio",
-        "ns each",
-        rounds,
-        vec![
-            (
-                "ours",
-                Box::new(|| {
-                    let job = job.clone();
-                    let trip = async move |i| job.spawn(move || i + 1).await.expect("it ran");
-                    each(round_trips(&tokio, trips, trip), trips)
-                }),
-            ),
-            (
-                "spawn_blocking",
-                Box::new(|| {
-                    let trip =
-                        async |i| tokio::task::spawn_blocking(move || i + 1).await.expect("it ran");
-                    each(round_trips(&tokio, trips, trip), trips)
-                }),
-            ),
-        ],
-    );
-    let sleeps_of = if quick { 1_000 } else { 10_000 };
-    let sleeps = Question::ask(
-        "sleeps of 10 ms, limit 100",
-        "seconds",
-        if quick { 1 } else { 5 },
-        vec![
-            ("ours", Box::new(|| on_pool(&pool, 100, sleeps_of, sleep_now).as_secs_f64())),
-            (
-                "tokio + Semaphore",
-                Box::new(|| on_tokio(&tokio, 100, sleeps_of, sleep_now).as_secs_f64()),
-            ),
-            (
-                "100 loops on tokio",
-                Box::new(|| sleeps_floor(&tokio, 100, sleeps_of / 100).as_secs_f64()),
-            ),
-        ],
-    );
-    if std::env::args().any(|arg| arg == "--json") {
-        let all: Vec<_> = [empty, yields, round_trip, sleeps].iter().map(Question::json).collect();
-        println!("{{{}}}", all.join(","));
-    }
-    drop(job);
-    drop(pool);
+/// Everybody's workers, two each.
+struct Stage {
+    tokio: Runtime,
+    pool: Pool,
+    smol: &'static async_executor::StaticExecutor,
+    rounds: usize,
+    count: usize,
 }
 
-async fn sleep_now() {
+impl Stage {
+    fn new(quick: bool) -> Self {
+        let smol: &'static async_executor::StaticExecutor =
+            Box::leak(Box::new(async_executor::StaticExecutor::new()));
+        for _ in 0..2 {
+            let forever = std::future::pending::<()>();
+            thread::spawn(|| futures_lite::future::block_on(smol.run(forever)));
+        }
+        let (rounds, count) = if quick { (3, 20_000) } else { (9, 200_000) };
+        let tokio = runtime(2);
+        let pool = pool_inside(&tokio);
+        Self { tokio, pool, smol, rounds, count }
+    }
+
+    /// The same futures on each.
+    fn side_by_side<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        limit: usize,
+        make: impl Fn() -> F + Copy,
+    ) -> Question {
+        let each = |time: Duration| time.as_nanos() as f64 / self.count as f64;
+        let ours = || each(on_pool(&self.pool, limit, self.count, make));
+        let tokio = || each(on_tokio(&self.tokio, limit, self.count, make));
+        let smol = || each(on_smol(self.smol, limit, self.count, make));
+        Question::ask(
+            name,
+            "ns a future",
+            self.rounds,
+            vec![
+                ("ours", Box::new(ours)),
+                ("tokio + Semaphore", Box::new(tokio)),
+                ("smol + Semaphore", Box::new(smol)),
+            ],
+        )
+    }
+
+    fn round_trip(&self, name: &'static str) -> Question {
+        let job = self.pool.job(2);
+        let trips = self.count / 10;
+        let each = |time: Duration| time.as_nanos() as f64 / trips as f64;
+        let ours = || {
+            let job = job.clone();
+            let trip = move |i| {
+                let task = job.spawn(move || i + 1);
+                async { task.await.expect("it ran") }
+            };
+            each(round_trips(&self.tokio, trips, trip))
+        };
+        let theirs = || {
+            let trip = |i| {
+                let task = tokio::task::spawn_blocking(move || i + 1);
+                async { task.await.expect("it ran") }
+            };
+            each(round_trips(&self.tokio, trips, trip))
+        };
+        let contenders: Contenders<'_> =
+            vec![("ours", Box::new(ours)), ("spawn_blocking", Box::new(theirs))];
+        Question::ask(name, "ns each", self.rounds, contenders)
+    }
+
+    fn sleeps(&self, name: &'static str) -> Question {
+        let count = self.count / 20;
+        let ours = || on_pool(&self.pool, 100, count, sleep).as_secs_f64();
+        let theirs = || on_tokio(&self.tokio, 100, count, sleep).as_secs_f64();
+        let floor = || sleeps_floor(&self.tokio, 100, count / 100).as_secs_f64();
+        Question::ask(
+            name,
+            "seconds",
+            self.rounds.min(5),
+            vec![
+                ("ours", Box::new(ours)),
+                ("tokio + Semaphore", Box::new(theirs)),
+                ("100 loops on tokio", Box::new(floor)),
+            ],
+        )
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let has = |option: &str| args.iter().any(|arg| arg == option);
+    let picks: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let stage = Stage::new(has("--quick") || has("--test"));
+    type Ask = fn(&Stage, &'static str) -> Question;
+    let questions: [(&'static str, Ask); 4] = [
+        ("empty, limit 2", |stage, name| stage.side_by_side(name, 2, || async {})),
+        ("yield once, limit 100", |stage, name| stage.side_by_side(name, 100, yield_once)),
+        ("round trip from tokio", Stage::round_trip),
+        ("sleeps of 10 ms, limit 100", Stage::sleeps),
+    ];
+    let mut all = Vec::new();
+    for (name, ask) in questions {
+        if picks.is_empty() || picks.iter().any(|pick| name.contains(pick.as_str())) {
+            all.push(ask(&stage, name).json());
+        }
+    }
+    if has("--json") {
+        println!("{{{}}}", all.join(","));
+    }
+    // Before the runtime, whose timers its futures use.
+    drop(stage.pool);
+}
+
+async fn sleep() {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }

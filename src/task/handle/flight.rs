@@ -37,8 +37,8 @@
 use crate::error::JoinError;
 use crate::job::admission;
 use crate::job::record::JobPtr;
-use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{UnsafeCell, fault};
 use crate::task::flights::flights;
 use crate::task::handle::awaiting::{Polled, Waits};
 use crate::task::handle::{
@@ -247,7 +247,8 @@ where
         let job = flight.header.job;
         let key = whole.addr();
         flights().list(job, key, task); // F1
-        if flight.is_sealed() || admission::is_dropped(job) {
+        let due = flight.is_sealed() || admission::is_dropped(job);
+        if due && !fault("listed-without-look") {
             // F2
             let task = flights().take(job, key);
             // SAFETY: by this function's contract; it is not polled again.
@@ -265,7 +266,13 @@ where
         let woken = first.woken.load(Ordering::Acquire);
         // Ordering: Relaxed; S2 publishes it.
         flight.to_the_end.store(woken, Ordering::Relaxed);
-        match flight.change_stage(Stage::First, Stage::Aloft) {
+        let aloft = if fault("aloft-without-look") {
+            flight.set_stage(Stage::Aloft);
+            Ok(())
+        } else {
+            flight.change_stage(Stage::First, Stage::Aloft)
+        };
+        match aloft {
             Ok(()) if woken => waker.wake(),
             Ok(()) => drop(waker),
             Err(_) => {

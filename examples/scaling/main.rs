@@ -1,0 +1,20 @@
+//! Plays the ways of a task on machines of 2 to 256 cores, with the time that a cache line takes from core to core as
+//! a parameter, and prints what a task costs, and which line bounds it.
+
+mod measure;
+mod model;
+mod options;
+mod table;
+
+use clap::Parser;
+use options::Options;
+use tollgate::BuildError;
+
+fn main() -> Result<(), BuildError> {
+    let options = Options::parse();
+    if options.measure {
+        return measure::print();
+    }
+    table::print(&options);
+    Ok(())
+}
