@@ -172,6 +172,19 @@ pub const FAULTS: &[Fault] = &[
         "a magazine goes to the depot and stays with its thread",
         &["cells::no_cell_is_in_two_hands"],
     ),
+    fault(
+        "aloft-without-look",
+        "a future that was woken during its first poll is left to be woken again",
+        &["wakers::nothing_lost_when_a_wake_meets_the_first_poll"],
+    ),
+    fault(
+        "listed-without-look",
+        "a future that was cancelled during its first poll is left in flight",
+        &[
+            "wakers::nothing_lost_when_a_handle_s_cancel_meets_the_first_poll",
+            "wakers::nothing_lost_when_a_job_s_cancel_meets_the_first_poll",
+        ],
+    ),
 ];
 
 /// The names of the faults that the library's source seeds.
