@@ -21,16 +21,24 @@ pub fn check(bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     check_at_most(usize::MAX, bound, model);
 }
 
+/// The most preemptions of any model, for a quick run: `TOLLGATE_PREEMPTION_CAP`. Unlike
+/// `LOOM_MAX_PREEMPTIONS` it raises no model above its own bound.
+fn cap() -> Option<usize> {
+    let cap = std::env::var("TOLLGATE_PREEMPTION_CAP").ok()?;
+    Some(cap.parse().expect("TOLLGATE_PREEMPTION_CAP is a number"))
+}
+
 /// As `check`; a model of more than `most` iterations fails.
 pub fn check_at_most(most: usize, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.max_branches = 20_000;
     builder.checkpoint_interval = usize::MAX;
     if builder.preemption_bound.is_none() {
-        builder.preemption_bound = match bound {
+        let own = match bound {
             Bound::None => None,
             Bound::Preemptions(most) => Some(most),
         };
+        builder.preemption_bound = own.into_iter().chain(cap()).min();
     }
     let most = builder.max_permutations.take().unwrap_or(most);
     let longest = builder.max_duration.take().unwrap_or(Duration::MAX);
