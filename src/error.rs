@@ -24,7 +24,7 @@ use std::fmt;
 pub enum JoinError {
     /// The task panicked; this is the payload.
     Panicked(Box<dyn Any + Send>),
-    /// The task was dropped before it started.
+    /// The task was dropped before it started; a future, before it ended.
     Cancelled,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for JoinError {
                 Some(message) => write!(f, "the task panicked: {message}"),
                 None => f.write_str("the task panicked"),
             },
-            Self::Cancelled => f.write_str("the task was cancelled before it started"),
+            Self::Cancelled => f.write_str("the task was cancelled"),
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct JobStats {
     pub completed: u64,
     /// Panicked.
     pub panicked: u64,
-    /// Dropped without running.
+    /// Dropped without running; futures, before they ended.
     pub cancelled: u64,
     /// The most that ever ran at once.
     pub most_running: usize,
