@@ -2,7 +2,7 @@
 //! generator (`Rng`), and what the system says of this process (`proc`).
 //!
 //! Events are ordered by latches, gauges and channels, never by sleeping. No test asserts that something is quick:
-//! `within` only turns a hang into a failure.
+//! `within` only turns a hang into a failure. Each file was seen to fail with its promise broken in the source.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod event;
