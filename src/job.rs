@@ -340,7 +340,7 @@ impl Job {
     /// go on. Final.
     ///
     /// The workers do the dropping: this call takes the same time for one task as for a million.
-    /// While tasks are starting at the same moment the number may count some of those that got away;
+    /// While tasks are starting at the same moment the number is an estimate;
     /// [`JobStats::cancelled`] is exact once the job is idle.
     ///
     /// # Examples
