@@ -83,18 +83,22 @@ fn a_thread_that_cannot_start_after_others_have() {
     let room = libc::rlimit { rlim_cur: 5 * STACK as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the pointer is to a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
-    let (starts, stops) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (started, stopped) = (Arc::clone(&starts), Arc::clone(&stops));
+    let (started, stopped) = (Gauge::new(), Gauge::new());
+    let (starts, stops, one_started) = (started.clone(), stopped.clone(), started.clone());
     let error = Pool::builder()
         .workers(8)
         .stack_size(STACK)
-        .thread_name(|_| "partial".to_owned())
-        .on_worker_start(move |_| _ = started.fetch_add(1, SeqCst))
-        .on_worker_stop(move |_| _ = stopped.fetch_add(1, SeqCst))
+        .thread_name(move |index| {
+            one_started.until_started(index.min(1));
+            "partial".to_owned()
+        })
+        .on_worker_start(move |_| drop(starts.enter()))
+        .on_worker_stop(move |_| drop(stops.enter()))
         .build()
         .unwrap_err();
     assert!(matches!(error, BuildError::Spawn(_)), "{error:?}");
-    assert_eq!(starts.load(SeqCst), stops.load(SeqCst), "a hook ran without its other");
+    assert!(started.started() > 0);
+    assert_eq!(started.started(), stopped.started(), "a worker that started was left behind");
     until_no_thread_is("partial");
     a_new_pool_runs_its_next_task();
 }
@@ -281,14 +285,22 @@ fn hooks_that_panic() {
 #[test]
 fn a_thread_name_that_panics() {
     within(LONG, || {
+        let (started, stopped) = (Gauge::new(), Gauge::new());
+        let (starts, stops, two_started) = (started.clone(), stopped.clone(), started.clone());
         let build = || {
-            let builder = Pool::builder().workers(4).thread_name(|index| match index {
+            let builder = Pool::builder().workers(4).thread_name(move |index| match index {
                 0..2 => "named".to_owned(),
-                _ => unwind("no name for that"),
+                _ => {
+                    two_started.until_started(2);
+                    unwind("no name for that")
+                }
             });
-            builder.build()
+            let builder = builder.on_worker_start(move |_| drop(starts.enter()));
+            builder.on_worker_stop(move |_| drop(stops.enter())).build()
         };
         assert_eq!(panic_of(build), "no name for that");
+        // Workers of a pool that was never built end.
+        stopped.until_started(2);
         until_no_thread_is("named");
         a_new_pool_runs_its_next_task();
     });

@@ -127,11 +127,13 @@ impl PoolBuilder {
         if workers > MOST_WORKERS {
             return Err(BuildError::TooManyWorkers { asked: workers, most: MOST_WORKERS });
         }
+        // A name that panics does so before there is anything to end.
+        let names: Vec<String> = (0..workers).map(&self.thread_name).collect();
         let how = Threads { name: self.thread_name, stack_size: self.stack_size };
         let shared = PoolPtr::make(workers, self.hooks, how, self.max_spare_workers);
         let mut threads = Vec::with_capacity(workers);
-        for index in 0..workers {
-            let builder = shared.shared().threads.builder(index);
+        for (index, name) in names.into_iter().enumerate() {
+            let builder = shared.shared().threads.builder_named(name);
             match builder.spawn(move || worker::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {

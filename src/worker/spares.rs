@@ -25,7 +25,12 @@ pub struct Threads {
 impl Threads {
     /// A builder for the thread with this index.
     pub fn builder(&self, index: usize) -> Builder {
-        let builder = Builder::new().name((self.name)(index));
+        self.builder_named((self.name)(index))
+    }
+
+    /// A builder for a thread of that name.
+    pub fn builder_named(&self, name: String) -> Builder {
+        let builder = Builder::new().name(name);
         match self.stack_size {
             Some(bytes) => builder.stack_size(bytes),
             None => builder,
