@@ -1,7 +1,8 @@
 //! How do futures of a job compare with tokio's own, side by side?
 //!
-//! Contenders run in turn, round by round, in one process; figures are medians, and ratios of them. `--quick` takes
-//! fewer rounds, `--json` prints one line of JSON at the end, any other argument picks the questions that contain it. What each line measures:
+//! Contenders run in turn, round by round, in one process; figures are medians and best rounds, and ratios of them.
+//! `--quick` takes fewer rounds, `--json` prints one line of JSON at the end (median and best), any other argument picks
+//! the questions that contain it. What each line measures:
 //!
 //! - *empty, limit 2*: 200,000 futures that are ready at once, pushed by one thread into one job of limit 2 on 2
 //!   workers; ns each. Rivals: tokio + `Semaphore`, smol's executor + `Semaphore`.
@@ -182,28 +183,36 @@ impl Question {
         question
     }
 
-    fn medians(&self) -> Vec<(&'static str, f64)> {
-        let median = |rounds: &Vec<f64>| {
+    /// Each contender's median and best round.
+    fn figures(&self) -> Vec<(&'static str, f64, f64)> {
+        let figures = |rounds: &Vec<f64>| {
             let mut sorted = rounds.clone();
             sorted.sort_by(f64::total_cmp);
-            sorted[sorted.len() / 2]
+            (sorted[sorted.len() / 2], sorted[0])
         };
-        self.contenders.iter().map(|(name, rounds)| (*name, median(rounds))).collect()
+        let all = self.contenders.iter();
+        all.map(|(name, rounds)| (*name, figures(rounds).0, figures(rounds).1)).collect()
     }
 
     fn print(&self) {
-        let medians = self.medians();
-        let ours = medians[0].1;
-        println!("{} ({})", self.name, self.unit);
-        for (name, median) in medians {
-            println!("  {name:<24} {median:>10.3}   ours is {:.2} of it", ours / median);
+        let figures = self.figures();
+        let (_, median_of_ours, best_of_ours) = figures[0];
+        println!(
+            "{:<28}{:>12}{:>12}{:>26}",
+            self.name, "median", "best", "ours is, by median, best"
+        );
+        for (name, median, best) in figures {
+            let (by_median, by_best) = (median_of_ours / median, best_of_ours / best);
+            println!("  {name:<26}{median:>12.3}{best:>12.3}{by_median:>18.2}{by_best:>8.2}");
         }
     }
 
     fn json(&self) -> String {
-        let medians = self.medians();
-        let figures: Vec<_> =
-            medians.iter().map(|(name, median)| format!("\"{name}\":{median:.4}")).collect();
+        let figures: Vec<_> = self
+            .figures()
+            .iter()
+            .map(|(name, median, best)| format!("\"{name}\":[{median:.4},{best:.4}]"))
+            .collect();
         format!("\"{} ({})\":{{{}}}", self.name, self.unit, figures.join(","))
     }
 }
