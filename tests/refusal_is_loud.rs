@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use common::event::{Gauge, Latch, stay};
-use common::proc::threads_named;
 use common::{LONG, Tokens, message_of, panic_of, pool, unwind, with_workers, within};
 use tollgate::{BuildError, Job, JoinError, Pool, Rejected};
 
@@ -83,29 +82,24 @@ fn a_thread_that_cannot_start_after_others_have() {
     let room = libc::rlimit { rlim_cur: 5 * STACK as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the pointer is to a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
-    let (started, stopped) = (Gauge::new(), Gauge::new());
-    let (starts, stops, one_started) = (started.clone(), stopped.clone(), started.clone());
+    let (started, stopped, tokens) = (Gauge::new(), Gauge::new(), Tokens::new());
+    let (starts, stops, hook) = (started.clone(), stopped.clone(), tokens.token());
     let error = Pool::builder()
         .workers(8)
         .stack_size(STACK)
-        .thread_name(move |index| {
-            one_started.until_started(index.min(1));
-            "partial".to_owned()
-        })
-        .on_worker_start(move |_| drop(starts.enter()))
+        .on_worker_start(move |_| drop((starts.enter(), &hook)))
         .on_worker_stop(move |_| drop(stops.enter()))
         .build()
         .unwrap_err();
     assert!(matches!(error, BuildError::Spawn(_)), "{error:?}");
-    assert!(started.started() > 0);
     assert_eq!(started.started(), stopped.started(), "a worker that started was left behind");
-    until_no_thread_is("partial");
+    until_nothing_is_left(&tokens);
     a_new_pool_runs_its_next_task();
 }
 
-/// The workers of a pool that was never built have ended; the system forgets a thread a little after it has.
-fn until_no_thread_is(name: &str) {
-    while !threads_named(name).is_empty() {
+/// The workers of a pool that was never built have ended: the last one to use its hooks has dropped them.
+fn until_nothing_is_left(hooks: &Tokens) {
+    while hooks.dropped() < hooks.made() {
         thread::yield_now();
     }
 }
@@ -285,23 +279,18 @@ fn hooks_that_panic() {
 #[test]
 fn a_thread_name_that_panics() {
     within(LONG, || {
-        let (started, stopped) = (Gauge::new(), Gauge::new());
-        let (starts, stops, two_started) = (started.clone(), stopped.clone(), started.clone());
+        let tokens = Tokens::new();
         let build = || {
-            let builder = Pool::builder().workers(4).thread_name(move |index| match index {
+            let hook = tokens.token();
+            let builder = Pool::builder().workers(4).on_worker_start(move |_| _ = &hook);
+            let builder = builder.thread_name(|index| match index {
                 0..2 => "named".to_owned(),
-                _ => {
-                    two_started.until_started(2);
-                    unwind("no name for that")
-                }
+                _ => unwind("no name for that"),
             });
-            let builder = builder.on_worker_start(move |_| drop(starts.enter()));
-            builder.on_worker_stop(move |_| drop(stops.enter())).build()
+            builder.build()
         };
         assert_eq!(panic_of(build), "no name for that");
-        // Workers of a pool that was never built end.
-        stopped.until_started(2);
-        until_no_thread_is("named");
+        until_nothing_is_left(&tokens);
         a_new_pool_runs_its_next_task();
     });
 }
