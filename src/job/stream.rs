@@ -25,8 +25,8 @@ pub mod results;
 use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::job::stream::cut::Share;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard, shrunk, spin_loop};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::any::Any;
@@ -195,7 +195,7 @@ impl<I: Iterator> Feed<I> {
             spin_loop();
         }
         self.leave(); // L1
-        fence(Ordering::SeqCst); // L2
+        full_fence(); // L2
         let source = self.try_lock(); // L3
         if source.is_some() {
             self.come_back();
@@ -225,7 +225,7 @@ impl<I: Iterator> Feed<I> {
 
     /// T2, T3: has `push` put a puller in line if one is missing.
     pub fn send_puller(&self, push: impl FnOnce()) {
-        fence(Ordering::SeqCst); // T2
+        full_fence(); // T2
         // Ordering: Relaxed; the fence before it.
         if self.in_line.load(Ordering::Relaxed) || self.is_finished() {
             return;
@@ -265,7 +265,7 @@ impl<I: Iterator> Feed<I> {
     pub fn finish(&self) {
         // Ordering: Release; before the fence, which faces the one behind a push.
         self.finished.store(true, Ordering::Release);
-        fence(Ordering::SeqCst);
+        full_fence();
     }
 
     /// Whether nothing more is to be pulled.

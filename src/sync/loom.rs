@@ -11,10 +11,10 @@ pub mod deque;
 #[path = "memory.rs"]
 pub mod memory;
 
-/// Atomic integers, pointers and fences.
+/// Atomic integers and pointers.
 pub mod atomic {
     pub use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
     };
 }
 
@@ -88,9 +88,14 @@ pub mod thread {
     }
 }
 
+/// A full fence.
+pub fn full_fence() {
+    loom::sync::atomic::fence(atomic::Ordering::SeqCst);
+}
+
 /// A full fence for a thread whose last atomic access was a read-modify-write.
 pub fn fence_after_rmw() {
-    atomic::fence(atomic::Ordering::SeqCst);
+    full_fence();
 }
 
 /// Whether the named fault is seeded in this process, by `TOLLGATE_FAULT`.

@@ -31,8 +31,8 @@
 //! under the lock, fences, and looks once more. A pusher that has come too late sees the flag in P3
 //! or P4 and cancels what it finds in the injector, its own task among it.
 
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, thread};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, full_fence, thread};
 
 const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
@@ -109,7 +109,7 @@ impl Sleep {
     #[inline]
     pub fn notify(&self) -> Notified {
         if !fault("wake-without-fence") {
-            fence(Ordering::SeqCst); // P2
+            full_fence(); // P2
         }
         self.notify_fenced()
     }

@@ -9,8 +9,8 @@ use crate::error::JoinError;
 use crate::job::stream::results::{Outcome, Results};
 use crate::job::stream::{Feed, Pulled, Watch};
 use crate::job::{Job, admission};
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Arc, shrunk};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, full_fence, shrunk};
 use crate::task::room::room;
 use crate::task::scoped::Shared;
 use crate::task::{CellPtr, Ran};
@@ -96,7 +96,7 @@ where
 
     /// T2 and T3, also for room.
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
-        fence(Ordering::SeqCst);
+        full_fence();
         if !stream.results.have_ample_room() {
             return;
         }
@@ -122,7 +122,7 @@ where
         loop {
             if !stream.results.have_room() {
                 feed.leave();
-                fence(Ordering::SeqCst);
+                full_fence();
                 if !stream.results.have_room() {
                     return;
                 }
