@@ -423,7 +423,7 @@ impl Worker<'_> {
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let hold = self.context.hold();
-        if cell.job() != job || job.parent().is_some() {
+        if cell.job() != job || hold.parent.get().is_some() {
             self.stash.set(Some(cell));
             return None;
         }
@@ -449,7 +449,7 @@ impl Worker<'_> {
     /// The job's next waiting task, for a job whose limit binds: taken alone.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
-        let mut gate = job.parent();
+        let mut gate = self.context.hold().parent.get();
         while let Some(outer) = gate {
             if !outer.backlog().is_empty() {
                 // A sibling's turn.

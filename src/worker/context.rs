@@ -64,6 +64,8 @@ pub struct Context {
 pub struct Hold {
     /// The job whose permit it is.
     pub job: Cell<Option<JobPtr>>,
+    /// That job's parent. Noted here because the record has it on the line that pushers write at each push.
+    pub parent: Cell<Option<JobPtr>>,
     /// Tokens of the job in this thread's hands; at least one while the permit is held.
     pub tokens: Cell<u64>,
     /// Tasks of the job that this thread has put into its own deque and not taken out yet. Thieves
@@ -88,6 +90,7 @@ impl Context {
             place: Cell::new(ptr::null()),
             hold: Hold {
                 job: Cell::new(None),
+                parent: Cell::new(None),
                 tokens: Cell::new(0),
                 left: Cell::new(0),
                 covered: Cell::new(false),
@@ -265,6 +268,7 @@ impl Hold {
     #[inline]
     pub fn open(&self, job: JobPtr, epoch: u64) {
         self.job.set(Some(job));
+        self.parent.set(job.parent());
         self.tokens.set(1);
         self.left.set(0);
         self.covered.set(false);
@@ -283,6 +287,7 @@ impl Hold {
     /// Goes on with the permits and tokens of a task that waited.
     pub fn resume(&self, job: JobPtr, tokens: u64) {
         self.job.set(Some(job));
+        self.parent.set(job.parent());
         self.tokens.set(tokens);
         self.left.set(0);
     }
