@@ -98,6 +98,12 @@ pub fn fence_after_rmw() {
     full_fence();
 }
 
+/// Models have no caches.
+pub fn prefetch_write(_: *const u8) {}
+
+/// Models have no caches.
+pub fn prefetch_read(_: *const u8) {}
+
 /// Whether the named fault is seeded in this process, by `TOLLGATE_FAULT`.
 pub fn fault(name: &str) -> bool {
     static SEEDED: std::sync::LazyLock<Option<String>> =
