@@ -18,7 +18,7 @@ use crate::sync::deque::Steal;
 use crate::sync::{fault, fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
-use crate::worker::context::{Context, LOCAL_MOST};
+use crate::worker::context::Context;
 use crate::worker::place::Place;
 use crate::worker::sleep::Woken;
 use std::any::Any;
@@ -26,8 +26,10 @@ use std::cell::Cell;
 
 /// Tasks of one job after which a worker lets another job go first.
 const BUDGET: u32 = shrunk(16, 2) as u32;
-/// Turns after which a worker takes the oldest task of its own deque instead of the newest.
+/// Tasks after which a worker takes the oldest of its own deque instead of the newest, if others' tasks lie there.
 const OLDEST_EVERY: u32 = 4 * BUDGET;
+/// The same if none are known to: whoever opens the oldest branch of a tree leaves the newest ones lying.
+const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// Ready tasks of the job that has just had its turn that a worker passes over, looking for another's.
 const OWN_PASSED: usize = shrunk(4, 1);
 /// Tasks that a worker takes from a backlog at once: what is left of the job's turn, so that none of
@@ -186,7 +188,7 @@ impl Worker<'_> {
             // Next time those who have waited longest go first.
             place.others_first.set(true);
         }
-        place.deque.pop().or_else(|| self.steal_injected_batch())
+        place.batch.pop().or_else(|| place.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
     /// The task that has waited longest, in the injector or else in the thread's own deque; not one of the
@@ -205,7 +207,7 @@ impl Worker<'_> {
 
     /// The oldest task of the thread's own deque, from the thieves' end.
     fn steal_oldest(&self) -> Option<CellPtr> {
-        match self.pool().stealers()[self.place().index].steal() {
+        match self.pool().victims()[self.place().index].deque.steal() {
             Steal::Success(cell) => Some(cell),
             Steal::Empty | Steal::Retry => None,
         }
@@ -231,7 +233,7 @@ impl Worker<'_> {
     /// Looks into the injector and into all deques, from a random victim on.
     fn search(&self) -> Option<CellPtr> {
         let place = self.place();
-        let stealers = self.pool().stealers();
+        let victims = self.pool().victims();
         loop {
             let mut retry = false;
             match self.pool().injector().steal_batch_and_pop(&place.deque) {
@@ -239,12 +241,12 @@ impl Worker<'_> {
                 Steal::Empty => {}
                 Steal::Retry => retry = true,
             }
-            let first = place.random_below(stealers.len());
-            for victim in (first..stealers.len()).chain(0..first) {
+            let first = place.random_below(victims.len());
+            for victim in (first..victims.len()).chain(0..first) {
                 if victim == place.index {
                     continue;
                 }
-                match stealers[victim].steal_batch_and_pop(&place.deque) {
+                match self.steal_from(victim) {
                     Steal::Success(cell) => {
                         place.figures.add_stolen();
                         return Some(cell);
@@ -253,7 +255,7 @@ impl Worker<'_> {
                     Steal::Retry => retry = true,
                 }
             }
-            if let Some(cell) = place.deque.pop() {
+            if let Some(cell) = place.batch.pop().or_else(|| place.deque.pop()) {
                 return Some(cell);
             }
             if !retry {
@@ -261,6 +263,24 @@ impl Worker<'_> {
             }
             crate::sync::thread::yield_now();
         }
+    }
+
+    /// Takes a task out of somebody's deques, and brings more along.
+    fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
+        let (place, pool) = (self.place(), self.pool());
+        let batch = pool.victims()[victim].batch.steal_batch_and_pop(&place.batch);
+        if !matches!(batch, Steal::Empty) {
+            return batch;
+        }
+        let own = pool.victims()[victim].deque.steal_batch_and_pop(&place.deque);
+        if let Steal::Success(cell) = &own {
+            let job = cell.job().idle_key();
+            if pool.places[victim].running_job() == job {
+                // Likely its children, all of them: this thread goes on with them as if they were its own.
+                place.note_top(job, u64::MAX);
+            }
+        }
+        own
     }
 
     /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
@@ -275,8 +295,8 @@ impl Worker<'_> {
             Start::Run => {}
         }
         let job = cell.job();
-        let hold = self.context.hold();
-        hold.open(job, epoch);
+        let (hold, key) = (self.context.hold(), job.idle_key());
+        hold.open(job, epoch, self.place().top_of(key));
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());
         if !open {
@@ -296,6 +316,9 @@ impl Worker<'_> {
             next = self.next_under_permit(job, &mut open);
         }
         if let Some(place) = self.context.place() {
+            if hold.left.get() > 0 {
+                place.note_top(key, hold.left.get());
+            }
             place.figures.add_run(u64::from(hold.turn.get()));
             place.publish(0, 0);
         }
@@ -356,7 +379,7 @@ impl Worker<'_> {
         }
         // A thread that has lent its place runs this one task to its end.
         let place = self.context.place()?;
-        if turn.is_multiple_of(BUDGET) && self.others_wait(place) {
+        if turn.is_multiple_of(BUDGET) && self.context.others_wait() {
             place.others_first.set(true);
             return None;
         }
@@ -366,29 +389,39 @@ impl Worker<'_> {
     /// Looks for the job's next task in the deque and in the backlog.
     #[inline]
     fn next_at_hand(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
-        let hold = self.context.hold();
         if open {
-            if hold.turn.get().is_multiple_of(OLDEST_EVERY)
-                && let Some(cell) = self.steal_oldest()
-            {
-                return self.run_on_with(cell, job);
-            }
-            if hold.left.get() == 0 {
-                // What lies in the deque is others': they wait for the end of this job's turn.
-                if let Some(cell) = self.refill(job, 1) {
-                    return Some(cell);
-                }
-            }
-            match place.deque.pop() {
-                Some(cell) => self.run_on_with(cell, job),
-                None => self.refill(job, 1),
-            }
+            self.next_of_open(job, place)
         } else {
             if let Some(cell) = self.pop_waiting(job) {
                 return Some(cell);
             }
             self.run_on_with(place.deque.pop()?, job)
         }
+    }
+
+    /// The next task of a job whose limit does not bind: one pushed from inside, one of the batch, a new batch.
+    #[inline]
+    fn next_of_open(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        let others = place.deque.len() as u64 > hold.left.get();
+        let every = if others { OLDEST_EVERY } else { OWN_OLDEST_EVERY };
+        if hold.turn.get().is_multiple_of(every)
+            && let Some(cell) = self.steal_oldest()
+        {
+            return self.run_on_with(cell, job);
+        }
+        if hold.left.get() > 0
+            && let Some(cell) = place.deque.pop()
+        {
+            hold.left.set(hold.left.get() - 1);
+            return self.run_on_with(cell, job);
+        }
+        hold.left.set(0);
+        if let Some(cell) = place.batch.pop() {
+            return self.run_on_with(cell, job);
+        }
+        // What lies in the deque is others': they wait for the end of this job's turn.
+        self.refill(job, 1).or_else(|| self.run_on_with(place.deque.pop()?, job))
     }
 
     /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
@@ -413,12 +446,6 @@ impl Worker<'_> {
         None
     }
 
-    /// Whether tasks wait here that are not of the job that runs.
-    fn others_wait(&self, place: &Place) -> bool {
-        let own = self.context.hold().left.get();
-        !self.pool().injector_is_empty() || place.deque.len() as u64 > own
-    }
-
     /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
@@ -428,9 +455,7 @@ impl Worker<'_> {
             return None;
         }
         match cell.mark() {
-            Mark::Loose => {
-                hold.left.set(hold.left.get().saturating_sub(1));
-            }
+            Mark::Loose => {}
             Mark::Ready => {
                 // It needs no room of its own any more.
                 job.permits.unreserve();
@@ -474,7 +499,7 @@ impl Worker<'_> {
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
     #[inline]
     fn cover(&self, job: JobPtr) {
-        if self.context.hold().left.get() > 0 {
+        if self.context.hold().left.get() > 0 || !self.place().batch.is_empty() {
             return;
         }
         let backlog = job.backlog();
@@ -482,11 +507,9 @@ impl Worker<'_> {
             return;
         }
         let hold = self.context.hold();
-        if self.place().deque.len() < LOCAL_MOST {
-            let none = self.refill(job, 0);
-            debug_assert!(none.is_none(), "no task was to be kept");
-        }
-        if hold.left.get() == 0 {
+        let none = self.refill(job, 0);
+        debug_assert!(none.is_none(), "no task was to be kept");
+        if self.place().batch.is_empty() {
             // Pushers have relied on a look like this one.
             hold.covered.set(false);
             job.permits.clear(Flag::Covered);
@@ -495,7 +518,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes a batch from the backlog into the deque, where it can be stolen; the first `kept`
+    /// Takes a batch from the backlog to where it can be stolen; the first `kept`
     /// (none or one) is returned.
     fn refill(&self, job: JobPtr, kept: usize) -> Option<CellPtr> {
         let mut consumer = job.backlog().try_consume()?;
@@ -521,11 +544,10 @@ impl Worker<'_> {
             let place = self.place();
             let hold = self.context.hold();
             hold.spend_tokens(job, rest.len() as u64, 0);
-            for cell in rest.iter().rev().flatten() {
+            for cell in rest.iter().flatten() {
                 cell.set_mark(Mark::Loose);
-                place.deque.push(*cell);
+                place.batch.push(*cell);
             }
-            hold.left.set(hold.left.get() + rest.len() as u64);
             if !hold.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
                 job.permits.set(Flag::Covered);
             }

@@ -19,6 +19,10 @@ enum Op {
     StealInjected,
     StealInjectedBatch,
     PopOther,
+    PushFifo,
+    PopFifo,
+    StealFifoBatch,
+    PopOtherFifo,
     Look,
 }
 
@@ -34,6 +38,11 @@ fn op() -> impl Strategy<Value = Op> {
         Op::StealInjected,
         Op::StealInjectedBatch,
         Op::PopOther,
+        Op::PushFifo,
+        Op::PushFifo,
+        Op::PopFifo,
+        Op::StealFifoBatch,
+        Op::PopOtherFifo,
         Op::Look,
     ])
 }
@@ -53,6 +62,8 @@ fn of_stand_in(steal: stand_in::Steal<u32>) -> Option<u32> {
 
 fn real_answers(ops: &[Op]) -> Vec<Option<u32>> {
     let (own, other) = (real::Worker::new_lifo(), real::Worker::new_lifo());
+    let (fifo, other_fifo) = (real::Worker::new_fifo(), real::Worker::new_fifo());
+    let fifo_stealer = fifo.stealer();
     let (stealer, injector) = (own.stealer(), real::Injector::new());
     let answer = |(number, op): (usize, &Op)| match op {
         Op::Push => {
@@ -69,6 +80,13 @@ fn real_answers(ops: &[Op]) -> Vec<Option<u32>> {
         Op::StealInjected => of_real(injector.steal()),
         Op::StealInjectedBatch => of_real(injector.steal_batch_with_limit_and_pop(&other, MOST)),
         Op::PopOther => other.pop(),
+        Op::PushFifo => {
+            fifo.push(number as u32);
+            None
+        }
+        Op::PopFifo => fifo.pop(),
+        Op::StealFifoBatch => of_real(fifo_stealer.steal_batch_with_limit_and_pop(&other_fifo, MOST)),
+        Op::PopOtherFifo => other_fifo.pop(),
         Op::Look => Some(
             own.len() as u32 * 4 + u32::from(own.is_empty()) * 2 + u32::from(injector.is_empty()),
         ),
@@ -78,6 +96,8 @@ fn real_answers(ops: &[Op]) -> Vec<Option<u32>> {
 
 fn stand_in_answers(ops: &[Op]) -> Vec<Option<u32>> {
     let (own, other) = (stand_in::Worker::new_lifo(), stand_in::Worker::new_lifo());
+    let (fifo, other_fifo) = (stand_in::Worker::new_fifo(), stand_in::Worker::new_fifo());
+    let fifo_stealer = fifo.stealer();
     let (stealer, injector) = (own.stealer(), stand_in::Injector::new());
     let answer = |(number, op): (usize, &Op)| match op {
         Op::Push => {
@@ -94,6 +114,13 @@ fn stand_in_answers(ops: &[Op]) -> Vec<Option<u32>> {
         Op::StealInjected => of_stand_in(injector.steal()),
         Op::StealInjectedBatch => of_stand_in(injector.steal_batch_and_pop(&other)),
         Op::PopOther => other.pop(),
+        Op::PushFifo => {
+            fifo.push(number as u32);
+            None
+        }
+        Op::PopFifo => fifo.pop(),
+        Op::StealFifoBatch => of_stand_in(fifo_stealer.steal_batch_and_pop(&other_fifo)),
+        Op::PopOtherFifo => other_fifo.pop(),
         Op::Look => Some(
             own.len() as u32 * 4 + u32::from(own.is_empty()) * 2 + u32::from(injector.is_empty()),
         ),

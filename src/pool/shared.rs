@@ -5,11 +5,11 @@ use crate::job::family::Family;
 use crate::job::permits::MOST_READY;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::deque::{Injector, Steal, Stealer};
+use crate::sync::deque::{Injector, Steal};
 use crate::sync::{Condvar, Mutex, MutexGuard, fault};
 use crate::task::CellPtr;
 use crate::worker::context::Context;
-use crate::worker::place::Place;
+use crate::worker::place::{Place, Victim};
 use crate::worker::sleep::{Notified, Sleep};
 use crate::worker::spares::{Spares, Threads};
 use crossbeam_utils::CachePadded;
@@ -36,7 +36,7 @@ pub struct Hooks {
 /// The pool.
 pub struct Shared {
     injector: Injector<CellPtr>,
-    stealers: Box<[Stealer<CellPtr>]>,
+    victims: Box<[Victim]>,
     /// One for each worker.
     pub places: Box<[Place]>,
     /// Who sleeps.
@@ -89,10 +89,10 @@ impl PoolPtr {
     /// Makes a pool with an owner for each worker and one for the caller.
     pub fn make(workers: usize, hooks: Hooks, threads: Threads, most_spares: usize) -> Self {
         let places: Box<[Place]> = (0..workers).map(Place::new).collect();
-        let stealers = places.iter().map(Place::stealer).collect();
+        let victims = places.iter().map(Place::victim).collect();
         let shared = Shared {
             injector: Injector::new(),
-            stealers,
+            victims,
             places,
             sleep: Sleep::new(workers),
             notice: CachePadded::new(Notice {
@@ -210,8 +210,8 @@ impl Shared {
 
     /// The thieves' ends of all deques.
     #[inline]
-    pub fn stealers(&self) -> &[Stealer<CellPtr>] {
-        &self.stealers
+    pub fn victims(&self) -> &[Victim] {
+        &self.victims
     }
 
     /// A future is in flight from now on: a drain waits for it.
@@ -252,7 +252,7 @@ impl Shared {
 
     /// Whether a task lies in any deque.
     pub fn has_ready(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|deque| !deque.is_empty())
+        !self.injector.is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
 
     /// How often a job was held back.

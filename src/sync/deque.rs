@@ -25,15 +25,18 @@ pub enum Steal<T> {
 struct Queue<T> {
     items: Mutex<VecDeque<T>>,
     len: AtomicUsize,
+    /// Whether the owner takes the oldest, too.
+    fifo: bool,
     /// No part of the model: loom runs all of its threads on one thread of the system.
     sent_away: std::sync::atomic::AtomicBool,
 }
 
 impl<T> Queue<T> {
-    fn new() -> Self {
+    fn new(fifo: bool) -> Self {
         Self {
             items: Mutex::new(VecDeque::new()),
             len: AtomicUsize::new(0),
+            fifo,
             sent_away: Default::default(),
         }
     }
@@ -84,18 +87,19 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes a batch, moves it but for one to the thief's deque, and returns that one: the `last`
-    /// taken or the first. What is moved lies there with the next in turn on top.
-    fn steal_batch_and_pop(&self, to: &Worker<T>, last: bool) -> Steal<T> {
+    /// Takes a batch, moves it but for one to the thief's deque, and returns that one: the first in turn, or the
+    /// `last` of a batch that is moved one by one to where the last is the first in turn.
+    fn steal_batch_and_pop(&self, to: &Worker<T>, one_by_one: bool) -> Steal<T> {
         let mut batch = match self.steal_some(MOST_STOLEN, true) {
             Steal::Success(batch) => batch,
             Steal::Empty => return Steal::Empty,
             Steal::Retry => return Steal::Retry,
         };
-        if !last {
+        if !to.0.fifo && !one_by_one {
             batch.make_contiguous().reverse();
         }
-        let one = batch.pop_back().expect("one was taken at least");
+        let one = if to.0.fifo { batch.pop_front() } else { batch.pop_back() };
+        let one = one.expect("one was taken at least");
         if !batch.is_empty() {
             to.0.with(|items| items.extend(batch));
         }
@@ -110,7 +114,12 @@ pub struct Worker<T>(Arc<Queue<T>>);
 impl<T> Worker<T> {
     /// A last-in first-out deque.
     pub fn new_lifo() -> Self {
-        Self(Arc::new(Queue::new()))
+        Self(Arc::new(Queue::new(false)))
+    }
+
+    /// A first-in first-out deque.
+    pub fn new_fifo() -> Self {
+        Self(Arc::new(Queue::new(true)))
     }
 
     /// A thief's end.
@@ -123,9 +132,9 @@ impl<T> Worker<T> {
         self.0.with(|items| items.push_back(item));
     }
 
-    /// Takes the newest element.
+    /// Takes the newest element, or the oldest.
     pub fn pop(&self) -> Option<T> {
-        self.0.with(VecDeque::pop_back)
+        self.0.with(if self.0.fifo { VecDeque::pop_front } else { VecDeque::pop_back })
     }
 
     /// Whether it looked empty.
@@ -154,7 +163,8 @@ impl<T> Stealer<T> {
         self.0.steal()
     }
 
-    /// Takes some of the oldest elements one by one; returns the last, moves the others over.
+    /// Takes some of the oldest elements one by one; returns the last, or what is first in turn, and moves the
+    /// others over.
     pub fn steal_batch_and_pop(&self, to: &Worker<T>) -> Steal<T> {
         self.0.steal_batch_and_pop(to, true)
     }
@@ -167,7 +177,7 @@ pub struct Injector<T>(Queue<T>);
 impl<T> Injector<T> {
     /// An empty queue.
     pub fn new() -> Self {
-        Self(Queue::new())
+        Self(Queue::new(true))
     }
 
     /// Adds an element.

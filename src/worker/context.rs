@@ -68,8 +68,8 @@ pub struct Hold {
     pub parent: Cell<Option<JobPtr>>,
     /// Tokens of the job in this thread's hands; at least one while the permit is held.
     pub tokens: Cell<u64>,
-    /// Tasks of the job that this thread has put into its own deque and not taken out yet. Thieves
-    /// may have taken some.
+    /// Tasks at the top of the thread's own deque that are known to be of the job: pushed from inside, or stolen
+    /// with it. Thieves may have taken some.
     pub left: Cell<u64>,
     /// Whether this hold has set `Covered` and not cleared it. Another may have: then pushers promote for
     /// themselves.
@@ -264,13 +264,14 @@ impl Context {
 }
 
 impl Hold {
-    /// Opens the hold with the one token of a task that has just got its permits.
+    /// Opens the hold with the one token of a task that has just got its permits. So many tasks of the job lie at
+    /// the top of the thread's deque.
     #[inline]
-    pub fn open(&self, job: JobPtr, epoch: u64) {
+    pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
         self.tokens.set(1);
-        self.left.set(0);
+        self.left.set(left);
         self.covered.set(false);
         self.turn.set(0);
         self.epoch.set(epoch);

@@ -1,4 +1,4 @@
-//! A worker's place: its deque and what it knows of its own work.
+//! A worker's place: its deques and what it knows of its own work.
 //!
 //! There are as many places as workers. The thread that sits in a place is its only user; a
 //! thread that has to wait inside a task hands its place to a spare one.
@@ -12,11 +12,14 @@ use std::cell::Cell;
 pub struct Place {
     /// Which place.
     pub index: usize,
-    /// The local queue.
+    /// The local queue: tasks pushed from inside, woken futures, what came from the injector. Last in, first out.
     pub deque: Worker<CellPtr>,
+    /// What was taken from a backlog for the turn that goes on here. First in, first out.
+    pub batch: Worker<CellPtr>,
+    /// A job, by its record's address, and how many tasks at the top of `deque` are known to be its. Only compared.
+    pub top: Cell<(usize, u64)>,
     /// How often the thread has looked for a job to serve here; wraps.
     pub turns: Cell<u32>,
-    /// How many of the tasks at the top of the deque are known to be of the job that runs.
     rng: Cell<u32>,
     /// Look for those who have waited longest, in the injector and at the deque's other end, before the
     /// newest task of the deque.
@@ -30,6 +33,21 @@ pub struct Place {
     pub figures: Figures,
 }
 
+/// The thieves' ends of a place's deques.
+pub struct Victim {
+    /// Of the local queue.
+    pub deque: Stealer<CellPtr>,
+    /// Of the batch.
+    pub batch: Stealer<CellPtr>,
+}
+
+impl Victim {
+    /// Whether there looks to be nothing to steal.
+    pub fn is_empty(&self) -> bool {
+        self.deque.is_empty() && self.batch.is_empty()
+    }
+}
+
 /// What a worker has done so far. Written by it alone.
 #[derive(Debug, Default)]
 pub struct Figures {
@@ -38,7 +56,7 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: `deque` and the `Cell`s are used only by the thread that sits in the place, which is one at a
+// SAFETY: the deques' own ends and the `Cell`s are used only by the thread that sits in the place, which is one at a
 // time: threads hand places over under a lock. The rest is atomics.
 unsafe impl Sync for Place {}
 // SAFETY: as above; what it holds is Send.
@@ -50,6 +68,8 @@ impl Place {
         Self {
             index,
             deque: Worker::new_lifo(),
+            batch: Worker::new_fifo(),
+            top: Cell::new((0, 0)),
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
             others_first: Cell::new(false),
@@ -91,9 +111,28 @@ impl Place {
         self.flights.load(Ordering::Relaxed)
     }
 
-    /// A thief's end of the deque.
-    pub fn stealer(&self) -> Stealer<CellPtr> {
-        self.deque.stealer()
+    /// The thieves' ends of the deques.
+    pub fn victim(&self) -> Victim {
+        Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
+    }
+
+    /// The job that runs here, by its record's address; 0 if none has yet.
+    pub fn running_job(&self) -> usize {
+        // Ordering: Relaxed; a guess.
+        self.desk.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the tasks at the top of the deque are of this job: `count` of them, or as many as there are.
+    #[inline]
+    pub fn note_top(&self, job: usize, count: u64) {
+        self.top.set((job, count));
+    }
+
+    /// How many tasks at the top of the deque are known to be of this job.
+    #[inline]
+    pub fn top_of(&self, job: usize) -> u64 {
+        let (top, count) = self.top.get();
+        if top == job { count.min(self.deque.len() as u64) } else { 0 }
     }
 
     /// A number below `bound`, to choose victims by.

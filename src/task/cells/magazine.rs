@@ -10,7 +10,7 @@ use std::ptr::{self, NonNull};
 /// How many cells a magazine holds.
 pub const MAGAZINE: usize = shrunk(64, 2);
 /// How many cells ahead their lines are fetched.
-const AHEAD: usize = shrunk(6, 1);
+const AHEAD: usize = shrunk(8, 1);
 
 /// Up to [`MAGAZINE`] free cells.
 #[derive(Debug)]
