@@ -19,6 +19,9 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// What is said after Ctrl-C.
 const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C again ends at once";
 
+/// The most spare workers that a pool counts.
+const MOST_THREADS: usize = 16_383;
+
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -69,7 +72,7 @@ pub(crate) fn run(
 /// A pool in which every request that the limits allow has a thread, so that no stalled server holds
 /// up another. Behind a host of its own, the request of a list takes a second one.
 fn pool(plan: &Plan) -> Result<Pool, BuildError> {
-    let builder = Pool::builder().max_spare_workers(2 * plan.most_at_once());
+    let builder = Pool::builder().max_spare_workers(MOST_THREADS.min(2 * plan.most_at_once()));
     match plan.workers {
         Some(workers) => builder.workers(workers).build(),
         None => builder.build(),
