@@ -248,6 +248,8 @@ pub mod futures {
     use std::future::poll_fn;
     use std::sync::Arc;
     use std::task::Poll;
+    use std::thread;
+    use std::time::Duration;
 
     use ::futures::StreamExt;
     use ::futures::channel::oneshot;
@@ -277,11 +279,14 @@ pub mod futures {
         let (world, mut flight) = (&outstanding.0, ticket.board());
         match rng.below(100) {
             0..40 => {}
-            40..60 => {
+            40..55 => {
                 for _ in 0..rng.below(4) {
                     yield_now().await;
                 }
             }
+            55..60 => world.if_spares_are_left(|| {
+                tollgate::blocking(|| thread::sleep(Duration::from_micros(rng.next() % 500)));
+            }),
             60..75 => {
                 // Woken by another task, or by its being dropped. It keeps its permit, so that task may not
                 // need one that a future like this has.
