@@ -10,6 +10,10 @@ use crate::worker::context::Context;
 /// It is there also while a panic of the task is reported: in a panic hook, and in
 /// [`on_panic`](crate::PoolBuilder::on_panic).
 ///
+/// # Panics
+///
+/// If there are 2²⁶ handles of the job already.
+///
 /// # Examples
 ///
 /// ```

@@ -149,6 +149,34 @@ fn a_limit_over_the_greatest() {
     });
 }
 
+/// Whoever asks for one handle too many is told so; the pool, which takes handles of its own, is not refused.
+#[test]
+fn more_handles_than_a_job_counts() {
+    within(LONG, || {
+        let pool = pool(2);
+        let host = pool.job(1);
+        let (job, sibling, gauge) = (host.job(2), host.job(2), Gauge::new());
+        let message = panic_of(|| {
+            loop {
+                std::mem::forget(job.clone());
+            }
+        });
+        assert!(message.contains("handles"), "'{message}'");
+        for _ in 0..100 {
+            job.execute(common::event::pass_through(&gauge));
+            sibling.execute(common::event::pass_through(&gauge));
+        }
+        job.set_limit(0);
+        job.set_limit(2);
+        host.wait();
+        assert_eq!((gauge.started(), gauge.most()), (200, 1));
+        let message = job.spawn(|| panic_of(tollgate::current_job)).join().unwrap();
+        assert!(message.contains("handles"), "'{message}'");
+        assert!(panic_of(|| job.job(1)).contains("handles"));
+        runs_its_next_task(&pool);
+    });
+}
+
 #[test]
 fn a_push_into_a_closed_job() {
     with_workers(|pool, _| {
