@@ -93,6 +93,17 @@ pub enum Rejected<F> {
 
 impl<F> Rejected<F> {
     /// The closure that was not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(1);
+    /// job.close();
+    /// let rejected = job.try_spawn(|| "run here, then").unwrap_err();
+    /// assert_eq!(rejected.into_inner()(), "run here, then");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
     pub fn into_inner(self) -> F {
         match self {
             Self::Closed(task) | Self::Full(task) => task,
@@ -112,7 +123,7 @@ impl<F> fmt::Debug for Rejected<F> {
 impl<F> fmt::Display for Rejected<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closed(_) => "the job is closed: push to another one",
+            Self::Closed(_) => "the job is closed, or its pool shut down: push to another one",
             Self::Full(_) => "the job's backlog is full: try again once tasks have run",
         })
     }
@@ -141,6 +152,20 @@ pub enum BuildError {
         /// How many there may be.
         most: usize,
     },
+    /// More spare workers than the pool can count.
+    TooManySpareWorkers {
+        /// How many were asked for.
+        asked: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A worker's name cannot be a thread's: there is a nul byte in it.
+    ThreadName {
+        /// The worker's index.
+        index: usize,
+        /// What it was to be called.
+        name: String,
+    },
     /// A worker's thread could not be started.
     Spawn(std::io::Error),
 }
@@ -153,6 +178,18 @@ impl fmt::Display for BuildError {
                 write!(
                     f,
                     "a pool of {asked} workers is more than it can count: ask for at most {most}"
+                )
+            }
+            Self::TooManySpareWorkers { asked, most } => {
+                write!(
+                    f,
+                    "{asked} spare workers are more than a pool can count: ask for at most {most}"
+                )
+            }
+            Self::ThreadName { index, name } => {
+                write!(
+                    f,
+                    "worker {index} cannot be called {name:?}: leave the nul byte out of its name"
                 )
             }
             Self::Spawn(_) => f.write_str(

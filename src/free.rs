@@ -2,12 +2,17 @@
 
 use crate::job::Job;
 use crate::job::permits::Flag;
+use crate::task::handle::is_asked_to_end;
 use crate::worker::context::Context;
 
 /// The job whose task runs on this thread; `None` outside of a pool's tasks.
 ///
 /// It is there also while a panic of the task is reported: in a panic hook, and in
 /// [`on_panic`](crate::PoolBuilder::on_panic).
+///
+/// # Panics
+///
+/// If there are 2²⁶ handles of the job already.
 ///
 /// # Examples
 ///
@@ -49,8 +54,9 @@ pub fn current_job() -> Option<Job> {
     })
 }
 
-/// Whether the task that runs on this thread should end soon: its job, or one above it, was cancelled, or its pool
-/// drops what has not started. `false` outside of a pool's tasks.
+/// Whether the task that runs on this thread should end soon: it was cancelled by its
+/// [handle](crate::TaskHandle::cancel), or its job, or one above that, was, or its pool drops what has not started.
+/// `false` outside of a pool's tasks.
 ///
 /// # Examples
 ///
@@ -76,10 +82,9 @@ pub fn current_job() -> Option<Job> {
 #[must_use]
 pub fn is_cancelled() -> bool {
     Context::with(|context| {
-        let Some(mut gate) = context.and_then(|context| context.hold().job.get()) else {
-            return false;
-        };
-        if gate.pool().drops() {
+        let Some(context) = context else { return false };
+        let Some(mut gate) = context.hold().job.get() else { return false };
+        if gate.pool().drops() || context.running_state().is_some_and(is_asked_to_end) {
             return true;
         }
         loop {

@@ -56,6 +56,18 @@ pub struct Job(JobPtr);
 
 impl Job {
     /// The greatest limit that is one. `usize::MAX` stands for no limit; values between the two panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Job;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let asked = 1_000_000_000; // from a file, say
+    /// let job = pool.job(if asked > Job::MAX_LIMIT { usize::MAX } else { asked });
+    /// assert_eq!(job.limit(), usize::MAX);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
 
     /// Takes over a handle.
@@ -76,7 +88,12 @@ impl Job {
     /// # Blocking
     ///
     /// Only if the job has a [`capacity`](crate::JobBuilder::capacity): then, outside of the pool, it parks the
-    /// calling thread until there is room.
+    /// calling thread until there is room. Inside a task of another pool, that task holds no permit meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for room inside a task of another pool, and all that one's
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
     ///
     /// # Examples
     ///
@@ -106,6 +123,10 @@ impl Job {
     /// closed or its pool shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Panics
     ///
     /// As with [`spawn`](Self::spawn).
     ///
@@ -289,11 +310,13 @@ impl Job {
     /// # Blocking
     ///
     /// Parks the calling thread. A job that is paused with tasks in its backlog is waited for until
-    /// somebody resumes or cancels it.
+    /// somebody resumes or cancels it. Inside a task of another job, that task holds no permit while it waits, and
+    /// a spare worker takes its place, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
-    /// Inside a task of the same job: it would wait for itself.
+    /// Inside a task of the same job, or of one below it: it would wait for itself. Inside another task, if all
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
     ///
     /// # Examples
     ///
@@ -316,7 +339,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Inside a task of the same job.
+    /// As [`wait`](Self::wait).
     ///
     /// # Examples
     ///

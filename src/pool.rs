@@ -148,6 +148,11 @@ impl Pool {
     /// pause or a limit of 0 still holds when nothing else is left is cancelled. Calling it again does
     /// nothing.
     ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread until the last worker has left. Inside a task of another pool it keeps that task's
+    /// permit and worker: wrap it in [`blocking`](crate::blocking) there.
+    ///
     /// # Panics
     ///
     /// Inside a task of this pool: it would wait for itself.
@@ -171,6 +176,10 @@ impl Pool {
 
     /// Drops all that has not started, waits for what runs, then ends the workers; returns how many tasks
     /// were dropped.
+    ///
+    /// # Blocking
+    ///
+    /// As [`shutdown`](Self::shutdown).
     ///
     /// # Panics
     ///
@@ -197,6 +206,13 @@ impl Pool {
 
     /// Drains the pool for at most `timeout`; true if that was enough. Otherwise all that has not started is
     /// dropped, and what runs is left to end by itself: neither this call nor the pool's drop waits for it.
+    ///
+    /// A task that waits for the permit of one that still runs is dropped, and its handle says
+    /// [`Cancelled`](crate::JoinError::Cancelled), when that one ends.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread until the pool is drained, or the time is over.
     ///
     /// # Panics
     ///

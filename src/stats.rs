@@ -65,6 +65,17 @@ pub struct PoolStats {
 }
 
 /// What one worker has done.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(2);
+/// (0..100).for_each(|_| job.execute(|| ()));
+/// pool.shutdown();
+/// assert_eq!(pool.stats().workers.iter().map(|worker| worker.run).sum::<u64>(), 100);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStats {

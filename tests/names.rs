@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 
 use tollgate::{Pool, current_job, is_cancelled};
 
@@ -90,6 +91,12 @@ fn panics_of_the_pool_say_which_job() {
         let said = job.spawn(move || panic_of(|| inner.wait())).join().unwrap();
         assert!(said.contains("`impatient`"), "{said}");
     });
+    within(LONG, || {
+        let pool = Pool::builder().workers(1).max_spare_workers(0).build().unwrap();
+        let (crowded, other) = (pool.job_builder().name("crowded").build(), pool.job(1));
+        let said = crowded.spawn(move || panic_of(|| other.spawn(|| ()).join())).join().unwrap();
+        assert!(said.contains("`crowded`") && said.contains("max_spare_workers"), "{said}");
+    });
 }
 
 #[test]
@@ -117,6 +124,50 @@ fn a_running_task_sees_that_its_job_was_cancelled() {
         }
         assert!(!is_cancelled());
         assert!(!pool.job(1).spawn(is_cancelled).join().unwrap());
+    });
+}
+
+#[test]
+fn a_running_task_sees_that_its_handle_has_cancelled_it() {
+    with_workers(|pool, workers| {
+        let job = pool.job(workers);
+        let (starts, started) = mpsc::channel();
+        let task = job.spawn(move || {
+            let before = tollgate::is_cancelled();
+            starts.send(()).unwrap();
+            while !tollgate::is_cancelled() {
+                thread::yield_now();
+            }
+            // Not one that it pushes, and not one that has no handle.
+            let job = tollgate::current_job().unwrap();
+            let pushed = job.spawn(tollgate::is_cancelled).join().unwrap();
+            (before, pushed, tollgate::is_cancelled())
+        });
+        started.recv().unwrap();
+        assert!(!task.cancel(), "it runs");
+        assert_eq!(task.join().unwrap(), (false, false, true));
+        assert!(!job.spawn(tollgate::is_cancelled).join().unwrap());
+    });
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn a_future_that_is_polled_sees_that_its_handle_has_cancelled_it() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let (starts, started) = mpsc::channel();
+        let (says, said) = mpsc::channel();
+        let task = job.spawn_future(async move {
+            starts.send(tollgate::is_cancelled()).unwrap();
+            while !tollgate::is_cancelled() {
+                thread::yield_now();
+            }
+            says.send(()).unwrap();
+        });
+        assert!(!started.recv().unwrap());
+        assert!(task.cancel());
+        said.recv().unwrap();
+        assert!(matches!(task.join(), Err(tollgate::JoinError::Cancelled)));
     });
 }
 

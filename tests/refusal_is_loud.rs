@@ -149,6 +149,34 @@ fn a_limit_over_the_greatest() {
     });
 }
 
+/// Whoever asks for one handle too many is told so; the pool, which takes handles of its own, is not refused.
+#[test]
+fn more_handles_than_a_job_counts() {
+    within(LONG, || {
+        let pool = pool(2);
+        let host = pool.job(1);
+        let (job, sibling, gauge) = (host.job(2), host.job(2), Gauge::new());
+        let message = panic_of(|| {
+            loop {
+                std::mem::forget(job.clone());
+            }
+        });
+        assert!(message.contains("handles"), "'{message}'");
+        for _ in 0..100 {
+            job.execute(common::event::pass_through(&gauge));
+            sibling.execute(common::event::pass_through(&gauge));
+        }
+        job.set_limit(0);
+        job.set_limit(2);
+        host.wait();
+        assert_eq!((gauge.started(), gauge.most()), (200, 1));
+        let message = job.spawn(|| panic_of(tollgate::current_job)).join().unwrap();
+        assert!(message.contains("handles"), "'{message}'");
+        assert!(panic_of(|| job.job(1)).contains("handles"));
+        runs_its_next_task(&pool);
+    });
+}
+
 #[test]
 fn a_push_into_a_closed_job() {
     with_workers(|pool, _| {
@@ -291,6 +319,105 @@ fn a_thread_name_that_panics() {
         };
         assert_eq!(panic_of(build), "no name for that");
         until_nothing_is_left(&tokens);
+        a_new_pool_runs_its_next_task();
+    });
+}
+
+/// A name that no thread can have is refused before there is a thread.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thread_name_with_a_nul_byte() {
+    within(LONG, || {
+        let started = Gauge::new();
+        let starts = started.clone();
+        let builder =
+            Pool::builder().workers(3).on_worker_start(move |_| drop(starts.enter())).thread_name(
+                |index| if index == 2 { "odd\0name".to_owned() } else { "named".to_owned() },
+            );
+        let error = builder.build().unwrap_err();
+        let BuildError::ThreadName { index: 2, name } = &error else { panic!("{error:?}") };
+        assert_eq!(name, "odd\0name");
+        reads_as(&error, "worker 2");
+        assert_eq!(started.started(), 0);
+        a_new_pool_runs_its_next_task();
+    });
+}
+
+/// A spare's name is asked for while a task waits: whatever comes of that, the task gets what it waits for, and the
+/// pool ends.
+#[test]
+fn a_spare_workers_name_that_panics_or_has_a_nul_byte() {
+    let names: [fn(usize) -> String; 2] = [|_| unwind("no name for that"), |_| "\0".to_owned()];
+    for name in names {
+        within(LONG, move || {
+            let builder = Pool::builder().workers(1).thread_name(move |index| match index {
+                0 => "the one".to_owned(),
+                _ => name(index),
+            });
+            let pool = builder.build().unwrap();
+            let (job, other, calls) = (pool.job(1), pool.job(1), Arc::new(Mutex::new(Vec::new())));
+            let says = Arc::clone(&calls);
+            let waits = job.spawn(move || {
+                let note =
+                    move || says.lock().unwrap().push(thread::current().name().map(str::to_owned));
+                other.spawn(note).join().unwrap();
+                tollgate::blocking(|| 3)
+            });
+            assert_eq!(waits.join().unwrap(), 3);
+            assert_eq!(*calls.lock().unwrap(), [Some("tollgate-1".to_owned())]);
+            runs_its_next_task(&pool);
+            drop(pool);
+        });
+    }
+}
+
+/// Names are made by the pool's owner, who may ask the pool for its figures meanwhile.
+#[test]
+fn a_spare_workers_name_may_be_made_of_the_pools_figures() {
+    within(LONG, || {
+        let slot = Arc::new(std::sync::OnceLock::<Pool>::new());
+        let asked = Arc::downgrade(&slot);
+        let builder = Pool::builder().workers(1).thread_name(move |index| {
+            let slot = asked.upgrade();
+            let spares = slot.and_then(|slot| Some(slot.get()?.stats().spare_workers));
+            format!("{index}-{spares:?}")
+        });
+        assert!(slot.set(builder.build().unwrap()).is_ok());
+        let pool = slot.get().unwrap();
+        let (job, other) = (pool.job(1), pool.job(1));
+        let name = || thread::current().name().map(str::to_owned);
+        let waits = job.spawn(move || other.spawn(name).join().unwrap());
+        assert_eq!(waits.join().unwrap().as_deref(), Some("1-Some(1)"));
+    });
+}
+
+#[test]
+fn too_many_spare_workers() {
+    within(LONG, || {
+        let error = Pool::builder().workers(1).max_spare_workers(usize::MAX).build().unwrap_err();
+        let BuildError::TooManySpareWorkers { asked: usize::MAX, most } = error else {
+            panic!("{error:?}")
+        };
+        reads_as(&error, &most.to_string());
+        assert!(Pool::builder().workers(1).max_spare_workers(most + 1).build().is_err());
+        let pool = Pool::builder().workers(1).max_spare_workers(most).build().unwrap();
+        runs_its_next_task(&pool);
+    });
+}
+
+/// A stack too small for the pool itself is raised to what that needs, and more than there is room for is an error.
+#[test]
+fn stacks_of_odd_sizes() {
+    within(LONG, || {
+        for size in [0, 1, 20_000] {
+            let pool = Pool::builder().workers(2).stack_size(size).build().unwrap();
+            runs_its_next_task(&pool);
+            assert!(pool.job(1).spawn(|| panic!("with its report")).join().is_err());
+        }
+        for size in [usize::MAX, usize::MAX / 2, isize::MAX as usize + 1] {
+            let error = Pool::builder().workers(2).stack_size(size).build().unwrap_err();
+            assert!(matches!(error, BuildError::Spawn(_)), "{size}: {error:?}");
+        }
         a_new_pool_runs_its_next_task();
     });
 }

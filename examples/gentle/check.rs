@@ -1,24 +1,26 @@
 //! One job's checks: sends the job's requests, as many at once as its limit lets run, and tallies
 //! the answers.
 //!
-//! A task sends one request, and lends its worker's place to others while it waits for the server.
-//! It pushes a successor before it sends, so that only a few tasks wait at any time, however many
-//! requests there are.
+//! A task sends one request. It is a closure that lends its worker's place to others while it waits for the
+//! server, or a future. It pushes a successor before it sends, so that only a few tasks wait at any time,
+//! however many requests there are.
 
-use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Instant;
 
+use tokio::sync::oneshot;
 use tollgate::{Job, Pool};
-use ureq::Agent;
-use ureq::http::{Request, StatusCode, Uri};
+use ureq::http::{StatusCode, Uri};
 
+use crate::futures::Futures;
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, child};
 use crate::list::{BadLine, UrlList};
 use crate::plan::{JobPlan, Targets};
 use crate::tally::{Sent, Tally};
+use crate::threads::Threads;
 
 /// A job of the plan and what has come of it so far.
 #[derive(Debug)]
@@ -29,10 +31,17 @@ pub(crate) struct Check {
     host: Option<Arc<LimitedHost>>,
     /// The hosts that single requests may be sent to, where a list names them.
     hosts: Hosts,
-    agent: Agent,
+    client: Client,
     source: Mutex<Source>,
     in_flight: Gauge,
     tally: Mutex<Tally>,
+}
+
+/// How requests are sent.
+#[derive(Debug)]
+enum Client {
+    Threads(Threads),
+    Futures(Futures),
 }
 
 /// Where the next request's URL comes from.
@@ -55,6 +64,7 @@ impl Check {
         hosts: &Hosts,
         plan: JobPlan,
         directory: &Path,
+        by_futures: bool,
     ) -> Result<Arc<Self>, String> {
         let source = match &plan.targets {
             Targets::Paths { .. } => Source::Paths { next: 0 },
@@ -69,7 +79,10 @@ impl Check {
             job: child(pool, host.as_deref(), plan.limits[0]),
             host,
             hosts: if origin.is_none() { hosts.clone() } else { Hosts::default() },
-            agent: agent(&plan),
+            client: match by_futures {
+                true => Client::Futures(Futures::new(&plan)),
+                false => Client::Threads(Threads::new(&plan)),
+            },
             source: Mutex::new(source),
             in_flight: Gauge::default(),
             tally: Mutex::new(Tally::new()),
@@ -86,7 +99,10 @@ impl Check {
 
     fn push(self: &Arc<Self>) {
         let check = Arc::clone(self);
-        self.job.execute(move || tollgate::blocking(|| check.run()));
+        match &self.client {
+            Client::Threads(_) => self.job.execute(move || tollgate::blocking(|| check.run())),
+            Client::Futures(_) => drop(self.job.spawn_future(check.fly())),
+        }
     }
 
     /// The task: sends the next request and makes sure that there is a task for the one after it.
@@ -99,8 +115,37 @@ impl Check {
         }
     }
 
+    /// The task as a future. A box, for it pushes one like itself.
+    fn fly(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let next = match self.plan.targets {
+                Targets::Paths { .. } => self.next(),
+                // A list may be long in coming.
+                Targets::List(_) => tollgate::blocking(|| self.next()),
+            };
+            let Some(target) = next else { return };
+            self.push();
+            match target {
+                Ok(url) => self.fly_through_host(url).await,
+                Err(bad_line) => self.tally().record_unsent(bad_line),
+            }
+        })
+    }
+
+    /// Sends no more. What is in flight goes on; what waits for its permit is dropped, or finds nothing to send.
+    pub(crate) fn stop(&self) {
+        match &self.client {
+            Client::Threads(_) => _ = self.job.cancel(),
+            // A cancel would drop the futures in flight.
+            Client::Futures(_) => self.job.close(),
+        }
+    }
+
     /// Where the next request goes. The first of a ramp's next step sets the limit.
     fn next(&self) -> Option<Result<Uri, BadLine>> {
+        if self.job.is_closed() {
+            return None;
+        }
         let mut source = self.source.lock().expect("nothing panics under this lock");
         match (&mut *source, &self.plan.targets) {
             (Source::List(list), _) => list.next(),
@@ -137,35 +182,54 @@ impl Check {
         let _ = is_over.recv();
     }
 
+    /// As `send_through_host`. A future that awaited the host's task would give its permit back meanwhile, so it
+    /// awaits a message.
+    async fn fly_through_host(self: &Arc<Self>, url: Uri) {
+        let Some(host) = self.hosts.of(&url).cloned() else {
+            return self.check_by_future(&url, self.host.as_deref()).await;
+        };
+        let (over, is_over) = oneshot::channel::<()>();
+        let (check, job) = (Arc::clone(self), host.job().clone());
+        drop(job.spawn_future(async move {
+            check.check_by_future(&url, Some(&host)).await;
+            drop(over);
+        }));
+        let _ = is_over.await;
+    }
+
     /// Sends one request and tallies what comes of it.
     fn check(&self, url: &Uri, host: Option<&LimitedHost>) {
+        let Client::Threads(client) = &self.client else { return };
         let _in_flight = self.in_flight.enter();
         if self.job.is_closed() {
             return;
         }
         let _in_flight_to_host = host.map(LimitedHost::enter);
         let start = Instant::now();
-        let answer = self.send(url);
+        let answer = client.send(&self.plan, url);
+        self.record(url, start, answer);
+    }
+
+    /// As `check`.
+    async fn check_by_future(&self, url: &Uri, host: Option<&LimitedHost>) {
+        let Client::Futures(client) = &self.client else { return };
+        let _in_flight = self.in_flight.enter();
+        if self.job.is_closed() {
+            return;
+        }
+        let _in_flight_to_host = host.map(LimitedHost::enter);
+        let start = Instant::now();
+        let answer = client.send(&self.plan, url).await;
+        self.record(url, start, answer);
+    }
+
+    fn record(&self, url: &Uri, start: Instant, answer: Result<StatusCode, String>) {
         let end = Instant::now();
         let (status, failure) = match answer {
             Ok(status) => (Some(status), self.unexpected(status)),
-            Err(error) => (None, Some(self.cause(error))),
+            Err(cause) => (None, Some(cause)),
         };
         self.tally().record(Sent { url, start, end, status, failure });
-    }
-
-    /// Sends one request and reads the whole answer.
-    fn send(&self, url: &Uri) -> Result<StatusCode, ureq::Error> {
-        let mut request = Request::new(());
-        *request.method_mut() = self.plan.method.clone();
-        *request.uri_mut() = url.clone();
-        *request.headers_mut() = self.plan.headers.clone();
-        let mut response = match &self.plan.body {
-            Some(body) => self.agent.run(request.map(|()| body))?,
-            None => self.agent.run(request)?,
-        };
-        io::copy(&mut response.body_mut().as_reader(), &mut io::sink())?;
-        Ok(response.status())
     }
 
     /// Why an answer fails the check, if it does.
@@ -174,24 +238,6 @@ impl Check {
         let wanted = || expect.iter().map(StatusCode::as_str).collect::<Vec<_>>().join(" or ");
         (!expect.contains(&status))
             .then(|| format!("status {} instead of {}", status.as_str(), wanted()))
-    }
-
-    /// Why there was no whole answer.
-    fn cause(&self, error: ureq::Error) -> String {
-        match error {
-            ureq::Error::Timeout(_) => format!("no whole answer within {:?}", self.plan.timeout),
-            ureq::Error::Protocol(what) => format!("the answer is not HTTP: {what}"),
-            ureq::Error::HostNotFound => "host not found".to_owned(),
-            ureq::Error::Io(error) => match error.kind() {
-                io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-                io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-                io::ErrorKind::UnexpectedEof => {
-                    "connection closed before the answer was whole".to_owned()
-                }
-                _ => error.to_string(),
-            },
-            other => other.to_string(),
-        }
     }
 
     /// What the plan says.
@@ -213,19 +259,4 @@ impl Check {
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("nothing panics under this lock")
     }
-}
-
-/// What sends a job's requests, and keeps connections open between them.
-fn agent(plan: &JobPlan) -> Agent {
-    let most = plan.greatest_limit();
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(plan.timeout))
-        .allow_non_standard_methods(true)
-        .max_redirects(0)
-        .proxy(None)
-        .max_idle_connections(most)
-        .max_idle_connections_per_host(most)
-        .build()
-        .into()
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example gentle                 # a built-in plan against a built-in server
 //! cargo run --release --example gentle -- PLAN.toml    # a plan of your own
+//! cargo run --release --example gentle -- --async      # either, by futures on 2 workers
 //! cargo run --release --example gentle -- --help       # the plan's keys, the options, the exit status
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! within its limit while all of them run together.
 
 mod check;
+mod futures;
 mod gauge;
 mod hosts;
 mod list;
@@ -21,6 +23,7 @@ mod run;
 mod server;
 mod table;
 mod tally;
+mod threads;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -78,7 +81,7 @@ fn check(
     }
     let json = options.json.as_deref().map(create).transpose()?;
     let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    let outcome = run::run(plan, name, directory, options.quiet)?;
+    let outcome = run::run(plan, name, directory, options)?;
     let report = Report::new(name.to_owned(), &outcome, server);
     print(&report.to_string());
     if let Some(Err(error)) = json.map(|file| report.write_json(file)) {

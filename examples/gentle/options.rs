@@ -28,6 +28,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) print_plan: bool,
 
+    /// Send by futures on a few threads instead of by a thread a request
+    #[arg(long = "async")]
+    pub(crate) by_futures: bool,
+
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -35,7 +39,8 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = r##"The plan:
   workers = 16                   threads that send; left out: one per core. While they wait for
-                                 servers, others take their place: only limits hold requests back
+                                 servers, others take their place: only limits hold requests back.
+                                 With --async they wait for nothing; left out: 2
   [[job]]
   name = "search"
   limit = 2                      at most 2 requests of this job at once

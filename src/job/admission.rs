@@ -181,7 +181,7 @@ fn ascend(cell: CellPtr, passed: JobPtr) {
 fn wait_at(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     // Once in the line the task may be run by others: this handle keeps the gates alive.
-    job.tokens.add_handle();
+    job.tokens.keep();
     let mut line = gate;
     while let Some(inner) = child_below(line, job) {
         if !inner.permits.set(Flag::Blocked).has(Flag::Blocked) {
@@ -288,7 +288,7 @@ fn start_outside(job: JobPtr) -> Option<JobPtr> {
 fn refuse(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     let loose = cell.mark() == Mark::Loose;
-    job.tokens.add_handle();
+    job.tokens.keep();
     job.pool().count_refused();
     // Inside the gate: started, and only ready again.
     let mut inner = job;

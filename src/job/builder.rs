@@ -43,7 +43,16 @@ impl JobBuilder {
     }
 
     /// The most tasks that may run at once; no limit if not called. As with
-    /// [`Job::set_limit`](crate::Job::set_limit), 0 holds the job.
+    /// [`Job::set_limit`](crate::Job::set_limit), 0 holds the job. Out of range, [`build`](Self::build) panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job_builder().limit(2).build().limit(), 2);
+    /// assert_eq!(pool.job_builder().build().limit(), usize::MAX);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
@@ -127,6 +136,16 @@ impl JobBuilder {
     /// # Panics
     ///
     /// If the limit is finite and greater than [`Job::MAX_LIMIT`], or the capacity 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(6);
+    /// let search = pool.job_builder().name("search").parent(&host).limit(2).capacity(100).build();
+    /// assert_eq!(search.spawn(|| "found").join().unwrap(), "found");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
     pub fn build(self) -> Job {
         let capacity = self.capacity.map(|most| Arc::new(Capacity::new(most)));
         let extra = Extra { name: self.name, capacity };

@@ -79,7 +79,7 @@ pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held();
     if is_held(job.permits.load()) {
         if held.insert(job) {
-            job.tokens.add_handle();
+            job.tokens.keep();
         }
     } else if held.remove(&job) {
         drop(held);

@@ -166,6 +166,13 @@ impl Tokens {
         }
     }
 
+    /// Adds a handle that is the pool's own, for which there is always room: they are few, and the counter holds
+    /// twice as many as others may have.
+    pub fn keep(&self) {
+        // Ordering: as in `add_handle`.
+        self.0.fetch_add(HANDLE, Ordering::Relaxed);
+    }
+
     /// Adds a handle unless nobody needs the record any more; tells whether it did.
     pub fn add_handle_if_needed(&self) -> bool {
         // Ordering: Acquire, Relaxed; the caller comes from outside of all handles.

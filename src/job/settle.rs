@@ -106,6 +106,23 @@ fn enter(
 }
 
 /// Waits until a job has nothing queued or running; from [`Job::idle`].
+///
+/// # Examples
+///
+/// A wait that is given up when something else comes first:
+///
+/// ```
+/// use futures::executor::block_on;
+/// use futures::future::{Either, ready, select};
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(0); // held
+/// job.execute(|| ());
+/// assert!(matches!(block_on(select(job.idle(), ready("enough"))), Either::Right(("enough", _))));
+/// job.set_limit(1);
+/// block_on(job.idle());
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
     job: Job,
@@ -179,6 +196,20 @@ impl fmt::Debug for Idle {
 }
 
 /// Tells when no more tasks run than the limit allows; from [`Job::settled`].
+///
+/// # Examples
+///
+/// As a future:
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(2);
+/// (0..100).for_each(|_| job.execute(|| ()));
+/// job.set_limit(0);
+/// futures::executor::block_on(job.settled());
+/// assert_eq!(job.stats().running, 0); // and nothing starts
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
 #[must_use = "it tells only if it is waited for or polled"]
 pub struct Settled {
     job: Job,

@@ -13,6 +13,7 @@
 //! | 5   | TAKEN      | the handle has moved the outcome out                       |
 //! | 6   | INSIDE     | the claimer is the task that joins it                      |
 //! | 7   | SEALED     | of a future: it is settled whether it ends or is cancelled |
+//! | 8   | ASKED      | the handle has asked the task that runs to end soon        |
 //!
 //! - The closure belongs to whoever sets CLAIMED: the worker that runs it, the handle that cancels.
 //! - The slot is written by the claimer before DONE, and read by the handle after DONE.
@@ -47,8 +48,8 @@ const HANDLE: u64 = 1 << 3;
 const WAITED: u64 = 1 << 4;
 const TAKEN: u64 = 1 << 5;
 const INSIDE: u64 = 1 << 6;
-#[cfg(feature = "futures")]
 const SEALED: u64 = 1 << 7;
+const ASKED: u64 = 1 << 8;
 
 /// A cell with a handle. The slot is a closure until CLAIMED, an outcome from DONE on.
 #[repr(C)]
@@ -96,7 +97,7 @@ where
                 // SAFETY: the claim and the queue's share are this thread's.
                 let run = || unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE) };
                 match context {
-                    Some(context) => context.as_task(cell.as_ptr().addr(), run),
+                    Some(context) => context.as_task(cell.as_ptr().addr(), Some(&whole.state), run),
                     None => run(),
                 }
             });
@@ -291,6 +292,12 @@ fn claim(state: &AtomicU64, by: u64) -> u64 {
         .unwrap_or_else(|state| state)
 }
 
+/// Whether the task with this state has been cancelled by its handle while it ran.
+pub fn is_asked_to_end(state: &AtomicU64) -> bool {
+    // Ordering: Relaxed; as where it is set.
+    state.load(Ordering::Relaxed) & (ASKED | SEALED) != 0
+}
+
 /// What a handle can do to a cell whose closure's type it does not know.
 struct SideTable {
     /// Runs it inside the task that joins it, if it is of the kind that can be.
@@ -409,11 +416,12 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended or the time is over.
+    /// Parks the calling thread until the task has ended or the time is over. Inside a task of a pool, that one
+    /// holds no permit while it waits, as in [`join`](Self::join); the task joined is not run in its stead.
     ///
     /// # Panics
     ///
-    /// If a task joins itself.
+    /// As [`join`](Self::join).
     ///
     /// # Errors
     ///
@@ -440,8 +448,10 @@ impl<T> TaskHandle<T> {
     }
 
     /// Cancels the task if it has not started: its closure, or future, is dropped now, on this thread, and
-    /// the handle says [`JoinError::Cancelled`]. True if it was this call that cancelled it. A closure that
-    /// runs is not stopped.
+    /// the handle says [`JoinError::Cancelled`]. True if it was this call that cancelled it.
+    ///
+    /// A closure that runs is not stopped, and has a result. It can ask: [`is_cancelled`](crate::is_cancelled) is
+    /// true in it from now on.
     ///
     /// A future in flight is cancelled, too: it is not polled again, and a worker drops it at once, or at the
     /// end of the poll that is under way; then the handle says `Cancelled`. One that
@@ -467,8 +477,13 @@ impl<T> TaskHandle<T> {
             // SAFETY: the handle has a share.
             room().wake(unsafe { self.cell.as_ref() }.header.job.idle_key());
         }
+        if claimed {
+            return true;
+        }
+        // Ordering: Relaxed; a question that the task may ask, and nothing follows from the answer here.
+        self.state().fetch_or(ASKED, Ordering::Relaxed);
         // SAFETY: the handle has a share.
-        claimed || self.side.abort.is_some_and(|abort| unsafe { abort(self.cell.as_ptr()) })
+        self.side.abort.is_some_and(|abort| unsafe { abort(self.cell.as_ptr()) })
     }
 
     fn wait(&self, until: Option<Instant>) {
@@ -503,7 +518,7 @@ impl<T> TaskHandle<T> {
             return;
         }
         context.depth.set(context.depth.get() + 1);
-        context.as_task(self.key(), || {
+        context.as_task(self.key(), Some(self.state()), || {
             // SAFETY: it is claimed just now, and the handle has a share.
             unsafe { run(self.cell.as_ptr()) };
         });

@@ -6,7 +6,7 @@ use crate::job::admission;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{shrunk, thread_static};
 use crate::task::handle::awaiting::Waits;
 use crate::task::{CellPtr, Mark};
@@ -30,6 +30,8 @@ const DEPTH_MOST: u32 = 32;
 #[derive(Debug)]
 struct Frame {
     cell: usize,
+    /// The state of a task with a handle; else null.
+    state: *const AtomicU64,
     outer: *const Frame,
 }
 
@@ -161,10 +163,12 @@ impl Context {
         &self.hold
     }
 
-    /// Runs `f` as the task in the cell with this address, which lasts until the task has ended.
+    /// Runs `f` as the task in the cell with this address, which lasts until the task has ended; `state` is that of a
+    /// task with a handle.
     #[inline]
-    pub fn as_task<R>(&self, cell: usize, f: impl FnOnce() -> R) -> R {
-        let frame = Frame { cell, outer: self.running.get() };
+    pub fn as_task<R>(&self, cell: usize, state: Option<&AtomicU64>, f: impl FnOnce() -> R) -> R {
+        let state = state.map_or(ptr::null(), ptr::from_ref);
+        let frame = Frame { cell, state, outer: self.running.get() };
         self.running.set(&frame);
         // Put back on every way out, so that the frame is not looked at when it is gone.
         let restore = Restore { context: self, outer: frame.outer };
@@ -185,6 +189,14 @@ impl Context {
             frame = this.outer;
         }
         false
+    }
+
+    /// The state of the innermost task that runs here in a cell, if that has a handle.
+    pub fn running_state(&self) -> Option<&AtomicU64> {
+        // SAFETY: as in `is_running`.
+        let frame = unsafe { self.running.get().as_ref() }?;
+        // SAFETY: it is null or that of a cell that lasts as long as its frame.
+        unsafe { frame.state.as_ref() }
     }
 
     /// The waits of the future that is polled here.

@@ -7,7 +7,7 @@
 use crate::pool::shared::PoolPtr;
 use crate::sync::thread::Builder;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::worker::sleep::MOST_AWAY;
+use crate::unwind;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -16,16 +16,19 @@ const KEPT: Duration = Duration::from_secs(5);
 
 /// How a thread of the pool is made.
 pub struct Threads {
-    /// Names a thread by its index; spares have indices from the number of workers on.
+    /// Names a thread by its index; may panic. Spares have indices from the number of workers on.
     pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
     /// The stack's size in bytes.
     pub stack_size: Option<usize>,
 }
 
 impl Threads {
-    /// A builder for the thread with this index.
-    pub fn builder(&self, index: usize) -> Builder {
-        self.builder_named((self.name)(index))
+    /// A builder for the spare with this index. It is needed by a task that waits, which is not to fail over
+    /// a name: where the owner's panics, or cannot be one, it has the usual name.
+    fn spare_builder(&self, index: usize) -> Builder {
+        let name = unwind::halt(|| (self.name)(index));
+        let name = name.map_err(unwind::drop_quietly).ok().filter(|name| may_be_a_name(name));
+        self.builder_named(name.unwrap_or_else(|| usual_name(index)))
     }
 
     /// A builder for a thread of that name.
@@ -36,6 +39,16 @@ impl Threads {
             None => builder,
         }
     }
+}
+
+/// Whether a thread can have this name.
+pub fn may_be_a_name(name: &str) -> bool {
+    !name.contains('\0')
+}
+
+/// The name of a thread whose owner has given it none.
+pub fn usual_name(index: usize) -> String {
+    format!("tollgate-{index}")
 }
 
 /// The spare workers of a pool.
@@ -82,7 +95,7 @@ impl std::fmt::Display for NoSpare {
 }
 
 impl Spares {
-    /// None yet, and never more than `most`.
+    /// None yet, and never more than `most`, which the sleepers' word can count.
     pub fn new(most: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -93,7 +106,7 @@ impl Spares {
                 closed: false,
             }),
             changed: Condvar::new(),
-            most: most.min(MOST_AWAY),
+            most,
         }
     }
 
@@ -117,19 +130,20 @@ impl Spares {
         }
         let shared = pool.shared();
         let index = shared.workers() + state.made;
+        state.threads += 1;
+        state.made += 1;
+        // The name comes from the pool's owner, who may ask the pool for its figures.
+        drop(state);
+        let builder = shared.threads.spare_builder(index);
         shared.worker_comes(pool);
-        let started =
-            shared.threads.builder(index).spawn(move || crate::worker::work(pool, index, place));
-        match started {
+        match builder.spawn(move || crate::worker::work(pool, index, place)) {
             Ok(thread) => {
-                state.threads += 1;
-                state.made += 1;
                 // It is waited for by count, not by handle.
                 drop(thread);
                 Ok(())
             }
             Err(error) => {
-                drop(state);
+                self.lock().threads -= 1;
                 shared.worker_left();
                 pool.disown(1);
                 Err(NoSpare::Refused(error))

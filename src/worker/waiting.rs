@@ -35,7 +35,7 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
         Some(context) => {
             if wait() {
                 if let Err(none) = lend_place(context) {
-                    panic!("a task cannot wait here: {none}");
+                    refuse(context, &none);
                 }
                 without_permits(context, |pool| park_while(pool, key, until, wait));
             }
@@ -55,6 +55,14 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
             }
         }
     });
+}
+
+#[cold]
+fn refuse(context: &Context, none: &NoSpare) -> ! {
+    let job = context.hold().job.get();
+    let name = job.as_ref().and_then(|job| job.extra()?.name.as_deref());
+    let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
+    panic!("a task{of} cannot wait here: {none}");
 }
 
 fn park_while(

@@ -42,7 +42,9 @@ pub(crate) fn check(plan: &str) -> (Ended, Value) {
 
 /// The command, not started.
 pub(crate) fn command() -> Command {
-    Command::new(binary())
+    let mut command = Command::new(binary());
+    command.args(crate::ALWAYS);
+    command
 }
 
 /// The results of one job.

@@ -136,6 +136,8 @@ pub(crate) fn resetting() -> String {
 pub(crate) fn stalling(start: &'static str) -> String {
     let kept = Mutex::new(Vec::new());
     base(accept_each(move |mut stream| {
+        // Behind the request: before it, nothing is an answer.
+        let _ = read_request(&stream);
         let _ = stream.write_all(start.as_bytes());
         kept.lock().unwrap().push(stream);
     }))

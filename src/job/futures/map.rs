@@ -38,14 +38,41 @@ pub trait AsyncInput<Kind> {
     type Stream: Stream<Item = Self::Item>;
 
     /// The input as a stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::executor::block_on_stream;
+    /// use tollgate::AsyncInput;
+    ///
+    /// assert_eq!(block_on_stream([1, 2, 3].into_stream()).sum::<u32>(), 6);
+    /// ```
     fn into_stream(self) -> Self::Stream;
 }
 
 /// The kind of [`AsyncInput`] that is an iterator; inferred.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::{AsyncInput, Iterated};
+///
+/// fn is_iterator(_: impl AsyncInput<Iterated, Item = u32>) -> bool { true }
+/// assert!(is_iterator(0..3_u32));
+/// ```
 #[derive(Debug)]
 pub enum Iterated {}
 
 /// The kind of [`AsyncInput`] that is a stream; inferred.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::{AsyncInput, Streamed};
+///
+/// fn is_stream(_: impl AsyncInput<Streamed, Item = u32>) -> bool { true }
+/// assert!(is_stream(futures::stream::iter(0..3_u32)));
+/// ```
 #[derive(Debug)]
 pub enum Streamed {}
 
@@ -67,7 +94,16 @@ impl<S: Stream> AsyncInput<Streamed> for S {
     }
 }
 
-/// An iterator as a stream that is always ready.
+/// An iterator as a stream that is always ready; what [`AsyncInput`] makes of one.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::{AsyncInput, Iter};
+///
+/// let pages: Iter<std::ops::Range<u32>> = (0..3).into_stream();
+/// assert_eq!(futures::executor::block_on_stream(pages).collect::<Vec<_>>(), [0, 1, 2]);
+/// ```
 #[derive(Debug)]
 pub struct Iter<I>(I);
 
@@ -154,6 +190,18 @@ impl<T> Wanted<T> {
 }
 
 /// Results of futures in the order of the input, as a stream; from [`Job::map_async`].
+///
+/// # Examples
+///
+/// ```
+/// use futures::executor::block_on_stream;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let squares = pool.job(2).map_async(1.., |i: u64| async move { i * i }); // without an end
+/// let first: Vec<_> = block_on_stream(squares).take(3).map(Result::unwrap).collect();
+/// assert_eq!(first, [1, 4, 9]); // the rest was cancelled
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct MapAsync<S, F, T> {
     pull: Pull<S, F>,
@@ -270,6 +318,17 @@ impl Wake for Bell {
 }
 
 /// Results of futures as they come, as a stream; from [`MapAsync::as_completed`].
+///
+/// # Examples
+///
+/// ```
+/// use futures::executor::block_on_stream;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let squares = pool.job(2).map_async(0..10, |i| async move { i * i }).as_completed();
+/// assert_eq!(block_on_stream(squares).map(Result::unwrap).sum::<i32>(), 285);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct MapAsyncAsCompleted<S, F, T> {
     pull: Pull<S, F>,

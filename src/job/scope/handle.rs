@@ -58,7 +58,7 @@ impl<F: FnOnce() -> T, T> Packet<F, T> {
     fn run(&self) {
         let Some(task) = self.claim() else { return };
         let outcome = Context::with(|context| match context {
-            Some(context) => context.as_task(self.key(), || unwind::halt(task)),
+            Some(context) => context.as_task(self.key(), None, || unwind::halt(task)),
             None => unwind::halt(task),
         });
         self.scope.count(outcome.is_ok());

@@ -255,7 +255,9 @@ where
                     unsafe { Pin::new_unchecked(future) }.poll(cx)
                 })
             };
-            context.as_task(whole.addr(), || unwind::halt(poll))
+            // SAFETY: by this function's contract the cell is alive.
+            let state = unsafe { &(*whole).state };
+            context.as_task(whole.addr(), Some(state), || unwind::halt(poll))
         });
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

@@ -1,0 +1,90 @@
+//! What the threads outside of the pool do: each as it pleases.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
+
+use crate::common::rng::Rng;
+use crate::work::{self, Spawned, push};
+use crate::world::{Slot, World, limit};
+
+/// Tasks that may wait at once; pushers hold back beyond it.
+const MOST_OUTSTANDING: usize = 50_000;
+
+/// The life of the actor with this number.
+pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
+    let mut handles: Vec<Spawned> = Vec::new();
+    while !world.stop.load(SeqCst) {
+        world.progress[number].fetch_add(1, SeqCst);
+        let slot =
+            if rng.one_in(20) { Arc::clone(rng.pick(&world.hosts)) } else { world.slot(&mut rng) };
+        let rng = &mut rng;
+        match rng.below(1000) {
+            0..480 => {
+                if world.outstanding.load(SeqCst) > MOST_OUTSTANDING {
+                    slot.let_go();
+                    thread::yield_now();
+                    continue;
+                }
+                for _ in 0..1 + rng.below(30) {
+                    handles.extend(push(world, &slot, rng));
+                }
+                handles.truncate(100);
+            }
+            480..560 => slot.set_limit(limit(rng)),
+            560..590 => slot.job.pause(),
+            590..660 => slot.let_go(),
+            660..760 => slot.sharpen(),
+            760..800 => _ = slot.job.wait_timeout(Duration::from_micros(rng.next() % 3_000)),
+            800..820 => _ = (slot.job.stats(), slot.job.is_closed(), format!("{:?}", slot.job)),
+            820..830 => {
+                _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500))
+            }
+            830..840 => poll_once(&slot),
+            840..846 => work::scope(&slot, rng),
+            846..852 => work::for_each(&slot, rng),
+            852..858 => work::map(&slot, rng),
+            #[cfg(feature = "futures")]
+            858..864 => work::futures::map_async(&slot, rng),
+            864..890 => replace_after(world, rng, |slot| {
+                slot.job.close();
+                slot.let_go();
+            }),
+            890..915 => replace_after(world, rng, Slot::cancel),
+            915..945 => {
+                if let Some(old) = world.replace(rng) {
+                    world.drop_handle_of(old);
+                }
+            }
+            _ => {
+                for _ in 0..handles.len().min(10) {
+                    let spawned = handles.swap_remove(rng.below(handles.len()));
+                    match rng.below(3) {
+                        0 => handles.extend(spawned.cancel()),
+                        1 => drop(spawned),
+                        _ => handles
+                            .extend(spawned.join_for(Duration::from_micros(rng.next() % 500))),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Polls what waits for the job, as a future, and gives it up.
+fn poll_once(slot: &Slot) {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    let mut cx = Context::from_waker(Waker::noop());
+    _ = pin!(slot.job.idle()).poll(&mut cx);
+    _ = pin!(slot.job.settled()).poll(&mut cx);
+}
+
+fn replace_after(world: &World, rng: &mut Rng, end: impl FnOnce(&Slot)) {
+    if let Some(old) = world.replace(rng) {
+        end(&old);
+        world.closed.lock().unwrap().push(old);
+    }
+}

@@ -1,0 +1,338 @@
+//! What a task does: closures and futures that push, wait and fail; and what is done with a job by who waits for it,
+//! inside a task or outside.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use tollgate::{JoinError, TaskHandle};
+
+use crate::common::rng::Rng;
+use crate::common::unwind;
+use crate::ledger::{Entry, Ledger, Started, Ticket};
+use crate::world::{Slot, World};
+
+/// Counts a task as outstanding until its closure is dropped.
+struct Outstanding(Arc<World>);
+
+impl Outstanding {
+    fn new(world: &Arc<World>) -> Self {
+        world.outstanding.fetch_add(1, SeqCst);
+        Self(Arc::clone(world))
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, SeqCst);
+    }
+}
+
+/// One task: enters the books, does something, leaves.
+fn work(outstanding: &Outstanding, ticket: Ticket, mut rng: Rng) {
+    let (world, entry) = (&outstanding.0, ticket.enter());
+    match rng.below(1000) {
+        0..500 => {}
+        500..680 => (0..rng.below(2_000)).for_each(|_| std::hint::spin_loop()),
+        680..780 => thread::yield_now(),
+        // The task's work, and not an order of events.
+        780..800 => thread::sleep(Duration::from_micros(rng.next() % 1_000)),
+        800..860 => {
+            (0..1 + rng.below(2)).for_each(|_| drop(push(world, &world.slot(&mut rng), &mut rng)))
+        }
+        860..880 => world.if_spares_are_left(|| {
+            tollgate::blocking(|| thread::sleep(Duration::from_micros(rng.next() % 500)));
+        }),
+        880..940 => wait_inside(world, &entry, &mut rng),
+        _ => {
+            entry.will_panic();
+            unwind("a task that fails");
+        }
+    }
+}
+
+/// Waits inside a task for others, of any job.
+fn wait_inside(world: &Arc<World>, entry: &Entry, rng: &mut Rng) {
+    let slot = world.slot(rng);
+    world.if_spares_are_left(|| {
+        entry.while_waiting(|| match rng.below(8) {
+            0 => scope(&slot, rng),
+            1 => for_each(&slot, rng),
+            2 => map(&slot, rng),
+            3 => _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500)),
+            4 => child(&slot),
+            _ => {
+                let ticket = slot.ledger.ticket();
+                let started = ticket.started();
+                let awaited = slot.job.spawn(move || drop(ticket.enter()));
+                assert_eq!(awaited.join().is_ok(), started.get());
+            }
+        });
+    });
+}
+
+/// A job below this one, and the wait for it.
+fn child(slot: &Slot) {
+    let (child, ledger) = (slot.job.job(1), Ledger::new(1, Some(&slot.ledger)));
+    for _ in 0..3 {
+        let ticket = ledger.ticket();
+        child.execute(move || drop(ticket.enter()));
+    }
+    child.wait();
+    ledger.check_against(child.stats());
+}
+
+/// Tasks that borrow, some of them joined.
+pub fn scope(slot: &Slot, rng: &mut Rng) {
+    let tickets: Vec<_> = (0..1 + rng.below(6)).map(|_| slot.ledger.ticket()).collect();
+    let started: Vec<_> = tickets.iter().map(Ticket::started).collect();
+    let ran = AtomicUsize::new(0);
+    let task = |ticket: Ticket| {
+        let _entry = ticket.enter();
+        ran.fetch_add(1, SeqCst);
+    };
+    slot.job.scope(|scope| {
+        for (ticket, started) in tickets.into_iter().zip(&started) {
+            match rng.below(4) {
+                0 | 1 => scope.execute(move || task(ticket)),
+                2 => drop(scope.spawn(move || task(ticket))),
+                _ => {
+                    let ran = &ran;
+                    let failing = scope.spawn(move || {
+                        let entry = ticket.enter();
+                        ran.fetch_add(1, SeqCst);
+                        entry.will_panic();
+                        unwind("a task of a scope that fails");
+                    });
+                    let result: Result<(), _> = failing.join();
+                    assert_eq!(matches!(result, Err(JoinError::Panicked(_))), started.get());
+                }
+            }
+        }
+    });
+    let all = started.iter().filter(|started| started.get()).count();
+    assert_eq!(ran.into_inner(), all, "a scope came back before its tasks had ended");
+}
+
+/// Items of a range, or of an iterator that is none; one of them may fail.
+pub fn for_each(slot: &Slot, rng: &mut Rng) {
+    let (count, bad) = (rng.below(60), rng.below(300));
+    let ran = AtomicUsize::new(0);
+    let item = |i: usize| {
+        let entry = slot.ledger.ticket().enter();
+        ran.fetch_add(1, SeqCst);
+        if i == bad {
+            entry.will_panic();
+            unwind("an item that fails");
+        }
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| match rng.one_in(2) {
+        true => slot.job.for_each(0..count, item),
+        false => slot.job.for_each((0..count).filter(|_| true), item),
+    }));
+    let ran = ran.into_inner();
+    match result {
+        Ok(Ok(())) => assert_eq!(ran, count, "an item was lost"),
+        Ok(Err(_)) => assert!(ran <= count),
+        Err(_) => assert!(bad < count, "a panic of nobody's"),
+    }
+}
+
+/// Results in order or as they come, read to the end or not.
+pub fn map(slot: &Slot, rng: &mut Rng) {
+    let (count, bad, taken) = (rng.below(60), rng.below(300), rng.below(100));
+    let ledger = Arc::clone(&slot.ledger);
+    let results = slot.job.map(0..count, move |i| {
+        let entry = ledger.ticket().enter();
+        if i == bad {
+            entry.will_panic();
+            unwind("an item that fails");
+        }
+        i
+    });
+    if rng.one_in(2) {
+        for (at, result) in results.take(taken).enumerate() {
+            match result {
+                Ok(i) => assert_eq!(i, at, "out of order"),
+                Err(JoinError::Panicked(_)) => assert_eq!(at, bad),
+                Err(JoinError::Cancelled) => {}
+            }
+        }
+    } else {
+        let mut seen = [false; 60];
+        for i in results.as_completed().take(taken).flatten() {
+            assert!(!std::mem::replace(&mut seen[i], true), "a result came twice");
+        }
+    }
+}
+
+/// A handle, and whether its task has started.
+pub struct Spawned {
+    handle: TaskHandle<()>,
+    started: Started,
+    slot: Arc<Slot>,
+    is_future: bool,
+}
+
+impl Spawned {
+    pub fn join_for(mut self, time: Duration) -> Option<Self> {
+        match self.handle.join_timeout(time) {
+            Err(handle) => {
+                self.handle = handle;
+                Some(self)
+            }
+            Ok(result) => {
+                let ran = !matches!(result, Err(JoinError::Cancelled));
+                let agree = ran == self.started.get() || (!ran && self.slot.ledger.is_cut());
+                assert!(agree, "a handle and its task disagree: {result:?}");
+                None
+            }
+        }
+    }
+
+    /// Cancels it. One that was in flight comes back, to be joined when it has been dropped.
+    pub fn cancel(self) -> Option<Self> {
+        if !self.handle.cancel() {
+            return None;
+        }
+        self.slot.ledger.count_cancelled_by_handle();
+        if !self.handle.is_finished() || self.started.get() {
+            assert!(self.is_future, "cancelled and not finished, or run");
+            self.slot.ledger.may_be_cut();
+        }
+        self.join_for(Duration::ZERO)
+    }
+}
+
+/// Pushes one task, by any of the ways in.
+pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawned> {
+    let (outstanding, ticket, rng_of_task) =
+        (Outstanding::new(world), slot.ledger.ticket(), rng.split());
+    let started = ticket.started();
+    #[cfg(feature = "futures")]
+    if rng.one_in(6) {
+        let task = async move { futures::fly(&outstanding, ticket, rng_of_task).await };
+        let handle = slot.job.spawn_future(task);
+        return Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: true });
+    }
+    let task = move || work(&outstanding, ticket, rng_of_task);
+    let handle = match rng.below(6) {
+        0 => slot.job.spawn(task),
+        1 => match slot.job.try_spawn(task) {
+            Ok(handle) => handle,
+            Err(_) => {
+                slot.ledger.count_given_back();
+                return None;
+            }
+        },
+        2 => {
+            if slot.job.try_execute(task).is_err() {
+                slot.ledger.count_given_back();
+            }
+            return None;
+        }
+        _ => {
+            slot.job.execute(task);
+            return None;
+        }
+    };
+    Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: false })
+}
+
+#[cfg(feature = "futures")]
+pub mod futures {
+    //! What a future does.
+
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::task::Poll;
+    use std::thread;
+    use std::time::Duration;
+
+    use ::futures::StreamExt;
+    use ::futures::channel::oneshot;
+    use ::futures::executor::block_on;
+    use tollgate::JoinError;
+
+    use super::Outstanding;
+    use crate::common::rng::Rng;
+    use crate::common::unwind;
+    use crate::ledger::Ticket;
+    use crate::world::Slot;
+
+    async fn yield_now() {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// One future: enters the books, does something between its polls, leaves.
+    pub(super) async fn fly(outstanding: &Outstanding, ticket: Ticket, mut rng: Rng) {
+        let (world, mut flight) = (&outstanding.0, ticket.board());
+        match rng.below(100) {
+            0..40 => {}
+            40..55 => {
+                for _ in 0..rng.below(4) {
+                    yield_now().await;
+                }
+            }
+            55..60 => world.if_spares_are_left(|| {
+                tollgate::blocking(|| thread::sleep(Duration::from_micros(rng.next() % 500)));
+            }),
+            60..75 => {
+                // Woken by another task, or by its being dropped. It keeps its permit, so that task may not
+                // need one that a future like this has.
+                let (go, gone) = oneshot::channel::<()>();
+                world.free.execute(move || _ = go.send(()));
+                _ = gone.await;
+            }
+            75..92 => {
+                let slot = world.slot(&mut rng);
+                let ticket = slot.ledger.ticket();
+                let started = ticket.started();
+                let awaited = slot.job.spawn(move || drop(ticket.enter()));
+                let result = flight.while_awaiting(awaited).await;
+                assert_eq!(result.is_ok(), started.get());
+            }
+            _ => {
+                flight.land(true);
+                unwind("a future that fails");
+            }
+        }
+        flight.land(false);
+    }
+
+    /// Futures of an input, read to the end or not.
+    pub fn map_async(slot: &Slot, rng: &mut Rng) {
+        let (count, taken) = (rng.below(40), rng.below(60));
+        slot.ledger.may_be_cut();
+        let ledger = Arc::clone(&slot.ledger);
+        let results = slot.job.map_async(0..count, move |i| {
+            let ticket = ledger.ticket();
+            async move {
+                let mut flight = ticket.board();
+                yield_now().await;
+                flight.land(false);
+                i
+            }
+        });
+        let mut results = results.enumerate().take(taken);
+        block_on(async {
+            while let Some((at, result)) = results.next().await {
+                match result {
+                    Ok(i) => assert_eq!(i, at, "out of order"),
+                    Err(JoinError::Panicked(_)) => panic!("a panic of nobody's"),
+                    Err(JoinError::Cancelled) => {}
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,200 @@
+//! What a round's threads and tasks share: the pool, its jobs, and the books of each.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use tollgate::{Job, Pool};
+
+use crate::ACTORS;
+use crate::common::pool;
+use crate::common::rng::Rng;
+use crate::ledger::Ledger;
+
+const HOSTS: usize = 8;
+const SLOTS: usize = 300;
+
+/// Tasks that may wait inside for others at once: fewer than the spare workers there are.
+const MOST_WAITERS: usize = 100;
+
+/// A job, the books of its tasks, and what its limit is. Who changes the limit holds `control`.
+pub struct Slot {
+    pub job: Job,
+    pub ledger: Arc<Ledger>,
+    control: Mutex<Control>,
+}
+
+struct Control {
+    limit: usize,
+    cancelled: bool,
+}
+
+impl Slot {
+    fn new(job: Job, limit: usize, parent: Option<&Slot>) -> Arc<Self> {
+        let ledger = Ledger::new(limit, parent.map(|slot| &slot.ledger));
+        let control = Mutex::new(Control { limit, cancelled: false });
+        Arc::new(Self { job, ledger, control })
+    }
+
+    pub fn set_limit(&self, limit: usize) {
+        let mut control = self.control.lock().unwrap();
+        self.ledger.may_become(limit);
+        self.job.set_limit(limit);
+        control.limit = limit;
+        assert_eq!(self.job.limit(), limit);
+    }
+
+    pub fn cancel(&self) {
+        self.control.lock().unwrap().cancelled = true;
+        self.job.cancel();
+    }
+
+    /// From a moment at which the job is idle, only its present limit counts.
+    pub fn sharpen(&self) {
+        let control = self.control.lock().unwrap();
+        if self.job.wait_timeout(Duration::ZERO) {
+            self.ledger.is_from_idle(control.limit);
+        }
+    }
+
+    /// Whatever held it holds it no more.
+    pub fn let_go(&self) {
+        if self.control.lock().unwrap().limit == 0 {
+            self.set_limit(1);
+        }
+        self.job.resume();
+    }
+
+    /// Whether all that it has accepted runs, once nothing holds it.
+    pub fn runs_all(&self) -> bool {
+        !self.control.lock().unwrap().cancelled && !self.job.is_closed()
+    }
+}
+
+/// All that a round's threads and tasks share.
+pub struct World {
+    pub pool: RwLock<Option<Pool>>,
+    /// Half of them jobs of their own, half children of those.
+    pub hosts: Vec<Arc<Slot>>,
+    slots: Vec<RwLock<Arc<Slot>>>,
+    /// A job that nothing ever holds.
+    #[cfg_attr(not(feature = "futures"), expect(dead_code, reason = "it wakes futures"))]
+    pub free: Job,
+    /// Jobs whose last handle was dropped, with all their tasks to run.
+    pub let_go: Mutex<Vec<Arc<Ledger>>>,
+    /// Jobs that were replaced after a close or a cancel.
+    pub closed: Mutex<Vec<Arc<Slot>>>,
+    pub outstanding: AtomicUsize,
+    waiters: AtomicUsize,
+    /// How much each actor has done.
+    pub progress: [AtomicUsize; ACTORS],
+    pub stop: AtomicBool,
+}
+
+impl World {
+    pub fn new(workers: usize, rng: &mut Rng) -> Arc<Self> {
+        let pool = pool(workers);
+        let mut hosts: Vec<_> =
+            (0..HOSTS / 2).map(|i| Slot::new(pool.job(2 + i), 2 + i, None)).collect();
+        for i in 0..HOSTS / 2 {
+            let host = Slot::new(hosts[i].job.job(1 + i), 1 + i, Some(&hosts[i]));
+            hosts.push(host);
+        }
+        let free = pool.job(usize::MAX);
+        let slots = (0..SLOTS).map(|_| RwLock::new(new_job(&pool, &hosts, rng))).collect();
+        Arc::new(Self {
+            pool: RwLock::new(Some(pool)),
+            hosts,
+            slots,
+            free,
+            let_go: Mutex::default(),
+            closed: Mutex::default(),
+            outstanding: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(0),
+            progress: Default::default(),
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    pub fn slot(&self, rng: &mut Rng) -> Arc<Slot> {
+        Arc::clone(&self.slots[rng.below(SLOTS)].read().unwrap())
+    }
+
+    pub fn slots(&self) -> impl Iterator<Item = Arc<Slot>> {
+        self.slots.iter().map(|slot| Arc::clone(&slot.read().unwrap()))
+    }
+
+    /// Puts a new job in the place of one; none any more if the pool is gone.
+    pub fn replace(&self, rng: &mut Rng) -> Option<Arc<Slot>> {
+        let pool = self.pool.read().unwrap();
+        let new = new_job(pool.as_ref()?, &self.hosts, rng);
+        drop(pool);
+        Some(std::mem::replace(&mut *self.slots[rng.below(SLOTS)].write().unwrap(), new))
+    }
+
+    /// The job of a replaced slot goes on without a handle, once nobody else has one: its tasks are let go for that.
+    pub fn drop_handle_of(&self, old: Arc<Slot>) {
+        match Arc::try_unwrap(old) {
+            Ok(slot) => {
+                slot.let_go();
+                self.let_go.lock().unwrap().push(Arc::clone(&slot.ledger));
+            }
+            // Another thread has it in hand, and may yet hold or cancel it.
+            Err(shared) => self.closed.lock().unwrap().push(shared),
+        }
+    }
+
+    /// Waits inside a task, unless as many do as spare workers may be needed for.
+    pub fn if_spares_are_left(&self, wait: impl FnOnce()) {
+        struct Back<'a>(&'a AtomicUsize);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, SeqCst);
+            }
+        }
+        let others = self.waiters.fetch_add(1, SeqCst);
+        let _back = Back(&self.waiters);
+        if others < MOST_WAITERS {
+            wait();
+        }
+    }
+
+    /// Lets all jobs go whenever an actor has done nothing for a while: it waits for tasks of a job that is held, or
+    /// for room in one, and all the others may be waiting, too.
+    pub fn keep_going(&self) {
+        let seen = || self.progress.each_ref().map(|done| done.load(SeqCst));
+        let mut before = seen();
+        while !self.stop.load(SeqCst) {
+            // How long it may be held; nothing waits for this to be over.
+            thread::sleep(Duration::from_millis(20));
+            let now = seen();
+            if before.iter().zip(&now).any(|(before, now)| before == now) {
+                self.let_all_go();
+            }
+            before = now;
+        }
+    }
+
+    pub fn let_all_go(&self) {
+        let closed = self.closed.lock().unwrap().clone();
+        self.hosts.iter().cloned().chain(self.slots()).chain(closed).for_each(|slot| slot.let_go());
+    }
+}
+
+pub fn limit(rng: &mut Rng) -> usize {
+    *rng.pick(&[0, 1, 1, 1, 2, 2, 3, 5, 16, usize::MAX])
+}
+
+fn new_job(pool: &Pool, hosts: &[Arc<Slot>], rng: &mut Rng) -> Arc<Slot> {
+    let limit = limit(rng);
+    let host = rng.one_in(2).then(|| rng.pick(hosts));
+    let mut builder = pool.job_builder().limit(limit);
+    if let Some(host) = host {
+        builder = builder.parent(&host.job);
+    }
+    if rng.one_in(4) {
+        builder = builder.capacity(1 + rng.below(40));
+    }
+    Slot::new(builder.build(), limit, host.map(|host| &**host))
+}
