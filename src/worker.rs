@@ -305,13 +305,16 @@ impl Worker<'_> {
             admission::look_outwards(job);
         }
         let mut next = Some(cell);
+        let mut then = Then::GoOn;
         while let Some(cell) = next {
             if open {
                 self.cover(job);
             }
-            if self.run_cell(cell, job) == Then::LeavePermit {
-                hold.detach();
-                return;
+            then = self.run_cell(cell, job);
+            if then == Then::LeavePermit {
+                // The turn ends with this task.
+                hold.turn.set(hold.turn.get() + 1);
+                break;
             }
             next = self.next_under_permit(job, &mut open);
         }
@@ -322,7 +325,10 @@ impl Worker<'_> {
             place.figures.add_run(u64::from(hold.turn.get()));
             place.publish(0, 0);
         }
-        hold.close();
+        match then {
+            Then::GoOn => hold.close(),
+            Then::LeavePermit => hold.detach(),
+        }
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {

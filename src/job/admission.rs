@@ -396,6 +396,9 @@ pub fn discard(cell: CellPtr) {
 
 /// Drops all that waits at a cancelled job's gate.
 fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
+    // What captures do when they are dropped is somebody else's: who asks there whether the job is idle must not
+    // wait for the consumer right.
+    gate.tokens.add_tasks(1);
     while let Popped::Task(cell) = consumer.pop() {
         let job = cell.job();
         job.count_cancelled();
@@ -414,6 +417,7 @@ fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
         }
         job.drop_tasks(1);
     }
+    gate.drop_tasks(1);
 }
 
 /// Wakes those who wait for the job if it may have become idle without a task's end.
