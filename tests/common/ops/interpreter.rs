@@ -257,6 +257,11 @@ impl User {
             task.never |= at_rest;
         }
         sure &= !self.jobs[id].closed;
+        // One that waits for another task has started, and is counted with those that have not.
+        sure &= !self.tasks.iter().any(|task| task.record.job == id && task.record.waits_inside());
+        if sure {
+            self.books_settle(id, most);
+        }
         let said = job.cancel();
         if sure {
             assert_eq!(said, most, "a cancel miscounts what had not started");
