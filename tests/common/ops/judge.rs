@@ -45,25 +45,6 @@ impl User {
         holding >= self.workers || !self.tasks.iter().any(could_run)
     }
 
-    /// Nothing moves, and so the job's own figures come to say it, too: those who ended a task have told it.
-    pub fn books_settle(&self, id: usize, waiting: usize) {
-        let tasks = self.tasks.iter().map(|task| &task.record);
-        let running = tasks.filter(|record| record.job == id && record.runs()).count();
-        let Some(job) = &self.jobs[id].job else { return };
-        let end = Instant::now() + surely();
-        loop {
-            let stats = job.stats();
-            if (stats.running, stats.ready + stats.backlog) == (running, waiting) {
-                return;
-            }
-            assert!(
-                Instant::now() < end,
-                "{running} run and {waiting} wait, and a job at rest says {stats:?}"
-            );
-            thread::yield_now();
-        }
-    }
-
     /// Whether every task will end without anything that the user does.
     pub fn all_ends(&self) -> bool {
         let held = |id: usize| self.jobs[id].paused || self.jobs[id].limit == 0;
