@@ -43,6 +43,9 @@ mod job;
 #[doc(hidden)]
 pub mod model;
 mod pool;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod sequential;
 mod stats;
 mod sync;
 #[cfg(tollgate_count)]

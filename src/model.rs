@@ -1,5 +1,5 @@
-//! For this project's models and fuzz targets: the protocols by name, and a pool without threads of its
-//! own. Not part of the library.
+//! For this project's models: the protocols by name, and a pool without threads of its own. Not part of
+//! the library.
 
 pub use crate::job::{admission, backlog, control, permits, record};
 pub use crate::task::{CellPtr, cells, handle, plain, room};

@@ -19,6 +19,9 @@ use crate::sync::{fault, fence_after_rmw, prefetch_read};
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
+#[cfg(any(test, fuzzing))]
+pub mod sequential;
+
 /// The pushers' end.
 #[derive(Debug)]
 #[repr(C)]
@@ -92,12 +95,23 @@ impl<'a> Backlog<'a> {
     /// job's permits that follows is not older than the push (steps P2, P3).
     #[inline]
     pub fn push(self, cell: CellPtr) {
-        let node = cell.as_ptr();
-        // Ordering: Relaxed; published by the link below.
+        let previous = self.swap_tail(cell);
+        self.link(previous, cell);
+    }
+
+    /// The first half of a push; returns the node behind which the cell is to be linked.
+    #[inline]
+    fn swap_tail(self, cell: CellPtr) -> *mut Header {
+        // Ordering: Relaxed; published by the link.
         cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
         // Ordering: AcqRel; Acquire for the previous node's header, which is written through
-        // below; Release for this node's, which the next pusher writes through.
-        let previous = self.arrivals.tail.swap(node, Ordering::AcqRel);
+        // in `link`; Release for this node's, which the next pusher writes through.
+        self.arrivals.tail.swap(cell.as_ptr(), Ordering::AcqRel)
+    }
+
+    /// The second half of a push.
+    #[inline]
+    fn link(self, previous: *mut Header, cell: CellPtr) {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
@@ -105,9 +119,10 @@ impl<'a> Backlog<'a> {
             // stays in the list, alive, until it is linked below.
             unsafe { &(*previous).next }
         };
+        let ordering = if fault("relaxed-push") { Ordering::Relaxed } else { Ordering::Release };
         // Ordering: Release; pairs with the consumer's Acquire load of the link: it publishes the
         // cell's contents.
-        link.store(node, if fault("relaxed-push") { Ordering::Relaxed } else { Ordering::Release });
+        link.store(cell.as_ptr(), ordering);
         // Ordering: AcqRel; it is the store that the fence follows, and counts for `len`.
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
         if !fault("push-without-fence") {

@@ -6,6 +6,9 @@
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fault;
 
+#[cfg(any(test, fuzzing))]
+pub mod sequential;
+
 /// The largest value the counters hold; as a limit it means "no limit".
 pub const MOST: u64 = (1 << 24) - 1;
 /// The most ready tasks the word can count.

@@ -21,6 +21,9 @@ pub use interpreter::run;
 /// The limits that operations set.
 pub const LIMITS: [usize; 6] = [0, 1, 2, 3, 8, usize::MAX];
 
+/// How many operations [`decode`] makes of however many bytes.
+pub const MOST_OPS: usize = 200;
+
 /// One call of a user's. Jobs and handles are numbered as they were made, the number taken modulo how many there are; a call
 /// on what is not there does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,14 @@ pub enum Shutdown {
     Drop,
     Now,
     Timeout,
+}
+
+/// A whole run, read from bytes: how many workers, by the first, then operations until the bytes are used up, or there are
+/// [`MOST_OPS`] of them; none without a first byte.
+pub fn decode(bytes: &[u8]) -> Option<(usize, Vec<Op>)> {
+    let (workers, mut rest) = bytes.split_first()?;
+    let ops = std::iter::from_fn(|| Op::decode(&mut rest)).take(MOST_OPS).collect();
+    Some((1 + *workers as usize % 4, ops))
 }
 
 impl Op {

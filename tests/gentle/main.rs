@@ -1,5 +1,6 @@
 //! The endpoint checker of `examples/gentle`: its plan reader, and the command against servers of every kind.
 
+mod any_plan;
 mod command;
 mod hosts_and_lists;
 mod plan_reader;

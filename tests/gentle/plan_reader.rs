@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use ureq::http::Uri;
 
-use crate::plan::{Plan, Targets, listed, parse, parse_bytes};
+use crate::any_plan;
+use crate::plan::{Targets, listed, parse, parse_bytes};
 
 /// A job with everything that it needs.
 const JOB: &str = r#"[[job]]
@@ -353,36 +353,6 @@ fn an_error_is_one_line_whatever_the_names_hold() {
     assert!(error.starts_with("a b.toml:2: unknown field"));
 }
 
-/// What holds of every plan that the reader lets through.
-fn assert_can_be_run(plan: &Plan) {
-    assert!(plan.workers.is_none_or(|workers| (1..=1_024).contains(&workers)));
-    assert!(!plan.jobs.is_empty());
-    for job in &plan.jobs {
-        assert!(!job.limits.is_empty());
-        assert!(job.limits.iter().all(|limit| (1..=1_024).contains(limit)));
-        let requests = job.requests().unwrap_or(1);
-        assert!((job.limits.len() as u64..=1_000_000_000).contains(&requests));
-        if let Targets::Paths { urls, .. } = &job.targets {
-            let is_http = |url: &Uri| url.scheme_str() == Some("http") && url.host().is_some();
-            assert!(urls.iter().all(is_http));
-        }
-        assert!(!job.expect.is_empty());
-        assert!(!job.timeout.is_zero());
-    }
-}
-
-/// Reads bytes as a plan and checks what must hold whatever they are.
-fn read_anything(bytes: &[u8]) {
-    match parse_bytes("plan.toml", bytes) {
-        Ok(plan) => assert_can_be_run(&plan),
-        Err(error) => {
-            let error = error.to_string();
-            assert!(error.starts_with("plan.toml:"), "{error:?}");
-            assert!(!error.contains(char::is_control), "{error:?}");
-        }
-    }
-}
-
 /// What may take the place of a value in a plan.
 const ODD_VALUES: [&str; 22] = [
     "0",
@@ -412,7 +382,7 @@ const ODD_VALUES: [&str; 22] = [
 proptest! {
     #[test]
     fn never_panics_on_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        read_anything(&bytes);
+        any_plan::read(&bytes);
     }
 
     #[test]
@@ -426,7 +396,7 @@ proptest! {
                 *line = format!("{key} = {value}");
             }
         }
-        read_anything(lines.join("\n").as_bytes());
+        any_plan::read(lines.join("\n").as_bytes());
     }
 
     #[test]
@@ -438,6 +408,6 @@ proptest! {
             let (from, to) = (from.index(bytes.len() + 1), to.index(bytes.len() + 1));
             bytes.splice(from.min(to)..from.max(to).min(from.min(to) + 4), byte);
         }
-        read_anything(&bytes);
+        any_plan::read(&bytes);
     }
 }

@@ -62,6 +62,8 @@ pub struct KnownJob {
     pub closed: bool,
     /// Its limit, if that is 1, has been so throughout.
     pub serial: bool,
+    /// Its limit was not 0 at some time: a task of it may have been on its way.
+    pub opened: bool,
     /// It, or one above it, was cancelled, or tasks of it by their handles.
     pub cancels: bool,
 }
@@ -166,6 +168,7 @@ impl User {
             paused: false,
             closed: above.is_some_and(|above| above.closed),
             serial: limit == 1,
+            opened: limit > 0,
             cancels: false,
             parent,
         });
@@ -236,6 +239,7 @@ impl User {
         job.ledger.may_become(limit);
         job.limit = limit;
         job.serial &= limit == 1;
+        job.opened |= limit > 0;
         self.api(id).set_limit(limit);
         assert_eq!(self.api(id).limit(), limit);
     }
@@ -256,7 +260,8 @@ impl User {
             // What nobody can have begun to start will not start.
             task.never |= at_rest;
         }
-        sure &= !self.jobs[id].closed;
+        // Its figures count what a task that joins has run out of turn, and those who wait inside.
+        sure &= !self.jobs[id].closed && !self.jobs[id].opened;
         let said = job.cancel();
         if sure {
             assert_eq!(said, most, "a cancel miscounts what had not started");

@@ -1,0 +1,7 @@
+//! Operations on the backlog, pushes that stop half-way among them, against a deque.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tollgate::sequential::backlog::Program;
+
+fuzz_target!(|program: Program| program.run());

@@ -1,0 +1,278 @@
+//! The list against a deque: whatever is pushed, half pushed, given back and taken, one thing after the other, each task
+//! comes out once and where it must, and each question about the list has the answer that its table gives.
+//!
+//! The property test runs it, and the fuzz target `backlog`. A push can stop between its two halves, and several of them
+//! at once, as when as many threads are interrupted there.
+
+use super::{Arrivals, Backlog, Consumer, Departures, LetGo, Popped};
+use crate::sync::atomic::Ordering;
+use crate::task::{CellPtr, Header, plain};
+use crate::{Job, Pool};
+use arbitrary::{Arbitrary, Result, Unstructured};
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
+
+/// The job whose tag the cells bear; nothing is pushed into it.
+static JOB: LazyLock<(Pool, Job)> = LazyLock::new(|| {
+    let pool = Pool::builder().workers(1).build().expect("one worker starts");
+    let job = pool.job(1);
+    (pool, job)
+});
+
+/// What is done to a list.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// How many pushes before its counters wrap.
+    short_of_wrapping: u8,
+    ops: Vec<Op>,
+}
+
+impl<'a> Arbitrary<'a> for Program {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let short_of_wrapping = bytes.arbitrary()?;
+        let mut ops = Vec::new();
+        // Not `Vec`'s own way, which stops at every other byte.
+        while !bytes.is_empty() {
+            ops.push(bytes.arbitrary()?);
+        }
+        Ok(Self { short_of_wrapping, ops })
+    }
+}
+
+/// One call, or half of one.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum Op {
+    Push,
+    /// The first half of a push.
+    SwapTail,
+    /// The second half of one of those that wait for it.
+    Link(u8),
+    PushReturned,
+    TryConsume,
+    TryConsumeQuietly,
+    /// With the right only.
+    Pop,
+    LetGo,
+}
+
+/// A push that is half done.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    previous: *mut Header,
+    cell: CellPtr,
+}
+
+/// What is known of the list.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    /// Those that were given back, the next one last.
+    returned: Vec<CellPtr>,
+    /// The others, in the order of the tail's swaps, and whether each is linked behind the one before it.
+    line: VecDeque<(CellPtr, bool)>,
+    /// Somebody left word for who holds the right.
+    word: bool,
+}
+
+/// What a pop must come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Task(CellPtr),
+    Empty,
+    HalfDone,
+}
+
+impl Model {
+    fn next(&self) -> Due {
+        if let Some(last) = self.returned.last() {
+            return Due::Task(*last);
+        }
+        match (self.line.front(), self.line.get(1)) {
+            (None, _) => Due::Empty,
+            (Some((_, false)), _) | (_, Some((_, false))) => Due::HalfDone,
+            (Some((first, true)), _) => Due::Task(*first),
+        }
+    }
+
+    fn pop(&mut self) -> Due {
+        let next = self.next();
+        if let Due::Task(_) = next
+            && self.returned.pop().is_none()
+        {
+            self.line.pop_front();
+        }
+        next
+    }
+
+    fn link(&mut self, cell: CellPtr) {
+        let half = self.line.iter_mut().find(|(of, _)| *of == cell);
+        half.expect("a push that is half done is in the line").1 = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.returned.is_empty() && self.line.is_empty()
+    }
+
+    fn has_head(&self) -> bool {
+        !self.returned.is_empty() || self.line.front().is_some_and(|(_, linked)| *linked)
+    }
+
+    fn len(&self) -> usize {
+        self.returned.len() + self.line.iter().filter(|(_, linked)| *linked).count()
+    }
+
+    /// How many tasks there are, in whatever state.
+    fn tasks(&self) -> usize {
+        self.returned.len() + self.line.len()
+    }
+}
+
+/// The list, the model of it, and whoever acts.
+struct Play<'a> {
+    backlog: Backlog<'a>,
+    consumer: Option<Consumer<'a>>,
+    halves: Vec<Half>,
+    model: Model,
+    /// One more than closures are alive.
+    alive: Arc<()>,
+}
+
+impl Program {
+    /// Does it to a list and to the model, makes whole what is half done, and empties the list.
+    ///
+    /// # Panics
+    /// If they part, or a task is lost.
+    pub fn run(&self) {
+        let (arrivals, departures) = (Arrivals::new(), Departures::new());
+        let first = 0_u32.wrapping_sub(self.short_of_wrapping.into());
+        // Ordering: Relaxed both; one thread has it all.
+        arrivals.pushed.store(first, Ordering::Relaxed);
+        departures.taken.store(first, Ordering::Relaxed);
+        let mut play = Play {
+            backlog: Backlog::new(&arrivals, &departures),
+            consumer: None,
+            halves: Vec::new(),
+            model: Model::default(),
+            alive: Arc::default(),
+        };
+        play.agrees();
+        for op in &self.ops {
+            play.does(*op);
+            play.agrees();
+        }
+        play.ends();
+    }
+}
+
+impl<'a> Play<'a> {
+    fn does(&mut self, op: Op) {
+        match op {
+            Op::Push => {
+                let cell = self.task();
+                self.backlog.push(cell);
+                self.model.line.push_back((cell, true));
+            }
+            Op::SwapTail => {
+                let cell = self.task();
+                let previous = self.backlog.swap_tail(cell);
+                self.halves.push(Half { previous, cell });
+                self.model.line.push_back((cell, false));
+            }
+            Op::Link(which) => {
+                if let Some(which) = (which as usize).checked_rem(self.halves.len()) {
+                    let Half { previous, cell } = self.halves.swap_remove(which);
+                    self.backlog.link(previous, cell);
+                    self.model.link(cell);
+                }
+            }
+            Op::PushReturned => {
+                let cell = self.task();
+                self.backlog.push_returned(cell);
+                self.model.returned.push(cell);
+            }
+            Op::TryConsume => {
+                self.model.word |= self.consumer.is_some();
+                let right = self.backlog.try_consume();
+                self.takes(right);
+            }
+            Op::TryConsumeQuietly => {
+                let right = self.backlog.try_consume_quietly();
+                self.takes(right);
+            }
+            Op::Pop => {
+                if let Some(mut consumer) = self.consumer.take() {
+                    let _ = self.pops(&mut consumer);
+                    self.consumer = Some(consumer);
+                }
+            }
+            Op::LetGo => self.lets_go(),
+        }
+    }
+
+    /// Makes a task.
+    fn task(&self) -> CellPtr {
+        let life = Arc::clone(&self.alive);
+        plain(JOB.1.ptr(), move || drop(life))
+    }
+
+    /// One has the right, and nobody else gets it.
+    fn takes(&mut self, right: Option<Consumer<'a>>) {
+        assert_eq!(right.is_some(), self.consumer.is_none(), "the right is with two, or nobody");
+        self.consumer = self.consumer.take().or(right);
+    }
+
+    /// Pops, and runs what comes out.
+    fn pops(&mut self, consumer: &mut Consumer<'a>) -> Due {
+        let due = self.model.next();
+        assert_eq!(consumer.can_pop(), matches!(due, Due::Task(_)), "can_pop: {:?}", self.model);
+        let popped = match consumer.pop() {
+            Popped::Task(cell) => Due::Task(cell),
+            Popped::Empty => Due::Empty,
+            Popped::HalfDone => Due::HalfDone,
+        };
+        assert_eq!(popped, due, "pop: {:?}", self.model);
+        if let Due::Task(cell) = popped {
+            let _ = cell.run();
+        }
+        self.model.pop()
+    }
+
+    /// Who lets go is told of the word that was left, once, and keeps the right until then.
+    fn lets_go(&mut self) {
+        let Some(consumer) = self.consumer.take() else { return };
+        let left = std::mem::take(&mut self.model.word);
+        self.consumer = match consumer.let_go() {
+            LetGo::Free => None,
+            LetGo::LookAgain(consumer) => Some(consumer),
+        };
+        assert_eq!(self.consumer.is_some(), left, "a word is lost, or nobody left it");
+    }
+
+    /// The questions that anybody may ask.
+    fn agrees(&self) {
+        let Self { backlog, model, .. } = self;
+        assert_eq!(backlog.is_empty(), model.is_empty(), "is_empty: {model:?}");
+        assert_eq!(backlog.has_head(), model.has_head(), "has_head: {model:?}");
+        assert_eq!(backlog.len(), model.len(), "len: {model:?}");
+        assert_eq!(Arc::strong_count(&self.alive) - 1, model.tasks(), "a task is lost: {model:?}");
+    }
+
+    fn ends(mut self) {
+        while !self.halves.is_empty() {
+            self.does(Op::Link(0));
+            self.agrees();
+        }
+        if self.consumer.is_none() {
+            self.does(Op::TryConsume);
+        }
+        let mut consumer = self.consumer.take().expect("the right was free");
+        while self.pops(&mut consumer) != Due::Empty {
+            self.agrees();
+        }
+        self.consumer = Some(consumer);
+        assert!(self.model.is_empty());
+        self.agrees();
+        while self.consumer.is_some() {
+            self.does(Op::LetGo);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The word against plain integers: whatever is done to it, one thing after the other and from whatever word, each field,
+//! each answer and each question is what the table of [`Snapshot`] says.
+//!
+//! The property test runs it, and the fuzz target `permits`.
+
+use super::{Asked, Flag, LIMIT_SHIFT, MOST, MOST_READY, Permits, READY_SHIFT, Snapshot};
+use crate::sync::atomic::AtomicU64;
+use arbitrary::{Arbitrary, Result, Unstructured};
+
+const FLAGS: [Flag; 9] = [
+    Flag::Parent,
+    Flag::Paused,
+    Flag::Closed,
+    Flag::Cancelled,
+    Flag::Blocked,
+    Flag::Returning,
+    Flag::Covered,
+    Flag::Futures,
+    Flag::Settling,
+];
+
+/// A word to begin with and what is done to it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    start: Start,
+    ops: Vec<Op>,
+}
+
+impl<'a> Arbitrary<'a> for Program {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let start = bytes.arbitrary()?;
+        let mut ops = Vec::new();
+        // Not `Vec`'s own way, which stops at every other byte.
+        while !bytes.is_empty() {
+            ops.push(bytes.arbitrary()?);
+        }
+        Ok(Self { start, ops })
+    }
+}
+
+/// The fields of the first word. More may run than the limit says: it was lowered.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+struct Start {
+    running: Count,
+    limit: Count,
+    ready: u8,
+    flags: u16,
+}
+
+/// A count in a field of 24 bits, most often at one of its ends.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum Count {
+    Few(u8),
+    NearMost(u8),
+    Any(u32),
+}
+
+impl Count {
+    fn get(self) -> u64 {
+        match self {
+            Self::Few(count) => u64::from(count % 8),
+            Self::NearMost(short) => MOST - u64::from(short % 4),
+            Self::Any(count) => u64::from(count) & MOST,
+        }
+    }
+}
+
+/// One call. What the callers must not do (give back what nobody holds) is left out.
+#[derive(Clone, Copy, Debug, Arbitrary)]
+enum Op {
+    Reserve { window: u8 },
+    Unreserve,
+    Start,
+    Unstart,
+    Acquire,
+    Reacquire { draining: bool },
+    Release,
+    SetLimit(Count),
+    Set(u8),
+    Clear(u8),
+}
+
+/// The fields as plain integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plain {
+    running: u64,
+    limit: u64,
+    ready: u64,
+    flags: [bool; FLAGS.len()],
+}
+
+impl Plain {
+    fn of(start: Start) -> Self {
+        Self {
+            running: start.running.get(),
+            limit: start.limit.get(),
+            ready: u64::from(start.ready) % (MOST_READY + 1),
+            flags: std::array::from_fn(|flag| start.flags >> flag & 1 == 1),
+        }
+    }
+
+    /// The word that the table makes of the fields.
+    fn word(self) -> u64 {
+        let mut word = self.running | self.limit << LIMIT_SHIFT | self.ready << READY_SHIFT;
+        for (flag, set) in FLAGS.into_iter().zip(self.flags) {
+            if set {
+                word |= flag as u64;
+            }
+        }
+        word
+    }
+
+    fn has(self, flag: Flag) -> bool {
+        self.flags[place(flag)]
+    }
+
+    fn set(&mut self, flag: Flag, set: bool) {
+        self.flags[place(flag)] = set;
+    }
+
+    fn held_back(self) -> bool {
+        self.has(Flag::Paused) || self.has(Flag::Blocked) || self.has(Flag::Returning)
+    }
+
+    fn has_room(self, window: u64) -> bool {
+        !self.held_back() && self.ready < window && self.running + self.ready < self.limit
+    }
+
+    fn may_start(self) -> bool {
+        !self.has(Flag::Paused) && !self.has(Flag::Returning) && self.running < self.limit
+    }
+
+    fn may_go_on(self) -> bool {
+        !self.held_back() && !self.has(Flag::Cancelled) && self.running <= self.limit
+    }
+
+    fn may_return(self, draining: bool) -> bool {
+        if draining {
+            self.running < self.limit.max(1)
+        } else {
+            !self.has(Flag::Paused) && self.running < self.limit
+        }
+    }
+}
+
+fn place(flag: Flag) -> usize {
+    FLAGS.iter().position(|known| *known == flag).expect("all flags are listed")
+}
+
+impl Program {
+    /// Does it to the word and to the integers.
+    ///
+    /// # Panics
+    /// If they part.
+    pub fn run(&self) {
+        let mut plain = Plain::of(self.start);
+        let permits = Permits(AtomicU64::new(plain.word()));
+        agree(permits.load(), plain);
+        assert_eq!(Permits::new(plain.limit).load(), Snapshot::new(plain.limit));
+        let printed = format!("{:?}", permits.load());
+        for part in [("running", plain.running), ("limit", plain.limit), ("ready", plain.ready)] {
+            assert!(printed.contains(&format!("{}: {},", part.0, part.1)), "{printed}: {plain:?}");
+        }
+        for op in &self.ops {
+            let before = plain;
+            does(*op, &permits, &mut plain);
+            assert_eq!(permits.load().0, plain.word(), "{before:?}, {op:?}: {plain:?}");
+            agree(permits.load(), plain);
+        }
+    }
+}
+
+/// Does one operation to both, and compares what the word's side says with what is due.
+fn does(op: Op, permits: &Permits, plain: &mut Plain) {
+    let before = *plain;
+    match op {
+        Op::Reserve { window } => {
+            let window = u64::from(window) % (MOST_READY + 1);
+            let room = plain.has_room(window);
+            plain.ready += u64::from(room);
+            answers(permits.reserve(window), room, *plain);
+        }
+        Op::Unreserve if plain.ready > 0 => {
+            plain.ready -= 1;
+            agree(permits.unreserve(), *plain);
+        }
+        Op::Start if plain.ready > 0 => {
+            let may = plain.may_start();
+            plain.ready -= u64::from(may);
+            plain.running += u64::from(may);
+            answers(permits.start(), may, *plain);
+        }
+        Op::Unstart if plain.running > 0 && plain.ready < MOST_READY => {
+            plain.running -= 1;
+            plain.ready += 1;
+            agree(permits.unstart(), *plain);
+        }
+        Op::Acquire => {
+            let may = plain.may_start();
+            plain.running += u64::from(may);
+            answers(permits.acquire(), may, *plain);
+        }
+        Op::Reacquire { draining } => {
+            let may = plain.may_return(draining);
+            plain.running += u64::from(may);
+            answers(permits.reacquire(draining), may, *plain);
+        }
+        Op::Release if plain.running > 0 => {
+            plain.running -= 1;
+            agree(permits.release(), *plain);
+        }
+        Op::SetLimit(limit) => {
+            plain.limit = limit.get();
+            agree(permits.set_limit(plain.limit), before);
+        }
+        Op::Set(flag) => {
+            let flag = FLAGS[flag as usize % FLAGS.len()];
+            plain.set(flag, true);
+            agree(permits.set(flag), before);
+        }
+        Op::Clear(flag) => {
+            let flag = FLAGS[flag as usize % FLAGS.len()];
+            plain.set(flag, false);
+            agree(permits.load().without(flag), *plain);
+            agree(permits.clear(flag), before);
+        }
+        Op::Unreserve | Op::Start | Op::Unstart | Op::Release => {}
+    }
+}
+
+/// Asking came to what it must, and says the word after it, or the one that refused.
+fn answers(asked: Asked, due: bool, plain: Plain) {
+    assert_eq!(asked.granted(), due, "{asked:?} {plain:?}");
+    let (Asked::Granted(word) | Asked::Refused(word)) = asked;
+    agree(word, plain);
+}
+
+/// Every field of the word and every question to it.
+fn agree(word: Snapshot, plain: Plain) {
+    let read = Plain {
+        running: word.running(),
+        limit: word.limit(),
+        ready: word.ready(),
+        flags: FLAGS.map(|flag| word.has(flag)),
+    };
+    assert_eq!(read, plain);
+    assert_eq!(word.held_back(), plain.held_back(), "held_back: {plain:?}");
+    assert_eq!(word.may_start(), plain.may_start(), "may_start: {plain:?}");
+    assert_eq!(word.may_go_on(), plain.may_go_on(), "may_go_on: {plain:?}");
+    for draining in [false, true] {
+        let due = plain.may_return(draining);
+        assert_eq!(word.may_return(draining), due, "may_return({draining}): {plain:?}");
+    }
+    for window in [0, 1, plain.ready, plain.ready + 1, MOST_READY] {
+        assert_eq!(word.has_room(window), plain.has_room(window), "has_room({window}): {plain:?}");
+    }
+}
