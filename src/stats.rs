@@ -29,7 +29,8 @@ pub struct JobStats {
     pub running: usize,
     /// In a deque, from which some worker will pop them.
     pub ready: usize,
-    /// Waiting for a permit.
+    /// Waiting for a permit; also counts, until their turn comes, those that a join has run out of turn or a handle
+    /// has cancelled.
     pub backlog: usize,
     /// Ran to their end.
     pub completed: u64,

@@ -356,3 +356,21 @@ fn a_task_that_ran_inside_a_join_is_not_counted_as_cancelled() {
         assert_eq!((job.stats().completed, job.stats().cancelled), (2, 0));
     });
 }
+
+/// A task that waits is neither running nor ready, and a cancel of its job does not count it among those that have not
+/// started.
+#[test]
+fn a_task_that_waits_is_not_counted_as_ready() {
+    with_workers(|pool, _| {
+        let (outer, held) = (pool.job(usize::MAX), pool.job(0));
+        let awaited = held.spawn(|| ());
+        let waiter = outer.spawn(move || awaited.join().is_ok());
+        while pool.stats().spare_workers == 0 || outer.stats().running > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(outer.stats().ready, 0);
+        assert_eq!(outer.cancel(), 0);
+        held.set_limit(1);
+        assert!(waiter.join().unwrap());
+    });
+}

@@ -470,3 +470,24 @@ fn a_drain_ends_although_a_task_waits_for_a_held_one() {
         assert!(waiter.join().unwrap());
     });
 }
+
+/// Captures that ask, while they are dropped, whether their job is idle: it is not, for they are still there.
+#[test]
+fn captures_that_look_at_their_job_when_a_drain_drops_them() {
+    struct Asks(Job);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert!(!self.0.wait_timeout(Duration::ZERO));
+        }
+    }
+    with_workers(|_, workers| {
+        let pool = pool(workers);
+        let job = pool.job(0);
+        for _ in 0..3 {
+            let asks = Asks(job.clone());
+            job.execute(move || drop(asks));
+        }
+        pool.shutdown();
+        assert_eq!(job.stats().cancelled, 3);
+    });
+}

@@ -85,7 +85,9 @@ fn real_answers(ops: &[Op]) -> Vec<Option<u32>> {
             None
         }
         Op::PopFifo => fifo.pop(),
-        Op::StealFifoBatch => of_real(fifo_stealer.steal_batch_with_limit_and_pop(&other_fifo, MOST)),
+        Op::StealFifoBatch => {
+            of_real(fifo_stealer.steal_batch_with_limit_and_pop(&other_fifo, MOST))
+        }
         Op::PopOtherFifo => other_fifo.pop(),
         Op::Look => Some(
             own.len() as u32 * 4 + u32::from(own.is_empty()) * 2 + u32::from(injector.is_empty()),

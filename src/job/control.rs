@@ -166,7 +166,8 @@ pub fn cancel_held(job: JobPtr) {
 /// How many tasks of the job lie in deques; exact when nothing moves.
 pub fn ready(job: JobPtr, word: Snapshot) -> usize {
     let spare: u64 = job.pool().places.iter().map(|place| place.spare_tokens(job.idle_key())).sum();
-    job.tokens.load().tasks().saturating_sub(word.running() + spare) as usize
+    let waiting = job.pool().waiting.count(job.idle_key());
+    job.tokens.load().tasks().saturating_sub(word.running() + spare + waiting) as usize
 }
 
 /// Drops the tasks of a held job's line that their handles have cancelled: no worker will come by for them.

@@ -10,13 +10,16 @@ use crate::sync::fault;
 pub mod sequential;
 
 /// The largest value the counters hold; as a limit it means "no limit".
-pub const MOST: u64 = (1 << 24) - 1;
+pub const MOST: u64 = (1 << 22) - 1;
 /// The most ready tasks the word can count.
-pub const MOST_READY: u64 = (1 << 7) - 1;
+pub const MOST_READY: u64 = (1 << 11) - 1;
+/// The widest window. Tasks that an outer gate refuses are ready again all at once, as many as were ready there:
+/// the field has room for a window at each of sixteen gates.
+pub const MOST_WINDOW: u64 = MOST_READY / 16;
 
 const RUNNING: u64 = 1;
-const LIMIT_SHIFT: u32 = 24;
-const READY_SHIFT: u32 = 48;
+const LIMIT_SHIFT: u32 = 22;
+const READY_SHIFT: u32 = 44;
 const READY: u64 = 1 << READY_SHIFT;
 
 /// One of the flags of a job's word.
@@ -49,9 +52,9 @@ pub enum Flag {
 ///
 /// | bits   | field   | meaning                                              |
 /// |--------|---------|------------------------------------------------------|
-/// | 0..24  | running | permits now held                                     |
-/// | 24..48 | limit   | most that may be held; all ones is no limit          |
-/// | 48..55 | ready   | tasks let through to a deque that hold no permit yet |
+/// | 0..22  | running | permits now held                                     |
+/// | 22..44 | limit   | most that may be held; all ones is no limit          |
+/// | 44..55 | ready   | tasks let through to a deque that hold no permit yet |
 /// | 55..64 | flags   | [`Flag`]                                             |
 ///
 /// `limit` may drop below `running`; the excess drains as permits are given back.

@@ -2,7 +2,7 @@
 
 use crate::job::capacity::Crowds;
 use crate::job::family::Family;
-use crate::job::permits::MOST_READY;
+use crate::job::permits::MOST_WINDOW;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
@@ -12,6 +12,7 @@ use crate::worker::context::Context;
 use crate::worker::place::{Place, Victim};
 use crate::worker::sleep::{Notified, Sleep};
 use crate::worker::spares::{Spares, Threads};
+use crate::worker::waiting::Waiting;
 use crossbeam_utils::CachePadded;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub threads: Threads,
     /// Threads that take the place of one that waits.
     pub spares: Spares,
+    /// Tasks that wait inside, by job.
+    pub waiting: Waiting,
     refused: AtomicU64,
     has_spare_cores: bool,
     /// As `Place::flights`, for threads that sit in no place.
@@ -105,6 +108,7 @@ impl PoolPtr {
             crowds: Crowds::new(),
             threads,
             spares: Spares::new(most_spares),
+            waiting: Waiting::default(),
             refused: AtomicU64::new(0),
             has_spare_cores: std::thread::available_parallelism()
                 .is_ok_and(|cores| workers <= cores.get()),
@@ -166,7 +170,7 @@ impl Shared {
     /// How many ready tasks of one job may lie in deques at a time.
     #[inline]
     pub fn window(&self) -> u64 {
-        (self.places.len() as u64).clamp(2, MOST_READY - 1)
+        (self.places.len() as u64).clamp(2, MOST_WINDOW)
     }
 
     /// Puts a task into the injector and sees to it that somebody comes.

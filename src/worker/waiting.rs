@@ -22,6 +22,7 @@ use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Waits for `key` until `wait` says that there is nothing to wait for, or the time is over. `wait` sets
@@ -84,6 +85,7 @@ fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
     let job = hold.job.take().expect("a task that waits holds a permit");
     let tokens = hold.tokens.replace(0);
     hold.settle(job);
+    context.pool().waiting.enter(job.idle_key());
     admission::release(job); // A2
     // Only a task that has lent its place is away; another keeps the drain from its end by the place.
     f(context.place().is_none().then(|| context.pool_ptr())); // A3
@@ -92,7 +94,37 @@ fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
         take_back(outer); // A4
         gate = outer.parent();
     }
+    context.pool().waiting.leave(job.idle_key());
     hold.resume(job, tokens);
+}
+
+/// How many tasks of which jobs wait inside: neither running nor ready, for those who ask for figures. No part of any
+/// protocol, and of no model.
+#[derive(Debug, Default)]
+pub struct Waiting(std::sync::Mutex<BTreeMap<usize, usize>>);
+
+impl Waiting {
+    fn counts(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, usize>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn enter(&self, job: usize) {
+        *self.counts().entry(job).or_default() += 1;
+    }
+
+    fn leave(&self, job: usize) {
+        let mut counts = self.counts();
+        let count = counts.get_mut(&job).expect("it entered");
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&job);
+        }
+    }
+
+    /// How many of the job with this address.
+    pub fn count(&self, job: usize) -> u64 {
+        self.counts().get(&job).map_or(0, |count| *count as u64)
+    }
 }
 
 /// A1. A thread that has lent its place before has none to lend.

@@ -43,11 +43,11 @@ impl<'a> Arbitrary<'a> for Program {
 struct Start {
     running: Count,
     limit: Count,
-    ready: u8,
+    ready: u16,
     flags: u16,
 }
 
-/// A count in a field of 24 bits, most often at one of its ends.
+/// A count in a field of 22 bits, most often at one of its ends.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Count {
     Few(u8),
@@ -68,7 +68,7 @@ impl Count {
 /// One call. What the callers must not do (give back what nobody holds) is left out.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Op {
-    Reserve { window: u8 },
+    Reserve { window: u16 },
     Unreserve,
     Start,
     Unstart,
