@@ -263,3 +263,20 @@ fn a_parent_without_limit_runs_its_own_tasks_beside_its_childrens() {
         }
     });
 }
+
+/// A task that its handle cancels while it stands in a held parent's line keeps nobody waiting for its job.
+#[test]
+fn a_cancelled_task_in_a_held_parents_line_is_not_waited_for() {
+    with_workers(|pool, _| {
+        let parent = pool.job(0);
+        let child = parent.job(8);
+        let tasks = [child.spawn(|| unreachable!()), child.spawn(|| unreachable!())];
+        assert!(!child.wait_timeout(Duration::ZERO));
+        assert!(tasks.iter().all(|task: &tollgate::TaskHandle<()>| task.cancel()));
+        child.wait();
+        parent.wait();
+        assert_eq!(child.stats().cancelled, 2);
+        parent.set_limit(1);
+        child.spawn(|| ()).join().unwrap();
+    });
+}

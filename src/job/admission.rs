@@ -403,21 +403,25 @@ fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
         let job = cell.job();
         job.count_cancelled();
         cell.cancel();
-        let Some(delegate) = child_below(gate, job) else {
-            continue;
-        };
-        // A delegate: counted at the gates inside this one.
-        delegate.permits.clear(Flag::Blocked);
-        let mut inner = job;
-        while inner != gate {
-            inner.permits.unreserve();
-            fence_after_rmw();
-            look(inner);
-            inner = inner.parent().expect("the gate is outside the job");
+        if job != gate {
+            leave_line(job, gate);
         }
-        job.drop_tasks(1);
     }
     gate.drop_tasks(1);
+}
+
+/// A delegate of `job` is out of the line at `gate` and was dropped: it was counted at the gates inside that one.
+pub fn leave_line(job: JobPtr, gate: JobPtr) {
+    let delegate = child_below(gate, job).expect("a delegate is of a job below");
+    delegate.permits.clear(Flag::Blocked);
+    let mut inner = job;
+    while inner != gate {
+        inner.permits.unreserve();
+        fence_after_rmw();
+        look(inner);
+        inner = inner.parent().expect("the gate is outside the job");
+    }
+    job.drop_tasks(1);
 }
 
 /// Wakes those who wait for the job if it may have become idle without a task's end.

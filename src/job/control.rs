@@ -1,12 +1,14 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
-use crate::job::admission::{look, serve_line, serve_line_with, settle, wake_if_idle};
+use crate::job::admission::{
+    leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
+};
 use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
-use crate::task::{self, Mark, Ran};
+use crate::task::{self, CellPtr, Mark, Ran, handle};
 use crate::worker::waiting;
 use std::cell::RefCell;
 use std::time::Instant;
@@ -170,22 +172,60 @@ pub fn ready(job: JobPtr, word: Snapshot) -> usize {
     job.tokens.load().tasks().saturating_sub(word.running() + spare + waiting) as usize
 }
 
-/// Drops the tasks of a held job's line that their handles have cancelled: no worker will come by for them.
-/// The others keep their order.
-fn drop_gone(job: JobPtr, consumer: &mut Consumer<'_>) {
+/// Drops the job's own tasks in its line that their handles have cancelled: if the job is held, no worker will come by
+/// for them. The others keep their order. Tells whether one of the job's own is left.
+fn drop_gone(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
+    sift(job, consumer, |cell| {
+        let gone = cell.job() == job && cell.is_gone();
+        if gone && matches!(cell.run(), Ran::Cancelled) {
+            job.count_cancelled();
+        }
+        gone
+    })
+}
+
+/// Takes out of a line what `drops` has dropped; tells whether a task of the job's own is left.
+fn sift(job: JobPtr, consumer: &mut Consumer<'_>, mut drops: impl FnMut(CellPtr) -> bool) -> bool {
     let mut kept = Vec::new();
     while let Popped::Task(cell) = consumer.pop() {
-        if cell.job() == job && cell.is_gone() {
-            if let Ran::Cancelled = cell.run() {
-                job.count_cancelled();
-            }
-        } else {
+        if !drops(cell) {
             kept.push(cell);
         }
     }
+    let own = kept.iter().any(|cell| cell.job() == job);
     for cell in kept.into_iter().rev() {
         job.backlog().push_returned(cell);
     }
+    own
+}
+
+/// Drops the delegates that their handles have cancelled in the lines of held jobs above this one.
+fn drop_gone_delegates(job: JobPtr) {
+    let mut gate = job.parent();
+    while let Some(outer) = gate {
+        if is_held(outer.permits.load())
+            && let Some(mut consumer) = outer.backlog().try_consume()
+        {
+            sift(outer, &mut consumer, |cell| {
+                let gone = cell.job() != outer && cell.is_gone();
+                if gone {
+                    drop_delegate(cell, outer);
+                }
+                gone
+            });
+            let_go(outer, consumer);
+        }
+        gate = outer.parent();
+    }
+}
+
+/// Drops one of them: like every cancelled task, but that it was counted at the gates inside this one.
+fn drop_delegate(cell: CellPtr, gate: JobPtr) {
+    let job = cell.job();
+    if matches!(cell.run(), Ran::Cancelled) {
+        job.count_cancelled();
+    }
+    leave_line(job, gate);
 }
 
 /// Waits until the job has nothing queued or running; false if the time is over first.
@@ -205,12 +245,16 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
 /// passes on what it returns.
 ///
 /// The look is taken under the room's lock, where nothing may be run or woken: if it finds that a line is to be
-/// served, nobody is entered, the line is served outside, and `enter` called again.
+/// served, nobody is entered, the line is served outside, and `enter` called again. So it is when a handle has cancelled
+/// a task meanwhile that may stand in the line of a held job above.
 pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) -> bool) -> bool {
     loop {
+        let cancels = handle::cancels();
+        drop_gone_delegates(job);
+        let cancelled = || job.parent().is_some() && handle::cancels() != cancels;
         let line = RefCell::new(None);
         let entered = enter(&|| {
-            if line.borrow().is_some() {
+            if line.borrow().is_some() || cancelled() {
                 return false;
             }
             job.tokens.set_waited();
@@ -226,6 +270,7 @@ pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) ->
         });
         match line.into_inner() {
             Some(consumer) => serve_line_with(job, consumer),
+            None if !entered && cancelled() => {}
             None => return entered,
         }
     }
@@ -255,6 +300,8 @@ enum Work<'a> {
     Line(Consumer<'a>),
 }
 
+/// Tasks of children that stand in the job's line are the children's.
+///
 /// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
 /// tokens were read as none lies there still. Without the right, somebody is moving tasks.
 fn look_for_work(job: &JobPtr) -> Work<'_> {
@@ -267,10 +314,13 @@ fn look_for_work(job: &JobPtr) -> Work<'_> {
             None => crate::sync::thread::yield_now(),
         }
     };
-    if is_held(job.permits.load()) {
-        drop_gone(*job, &mut consumer);
-    }
-    let idle = job.tokens.load().no_tasks() && job.backlog().is_empty();
+    let word = job.permits.load();
+    let waits = if is_held(word) || word.has(Flag::Parent) {
+        drop_gone(*job, &mut consumer)
+    } else {
+        !job.backlog().is_empty()
+    };
+    let idle = job.tokens.load().no_tasks() && !waits;
     match consumer.let_go() {
         LetGo::Free if idle => Work::None,
         LetGo::Free => Work::Some,

@@ -28,7 +28,7 @@ use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::fault;
+use crate::sync::{fault, global};
 use crate::task::handle::awaiting::Wait;
 use crate::task::room::{ONLY, room};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
@@ -266,6 +266,18 @@ impl<F, T> Joint<F, T> {
     }
 }
 
+global! {
+    /// How many tasks handles have cancelled, in all pools: whoever waits for a job looks again when there are more. The
+    /// job itself may be gone when its task's handle comes to tell it.
+    fn cancel_count() -> AtomicU64 { AtomicU64::new(0) }
+}
+
+/// A number that changes when a handle has cancelled a task.
+pub fn cancels() -> u64 {
+    // Ordering: Acquire; who sees the number sees the claim.
+    cancel_count().load(Ordering::Acquire)
+}
+
 /// Whether somebody has claimed the task.
 ///
 /// # Safety
@@ -473,6 +485,8 @@ impl<T> TaskHandle<T> {
         if claimed {
             // SAFETY: it is claimed just now, and the handle has a share.
             unsafe { (self.side.cancel)(self.cell.as_ptr()) };
+            // Ordering: AcqRel; before the wake, for `enter_while_busy`.
+            cancel_count().fetch_add(1, Ordering::AcqRel);
             // Who waits for a held job looks whether this was its last task. Only the address is used.
             // SAFETY: the handle has a share.
             room().wake(unsafe { self.cell.as_ref() }.header.job.idle_key());

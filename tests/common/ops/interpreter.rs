@@ -257,8 +257,8 @@ impl User {
         let mut sure = at_rest && below.len() == 1 && !self.jobs[id].cancels && !self.over;
         for task in self.tasks.iter_mut().filter(waiting) {
             most += usize::from(!task.never);
-            // What nobody can have begun to start will not start.
-            task.never |= at_rest;
+            // What nobody can have begun to start will not start. Of a job cancelled before nobody has looked whether.
+            task.never |= at_rest && !self.jobs[task.record.job].cancels;
         }
         // Its figures count what a task that joins has run out of turn, and those who wait inside.
         sure &= !self.jobs[id].closed && !self.jobs[id].opened;
