@@ -9,9 +9,9 @@ use crate::job::control;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
 

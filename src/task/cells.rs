@@ -16,7 +16,7 @@
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
-use crate::sync::{Mutex, fault, global, shrunk, thread_static};
+use crate::sync::{CHECKED, Mutex, fault, global, shrunk, thread_static};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -33,7 +33,7 @@ const BLOCK: usize = shrunk(64 << 10, 512);
 
 /// Which size a type is kept in; `None` is neither.
 const fn class_of<T>() -> Option<usize> {
-    if cfg!(tollgate_loom) {
+    if CHECKED {
         // A model of something else need not be one of this, too, and sees leaks and use after free.
         None
     } else if align_of::<T>() > ALIGN {
