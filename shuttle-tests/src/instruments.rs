@@ -4,9 +4,10 @@
 //! with is `std`'s, and gives no schedule a chance of its own, but for the gauge's look round.
 
 use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize as Count, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Sees how many tasks are inside at once.
@@ -132,6 +133,42 @@ impl Ledger {
 /// Ends a task by a panic that no hook is told of: shuttle takes one that is for a failure.
 pub fn unwind() -> ! {
     std::panic::resume_unwind(Box::new("a task that fails"))
+}
+
+/// What a future waits for that is none of the pool's.
+#[derive(Debug, Default)]
+pub struct Door(shuttle::sync::Mutex<(bool, Option<Waker>)>);
+
+impl Door {
+    /// A shut one.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Lets the future through, now or later.
+    pub fn open(&self) {
+        let mut door = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        door.0 = true;
+        let waker = door.1.take();
+        drop(door);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ready when it is open.
+    pub async fn pass(self: Arc<Self>) {
+        poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut door = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if door.0 {
+                return Poll::Ready(());
+            }
+            let before = door.1.replace(waker);
+            drop(door);
+            drop(before);
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 struct Unparker(shuttle::thread::Thread);
