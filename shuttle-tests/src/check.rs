@@ -4,11 +4,11 @@ use crate::record::{Recorded, Recording};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many threads' priorities a schedule of PCT turns over, and one more.
+/// The depth of PCT: a schedule of it changes a thread's priority so many times, less one.
 const DEPTH: usize = 3;
 /// Schedules of each kind, where `TOLLGATE_SHUTTLE_SCHEDULES` does not say.
 const SCHEDULES: usize = 1_000;
@@ -37,15 +37,15 @@ pub fn check<F: Fn() + Send + Sync + 'static>(scenario: F) {
 }
 
 /// Runs the one schedule in `file`.
-pub fn replay(file: &std::path::Path, scenario: impl Fn() + Send + Sync + 'static) {
+pub fn replay(file: &Path, scenario: impl Fn() + Send + Sync + 'static) {
     let recording = Recording::read(file);
     Runner::new(ReplayScheduler::new_from_schedule(recording.schedule()), config()).run(scenario);
 }
 
 /// Where a failing schedule of this scenario is written to.
 pub fn file_of(name: &str) -> PathBuf {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/shuttle/schedules");
-    PathBuf::from(folder).join(name.replace("::", "."))
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it is in a workspace");
+    root.join("target/shuttle/schedules").join(name.replace("::", "."))
 }
 
 /// How schedules are run: the recording is ours, and shuttle need not print one.

@@ -18,6 +18,7 @@
 #![allow(missing_docs, reason = "a crate of tests")]
 
 pub mod check;
+pub mod faults;
 pub mod instruments;
 pub mod record;
 

@@ -80,3 +80,14 @@ fn nothing_but_the_schedule_decides() {
         assert_eq!(sum, 3);
     });
 }
+
+#[test]
+fn every_seeded_fault_is_seen_or_known_to_be_unseen() {
+    let seen = shuttle_tests::faults::seen();
+    let unseen = shuttle_tests::faults::UNSEEN.iter().map(|(name, _)| *name);
+    let listed: Vec<_> = seen.iter().map(|fault| fault.name).chain(unseen).collect();
+    let distinct: std::collections::BTreeSet<_> =
+        listed.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(distinct.len(), listed.len(), "a fault is listed twice");
+    assert_eq!(distinct, loom_tests::faults::seeded());
+}
