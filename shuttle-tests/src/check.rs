@@ -14,7 +14,7 @@ const DEPTH: usize = 3;
 const SCHEDULES: usize = 1_000;
 /// What the schedules are drawn from, where `TOLLGATE_SHUTTLE_SEED` does not say.
 const SEED: u64 = 1;
-/// Steps after which a schedule has got nowhere. The longest sound one takes a few thousand.
+/// Steps after which a schedule has got nowhere.
 const STEPS: usize = 200_000;
 
 /// Runs `scenario` under the random scheduler and under PCT, and says how long that took.
@@ -71,9 +71,14 @@ fn run<S: Scheduler + 'static, F: Fn() + Send + Sync + 'static>(
     let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(move || scenario())));
     let recording = crate::record::stop();
     if let Err(failure) = outcome {
-        recording.expect("a scenario is recorded while it runs").write(&file);
+        let recording = recording.expect("a scenario is recorded while it runs");
+        recording.write(&file);
         let test = name.split_once("::").map_or(name, |(_, test)| test);
-        eprintln!("\nreplay: TOLLGATE_SHUTTLE_REPLAY={} ci/shuttle {test}\n", file.display());
+        eprintln!(
+            "\n{name} fails after {} schedules that pass. To replay that one:",
+            recording.before
+        );
+        eprintln!("TOLLGATE_SHUTTLE_REPLAY={} ci/shuttle {test}\n", file.display());
         resume_unwind(failure);
     }
 }

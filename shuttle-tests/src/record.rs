@@ -8,6 +8,8 @@ use std::sync::Once;
 /// One schedule: its seed, and at each step the thread that goes on, or a number drawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
+    /// How many schedules came before it in the same run.
+    pub before: usize,
     seed: u64,
     /// `None` is a number drawn.
     steps: Vec<Option<usize>>,
@@ -24,7 +26,7 @@ impl Recording {
             "r" => None,
             thread => Some(thread.parse().expect("a step is `r` or a thread")),
         };
-        Self { seed, steps: words.map(step).collect() }
+        Self { before: 0, seed, steps: words.map(step).collect() }
     }
 
     /// The seed, and then the steps: a thread's number each, or `r`.
@@ -94,6 +96,7 @@ impl<S: Scheduler> Scheduler for Recorded<S> {
         let schedule = self.0.new_execution()?;
         RUNNING.with_borrow_mut(|running| {
             for (recording, _) in running.iter_mut() {
+                recording.before += usize::from(!recording.steps.is_empty());
                 recording.seed = schedule.seed;
                 recording.steps.clear();
             }
