@@ -26,24 +26,24 @@ fn the_facade_is_shuttle() {
 }
 
 /// Two threads add by a load and a store.
-fn race() {
+fn race(each: u64) {
     let counter = Arc::new(sync::atomic::AtomicU64::new(0));
-    let add = |counter: &sync::atomic::AtomicU64| {
+    let add = move |counter: &sync::atomic::AtomicU64| {
         let seen = counter.load(sync::atomic::Ordering::SeqCst);
-        counter.store(seen + 1, sync::atomic::Ordering::SeqCst);
+        counter.store(seen + each, sync::atomic::Ordering::SeqCst);
     };
     let theirs = counter.clone();
     let other = shuttle::thread::spawn(move || add(&theirs));
     add(&counter);
     other.join().unwrap();
     let sum = counter.load(sync::atomic::Ordering::SeqCst);
-    assert_eq!(sum, 2, "an update was lost");
+    assert_eq!(sum, 2 * each, "an update was lost");
 }
 
 #[test]
 #[should_panic(expected = "an update was lost")]
 fn a_racy_scenario_fails() {
-    check(|| race());
+    check(|| race(1));
 }
 
 #[test]
@@ -59,9 +59,10 @@ fn a_task_that_never_starts_is_a_deadlock() {
 
 #[test]
 fn a_failing_schedule_fails_again() {
-    let first = catch_unwind(|| check(|| race())).expect_err("some schedule loses an update");
+    let first = catch_unwind(|| check(|| race(1))).expect_err("some schedule loses an update");
     let file = file_of("canary::a_failing_schedule_fails_again");
-    let again = catch_unwind(|| replay(&file, race)).expect_err("the same schedule loses it again");
+    let again =
+        catch_unwind(|| replay(&file, || race(1))).expect_err("the same schedule loses it again");
     assert_eq!(first.downcast_ref::<String>(), again.downcast_ref::<String>());
 }
 
