@@ -21,11 +21,12 @@ use crate::job::permits::MOST;
 use crate::job::record::JobPtr;
 use crate::stats::JobStats;
 use crate::sync::atomic::Ordering;
+use crate::sync::time::Instant;
 use crate::task::handle::{TaskHandle, joint};
 use crate::task::{CellPtr, plain};
 use crate::worker::context::Context;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A group of tasks with a limit: at most that many of them run at once.
 ///

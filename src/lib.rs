@@ -39,7 +39,7 @@
 mod error;
 mod free;
 mod job;
-#[cfg(tollgate_loom)]
+#[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[doc(hidden)]
 pub mod model;
 mod pool;

@@ -1,12 +1,15 @@
-//! The one switch between `std` and loom: atomics, cells, threads, deques, statics.
+//! The one switch between `std`, loom and shuttle: atomics, cells, threads, deques, statics, time.
 //!
-//! Both arms give the same names and hold no logic of ours. Everything else in the crate takes its
-//! concurrency from here, so that the code that models check is the code that runs.
+//! All arms give the same names and hold no logic of ours. Everything else in the crate takes its
+//! concurrency from here, so that the code that models and scenarios check is the code that runs.
 
 #[cfg(tollgate_loom)]
 #[path = "sync/loom.rs"]
 mod arm;
-#[cfg(not(tollgate_loom))]
+#[cfg(tollgate_shuttle)]
+#[path = "sync/shuttle.rs"]
+mod arm;
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 #[path = "sync/std.rs"]
 mod arm;
 
@@ -15,7 +18,10 @@ pub mod count;
 
 pub use arm::*;
 
+/// Whether this build is to be checked: by models under loom, or scenarios under shuttle.
+pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
+
 /// Picks the production constant or the one that keeps a model small.
 pub const fn shrunk(production: usize, model: usize) -> usize {
-    if cfg!(tollgate_loom) { model } else { production }
+    if CHECKED { model } else { production }
 }

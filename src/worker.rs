@@ -2,7 +2,7 @@
 
 pub mod context;
 pub mod place;
-#[cfg(tollgate_loom)]
+#[cfg(any(tollgate_loom, tollgate_shuttle))]
 pub mod play;
 pub mod sleep;
 pub mod spares;

@@ -6,12 +6,12 @@ use crate::job::admission::{
 use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
+use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::task::{self, CellPtr, Mark, Ran, handle};
 use crate::worker::waiting;
 use std::cell::RefCell;
-use std::time::Instant;
 
 /// Says a limit in the word's terms.
 ///

@@ -9,9 +9,9 @@ use crate::job::control;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
 
@@ -100,8 +100,11 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
 
 /// Waits for the job and each below it in turn; how many of their tasks have ended.
 fn wait_for_each(job: JobPtr, until: Option<Instant>) -> Option<u64> {
-    if !control::wait(job, until) {
-        return None;
+    while !control::wait(job, until) {
+        // Busy again, or still: a parent's line runs empty between two tasks of its children.
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return None;
+        }
     }
     let mut ended = job.tally.ended();
     for child in job.pool().family.children(job) {

@@ -88,7 +88,7 @@ impl Snapshot {
     }
 
     /// Nothing runs and nothing is ready; for models.
-    #[cfg(tollgate_loom)]
+    #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
     }

@@ -4,13 +4,14 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{Job, control, family};
 use crate::sync::fence_after_rmw;
+use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
 use crate::task::room::room;
 use crate::worker::waiting;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Job {
     /// Waits, as a future, until the job and all below it have nothing queued or running: the counterpart of

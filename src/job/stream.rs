@@ -26,13 +26,14 @@ use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::job::stream::cut::Share;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::any::Any;
 use std::fmt;
 use std::sync::TryLockError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Items after which a puller looks whether others want its worker,
 const TURN: u32 = shrunk(16, 2) as u32;

@@ -269,7 +269,7 @@ impl PoolBuilder {
 }
 
 fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    crate::sync::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl fmt::Debug for PoolBuilder {

@@ -110,7 +110,7 @@ impl PoolPtr {
             spares: Spares::new(most_spares),
             waiting: Waiting::default(),
             refused: AtomicU64::new(0),
-            has_spare_cores: std::thread::available_parallelism()
+            has_spare_cores: crate::sync::thread::available_parallelism()
                 .is_ok_and(|cores| workers <= cores.get()),
             flights: AtomicU64::new(0),
             dropped: AtomicUsize::new(0),

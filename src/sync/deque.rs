@@ -4,7 +4,7 @@
 //! `Retry` doubles what there is to check.
 
 use super::atomic::{AtomicUsize, Ordering};
-use super::{Arc, Mutex};
+use super::{Arc, Mutex, MutexGuard};
 use std::collections::VecDeque;
 
 /// The most that one steal moves to the thief's deque, its result included.
@@ -27,7 +27,7 @@ struct Queue<T> {
     len: AtomicUsize,
     /// Whether the owner takes the oldest, too.
     fifo: bool,
-    /// No part of the model: loom runs all of its threads on one thread of the system.
+    /// No part of the model: all of its threads run on one thread of the system.
     sent_away: std::sync::atomic::AtomicBool,
 }
 
@@ -52,8 +52,13 @@ impl<T> Queue<T> {
         out
     }
 
+    /// All threads run on one thread of the system: a task that unwinds meanwhile poisons nothing.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
+        self.items.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn with<R>(&self, f: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
-        self.change(&mut self.items.lock().unwrap(), f)
+        self.change(&mut self.lock(), f)
     }
 
     fn len(&self) -> usize {
@@ -64,7 +69,7 @@ impl<T> Queue<T> {
     /// Takes up to `most` of the oldest, or up to half of them rounded up.
     fn steal_some(&self, most: usize, half: bool) -> Steal<VecDeque<T>> {
         let mut items = if self.sent_away.load(Ordering::Relaxed) {
-            self.items.lock().unwrap()
+            self.lock()
         } else if let Ok(items) = self.items.try_lock() {
             items
         } else {

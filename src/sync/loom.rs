@@ -5,11 +5,15 @@ pub use loom::cell::UnsafeCell;
 pub use loom::hint::spin_loop;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use loom::thread_local as thread_static;
+pub use std::time;
 
 #[path = "deque.rs"]
 pub mod deque;
 #[path = "memory.rs"]
 pub mod memory;
+#[path = "seed.rs"]
+mod seed;
+pub use seed::fault;
 
 /// Atomic integers and pointers.
 pub mod atomic {
@@ -24,6 +28,7 @@ pub mod thread {
     pub use loom::thread::{Builder, JoinHandle, yield_now};
     use std::cell::Cell;
     use std::rc::Rc;
+    pub use std::thread::available_parallelism;
 
     /// A thread that can be unparked.
     ///
@@ -103,13 +108,6 @@ pub fn prefetch_write(_: *const u8) {}
 
 /// Models have no caches.
 pub fn prefetch_read(_: *const u8) {}
-
-/// Whether the named fault is seeded in this process, by `TOLLGATE_FAULT`.
-pub fn fault(name: &str) -> bool {
-    static SEEDED: std::sync::LazyLock<Option<String>> =
-        std::sync::LazyLock::new(|| std::env::var("TOLLGATE_FAULT").ok());
-    SEEDED.as_deref() == Some(name)
-}
 
 /// A static that is made at its first use; under loom, anew in each iteration.
 macro_rules! global {

@@ -3,6 +3,11 @@
 pub use crossbeam_deque as deque;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+pub use std::time;
+
+#[path = "cell.rs"]
+mod cell;
+pub use cell::UnsafeCell;
 
 /// Atomic integers and pointers.
 pub mod atomic {
@@ -15,28 +20,14 @@ pub mod atomic {
 
 /// Threads: start, park, yield.
 pub mod thread {
-    pub use std::thread::{Builder, JoinHandle, Thread, current, park, park_timeout, yield_now};
+    pub use std::thread::{
+        Builder, JoinHandle, Thread, available_parallelism, current, park, park_timeout, yield_now,
+    };
 }
 
 /// The allocator.
 pub mod memory {
     pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-}
-
-/// A cell whose accesses loom can check; here a plain `UnsafeCell`.
-#[derive(Debug)]
-pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-impl<T> UnsafeCell<T> {
-    /// Wraps a value.
-    pub const fn new(value: T) -> Self {
-        Self(std::cell::UnsafeCell::new(value))
-    }
-
-    /// Runs `f` with a pointer to write through.
-    pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        f(self.0.get())
-    }
 }
 
 /// A full fence for a thread whose last atomic access was a read-modify-write.
@@ -109,7 +100,7 @@ macro_rules! thread_static {
 }
 pub(crate) use thread_static;
 
-/// A static that is made at its first use; under loom, anew in each iteration.
+/// A static that is made at its first use; in models, anew in each iteration.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
         $(#[$doc])*

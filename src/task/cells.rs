@@ -18,7 +18,7 @@ mod depot;
 mod magazine;
 
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
-use crate::sync::{fault, thread_static};
+use crate::sync::{CHECKED, fault, thread_static};
 use depot::depot;
 use magazine::Magazine;
 use std::cell::Cell;
@@ -33,7 +33,7 @@ const ALIGN: usize = 8;
 
 /// Which size a type is kept in; `None` is neither.
 const fn class_of<T>() -> Option<usize> {
-    if cfg!(tollgate_loom) {
+    if CHECKED {
         // A model of something else need not be one of this, too, and sees leaks and use after free.
         None
     } else if align_of::<T>() > ALIGN {

@@ -28,6 +28,7 @@ use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::time::Instant;
 use crate::sync::{fault, global};
 use crate::task::handle::awaiting::Wait;
 use crate::task::room::{ONLY, room};
@@ -39,7 +40,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const CLAIMED: u64 = 1;
 const DONE: u64 = 1 << 1;

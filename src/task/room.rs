@@ -13,10 +13,11 @@
 
 use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::time::Instant;
 use crate::sync::{Arc, Mutex, MutexGuard, fault, global, shrunk, thread};
 use std::collections::BTreeMap;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const BUCKETS: usize = shrunk(64, 1);
 

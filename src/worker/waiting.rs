@@ -18,12 +18,12 @@ use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
+use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 /// Waits for `key` until `wait` says that there is nothing to wait for, or the time is over. `wait` sets
 /// the bit that makes whoever ends the wait look into the room, and tells whether to wait.

@@ -2,12 +2,13 @@
 
 use crate::error::JoinError;
 use crate::job::{Job, admission, control};
+use crate::sync::{Mutex, MutexGuard};
 use crate::task::handle::TaskHandle;
 use futures_core::Stream;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Futures under way for a job without a limit.

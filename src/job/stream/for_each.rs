@@ -7,9 +7,10 @@ use crate::job::stream::cut::{self, Share};
 use crate::job::stream::{Feed, Pulled, Watch};
 use crate::sync::atomic::Ordering;
 use crate::sync::shrunk;
+use crate::sync::time::Instant;
 use crate::task::Ran;
 use crate::worker::context::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Job {
     /// Calls `f` with each item of `input`, as many at once as the limit allows, and waits until that is

@@ -1,0 +1,56 @@
+//! The seeded faults again, with the scenarios that are to catch them; and those that no scenario can.
+
+use loom_tests::faults::{FAULTS, Fault};
+
+/// What shuttle does not see, and why.
+pub const UNSEEN: &[(&str, &str)] = &[
+    ("relaxed-release", ORDER),
+    ("relaxed-push", ORDER),
+    ("push-without-fence", ORDER),
+    ("release-without-fence", ORDER),
+    ("relaxed-epoch", ORDER),
+    ("wake-without-fence", ORDER),
+    ("sleep-without-fence", ORDER),
+    ("relaxed-done", ORDER),
+    ("magazine-given-and-kept", "cells are the allocator's here, and there are no magazines"),
+];
+
+const ORDER: &str = "all accesses are sequentially consistent here";
+
+/// A fault's name, and the scenarios that are asked, as `suite::scenario`; one must fail.
+const SEEN: &[(&str, &[&str])] = &[
+    ("limit-load-then-add", &["join_is_safe::join_is_safe_while_the_limit_holds"]),
+    ("start-in-a-paused-job", &["limit_holds::limit_holds_after_a_pause"]),
+    ("consumer-ignores-word", &["limit_is_used::limit_is_used_to_the_full"]),
+    ("pusher-never-promotes", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("look-before-release", &["limit_is_used::limit_is_used_to_the_full"]),
+    ("raise-without-look", &["limit_is_used::limit_is_used_after_a_raise"]),
+    ("refuse-without-look", &["limit_holds::limit_holds_while_it_moves"]),
+    ("limit-read-once", &["limit_holds::limit_holds_after_a_pause"]),
+    ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),
+    ("cancel-without-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
+    ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),
+    ("hand-on-at-own-gate-only", &["children::limit_is_used_by_siblings"]),
+    ("delegate-leaves-gate-blocked", &["children::limit_is_used_by_each_child_in_turn"]),
+    ("no-last-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("wake-not-passed-on", &["limit_is_used::limit_is_used_to_the_full"]),
+    ("unpark-before-the-mark", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("drain-without-last-look", &["shutdown::nothing_lost_when_tasks_push_on_in_a_drain"]),
+    ("done-load-then-store", &["handles::nothing_lost_when_an_end_meets_a_drop_or_a_cancel"]),
+    ("claim-load-then-store", &["nothing_lost::nothing_lost_when_handles_cancel"]),
+    ("room-looks-before-it-enters", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("returning-not-cleared", &["join_is_safe::join_is_safe_while_the_limit_holds"]),
+    ("aloft-without-look", &["handles::nothing_lost_when_wakes_meet_first_polls"]),
+    ("listed-without-look", &["handles::nothing_lost_when_cancels_meet_first_polls"]),
+];
+
+/// The faults that scenarios are to catch.
+pub fn seen() -> Vec<Fault> {
+    SEEN.iter()
+        .map(|&(name, models)| {
+            let listed = FAULTS.iter().find(|fault| fault.name == name);
+            let mistake = listed.unwrap_or_else(|| panic!("no fault {name}")).mistake;
+            Fault { name, mistake, models }
+        })
+        .collect()
+}

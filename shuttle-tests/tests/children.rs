@@ -1,0 +1,177 @@
+//! A child's task needs a permit of the child and of each job above it. Siblings get their turns, and what is
+//! done to a parent reaches down.
+
+#![cfg(tollgate_shuttle)]
+
+use shuttle::sync::Barrier;
+use shuttle::thread;
+use shuttle_tests::instruments::{Fates, Gauge};
+use shuttle_tests::{check, pool};
+use std::sync::Arc;
+
+#[test]
+fn limit_holds_at_every_gate() {
+    check(|| {
+        let pool = pool(4);
+        let parent = pool.job(2);
+        let (whole, part) = (Gauge::new(2), Gauge::new(1));
+        let (narrow, wide) = (parent.job(1), parent.job(3));
+        for _ in 0..4 {
+            let (all, own) = (whole.clone(), part.clone());
+            narrow.execute(move || {
+                own.visit();
+                all.visit();
+            });
+            wide.execute(whole.task());
+        }
+        parent.execute(whole.task());
+        parent.wait();
+        assert_eq!((part.ran(), whole.ran()), (4, 9));
+    });
+}
+
+#[test]
+fn limit_holds_three_deep_while_the_outermost_moves() {
+    check(|| {
+        let pool = pool(3);
+        let (outer, gauge) = (pool.job(3), Gauge::new(3));
+        let middle = outer.job(2);
+        let jobs = [middle.job(2), middle.job(1), outer.job(2)];
+        let (theirs, seen) = (jobs.clone(), gauge.clone());
+        let pusher = thread::spawn(move || {
+            (0..6).for_each(|number| theirs[number % 3].execute(seen.task()));
+        });
+        outer.set_limit(1);
+        outer.settled().wait();
+        gauge.set_limit(1);
+        jobs.iter().for_each(|job| job.execute(gauge.task()));
+        pusher.join().unwrap();
+        outer.wait();
+        assert_eq!(gauge.ran(), 9);
+    });
+}
+
+#[test]
+fn limit_is_used_by_siblings() {
+    // A task of each child must run at once before any can end.
+    check(|| {
+        let pool = pool(4);
+        let parent = pool.job(2);
+        let (jobs, barrier) = ([parent.job(1), parent.job(1)], Arc::new(Barrier::new(2)));
+        let pushers = jobs.clone().map(|job| {
+            let barrier = barrier.clone();
+            thread::spawn(move || {
+                for _ in 0..3 {
+                    let barrier = barrier.clone();
+                    job.execute(move || _ = barrier.wait());
+                }
+            })
+        });
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        parent.wait();
+        assert!(jobs.iter().all(|job| job.stats().completed == 3));
+    });
+}
+
+#[test]
+fn limit_is_used_by_each_child_in_turn() {
+    check(|| {
+        let pool = pool(3);
+        let (parent, gauge) = (pool.job(1), Gauge::new(1));
+        let jobs = [parent.job(1), parent.job(2), parent.job(1)];
+        let (theirs, seen) = (jobs.clone(), gauge.clone());
+        let pusher = thread::spawn(move || {
+            (0..4).for_each(|number| theirs[number % 3].execute(seen.task()));
+        });
+        (0..4).for_each(|number| jobs[number % 3].execute(gauge.task()));
+        parent.execute(gauge.task());
+        pusher.join().unwrap();
+        jobs.iter().for_each(tollgate::Job::wait);
+        parent.wait();
+        assert_eq!(gauge.ran(), 9);
+    });
+}
+
+#[test]
+fn limit_is_used_when_a_parent_is_held_and_let_go() {
+    check(|| {
+        let pool = pool(3);
+        let (parent, gauge) = (pool.job(2), Gauge::new(2));
+        let jobs = [parent.job(1), parent.job(1)];
+        let (theirs, seen) = (jobs.clone(), gauge.clone());
+        let pusher = thread::spawn(move || {
+            (0..4).for_each(|number| theirs[number % 2].execute(seen.task()));
+        });
+        parent.pause();
+        jobs.iter().for_each(|job| job.execute(gauge.task()));
+        jobs[0].pause();
+        parent.resume();
+        jobs[0].resume();
+        pusher.join().unwrap();
+        parent.wait();
+        assert_eq!(gauge.ran(), 6);
+    });
+}
+
+#[test]
+fn a_wait_for_a_parent_waits_for_all_below() {
+    // The parent's line runs empty, and fills again, between two tasks of its children.
+    check(|| {
+        let pool = pool(4);
+        let parent = pool.job(2);
+        let jobs = [parent.job(1), parent.job(3)];
+        (0..8).for_each(|number| jobs[number % 2].execute(|| ()));
+        parent.execute(|| ());
+        parent.wait();
+        assert!(jobs.iter().all(|job| job.stats().completed == 4), "`wait` returned early");
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_parent_is_cancelled_against_pushes() {
+    check(|| {
+        let pool = pool(3);
+        let (parent, fates) = (pool.job(2), Fates::of(8));
+        let jobs = [parent.job(1), parent.job(1)];
+        let (theirs, tickets) = (jobs.clone(), fates.clone());
+        let pusher = thread::spawn(move || {
+            for number in 0..4 {
+                let ticket = tickets.ticket(number);
+                theirs[number % 2].execute(move || ticket.punch());
+            }
+        });
+        for number in 4..8 {
+            let ticket = fates.ticket(number);
+            jobs[number % 2].execute(move || ticket.punch());
+        }
+        parent.cancel();
+        pusher.join().unwrap();
+        parent.wait();
+        let stats = jobs.each_ref().map(tollgate::Job::stats);
+        let completed: u64 = stats.iter().map(|stats| stats.completed).sum();
+        let cancelled: u64 = stats.iter().map(|stats| stats.cancelled).sum();
+        assert_eq!(completed + cancelled, 8);
+        assert_eq!(fates.ran() as u64, completed);
+    });
+}
+
+#[test]
+fn nothing_lost_when_one_sibling_is_cancelled() {
+    check(|| {
+        let pool = pool(3);
+        let (parent, fates) = (pool.job(1), Fates::of(8));
+        let jobs = [parent.job(1), parent.job(1)];
+        for number in 0..8 {
+            let ticket = fates.ticket(number);
+            jobs[number % 2].execute(move || ticket.punch());
+        }
+        jobs[0].cancel();
+        jobs[0].wait();
+        parent.wait();
+        let [gone, left] = jobs.each_ref().map(tollgate::Job::stats);
+        assert_eq!((left.completed, gone.completed + gone.cancelled), (4, 4));
+        assert_eq!(fates.ran() as u64, 4 + gone.completed);
+    });
+}

@@ -1,0 +1,154 @@
+//! Handles awaited, joined, cancelled and dropped, and futures as tasks.
+
+#![cfg(tollgate_shuttle)]
+
+use shuttle::thread;
+use shuttle_tests::instruments::{Door, Fates, Gauge, block_on};
+use shuttle_tests::{check, pool};
+
+#[test]
+fn limit_is_used_when_handles_are_awaited() {
+    check(|| {
+        let pool = pool(3);
+        let job = pool.job(2);
+        let handles: Vec<_> = (0..4).map(|number| job.spawn(move || number)).collect();
+        let theirs = job.clone();
+        let other =
+            thread::spawn(move || block_on(async move { theirs.spawn(|| 1).await.unwrap() }));
+        let sum = block_on(async {
+            let mut sum = 0;
+            for handle in handles {
+                sum += handle.await.unwrap();
+            }
+            job.idle().await;
+            sum
+        });
+        assert_eq!(sum + other.join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn nothing_lost_when_an_end_meets_a_drop_or_a_cancel() {
+    check(|| {
+        let pool = pool(3);
+        let (job, fates) = (pool.job(2), Fates::of(6));
+        let handles = (0..6).map(|number| {
+            let ticket = fates.ticket(number);
+            (number, job.spawn(move || ticket))
+        });
+        let mut cancelled = 0;
+        for (number, handle) in handles {
+            match number % 3 {
+                0 => drop(handle),
+                1 => cancelled += u64::from(handle.cancel()),
+                _ => drop(handle.join()),
+            }
+        }
+        job.wait();
+        fates.ran();
+        assert_eq!(job.stats().cancelled, cancelled);
+    });
+}
+
+#[test]
+fn limit_is_used_when_futures_await_tasks_of_their_own_job() {
+    check(|| {
+        let pool = pool(2);
+        let (job, gauge) = (pool.job(1), Gauge::new(1));
+        let futures: Vec<_> = (0..2)
+            .map(|number| {
+                let (inner, seen) = (job.clone(), gauge.clone());
+                job.spawn_future(async move {
+                    let task = inner.spawn(seen.task());
+                    task.await.unwrap();
+                    seen.visit();
+                    number
+                })
+            })
+            .collect();
+        let sum: usize = futures.into_iter().map(|future| block_on(future).unwrap()).sum();
+        job.wait();
+        assert_eq!((sum, gauge.ran()), (1, 4));
+    });
+}
+
+#[test]
+fn nothing_lost_when_wakes_meet_first_polls() {
+    check(|| {
+        let pool = pool(3);
+        let job = pool.job(4);
+        let doors = [Door::new(), Door::new(), Door::new()];
+        let futures = doors.each_ref().map(|door| job.spawn_future(door.clone().pass()));
+        doors.iter().for_each(|door| door.open());
+        for future in futures {
+            future.join().unwrap();
+        }
+        job.wait();
+        assert_eq!(job.stats().completed, 3);
+    });
+}
+
+#[test]
+fn nothing_lost_when_cancels_meet_first_polls() {
+    check(|| {
+        let pool = pool(3);
+        let (job, other, fates) = (pool.job(4), pool.job(2), Fates::of(4));
+        let doors: Vec<_> = (0..4).map(|_| Door::new()).collect();
+        let mut futures: Vec<_> = (0..4)
+            .map(|number| {
+                let (ticket, door) = (fates.ticket(number), doors[number].clone());
+                [&job, &other][number % 2].spawn_future(async move {
+                    ticket.punch();
+                    door.pass().await;
+                })
+            })
+            .collect();
+        let opener = thread::spawn(move || doors.iter().take(2).for_each(|door| door.open()));
+        futures[0].cancel();
+        futures[2].cancel();
+        other.cancel();
+        opener.join().unwrap();
+        let ends = futures.drain(..).map(|future| future.join().is_err());
+        let cancelled = ends.filter(|&cancelled| cancelled).count();
+        job.wait();
+        other.wait();
+        assert!(cancelled >= 2, "the doors that stay shut let nobody through");
+        assert!(fates.ran() <= 4);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_drain_meets_futures_in_flight() {
+    check(|| {
+        let pool = pool(3);
+        let job = pool.job(2);
+        let doors = [Door::new(), Door::new(), Door::new()];
+        let futures = doors.each_ref().map(|door| job.spawn_future(door.clone().pass()));
+        let opener = thread::spawn(move || doors.iter().for_each(|door| door.open()));
+        pool.shutdown();
+        opener.join().unwrap();
+        for future in futures {
+            future.join().unwrap();
+        }
+        assert_eq!(job.stats().completed, 3);
+    });
+}
+
+#[test]
+fn nothing_lost_when_pushers_wait_for_room() {
+    check(|| {
+        let pool = pool(2);
+        let job = pool.job_builder().limit(1).capacity(2).build();
+        let gauge = Gauge::new(1);
+        let pushers = [0, 1].map(|_| {
+            let (theirs, seen) = (job.clone(), gauge.clone());
+            thread::spawn(move || (0..3).for_each(|_| theirs.execute(seen.task())))
+        });
+        (0..2).for_each(|_| job.execute(gauge.task()));
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        job.wait();
+        assert_eq!(gauge.ran(), 8);
+    });
+}

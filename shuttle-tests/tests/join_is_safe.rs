@@ -1,0 +1,199 @@
+//! Waiting inside a task never deadlocks the pool: not at limit 1, not with one worker. A task that waits holds
+//! no permit, and takes one back before it goes on.
+
+#![cfg(tollgate_shuttle)]
+
+use shuttle::thread;
+use shuttle_tests::instruments::{Fates, Gauge, unwind};
+use shuttle_tests::{check, pool};
+use tollgate::{JoinError, Pool};
+
+/// Each joins one of the same job, so deep.
+fn chain(job: tollgate::Job, deep: usize) -> usize {
+    if deep == 0 {
+        return 0;
+    }
+    let inner = job.clone();
+    job.spawn(move || chain(inner, deep - 1)).join().unwrap() + 1
+}
+
+/// Each joins one of the other job, so deep.
+fn zigzag(here: tollgate::Job, there: tollgate::Job, deep: usize) -> usize {
+    if deep == 0 {
+        return 0;
+    }
+    let (next, own) = (there.clone(), here);
+    there.spawn(move || zigzag(next, own, deep - 1)).join().unwrap() + 1
+}
+
+fn one_job_at_limit_1(pool: &Pool) {
+    let job = pool.job(1);
+    let handles: Vec<_> = (0..2)
+        .map(|_| {
+            let inner = job.clone();
+            job.spawn(move || chain(inner, 3))
+        })
+        .collect();
+    assert!(handles.into_iter().all(|handle| handle.join().unwrap() == 3));
+}
+
+#[test]
+fn join_is_safe_at_limit_1_with_1_worker() {
+    check(|| one_job_at_limit_1(&pool(1)));
+}
+
+#[test]
+fn join_is_safe_at_limit_1_with_2_workers() {
+    check(|| one_job_at_limit_1(&pool(2)));
+}
+
+fn two_jobs_at_limit_1(pool: &Pool) {
+    let (one, other) = (pool.job(1), pool.job(1));
+    let handles = [(&one, &other), (&other, &one)].map(|(here, there)| {
+        let (own, next) = (here.clone(), there.clone());
+        here.spawn(move || zigzag(own, next, 3))
+    });
+    assert!(handles.into_iter().all(|handle| handle.join().unwrap() == 3));
+    one.wait();
+    other.wait();
+}
+
+#[test]
+fn join_is_safe_between_two_jobs_with_1_worker() {
+    check(|| two_jobs_at_limit_1(&pool(1)));
+}
+
+#[test]
+fn join_is_safe_between_two_jobs_with_2_workers() {
+    check(|| two_jobs_at_limit_1(&pool(2)));
+}
+
+#[test]
+fn join_is_safe_while_the_limit_holds() {
+    // What a task does before its join and behind it is under a permit.
+    check(|| {
+        let pool = pool(2);
+        let (job, other, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
+        for _ in 0..2 {
+            let (there, seen) = (other.clone(), gauge.clone());
+            job.execute(move || {
+                seen.visit();
+                there.spawn(|| ()).join().unwrap();
+                seen.visit();
+            });
+            job.execute(gauge.task());
+        }
+        job.wait();
+        assert_eq!(gauge.ran(), 6);
+    });
+}
+
+#[test]
+fn join_is_safe_while_the_limit_moves() {
+    check(|| {
+        let pool = pool(2);
+        let (job, other) = (pool.job(2), pool.job(1));
+        for _ in 0..3 {
+            let there = other.clone();
+            job.execute(move || there.spawn(|| ()).join().unwrap());
+        }
+        job.set_limit(1);
+        job.execute(|| ());
+        job.pause();
+        job.resume();
+        job.wait();
+        other.wait();
+        assert_eq!((job.stats().completed, other.stats().completed), (4, 3));
+    });
+}
+
+#[test]
+fn join_is_safe_under_a_parent_at_limit_1() {
+    check(|| {
+        let pool = pool(2);
+        let parent = pool.job(1);
+        let jobs = [parent.job(1), parent.job(1)];
+        for here in 0..2 {
+            let there = jobs[1 - here].clone();
+            jobs[here].execute(move || there.spawn(|| ()).join().unwrap());
+            jobs[here].execute(|| ());
+        }
+        parent.wait();
+        assert!(jobs.iter().all(|job| job.stats().completed == 3));
+    });
+}
+
+#[test]
+fn join_is_safe_for_a_wait_for_another_job() {
+    check(|| {
+        let pool = pool(2);
+        let (job, other, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
+        for _ in 0..2 {
+            let (there, seen) = (other.clone(), gauge.clone());
+            job.execute(move || {
+                there.execute(seen.task());
+                there.execute(seen.task());
+                there.wait();
+            });
+        }
+        job.wait();
+        other.wait();
+        assert_eq!(gauge.ran(), 4);
+    });
+}
+
+#[test]
+fn join_is_safe_when_what_it_waits_for_panics_or_is_cancelled() {
+    check(|| {
+        let pool = pool(2);
+        let (job, other, fates) = (pool.job(1), pool.job(1), Fates::of(4));
+        let joiners: Vec<_> = (0..4)
+            .map(|number| {
+                let (there, ticket) = (other.clone(), fates.ticket(number));
+                job.spawn(move || {
+                    let task = there.spawn(move || {
+                        ticket.punch();
+                        if number % 2 == 0 {
+                            unwind();
+                        }
+                    });
+                    task.join()
+                })
+            })
+            .collect();
+        let late = other.clone();
+        let canceller = thread::spawn(move || late.cancel());
+        let mut cancelled = 0;
+        for (number, joiner) in joiners.into_iter().enumerate() {
+            match joiner.join().unwrap() {
+                Ok(()) => assert_eq!(number % 2, 1),
+                Err(JoinError::Panicked(_)) => assert_eq!(number % 2, 0),
+                Err(_) => cancelled += 1,
+            }
+        }
+        canceller.join().unwrap();
+        assert_eq!(fates.ran() + cancelled, 4);
+    });
+}
+
+#[test]
+fn join_is_safe_for_tasks_that_block_with_leave() {
+    check(|| {
+        let pool = pool(1);
+        let (job, other) = (pool.job(2), pool.job(1));
+        for _ in 0..2 {
+            let there = other.clone();
+            job.execute(move || {
+                let task = there.spawn(|| ());
+                // Waits without the pool's knowledge, but for this.
+                tollgate::blocking(|| {
+                    while !task.is_finished() {
+                        thread::yield_now();
+                    }
+                });
+            });
+        }
+        job.wait();
+        assert_eq!(other.stats().completed, 2);
+    });
+}

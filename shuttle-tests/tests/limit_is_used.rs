@@ -1,0 +1,98 @@
+//! A task that waits while fewer than its limit run and a worker is idle starts. One that did not would leave
+//! all threads blocked, which shuttle reports as a deadlock.
+
+#![cfg(tollgate_shuttle)]
+
+use shuttle::sync::Barrier;
+use shuttle::thread;
+use shuttle_tests::instruments::Gauge;
+use shuttle_tests::{check, pool};
+use std::sync::Arc;
+
+#[test]
+fn limit_is_used_to_the_full() {
+    // Nobody passes the barrier before as many run as the limit allows.
+    check(|| {
+        let pool = pool(4);
+        let (job, barrier) = (pool.job(3), Arc::new(Barrier::new(3)));
+        for _ in 0..6 {
+            let barrier = barrier.clone();
+            job.execute(move || _ = barrier.wait());
+        }
+        job.wait();
+        assert_eq!(job.stats().most_running, 3);
+    });
+}
+
+#[test]
+fn limit_is_used_by_pushers_who_meet_sleepers() {
+    check(|| {
+        let pool = pool(3);
+        let jobs = [pool.job(1), pool.job(2)];
+        let pushers = jobs.clone().map(|job| {
+            thread::spawn(move || {
+                for _ in 0..3 {
+                    job.spawn(|| ()).join().unwrap();
+                }
+            })
+        });
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        assert!(jobs.iter().all(|job| job.stats().completed == 3));
+    });
+}
+
+#[test]
+fn limit_is_used_after_a_raise() {
+    // The task that runs waits for one that only the raise lets through.
+    check(|| {
+        let pool = pool(3);
+        let (job, barrier) = (pool.job(1), Arc::new(Barrier::new(2)));
+        for _ in 0..4 {
+            let barrier = barrier.clone();
+            job.execute(move || _ = barrier.wait());
+        }
+        job.set_limit(2);
+        job.wait();
+        assert_eq!(job.stats().completed, 4);
+    });
+}
+
+#[test]
+fn limit_is_used_after_holds_against_pushes() {
+    check(|| {
+        let pool = pool(3);
+        let (job, gauge) = (pool.job(0), Gauge::new(2));
+        let (theirs, seen) = (job.clone(), gauge.clone());
+        let pusher = thread::spawn(move || (0..4).for_each(|_| theirs.execute(seen.task())));
+        job.set_limit(2);
+        job.pause();
+        (0..2).for_each(|_| job.execute(gauge.task()));
+        job.resume();
+        pusher.join().unwrap();
+        job.wait();
+        assert_eq!(gauge.ran(), 6);
+    });
+}
+
+#[test]
+fn limit_is_used_when_the_last_worker_pushes_and_blocks() {
+    // Who pushes from inside does not come for the task itself: it waits for what that one does.
+    check(|| {
+        let pool = pool(2);
+        let (job, barrier) = (pool.job(usize::MAX), Arc::new(Barrier::new(2)));
+        for _ in 0..2 {
+            let (inner, barrier) = (job.clone(), barrier.clone());
+            job.spawn(move || {
+                let theirs = barrier.clone();
+                inner.execute(move || _ = theirs.wait());
+                barrier.wait();
+            })
+            .join()
+            .unwrap();
+        }
+        job.wait();
+        assert_eq!(job.stats().completed, 4);
+    });
+}

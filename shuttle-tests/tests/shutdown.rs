@@ -1,0 +1,146 @@
+//! The ends of a pool: drained, told to drop what has not started, dropped from inside. Each end joins
+//! all threads, so that one which did not leave would be a deadlock.
+
+#![cfg(tollgate_shuttle)]
+
+use shuttle::thread;
+use shuttle_tests::instruments::{Fates, Gauge};
+use shuttle_tests::{check, pool};
+use std::sync::{Arc, Mutex};
+
+#[test]
+fn nothing_lost_when_a_drain_meets_pushes() {
+    check(|| {
+        let pool = pool(3);
+        let jobs = [pool.job(1), pool.job(2)];
+        let fates = Fates::of(8);
+        let pushers = [0, 1].map(|own| {
+            let (job, tickets) = (jobs[own].clone(), fates.clone());
+            thread::spawn(move || {
+                for number in 4 * own..4 * own + 4 {
+                    let ticket = tickets.ticket(number);
+                    job.execute(move || ticket.punch());
+                }
+            })
+        });
+        pool.shutdown();
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        let stats = jobs.each_ref().map(tollgate::Job::stats);
+        let completed: u64 = stats.iter().map(|stats| stats.completed).sum();
+        let cancelled: u64 = stats.iter().map(|stats| stats.cancelled).sum();
+        assert_eq!(completed + cancelled, 8, "{stats:?}");
+        assert_eq!(fates.ran() as u64, completed);
+    });
+}
+
+#[test]
+fn nothing_lost_when_tasks_push_on_in_a_drain() {
+    check(|| {
+        let pool = pool(3);
+        let (narrow, wide, gauge) = (pool.job(1), pool.job(2), Gauge::new(3));
+        for _ in 0..3 {
+            let (next, seen) = (narrow.clone(), gauge.clone());
+            wide.execute(move || {
+                let (last, deeper) = (next.clone(), seen.clone());
+                next.execute(move || last.execute(deeper.task()));
+                seen.visit();
+            });
+        }
+        drop((narrow, wide));
+        pool.shutdown();
+        assert_eq!(gauge.ran(), 6);
+    });
+}
+
+#[test]
+fn nothing_lost_when_an_abort_meets_running_tasks() {
+    check(|| {
+        let pool = pool(3);
+        let jobs = [pool.job(1), pool.job(2)];
+        let fates = Fates::of(8);
+        for number in 0..8 {
+            let ticket = fates.ticket(number);
+            jobs[number % 2].execute(move || ticket.punch());
+        }
+        let dropped = pool.shutdown_now();
+        let ran = fates.ran();
+        assert_eq!(ran + dropped, 8);
+        let cancelled: u64 = jobs.iter().map(|job| job.stats().cancelled).sum();
+        assert_eq!(cancelled as usize, dropped);
+    });
+}
+
+#[test]
+fn nothing_lost_when_held_jobs_are_drained() {
+    check(|| {
+        let pool = pool(3);
+        let (held, paused, free) = (pool.job(0), pool.job(2), pool.job(2));
+        let fates = Fates::of(9);
+        paused.pause();
+        for number in 0..9 {
+            let ticket = fates.ticket(number);
+            [&held, &paused, &free][number % 3].execute(move || ticket.punch());
+        }
+        // What is let go in time runs, and the rest of it is cancelled.
+        let late = paused.clone();
+        let resumer = thread::spawn(move || late.resume());
+        pool.shutdown();
+        resumer.join().unwrap();
+        assert_eq!((free.stats().completed, held.stats().cancelled), (3, 3));
+        let stats = paused.stats();
+        assert_eq!(stats.completed + stats.cancelled, 3, "{stats:?}");
+        assert_eq!(fates.ran() as u64, 3 + stats.completed);
+    });
+}
+
+#[test]
+fn nothing_lost_when_tasks_wait_in_a_drain() {
+    check(|| {
+        let pool = pool(2);
+        let (job, other) = (pool.job(1), pool.job(1));
+        for _ in 0..2 {
+            let there = other.clone();
+            job.execute(move || there.spawn(|| ()).join().unwrap());
+        }
+        pool.shutdown();
+        assert_eq!((job.stats().completed, other.stats().completed), (2, 2));
+    });
+}
+
+#[test]
+fn nothing_lost_when_two_shut_down_at_once() {
+    check(|| {
+        let pool = Arc::new(pool(3));
+        let (job, gauge) = (pool.job(2), Gauge::new(2));
+        (0..5).for_each(|_| job.execute(gauge.task()));
+        let theirs = pool.clone();
+        let other = thread::spawn(move || theirs.shutdown());
+        pool.shutdown();
+        assert_eq!(gauge.ran(), 5);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn nothing_lost_when_the_pool_is_dropped_from_inside() {
+    check(|| {
+        let pool = pool(3);
+        let (job, gauge) = (pool.job(2), Gauge::new(2));
+        let shared = Arc::new(Mutex::new(None));
+        let inside = shared.clone();
+        (0..2).for_each(|_| job.execute(gauge.task()));
+        job.pause();
+        let dropper = job.spawn(move || {
+            let pool = inside.lock().unwrap().take();
+            drop(pool);
+        });
+        (0..2).for_each(|_| job.execute(gauge.task()));
+        *shared.lock().unwrap() = Some(pool);
+        job.resume();
+        dropper.join().unwrap();
+        job.wait();
+        assert_eq!(gauge.ran(), 4);
+    });
+}

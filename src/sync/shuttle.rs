@@ -1,0 +1,97 @@
+//! Scenarios: shuttle's types, and stand-ins for what it cannot see into: crossbeam's deque, and time.
+
+pub use shuttle::hint::spin_loop;
+pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+pub use shuttle::thread_local as thread_static;
+
+#[path = "cell.rs"]
+mod cell;
+pub use cell::UnsafeCell;
+#[path = "deque.rs"]
+pub mod deque;
+#[path = "seed.rs"]
+mod seed;
+pub use seed::fault;
+
+/// Atomic integers and pointers. Under shuttle all of them are sequentially consistent.
+pub mod atomic {
+    pub use shuttle::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    };
+}
+
+/// Threads: start, park, yield.
+pub mod thread {
+    pub use shuttle::thread::{
+        Builder, JoinHandle, Thread, current, park, park_timeout, yield_now,
+    };
+
+    /// The same on every machine, so that a schedule can be replayed on another.
+    pub fn available_parallelism() -> std::io::Result<std::num::NonZero<usize>> {
+        Ok(std::num::NonZero::<usize>::MIN.saturating_add(3))
+    }
+}
+
+/// Time, which shuttle has none of.
+pub mod time {
+    use std::time::Duration;
+
+    /// A moment, as far from the first as was added to that.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct Instant(Duration);
+
+    impl Instant {
+        /// Always the first moment.
+        pub fn now() -> Self {
+            Self(Duration::ZERO)
+        }
+
+        /// The moment so much later.
+        pub fn checked_add(self, duration: Duration) -> Option<Self> {
+            self.0.checked_add(duration).map(Self)
+        }
+
+        /// How long it is from `earlier` to here.
+        pub fn saturating_duration_since(self, earlier: Self) -> Duration {
+            self.0.saturating_sub(earlier.0)
+        }
+
+        /// No time passes.
+        pub fn elapsed(self) -> Duration {
+            Duration::ZERO
+        }
+    }
+}
+
+/// The allocator.
+pub mod memory {
+    pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+}
+
+/// A full fence.
+pub fn full_fence() {
+    shuttle::sync::atomic::fence(atomic::Ordering::SeqCst);
+}
+
+/// A full fence for a thread whose last atomic access was a read-modify-write.
+pub fn fence_after_rmw() {
+    full_fence();
+}
+
+/// Scenarios have no caches.
+pub fn prefetch_write(_: *const u8) {}
+
+/// Scenarios have no caches.
+pub fn prefetch_read(_: *const u8) {}
+
+/// A static that is made at its first use, anew in each schedule.
+macro_rules! global {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
+        $(#[$doc])*
+        $vis fn $name() -> &'static $ty {
+            shuttle::lazy_static! { static ref CELL: $ty = $init; }
+            &CELL
+        }
+    };
+}
+pub(crate) use global;
