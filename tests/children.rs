@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::any::Any;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, pool, with_workers, within};
-use tollgate::{Job, JoinError};
+use common::{LONG, Tokens, pool, with_workers, within};
+use tollgate::{Job, JoinError, Pool};
 
 #[test]
 fn every_gate_on_the_way_holds() {
@@ -243,6 +244,23 @@ fn children_outlive_the_handle_of_their_parent() {
         let task = parent.job(1).spawn(|| 4);
         drop(parent);
         assert_eq!(task.join().unwrap(), 4);
+    });
+}
+
+#[test]
+fn a_held_parent_goes_with_its_last_child() {
+    within(LONG, || {
+        let tokens = Tokens::new();
+        let token = tokens.token();
+        let hook = move |_: &(dyn Any + Send)| _ = &token;
+        let pool = Pool::builder().workers(1).on_panic(hook).build().unwrap();
+        let parent = pool.job(1);
+        let child = parent.job(1);
+        drop(pool);
+        parent.pause();
+        drop((parent, child));
+        // The last job of a pool that has ended takes it along, hooks and all.
+        assert_eq!(tokens.dropped(), 1);
     });
 }
 
