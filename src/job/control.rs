@@ -125,20 +125,28 @@ pub fn is_closed(job: JobPtr) -> bool {
     false
 }
 
-/// Closes the job and has all dropped that has not started; returns how many those are. The dropping
-/// is done by the workers.
-pub fn cancel(job: JobPtr) -> usize {
+/// Closes the job, and no task of it starts any more. False: it was cancelled before.
+pub fn mark_cancelled(job: JobPtr) -> bool {
     let before = job.permits.set(Flag::Closed);
     if before.has(Flag::Cancelled) {
-        return 0;
+        return false;
     }
     job.permits.set(Flag::Cancelled);
     job.pool().crowds.wake();
     job.pool().advance_epoch();
     fence_after_rmw();
+    true
+}
+
+/// How many tasks of the job, delegates in its line among them, have not started; exact when nothing moves.
+pub fn not_started(job: JobPtr) -> usize {
     let waiting = job.backlog().len();
-    let word = job.permits.load();
-    let ready = ready(job, word);
+    waiting + ready(job, job.permits.load())
+}
+
+/// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
+/// were among it.
+pub fn sweep(job: JobPtr) -> usize {
     if !job.backlog().is_empty() && !fault("cancel-without-sweep") {
         if job.pool().sleep.terminated() {
             serve_line(job);
@@ -150,8 +158,9 @@ pub fn cancel(job: JobPtr) -> usize {
         }
     }
     #[cfg(feature = "futures")]
-    let ready = ready + crate::task::flights::cancel(job);
-    waiting + ready
+    return crate::task::flights::cancel(job);
+    #[cfg(not(feature = "futures"))]
+    0
 }
 
 /// Drops what a held job still holds when its pool ends.
