@@ -33,8 +33,8 @@ const BLOCK: usize = shrunk(64 << 10, 512);
 
 /// Which size a type is kept in; `None` is neither.
 const fn class_of<T>() -> Option<usize> {
-    if cfg!(tollgate_loom) {
-        // A model of something else need not be one of this, too, and sees leaks and use after free.
+    if cfg!(any(tollgate_loom, tollgate_plain_cells)) {
+        // A model of something else need not be one of this, too; it and the sanitizers see leaks and use after free.
         None
     } else if align_of::<T>() > ALIGN {
         None
