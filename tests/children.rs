@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::any::Any;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, pool, with_workers, within};
-use tollgate::{Job, JoinError};
+use common::{LONG, Tokens, pool, with_workers, within};
+use tollgate::{Job, JoinError, Pool};
 
 #[test]
 fn every_gate_on_the_way_holds() {
@@ -151,22 +152,25 @@ fn lowering_a_parent_holds_for_tasks_that_were_ready() {
 #[test]
 fn cancelling_reaches_down_and_says_how_many() {
     with_workers(|pool, _| {
-        let top = pool.job(1);
-        top.pause();
-        let children: Vec<Job> = (0..3).map(|limit| top.job(limit).job(1)).collect();
-        let mut tasks = Vec::new();
-        for job in children.iter().chain([&top]) {
-            tasks.extend((0..10).map(|_| job.spawn(|| ())));
-        }
-        assert_eq!(top.cancel(), 40);
-        for task in tasks {
-            assert!(matches!(task.join(), Err(JoinError::Cancelled)));
-        }
-        top.wait();
-        for job in &children {
-            assert!(job.is_closed());
-            assert_eq!(job.stats().cancelled, 10);
-            assert!(job.try_execute(|| ()).is_err());
+        // Workers that are awake drop tasks while others are still being counted.
+        for _ in 0..100 {
+            let top = pool.job(1);
+            top.pause();
+            let children: Vec<Job> = (0..3).map(|limit| top.job(limit).job(1)).collect();
+            let mut tasks = Vec::new();
+            for job in children.iter().chain([&top]) {
+                tasks.extend((0..10).map(|_| job.spawn(|| ())));
+            }
+            assert_eq!(top.cancel(), 40);
+            for task in tasks {
+                assert!(matches!(task.join(), Err(JoinError::Cancelled)));
+            }
+            top.wait();
+            for job in &children {
+                assert!(job.is_closed());
+                assert_eq!(job.stats().cancelled, 10);
+                assert!(job.try_execute(|| ()).is_err());
+            }
         }
     });
 }
@@ -247,6 +251,23 @@ fn children_outlive_the_handle_of_their_parent() {
 }
 
 #[test]
+fn a_held_parent_goes_with_its_last_child() {
+    within(LONG, || {
+        let tokens = Tokens::new();
+        let token = tokens.token();
+        let hook = move |_: &(dyn Any + Send)| _ = &token;
+        let pool = Pool::builder().workers(1).on_panic(hook).build().unwrap();
+        let parent = pool.job(1);
+        let child = parent.job(1);
+        drop(pool);
+        parent.pause();
+        drop((parent, child));
+        // The last job of a pool that has ended takes it along, hooks and all.
+        assert_eq!(tokens.dropped(), 1);
+    });
+}
+
+#[test]
 fn a_parent_without_limit_runs_its_own_tasks_beside_its_childrens() {
     with_workers(|pool, _| {
         for parent in [pool.job(usize::MAX), pool.job(8)] {
@@ -278,5 +299,22 @@ fn a_cancelled_task_in_a_held_parents_line_is_not_waited_for() {
         assert_eq!(child.stats().cancelled, 2);
         parent.set_limit(1);
         child.spawn(|| ()).join().unwrap();
+    });
+}
+
+#[test]
+fn a_job_cancelled_below_a_held_parent_is_idle() {
+    with_workers(|pool, _| {
+        let parent = pool.job(1);
+        parent.pause();
+        let children = [(); 3].map(|()| parent.job(usize::MAX));
+        let tasks = children.each_ref().map(|child| [(); 3].map(|()| child.spawn(|| ())));
+        assert_eq!(children[1].cancel(), 3);
+        children[1].wait();
+        assert_eq!((children[1].stats().cancelled, children[1].stats().backlog), (3, 0));
+        parent.resume();
+        parent.wait();
+        let ran = tasks.map(|tasks| tasks.map(|task| task.join().is_ok()));
+        assert_eq!(ran, [[true; 3], [false; 3], [true; 3]]);
     });
 }

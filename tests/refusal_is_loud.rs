@@ -97,6 +97,28 @@ fn a_thread_that_cannot_start_after_others_have() {
     a_new_pool_runs_its_next_task();
 }
 
+/// A task that would wait is told that nobody can take its place, and the worker goes on. In a process of its own, as
+/// above, with room for less than a further stack.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thread_that_cannot_start_for_a_spare_worker() {
+    const STACK: usize = 1 << 30;
+    if !in_child("a_thread_that_cannot_start_for_a_spare_worker") {
+        return;
+    }
+    let pool = Pool::builder().workers(1).stack_size(STACK).build().unwrap();
+    let most = common::proc::mapped_bytes() + STACK / 2;
+    let room = libc::rlimit { rlim_cur: most as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is to a live rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
+    let (job, other) = (pool.job(1), pool.job(1));
+    let waits = job.spawn(move || panic_of(|| other.spawn(|| ()).join()));
+    let said = waits.join().unwrap();
+    assert!(said.contains("no thread for a spare worker"), "{said}");
+    runs_its_next_task(&pool);
+    pool.shutdown();
+}
+
 /// The workers of a pool that was never built have ended: the last one to use its hooks has dropped them.
 fn until_nothing_is_left(hooks: &Tokens) {
     while hooks.dropped() < hooks.made() {

@@ -22,6 +22,7 @@
 //! in line with one task each, which is what makes the line go round.
 
 use crate::job::backlog::{Consumer, LetGo, Popped};
+use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
@@ -225,6 +226,7 @@ pub fn start(cell: CellPtr) -> Start {
         Mark::Sweep => {
             cell.cancel();
             serve_line(job);
+            control::drop_delegates_above(job);
             job.drop_tasks(1);
             return Start::Gone;
         }

@@ -1,7 +1,7 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
 use crate::job::admission::{
-    leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
+    is_dropped, leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
 };
 use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::permits::{Flag, MOST, Snapshot};
@@ -127,23 +127,33 @@ pub fn is_closed(job: JobPtr) -> bool {
     false
 }
 
-/// Closes the job and has all dropped that has not started; returns how many those are. The dropping
-/// is done by the workers.
-pub fn cancel(job: JobPtr) -> usize {
+/// Closes the job, and no task of it starts any more. False: it was cancelled before.
+pub fn mark_cancelled(job: JobPtr) -> bool {
     let before = job.permits.set(Flag::Closed);
     if before.has(Flag::Cancelled) {
-        return 0;
+        return false;
     }
     job.permits.set(Flag::Cancelled);
     job.pool().crowds.wake();
     job.pool().advance_epoch();
     fence_after_rmw();
+    true
+}
+
+/// How many tasks of the job, delegates in its line among them, have not started; exact when nothing moves.
+pub fn not_started(job: JobPtr) -> usize {
     let waiting = job.backlog().len();
-    let word = job.permits.load();
-    let ready = ready(job, word);
-    if !job.backlog().is_empty() && !fault("cancel-without-sweep") {
+    waiting + ready(job, job.permits.load())
+}
+
+/// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
+/// were among it.
+pub fn sweep(job: JobPtr) -> usize {
+    let waits = !job.backlog().is_empty() || job.permits.load().has(Flag::Blocked);
+    if waits && !fault("cancel-without-sweep") {
         if job.pool().sleep.terminated() {
             serve_line(job);
+            drop_delegates_above(job);
         } else {
             job.tokens.add_tasks(1);
             let sweeper = task::plain(job, || {});
@@ -152,8 +162,9 @@ pub fn cancel(job: JobPtr) -> usize {
         }
     }
     #[cfg(feature = "futures")]
-    let ready = ready + crate::task::flights::cancel(job);
-    waiting + ready
+    return crate::task::flights::cancel(job);
+    #[cfg(not(feature = "futures"))]
+    0
 }
 
 /// Drops what a held job still holds when its pool ends.
@@ -173,59 +184,57 @@ pub fn ready(job: JobPtr, word: Snapshot) -> usize {
 }
 
 /// Drops the job's own tasks in its line that their handles have cancelled: if the job is held, no worker will come by
-/// for them. The others keep their order. Tells whether one of the job's own is left.
+/// for them. Tells whether others of its own are left.
 fn drop_gone(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
-    sift(job, consumer, |cell| {
-        let gone = cell.job() == job && cell.is_gone();
-        if gone && matches!(cell.run(), Ran::Cancelled) {
+    let (gone, own) = sift(job, consumer, |cell| cell.job() == job && cell.is_gone());
+    for cell in gone {
+        if matches!(cell.run(), Ran::Cancelled) {
             job.count_cancelled();
         }
-        gone
-    })
-}
-
-/// Takes out of a line what `drops` has dropped; tells whether a task of the job's own is left.
-fn sift(job: JobPtr, consumer: &mut Consumer<'_>, mut drops: impl FnMut(CellPtr) -> bool) -> bool {
-    let mut kept = Vec::new();
-    while let Popped::Task(cell) = consumer.pop() {
-        if !drops(cell) {
-            kept.push(cell);
-        }
-    }
-    let own = kept.iter().any(|cell| cell.job() == job);
-    for cell in kept.into_iter().rev() {
-        job.backlog().push_returned(cell);
     }
     own
 }
 
-/// Drops the delegates that their handles have cancelled in the lines of held jobs above this one.
-fn drop_gone_delegates(job: JobPtr) {
+/// Takes some tasks out of a line, and leaves the others in their order; tells whether a task of the job's own is left.
+fn sift(
+    job: JobPtr,
+    consumer: &mut Consumer<'_>,
+    takes: impl Fn(CellPtr) -> bool,
+) -> (Vec<CellPtr>, bool) {
+    let (mut taken, mut left) = (Vec::new(), Vec::new());
+    while let Popped::Task(cell) = consumer.pop() {
+        if takes(cell) { taken.push(cell) } else { left.push(cell) }
+    }
+    let own = left.iter().any(|cell| cell.job() == job);
+    left.into_iter().rev().for_each(|cell| job.backlog().push_returned(cell));
+    (taken, own)
+}
+
+/// Drops the delegates in the lines of held jobs above this one that have been cancelled, by their handles or with their
+/// jobs: no worker will come by for them, either.
+pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
     while let Some(outer) = gate {
-        if is_held(outer.permits.load())
-            && let Some(mut consumer) = outer.backlog().try_consume()
-        {
-            sift(outer, &mut consumer, |cell| {
-                let gone = cell.job() != outer && cell.is_gone();
-                if gone {
-                    drop_delegate(cell, outer);
-                }
-                gone
-            });
-            let_go(outer, consumer);
-        }
+        // One that leaves may let another of its job come forward.
+        while is_held(outer.permits.load()) && drop_delegates_at(outer) {}
         gate = outer.parent();
     }
 }
 
-/// Drops one of them: like every cancelled task, but that it was counted at the gates inside this one.
-fn drop_delegate(cell: CellPtr, gate: JobPtr) {
-    let job = cell.job();
-    if matches!(cell.run(), Ran::Cancelled) {
+/// Tells whether there were any.
+fn drop_delegates_at(gate: JobPtr) -> bool {
+    let Some(mut consumer) = gate.backlog().try_consume() else { return false };
+    let cancelled = |cell: CellPtr| cell.is_gone() || is_dropped(cell.job());
+    let (delegates, _) = sift(gate, &mut consumer, |cell| cell.job() != gate && cancelled(cell));
+    let_go(gate, consumer);
+    // Without the consumer right: what captures do when they are dropped is somebody else's.
+    for cell in &delegates {
+        let job = cell.job();
         job.count_cancelled();
+        cell.cancel();
+        leave_line(job, gate);
     }
-    leave_line(job, gate);
+    !delegates.is_empty()
 }
 
 /// Waits until the job has nothing queued or running; false if the time is over first.
@@ -250,7 +259,7 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
 pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) -> bool) -> bool {
     loop {
         let cancels = handle::cancels();
-        drop_gone_delegates(job);
+        drop_delegates_above(job);
         let cancelled = || job.parent().is_some() && handle::cancels() != cancels;
         let line = RefCell::new(None);
         let entered = enter(&|| {

@@ -76,12 +76,26 @@ pub fn children_of(parent: JobPtr) -> Vec<Job> {
 
 /// Cancels the job and all below it; returns how many tasks had not started.
 pub fn cancel(job: JobPtr) -> usize {
-    let below = job.pool().family.children(job);
-    // A child's delegate waits in this job's line, and is counted as the child's own.
-    let delegates =
-        below.iter().filter(|child| child.ptr().permits.load().has(Flag::Blocked)).count();
-    let own = control::cancel(job).saturating_sub(delegates);
-    own + below.iter().map(|child| cancel(child.ptr())).sum::<usize>()
+    let mut below = Vec::new();
+    add_below(job, &mut below);
+    let all = || std::iter::once(job).chain(below.iter().map(Job::ptr));
+    let marked: Vec<_> = all().filter(|job| control::mark_cancelled(*job)).collect();
+    // All is counted before anything is dropped, for what leaves one line lets others come forward.
+    let counted: usize = marked.iter().map(|job| control::not_started(*job)).sum();
+    // A delegate waits in the line of a job further out, and is counted as its own job's.
+    let is_blocked = |child: &&Job| child.ptr().permits.load().has(Flag::Blocked);
+    let delegates = below.iter().filter(is_blocked).count();
+    let futures: usize = marked.into_iter().map(control::sweep).sum();
+    counted.saturating_sub(delegates) + futures
+}
+
+/// Adds the jobs below this one, each before those below it.
+fn add_below(job: JobPtr, below: &mut Vec<Job>) {
+    for child in job.pool().family.children(job) {
+        let ptr = child.ptr();
+        below.push(child);
+        add_below(ptr, below);
+    }
 }
 
 /// Waits until the job and all below it have nothing queued or running; false if the time is over first.

@@ -301,7 +301,7 @@ impl JobPtr {
             drop(unsafe { Box::from_raw(extra) });
         }
         if let Some(parent) = parent {
-            parent.drop_handle();
+            crate::job::control::drop_handle(parent);
         }
         pool.record_freed();
     }

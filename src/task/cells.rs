@@ -33,8 +33,8 @@ const ALIGN: usize = 8;
 
 /// Which size a type is kept in; `None` is neither.
 const fn class_of<T>() -> Option<usize> {
-    if CHECKED {
-        // A model of something else need not be one of this, too, and sees leaks and use after free.
+    if CHECKED || cfg!(tollgate_plain_cells) {
+        // A model of something else need not be one of this, too; it and the sanitizers see leaks and use after free.
         None
     } else if align_of::<T>() > ALIGN {
         None

@@ -4,10 +4,19 @@ use std::fs;
 
 /// Memory of this process that is in RAM.
 pub fn resident_bytes() -> usize {
-    let pages = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let resident: usize =
-        pages.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("statm has a second figure");
-    resident * 4096
+    statm(1)
+}
+
+/// Address space of this process that is taken.
+pub fn mapped_bytes() -> usize {
+    statm(0)
+}
+
+fn statm(figure: usize) -> usize {
+    let text = fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+    let pages: usize =
+        text.split(' ').nth(figure).and_then(|n| n.parse().ok()).expect("statm has figures");
+    pages * 4096
 }
 
 /// The ids of the live threads whose name starts with `prefix` (the system keeps 15 bytes of a name).
