@@ -65,7 +65,7 @@ pub fn prefetch_write(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads and writes nothing that a program can see, and does not fault.
     unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
+        std::arch::asm!("prefetchw [{}]", in(reg) address.addr(), options(nomem, nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
@@ -77,7 +77,7 @@ pub fn prefetch_read(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as in `prefetch_write`.
     unsafe {
-        std::arch::asm!("prefetcht0 [{}]", in(reg) address, options(nomem, nostack, preserves_flags));
+        std::arch::asm!("prefetcht0 [{}]", in(reg) address.addr(), options(nomem, nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
