@@ -324,7 +324,7 @@ impl<'a> Watch<'a> {
         let epoch = self.context.pool().epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
-            return !crate::worker::may_go_on(self.job);
+            return !crate::worker::turn::may_go_on(self.job);
         }
         false
     }

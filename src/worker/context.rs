@@ -225,7 +225,7 @@ impl Context {
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.hold.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
-            && crate::worker::may_go_on(job)
+            && crate::worker::turn::may_go_on(job)
     }
 
     /// Whether tasks wait here that are not of the job that runs, or the thread has no place to run

@@ -1,0 +1,170 @@
+//! Where a worker looks for a task: near, then in the injector and in others' deques; and when it parks.
+
+use crate::sync::deque::Steal;
+use crate::sync::{shrunk, spin_loop};
+use crate::task::CellPtr;
+use crate::worker::Worker;
+use crate::worker::sleep::Woken;
+use crate::worker::turn::OLDEST_EVERY;
+
+/// Ready tasks of the job that has just had its turn that a worker passes over, looking for another's.
+const OWN_PASSED: usize = shrunk(4, 1);
+/// Further looks that the only searching worker takes before it parks, yielding in between.
+const LINGER: usize = shrunk(16, 0);
+
+impl Worker<'_> {
+    /// The next task from anywhere; parks while there is none. `None`: the pool is drained.
+    pub(super) fn find(&self) -> Option<CellPtr> {
+        if let Some(cell) = self.stash.take() {
+            return Some(cell);
+        }
+        let sleep = &self.pool().sleep;
+        if !self.searching.get() {
+            if let Some(cell) = self.find_near() {
+                return Some(cell);
+            }
+            sleep.start_searching();
+            self.searching.set(true);
+        }
+        let mut lingered = 0;
+        loop {
+            if let Some(cell) = self.search() {
+                self.searching.set(false);
+                if sleep.stop_searching() && self.pool().has_ready() {
+                    self.pool().notify();
+                }
+                return Some(cell);
+            }
+            if lingered < LINGER && sleep.one_searches() {
+                // One stays awake for a moment: a wake-up costs a pusher more than its push.
+                lingered += 1;
+                crate::sync::thread::yield_now();
+                continue;
+            }
+            lingered = 0;
+            self.place().figures.add_parked();
+            let pool = self.pool();
+            let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
+            match sleep.park(self.place().index, look, busy, || pool.end_stall()) {
+                Woken::Search => {}
+                Woken::Leave => return None,
+            }
+        }
+    }
+
+    /// The next task from the local queue or the injector, each going first in turn.
+    fn find_near(&self) -> Option<CellPtr> {
+        let place = self.place();
+        let turns = place.turns.get().wrapping_add(1);
+        place.turns.set(turns);
+        if turns.is_multiple_of(OLDEST_EVERY) {
+            // Futures that wake one another here would keep the tasks of their own job, which wait in the
+            // injector, from their turn.
+            if let Some(cell) = self.steal_injected_one().or_else(|| self.steal_oldest()) {
+                return Some(cell);
+            }
+        }
+        if place.others_first.replace(false) {
+            let cell = self.take_others();
+            if cell.is_some() {
+                return cell;
+            }
+        } else {
+            // Next time those who have waited longest go first.
+            place.others_first.set(true);
+        }
+        place.batch.pop().or_else(|| place.deque.pop()).or_else(|| self.steal_injected_batch())
+    }
+
+    /// The task that has waited longest, in the injector or else in the thread's own deque; not one of the
+    /// job that has just had its turn, if there is another.
+    fn take_others(&self) -> Option<CellPtr> {
+        let injector = self.pool().injector();
+        for _ in 0..OWN_PASSED {
+            let Some(cell) = self.steal_injected_one() else { break };
+            if Some(cell.job()) != self.last.get() {
+                return Some(cell);
+            }
+            injector.push(cell);
+        }
+        self.steal_oldest().or_else(|| self.steal_injected_one())
+    }
+
+    /// The oldest task of the thread's own deque, from the thieves' end.
+    pub(super) fn steal_oldest(&self) -> Option<CellPtr> {
+        match self.pool().victims()[self.place().index].deque.steal() {
+            Steal::Success(cell) => Some(cell),
+            Steal::Empty | Steal::Retry => None,
+        }
+    }
+
+    fn steal_injected_batch(&self) -> Option<CellPtr> {
+        match self.pool().injector().steal_batch_and_pop(&self.place().deque) {
+            Steal::Success(cell) => Some(cell),
+            Steal::Empty | Steal::Retry => None,
+        }
+    }
+
+    fn steal_injected_one(&self) -> Option<CellPtr> {
+        loop {
+            match self.pool().injector().steal() {
+                Steal::Success(cell) => return Some(cell),
+                Steal::Empty => return None,
+                Steal::Retry => spin_loop(),
+            }
+        }
+    }
+
+    /// Looks into the injector and into all deques, from a random victim on.
+    pub(super) fn search(&self) -> Option<CellPtr> {
+        let place = self.place();
+        let victims = self.pool().victims();
+        loop {
+            let mut retry = false;
+            match self.pool().injector().steal_batch_and_pop(&place.deque) {
+                Steal::Success(cell) => return Some(cell),
+                Steal::Empty => {}
+                Steal::Retry => retry = true,
+            }
+            let first = place.random_below(victims.len());
+            for victim in (first..victims.len()).chain(0..first) {
+                if victim == place.index {
+                    continue;
+                }
+                match self.steal_from(victim) {
+                    Steal::Success(cell) => {
+                        place.figures.add_stolen();
+                        return Some(cell);
+                    }
+                    Steal::Empty => {}
+                    Steal::Retry => retry = true,
+                }
+            }
+            if let Some(cell) = place.batch.pop().or_else(|| place.deque.pop()) {
+                return Some(cell);
+            }
+            if !retry {
+                return None;
+            }
+            crate::sync::thread::yield_now();
+        }
+    }
+
+    /// Takes a task out of somebody's deques, and brings more along.
+    fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
+        let (place, pool) = (self.place(), self.pool());
+        let batch = pool.victims()[victim].batch.steal_batch_and_pop(&place.batch);
+        if !matches!(batch, Steal::Empty) {
+            return batch;
+        }
+        let own = pool.victims()[victim].deque.steal_batch_and_pop(&place.deque);
+        if let Steal::Success(cell) = &own {
+            let job = cell.job().idle_key();
+            if pool.places[victim].running_job() == job {
+                // Likely its children, all of them: this thread goes on with them as if they were its own.
+                place.note_top(job, u64::MAX);
+            }
+        }
+        own
+    }
+}

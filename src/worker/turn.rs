@@ -1,0 +1,246 @@
+//! A job's turn: what a worker runs on with under the permit it holds, and where the job's further tasks lie meanwhile.
+
+use crate::job::admission;
+use crate::job::backlog::{Consumer, Popped};
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::{fence_after_rmw, shrunk, spin_loop};
+use crate::task::{CellPtr, Mark};
+use crate::worker::place::Place;
+use crate::worker::{BUDGET, Worker};
+
+/// Tasks after which a worker takes the oldest of its own deque instead of the newest, if others' tasks lie there.
+pub const OLDEST_EVERY: u32 = 4 * BUDGET;
+/// The same if none are known to: whoever opens the oldest branch of a tree leaves the newest ones lying.
+const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
+/// Tasks that a worker takes from a backlog at once: what is left of the job's turn, so that none of
+/// them lie in the deque when it is another job's.
+const BATCH: usize = BUDGET as usize;
+/// Looks that a worker takes at the backlog of a job that has run empty, before it gives the permit back.
+const LOOKS: usize = shrunk(8, 0);
+/// Spins before each of them.
+const SPINS: usize = 32;
+
+impl Worker<'_> {
+    /// A further task of the job to run under the permit held, if it is still this job's turn.
+    #[inline]
+    pub(super) fn next_under_permit(&self, job: JobPtr, open: &mut bool) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        let turn = hold.turn.get() + 1;
+        hold.turn.set(turn);
+        let epoch = self.pool().epoch();
+        if epoch != hold.epoch.get() {
+            hold.epoch.set(epoch);
+            if !may_go_on(job) {
+                return None;
+            }
+            *open = job.is_open(job.permits.load());
+        }
+        // A thread that has lent its place runs this one task to its end.
+        let place = self.context.place()?;
+        if turn.is_multiple_of(BUDGET) && self.context.others_wait() {
+            place.others_first.set(true);
+            return None;
+        }
+        self.next_at_hand(job, place, *open).or_else(|| self.linger_for(job, place, *open))
+    }
+
+    /// Looks for the job's next task in the deque and in the backlog.
+    #[inline]
+    fn next_at_hand(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
+        if open {
+            self.next_of_open(job, place)
+        } else {
+            if let Some(cell) = self.pop_waiting(job) {
+                return Some(cell);
+            }
+            self.run_on_with(place.deque.pop()?, job)
+        }
+    }
+
+    /// The next task of a job whose limit does not bind: one pushed from inside, one of the batch, a new batch.
+    #[inline]
+    fn next_of_open(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        let others = place.deque.len() as u64 > hold.left.get();
+        let every = if others { OLDEST_EVERY } else { OWN_OLDEST_EVERY };
+        if hold.turn.get().is_multiple_of(every)
+            && let Some(cell) = self.steal_oldest()
+        {
+            return self.run_on_with(cell, job);
+        }
+        if hold.left.get() > 0
+            && let Some(cell) = place.deque.pop()
+        {
+            hold.left.set(hold.left.get() - 1);
+            return self.run_on_with(cell, job);
+        }
+        hold.left.set(0);
+        if let Some(cell) = place.batch.pop() {
+            return self.run_on_with(cell, job);
+        }
+        // What lies in the deque is others': they wait for the end of this job's turn.
+        self.refill(job, 1).or_else(|| self.run_on_with(place.deque.pop()?, job))
+    }
+
+    /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
+    /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
+    /// the permit held. Looking seldom keeps the pushers' line theirs.
+    fn linger_for(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
+        let stashed = self.stash.take();
+        if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
+            self.stash.set(stashed);
+            return None;
+        }
+        for _ in 0..LOOKS {
+            (0..SPINS).for_each(|_| spin_loop());
+            let changed = self.pool().epoch() != self.context.hold().epoch.get();
+            if changed || !self.pool().injector_is_empty() {
+                return None;
+            }
+            if !job.backlog().is_empty() {
+                return self.next_at_hand(job, place, open);
+            }
+        }
+        None
+    }
+
+    /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
+    #[inline]
+    fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
+        let hold = self.context.hold();
+        if cell.job() != job || hold.parent.get().is_some() {
+            self.stash.set(Some(cell));
+            return None;
+        }
+        match cell.mark() {
+            Mark::Loose => {}
+            Mark::Ready => {
+                // It needs no room of its own any more.
+                job.permits.unreserve();
+                fence_after_rmw();
+                admission::look(job);
+            }
+            Mark::Admitted | Mark::Sweep => {
+                self.stash.set(Some(cell));
+                return None;
+            }
+        }
+        hold.take_token();
+        Some(cell)
+    }
+
+    /// The job's next waiting task, for a job whose limit binds: taken alone.
+    #[inline]
+    fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
+        let mut gate = self.context.hold().parent.get();
+        while let Some(outer) = gate {
+            if !outer.backlog().is_empty() {
+                // A sibling's turn.
+                return None;
+            }
+            gate = outer.parent();
+        }
+        let mut consumer = try_briefly(&job)?;
+        let popped = consumer.pop();
+        admission::let_go(job, consumer);
+        match popped {
+            Popped::Task(cell) if cell.job() == job => Some(cell),
+            Popped::Task(delegate) => {
+                // A child's turn: closing the hold makes room for it, and it is first in line.
+                job.backlog().push_returned(delegate);
+                None
+            }
+            Popped::Empty | Popped::HalfDone => None,
+        }
+    }
+
+    /// Before a task runs: while it does, the job's next tasks must be where others find them.
+    #[inline]
+    pub(super) fn cover(&self, job: JobPtr) {
+        if self.context.hold().left.get() > 0 || !self.place().batch.is_empty() {
+            return;
+        }
+        let backlog = job.backlog();
+        if !backlog.has_head() && backlog.is_empty() && !job.permits.load().has(Flag::Covered) {
+            return;
+        }
+        let hold = self.context.hold();
+        let none = self.refill(job, 0);
+        debug_assert!(none.is_none(), "no task was to be kept");
+        if self.place().batch.is_empty() {
+            // Pushers have relied on a look like this one.
+            hold.covered.set(false);
+            job.permits.clear(Flag::Covered);
+            fence_after_rmw();
+            admission::look(job);
+        }
+    }
+
+    /// Takes a batch from the backlog to where it can be stolen; the first `kept`
+    /// (none or one) is returned.
+    fn refill(&self, job: JobPtr, kept: usize) -> Option<CellPtr> {
+        let mut consumer = job.backlog().try_consume()?;
+        let mut batch = [const { None }; BATCH];
+        let mut count = 0;
+        let turn = self.context.hold().turn.get();
+        let most = (BUDGET - turn % BUDGET) as usize;
+        while count < most {
+            let Popped::Task(cell) = consumer.pop() else {
+                break;
+            };
+            if cell.job() != job {
+                // A delegate of the job's first child, which has come just now.
+                job.backlog().push_returned(cell);
+                break;
+            }
+            batch[count] = Some(cell);
+            count += 1;
+        }
+        let first = if kept > 0 { batch[0] } else { None };
+        let rest = &batch[kept.min(count)..count];
+        if !rest.is_empty() {
+            let place = self.place();
+            let hold = self.context.hold();
+            hold.spend_tokens(job, rest.len() as u64, 0);
+            for cell in rest.iter().flatten() {
+                cell.set_mark(Mark::Loose);
+                place.batch.push(*cell);
+            }
+            if !hold.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
+                job.permits.set(Flag::Covered);
+            }
+            admission::let_go(job, consumer);
+            self.pool().notify();
+        } else {
+            admission::let_go(job, consumer);
+        }
+        first
+    }
+}
+
+/// Tries for the consumer right a few times: whoever has it keeps it for a few instructions.
+#[inline]
+fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
+    const TRIES: usize = shrunk(32, 1);
+    let backlog = job.backlog();
+    (0..TRIES).find_map(|_| {
+        let consumer = backlog.try_consume_quietly();
+        if consumer.is_none() {
+            spin_loop();
+        }
+        consumer
+    })
+}
+
+/// Whether a further task may start under the permits of one that has ended.
+pub fn may_go_on(job: JobPtr) -> bool {
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        if !outer.permits.load().may_go_on() {
+            return false;
+        }
+        gate = outer.parent();
+    }
+    !job.pool().drops()
+}
