@@ -124,6 +124,7 @@ impl Worker<'_> {
         }
         let job = cell.job();
         let (hold, key) = (self.context.hold(), job.idle_key());
+        self.place().begin_batch(key);
         hold.open(job, epoch, self.place().top_of(key));
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());

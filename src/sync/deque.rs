@@ -21,6 +21,13 @@ pub enum Steal<T> {
     Retry,
 }
 
+impl<T> Steal<T> {
+    /// Whether nothing was there.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
+
 #[derive(Debug)]
 struct Queue<T> {
     items: Mutex<VecDeque<T>>,

@@ -154,7 +154,11 @@ impl Worker<'_> {
     fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
         let (place, pool) = (self.place(), self.pool());
         let batch = pool.victims()[victim].batch.steal_batch_and_pop(&place.batch);
-        if !matches!(batch, Steal::Empty) {
+        if let Steal::Success(cell) = &batch {
+            // This thread's own was empty, and a victim's is of one job at a time.
+            place.note_batch(cell.job().idle_key());
+        }
+        if !batch.is_empty() {
             return batch;
         }
         let own = pool.victims()[victim].deque.steal_batch_and_pop(&place.deque);

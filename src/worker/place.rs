@@ -16,6 +16,8 @@ pub struct Place {
     pub deque: Worker<CellPtr>,
     /// What was taken from a backlog for the turn that goes on here. First in, first out.
     pub batch: Worker<CellPtr>,
+    /// The job, by its record's address, that all of the batch is of.
+    batch_of: Cell<usize>,
     /// A job, by its record's address, and how many tasks at the top of `deque` are known to be its. Only compared.
     pub top: Cell<(usize, u64)>,
     /// How often the thread has looked for a job to serve here; wraps.
@@ -69,6 +71,7 @@ impl Place {
             index,
             deque: Worker::new_lifo(),
             batch: Worker::new_fifo(),
+            batch_of: Cell::new(0),
             top: Cell::new((0, 0)),
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
@@ -114,6 +117,21 @@ impl Place {
     /// The thieves' ends of the deques.
     pub fn victim(&self) -> Victim {
         Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
+    }
+
+    /// All of the batch is of this job: it was stolen just now.
+    pub fn note_batch(&self, job: usize) {
+        self.batch_of.set(job);
+    }
+
+    /// From now on the batch is this job's. What is left of another's goes to the local queue.
+    #[inline]
+    pub fn begin_batch(&self, job: usize) {
+        if self.batch_of.replace(job) != job {
+            while let Some(cell) = self.batch.pop() {
+                self.deque.push(cell);
+            }
+        }
     }
 
     /// The job that runs here, by its record's address; 0 if none has yet.

@@ -158,14 +158,17 @@ impl Worker<'_> {
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
     #[inline]
     pub(super) fn cover(&self, job: JobPtr) {
-        if self.context.hold().left.get() > 0 || !self.place().batch.is_empty() {
+        // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
+        // rely on it to look again: whose tasks those are is a guess.
+        let hold = self.context.hold();
+        let looked = hold.turn.get() > 0 && !hold.covered.get();
+        if !self.place().batch.is_empty() || (looked && hold.left.get() > 0) {
             return;
         }
         let backlog = job.backlog();
         if !backlog.has_head() && backlog.is_empty() && !job.permits.load().has(Flag::Covered) {
             return;
         }
-        let hold = self.context.hold();
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.place().batch.is_empty() {
