@@ -142,8 +142,9 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
 
 /// How many tasks of the job, delegates in its line among them, have not started; exact when nothing moves.
 pub fn not_started(job: JobPtr) -> usize {
-    let waiting = job.backlog().len();
-    waiting + ready(job, job.permits.load())
+    // In this order, for a task on its way from the line to a deque is rather missed than counted twice.
+    let ready = ready(job, job.permits.load());
+    ready + job.backlog().len()
 }
 
 /// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
