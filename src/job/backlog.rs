@@ -287,6 +287,26 @@ impl<'a> Consumer<'a> {
         Popped::HalfDone
     }
 
+    /// Shows the tasks that wait to `look`, and leaves them where they are: a line that was emptied, if only for a
+    /// moment, would look empty to whoever has a permit for it. `None`: a push is half done, and hides others.
+    pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
+        let Backlog { arrivals, departures } = self.backlog;
+        // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer takes, so what is linked stays.
+        let mut next = departures.returned.load(Ordering::Acquire);
+        while let Some(cell) = CellPtr::from_ptr(next) {
+            look(cell);
+            next = cell.header().next.load(Ordering::Acquire);
+        }
+        let mut last = ptr::null_mut();
+        next = departures.head.load(Ordering::Acquire);
+        while let Some(cell) = CellPtr::from_ptr(next) {
+            look(cell);
+            last = next;
+            next = cell.header().next.load(Ordering::Acquire);
+        }
+        (arrivals.tail.load(Ordering::Acquire) == last).then_some(())
+    }
+
     /// Lets go of the right.
     #[inline]
     pub fn let_go(self) -> LetGo<'a> {

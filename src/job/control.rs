@@ -9,7 +9,7 @@ use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
-use crate::task::{self, CellPtr, Mark, Ran, handle};
+use crate::task::{self, CellPtr, Mark, handle};
 use crate::worker::waiting;
 use std::cell::RefCell;
 
@@ -184,31 +184,35 @@ pub fn ready(job: JobPtr, word: Snapshot) -> usize {
     job.tokens.load().tasks().saturating_sub(word.running() + spare + waiting) as usize
 }
 
-/// Drops the job's own tasks in its line that their handles have cancelled: if the job is held, no worker will come by
-/// for them. Tells whether others of its own are left.
-fn drop_gone(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
-    let (gone, own) = sift(job, consumer, |cell| cell.job() == job && cell.is_gone());
-    for cell in gone {
-        if matches!(cell.run(), Ran::Cancelled) {
-            job.count_cancelled();
+/// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them.
+fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> bool {
+    let Some(mut consumer) = job.backlog().try_consume() else { return false };
+    let (mut taken, mut left) = (Vec::new(), Vec::new());
+    let mut any = false;
+    let _ = consumer.look_through(|cell| any |= gone(cell));
+    while any && let Popped::Task(cell) = consumer.pop() {
+        if gone(cell) { taken.push(cell) } else { left.push(cell) }
+    }
+    left.into_iter().rev().for_each(|cell| job.backlog().push_returned(cell));
+    let_go(job, consumer);
+    if any {
+        // The line was empty for a moment, and may have looked so to somebody who had a permit for it.
+        fence_after_rmw();
+        look(job);
+    }
+    // Without the consumer right: what captures do when they are dropped is somebody else's.
+    for cell in &taken {
+        let owner = cell.job();
+        owner.count_cancelled();
+        cell.cancel();
+        if owner != job {
+            leave_line(owner, job);
         }
     }
-    own
-}
-
-/// Takes some tasks out of a line, and leaves the others in their order; tells whether a task of the job's own is left.
-fn sift(
-    job: JobPtr,
-    consumer: &mut Consumer<'_>,
-    takes: impl Fn(CellPtr) -> bool,
-) -> (Vec<CellPtr>, bool) {
-    let (mut taken, mut left) = (Vec::new(), Vec::new());
-    while let Popped::Task(cell) = consumer.pop() {
-        if takes(cell) { taken.push(cell) } else { left.push(cell) }
+    if !taken.is_empty() {
+        wake_if_idle(job);
     }
-    let own = left.iter().any(|cell| cell.job() == job);
-    left.into_iter().rev().for_each(|cell| job.backlog().push_returned(cell));
-    (taken, own)
+    !taken.is_empty()
 }
 
 /// Drops the delegates in the lines of held jobs above this one that have been cancelled, by their handles or with their
@@ -217,25 +221,11 @@ pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
     while let Some(outer) = gate {
         // One that leaves may let another of its job come forward.
-        while is_held(outer.permits.load()) && drop_delegates_at(outer) {}
+        let cancelled =
+            |cell: CellPtr| cell.job() != outer && (cell.is_gone() || is_dropped(cell.job()));
+        while is_held(outer.permits.load()) && drop_gone(outer, cancelled) {}
         gate = outer.parent();
     }
-}
-
-/// Tells whether there were any.
-fn drop_delegates_at(gate: JobPtr) -> bool {
-    let Some(mut consumer) = gate.backlog().try_consume() else { return false };
-    let cancelled = |cell: CellPtr| cell.is_gone() || is_dropped(cell.job());
-    let (delegates, _) = sift(gate, &mut consumer, |cell| cell.job() != gate && cancelled(cell));
-    let_go(gate, consumer);
-    // Without the consumer right: what captures do when they are dropped is somebody else's.
-    for cell in &delegates {
-        let job = cell.job();
-        job.count_cancelled();
-        cell.cancel();
-        leave_line(job, gate);
-    }
-    !delegates.is_empty()
 }
 
 /// Waits until the job has nothing queued or running; false if the time is over first.
@@ -272,14 +262,14 @@ pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) ->
             match look_for_work(&job) {
                 Work::None => false,
                 Work::Some => true,
-                Work::Line(consumer) => {
-                    line.replace(Some(consumer));
+                work @ (Work::Line(_) | Work::Gone) => {
+                    line.replace(Some(work));
                     false
                 }
             }
         });
         match line.into_inner() {
-            Some(consumer) => serve_line_with(job, consumer),
+            Some(work) => work.clear(job),
             None if !entered && cancelled() => {}
             None => return entered,
         }
@@ -297,7 +287,7 @@ pub fn is_idle(job: JobPtr) -> bool {
         match look_for_work(&job) {
             Work::None => return true,
             Work::Some => return false,
-            Work::Line(consumer) => serve_line_with(job, consumer),
+            work @ (Work::Line(_) | Work::Gone) => work.clear(job),
         }
     }
 }
@@ -308,6 +298,19 @@ enum Work<'a> {
     Some,
     /// Somebody left word meanwhile: the line is the caller's to serve.
     Line(Consumer<'a>),
+    /// The job is held, and handles have cancelled tasks in its line: they are the caller's to drop.
+    Gone,
+}
+
+impl Work<'_> {
+    /// Does what the caller is to do, where tasks may be run and others woken.
+    fn clear(self, job: JobPtr) {
+        match self {
+            Work::Line(consumer) => serve_line_with(job, consumer),
+            Work::Gone => _ = drop_gone(job, |cell| cell.job() == job && cell.is_gone()),
+            Work::None | Work::Some => {}
+        }
+    }
 }
 
 /// Tasks of children that stand in the job's line are the children's.
@@ -318,20 +321,29 @@ fn look_for_work(job: &JobPtr) -> Work<'_> {
     if !job.tokens.load().no_tasks() {
         return Work::Some;
     }
-    let mut consumer = loop {
+    let consumer = loop {
         match job.backlog().try_consume_quietly() {
             Some(consumer) => break consumer,
             None => crate::sync::thread::yield_now(),
         }
     };
     let word = job.permits.load();
-    let waits = if is_held(word) || word.has(Flag::Parent) {
-        drop_gone(*job, &mut consumer)
-    } else {
-        !job.backlog().is_empty()
-    };
+    let (mut waits, mut gone) = (!job.backlog().is_empty(), false);
+    if waits && (is_held(word) || word.has(Flag::Parent)) {
+        waits = false;
+        let see = |cell: CellPtr| {
+            let own = cell.job() == *job;
+            gone |= own && is_held(word) && cell.is_gone();
+            waits |= own;
+        };
+        if consumer.look_through(see).is_none() {
+            // Somebody is about to wait here.
+            waits = true;
+        }
+    }
     let idle = job.tokens.load().no_tasks() && !waits;
     match consumer.let_go() {
+        LetGo::Free if gone => Work::Gone,
         LetGo::Free if idle => Work::None,
         LetGo::Free => Work::Some,
         LetGo::LookAgain(consumer) => Work::Line(consumer),
