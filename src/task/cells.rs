@@ -20,6 +20,7 @@ mod magazine;
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::{CHECKED, fault, thread_static};
 use depot::depot;
+pub use depot::tidy;
 use magazine::Magazine;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -109,9 +110,8 @@ impl Rack {
     fn give(&self, class: usize, cell: *mut u8) {
         // SAFETY: as in `take`.
         let loading = unsafe { self.loading.get().as_mut() };
-        match loading.filter(|loading| !loading.is_full()) {
-            Some(loading) => loading.give(cell),
-            None => self.unload(class, cell),
+        if !loading.is_some_and(|loading| loading.give(cell)) {
+            self.unload(class, cell);
         }
     }
 
@@ -142,7 +142,9 @@ impl Rack {
         } else {
             (serving, depot(class).exchange_full(loaded))
         };
-        kept.into_iter().chain([cell]).for_each(|cell| loading.give(cell));
+        for cell in kept.into_iter().chain([cell]) {
+            assert!(loading.give(cell), "it is empty");
+        }
         pack(&self.serving, serving);
         pack(&self.loading, loading);
     }
@@ -154,8 +156,15 @@ fn pack(slot: &Cell<*mut Magazine>, magazine: Box<Magazine>) {
 
 fn unpack(slot: &Cell<*mut Magazine>) -> Option<Box<Magazine>> {
     let magazine = slot.replace(ptr::null_mut());
+    if magazine.is_null() {
+        return None;
+    }
     // SAFETY: what lies in a slot came from `pack`, and the slot has given it up.
-    (!magazine.is_null()).then(|| unsafe { Box::from_raw(magazine) })
+    let mut magazine = unsafe { Box::from_raw(magazine) };
+    if magazine.is_empty() {
+        magazine.rewind();
+    }
+    Some(magazine)
 }
 
 impl Racks {

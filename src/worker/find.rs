@@ -2,7 +2,7 @@
 
 use crate::sync::deque::Steal;
 use crate::sync::{shrunk, spin_loop};
-use crate::task::CellPtr;
+use crate::task::{CellPtr, cells};
 use crate::worker::Worker;
 use crate::worker::sleep::Woken;
 use crate::worker::turn::OLDEST_EVERY;
@@ -43,6 +43,7 @@ impl Worker<'_> {
             }
             lingered = 0;
             self.place().figures.add_parked();
+            cells::tidy();
             let pool = self.pool();
             let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
             match sleep.park(self.place().index, look, busy, || pool.end_stall()) {

@@ -1,4 +1,8 @@
 //! Where cells come from: blocks of memory that one size is cut from, and that cells come home to.
+//!
+//! The allocator is asked for *regions* of one block or, as more are in use, of several side by side, up to four: to map
+//! memory and to give it back costs a process with several threads an interrupt on each of its processors. A region
+//! goes back when all its blocks are whole.
 
 use super::magazine::Magazine;
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
@@ -6,6 +10,10 @@ use crate::sync::shrunk;
 use std::ptr::{self, NonNull};
 
 const BLOCK: usize = shrunk(64 << 10, 512);
+/// The most blocks of a region.
+const REGION: usize = shrunk(4, 2);
+/// A region is at most this part of the blocks in use.
+const SHARE: usize = shrunk(8, 1);
 
 /// A free cell at home: its first word links it to the next.
 #[repr(C)]
@@ -22,6 +30,7 @@ struct Home {
 impl Home {
     const EMPTY: Self = Self { top: ptr::null_mut(), len: 0 };
 
+    #[inline]
     fn pop(&mut self) -> Option<NonNull<u8>> {
         let cell = NonNull::new(self.top)?;
         // SAFETY: a cell at home is free and linked.
@@ -30,6 +39,7 @@ impl Home {
         Some(cell.cast())
     }
 
+    #[inline]
     fn push(&mut self, cell: *mut u8) {
         let cell = cell.cast::<Free>();
         // SAFETY: the cell is free, at least a word long, and aligned.
@@ -39,34 +49,32 @@ impl Home {
     }
 }
 
-/// The blocks that cells of one size are cut from.
-pub struct Blocks {
-    size: usize,
-    /// The blocks with cells at home or uncut.
-    partial: Vec<NonNull<Block>>,
-}
-
-// SAFETY: the blocks' heads are touched only through this list, under the depot's lock.
-unsafe impl Send for Blocks {}
-
 /// A block's head; the cells follow. A block is aligned to its size, so that a cell's address
 /// tells its block.
 #[repr(C)]
 struct Block {
     home: Home,
     cut: usize,
-    /// Where `Blocks::partial` has it, `usize::MAX` if it does not.
+    /// Where `Blocks::partial` has it, `NOWHERE` if it does not.
     place: usize,
+    /// The first block of its region.
+    first: NonNull<Block>,
+    /// Of the first block alone: the region's.
+    region: Region,
+}
+
+/// Blocks that came from the allocator together.
+struct Region {
+    len: usize,
+    /// Those that cells were cut from.
+    begun: usize,
+    /// Those of them that have a cell out.
+    out: usize,
 }
 
 const NOWHERE: usize = usize::MAX;
 
 impl Block {
-    const LAYOUT: Layout = match Layout::from_size_align(BLOCK, BLOCK) {
-        Ok(layout) => layout,
-        Err(_) => panic!("a block's size is a power of two"),
-    };
-
     fn of(cell: *mut u8) -> NonNull<Self> {
         let start = cell.map_addr(|address| address & !(BLOCK - 1));
         // SAFETY: a block is not at address zero.
@@ -76,64 +84,136 @@ impl Block {
     const fn capacity(size: usize) -> usize {
         (BLOCK - size_of::<Self>()) / size
     }
+
+    /// All cells that were cut from it are at home.
+    fn is_whole(&self) -> bool {
+        self.home.len == self.cut
+    }
 }
+
+impl Region {
+    fn layout(len: usize) -> Layout {
+        Layout::from_size_align(len * BLOCK, BLOCK).expect("a region is a few blocks")
+    }
+}
+
+/// The blocks that cells of one size are cut from.
+pub struct Blocks {
+    size: usize,
+    /// The blocks with cells at home or uncut.
+    partial: Vec<NonNull<Block>>,
+    /// How many the allocator has given.
+    len: usize,
+    /// The first block of the region that is not begun to its end.
+    fresh: Option<NonNull<Block>>,
+}
+
+// SAFETY: the blocks' heads are touched only through this list, under the depot's lock.
+unsafe impl Send for Blocks {}
 
 impl Blocks {
     /// None yet.
     pub fn new(size: usize) -> Self {
-        Self { size, partial: Vec::new() }
+        Self { size, partial: Vec::new(), len: 0, fresh: None }
     }
 
     /// Fills an empty magazine.
     pub fn fill(&mut self, magazine: &mut Magazine) {
         while !magazine.is_full() {
-            magazine.give(self.cell().as_ptr());
+            self.cut(|cell| {
+                let given = magazine.give(cell.as_ptr());
+                debug_assert!(given, "it was not full");
+                !magazine.is_full()
+            });
         }
     }
 
     /// A free cell.
     pub fn cell(&mut self) -> NonNull<u8> {
         loop {
-            let block = self.partial.last().copied().unwrap_or_else(|| self.add_block());
-            // SAFETY: blocks in the list are alive, and the lock makes this the only reference.
-            let head = unsafe { &mut *block.as_ptr() };
-            if let Some(cell) = head.home.pop() {
+            let mut one = None;
+            self.cut(|cell| {
+                one = Some(cell);
+                false
+            });
+            if let Some(cell) = one {
                 return cell;
             }
-            if head.cut < Block::capacity(self.size) {
-                let offset = size_of::<Block>() + head.cut * self.size;
-                head.cut += 1;
-                let start = block.cast::<u8>();
-                // SAFETY: the offset is within the block, by `capacity`.
-                return unsafe { start.add(offset) };
-            }
-            head.place = NOWHERE;
-            self.partial.pop();
         }
     }
 
-    fn add_block(&mut self) -> NonNull<Block> {
-        // SAFETY: the layout is not of size zero.
-        let memory = unsafe { alloc(Block::LAYOUT) };
-        let Some(block) = NonNull::new(memory.cast::<Block>()) else {
-            handle_alloc_error(Block::LAYOUT)
-        };
-        // SAFETY: the memory is new, aligned, and larger than a head.
-        unsafe {
-            block.write(Block { home: Home::EMPTY, cut: 0, place: self.partial.len() });
+    /// Hands out cells of one block while there are any and more are wanted.
+    fn cut(&mut self, mut more: impl FnMut(NonNull<u8>) -> bool) {
+        let block = self.partial.last().copied().unwrap_or_else(|| self.begin());
+        let capacity = Block::capacity(self.size);
+        // SAFETY: blocks in the list are alive, and the lock makes this the only reference.
+        let head = unsafe { &mut *block.as_ptr() };
+        if head.is_whole() {
+            let mut first = head.first;
+            // SAFETY: a block's region is alive; where the first block is this one, `head` is not used meanwhile.
+            unsafe { first.as_mut() }.region.out += 1;
         }
+        // SAFETY: as above.
+        let head = unsafe { &mut *block.as_ptr() };
+        while let Some(cell) = head.home.pop() {
+            if !more(cell) {
+                return;
+            }
+        }
+        while head.cut < capacity {
+            let offset = size_of::<Block>() + head.cut * self.size;
+            head.cut += 1;
+            let start = block.cast::<u8>();
+            // SAFETY: the offset is within the block, by `capacity`.
+            if !more(unsafe { start.add(offset) }) {
+                return;
+            }
+        }
+        head.place = NOWHERE;
+        self.partial.pop();
+    }
+
+    /// Begins a further block, of the region at hand or of a new one.
+    fn begin(&mut self) -> NonNull<Block> {
+        let first = self.fresh.unwrap_or_else(|| self.add_region());
+        let region = {
+            // SAFETY: the region is alive, and the lock makes this the only reference.
+            let region = unsafe { &mut (*first.as_ptr()).region };
+            region.begun += 1;
+            Region { ..*region }
+        };
+        self.fresh = (region.begun < region.len).then_some(first);
+        // SAFETY: the region has a block there.
+        let block = unsafe { first.byte_add((region.begun - 1) * BLOCK) };
+        let place = self.partial.len();
         self.partial.push(block);
+        // SAFETY: the memory is the region's, aligned, and larger than a head.
+        unsafe { block.write(Block { home: Home::EMPTY, cut: 0, place, first, region }) };
         block
+    }
+
+    fn add_region(&mut self) -> NonNull<Block> {
+        let len = (self.len / SHARE).clamp(1, REGION);
+        // SAFETY: the layout is not of size zero.
+        let memory = unsafe { alloc(Region::layout(len)) };
+        let Some(first) = NonNull::new(memory.cast::<Block>()) else {
+            handle_alloc_error(Region::layout(len))
+        };
+        self.len += len;
+        let region = Region { len, begun: 0, out: 0 };
+        let (home, cut, place) = (Home::EMPTY, 0, NOWHERE);
+        // SAFETY: the memory is new, aligned, and larger than a head.
+        unsafe { first.write(Block { home, cut, place, first, region }) };
+        first
     }
 
     /// Puts the cells of a magazine back into their blocks.
     pub fn take_home(&mut self, magazine: &mut Magazine) {
-        while let Some(cell) = magazine.take() {
-            self.bring(cell.as_ptr());
-        }
+        magazine.empty(|cell| self.bring(cell));
     }
 
-    /// Puts a cell back into its block; a block that is whole is freed, but for one.
+    /// Puts a cell back into its block; a region whose blocks are whole is freed, unless there is no other.
+    #[inline]
     pub fn bring(&mut self, cell: *mut u8) {
         let block = Block::of(cell);
         // SAFETY: a block lives while a cell of it is out, and the lock makes this the only reference.
@@ -143,30 +223,61 @@ impl Blocks {
             head.place = self.partial.len();
             self.partial.push(block);
         }
-        if head.home.len == head.cut && self.partial.len() > 1 {
-            self.remove(block);
+        if head.is_whole() {
+            self.made_whole(head.first);
         }
     }
 
+    /// A further block of the region is whole.
+    #[cold]
+    fn made_whole(&mut self, first: NonNull<Block>) {
+        let (begun, len) = {
+            // SAFETY: as in `begin`.
+            let region = unsafe { &mut (*first.as_ptr()).region };
+            region.out -= 1;
+            if region.out > 0 {
+                return;
+            }
+            (region.begun, region.len)
+        };
+        if self.len == 1 {
+            // The next task finds it.
+            return;
+        }
+        for index in 0..begun {
+            // SAFETY: the region has begun so many blocks.
+            self.remove(unsafe { first.byte_add(index * BLOCK) });
+        }
+        self.fresh = self.fresh.filter(|fresh| *fresh != first);
+        self.len -= len;
+        // SAFETY: it came from `alloc` with this layout, and no cell of it is out.
+        unsafe { dealloc(first.as_ptr().cast(), Region::layout(len)) };
+    }
+
+    /// Takes a block with cells at home off the list.
     fn remove(&mut self, block: NonNull<Block>) {
-        // SAFETY: as in `take_home`.
+        // SAFETY: as in `cut`.
         let place = unsafe { block.as_ref() }.place;
         self.partial.swap_remove(place);
         if let Some(moved) = self.partial.get(place) {
-            // SAFETY: as in `take_home`.
+            // SAFETY: as in `cut`.
             unsafe { (*moved.as_ptr()).place = place };
         }
-        // SAFETY: it came from `alloc` with this layout, and none of its cells is out.
-        unsafe { dealloc(block.as_ptr().cast(), Block::LAYOUT) };
     }
 }
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        // Only models come here: the depots of a process are never dropped.
-        for block in self.partial.drain(..) {
-            // SAFETY: it came from `alloc` with this layout; a model has given all cells back.
-            unsafe { dealloc(block.as_ptr().cast(), Block::LAYOUT) };
+        // Only models come here: the depots of a process are never dropped. A model has given all cells back, so that
+        // one region is left at most.
+        let left = self.partial.pop().or(self.fresh);
+        if let Some(block) = left {
+            // SAFETY: the block is alive.
+            let first = unsafe { block.as_ref() }.first;
+            // SAFETY: as above.
+            let len = unsafe { first.as_ref() }.region.len;
+            // SAFETY: it came from `alloc` with this layout, and no cell of it is out.
+            unsafe { dealloc(first.as_ptr().cast(), Region::layout(len)) };
         }
     }
 }

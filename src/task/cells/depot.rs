@@ -3,7 +3,7 @@
 use super::blocks::Blocks;
 use super::magazine::Magazine;
 use super::{LARGE, SMALL};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
 
@@ -17,6 +17,8 @@ pub struct Depot {
     /// About how many magazines `full` holds.
     len: AtomicUsize,
     blocks: Mutex<Blocks>,
+    /// Cells went home: the reserve is what a burst has left.
+    untidy: AtomicBool,
 }
 
 global! {
@@ -36,6 +38,7 @@ impl Depot {
             empty: Injector::new(),
             len: AtomicUsize::new(0),
             blocks: Mutex::new(Blocks::new(size)),
+            untidy: AtomicBool::new(false),
         }
     }
 
@@ -60,16 +63,39 @@ impl Depot {
 
     /// Gives a full magazine for an empty one.
     pub fn exchange_full(&self, mut full: Box<Magazine>) -> Box<Magazine> {
-        // Ordering: Relaxed; an estimate.
+        // Ordering: Relaxed both; an estimate.
         if self.len.fetch_add(1, Ordering::Relaxed) < RESERVE {
             self.full.push(full);
-            steal(&self.empty).unwrap_or_default()
-        } else {
-            self.len.fetch_sub(1, Ordering::Relaxed);
-            self.blocks().take_home(&mut full);
-            full
+            return steal(&self.empty).unwrap_or_default();
+        }
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        // This one, for its cells are in this processor's cache.
+        self.take_home(&mut full);
+        full
+    }
+
+    fn take_home(&self, magazine: &mut Magazine) {
+        self.blocks().take_home(magazine);
+        // Ordering: Relaxed; who sets it looks at it before it sleeps.
+        self.untidy.store(true, Ordering::Relaxed);
+    }
+
+    fn tidy(&self) {
+        // Ordering: Relaxed both; as in `take_home`, and an estimate.
+        if self.untidy.load(Ordering::Relaxed) {
+            self.untidy.store(false, Ordering::Relaxed);
+            while let Some(mut full) = steal(&self.full) {
+                self.len.fetch_sub(1, Ordering::Relaxed);
+                self.blocks().take_home(&mut full);
+                self.empty.push(full);
+            }
         }
     }
+}
+
+/// For a worker that goes to sleep after a burst: brings the reserve home, whose cells would keep their blocks from the allocator.
+pub fn tidy() {
+    depots().iter().for_each(Depot::tidy);
 }
 
 fn steal<T>(from: &Injector<T>) -> Option<T> {

@@ -15,7 +15,7 @@ const AHEAD: usize = shrunk(8, 1);
 /// Up to [`MAGAZINE`] free cells.
 #[derive(Debug)]
 pub struct Magazine {
-    /// Those from `taken` to `given` are there; both are 0 when there are none.
+    /// Those from `taken` to `given` are there.
     cells: [*mut u8; MAGAZINE],
     taken: usize,
     given: usize,
@@ -38,9 +38,14 @@ impl Magazine {
     }
 
     /// Whether there is no room to give.
-    #[inline]
     pub fn is_full(&self) -> bool {
         self.given == MAGAZINE
+    }
+
+    /// An empty one has room for all again.
+    pub fn rewind(&mut self) {
+        debug_assert!(self.is_empty(), "what is there would be lost");
+        (self.taken, self.given) = (0, 0);
     }
 
     /// The next cell, left where it is.
@@ -54,21 +59,29 @@ impl Magazine {
         if self.is_empty() {
             return None;
         }
-        let cell = self.cells[self.taken];
+        // The remainder changes nothing and spares a look at the bound.
+        let cell = self.cells[self.taken % MAGAZINE];
+        let ahead = self.taken + AHEAD;
         self.taken += 1;
-        if let Some(ahead) = self.cells[..self.given].get(self.taken + AHEAD - 1) {
-            fetch(*ahead);
-        } else if self.is_empty() {
-            (self.taken, self.given) = (0, 0);
+        if ahead < self.given {
+            fetch(self.cells[ahead % MAGAZINE]);
         }
         NonNull::new(cell)
     }
 
-    /// Adds a cell; there must be room.
+    /// Adds a cell; false if there is no room.
     #[inline]
-    pub fn give(&mut self, cell: *mut u8) {
-        self.cells[self.given] = cell;
+    pub fn give(&mut self, cell: *mut u8) -> bool {
+        let Some(slot) = self.cells.get_mut(self.given) else { return false };
+        *slot = cell;
         self.given += 1;
+        true
+    }
+
+    /// Takes all.
+    pub fn empty(&mut self, mut each: impl FnMut(*mut u8)) {
+        self.cells[self.taken..self.given].iter().for_each(|cell| each(*cell));
+        (self.taken, self.given) = (0, 0);
     }
 
     /// Fetches the first cells' lines: the magazine has come from another thread.
