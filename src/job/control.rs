@@ -115,16 +115,14 @@ pub fn close(job: JobPtr) {
     job.pool().crowds.wake();
 }
 
-/// Whether the job or one above it is closed, or the pool takes no tasks from outside.
+/// Whether the job or one above it is closed.
+#[inline]
 pub fn is_closed(job: JobPtr) -> bool {
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        if outer.permits.load().has(Flag::Closed) {
-            return true;
-        }
-        gate = outer.parent();
-    }
-    false
+    job.permits.load().has(Flag::Closed) || job.parent().is_some_and(is_closed_outwards)
+}
+
+fn is_closed_outwards(job: JobPtr) -> bool {
+    is_closed(job)
 }
 
 /// Closes the job, and no task of it starts any more. False: it was cancelled before.

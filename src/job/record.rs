@@ -2,7 +2,7 @@
 
 use crate::job::backlog::{Arrivals, Backlog, Departures};
 use crate::job::extra::Extra;
-use crate::job::permits::{Flag, Permits, Snapshot};
+use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::fault;
@@ -362,6 +362,10 @@ impl Record {
     /// Whether a task should leave the backlog now.
     #[inline]
     pub fn wants_promotion(&self, word: Snapshot) -> bool {
+        if !word.has_room(MOST_READY) {
+            // Of a full job a pusher looks no further.
+            return false;
+        }
         if self.is_open(word) {
             // One in the injector is enough, or the batch of somebody who runs the job.
             word.has_room(1) && !(word.has(Flag::Covered) && word.running() > 0)
