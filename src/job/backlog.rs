@@ -15,7 +15,7 @@
 //! at the job's permits after it has linked and makes good (step P4 in `admission`).
 
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{fault, fence_after_rmw, prefetch_read};
+use crate::sync::{fault, fence_after_rmw, prefetch_write};
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
@@ -265,7 +265,7 @@ impl<'a> Consumer<'a> {
         // Ordering: Acquire; pairs with the pusher's Release link.
         let next = first.header().next.load(Ordering::Acquire);
         if !next.is_null() {
-            prefetch_read(next.cast());
+            prefetch_write(next.cast());
             // Ordering: Relaxed; the consumer right carries it to the next consumer.
             departures.head.store(next, Ordering::Relaxed);
             return self.counted(first);

@@ -106,9 +106,6 @@ pub fn fence_after_rmw() {
 /// Models have no caches.
 pub fn prefetch_write(_: *const u8) {}
 
-/// Models have no caches.
-pub fn prefetch_read(_: *const u8) {}
-
 /// A static that is made at its first use; under loom, anew in each iteration.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {

@@ -81,9 +81,6 @@ pub fn fence_after_rmw() {
 /// Scenarios have no caches.
 pub fn prefetch_write(_: *const u8) {}
 
-/// Scenarios have no caches.
-pub fn prefetch_read(_: *const u8) {}
-
 /// A static that is made at its first use, anew in each schedule.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {

@@ -71,18 +71,6 @@ pub fn prefetch_write(address: *const u8) {
     let _ = address;
 }
 
-/// Fetches the line at this address, for it is about to be read; it need not be an address of anything.
-#[inline(always)]
-pub fn prefetch_read(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as in `prefetch_write`.
-    unsafe {
-        std::arch::asm!("prefetcht0 [{}]", in(reg) address.addr(), options(nomem, nostack, preserves_flags));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
 /// Whether the named fault is seeded; a constant `false` outside the models.
 #[inline(always)]
 pub const fn fault(_name: &str) -> bool {

@@ -13,9 +13,6 @@ use crate::worker::{BUDGET, Worker};
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
 /// The same if none are known to: whoever opens the oldest branch of a tree leaves the newest ones lying.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
-/// Tasks that a worker takes from a backlog at once: what is left of the job's turn, so that none of
-/// them lie in the deque when it is another job's.
-const BATCH: usize = BUDGET as usize;
 /// Looks that a worker takes at the backlog of a job that has run empty, before it gives the permit back.
 const LOOKS: usize = shrunk(8, 0);
 /// Spins before each of them.
@@ -28,6 +25,29 @@ impl Worker<'_> {
         let hold = self.context.hold();
         let turn = hold.turn.get() + 1;
         hold.turn.set(turn);
+        // A thread that has lent its place runs this one task to its end.
+        let place = self.context.place()?;
+        // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
+        if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == hold.epoch.get() {
+            let next = match *open {
+                true if hold.left.get() == 0 => place.batch.pop(),
+                true => None,
+                false => self.pop_waiting(job),
+            };
+            if let Some(cell) = next {
+                if *open {
+                    self.run_on_with_batch(cell, job);
+                }
+                return Some(cell);
+            }
+        }
+        self.next_of_turn(job, place, open)
+    }
+
+    /// As `next_under_permit`, wherever the task lies and whatever has changed.
+    #[inline(never)]
+    fn next_of_turn(&self, job: JobPtr, place: &Place, open: &mut bool) -> Option<CellPtr> {
+        let hold = self.context.hold();
         let epoch = self.pool().epoch();
         if epoch != hold.epoch.get() {
             hold.epoch.set(epoch);
@@ -36,9 +56,7 @@ impl Worker<'_> {
             }
             *open = job.is_open(job.permits.load());
         }
-        // A thread that has lent its place runs this one task to its end.
-        let place = self.context.place()?;
-        if turn.is_multiple_of(BUDGET) && self.context.others_wait() {
+        if hold.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
             place.others_first.set(true);
             return None;
         }
@@ -77,7 +95,7 @@ impl Worker<'_> {
         }
         hold.left.set(0);
         if let Some(cell) = place.batch.pop() {
-            return self.run_on_with(cell, job);
+            return Some(self.run_on_with_batch(cell, job));
         }
         // What lies in the deque is others': they wait for the end of this job's turn.
         self.refill(job, 1).or_else(|| self.run_on_with(place.deque.pop()?, job))
@@ -103,6 +121,14 @@ impl Worker<'_> {
             }
         }
         None
+    }
+
+    /// Goes on with a task of the batch, which is all of the open job that has its turn.
+    #[inline]
+    fn run_on_with_batch(&self, cell: CellPtr, job: JobPtr) -> CellPtr {
+        debug_assert_eq!((cell.job(), cell.mark()), (job, Mark::Loose), "a batch is one job's");
+        self.context.hold().take_token();
+        cell
     }
 
     /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
@@ -133,15 +159,15 @@ impl Worker<'_> {
     /// The job's next waiting task, for a job whose limit binds: taken alone.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
-        let mut gate = self.context.hold().parent.get();
-        while let Some(outer) = gate {
-            if !outer.backlog().is_empty() {
-                // A sibling's turn.
-                return None;
-            }
-            gate = outer.parent();
+        if self.context.hold().parent.get().is_some_and(is_waited_for) {
+            // A sibling's turn.
+            return None;
         }
-        let mut consumer = try_briefly(&job)?;
+        let backlog = job.backlog();
+        let mut consumer = match backlog.try_consume_quietly() {
+            Some(consumer) => consumer,
+            None => try_briefly(&job)?,
+        };
         let popped = consumer.pop();
         admission::let_go(job, consumer);
         match popped {
@@ -158,11 +184,16 @@ impl Worker<'_> {
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
     #[inline]
     pub(super) fn cover(&self, job: JobPtr) {
+        if self.place().batch.is_empty() {
+            self.cover_anew(job);
+        }
+    }
+
+    fn cover_anew(&self, job: JobPtr) {
         // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
         // rely on it to look again: whose tasks those are is a guess.
         let hold = self.context.hold();
-        let looked = hold.turn.get() > 0 && !hold.covered.get();
-        if !self.place().batch.is_empty() || (looked && hold.left.get() > 0) {
+        if hold.turn.get() > 0 && !hold.covered.get() && hold.left.get() > 0 {
             return;
         }
         let backlog = job.backlog();
@@ -182,48 +213,55 @@ impl Worker<'_> {
 
     /// Takes a batch from the backlog to where it can be stolen; the first `kept`
     /// (none or one) is returned.
-    fn refill(&self, job: JobPtr, kept: usize) -> Option<CellPtr> {
+    #[inline(never)]
+    fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
+        let (hold, place) = (self.context.hold(), self.place());
         let mut consumer = job.backlog().try_consume()?;
-        let mut batch = [const { None }; BATCH];
-        let mut count = 0;
-        let turn = self.context.hold().turn.get();
-        let most = (BUDGET - turn % BUDGET) as usize;
-        while count < most {
-            let Popped::Task(cell) = consumer.pop() else {
-                break;
-            };
-            if cell.job() != job {
-                // A delegate of the job's first child, which has come just now.
-                job.backlog().push_returned(cell);
-                break;
+        let mut next = || match consumer.pop() {
+            Popped::Task(cell) if cell.job() == job => Some(cell),
+            Popped::Task(delegate) => {
+                // Of the job's first child, which has come just now.
+                job.backlog().push_returned(delegate);
+                None
             }
-            batch[count] = Some(cell);
-            count += 1;
+            Popped::Empty | Popped::HalfDone => None,
+        };
+        let first = if kept > 0 { next() } else { None };
+        let wanted = BUDGET - hold.turn.get() % BUDGET - kept;
+        let most = if kept > 0 && first.is_none() { 0 } else { wanted };
+        let mut moved = 0;
+        while moved < most
+            && let Some(cell) = next()
+        {
+            if moved == 0 {
+                // Before anyone can run them; what is left over stays here.
+                hold.spend_tokens(job, u64::from(most), 0);
+            }
+            cell.set_mark(Mark::Loose);
+            place.batch.push(cell);
+            moved += 1;
         }
-        let first = if kept > 0 { batch[0] } else { None };
-        let rest = &batch[kept.min(count)..count];
-        if !rest.is_empty() {
-            let place = self.place();
-            let hold = self.context.hold();
-            hold.spend_tokens(job, rest.len() as u64, 0);
-            for cell in rest.iter().flatten() {
-                cell.set_mark(Mark::Loose);
-                place.batch.push(*cell);
-            }
+        if moved > 0 {
+            hold.tokens.set(hold.tokens.get() + u64::from(most - moved));
             if !hold.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
                 job.permits.set(Flag::Covered);
             }
-            admission::let_go(job, consumer);
+        }
+        admission::let_go(job, consumer);
+        if moved > 0 {
             self.pool().notify();
-        } else {
-            admission::let_go(job, consumer);
         }
         first
     }
 }
 
+/// Whether tasks wait at this gate or further out.
+fn is_waited_for(gate: JobPtr) -> bool {
+    !gate.backlog().is_empty() || gate.parent().is_some_and(is_waited_for)
+}
+
 /// Tries for the consumer right a few times: whoever has it keeps it for a few instructions.
-#[inline]
+#[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     const TRIES: usize = shrunk(32, 1);
     let backlog = job.backlog();
