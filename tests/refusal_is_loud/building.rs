@@ -86,9 +86,7 @@ fn a_thread_that_cannot_start_after_others_have() {
     if !in_child("building::a_thread_that_cannot_start_after_others_have") {
         return;
     }
-    let room = libc::rlimit { rlim_cur: 5 * STACK as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the pointer is to a live rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
+    limit_address_space(5 * STACK);
     let (started, stopped, tokens) = (Gauge::new(), Gauge::new(), Tokens::new());
     let (starts, stops, hook) = (started.clone(), stopped.clone(), tokens.token());
     let error = Pool::builder()
@@ -114,14 +112,19 @@ fn a_thread_that_cannot_start_for_a_spare_worker() {
         return;
     }
     let pool = Pool::builder().workers(1).stack_size(STACK).build().unwrap();
-    let most = crate::common::proc::mapped_bytes() + STACK / 2;
-    let room = libc::rlimit { rlim_cur: most as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the pointer is to a live rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
+    limit_address_space(crate::common::proc::mapped_bytes() + STACK / 2);
     let (job, other) = (pool.job(1), pool.job(1));
     let waits = job.spawn(move || panic_of(|| other.spawn(|| ()).join()));
     let said = waits.join().unwrap();
     assert!(said.contains("no thread for a spare worker"), "{said}");
     runs_its_next_task(&pool);
     pool.shutdown();
+}
+
+/// From now on this process may take no more.
+#[cfg(target_os = "linux")]
+fn limit_address_space(bytes: usize) {
+    let room = libc::rlimit { rlim_cur: bytes as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is to a live rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
 }
