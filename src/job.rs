@@ -32,7 +32,11 @@ use std::fmt;
 /// A group of tasks with a limit: at most that many of them run at once.
 ///
 /// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no
-/// channel and no queue; dropping the last handle does not cancel the job's tasks.
+/// channel and no queue; dropping the last handle does not cancel the job's tasks. From
+/// [`Pool::job`](crate::Pool::job), or from [`Pool::job_builder`](crate::Pool::job_builder) with a name, a parent or a capacity.
+///
+/// A `Job` is a handle, which is cheap to clone, and may be kept when the pool is gone: it then refuses what is pushed.
+/// 67,108,864 handles and children of one job are counted; what would make more panics and says so.
 ///
 /// # Examples
 ///
@@ -57,7 +61,7 @@ use std::fmt;
 pub struct Job(JobPtr);
 
 impl Job {
-    /// The greatest limit that is one. `usize::MAX` stands for no limit; values between the two panic.
+    /// The greatest limit that is one: 4,194,302. `usize::MAX` stands for no limit; values between the two panic.
     ///
     /// # Examples
     ///
@@ -68,6 +72,7 @@ impl Job {
     /// let asked = 1_000_000_000; // from a file, say
     /// let job = pool.job(if asked > Job::MAX_LIMIT { usize::MAX } else { asked });
     /// assert_eq!(job.limit(), usize::MAX);
+    /// assert_eq!(Job::MAX_LIMIT, 4_194_302);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
@@ -112,7 +117,10 @@ impl Job {
     ///
     /// Once it has returned, no task of the job starts while `limit` or more of its tasks run, not even
     /// one that was ready before. Tasks that run are not stopped: after a lower limit the excess
-    /// drains. A limit of 0 holds the job; `usize::MAX` is no limit.
+    /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job; `usize::MAX` is no limit.
+    ///
+    /// Futures in flight are running: they go on. A task that waits for another, in a join, say, needs a permit to go on,
+    /// and waits for it if the limit is 0.
     ///
     /// # Panics
     ///
@@ -133,7 +141,8 @@ impl Job {
         control::set_limit(self.0, control::limit_bits(limit));
     }
 
-    /// Holds the job: once it has returned, no task of it starts. The limit stays as it is.
+    /// Holds the job: once it has returned, no task of it, or of a job below it, starts. The limit stays as it is. What runs
+    /// goes on, as under a [limit](Self::set_limit) of 0. Pausing twice is pausing once.
     ///
     /// # Examples
     ///
@@ -143,6 +152,7 @@ impl Job {
     /// job.pause();
     /// let task = job.spawn(|| ());
     /// assert!(!task.is_finished());
+    /// assert_eq!(job.limit(), 2);
     /// job.resume();
     /// task.join().unwrap();
     /// # Ok::<(), tollgate::BuildError>(())
@@ -159,16 +169,21 @@ impl Job {
     /// let pool = tollgate::Pool::builder().workers(2).build()?;
     /// let job = pool.job(2);
     /// job.pause();
+    /// let task = job.spawn(|| "went on");
     /// job.resume();
-    /// job.spawn(|| ()).join().unwrap();
+    /// assert_eq!(task.join().unwrap(), "went on");
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn resume(&self) {
         control::resume(self.0);
     }
 
-    /// Closes the job and drops all that has not started; says how many tasks that were. Running tasks
-    /// go on. Final.
+    /// Closes the job, and those below it, and drops all that has not started; says how many tasks that were. Final: a
+    /// second call finds nothing to do, and says 0.
+    ///
+    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped, too, and are
+    /// among the number. Whoever waits for a task that was dropped, by its handle, is told
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// The workers do the dropping: this call takes the same time for one task as for a million.
     /// While tasks are starting at the same moment the number is an estimate;
@@ -191,7 +206,11 @@ impl Job {
         family::cancel(self.0)
     }
 
-    /// Closes the job: no new tasks, the accepted ones run. Final.
+    /// Closes the job, and those below it: no new tasks, the accepted ones run. Final.
+    ///
+    /// From now on [`spawn`](Self::spawn) gives handles that say [`Cancelled`](crate::JoinError::Cancelled),
+    /// [`execute`](Self::execute) drops what it is given and counts it, and [`try_spawn`](Self::try_spawn) and
+    /// [`try_execute`](Self::try_execute) give it back. Who waits for room in its backlog waits no longer.
     ///
     /// # Examples
     ///
@@ -208,7 +227,9 @@ impl Job {
         control::close(self.0);
     }
 
-    /// Whether the job was closed or cancelled.
+    /// Whether the job, or one above it, was closed or cancelled.
+    ///
+    /// A pool that has shut down refuses tasks of all its jobs, which is not told here.
     ///
     /// # Examples
     ///
@@ -226,12 +247,18 @@ impl Job {
 
     /// What the job is doing and has done.
     ///
+    /// Tasks of jobs below it are counted there. Here they count as running, for they hold a permit of this job, too, and those
+    /// that wait for one are in the backlog, one of each child at a time.
+    ///
     /// # Examples
     ///
     /// ```
     /// let pool = tollgate::Pool::builder().workers(1).build()?;
     /// let job = pool.job(3);
-    /// assert_eq!(job.stats().limit, 3);
+    /// job.execute(|| ());
+    /// job.wait();
+    /// let stats = job.stats();
+    /// assert_eq!((stats.limit, stats.completed, stats.running), (3, 1, 0));
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn stats(&self) -> JobStats {
@@ -264,7 +291,8 @@ impl Clone for Job {
     /// Another handle of the same job.
     ///
     /// # Panics
-    /// If there are 2²⁶ handles already.
+    ///
+    /// If there are 67,108,864 handles and children already.
     fn clone(&self) -> Self {
         self.0.tokens.add_handle();
         Self(self.0)

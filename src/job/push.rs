@@ -12,12 +12,20 @@ impl Job {
     ///
     /// With a limit of 1 throughout, tasks that one thread pushes start in the order pushed. If the job
     /// is closed or its pool shut down, the closure is dropped and the handle says
-    /// [`Cancelled`](crate::JoinError::Cancelled).
+    /// [`Cancelled`](crate::JoinError::Cancelled). While the pool drains, its own tasks may push on.
+    ///
+    /// A panic of the task stays in it: its permit goes on to the next one, and the handle says
+    /// [`Panicked`](crate::JoinError::Panicked).
     ///
     /// # Blocking
     ///
     /// Only if the job has a [`capacity`](crate::JobBuilder::capacity): then, outside of the pool, it parks the
     /// calling thread until there is room. Inside a task of another pool, that task holds no permit meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// By [`TaskHandle::cancel`], alone; with the whole job, by [`cancel`](Self::cancel). Dropping the handle cancels
+    /// nothing.
     ///
     /// # Panics
     ///
@@ -48,7 +56,8 @@ impl Job {
 
     /// Pushes a task that has no handle and no result: the cheapest way in.
     ///
-    /// A panic in it is told to [`on_panic`](crate::PoolBuilder::on_panic) and counted. If the job is
+    /// It starts in the same order as those of [`spawn`](Self::spawn). A panic in it is told to
+    /// [`on_panic`](crate::PoolBuilder::on_panic) and counted. If the job is
     /// closed or its pool shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Blocking
@@ -81,7 +90,8 @@ impl Job {
         self.push_or_cancel(cell);
     }
 
-    /// Pushes a task as [`spawn`](Self::spawn) does, or gives the closure back.
+    /// Pushes a task as [`spawn`](Self::spawn) does, or gives the closure back. Never blocks; what is given back is not
+    /// counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
@@ -115,7 +125,8 @@ impl Job {
         Ok(handle)
     }
 
-    /// Pushes a task as [`execute`](Self::execute) does, or gives the closure back.
+    /// Pushes a task as [`execute`](Self::execute) does, or gives the closure back. Never blocks, as
+    /// [`try_spawn`](Self::try_spawn).
     ///
     /// # Errors
     ///
@@ -128,8 +139,9 @@ impl Job {
     /// let pool = tollgate::Pool::builder().workers(2).build()?;
     /// let job = pool.job(1);
     /// job.close();
-    /// let task = job.try_execute(|| ()).unwrap_err().into_inner();
+    /// let task = job.try_execute(|| println!("run here, then")).unwrap_err().into_inner();
     /// task();
+    /// assert_eq!(job.stats().cancelled, 0);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn try_execute<F>(&self, task: F) -> Result<(), Rejected<F>>

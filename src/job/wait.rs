@@ -6,7 +6,10 @@ use crate::worker::context::Context;
 use std::time::Duration;
 
 impl Job {
-    /// Waits until the job has nothing queued or running.
+    /// Waits until the job and all below it have nothing queued or running. [`idle`](Self::idle) does as a future.
+    ///
+    /// What was pushed before the call has ended when it returns, and what those tasks pushed into the job. Others may push
+    /// on meanwhile: it returns at a moment at which there is nothing.
     ///
     /// # Blocking
     ///
@@ -37,6 +40,11 @@ impl Job {
     }
 
     /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if the job is idle.
+    ///
+    /// # Blocking
+    ///
+    /// As [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then takes its permit back,
+    /// which may take longer.
     ///
     /// # Panics
     ///

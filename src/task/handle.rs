@@ -32,7 +32,8 @@ use std::time::Duration;
 
 /// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn).
 ///
-/// Dropping the handle detaches the task: it runs all the same, and its result is dropped.
+/// Dropping the handle detaches the task: it runs all the same, and its result is dropped. The handle is also a future, for any
+/// executor.
 ///
 /// # Examples
 ///
@@ -99,12 +100,13 @@ impl<T> TaskHandle<T> {
     /// # Panics
     ///
     /// If a task joins itself, which could never end; inside a task, if all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use; if the result was given to somebody who
+    /// awaited `&mut handle`.
     ///
     /// # Errors
     ///
     /// [`JoinError::Panicked`] with the payload if the task panicked, [`JoinError::Cancelled`] if it
-    /// was dropped before it started.
+    /// was dropped before it started; a future, before it ended.
     ///
     /// # Examples
     ///
@@ -124,7 +126,8 @@ impl<T> TaskHandle<T> {
     /// # Blocking
     ///
     /// Parks the calling thread until the task has ended or the time is over. Inside a task of a pool, that one
-    /// holds no permit while it waits, as in [`join`](Self::join); the task joined is not run in its stead.
+    /// holds no permit while it waits, as in [`join`](Self::join), and takes it back when the time is over, which may take
+    /// longer; the task joined is not run in its stead.
     ///
     /// # Panics
     ///
