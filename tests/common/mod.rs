@@ -1,5 +1,5 @@
-//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`), counted drops (`Token`), a seeded
-//! generator (`Rng`), and what the system says of this process (`proc`).
+//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`), counted drops (`Token`), what
+//! refused pushes say (`refuses_pushes`), a seeded generator (`Rng`), and what the system says of this process (`proc`).
 //!
 //! Events are ordered by latches, gauges and channels, never by sleeping. No test asserts that something is quick:
 //! `within` only turns a hang into a failure. Each file was seen to fail with its promise broken in the source.
