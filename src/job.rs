@@ -1,4 +1,11 @@
-//! `Job`: the handle of a group of tasks with a limit.
+//! `Job`: the handle of a group of tasks with a limit; its limit, its end, its figures.
+//!
+//! The ways in are in `push`, lazy input in `stream` and `futures`, scopes in `scope`, the waits in `wait` and `settle`. Behind
+//! the handle is the `record`; `permits` and `backlog` are its two halves, `admission` is what happens between them,
+//! `control` what the owner changes, and `family` and `builder` make jobs.
+
+// First, for the docs have a job's methods in the order of these lines.
+pub mod push;
 
 pub mod admission;
 pub mod backlog;
@@ -14,24 +21,22 @@ pub mod record;
 pub mod scope;
 pub mod settle;
 pub mod stream;
+pub mod wait;
 
-use crate::error::Rejected;
-use crate::job::capacity::Asked;
 use crate::job::permits::MOST;
 use crate::job::record::JobPtr;
 use crate::stats::JobStats;
 use crate::sync::atomic::Ordering;
-use crate::sync::time::Instant;
-use crate::task::handle::{TaskHandle, joint};
-use crate::task::{CellPtr, plain};
-use crate::worker::context::Context;
 use std::fmt;
-use std::time::Duration;
 
 /// A group of tasks with a limit: at most that many of them run at once.
 ///
 /// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no
-/// channel and no queue; dropping the last handle does not cancel the job's tasks.
+/// channel and no queue; dropping the last handle does not cancel the job's tasks. From
+/// [`Pool::job`](crate::Pool::job), or from [`Pool::job_builder`](crate::Pool::job_builder) with a name, a parent or a capacity.
+///
+/// A `Job` is a handle, which is cheap to clone, and may be kept when the pool is gone: it then refuses what is pushed.
+/// 67,108,864 handles and children of one job are counted; what would make more panics and says so.
 ///
 /// # Examples
 ///
@@ -56,7 +61,7 @@ use std::time::Duration;
 pub struct Job(JobPtr);
 
 impl Job {
-    /// The greatest limit that is one. `usize::MAX` stands for no limit; values between the two panic.
+    /// The greatest limit that is one: 4,194,302. `usize::MAX` stands for no limit; values between the two panic.
     ///
     /// # Examples
     ///
@@ -67,6 +72,7 @@ impl Job {
     /// let asked = 1_000_000_000; // from a file, say
     /// let job = pool.job(if asked > Job::MAX_LIMIT { usize::MAX } else { asked });
     /// assert_eq!(job.limit(), usize::MAX);
+    /// assert_eq!(Job::MAX_LIMIT, 4_194_302);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
@@ -78,146 +84,6 @@ impl Job {
 
     pub(crate) fn ptr(&self) -> JobPtr {
         self.0
-    }
-
-    /// Pushes a task and returns its handle.
-    ///
-    /// With a limit of 1 throughout, tasks that one thread pushes start in the order pushed. If the job
-    /// is closed or its pool shut down, the closure is dropped and the handle says
-    /// [`Cancelled`](crate::JoinError::Cancelled).
-    ///
-    /// # Blocking
-    ///
-    /// Only if the job has a [`capacity`](crate::JobBuilder::capacity): then, outside of the pool, it parks the
-    /// calling thread until there is room. Inside a task of another pool, that task holds no permit meanwhile.
-    ///
-    /// # Panics
-    ///
-    /// If it has to wait for room inside a task of another pool, and all that one's
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let sum = pool.job(1).spawn(|| (1..=10).sum::<u32>());
-    /// assert_eq!(sum.join().unwrap(), 55);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    #[inline]
-    pub fn spawn<F, T>(&self, task: F) -> TaskHandle<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        let (cell, handle) = match self.take_room() {
-            None => joint(self.0, task),
-            Some(room) => joint(self.0, room.around(task)),
-        };
-        self.push_or_cancel(cell);
-        handle
-    }
-
-    /// Pushes a task that has no handle and no result: the cheapest way in.
-    ///
-    /// A panic in it is told to [`on_panic`](crate::PoolBuilder::on_panic) and counted. If the job is
-    /// closed or its pool shut down, the closure is dropped and counted as cancelled.
-    ///
-    /// # Blocking
-    ///
-    /// As with [`spawn`](Self::spawn).
-    ///
-    /// # Panics
-    ///
-    /// As with [`spawn`](Self::spawn).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let job = pool.job(1);
-    /// job.execute(|| println!("hello"));
-    /// job.wait();
-    /// assert_eq!(job.stats().completed, 1);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    #[inline]
-    pub fn execute<F>(&self, task: F)
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        let cell = match self.take_room() {
-            None => plain(self.0, task),
-            Some(room) => plain(self.0, room.around(task)),
-        };
-        self.push_or_cancel(cell);
-    }
-
-    /// Pushes a task as [`spawn`](Self::spawn) does, or gives the closure back.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected::Closed`] if the job is closed or its pool shut down, [`Rejected::Full`] if as many tasks
-    /// wait as its [`capacity`](crate::JobBuilder::capacity) allows.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let job = pool.job(1);
-    /// assert_eq!(job.try_spawn(|| 1).unwrap().join().unwrap(), 1);
-    /// job.close();
-    /// assert!(job.try_spawn(|| 2).is_err());
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn try_spawn<F, T>(&self, task: F) -> Result<TaskHandle<T>, Rejected<F>>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        if !self.accepts() {
-            return Err(Rejected::Closed(task));
-        }
-        let (cell, handle) = match self.try_take_room() {
-            Asked::Unbounded => joint(self.0, task),
-            Asked::Taken(room) => joint(self.0, room.around(task)),
-            Asked::Full => return Err(Rejected::Full(task)),
-        };
-        self.push(cell);
-        Ok(handle)
-    }
-
-    /// Pushes a task as [`execute`](Self::execute) does, or gives the closure back.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected::Closed`] if the job is closed or its pool shut down, [`Rejected::Full`] if as many tasks
-    /// wait as its [`capacity`](crate::JobBuilder::capacity) allows.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let job = pool.job(1);
-    /// job.close();
-    /// let task = job.try_execute(|| ()).unwrap_err().into_inner();
-    /// task();
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn try_execute<F>(&self, task: F) -> Result<(), Rejected<F>>
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        if !self.accepts() {
-            return Err(Rejected::Closed(task));
-        }
-        let cell = match self.try_take_room() {
-            Asked::Unbounded => plain(self.0, task),
-            Asked::Taken(room) => plain(self.0, room.around(task)),
-            Asked::Full => return Err(Rejected::Full(task)),
-        };
-        self.push(cell);
-        Ok(())
     }
 
     /// The name it was [built](crate::JobBuilder::name) with.
@@ -251,7 +117,10 @@ impl Job {
     ///
     /// Once it has returned, no task of the job starts while `limit` or more of its tasks run, not even
     /// one that was ready before. Tasks that run are not stopped: after a lower limit the excess
-    /// drains. A limit of 0 holds the job; `usize::MAX` is no limit.
+    /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job; `usize::MAX` is no limit.
+    ///
+    /// Futures in flight are running: they go on. A task that waits for another, in a join, say, needs a permit to go on,
+    /// and waits for it if the limit is 0.
     ///
     /// # Panics
     ///
@@ -272,7 +141,8 @@ impl Job {
         control::set_limit(self.0, control::limit_bits(limit));
     }
 
-    /// Holds the job: once it has returned, no task of it starts. The limit stays as it is.
+    /// Holds the job: once it has returned, no task of it, or of a job below it, starts. The limit stays as it is. What runs
+    /// goes on, as under a [limit](Self::set_limit) of 0. Pausing twice is pausing once.
     ///
     /// # Examples
     ///
@@ -282,6 +152,7 @@ impl Job {
     /// job.pause();
     /// let task = job.spawn(|| ());
     /// assert!(!task.is_finished());
+    /// assert_eq!(job.limit(), 2);
     /// job.resume();
     /// task.join().unwrap();
     /// # Ok::<(), tollgate::BuildError>(())
@@ -298,70 +169,21 @@ impl Job {
     /// let pool = tollgate::Pool::builder().workers(2).build()?;
     /// let job = pool.job(2);
     /// job.pause();
+    /// let task = job.spawn(|| "went on");
     /// job.resume();
-    /// job.spawn(|| ()).join().unwrap();
+    /// assert_eq!(task.join().unwrap(), "went on");
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn resume(&self) {
         control::resume(self.0);
     }
 
-    /// Waits until the job has nothing queued or running.
+    /// Closes the job, and those below it, and drops all that has not started; says how many tasks that were. Final: a
+    /// second call finds nothing to do, and says 0.
     ///
-    /// # Blocking
-    ///
-    /// Parks the calling thread. A job that is paused with tasks in its backlog is waited for until
-    /// somebody resumes or cancels it. Inside a task of another job, that task holds no permit while it waits, and
-    /// a spare worker takes its place, as in [`TaskHandle::join`](crate::TaskHandle::join).
-    ///
-    /// # Panics
-    ///
-    /// Inside a task of the same job, or of one below it: it would wait for itself. Inside another task, if all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let job = pool.job(1);
-    /// for _ in 0..5 {
-    ///     job.execute(|| ());
-    /// }
-    /// job.wait();
-    /// assert_eq!(job.stats().completed, 5);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn wait(&self) {
-        self.refuse_to_wait_inside();
-        family::wait(self.0, None);
-    }
-
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if the job is idle.
-    ///
-    /// # Panics
-    ///
-    /// As [`wait`](Self::wait).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let job = pool.job(0); // held
-    /// job.execute(|| ());
-    /// assert!(!job.wait_timeout(Duration::from_millis(1)));
-    /// job.set_limit(1);
-    /// assert!(job.wait_timeout(Duration::from_secs(60)));
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.refuse_to_wait_inside();
-        family::wait(self.0, Instant::now().checked_add(timeout))
-    }
-
-    /// Closes the job and drops all that has not started; says how many tasks that were. Running tasks
-    /// go on. Final.
+    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped, too, and are
+    /// among the number. Whoever waits for a task that was dropped, by its handle, is told
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// The workers do the dropping: this call takes the same time for one task as for a million.
     /// While tasks are starting at the same moment the number is an estimate;
@@ -384,7 +206,11 @@ impl Job {
         family::cancel(self.0)
     }
 
-    /// Closes the job: no new tasks, the accepted ones run. Final.
+    /// Closes the job, and those below it: no new tasks, the accepted ones run. Final.
+    ///
+    /// From now on [`spawn`](Self::spawn) gives handles that say [`Cancelled`](crate::JoinError::Cancelled),
+    /// [`execute`](Self::execute) drops what it is given and counts it, and [`try_spawn`](Self::try_spawn) and
+    /// [`try_execute`](Self::try_execute) give it back. Who waits for room in its backlog waits no longer.
     ///
     /// # Examples
     ///
@@ -401,7 +227,9 @@ impl Job {
         control::close(self.0);
     }
 
-    /// Whether the job was closed or cancelled.
+    /// Whether the job, or one above it, was closed or cancelled.
+    ///
+    /// A pool that has shut down refuses tasks of all its jobs, which is not told here.
     ///
     /// # Examples
     ///
@@ -419,12 +247,18 @@ impl Job {
 
     /// What the job is doing and has done.
     ///
+    /// Tasks of jobs below it are counted there. Here they count as running, for they hold a permit of this job, too, and those
+    /// that wait for one are in the backlog, one of each child at a time.
+    ///
     /// # Examples
     ///
     /// ```
     /// let pool = tollgate::Pool::builder().workers(1).build()?;
     /// let job = pool.job(3);
-    /// assert_eq!(job.stats().limit, 3);
+    /// job.execute(|| ());
+    /// job.wait();
+    /// let stats = job.stats();
+    /// assert_eq!((stats.limit, stats.completed, stats.running), (3, 1, 0));
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn stats(&self) -> JobStats {
@@ -451,69 +285,14 @@ impl Job {
     fn extra(&self) -> Option<&extra::Extra> {
         self.0.extra()
     }
-
-    /// Whether a push is taken now. A drain takes those of the pool's own tasks.
-    #[inline]
-    fn accepts(&self) -> bool {
-        if control::is_closed(self.0) {
-            return false;
-        }
-        self.pool_takes()
-    }
-
-    /// Whether the pool takes what this thread pushes.
-    #[inline]
-    fn pool_takes(&self) -> bool {
-        let pool = self.0.pool();
-        !pool.draining() || (!pool.drops() && Context::of_pool(self.0.pool_ptr(), |_| ()))
-    }
-
-    #[inline]
-    fn push_or_cancel(&self, cell: CellPtr) {
-        if self.accepts() {
-            self.push(cell);
-        } else {
-            self.0.count_cancelled();
-            cell.cancel();
-        }
-    }
-
-    #[inline]
-    fn push(&self, cell: CellPtr) {
-        let job = self.0;
-        let inside = Context::with(|context| match context {
-            Some(context) => context.push_inside(job, cell).is_ok(),
-            None => false,
-        });
-        if !inside {
-            admission::push(job, cell);
-        }
-    }
-
-    fn refuse_to_wait_inside(&self) {
-        let inside = Context::with(|context| {
-            let mut job = context.and_then(|context| context.hold().job.get());
-            while let Some(inner) = job {
-                if inner == self.0 {
-                    return true;
-                }
-                job = inner.parent();
-            }
-            false
-        });
-        assert!(
-            !inside,
-            "a task waits for its own job{}, which could never end: wait from outside, or join the tasks",
-            self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
-        );
-    }
 }
 
 impl Clone for Job {
     /// Another handle of the same job.
     ///
     /// # Panics
-    /// If there are 2²⁶ handles already.
+    ///
+    /// If there are 67,108,864 handles and children already.
     fn clone(&self) -> Self {
         self.0.tokens.add_handle();
         Self(self.0)

@@ -12,6 +12,28 @@
 //! # Ok::<(), tollgate::BuildError>(())
 //! ```
 //!
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | start workers, and end them | [`Pool`], [`PoolBuilder`] |
+//! | limit how many run at once, live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
+//! | limit them inside a larger limit | [`Job::job`] |
+//! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
+//! | push a future | `Job::spawn_future` |
+//! | wait for a task, from anywhere, or await it | [`TaskHandle`] |
+//! | borrow from the stack | [`Job::scope`] |
+//! | run through more input than fits in memory | [`Job::map`], [`Job::for_each`], `Job::map_async` |
+//! | keep a fast producer in check | [`JobBuilder::capacity`], [`Job::try_spawn`] |
+//! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
+//! | block inside a task on something else | [`blocking`] |
+//! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
+//!
+//! # Features
+//!
+//! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
+//! [`Job::idle`] and [`Job::settled`] are futures without it.
+//!
 //! # Words
 //!
 //! | word | meaning |

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// A pool of worker threads that runs the tasks of any number of jobs.
 ///
+/// Tasks go in by its jobs, which are cheap to clone and to hand around; the pool stays with whoever ends it.
+///
 /// Dropping the pool drains it: it waits until all that can run has run. Dropped from inside one of its own
 /// tasks, it starts the drain and returns; the workers end by themselves.
 ///
@@ -72,7 +74,8 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    /// A new job: at most `limit` of its tasks run at once. 0 holds the job, `usize::MAX` is no limit.
+    /// A new job: at most `limit` of its tasks run at once. 0 holds the job, `usize::MAX` is no limit. It takes no thread,
+    /// channel or queue: make one for whatever wants a limit of its own.
     ///
     /// # Panics
     ///
@@ -89,7 +92,7 @@ impl Pool {
         family::make(self.shared, None, limit, Extra::default())
     }
 
-    /// Makes a job step by step.
+    /// Makes a job step by step: with a name, a parent, a bounded backlog.
     ///
     /// # Examples
     ///
@@ -102,7 +105,7 @@ impl Pool {
         JobBuilder::new(self.shared)
     }
 
-    /// How many workers the pool has.
+    /// How many workers the pool has. [Spare workers](PoolBuilder::max_spare_workers) are not among them.
     ///
     /// # Examples
     ///
@@ -175,7 +178,9 @@ impl Pool {
     }
 
     /// Drops all that has not started, waits for what runs, then ends the workers; returns how many tasks
-    /// were dropped.
+    /// were dropped, those that an earlier call dropped included.
+    ///
+    /// Futures in flight are dropped, too, and counted. Closures that run can ask [`is_cancelled`](crate::is_cancelled).
     ///
     /// # Blocking
     ///
@@ -183,7 +188,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Inside a task of this pool.
+    /// Inside a task of this pool: it would wait for itself.
     ///
     /// # Examples
     ///
@@ -212,11 +217,12 @@ impl Pool {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the pool is drained, or the time is over.
+    /// Parks the calling thread until the pool is drained, or the time is over. Inside a task of another pool it keeps that
+    /// task's permit and worker, as [`shutdown`](Self::shutdown) does.
     ///
     /// # Panics
     ///
-    /// Inside a task of this pool.
+    /// Inside a task of this pool: it would wait for itself.
     ///
     /// # Examples
     ///

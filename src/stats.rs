@@ -6,6 +6,10 @@
 /// [`wait`](crate::Job::wait) has returned; a task whose handle was joined is counted. While tasks
 /// run, `ready`, `backlog` and `completed` may lag behind by what workers have in hand.
 ///
+/// A job is small, and two of its counters are so, too: see [`backlog`](Self::backlog) and
+/// [`panicked`](Self::panicked). Beyond them a figure is wrong, and nothing else: each task is still run or reported
+/// cancelled, and waited for.
+///
 /// # Examples
 ///
 /// ```
@@ -31,10 +35,13 @@ pub struct JobStats {
     pub ready: usize,
     /// Waiting for a permit; also counts, until their turn comes, those that a join has run out of turn or a handle
     /// has cancelled.
+    ///
+    /// Right for up to 2,147,483,647 tasks, which take some 120 GB. Of more than those it tells nothing: it is 0 for as many
+    /// again, and then counts anew. So do [`Job::cancel`](crate::Job::cancel), which goes by it, and `Debug`.
     pub backlog: usize,
     /// Ran to their end.
     pub completed: u64,
-    /// Panicked.
+    /// Panicked. Begins again at 0 after 4,294,967,295.
     pub panicked: u64,
     /// Dropped without running; futures, before they ended.
     pub cancelled: u64,
@@ -65,7 +72,7 @@ pub struct PoolStats {
     pub refused: u64,
 }
 
-/// What one worker has done.
+/// What one worker has done. A spare that sits in for it counts here, too.
 ///
 /// # Examples
 ///

@@ -3,11 +3,8 @@
 #[path = "../examples/scaling/model/mod.rs"]
 mod model;
 
+use clap::ValueEnum;
 use model::{Contender, MOST_CORES, Path, Shape, Time, play};
-
-const PATHS: [Path; 6] =
-    [Path::Big, Path::Serial, Path::Strict, Path::Medium, Path::Nested, Path::Cloned];
-const CONTENDERS: [Contender; 3] = [Contender::Tollgate, Contender::Channels, Contender::Gate];
 
 fn shape(path: Path, contender: Contender, cores: usize, transfer: Time) -> Shape {
     Shape {
@@ -25,8 +22,8 @@ fn shape(path: Path, contender: Contender, cores: usize, transfer: Time) -> Shap
 
 /// Every path with every contender.
 fn for_each(check: impl Fn(Path, Contender)) {
-    for path in PATHS {
-        for contender in CONTENDERS {
+    for &path in Path::value_variants() {
+        for &contender in Contender::value_variants() {
             check(path, contender);
         }
     }
@@ -71,7 +68,7 @@ fn dearer_transfers_are_never_faster() {
 
 #[test]
 fn a_serial_job_takes_as_long_as_its_tasks() {
-    for contender in CONTENDERS {
+    for &contender in Contender::value_variants() {
         let shape = Shape { work: 500, ..shape(Path::Serial, contender, 16, 100) };
         assert!(play(&shape).nanoseconds() >= 500.0, "{contender:?}");
     }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::model::{Contender, MOST_CORES, Path};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 /// Simulates what a task costs on a machine of many cores.
 ///
@@ -20,11 +20,11 @@ pub(crate) struct Options {
 
     /// Where the tasks come from; left out: all paths
     #[arg(long, value_delimiter = ',', value_enum)]
-    pub(crate) path: Vec<PathName>,
+    pub(crate) path: Vec<Path>,
 
     /// Who keeps the limits; left out: all contenders
     #[arg(long, value_delimiter = ',', value_enum)]
-    pub(crate) contender: Vec<ContenderName>,
+    pub(crate) contender: Vec<Contender>,
 
     /// Cores that push; left out: half of them. The others are workers
     #[arg(long)]
@@ -75,55 +75,4 @@ fn time(least: u64) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Syn
 fn tasks(text: &str) -> Result<usize, String> {
     let tasks = text.parse().map_err(|error| format!("{error}"))?;
     if (1..=10_000_000).contains(&tasks) { Ok(tasks) } else { Err("1 to 10,000,000".into()) }
-}
-
-/// A path, by name.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum PathName {
-    /// One job, limit = workers; all pushers push into it
-    Big,
-    /// One job, limit 1; all pushers push into it
-    Serial,
-    /// One job, limit = half of the workers; all pushers push into it
-    Strict,
-    /// 1,000 jobs, limit 2; each pusher has its own
-    Medium,
-    /// A tree of tasks that push two each; all cores are workers
-    Nested,
-    /// The same, and each task owns a handle of the job
-    Cloned,
-}
-
-impl PathName {
-    pub(crate) fn path(self) -> Path {
-        match self {
-            Self::Big => Path::Big,
-            Self::Serial => Path::Serial,
-            Self::Strict => Path::Strict,
-            Self::Medium => Path::Medium,
-            Self::Nested => Path::Nested,
-            Self::Cloned => Path::Cloned,
-        }
-    }
-}
-
-/// A contender, by name.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ContenderName {
-    /// This design
-    Tollgate,
-    /// The channel of channels
-    Channels,
-    /// A mutex gate a job
-    Gate,
-}
-
-impl ContenderName {
-    pub(crate) fn contender(self) -> Contender {
-        match self {
-            Self::Tollgate => Contender::Tollgate,
-            Self::Channels => Contender::Channels,
-            Self::Gate => Contender::Gate,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! The tables: a path each, a row a number of cores, a column a contender and a transfer time.
 
-use crate::model::{Outcome, Shape, play};
-use crate::options::{ContenderName, Options, PathName};
+use crate::model::{Contender, Outcome, Path, Shape, play};
+use crate::options::Options;
 use clap::ValueEnum;
 
 const LEAST_TASKS: usize = 40_000;
@@ -26,14 +26,14 @@ pub(crate) fn print(options: &Options) {
     }
 }
 
-fn print_row(options: &Options, path: PathName, contenders: &[ContenderName], cores: usize) {
+fn print_row(options: &Options, path: Path, contenders: &[Contender], cores: usize) {
     let mut details = Vec::new();
     let mut row = String::new();
     for contender in contenders {
         for transfer in &options.transfer {
             let shape = Shape {
-                path: path.path(),
-                contender: contender.contender(),
+                path,
+                contender: *contender,
                 cores,
                 pushers: options.pushers,
                 transfer: *transfer,
@@ -56,7 +56,7 @@ fn print_row(options: &Options, path: PathName, contenders: &[ContenderName], co
     }
 }
 
-fn detail(contender: ContenderName, transfer: u64, outcome: &Outcome) -> String {
+fn detail(contender: Contender, transfer: u64, outcome: &Outcome) -> String {
     let busiest = outcome.busiest.map_or_else(String::new, |(kind, share)| {
         format!(", {kind:?} under way {:.0} % of the time", share * 100.0)
     });

@@ -105,10 +105,11 @@ impl JobBuilder {
     /// When so many wait, [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) give the closure back
     /// as [`Full`](crate::Rejected::Full). [`spawn`](Job::spawn) and [`execute`](Job::execute) wait for room,
     /// unless they are called inside the pool: its own tasks never wait for room, which might need their
-    /// worker, but go over the bound. The same holds for tasks of a [`scope`](Job::scope); what
-    /// [`map`](Job::map) and [`for_each`](Job::for_each) pull never waits, and is not counted.
+    /// worker, but go over the bound. The same holds for tasks of a [`scope`](Job::scope). Futures
+    /// (`spawn_future`), and what [`map`](Job::map) and [`for_each`](Job::for_each) pull, never wait, and are not counted.
     ///
     /// The wait ends, with the task cancelled, when the job is closed or cancelled, or its pool shut down.
+    /// With a capacity of 0, [`build`](Self::build) panics.
     ///
     /// # Examples
     ///
@@ -135,7 +136,8 @@ impl JobBuilder {
     ///
     /// # Panics
     ///
-    /// If the limit is finite and greater than [`Job::MAX_LIMIT`], or the capacity 0.
+    /// If the limit is finite and greater than [`Job::MAX_LIMIT`], the capacity 0, or 67,108,864 handles and children of the
+    /// parent are there already.
     ///
     /// # Examples
     ///

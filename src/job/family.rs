@@ -134,11 +134,12 @@ impl Job {
     /// share their parent's permits in turn, whatever their backlogs. What is done to a parent holds
     /// for all below it: [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold their tasks
     /// back, [`close`](Self::close) and [`cancel`](Self::cancel) reach down, and
-    /// [`wait`](Self::wait) waits for them, too.
+    /// [`wait`](Self::wait) waits for them, too. Children may have children, to any depth.
     ///
     /// # Panics
     ///
-    /// If the limit is finite and greater than [`MAX_LIMIT`](Self::MAX_LIMIT).
+    /// If the limit is finite and greater than [`MAX_LIMIT`](Self::MAX_LIMIT), or this job has 67,108,864 handles and
+    /// children already.
     ///
     /// # Examples
     ///

@@ -19,7 +19,9 @@ impl Job {
     /// the number of workers is the normal case. When it is woken it needs no permit, for it has one.
     /// While it awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds none, and
     /// takes it back ahead of the backlog before it goes on: it may await tasks of its own job. With a
-    /// limit of 1, futures start in the order pushed, as closures do.
+    /// limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool shut down, the future is
+    /// dropped and the handle says [`Cancelled`](crate::JoinError::Cancelled). A
+    /// [`capacity`](crate::JobBuilder::capacity) does not hold for futures: the call never blocks.
     ///
     /// Futures that need a runtime around them, as tokio's sockets and timers do, find it if the workers have
     /// entered it: see [`on_worker_start`](crate::PoolBuilder::on_worker_start).

@@ -34,7 +34,7 @@ pub struct Tally {
     pub completed: AtomicU64,
     /// Tasks dropped without running.
     pub cancelled: AtomicU64,
-    /// Tasks that unwound.
+    /// Tasks that unwound. 32 bits, so that the record stays small; `JobStats` says what becomes of more.
     pub panicked: AtomicU32,
     most_running: AtomicU32,
 }

@@ -146,6 +146,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     /// Pushes a task that may borrow from outside the scope, and returns its handle.
     ///
+    /// Dropping the handle detaches the task: the scope waits for it all the same.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Job::spawn`]: only if the job has a capacity, and outside of its pool.
+    ///
     /// # Cancellation
     ///
     /// If the job is closed or its pool shut down, the closure is dropped and the handle says
@@ -173,7 +179,16 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         handle
     }
 
-    /// Pushes a task that may borrow from outside the scope, and has no handle.
+    /// Pushes a task that may borrow from outside the scope, and has no handle. If it panics, the scope passes that on at
+    /// its end.
+    ///
+    /// # Blocking
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancellation
+    ///
+    /// If the job is closed or its pool shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Examples
     ///

@@ -19,6 +19,10 @@ impl Job {
     ///
     /// A future of a pool that awaits it holds no permit meanwhile.
     ///
+    /// # Cancellation
+    ///
+    /// Dropping it gives up the wait, and nothing else.
+    ///
     /// # Panics
     ///
     /// When it is polled inside a task of the same job, or of one below it: it would wait for itself.
@@ -235,8 +239,10 @@ impl Settled {
     /// ```
     /// let pool = tollgate::Pool::builder().workers(2).build()?;
     /// let job = pool.job(2);
+    /// (0..100).for_each(|_| job.execute(|| ()));
     /// job.set_limit(1);
-    /// job.settled().wait(); // nothing ran
+    /// job.settled().wait();
+    /// assert!(job.stats().running <= 1);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn wait(self) {
@@ -244,6 +250,10 @@ impl Settled {
     }
 
     /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if it is settled.
+    ///
+    /// # Blocking
+    ///
+    /// As [`wait`](Self::wait), until the time is over.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`), counted drops (`Token`), a seeded
-//! generator (`Rng`), and what the system says of this process (`proc`).
+//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`), counted drops (`Token`), what
+//! refused pushes say (`refuses_pushes`), a seeded generator (`Rng`), and what the system says of this process (`proc`).
 //!
 //! Events are ordered by latches, gauges and channels, never by sleeping. No test asserts that something is quick:
 //! `within` only turns a hang into a failure. Each file was seen to fail with its promise broken in the source.
@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tollgate::Pool;
+use tollgate::{Job, JoinError, Pool, Rejected, TaskHandle};
 
 use event::{Gauge, Latch, stay};
 
@@ -95,6 +95,35 @@ pub fn panic_of<R>(call: impl FnOnce() -> R) -> String {
         Ok(_) => panic!("the call did not panic"),
         Err(payload) => message_of(&*payload).to_owned(),
     }
+}
+
+/// Joins them all; whether each says that its task was cancelled.
+pub fn all_cancelled<T>(handles: Vec<TaskHandle<T>>) -> bool {
+    handles.into_iter().all(|handle| matches!(handle.join(), Err(JoinError::Cancelled)))
+}
+
+/// All four ways into a closed job, or one whose pool has shut down, refuse, each as it should.
+pub fn refuses_pushes(job: &Job) {
+    let tokens = Tokens::new();
+    let cancelled = job.stats().cancelled;
+    let (one, two, three, four) = (tokens.token(), tokens.token(), tokens.token(), tokens.token());
+    let handle = job.spawn(move || drop(one));
+    assert!(handle.is_finished());
+    assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
+    job.execute(move || drop(two));
+    assert_eq!(tokens.dropped(), 2, "a refused closure was kept");
+    let spawned = job.try_spawn(move || drop(three)).unwrap_err();
+    let executed = job.try_execute(move || drop(four)).unwrap_err();
+    for refused in [spawned.to_string(), executed.to_string()] {
+        assert!(refused.contains("closed"), "'{refused}' does not say 'closed'");
+    }
+    assert!(matches!(&spawned, Rejected::Closed(_)) && matches!(&executed, Rejected::Closed(_)));
+    assert_eq!(tokens.dropped(), 2, "try_* drops the closure that it should give back");
+    (spawned.into_inner())();
+    (executed.into_inner())();
+    assert_eq!(tokens.dropped(), 4);
+    // The refused spawn and execute are reported; try_* gave theirs back.
+    assert_eq!(job.stats().cancelled, cancelled + 2);
 }
 
 /// Counts how many [`Token`]s were made and how many dropped.

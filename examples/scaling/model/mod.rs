@@ -15,37 +15,39 @@ mod ours;
 pub use ledger::Outcome;
 pub use machine::{MOST_CORES, Time};
 
+use clap::ValueEnum;
 use ledger::Ledger;
 use machine::{Core, Line, Machine};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-/// What the tasks are like and where they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the tasks are like and where they come from. Half of the cores push unless the [`Shape`] says otherwise; in a tree
+/// of tasks all are workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Path {
-    /// One job whose limit does not bind the workers; half of the cores push.
+    /// One job whose limit does not bind the workers; all pushers push into it.
     Big,
-    /// One job with limit 1; half of the cores push.
+    /// One job, limit 1; all pushers push into it.
     Serial,
-    /// One job whose limit is half of the workers; half of the cores push.
+    /// One job, limit = half of the workers; all pushers push into it.
     Strict,
-    /// 1,000 jobs with limit 2, each pushed by one core; half of the cores push.
+    /// 1,000 jobs, limit 2; each pusher has its own.
     Medium,
-    /// One job, a tree of tasks that push two further ones each; all cores are workers.
+    /// A tree of tasks that push two each; all cores are workers.
     Nested,
     /// The same, and each task owns a handle of the job.
     Cloned,
 }
 
 /// Who keeps the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contender {
     /// This design.
     Tollgate,
-    /// A channel a job, submitted once for each permit to the workers' channel.
+    /// The channel of channels: one for each job, submitted once for each permit to the workers' channel.
     Channels,
-    /// A mutex a job, around its backlog and its count.
+    /// A mutex gate a job: around its backlog and its count.
     Gate,
 }
 

@@ -24,7 +24,8 @@
 
 use crate::error::JoinError;
 use crate::sync::atomic::Ordering;
-use crate::task::handle::{DONE, TAKEN, TaskHandle, WAITED};
+use crate::task::handle::TaskHandle;
+use crate::task::handle::state::{DONE, TAKEN, WAITED};
 use crate::task::room::{ONLY, room};
 use crate::worker::context::Context;
 #[cfg(feature = "futures")]

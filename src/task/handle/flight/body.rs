@@ -4,8 +4,8 @@ use crate::error::JoinError;
 use crate::sync::atomic::Ordering;
 use crate::task::Ran;
 use crate::task::flights::flights;
-use crate::task::handle::Joint;
 use crate::task::handle::flight::{Flight, Stage, Visit};
+use crate::task::handle::joint::Joint;
 use std::pin::Pin;
 use std::task::{self, Poll};
 

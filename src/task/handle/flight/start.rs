@@ -6,13 +6,12 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{UnsafeCell, fault};
 use crate::task::flights::flights;
+use crate::task::handle::TaskHandle;
 use crate::task::handle::awaiting::{Polled, Waits};
 use crate::task::handle::flight::body::Body;
 use crate::task::handle::flight::{Flight, Stage, queue, schedule};
-use crate::task::handle::{
-    CLAIMED, DONE, Face, HANDLE, Joint, QUEUE, SEALED, SideTable, Slot, TaskHandle, claim,
-    is_claimed,
-};
+use crate::task::handle::joint::{Face, Joint, SideTable, Slot, is_claimed};
+use crate::task::handle::state::{CLAIMED, DONE, HANDLE, QUEUE, SEALED, claim};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;

@@ -1,0 +1,95 @@
+//! Waiting for a job as a future: `Job::idle` and `Job::settled`.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::executor::block_on;
+use tollgate::JoinError;
+
+use crate::Count;
+use crate::common::event::{Gauge, Latch, stay};
+use crate::common::{LONG, message_of, pool, with_workers, within};
+
+#[test]
+fn idle_waits_for_the_job_and_all_below() {
+    with_workers(|pool, _| {
+        let parent = pool.job(4);
+        let child = parent.job(2);
+        let latch = Latch::new();
+        let gauge = Gauge::new();
+        for _ in 0..5 {
+            child.execute(stay(&gauge, &latch));
+        }
+        let mut idle = pin!(parent.idle());
+        let waker = Waker::from(Arc::new(Count::default()));
+        assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        latch.open();
+        block_on(idle);
+        assert_eq!(gauge.started(), 5);
+        assert_eq!(child.stats().completed, 5);
+    });
+}
+
+#[test]
+fn idle_inside_a_future_holds_no_permit_and_refuses_its_own_job() {
+    with_workers(|pool, _| {
+        let (job, other) = (pool.job(1), pool.job(1));
+        let (inner, back) = (other.clone(), job.clone());
+        let task = job.spawn_future(async move {
+            // The other's task needs this one's permit to end.
+            let (tell, told) = oneshot::channel();
+            inner.execute(move || tell.send(back.spawn(|| 8).join().unwrap()).unwrap());
+            inner.idle().await;
+            told.await.unwrap()
+        });
+        assert_eq!(task.join().unwrap(), 8);
+        let own = job.clone();
+        let refused = job.spawn_future(async move { own.idle().await });
+        match refused.join() {
+            Err(JoinError::Panicked(payload)) => {
+                assert!(message_of(&*payload).contains("waits for its own job"));
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn settled_tells_when_the_excess_has_ended() {
+    within(LONG, || {
+        let pool = pool(4);
+        let job = pool.job(4);
+        let gauge = Gauge::new();
+        let latches: Vec<_> = (0..4).map(|_| Latch::new()).collect();
+        for latch in &latches {
+            job.execute(stay(&gauge, latch));
+        }
+        gauge.until_running(4);
+        job.set_limit(2);
+        let mut settled = pin!(job.settled());
+        let waker = Waker::from(Arc::new(Count::default()));
+        let mut cx = Context::from_waker(&waker);
+        assert!(settled.as_mut().poll(&mut cx).is_pending());
+        latches[0].open();
+        gauge.until_running(3);
+        assert!(!job.settled().wait_timeout(Duration::from_millis(1)));
+        let blocking = {
+            let job = job.clone();
+            thread::spawn(move || job.settled().wait())
+        };
+        latches[1].open();
+        block_on(settled);
+        blocking.join().unwrap();
+        assert!(job.stats().running <= 2);
+        // So is a limit that is raised meanwhile.
+        job.set_limit(1);
+        let mut settled = pin!(job.settled());
+        assert!(settled.as_mut().poll(&mut cx).is_pending());
+        job.set_limit(2);
+        block_on(settled);
+    });
+}

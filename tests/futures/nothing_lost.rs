@@ -1,0 +1,109 @@
+//! nothing_lost for futures: panics, drops, and what the shutdowns do with those in flight.
+
+use std::thread;
+use std::time::Duration;
+
+use tollgate::{JoinError, TaskHandle};
+
+use crate::common::event::Gauge;
+use crate::common::{
+    LONG, Tokens, WORKERS, message_of, pool, unwind, with_workers, within, workers_pass,
+};
+use crate::{let_go, never_end, push_staying, yield_once};
+
+#[test]
+fn a_panic_stays_in_its_task_and_its_permit_goes_on() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let at_once = job.spawn_future(async { unwind("at once") });
+        let later = job.spawn_future(async {
+            yield_once().await;
+            unwind("later")
+        });
+        let after = job.spawn_future(async { 7 });
+        assert_eq!(after.join().unwrap(), 7);
+        for (task, text) in [(at_once, "at once"), (later, "later")] {
+            let task: TaskHandle<()> = task;
+            match task.join() {
+                Err(JoinError::Panicked(payload)) => assert_eq!(message_of(&*payload), text),
+                other => panic!("{other:?}"),
+            }
+        }
+        job.wait();
+        assert_eq!((job.stats().panicked, job.stats().completed), (2, 1));
+    });
+}
+
+#[test]
+fn large_futures_and_results_are_dropped_once() {
+    with_workers(|pool, _| {
+        let tokens = Tokens::new();
+        let job = pool.job(3);
+        for i in 0..300 {
+            let (token, large) = (tokens.token(), [i; 64]);
+            let task = job.spawn_future(async move {
+                yield_once().await;
+                (large, token)
+            });
+            match i % 3 {
+                0 => drop(task),
+                1 => assert_eq!(task.join().unwrap().0, [i; 64]),
+                _ => drop(task.cancel()),
+            }
+        }
+        job.wait();
+        assert_eq!(tokens.dropped(), 300);
+    });
+}
+
+#[test]
+fn a_drain_waits_for_futures_in_flight() {
+    with_workers(|pool, workers| {
+        let job = pool.job(3);
+        let gauge = Gauge::new();
+        let (staying, tasks) = push_staying(&job, &gauge, 5);
+        gauge.until_running(3);
+        workers_pass(pool, workers);
+        assert!(!pool.shutdown_timeout(Duration::from_millis(1)));
+        let foreign = thread::spawn(move || {
+            staying.into_iter().for_each(|go| go.send(()).unwrap_or_default())
+        });
+        // The drop of the pool waits for what runs.
+        let ended = tasks.into_iter().filter_map(|task| task.join().ok()).count();
+        foreign.join().unwrap();
+        assert_eq!(ended as u64, job.stats().completed);
+    });
+}
+
+#[test]
+fn a_drain_ends_when_the_last_future_has_been_woken_by_another_thread() {
+    for workers in WORKERS {
+        within(LONG, move || {
+            let pool = pool(workers);
+            let job = pool.job(100);
+            let gauge = Gauge::new();
+            let (staying, tasks) = push_staying(&job, &gauge, 200);
+            drop(tasks);
+            gauge.until_running(100);
+            let foreign = thread::spawn(move || let_go(staying));
+            pool.shutdown();
+            foreign.join().unwrap();
+            assert_eq!(job.stats().completed, 200);
+        });
+    }
+}
+
+#[test]
+fn shutdown_now_drops_futures_in_flight() {
+    with_workers(|pool, _| {
+        let tokens = Tokens::new();
+        let job = pool.job(3);
+        let gauge = Gauge::new();
+        for _ in 0..5 {
+            drop(job.spawn_future(never_end(&gauge, tokens.token())));
+        }
+        gauge.until_running(3);
+        assert_eq!(pool.shutdown_now(), 5);
+        assert_eq!(tokens.dropped(), 5);
+    });
+}

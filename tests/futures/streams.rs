@@ -1,0 +1,106 @@
+//! `Job::map_async`: a stream of the results of futures.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Waker};
+use std::thread;
+
+use futures::channel::mpsc::unbounded;
+use futures::executor::block_on;
+use futures::stream::StreamExt;
+use tollgate::JoinError;
+
+use crate::common::{Tokens, with_workers};
+use crate::{Count, yield_once};
+
+#[test]
+fn results_come_in_order_and_as_completed() {
+    with_workers(|pool, _| {
+        let job = pool.job(3);
+        let results = job.map_async(0..1_000, |i| async move {
+            if i % 3 == 0 {
+                yield_once().await;
+            }
+            i
+        });
+        let all: Vec<i32> = block_on(results.map(Result::unwrap).collect());
+        assert_eq!(all, (0..1_000).collect::<Vec<_>>());
+        let results = job.map_async(0..1_000, |i| async move { i }).as_completed();
+        let mut all: Vec<i32> = block_on(results.map(Result::unwrap).collect());
+        all.sort_unstable();
+        assert_eq!(all, (0..1_000).collect::<Vec<_>>());
+        assert!(job.stats().most_running <= 3);
+    });
+}
+
+#[test]
+fn no_more_is_pulled_than_the_limit_allows() {
+    with_workers(|pool, _| {
+        let job = pool.job(3);
+        let pulled = Arc::new(AtomicUsize::new(0));
+        let count = pulled.clone();
+        let input = (0..).inspect(move |_| {
+            count.fetch_add(1, SeqCst);
+        });
+        let mut results = job.map_async(input, |i| async move { i });
+        for i in 0..50 {
+            assert_eq!(block_on(results.next()).unwrap().unwrap(), i);
+            assert!(pulled.load(SeqCst) <= i + 4);
+        }
+        drop(results);
+        job.wait();
+        assert_eq!(job.stats().completed + job.stats().cancelled, pulled.load(SeqCst) as u64);
+    });
+}
+
+#[test]
+fn a_stream_is_an_input_and_is_waited_for() {
+    with_workers(|pool, _| {
+        let job = pool.job(2);
+        let (send, input) = unbounded();
+        let results = job.map_async(input, |i: usize| async move { i * 2 });
+        let foreign = thread::spawn(move || {
+            for i in 0..500 {
+                send.unbounded_send(i).unwrap();
+            }
+        });
+        let sum = block_on(results.fold(0, |sum, one| async move { sum + one.unwrap() }));
+        foreign.join().unwrap();
+        assert_eq!(sum, 249_500);
+    });
+}
+
+#[test]
+fn dropping_the_stream_cancels_the_rest() {
+    with_workers(|pool, _| {
+        let tokens = Tokens::new();
+        let job = pool.job(4);
+        let made = tokens.clone();
+        let mut results = job.map_async(0.., move |_| {
+            let token = made.token();
+            async move {
+                let _token = token;
+                pending::<()>().await;
+            }
+        });
+        let waker = Waker::from(Arc::new(Count::default()));
+        assert!(results.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+        drop(results);
+        job.wait();
+        assert_eq!((tokens.made(), tokens.dropped()), (4, 4));
+    });
+}
+
+#[test]
+fn a_cancelled_job_ends_the_stream_with_one_more_item() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let mut results = job.map_async(0.., |i| async move { i });
+        assert_eq!(block_on(results.next()).unwrap().unwrap(), 0);
+        job.cancel();
+        let rest: Vec<_> = block_on(results.collect());
+        assert!(matches!(rest.last(), Some(Err(JoinError::Cancelled))), "{rest:?}");
+        assert!(rest.len() <= 2);
+    });
+}

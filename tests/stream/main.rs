@@ -1,0 +1,34 @@
+//! Lazy input: it is pulled only as permits come free.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod for_each;
+mod map;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use common::unwind;
+
+/// Numbers that are counted as they are pulled, and are no range that could be cut.
+fn counted(range: Range<usize>) -> (Arc<AtomicUsize>, impl Iterator<Item = usize> + Send) {
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let count = pulled.clone();
+    (
+        pulled,
+        range.inspect(move |_| {
+            count.fetch_add(1, SeqCst);
+        }),
+    )
+}
+
+/// Ten numbers, of an input that panics instead of giving the sixth.
+fn broken() -> impl Iterator<Item = usize> + Send {
+    (0..10).inspect(|&i| {
+        if i == 5 {
+            unwind("the input's")
+        }
+    })
+}
