@@ -21,10 +21,15 @@ const SLACK: usize = 32 * MIB;
 /// Under nextest's own limit; what is asked for here is memory and not speed.
 const LONG: Duration = Duration::from_secs(100);
 
-/// The memory is the process's: one test at a time.
+/// The memory is the process's: one test at a time, and with an allocator that gives back what it is given. glibc's keeps
+/// blocks of up to the size of the largest that was freed, so that another test's vector would decide.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    let alone = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number of the allocator's, under its lock: blocks from this size on are mapped one by one.
+    assert_eq!(unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10) }, 1);
+    alone
 }
 
 /// Runs `burst` with a pool of 2 workers. What it gives back is kept until the memory has returned to within [`SLACK`] of
