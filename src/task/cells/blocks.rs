@@ -4,10 +4,11 @@
 //! memory and to give it back costs a process with several threads an interrupt on each of its processors. A region
 //! goes back when all its blocks are whole.
 
+use super::ALIGN;
 use super::magazine::Magazine;
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::shrunk;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 const BLOCK: usize = shrunk(64 << 10, 512);
 /// The most blocks of a region.
@@ -15,45 +16,13 @@ const REGION: usize = shrunk(4, 2);
 /// A region is at most this part of the blocks in use.
 const SHARE: usize = shrunk(8, 1);
 
-/// A free cell at home: its first word links it to the next.
-#[repr(C)]
-struct Free {
-    next: *mut Free,
-}
-
-/// The free cells of one block.
-struct Home {
-    top: *mut Free,
-    len: usize,
-}
-
-impl Home {
-    const EMPTY: Self = Self { top: ptr::null_mut(), len: 0 };
-
-    #[inline]
-    fn pop(&mut self) -> Option<NonNull<u8>> {
-        let cell = NonNull::new(self.top)?;
-        // SAFETY: a cell at home is free and linked.
-        self.top = unsafe { cell.as_ref() }.next;
-        self.len -= 1;
-        Some(cell.cast())
-    }
-
-    #[inline]
-    fn push(&mut self, cell: *mut u8) {
-        let cell = cell.cast::<Free>();
-        // SAFETY: the cell is free, at least a word long, and aligned.
-        unsafe { cell.write(Free { next: self.top }) };
-        self.top = cell;
-        self.len += 1;
-    }
-}
-
-/// A block's head; the cells follow. A block is aligned to its size, so that a cell's address
-/// tells its block.
+/// A block's head. The places of the free cells follow, and then the cells: who takes cells out need not touch them, for they are
+/// in no cache, and each would be waited for. A block is aligned to its size, so that a cell's address tells its block.
 #[repr(C)]
 struct Block {
-    home: Home,
+    /// How many cells are at home.
+    home: usize,
+    /// How many were ever out.
     cut: usize,
     /// Where `Blocks::partial` has it, `NOWHERE` if it does not.
     place: usize,
@@ -74,6 +43,10 @@ struct Region {
 
 const NOWHERE: usize = usize::MAX;
 
+/// Where a cell lies in its block, in units of the alignment.
+type Spot = u16;
+const _: () = assert!(BLOCK / ALIGN <= Spot::MAX as usize + 1);
+
 impl Block {
     fn of(cell: *mut u8) -> NonNull<Self> {
         let start = cell.map_addr(|address| address & !(BLOCK - 1));
@@ -81,13 +54,47 @@ impl Block {
         unsafe { NonNull::new_unchecked(start.cast()) }
     }
 
+    /// How many cells it has room for.
     const fn capacity(size: usize) -> usize {
-        (BLOCK - size_of::<Self>()) / size
+        (BLOCK - size_of::<Self>() - ALIGN) / (size + size_of::<Spot>())
+    }
+
+    /// Where they begin.
+    const fn cells(size: usize) -> usize {
+        (size_of::<Self>() + Self::capacity(size) * size_of::<Spot>()).next_multiple_of(ALIGN)
+    }
+
+    /// The entry of the list of free cells with this index.
+    fn entry(block: NonNull<Self>, index: usize) -> NonNull<Spot> {
+        // SAFETY: the list lies behind the head, and has room for all cells that a block has.
+        unsafe { block.add(1).cast::<Spot>().add(index) }
+    }
+
+    #[inline]
+    fn push_home(block: NonNull<Self>, cell: *mut u8) {
+        let offset = cell.addr() & (BLOCK - 1);
+        // SAFETY: as in `Blocks::cut`.
+        let head = unsafe { &mut *block.as_ptr() };
+        let entry = Self::entry(block, head.home);
+        head.home += 1;
+        // SAFETY: the entry is this block's, and its lock makes this the only access.
+        unsafe { entry.write((offset / ALIGN) as Spot) };
+    }
+
+    #[inline]
+    fn pop_home(block: NonNull<Self>) -> Option<NonNull<u8>> {
+        // SAFETY: as in `Blocks::cut`.
+        let head = unsafe { &mut *block.as_ptr() };
+        head.home = head.home.checked_sub(1)?;
+        // SAFETY: as in `push_home`, which has written it.
+        let spot = unsafe { Self::entry(block, head.home).read() };
+        // SAFETY: a cell of this block lies there.
+        Some(unsafe { block.cast::<u8>().add(usize::from(spot) * ALIGN) })
     }
 
     /// All cells that were cut from it are at home.
     fn is_whole(&self) -> bool {
-        self.home.len == self.cut
+        self.home == self.cut
     }
 }
 
@@ -99,7 +106,11 @@ impl Region {
 
 /// The blocks that cells of one size are cut from.
 pub struct Blocks {
+    /// A cell's, in bytes.
     size: usize,
+    /// How many a block has room for, and where they begin.
+    capacity: usize,
+    start: usize,
     /// The blocks with cells at home or uncut.
     partial: Vec<NonNull<Block>>,
     /// How many the allocator has given.
@@ -114,7 +125,8 @@ unsafe impl Send for Blocks {}
 impl Blocks {
     /// None yet.
     pub fn new(size: usize) -> Self {
-        Self { size, partial: Vec::new(), len: 0, fresh: None }
+        let (capacity, start) = (Block::capacity(size), Block::cells(size));
+        Self { size, capacity, start, partial: Vec::new(), len: 0, fresh: None }
     }
 
     /// Fills an empty magazine.
@@ -145,7 +157,6 @@ impl Blocks {
     /// Hands out cells of one block while there are any and more are wanted.
     fn cut(&mut self, mut more: impl FnMut(NonNull<u8>) -> bool) {
         let block = self.partial.last().copied().unwrap_or_else(|| self.begin());
-        let capacity = Block::capacity(self.size);
         // SAFETY: blocks in the list are alive, and the lock makes this the only reference.
         let head = unsafe { &mut *block.as_ptr() };
         if head.is_whole() {
@@ -153,15 +164,15 @@ impl Blocks {
             // SAFETY: a block's region is alive; where the first block is this one, `head` is not used meanwhile.
             unsafe { first.as_mut() }.region.out += 1;
         }
-        // SAFETY: as above.
-        let head = unsafe { &mut *block.as_ptr() };
-        while let Some(cell) = head.home.pop() {
+        while let Some(cell) = Block::pop_home(block) {
             if !more(cell) {
                 return;
             }
         }
-        while head.cut < capacity {
-            let offset = size_of::<Block>() + head.cut * self.size;
+        // SAFETY: as above.
+        let head = unsafe { &mut *block.as_ptr() };
+        while head.cut < self.capacity {
+            let offset = self.start + head.cut * self.size;
             head.cut += 1;
             let start = block.cast::<u8>();
             // SAFETY: the offset is within the block, by `capacity`.
@@ -188,7 +199,7 @@ impl Blocks {
         let place = self.partial.len();
         self.partial.push(block);
         // SAFETY: the memory is the region's, aligned, and larger than a head.
-        unsafe { block.write(Block { home: Home::EMPTY, cut: 0, place, first, region }) };
+        unsafe { block.write(Block { home: 0, cut: 0, place, first, region }) };
         block
     }
 
@@ -201,7 +212,7 @@ impl Blocks {
         };
         self.len += len;
         let region = Region { len, begun: 0, out: 0 };
-        let (home, cut, place) = (Home::EMPTY, 0, NOWHERE);
+        let (home, cut, place) = (0, 0, NOWHERE);
         // SAFETY: the memory is new, aligned, and larger than a head.
         unsafe { first.write(Block { home, cut, place, first, region }) };
         first
@@ -216,9 +227,9 @@ impl Blocks {
     #[inline]
     pub fn bring(&mut self, cell: *mut u8) {
         let block = Block::of(cell);
+        Block::push_home(block, cell);
         // SAFETY: a block lives while a cell of it is out, and the lock makes this the only reference.
         let head = unsafe { &mut *block.as_ptr() };
-        head.home.push(cell);
         if head.place == NOWHERE {
             head.place = self.partial.len();
             self.partial.push(block);

@@ -52,6 +52,7 @@ impl Depot {
     pub fn exchange_empty(&self, mut empty: Box<Magazine>) -> Box<Magazine> {
         let Some(full) = steal(&self.full) else {
             self.blocks().fill(&mut empty);
+            empty.fetch_first();
             return empty;
         };
         // Ordering: Relaxed; an estimate.
