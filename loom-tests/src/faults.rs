@@ -48,6 +48,16 @@ pub const FAULTS: &[Fault] = &[
         &["backlog::nothing_lost_between_a_pusher_and_the_consumer"],
     ),
     fault(
+        "look-through-to-the-gap",
+        "who looks through a line takes the half-done push for its end",
+        &["backlog::limit_is_used_by_those_who_look_through_a_line"],
+    ),
+    fault(
+        "cut-without-exchange",
+        "the last task is taken out of a line whatever was pushed behind it",
+        &["backlog::nothing_lost_when_one_is_taken_out_beside_a_pusher"],
+    ),
+    fault(
         "push-without-fence",
         "a pusher looks at the permits before its push is visible",
         &["admission::limit_is_used_when_a_spawn_meets_a_finish"],

@@ -10,7 +10,7 @@ use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger};
 use std::sync::Arc;
 use tollgate::Job;
-use tollgate::model::Stage;
+use tollgate::model::{Stage, control, record_of};
 
 /// At rest: nothing is stranded. Then runs what is still in the deques, and ends the pool.
 fn rest(stage: Stage, job: Job) {
@@ -375,5 +375,31 @@ fn nothing_lost_when_a_held_job_is_cancelled() {
         assert_eq!(job.stats().cancelled, 1);
         assert_eq!(drops.count(), 1);
         rest(stage, job);
+    });
+}
+
+#[test]
+fn serial_in_order_when_a_cancelled_task_leaves_a_held_line() {
+    // Who asks whether a held job is idle drops what handles have cancelled. The job is let go just then, and a push
+    // must still find those in line who came before.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, ledger) = (stage.job(1), Ledger::new());
+        job.pause();
+        let cancelled = job.spawn(|| ());
+        let write = |line| {
+            let ledger = ledger.clone();
+            move || ledger.write(line)
+        };
+        job.execute(write(0));
+        assert!(cancelled.cancel());
+        let theirs = job.clone();
+        let other = thread::spawn(move || _ = control::is_idle(record_of(&theirs)));
+        job.resume();
+        job.execute(write(1));
+        other.join().unwrap();
+        drop(cancelled);
+        rest(stage, job);
+        assert_eq!(ledger.read(), [0, 1]);
     });
 }

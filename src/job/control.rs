@@ -3,7 +3,7 @@
 use crate::job::admission::{
     is_dropped, leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
 };
-use crate::job::backlog::{Consumer, LetGo, Popped};
+use crate::job::backlog::{Consumer, LetGo};
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
@@ -184,22 +184,12 @@ pub fn ready(job: JobPtr, word: Snapshot) -> usize {
     job.tokens.load().tasks().saturating_sub(word.running() + spare + waiting) as usize
 }
 
-/// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them.
+/// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them. The others keep their places, for
+/// a job that is let go meanwhile must not find its line empty.
 fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> bool {
     let Some(mut consumer) = job.backlog().try_consume() else { return false };
-    let (mut taken, mut left) = (Vec::new(), Vec::new());
-    let mut any = false;
-    let _ = consumer.look_through(|cell| any |= gone(cell));
-    while any && let Popped::Task(cell) = consumer.pop() {
-        if gone(cell) { taken.push(cell) } else { left.push(cell) }
-    }
-    left.into_iter().rev().for_each(|cell| job.backlog().push_returned(cell));
+    let taken = consumer.take_out(gone);
     let_go(job, consumer);
-    if any {
-        // The line was empty for a moment, and may have looked so to somebody who had a permit for it.
-        fence_after_rmw();
-        look(job);
-    }
     // Without the consumer right: what captures do when they are dropped is somebody else's.
     for cell in &taken {
         let owner = cell.job();
