@@ -174,13 +174,21 @@ impl<'a> Backlog<'a> {
 
     /// How many wait; exact when nobody pushes or pops meanwhile.
     pub fn len(self) -> usize {
-        // Ordering: Acquire both; `taken` first, so that the difference is never negative.
+        // Ordering: Acquire; `taken` first, so that the difference is never negative.
         let taken = self.departures.taken.load(Ordering::Acquire);
-        let pushed = self.arrivals.pushed.load(Ordering::Acquire);
-        // A pop may overtake the count of its own push: read as nothing rather than as four
-        // thousand millions.
-        let waiting = pushed.wrapping_sub(taken);
-        if waiting > u32::MAX / 2 { 0 } else { waiting as usize }
+        difference(self.pushed(), taken)
+    }
+
+    /// How many were ever pushed, wrapping.
+    pub fn pushed(self) -> u32 {
+        // Ordering: Acquire; as in `len`.
+        self.arrivals.pushed.load(Ordering::Acquire)
+    }
+
+    /// How many are left at least of those that had been pushed when that was read.
+    pub fn left_of(self, pushed: u32) -> usize {
+        // Ordering: Acquire; as in `len`.
+        difference(pushed, self.departures.taken.load(Ordering::Acquire))
     }
 
     /// Tries for the consumer right. Who fails has left word: the holder looks again.
@@ -211,6 +219,13 @@ impl<'a> Backlog<'a> {
             .is_ok()
             .then_some(Consumer { backlog: self })
     }
+}
+
+/// How many were pushed and not taken. A pop may overtake the count of its own push: read as nothing rather than as
+/// four thousand millions.
+fn difference(pushed: u32, taken: u32) -> usize {
+    let waiting = pushed.wrapping_sub(taken);
+    if waiting > u32::MAX / 2 { 0 } else { waiting as usize }
 }
 
 /// The right to take tasks out of one backlog.
