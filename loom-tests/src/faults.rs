@@ -88,6 +88,26 @@ pub const FAULTS: &[Fault] = &[
         &["admission::limit_is_used_when_a_refusal_meets_a_raise"],
     ),
     fault(
+        "guess-hides-the-backlog",
+        "a hold that takes the top of its deque for its job's does not look at the backlog",
+        &["admission::limit_is_used_whatever_a_worker_takes_its_deque_to_hold"],
+    ),
+    fault(
+        "room-bit-cleared-for-all",
+        "who finds room forgets that others wait for some",
+        &["admission::limit_is_used_when_two_pushers_wait_for_room"],
+    ),
+    fault(
+        "close-wakes-nobody",
+        "a job is closed and those who wait for room in it are not told",
+        &["admission::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
+    ),
+    fault(
+        "excess-ends-quietly",
+        "a permit above the limit goes back, and nobody looks who waits for that",
+        &["admission::limit_holds_once_it_has_settled"],
+    ),
+    fault(
         "limit-read-once",
         "a worker keeps the limit it has read when it began",
         &["admission::limit_holds_after_a_pause"],

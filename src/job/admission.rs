@@ -459,7 +459,9 @@ pub fn release(job: JobPtr) {
             if word.has(Flag::Returning) {
                 room().wake_one(outer.permit_key());
             }
-            settle(outer, word);
+            if !fault("excess-ends-quietly") {
+                settle(outer, word);
+            }
             if !fault("release-without-fence") {
                 fence_after_rmw(); // R2
             }

@@ -113,7 +113,9 @@ pub fn drop_handle(job: JobPtr) {
 /// Closes the job: no further tasks are accepted.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
-    job.pool().crowds.wake();
+    if !fault("close-wakes-nobody") {
+        job.pool().crowds.wake();
+    }
 }
 
 /// Whether the job or one above it is closed, or the pool takes no tasks from outside.
