@@ -321,7 +321,12 @@ impl Work<'_> {
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_line_with(job, consumer),
-            Work::Gone => _ = drop_gone(job, |cell| cell.job() == job && cell.is_gone()),
+            Work::Gone => {
+                if !drop_gone(job, |cell| cell.job() == job && cell.is_gone()) {
+                    // A push is half done behind it, or somebody else has the consumer right.
+                    crate::sync::thread::yield_now();
+                }
+            }
             Work::None | Work::Some => {}
         }
     }
