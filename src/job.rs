@@ -185,8 +185,10 @@ impl Job {
     /// among the number. Whoever waits for a task that was dropped, by its handle, is told
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
-    /// The workers do the dropping: this call takes the same time for one task as for a million.
-    /// While tasks are starting at the same moment the number is an estimate;
+    /// The workers do the dropping: this call takes the same time for one task as for a million. The number is of
+    /// those that had not started when it looked. It is exact when nothing moves. When something does it may leave some out,
+    /// and counts none twice and none that runs or has ended; but a worker that is just then between two tasks may
+    /// start one that was counted, and a task that joins another of the same job may run that one.
     /// [`JobStats::cancelled`] is exact once the job is idle.
     ///
     /// # Examples

@@ -6,7 +6,11 @@ pub use crate::task::{CellPtr, cells, handle, plain, room};
 pub use crate::worker::{sleep, spares};
 
 use crate::job::Job;
+use crate::job::capacity::Capacity;
+use crate::job::extra::Extra;
 use crate::pool::shared::{Hooks, PoolPtr};
+use crate::task::Mark;
+use crate::worker::context::Context;
 use crate::worker::play::play;
 use crate::worker::spares::Threads;
 
@@ -36,6 +40,14 @@ impl Stage {
         self.make(Some(parent.ptr()), limit)
     }
 
+    /// A job of which so many tasks at most may wait to be started.
+    pub fn bounded(self, limit: usize, capacity: usize) -> Job {
+        let job = self.make(None, limit);
+        let capacity = Some(crate::sync::Arc::new(Capacity::new(capacity)));
+        job.ptr().set_extra(Extra { capacity, ..Extra::default() });
+        job
+    }
+
     fn make(self, parent: Option<record::JobPtr>, limit: usize) -> Job {
         let job = record::JobPtr::make(self.0, parent, control::limit_bits(limit));
         if limit == 0 {
@@ -47,6 +59,38 @@ impl Stage {
     /// Plays a worker until it finds nothing, for up to `most` tasks; says how many it took.
     pub fn play(self, index: usize, most: usize) -> usize {
         play(self.0, index, most)
+    }
+
+    /// Lays a task into the deque of the worker with this index, as a woken future lies there or what else came
+    /// from the injector.
+    pub fn lay(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
+        let (shared, job) = (self.0.shared(), job.ptr());
+        assert!(job.permits.reserve(shared.window()).granted(), "there is no room for it");
+        job.tokens.add_tasks(1);
+        let cell = plain(job, task);
+        cell.set_mark(Mark::Ready);
+        shared.places[index].deque.push(cell);
+    }
+
+    /// Inside a task: its worker takes what lies on top of its deque for this job's, as it may after thieves have been
+    /// there.
+    pub fn mislead_worker(job: &Job) {
+        Context::with(|context| {
+            let place = context.and_then(Context::place).expect("a worker calls");
+            place.note_top(job.ptr().idle_key(), 1);
+        });
+    }
+
+    /// A task of the job runs elsewhere, until `ends_elsewhere`.
+    pub fn runs_elsewhere(self, job: &Job) {
+        assert!(job.ptr().permits.acquire().granted(), "there is no permit for it");
+        job.ptr().tokens.add_tasks(1);
+    }
+
+    /// It ends.
+    pub fn ends_elsewhere(self, job: &Job) {
+        admission::release(job.ptr());
+        job.ptr().drop_tasks(1);
     }
 
     /// Whether a task lies in a deque.

@@ -152,11 +152,15 @@ impl Worker<'_> {
                 place.note_top(key, hold.left.get());
             }
             place.figures.add_run(u64::from(hold.turn.get()));
-            place.publish(0, 0);
+            // Until they are given back all tokens in hand are to spare: for those who ask how many tasks are ready.
+            place.publish(key, hold.tokens.get());
         }
         match then {
             Then::GoOn => hold.close(),
             Then::LeavePermit => hold.detach(),
+        }
+        if let Some(place) = self.context.place() {
+            place.publish(0, 0);
         }
     }
 

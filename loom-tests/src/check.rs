@@ -30,6 +30,16 @@ fn cap() -> Option<usize> {
 
 /// As `check`; a model of more than `most` iterations fails.
 pub fn check_at_most(most: usize, bound: Bound, model: impl Fn() + Send + Sync + 'static) {
+    check_within(Duration::MAX, most, bound, model);
+}
+
+/// As `check_at_most`; a model that takes longer fails, too.
+pub fn check_within(
+    longest: Duration,
+    most: usize,
+    bound: Bound,
+    model: impl Fn() + Send + Sync + 'static,
+) {
     let mut builder = loom::model::Builder::new();
     builder.max_branches = 20_000;
     builder.checkpoint_interval = usize::MAX;
@@ -41,7 +51,7 @@ pub fn check_at_most(most: usize, bound: Bound, model: impl Fn() + Send + Sync +
         builder.preemption_bound = own.into_iter().chain(cap()).min();
     }
     let most = builder.max_permutations.take().unwrap_or(most);
-    let longest = builder.max_duration.take().unwrap_or(Duration::MAX);
+    let longest = builder.max_duration.take().unwrap_or(longest);
     let said = builder.preemption_bound.map_or("none".to_owned(), |bound| bound.to_string());
 
     let iterations = Arc::new(AtomicUsize::new(0));

@@ -48,6 +48,16 @@ pub const FAULTS: &[Fault] = &[
         &["backlog::nothing_lost_between_a_pusher_and_the_consumer"],
     ),
     fault(
+        "look-through-to-the-gap",
+        "who looks through a line takes the half-done push for its end",
+        &["backlog::limit_is_used_by_those_who_look_through_a_line"],
+    ),
+    fault(
+        "cut-without-exchange",
+        "the last task is taken out of a line whatever was pushed behind it",
+        &["backlog::nothing_lost_when_one_is_taken_out_beside_a_pusher"],
+    ),
+    fault(
         "push-without-fence",
         "a pusher looks at the permits before its push is visible",
         &["admission::limit_is_used_when_a_spawn_meets_a_finish"],
@@ -76,6 +86,26 @@ pub const FAULTS: &[Fault] = &[
         "refuse-without-look",
         "a refused task goes to the backlog while room is made there",
         &["admission::limit_is_used_when_a_refusal_meets_a_raise"],
+    ),
+    fault(
+        "guess-hides-the-backlog",
+        "a hold that takes the top of its deque for its job's does not look at the backlog",
+        &["admission::limit_is_used_whatever_a_worker_takes_its_deque_to_hold"],
+    ),
+    fault(
+        "room-bit-cleared-for-all",
+        "who finds room forgets that others wait for some",
+        &["admission::limit_is_used_when_two_pushers_wait_for_room"],
+    ),
+    fault(
+        "close-wakes-nobody",
+        "a job is closed and those who wait for room in it are not told",
+        &["admission::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
+    ),
+    fault(
+        "excess-ends-quietly",
+        "a permit above the limit goes back, and nobody looks who waits for that",
+        &["admission::limit_holds_once_it_has_settled"],
     ),
     fault(
         "limit-read-once",

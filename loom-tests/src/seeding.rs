@@ -3,13 +3,15 @@
 
 use crate::faults::Fault;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::thread::sleep;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::{available_parallelism, scope, sleep};
 use std::time::{Duration, Instant};
 
 /// A model that takes longer has not caught anything.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_secs(480);
 
 /// The executables of a package's tests, by the name of their file.
 type Suites = BTreeMap<String, PathBuf>;
@@ -21,25 +23,59 @@ pub fn run(package: &str, faults: &[Fault], names: &[String]) -> ExitCode {
         .iter()
         .filter(|fault| names.is_empty() || names.iter().any(|name| name == fault.name))
         .collect();
+    let start = Instant::now();
     let models: BTreeSet<_> = chosen.iter().flat_map(|fault| fault.models).copied().collect();
-    for model in &models {
-        if passes(&suites, model, None) != Some(true) {
-            println!("UNSOUND  {model} does not pass without a fault");
-            return ExitCode::FAILURE;
-        }
+    let models: Vec<_> = models.into_iter().collect();
+    if !for_each(&models, |model| is_sound(&suites, model)).all() {
+        return ExitCode::FAILURE;
     }
-    println!("{} pass without a fault", models.len());
-    let missed: Vec<_> = chosen.iter().filter(|fault| !is_caught(&suites, fault)).collect();
-    println!("{} of {} faults caught", chosen.len() - missed.len(), chosen.len());
-    if missed.is_empty() && !chosen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{} pass without a fault, in {:.0?}", models.len(), start.elapsed());
+    let caught = for_each(&chosen, |fault| is_caught(&suites, fault));
+    println!("{} of {} faults caught, all in {:.0?}", caught.0, chosen.len(), start.elapsed());
+    if caught.all() && !chosen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// For how many it is so, of how many.
+struct Held(usize, usize);
+
+impl Held {
+    fn all(&self) -> bool {
+        self.0 == self.1
+    }
+}
+
+/// Asks of each of them, as many at a time as there are cores.
+fn for_each<T: Sync>(all: &[T], is_so: impl Fn(&T) -> bool + Sync) -> Held {
+    let (next, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Relaxed)) {
+                    held.fetch_add(usize::from(is_so(one)), Relaxed);
+                }
+            });
+        }
+    });
+    Held(held.into_inner(), all.len())
+}
+
+fn is_sound(suites: &Suites, model: &str) -> bool {
+    let passes = passes(suites, model, None) == Some(true);
+    if !passes {
+        println!("UNSOUND  {model} does not pass without a fault");
+    }
+    passes
 }
 
 fn is_caught(suites: &Suites, fault: &Fault) -> bool {
+    let start = Instant::now();
     let catcher =
         fault.models.iter().find(|model| passes(suites, model, Some(fault.name)) == Some(false));
+    let spent = start.elapsed();
     match catcher {
-        Some(model) => println!("caught   {:32} by {model}", fault.name),
-        None => println!("MISSED   {:32} ({})", fault.name, fault.mistake),
+        Some(model) => println!("caught   {:32} by {model}, in {spent:.1?}", fault.name),
+        None => println!("MISSED   {:32} ({}), in {spent:.1?}", fault.name, fault.mistake),
     }
     catcher.is_some()
 }

@@ -4,13 +4,15 @@
 
 #![cfg(tollgate_loom)]
 
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger};
 use std::sync::Arc;
 use tollgate::Job;
-use tollgate::model::Stage;
+use tollgate::model::{Stage, control, record_of};
 
 /// At rest: nothing is stranded. Then runs what is still in the deques, and ends the pool.
 fn rest(stage: Stage, job: Job) {
@@ -173,7 +175,7 @@ fn limit_holds_after_a_pause() {
 
 #[test]
 fn nothing_lost_when_cancel_meets_a_hand_over() {
-    check(Bound::Preemptions(3), || {
+    check(Bound::Preemptions(2), || {
         let stage = Stage::new(1);
         let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
         for _ in 0..3 {
@@ -184,10 +186,11 @@ fn nothing_lost_when_cancel_meets_a_hand_over() {
             });
         }
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
-        job.cancel();
+        let said = job.cancel();
         worker.join().unwrap();
         while stage.play(0, usize::MAX) > 0 {}
         let stats = job.stats();
+        assert!(said <= 3, "{said} of 3 tasks");
         assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
         assert_eq!(stats.completed as usize, gauge.ran());
         assert_eq!(stats.completed + stats.cancelled, 3);
@@ -314,6 +317,128 @@ fn limit_is_used_by_a_job_as_wide_as_the_pool() {
 }
 
 #[test]
+fn limit_is_used_whatever_a_worker_takes_its_deque_to_hold() {
+    // Whose tasks lie on top of its deque is a guess. A hold that opens with a wrong one looks at the backlog all the
+    // same: what pushers have left to whoever runs the job must be within reach while its task runs.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(2);
+        let (job, other, gauge) = (stage.job(3), stage.job(1), Gauge::new(3));
+        let [started, ran] = [(), ()].map(|()| Arc::new(AtomicBool::new(false)));
+        stage.lay(0, &other, || ());
+        stage.runs_elsewhere(&job);
+        job.pause();
+        job.execute(gauge.task());
+        let (theirs, ends) = (job.clone(), ran.clone());
+        job.execute(move || {
+            // Into the backlog, and nobody takes it out: it is left to the next who runs a task.
+            theirs.pause();
+            theirs.execute(move || ends.store(true, Release));
+            theirs.resume();
+            Stage::mislead_worker(&theirs);
+        });
+        let (begins, ends) = (started.clone(), ran.clone());
+        job.execute(move || {
+            begins.store(true, Release);
+            while !ends.load(Acquire) {
+                thread::yield_now();
+            }
+        });
+        job.resume();
+        // Another's task in its deque ends the turn after two.
+        let worker = thread::spawn(move || stage.play(0, 2));
+        while !started.load(Acquire) {
+            thread::yield_now();
+        }
+        while !ran.load(Acquire) {
+            stage.play(1, 1);
+            thread::yield_now();
+        }
+        worker.join().unwrap();
+        stage.ends_elsewhere(&job);
+        drop(other);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_is_used_when_a_pusher_waits_for_room() {
+    // The room is given back by the start of a task, while the pusher is on its way to wait.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.bounded(1, 1), Gauge::new(1));
+        job.execute(gauge.task());
+        let worker = thread::spawn(move || stage.play(0, 1));
+        job.execute(gauge.task());
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
+#[test]
+fn limit_is_used_when_two_pushers_wait_for_room() {
+    // Nothing runs: room comes back when a task is cancelled, by one pusher after the other.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(1);
+        let job = stage.bounded(1, 1);
+        job.pause();
+        let first = job.spawn(|| ());
+        let pushers = [(), ()].map(|()| {
+            let theirs = job.clone();
+            thread::spawn(move || assert!(theirs.spawn(|| ()).cancel()))
+        });
+        assert!(first.cancel());
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        drop(first);
+        job.resume();
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, drops) = (stage.bounded(1, 1), Drops::default());
+        let payloads = [drops.payload(), drops.payload()];
+        let theirs = job.clone();
+        let pusher = thread::spawn(move || {
+            for payload in payloads {
+                theirs.execute(move || drop(payload));
+            }
+        });
+        job.close();
+        pusher.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 2);
+        assert_eq!(drops.count(), 2);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_holds_once_it_has_settled() {
+    // The excess ends while somebody is on its way to wait for that.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(2);
+        stage.runs_elsewhere(&job);
+        stage.runs_elsewhere(&job);
+        let theirs = job.clone();
+        let other = thread::spawn(move || stage.ends_elsewhere(&theirs));
+        job.set_limit(1);
+        job.settled().wait();
+        assert_eq!(job.stats().running, 1, "the excess has not ended");
+        other.join().unwrap();
+        stage.ends_elsewhere(&job);
+        rest(stage, job);
+    });
+}
+
+#[test]
 fn nothing_lost_when_a_task_pushes_on() {
     check(Bound::Preemptions(2), || {
         let stage = Stage::new(2);
@@ -375,5 +500,31 @@ fn nothing_lost_when_a_held_job_is_cancelled() {
         assert_eq!(job.stats().cancelled, 1);
         assert_eq!(drops.count(), 1);
         rest(stage, job);
+    });
+}
+
+#[test]
+fn serial_in_order_when_a_cancelled_task_leaves_a_held_line() {
+    // Who asks whether a held job is idle drops what handles have cancelled. The job is let go just then, and a push
+    // must still find those in line who came before.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, ledger) = (stage.job(1), Ledger::new());
+        job.pause();
+        let cancelled = job.spawn(|| ());
+        let write = |line| {
+            let ledger = ledger.clone();
+            move || ledger.write(line)
+        };
+        job.execute(write(0));
+        assert!(cancelled.cancel());
+        let theirs = job.clone();
+        let other = thread::spawn(move || _ = control::is_idle(record_of(&theirs)));
+        job.resume();
+        job.execute(write(1));
+        other.join().unwrap();
+        drop(cancelled);
+        rest(stage, job);
+        assert_eq!(ledger.read(), [0, 1]);
     });
 }

@@ -209,3 +209,114 @@ fn what_the_pusher_wrote_the_consumer_reads() {
         assert_eq!(list.assert_all_out(2), [1, 2]);
     });
 }
+
+/// What waits is `waiting` more, in one piece; then it is run.
+fn run_the_rest(list: &Arc<List>, waiting: usize) {
+    assert_eq!(list.backlog().len(), waiting);
+    list.make_good();
+}
+
+#[test]
+fn nothing_lost_when_one_is_taken_out_beside_a_pusher() {
+    // Taken out of the middle, or as the last one, behind which a push may be half done. The others keep their order.
+    check(Bound::None, || {
+        let list = List::new();
+        let [first, gone, last] = [1, 2, 3].map(|number| List::cell(&list, number));
+        list.backlog().push(first);
+        let theirs = list.clone();
+        let pusher = thread::spawn(move || {
+            theirs.backlog().push(gone);
+            theirs.backlog().push(last);
+        });
+        let mut consumer = list.backlog().try_consume().expect("nobody else takes");
+        let taken = consumer.take_out(|cell| cell == gone);
+        assert!(!list.backlog().is_empty(), "the line looks empty, and a task waits");
+        assert!(matches!(consumer.let_go(), LetGo::Free));
+        pusher.join().unwrap();
+        run_the_rest(&list, 3 - taken.len());
+        for cell in &taken {
+            cell.cancel();
+        }
+        let expected: &[_] = if taken.is_empty() { &[1, 2, 3] } else { &[1, 3] };
+        assert_eq!(*list.taken.lock().unwrap(), expected);
+        assert_eq!(list.drops.count(), 3);
+    });
+}
+
+#[test]
+fn nothing_lost_when_the_only_one_is_taken_out_beside_a_pusher() {
+    check(Bound::None, || {
+        let list = List::new();
+        let [gone, last] = [1, 2].map(|number| List::cell(&list, number));
+        list.backlog().push(gone);
+        let theirs = list.clone();
+        let pusher = thread::spawn(move || theirs.backlog().push(last));
+        let mut consumer = list.backlog().try_consume().expect("nobody else takes");
+        let taken = consumer.take_out(|cell| cell == gone);
+        assert!(matches!(consumer.let_go(), LetGo::Free));
+        pusher.join().unwrap();
+        run_the_rest(&list, 2 - taken.len());
+        for cell in &taken {
+            cell.cancel();
+        }
+        let expected: &[_] = if taken.is_empty() { &[1, 2] } else { &[2] };
+        assert_eq!(*list.taken.lock().unwrap(), expected);
+        assert_eq!(list.drops.count(), 2);
+    });
+}
+
+#[test]
+fn nothing_lost_when_one_is_taken_out_of_those_who_were_refused() {
+    check(Bound::None, || {
+        let list = List::new();
+        let [first, gone, last, other] = [1, 2, 3, 4].map(|number| List::cell(&list, number));
+        for cell in [first, gone, other] {
+            list.backlog().push_returned(cell);
+        }
+        let theirs = list.clone();
+        let pusher = thread::spawn(move || theirs.backlog().push_returned(last));
+        let mut consumer = list.backlog().try_consume().expect("nobody else takes");
+        let taken = consumer.take_out(|cell| cell == gone || cell == other);
+        assert!(matches!(consumer.let_go(), LetGo::Free));
+        pusher.join().unwrap();
+        assert_eq!(taken, [other, gone], "nothing keeps what was returned from being taken out");
+        run_the_rest(&list, 2);
+        for cell in &taken {
+            cell.cancel();
+        }
+        assert_eq!(*list.taken.lock().unwrap(), [3, 1]);
+        assert_eq!(list.drops.count(), 4);
+    });
+}
+
+#[test]
+fn limit_is_used_by_those_who_look_through_a_line() {
+    // Who finds nothing of a job in a line takes it for idle: whatever was pushed before the look is seen, or the look
+    // says that somebody is at it. A push may be whole and still hidden behind one that is half done.
+    check(Bound::Preemptions(3), || {
+        let list = List::new();
+        let whole = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let cells = [List::cell(&list, 1), List::cell(&list, 2)];
+        let pushers = cells.map(|cell| {
+            let (list, whole) = (list.clone(), whole.clone());
+            thread::spawn(move || {
+                list.backlog().push(cell);
+                whole.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
+            })
+        });
+        // A read-modify-write sees the newest value.
+        let before = whole.fetch_add(0, loom::sync::atomic::Ordering::AcqRel);
+        let consumer = list.backlog().try_consume().expect("nobody else takes");
+        let mut seen = Vec::new();
+        let all = consumer.look_through(|cell| seen.push(cell));
+        assert!(matches!(consumer.let_go(), LetGo::Free));
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        assert!(all.is_none() || seen.len() >= before, "{before} were whole, seen {}", seen.len());
+        seen.dedup();
+        assert!(seen.iter().all(|cell| cells.contains(cell)) && seen.len() <= 2);
+        run_the_rest(&list, 2);
+        list.assert_all_out(2);
+    });
+}

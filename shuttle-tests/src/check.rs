@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use tollgate::Pool;
 
 /// The depth of PCT: a schedule of it changes a thread's priority so many times, less one.
 const DEPTH: usize = 3;
@@ -22,7 +23,15 @@ const STEPS: usize = 200_000;
 /// A schedule that fails is written to a file, and the command that replays it is printed. With
 /// `TOLLGATE_SHUTTLE_REPLAY` set to such a file, that schedule alone is run.
 pub fn check<F: Fn() + Send + Sync + 'static>(scenario: F) {
-    let name = name_of::<F>();
+    check_as(&name_of::<F>(), scenario);
+}
+
+/// As `check`, for a scenario that begins with a pool of so many workers.
+pub fn in_a_pool<F: Fn(Pool) + Send + Sync + 'static>(workers: usize, scenario: F) {
+    check_as(&name_of::<F>(), move || scenario(crate::pool(workers)));
+}
+
+fn check_as<F: Fn() + Send + Sync + 'static>(name: &str, scenario: F) {
     if let Some(file) = std::env::var_os("TOLLGATE_SHUTTLE_REPLAY") {
         replay(&PathBuf::from(file), scenario);
         eprintln!("the schedule passes: it was another scenario's, or the code has changed");
@@ -31,8 +40,8 @@ pub fn check<F: Fn() + Send + Sync + 'static>(scenario: F) {
     let scenario = Arc::new(scenario);
     let (seed, schedules) = (number("SEED", SEED), number("SCHEDULES", SCHEDULES as u64) as usize);
     let start = Instant::now();
-    run(&name, RandomScheduler::new_from_seed(seed, schedules), scenario.clone());
-    run(&name, PctScheduler::new_from_seed(seed, DEPTH, schedules), scenario);
+    run(name, RandomScheduler::new_from_seed(seed, schedules), scenario.clone());
+    run(name, PctScheduler::new_from_seed(seed, DEPTH, schedules), scenario);
     eprintln!("2 x {schedules} schedules from seed {seed} in {:.1?}", start.elapsed());
 }
 

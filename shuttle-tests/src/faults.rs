@@ -12,6 +12,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("wake-without-fence", ORDER),
     ("sleep-without-fence", ORDER),
     ("relaxed-done", ORDER),
+    ("guess-hides-the-backlog", "no scenario leads a worker to a wrong guess on purpose"),
     ("magazine-given-and-kept", "cells are the allocator's here, and there are no magazines"),
 ];
 
@@ -25,8 +26,19 @@ const SEEN: &[(&str, &[&str])] = &[
     ("pusher-never-promotes", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("look-before-release", &["limit_is_used::limit_is_used_to_the_full"]),
     ("raise-without-look", &["limit_is_used::limit_is_used_after_a_raise"]),
-    ("refuse-without-look", &["limit_holds::limit_holds_while_it_moves"]),
-    ("limit-read-once", &["limit_holds::limit_holds_after_a_pause"]),
+    ("refuse-without-look", &["limit_is_used::limit_is_used_when_refusals_meet_raises"]),
+    ("limit-read-once", &["limit_holds::limit_holds_for_who_has_a_permit_when_the_job_is_paused"]),
+    (
+        "look-through-to-the-gap",
+        &["nothing_lost::nothing_lost_when_a_wait_meets_two_pushers_of_a_held_job"],
+    ),
+    (
+        "cut-without-exchange",
+        &["nothing_lost::nothing_lost_when_cancelled_tasks_leave_a_held_line_beside_pushers"],
+    ),
+    ("room-bit-cleared-for-all", &["handles::nothing_lost_when_pushers_wait_for_room"]),
+    ("close-wakes-nobody", &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"]),
+    ("excess-ends-quietly", &["limit_holds::limit_holds_while_it_moves"]),
     ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),
     ("cancel-without-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
     ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),

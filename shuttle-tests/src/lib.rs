@@ -22,7 +22,7 @@ pub mod faults;
 pub mod instruments;
 pub mod record;
 
-pub use check::check;
+pub use check::{check, in_a_pool};
 
 /// A pool with so many workers.
 pub fn pool(workers: usize) -> tollgate::Pool {

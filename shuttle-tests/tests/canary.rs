@@ -7,7 +7,7 @@ use shuttle::Runner;
 use shuttle::scheduler::{RandomScheduler, UncontrolledNondeterminismCheckScheduler};
 use shuttle::sync::Arc;
 use shuttle_tests::check::{config, file_of, replay};
-use shuttle_tests::{check, pool};
+use shuttle_tests::{check, in_a_pool, pool};
 use std::any::TypeId;
 use std::panic::catch_unwind;
 use tollgate::model::sync;
@@ -49,8 +49,7 @@ fn a_racy_scenario_fails() {
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_task_that_never_starts_is_a_deadlock() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let job = pool.job(0);
         job.execute(|| ());
         job.wait();

@@ -5,14 +5,13 @@
 
 use shuttle::sync::Barrier;
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Fates, Gauge};
-use shuttle_tests::{check, pool};
 use std::sync::Arc;
 
 #[test]
 fn limit_holds_at_every_gate() {
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let parent = pool.job(2);
         let (whole, part) = (Gauge::new(2), Gauge::new(1));
         let (narrow, wide) = (parent.job(1), parent.job(3));
@@ -32,8 +31,7 @@ fn limit_holds_at_every_gate() {
 
 #[test]
 fn limit_holds_three_deep_while_the_outermost_moves() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (outer, gauge) = (pool.job(3), Gauge::new(3));
         let middle = outer.job(2);
         let jobs = [middle.job(2), middle.job(1), outer.job(2)];
@@ -54,8 +52,7 @@ fn limit_holds_three_deep_while_the_outermost_moves() {
 #[test]
 fn limit_is_used_by_siblings() {
     // A task of each child must run at once before any can end.
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let parent = pool.job(2);
         let (jobs, barrier) = ([parent.job(1), parent.job(1)], Arc::new(Barrier::new(2)));
         let pushers = jobs.clone().map(|job| {
@@ -77,8 +74,7 @@ fn limit_is_used_by_siblings() {
 
 #[test]
 fn limit_is_used_by_each_child_in_turn() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (parent, gauge) = (pool.job(1), Gauge::new(1));
         let jobs = [parent.job(1), parent.job(2), parent.job(1)];
         let (theirs, seen) = (jobs.clone(), gauge.clone());
@@ -96,8 +92,7 @@ fn limit_is_used_by_each_child_in_turn() {
 
 #[test]
 fn limit_is_used_when_a_parent_is_held_and_let_go() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (parent, gauge) = (pool.job(2), Gauge::new(2));
         let jobs = [parent.job(1), parent.job(1)];
         let (theirs, seen) = (jobs.clone(), gauge.clone());
@@ -118,8 +113,7 @@ fn limit_is_used_when_a_parent_is_held_and_let_go() {
 #[test]
 fn a_wait_for_a_parent_waits_for_all_below() {
     // The parent's line runs empty, and fills again, between two tasks of its children.
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let parent = pool.job(2);
         let jobs = [parent.job(1), parent.job(3)];
         (0..8).for_each(|number| jobs[number % 2].execute(|| ()));
@@ -131,8 +125,7 @@ fn a_wait_for_a_parent_waits_for_all_below() {
 
 #[test]
 fn nothing_lost_when_a_parent_is_cancelled_against_pushes() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (parent, fates) = (pool.job(2), Fates::of(8));
         let jobs = [parent.job(1), parent.job(1)];
         let (theirs, tickets) = (jobs.clone(), fates.clone());
@@ -159,8 +152,7 @@ fn nothing_lost_when_a_parent_is_cancelled_against_pushes() {
 
 #[test]
 fn nothing_lost_when_one_sibling_is_cancelled() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (parent, fates) = (pool.job(1), Fates::of(8));
         let jobs = [parent.job(1), parent.job(1)];
         for number in 0..8 {

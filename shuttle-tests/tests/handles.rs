@@ -3,13 +3,12 @@
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Door, Fates, Gauge, block_on};
-use shuttle_tests::{check, pool};
 
 #[test]
 fn limit_is_used_when_handles_are_awaited() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let job = pool.job(2);
         let handles: Vec<_> = (0..4).map(|number| job.spawn(move || number)).collect();
         let theirs = job.clone();
@@ -29,8 +28,7 @@ fn limit_is_used_when_handles_are_awaited() {
 
 #[test]
 fn nothing_lost_when_an_end_meets_a_drop_or_a_cancel() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, fates) = (pool.job(2), Fates::of(6));
         let handles = (0..6).map(|number| {
             let ticket = fates.ticket(number);
@@ -52,8 +50,7 @@ fn nothing_lost_when_an_end_meets_a_drop_or_a_cancel() {
 
 #[test]
 fn limit_is_used_when_futures_await_tasks_of_their_own_job() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, gauge) = (pool.job(1), Gauge::new(1));
         let futures: Vec<_> = (0..2)
             .map(|number| {
@@ -74,8 +71,7 @@ fn limit_is_used_when_futures_await_tasks_of_their_own_job() {
 
 #[test]
 fn nothing_lost_when_wakes_meet_first_polls() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let job = pool.job(4);
         let doors = [Door::new(), Door::new(), Door::new()];
         let futures = doors.each_ref().map(|door| job.spawn_future(door.clone().pass()));
@@ -90,8 +86,7 @@ fn nothing_lost_when_wakes_meet_first_polls() {
 
 #[test]
 fn nothing_lost_when_cancels_meet_first_polls() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, other, fates) = (pool.job(4), pool.job(2), Fates::of(4));
         let doors: Vec<_> = (0..4).map(|_| Door::new()).collect();
         let mut futures: Vec<_> = (0..4)
@@ -119,8 +114,7 @@ fn nothing_lost_when_cancels_meet_first_polls() {
 
 #[test]
 fn nothing_lost_when_a_drain_meets_futures_in_flight() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let job = pool.job(2);
         let doors = [Door::new(), Door::new(), Door::new()];
         let futures = doors.each_ref().map(|door| job.spawn_future(door.clone().pass()));
@@ -136,8 +130,7 @@ fn nothing_lost_when_a_drain_meets_futures_in_flight() {
 
 #[test]
 fn nothing_lost_when_pushers_wait_for_room() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let job = pool.job_builder().limit(1).capacity(2).build();
         let gauge = Gauge::new(1);
         let pushers = [0, 1].map(|_| {
@@ -150,5 +143,33 @@ fn nothing_lost_when_pushers_wait_for_room() {
         }
         job.wait();
         assert_eq!(gauge.ran(), 8);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_close_meets_pushers_who_wait_for_room() {
+    in_a_pool(2, |pool| {
+        let job = pool.job_builder().limit(1).capacity(1).build();
+        let fates = Fates::of(6);
+        // Nothing starts, so that there is no room but for one.
+        job.pause();
+        let pushers = [0, 3].map(|first| {
+            let (theirs, tickets) = (job.clone(), fates.clone());
+            thread::spawn(move || {
+                for number in first..first + 3 {
+                    let ticket = tickets.ticket(number);
+                    theirs.execute(move || ticket.punch());
+                }
+            })
+        });
+        job.close();
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        job.resume();
+        job.wait();
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 6, "{stats:?}");
+        assert_eq!(fates.ran() as u64, stats.completed);
     });
 }

@@ -4,8 +4,8 @@
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Fates, Gauge, unwind};
-use shuttle_tests::{check, pool};
 use tollgate::{JoinError, Pool};
 
 /// Each joins one of the same job, so deep.
@@ -39,12 +39,12 @@ fn one_job_at_limit_1(pool: &Pool) {
 
 #[test]
 fn join_is_safe_at_limit_1_with_1_worker() {
-    check(|| one_job_at_limit_1(&pool(1)));
+    in_a_pool(1, |pool| one_job_at_limit_1(&pool));
 }
 
 #[test]
 fn join_is_safe_at_limit_1_with_2_workers() {
-    check(|| one_job_at_limit_1(&pool(2)));
+    in_a_pool(2, |pool| one_job_at_limit_1(&pool));
 }
 
 fn two_jobs_at_limit_1(pool: &Pool) {
@@ -60,19 +60,18 @@ fn two_jobs_at_limit_1(pool: &Pool) {
 
 #[test]
 fn join_is_safe_between_two_jobs_with_1_worker() {
-    check(|| two_jobs_at_limit_1(&pool(1)));
+    in_a_pool(1, |pool| two_jobs_at_limit_1(&pool));
 }
 
 #[test]
 fn join_is_safe_between_two_jobs_with_2_workers() {
-    check(|| two_jobs_at_limit_1(&pool(2)));
+    in_a_pool(2, |pool| two_jobs_at_limit_1(&pool));
 }
 
 #[test]
 fn join_is_safe_while_the_limit_holds() {
     // What a task does before its join and behind it is under a permit.
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, other, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
         for _ in 0..2 {
             let (there, seen) = (other.clone(), gauge.clone());
@@ -90,8 +89,7 @@ fn join_is_safe_while_the_limit_holds() {
 
 #[test]
 fn join_is_safe_while_the_limit_moves() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, other) = (pool.job(2), pool.job(1));
         for _ in 0..3 {
             let there = other.clone();
@@ -109,8 +107,7 @@ fn join_is_safe_while_the_limit_moves() {
 
 #[test]
 fn join_is_safe_under_a_parent_at_limit_1() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let parent = pool.job(1);
         let jobs = [parent.job(1), parent.job(1)];
         for here in 0..2 {
@@ -125,8 +122,7 @@ fn join_is_safe_under_a_parent_at_limit_1() {
 
 #[test]
 fn join_is_safe_for_a_wait_for_another_job() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, other, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
         for _ in 0..2 {
             let (there, seen) = (other.clone(), gauge.clone());
@@ -144,8 +140,7 @@ fn join_is_safe_for_a_wait_for_another_job() {
 
 #[test]
 fn join_is_safe_when_what_it_waits_for_panics_or_is_cancelled() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, other, fates) = (pool.job(1), pool.job(1), Fates::of(4));
         let joiners: Vec<_> = (0..4)
             .map(|number| {
@@ -178,8 +173,7 @@ fn join_is_safe_when_what_it_waits_for_panics_or_is_cancelled() {
 
 #[test]
 fn join_is_safe_for_tasks_that_block_with_leave() {
-    check(|| {
-        let pool = pool(1);
+    in_a_pool(1, |pool| {
         let (job, other) = (pool.job(2), pool.job(1));
         for _ in 0..2 {
             let there = other.clone();

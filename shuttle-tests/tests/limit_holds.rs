@@ -2,16 +2,17 @@
 
 #![cfg(tollgate_shuttle)]
 
+use shuttle::sync::Barrier;
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Gauge, unwind};
-use shuttle_tests::{check, pool};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use tollgate::{Job, Pool};
 
 #[test]
 fn limit_holds_for_two_pushers() {
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         let (theirs, seen) = (job.clone(), gauge.clone());
         let pusher = thread::spawn(move || (0..5).for_each(|_| theirs.execute(seen.task())));
@@ -25,8 +26,7 @@ fn limit_holds_for_two_pushers() {
 
 #[test]
 fn limit_holds_for_tasks_pushed_from_inside() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         for _ in 0..3 {
             let (inner, seen) = (job.clone(), gauge.clone());
@@ -43,8 +43,7 @@ fn limit_holds_for_tasks_pushed_from_inside() {
 
 #[test]
 fn limit_holds_while_it_moves() {
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let (job, gauge) = (pool.job(3), Gauge::new(3));
         let (theirs, seen) = (job.clone(), gauge.clone());
         let pusher = thread::spawn(move || (0..6).for_each(|_| theirs.execute(seen.task())));
@@ -62,8 +61,7 @@ fn limit_holds_while_it_moves() {
 }
 
 /// Tasks that start after `hold` has returned are no more than held a permit then.
-fn holds_what_was_ready(hold: fn(&tollgate::Job), let_go: fn(&tollgate::Job)) {
-    let pool = pool(3);
+fn holds_what_was_ready(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
     let job = pool.job(2);
     let held = Arc::new(AtomicBool::new(false));
     let late = Arc::new(AtomicUsize::new(0));
@@ -90,18 +88,59 @@ fn holds_what_was_ready(hold: fn(&tollgate::Job), let_go: fn(&tollgate::Job)) {
 
 #[test]
 fn limit_holds_after_a_pause() {
-    check(|| holds_what_was_ready(|job| job.pause(), |job| job.resume()));
+    in_a_pool(3, |pool| holds_what_was_ready(&pool, |job| job.pause(), |job| job.resume()));
 }
 
 #[test]
 fn limit_holds_after_it_was_lowered_to_0() {
-    check(|| holds_what_was_ready(|job| job.set_limit(0), |job| job.set_limit(2)));
+    in_a_pool(3, |pool| {
+        holds_what_was_ready(&pool, |job| job.set_limit(0), |job| job.set_limit(2))
+    });
+}
+
+/// A worker that runs one task after the other under one permit, and is in the first of them when the job is held,
+/// starts none of the others.
+fn holds_who_has_a_permit(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+    let job = pool.job(1);
+    let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (theirs, told) = (started.clone(), end.clone());
+    let first = job.spawn(move || {
+        theirs.wait();
+        told.wait();
+    });
+    started.wait();
+    let late = Arc::new(AtomicUsize::new(0));
+    for _ in 0..3 {
+        let late = late.clone();
+        job.execute(move || _ = late.fetch_add(1, Relaxed));
+    }
+    hold(&job);
+    end.wait();
+    first.join().unwrap();
+    while job.stats().running > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(late.load(Relaxed), 0, "a task started in a held job, under a permit from before");
+    let_go(&job);
+    job.wait();
+    assert_eq!(job.stats().completed, 4);
+}
+
+#[test]
+fn limit_holds_for_who_has_a_permit_when_the_job_is_paused() {
+    in_a_pool(2, |pool| holds_who_has_a_permit(&pool, |job| job.pause(), |job| job.resume()));
+}
+
+#[test]
+fn limit_holds_for_who_has_a_permit_when_the_limit_falls_to_0() {
+    in_a_pool(2, |pool| {
+        holds_who_has_a_permit(&pool, |job| job.set_limit(0), |job| job.set_limit(1));
+    });
 }
 
 #[test]
 fn limit_holds_when_tasks_panic() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         for number in 0..7 {
             let visit = gauge.task();

@@ -5,15 +5,14 @@
 
 use shuttle::sync::Barrier;
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::Gauge;
-use shuttle_tests::{check, pool};
 use std::sync::Arc;
 
 #[test]
 fn limit_is_used_to_the_full() {
     // Nobody passes the barrier before as many run as the limit allows.
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let (job, barrier) = (pool.job(3), Arc::new(Barrier::new(3)));
         for _ in 0..6 {
             let barrier = barrier.clone();
@@ -26,8 +25,7 @@ fn limit_is_used_to_the_full() {
 
 #[test]
 fn limit_is_used_by_pushers_who_meet_sleepers() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let jobs = [pool.job(1), pool.job(2)];
         let pushers = jobs.clone().map(|job| {
             thread::spawn(move || {
@@ -46,8 +44,7 @@ fn limit_is_used_by_pushers_who_meet_sleepers() {
 #[test]
 fn limit_is_used_after_a_raise() {
     // The task that runs waits for one that only the raise lets through.
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, barrier) = (pool.job(1), Arc::new(Barrier::new(2)));
         for _ in 0..4 {
             let barrier = barrier.clone();
@@ -61,8 +58,7 @@ fn limit_is_used_after_a_raise() {
 
 #[test]
 fn limit_is_used_after_holds_against_pushes() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge) = (pool.job(0), Gauge::new(2));
         let (theirs, seen) = (job.clone(), gauge.clone());
         let pusher = thread::spawn(move || (0..4).for_each(|_| theirs.execute(seen.task())));
@@ -77,10 +73,29 @@ fn limit_is_used_after_holds_against_pushes() {
 }
 
 #[test]
+fn limit_is_used_when_refusals_meet_raises() {
+    // A ready task is refused because the job is held, and goes back to the backlog while it is let go.
+    in_a_pool(3, |pool| {
+        let (job, gauge) = (pool.job(1), Gauge::new(1));
+        for round in 0..4 {
+            job.execute(gauge.task());
+            if round % 2 == 0 {
+                job.set_limit(0);
+                job.set_limit(1);
+            } else {
+                job.pause();
+                job.resume();
+            }
+            job.wait();
+        }
+        assert_eq!(gauge.ran(), 4);
+    });
+}
+
+#[test]
 fn limit_is_used_when_the_last_worker_pushes_and_blocks() {
     // Who pushes from inside does not come for the task itself: it waits for what that one does.
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, barrier) = (pool.job(usize::MAX), Arc::new(Barrier::new(2)));
         for _ in 0..2 {
             let (inner, barrier) = (job.clone(), barrier.clone());

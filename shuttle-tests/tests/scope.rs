@@ -2,15 +2,14 @@
 
 #![cfg(tollgate_shuttle)]
 
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Gauge, unwind};
-use shuttle_tests::{check, pool};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[test]
 fn nothing_lost_in_a_scope() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge, sum) = (pool.job(2), Gauge::new(2), AtomicUsize::new(0));
         let total = job.scope(|scope| {
             let tasks = [1, 2, 3].map(|number| {
@@ -34,8 +33,7 @@ fn nothing_lost_in_a_scope() {
 
 #[test]
 fn nothing_lost_when_a_task_of_a_scope_panics() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, ran) = (pool.job(2), AtomicUsize::new(0));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             job.scope(|scope| {
@@ -58,8 +56,7 @@ fn nothing_lost_when_a_task_of_a_scope_panics() {
 
 #[test]
 fn join_is_safe_in_a_scope_inside_a_task() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let job = pool.job(1);
         let handles: Vec<_> = (0..2)
             .map(|_| {
@@ -79,8 +76,7 @@ fn join_is_safe_in_a_scope_inside_a_task() {
 
 #[test]
 fn nothing_lost_of_lazy_input() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge, sum) = (pool.job(2), Gauge::new(2), AtomicUsize::new(0));
         job.for_each(0..8_usize, |number| {
             gauge.visit();
@@ -93,8 +89,7 @@ fn nothing_lost_of_lazy_input() {
 
 #[test]
 fn serial_in_order_of_lazy_results() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         let seen = gauge.clone();
         let results = job.map(vec![1, 2, 3, 4, 5, 6], move |number| {
@@ -108,8 +103,7 @@ fn serial_in_order_of_lazy_results() {
 
 #[test]
 fn nothing_lost_when_lazy_results_are_dropped_early() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         let seen = gauge.clone();
         let mut results = job

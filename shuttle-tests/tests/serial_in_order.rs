@@ -3,8 +3,8 @@
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::Ledger;
-use shuttle_tests::{check, pool};
 
 /// Lines of one pusher come in order.
 fn in_order(lines: &[usize], of: std::ops::Range<usize>) -> bool {
@@ -13,8 +13,7 @@ fn in_order(lines: &[usize], of: std::ops::Range<usize>) -> bool {
 
 #[test]
 fn serial_in_order_for_each_of_three_pushers() {
-    check(|| {
-        let pool = pool(4);
+    in_a_pool(4, |pool| {
         let (job, ledger) = (pool.job(1), Ledger::new());
         let pushers = [0, 10].map(|first| {
             let (job, ledger) = (job.clone(), ledger.clone());
@@ -33,8 +32,7 @@ fn serial_in_order_for_each_of_three_pushers() {
 
 #[test]
 fn serial_in_order_through_a_pause() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, ledger) = (pool.job(1), Ledger::new());
         (0..3).for_each(|line| job.execute(ledger.task(line)));
         job.pause();
@@ -48,8 +46,7 @@ fn serial_in_order_through_a_pause() {
 
 #[test]
 fn serial_in_order_beside_a_busy_job() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, ledger, busy) = (pool.job(1), Ledger::new(), pool.job(2));
         for line in 0..5 {
             busy.execute(thread::yield_now);
@@ -63,8 +60,7 @@ fn serial_in_order_beside_a_busy_job() {
 
 #[test]
 fn serial_in_order_under_a_parent() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let parent = pool.job(1);
         let jobs = [parent.job(1), parent.job(1)];
         let ledger = Ledger::new();
@@ -76,5 +72,29 @@ fn serial_in_order_under_a_parent() {
         let lines = ledger.lines();
         assert_eq!(lines.len(), 8);
         assert!(in_order(&lines, 0..4) && in_order(&lines, 10..14), "{lines:?}");
+    });
+}
+
+#[test]
+fn serial_in_order_when_cancelled_tasks_leave_a_held_line() {
+    // Who waits for a held job drops what handles have cancelled. Let go just then, the job has the others in their places.
+    in_a_pool(3, |pool| {
+        let (job, ledger) = (pool.job(1), Ledger::new());
+        job.pause();
+        let cancelled = [0, 1].map(|line| {
+            let handle = job.spawn(|| ());
+            job.execute(ledger.task(line));
+            handle
+        });
+        assert!(cancelled.iter().all(|handle| handle.cancel()));
+        let (theirs, seen) = (job.clone(), ledger.clone());
+        let pusher = thread::spawn(move || {
+            theirs.resume();
+            (2..4).for_each(|line| theirs.execute(seen.task(line)));
+        });
+        job.wait();
+        pusher.join().unwrap();
+        job.wait();
+        assert_eq!(ledger.lines(), [0, 1, 2, 3]);
     });
 }

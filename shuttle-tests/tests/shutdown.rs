@@ -4,14 +4,13 @@
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
+use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Fates, Gauge};
-use shuttle_tests::{check, pool};
 use std::sync::{Arc, Mutex};
 
 #[test]
 fn nothing_lost_when_a_drain_meets_pushes() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let jobs = [pool.job(1), pool.job(2)];
         let fates = Fates::of(8);
         let pushers = [0, 1].map(|own| {
@@ -37,8 +36,7 @@ fn nothing_lost_when_a_drain_meets_pushes() {
 
 #[test]
 fn nothing_lost_when_tasks_push_on_in_a_drain() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (narrow, wide, gauge) = (pool.job(1), pool.job(2), Gauge::new(3));
         for _ in 0..3 {
             let (next, seen) = (narrow.clone(), gauge.clone());
@@ -56,8 +54,7 @@ fn nothing_lost_when_tasks_push_on_in_a_drain() {
 
 #[test]
 fn nothing_lost_when_an_abort_meets_running_tasks() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let jobs = [pool.job(1), pool.job(2)];
         let fates = Fates::of(8);
         for number in 0..8 {
@@ -74,8 +71,7 @@ fn nothing_lost_when_an_abort_meets_running_tasks() {
 
 #[test]
 fn nothing_lost_when_held_jobs_are_drained() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (held, paused, free) = (pool.job(0), pool.job(2), pool.job(2));
         let fates = Fates::of(9);
         paused.pause();
@@ -97,8 +93,7 @@ fn nothing_lost_when_held_jobs_are_drained() {
 
 #[test]
 fn nothing_lost_when_tasks_wait_in_a_drain() {
-    check(|| {
-        let pool = pool(2);
+    in_a_pool(2, |pool| {
         let (job, other) = (pool.job(1), pool.job(1));
         for _ in 0..2 {
             let there = other.clone();
@@ -111,8 +106,8 @@ fn nothing_lost_when_tasks_wait_in_a_drain() {
 
 #[test]
 fn nothing_lost_when_two_shut_down_at_once() {
-    check(|| {
-        let pool = Arc::new(pool(3));
+    in_a_pool(3, |pool| {
+        let pool = Arc::new(pool);
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         (0..5).for_each(|_| job.execute(gauge.task()));
         let theirs = pool.clone();
@@ -125,8 +120,7 @@ fn nothing_lost_when_two_shut_down_at_once() {
 
 #[test]
 fn nothing_lost_when_the_pool_is_dropped_from_inside() {
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         let shared = Arc::new(Mutex::new(None));
         let inside = shared.clone();

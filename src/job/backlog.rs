@@ -174,13 +174,21 @@ impl<'a> Backlog<'a> {
 
     /// How many wait; exact when nobody pushes or pops meanwhile.
     pub fn len(self) -> usize {
-        // Ordering: Acquire both; `taken` first, so that the difference is never negative.
+        // Ordering: Acquire; `taken` first, so that the difference is never negative.
         let taken = self.departures.taken.load(Ordering::Acquire);
-        let pushed = self.arrivals.pushed.load(Ordering::Acquire);
-        // A pop may overtake the count of its own push: read as nothing rather than as four
-        // thousand millions.
-        let waiting = pushed.wrapping_sub(taken);
-        if waiting > u32::MAX / 2 { 0 } else { waiting as usize }
+        difference(self.pushed(), taken)
+    }
+
+    /// How many were ever pushed, wrapping.
+    pub fn pushed(self) -> u32 {
+        // Ordering: Acquire; as in `len`.
+        self.arrivals.pushed.load(Ordering::Acquire)
+    }
+
+    /// How many are left at least of those that had been pushed when that was read.
+    pub fn left_of(self, pushed: u32) -> usize {
+        // Ordering: Acquire; as in `len`.
+        difference(pushed, self.departures.taken.load(Ordering::Acquire))
     }
 
     /// Tries for the consumer right. Who fails has left word: the holder looks again.
@@ -211,6 +219,13 @@ impl<'a> Backlog<'a> {
             .is_ok()
             .then_some(Consumer { backlog: self })
     }
+}
+
+/// How many were pushed and not taken. A pop may overtake the count of its own push: read as nothing rather than as
+/// four thousand millions.
+fn difference(pushed: u32, taken: u32) -> usize {
+    let waiting = pushed.wrapping_sub(taken);
+    if waiting > u32::MAX / 2 { 0 } else { waiting as usize }
 }
 
 /// The right to take tasks out of one backlog.
@@ -304,7 +319,109 @@ impl<'a> Consumer<'a> {
             last = next;
             next = cell.header().next.load(Ordering::Acquire);
         }
-        (arrivals.tail.load(Ordering::Acquire) == last).then_some(())
+        let whole = arrivals.tail.load(Ordering::Acquire) == last;
+        (whole || fault("look-through-to-the-gap")).then_some(())
+    }
+
+    /// Takes the tasks out that `gone` picks, wherever they stand; the others stay in their places, and the line does
+    /// not look empty meanwhile. One behind which a push is half done stays, too.
+    pub fn take_out(&mut self, mut gone: impl FnMut(CellPtr) -> bool) -> Vec<CellPtr> {
+        let mut taken = Vec::new();
+        self.take_out_returned(&mut gone, &mut taken);
+        let Backlog { arrivals, departures } = self.backlog;
+        let mut link = &departures.head;
+        let mut before = ptr::null_mut();
+        // Ordering: Acquire all loads; as in `pop`.
+        while let Some(cell) = CellPtr::from_ptr(link.load(Ordering::Acquire)) {
+            let next = cell.header().next.load(Ordering::Acquire);
+            if gone(cell) && Self::unlink(arrivals, link, before, cell, next) {
+                self.note_taken();
+                taken.push(cell);
+                continue;
+            }
+            before = cell.as_ptr();
+            // SAFETY: `cell` stays in the list, of which this is the one consumer, and so it stays alive.
+            link = unsafe { &(*before).next };
+        }
+        taken
+    }
+
+    /// Takes `cell` out from between `before`, whose link to it is given (or the head, if it is the first), and `next`.
+    /// False: it is the last, and a push behind it is half done.
+    fn unlink(
+        arrivals: &Arrivals,
+        link: &AtomicPtr<Header>,
+        before: *mut Header,
+        cell: CellPtr,
+        next: *mut Header,
+    ) -> bool {
+        // Ordering: Release; publishes what stands behind, as the link that its push set. No pusher writes a link that
+        // is not null.
+        link.store(next, Ordering::Release);
+        if !next.is_null() {
+            return true;
+        }
+        // It is the last. Its link is gone before the tail is, as in `pop`: behind that, a pusher may set it at once.
+        if fault("cut-without-exchange") {
+            arrivals.tail.store(before, Ordering::Release);
+            return true;
+        }
+        // Ordering: as in `pop`; Release also for the header of `before`, which the next pusher writes through.
+        let cut = arrivals.tail.compare_exchange(
+            cell.as_ptr(),
+            before,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if cut.is_err() {
+            // A push came in between: its pusher links behind `cell`, and nobody else writes here.
+            link.store(cell.as_ptr(), Ordering::Release);
+        }
+        cut.is_ok()
+    }
+
+    /// `take_out` among those that go first.
+    fn take_out_returned(
+        &mut self,
+        gone: &mut impl FnMut(CellPtr) -> bool,
+        taken: &mut Vec<CellPtr>,
+    ) {
+        let mut stays: Option<CellPtr> = None;
+        let top = &self.backlog.departures.returned;
+        // Ordering: Acquire; pairs with the Release of `push_returned`.
+        let mut next = top.load(Ordering::Acquire);
+        while let Some(cell) = CellPtr::from_ptr(next) {
+            // Ordering: Relaxed; only the consumer changes a link of what was returned.
+            next = cell.header().next.load(Ordering::Relaxed);
+            if !gone(cell) {
+                stays = Some(cell);
+                continue;
+            }
+            // Ordering: AcqRel, Acquire; as in `pop_returned`.
+            let is_top = stays.is_none()
+                && top
+                    .compare_exchange(cell.as_ptr(), next, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok();
+            if !is_top {
+                let above = stays.unwrap_or_else(|| self.returned_above(cell));
+                above.header().next.store(next, Ordering::Relaxed);
+            }
+            self.note_taken();
+            taken.push(cell);
+        }
+    }
+
+    /// What was returned since, right before `cell`, which was on top.
+    fn returned_above(&self, cell: CellPtr) -> CellPtr {
+        // Ordering: Acquire; as in `pop_returned`.
+        let mut next = self.backlog.departures.returned.load(Ordering::Acquire);
+        loop {
+            let above = CellPtr::from_ptr(next).expect("only the consumer takes it out");
+            next = above.header().next.load(Ordering::Relaxed);
+            if next == cell.as_ptr() {
+                return above;
+            }
+        }
     }
 
     /// Lets go of the right.
@@ -346,9 +463,14 @@ impl<'a> Consumer<'a> {
 
     #[inline]
     fn counted(&mut self, cell: CellPtr) -> Popped {
+        self.note_taken();
+        Popped::Task(cell)
+    }
+
+    #[inline]
+    fn note_taken(&mut self) {
         let taken = &self.backlog.departures.taken;
         // Ordering: Relaxed load, only the consumer writes it; Release store for `len`.
         taken.store(taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        Popped::Task(cell)
     }
 }

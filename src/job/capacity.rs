@@ -15,7 +15,7 @@
 
 use crate::job::Job;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
+use crate::sync::{Arc, Mutex, MutexGuard, fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::worker::context::Context;
 use crate::worker::waiting;
@@ -152,6 +152,10 @@ impl Job {
     }
 
     fn pass_on(&self, capacity: &Capacity) {
+        if fault("room-bit-cleared-for-all") {
+            capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
+            return;
+        }
         let others = room().if_none_waits(capacity.key(), || {
             // Ordering: AcqRel; under the bucket's lock, as B2.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);

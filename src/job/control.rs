@@ -1,9 +1,10 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
+use crate::job::Job;
 use crate::job::admission::{
     is_dropped, leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
 };
-use crate::job::backlog::{Consumer, LetGo, Popped};
+use crate::job::backlog::{Consumer, LetGo};
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
@@ -112,7 +113,9 @@ pub fn drop_handle(job: JobPtr) {
 /// Closes the job: no further tasks are accepted.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
-    job.pool().crowds.wake();
+    if !fault("close-wakes-nobody") {
+        job.pool().crowds.wake();
+    }
 }
 
 /// Whether the job or one above it is closed.
@@ -138,11 +141,26 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     true
 }
 
-/// How many tasks of the job, delegates in its line among them, have not started; exact when nothing moves.
-pub fn not_started(job: JobPtr) -> usize {
-    // In this order, for a task on its way from the line to a deque is rather missed than counted twice.
-    let ready = ready(job, job.permits.load());
-    ready + job.backlog().len()
+/// How many tasks of these jobs have not started; exact when nothing moves, and too few rather than too many when
+/// something does. Of the jobs `below` delegates may stand in the lines of the others.
+pub fn not_started(jobs: &[JobPtr], below: &[Job]) -> usize {
+    // A task counts with those that wait if it was pushed before the looks at the deques and taken after them. So one that
+    // goes from the line to a deque meanwhile, or back, is not counted twice.
+    let pushed: Vec<_> = jobs.iter().map(|job| job.backlog().pushed()).collect();
+    let ready: usize = jobs.iter().map(|job| ready_at_most(*job)).sum();
+    // A delegate waits in the line of a job further out, and is counted as its own job's.
+    let is_blocked = |child: &&Job| child.ptr().permits.load().has(Flag::Blocked);
+    let delegates = below.iter().filter(is_blocked).count();
+    let waiting: usize =
+        jobs.iter().zip(pushed).map(|(job, pushed)| job.backlog().left_of(pushed)).sum();
+    (ready + waiting).saturating_sub(delegates)
+}
+
+/// `ready` of a job that moves: no task that runs, or has ended, is among them.
+fn ready_at_most(job: JobPtr) -> usize {
+    // A task that waits has given its permit back later than it was entered, and takes it back before it leaves.
+    let waiting = job.pool().waiting.count(job.idle_key());
+    ready_beside(job, job.permits.load(), waiting)
 }
 
 /// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
@@ -177,27 +195,23 @@ pub fn cancel_held(job: JobPtr) {
 
 /// How many tasks of the job lie in deques; exact when nothing moves.
 pub fn ready(job: JobPtr, word: Snapshot) -> usize {
+    ready_beside(job, word, 0)
+}
+
+/// `ready` if so many tasks at least wait for others.
+fn ready_beside(job: JobPtr, word: Snapshot, waiting: u64) -> usize {
     let spare: u64 = job.pool().places.iter().map(|place| place.spare_tokens(job.idle_key())).sum();
-    let waiting = job.pool().waiting.count(job.idle_key());
+    let waiting = job.pool().waiting.count(job.idle_key()).max(waiting);
+    // The tokens last: what was held with a permit, or to spare, is still among them or has been given back.
     job.tokens.load().tasks().saturating_sub(word.running() + spare + waiting) as usize
 }
 
-/// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them.
+/// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them. The others keep their places, for
+/// a job that is let go meanwhile must not find its line empty.
 fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> bool {
     let Some(mut consumer) = job.backlog().try_consume() else { return false };
-    let (mut taken, mut left) = (Vec::new(), Vec::new());
-    let mut any = false;
-    let _ = consumer.look_through(|cell| any |= gone(cell));
-    while any && let Popped::Task(cell) = consumer.pop() {
-        if gone(cell) { taken.push(cell) } else { left.push(cell) }
-    }
-    left.into_iter().rev().for_each(|cell| job.backlog().push_returned(cell));
+    let taken = consumer.take_out(gone);
     let_go(job, consumer);
-    if any {
-        // The line was empty for a moment, and may have looked so to somebody who had a permit for it.
-        fence_after_rmw();
-        look(job);
-    }
     // Without the consumer right: what captures do when they are dropped is somebody else's.
     for cell in &taken {
         let owner = cell.job();
@@ -305,7 +319,12 @@ impl Work<'_> {
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_line_with(job, consumer),
-            Work::Gone => _ = drop_gone(job, |cell| cell.job() == job && cell.is_gone()),
+            Work::Gone => {
+                if !drop_gone(job, |cell| cell.job() == job && cell.is_gone()) {
+                    // A push is half done behind it, or somebody else has the consumer right.
+                    crate::sync::thread::yield_now();
+                }
+            }
             Work::None | Work::Some => {}
         }
     }

@@ -81,12 +81,9 @@ pub fn cancel(job: JobPtr) -> usize {
     let all = || std::iter::once(job).chain(below.iter().map(Job::ptr));
     let marked: Vec<_> = all().filter(|job| control::mark_cancelled(*job)).collect();
     // All is counted before anything is dropped, for what leaves one line lets others come forward.
-    let counted: usize = marked.iter().map(|job| control::not_started(*job)).sum();
-    // A delegate waits in the line of a job further out, and is counted as its own job's.
-    let is_blocked = |child: &&Job| child.ptr().permits.load().has(Flag::Blocked);
-    let delegates = below.iter().filter(is_blocked).count();
+    let counted = control::not_started(&marked, &below);
     let futures: usize = marked.into_iter().map(control::sweep).sum();
-    counted.saturating_sub(delegates) + futures
+    counted + futures
 }
 
 /// Adds the jobs below this one, each before those below it.

@@ -141,9 +141,9 @@ impl Tokens {
     /// Adds tokens for tasks.
     #[inline]
     pub fn add_tasks(&self, count: u64) {
-        // Ordering: Relaxed; the caller has a token or a handle, and the tasks are published
-        // by what they are pushed into.
-        self.0.fetch_add(count, Ordering::Relaxed);
+        // Ordering: Release; a pop from the backlog is counted before, for `not_started`. The caller has a token or a
+        // handle, and the tasks are published by what they are pushed into.
+        self.0.fetch_add(count, Ordering::Release);
     }
 
     /// Gives tokens of tasks back.

@@ -3,22 +3,24 @@
 
 pub use loom::cell::UnsafeCell;
 pub use loom::hint::spin_loop;
+pub(crate) use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use loom::thread_local as thread_static;
 pub use std::time;
 
+#[path = "checked.rs"]
+mod checked;
 #[path = "deque.rs"]
 pub mod deque;
 #[path = "memory.rs"]
 pub mod memory;
-#[path = "seed.rs"]
-mod seed;
-pub use seed::fault;
+pub(crate) use checked::global;
+pub use checked::{fault, fence_after_rmw, full_fence, prefetch_read, prefetch_write};
 
 /// Atomic integers and pointers.
 pub mod atomic {
     pub use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
 }
 
@@ -92,28 +94,3 @@ pub mod thread {
         }
     }
 }
-
-/// A full fence.
-pub fn full_fence() {
-    loom::sync::atomic::fence(atomic::Ordering::SeqCst);
-}
-
-/// A full fence for a thread whose last atomic access was a read-modify-write.
-pub fn fence_after_rmw() {
-    full_fence();
-}
-
-/// Models have no caches.
-pub fn prefetch_write(_: *const u8) {}
-
-/// A static that is made at its first use; under loom, anew in each iteration.
-macro_rules! global {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
-        $(#[$doc])*
-        $vis fn $name() -> &'static $ty {
-            loom::lazy_static! { static ref CELL: $ty = $init; }
-            &CELL
-        }
-    };
-}
-pub(crate) use global;

@@ -1,22 +1,24 @@
 //! Scenarios: shuttle's types, and stand-ins for what it cannot see into: crossbeam's deque, and time.
 
 pub use shuttle::hint::spin_loop;
+pub(crate) use shuttle::lazy_static;
 pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use shuttle::thread_local as thread_static;
 
 #[path = "cell.rs"]
 mod cell;
 pub use cell::UnsafeCell;
+#[path = "checked.rs"]
+mod checked;
 #[path = "deque.rs"]
 pub mod deque;
-#[path = "seed.rs"]
-mod seed;
-pub use seed::fault;
+pub(crate) use checked::global;
+pub use checked::{fault, fence_after_rmw, full_fence, prefetch_read, prefetch_write};
 
 /// Atomic integers and pointers. Under shuttle all of them are sequentially consistent.
 pub mod atomic {
     pub use shuttle::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
 }
 
@@ -67,28 +69,3 @@ pub mod time {
 pub mod memory {
     pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 }
-
-/// A full fence.
-pub fn full_fence() {
-    shuttle::sync::atomic::fence(atomic::Ordering::SeqCst);
-}
-
-/// A full fence for a thread whose last atomic access was a read-modify-write.
-pub fn fence_after_rmw() {
-    full_fence();
-}
-
-/// Scenarios have no caches.
-pub fn prefetch_write(_: *const u8) {}
-
-/// A static that is made at its first use, anew in each schedule.
-macro_rules! global {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
-        $(#[$doc])*
-        $vis fn $name() -> &'static $ty {
-            shuttle::lazy_static! { static ref CELL: $ty = $init; }
-            &CELL
-        }
-    };
-}
-pub(crate) use global;

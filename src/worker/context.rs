@@ -265,6 +265,10 @@ impl Context {
         if held || !job.is_open(word) || place.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
+        if self.hold.tokens.get() == 1 {
+            // Known to be to spare before they are there: nobody is to take them for tasks' meanwhile.
+            place.publish(job.idle_key(), CREDIT + 1);
+        }
         self.hold.spend_tokens(job, 1, CREDIT);
         place.publish(job.idle_key(), self.hold.tokens.get() - 1);
         cell.set_mark(Mark::Loose);

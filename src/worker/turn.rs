@@ -4,7 +4,7 @@ use crate::job::admission;
 use crate::job::backlog::{Consumer, Popped};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::sync::{fence_after_rmw, shrunk, spin_loop};
+use crate::sync::{fault, fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark};
 use crate::worker::place::Place;
 use crate::worker::{BUDGET, Worker};
@@ -193,7 +193,9 @@ impl Worker<'_> {
         // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
         // rely on it to look again: whose tasks those are is a guess.
         let hold = self.context.hold();
-        if hold.turn.get() > 0 && !hold.covered.get() && hold.left.get() > 0 {
+        let looked =
+            (hold.turn.get() > 0 && !hold.covered.get()) || fault("guess-hides-the-backlog");
+        if looked && hold.left.get() > 0 {
             return;
         }
         let backlog = job.backlog();
