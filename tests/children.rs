@@ -4,7 +4,8 @@
 mod common;
 
 use std::any::Any;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
@@ -93,6 +94,34 @@ fn a_permit_freed_in_one_child_starts_the_others_task() {
         let next = next.join_timeout(Duration::from_millis(5)).expect_err("the parent is full");
         latch.open();
         next.join().unwrap();
+    });
+}
+
+/// The tasks of a parent that push tasks of the parent, without an end, on every worker: the child's turn comes all the same.
+#[test]
+fn a_childs_turn_comes_while_its_parents_tasks_push_on() {
+    fn push_on(job: Job, over: Arc<AtomicBool>, started: Gauge) {
+        drop(started.enter());
+        if !over.load(SeqCst) {
+            job.clone().execute(move || push_on(job, over, started));
+        }
+    }
+    with_workers(|pool, workers| {
+        for limit in [1, workers, workers + 3] {
+            let parent = pool.job(limit);
+            let (child, over) = (parent.job(1), Arc::new(AtomicBool::new(false)));
+            let started = Gauge::new();
+            for _ in 0..limit {
+                let (job, over, started) = (parent.clone(), Arc::clone(&over), started.clone());
+                parent.execute(move || push_on(job, over, started));
+            }
+            started.until_started(50 * limit);
+            for _ in 0..20 {
+                child.spawn(|| ()).join().unwrap();
+            }
+            over.store(true, SeqCst);
+            parent.wait();
+        }
     });
 }
 

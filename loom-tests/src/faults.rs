@@ -163,6 +163,11 @@ pub const FAULTS: &[Fault] = &[
         &["sleep::limit_is_used_by_both_of_two_sleepers"],
     ),
     fault(
+        "batch-taken-in-silence",
+        "a worker takes several tasks into its deque, out of sight for a moment, and tells nobody",
+        &["pool::limit_is_used_by_a_batch_on_its_way_to_a_deque"],
+    ),
+    fault(
         "unpark-before-the-mark",
         "a sleeper is unparked before it is told what for",
         &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],

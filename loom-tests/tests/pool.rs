@@ -2,6 +2,7 @@
 
 #![cfg(tollgate_loom)]
 
+use loom::sync::{Arc, Condvar, Mutex};
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::Gauge;
@@ -51,5 +52,36 @@ fn everything_holds_for_2_workers_2_jobs_3_tasks() {
         drop((narrow, wide));
         drop(pool);
         assert_eq!((one.ran(), two.ran()), (2, 1));
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_batch_on_its_way_to_a_deque() {
+    // One worker takes two of the three tasks out of the injector, and will block in the first until the second runs. The other
+    // worker runs the third meanwhile, and looks for the last time while those two are in neither place.
+    check(Bound::Preemptions(1), || {
+        let pool = pool(2);
+        let (pusher, job, other) = (pool.job(1), pool.job(2), pool.job(1));
+        let both = Arc::new((Mutex::new(0), Condvar::new()));
+        let tasks = [(); 2].map(|()| {
+            let both = both.clone();
+            move || {
+                let (count, changed) = &*both;
+                let mut count = count.lock().unwrap();
+                *count += 1;
+                changed.notify_all();
+                while *count < 2 {
+                    count = changed.wait(count).unwrap();
+                }
+            }
+        });
+        let theirs = job.clone();
+        pusher.execute(move || {
+            tasks.into_iter().for_each(|task| theirs.execute(task));
+            other.execute(|| ());
+        });
+        drop((pusher, job));
+        drop(pool);
+        assert_eq!(*both.0.lock().unwrap(), 2);
     });
 }

@@ -46,6 +46,7 @@ const SEEN: &[(&str, &[&str])] = &[
     ("delegate-leaves-gate-blocked", &["children::limit_is_used_by_each_child_in_turn"]),
     ("no-last-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("wake-not-passed-on", &["limit_is_used::limit_is_used_to_the_full"]),
+    ("batch-taken-in-silence", &["limit_is_used::limit_is_used_by_a_batch_on_its_way_to_a_deque"]),
     ("unpark-before-the-mark", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("drain-without-last-look", &["shutdown::nothing_lost_when_tasks_push_on_in_a_drain"]),
     ("done-load-then-store", &["handles::nothing_lost_when_an_end_meets_a_drop_or_a_cancel"]),

@@ -88,7 +88,7 @@ impl Snapshot {
     }
 
     /// Nothing runs and nothing is ready; for models.
-    #[cfg(any(tollgate_loom, tollgate_shuttle))]
+    #[cfg(any(tollgate_loom, tollgate_shuttle, test, fuzzing))]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
     }
@@ -162,7 +162,7 @@ impl std::fmt::Debug for Snapshot {
             .field("running", &self.running())
             .field("limit", &self.limit())
             .field("ready", &self.ready())
-            .field("flags", &format_args!("{:#x}", self.0 >> 56))
+            .field("flags", &format_args!("{:#x}", self.0 >> 55))
             .finish()
     }
 }

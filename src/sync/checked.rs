@@ -22,8 +22,6 @@ pub fn fence_after_rmw() {
 /// There are no caches.
 pub fn prefetch_write(_: *const u8) {}
 
-/// There are no caches.
-
 /// A static that is made at its first use, anew in each iteration of a model and each schedule of a scenario.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {

@@ -1,7 +1,7 @@
 //! Where a worker looks for a task: near, then in the injector and in others' deques; and when it parks.
 
 use crate::sync::deque::Steal;
-use crate::sync::{shrunk, spin_loop};
+use crate::sync::{fault, shrunk, spin_loop};
 use crate::task::{CellPtr, cells};
 use crate::worker::Worker;
 use crate::worker::sleep::Woken;
@@ -81,14 +81,22 @@ impl Worker<'_> {
     /// job that has just had its turn, if there is another.
     fn take_others(&self) -> Option<CellPtr> {
         let injector = self.pool().injector();
+        let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
             let Some(cell) = self.steal_injected_one() else { break };
             if Some(cell.job()) != self.last.get() {
-                return Some(cell);
+                found = Some(cell);
+                break;
             }
             injector.push(cell);
+            passed = true;
         }
-        self.steal_oldest().or_else(|| self.steal_injected_one())
+        let found = found.or_else(|| self.steal_oldest()).or_else(|| self.steal_injected_one());
+        if passed {
+            // Out of the injector for a moment, they were in no searcher's sight.
+            self.pool().notify();
+        }
+        found
     }
 
     /// The oldest task of the thread's own deque, from the thieves' end.
@@ -99,9 +107,17 @@ impl Worker<'_> {
         }
     }
 
+    /// For a worker that nobody counts as searching: those who look while the batch is on its way to the deque see it
+    /// neither there nor in the injector, and may park.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
-        match self.pool().injector().steal_batch_and_pop(&self.place().deque) {
-            Steal::Success(cell) => Some(cell),
+        let deque = &self.place().deque;
+        match self.pool().injector().steal_batch_and_pop(deque) {
+            Steal::Success(cell) => {
+                if !deque.is_empty() && !fault("batch-taken-in-silence") {
+                    self.pool().notify();
+                }
+                Some(cell)
+            }
             Steal::Empty | Steal::Retry => None,
         }
     }

@@ -120,6 +120,17 @@ impl Model {
         self.returned.len() + self.line.iter().filter(|(_, linked)| *linked).count()
     }
 
+    /// What can be shown of the line: those given back, the last first, then the others up to the first half-done push.
+    fn shown(&self) -> impl Iterator<Item = CellPtr> {
+        let linked = self.line.iter().take_while(|(_, linked)| *linked).map(|(cell, _)| *cell);
+        self.returned.iter().rev().copied().chain(linked)
+    }
+
+    /// No push is half done.
+    fn is_whole(&self) -> bool {
+        self.line.iter().all(|(_, linked)| *linked)
+    }
+
     /// How many tasks there are, in whatever state.
     fn tasks(&self) -> usize {
         self.returned.len() + self.line.len()
@@ -254,6 +265,12 @@ impl<'a> Play<'a> {
         assert_eq!(backlog.has_head(), model.has_head(), "has_head: {model:?}");
         assert_eq!(backlog.len(), model.len(), "len: {model:?}");
         assert_eq!(Arc::strong_count(&self.alive) - 1, model.tasks(), "a task is lost: {model:?}");
+        if let Some(consumer) = &self.consumer {
+            let mut shown = Vec::new();
+            let whole = consumer.look_through(|cell| shown.push(cell)).is_some();
+            assert!(shown.into_iter().eq(model.shown()), "look_through: {model:?}");
+            assert_eq!(whole, model.is_whole(), "look_through: {model:?}");
+        }
     }
 
     fn ends(mut self) {
@@ -273,6 +290,30 @@ impl<'a> Play<'a> {
         self.agrees();
         while self.consumer.is_some() {
             self.does(Op::LetGo);
+        }
+    }
+}
+
+/// What one call after the other does not come to.
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests {
+    use super::*;
+
+    /// A pop that overtakes the count of its own push: nothing waits, and not four thousand millions.
+    #[test]
+    fn a_length_is_never_below_nothing() {
+        let (arrivals, departures) = (Arrivals::new(), Departures::new());
+        for (pushed, taken, waiting) in [
+            (0, 1, 0),
+            (0, u32::MAX / 2, 0),
+            (u32::MAX / 2, 0, u32::MAX / 2),
+            (u32::MAX / 2 + 1, 0, 0),
+        ] {
+            // Ordering: Relaxed both; one thread has it all.
+            arrivals.pushed.store(pushed, Ordering::Relaxed);
+            departures.taken.store(taken, Ordering::Relaxed);
+            let length = Backlog::new(&arrivals, &departures).len();
+            assert_eq!(length, waiting as usize, "{taken} of {pushed}");
         }
     }
 }

@@ -244,6 +244,7 @@ fn agree(word: Snapshot, plain: Plain) {
         flags: FLAGS.map(|flag| word.has(flag)),
     };
     assert_eq!(read, plain);
+    assert_eq!(word.at_rest(), plain.running == 0 && plain.ready == 0, "at_rest: {plain:?}");
     assert_eq!(word.held_back(), plain.held_back(), "held_back: {plain:?}");
     assert_eq!(word.may_start(), plain.may_start(), "may_start: {plain:?}");
     assert_eq!(word.may_go_on(), plain.may_go_on(), "may_go_on: {plain:?}");
@@ -253,5 +254,41 @@ fn agree(word: Snapshot, plain: Plain) {
     }
     for window in [0, 1, plain.ready, plain.ready + 1, MOST_READY] {
         assert_eq!(word.has_room(window), plain.has_room(window), "has_room({window}): {plain:?}");
+    }
+}
+
+/// What no operation comes to.
+#[cfg(all(test, not(tollgate_loom)))]
+mod tests {
+    use super::*;
+    use crate::job::permits::MOST_WINDOW;
+
+    #[test]
+    fn a_window_at_each_of_sixteen_gates_fits_and_no_wider_one() {
+        assert_eq!(
+            [16 * MOST_WINDOW, 16 * (MOST_WINDOW + 1)].map(|ready| ready <= MOST_READY),
+            [true, false]
+        );
+    }
+
+    /// No field or flag is in another's bits, and none of the word's bits is left over.
+    #[test]
+    fn the_fields_and_the_flags_are_the_word() {
+        let fields = [MOST, MOST << LIMIT_SHIFT, MOST_READY << READY_SHIFT];
+        let bits = fields.into_iter().chain(FLAGS.map(|flag| flag as u64));
+        let all = bits.fold(0, |taken, field| {
+            assert!(field > 0 && taken & field == 0, "{field:#x} in {taken:#x}");
+            taken | field
+        });
+        assert_eq!(all, u64::MAX);
+    }
+
+    #[test]
+    fn a_word_is_printed_field_by_field() {
+        let mut word = Permits::new(3).load();
+        word = word.acquired().reserved().reserved();
+        word.0 |= Flag::Parent as u64 | Flag::Settling as u64;
+        let printed = format!("{word:?}");
+        assert_eq!(printed, "Snapshot { running: 1, limit: 3, ready: 2, flags: 0x101 }");
     }
 }
