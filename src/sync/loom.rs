@@ -15,7 +15,7 @@ pub mod deque;
 #[path = "memory.rs"]
 pub mod memory;
 pub(crate) use checked::global;
-pub use checked::{fault, fence_after_rmw, full_fence, prefetch_read, prefetch_write};
+pub use checked::{fault, fence_after_rmw, full_fence, prefetch_write};
 
 /// Atomic integers and pointers.
 pub mod atomic {

@@ -13,7 +13,7 @@ mod checked;
 #[path = "deque.rs"]
 pub mod deque;
 pub(crate) use checked::global;
-pub use checked::{fault, fence_after_rmw, full_fence, prefetch_read, prefetch_write};
+pub use checked::{fault, fence_after_rmw, full_fence, prefetch_write};
 
 /// Atomic integers and pointers. Under shuttle all of them are sequentially consistent.
 pub mod atomic {
