@@ -276,7 +276,7 @@ impl Job {
             ready: control::ready(self.0, word).saturating_sub(delegate),
             backlog: self.0.backlog().len() + delegate,
             completed: tally.completed.load(Ordering::Relaxed),
-            panicked: u64::from(tally.panicked.load(Ordering::Relaxed)),
+            panicked: tally.panicked.load(Ordering::Relaxed),
             cancelled: tally.cancelled.load(Ordering::Relaxed),
             most_running: tally.most_running(),
         }

@@ -41,7 +41,7 @@ pub struct JobStats {
     pub backlog: usize,
     /// Ran to their end.
     pub completed: u64,
-    /// Panicked. Begins again at 0 after 4,294,967,295.
+    /// Panicked.
     pub panicked: u64,
     /// Dropped without running; futures, before they ended.
     pub cancelled: u64,

@@ -35,12 +35,12 @@ pub struct Arrivals {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Departures {
-    /// How many were ever popped, wrapping.
-    taken: AtomicU32,
-    consumer: AtomicU32,
     /// Tasks that were ready and were refused at the gate; they go first. A stack. On this side,
     /// for each pop looks at it and hardly anybody pushes.
     returned: AtomicPtr<Header>,
+    /// How many were ever popped, wrapping.
+    taken: AtomicU32,
+    consumer: AtomicU32,
     head: AtomicPtr<Header>,
 }
 

@@ -9,23 +9,40 @@ use crate::sync::fault;
 use crate::task::cells;
 use std::ptr::{self, NonNull};
 
-/// What a job is made of. The ends of the record lie on different cache lines: pushers write the
-/// first, whoever takes from the backlog writes the last.
+/// What a job is made of.
+///
+/// | bytes   | what                            | each push    | each task     |
+/// |---------|---------------------------------|--------------|---------------|
+/// | 0..48   | `arrivals` to `extra`           | writes, reads|               |
+/// | 48..88  | `tokens`, `tally`               |              |               |
+/// | 88..96  | the tasks that were refused     |              | reads         |
+/// | 96..112 | the rest of `departures`        |              | writes        |
+///
+/// Records lie side by side, the first of a block on a line's beginning, so that each begins at 0, 16, 32 or 48 of one. In all
+/// four cases what a push touches lies on other lines than what a task of a full job writes: where they did not, a task of a
+/// limit of 1 took a quarter more time.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {
     arrivals: Arrivals,
     /// The packed word.
     pub permits: Permits,
-    /// Who needs the record.
-    pub tokens: Tokens,
     pool: PoolPtr,
     parent: Option<JobPtr>,
     extra: AtomicPtr<Extra>,
+    /// Who needs the record.
+    pub tokens: Tokens,
     /// How the job's tasks ended.
     pub tally: Tally,
     departures: Departures,
 }
+
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+const _: () = {
+    assert!(size_of::<Record>() == cells::LARGE && cells::LARGE.is_multiple_of(16));
+    assert!(std::mem::offset_of!(Record, tokens) == 48);
+    assert!(std::mem::offset_of!(Record, departures) == 88);
+};
 
 /// How many tasks ended how, and how many ever ran at once.
 #[derive(Debug)]
@@ -34,8 +51,8 @@ pub struct Tally {
     pub completed: AtomicU64,
     /// Tasks dropped without running.
     pub cancelled: AtomicU64,
-    /// Tasks that unwound. 32 bits, so that the record stays small; `JobStats` says what becomes of more.
-    pub panicked: AtomicU32,
+    /// Tasks that unwound.
+    pub panicked: AtomicU64,
     most_running: AtomicU32,
 }
 
@@ -44,7 +61,7 @@ impl Tally {
         Self {
             completed: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
-            panicked: AtomicU32::new(0),
+            panicked: AtomicU64::new(0),
             most_running: AtomicU32::new(0),
         }
     }
@@ -64,7 +81,7 @@ impl Tally {
         // Ordering: Relaxed; read behind a look at the tokens, which are given back later.
         self.completed.load(Ordering::Relaxed)
             + self.cancelled.load(Ordering::Relaxed)
-            + u64::from(self.panicked.load(Ordering::Relaxed))
+            + self.panicked.load(Ordering::Relaxed)
     }
 
     /// The most that ever ran at once.

@@ -45,6 +45,8 @@ const NOWHERE: usize = usize::MAX;
 
 /// Where a cell lies in its block, in units of the alignment.
 type Spot = u16;
+/// A cache line.
+const LINE: usize = shrunk(64, 8);
 const _: () = assert!(BLOCK / ALIGN <= Spot::MAX as usize + 1);
 
 impl Block {
@@ -56,12 +58,12 @@ impl Block {
 
     /// How many cells it has room for.
     const fn capacity(size: usize) -> usize {
-        (BLOCK - size_of::<Self>() - ALIGN) / (size + size_of::<Spot>())
+        (BLOCK - size_of::<Self>() - LINE) / (size + size_of::<Spot>())
     }
 
-    /// Where they begin.
+    /// Where they begin: on a line of its own.
     const fn cells(size: usize) -> usize {
-        (size_of::<Self>() + Self::capacity(size) * size_of::<Spot>()).next_multiple_of(ALIGN)
+        (size_of::<Self>() + Self::capacity(size) * size_of::<Spot>()).next_multiple_of(LINE)
     }
 
     /// The entry of the list of free cells with this index.
