@@ -39,7 +39,7 @@ pub struct Shared {
     injector: Injector<CellPtr>,
     victims: Box<[Victim]>,
     /// One for each worker.
-    pub places: Box<[Place]>,
+    pub places: Box<[CachePadded<Place>]>,
     /// Who sleeps.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
@@ -91,8 +91,9 @@ unsafe impl Sync for PoolPtr {}
 impl PoolPtr {
     /// Makes a pool with an owner for each worker and one for the caller.
     pub fn make(workers: usize, hooks: Hooks, threads: Threads, most_spares: usize) -> Self {
-        let places: Box<[Place]> = (0..workers).map(Place::new).collect();
-        let victims = places.iter().map(Place::victim).collect();
+        let places: Box<[_]> =
+            (0..workers).map(|index| CachePadded::new(Place::new(index))).collect();
+        let victims = places.iter().map(|place| place.victim()).collect();
         let shared = Shared {
             injector: Injector::new(),
             victims,
@@ -250,7 +251,8 @@ impl Shared {
     pub fn is_busy(&self) -> bool {
         // Ordering: Acquire; as in `add_flights`.
         let elsewhere = self.flights.load(Ordering::Acquire);
-        let flights = self.places.iter().map(Place::flights).fold(elsewhere, u64::wrapping_add);
+        let flights =
+            self.places.iter().map(|place| place.flights()).fold(elsewhere, u64::wrapping_add);
         flights != 0 || self.has_ready()
     }
 
