@@ -1,7 +1,7 @@
 //! Does a task cost the same when there are more of them, more jobs, more workers? Ours alone, along three lines.
 //!
 //! The figure is the dearest point of a line over its cheapest; the detail says the points. Each point pushes the tasks of
-//! its shape as often as it takes to have a million, and is the median of a few such.
+//! its shape as often as it takes to have a million, and is the median of nine such, taken in turn.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::measure::allocator::Allocator;
 use crate::measure::count::{self, Tally};
 use crate::measure::stats;
 
-const TURNS: usize = 3;
+const TURNS: usize = 9;
 const TASKS_A_POINT: u64 = 1_000_000;
 
 /// Runs a line of points, in turn, and compares the dearest with the cheapest.
