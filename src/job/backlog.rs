@@ -209,6 +209,13 @@ impl<'a> Backlog<'a> {
         }
     }
 
+    /// Whether nobody has the consumer right: a look, that leaves the line with whoever has it.
+    #[inline]
+    pub fn can_consume(self) -> bool {
+        // Ordering: Relaxed; only saves a try.
+        self.departures.consumer.load(Ordering::Relaxed) == FREE
+    }
+
     /// Tries for the consumer right without leaving word.
     #[inline]
     pub fn try_consume_quietly(self) -> Option<Consumer<'a>> {

@@ -268,11 +268,8 @@ fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     const TRIES: usize = shrunk(32, 1);
     let backlog = job.backlog();
     (0..TRIES).find_map(|_| {
-        let consumer = backlog.try_consume_quietly();
-        if consumer.is_none() {
-            spin_loop();
-        }
-        consumer
+        spin_loop();
+        if backlog.can_consume() { backlog.try_consume_quietly() } else { None }
     })
 }
 
