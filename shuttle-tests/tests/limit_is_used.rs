@@ -116,8 +116,7 @@ fn limit_is_used_when_the_last_worker_pushes_and_blocks() {
 fn limit_is_used_by_a_batch_on_its_way_to_a_deque() {
     // Who takes several tasks out of the injector at once, and then blocks in the first: the others are seen by nobody for a
     // moment, in which the others may look for the last time before they sleep.
-    check(|| {
-        let pool = pool(3);
+    in_a_pool(3, |pool| {
         let (job, pusher, barrier) = (pool.job(3), pool.job(1), Arc::new(Barrier::new(3)));
         for _ in 0..2 {
             let (inner, barrier) = (job.clone(), barrier.clone());
