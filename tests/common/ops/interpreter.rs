@@ -246,7 +246,7 @@ impl User {
 
     fn cancels(&mut self, id: usize) {
         let below = self.below(id);
-        let at_rest = self.is_stable();
+        let at_rest = self.is_at_rest(id);
         let waiting = |task: &&mut KnownTask| {
             below.contains(&task.record.job)
                 && task.record.is_pushed()

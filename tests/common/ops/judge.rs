@@ -45,6 +45,27 @@ impl User {
         holding >= self.workers || !self.tasks.iter().any(could_run)
     }
 
+    /// Nothing moves, and no worker has a task of the job, or of one below it, in hand that it has not begun: such a task has
+    /// its permit, whatever was done to the job since.
+    pub fn is_at_rest(&self, id: usize) -> bool {
+        let Some(job) = &self.jobs[id].job else { return false };
+        let runs = |task: &&KnownTask| {
+            task.record.runs() && self.above(task.record.job).any(|above| above == id)
+        };
+        for _ in 0..100 {
+            let held = job.stats().running;
+            if !self.is_stable() {
+                return false;
+            }
+            if self.tasks.iter().filter(runs).count() == held {
+                return true;
+            }
+            // Or one has just ended, and is about to give its permit back.
+            thread::yield_now();
+        }
+        false
+    }
+
     /// Whether every task will end without anything that the user does.
     pub fn all_ends(&self) -> bool {
         let held = |id: usize| self.jobs[id].paused || self.jobs[id].limit == 0;
