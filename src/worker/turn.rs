@@ -29,19 +29,26 @@ impl Worker<'_> {
         let place = self.context.place()?;
         // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
         if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == hold.epoch.get() {
-            let next = match *open {
-                true if hold.left.get() == 0 => place.batch.pop(),
-                true => None,
-                false => self.pop_waiting(job),
-            };
-            if let Some(cell) = next {
-                if *open {
-                    self.run_on_with_batch(cell, job);
-                }
-                return Some(cell);
+            if !*open {
+                return match self.pop_waiting(job) {
+                    Some(cell) => Some(cell),
+                    None => self.next_beside_the_backlog(job, place),
+                };
+            }
+            if hold.left.get() == 0
+                && let Some(cell) = place.batch.pop()
+            {
+                return Some(self.run_on_with_batch(cell, job));
             }
         }
         self.next_of_turn(job, place, open)
+    }
+
+    /// The next task of a full job whose backlog has none to take.
+    #[inline(never)]
+    fn next_beside_the_backlog(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
+        let near = place.deque.pop().and_then(|cell| self.run_on_with(cell, job));
+        near.or_else(|| self.linger_for(job, place, false))
     }
 
     /// As `next_under_permit`, wherever the task lies and whatever has changed.
@@ -265,7 +272,7 @@ fn is_waited_for(gate: JobPtr) -> bool {
 /// Tries for the consumer right a few times: whoever has it keeps it for a few instructions.
 #[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
-    const TRIES: usize = shrunk(32, 1);
+    const TRIES: usize = shrunk(32, 0);
     let backlog = job.backlog();
     (0..TRIES).find_map(|_| {
         spin_loop();
