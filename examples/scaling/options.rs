@@ -42,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// What if workers looked at a job's head line before they try for the consumer right?
+    /// What if workers looked at a job's head line before their first try for the consumer right, too?
     #[arg(long)]
     pub(crate) look_first: bool,
 

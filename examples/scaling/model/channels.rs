@@ -1,7 +1,8 @@
 //! The channel of channels: each job's channel is submitted once for each permit to the workers' channel; a worker
 //! stays with it until it is closed and empty.
 
-use super::crew::{Bunks, Fifo, Lock};
+use super::crew::{Bunks, Lock};
+use super::fifo::Fifo;
 use super::ledger::Ledger;
 use super::machine::{Core, Kind, Line, Machine};
 use super::{Player, Task};

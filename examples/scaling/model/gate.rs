@@ -52,7 +52,7 @@ impl Pool {
         }
         gate.lock.unlock(core).await;
         if !full && inside {
-            self.crew.push_own(core, &[task]).await;
+            self.crew.place(core).push(core, &[task]).await;
             self.crew.notify(core).await;
         } else if !full {
             self.crew.inject(core, task).await;

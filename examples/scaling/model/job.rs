@@ -75,6 +75,12 @@ impl Job {
         false
     }
 
+    /// Tries for the consumer right without leaving word.
+    pub async fn try_quietly(&self, core: &Core) -> bool {
+        core.rmw(self.head).await;
+        !self.held.replace(true)
+    }
+
     /// Lets go of the consumer right; false: somebody has left word, and the right is still held.
     pub async fn let_go(&self, core: &Core) -> bool {
         core.rmw(self.head).await;
@@ -83,11 +89,15 @@ impl Job {
         !again
     }
 
+    /// Whether the oldest task can be reached.
+    pub fn has_head(&self) -> bool {
+        self.backlog.borrow().front().is_some_and(|waiting| waiting.linked.get())
+    }
+
     /// Whether `pop` would find a task.
     pub fn can_pop(&self) -> bool {
         let backlog = self.backlog.borrow();
-        let first = backlog.front().is_some_and(|waiting| waiting.linked.get());
-        first && backlog.get(1).is_none_or(|next| next.linked.get())
+        self.has_head() && backlog.get(1).is_none_or(|next| next.linked.get())
     }
 
     /// The oldest task, for who has the consumer right.

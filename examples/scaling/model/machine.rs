@@ -44,6 +44,8 @@ pub enum Kind {
     SleepersLock,
     /// A worker's deque.
     Deque,
+    /// A worker's batch.
+    Batch,
     /// A task's cell.
     Cell,
     /// The depot of magazines.

@@ -6,11 +6,13 @@
 mod cells;
 mod channels;
 mod crew;
+mod fifo;
 mod gate;
 mod job;
 mod ledger;
 mod machine;
 mod ours;
+mod places;
 
 pub use ledger::Outcome;
 pub use machine::{MOST_CORES, Time};
@@ -68,7 +70,7 @@ pub struct Shape {
     pub work: Time,
     /// About how many tasks.
     pub tasks: usize,
-    /// Whether workers look at a job's head line before they try for the consumer right, as they do not now.
+    /// Whether workers look at a job's head line before their first try for the consumer right, too, as they do not now.
     pub look_first: bool,
     /// Where the random victims begin.
     pub seed: u64,

@@ -5,26 +5,23 @@ use super::cells::Cells;
 use super::crew::Crew;
 use super::job::{Job, Waiting};
 use super::ledger::Ledger;
-use super::machine::{Core, Machine, Time};
+use super::machine::{Core, Machine};
 use super::{Path, Player, Task};
 use std::cell::Cell;
 use std::rc::Rc;
+
+mod turn;
 
 /// Tasks of one job after which others go first, and the most that a batch takes.
 const BUDGET: usize = 16;
 /// The most ready tasks that the word counts.
 const MOST_READY: usize = 254;
-/// Looks at a backlog that has run empty, and the time before each.
-const LOOKS: usize = 8;
-const LOOK: Time = 150;
-/// What a spin-loop hint takes, and tries for the consumer right.
-const HINT: Time = 20;
-const TRIES: usize = 32;
 
 /// What a worker knows of the job whose permit it holds.
 #[derive(Default)]
 struct Hold {
     tokens: usize,
+    /// Tasks of the job at the top of the deque.
     left: usize,
     turn: usize,
     covered: bool,
@@ -154,7 +151,7 @@ impl Pool {
             return self.push_task(core, task).await;
         }
         spend_tokens(core, job, hold, 1, BUDGET).await;
-        self.crew.push_own(core, &[Task { loose: true, ..task }]).await;
+        self.crew.place(core).push(core, &[Task { loose: true, ..task }]).await;
         hold.left += 1;
         self.crew.notify(core).await;
     }
@@ -183,17 +180,20 @@ impl Pool {
     async fn serve(&self, core: &Core, hold: &mut Hold, task: Task) {
         let job = &self.jobs[task.job];
         let open = self.is_open();
-        *hold = Hold { tokens: 1, ..Hold::default() };
         // Its permit: a ready task's room turns into it.
         assert!(job.change(core, || true).await, "a permit is free for what was let through");
         job.running.set(job.running.get() + 1);
         if !task.loose {
             job.ready.set(job.ready.get() - 1);
         }
+        let place = self.crew.place(core);
+        let left = place.begin(core, task.job).await;
+        *hold = Hold { tokens: 1, left, ..Hold::default() };
         if !open {
             self.look(core, job).await;
         }
         let mut next = Some(task);
+        let index = task.job;
         while let Some(task) = next {
             if open {
                 self.cover(core, job, hold).await;
@@ -201,155 +201,8 @@ impl Pool {
             self.run(core, hold, task).await;
             next = self.next_under_permit(core, job, hold).await;
         }
+        place.end(index, hold.left);
         self.close(core, job, hold).await;
-    }
-
-    /// Before a task runs: while it does, the job's next tasks must be where others find them.
-    async fn cover(&self, core: &Core, job: &Job, hold: &mut Hold) {
-        if hold.left > 0 {
-            return;
-        }
-        core.load(job.head).await;
-        if !job.can_pop() {
-            core.load(job.tail).await;
-            if job.backlog.borrow().is_empty() && !job.covered.get() {
-                return;
-            }
-        }
-        let _ = self.refill(core, job, hold, 0).await;
-        if hold.left == 0 {
-            hold.covered = false;
-            core.rmw(job.tail).await;
-            job.covered.set(false);
-            self.look(core, job).await;
-        }
-    }
-
-    /// Takes a batch from the backlog into the deque; the first `kept` is returned.
-    async fn refill(&self, core: &Core, job: &Job, hold: &mut Hold, kept: usize) -> Option<Task> {
-        if !self.worth_a_try(core, job).await || !job.try_consume(core).await {
-            return None;
-        }
-        let mut batch = Vec::new();
-        while batch.len() < BUDGET - hold.turn % BUDGET {
-            let Some(task) = job.pop(core).await else { break };
-            batch.push(Task { loose: true, ..task });
-        }
-        let rest = batch.split_off(kept.min(batch.len()));
-        if !rest.is_empty() {
-            spend_tokens(core, job, hold, rest.len(), 0).await;
-            self.crew.push_own(core, &rest).await;
-            hold.left += rest.len();
-            if !hold.covered {
-                hold.covered = true;
-                core.load(job.tail).await;
-                if !job.covered.get() {
-                    core.rmw(job.tail).await;
-                    job.covered.set(true);
-                }
-            }
-        }
-        self.let_go_and_look(core, job).await;
-        if !rest.is_empty() {
-            self.crew.notify(core).await;
-        }
-        batch.pop()
-    }
-
-    async fn next_under_permit(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
-        hold.turn += 1;
-        if hold.turn.is_multiple_of(BUDGET) {
-            let none_injected = self.crew.nothing_injected(core).await;
-            if !none_injected || self.crew.own_len(core) > hold.left {
-                self.crew.prefer_injector(core);
-                return None;
-            }
-        }
-        if let Some(task) = self.next_at_hand(core, job, hold).await {
-            return Some(task);
-        }
-        self.linger(core, job, hold).await
-    }
-
-    async fn next_at_hand(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
-        if self.is_open() {
-            if hold.left == 0
-                && let Some(task) = self.refill(core, job, hold, 1).await
-            {
-                return Some(task);
-            }
-            return match self.crew.pop_own(core).await {
-                Some(task) => self.run_on_with(core, job, hold, task).await,
-                None => self.refill(core, job, hold, 1).await,
-            };
-        }
-        for _ in 0..TRIES {
-            if !self.worth_a_try(core, job).await {
-                core.work(HINT).await;
-                continue;
-            }
-            core.rmw(job.head).await;
-            if !job.held.replace(true) {
-                let task = job.pop(core).await;
-                self.let_go_and_look(core, job).await;
-                if task.is_some() {
-                    return task;
-                }
-                break;
-            }
-        }
-        let task = self.crew.pop_own(core).await?;
-        self.run_on_with(core, job, hold, task).await
-    }
-
-    /// Whether to try for the consumer right; looks only if that is what is played.
-    async fn worth_a_try(&self, core: &Core, job: &Job) -> bool {
-        if !self.ledger.shape.look_first {
-            return true;
-        }
-        core.load(job.head).await;
-        !job.held.get() && job.can_pop()
-    }
-
-    /// Goes on with a task from the deque, if it is the job's.
-    async fn run_on_with(
-        &self,
-        core: &Core,
-        job: &Job,
-        hold: &mut Hold,
-        task: Task,
-    ) -> Option<Task> {
-        if !std::ptr::eq(job, &raw const self.jobs[task.job]) {
-            hold.stash = Some(task);
-            return None;
-        }
-        if task.loose {
-            hold.left = hold.left.saturating_sub(1);
-        } else {
-            core.rmw(job.tail).await;
-            job.ready.set(job.ready.get() - 1);
-            self.look(core, job).await;
-        }
-        hold.tokens += 1;
-        Some(task)
-    }
-
-    /// Stays for a moment with a job whose backlog has run empty.
-    async fn linger(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
-        if hold.stash.is_some() || job.handles.get() == 0 {
-            return None;
-        }
-        for _ in 0..LOOKS {
-            core.work(LOOK).await;
-            if !self.crew.nothing_injected(core).await {
-                return None;
-            }
-            core.load(job.tail).await;
-            if !job.backlog.borrow().is_empty() {
-                return self.next_at_hand(core, job, hold).await;
-            }
-        }
-        None
     }
 
     /// R1 to R3: gives the permit back and hands it on.

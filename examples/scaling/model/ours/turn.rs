@@ -1,0 +1,195 @@
+//! A job's turn: what a worker runs on with under the permit it holds, and where the job's further tasks lie meanwhile.
+
+use super::super::Task;
+use super::super::job::Job;
+use super::super::machine::{Core, Time};
+use super::{BUDGET, Hold, Pool, spend_tokens};
+
+/// Looks at a backlog that has run empty, and the time before each.
+const LOOKS: usize = 8;
+const LOOK: Time = 150;
+/// What a spin-loop hint takes, and tries for the consumer right after the first.
+const HINT: Time = 20;
+const TRIES: usize = 32;
+
+impl Pool {
+    /// Before a task runs: while it does, the job's next tasks must be where others find them.
+    pub(super) async fn cover(&self, core: &Core, job: &Job, hold: &mut Hold) {
+        let place = self.crew.place(core);
+        if !place.batch_is_empty(core).await {
+            return;
+        }
+        // What lies on top of the deque will do, too, once this hold has looked at the backlog.
+        if hold.left > 0 && hold.turn > 0 && !hold.covered {
+            return;
+        }
+        core.load(job.head).await;
+        if !job.has_head() {
+            core.load(job.tail).await;
+            if job.backlog.borrow().is_empty() && !job.covered.get() {
+                return;
+            }
+        }
+        let _ = self.refill(core, job, hold, 0).await;
+        if place.batch_is_empty(core).await {
+            hold.covered = false;
+            core.rmw(job.tail).await;
+            job.covered.set(false);
+            self.look(core, job).await;
+        }
+    }
+
+    /// Takes a batch from the backlog to where it can be stolen; the first `kept` (none or one) is returned.
+    async fn refill(&self, core: &Core, job: &Job, hold: &mut Hold, kept: usize) -> Option<Task> {
+        if !self.worth_a_try(core, job).await || !job.try_consume(core).await {
+            return None;
+        }
+        let first = if kept > 0 { job.pop(core).await } else { None };
+        let wanted = BUDGET - hold.turn % BUDGET - kept;
+        let most = if kept > 0 && first.is_none() { 0 } else { wanted };
+        let mut moved = 0;
+        while moved < most
+            && let Some(task) = job.pop(core).await
+        {
+            if moved == 0 {
+                spend_tokens(core, job, hold, most, 0).await;
+            }
+            self.crew.place(core).push_batch(core, Task { loose: true, ..task }).await;
+            moved += 1;
+        }
+        if moved > 0 {
+            hold.tokens += most - moved;
+            if !hold.covered {
+                hold.covered = true;
+                core.load(job.tail).await;
+                if !job.covered.get() {
+                    core.rmw(job.tail).await;
+                    job.covered.set(true);
+                }
+            }
+        }
+        self.let_go_and_look(core, job).await;
+        if moved > 0 {
+            self.crew.notify(core).await;
+        }
+        first.map(|task| Task { loose: true, ..task })
+    }
+
+    pub(super) async fn next_under_permit(
+        &self,
+        core: &Core,
+        job: &Job,
+        hold: &mut Hold,
+    ) -> Option<Task> {
+        hold.turn += 1;
+        if hold.turn.is_multiple_of(BUDGET) {
+            let none_injected = self.crew.nothing_injected(core).await;
+            if !none_injected || self.crew.place(core).len() > hold.left {
+                self.crew.place(core).others_first.set(true);
+                return None;
+            }
+        }
+        if let Some(task) = self.next_at_hand(core, job, hold).await {
+            return Some(task);
+        }
+        self.linger(core, job, hold).await
+    }
+
+    async fn next_at_hand(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
+        let next = if self.is_open() {
+            match self.next_of_open(core, job, hold).await {
+                Some(found) => return found,
+                None => self.refill(core, job, hold, 1).await,
+            }
+        } else {
+            self.pop_waiting(core, job).await
+        };
+        if next.is_some() {
+            return next;
+        }
+        let task = self.crew.place(core).pop(core).await?;
+        self.run_on_with(core, job, hold, task).await
+    }
+
+    /// The next task at hand of a job whose limit does not bind: one pushed from inside, or one of the batch.
+    async fn next_of_open(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Option<Task>> {
+        let place = self.crew.place(core);
+        if hold.left > 0
+            && let Some(task) = place.pop(core).await
+        {
+            hold.left -= 1;
+            return Some(self.run_on_with(core, job, hold, task).await);
+        }
+        hold.left = 0;
+        let task = place.pop_batch(core).await?;
+        hold.tokens += 1;
+        Some(Some(task))
+    }
+
+    /// The job's next waiting task, for a job whose limit binds: taken alone.
+    async fn pop_waiting(&self, core: &Core, job: &Job) -> Option<Task> {
+        let mut got = self.worth_a_try(core, job).await && job.try_quietly(core).await;
+        for _ in 0..TRIES {
+            if got {
+                break;
+            }
+            core.work(HINT).await;
+            core.load(job.head).await;
+            got = !job.held.get() && job.try_quietly(core).await;
+        }
+        if !got {
+            return None;
+        }
+        let task = job.pop(core).await;
+        self.let_go_and_look(core, job).await;
+        task
+    }
+
+    /// Whether to try for the consumer right the first time; looks only if that is what is played.
+    async fn worth_a_try(&self, core: &Core, job: &Job) -> bool {
+        if !self.ledger.shape.look_first {
+            return true;
+        }
+        core.load(job.head).await;
+        !job.held.get() && job.can_pop()
+    }
+
+    /// Goes on with a task from the deque, if it is the job's.
+    async fn run_on_with(
+        &self,
+        core: &Core,
+        job: &Job,
+        hold: &mut Hold,
+        task: Task,
+    ) -> Option<Task> {
+        if !std::ptr::eq(job, &raw const self.jobs[task.job]) {
+            hold.stash = Some(task);
+            return None;
+        }
+        if !task.loose {
+            core.rmw(job.tail).await;
+            job.ready.set(job.ready.get() - 1);
+            self.look(core, job).await;
+        }
+        hold.tokens += 1;
+        Some(task)
+    }
+
+    /// Stays for a moment with a job whose backlog has run empty.
+    async fn linger(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
+        if hold.stash.is_some() || job.handles.get() == 0 {
+            return None;
+        }
+        for _ in 0..LOOKS {
+            core.work(LOOK).await;
+            if !self.crew.nothing_injected(core).await {
+                return None;
+            }
+            core.load(job.tail).await;
+            if !job.backlog.borrow().is_empty() {
+                return self.next_at_hand(core, job, hold).await;
+            }
+        }
+        None
+    }
+}
