@@ -30,7 +30,7 @@ const SEEN: &[(&str, &[&str])] = &[
     ("limit-read-once", &["limit_holds::limit_holds_for_who_has_a_permit_when_the_job_is_paused"]),
     (
         "look-through-to-the-gap",
-        &["nothing_lost::nothing_lost_when_a_wait_meets_two_pushers_of_a_held_job"],
+        &["nothing_lost::nothing_lost_when_a_wait_meets_pushers_of_a_held_job"],
     ),
     (
         "cut-without-exchange",
