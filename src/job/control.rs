@@ -92,22 +92,31 @@ pub fn list_if_held(job: JobPtr) {
 
 /// Gives back a handle of a job that may be on the list of held jobs: if it is the last but the list's
 /// and nothing is held, the job leaves the list, too.
+#[inline]
 pub fn drop_handle(job: JobPtr) {
     if is_held(job.permits.load()) {
-        let mut held = job.pool().held();
-        if held.contains(&job) {
-            // Under the lock, for of two that go at once the second must see that it is the last;
-            // until the lock is let go the list's own handle keeps the record.
-            let left = job.tokens.drop_handle();
-            if left.handles() == 1 && left.no_tasks() && job.backlog().is_empty() {
-                held.remove(&job);
-                drop(held);
-                job.drop_handle();
-            }
-            return;
-        }
+        drop_handle_of_held(job);
+    } else {
+        job.drop_handle();
     }
-    job.drop_handle();
+}
+
+#[cold]
+fn drop_handle_of_held(job: JobPtr) {
+    let mut held = job.pool().held();
+    if !held.contains(&job) {
+        drop(held);
+        job.drop_handle();
+        return;
+    }
+    // Under the lock, for of two that go at once the second must see that it is the last;
+    // until the lock is let go the list's own handle keeps the record.
+    let left = job.tokens.drop_handle();
+    if left.handles() == 1 && left.no_tasks() && job.backlog().is_empty() {
+        held.remove(&job);
+        drop(held);
+        job.drop_handle();
+    }
 }
 
 /// Closes the job: no further tasks are accepted.

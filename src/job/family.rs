@@ -165,6 +165,7 @@ impl Job {
 ///
 /// # Panics
 /// If the limit is finite and more than the word holds.
+#[inline]
 pub fn make(
     pool: crate::pool::shared::PoolPtr,
     parent: Option<JobPtr>,

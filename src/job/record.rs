@@ -306,13 +306,13 @@ impl JobPtr {
         if let Some(parent) = self.parent {
             self.pool().family.leave(parent, self);
         }
-        // SAFETY: by this function's contract; the contents are moved out and dropped.
-        let record = unsafe { self.0.as_ptr().read() };
-        // SAFETY: the contents were moved out just now.
-        unsafe { cells::free(self.0.as_ptr()) };
-        let Record { pool, parent, extra, .. } = record;
+        let (pool, parent) = (self.pool, self.parent);
         // Ordering: Relaxed; nobody else uses it.
-        let extra = extra.load(Ordering::Relaxed);
+        let extra = self.extra.load(Ordering::Relaxed);
+        // SAFETY: by this function's contract nobody else uses it.
+        unsafe { self.0.as_ptr().drop_in_place() };
+        // SAFETY: its contents were dropped just now.
+        unsafe { cells::free(self.0.as_ptr()) };
         if !extra.is_null() {
             // SAFETY: it was made by `Box::into_raw` and is freed once, here.
             drop(unsafe { Box::from_raw(extra) });
