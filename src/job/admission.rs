@@ -83,11 +83,12 @@ pub fn serve_line(job: JobPtr) {
 /// `serve_line` for who has the consumer right already; lets go of it.
 #[cold]
 pub fn serve_line_with<'a>(job: JobPtr, mut consumer: Consumer<'a>) {
+    let mut tokens = 0;
     loop {
         while consumer.can_pop() {
             let word = job.permits.load();
             if word.has(Flag::Cancelled) || job.pool().drops() {
-                drop_line(job, &mut consumer);
+                tokens += drop_line(job, &mut consumer);
             } else if !job.wants_promotion(word) || !let_one_through(job, &mut consumer) {
                 break;
             }
@@ -97,10 +98,12 @@ pub fn serve_line_with<'a>(job: JobPtr, mut consumer: Consumer<'a>) {
             LetGo::LookAgain(again) => consumer = again,
         }
     }
-    if job.backlog().is_empty() {
-        // The line of a parent may have been all that kept it from being idle.
-        wake_if_idle(job);
+    // Who waits looks under the lock that waking takes, and not beside somebody with the consumer right.
+    if tokens > 0 {
+        job.drop_tasks(tokens);
     }
+    // The line of a parent may have been all that kept it from being idle; and who waits may have left word.
+    wake_if_idle(job);
 }
 
 /// Reserves room for one task, then takes it out of the backlog. False: there is no room.
@@ -396,9 +399,10 @@ pub fn discard(cell: CellPtr) {
     job.drop_tasks(1);
 }
 
-/// Drops all that waits at a cancelled job's gate.
-fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
-    let Popped::Task(mut cell) = consumer.pop() else { return };
+/// Drops all that waits at a cancelled job's gate. Returns how many tokens of it the caller gives back when it has let go of the
+/// consumer right.
+fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) -> u64 {
+    let Popped::Task(mut cell) = consumer.pop() else { return 0 };
     // What captures do when they are dropped is somebody else's: who asks there whether the job is idle must not
     // wait for the consumer right. It is the token of the first, which is out of the line: who counts what has not
     // started counts that one here.
@@ -413,7 +417,7 @@ fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
         let Popped::Task(next) = consumer.pop() else { break };
         cell = next;
     }
-    gate.drop_tasks(1);
+    1
 }
 
 /// A delegate of `job` is out of the line at `gate` and was dropped: it was counted at the gates inside that one.

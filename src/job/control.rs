@@ -280,7 +280,9 @@ pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) ->
             }
             job.tokens.set_waited();
             fence_after_rmw();
-            match look_for_work(&job) {
+            // The right is not waited for: whoever has it may be about to wake somebody, for which it needs the lock under which
+            // this look is taken. It is left word; then it looks again, and wakes who waits.
+            match look_for_work(&job, || job.backlog().try_consume()) {
                 Work::None => false,
                 Work::Some => true,
                 work @ (Work::Line(_) | Work::Gone) => {
@@ -305,7 +307,7 @@ pub fn forget_waiters(job: JobPtr) {
 /// Whether the job has nothing queued or running.
 pub fn is_idle(job: JobPtr) -> bool {
     loop {
-        match look_for_work(&job) {
+        match look_for_work(&job, || Some(wait_for_consumer(&job))) {
             Work::None => return true,
             Work::Some => return false,
             work @ (Work::Line(_) | Work::Gone) => work.clear(job),
@@ -339,19 +341,30 @@ impl Work<'_> {
     }
 }
 
+/// The consumer right, waited for. Not under a lock.
+fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
+    loop {
+        match job.backlog().try_consume_quietly() {
+            Some(consumer) => return consumer,
+            None => crate::sync::thread::yield_now(),
+        }
+    }
+}
+
 /// Tasks of children that stand in the job's line are the children's.
 ///
 /// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
 /// tokens were read as none lies there still. Without the right, somebody is moving tasks.
-fn look_for_work(job: &JobPtr) -> Work<'_> {
+fn look_for_work<'a>(
+    job: &'a JobPtr,
+    try_consume: impl FnOnce() -> Option<Consumer<'a>>,
+) -> Work<'a> {
     if !job.tokens.load().no_tasks() {
         return Work::Some;
     }
-    let consumer = loop {
-        match job.backlog().try_consume_quietly() {
-            Some(consumer) => break consumer,
-            None => crate::sync::thread::yield_now(),
-        }
+    let Some(consumer) = try_consume() else {
+        // Whoever has the right has been left word.
+        return Work::Some;
     };
     let word = job.permits.load();
     let (mut waits, mut gone) = (!job.backlog().is_empty(), false);
