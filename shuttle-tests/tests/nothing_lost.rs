@@ -189,6 +189,24 @@ fn nothing_lost_when_a_wait_meets_pushers_of_a_held_job() {
 }
 
 #[test]
+fn nothing_lost_when_a_drain_drops_what_a_wait_looks_at() {
+    // Who waits looks under the lock that waking takes; who drops the line has the consumer right that the look wants.
+    in_a_pool(1, |pool| {
+        let (job, fates) = (pool.job(1), Fates::of(2));
+        job.pause();
+        for number in 0..2 {
+            let ticket = fates.ticket(number);
+            job.execute(move || ticket.punch());
+        }
+        let theirs = job.clone();
+        let waiter = thread::spawn(move || theirs.wait());
+        drop(pool);
+        waiter.join().unwrap();
+        assert_eq!(job.stats().cancelled, 2);
+    });
+}
+
+#[test]
 fn nothing_lost_when_the_last_handle_goes_early() {
     in_a_pool(3, |pool| {
         let fates = Fates::of(6);
