@@ -83,7 +83,12 @@ impl User {
     /// The pool has ended: each task ran or did not, once, and everybody says the same of it.
     pub fn accounts(mut self) {
         let end = Instant::now() + surely();
-        while self.left && !self.jobs.iter().all(|known| known.ledger.is_settled()) {
+        // A worker that was left may have had a task in hand: it is let run to its end.
+        let runs = |task: &KnownTask| task.record.start().is_some() && !task.record.has_ended();
+        while self.left
+            && (!self.jobs.iter().all(|known| known.ledger.is_settled())
+                || self.tasks.iter().any(runs))
+        {
             assert!(
                 Instant::now() < end,
                 "the workers that were left do not drop what had not started"
