@@ -11,7 +11,7 @@ use crate::job::extra::Extra;
 use crate::pool::shared::{Hooks, PoolPtr};
 use crate::task::Mark;
 use crate::worker::context::Context;
-use crate::worker::play::play;
+use crate::worker::play;
 use crate::worker::spares::Threads;
 
 /// The facade, as the library sees it.
@@ -58,7 +58,19 @@ impl Stage {
 
     /// Plays a worker until it finds nothing, for up to `most` tasks; says how many it took.
     pub fn play(self, index: usize, most: usize) -> usize {
-        play(self.0, index, most)
+        play::play(self.0, index, most)
+    }
+
+    /// Plays a worker that has served `last` until others' turn came, for one task of theirs. Of the workers
+    /// whom the sleepers count as searching it is one less.
+    pub fn serve_others(self, index: usize, last: &Job) {
+        let _ = self.0.shared().sleep.stop_searching();
+        play::serve_others(self.0, index, last.ptr());
+    }
+
+    /// Plays a worker that has searched in vain, from there to its sleep, and to the end of one task.
+    pub fn sleep_and_serve(self, index: usize) {
+        play::sleep_and_serve(self.0, index);
     }
 
     /// Lays a task into the deque of the worker with this index, as a woken future lies there or what else came
@@ -70,6 +82,17 @@ impl Stage {
         let cell = plain(job, task);
         cell.set_mark(Mark::Ready);
         shared.places[index].deque.push(cell);
+    }
+
+    /// Lays a task into the batch of the worker with this index, as it lies there when the turn of its job, whose limit
+    /// binds no worker, has ended early.
+    pub fn lay_in_batch(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
+        let (place, job) = (&self.0.shared().places[index], job.ptr());
+        job.tokens.add_tasks(1);
+        let cell = plain(job, task);
+        cell.set_mark(Mark::Loose);
+        place.note_batch(job.idle_key());
+        place.batch.push(cell);
     }
 
     /// Inside a task: its worker takes what lies on top of its deque for this job's, as it may after thieves have been

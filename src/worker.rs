@@ -124,7 +124,9 @@ impl Worker<'_> {
         }
         let job = cell.job();
         let (hold, key) = (self.context.hold(), job.idle_key());
-        self.place().begin_batch(key);
+        if self.place().begin_batch(key) && !fault("leftovers-moved-in-silence") {
+            self.pool().notify();
+        }
         hold.open(job, epoch, self.place().top_of(key));
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());

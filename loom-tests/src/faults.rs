@@ -168,6 +168,16 @@ pub const FAULTS: &[Fault] = &[
         &["pool::limit_is_used_by_a_batch_on_its_way_to_a_deque"],
     ),
     fault(
+        "passed-over-in-silence",
+        "a worker takes a task out of the injector for a moment, puts it back, and tells nobody",
+        &["moving::limit_is_used_by_tasks_that_were_passed_over"],
+    ),
+    fault(
+        "leftovers-moved-in-silence",
+        "a worker moves what is left of a batch into its deque, and tells nobody",
+        &["moving::limit_is_used_by_what_is_left_of_a_batch"],
+    ),
+    fault(
         "unpark-before-the-mark",
         "a sleeper is unparked before it is told what for",
         &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],

@@ -54,7 +54,7 @@ impl Worker<'_> {
     }
 
     /// The next task from the local queue or the injector, each going first in turn.
-    fn find_near(&self) -> Option<CellPtr> {
+    pub(super) fn find_near(&self) -> Option<CellPtr> {
         let place = self.place();
         let turns = place.turns.get().wrapping_add(1);
         place.turns.set(turns);
@@ -92,7 +92,7 @@ impl Worker<'_> {
             passed = true;
         }
         let found = found.or_else(|| self.steal_oldest()).or_else(|| self.steal_injected_one());
-        if passed {
+        if passed && !fault("passed-over-in-silence") {
             // Out of the injector for a moment, they were in no searcher's sight.
             self.pool().notify();
         }
@@ -181,7 +181,7 @@ impl Worker<'_> {
         let own = pool.victims()[victim].deque.steal_batch_and_pop(&place.deque);
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
-            if pool.places[victim].running_job() == job {
+            if pool.places[victim].desk.running_job() == job {
                 // Likely its children, all of them: this thread goes on with them as if they were its own.
                 place.note_top(job, u64::MAX);
             }

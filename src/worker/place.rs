@@ -124,14 +124,21 @@ impl Place {
         self.batch_of.set(job);
     }
 
-    /// From now on the batch is this job's. What is left of another's goes to the local queue.
+    /// From now on the batch is this job's. What is left of another's goes to the local queue, each task out of everybody's
+    /// sight for a moment; whether there was any.
     #[inline]
-    pub fn begin_batch(&self, job: usize) {
-        if self.batch_of.replace(job) != job {
-            while let Some(cell) = self.batch.pop() {
-                self.deque.push(cell);
-            }
+    #[must_use]
+    pub fn begin_batch(&self, job: usize) -> bool {
+        self.batch_of.replace(job) != job && self.move_batch()
+    }
+
+    fn move_batch(&self) -> bool {
+        let mut moved = false;
+        while let Some(cell) = self.batch.pop() {
+            self.deque.push(cell);
+            moved = true;
         }
+        moved
     }
 
     /// The job that runs here, by its record's address; 0 if none has yet.

@@ -1,28 +1,60 @@
-//! For models: a worker's part, played by a model's own thread for as long as it finds tasks.
+//! For models: a worker's part, played by a model's own threads, from one of its states to another.
 
+use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
 use crate::worker::Worker;
 use crate::worker::context::Context;
+use crate::worker::sleep::Woken;
 use std::cell::Cell;
 
 /// Takes the place with this index, serves up to `most` tasks that a search finds, and leaves.
 /// Sleep is not part of it: the sleepers go on counting the place's worker as searching.
 pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
+    let served = Cell::new(0);
+    play_as(pool, index, None, |worker| {
+        while served.get() < most {
+            let Some(cell) = worker.stash.take().or_else(|| worker.search()) else { break };
+            worker.serve(cell);
+            served.set(served.get() + 1);
+        }
+    });
+    served.get()
+}
+
+/// Serves one task as a worker that nobody counts as searching, and which has just left off serving `last` because
+/// others wait.
+pub fn serve_others(pool: PoolPtr, index: usize, last: JobPtr) {
+    play_as(pool, index, Some(last), |worker| {
+        worker.place().others_first.set(true);
+        let cell = worker.find_near().expect("others wait");
+        worker.serve(cell);
+    });
+}
+
+/// Goes to sleep as a worker that has searched in vain, and serves one task once it is woken.
+pub fn sleep_and_serve(pool: PoolPtr, index: usize) {
+    play_as(pool, index, None, |worker| {
+        let (shared, sleep) = (worker.pool(), &worker.pool().sleep);
+        sleep.sit_down(index);
+        let (look, busy) = (|| shared.has_ready(), || shared.is_busy());
+        match sleep.park(index, look, busy, || shared.end_stall()) {
+            Woken::Search => worker.serve(worker.find().expect("no drain has begun")),
+            Woken::Leave => unreachable!("no drain has begun"),
+        }
+    });
+}
+
+fn play_as(pool: PoolPtr, index: usize, last: Option<JobPtr>, part: impl FnOnce(&Worker)) {
     let context = Context::new(pool);
     let worker = Worker {
         context: &context,
-        searching: Cell::new(true),
+        searching: Cell::new(last.is_none()),
         stash: Cell::new(None),
-        last: Cell::new(None),
+        last: Cell::new(last),
     };
     context.sit(Some(&pool.shared().places[index]));
-    let mut served = 0;
     context.enter(|| {
-        while served < most {
-            let Some(cell) = worker.stash.take().or_else(|| worker.search()) else { break };
-            worker.serve(cell);
-            served += 1;
-        }
+        part(&worker);
         if let Some(cell) = worker.stash.take() {
             worker.place().deque.push(cell);
         }
@@ -31,5 +63,4 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
     if freed > 0 {
         pool.disown(freed);
     }
-    served
 }
