@@ -17,6 +17,7 @@ pub mod family;
 #[cfg(feature = "futures")]
 pub mod futures;
 pub mod permits;
+pub mod queued;
 pub mod record;
 pub mod scope;
 pub mod settle;
@@ -273,7 +274,7 @@ impl Job {
         JobStats {
             limit: control::limit_of(word),
             running,
-            ready: control::ready(self.0, word).saturating_sub(delegate),
+            ready: queued::ready(self.0, word).saturating_sub(delegate),
             backlog: self.0.backlog().len() + delegate,
             completed: tally.completed.load(Ordering::Relaxed),
             panicked: tally.panicked.load(Ordering::Relaxed),

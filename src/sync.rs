@@ -25,3 +25,8 @@ pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }
 }
+
+/// As `shrunk`, where scenarios under shuttle bear more than models under loom do.
+pub const fn scaled(production: usize, scenario: usize, model: usize) -> usize {
+    if cfg!(tollgate_shuttle) { scenario } else { shrunk(production, model) }
+}

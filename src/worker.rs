@@ -14,7 +14,7 @@ use crate::job::admission::{self, Start};
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
-use crate::sync::{fault, shrunk};
+use crate::sync::{fault, scaled};
 use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -23,7 +23,7 @@ use std::any::Any;
 use std::cell::Cell;
 
 /// Tasks of one job after which a worker lets another job go first.
-const BUDGET: u32 = shrunk(16, 2) as u32;
+const BUDGET: u32 = scaled(16, 4, 2) as u32;
 
 /// The life of the thread with this index: a worker's, or a spare's. It sits in `place` first.
 pub fn work(pool: PoolPtr, index: usize, place: usize) {
@@ -155,20 +155,20 @@ impl Worker<'_> {
             }
             place.figures.add_run(u64::from(hold.turn.get()));
             // Until they are given back all tokens in hand are to spare: for those who ask how many tasks are ready.
-            place.publish(key, hold.tokens.get());
+            place.desk.publish(key, hold.tokens.get());
         }
         match then {
             Then::GoOn => hold.close(),
             Then::LeavePermit => hold.detach(),
         }
         if let Some(place) = self.context.place() {
-            place.publish(0, 0);
+            place.desk.publish(0, 0);
         }
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(place) = self.context.place() {
-            place.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
+            place.desk.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
         }
         match cell.run() {
             Ran::Completed => {

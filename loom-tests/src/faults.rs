@@ -8,7 +8,8 @@ pub struct Fault {
     pub name: &'static str,
     /// What is done wrong.
     pub mistake: &'static str,
-    /// The models that are asked, as `suite::model`; one must fail.
+    /// The models that are asked, as `suite::model`; one must fail. None if it takes more than a model bears: then a scenario
+    /// sees it.
     pub models: &'static [&'static str],
 }
 
@@ -126,6 +127,24 @@ pub const FAULTS: &[Fault] = &[
         "cancel-without-sweep",
         "cancelling leaves the backlog to whoever ends a task next",
         &["admission::nothing_lost_when_a_held_job_is_cancelled"],
+    ),
+    fault(
+        "push-left-to-the-sweep",
+        "who pushes into a job that has been cancelled leaves its task to the sweep, which is over",
+        &[
+            "admission::nothing_lost_when_a_held_job_is_cancelled",
+            "admission::nothing_lost_when_cancel_meets_a_spawn",
+        ],
+    ),
+    fault(
+        "spare-tokens-shown-late",
+        "tokens that a worker has to spare for a batch are there before it says that they are to spare",
+        &[],
+    ),
+    fault(
+        "counted-with-its-token",
+        "a task that goes back to its line is counted there before its token is given back",
+        &[],
     ),
     fault(
         "handles-alone-free",

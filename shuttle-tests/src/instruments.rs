@@ -84,6 +84,11 @@ impl Fates {
         Ticket { fates: self.clone(), number }
     }
 
+    /// How many have run so far.
+    pub fn started(&self) -> usize {
+        self.0.iter().map(|fate| fate.ran.load(Relaxed)).sum()
+    }
+
     /// How many ran. Fails if one ran twice, or its captures were not dropped once.
     #[track_caller]
     pub fn ran(&self) -> usize {
@@ -91,7 +96,7 @@ impl Fates {
             let (ran, dropped) = (fate.ran.load(Relaxed), fate.dropped.load(Relaxed));
             assert!(ran <= 1 && dropped == 1, "task {number}: ran {ran}, dropped {dropped} times");
         }
-        self.0.iter().map(|fate| fate.ran.load(Relaxed)).sum()
+        self.started()
     }
 }
 

@@ -139,7 +139,9 @@ fn nothing_lost_when_a_parent_is_cancelled_against_pushes() {
             let ticket = fates.ticket(number);
             jobs[number % 2].execute(move || ticket.punch());
         }
-        parent.cancel();
+        let before = fates.started();
+        let said = parent.cancel();
+        assert!(before + said <= 8, "{before} had started, {said} said");
         pusher.join().unwrap();
         parent.wait();
         let stats = jobs.each_ref().map(tollgate::Job::stats);

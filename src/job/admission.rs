@@ -66,7 +66,8 @@ pub fn look_outwards(job: JobPtr) {
 #[inline]
 fn make_good(job: JobPtr) {
     let word = job.permits.load();
-    let due = job.wants_promotion(word) || word.has(Flag::Cancelled) || job.pool().drops();
+    let cancelled = word.has(Flag::Cancelled) && !fault("push-left-to-the-sweep");
+    let due = job.wants_promotion(word) || cancelled || job.pool().drops();
     if due && !fault("pusher-never-promotes") {
         serve_line(job);
     }
@@ -194,7 +195,11 @@ fn wait_at(cell: CellPtr, gate: JobPtr) {
         line = inner;
     }
     let own = line == job;
-    line.backlog().push(cell);
+    if own {
+        line.backlog().push_uncounted(cell);
+    } else {
+        line.backlog().push(cell);
+    }
     // The gates between are not waited for any more.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
@@ -205,9 +210,17 @@ fn wait_at(cell: CellPtr, gate: JobPtr) {
     }
     make_good(line);
     if own {
-        job.drop_tasks(1);
+        trade_token(job);
     }
     job.drop_handle();
+}
+
+/// A task that had a token is in its job's line, and not counted there so far. The caller keeps the job alive.
+fn trade_token(job: JobPtr) {
+    job.drop_tasks(1);
+    if !fault("counted-with-its-token") {
+        job.backlog().count();
+    }
 }
 
 /// What became of a task that a worker took from a deque.
@@ -322,7 +335,11 @@ fn refuse(cell: CellPtr, gate: JobPtr) {
         leaves.push(inner);
     }
     let own = line == job;
-    line.backlog().push_returned(cell);
+    if own && !fault("counted-with-its-token") {
+        line.backlog().push_returned_uncounted(cell);
+    } else {
+        line.backlog().push_returned(cell);
+    }
     // Whoever counted on this task to look at the backlog counts on nobody now.
     line.permits.clear(Flag::Covered);
     for gate in leaves {
@@ -337,7 +354,7 @@ fn refuse(cell: CellPtr, gate: JobPtr) {
         look(line);
     }
     if own {
-        job.drop_tasks(1);
+        trade_token(job);
     }
     job.drop_handle();
 }
@@ -349,12 +366,14 @@ pub fn come_back(cell: CellPtr, in_flight: bool) {
     let job = cell.job();
     // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
     // has none, and for which a drain does not wait if it is held.
-    job.backlog().push_returned(cell);
+    job.tokens.keep();
+    job.backlog().push_returned_uncounted(cell);
     look(job);
     if in_flight {
         job.pool().flight_ends();
     }
-    job.drop_tasks(1);
+    trade_token(job);
+    job.drop_handle();
 }
 
 /// Puts a future that was woken, and holds its permits, where a worker finds it.

@@ -15,7 +15,7 @@
 //! at the job's permits after it has linked and makes good (step P4 in `admission`).
 
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{fault, fence_after_rmw, prefetch_write};
+use crate::sync::{fault, fence_after_rmw, full_fence, prefetch_write};
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
@@ -112,6 +112,15 @@ impl<'a> Backlog<'a> {
     /// The second half of a push.
     #[inline]
     fn link(self, previous: *mut Header, cell: CellPtr) {
+        self.link_uncounted(previous, cell);
+        self.count();
+        if !fault("push-without-fence") {
+            fence_after_rmw();
+        }
+    }
+
+    #[inline]
+    fn link_uncounted(self, previous: *mut Header, cell: CellPtr) {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
@@ -123,15 +132,31 @@ impl<'a> Backlog<'a> {
         // Ordering: Release; pairs with the consumer's Acquire load of the link: it publishes the
         // cell's contents.
         link.store(cell.as_ptr(), ordering);
-        // Ordering: AcqRel; it is the store that the fence follows, and counts for `len`.
+    }
+
+    /// `push` of a task that has a token yet. It is left out of the count until `count`, when the token has gone back: who
+    /// counts both must not find it twice.
+    pub fn push_uncounted(self, cell: CellPtr) {
+        let previous = self.swap_tail(cell);
+        self.link_uncounted(previous, cell);
+        full_fence();
+    }
+
+    /// Counts a task that was pushed.
+    #[inline]
+    pub fn count(self) {
+        // Ordering: AcqRel; in a push it is the store that the fence follows, and counts for `len`.
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
-        if !fault("push-without-fence") {
-            fence_after_rmw();
-        }
     }
 
     /// Puts a task back that was ready and was refused; it goes before all others.
     pub fn push_returned(self, cell: CellPtr) {
+        self.push_returned_uncounted(cell);
+        self.count();
+    }
+
+    /// `push_returned` of a task that has a token yet, as with `push_uncounted`.
+    pub fn push_returned_uncounted(self, cell: CellPtr) {
         let stack = &self.departures.returned;
         // Ordering: Relaxed; the exchange checks the value.
         let mut top = stack.load(Ordering::Relaxed);
@@ -149,8 +174,6 @@ impl<'a> Backlog<'a> {
                 Err(now) => top = now,
             }
         }
-        // Ordering: Relaxed; a count.
-        self.arrivals.pushed.fetch_add(1, Ordering::Relaxed);
         fence_after_rmw();
     }
 
@@ -185,10 +208,12 @@ impl<'a> Backlog<'a> {
         self.arrivals.pushed.load(Ordering::Acquire)
     }
 
-    /// How many are left at least of those that had been pushed when that was read.
-    pub fn left_of(self, pushed: u32) -> usize {
+    /// How many are left at least of those that had been pushed when that was read; fewer than none if some were taken that
+    /// are counted later.
+    pub fn left_of(self, pushed: u32) -> i64 {
         // Ordering: Acquire; as in `len`.
-        difference(pushed, self.departures.taken.load(Ordering::Acquire))
+        let taken = self.departures.taken.load(Ordering::Acquire);
+        i64::from(pushed.wrapping_sub(taken).cast_signed())
     }
 
     /// Tries for the consumer right. Who fails has left word: the holder looks again.

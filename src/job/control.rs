@@ -1,6 +1,5 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
-use crate::job::Job;
 use crate::job::admission::{
     is_dropped, leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
 };
@@ -150,28 +149,6 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     true
 }
 
-/// How many tasks of these jobs have not started; exact when nothing moves, and too few rather than too many when
-/// something does. Of the jobs `below` delegates may stand in the lines of the others.
-pub fn not_started(jobs: &[JobPtr], below: &[Job]) -> usize {
-    // A task counts with those that wait if it was pushed before the looks at the deques and taken after them. So one that
-    // goes from the line to a deque meanwhile, or back, is not counted twice.
-    let pushed: Vec<_> = jobs.iter().map(|job| job.backlog().pushed()).collect();
-    let ready: usize = jobs.iter().map(|job| ready_at_most(*job)).sum();
-    // A delegate waits in the line of a job further out, and is counted as its own job's.
-    let is_blocked = |child: &&Job| child.ptr().permits.load().has(Flag::Blocked);
-    let delegates = below.iter().filter(is_blocked).count();
-    let waiting: usize =
-        jobs.iter().zip(pushed).map(|(job, pushed)| job.backlog().left_of(pushed)).sum();
-    (ready + waiting).saturating_sub(delegates)
-}
-
-/// `ready` of a job that moves: no task that runs, or has ended, is among them.
-fn ready_at_most(job: JobPtr) -> usize {
-    // A task that waits has given its permit back later than it was entered, and takes it back before it leaves.
-    let waiting = job.pool().waiting.count(job.idle_key());
-    ready_beside(job, job.permits.load(), waiting)
-}
-
 /// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
 /// were among it.
 pub fn sweep(job: JobPtr) -> usize {
@@ -200,19 +177,6 @@ pub fn cancel_held(job: JobPtr) {
     fence_after_rmw();
     serve_line(job);
     wake_if_idle(job);
-}
-
-/// How many tasks of the job lie in deques; exact when nothing moves.
-pub fn ready(job: JobPtr, word: Snapshot) -> usize {
-    ready_beside(job, word, 0)
-}
-
-/// `ready` if so many tasks at least wait for others.
-fn ready_beside(job: JobPtr, word: Snapshot, waiting: u64) -> usize {
-    let spare: u64 = job.pool().places.iter().map(|place| place.spare_tokens(job.idle_key())).sum();
-    let waiting = job.pool().waiting.count(job.idle_key()).max(waiting);
-    // The tokens last: what was held with a permit, or to spare, is still among them or has been given back.
-    job.tokens.load().tasks().saturating_sub(word.running() + spare + waiting) as usize
 }
 
 /// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them. The others keep their places, for

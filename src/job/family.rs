@@ -5,10 +5,10 @@
 //! children has no field for it.
 
 use crate::job::Job;
-use crate::job::control;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::job::{control, queued};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ pub fn cancel(job: JobPtr) -> usize {
     let all = || std::iter::once(job).chain(below.iter().map(Job::ptr));
     let marked: Vec<_> = all().filter(|job| control::mark_cancelled(*job)).collect();
     // All is counted before anything is dropped, for what leaves one line lets others come forward.
-    let counted = control::not_started(&marked, &below);
+    let counted = queued::not_started(&marked, &below);
     let futures: usize = marked.into_iter().map(control::sweep).sum();
     counted + futures
 }

@@ -3,9 +3,12 @@
 //! There are as many places as workers. The thread that sits in a place is its only user; a
 //! thread that has to wait inside a task hands its place to a spare one.
 
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub mod desk;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::deque::{Stealer, Worker};
 use crate::task::CellPtr;
+use crate::worker::place::desk::Desk;
 use std::cell::Cell;
 
 /// One worker's place.
@@ -26,9 +29,8 @@ pub struct Place {
     /// Look for those who have waited longest, in the injector and at the deque's other end, before the
     /// newest task of the deque.
     pub others_first: Cell<bool>,
-    /// The job that runs here, and the tokens of it that are in hand beyond those of its tasks: so many the
-    /// job's count is above the truth. For those who ask how many tasks are ready.
-    desk: (AtomicUsize, AtomicU64),
+    /// For those who ask how many tasks of a job are ready.
+    pub desk: Desk,
     /// Futures that became in flight here less those that ended here; wraps.
     flights: AtomicU64,
     /// Figures for people.
@@ -76,28 +78,10 @@ impl Place {
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
             others_first: Cell::new(false),
-            desk: (AtomicUsize::new(0), AtomicU64::new(0)),
+            desk: Desk::default(),
             flights: AtomicU64::new(0),
             figures: Figures::default(),
         }
-    }
-
-    /// Says which job runs here, by its record's address, and how many tokens of it are to spare.
-    #[inline]
-    pub fn publish(&self, job: usize, spare: u64) {
-        // Ordering: Relaxed all; a figure, exact when the task that runs stands still.
-        if self.desk.0.load(Ordering::Relaxed) != job {
-            self.desk.1.store(0, Ordering::Relaxed);
-            self.desk.0.store(job, Ordering::Relaxed);
-        }
-        self.desk.1.store(spare, Ordering::Relaxed);
-    }
-
-    /// The tokens of the job with this address that are to spare here.
-    pub fn spare_tokens(&self, job: usize) -> u64 {
-        // Ordering: Relaxed both; as above.
-        let spare = self.desk.1.load(Ordering::Relaxed);
-        if self.desk.0.load(Ordering::Relaxed) == job { spare } else { 0 }
     }
 
     /// Counts a future that is in flight from now on (1), or has ended (minus 1, wrapping).
@@ -139,12 +123,6 @@ impl Place {
             moved = true;
         }
         moved
-    }
-
-    /// The job that runs here, by its record's address; 0 if none has yet.
-    pub fn running_job(&self) -> usize {
-        // Ordering: Relaxed; a guess.
-        self.desk.0.load(Ordering::Relaxed)
     }
 
     /// Notes that the tasks at the top of the deque are of this job: `count` of them, or as many as there are.

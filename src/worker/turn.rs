@@ -243,10 +243,8 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // Known to be to spare before they are there: nobody is to take them for tasks' meanwhile.
-                place.publish(job.idle_key(), hold.tokens.get() + u64::from(most));
                 // Before anyone can run them; what is left over stays here.
-                hold.spend_tokens(job, u64::from(most), 0);
+                hold.spend_tokens(job, place, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
             place.batch.push(cell);
