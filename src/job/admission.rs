@@ -21,6 +21,13 @@
 //! gate's backlog as its job's one *delegate*, and the gate inside is marked `Blocked`: siblings stand
 //! in line with one task each, which is what makes the line go round.
 
+mod drops;
+mod returns;
+
+pub use drops::{discard, is_dropped, leave_line};
+#[cfg(feature = "futures")]
+pub use returns::{come_back, go_on};
+
 use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
@@ -28,8 +35,8 @@ use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::task::{CellPtr, Mark};
-#[cfg(feature = "futures")]
-use crate::worker::context::{Context, LOCAL_MOST};
+use drops::drop_line;
+use returns::{refuse, wait_at};
 
 /// Takes a task into a job: into the injector if there is room, else into the backlog.
 pub fn push(job: JobPtr, cell: CellPtr) {
@@ -180,49 +187,6 @@ fn ascend(cell: CellPtr, passed: JobPtr) {
     inner.pool().inject(cell);
 }
 
-/// Puts a task that was counted at all gates inside `gate` into the line there. If the gate
-/// inside has a delegate in that line already, the task waits one gate further in.
-#[cold]
-fn wait_at(cell: CellPtr, gate: JobPtr) {
-    let job = cell.job();
-    // Once in the line the task may be run by others: this handle keeps the gates alive.
-    job.tokens.keep();
-    let mut line = gate;
-    while let Some(inner) = child_below(line, job) {
-        if !inner.permits.set(Flag::Blocked).has(Flag::Blocked) {
-            break;
-        }
-        line = inner;
-    }
-    let own = line == job;
-    if own {
-        line.backlog().push_uncounted(cell);
-    } else {
-        line.backlog().push(cell);
-    }
-    // The gates between are not waited for any more.
-    let mut given_back = gate;
-    while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
-        inner.permits.unreserve();
-        fence_after_rmw();
-        look(inner);
-        given_back = inner;
-    }
-    make_good(line);
-    if own {
-        trade_token(job);
-    }
-    job.drop_handle();
-}
-
-/// A task that had a token is in its job's line, and not counted there so far. The caller keeps the job alive.
-fn trade_token(job: JobPtr) {
-    job.drop_tasks(1);
-    if !fault("counted-with-its-token") {
-        job.backlog().count();
-    }
-}
-
 /// What became of a task that a worker took from a deque.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,19 +237,6 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Whether tasks of the job are dropped instead of started.
-#[inline]
-pub fn is_dropped(job: JobPtr) -> bool {
-    let mut gate = Some(job);
-    while let Some(job) = gate {
-        if job.permits.load().has(Flag::Cancelled) {
-            return true;
-        }
-        gate = job.parent();
-    }
-    job.pool().drops()
-}
-
 /// Starts a task at the gates outside its own; returns the one that refused.
 #[inline]
 fn start_outside(job: JobPtr) -> Option<JobPtr> {
@@ -298,159 +249,6 @@ fn start_outside(job: JobPtr) -> Option<JobPtr> {
         gate = outer.parent();
     }
     None
-}
-
-/// Sends a ready task back to the line of the gate that refused it: in front, for it was let through
-/// before those who wait there.
-#[cold]
-fn refuse(cell: CellPtr, gate: JobPtr) {
-    let job = cell.job();
-    let loose = cell.mark() == Mark::Loose;
-    job.tokens.keep();
-    job.pool().count_refused();
-    // Inside the gate: started, and only ready again.
-    let mut inner = job;
-    while inner != gate {
-        settle(inner, inner.permits.unstart());
-        inner = inner.parent().expect("the gate that refused is outside the job");
-    }
-    // Outside the gate: no longer waited for.
-    let mut outside = gate.parent();
-    while let Some(outer) = outside {
-        outer.permits.unreserve();
-        fence_after_rmw();
-        look(outer);
-        outside = outer.parent();
-    }
-    let mut line = gate;
-    let mut leaves = vec![];
-    if !loose {
-        leaves.push(gate);
-    }
-    while let Some(inner) = child_below(line, job) {
-        if !inner.permits.set(Flag::Blocked).has(Flag::Blocked) {
-            break;
-        }
-        line = inner;
-        leaves.push(inner);
-    }
-    let own = line == job;
-    if own && !fault("counted-with-its-token") {
-        line.backlog().push_returned_uncounted(cell);
-    } else {
-        line.backlog().push_returned(cell);
-    }
-    // Whoever counted on this task to look at the backlog counts on nobody now.
-    line.permits.clear(Flag::Covered);
-    for gate in leaves {
-        gate.permits.unreserve();
-        fence_after_rmw();
-        if !fault("refuse-without-look") {
-            look(gate);
-        }
-    }
-    fence_after_rmw();
-    if !fault("refuse-without-look") {
-        look(line);
-    }
-    if own {
-        trade_token(job);
-    }
-    job.drop_handle();
-}
-
-/// Sends a future back to its job's line, in front: it had its permits, gave them back while it waited for
-/// something of this library's, and needs them again. Its token comes with it.
-#[cfg(feature = "futures")]
-pub fn come_back(cell: CellPtr, in_flight: bool) {
-    let job = cell.job();
-    // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
-    // has none, and for which a drain does not wait if it is held.
-    job.tokens.keep();
-    job.backlog().push_returned_uncounted(cell);
-    look(job);
-    if in_flight {
-        job.pool().flight_ends();
-    }
-    trade_token(job);
-    job.drop_handle();
-}
-
-/// Puts a future that was woken, and holds its permits, where a worker finds it.
-#[cfg(feature = "futures")]
-pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
-    let pool = cell.job().pool_ptr();
-    cell.set_mark(mark);
-    let inside = Context::of_pool(pool, |context| match context.place() {
-        Some(place) if !to_the_end && place.deque.len() < LOCAL_MOST => {
-            place.deque.push(cell);
-            context.pool().notify();
-        }
-        _ => context.pool().inject(cell),
-    });
-    if !inside {
-        // Once pushed, the task may run and the pool end.
-        pool.own();
-        pool.shared().inject(cell);
-        pool.disown(1);
-    }
-}
-
-/// Drops a task from a deque without running it.
-#[cold]
-pub fn discard(cell: CellPtr) {
-    let job = cell.job();
-    let mark = cell.mark();
-    job.count_cancelled();
-    cell.cancel();
-    if mark == Mark::Admitted {
-        release(job);
-    }
-    if mark == Mark::Ready {
-        let mut gate = Some(job);
-        while let Some(outer) = gate {
-            outer.permits.unreserve();
-            fence_after_rmw();
-            look(outer);
-            gate = outer.parent();
-        }
-    }
-    job.drop_tasks(1);
-}
-
-/// Drops all that waits at a cancelled job's gate. Returns how many tokens of it the caller gives back when it has let go of the
-/// consumer right.
-fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) -> u64 {
-    let Popped::Task(mut cell) = consumer.pop() else { return 0 };
-    // What captures do when they are dropped is somebody else's: who asks there whether the job is idle must not
-    // wait for the consumer right. It is the token of the first, which is out of the line: who counts what has not
-    // started counts that one here.
-    gate.tokens.add_tasks(1);
-    loop {
-        let job = cell.job();
-        job.count_cancelled();
-        cell.cancel();
-        if job != gate {
-            leave_line(job, gate);
-        }
-        let Popped::Task(next) = consumer.pop() else { break };
-        cell = next;
-    }
-    1
-}
-
-/// A delegate of `job` is out of the line at `gate` and was dropped: it was counted at the gates inside that one.
-pub fn leave_line(job: JobPtr, gate: JobPtr) {
-    let delegate = child_below(gate, job).expect("a delegate is of a job below");
-    delegate.permits.clear(Flag::Blocked);
-    let mut inner = job;
-    while inner != gate {
-        inner.permits.unreserve();
-        fence_after_rmw();
-        look(inner);
-        inner = inner.parent().expect("the gate is outside the job");
-    }
-    job.drop_tasks(1);
 }
 
 /// Wakes those who wait for the job if it may have become idle without a task's end.

@@ -1,0 +1,149 @@
+//! Tasks that were counted as ready and are not let on: back into a line, their own job's or that of a gate further
+//! out. And futures that were woken.
+
+use super::{child_below, look, make_good, settle};
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::{fault, fence_after_rmw};
+use crate::task::{CellPtr, Mark};
+#[cfg(feature = "futures")]
+use crate::worker::context::{Context, LOCAL_MOST};
+
+/// Puts a task that was counted at all gates inside `gate` into the line there. If the gate
+/// inside has a delegate in that line already, the task waits one gate further in.
+#[cold]
+pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
+    let job = cell.job();
+    // Once in the line the task may be run by others: this handle keeps the gates alive.
+    job.tokens.keep();
+    let mut line = gate;
+    while let Some(inner) = child_below(line, job) {
+        if !inner.permits.set(Flag::Blocked).has(Flag::Blocked) {
+            break;
+        }
+        line = inner;
+    }
+    let own = line == job;
+    if own {
+        line.backlog().push_uncounted(cell);
+    } else {
+        line.backlog().push(cell);
+    }
+    // The gates between are not waited for any more.
+    let mut given_back = gate;
+    while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
+        inner.permits.unreserve();
+        fence_after_rmw();
+        look(inner);
+        given_back = inner;
+    }
+    make_good(line);
+    if own {
+        trade_token(job);
+    }
+    job.drop_handle();
+}
+
+/// Sends a ready task back to the line of the gate that refused it: in front, for it was let through
+/// before those who wait there.
+#[cold]
+pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
+    let job = cell.job();
+    let loose = cell.mark() == Mark::Loose;
+    job.tokens.keep();
+    job.pool().count_refused();
+    // Inside the gate: started, and only ready again.
+    let mut inner = job;
+    while inner != gate {
+        settle(inner, inner.permits.unstart());
+        inner = inner.parent().expect("the gate that refused is outside the job");
+    }
+    // Outside the gate: no longer waited for.
+    let mut outside = gate.parent();
+    while let Some(outer) = outside {
+        outer.permits.unreserve();
+        fence_after_rmw();
+        look(outer);
+        outside = outer.parent();
+    }
+    let mut line = gate;
+    let mut leaves = vec![];
+    if !loose {
+        leaves.push(gate);
+    }
+    while let Some(inner) = child_below(line, job) {
+        if !inner.permits.set(Flag::Blocked).has(Flag::Blocked) {
+            break;
+        }
+        line = inner;
+        leaves.push(inner);
+    }
+    let own = line == job;
+    if own && !fault("counted-with-its-token") {
+        line.backlog().push_returned_uncounted(cell);
+    } else {
+        line.backlog().push_returned(cell);
+    }
+    // Whoever counted on this task to look at the backlog counts on nobody now.
+    line.permits.clear(Flag::Covered);
+    for gate in leaves {
+        gate.permits.unreserve();
+        fence_after_rmw();
+        if !fault("refuse-without-look") {
+            look(gate);
+        }
+    }
+    fence_after_rmw();
+    if !fault("refuse-without-look") {
+        look(line);
+    }
+    if own {
+        trade_token(job);
+    }
+    job.drop_handle();
+}
+
+/// Sends a future back to its job's line, in front: it had its permits, gave them back while it waited for
+/// something of this library's, and needs them again. Its token comes with it.
+#[cfg(feature = "futures")]
+pub fn come_back(cell: CellPtr, in_flight: bool) {
+    let job = cell.job();
+    // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
+    // has none, and for which a drain does not wait if it is held.
+    job.tokens.keep();
+    job.backlog().push_returned_uncounted(cell);
+    look(job);
+    if in_flight {
+        job.pool().flight_ends();
+    }
+    trade_token(job);
+    job.drop_handle();
+}
+
+/// Puts a future that was woken, and holds its permits, where a worker finds it.
+#[cfg(feature = "futures")]
+pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
+    let pool = cell.job().pool_ptr();
+    cell.set_mark(mark);
+    let inside = Context::of_pool(pool, |context| match context.place() {
+        Some(place) if !to_the_end && place.deque.len() < LOCAL_MOST => {
+            place.deque.push(cell);
+            context.pool().notify();
+        }
+        _ => context.pool().inject(cell),
+    });
+    if !inside {
+        // Once pushed, the task may run and the pool end.
+        pool.own();
+        pool.shared().inject(cell);
+        pool.disown(1);
+    }
+}
+
+/// A task that had a token is in its job's line, and not counted there so far. The caller keeps the job alive.
+fn trade_token(job: JobPtr) {
+    job.drop_tasks(1);
+    if !fault("counted-with-its-token") {
+        job.backlog().count();
+    }
+}
