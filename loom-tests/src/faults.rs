@@ -8,8 +8,7 @@ pub struct Fault {
     pub name: &'static str,
     /// What is done wrong.
     pub mistake: &'static str,
-    /// The models that are asked, as `suite::model`; one must fail. None if it takes more than a model bears: then a scenario
-    /// sees it.
+    /// The models that are asked, as `suite::model`; one must fail.
     pub models: &'static [&'static str],
 }
 
@@ -138,13 +137,13 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "spare-tokens-shown-late",
-        "tokens that a worker has to spare for a batch are there before it says that they are to spare",
-        &[],
+        "tokens that a worker has to spare are there before it says that they are to spare",
+        &["admission::nothing_lost_in_the_number_that_a_cancel_says"],
     ),
     fault(
         "counted-with-its-token",
         "a task that goes back to its line is counted there before its token is given back",
-        &[],
+        &["admission::nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says"],
     ),
     fault(
         "handles-alone-free",

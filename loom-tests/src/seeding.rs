@@ -22,7 +22,6 @@ pub fn run(package: &str, faults: &[Fault], names: &[String]) -> ExitCode {
     let chosen: Vec<_> = faults
         .iter()
         .filter(|fault| names.is_empty() || names.iter().any(|name| name == fault.name))
-        .filter(|fault| !fault.models.is_empty())
         .collect();
     let start = Instant::now();
     let models: BTreeSet<_> = chosen.iter().flat_map(|fault| fault.models).copied().collect();

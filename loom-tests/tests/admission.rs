@@ -5,7 +5,7 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{Acquire, Release};
+use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
@@ -218,6 +218,48 @@ fn nothing_lost_when_cancel_meets_a_spawn() {
         assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
         assert_eq!(stats.completed + stats.cancelled, 2);
         assert_eq!(drops.count(), 2);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_in_the_number_that_a_cancel_says() {
+    // A task pushes on from inside, for which its worker takes more tokens than it needs: those are no tasks.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, started) = (stage.job(2), Arc::new(AtomicBool::new(false)));
+        let (inner, theirs) = (job.clone(), started.clone());
+        job.execute(move || {
+            theirs.store(true, Relaxed);
+            inner.execute(|| ());
+        });
+        let theirs = job.clone();
+        let canceller = thread::spawn(move || {
+            if started.load(Relaxed) {
+                let said = theirs.cancel();
+                assert!(said <= 1, "{said} said");
+            }
+        });
+        stage.play(0, usize::MAX);
+        canceller.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says() {
+    // It goes back to the line: there it counts, or in a deque, and not in both.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        job.execute(|| ());
+        job.pause();
+        let worker = thread::spawn(move || _ = stage.play(0, usize::MAX));
+        let said = job.cancel();
+        assert!(said <= 1, "{said} said");
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
         rest(stage, job);
     });
 }
