@@ -127,6 +127,35 @@ fn a_running_task_sees_that_its_job_was_cancelled() {
     });
 }
 
+/// The result of a detached task is dropped when its cell is gone: nobody looks at that any more.
+#[test]
+fn a_detached_tasks_result_may_ask_while_it_is_dropped() {
+    // Too large for the cells that stay mapped when they are given back.
+    struct Asks(mpsc::Sender<bool>, #[allow(dead_code, reason = "its size")] [u64; 20]);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let job = current_job().unwrap();
+            // In place of the cell, if that was given back.
+            (0..8).for_each(|number| job.execute(move || _ = number));
+            self.0.send(is_cancelled()).unwrap();
+        }
+    }
+    with_workers(|pool, workers| {
+        let (tells, told) = mpsc::channel();
+        let (job, latch) = (pool.job(workers), Latch::new());
+        for round in 0..20 {
+            let (tells, opening) = (tells.clone(), latch.opening());
+            drop(job.spawn(move || {
+                opening.wait();
+                Asks(tells, [round; 20])
+            }));
+        }
+        latch.open();
+        job.wait();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [false; 20]);
+    });
+}
+
 #[test]
 fn a_running_task_sees_that_its_handle_has_cancelled_it() {
     with_workers(|pool, workers| {

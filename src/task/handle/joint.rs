@@ -82,14 +82,19 @@ where
         let whole = unsafe { &*cell.as_ptr().cast::<Self>() };
         let before = claim(&whole.state, CLAIMED);
         if before & CLAIMED == 0 {
-            Context::with(|context| {
-                // SAFETY: the claim and the queue's share are this thread's.
-                let run = || unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE) };
-                match context {
-                    Some(context) => context.as_task(cell.as_ptr().addr(), Some(&whole.state), run),
-                    None => run(),
-                }
-            });
+            // The frame ends before the outcome is told: from then on the cell may be gone, and what is dropped or woken
+            // meanwhile is somebody else's code.
+            let as_task = |task: F| {
+                Context::with(|context| match context {
+                    Some(context) => {
+                        let cell = cell.as_ptr().addr();
+                        context.as_task(cell, Some(&whole.state), || unwind::halt(task))
+                    }
+                    None => unwind::halt(task),
+                })
+            };
+            // SAFETY: the claim and the queue's share are this thread's.
+            unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE, as_task) };
             return Ran::Counted;
         }
         // Its handle was faster.
@@ -104,19 +109,23 @@ where
     /// The cell is of this type, the caller claimed it, and has the handle's share.
     unsafe fn run_claimed(cell: *mut Face) {
         // SAFETY: by this function's contract.
-        unsafe { Self::run_to_outcome(cell.cast(), 0) };
+        unsafe { Self::run_to_outcome(cell.cast(), 0, unwind::halt) };
     }
 
-    /// Runs the task, counts it, and reports its outcome.
+    /// Runs the task by `run`, counts it, and reports its outcome.
     ///
     /// # Safety
     /// The caller claimed the cell, and has `share`, or the handle's.
-    unsafe fn run_to_outcome(cell: *mut Self, share: u64) {
+    unsafe fn run_to_outcome(
+        cell: *mut Self,
+        share: u64,
+        run: impl FnOnce(F) -> std::thread::Result<T>,
+    ) {
         // SAFETY: by this function's contract some share keeps it alive.
         let whole = unsafe { &*cell };
         // SAFETY: it is claimed, so the slot is the closure and this thread's.
         let task = unsafe { Self::take_task(whole) };
-        let outcome = unwind::halt(task).map_err(JoinError::Panicked);
+        let outcome = run(task).map_err(JoinError::Panicked);
         let tally = &whole.header.job.tally;
         // Ordering: Relaxed both; published to the joiner by DONE.
         match &outcome {
