@@ -9,6 +9,7 @@ use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{control, queued};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +22,15 @@ type Children = BTreeMap<JobPtr, BTreeSet<JobPtr>>;
 #[derive(Debug)]
 pub struct Family {
     shards: [Mutex<Children>; SHARDS],
+    /// How many children have left.
+    left: AtomicU64,
 }
 
 impl Family {
     /// No job has children.
     pub fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::new(BTreeMap::new())) }
+        let shards = std::array::from_fn(|_| Mutex::new(BTreeMap::new()));
+        Self { shards, left: AtomicU64::new(0) }
     }
 
     fn shard(&self, parent: JobPtr) -> MutexGuard<'_, Children> {
@@ -46,12 +50,20 @@ impl Family {
     /// Takes a child out that nobody needs any more, before its record is freed.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut shard = self.shard(parent);
+        // Ordering: Release; under the lock that whoever misses the child has taken.
+        self.left.fetch_add(1, Ordering::Release);
         if let Some(children) = shard.get_mut(&parent) {
             children.remove(&child);
             if children.is_empty() {
                 shard.remove(&parent);
             }
         }
+    }
+
+    /// How many children have left so far.
+    fn left(&self) -> u64 {
+        // Ordering: Acquire; as in `leave`.
+        self.left.load(Ordering::Acquire)
     }
 
     /// The children that somebody still needs, each with a handle.
@@ -76,10 +88,22 @@ pub fn children_of(parent: JobPtr) -> Vec<Job> {
 
 /// Cancels the job and all below it; returns how many tasks had not started.
 pub fn cancel(job: JobPtr) -> usize {
-    let mut below = Vec::new();
-    add_below(job, &mut below);
-    let all = || std::iter::once(job).chain(below.iter().map(Job::ptr));
-    let marked: Vec<_> = all().filter(|job| control::mark_cancelled(*job)).collect();
+    let (mut below, mut marked) = (Vec::new(), Vec::new());
+    let mut known = BTreeSet::new();
+    if control::mark_cancelled(job) {
+        marked.push(job);
+    }
+    // A child that was made meanwhile may have taken tasks before the one above it was marked.
+    loop {
+        let mut found = Vec::new();
+        add_below(job, &mut found);
+        found.retain(|child| known.insert(child.ptr()));
+        if found.is_empty() {
+            break;
+        }
+        marked.extend(found.iter().map(Job::ptr).filter(|child| control::mark_cancelled(*child)));
+        below.append(&mut found);
+    }
     // All is counted before anything is dropped, for what leaves one line lets others come forward.
     let counted = queued::not_started(&marked, &below);
     let futures: usize = marked.into_iter().map(control::sweep).sum();
@@ -95,17 +119,42 @@ fn add_below(job: JobPtr, below: &mut Vec<Job>) {
     }
 }
 
+/// Two passes over a job and all below it, each of which found each of them idle at some time: if no task has ended from
+/// one to the other, they were idle together. A child that leaves takes its count along, and another pass is due.
+#[derive(Debug, Default)]
+pub struct Passes(Option<Pass>);
+
+/// What a pass has found.
+#[derive(Debug)]
+struct Pass {
+    /// The children that had left when it began.
+    left: u64,
+    /// The tasks that had ended, of all jobs together.
+    ended: u64,
+}
+
+impl Passes {
+    /// Makes a pass by `pass`, which says how many tasks have ended, or `None` if it stops; whether it was the last.
+    pub fn make(&mut self, job: JobPtr, pass: impl FnOnce() -> Option<u64>) -> Option<bool> {
+        let family = &job.pool().family;
+        let left = family.left();
+        let ended = pass()?;
+        let before = self.0.replace(Pass { left, ended });
+        let idle_together =
+            before.is_some_and(|before| before.ended == ended && before.left == family.left());
+        Some(idle_together)
+    }
+}
+
 /// Waits until the job and all below it have nothing queued or running; false if the time is over first.
 pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
-    // One pass finds each job idle at some time; a second one that finds that no task has ended
-    // meanwhile says that they were idle together.
-    let mut ended_before = None;
+    let mut passes = Passes::default();
     loop {
-        let Some(ended) = wait_for_each(job, until) else { return false };
-        if ended_before == Some(ended) {
-            return true;
+        match passes.make(job, || wait_for_each(job, until)) {
+            None => return false,
+            Some(true) => return true,
+            Some(false) => {}
         }
-        ended_before = Some(ended);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Waiting for a job without a thread of one's own, and for a lowered limit to take hold.
 
+use crate::job::family::{self, Passes};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{Job, control, family};
+use crate::job::{Job, control};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
@@ -40,7 +41,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn idle(&self) -> Idle {
-        Idle { job: self.clone(), ended_before: None, seat: None, wait: Wait::default() }
+        Idle { job: self.clone(), passes: Passes::default(), seat: None, wait: Wait::default() }
     }
 
     /// Tells when no more of the job's tasks run than its limit allows: after
@@ -131,8 +132,7 @@ fn enter(
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
     job: Job,
-    /// How many tasks had ended at the end of a pass that found each job idle.
-    ended_before: Option<u64>,
+    passes: Passes,
     seat: Option<Seat>,
     wait: Wait,
 }
@@ -172,14 +172,17 @@ impl Future for Idle {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.job.refuse_to_wait_inside();
         let job = self.job.clone();
-        // As in `family::wait`: two passes between which no task has ended found all idle together.
         loop {
-            let Some(ended) = self.pass(&job, cx) else {
-                self.wait.begin();
-                return Poll::Pending;
-            };
-            if self.ended_before.replace(ended) == Some(ended) {
-                break;
+            let mut passes = std::mem::take(&mut self.passes);
+            let last = passes.make(job.ptr(), || self.pass(&job, cx));
+            self.passes = passes;
+            match last {
+                None => {
+                    self.wait.begin();
+                    return Poll::Pending;
+                }
+                Some(true) => break,
+                Some(false) => {}
             }
         }
         self.wait.end();
