@@ -6,6 +6,7 @@ mod common;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
@@ -345,5 +346,56 @@ fn a_job_cancelled_below_a_held_parent_is_idle() {
         parent.wait();
         let ran = tasks.map(|tasks| tasks.map(|task| task.join().is_ok()));
         assert_eq!(ran, [[true; 3], [false; 3], [true; 3]]);
+    });
+}
+
+/// The gate where its task stands is not held itself, but waits for one that is.
+#[test]
+fn a_job_cancelled_below_a_gate_that_waits_for_a_held_one_is_idle() {
+    with_workers(|pool, _| {
+        for by_handle in [false, true] {
+            let outermost = pool.job(1);
+            outermost.pause();
+            let outer = outermost.job(4);
+            let first = outer.spawn(|| ());
+            let inner = outer.job(4);
+            let tasks = [(); 2].map(|()| inner.spawn(|| ()));
+            if by_handle {
+                assert!(tasks.iter().all(tollgate::TaskHandle::cancel));
+            } else {
+                assert_eq!(inner.cancel(), 2);
+            }
+            inner.wait();
+            assert!(tasks.into_iter().all(|task| task.join().is_err()));
+            outermost.resume();
+            first.join().unwrap();
+            outermost.wait();
+            assert_eq!((outer.stats().completed, inner.stats().cancelled), (1, 2));
+        }
+    });
+}
+
+/// A child that goes between two looks of the wait takes the count of its ended tasks along.
+#[test]
+fn a_wait_for_a_parent_does_not_rely_on_a_child_that_has_gone() {
+    with_workers(|pool, workers| {
+        if workers < 2 {
+            return;
+        }
+        for _ in 0..200 {
+            let parent = pool.job(usize::MAX);
+            let (child, other) = (parent.job(1), parent.job(1));
+            (0..2).for_each(|_| other.execute(|| ()));
+            other.wait();
+            let (up, last) = (parent.clone(), child.clone());
+            child.execute(move || {
+                up.clone().execute(move || {
+                    drop(other);
+                    last.execute(move || up.execute(|| thread::sleep(Duration::from_micros(50))));
+                });
+            });
+            parent.wait();
+            assert_eq!(parent.stats().completed, 2, "`wait` returned early");
+        }
     });
 }

@@ -58,7 +58,7 @@ fn limit_is_used_by_siblings() {
         let pushers = jobs.clone().map(|job| {
             let barrier = barrier.clone();
             thread::spawn(move || {
-                for _ in 0..3 {
+                for _ in 0..6 {
                     let barrier = barrier.clone();
                     job.execute(move || _ = barrier.wait());
                 }
@@ -68,7 +68,7 @@ fn limit_is_used_by_siblings() {
             pusher.join().unwrap();
         }
         parent.wait();
-        assert!(jobs.iter().all(|job| job.stats().completed == 3));
+        assert!(jobs.iter().all(|job| job.stats().completed == 6));
     });
 }
 

@@ -138,11 +138,10 @@ fn is_closed_outwards(job: JobPtr) -> bool {
 
 /// Closes the job, and no task of it starts any more. False: it was cancelled before.
 pub fn mark_cancelled(job: JobPtr) -> bool {
-    let before = job.permits.set(Flag::Closed);
-    if before.has(Flag::Cancelled) {
+    job.permits.set(Flag::Closed);
+    if job.permits.set(Flag::Cancelled).has(Flag::Cancelled) {
         return false;
     }
-    job.permits.set(Flag::Cancelled);
     job.pool().crowds.wake();
     job.pool().advance_epoch();
     fence_after_rmw();
@@ -179,11 +178,25 @@ pub fn cancel_held(job: JobPtr) {
     wake_if_idle(job);
 }
 
+/// What came of dropping tasks in a line.
+#[derive(PartialEq, Eq)]
+enum Dropped {
+    None,
+    Some,
+    /// Behind one of them a push is half done.
+    NotYet,
+}
+
 /// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them. The others keep their places, for
 /// a job that is let go meanwhile must not find its line empty.
-fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> bool {
-    let Some(mut consumer) = job.backlog().try_consume() else { return false };
-    let taken = consumer.take_out(gone);
+fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> Dropped {
+    let mut consumer = wait_for_consumer(&job);
+    let mut picked = 0;
+    let taken = consumer.take_out(|cell| {
+        let is_gone = gone(cell);
+        picked += usize::from(is_gone);
+        is_gone
+    });
     let_go(job, consumer);
     // Without the consumer right: what captures do when they are dropped is somebody else's.
     for cell in &taken {
@@ -197,10 +210,23 @@ fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> bool {
     if !taken.is_empty() {
         wake_if_idle(job);
     }
-    !taken.is_empty()
+    match taken.len() {
+        0 if picked == 0 => Dropped::None,
+        some if some == picked => Dropped::Some,
+        _ => Dropped::NotYet,
+    }
 }
 
-/// Drops the delegates in the lines of held jobs above this one that have been cancelled, by their handles or with their
+/// Whether nothing in the gate's line moves until somebody's owner acts: it is held, or one further out is.
+pub fn is_stuck(gate: JobPtr) -> bool {
+    is_held(gate.permits.load()) || gate.parent().is_some_and(is_stuck_outwards)
+}
+
+fn is_stuck_outwards(gate: JobPtr) -> bool {
+    is_stuck(gate)
+}
+
+/// Drops the delegates in the lines of stuck gates above this job that have been cancelled, by their handles or with their
 /// jobs: no worker will come by for them, either.
 pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
@@ -208,7 +234,13 @@ pub fn drop_delegates_above(job: JobPtr) {
         // One that leaves may let another of its job come forward.
         let cancelled =
             |cell: CellPtr| cell.job() != outer && (cell.is_gone() || is_dropped(cell.job()));
-        while is_held(outer.permits.load()) && drop_gone(outer, cancelled) {}
+        while is_stuck(outer) {
+            match drop_gone(outer, cancelled) {
+                Dropped::None => break,
+                Dropped::Some => {}
+                Dropped::NotYet => crate::sync::thread::yield_now(),
+            }
+        }
         gate = outer.parent();
     }
 }
@@ -249,7 +281,7 @@ pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) ->
             match look_for_work(&job, || job.backlog().try_consume()) {
                 Work::None => false,
                 Work::Some => true,
-                work @ (Work::Line(_) | Work::Gone) => {
+                work @ (Work::Line(_) | Work::Gone | Work::HalfSeen) => {
                     line.replace(Some(work));
                     false
                 }
@@ -274,7 +306,7 @@ pub fn is_idle(job: JobPtr) -> bool {
         match look_for_work(&job, || Some(wait_for_consumer(&job))) {
             Work::None => return true,
             Work::Some => return false,
-            work @ (Work::Line(_) | Work::Gone) => work.clear(job),
+            work @ (Work::Line(_) | Work::Gone | Work::HalfSeen) => work.clear(job),
         }
     }
 }
@@ -287,6 +319,8 @@ enum Work<'a> {
     Line(Consumer<'a>),
     /// The job is held, and handles have cancelled tasks in its line: they are the caller's to drop.
     Gone,
+    /// A push is half done, and hides what is behind it: its pusher wakes nobody.
+    HalfSeen,
 }
 
 impl Work<'_> {
@@ -295,11 +329,11 @@ impl Work<'_> {
         match self {
             Work::Line(consumer) => serve_line_with(job, consumer),
             Work::Gone => {
-                if !drop_gone(job, |cell| cell.job() == job && cell.is_gone()) {
-                    // A push is half done behind it, or somebody else has the consumer right.
+                if drop_gone(job, |cell| cell.job() == job && cell.is_gone()) == Dropped::NotYet {
                     crate::sync::thread::yield_now();
                 }
             }
+            Work::HalfSeen => crate::sync::thread::yield_now(),
             Work::None | Work::Some => {}
         }
     }
@@ -331,7 +365,7 @@ fn look_for_work<'a>(
         return Work::Some;
     };
     let word = job.permits.load();
-    let (mut waits, mut gone) = (!job.backlog().is_empty(), false);
+    let (mut waits, mut gone, mut half_seen) = (!job.backlog().is_empty(), false, false);
     if waits && (is_held(word) || word.has(Flag::Parent)) {
         waits = false;
         let see = |cell: CellPtr| {
@@ -339,15 +373,13 @@ fn look_for_work<'a>(
             gone |= own && is_held(word) && cell.is_gone();
             waits |= own;
         };
-        if consumer.look_through(see).is_none() {
-            // Somebody is about to wait here.
-            waits = true;
-        }
+        half_seen = consumer.look_through(see).is_none() && !waits;
     }
-    let idle = job.tokens.load().no_tasks() && !waits;
+    let quiet = job.tokens.load().no_tasks();
     match consumer.let_go() {
         LetGo::Free if gone => Work::Gone,
-        LetGo::Free if idle => Work::None,
+        LetGo::Free if half_seen && quiet => Work::HalfSeen,
+        LetGo::Free if quiet && !waits => Work::None,
         LetGo::Free => Work::Some,
         LetGo::LookAgain(consumer) => Work::Line(consumer),
     }

@@ -180,8 +180,10 @@ impl Worker<'_> {
         match popped {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
-                // A child's turn: closing the hold makes room for it, and it is first in line.
+                // A child's turn: closing the hold makes room for it, and it is first in line. There may be room now.
                 job.backlog().push_returned(delegate);
+                fence_after_rmw();
+                admission::look(job);
                 None
             }
             Popped::Empty | Popped::HalfDone => None,
@@ -226,11 +228,13 @@ impl Worker<'_> {
     fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
         let (hold, place) = (self.context.hold(), self.place());
         let mut consumer = job.backlog().try_consume()?;
+        let mut returned = false;
         let mut next = || match consumer.pop() {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
                 // Of the job's first child, which has come just now.
                 job.backlog().push_returned(delegate);
+                returned = true;
                 None
             }
             Popped::Empty | Popped::HalfDone => None,
@@ -257,6 +261,10 @@ impl Worker<'_> {
             }
         }
         admission::let_go(job, consumer);
+        if returned {
+            fence_after_rmw();
+            admission::look(job);
+        }
         if moved > 0 {
             self.pool().notify();
         }

@@ -1,11 +1,12 @@
 //! Tasks that were counted as ready and are not let on: back into a line, their own job's or that of a gate further
 //! out. And futures that were woken.
 
-use super::{child_below, look, make_good, settle};
+use super::{child_below, is_dropped, look, make_good, settle};
+use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
-use crate::task::{CellPtr, Mark};
+use crate::task::{CellPtr, Mark, handle};
 #[cfg(feature = "futures")]
 use crate::worker::context::{Context, LOCAL_MOST};
 
@@ -16,6 +17,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     // Once in the line the task may be run by others: this handle keeps the gates alive.
     job.tokens.keep();
+    let doubts = Doubts::of(cell);
     let mut line = gate;
     while let Some(inner) = child_below(line, job) {
         if !inner.permits.set(Flag::Blocked).has(Flag::Blocked) {
@@ -41,6 +43,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     if own {
         trade_token(job);
     }
+    doubts.clear(job, line);
     job.drop_handle();
 }
 
@@ -51,6 +54,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     let loose = cell.mark() == Mark::Loose;
     job.tokens.keep();
+    let doubts = Doubts::of(cell);
     job.pool().count_refused();
     // Inside the gate: started, and only ready again.
     let mut inner = job;
@@ -100,7 +104,29 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     if own {
         trade_token(job);
     }
+    doubts.clear(job, line);
     job.drop_handle();
+}
+
+/// Whether a task may have been cancelled on its way into a line where nobody would come by for it.
+struct Doubts {
+    gone: bool,
+    cancels: u64,
+}
+
+impl Doubts {
+    /// Before it is in the line.
+    fn of(cell: CellPtr) -> Self {
+        Self { cancels: handle::cancels(), gone: cell.is_gone() }
+    }
+
+    /// Once it is, with a fence behind the push: who cancels from now on finds it there.
+    fn clear(self, job: JobPtr, line: JobPtr) {
+        let cancelled = || self.gone || handle::cancels() != self.cancels || is_dropped(job);
+        if line != job && control::is_stuck(line) && cancelled() {
+            control::drop_delegates_above(job);
+        }
+    }
 }
 
 /// Sends a future back to its job's line, in front: it had its permits, gave them back while it waited for
