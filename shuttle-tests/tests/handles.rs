@@ -29,8 +29,8 @@ fn limit_is_used_when_handles_are_awaited() {
 #[test]
 fn nothing_lost_when_an_end_meets_a_drop_or_a_cancel() {
     in_a_pool(3, |pool| {
-        let (job, fates) = (pool.job(2), Fates::of(6));
-        let handles = (0..6).map(|number| {
+        let (job, fates) = (pool.job(2), Fates::of(24));
+        let handles = (0..24).map(|number| {
             let ticket = fates.ticket(number);
             (number, job.spawn(move || ticket))
         });

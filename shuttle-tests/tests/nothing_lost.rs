@@ -214,25 +214,25 @@ fn nothing_lost_when_a_wait_meets_pushers_of_a_held_job() {
     // A push that is whole may be hidden behind one that is half done: the wait does not take the job for idle. Few schedules
     // stop a pusher there for long enough, so that there are several who may be, and several rounds.
     in_a_pool(1, |pool| {
-        for _ in 0..3 {
-            let (job, fates) = (pool.job(1), Fates::of(4));
+        for _ in 0..4 {
+            let (job, fates) = (pool.job(1), Fates::of(5));
             job.pause();
             let pushers = [0, 1, 2, 3].map(|number| {
                 let (job, ticket) = (job.clone(), fates.ticket(number));
                 thread::spawn(move || job.execute(move || ticket.punch()))
             });
-            let [first, others @ ..] = pushers;
-            first.join().unwrap();
             let theirs = job.clone();
             let resumer = thread::spawn(move || {
-                others.into_iter().for_each(|other| other.join().unwrap());
+                pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
                 theirs.resume();
             });
+            let ticket = fates.ticket(4);
+            job.execute(move || ticket.punch());
             job.wait();
             assert!(job.stats().completed >= 1, "`wait` returned early");
             resumer.join().unwrap();
             job.wait();
-            assert_eq!(fates.ran(), 4);
+            assert_eq!(fates.ran(), 5);
         }
     });
 }
