@@ -53,6 +53,8 @@ enum Op {
     /// With the right only.
     Pop,
     LetGo,
+    /// With the right only: takes those out whose bit is set, eight by eight.
+    TakeOut(u8),
 }
 
 /// A push that is half done.
@@ -101,6 +103,26 @@ impl Model {
             self.line.pop_front();
         }
         next
+    }
+
+    /// What is taken out of those that can be shown; one behind which a push is half done stays.
+    fn take_out(&mut self, mut picks: impl FnMut() -> bool) -> Vec<CellPtr> {
+        let mut taken = Vec::new();
+        for index in (0..self.returned.len()).rev() {
+            if picks() {
+                taken.push(self.returned.remove(index));
+            }
+        }
+        let mut index = 0;
+        while self.line.get(index).is_some_and(|(_, linked)| *linked) {
+            let can_go = self.line.get(index + 1).is_none_or(|(_, linked)| *linked);
+            if picks() && can_go {
+                taken.extend(self.line.remove(index).map(|(cell, _)| cell));
+            } else {
+                index += 1;
+            }
+        }
+        taken
     }
 
     fn link(&mut self, cell: CellPtr) {
@@ -216,6 +238,15 @@ impl<'a> Play<'a> {
                 }
             }
             Op::LetGo => self.lets_go(),
+            Op::TakeOut(mask) => {
+                if let Some(consumer) = &mut self.consumer {
+                    let due = self.model.take_out(eight_by_eight(mask));
+                    let mut picks = eight_by_eight(mask);
+                    let taken = consumer.take_out(|_| picks());
+                    assert_eq!(taken, due, "take_out: {:?}", self.model);
+                    taken.into_iter().for_each(|cell| _ = cell.run());
+                }
+            }
         }
     }
 
@@ -291,6 +322,15 @@ impl<'a> Play<'a> {
         while self.consumer.is_some() {
             self.does(Op::LetGo);
         }
+    }
+}
+
+/// The bits of `mask`, again and again.
+fn eight_by_eight(mask: u8) -> impl FnMut() -> bool {
+    let mut turn = 0;
+    move || {
+        turn += 1;
+        mask.rotate_right(turn - 1) & 1 == 1
     }
 }
 
