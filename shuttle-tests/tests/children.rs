@@ -169,3 +169,66 @@ fn nothing_lost_when_one_sibling_is_cancelled() {
         assert_eq!(fates.ran() as u64, 4 + gone.completed);
     });
 }
+
+#[test]
+fn nothing_lost_when_children_of_a_held_parent_are_cancelled_against_pushes() {
+    // No worker comes by for what stands in the parent's line, or comes into it late: joins and waits end all the same.
+    in_a_pool(2, |pool| {
+        let (parent, fates) = (pool.job(1), Fates::of(6));
+        parent.pause();
+        let jobs = [parent.job(2), parent.job(2)];
+        let pushers = [0, 1].map(|which| {
+            let job = jobs[which].clone();
+            let tickets = [0, 1].map(|number| fates.ticket(2 * which + number));
+            thread::spawn(move || {
+                let handles = tickets.map(|ticket| job.spawn(move || ticket.punch()));
+                handles.map(|handle| assert!(handle.join().is_err()))
+            })
+        });
+        // One that stays, of the parent's own.
+        let tickets = [4, 5].map(|number| fates.ticket(number));
+        let theirs = parent.clone();
+        let other = thread::spawn(move || {
+            tickets.into_iter().for_each(|ticket| theirs.execute(move || ticket.punch()));
+        });
+        let second = jobs[1].clone();
+        let canceller = thread::spawn(move || {
+            let said = second.cancel();
+            second.wait();
+            said
+        });
+        let said = jobs[0].cancel();
+        jobs[0].wait();
+        assert!(said <= 2 && canceller.join().unwrap() <= 2);
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        other.join().unwrap();
+        parent.resume();
+        parent.wait();
+        assert_eq!((fates.ran(), parent.stats().completed), (2, 2));
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_parent_is_cancelled_while_a_child_is_made() {
+    in_a_pool(2, |pool| {
+        let (parent, fates) = (pool.job(2), Fates::of(2));
+        let (theirs, ticket) = (parent.clone(), fates.ticket(0));
+        let maker = thread::spawn(move || {
+            // Held: nobody but the call that cancels comes by for its task.
+            let child = theirs.job(0);
+            let handle = child.spawn(move || ticket.punch());
+            assert!(handle.join().is_err());
+        });
+        let ticket = fates.ticket(1);
+        parent.execute(move || ticket.punch());
+        let theirs = parent.clone();
+        let other = thread::spawn(move || theirs.cancel());
+        let said = parent.cancel();
+        assert!(said + other.join().unwrap() <= 2, "both said what one dropped");
+        maker.join().unwrap();
+        parent.wait();
+        assert!(fates.ran() <= 1);
+    });
+}
