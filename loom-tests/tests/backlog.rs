@@ -229,7 +229,8 @@ fn nothing_lost_when_one_is_taken_out_beside_a_pusher() {
             theirs.backlog().push(last);
         });
         let mut consumer = list.backlog().try_consume().expect("nobody else takes");
-        let taken = consumer.take_out(|cell| cell == gone);
+        let mut taken = Vec::new();
+        let _ = consumer.take_out(|cell| cell == gone, &mut taken);
         assert!(!list.backlog().is_empty(), "the line looks empty, and a task waits");
         assert!(matches!(consumer.let_go(), LetGo::Free));
         pusher.join().unwrap();
@@ -252,7 +253,8 @@ fn nothing_lost_when_the_only_one_is_taken_out_beside_a_pusher() {
         let theirs = list.clone();
         let pusher = thread::spawn(move || theirs.backlog().push(last));
         let mut consumer = list.backlog().try_consume().expect("nobody else takes");
-        let taken = consumer.take_out(|cell| cell == gone);
+        let mut taken = Vec::new();
+        let _ = consumer.take_out(|cell| cell == gone, &mut taken);
         assert!(matches!(consumer.let_go(), LetGo::Free));
         pusher.join().unwrap();
         run_the_rest(&list, 2 - taken.len());
@@ -276,7 +278,8 @@ fn nothing_lost_when_one_is_taken_out_of_those_who_were_refused() {
         let theirs = list.clone();
         let pusher = thread::spawn(move || theirs.backlog().push_returned(last));
         let mut consumer = list.backlog().try_consume().expect("nobody else takes");
-        let taken = consumer.take_out(|cell| cell == gone || cell == other);
+        let mut taken = Vec::new();
+        let _ = consumer.take_out(|cell| cell == gone || cell == other, &mut taken);
         assert!(matches!(consumer.let_go(), LetGo::Free));
         pusher.join().unwrap();
         assert_eq!(taken, [other, gone], "nothing keeps what was returned from being taken out");

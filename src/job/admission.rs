@@ -32,7 +32,7 @@ use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::record::JobPtr;
-use crate::sync::{fault, fence_after_rmw};
+use crate::sync::{fault, fence_after_rmw, thread};
 use crate::task::room::room;
 use crate::task::{CellPtr, Mark};
 use drops::drop_line;
@@ -84,15 +84,19 @@ fn make_good(job: JobPtr) {
 #[cold]
 pub fn serve_line(job: JobPtr) {
     if let Some(consumer) = job.backlog().try_consume() {
-        serve_line_with(job, consumer);
+        serve(job, consumer, false);
     }
 }
 
-/// `serve_line` for who has the consumer right already; lets go of it.
+/// `serve_line` for who has the consumer right already, and has been left word; lets go of it.
 #[cold]
-pub fn serve_line_with<'a>(job: JobPtr, mut consumer: Consumer<'a>) {
-    let mut tokens = 0;
-    loop {
+pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
+    serve(job, consumer, true);
+}
+
+fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) {
+    let (mut tokens, mut gone) = (0, Vec::new());
+    let all_gone = loop {
         while consumer.can_pop() {
             let word = job.permits.load();
             if word.has(Flag::Cancelled) || job.pool().drops() {
@@ -101,17 +105,30 @@ pub fn serve_line_with<'a>(job: JobPtr, mut consumer: Consumer<'a>) {
                 break;
             }
         }
+        // It may have been for a cancelled task, for which no worker comes by.
+        let all = !word_left
+            || !control::is_stuck(job)
+            || control::take_gone(job, &mut consumer, |_| true, &mut gone);
+        word_left = true;
         match consumer.let_go() {
-            LetGo::Free => break,
             LetGo::LookAgain(again) => consumer = again,
+            LetGo::Free => break all,
         }
-    }
+    };
+    control::drop_taken(job, gone);
     // Who waits looks under the lock that waking takes, and not beside somebody with the consumer right.
     if tokens > 0 {
         job.drop_tasks(tokens);
     }
     // The line of a parent may have been all that kept it from being idle; and who waits may have left word.
     wake_if_idle(job);
+    if !all_gone {
+        // A push is half done, and may hide some.
+        thread::yield_now();
+        if let Some(consumer) = job.backlog().try_consume() {
+            serve(job, consumer, true);
+        }
+    }
 }
 
 /// Reserves room for one task, then takes it out of the backlog. False: there is no room.

@@ -181,40 +181,54 @@ pub fn cancel_held(job: JobPtr) {
 /// What came of dropping tasks in a line.
 #[derive(PartialEq, Eq)]
 enum Dropped {
+    /// None are there; or somebody else has the consumer right, and has been left word.
     None,
     Some,
-    /// Behind one of them a push is half done.
+    /// A push is half done, and may hide some.
     NotYet,
 }
 
-/// Drops the tasks in a job's line that `gone` picks, for no worker will come by for them. The others keep their places, for
-/// a job that is let go meanwhile must not find its line empty.
-fn drop_gone(job: JobPtr, gone: impl Fn(CellPtr) -> bool) -> Dropped {
-    let mut consumer = wait_for_consumer(&job);
-    let mut picked = 0;
-    let taken = consumer.take_out(|cell| {
-        let is_gone = gone(cell);
-        picked += usize::from(is_gone);
-        is_gone
-    });
+/// Drops the tasks in a job's line that are cancelled, by their handles or with their jobs, and that `which` picks, for no worker
+/// will come by for them. The others keep their places, for a job that is let go meanwhile must not find its line empty.
+fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
+    let Some(mut consumer) = job.backlog().try_consume() else { return Dropped::None };
+    let mut taken = Vec::new();
+    let all = take_gone(job, &mut consumer, which, &mut taken);
     let_go(job, consumer);
-    // Without the consumer right: what captures do when they are dropped is somebody else's.
-    for cell in &taken {
+    let some = !taken.is_empty();
+    drop_taken(job, taken);
+    match (all, some) {
+        (false, _) => Dropped::NotYet,
+        (true, true) => Dropped::Some,
+        (true, false) => Dropped::None,
+    }
+}
+
+/// Takes the cancelled tasks that `which` picks out of a line; false if a push is half done, and may hide some.
+pub fn take_gone(
+    line: JobPtr,
+    consumer: &mut Consumer<'_>,
+    which: impl Fn(CellPtr) -> bool,
+    taken: &mut Vec<CellPtr>,
+) -> bool {
+    let with_its_job = |cell: CellPtr| cell.job() != line && is_dropped(cell.job());
+    consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken)
+}
+
+/// Drops what was taken out of a line. Without the consumer right: what captures do when they are dropped is somebody else's.
+pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
+    if taken.is_empty() {
+        return;
+    }
+    for cell in taken {
         let owner = cell.job();
         owner.count_cancelled();
         cell.cancel();
-        if owner != job {
-            leave_line(owner, job);
+        if owner != line {
+            leave_line(owner, line);
         }
     }
-    if !taken.is_empty() {
-        wake_if_idle(job);
-    }
-    match taken.len() {
-        0 if picked == 0 => Dropped::None,
-        some if some == picked => Dropped::Some,
-        _ => Dropped::NotYet,
-    }
+    wake_if_idle(line);
 }
 
 /// Whether nothing in the gate's line moves until somebody's owner acts: it is held, or one further out is.
@@ -227,15 +241,13 @@ fn is_stuck_outwards(gate: JobPtr) -> bool {
 }
 
 /// Drops the delegates in the lines of stuck gates above this job that have been cancelled, by their handles or with their
-/// jobs: no worker will come by for them, either.
+/// jobs: no worker will come by for them, either. Whoever has the consumer right there meanwhile does it instead.
 pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
     while let Some(outer) = gate {
         // One that leaves may let another of its job come forward.
-        let cancelled =
-            |cell: CellPtr| cell.job() != outer && (cell.is_gone() || is_dropped(cell.job()));
         while is_stuck(outer) {
-            match drop_gone(outer, cancelled) {
+            match drop_gone(outer, |cell| cell.job() != outer) {
                 Dropped::None => break,
                 Dropped::Some => {}
                 Dropped::NotYet => crate::sync::thread::yield_now(),
@@ -329,7 +341,8 @@ impl Work<'_> {
         match self {
             Work::Line(consumer) => serve_line_with(job, consumer),
             Work::Gone => {
-                if drop_gone(job, |cell| cell.job() == job && cell.is_gone()) == Dropped::NotYet {
+                if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
+                    // A push is half done, or somebody else does it.
                     crate::sync::thread::yield_now();
                 }
             }

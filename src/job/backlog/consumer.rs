@@ -118,10 +118,13 @@ impl<'a> Consumer<'a> {
     }
 
     /// Takes the tasks out that `gone` picks, wherever they stand; the others stay in their places, and the line does
-    /// not look empty meanwhile. One behind which a push is half done stays, too.
-    pub fn take_out(&mut self, mut gone: impl FnMut(CellPtr) -> bool) -> Vec<CellPtr> {
-        let mut taken = Vec::new();
-        self.take_out_returned(&mut gone, &mut taken);
+    /// not look empty meanwhile. False: a push is half done; the one before it stays, and others are hidden behind it.
+    pub fn take_out(
+        &mut self,
+        mut gone: impl FnMut(CellPtr) -> bool,
+        taken: &mut Vec<CellPtr>,
+    ) -> bool {
+        self.take_out_returned(&mut gone, taken);
         let Backlog { arrivals, departures } = self.backlog;
         let mut link = &departures.head;
         let mut before = ptr::null_mut();
@@ -137,7 +140,8 @@ impl<'a> Consumer<'a> {
             // SAFETY: `cell` stays in the list, of which this is the one consumer, and so it stays alive.
             link = unsafe { &(*before).next };
         }
-        taken
+        // Ordering: Acquire; as in `look_through`.
+        arrivals.tail.load(Ordering::Acquire) == before
     }
 
     /// Takes `cell` out from between `before`, whose link to it is given (or the head, if it is the first), and `next`.

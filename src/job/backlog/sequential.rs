@@ -242,7 +242,9 @@ impl<'a> Play<'a> {
                 if let Some(consumer) = &mut self.consumer {
                     let due = self.model.take_out(eight_by_eight(mask));
                     let mut picks = eight_by_eight(mask);
-                    let taken = consumer.take_out(|_| picks());
+                    let mut taken = Vec::new();
+                    let whole = consumer.take_out(|_| picks(), &mut taken);
+                    assert_eq!(whole, self.model.is_whole(), "take_out: {:?}", self.model);
                     assert_eq!(taken, due, "take_out: {:?}", self.model);
                     taken.into_iter().for_each(|cell| _ = cell.run());
                 }
