@@ -3,8 +3,9 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, Opening, stay};
@@ -140,12 +141,49 @@ fn the_permit_is_taken_back_ahead_of_the_backlog() {
         other.wait();
         // The first task has been woken; it stands in line once the stats cannot change otherwise.
         while !format!("{job:?}").contains("returning: true") {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         go.open();
         waiter.join().unwrap();
         job.wait();
         assert_eq!(order.recv().unwrap(), "waiter");
+    });
+}
+
+/// A task that pushes its like until it is done.
+fn push_on(job: Job, done: Arc<AtomicBool>, ran: Arc<AtomicUsize>) {
+    job.clone().execute(move || {
+        ran.fetch_add(1, SeqCst);
+        if !done.load(SeqCst) {
+            push_on(job, done, ran);
+        }
+    });
+}
+
+/// Nothing else happens in the pool meanwhile: whoever runs on under the permit is told.
+#[test]
+fn the_permit_is_taken_back_from_a_worker_that_runs_on() {
+    within(LONG, || {
+        let (pool, others) = (pool(1), pool(1));
+        let (job, other) = (pool.job(1), others.job(1));
+        let latch = Latch::new();
+        let (opening, (starts, started)) = (latch.opening(), event());
+        let awaited = other.spawn(move || opening.wait());
+        let waiter = job.spawn(move || {
+            starts.open();
+            awaited.join().unwrap();
+        });
+        started.wait();
+        // For as long as the first has not its permit back.
+        let (done, ran) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        (0..4).for_each(|_| push_on(job.clone(), done.clone(), ran.clone()));
+        while ran.load(SeqCst) < 100 {
+            thread::yield_now();
+        }
+        latch.open();
+        waiter.join().unwrap();
+        done.store(true, SeqCst);
+        job.wait();
     });
 }
 
@@ -313,7 +351,7 @@ fn a_drain_waits_for_tasks_that_wait() {
         });
         started.wait();
         gauge.until_running(1);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| pool.shutdown());
             latch.open();
         });
@@ -366,7 +404,7 @@ fn a_task_that_waits_is_not_counted_as_ready() {
         let awaited = held.spawn(|| ());
         let waiter = outer.spawn(move || awaited.join().is_ok());
         while pool.stats().spare_workers == 0 || outer.stats().running > 0 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         assert_eq!(outer.stats().ready, 0);
         assert_eq!(outer.cancel(), 0);

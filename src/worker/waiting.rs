@@ -152,7 +152,10 @@ fn take_back(gate: JobPtr) {
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
         room().park(key, None, || {
-            gate.permits.set(Flag::Returning);
+            if !gate.permits.set(Flag::Returning).has(Flag::Returning) {
+                // Whoever runs on under a permit is to look.
+                gate.pool().advance_epoch();
+            }
             fence_after_rmw();
             !gate.permits.load().may_return(draining())
         });
