@@ -37,7 +37,9 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
         last: Cell::new(None),
     };
     context.enter(|| {
-        call_hook(|| shared.hooks.start.as_ref().map(|hook| hook(index)));
+        if let Some(hook) = &shared.hooks.start {
+            worker.begin(|| hook(index));
+        }
         let mut place = Some(place);
         while let Some(index) = place {
             shared.sleep.sit_down(index);
@@ -91,6 +93,22 @@ enum Left {
 }
 
 impl Worker<'_> {
+    /// Runs the hook at the thread's start. A worker that is not there yet is no searcher for others to rely on.
+    fn begin(&self, hook: impl FnOnce()) {
+        let sleep = &self.pool().sleep;
+        let searches = self.searching.get();
+        if searches && sleep.stop_searching() && self.pool().has_ready() {
+            self.pool().notify();
+        }
+        call_hook(|| {
+            hook();
+            Some(())
+        });
+        if searches {
+            sleep.start_searching();
+        }
+    }
+
     fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);

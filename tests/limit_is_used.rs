@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use common::event::{Gauge, Latch, pass_through, stay};
@@ -381,5 +381,24 @@ fn many_small_jobs_from_many_threads_all_run() {
             }
         });
         gauge.until_ended(3 * 3_000 * 4);
+    });
+}
+
+/// One that is still in its hook at the start does not count as somebody who looks for tasks.
+#[test]
+fn a_task_does_not_wait_for_a_worker_in_its_start_hook() {
+    within(LONG, || {
+        let (tell, told) = mpsc::channel();
+        let told = Mutex::new(told);
+        let pool = Pool::builder().workers(2).on_worker_start(move |index| {
+            if index == 0 {
+                told.lock().unwrap().recv().unwrap();
+            }
+        });
+        let pool = pool.build().unwrap();
+        while pool.stats().parked == 0 {
+            thread::yield_now();
+        }
+        pool.job(1).execute(move || tell.send(()).unwrap());
     });
 }
