@@ -32,7 +32,7 @@ impl Worker<'_> {
             if !*open {
                 return match self.pop_waiting(job) {
                     Some(cell) => Some(cell),
-                    None => self.next_beside_the_backlog(job, place),
+                    None => self.next_beside_the_backlog(job),
                 };
             }
             if hold.left.get() == 0
@@ -46,9 +46,11 @@ impl Worker<'_> {
 
     /// The next task of a full job whose backlog has none to take.
     #[inline(never)]
-    fn next_beside_the_backlog(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
+    fn next_beside_the_backlog(&self, job: JobPtr) -> Option<CellPtr> {
+        // Where tasks were dropped meanwhile, what is somebody else's may have lent the place.
+        let place = self.context.place()?;
         let near = place.deque.pop().and_then(|cell| self.run_on_with(cell, job));
-        near.or_else(|| self.linger_for(job, place, false))
+        near.or_else(|| self.linger_for(job, false))
     }
 
     /// As `next_under_permit`, wherever the task lies and whatever has changed.
@@ -67,19 +69,19 @@ impl Worker<'_> {
             place.others_first.set(true);
             return None;
         }
-        self.next_at_hand(job, place, *open).or_else(|| self.linger_for(job, place, *open))
+        self.next_at_hand(job, *open).or_else(|| self.linger_for(job, *open))
     }
 
     /// Looks for the job's next task in the deque and in the backlog.
     #[inline]
-    fn next_at_hand(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
+    fn next_at_hand(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
         if open {
-            self.next_of_open(job, place)
+            self.next_of_open(job, self.context.place()?)
         } else {
             if let Some(cell) = self.pop_waiting(job) {
                 return Some(cell);
             }
-            self.run_on_with(place.deque.pop()?, job)
+            self.run_on_with(self.context.place()?.deque.pop()?, job)
         }
     }
 
@@ -105,13 +107,13 @@ impl Worker<'_> {
             return Some(self.run_on_with_batch(cell, job));
         }
         // What lies in the deque is others': they wait for the end of this job's turn.
-        self.refill(job, 1).or_else(|| self.run_on_with(place.deque.pop()?, job))
+        self.refill(job, 1).or_else(|| self.run_on_with(self.context.place()?.deque.pop()?, job))
     }
 
     /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
     /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
     /// the permit held. Looking seldom keeps the pushers' line theirs.
-    fn linger_for(&self, job: JobPtr, place: &Place, open: bool) -> Option<CellPtr> {
+    fn linger_for(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
         let stashed = self.stash.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
             self.stash.set(stashed);
@@ -124,7 +126,7 @@ impl Worker<'_> {
                 return None;
             }
             if !job.backlog().is_empty() {
-                return self.next_at_hand(job, place, open);
+                return self.next_at_hand(job, open);
             }
         }
         None
@@ -193,7 +195,7 @@ impl Worker<'_> {
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
     #[inline]
     pub(super) fn cover(&self, job: JobPtr) {
-        if self.place().batch.is_empty() {
+        if self.context.place().is_some_and(|place| place.batch.is_empty()) {
             self.cover_anew(job);
         }
     }
@@ -213,7 +215,7 @@ impl Worker<'_> {
         }
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
-        if self.place().batch.is_empty() {
+        if self.context.place().is_none_or(|place| place.batch.is_empty()) {
             // Pushers have relied on a look like this one.
             hold.covered.set(false);
             job.permits.clear(Flag::Covered);
