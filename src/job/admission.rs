@@ -84,17 +84,27 @@ fn make_good(job: JobPtr) {
 #[cold]
 pub fn serve_line(job: JobPtr) {
     if let Some(consumer) = job.backlog().try_consume() {
-        serve(job, consumer, false);
+        serve_until_whole(job, consumer, false);
     }
 }
 
 /// `serve_line` for who has the consumer right already, and has been left word; lets go of it.
 #[cold]
 pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
-    serve(job, consumer, true);
+    serve_until_whole(job, consumer, true);
 }
 
-fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) {
+fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
+    let mut whole = serve(job, consumer, word_left);
+    while !whole {
+        thread::yield_now();
+        let Some(consumer) = job.backlog().try_consume() else { return };
+        whole = serve(job, consumer, true);
+    }
+}
+
+/// False: cancelled tasks may be left, hidden by a push that is half done.
+fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut tokens, mut gone) = (0, Vec::new());
     let all_gone = loop {
         while consumer.can_pop() {
@@ -122,13 +132,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) {
     }
     // The line of a parent may have been all that kept it from being idle; and who waits may have left word.
     wake_if_idle(job);
-    if !all_gone {
-        // A push is half done, and may hide some.
-        thread::yield_now();
-        if let Some(consumer) = job.backlog().try_consume() {
-            serve(job, consumer, true);
-        }
-    }
+    all_gone
 }
 
 /// Reserves room for one task, then takes it out of the backlog. False: there is no room.

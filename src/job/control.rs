@@ -73,6 +73,10 @@ fn changed(job: JobPtr, held_changed: bool) {
         room().wake_one(job.permit_key());
     }
     settle(job, word);
+    if held_changed && is_held(word) && word.has(Flag::Parent) {
+        // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
+        drop_delegates_at(job);
+    }
 }
 
 /// Enters the job into the pool's list of held jobs, or takes it out, as its word says now. The list
@@ -245,15 +249,19 @@ fn is_stuck_outwards(gate: JobPtr) -> bool {
 pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
     while let Some(outer) = gate {
-        // One that leaves may let another of its job come forward.
-        while is_stuck(outer) {
-            match drop_gone(outer, |cell| cell.job() != outer) {
-                Dropped::None => break,
-                Dropped::Some => {}
-                Dropped::NotYet => crate::sync::thread::yield_now(),
-            }
-        }
+        drop_delegates_at(outer);
         gate = outer.parent();
+    }
+}
+
+fn drop_delegates_at(gate: JobPtr) {
+    // One that leaves may let another of its job come forward.
+    while is_stuck(gate) {
+        match drop_gone(gate, |cell| cell.job() != gate) {
+            Dropped::None => break,
+            Dropped::Some => {}
+            Dropped::NotYet => crate::sync::thread::yield_now(),
+        }
     }
 }
 

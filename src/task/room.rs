@@ -224,7 +224,11 @@ impl Sleeper {
                 signal.given.store(true, Ordering::Release);
                 signal.thread.unpark();
             }
-            Self::Task(waker) => drop(crate::unwind::halt(|| waker.wake())),
+            Self::Task(waker) => {
+                if let Err(payload) = crate::unwind::halt(|| waker.wake()) {
+                    crate::unwind::drop_quietly(payload);
+                }
+            }
         }
     }
 }
