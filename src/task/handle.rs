@@ -212,6 +212,10 @@ impl<T> TaskHandle<T> {
                 self.run_inside(context);
             }
         });
+        if self.is_finished() {
+            // It ran here.
+            return;
+        }
         waiting::wait(self.key(), until, || {
             // Ordering: AcqRel; W2 of the room against E1 in `finish`.
             self.state().fetch_or(WAITED, Ordering::AcqRel) & DONE == 0

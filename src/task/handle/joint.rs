@@ -82,19 +82,19 @@ where
         let whole = unsafe { &*cell.as_ptr().cast::<Self>() };
         let before = claim(&whole.state, CLAIMED);
         if before & CLAIMED == 0 {
+            // SAFETY: it is claimed, so the slot is the closure and this thread's.
+            let task = unsafe { Self::take_task(whole) };
             // The frame ends before the outcome is told: from then on the cell may be gone, and what is dropped or woken
             // meanwhile is somebody else's code.
-            let as_task = |task: F| {
-                Context::with(|context| match context {
-                    Some(context) => {
-                        let cell = cell.as_ptr().addr();
-                        context.as_task(cell, Some(&whole.state), || unwind::halt(task))
-                    }
-                    None => unwind::halt(task),
-                })
-            };
-            // SAFETY: the claim and the queue's share are this thread's.
-            unsafe { Self::run_to_outcome(cell.as_ptr().cast(), QUEUE, as_task) };
+            let outcome = Context::with(|context| match context {
+                Some(context) => {
+                    let cell = cell.as_ptr().addr();
+                    context.as_task(cell, Some(&whole.state), || unwind::halt(task))
+                }
+                None => unwind::halt(task),
+            });
+            // SAFETY: the claim and the queue's share are this thread's, and the closure was moved out.
+            unsafe { Self::report(cell.as_ptr().cast(), outcome, QUEUE) };
             return Ran::Counted;
         }
         // Its handle was faster.
@@ -108,31 +108,30 @@ where
     /// # Safety
     /// The cell is of this type, the caller claimed it, and has the handle's share.
     unsafe fn run_claimed(cell: *mut Face) {
-        // SAFETY: by this function's contract.
-        unsafe { Self::run_to_outcome(cell.cast(), 0, unwind::halt) };
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract the slot is the closure and this thread's.
+        let task = unsafe { Self::take_task(&*whole) };
+        let outcome = unwind::halt(task);
+        // SAFETY: by this function's contract; the closure was moved out.
+        unsafe { Self::report(whole, outcome, 0) };
     }
 
-    /// Runs the task by `run`, counts it, and reports its outcome.
+    /// Counts the task that has run, and tells its outcome.
     ///
     /// # Safety
-    /// The caller claimed the cell, and has `share`, or the handle's.
-    unsafe fn run_to_outcome(
-        cell: *mut Self,
-        share: u64,
-        run: impl FnOnce(F) -> std::thread::Result<T>,
-    ) {
+    /// The caller claimed the cell, has moved the closure out, and has `share`, or the handle's.
+    #[inline]
+    unsafe fn report(cell: *mut Self, outcome: std::thread::Result<T>, share: u64) {
         // SAFETY: by this function's contract some share keeps it alive.
         let whole = unsafe { &*cell };
-        // SAFETY: it is claimed, so the slot is the closure and this thread's.
-        let task = unsafe { Self::take_task(whole) };
-        let outcome = run(task).map_err(JoinError::Panicked);
+        let outcome = outcome.map_err(JoinError::Panicked);
         let tally = &whole.header.job.tally;
         // Ordering: Relaxed both; published to the joiner by DONE.
         match &outcome {
             Ok(_) => drop(tally.completed.fetch_add(1, Ordering::Relaxed)),
             Err(_) => drop(tally.panicked.fetch_add(1, Ordering::Relaxed)),
         }
-        // SAFETY: by this function's contract; the closure was moved out.
+        // SAFETY: by this function's contract.
         unsafe { Self::finish(cell, outcome, share) };
     }
 }
