@@ -95,12 +95,12 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "room-bit-cleared-for-all",
         "who finds room forgets that others wait for some",
-        &["admission::limit_is_used_when_two_pushers_wait_for_room"],
+        &["capacity::limit_is_used_when_two_pushers_wait_for_room"],
     ),
     fault(
         "close-wakes-nobody",
         "a job is closed and those who wait for room in it are not told",
-        &["admission::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
+        &["capacity::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
     ),
     fault(
         "excess-ends-quietly",
@@ -125,25 +125,25 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "cancel-without-sweep",
         "cancelling leaves the backlog to whoever ends a task next",
-        &["admission::nothing_lost_when_a_held_job_is_cancelled"],
+        &["cancel::nothing_lost_when_a_held_job_is_cancelled"],
     ),
     fault(
         "push-left-to-the-sweep",
         "who pushes into a job that has been cancelled leaves its task to the sweep, which is over",
         &[
-            "admission::nothing_lost_when_a_held_job_is_cancelled",
-            "admission::nothing_lost_when_cancel_meets_a_spawn",
+            "cancel::nothing_lost_when_a_held_job_is_cancelled",
+            "cancel::nothing_lost_when_cancel_meets_a_spawn",
         ],
     ),
     fault(
         "spare-tokens-shown-late",
         "tokens that a worker has to spare are there before it says that they are to spare",
-        &["admission::nothing_lost_in_the_number_that_a_cancel_says"],
+        &["cancel::nothing_lost_in_the_number_that_a_cancel_says"],
     ),
     fault(
         "counted-with-its-token",
         "a task that goes back to its line is counted there before its token is given back",
-        &["admission::nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says"],
+        &["cancel::nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says"],
     ),
     fault(
         "handles-alone-free",

@@ -1,7 +1,9 @@
-//! Instruments that tasks of a model carry: what they may see, and what they leave behind.
+//! Instruments that tasks of a model carry: what they may see, and what they leave behind; and how a model ends.
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use tollgate::Job;
+use tollgate::model::Stage;
 
 /// Fails when more than `limit` tasks are inside at once.
 #[derive(Debug)]
@@ -99,4 +101,14 @@ impl Drop for Payload {
     fn drop(&mut self) {
         self.drops.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// At rest: nothing is stranded. Then runs what is still in the deques, and ends the pool.
+pub fn rest(stage: Stage, job: Job) {
+    stage.assert_none_stranded(&job);
+    while stage.play(0, usize::MAX) > 0 {}
+    stage.assert_none_stranded(&job);
+    assert_eq!(job.stats().backlog, 0, "a task was left behind");
+    drop(job);
+    stage.end();
 }

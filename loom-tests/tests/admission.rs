@@ -5,24 +5,14 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge, Ledger};
+use loom_tests::instruments::{Gauge, Ledger, rest};
 use std::sync::Arc;
 use tollgate::Job;
-use tollgate::model::{Stage, control, record_of};
-
-/// At rest: nothing is stranded. Then runs what is still in the deques, and ends the pool.
-fn rest(stage: Stage, job: Job) {
-    stage.assert_none_stranded(&job);
-    while stage.play(0, usize::MAX) > 0 {}
-    stage.assert_none_stranded(&job);
-    assert_eq!(job.stats().backlog, 0, "a task was left behind");
-    drop(job);
-    stage.end();
-}
+use tollgate::model::Stage;
 
 fn fill(job: &Job, gauge: &Arc<Gauge>, tasks: usize) {
     for _ in 0..tasks {
@@ -174,97 +164,6 @@ fn limit_holds_after_a_pause() {
 }
 
 #[test]
-fn nothing_lost_when_cancel_meets_a_hand_over() {
-    check(Bound::Preemptions(2), || {
-        let stage = Stage::new(1);
-        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
-        for _ in 0..3 {
-            let (gauge, payload) = (gauge.clone(), drops.payload());
-            job.execute(move || {
-                gauge.visit();
-                drop(payload);
-            });
-        }
-        let worker = thread::spawn(move || stage.play(0, usize::MAX));
-        let said = job.cancel();
-        worker.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
-        let stats = job.stats();
-        assert!(said <= 3, "{said} of 3 tasks");
-        assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
-        assert_eq!(stats.completed as usize, gauge.ran());
-        assert_eq!(stats.completed + stats.cancelled, 3);
-        assert_eq!(drops.count(), 3);
-        rest(stage, job);
-    });
-}
-
-#[test]
-fn nothing_lost_when_cancel_meets_a_spawn() {
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, drops) = (stage.job(1), Drops::default());
-        let theirs = job.clone();
-        let payloads = [drops.payload(), drops.payload()];
-        let pusher = thread::spawn(move || {
-            for payload in payloads {
-                theirs.execute(move || drop(payload));
-            }
-        });
-        job.cancel();
-        pusher.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
-        let stats = job.stats();
-        assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
-        assert_eq!(stats.completed + stats.cancelled, 2);
-        assert_eq!(drops.count(), 2);
-        rest(stage, job);
-    });
-}
-
-#[test]
-fn nothing_lost_in_the_number_that_a_cancel_says() {
-    // A task pushes on from inside, for which its worker takes more tokens than it needs: those are no tasks.
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, started) = (stage.job(2), Arc::new(AtomicBool::new(false)));
-        let (inner, theirs) = (job.clone(), started.clone());
-        job.execute(move || {
-            theirs.store(true, Relaxed);
-            inner.execute(|| ());
-        });
-        let theirs = job.clone();
-        let canceller = thread::spawn(move || {
-            if started.load(Relaxed) {
-                let said = theirs.cancel();
-                assert!(said <= 1, "{said} said");
-            }
-        });
-        stage.play(0, usize::MAX);
-        canceller.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
-        rest(stage, job);
-    });
-}
-
-#[test]
-fn nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says() {
-    // It goes back to the line: there it counts, or in a deque, and not in both.
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let job = stage.job(1);
-        job.execute(|| ());
-        job.pause();
-        let worker = thread::spawn(move || _ = stage.play(0, usize::MAX));
-        let said = job.cancel();
-        assert!(said <= 1, "{said} said");
-        worker.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
-        rest(stage, job);
-    });
-}
-
-#[test]
 fn nothing_lost_when_close_meets_a_spawn() {
     check(Bound::None, || {
         let stage = Stage::new(1);
@@ -403,65 +302,6 @@ fn limit_is_used_whatever_a_worker_takes_its_deque_to_hold() {
 }
 
 #[test]
-fn limit_is_used_when_a_pusher_waits_for_room() {
-    // The room is given back by the start of a task, while the pusher is on its way to wait.
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, gauge) = (stage.bounded(1, 1), Gauge::new(1));
-        job.execute(gauge.task());
-        let worker = thread::spawn(move || stage.play(0, 1));
-        job.execute(gauge.task());
-        worker.join().unwrap();
-        rest(stage, job);
-        assert_eq!(gauge.ran(), 2);
-    });
-}
-
-#[test]
-fn limit_is_used_when_two_pushers_wait_for_room() {
-    // Nothing runs: room comes back when a task is cancelled, by one pusher after the other.
-    check(Bound::Preemptions(2), || {
-        let stage = Stage::new(1);
-        let job = stage.bounded(1, 1);
-        job.pause();
-        let first = job.spawn(|| ());
-        let pushers = [(), ()].map(|()| {
-            let theirs = job.clone();
-            thread::spawn(move || assert!(theirs.spawn(|| ()).cancel()))
-        });
-        assert!(first.cancel());
-        for pusher in pushers {
-            pusher.join().unwrap();
-        }
-        drop(first);
-        job.resume();
-        rest(stage, job);
-    });
-}
-
-#[test]
-fn refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room() {
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, drops) = (stage.bounded(1, 1), Drops::default());
-        let payloads = [drops.payload(), drops.payload()];
-        let theirs = job.clone();
-        let pusher = thread::spawn(move || {
-            for payload in payloads {
-                theirs.execute(move || drop(payload));
-            }
-        });
-        job.close();
-        pusher.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
-        let stats = job.stats();
-        assert_eq!(stats.completed + stats.cancelled, 2);
-        assert_eq!(drops.count(), 2);
-        rest(stage, job);
-    });
-}
-
-#[test]
 fn limit_holds_once_it_has_settled() {
     // The excess ends while somebody is on its way to wait for that.
     check(Bound::Preemptions(3), || {
@@ -525,48 +365,5 @@ fn limit_is_used_when_a_refusal_meets_a_raise() {
         worker.join().unwrap();
         rest(stage, job);
         assert_eq!(gauge.ran(), 1);
-    });
-}
-
-#[test]
-fn nothing_lost_when_a_held_job_is_cancelled() {
-    // Nothing of it will end, so that nobody but the call itself can see to the backlog.
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, drops) = (stage.job(0), Drops::default());
-        let (theirs, payload) = (job.clone(), drops.payload());
-        let pusher = thread::spawn(move || theirs.execute(move || drop(payload)));
-        job.cancel();
-        pusher.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
-        assert_eq!(job.stats().cancelled, 1);
-        assert_eq!(drops.count(), 1);
-        rest(stage, job);
-    });
-}
-
-#[test]
-fn serial_in_order_when_a_cancelled_task_leaves_a_held_line() {
-    // Who asks whether a held job is idle drops what handles have cancelled. The job is let go just then, and a push
-    // must still find those in line who came before.
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, ledger) = (stage.job(1), Ledger::new());
-        job.pause();
-        let cancelled = job.spawn(|| ());
-        let write = |line| {
-            let ledger = ledger.clone();
-            move || ledger.write(line)
-        };
-        job.execute(write(0));
-        assert!(cancelled.cancel());
-        let theirs = job.clone();
-        let other = thread::spawn(move || _ = control::is_idle(record_of(&theirs)));
-        job.resume();
-        job.execute(write(1));
-        other.join().unwrap();
-        drop(cancelled);
-        rest(stage, job);
-        assert_eq!(ledger.read(), [0, 1]);
     });
 }

@@ -9,6 +9,7 @@ use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use std::sync::Arc;
+use tollgate::Job;
 use tollgate::model::Stage;
 
 /// Two tasks, the first of which waits for the second.
@@ -28,15 +29,13 @@ fn pair() -> (impl FnOnce() + Send, impl FnOnce() + Send) {
     (waits, frees)
 }
 
-#[test]
-fn limit_is_used_by_tasks_that_were_passed_over() {
-    // Looking for another job's task, a worker takes one of its last job's out of the injector, and puts it back.
-    check(Bound::Preemptions(3), || {
+/// A worker leaves off serving a job for others' tasks, of which `lay` lays one that waits for another; a second worker has
+/// searched in vain.
+fn leaves_off_beside_one_that_goes_to_sleep(lay: fn(Stage, [&Job; 2])) {
+    check(Bound::Preemptions(3), move || {
         let stage = Stage::new(2);
         let (last, other) = (stage.job(2), stage.job(2));
-        let (waits, frees) = pair();
-        stage.lay(0, &other, waits);
-        last.execute(frees);
+        lay(stage, [&last, &other]);
         let sleeper = thread::spawn(move || stage.sleep_and_serve(1));
         stage.serve_others(0, &last);
         sleeper.join().unwrap();
@@ -47,19 +46,21 @@ fn limit_is_used_by_tasks_that_were_passed_over() {
 }
 
 #[test]
+fn limit_is_used_by_tasks_that_were_passed_over() {
+    // Looking for another job's task, a worker takes one of its last job's out of the injector, and puts it back.
+    leaves_off_beside_one_that_goes_to_sleep(|stage, [last, other]| {
+        let (waits, frees) = pair();
+        stage.lay(0, other, waits);
+        last.execute(frees);
+    });
+}
+
+#[test]
 fn limit_is_used_by_what_is_left_of_a_batch() {
     // What is left of its last job's batch when another's turn comes, a worker moves into its deque.
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(2);
-        let (last, other) = (stage.job(2), stage.job(2));
+    leaves_off_beside_one_that_goes_to_sleep(|stage, [last, other]| {
         let (waits, frees) = pair();
-        stage.lay_in_batch(0, &last, frees);
-        stage.lay(0, &other, waits);
-        let sleeper = thread::spawn(move || stage.sleep_and_serve(1));
-        stage.serve_others(0, &last);
-        sleeper.join().unwrap();
-        assert_eq!((last.stats().completed, other.stats().completed), (1, 1));
-        drop((last, other));
-        stage.end();
+        stage.lay_in_batch(0, last, frees);
+        stage.lay(0, other, waits);
     });
 }

@@ -84,6 +84,12 @@ impl Fates {
         Ticket { fates: self.clone(), number }
     }
 
+    /// A task that punches its ticket.
+    pub fn task(self: &Arc<Self>, number: usize) -> impl FnOnce() + Send + use<> {
+        let ticket = self.ticket(number);
+        move || ticket.punch()
+    }
+
     /// How many have run so far.
     pub fn started(&self) -> usize {
         self.0.iter().map(|fate| fate.ran.load(Relaxed)).sum()

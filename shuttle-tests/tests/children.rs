@@ -131,13 +131,11 @@ fn nothing_lost_when_a_parent_is_cancelled_against_pushes() {
         let (theirs, tickets) = (jobs.clone(), fates.clone());
         let pusher = thread::spawn(move || {
             for number in 0..4 {
-                let ticket = tickets.ticket(number);
-                theirs[number % 2].execute(move || ticket.punch());
+                theirs[number % 2].execute(tickets.task(number));
             }
         });
         for number in 4..8 {
-            let ticket = fates.ticket(number);
-            jobs[number % 2].execute(move || ticket.punch());
+            jobs[number % 2].execute(fates.task(number));
         }
         let before = fates.started();
         let said = parent.cancel();
@@ -158,8 +156,7 @@ fn nothing_lost_when_one_sibling_is_cancelled() {
         let (parent, fates) = (pool.job(1), Fates::of(8));
         let jobs = [parent.job(1), parent.job(1)];
         for number in 0..8 {
-            let ticket = fates.ticket(number);
-            jobs[number % 2].execute(move || ticket.punch());
+            jobs[number % 2].execute(fates.task(number));
         }
         jobs[0].cancel();
         jobs[0].wait();
@@ -221,8 +218,7 @@ fn nothing_lost_when_a_parent_is_cancelled_while_a_child_is_made() {
             let handle = child.spawn(move || ticket.punch());
             assert!(handle.join().is_err());
         });
-        let ticket = fates.ticket(1);
-        parent.execute(move || ticket.punch());
+        parent.execute(fates.task(1));
         let theirs = parent.clone();
         let other = thread::spawn(move || theirs.cancel());
         let said = parent.cancel();

@@ -157,8 +157,7 @@ fn nothing_lost_when_a_close_meets_pushers_who_wait_for_room() {
             let (theirs, tickets) = (job.clone(), fates.clone());
             thread::spawn(move || {
                 for number in first..first + 3 {
-                    let ticket = tickets.ticket(number);
-                    theirs.execute(move || ticket.punch());
+                    theirs.execute(tickets.task(number));
                 }
             })
         });

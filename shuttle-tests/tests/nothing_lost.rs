@@ -70,8 +70,7 @@ fn nothing_lost_when_a_job_is_cancelled_against_pushes() {
                 .collect::<Vec<_>>()
         });
         for number in 5..9 {
-            let ticket = fates.ticket(number);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(number));
         }
         let before = fates.started();
         let said = job.cancel();
@@ -99,8 +98,7 @@ fn nothing_lost_in_the_number_that_a_cancel_says() {
             first.execute(move || last.punch());
         });
         for number in 2..7 {
-            let ticket = fates.ticket(number);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(number));
         }
         let before = fates.started();
         let said = job.cancel();
@@ -116,8 +114,7 @@ fn nothing_lost_in_the_number_that_a_cancel_of_refused_tasks_says() {
     in_a_pool(3, |pool| {
         let (job, fates) = (pool.job(2), Fates::of(4));
         for number in 0..4 {
-            let ticket = fates.ticket(number);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(number));
         }
         job.pause();
         let before = fates.started();
@@ -141,8 +138,7 @@ fn nothing_lost_when_a_job_is_closed_against_pushes() {
             taken.count()
         });
         for number in 4..6 {
-            let ticket = fates.ticket(number);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(number));
         }
         job.close();
         let taken = pusher.join().unwrap() + 2;
@@ -156,8 +152,7 @@ fn nothing_lost_when_a_held_job_is_cancelled() {
     in_a_pool(3, |pool| {
         let (job, fates) = (pool.job(2), Fates::of(6));
         for number in 0..4 {
-            let ticket = fates.ticket(number);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(number));
             if number == 2 {
                 job.pause();
             }
@@ -226,8 +221,7 @@ fn nothing_lost_when_a_wait_meets_pushers_of_a_held_job() {
                 pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
                 theirs.resume();
             });
-            let ticket = fates.ticket(4);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(4));
             job.wait();
             assert!(job.stats().completed >= 1, "`wait` returned early");
             resumer.join().unwrap();
@@ -244,8 +238,7 @@ fn nothing_lost_when_a_drain_drops_what_a_wait_looks_at() {
         let (job, fates) = (pool.job(1), Fates::of(2));
         job.pause();
         for number in 0..2 {
-            let ticket = fates.ticket(number);
-            job.execute(move || ticket.punch());
+            job.execute(fates.task(number));
         }
         let theirs = job.clone();
         let waiter = thread::spawn(move || theirs.wait());
@@ -261,8 +254,7 @@ fn nothing_lost_when_the_last_handle_goes_early() {
         let fates = Fates::of(6);
         let jobs = [pool.job(1), pool.job(2)];
         for number in 0..6 {
-            let ticket = fates.ticket(number);
-            jobs[number % 2].execute(move || ticket.punch());
+            jobs[number % 2].execute(fates.task(number));
         }
         drop(jobs);
         drop(pool);

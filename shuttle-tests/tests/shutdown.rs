@@ -17,8 +17,7 @@ fn nothing_lost_when_a_drain_meets_pushes() {
             let (job, tickets) = (jobs[own].clone(), fates.clone());
             thread::spawn(move || {
                 for number in 4 * own..4 * own + 4 {
-                    let ticket = tickets.ticket(number);
-                    job.execute(move || ticket.punch());
+                    job.execute(tickets.task(number));
                 }
             })
         });
@@ -58,8 +57,7 @@ fn nothing_lost_when_an_abort_meets_running_tasks() {
         let jobs = [pool.job(1), pool.job(2)];
         let fates = Fates::of(8);
         for number in 0..8 {
-            let ticket = fates.ticket(number);
-            jobs[number % 2].execute(move || ticket.punch());
+            jobs[number % 2].execute(fates.task(number));
         }
         let dropped = pool.shutdown_now();
         let ran = fates.ran();

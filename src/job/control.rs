@@ -237,11 +237,7 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
 
 /// Whether nothing in the gate's line moves until somebody's owner acts: it is held, or one further out is.
 pub fn is_stuck(gate: JobPtr) -> bool {
-    is_held(gate.permits.load()) || gate.parent().is_some_and(is_stuck_outwards)
-}
-
-fn is_stuck_outwards(gate: JobPtr) -> bool {
-    is_stuck(gate)
+    is_held(gate.permits.load()) || gate.parent().is_some_and(is_stuck)
 }
 
 /// Drops the delegates in the lines of stuck gates above this job that have been cancelled, by their handles or with their

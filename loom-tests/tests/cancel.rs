@@ -1,0 +1,147 @@
+//! Cancelled jobs and tasks: against pushes, hand-overs and workers. Somebody comes by for whatever was cancelled, and the number
+//! that the call returns has nothing in it that had started.
+
+#![cfg(tollgate_loom)]
+
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::Relaxed;
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
+use std::sync::Arc;
+use tollgate::model::{Stage, control, record_of};
+
+#[test]
+fn nothing_lost_when_cancel_meets_a_hand_over() {
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(1);
+        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
+        for _ in 0..3 {
+            let (gauge, payload) = (gauge.clone(), drops.payload());
+            job.execute(move || {
+                gauge.visit();
+                drop(payload);
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        let said = job.cancel();
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        let stats = job.stats();
+        assert!(said <= 3, "{said} of 3 tasks");
+        assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
+        assert_eq!(stats.completed as usize, gauge.ran());
+        assert_eq!(stats.completed + stats.cancelled, 3);
+        assert_eq!(drops.count(), 3);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_when_cancel_meets_a_spawn() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, drops) = (stage.job(1), Drops::default());
+        let theirs = job.clone();
+        let payloads = [drops.payload(), drops.payload()];
+        let pusher = thread::spawn(move || {
+            for payload in payloads {
+                theirs.execute(move || drop(payload));
+            }
+        });
+        job.cancel();
+        pusher.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        let stats = job.stats();
+        assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
+        assert_eq!(stats.completed + stats.cancelled, 2);
+        assert_eq!(drops.count(), 2);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_held_job_is_cancelled() {
+    // Nothing of it will end, so that nobody but the call itself can see to the backlog.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, drops) = (stage.job(0), Drops::default());
+        let (theirs, payload) = (job.clone(), drops.payload());
+        let pusher = thread::spawn(move || theirs.execute(move || drop(payload)));
+        job.cancel();
+        pusher.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(job.stats().cancelled, 1);
+        assert_eq!(drops.count(), 1);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn serial_in_order_when_a_cancelled_task_leaves_a_held_line() {
+    // Who asks whether a held job is idle drops what handles have cancelled. The job is let go just then, and a push
+    // must still find those in line who came before.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, ledger) = (stage.job(1), Ledger::new());
+        job.pause();
+        let cancelled = job.spawn(|| ());
+        let write = |line| {
+            let ledger = ledger.clone();
+            move || ledger.write(line)
+        };
+        job.execute(write(0));
+        assert!(cancelled.cancel());
+        let theirs = job.clone();
+        let other = thread::spawn(move || _ = control::is_idle(record_of(&theirs)));
+        job.resume();
+        job.execute(write(1));
+        other.join().unwrap();
+        drop(cancelled);
+        rest(stage, job);
+        assert_eq!(ledger.read(), [0, 1]);
+    });
+}
+
+#[test]
+fn nothing_lost_in_the_number_that_a_cancel_says() {
+    // A task pushes on from inside, for which its worker takes more tokens than it needs: those are no tasks.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, started) = (stage.job(2), Arc::new(AtomicBool::new(false)));
+        let (inner, theirs) = (job.clone(), started.clone());
+        job.execute(move || {
+            theirs.store(true, Relaxed);
+            inner.execute(|| ());
+        });
+        let theirs = job.clone();
+        let canceller = thread::spawn(move || {
+            if started.load(Relaxed) {
+                let said = theirs.cancel();
+                assert!(said <= 1, "{said} said");
+            }
+        });
+        stage.play(0, usize::MAX);
+        canceller.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says() {
+    // It goes back to the line: there it counts, or in a deque, and not in both.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        job.execute(|| ());
+        job.pause();
+        let worker = thread::spawn(move || _ = stage.play(0, usize::MAX));
+        let said = job.cancel();
+        assert!(said <= 1, "{said} said");
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        rest(stage, job);
+    });
+}
