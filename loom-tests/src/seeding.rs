@@ -18,6 +18,12 @@ type Suites = BTreeMap<String, PathBuf>;
 
 /// Runs those of `faults` with these names, or all, against the tests of `package`.
 pub fn run(package: &str, faults: &[Fault], names: &[String]) -> ExitCode {
+    let is_there = |name: &&String| faults.iter().any(|fault| fault.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !is_there(name)) {
+        let all: Vec<_> = faults.iter().map(|fault| fault.name).collect();
+        eprintln!("no fault {unknown} is seeded here; these are: {}", all.join(", "));
+        return ExitCode::from(2);
+    }
     let suites = build(package);
     let chosen: Vec<_> = faults
         .iter()
@@ -32,7 +38,7 @@ pub fn run(package: &str, faults: &[Fault], names: &[String]) -> ExitCode {
     println!("{} pass without a fault, in {:.0?}", models.len(), start.elapsed());
     let caught = for_each(&chosen, |fault| is_caught(&suites, fault));
     println!("{} of {} faults caught, all in {:.0?}", caught.0, chosen.len(), start.elapsed());
-    if caught.all() && !chosen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if caught.all() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// For how many it is so, of how many.
