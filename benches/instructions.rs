@@ -32,6 +32,10 @@ fn main() {
     push_all(&warm);
     warm.cancel();
     warm.wait();
+    // Only then has the worker given back what it had in hand.
+    while pool.stats().parked == 0 {
+        std::thread::yield_now();
+    }
     match path.as_str() {
         "push-full" => {
             let job = pool.job(0);

@@ -173,15 +173,18 @@ impl Blocks {
         }
         // SAFETY: as above.
         let head = unsafe { &mut *block.as_ptr() };
-        while head.cut < self.capacity {
-            let offset = self.start + head.cut * self.size;
-            head.cut += 1;
-            let start = block.cast::<u8>();
-            // SAFETY: the offset is within the block, by `capacity`.
-            if !more(unsafe { start.add(offset) }) {
+        // SAFETY: the offset is within the block, or its end, by `capacity`.
+        let mut next = unsafe { block.cast::<u8>().add(self.start + head.cut * self.size) };
+        for cut in head.cut..self.capacity {
+            let cell = next;
+            // SAFETY: as above.
+            next = unsafe { next.add(self.size) };
+            if !more(cell) {
+                head.cut = cut + 1;
                 return;
             }
         }
+        head.cut = self.capacity;
         head.place = NOWHERE;
         self.partial.pop();
     }
