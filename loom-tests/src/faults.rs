@@ -206,6 +206,11 @@ pub const FAULTS: &[Fault] = &[
         &["sleep::nothing_lost_when_a_push_meets_the_end_of_a_drain"],
     ),
     fault(
+        "sweeper-taken-for-a-task",
+        "who comes too late for the workers drops a cancelled job's sweeper, and nothing that waits",
+        &["shutdown::nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves"],
+    ),
+    fault(
         "relaxed-done",
         "a task's end does not publish its outcome",
         &["handles::nothing_lost_when_complete_meets_join"],

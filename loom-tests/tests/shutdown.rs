@@ -81,6 +81,24 @@ fn nothing_lost_when_a_held_job_is_drained() {
 }
 
 #[test]
+fn nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves() {
+    check(Bound::Preemptions(2), || {
+        let pool = pool(1);
+        let (job, drops) = (pool.job(0), Drops::default());
+        let payload = drops.payload();
+        job.execute(move || drop(payload));
+        let theirs = job.clone();
+        let canceller = thread::spawn(move || theirs.cancel());
+        pool.shutdown();
+        canceller.join().unwrap();
+        assert_eq!(job.stats().cancelled, 1, "what is no task was counted as one");
+        assert_eq!(drops.count(), 1);
+        drop(job);
+        drop(pool);
+    });
+}
+
+#[test]
 fn nothing_lost_when_the_pool_is_dropped_from_inside() {
     check(Bound::Preemptions(3), || {
         // Nobody can join the worker: the hook tells that it has run its last task.

@@ -225,10 +225,7 @@ pub fn start(cell: CellPtr) -> Start {
     match cell.mark() {
         Mark::Admitted => return Start::Run,
         Mark::Sweep => {
-            cell.cancel();
-            serve_line(job);
-            control::drop_delegates_above(job);
-            job.drop_tasks(1);
+            discard(cell);
             return Start::Gone;
         }
         Mark::Ready | Mark::Loose if is_dropped(job) => {

@@ -1,10 +1,11 @@
 //! Tasks that are dropped instead of run: whose, and what they leave behind in line, deque and count.
 
-use super::{child_below, look, release};
+use super::{child_below, look, release, serve_line};
 use crate::job::backlog::{Consumer, Popped};
+use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::sync::fence_after_rmw;
+use crate::sync::{fault, fence_after_rmw};
 use crate::task::{CellPtr, Mark};
 
 /// Whether tasks of the job are dropped instead of started.
@@ -20,11 +21,18 @@ pub fn is_dropped(job: JobPtr) -> bool {
     job.pool().drops()
 }
 
-/// Drops a task from a deque without running it.
+/// Drops a task from a deque without running it, or does what a sweeper is there for.
 #[cold]
 pub fn discard(cell: CellPtr) {
     let job = cell.job();
     let mark = cell.mark();
+    if mark == Mark::Sweep && !fault("sweeper-taken-for-a-task") {
+        cell.cancel();
+        serve_line(job);
+        control::drop_delegates_above(job);
+        job.drop_tasks(1);
+        return;
+    }
     job.count_cancelled();
     cell.cancel();
     if mark == Mark::Admitted {
