@@ -413,3 +413,21 @@ fn shares_between_threads() {
     shared::<tollgate::Scope<'static, 'static>>();
     shared::<ScopedHandle<'static, Arc<u8>>>();
 }
+
+#[test]
+fn leaves_no_turns_behind_in_a_job_that_is_paused() {
+    with_workers(|pool, _| {
+        let parent = pool.job(2);
+        for job in [pool.job(1), parent.job(1)] {
+            let own = job.clone();
+            let scope = job.spawn(move || {
+                // The task that waits runs them itself, and their turns stay in line.
+                own.scope(|s| (0..5).for_each(|_| s.execute(|| ())));
+                own.pause();
+            });
+            scope.join().unwrap();
+            job.wait();
+            assert_eq!((job.stats().completed, job.stats().cancelled), (6, 0));
+        }
+    });
+}

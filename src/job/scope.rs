@@ -137,6 +137,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             }
         };
         scope.shared.wait();
+        scope.shared.close();
         match (scope.shared.take_panic(), result) {
             (None, Some(result)) => result,
             (Some(payload), _) => resume_unwind(payload),

@@ -13,6 +13,7 @@ pub use joint::joint;
 pub use state::is_asked_to_end;
 
 use crate::error::JoinError;
+use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::global;
 use crate::sync::time::Instant;
@@ -183,11 +184,8 @@ impl<T> TaskHandle<T> {
         if claimed {
             // SAFETY: it is claimed just now, and the handle has a share.
             unsafe { (self.side.cancel)(self.cell.as_ptr()) };
-            // Ordering: AcqRel; before the wake, for `enter_while_busy`.
-            cancel_count().fetch_add(1, Ordering::AcqRel);
-            // Who waits for a held job looks whether this was its last task. Only the address is used.
             // SAFETY: the handle has a share.
-            room().wake(unsafe { self.cell.as_ref() }.header.job.idle_key());
+            note_gone(unsafe { self.cell.as_ref() }.header.job);
         }
         if claimed {
             return true;
@@ -306,7 +304,15 @@ global! {
     fn cancel_count() -> AtomicU64 { AtomicU64::new(0) }
 }
 
-/// A number that changes when a handle has cancelled a task.
+/// A task of the job that may stand in a line has been emptied: who waits for a held job looks whether it was the last one. Only
+/// the job's address is used.
+pub fn note_gone(job: JobPtr) {
+    // Ordering: AcqRel; before the wake, for `enter_while_busy`.
+    cancel_count().fetch_add(1, Ordering::AcqRel);
+    room().wake(job.idle_key());
+}
+
+/// A number that changes when a handle has cancelled a task, or what else stands in a line has been emptied.
 pub fn cancels() -> u64 {
     // Ordering: Acquire; who sees the number sees the claim.
     cancel_count().load(Ordering::Acquire)

@@ -13,9 +13,11 @@
 //! - Turns, which may come later, own no more than a share of [`Shared`], which borrows nothing.
 
 use crate::job::backlog::{Arrivals, Backlog, Departures, LetGo, Popped};
+use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, shrunk, spin_loop, thread};
+use crate::task::handle;
 use crate::task::{CellPtr, Header, Ran, VTable, cells, never_gone};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -28,7 +30,8 @@ use std::mem::ManuallyDrop;
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
 
 const WAITED: u64 = 1;
-const PART: u64 = 1 << 1;
+const CLOSED: u64 = 1 << 1;
+const PART: u64 = 1 << 2;
 
 /// What the parts of one scope, their turns, and the one that waits for them share.
 pub struct Shared {
@@ -37,7 +40,7 @@ pub struct Shared {
     counted: bool,
     arrivals: Arrivals,
     departures: Departures,
-    /// Bit 0: somebody waits. Above: parts that have not ended.
+    /// Bit 0: somebody waits. Bit 1: turns are nothing any more. Above: parts that have not ended.
     pending: AtomicU64,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -153,7 +156,7 @@ impl Shared {
     fn end_one(&self) {
         // Ordering: AcqRel; all use of what the part borrowed comes before. E1 of the room.
         let before = self.pending.fetch_sub(PART, Ordering::AcqRel);
-        if before == PART | WAITED {
+        if before & !CLOSED == PART | WAITED {
             crate::task::room::room().wake(self.key());
         }
     }
@@ -169,6 +172,16 @@ impl Shared {
     pub fn set_waited(&self) -> bool {
         // Ordering: AcqRel; W2 against E1 in `end_one`, Acquire for what the parts did.
         self.pending.fetch_or(WAITED, Ordering::AcqRel) >= PART
+    }
+
+    /// No part will be run any more: turns that are left are nothing. In a job that is held nobody comes by for them, and who
+    /// waits for it need not wait for them.
+    pub fn close(&self) {
+        // Ordering: AcqRel; before the wake.
+        self.pending.fetch_or(CLOSED, Ordering::AcqRel);
+        if control::is_stuck(self.job) {
+            handle::note_gone(self.job);
+        }
     }
 
     /// Keeps the first panic, to be passed on.
@@ -299,7 +312,7 @@ struct Turn {
 }
 
 impl Turn {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
+    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: Self::is_gone };
 
     fn make(job: JobPtr, shared: Arc<Shared>) -> CellPtr {
         let turn =
@@ -333,6 +346,15 @@ impl Turn {
             part.cancel();
             shared.end_one();
         }
+    }
+
+    /// # Safety
+    /// As `run`, but the cell may still be in its queue.
+    unsafe fn is_gone(cell: CellPtr) -> bool {
+        // SAFETY: by this function's contract.
+        let turn = unsafe { &*cell.as_ptr().cast::<Self>() };
+        // Ordering: Acquire; as in `close`.
+        turn.shared.pending.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// # Safety

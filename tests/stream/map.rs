@@ -195,3 +195,25 @@ fn ten_maps_at_once() {
         });
     });
 }
+
+#[test]
+fn leaves_nothing_behind_in_a_job_that_is_paused() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let latch = Latch::new();
+        let opening = latch.opening();
+        let mut results = job.map(0..10, move |i| {
+            if i > 0 {
+                opening.wait();
+            }
+            i
+        });
+        assert_eq!(results.next().map(Result::unwrap), Some(0));
+        // A puller is in the midst of it, and the next one is in line, or will be.
+        job.pause();
+        drop(results);
+        latch.open();
+        job.wait();
+        assert_eq!(job.stats().cancelled, 0);
+    });
+}

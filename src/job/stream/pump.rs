@@ -111,7 +111,7 @@ where
                 Ran::Counted
             }));
             if stream.feed.is_finished() {
-                stream.shared.cancel_unstarted();
+                stream.close();
             }
         });
     }
@@ -171,7 +171,13 @@ where
 
     fn finish(&self) {
         self.feed.finish();
+        self.close();
+    }
+
+    /// Pullers that have not started are not needed any more.
+    fn close(&self) {
         self.shared.cancel_unstarted();
+        self.shared.close();
     }
 
     fn is_abandoned(&self) -> bool {
