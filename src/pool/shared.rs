@@ -18,6 +18,9 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
+/// In a count of futures in flight, one that waits without a permit. The lower half counts all of them.
+const WAITING_FLIGHT: u64 = 1 << 32;
+
 /// A hook that is told a worker's index.
 pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
 /// A hook that is told a panic's payload.
@@ -57,7 +60,7 @@ pub struct Shared {
     pub waiting: Waiting,
     refused: AtomicU64,
     has_spare_cores: bool,
-    /// As `Place::flights`, for threads that sit in no place.
+    /// As in `Place`, for threads that sit in no place.
     flights: AtomicU64,
     /// Tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
@@ -219,16 +222,22 @@ impl Shared {
         &self.victims
     }
 
-    /// A future is in flight from now on: a drain waits for it.
+    /// A future is in flight from now on, and waits `without_permit` or with one: a drain waits for it.
     #[cfg(feature = "futures")]
-    pub fn flight_starts(&self) {
-        self.add_flights(1);
+    pub fn flight_starts(&self, without_permit: bool) {
+        self.add_flights(1 + u64::from(without_permit) * WAITING_FLIGHT);
     }
 
-    /// A future in flight has ended.
+    /// A future that was in flight with its permit waits without one.
     #[cfg(feature = "futures")]
-    pub fn flight_ends(&self) {
-        self.add_flights(1_u64.wrapping_neg());
+    pub fn flight_waits(&self) {
+        self.add_flights(WAITING_FLIGHT);
+    }
+
+    /// A future in flight has ended, or is on its way into a line.
+    #[cfg(feature = "futures")]
+    pub fn flight_ends(&self, without_permit: bool) {
+        self.add_flights((1 + u64::from(without_permit) * WAITING_FLIGHT).wrapping_neg());
     }
 
     #[cfg(feature = "futures")]
@@ -243,17 +252,27 @@ impl Shared {
             self.flights.fetch_add(change, Ordering::AcqRel);
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());
+                self.end_stall();
             }
         }
     }
 
     /// Whether anything is left for a drain to wait for, when all workers are parked.
     pub fn is_busy(&self) -> bool {
+        self.flights() != 0 || self.has_ready()
+    }
+
+    fn flights(&self) -> u64 {
         // Ordering: Acquire; as in `add_flights`.
         let elsewhere = self.flights.load(Ordering::Acquire);
-        let flights =
-            self.places.iter().map(|place| place.flights()).fold(elsewhere, u64::wrapping_add);
-        flights != 0 || self.has_ready()
+        self.places.iter().map(|place| place.flights()).fold(elsewhere, u64::wrapping_add)
+    }
+
+    /// Whether anything is left, when all workers are parked and all tasks that have begun wait, that may let go what is
+    /// held: a ready task, or a future that waits for something that is not this library's.
+    fn may_move(&self) -> bool {
+        let flights = self.flights();
+        flights % WAITING_FLIGHT > flights / WAITING_FLIGHT || self.has_ready()
     }
 
     /// Whether a task lies in any deque.
@@ -354,7 +373,7 @@ impl Shared {
 
     /// Cancels what is held if a drain has stalled over it.
     pub fn end_stall(&self) {
-        if self.draining() && self.sleep.is_stalled(|| self.has_ready()) {
+        if self.draining() && self.sleep.is_stalled(|| self.may_move()) {
             self.cancel_held();
         }
     }

@@ -31,7 +31,7 @@ pub struct Place {
     pub others_first: Cell<bool>,
     /// For those who ask how many tasks of a job are ready.
     pub desk: Desk,
-    /// Futures that became in flight here less those that ended here; wraps.
+    /// Futures that became in flight here less those that ended here, packed as in the pool; wraps.
     flights: AtomicU64,
     /// Figures for people.
     pub figures: Figures,
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// Counts a future that is in flight from now on (1), or has ended (minus 1, wrapping).
+    /// Changes the count of futures in flight.
     #[cfg(feature = "futures")]
     pub fn add_flights(&self, change: u64) {
         // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.

@@ -248,3 +248,28 @@ fn a_drain_ends_what_waits_in_line_in_a_paused_job() {
         assert!(matches!(task.join(), Err(JoinError::Cancelled)));
     });
 }
+
+#[test]
+fn a_drain_leaves_a_held_job_to_the_future_that_may_let_it_go() {
+    with_workers(|pool, _| {
+        let (job, held, third) = (pool.job(1), pool.job(0), pool.job(1));
+        let (go, gone) = oneshot::channel::<()>();
+        let theirs = held.clone();
+        let lets_go = job.spawn_future(async move {
+            gone.await.unwrap();
+            theirs.set_limit(1);
+        });
+        let task = held.spawn(|| 7);
+        let waits = third.spawn(move || task.join().ok());
+        thread::scope(|scope| {
+            let drain = scope.spawn(|| pool.shutdown());
+            while third.try_execute(|| ()).is_ok() {}
+            // Whatever there is to be done without the future is done.
+            (0..100).for_each(|_| thread::yield_now());
+            go.send(()).unwrap();
+            drain.join().unwrap();
+        });
+        lets_go.join().unwrap();
+        assert_eq!(waits.join().unwrap(), Some(7));
+    });
+}

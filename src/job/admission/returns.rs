@@ -140,7 +140,7 @@ pub fn come_back(cell: CellPtr, in_flight: bool) {
     job.backlog().push_returned_uncounted(cell);
     look(job);
     if in_flight {
-        job.pool().flight_ends();
+        job.pool().flight_ends(true);
     }
     trade_token(job);
     job.drop_handle();

@@ -227,7 +227,10 @@ impl Flight {
         // Ordering: Relaxed both; the one with the runnable has them to itself.
         self.without_permit.store(without_permit, Ordering::Relaxed);
         if !self.in_flight.swap(true, Ordering::Relaxed) {
-            self.header.job.pool().flight_starts();
+            self.header.job.pool().flight_starts(without_permit);
+        } else if without_permit {
+            // It was polled under its permit: who waits without one is in flight no more when it is polled again.
+            self.header.job.pool().flight_waits();
         }
         without_permit
     }
@@ -240,9 +243,9 @@ impl Flight {
         state.load(Ordering::Acquire) & SEALED != 0
     }
 
-    /// Whether it waits without a permit; for a count.
+    /// Whether its last poll has left it waiting without a permit.
     pub fn is_without_permit(&self) -> bool {
-        // Ordering: Relaxed; a figure.
+        // Ordering: Relaxed; the one with the runnable has it to itself, and for others it is a figure.
         self.without_permit.load(Ordering::Relaxed)
     }
 }

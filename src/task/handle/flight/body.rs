@@ -59,7 +59,7 @@ where
         }
         // Ordering: Relaxed both; the one with the runnable has them to itself.
         if flight.in_flight.load(Ordering::Relaxed) {
-            job.pool().flight_ends();
+            job.pool().flight_ends(flight.is_without_permit());
         }
         let visit = self.visit();
         let count = visit.is_some() || flight.uncounted.load(Ordering::Relaxed);

@@ -173,7 +173,7 @@ where
             // SAFETY: by this function's contract; it is not polled again.
             unsafe { Self::drop_future(whole) };
             if flight.in_flight.load(Ordering::Relaxed) {
-                job.pool().flight_ends();
+                job.pool().flight_ends(without_permit);
             }
             // SAFETY: the future was dropped just now.
             let ran = unsafe { Self::end(whole, Err(JoinError::Cancelled), true) };
