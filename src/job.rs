@@ -192,6 +192,8 @@ impl Job {
     /// start one that was counted, and a task that joins another of the same job may run that one.
     /// [`JobStats::cancelled`] is exact once the job is idle.
     ///
+    /// What the tasks have captured may wait when it is dropped, as a task may: a spare worker takes the place meanwhile.
+    ///
     /// # Examples
     ///
     /// ```

@@ -33,7 +33,6 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
         context: &context,
         // A pool begins with its workers counted as searching; a place is lent by one that runs.
         searching: Cell::new(index < shared.workers()),
-        stash: Cell::new(None),
         last: Cell::new(None),
     };
     context.enter(|| {
@@ -43,7 +42,10 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
         let mut place = Some(place);
         while let Some(index) = place {
             shared.sleep.sit_down(index);
-            context.sit(Some(&shared.places[index]));
+            let sitting = &shared.places[index];
+            // Who sat here before may have left what it had to spare on the desk.
+            sitting.desk.publish(0, 0);
+            context.sit(Some(sitting));
             place = match worker.run() {
                 Left::Place => shared.spares.wait_for_place(),
                 Left::Pool => {
@@ -69,8 +71,6 @@ struct Worker<'a> {
     context: &'a Context,
     /// Whether the sleepers count this worker as searching.
     searching: Cell<bool>,
-    /// A task of another job that came out of the deque while a permit was held.
-    stash: Cell<Option<CellPtr>>,
     /// The job that ran last; only compared, for it may be gone.
     last: Cell<Option<JobPtr>>,
 }
@@ -129,8 +129,15 @@ impl Worker<'_> {
         self.context.place().expect("a worker that looks for tasks sits in a place")
     }
 
-    /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
+    /// Takes a task to its end, and those that follow it.
     fn serve(&self, cell: CellPtr) {
+        self.context.serves.set(true);
+        self.take_turn(cell);
+        self.context.serves.set(false);
+    }
+
+    /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
+    fn take_turn(&self, cell: CellPtr) {
         let mut epoch = self.pool().epoch();
         if cell.mark() == Mark::Admitted {
             // Its permit is from before: whether others may go on under it is to be looked up.

@@ -211,6 +211,11 @@ pub const FAULTS: &[Fault] = &[
         &["shutdown::nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves"],
     ),
     fault(
+        "waits-for-what-it-drops",
+        "a drop waits for what its own thread has taken out of the line to drop next",
+        &["cancel::join_is_safe_in_a_drop_of_what_stood_in_front"],
+    ),
+    fault(
         "relaxed-done",
         "a task's end does not publish its outcome",
         &["handles::nothing_lost_when_complete_meets_join"],

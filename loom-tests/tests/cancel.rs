@@ -11,6 +11,7 @@ use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
 use std::sync::Arc;
 use tollgate::model::{Stage, control, record_of};
+use tollgate::{JoinError, TaskHandle};
 
 #[test]
 fn nothing_lost_when_cancel_meets_a_hand_over() {
@@ -142,6 +143,42 @@ fn nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says() {
         assert!(said <= 1, "{said} said");
         worker.join().unwrap();
         while stage.play(0, usize::MAX) > 0 {}
+        rest(stage, job);
+    });
+}
+
+/// Joins the task whose handle comes into it later, when it is dropped, and keeps what that said.
+#[derive(Clone, Default)]
+struct Joined {
+    handle: Arc<std::sync::Mutex<Option<TaskHandle<()>>>>,
+    outcome: Arc<std::sync::Mutex<Option<Result<(), JoinError>>>>,
+}
+
+struct JoinOnDrop(Joined);
+
+impl Drop for JoinOnDrop {
+    fn drop(&mut self) {
+        let handle = self.0.handle.lock().unwrap().take().expect("it is dropped later");
+        let outcome = handle.join();
+        *self.0.outcome.lock().unwrap() = Some(outcome);
+    }
+}
+
+#[test]
+fn join_is_safe_in_a_drop_of_what_stood_in_front() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, joined) = (stage.job(0), Joined::default());
+        let first = JoinOnDrop(joined.clone());
+        job.execute(move || drop(first));
+        *joined.handle.lock().unwrap() = Some(job.spawn(|| ()));
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        job.cancel();
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        let outcome = joined.outcome.lock().unwrap().take();
+        assert!(matches!(outcome, Some(Err(JoinError::Cancelled))), "{outcome:?}");
+        assert_eq!(job.stats().cancelled, 2);
         rest(stage, job);
     });
 }

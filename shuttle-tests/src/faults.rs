@@ -58,6 +58,11 @@ const SEEN: &[(&str, &[&str])] = &[
     ("batch-taken-in-silence", &["limit_is_used::limit_is_used_by_a_batch_on_its_way_to_a_deque"]),
     ("unpark-before-the-mark", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("drain-without-last-look", &["shutdown::nothing_lost_when_tasks_push_on_in_a_drain"]),
+    (
+        "sweeper-taken-for-a-task",
+        &["shutdown::nothing_lost_when_cancels_come_as_the_workers_leave"],
+    ),
+    ("waits-for-what-it-drops", &["join_is_safe::join_is_safe_in_drops"]),
     ("done-load-then-store", &["handles::nothing_lost_when_an_end_meets_a_drop_or_a_cancel"]),
     ("claim-load-then-store", &["nothing_lost::nothing_lost_when_handles_cancel"]),
     ("room-looks-before-it-enters", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),

@@ -6,7 +6,8 @@
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Fates, Gauge, unwind};
-use tollgate::{JoinError, Pool};
+use std::sync::{Arc, Mutex};
+use tollgate::{JoinError, Pool, TaskHandle};
 
 /// Each joins one of the same job, so deep.
 fn chain(job: tollgate::Job, deep: usize) -> usize {
@@ -188,6 +189,48 @@ fn join_is_safe_for_tasks_that_block_with_leave() {
             });
         }
         job.wait();
+        assert_eq!(other.stats().completed, 2);
+    });
+}
+
+/// Waits when it is dropped, for a task that is cancelled beside it and for one that runs then; notes what came of it.
+struct Waiter {
+    beside: Arc<Mutex<Option<TaskHandle<()>>>>,
+    other: tollgate::Job,
+    notes: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let beside = self.beside.lock().unwrap().take().expect("it is dropped later");
+        let cancelled = matches!(beside.join(), Err(JoinError::Cancelled));
+        let runs = self.other.spawn(|| ()).join().is_ok();
+        self.notes.lock().unwrap().push(cancelled && runs);
+    }
+}
+
+#[test]
+fn join_is_safe_in_drops() {
+    in_a_pool(2, |pool| {
+        let (held, other, notes) = (pool.job(0), pool.job(1), Arc::default());
+        let child = held.job(1);
+        for behind in [&held, &child] {
+            let beside = Arc::new(Mutex::new(None));
+            let waiter = Waiter {
+                beside: Arc::clone(&beside),
+                other: other.clone(),
+                notes: Arc::clone(&notes),
+            };
+            held.execute(move || drop(waiter));
+            *beside.lock().unwrap() = Some(behind.spawn(|| ()));
+        }
+        let theirs = held.clone();
+        let waits = thread::spawn(move || theirs.wait());
+        held.cancel();
+        held.wait();
+        waits.join().unwrap();
+        assert_eq!(*notes.lock().unwrap(), [true; 2]);
+        other.wait();
         assert_eq!(other.stats().completed, 2);
     });
 }

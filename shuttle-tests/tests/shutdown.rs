@@ -90,6 +90,24 @@ fn nothing_lost_when_held_jobs_are_drained() {
 }
 
 #[test]
+fn nothing_lost_when_cancels_come_as_the_workers_leave() {
+    in_a_pool(2, |pool| {
+        let jobs = [pool.job(0), pool.job(0)];
+        let fates = Fates::of(4);
+        for number in 0..4 {
+            jobs[number % 2].execute(fates.task(number));
+        }
+        let cancellers = jobs.clone().map(|job| thread::spawn(move || job.cancel()));
+        pool.shutdown();
+        for canceller in cancellers {
+            canceller.join().unwrap();
+        }
+        assert_eq!(jobs.map(|job| job.stats().cancelled), [2; 2]);
+        assert_eq!(fates.ran(), 0);
+    });
+}
+
+#[test]
 fn nothing_lost_when_tasks_wait_in_a_drain() {
     in_a_pool(2, |pool| {
         let (job, other) = (pool.job(1), pool.job(1));

@@ -21,10 +21,12 @@
 //! gate's backlog as its job's one *delegate*, and the gate inside is marked `Blocked`: siblings stand
 //! in line with one task each, which is what makes the line go round.
 
+mod doomed;
 mod drops;
 mod returns;
 
-pub use drops::{discard, is_dropped, leave_line};
+pub use doomed::{drop_afterwards, drop_before_a_wait};
+pub use drops::{discard, doom_delegate, is_dropped};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 
@@ -35,7 +37,7 @@ use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw, thread};
 use crate::task::room::room;
 use crate::task::{CellPtr, Mark};
-use drops::drop_line;
+use drops::doom_line;
 use returns::{refuse, wait_at};
 
 /// Takes a task into a job: into the injector if there is room, else into the backlog.
@@ -95,22 +97,22 @@ pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    let mut whole = serve(job, consumer, word_left);
+    let mut whole = drop_afterwards(|| serve(job, consumer, word_left));
     while !whole {
         thread::yield_now();
         let Some(consumer) = job.backlog().try_consume() else { return };
-        whole = serve(job, consumer, true);
+        whole = drop_afterwards(|| serve(job, consumer, true));
     }
 }
 
 /// False: cancelled tasks may be left, hidden by a push that is half done.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
-    let (mut tokens, mut gone) = (0, Vec::new());
+    let mut gone = Vec::new();
     let all_gone = loop {
         while consumer.can_pop() {
             let word = job.permits.load();
             if word.has(Flag::Cancelled) || job.pool().drops() {
-                tokens += drop_line(job, &mut consumer);
+                doom_line(job, &mut consumer);
             } else if !job.wants_promotion(word) || !let_one_through(job, &mut consumer) {
                 break;
             }
@@ -126,10 +128,6 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
         }
     };
     control::drop_taken(job, gone);
-    // Who waits looks under the lock that waking takes, and not beside somebody with the consumer right.
-    if tokens > 0 {
-        job.drop_tasks(tokens);
-    }
     // The line of a parent may have been all that kept it from being idle; and who waits may have left word.
     wake_if_idle(job);
     all_gone

@@ -1,7 +1,8 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
 
 use crate::job::admission::{
-    is_dropped, leave_line, let_go, look, serve_line, serve_line_with, settle, wake_if_idle,
+    doom_delegate, drop_afterwards, is_dropped, let_go, look, serve_line, serve_line_with, settle,
+    wake_if_idle,
 };
 use crate::job::backlog::{Consumer, LetGo};
 use crate::job::permits::{Flag, MOST, Snapshot};
@@ -12,6 +13,7 @@ use crate::task::room::room;
 use crate::task::{self, CellPtr, Mark, handle};
 use crate::worker::waiting;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Says a limit in the word's terms.
 ///
@@ -155,6 +157,15 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
 /// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
 /// were among it.
 pub fn sweep(job: JobPtr) -> usize {
+    sweep_line(job);
+    #[cfg(feature = "futures")]
+    return crate::task::flights::cancel(job);
+    #[cfg(not(feature = "futures"))]
+    0
+}
+
+/// Has all dropped that waits to be started, of a cancelled job: by the workers, or here if they have gone.
+pub fn sweep_line(job: JobPtr) {
     let waits = !job.backlog().is_empty() || job.permits.load().has(Flag::Blocked);
     if waits && !fault("cancel-without-sweep") {
         if job.pool().sleep.terminated() {
@@ -167,19 +178,21 @@ pub fn sweep(job: JobPtr) -> usize {
             job.pool().inject(sweeper);
         }
     }
-    #[cfg(feature = "futures")]
-    return crate::task::flights::cancel(job);
-    #[cfg(not(feature = "futures"))]
-    0
 }
 
-/// Drops what a held job still holds when its pool ends.
-pub fn cancel_held(job: JobPtr) {
-    job.permits.set(Flag::Closed);
-    job.permits.set(Flag::Cancelled);
+/// Has all dropped that held jobs still hold when their pool ends, or has nothing else left to do; gives their handles back.
+pub fn cancel_held(held: &BTreeSet<JobPtr>) {
+    for job in held {
+        job.permits.set(Flag::Closed);
+        job.permits.set(Flag::Cancelled);
+    }
     fence_after_rmw();
-    serve_line(job);
-    wake_if_idle(job);
+    // One's captures may wait for what is in another's line.
+    drop_afterwards(|| held.iter().copied().for_each(sweep_line));
+    for job in held.iter().copied() {
+        wake_if_idle(job);
+        job.drop_handle();
+    }
 }
 
 /// What came of dropping tasks in a line.
@@ -219,19 +232,22 @@ pub fn take_gone(
     consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken)
 }
 
-/// Drops what was taken out of a line. Without the consumer right: what captures do when they are dropped is somebody else's.
+/// Drops what was taken out of a line. Without the consumer right there.
 pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     if taken.is_empty() {
         return;
     }
-    for cell in taken {
-        let owner = cell.job();
-        owner.count_cancelled();
-        cell.cancel();
-        if owner != line {
-            leave_line(owner, line);
+    drop_afterwards(|| {
+        for cell in taken {
+            if cell.job() == line {
+                // Its handle has dropped what it captured.
+                line.count_cancelled();
+                cell.cancel();
+            } else {
+                doom_delegate(cell, line);
+            }
         }
-    }
+    });
     wake_if_idle(line);
 }
 

@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{control, queued};
+use crate::job::{admission, control, queued};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
@@ -106,8 +106,8 @@ pub fn cancel(job: JobPtr) -> usize {
     }
     // All is counted before anything is dropped, for what leaves one line lets others come forward.
     let counted = queued::not_started(&marked, &below);
-    let futures: usize = marked.into_iter().map(control::sweep).sum();
-    counted + futures
+    let sweep = || marked.into_iter().map(control::sweep).sum::<usize>();
+    counted + admission::drop_afterwards(sweep)
 }
 
 /// Adds the jobs below this one, each before those below it.

@@ -380,11 +380,11 @@ impl Shared {
 
     fn cancel_held(&self) {
         loop {
-            let Some(job) = self.held().pop_first() else {
+            let held = std::mem::take(&mut *self.held());
+            if held.is_empty() {
                 break;
-            };
-            crate::job::control::cancel_held(job);
-            job.drop_handle();
+            }
+            crate::job::control::cancel_held(&held);
         }
     }
 

@@ -54,6 +54,10 @@ impl Drop for Restore<'_> {
 pub struct Context {
     pool: PoolPtr,
     place: Cell<*const Place>,
+    /// A task of another job that came out of the deque while a permit was held.
+    pub stash: Cell<Option<CellPtr>>,
+    /// Whether the thread is at a task that it has found: runs it, drops it, or hands on what it had.
+    pub serves: Cell<bool>,
     hold: Hold,
     /// The task that runs, and those that wait for it on this thread.
     running: Cell<*const Frame>,
@@ -93,6 +97,8 @@ impl Context {
         Self {
             pool,
             place: Cell::new(ptr::null()),
+            stash: Cell::new(None),
+            serves: Cell::new(false),
             hold: Hold {
                 job: Cell::new(None),
                 parent: Cell::new(None),

@@ -15,7 +15,7 @@ const LINGER: usize = shrunk(16, 0);
 impl Worker<'_> {
     /// The next task from anywhere; parks while there is none. `None`: the pool is drained.
     pub(super) fn find(&self) -> Option<CellPtr> {
-        if let Some(cell) = self.stash.take() {
+        if let Some(cell) = self.context.stash.take() {
             return Some(cell);
         }
         let sleep = &self.pool().sleep;

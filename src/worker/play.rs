@@ -13,7 +13,7 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
     let served = Cell::new(0);
     play_as(pool, index, None, |worker| {
         while served.get() < most {
-            let Some(cell) = worker.stash.take().or_else(|| worker.search()) else { break };
+            let Some(cell) = worker.context.stash.take().or_else(|| worker.search()) else { break };
             worker.serve(cell);
             served.set(served.get() + 1);
         }
@@ -46,16 +46,12 @@ pub fn sleep_and_serve(pool: PoolPtr, index: usize) {
 
 fn play_as(pool: PoolPtr, index: usize, last: Option<JobPtr>, part: impl FnOnce(&Worker)) {
     let context = Context::new(pool);
-    let worker = Worker {
-        context: &context,
-        searching: Cell::new(last.is_none()),
-        stash: Cell::new(None),
-        last: Cell::new(last),
-    };
+    let worker =
+        Worker { context: &context, searching: Cell::new(last.is_none()), last: Cell::new(last) };
     context.sit(Some(&pool.shared().places[index]));
     context.enter(|| {
         part(&worker);
-        if let Some(cell) = worker.stash.take() {
+        if let Some(cell) = worker.context.stash.take() {
             worker.place().deque.push(cell);
         }
     });

@@ -114,9 +114,9 @@ impl Worker<'_> {
     /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
     /// the permit held. Looking seldom keeps the pushers' line theirs.
     fn linger_for(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
-        let stashed = self.stash.take();
+        let stashed = self.context.stash.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
-            self.stash.set(stashed);
+            self.context.stash.set(stashed);
             return None;
         }
         for _ in 0..LOOKS {
@@ -145,7 +145,7 @@ impl Worker<'_> {
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let hold = self.context.hold();
         if cell.job() != job || hold.parent.get().is_some() {
-            self.stash.set(Some(cell));
+            self.context.stash.set(Some(cell));
             return None;
         }
         match cell.mark() {
@@ -157,7 +157,7 @@ impl Worker<'_> {
                 admission::look(job);
             }
             Mark::Admitted | Mark::Sweep => {
-                self.stash.set(Some(cell));
+                self.context.stash.set(Some(cell));
                 return None;
             }
         }

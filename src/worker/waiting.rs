@@ -1,4 +1,5 @@
-//! Waiting inside a task: without a permit, without a worker's place, and first in line afterwards.
+//! Waiting inside a task: without a permit, without a worker's place, and first in line afterwards. What a dropped task had
+//! captured may wait, too, on a worker's thread that holds no permit: then there is A1, and A3.
 //!
 //! - A1: the thread lends its place to a spare worker; from here on the pool runs as if the thread
 //!   were not there, but a drain waits for it.
@@ -29,9 +30,10 @@ use std::collections::BTreeMap;
 /// the bit that makes whoever ends the wait look into the room, and tells whether to wait.
 ///
 /// # Panics
-/// Inside a task, if there is no spare worker to be had.
+/// On a worker's thread, if there is no spare worker to be had.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
-    Context::with(|context| match context.filter(|context| context.hold().job.get().is_some()) {
+    admission::drop_before_a_wait();
+    Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(None, key, until, wait),
         Some(context) => {
             if wait() {
@@ -47,7 +49,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// Waits as [`wait`] does, but also when there is no spare worker: the place then stays taken. For who must not go
 /// on before what it waits for has come, not even by unwinding.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
-    Context::with(|context| match context.filter(|context| context.hold().job.get().is_some()) {
+    admission::drop_before_a_wait();
+    Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(None, key, None, wait),
         Some(context) => {
             if wait() {
@@ -63,7 +66,8 @@ fn refuse(context: &Context, none: &NoSpare) -> ! {
     let job = context.hold().job.get();
     let name = job.as_ref().and_then(|job| job.extra()?.name.as_deref());
     let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
-    panic!("a task{of} cannot wait here: {none}");
+    let who = if job.is_some() { "a task" } else { "what a task had captured" };
+    panic!("{who}{of} cannot wait here: {none}");
 }
 
 fn park_while(
@@ -82,13 +86,17 @@ fn park_while(
 /// A2 to A5 around `f`, after A1.
 fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
     let hold = context.hold();
-    let job = hold.job.take().expect("a task that waits holds a permit");
+    // Only a task that has lent its place is away; another keeps the drain from its end by the place.
+    let inside = context.place().is_none().then(|| context.pool_ptr());
+    let Some(job) = hold.job.take() else {
+        // What a task had captured is dropped, and waits.
+        return f(inside);
+    };
     let tokens = hold.tokens.replace(0);
     hold.settle(job);
     context.pool().waiting.enter(job.idle_key());
     admission::release(job); // A2
-    // Only a task that has lent its place is away; another keeps the drain from its end by the place.
-    f(context.place().is_none().then(|| context.pool_ptr())); // A3
+    f(inside); // A3
     let mut gate = Some(job);
     while let Some(outer) = gate {
         take_back(outer); // A4
@@ -132,11 +140,14 @@ fn lend_place(context: &Context) -> Result<(), NoSpare> {
     let Some(place) = context.place() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
+    // Nobody counts what is to spare on a thread without a place.
+    context.hold().give_spare_tokens();
     match shared.spares.lend(context.pool_ptr(), place.index) {
         Ok(()) => {
-            // Nobody counts what is to spare on a thread without a place.
-            context.hold().give_spare_tokens();
             context.sit(None);
+            if let Some(cell) = context.stash.take() {
+                shared.inject(cell);
+            }
             Ok(())
         }
         Err(none) => {
@@ -201,7 +212,7 @@ fn take_back(gate: JobPtr) {
 /// ```
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
-        if let Some(context) = context.filter(|context| context.hold().job.get().is_some()) {
+        if let Some(context) = context.filter(|context| context.serves.get()) {
             // Without a spare the worker blocks, as it would have without this call.
             let _ = lend_place(context);
         }

@@ -1,5 +1,6 @@
 //! Tasks that are dropped instead of run: whose, and what they leave behind in line, deque and count.
 
+use super::doomed::doom;
 use super::{child_below, look, release, serve_line};
 use crate::job::backlog::{Consumer, Popped};
 use crate::job::control;
@@ -50,29 +51,21 @@ pub fn discard(cell: CellPtr) {
     job.drop_tasks(1);
 }
 
-/// Drops all that waits at a cancelled job's gate. Returns how many tokens of it the caller gives back when it has let go of the
-/// consumer right.
-pub(super) fn drop_line(gate: JobPtr, consumer: &mut Consumer<'_>) -> u64 {
-    let Popped::Task(mut cell) = consumer.pop() else { return 0 };
-    // What captures do when they are dropped is somebody else's: who asks there whether the job is idle must not
-    // wait for the consumer right. It is the token of the first, which is out of the line: who counts what has not
-    // started counts that one here.
-    gate.tokens.add_tasks(1);
-    loop {
-        let job = cell.job();
-        job.count_cancelled();
-        cell.cancel();
-        if job != gate {
-            leave_line(job, gate);
+/// Takes all out that waits at a cancelled job's gate, to be dropped.
+pub(super) fn doom_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
+    while let Popped::Task(cell) = consumer.pop() {
+        if cell.job() == gate {
+            gate.tokens.add_tasks(1);
+            doom(cell);
+        } else {
+            doom_delegate(cell, gate);
         }
-        let Popped::Task(next) = consumer.pop() else { break };
-        cell = next;
     }
-    1
 }
 
-/// A delegate of `job` is out of the line at `gate` and was dropped: it was counted at the gates inside that one.
-pub fn leave_line(job: JobPtr, gate: JobPtr) {
+/// A delegate is out of the line at `gate`, to be dropped: it was counted at the gates inside that one.
+pub fn doom_delegate(cell: CellPtr, gate: JobPtr) {
+    let job = cell.job();
     let delegate = child_below(gate, job).expect("a delegate is of a job below");
     delegate.permits.clear(Flag::Blocked);
     let mut inner = job;
@@ -82,5 +75,5 @@ pub fn leave_line(job: JobPtr, gate: JobPtr) {
         look(inner);
         inner = inner.parent().expect("the gate is outside the job");
     }
-    job.drop_tasks(1);
+    doom(cell);
 }

@@ -1,0 +1,196 @@
+//! join_is_safe, where what a cancelled task had captured waits as it is dropped: on a worker's thread, which runs no task then, or
+//! on whichever has taken it out of its line.
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use common::event::Latch;
+use common::{LONG, message_of, pool, with_workers, within};
+use tollgate::{Job, JoinError, Pool, TaskHandle};
+
+/// Does something when it is dropped.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(last) = self.0.take() {
+            last();
+        }
+    }
+}
+
+/// A task that must not run, and waits for one of `other` when it is dropped; `told` is what that one returned.
+fn waits_for_one_of(other: &Job) -> (impl FnOnce() + Send + 'static, Receiver<usize>) {
+    let (tell, told) = channel();
+    let other = other.clone();
+    let captured = OnDrop(Some(move || {
+        let sum = other.spawn(|| 20 + 3).join().unwrap();
+        tell.send(sum).unwrap();
+    }));
+    let task = move || {
+        let _captured = captured;
+        unreachable!("it was cancelled");
+    };
+    (task, told)
+}
+
+/// As a task in a held job's line, whose sweep a worker does.
+#[test]
+fn a_drop_in_a_cancelled_line_waits_for_a_task() {
+    with_workers(|pool, _| {
+        let (held, other) = (pool.job(0), pool.job(1));
+        let dropped = [(); 5].map(|()| {
+            let (task, dropped) = waits_for_one_of(&other);
+            held.execute(task);
+            dropped
+        });
+        assert_eq!(held.cancel(), 5);
+        held.wait();
+        assert!(dropped.iter().all(|dropped| dropped.recv() == Ok(23)));
+        other.wait();
+        assert_eq!((held.stats().cancelled, other.stats().completed), (5, 5));
+    });
+}
+
+/// As a ready task, which the only worker finds in a deque.
+#[test]
+fn a_drop_of_a_ready_task_waits_for_a_task() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (busy, ready, other) = (pool.job(1), pool.job(1), pool.job(1));
+        let latch = Latch::new();
+        let opening = latch.opening();
+        busy.execute(move || opening.wait());
+        let (task, dropped) = waits_for_one_of(&other);
+        ready.execute(task);
+        ready.cancel();
+        latch.open();
+        assert_eq!(dropped.recv(), Ok(23));
+    });
+}
+
+/// As one that waited for the permit of the task that cancels them both: it is dropped as that permit goes back.
+#[test]
+fn a_drop_waits_where_a_permit_is_handed_on() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, other) = (pool.job(1), pool.job(1));
+        let latch = Latch::new();
+        let opening = latch.opening();
+        let own = job.clone();
+        job.execute(move || {
+            opening.wait();
+            own.cancel();
+        });
+        let (task, dropped) = waits_for_one_of(&other);
+        job.execute(task);
+        latch.open();
+        assert_eq!(dropped.recv(), Ok(23));
+        job.wait();
+        assert_eq!((job.stats().completed, job.stats().cancelled), (1, 1));
+    });
+}
+
+/// A handle that a capture comes by later.
+type Slot = Arc<Mutex<Option<TaskHandle<()>>>>;
+
+/// A task that must not run, and joins what is in `slot` when it is dropped.
+fn joins(slot: &Slot, tell: Sender<bool>) -> impl FnOnce() + Send + 'static {
+    let slot = Arc::clone(slot);
+    let captured = OnDrop(Some(move || {
+        let handle = slot.lock().unwrap().take().expect("it is dropped later");
+        tell.send(matches!(handle.join(), Err(JoinError::Cancelled))).unwrap();
+    }));
+    move || {
+        let _captured = captured;
+        unreachable!("it was cancelled");
+    }
+}
+
+/// Pushes a task into `first` and one into `second`, whose drops would join one another's were they not taken in turn: each
+/// of the first joins one of the second.
+fn entangle(first: &Job, second: &Job) -> Receiver<bool> {
+    let (tell, told) = channel();
+    for _ in 0..3 {
+        let slot = Slot::default();
+        first.execute(joins(&slot, tell.clone()));
+        *slot.lock().unwrap() = Some(second.spawn(|| unreachable!("it was cancelled")));
+    }
+    told
+}
+
+#[test]
+fn a_drop_joins_what_stands_behind_it_in_line() {
+    with_workers(|pool, _| {
+        let held = pool.job(0);
+        let told = entangle(&held, &held);
+        held.cancel();
+        held.wait();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; 3]);
+        assert_eq!(held.stats().cancelled, 6);
+    });
+}
+
+#[test]
+fn a_drop_joins_a_task_of_a_child_that_is_cancelled_with_it() {
+    with_workers(|pool, _| {
+        let held = pool.job(0);
+        let child = held.job(1);
+        let told = entangle(&held, &child);
+        held.cancel();
+        held.wait();
+        assert_eq!(told.iter().take(3).collect::<Vec<_>>(), [true; 3]);
+    });
+}
+
+/// The last worker drops what held jobs still hold.
+#[test]
+fn a_drop_joins_a_task_of_another_job_when_the_pool_ends() {
+    with_workers(|pool, _| {
+        let held = [pool.job(0), pool.job(0)];
+        let both = [entangle(&held[0], &held[1]), entangle(&held[1], &held[0])];
+        pool.shutdown();
+        for told in both {
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; 3]);
+        }
+    });
+}
+
+/// A drain that has come to rest beside a task that waits for a held one cancels that, on a thread that is about to park.
+#[test]
+fn a_drop_waits_for_a_task_in_a_stalled_drain() {
+    with_workers(|pool, _| {
+        let (held, free, other) = (pool.job(0), pool.job(2), pool.job(1));
+        let (task, dropped) = waits_for_one_of(&other);
+        let held = held.spawn(task);
+        let waits = free.spawn(move || matches!(held.join(), Err(JoinError::Cancelled)));
+        pool.shutdown();
+        assert!(waits.join().unwrap());
+        assert_eq!(dropped.try_recv(), Ok(23));
+    });
+}
+
+/// Nothing but the drop is hurt.
+#[test]
+fn a_drop_that_may_not_wait_is_told() {
+    within(LONG, || {
+        let pool = Pool::builder().workers(1).max_spare_workers(0).build().unwrap();
+        let (held, other) = (pool.job(0), pool.job(1));
+        let (tell, told) = channel();
+        let pushed_to = other.clone();
+        let captured = OnDrop(Some(move || {
+            let joined = catch_unwind(AssertUnwindSafe(|| pushed_to.spawn(|| ()).join()));
+            tell.send(message_of(&*joined.expect_err("nobody is there to run it")).to_owned())
+                .unwrap();
+        }));
+        held.execute(move || drop(captured));
+        held.cancel();
+        let message = told.recv().unwrap();
+        assert!(message.starts_with("what a task had captured cannot wait here"), "{message}");
+        other.wait();
+        assert_eq!(other.stats().completed, 1);
+    });
+}
