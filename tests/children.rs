@@ -399,3 +399,30 @@ fn a_wait_for_a_parent_does_not_rely_on_a_child_that_has_gone() {
         }
     });
 }
+
+#[test]
+fn a_pause_drops_what_was_cancelled_in_the_lines_of_all_gates_below() {
+    within(LONG, || {
+        let pool = pool(2);
+        let outer = pool.job(2);
+        let middle = outer.job(1);
+        let (busy, cancelled) = (middle.job(1), middle.job(1));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        busy.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let tokens = Tokens::new();
+        let token = tokens.token();
+        cancelled.execute(move || drop(token)); // in the middle one's line
+        cancelled.cancel();
+        outer.pause();
+        // Nothing else will come by for it: the one that has the permit keeps it.
+        while tokens.dropped() == 0 {
+            std::thread::yield_now();
+        }
+        cancelled.wait();
+        latch.open();
+        outer.resume();
+        outer.wait();
+        assert_eq!((busy.stats().completed, cancelled.stats().cancelled), (1, 1));
+    });
+}

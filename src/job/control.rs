@@ -5,6 +5,7 @@ use crate::job::admission::{
     wake_if_idle,
 };
 use crate::job::backlog::{Consumer, LetGo};
+use crate::job::family;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
@@ -77,7 +78,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     settle(job, word);
     if held_changed && is_held(word) && word.has(Flag::Parent) {
         // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
-        drop_delegates_at(job);
+        drop_delegates_in(job);
     }
 }
 
@@ -263,6 +264,14 @@ pub fn drop_delegates_above(job: JobPtr) {
     while let Some(outer) = gate {
         drop_delegates_at(outer);
         gate = outer.parent();
+    }
+}
+
+/// The same in the lines of this gate and of all inside it, which are stuck since a moment ago.
+fn drop_delegates_in(gate: JobPtr) {
+    drop_delegates_at(gate);
+    for inner in family::gates_in(gate) {
+        drop_delegates_in(inner.ptr());
     }
 }
 

@@ -68,8 +68,13 @@ impl Family {
 
     /// The children that somebody still needs, each with a handle.
     fn children(&self, parent: JobPtr) -> Vec<Job> {
+        self.children_that(parent, |_| true)
+    }
+
+    /// Those of them that `which` picks.
+    fn children_that(&self, parent: JobPtr, which: impl Fn(JobPtr) -> bool) -> Vec<Job> {
         let shard = self.shard(parent);
-        let alive = |child: &&JobPtr| child.tokens.add_handle_if_needed();
+        let alive = |child: &&JobPtr| which(**child) && child.tokens.add_handle_if_needed();
         shard
             .get(&parent)
             .into_iter()
@@ -79,6 +84,11 @@ impl Family {
             .map(|child| Job::from_handle(*child))
             .collect()
     }
+}
+
+/// The children of the job that have had children themselves, and that somebody still needs.
+pub fn gates_in(parent: JobPtr) -> Vec<Job> {
+    parent.pool().family.children_that(parent, |child| child.permits.load().has(Flag::Parent))
 }
 
 /// The children of the job that somebody still needs.
