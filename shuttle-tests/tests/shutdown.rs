@@ -121,6 +121,21 @@ fn nothing_lost_when_tasks_wait_in_a_drain() {
 }
 
 #[test]
+fn nothing_lost_when_a_pause_meets_a_drain_and_a_task_that_waits() {
+    in_a_pool(2, |pool| {
+        let (job, paused) = (pool.job(1), pool.job(1));
+        let there = paused.clone();
+        job.execute(move || drop(there.spawn(|| ()).join()));
+        let theirs = paused.clone();
+        let pauser = thread::spawn(move || theirs.pause());
+        pool.shutdown();
+        pauser.join().unwrap();
+        let stats = paused.stats();
+        assert_eq!((job.stats().completed, stats.completed + stats.cancelled), (1, 1));
+    });
+}
+
+#[test]
 fn nothing_lost_when_two_shut_down_at_once() {
     in_a_pool(3, |pool| {
         let pool = Arc::new(pool);

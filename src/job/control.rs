@@ -76,6 +76,10 @@ fn changed(job: JobPtr, held_changed: bool) {
         room().wake_one(job.permit_key());
     }
     settle(job, word);
+    if held_changed {
+        // A drain may have come to rest before.
+        job.pool().end_stall();
+    }
     if held_changed && is_held(word) && word.has(Flag::Parent) {
         // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
         drop_delegates_in(job);
