@@ -1,6 +1,7 @@
 //! What a task does: closures and futures that push, wait and fail; and what is done with a job by who waits for it,
 //! inside a task or outside.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -15,24 +16,53 @@ use crate::ledger::{Entry, Ledger, Started, Ticket};
 use crate::world::{Slot, World};
 
 /// Counts a task as outstanding until its closure is dropped.
-struct Outstanding(Arc<World>);
+struct Outstanding {
+    world: Arc<World>,
+    /// Waits for another task when it is dropped, with its task or instead of it.
+    waits: bool,
+}
 
 impl Outstanding {
-    fn new(world: &Arc<World>) -> Self {
+    fn new(world: &Arc<World>, rng: &mut Rng) -> Self {
         world.outstanding.fetch_add(1, SeqCst);
-        Self(Arc::clone(world))
+        Self { world: Arc::clone(world), waits: rng.one_in(40) }
+    }
+}
+
+thread_local! {
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// While a task's own code runs on this thread.
+struct Inside;
+
+impl Inside {
+    fn new() -> Self {
+        INSIDE.set(INSIDE.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(INSIDE.get() - 1);
     }
 }
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, SeqCst);
+        // In a call of a running task that one would wait, too, without a permit, and its books would not say so.
+        if self.waits && INSIDE.get() == 0 {
+            self.world.if_spares_are_left(|| drop(self.world.free.spawn(|| ()).join()));
+        }
+        self.world.outstanding.fetch_sub(1, SeqCst);
     }
 }
 
 /// One task: enters the books, does something, leaves.
 fn work(outstanding: &Outstanding, ticket: Ticket, mut rng: Rng) {
-    let (world, entry) = (&outstanding.0, ticket.enter());
+    let _inside = Inside::new();
+    let (world, entry) = (&outstanding.world, ticket.enter());
     match rng.below(1000) {
         0..500 => {}
         500..680 => (0..rng.below(2_000)).for_each(|_| std::hint::spin_loop()),
@@ -209,12 +239,12 @@ impl Spawned {
 /// Pushes one task, by any of the ways in.
 pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawned> {
     let (outstanding, ticket, rng_of_task) =
-        (Outstanding::new(world), slot.ledger.ticket(), rng.split());
+        (Outstanding::new(world, rng), slot.ledger.ticket(), rng.split());
     let started = ticket.started();
     #[cfg(feature = "futures")]
     if rng.one_in(6) {
         let task = async move { futures::fly(&outstanding, ticket, rng_of_task).await };
-        let handle = slot.job.spawn_future(task);
+        let handle = slot.job.spawn_future(futures::inside(task));
         return Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: true });
     }
     let task = move || work(&outstanding, ticket, rng_of_task);
@@ -256,11 +286,20 @@ pub mod futures {
     use ::futures::executor::block_on;
     use tollgate::JoinError;
 
-    use super::Outstanding;
+    use super::{Inside, Outstanding};
     use crate::common::rng::Rng;
     use crate::common::unwind;
     use crate::ledger::Ticket;
     use crate::world::Slot;
+
+    /// The future, which is inside while it is polled.
+    pub(super) fn inside<F: Future>(future: F) -> impl Future<Output = F::Output> {
+        let mut future = Box::pin(future);
+        poll_fn(move |cx| {
+            let _inside = Inside::new();
+            future.as_mut().poll(cx)
+        })
+    }
 
     async fn yield_now() {
         let mut yielded = false;
@@ -276,7 +315,7 @@ pub mod futures {
 
     /// One future: enters the books, does something between its polls, leaves.
     pub(super) async fn fly(outstanding: &Outstanding, ticket: Ticket, mut rng: Rng) {
-        let (world, mut flight) = (&outstanding.0, ticket.board());
+        let (world, mut flight) = (&outstanding.world, ticket.board());
         match rng.below(100) {
             0..40 => {}
             40..55 => {

@@ -79,7 +79,6 @@ pub struct World {
     pub hosts: Vec<Arc<Slot>>,
     slots: Vec<RwLock<Arc<Slot>>>,
     /// A job that nothing ever holds.
-    #[cfg_attr(not(feature = "futures"), expect(dead_code, reason = "it wakes futures"))]
     pub free: Job,
     /// Jobs whose last handle was dropped, with all their tasks to run.
     pub let_go: Mutex<Vec<Arc<Ledger>>>,
