@@ -16,6 +16,7 @@ pub mod extra;
 pub mod family;
 #[cfg(feature = "futures")]
 pub mod futures;
+pub mod idle;
 pub mod permits;
 pub mod queued;
 pub mod record;

@@ -10,7 +10,7 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
 use std::sync::Arc;
-use tollgate::model::{Stage, control, record_of};
+use tollgate::model::{Stage, control, idle, record_of};
 use tollgate::{JoinError, TaskHandle};
 
 #[test]
@@ -95,7 +95,7 @@ fn serial_in_order_when_a_cancelled_task_leaves_a_held_line() {
         job.execute(write(0));
         assert!(cancelled.cancel());
         let theirs = job.clone();
-        let other = thread::spawn(move || _ = control::is_idle(record_of(&theirs)));
+        let other = thread::spawn(move || _ = idle::is_idle(record_of(&theirs)));
         job.resume();
         job.execute(write(1));
         other.join().unwrap();

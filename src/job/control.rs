@@ -1,19 +1,15 @@
-//! What a job's owner changes while it runs: limit, pause, close, cancel; and waiting for it.
+//! What a job's owner changes while it runs: limit, pause, close, cancel; and what leaves the lines of those that are held.
 
 use crate::job::admission::{
-    doom_delegate, drop_afterwards, is_dropped, let_go, look, serve_line, serve_line_with, settle,
-    wake_if_idle,
+    doom_delegate, drop_afterwards, is_dropped, let_go, look, serve_line, settle, wake_if_idle,
 };
-use crate::job::backlog::{Consumer, LetGo};
+use crate::job::backlog::Consumer;
 use crate::job::family;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
-use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
-use crate::task::{self, CellPtr, Mark, handle};
-use crate::worker::waiting;
-use std::cell::RefCell;
+use crate::task::{self, CellPtr, Mark};
 use std::collections::BTreeSet;
 
 /// Says a limit in the word's terms.
@@ -37,7 +33,7 @@ pub fn limit_of(word: Snapshot) -> usize {
 }
 
 /// Whether nothing of the job can start until its owner acts.
-fn is_held(word: Snapshot) -> bool {
+pub(super) fn is_held(word: Snapshot) -> bool {
     word.has(Flag::Paused) || word.limit() == 0
 }
 
@@ -202,7 +198,7 @@ pub fn cancel_held(held: &BTreeSet<JobPtr>) {
 
 /// What came of dropping tasks in a line.
 #[derive(PartialEq, Eq)]
-enum Dropped {
+pub(super) enum Dropped {
     /// None are there; or somebody else has the consumer right, and has been left word.
     None,
     Some,
@@ -212,7 +208,7 @@ enum Dropped {
 
 /// Drops the tasks in a job's line that are cancelled, by their handles or with their jobs, and that `which` picks, for no worker
 /// will come by for them. The others keep their places, for a job that is let go meanwhile must not find its line empty.
-fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
+pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.backlog().try_consume() else { return Dropped::None };
     let mut taken = Vec::new();
     let all = take_gone(job, &mut consumer, which, &mut taken);
@@ -287,146 +283,5 @@ fn drop_delegates_at(gate: JobPtr) {
             Dropped::Some => {}
             Dropped::NotYet => crate::sync::thread::yield_now(),
         }
-    }
-}
-
-/// Waits until the job has nothing queued or running; false if the time is over first.
-pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
-    if is_idle(job) {
-        return true;
-    }
-    enter_while_busy(job, |wait| {
-        waiting::wait(job.idle_key(), until, wait);
-        false
-    });
-    forget_waiters(job);
-    is_idle(job)
-}
-
-/// Calls `enter`, which enters somebody in the room for the job's idle key, with the look that W2 asks for;
-/// passes on what it returns.
-///
-/// The look is taken under the room's lock, where nothing may be run or woken: if it finds that a line is to be
-/// served, nobody is entered, the line is served outside, and `enter` called again. So it is when a handle has cancelled
-/// a task meanwhile that may stand in the line of a held job above.
-pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) -> bool) -> bool {
-    loop {
-        let cancels = handle::cancels();
-        drop_delegates_above(job);
-        let cancelled = || job.parent().is_some() && handle::cancels() != cancels;
-        let line = RefCell::new(None);
-        let entered = enter(&|| {
-            if line.borrow().is_some() || cancelled() {
-                return false;
-            }
-            job.tokens.set_waited();
-            fence_after_rmw();
-            // The right is not waited for: whoever has it may be about to wake somebody, for which it needs the lock under which
-            // this look is taken. It is left word; then it looks again, and wakes who waits.
-            match look_for_work(&job, || job.backlog().try_consume()) {
-                Work::None => false,
-                Work::Some => true,
-                work @ (Work::Line(_) | Work::Gone | Work::HalfSeen) => {
-                    line.replace(Some(work));
-                    false
-                }
-            }
-        });
-        match line.into_inner() {
-            Some(work) => work.clear(job),
-            None if !entered && cancelled() => {}
-            None => return entered,
-        }
-    }
-}
-
-/// If nobody waits any more for the job to be idle, nobody need look into the room.
-pub fn forget_waiters(job: JobPtr) {
-    room().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
-}
-
-/// Whether the job has nothing queued or running.
-pub fn is_idle(job: JobPtr) -> bool {
-    loop {
-        match look_for_work(&job, || Some(wait_for_consumer(&job))) {
-            Work::None => return true,
-            Work::Some => return false,
-            work @ (Work::Line(_) | Work::Gone | Work::HalfSeen) => work.clear(job),
-        }
-    }
-}
-
-/// What a job has queued or running.
-enum Work<'a> {
-    None,
-    Some,
-    /// Somebody left word meanwhile: the line is the caller's to serve.
-    Line(Consumer<'a>),
-    /// The job is held, and handles have cancelled tasks in its line: they are the caller's to drop.
-    Gone,
-    /// A push is half done, and hides what is behind it: its pusher wakes nobody.
-    HalfSeen,
-}
-
-impl Work<'_> {
-    /// Does what the caller is to do, where tasks may be run and others woken.
-    fn clear(self, job: JobPtr) {
-        match self {
-            Work::Line(consumer) => serve_line_with(job, consumer),
-            Work::Gone => {
-                if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
-                    // A push is half done, or somebody else does it.
-                    crate::sync::thread::yield_now();
-                }
-            }
-            Work::HalfSeen => crate::sync::thread::yield_now(),
-            Work::None | Work::Some => {}
-        }
-    }
-}
-
-/// The consumer right, waited for. Not under a lock.
-fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
-    loop {
-        match job.backlog().try_consume_quietly() {
-            Some(consumer) => return consumer,
-            None => crate::sync::thread::yield_now(),
-        }
-    }
-}
-
-/// Tasks of children that stand in the job's line are the children's.
-///
-/// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
-/// tokens were read as none lies there still. Without the right, somebody is moving tasks.
-fn look_for_work<'a>(
-    job: &'a JobPtr,
-    try_consume: impl FnOnce() -> Option<Consumer<'a>>,
-) -> Work<'a> {
-    if !job.tokens.load().no_tasks() {
-        return Work::Some;
-    }
-    let Some(consumer) = try_consume() else {
-        // Whoever has the right has been left word.
-        return Work::Some;
-    };
-    let word = job.permits.load();
-    let (mut waits, mut gone, mut half_seen) = (!job.backlog().is_empty(), false, false);
-    if waits && (is_held(word) || word.has(Flag::Parent)) {
-        waits = false;
-        let see = |cell: CellPtr| {
-            let own = cell.job() == *job;
-            gone |= own && is_held(word) && cell.is_gone();
-            waits |= own;
-        };
-        half_seen = consumer.look_through(see).is_none() && !waits;
-    }
-    let quiet = job.tokens.load().no_tasks();
-    match consumer.let_go() {
-        LetGo::Free if gone => Work::Gone,
-        LetGo::Free if half_seen && quiet => Work::HalfSeen,
-        LetGo::Free if quiet && !waits => Work::None,
-        LetGo::Free => Work::Some,
-        LetGo::LookAgain(consumer) => Work::Line(consumer),
     }
 }

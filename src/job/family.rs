@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{admission, control, queued};
+use crate::job::{admission, control, idle, queued};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
@@ -170,7 +170,7 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
 
 /// Waits for the job and each below it in turn; how many of their tasks have ended.
 fn wait_for_each(job: JobPtr, until: Option<Instant>) -> Option<u64> {
-    while !control::wait(job, until) {
+    while !idle::wait(job, until) {
         // Busy again, or still: a parent's line runs empty between two tasks of its children.
         if until.is_some_and(|until| Instant::now() >= until) {
             return None;

@@ -3,7 +3,7 @@
 use crate::job::family::{self, Passes};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{Job, control};
+use crate::job::{Job, idle};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
@@ -142,8 +142,8 @@ impl Idle {
     /// for the first that is not idle.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
-        if !control::is_idle(ptr) {
-            let busy = control::enter_while_busy(ptr, |wait| {
+        if !idle::is_idle(ptr) {
+            let busy = idle::enter_while_busy(ptr, |wait| {
                 enter(&mut self.seat, job, ptr.idle_key(), cx, wait)
             });
             if busy {
@@ -161,7 +161,7 @@ impl Idle {
         if let Some(seat) = self.seat.take() {
             let job = seat.job.clone();
             drop(seat);
-            control::forget_waiters(job.ptr());
+            idle::forget_waiters(job.ptr());
         }
     }
 }

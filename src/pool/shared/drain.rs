@@ -1,0 +1,205 @@
+//! The ends of a pool: what a drain waits for, when it has stalled, and what the last worker does.
+
+use super::Shared;
+use crate::job::record::JobPtr;
+use crate::pool::shared::PoolPtr;
+use crate::sync::atomic::Ordering;
+use crate::sync::deque::Steal;
+use crate::sync::{Condvar, MutexGuard};
+#[cfg(feature = "futures")]
+use crate::worker::context::Context;
+use std::collections::BTreeSet;
+
+/// In a count of futures in flight, one that waits without a permit. The lower half counts all of them.
+const WAITING_FLIGHT: u64 = 1 << 32;
+
+impl Shared {
+    /// Whether pushes from outside are refused.
+    #[inline]
+    pub fn draining(&self) -> bool {
+        // Ordering: Relaxed; a push that comes too late is caught by the sleepers' word.
+        self.notice.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether tasks are dropped instead of started.
+    #[inline]
+    pub fn drops(&self) -> bool {
+        // Ordering: Relaxed; the epoch carries it.
+        self.notice.drops.load(Ordering::Relaxed)
+    }
+
+    /// Starts the drain.
+    pub fn drain(&self) {
+        // Ordering: Release; before the word that ends the drain.
+        self.notice.draining.store(true, Ordering::Release);
+        self.crowds.wake();
+        self.sleep.drain(|| self.is_busy());
+        // Tasks that wait for a permit of a held job go on, to be ended.
+        for job in self.held().iter() {
+            crate::task::room::room().wake(job.permit_key());
+        }
+        self.end_stall();
+    }
+
+    /// From now on tasks are dropped instead of started.
+    pub fn drop_all(&self) {
+        // Ordering: Release; before the epoch.
+        self.notice.drops.store(true, Ordering::Release);
+        self.advance_epoch();
+    }
+
+    /// The list of held jobs.
+    pub fn held(&self) -> MutexGuard<'_, BTreeSet<JobPtr>> {
+        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A future is in flight from now on, and waits `without_permit` or with one: a drain waits for it.
+    #[cfg(feature = "futures")]
+    pub fn flight_starts(&self, without_permit: bool) {
+        self.add_flights(1 + u64::from(without_permit) * WAITING_FLIGHT);
+    }
+
+    /// A future that was in flight with its permit waits without one.
+    #[cfg(feature = "futures")]
+    pub fn flight_waits(&self) {
+        self.add_flights(WAITING_FLIGHT);
+    }
+
+    /// A future in flight has ended, or is on its way into a line.
+    #[cfg(feature = "futures")]
+    pub fn flight_ends(&self, without_permit: bool) {
+        self.add_flights((1 + u64::from(without_permit) * WAITING_FLIGHT).wrapping_neg());
+    }
+
+    #[cfg(feature = "futures")]
+    fn add_flights(&self, change: u64) {
+        let here = Context::with(|context| {
+            let place = context.filter(|context| std::ptr::eq(context.pool(), self))?.place()?;
+            place.add_flights(change);
+            Some(())
+        });
+        if here.is_none() {
+            // Ordering: AcqRel; read under the sleepers' lock.
+            self.flights.fetch_add(change, Ordering::AcqRel);
+            if self.draining() {
+                self.sleep.reconsider_drain(|| self.is_busy());
+                self.end_stall();
+            }
+        }
+    }
+
+    /// Whether anything is left for a drain to wait for, when all workers are parked.
+    pub fn is_busy(&self) -> bool {
+        self.flights() != 0 || self.has_ready()
+    }
+
+    fn flights(&self) -> u64 {
+        // Ordering: Acquire; as in `add_flights`.
+        let elsewhere = self.flights.load(Ordering::Acquire);
+        self.places.iter().map(|place| place.flights()).fold(elsewhere, u64::wrapping_add)
+    }
+
+    /// Whether anything is left, when all workers are parked and all tasks that have begun wait, that may let go what is
+    /// held: a ready task, or a future that waits for something that is not this library's.
+    fn may_move(&self) -> bool {
+        let flights = self.flights();
+        flights % WAITING_FLIGHT > flights / WAITING_FLIGHT || self.has_ready()
+    }
+
+    /// So many workers will never come: their threads could not be started.
+    pub fn give_up_workers(&self, missing: usize) {
+        self.sleep.give_up_workers(missing);
+        // Ordering: AcqRel; as in `worker_left`.
+        if self.working.fetch_sub(missing, Ordering::AcqRel) == missing {
+            self.end();
+        }
+    }
+
+    /// A spare worker is about to start: one more to wait for, one more owner.
+    pub fn worker_comes(&self, pool: PoolPtr) {
+        // Ordering: Relaxed both; the caller is a worker, and counted.
+        self.working.fetch_add(1, Ordering::Relaxed);
+        pool.shared().owners.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A worker has run its last task. The last one drops what is still held and ends the pool.
+    pub fn worker_left(&self) {
+        // Ordering: AcqRel; the last one sees what the others did.
+        if self.working.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        self.end();
+    }
+
+    /// Cancels what is held if a drain has stalled over it.
+    pub fn end_stall(&self) {
+        if self.draining() && self.sleep.is_stalled(|| self.may_move()) {
+            self.cancel_held();
+        }
+    }
+
+    fn cancel_held(&self) {
+        loop {
+            let held = std::mem::take(&mut *self.held());
+            if held.is_empty() {
+                break;
+            }
+            crate::job::control::cancel_held(&held);
+        }
+    }
+
+    fn end(&self) {
+        self.cancel_held();
+        self.discard_injected();
+        *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+        self.ended_changed.notify_all();
+    }
+
+    /// Waits until the last worker has left; `None` waits for ever. True: it has.
+    pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        wait_until(ended, &self.ended_changed, timeout)
+    }
+
+    /// Drops what is in the injector of a pool whose workers have gone.
+    #[cold]
+    pub fn discard_injected(&self) {
+        loop {
+            match self.injector.steal() {
+                Steal::Success(cell) => crate::job::admission::discard(cell),
+                Steal::Empty => return,
+                Steal::Retry => crate::sync::spin_loop(),
+            }
+        }
+    }
+}
+
+#[cfg(not(tollgate_loom))]
+fn wait_until(
+    ended: MutexGuard<'_, bool>,
+    changed: &Condvar,
+    timeout: Option<std::time::Duration>,
+) -> bool {
+    let going = |ended: &mut bool| !*ended;
+    match timeout {
+        None => *changed.wait_while(ended, going).unwrap_or_else(|poison| poison.into_inner()),
+        Some(timeout) => {
+            *changed
+                .wait_timeout_while(ended, timeout, going)
+                .unwrap_or_else(|poison| poison.into_inner())
+                .0
+        }
+    }
+}
+
+#[cfg(tollgate_loom)]
+fn wait_until(
+    mut ended: MutexGuard<'_, bool>,
+    changed: &Condvar,
+    _: Option<std::time::Duration>,
+) -> bool {
+    while !*ended {
+        ended = changed.wait(ended).unwrap();
+    }
+    true
+}
