@@ -10,7 +10,7 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
 use std::sync::Arc;
-use tollgate::model::{Stage, control, idle, record_of};
+use tollgate::model::{Stage, idle, record_of};
 use tollgate::{JoinError, TaskHandle};
 
 #[test]
