@@ -240,3 +240,26 @@ fn a_capacity_of_nothing_is_refused() {
     let said = panic_of(|| pool.job_builder().capacity(0).build());
     assert!(said.contains("at least 1"), "{said}");
 }
+
+#[test]
+fn a_task_of_another_pool_that_may_not_go_on_leaves_the_room_to_others() {
+    within(LONG, || {
+        let (bounded, other) = (pool(1), pool(1));
+        let (job, latch) = full(&bounded, 1);
+        let (waits, inner) = (other.job(1), job.clone());
+        let task = waits.spawn(move || inner.execute(|| ()));
+        waits.spawn(|| ()).join().unwrap(); // the first one waits by now
+        waits.pause();
+        let theirs = job.clone();
+        let (step, thread) = pusher(move || theirs.execute(|| ()));
+        while step.load(SeqCst) == 0 {}
+        // It waits by now, most likely.
+        (0..1_000).for_each(|_| thread::yield_now());
+        latch.open();
+        thread.join().unwrap();
+        waits.resume();
+        task.join().unwrap();
+        job.wait();
+        assert_eq!(job.stats().completed, 4);
+    });
+}

@@ -7,7 +7,7 @@
 //!   bucket it sets the bit, fences, and looks whether there is still no room and the job still open.
 //! - F1: whoever frees room lowers the count and reads the bit, in one read-modify-write; F2: if it is set, it
 //!   wakes one that waits. Who takes room clears the bit when nobody waits, and else wakes the next if there
-//!   is room left.
+//!   is room left; so does a task of another pool that has to take its permit back first.
 //! - C1: whoever closes sets its flag, C2: then wakes all keys in the list of crowds.
 //!
 //! B2 sees F1, or F1 sees the bit and F2 comes after the entry. B1 comes before C2 and that one's wake finds the
@@ -141,12 +141,14 @@ impl Job {
                 self.pass_on(capacity);
                 return Some(taken);
             }
-            waiting::wait(capacity.key(), None, || {
+            let wait = || {
                 // Ordering: AcqRel; B2.
                 capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
                 fence_after_rmw();
                 capacity.is_full() && self.accepts()
-            });
+            };
+            // A task of another pool may have to wait for its permit now, and leaves the room to others meanwhile.
+            waiting::wait_then(capacity.key(), None, wait, || self.pass_on(capacity));
         }
         None
     }

@@ -32,6 +32,15 @@ use std::collections::BTreeMap;
 /// # Panics
 /// On a worker's thread, if there is no spare worker to be had.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
+    wait_then(key, until, wait, || ());
+}
+
+/// Waits as [`wait`] does. On a worker's thread, calls `then` before the task takes its permits back, which may take long:
+/// for who was woken alone, and may not be the one to make use of it.
+///
+/// # Panics
+/// As [`wait`].
+pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, then: impl FnOnce()) {
     admission::drop_before_a_wait();
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(None, key, until, wait),
@@ -40,7 +49,10 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
                 if let Err(none) = lend_place(context) {
                     refuse(context, &none);
                 }
-                without_permits(context, |pool| park_while(pool, key, until, wait));
+                without_permits(context, |pool| {
+                    park_while(pool, key, until, wait);
+                    then();
+                });
             }
         }
     });
