@@ -113,6 +113,19 @@ fn nothing_lost_when_cancels_meet_first_polls() {
 }
 
 #[test]
+fn nothing_lost_in_the_number_that_a_cancel_of_futures_says() {
+    in_a_pool(2, |pool| {
+        let job = pool.job(2);
+        let futures = [(); 2].map(|()| job.spawn_future(std::future::pending::<()>()));
+        let said = job.cancel();
+        assert!(said <= 2, "{said} of 2 futures");
+        job.wait();
+        assert_eq!(job.stats().cancelled, 2);
+        drop(futures);
+    });
+}
+
+#[test]
 fn nothing_lost_when_a_drain_meets_futures_in_flight() {
     in_a_pool(3, |pool| {
         let job = pool.job(2);

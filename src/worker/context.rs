@@ -225,6 +225,10 @@ impl Context {
     #[cfg(feature = "futures")]
     pub fn keep_job(&self) {
         let job = self.hold.job.get().expect("a future is polled under its permit");
+        if let Some(place) = self.place() {
+            // Who counts tasks is not to take it for another one's.
+            place.desk.note_grant(job.idle_key(), self.hold.tokens.get());
+        }
         job.tokens.add_tasks(1);
         self.hold.take_token();
     }
