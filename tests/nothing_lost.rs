@@ -334,7 +334,8 @@ fn a_cancel_against_pushes_loses_nothing() {
                 let stats = job.stats();
                 assert_eq!(stats.completed, ran as u64);
                 assert_eq!(ran + stats.cancelled as usize + given_back, 600);
-                assert!(by_cancel <= stats.cancelled as usize);
+                // A worker that was between two tasks may have started one that was counted.
+                assert!(by_cancel <= stats.cancelled as usize + workers);
                 assert_eq!(tokens.dropped(), 600);
             }
         }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use act::act;
 use common::rng::Rng;
 use common::within;
+use ledger::Ledger;
 use world::World;
 
 const ACTORS: usize = 6;
@@ -74,7 +75,10 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
                 slot.ledger.check_ran();
             }
         }
-        world.let_go.lock().unwrap().iter().for_each(|ledger| ledger.check_ran());
+        for ledger in world.let_go.lock().unwrap().iter() {
+            until_settled(ledger);
+            ledger.check_ran();
+        }
         world.closed.lock().unwrap().extend(all);
         drop(world.pool.write().unwrap().take());
     } else {
@@ -102,10 +106,18 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
     }
     let let_go = std::mem::take(&mut *world.let_go.lock().unwrap());
     for ledger in let_go {
+        until_settled(&ledger);
         ledger.check();
         accounted += ledger.tickets();
     }
     accounted
+}
+
+/// A job without a handle cannot be waited for, and not all that its tasks push is counted as outstanding.
+fn until_settled(ledger: &Ledger) {
+    while !ledger.is_settled() {
+        thread::yield_now();
+    }
 }
 
 fn from_env(name: &str, otherwise: u64) -> u64 {

@@ -246,7 +246,7 @@ impl User {
 
     fn cancels(&mut self, id: usize) {
         let below = self.below(id);
-        let at_rest = self.is_at_rest(id);
+        let at_rest = self.is_at_rest(id) && !self.more_may_come(&below);
         let waiting = |task: &&mut KnownTask| {
             below.contains(&task.record.job)
                 && task.record.is_pushed()
@@ -276,11 +276,7 @@ impl User {
     fn waits(&mut self, id: usize) {
         let (sure, below) = (self.all_ends(), self.below(id));
         // A task that runs may push into the job when it has been idle and is looked at.
-        let may_push = |pusher: &KnownTask| !pusher.never && !pusher.record.has_ended();
-        let more_may_come = self.tasks.iter().any(|task| {
-            below.contains(&task.record.job)
-                && task.pushed_by.is_some_and(|pusher| may_push(&self.tasks[pusher]))
-        });
+        let more_may_come = self.more_may_come(&below);
         let idle = self.api(id).wait_timeout(if sure { surely() } else { Duration::ZERO });
         assert!(idle || !sure, "a job that must become idle does not: {}", self.says());
         if idle && !more_may_come {
@@ -313,6 +309,15 @@ impl User {
                 self.tasks[id].handle = Some(handle);
             }
         }
+    }
+
+    /// Whether a task that has not ended may push into one of these jobs.
+    fn more_may_come(&self, jobs: &[usize]) -> bool {
+        let may_push = |pusher: &KnownTask| !pusher.never && !pusher.record.has_ended();
+        self.tasks.iter().any(|task| {
+            jobs.contains(&task.record.job)
+                && task.pushed_by.is_some_and(|pusher| may_push(&self.tasks[pusher]))
+        })
     }
 
     fn cancels_task(&mut self, handle: u8) {

@@ -57,7 +57,9 @@ impl User {
             if !self.is_stable() {
                 return false;
             }
-            if self.tasks.iter().filter(runs).count() == held {
+            let all_run = self.tasks.iter().filter(runs).count() == held;
+            // None came meanwhile for one that is in hand.
+            if all_run && job.stats().running == held {
                 return true;
             }
             // Or one has just ended, and is about to give its permit back.
