@@ -178,7 +178,7 @@ impl Pool {
     }
 
     /// Drops all that has not started, waits for what runs, then ends the workers; returns how many tasks
-    /// were dropped, those that an earlier call dropped included.
+    /// were dropped, those that an earlier call dropped included, and pushes that were refused since.
     ///
     /// Futures in flight are dropped, too, and counted. Closures that run can ask [`is_cancelled`](crate::is_cancelled).
     ///

@@ -3,7 +3,8 @@
 /// What a job is doing and has done; from [`Job::stats`](crate::Job::stats).
 ///
 /// All counts are of tasks. They are exact while the job is at rest, and after
-/// [`wait`](crate::Job::wait) has returned; a task whose handle was joined is counted. While tasks
+/// [`wait`](crate::Job::wait) has returned. A task whose handle was joined is counted, but for one that its handle has
+/// cancelled: that is counted when its turn comes, or somebody waits for its job. While tasks
 /// run, `ready`, `backlog` and `completed` may lag behind by what workers have in hand.
 ///
 /// A job is small, and two of its counters are so, too: see [`backlog`](Self::backlog) and

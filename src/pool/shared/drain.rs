@@ -5,7 +5,9 @@ use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::deque::Steal;
-use crate::sync::{Condvar, MutexGuard};
+#[cfg(feature = "futures")]
+use crate::sync::fence_after_rmw;
+use crate::sync::{Condvar, MutexGuard, full_fence};
 #[cfg(feature = "futures")]
 use crate::worker::context::Context;
 use std::collections::BTreeSet;
@@ -32,6 +34,7 @@ impl Shared {
     pub fn drain(&self) {
         // Ordering: Release; before the word that ends the drain.
         self.notice.draining.store(true, Ordering::Release);
+        full_fence();
         self.crowds.wake();
         self.sleep.drain(|| self.is_busy());
         // Tasks that wait for a permit of a held job go on, to be ended.
@@ -81,6 +84,8 @@ impl Shared {
         if here.is_none() {
             // Ordering: AcqRel; read under the sleepers' lock.
             self.flights.fetch_add(change, Ordering::AcqRel);
+            // Either this sees the drain, or the drain sees the change.
+            fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());
                 self.end_stall();
