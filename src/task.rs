@@ -33,7 +33,8 @@ pub struct Header {
 pub struct VTable {
     /// Runs the task and lets go of the queue's share of the cell.
     run: unsafe fn(CellPtr) -> Ran,
-    /// Drops the task unrun, reports it cancelled, and lets go of the queue's share of the cell.
+    /// Drops the task unrun, counts and reports it cancelled if nobody has run it, and lets go of the queue's share of the
+    /// cell.
     cancel: unsafe fn(CellPtr),
     /// Whether its handle has cancelled it, or run it, while it lies in a queue.
     is_gone: unsafe fn(CellPtr) -> bool,
@@ -153,7 +154,7 @@ impl CellPtr {
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Drops the task unrun and reports it cancelled. The cell is no longer the caller's.
+    /// Drops the task unrun, counts it and reports it cancelled. The cell is no longer the caller's.
     #[inline]
     pub fn cancel(self) {
         // SAFETY: as in `run`.
@@ -185,6 +186,7 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     /// # Safety
     /// As `run`.
     unsafe fn cancel(cell: CellPtr) {
+        cell.job().count_cancelled();
         // SAFETY: by this function's contract.
         let task = unsafe { Self::take(cell) };
         unwind::drop_quietly(task);
@@ -215,6 +217,38 @@ pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
         })
         .cast(),
     )
+}
+
+/// The cell of a sweeper.
+#[repr(C)]
+struct Sweeper {
+    header: Header,
+}
+
+impl Sweeper {
+    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
+
+    /// # Safety
+    /// As `cancel`.
+    unsafe fn run(cell: CellPtr) -> Ran {
+        // SAFETY: by this function's contract.
+        unsafe { Self::cancel(cell) };
+        Ran::Counted
+    }
+
+    /// # Safety
+    /// The cell is a `Sweeper` that the caller took from its queue.
+    unsafe fn cancel(cell: CellPtr) {
+        // SAFETY: by this function's contract; nothing in it is to be dropped.
+        unsafe { cells::free(cell.as_ptr().cast::<Self>()) };
+    }
+}
+
+/// Makes a cell that is no task: whoever takes it from a deque drops what a cancelled job has in line.
+pub fn sweeper(job: JobPtr) -> CellPtr {
+    let cell = CellPtr(cells::make(Sweeper { header: Header::new(&Sweeper::VTABLE, job) }).cast());
+    cell.set_mark(Mark::Sweep);
+    cell
 }
 
 impl Header {

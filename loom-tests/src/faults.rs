@@ -211,6 +211,11 @@ pub const FAULTS: &[Fault] = &[
         &["shutdown::nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves"],
     ),
     fault(
+        "idle-before-the-count",
+        "who takes cancelled tasks out of a held line lets the job look idle before they are counted",
+        &["cancel::nothing_lost_in_the_figures_of_a_held_job_that_two_ask_for"],
+    ),
+    fault(
         "waits-for-what-it-drops",
         "a drop waits for what its own thread has taken out of the line to drop next",
         &["cancel::join_is_safe_in_a_drop_of_what_stood_in_front"],

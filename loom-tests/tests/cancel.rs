@@ -11,7 +11,7 @@ use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
 use std::sync::Arc;
 use tollgate::model::{Stage, idle, record_of};
-use tollgate::{JoinError, TaskHandle};
+use tollgate::{Job, JoinError, TaskHandle};
 
 #[test]
 fn nothing_lost_when_cancel_meets_a_hand_over() {
@@ -143,6 +143,27 @@ fn nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says() {
         assert!(said <= 1, "{said} said");
         worker.join().unwrap();
         while stage.play(0, usize::MAX) > 0 {}
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn nothing_lost_in_the_figures_of_a_held_job_that_two_ask_for() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(0);
+        let task = job.spawn(|| ());
+        assert!(task.cancel());
+        let theirs = job.clone();
+        let asks = |job: &Job| {
+            if idle::is_idle(record_of(job)) {
+                assert_eq!(job.stats().cancelled, 1, "idle before its last task was counted");
+            }
+        };
+        let other = thread::spawn(move || asks(&theirs));
+        asks(&job);
+        other.join().unwrap();
+        drop(task);
         rest(stage, job);
     });
 }

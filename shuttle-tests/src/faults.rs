@@ -62,6 +62,10 @@ const SEEN: &[(&str, &[&str])] = &[
         "sweeper-taken-for-a-task",
         &["shutdown::nothing_lost_when_cancels_come_as_the_workers_leave"],
     ),
+    (
+        "idle-before-the-count",
+        &["nothing_lost::nothing_lost_in_the_figures_of_a_held_job_that_two_wait_for"],
+    ),
     ("waits-for-what-it-drops", &["join_is_safe::join_is_safe_in_drops"]),
     ("done-load-then-store", &["handles::nothing_lost_when_an_end_meets_a_drop_or_a_cancel"]),
     ("claim-load-then-store", &["nothing_lost::nothing_lost_when_handles_cancel"]),

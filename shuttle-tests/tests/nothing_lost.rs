@@ -261,3 +261,20 @@ fn nothing_lost_when_the_last_handle_goes_early() {
         assert_eq!(fates.ran(), 6);
     });
 }
+
+#[test]
+fn nothing_lost_in_the_figures_of_a_held_job_that_two_wait_for() {
+    in_a_pool(2, |pool| {
+        let job = pool.job(0);
+        let tasks = [(); 2].map(|()| job.spawn(|| ()));
+        assert!(tasks.iter().all(tollgate::TaskHandle::cancel));
+        let waits = |job: &tollgate::Job| {
+            job.wait();
+            assert_eq!(job.stats().cancelled, 2, "idle before its tasks were counted");
+        };
+        let theirs = job.clone();
+        let other = thread::spawn(move || waits(&theirs));
+        waits(&job);
+        other.join().unwrap();
+    });
+}

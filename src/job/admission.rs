@@ -26,7 +26,7 @@ mod drops;
 mod returns;
 
 pub use doomed::{drop_afterwards, drop_before_a_wait};
-pub use drops::{discard, doom_delegate, is_dropped};
+pub use drops::{discard, doom_taken, is_dropped};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 

@@ -1,7 +1,7 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and what leaves the lines of those that are held.
 
 use crate::job::admission::{
-    doom_delegate, drop_afterwards, is_dropped, let_go, look, serve_line, settle, wake_if_idle,
+    doom_taken, drop_afterwards, is_dropped, let_go, look, serve_line, settle, wake_if_idle,
 };
 use crate::job::backlog::Consumer;
 use crate::job::family;
@@ -9,7 +9,7 @@ use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
-use crate::task::{self, CellPtr, Mark};
+use crate::task::{self, CellPtr};
 use std::collections::BTreeSet;
 
 /// Says a limit in the word's terms.
@@ -174,9 +174,7 @@ pub fn sweep_line(job: JobPtr) {
             drop_delegates_above(job);
         } else {
             job.tokens.add_tasks(1);
-            let sweeper = task::plain(job, || {});
-            sweeper.set_mark(Mark::Sweep);
-            job.pool().inject(sweeper);
+            job.pool().inject(task::sweeper(job));
         }
     }
 }
@@ -222,7 +220,8 @@ pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped
     }
 }
 
-/// Takes the cancelled tasks that `which` picks out of a line; false if a push is half done, and may hide some.
+/// Takes the cancelled tasks that `which` picks out of a line, each with a token; false if a push is half done, and may hide
+/// some.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -230,7 +229,15 @@ pub fn take_gone(
     taken: &mut Vec<CellPtr>,
 ) -> bool {
     let with_its_job = |cell: CellPtr| cell.job() != line && is_dropped(cell.job());
-    consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken)
+    let before = taken.len();
+    let whole =
+        consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
+    let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
+    if own > 0 && !fault("idle-before-the-count") {
+        // The job is not idle before they are counted.
+        line.tokens.add_tasks(own);
+    }
+    whole
 }
 
 /// Drops what was taken out of a line. Without the consumer right there.
@@ -240,13 +247,7 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     }
     drop_afterwards(|| {
         for cell in taken {
-            if cell.job() == line {
-                // Its handle has dropped what it captured.
-                line.count_cancelled();
-                cell.cancel();
-            } else {
-                doom_delegate(cell, line);
-            }
+            doom_taken(cell, line);
         }
     });
     wake_if_idle(line);

@@ -181,7 +181,6 @@ impl Job {
         if self.accepts() {
             self.push(cell);
         } else {
-            self.0.count_cancelled();
             cell.cancel();
         }
     }

@@ -401,13 +401,4 @@ impl Record {
             self.pool().dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
-
-    /// Takes back what `count_cancelled` counted: it was no task.
-    pub fn uncount_cancelled(&self) {
-        // Ordering: as in `count_cancelled`.
-        self.tally.cancelled.fetch_sub(1, Ordering::Relaxed);
-        if self.pool().drops() {
-            self.pool().dropped.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
 }

@@ -337,12 +337,10 @@ impl Turn {
         let job = cell.job();
         // SAFETY: by this function's contract.
         let shared = unsafe { Self::take(cell) };
-        let part = shared.next();
-        if part.is_none() || !shared.counted {
-            // Whoever cancels has counted a task.
-            job.uncount_cancelled();
-        }
-        if let Some(part) = part {
+        if let Some(part) = shared.next() {
+            if shared.counted {
+                job.count_cancelled();
+            }
             part.cancel();
             shared.end_one();
         }

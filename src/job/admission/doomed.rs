@@ -111,7 +111,6 @@ fn drop_listed(doomed: &Doomed) {
 
 fn drop_now(cell: CellPtr) {
     let job: JobPtr = cell.job();
-    job.count_cancelled();
     cell.cancel();
     job.drop_tasks(1);
 }

@@ -34,7 +34,6 @@ pub fn discard(cell: CellPtr) {
         job.drop_tasks(1);
         return;
     }
-    job.count_cancelled();
     cell.cancel();
     if mark == Mark::Admitted {
         release(job);
@@ -56,16 +55,21 @@ pub(super) fn doom_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
     while let Popped::Task(cell) = consumer.pop() {
         if cell.job() == gate {
             gate.tokens.add_tasks(1);
-            doom(cell);
-        } else {
-            doom_delegate(cell, gate);
         }
+        doom_taken(cell, gate);
     }
 }
 
-/// A delegate is out of the line at `gate`, to be dropped: it was counted at the gates inside that one.
-pub fn doom_delegate(cell: CellPtr, gate: JobPtr) {
+/// A task is out of the line at `gate` with a token, to be dropped. A delegate was counted at the gates inside that one.
+pub fn doom_taken(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
+    if job != gate {
+        leave_line(job, gate);
+    }
+    doom(cell);
+}
+
+fn leave_line(job: JobPtr, gate: JobPtr) {
     let delegate = child_below(gate, job).expect("a delegate is of a job below");
     delegate.permits.clear(Flag::Blocked);
     let mut inner = job;
@@ -75,5 +79,4 @@ pub fn doom_delegate(cell: CellPtr, gate: JobPtr) {
         look(inner);
         inner = inner.parent().expect("the gate is outside the job");
     }
-    doom(cell);
 }

@@ -275,7 +275,6 @@ where
             if self.job.pool_takes() {
                 admission::push(self.job.ptr(), turn);
             } else {
-                self.job.ptr().count_cancelled();
                 turn.cancel();
             }
         });

@@ -70,8 +70,6 @@ pub struct Flight {
     in_flight: AtomicBool,
     /// It has woken itself in its first poll, and goes behind all others.
     to_the_end: AtomicBool,
-    /// It is dropped by a worker that has not counted it as cancelled.
-    uncounted: AtomicBool,
 }
 
 // SAFETY: all but the atomics and the waits, which are Sync, does not change; `face` is alive until the
@@ -145,7 +143,6 @@ fn queue(runnable: Runnable<Flight>, to_the_end: bool) {
         admission::go_on(cell, Mark::Admitted, to_the_end);
     } else if sealed || admission::is_dropped(job) {
         // It needs no permit to be dropped.
-        this.uncounted.store(true, Ordering::Relaxed);
         admission::go_on(cell, Mark::Sweep, true);
     } else {
         let in_flight = this.in_flight.swap(false, Ordering::Relaxed);

@@ -144,15 +144,16 @@ impl<F, T> Joint<F, T> {
         // SAFETY: by this function's contract; the queue's share keeps it alive.
         let before = claim(unsafe { &(*whole).state }, CLAIMED);
         if before & CLAIMED == 0 {
+            cell.job().count_cancelled();
             // SAFETY: it is claimed, so the slot is the closure and this thread's.
             let task = unsafe { Self::take_task(&*whole) };
             unwind::drop_quietly(task);
             // SAFETY: the claim and the queue's share are this thread's.
             unsafe { Self::finish(whole, Err(JoinError::Cancelled), QUEUE) };
         } else {
-            if before & INSIDE != 0 {
-                // It ran inside the one that joined it, and was counted there.
-                cell.job().uncount_cancelled();
+            if before & INSIDE == 0 {
+                // What ran inside the one that joined it was counted there.
+                cell.job().count_cancelled();
             }
             // SAFETY: the caller's share is the queue's.
             unsafe { Self::give_up(whole, QUEUE) };

@@ -57,14 +57,13 @@ where
         if let Some(task) = flights().take(job, self.cell.addr()) {
             task.detach();
         }
-        // Ordering: Relaxed both; the one with the runnable has them to itself.
+        // Ordering: Relaxed; the one with the runnable has it to itself.
         if flight.in_flight.load(Ordering::Relaxed) {
             job.pool().flight_ends(flight.is_without_permit());
         }
         let visit = self.visit();
-        let count = visit.is_some() || flight.uncounted.load(Ordering::Relaxed);
         // SAFETY: it was claimed when it started, the slot is empty, and the queue's share is its.
-        let ran = unsafe { Joint::end(self.cell, outcome, count) };
+        let ran = unsafe { Joint::end(self.cell, outcome) };
         if let Ran::Completed = ran {
             // Ordering: Relaxed; published by the permit that is given back.
             job.tally.completed.fetch_add(1, Ordering::Relaxed);

@@ -141,7 +141,7 @@ where
     /// The caller has claimed the cell, has the queue's share, and has dropped the future.
     unsafe fn end_at_once(whole: *mut Self, outcome: Result<T, JoinError>, first: First) -> Ran {
         // SAFETY: by this function's contract.
-        let ran = unsafe { Self::end(whole, outcome, true) };
+        let ran = unsafe { Self::end(whole, outcome) };
         if let Some(made) = first.made.into_inner() {
             made.task.metadata().end_first();
             drop(made);
@@ -176,7 +176,7 @@ where
                 job.pool().flight_ends(without_permit);
             }
             // SAFETY: the future was dropped just now.
-            let ran = unsafe { Self::end(whole, Err(JoinError::Cancelled), true) };
+            let ran = unsafe { Self::end(whole, Err(JoinError::Cancelled)) };
             flight.end_first();
             drop(task);
             return ran;
@@ -222,7 +222,6 @@ where
             without_permit: AtomicBool::new(false),
             in_flight: AtomicBool::new(false),
             to_the_end: AtomicBool::new(false),
-            uncounted: AtomicBool::new(false),
         };
         let body = |flight: &Flight| Body::new(cell.as_ptr().cast::<Self>(), flight);
         let (runnable, task) = Builder::new().metadata(flight).spawn(body, WithInfo(schedule));
@@ -280,11 +279,10 @@ where
     }
 
     /// Seals and counts a future that was dropped already, and gives its outcome and the queue's share.
-    /// `count`: one that was cancelled was not counted by the caller.
     ///
     /// # Safety
     /// The caller has claimed the cell, and has the queue's share; the slot is empty.
-    pub(super) unsafe fn end(whole: *mut Self, outcome: Result<T, JoinError>, count: bool) -> Ran {
+    pub(super) unsafe fn end(whole: *mut Self, outcome: Result<T, JoinError>) -> Ran {
         // SAFETY: by this function's contract it is alive.
         let Face { header, state } = unsafe { &*whole.cast::<Face>() };
         let job = header.job;
@@ -306,8 +304,7 @@ where
             Err(JoinError::Panicked(_)) => {
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);
             }
-            Err(JoinError::Cancelled) if count => job.count_cancelled(),
-            Err(JoinError::Cancelled) => {}
+            Err(JoinError::Cancelled) => job.count_cancelled(),
         }
         if alone {
             // SAFETY: nobody else has a share, and nothing is in the slot.
