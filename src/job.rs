@@ -193,8 +193,8 @@ impl Job {
     /// start one that was counted, and a task that joins another of the same job may run that one.
     /// [`JobStats::cancelled`] is exact once the job is idle.
     ///
-    /// What the tasks have captured may wait when it is dropped, as a task may: a spare worker takes the place meanwhile. Is it dropped
-    /// in a call that a running task makes, that task waits with it, and holds no permit until both go on.
+    /// What the tasks have captured may wait when it is dropped, as a task may: a spare worker takes the place meanwhile. A task that runs
+    /// is never held up by it.
     ///
     /// # Examples
     ///

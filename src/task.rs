@@ -81,6 +81,8 @@ pub enum Mark {
     Admitted = 2,
     /// No task: whoever takes it drops the backlog of its cancelled job.
     Sweep = 3,
+    /// To be dropped, and nothing else: it holds a token.
+    Doomed = 4,
 }
 
 /// A pointer to a cell that some queue, or the thread that took it out, owns.
@@ -137,7 +139,8 @@ impl CellPtr {
             0 => Mark::Loose,
             1 => Mark::Ready,
             2 => Mark::Admitted,
-            _ => Mark::Sweep,
+            3 => Mark::Sweep,
+            _ => Mark::Doomed,
         }
     }
 

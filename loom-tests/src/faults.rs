@@ -206,9 +206,9 @@ pub const FAULTS: &[Fault] = &[
         &["sleep::nothing_lost_when_a_push_meets_the_end_of_a_drain"],
     ),
     fault(
-        "sweeper-taken-for-a-task",
-        "who comes too late for the workers drops a cancelled job's sweeper, and nothing that waits",
-        &["shutdown::nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves"],
+        "sweeper-drops-nothing",
+        "whoever takes a cancelled job's sweeper drops that, and nothing that waits",
+        &["cancel::nothing_lost_when_a_held_job_is_cancelled"],
     ),
     fault(
         "idle-before-the-count",

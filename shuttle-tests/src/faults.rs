@@ -59,8 +59,8 @@ const SEEN: &[(&str, &[&str])] = &[
     ("unpark-before-the-mark", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("drain-without-last-look", &["shutdown::nothing_lost_when_tasks_push_on_in_a_drain"]),
     (
-        "sweeper-taken-for-a-task",
-        &["shutdown::nothing_lost_when_cancels_come_as_the_workers_leave"],
+        "sweeper-drops-nothing",
+        &["children::nothing_lost_when_a_parent_is_cancelled_while_a_child_is_made"],
     ),
     (
         "idle-before-the-count",

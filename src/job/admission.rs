@@ -25,6 +25,7 @@ mod doomed;
 mod drops;
 mod returns;
 
+use doomed::has_a_task;
 pub use doomed::{drop_afterwards, drop_before_a_wait};
 pub use drops::{discard, doom_taken, is_dropped};
 #[cfg(feature = "futures")]
@@ -62,14 +63,14 @@ pub fn look(job: JobPtr) {
 }
 
 /// `look` at every gate of the job.
-#[inline]
 pub fn look_outwards(job: JobPtr) {
-    look(job);
-    let mut gate = job.parent();
-    while let Some(outer) = gate {
-        look(outer);
-        gate = outer.parent();
-    }
+    drop_afterwards(|| {
+        let mut gate = Some(job);
+        while let Some(outer) = gate {
+            look(outer);
+            gate = outer.parent();
+        }
+    });
 }
 
 #[inline]
@@ -107,11 +108,15 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
 
 /// False: cancelled tasks may be left, hidden by a push that is half done.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
-    let mut gone = Vec::new();
+    let (mut gone, mut left) = (Vec::new(), false);
     let all_gone = loop {
         while consumer.can_pop() {
             let word = job.permits.load();
             if word.has(Flag::Cancelled) || job.pool().drops() {
+                if has_a_task() {
+                    left = true;
+                    break;
+                }
                 doom_line(job, &mut consumer);
             } else if !job.wants_promotion(word) || !let_one_through(job, &mut consumer) {
                 break;
@@ -128,6 +133,9 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
         }
     };
     control::drop_taken(job, gone);
+    if left {
+        control::sweep_line(job);
+    }
     // The line of a parent may have been all that kept it from being idle; and who waits may have left word.
     wake_if_idle(job);
     all_gone
@@ -222,7 +230,7 @@ pub fn start(cell: CellPtr) -> Start {
     let job = cell.job();
     match cell.mark() {
         Mark::Admitted => return Start::Run,
-        Mark::Sweep => {
+        Mark::Sweep | Mark::Doomed => {
             discard(cell);
             return Start::Gone;
         }
@@ -283,7 +291,8 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
     }
 }
 
-/// R1 to R3 at every gate of the job: gives a task's permits back and hands them on.
+/// R1 to R3 at every gate of the job: gives a task's permits back and hands them on. What is dropped may wait for one that this
+/// has still to give back or hand on: the caller has it dropped afterwards.
 #[inline]
 pub fn release(job: JobPtr) {
     let mut gate = Some(job);

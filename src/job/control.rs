@@ -173,7 +173,8 @@ pub fn sweep_line(job: JobPtr) {
             serve_line(job);
             drop_delegates_above(job);
         } else {
-            job.tokens.add_tasks(1);
+            // A handle, and no token: it is no task, for those who count.
+            job.tokens.keep();
             job.pool().inject(task::sweeper(job));
         }
     }
@@ -208,11 +209,14 @@ pub(super) enum Dropped {
 /// will come by for them. The others keep their places, for a job that is let go meanwhile must not find its line empty.
 pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.backlog().try_consume() else { return Dropped::None };
-    let mut taken = Vec::new();
-    let all = take_gone(job, &mut consumer, which, &mut taken);
-    let_go(job, consumer);
-    let some = !taken.is_empty();
-    drop_taken(job, taken);
+    let (all, some) = drop_afterwards(|| {
+        let mut taken = Vec::new();
+        let all = take_gone(job, &mut consumer, which, &mut taken);
+        let_go(job, consumer);
+        let some = !taken.is_empty();
+        drop_taken(job, taken);
+        (all, some)
+    });
     match (all, some) {
         (false, _) => Dropped::NotYet,
         (true, true) => Dropped::Some,

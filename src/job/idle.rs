@@ -10,15 +10,15 @@ use crate::sync::{fence_after_rmw, thread};
 use crate::task::room::room;
 use crate::task::{CellPtr, handle};
 use crate::worker::waiting;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Waits until the job has nothing queued or running; false if the time is over first.
 pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     if is_idle(job) {
         return true;
     }
-    enter_while_busy(job, |wait| {
-        waiting::wait(job.idle_key(), until, wait);
+    enter_while_busy(job, |wait, clear| {
+        waiting::wait_then(job.idle_key(), until, wait, clear);
         false
     });
     forget_waiters(job);
@@ -30,14 +30,25 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
 ///
 /// The look is taken under the room's lock, where nothing may be run or woken: if it finds that a line is to be
 /// served, nobody is entered, the line is served outside, and `enter` called again. So it is when a handle has cancelled
-/// a task meanwhile that may stand in the line of a held job above.
-pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) -> bool) -> bool {
+/// a task meanwhile that may stand in the line of a held job above. `enter` is given the look, and what serves that line: it
+/// may come with the consumer right, which is not to be kept while anything is waited for.
+pub fn enter_while_busy(
+    job: JobPtr,
+    mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
+) -> bool {
     loop {
         let cancels = handle::cancels();
         drop_delegates_above(job);
         let cancelled = || job.parent().is_some() && handle::cancels() != cancels;
-        let line = RefCell::new(None);
-        let entered = enter(&|| {
+        let (line, found) = (RefCell::new(None), Cell::new(false));
+        let clear = || {
+            let work = line.take();
+            if let Some(work) = work {
+                found.set(true);
+                Work::clear(work, job);
+            }
+        };
+        let look = || {
             if line.borrow().is_some() || cancelled() {
                 return false;
             }
@@ -53,11 +64,12 @@ pub fn enter_while_busy(job: JobPtr, mut enter: impl FnMut(&dyn Fn() -> bool) ->
                     false
                 }
             }
-        });
-        match line.into_inner() {
-            Some(work) => work.clear(job),
-            None if !entered && cancelled() => {}
-            None => return entered,
+        };
+        let entered = enter(&look, &clear);
+        clear();
+        let again = found.get() || (!entered && cancelled());
+        if !again {
+            return entered;
         }
     }
 }

@@ -273,6 +273,11 @@ impl JobPtr {
         self.0.as_ptr().addr() + 3
     }
 
+    /// Whether a key is one of the job's.
+    pub fn is_waited_for_by(self, key: usize) -> bool {
+        [self.idle_key(), self.permit_key(), self.settle_key()].contains(&key)
+    }
+
     /// Gives tokens of tasks back; wakes who waits, frees the record if it was the last.
     #[inline]
     pub fn drop_tasks(self, count: u64) {

@@ -143,7 +143,7 @@ impl Idle {
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
-            let busy = idle::enter_while_busy(ptr, |wait| {
+            let busy = idle::enter_while_busy(ptr, |wait, _| {
                 enter(&mut self.seat, job, ptr.idle_key(), cx, wait)
             });
             if busy {

@@ -145,8 +145,16 @@ impl Room {
             }
         }
         let left = self.lock(key).sleepers.remove(&(key, seat));
-        if let (Some(_), Some(pool)) = (left, inside) {
-            pool.shared().sleep.stop_waiting();
+        match (left, inside) {
+            (Some(_), Some(pool)) => pool.shared().sleep.stop_waiting(),
+            (None, Some(_)) => {
+                // Whoever wakes it is about to count it off, and has the pool by this thread.
+                // Ordering: Acquire; as above.
+                while !signal.given.load(Ordering::Acquire) {
+                    thread::park();
+                }
+            }
+            (_, None) => {}
         }
         Waited::TimedOut
     }

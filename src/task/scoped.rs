@@ -16,7 +16,7 @@ use crate::job::backlog::{Arrivals, Backlog, Departures, LetGo, Popped};
 use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, shrunk, spin_loop, thread};
+use crate::sync::{Arc, Mutex, fence_after_rmw, shrunk, spin_loop, thread};
 use crate::task::handle;
 use crate::task::{CellPtr, Header, Ran, VTable, cells, never_gone};
 use crate::unwind;
@@ -179,6 +179,8 @@ impl Shared {
     pub fn close(&self) {
         // Ordering: AcqRel; before the wake.
         self.pending.fetch_or(CLOSED, Ordering::AcqRel);
+        // Either this sees the job held, or who waits for the job sees the mark.
+        fence_after_rmw();
         if control::is_stuck(self.job) {
             handle::note_gone(self.job);
         }

@@ -384,7 +384,9 @@ impl Hold {
             return;
         }
         self.settle(job);
-        admission::release(job);
-        job.drop_tasks(tokens);
+        admission::drop_afterwards(|| {
+            admission::release(job);
+            job.drop_tasks(tokens);
+        });
     }
 }

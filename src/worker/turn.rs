@@ -156,7 +156,7 @@ impl Worker<'_> {
                 fence_after_rmw();
                 admission::look(job);
             }
-            Mark::Admitted | Mark::Sweep => {
+            Mark::Admitted | Mark::Sweep | Mark::Doomed => {
                 self.context.stash.set(Some(cell));
                 return None;
             }

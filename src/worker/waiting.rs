@@ -41,7 +41,7 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// # Panics
 /// As [`wait`].
 pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, then: impl FnOnce()) {
-    admission::drop_before_a_wait();
+    admission::drop_before_a_wait(key);
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(None, key, until, wait),
         Some(context) => {
@@ -61,12 +61,14 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
 /// Waits as [`wait`] does, but also when there is no spare worker: the place then stays taken. For who must not go
 /// on before what it waits for has come, not even by unwinding.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
-    admission::drop_before_a_wait();
+    admission::drop_before_a_wait(key);
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(None, key, None, wait),
         Some(context) => {
             if wait() {
-                let _ = lend_place(context);
+                if lend_place(context).is_err() {
+                    show_stash(context);
+                }
                 without_permits(context, |pool| park_while(pool, key, None, wait));
             }
         }
@@ -88,6 +90,8 @@ fn park_while(
     until: Option<Instant>,
     wait: impl Fn() -> bool,
 ) {
+    // Giving the permits back may have listed more.
+    admission::drop_before_a_wait(key);
     while wait() {
         if room().park_inside(inside, key, until, &wait) == Waited::TimedOut {
             return;
@@ -100,14 +104,15 @@ fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
     let hold = context.hold();
     // Only a task that has lent its place is away; another keeps the drain from its end by the place.
     let inside = context.place().is_none().then(|| context.pool_ptr());
-    let Some(job) = hold.job.take() else {
+    let Some(job) = hold.job.get() else {
         // What a task had captured is dropped, and waits.
         return f(inside);
     };
-    let tokens = hold.tokens.replace(0);
     hold.settle(job);
     context.pool().waiting.enter(job.idle_key());
-    admission::release(job); // A2
+    admission::drop_afterwards(|| admission::release(job)); // A2
+    hold.job.set(None);
+    let tokens = hold.tokens.replace(0);
     f(inside); // A3
     let mut gate = Some(job);
     while let Some(outer) = gate {
@@ -116,6 +121,8 @@ fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
     }
     context.pool().waiting.leave(job.idle_key());
     hold.resume(job, tokens);
+    // The end of A5, when they are all back.
+    admission::look_outwards(job);
 }
 
 /// How many tasks of which jobs wait inside: neither running nor ready, for those who ask for figures. No part of any
@@ -157,15 +164,20 @@ fn lend_place(context: &Context) -> Result<(), NoSpare> {
     match shared.spares.lend(context.pool_ptr(), place.index) {
         Ok(()) => {
             context.sit(None);
-            if let Some(cell) = context.stash.take() {
-                shared.inject(cell);
-            }
+            show_stash(context);
             Ok(())
         }
         Err(none) => {
             shared.sleep.arrive(|| shared.is_busy());
             Err(none)
         }
+    }
+}
+
+/// What a thread that is about to wait has put aside goes where others find it.
+fn show_stash(context: &Context) {
+    if let Some(cell) = context.stash.take() {
+        context.pool().inject(cell);
     }
 }
 
@@ -194,8 +206,8 @@ fn take_back(gate: JobPtr) {
             room().wake_one(key);
         }
     } else {
+        // A look follows, when all permits are back.
         fence_after_rmw();
-        admission::look(gate);
     }
 }
 

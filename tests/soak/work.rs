@@ -51,7 +51,8 @@ impl Drop for Inside {
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        // In a call of a running task that one would wait, too, without a permit, and its books would not say so.
+        // A task that runs drops what it pushes into a closed job itself: it would wait, too, without a permit, and its books
+        // would not say so.
         if self.waits && INSIDE.get() == 0 {
             self.world.if_spares_are_left(|| drop(self.world.free.spawn(|| ()).join()));
         }

@@ -6,15 +6,17 @@
 //!   which is not idle before the task is dropped.
 //! - X2: it lets go of all consumer rights. X3: it drops what is listed, one after the other.
 //! - X4: before it waits for anything, it drops what is still listed: what it waits for may be among it, and no other
-//!   thread has it.
+//!   thread has it. Inside many waits of this kind it leaves the rest where it is, or to the workers if that is what it waits for.
 //!
 //! So nobody waits for a right while captures are dropped, and a drop that waits for what stood behind it in line does not wait
-//! for itself.
+//! for itself. Nor may it wait for anything else that its thread has: who still has permits, reservations, tokens or a cell to
+//! see to, has it dropped afterwards; who is in the midst of a task leaves it to the workers.
 
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
-use crate::sync::{fault, thread_static};
-use crate::task::{CellPtr, Header};
+use crate::sync::{fault, shrunk, thread_static};
+use crate::task::{CellPtr, Header, Mark};
+use crate::worker::context::Context;
 use std::cell::Cell;
 use std::ptr;
 
@@ -25,13 +27,19 @@ struct Doomed {
     last: Cell<*mut Header>,
     /// How many there are further up on the stack who drop it later, or do so now.
     later: Cell<u32>,
+    /// How many of them drop, inside one another's waits.
+    depth: Cell<u32>,
 }
+
+/// Drops inside one another's waits before a further wait leaves the others where they are: a stack has an end.
+const DEPTH_MOST: u32 = shrunk(32, 2) as u32;
 
 thread_static! {
     static DOOMED: Doomed = Doomed {
         first: Cell::new(ptr::null_mut()),
         last: Cell::new(ptr::null_mut()),
         later: Cell::new(0),
+        depth: Cell::new(0),
     };
 }
 
@@ -69,44 +77,87 @@ pub(super) fn doom(cell: CellPtr) {
 }
 
 /// X2 and X3: runs `f`, which takes tasks out of lines, and drops them once the last such call on the stack has come to its end.
+#[inline]
 pub fn drop_afterwards<R>(f: impl FnOnce() -> R) -> R {
     let mut f = Some(f);
     let mut run = || f.take().expect("it is run once")();
     let result = DOOMED.try_with(|doomed| {
-        let result = {
-            let _later = Later::begin(doomed);
-            run()
-        };
+        let later = Later::begin(doomed);
+        let result = run();
+        drop(later);
         if doomed.later.get() == 0 && !doomed.first.get().is_null() {
-            let _now = Later::begin(doomed);
-            drop_listed(doomed);
+            if has_a_task() { leave_listed(doomed) } else { drop_listed(doomed) }
         }
         result
     });
     result.unwrap_or_else(|_| run())
 }
 
-/// X4. The caller has no consumer right, and is about to wait.
+/// Whether the thread is in the midst of a task, or of a turn between two, for which something that is dropped here might wait.
+pub fn has_a_task() -> bool {
+    Context::with(|context| context.is_some_and(|context| context.hold().job.get().is_some()))
+}
+
+/// X4. The caller has no consumer right, and is about to wait for this key of the waiting room.
 #[inline]
-pub fn drop_before_a_wait() {
+pub fn drop_before_a_wait(key: usize) {
     let _ = DOOMED.try_with(|doomed| {
-        if !doomed.first.get().is_null() && !fault("waits-for-what-it-drops") {
+        if doomed.first.get().is_null() || fault("waits-for-what-it-drops") {
+            return;
+        }
+        if doomed.depth.get() < DEPTH_MOST {
             drop_listed(doomed);
+        } else if lists(doomed, key) {
+            leave_listed(doomed);
         }
     });
 }
 
 #[cold]
 fn drop_listed(doomed: &Doomed) {
-    while let Some(cell) = CellPtr::from_ptr(doomed.first.get()) {
-        // Ordering: Relaxed; this thread's own.
-        let next = cell.header().next.load(Ordering::Relaxed);
-        doomed.first.set(next);
-        if next.is_null() {
-            doomed.last.set(ptr::null_mut());
-        }
+    let _now = Later::begin(doomed);
+    doomed.depth.set(doomed.depth.get() + 1);
+    while let Some(cell) = take_listed(doomed) {
         drop_now(cell);
     }
+    doomed.depth.set(doomed.depth.get() - 1);
+}
+
+/// Has what is listed dropped by workers, or dropped here if they have gone.
+#[cold]
+fn leave_listed(doomed: &Doomed) {
+    while let Some(cell) = take_listed(doomed) {
+        let pool = cell.job().pool_ptr();
+        cell.set_mark(Mark::Doomed);
+        // Once in the injector the cell may go, and the pool with it.
+        pool.own();
+        pool.shared().inject(cell);
+        pool.disown(1);
+    }
+}
+
+/// Whether what is waited for under this key is listed: a task, or one of the job's.
+fn lists(doomed: &Doomed, key: usize) -> bool {
+    let mut next = doomed.first.get();
+    while let Some(cell) = CellPtr::from_ptr(next) {
+        if next.addr() == key || cell.job().is_waited_for_by(key) {
+            return true;
+        }
+        // Ordering: Relaxed; this thread's own.
+        next = cell.header().next.load(Ordering::Relaxed);
+    }
+    false
+}
+
+fn take_listed(doomed: &Doomed) -> Option<CellPtr> {
+    let cell = CellPtr::from_ptr(doomed.first.get())?;
+    // Ordering: Relaxed; this thread's own.
+    let next = cell.header().next.load(Ordering::Relaxed);
+    doomed.first.set(next);
+    if next.is_null() {
+        doomed.last.set(ptr::null_mut());
+    }
+    Some(cell)
 }
 
 fn drop_now(cell: CellPtr) {

@@ -1,6 +1,6 @@
 //! Tasks that are dropped instead of run: whose, and what they leave behind in line, deque and count.
 
-use super::doomed::doom;
+use super::doomed::{doom, drop_afterwards};
 use super::{child_below, look, release, serve_line};
 use crate::job::backlog::{Consumer, Popped};
 use crate::job::control;
@@ -27,27 +27,37 @@ pub fn is_dropped(job: JobPtr) -> bool {
 pub fn discard(cell: CellPtr) {
     let job = cell.job();
     let mark = cell.mark();
-    if mark == Mark::Sweep && !fault("sweeper-taken-for-a-task") {
+    if mark == Mark::Sweep {
         cell.cancel();
-        serve_line(job);
-        control::drop_delegates_above(job);
-        job.drop_tasks(1);
+        drop_afterwards(|| {
+            if !fault("sweeper-drops-nothing") {
+                serve_line(job);
+                control::drop_delegates_above(job);
+            }
+        });
+        control::drop_handle(job);
         return;
     }
-    cell.cancel();
-    if mark == Mark::Admitted {
-        release(job);
-    }
-    if mark == Mark::Ready {
-        let mut gate = Some(job);
-        while let Some(outer) = gate {
-            outer.permits.unreserve();
-            fence_after_rmw();
-            look(outer);
-            gate = outer.parent();
+    // Listed, it keeps its job; dropped, it has left its gates, and nothing is here that somebody might wait for meanwhile.
+    drop_afterwards(|| match mark {
+        Mark::Admitted => {
+            // A future's captures are dropped under its permit.
+            cell.cancel();
+            release(job);
+            job.drop_tasks(1);
         }
-    }
-    job.drop_tasks(1);
+        Mark::Ready => {
+            let mut gate = Some(job);
+            while let Some(outer) = gate {
+                outer.permits.unreserve();
+                fence_after_rmw();
+                look(outer);
+                gate = outer.parent();
+            }
+            doom(cell);
+        }
+        _ => doom(cell),
+    });
 }
 
 /// Takes all out that waits at a cancelled job's gate, to be dropped.

@@ -1,7 +1,7 @@
 //! Tasks that were counted as ready and are not let on: back into a line, their own job's or that of a gate further
 //! out. And futures that were woken.
 
-use super::{child_below, is_dropped, look, make_good, settle};
+use super::{child_below, drop_afterwards, is_dropped, look, make_good, settle};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -14,6 +14,10 @@ use crate::worker::context::{Context, LOCAL_MOST};
 /// inside has a delegate in that line already, the task waits one gate further in.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
+    drop_afterwards(|| go_to_line(cell, gate));
+}
+
+fn go_to_line(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     // Once in the line the task may be run by others: this handle keeps the gates alive.
     job.tokens.keep();
@@ -51,6 +55,10 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
 /// before those who wait there.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
+    drop_afterwards(|| go_back(cell, gate));
+}
+
+fn go_back(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     let loose = cell.mark() == Mark::Loose;
     job.tokens.keep();

@@ -162,6 +162,7 @@ impl Shared {
 
     /// Waits until the last worker has left; `None` waits for ever. True: it has.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
+        crate::job::admission::drop_before_a_wait((&raw const self.ended).addr());
         let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         wait_until(ended, &self.ended_changed, timeout)
     }

@@ -143,7 +143,7 @@ fn queue(runnable: Runnable<Flight>, to_the_end: bool) {
         admission::go_on(cell, Mark::Admitted, to_the_end);
     } else if sealed || admission::is_dropped(job) {
         // It needs no permit to be dropped.
-        admission::go_on(cell, Mark::Sweep, true);
+        admission::go_on(cell, Mark::Doomed, true);
     } else {
         let in_flight = this.in_flight.swap(false, Ordering::Relaxed);
         admission::come_back(cell, in_flight); // V3
