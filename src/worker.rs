@@ -153,6 +153,7 @@ impl Worker<'_> {
             self.pool().notify();
         }
         hold.open(job, epoch, self.place().top_of(key));
+        self.context.in_turn.set(true);
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());
         if !open {
@@ -182,6 +183,7 @@ impl Worker<'_> {
             // Until they are given back all tokens in hand are to spare: for those who ask how many tasks are ready.
             place.desk.publish(key, hold.tokens.get());
         }
+        self.context.in_turn.set(false);
         match then {
             Then::GoOn => hold.close(),
             Then::LeavePermit => hold.detach(),

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use common::event::Latch;
+use common::event::{Gauge, Latch, stay};
 use common::{LONG, message_of, pool, with_workers, within};
 use tollgate::{Job, JoinError, Pool, TaskHandle};
 
@@ -207,11 +207,14 @@ fn joins(slot: &Slot, tell: Sender<bool>) -> impl FnOnce() + Send + 'static {
     }
 }
 
+/// More than wait inside one another.
+const PAIRS: usize = 40;
+
 /// Pushes a task into `first` and one into `second`, whose drops would join one another's were they not taken in turn: each
 /// of the first joins one of the second.
 fn entangle(first: &Job, second: &Job) -> Receiver<bool> {
     let (tell, told) = channel();
-    for _ in 0..3 {
+    for _ in 0..PAIRS {
         let slot = Slot::default();
         first.execute(joins(&slot, tell.clone()));
         *slot.lock().unwrap() = Some(second.spawn(|| unreachable!("it was cancelled")));
@@ -226,8 +229,8 @@ fn a_drop_joins_what_stands_behind_it_in_line() {
         let told = entangle(&held, &held);
         held.cancel();
         held.wait();
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; 3]);
-        assert_eq!(held.stats().cancelled, 6);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; PAIRS]);
+        assert_eq!(held.stats().cancelled, 2 * PAIRS as u64);
     });
 }
 
@@ -239,7 +242,7 @@ fn a_drop_joins_a_task_of_a_child_that_is_cancelled_with_it() {
         let told = entangle(&held, &child);
         held.cancel();
         held.wait();
-        assert_eq!(told.iter().take(3).collect::<Vec<_>>(), [true; 3]);
+        assert_eq!(told.iter().take(PAIRS).collect::<Vec<_>>(), [true; PAIRS]);
     });
 }
 
@@ -251,7 +254,7 @@ fn a_drop_joins_a_task_of_another_job_when_the_pool_ends() {
         let both = [entangle(&held[0], &held[1]), entangle(&held[1], &held[0])];
         pool.shutdown();
         for told in both {
-            assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; 3]);
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; PAIRS]);
         }
     });
 }
@@ -289,5 +292,51 @@ fn a_drop_that_may_not_wait_is_told() {
         assert!(message.starts_with("what a task had captured cannot wait here"), "{message}");
         other.wait();
         assert_eq!(other.stats().completed, 1);
+    });
+}
+
+/// Both the task that cancels and the worker that sweeps want the line.
+#[test]
+fn a_task_cancels_a_long_line_and_waits_for_it() {
+    with_workers(|pool, _| {
+        let (job, held) = (pool.job(1), pool.job(0));
+        for _ in 0..20_000 {
+            held.execute(|| unreachable!("it was cancelled"));
+        }
+        let theirs = held.clone();
+        let task = job.spawn(move || {
+            theirs.cancel();
+            theirs.wait();
+        });
+        task.join().unwrap();
+        assert_eq!(held.stats().cancelled, 20_000);
+    });
+}
+
+/// Nobody else is there to drop it.
+#[test]
+fn a_task_cancels_what_is_held_in_a_pool_whose_workers_leave() {
+    within(LONG, || {
+        let (here, latch, gauge) = (pool(1), Latch::new(), Gauge::new());
+        let stays = Mutex::new(Some(stay(&gauge, &latch)));
+        let there = Pool::builder()
+            .workers(1)
+            .on_worker_stop(move |_| {
+                if let Some(stay) = stays.lock().unwrap().take() {
+                    stay();
+                }
+            })
+            .build()
+            .unwrap();
+        let held = there.job(0);
+        let (told, slot) = (entangle(&held, &held), held.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(|| there.shutdown());
+            gauge.until_running(1);
+            here.job(1).spawn(move || slot.cancel()).join().unwrap();
+            latch.open();
+        });
+        held.wait();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; PAIRS]);
     });
 }

@@ -113,7 +113,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
         while consumer.can_pop() {
             let word = job.permits.load();
             if word.has(Flag::Cancelled) || job.pool().drops() {
-                if has_a_task() {
+                if has_a_task() && !job.pool().sleep.terminated() {
                     left = true;
                     break;
                 }

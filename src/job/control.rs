@@ -57,6 +57,10 @@ pub fn resume(job: JobPtr) {
 
 /// After a change of the word: who runs on under a permit looks again, and so do we.
 fn changed(job: JobPtr, held_changed: bool) {
+    drop_afterwards(|| look_again(job, held_changed));
+}
+
+fn look_again(job: JobPtr, held_changed: bool) {
     if !fault("limit-read-once") {
         job.pool().advance_epoch();
     }
@@ -251,7 +255,13 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     }
     drop_afterwards(|| {
         for cell in taken {
-            doom_taken(cell, line);
+            if cell.job() == line {
+                // Its handle has dropped what it captured.
+                cell.cancel();
+                line.drop_tasks(1);
+            } else {
+                doom_taken(cell, line);
+            }
         }
     });
     wake_if_idle(line);

@@ -140,6 +140,10 @@ fn look_for_work<'a>(
     if !job.tokens.load().no_tasks() {
         return Work::Some;
     }
+    if job.permits.load().has(Flag::Cancelled) && !job.backlog().is_empty() {
+        // Somebody comes to drop it, and is not to be kept from the line.
+        return Work::Some;
+    }
     let Some(consumer) = try_consume() else {
         // Whoever has the right has been left word.
         return Work::Some;

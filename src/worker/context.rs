@@ -58,6 +58,8 @@ pub struct Context {
     pub stash: Cell<Option<CellPtr>>,
     /// Whether the thread is at a task that it has found: runs it, drops it, or hands on what it had.
     pub serves: Cell<bool>,
+    /// Whether the thread is in the midst of a job's turn: a task of it runs here, or waits, or is in hand.
+    pub in_turn: Cell<bool>,
     hold: Hold,
     /// The task that runs, and those that wait for it on this thread.
     running: Cell<*const Frame>,
@@ -99,6 +101,7 @@ impl Context {
             place: Cell::new(ptr::null()),
             stash: Cell::new(None),
             serves: Cell::new(false),
+            in_turn: Cell::new(false),
             hold: Hold {
                 job: Cell::new(None),
                 parent: Cell::new(None),

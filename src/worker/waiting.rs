@@ -104,15 +104,14 @@ fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
     let hold = context.hold();
     // Only a task that has lent its place is away; another keeps the drain from its end by the place.
     let inside = context.place().is_none().then(|| context.pool_ptr());
-    let Some(job) = hold.job.get() else {
+    let Some(job) = hold.job.take() else {
         // What a task had captured is dropped, and waits.
         return f(inside);
     };
+    let tokens = hold.tokens.replace(0);
     hold.settle(job);
     context.pool().waiting.enter(job.idle_key());
     admission::drop_afterwards(|| admission::release(job)); // A2
-    hold.job.set(None);
-    let tokens = hold.tokens.replace(0);
     f(inside); // A3
     let mut gate = Some(job);
     while let Some(outer) = gate {

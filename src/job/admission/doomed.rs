@@ -6,7 +6,7 @@
 //!   which is not idle before the task is dropped.
 //! - X2: it lets go of all consumer rights. X3: it drops what is listed, one after the other.
 //! - X4: before it waits for anything, it drops what is still listed: what it waits for may be among it, and no other
-//!   thread has it. Inside many waits of this kind it leaves the rest where it is, or to the workers if that is what it waits for.
+//!   thread has it. Inside many waits of this kind it drops what it waits for, if that is listed, and leaves the rest where it is.
 //!
 //! So nobody waits for a right while captures are dropped, and a drop that waits for what stood behind it in line does not wait
 //! for itself. Nor may it wait for anything else that its thread has: who still has permits, reservations, tokens or a cell to
@@ -95,7 +95,7 @@ pub fn drop_afterwards<R>(f: impl FnOnce() -> R) -> R {
 
 /// Whether the thread is in the midst of a task, or of a turn between two, for which something that is dropped here might wait.
 pub fn has_a_task() -> bool {
-    Context::with(|context| context.is_some_and(|context| context.hold().job.get().is_some()))
+    Context::with(|context| context.is_some_and(|context| context.in_turn.get()))
 }
 
 /// X4. The caller has no consumer right, and is about to wait for this key of the waiting room.
@@ -107,8 +107,8 @@ pub fn drop_before_a_wait(key: usize) {
         }
         if doomed.depth.get() < DEPTH_MOST {
             drop_listed(doomed);
-        } else if lists(doomed, key) {
-            leave_listed(doomed);
+        } else {
+            drop_waited_for(doomed, key);
         }
     });
 }
@@ -123,11 +123,16 @@ fn drop_listed(doomed: &Doomed) {
     doomed.depth.set(doomed.depth.get() - 1);
 }
 
-/// Has what is listed dropped by workers, or dropped here if they have gone.
+/// Has what is listed dropped by workers, or drops it here if they have gone.
 #[cold]
 fn leave_listed(doomed: &Doomed) {
+    let _now = Later::begin(doomed);
     while let Some(cell) = take_listed(doomed) {
         let pool = cell.job().pool_ptr();
+        if pool.shared().sleep.terminated() {
+            drop_now(cell);
+            continue;
+        }
         cell.set_mark(Mark::Doomed);
         // Once in the injector the cell may go, and the pool with it.
         pool.own();
@@ -136,28 +141,38 @@ fn leave_listed(doomed: &Doomed) {
     }
 }
 
-/// Whether what is waited for under this key is listed: a task, or one of the job's.
-fn lists(doomed: &Doomed, key: usize) -> bool {
-    let mut next = doomed.first.get();
-    while let Some(cell) = CellPtr::from_ptr(next) {
-        if next.addr() == key || cell.job().is_waited_for_by(key) {
-            return true;
-        }
-        // Ordering: Relaxed; this thread's own.
-        next = cell.header().next.load(Ordering::Relaxed);
+/// Drops what is waited for under this key, if it is listed: a task, or those of a job.
+#[cold]
+fn drop_waited_for(doomed: &Doomed, key: usize) {
+    let is_it = |cell: CellPtr| cell.as_ptr().addr() == key || cell.job().is_waited_for_by(key);
+    while let Some(cell) = take_first_that(doomed, is_it) {
+        drop_now(cell);
     }
-    false
+}
+
+fn take_first_that(doomed: &Doomed, is_it: impl Fn(CellPtr) -> bool) -> Option<CellPtr> {
+    // Ordering: Relaxed all; this thread's own.
+    let mut before: Option<CellPtr> = None;
+    let mut next = doomed.first.get();
+    loop {
+        let cell = CellPtr::from_ptr(next)?;
+        next = cell.header().next.load(Ordering::Relaxed);
+        if is_it(cell) {
+            match before {
+                Some(before) => before.header().next.store(next, Ordering::Relaxed),
+                None => doomed.first.set(next),
+            }
+            if next.is_null() {
+                doomed.last.set(before.map_or(ptr::null_mut(), CellPtr::as_ptr));
+            }
+            return Some(cell);
+        }
+        before = Some(cell);
+    }
 }
 
 fn take_listed(doomed: &Doomed) -> Option<CellPtr> {
-    let cell = CellPtr::from_ptr(doomed.first.get())?;
-    // Ordering: Relaxed; this thread's own.
-    let next = cell.header().next.load(Ordering::Relaxed);
-    doomed.first.set(next);
-    if next.is_null() {
-        doomed.last.set(ptr::null_mut());
-    }
-    Some(cell)
+    take_first_that(doomed, |_| true)
 }
 
 fn drop_now(cell: CellPtr) {

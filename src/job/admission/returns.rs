@@ -141,6 +141,11 @@ impl Doubts {
 /// something of this library's, and needs them again. Its token comes with it.
 #[cfg(feature = "futures")]
 pub fn come_back(cell: CellPtr, in_flight: bool) {
+    drop_afterwards(|| go_back_to_line(cell, in_flight));
+}
+
+#[cfg(feature = "futures")]
+fn go_back_to_line(cell: CellPtr, in_flight: bool) {
     let job = cell.job();
     // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
     // has none, and for which a drain does not wait if it is held.
