@@ -22,6 +22,14 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
     }
 }
 
+/// A task of the job keeps a worker until the latch opens.
+fn kept_busy(job: &Job) -> Latch {
+    let latch = Latch::new();
+    let opening = latch.opening();
+    job.execute(move || opening.wait());
+    latch
+}
+
 /// A task that must not run, and waits for one of `other` when it is dropped; `told` is what that one returned.
 fn waits_for_one_of(other: &Job) -> (impl FnOnce() + Send + 'static, Receiver<usize>) {
     let (tell, told) = channel();
@@ -62,9 +70,7 @@ fn a_drop_of_a_ready_task_waits_for_a_task() {
     within(LONG, || {
         let pool = pool(1);
         let (busy, ready, other) = (pool.job(1), pool.job(1), pool.job(1));
-        let latch = Latch::new();
-        let opening = latch.opening();
-        busy.execute(move || opening.wait());
+        let latch = kept_busy(&busy);
         let (task, dropped) = waits_for_one_of(&other);
         ready.execute(task);
         ready.cancel();
@@ -129,9 +135,7 @@ fn a_drop_waits_for_a_job_that_is_cancelled_in_the_same_line() {
         let pool = pool(1);
         let (parent, busy) = (pool.job(0), pool.job(1));
         let (job, other) = (parent.job(1), parent.job(1));
-        let latch = Latch::new();
-        let opening = latch.opening();
-        busy.execute(move || opening.wait());
+        let latch = kept_busy(&busy);
         job.execute(|| unreachable!("it was cancelled"));
         let (tell, told) = channel();
         let waited = job.clone();
@@ -232,6 +236,36 @@ fn a_drop_joins_what_stands_behind_it_in_line() {
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [true; PAIRS]);
         assert_eq!(held.stats().cancelled, 2 * PAIRS as u64);
     });
+}
+
+/// Each of so many joins the next one; how many were told `Cancelled`.
+fn chain(pool: &Pool, length: usize) -> usize {
+    let held = pool.job(0);
+    let (tell, told) = channel();
+    let mut slot = Slot::default();
+    held.execute(joins(&slot, tell.clone()));
+    for _ in 1..length {
+        let next = Slot::default();
+        *slot.lock().unwrap() = Some(held.spawn(joins(&next, tell.clone())));
+        slot = next;
+    }
+    *slot.lock().unwrap() = Some(held.spawn(|| unreachable!("it was cancelled")));
+    drop(tell);
+    held.cancel();
+    held.wait();
+    assert_eq!(held.stats().cancelled, length as u64 + 1);
+    told.iter().filter(|cancelled| *cancelled).count()
+}
+
+#[test]
+fn a_chain_of_drops_is_hundreds_deep() {
+    with_workers(|pool, _| assert_eq!(chain(pool, 300), 300));
+}
+
+/// It takes more spare workers than there are: what is left is dropped all the same.
+#[test]
+fn a_chain_of_drops_is_deeper_than_a_stack() {
+    within(LONG, || assert!(chain(&pool(1), 1_500) >= 300));
 }
 
 #[test]

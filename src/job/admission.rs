@@ -73,6 +73,13 @@ pub fn look_outwards(job: JobPtr) {
     });
 }
 
+/// Gives up a task's room at a gate that it will not pass now: another may have waited for it.
+fn leave_gate(gate: JobPtr) {
+    gate.permits.unreserve();
+    fence_after_rmw();
+    look(gate);
+}
+
 #[inline]
 fn make_good(job: JobPtr) {
     let word = job.permits.load();
@@ -114,6 +121,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
             let word = job.permits.load();
             if word.has(Flag::Cancelled) || job.pool().drops() {
                 if has_a_task() && !job.pool().sleep.terminated() {
+                    // A worker without one takes the line out.
                     left = true;
                     break;
                 }
@@ -205,7 +213,7 @@ fn ascend(cell: CellPtr, passed: JobPtr) {
         let free =
             outer.backlog().is_empty() && outer.permits.reserve(outer.pool().window()).granted();
         if !free {
-            wait_at(cell, outer);
+            drop_afterwards(|| wait_at(cell, outer));
             return;
         }
         inner = outer;
@@ -251,13 +259,13 @@ pub fn start(cell: CellPtr) -> Start {
                 let Some(refused) = start_outside(job) else {
                     return Start::Run;
                 };
-                refuse(cell, refused);
+                drop_afterwards(|| refuse(cell, refused));
                 return Start::Gone;
             }
             Asked::Refused(_) => {}
         },
     }
-    refuse(cell, job);
+    drop_afterwards(|| refuse(cell, job));
     Start::Gone
 }
 

@@ -60,6 +60,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     drop_afterwards(|| look_again(job, held_changed));
 }
 
+/// What is dropped meanwhile may wait for one whom this has yet to wake: the caller has it dropped afterwards.
 fn look_again(job: JobPtr, held_changed: bool) {
     if !fault("limit-read-once") {
         job.pool().advance_epoch();

@@ -6,13 +6,13 @@
 //!   which is not idle before the task is dropped.
 //! - X2: it lets go of all consumer rights. X3: it drops what is listed, one after the other.
 //! - X4: before it waits for anything, it drops what is still listed: what it waits for may be among it, and no other
-//!   thread has it. Inside many waits of this kind it drops what it waits for, if that is listed, and leaves the rest where it is.
+//!   thread has it. A stack has an end: inside many waits of this kind it drops no more than what it waits for, if that is
+//!   listed; inside many more it leaves what is listed to the workers.
 //!
 //! So nobody waits for a right while captures are dropped, and a drop that waits for what stood behind it in line does not wait
 //! for itself. Nor may it wait for anything else that its thread has: who still has permits, reservations, tokens or a cell to
 //! see to, has it dropped afterwards; who is in the midst of a task leaves it to the workers.
 
-use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::{fault, shrunk, thread_static};
 use crate::task::{CellPtr, Header, Mark};
@@ -20,7 +20,7 @@ use crate::worker::context::Context;
 use std::cell::Cell;
 use std::ptr;
 
-/// What one thread has to drop.
+/// What one thread has to drop. Used by it alone.
 struct Doomed {
     /// Linked through their headers.
     first: Cell<*mut Header>,
@@ -31,8 +31,10 @@ struct Doomed {
     depth: Cell<u32>,
 }
 
-/// Drops inside one another's waits before a further wait leaves the others where they are: a stack has an end.
-const DEPTH_MOST: u32 = shrunk(32, 2) as u32;
+/// Drops inside one another's waits before a further wait leaves listed what it does not wait for.
+const DEEP: u32 = shrunk(32, 2) as u32;
+/// And before it leaves it all to the workers.
+const DEPTH_MOST: u32 = 4 * DEEP;
 
 thread_static! {
     static DOOMED: Doomed = Doomed {
@@ -105,7 +107,7 @@ pub fn drop_before_a_wait(key: usize) {
         if doomed.first.get().is_null() || fault("waits-for-what-it-drops") {
             return;
         }
-        if doomed.depth.get() < DEPTH_MOST {
+        if doomed.depth.get() < DEEP {
             drop_listed(doomed);
         } else {
             drop_waited_for(doomed, key);
@@ -113,11 +115,16 @@ pub fn drop_before_a_wait(key: usize) {
     });
 }
 
+/// X3.
 #[cold]
 fn drop_listed(doomed: &Doomed) {
+    drop_those_that(doomed, |_| true);
+}
+
+fn drop_those_that(doomed: &Doomed, is_it: impl Fn(CellPtr) -> bool) {
     let _now = Later::begin(doomed);
     doomed.depth.set(doomed.depth.get() + 1);
-    while let Some(cell) = take_listed(doomed) {
+    while let Some(cell) = take_first_that(doomed, &is_it) {
         drop_now(cell);
     }
     doomed.depth.set(doomed.depth.get() - 1);
@@ -127,7 +134,7 @@ fn drop_listed(doomed: &Doomed) {
 #[cold]
 fn leave_listed(doomed: &Doomed) {
     let _now = Later::begin(doomed);
-    while let Some(cell) = take_listed(doomed) {
+    while let Some(cell) = take_first_that(doomed, |_| true) {
         let pool = cell.job().pool_ptr();
         if pool.shared().sleep.terminated() {
             drop_now(cell);
@@ -141,15 +148,20 @@ fn leave_listed(doomed: &Doomed) {
     }
 }
 
-/// Drops what is waited for under this key, if it is listed: a task, or those of a job.
+/// Drops what is waited for under this key, if it is listed: a task, or those of a job. Too deep down for that it leaves them
+/// to others, with the rest, for which theirs may wait in turn.
 #[cold]
 fn drop_waited_for(doomed: &Doomed, key: usize) {
     let is_it = |cell: CellPtr| cell.as_ptr().addr() == key || cell.job().is_waited_for_by(key);
-    while let Some(cell) = take_first_that(doomed, is_it) {
-        drop_now(cell);
+    if doomed.depth.get() < DEPTH_MOST {
+        drop_those_that(doomed, is_it);
+    } else if let Some(cell) = take_first_that(doomed, is_it) {
+        doom(cell);
+        leave_listed(doomed);
     }
 }
 
+/// Takes the first listed task that `is_it` picks.
 fn take_first_that(doomed: &Doomed, is_it: impl Fn(CellPtr) -> bool) -> Option<CellPtr> {
     // Ordering: Relaxed all; this thread's own.
     let mut before: Option<CellPtr> = None;
@@ -171,12 +183,9 @@ fn take_first_that(doomed: &Doomed, is_it: impl Fn(CellPtr) -> bool) -> Option<C
     }
 }
 
-fn take_listed(doomed: &Doomed) -> Option<CellPtr> {
-    take_first_that(doomed, |_| true)
-}
-
+/// Drops a task that has a token.
 fn drop_now(cell: CellPtr) {
-    let job: JobPtr = cell.job();
+    let job = cell.job();
     cell.cancel();
     job.drop_tasks(1);
 }

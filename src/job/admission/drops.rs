@@ -1,12 +1,12 @@
 //! Tasks that are dropped instead of run: whose, and what they leave behind in line, deque and count.
 
 use super::doomed::{doom, drop_afterwards};
-use super::{child_below, look, release, serve_line};
+use super::{child_below, leave_gate, release, serve_line};
 use crate::job::backlog::{Consumer, Popped};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::sync::{fault, fence_after_rmw};
+use crate::sync::fault;
 use crate::task::{CellPtr, Mark};
 
 /// Whether tasks of the job are dropped instead of started.
@@ -38,7 +38,8 @@ pub fn discard(cell: CellPtr) {
         control::drop_handle(job);
         return;
     }
-    // Listed, it keeps its job; dropped, it has left its gates, and nothing is here that somebody might wait for meanwhile.
+    // Its token keeps the job until it is dropped. What it had in prospect goes before, for its captures may wait for one who
+    // needs it.
     drop_afterwards(|| match mark {
         Mark::Admitted => {
             // A future's captures are dropped under its permit.
@@ -49,9 +50,7 @@ pub fn discard(cell: CellPtr) {
         Mark::Ready => {
             let mut gate = Some(job);
             while let Some(outer) = gate {
-                outer.permits.unreserve();
-                fence_after_rmw();
-                look(outer);
+                leave_gate(outer);
                 gate = outer.parent();
             }
             doom(cell);
@@ -79,14 +78,14 @@ pub fn doom_taken(cell: CellPtr, gate: JobPtr) {
     doom(cell);
 }
 
+/// A delegate of `job` is out of the line at `gate`: the next of its siblings may come, and its room at the gates inside is
+/// another's.
 fn leave_line(job: JobPtr, gate: JobPtr) {
     let delegate = child_below(gate, job).expect("a delegate is of a job below");
     delegate.permits.clear(Flag::Blocked);
     let mut inner = job;
     while inner != gate {
-        inner.permits.unreserve();
-        fence_after_rmw();
-        look(inner);
+        leave_gate(inner);
         inner = inner.parent().expect("the gate is outside the job");
     }
 }

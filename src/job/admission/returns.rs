@@ -1,7 +1,9 @@
 //! Tasks that were counted as ready and are not let on: back into a line, their own job's or that of a gate further
 //! out. And futures that were woken.
 
-use super::{child_below, drop_afterwards, is_dropped, look, make_good, settle};
+#[cfg(feature = "futures")]
+use super::drop_afterwards;
+use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -11,13 +13,10 @@ use crate::task::{CellPtr, Mark, handle};
 use crate::worker::context::{Context, LOCAL_MOST};
 
 /// Puts a task that was counted at all gates inside `gate` into the line there. If the gate
-/// inside has a delegate in that line already, the task waits one gate further in.
+/// inside has a delegate in that line already, the task waits one gate further in. What is dropped may wait for the task:
+/// the caller has it dropped afterwards.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
-    drop_afterwards(|| go_to_line(cell, gate));
-}
-
-fn go_to_line(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     // Once in the line the task may be run by others: this handle keeps the gates alive.
     job.tokens.keep();
@@ -38,9 +37,7 @@ fn go_to_line(cell: CellPtr, gate: JobPtr) {
     // The gates between are not waited for any more.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
-        inner.permits.unreserve();
-        fence_after_rmw();
-        look(inner);
+        leave_gate(inner);
         given_back = inner;
     }
     make_good(line);
@@ -52,13 +49,9 @@ fn go_to_line(cell: CellPtr, gate: JobPtr) {
 }
 
 /// Sends a ready task back to the line of the gate that refused it: in front, for it was let through
-/// before those who wait there.
+/// before those who wait there. The caller has dropped afterwards what is dropped, as with `wait_at`.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
-    drop_afterwards(|| go_back(cell, gate));
-}
-
-fn go_back(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     let loose = cell.mark() == Mark::Loose;
     job.tokens.keep();
@@ -73,9 +66,7 @@ fn go_back(cell: CellPtr, gate: JobPtr) {
     // Outside the gate: no longer waited for.
     let mut outside = gate.parent();
     while let Some(outer) = outside {
-        outer.permits.unreserve();
-        fence_after_rmw();
-        look(outer);
+        leave_gate(outer);
         outside = outer.parent();
     }
     let mut line = gate;
@@ -141,22 +132,19 @@ impl Doubts {
 /// something of this library's, and needs them again. Its token comes with it.
 #[cfg(feature = "futures")]
 pub fn come_back(cell: CellPtr, in_flight: bool) {
-    drop_afterwards(|| go_back_to_line(cell, in_flight));
-}
-
-#[cfg(feature = "futures")]
-fn go_back_to_line(cell: CellPtr, in_flight: bool) {
     let job = cell.job();
     // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
     // has none, and for which a drain does not wait if it is held.
-    job.tokens.keep();
-    job.backlog().push_returned_uncounted(cell);
-    look(job);
-    if in_flight {
-        job.pool().flight_ends(true);
-    }
-    trade_token(job);
-    job.drop_handle();
+    drop_afterwards(|| {
+        job.tokens.keep();
+        job.backlog().push_returned_uncounted(cell);
+        look(job);
+        if in_flight {
+            job.pool().flight_ends(true);
+        }
+        trade_token(job);
+        job.drop_handle();
+    });
 }
 
 /// Puts a future that was woken, and holds its permits, where a worker finds it.
