@@ -1,6 +1,6 @@
 //! The simulation of many cores: what must hold of any machine and any contender.
 
-#[path = "../examples/scaling/model/mod.rs"]
+#[path = "../src/model/mod.rs"]
 mod model;
 
 use clap::ValueEnum;

@@ -2,9 +2,9 @@
 //! a parameter, and prints what a task costs, and which line bounds it. `docs/scaling.md` says what came of it.
 //!
 //! ```text
-//! cargo run --release --example scaling                # all ways on machines of every size
-//! cargo run --release --example scaling -- --measure   # what the constants come from, measured here
-//! cargo run --release --example scaling -- --help      # machines, ways, contenders, and what to print
+//! cargo run --release -p scaling                # all ways on machines of every size
+//! cargo run --release -p scaling -- --measure   # what the constants come from, measured here
+//! cargo run --release -p scaling -- --help      # machines, ways, contenders, and what to print
 //! ```
 
 mod measure;
