@@ -5,6 +5,8 @@ mod common;
 #[path = "common/ops.rs"]
 mod ops;
 
+use common::watch;
+
 #[path = "gentle/any_plan.rs"]
 mod any_plan;
 #[allow(dead_code, unused_imports, reason = "plans are read and none is run")]

@@ -18,7 +18,7 @@ const MILLION: usize = 1_000_000;
 /// How far from where it was the memory may stay.
 const SLACK: usize = 32 * MIB;
 
-/// Under nextest's own limit; what is asked for here is memory and not speed.
+/// What is asked for here is memory and not speed.
 const LONG: Duration = Duration::from_secs(100);
 
 /// The memory is the process's: one test at a time, and with an allocator that gives back what it is given. glibc's keeps

@@ -5,6 +5,8 @@ mod common;
 #[path = "common/ops.rs"]
 mod ops;
 
+use common::watch;
+
 use ops::{Does, LIMITS, Limit, Op, Shutdown, Way};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

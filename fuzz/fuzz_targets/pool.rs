@@ -3,12 +3,13 @@
 
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/common/ops.rs"]
 mod ops;
+#[path = "../../tests/common/watch.rs"]
+mod watch;
 
 fuzz_target!(|bytes: &[u8]| {
     static BEFORE: OnceLock<usize> = OnceLock::new();
@@ -17,9 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
         ops::run(workers, &ops);
     }
     // LeakSanitizer looks next. What a thread that is about to end has in hand it would take for lost.
-    let end = Instant::now() + ops::surely();
+    let mut watch = ops::surely();
     while threads() > before {
-        assert!(Instant::now() < end, "a pool that ended leaves threads behind");
+        assert!(watch.hangs().is_none(), "a pool that ended leaves threads behind");
         thread::yield_now();
     }
 });

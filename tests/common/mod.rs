@@ -1,4 +1,4 @@
-//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`), counted drops (`Token`), what
+//! What the behaviour tests share: events (`Latch`, `Gauge`), a watchdog (`within`, `watch`), counted drops (`Token`), what
 //! refused pushes say (`refuses_pushes`), a seeded generator (`Rng`), and what the system says of this process (`proc`).
 //!
 //! Events are ordered by latches, gauges and channels, never by sleeping. No test asserts that something is quick:
@@ -8,6 +8,7 @@
 pub mod event;
 pub mod proc;
 pub mod rng;
+pub mod watch;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,14 +21,16 @@ use std::time::Duration;
 use tollgate::{Job, JoinError, Pool, Rejected, TaskHandle};
 
 use event::{Gauge, Latch, stay};
+use watch::Watch;
 
 /// How many workers a test is repeated with, where the number matters.
 pub const WORKERS: [usize; 3] = [1, 2, 8];
 
-/// Long enough for any test here on a loaded machine; what takes longer hangs.
+/// More than any test here takes with the machine to itself.
 pub const LONG: Duration = Duration::from_secs(50);
 
-/// Runs `test` on a thread of its own and fails if it has not ended when `limit` is over.
+/// Runs `test` on a thread of its own and fails if it hangs: see [`watch`]. Its process may use as much processor time as
+/// all processors have in `limit`, however long that takes.
 pub fn within<R: Send + 'static>(limit: Duration, test: impl FnOnce() -> R + Send + 'static) -> R {
     let (report, ended) = mpsc::channel();
     thread::spawn(move || {
@@ -35,10 +38,13 @@ pub fn within<R: Send + 'static>(limit: Duration, test: impl FnOnce() -> R + Sen
         // Nobody listens once the time was over.
         let _ = report.send(result);
     });
-    match ended.recv_timeout(limit) {
-        Ok(Ok(value)) => value,
-        Ok(Err(payload)) => resume_unwind(payload),
-        Err(_) => panic!("hangs: not over after {limit:?}"),
+    let mut watch = Watch::new(limit);
+    loop {
+        match ended.recv_timeout(watch::PAUSE) {
+            Ok(Ok(value)) => return value,
+            Ok(Err(payload)) => resume_unwind(payload),
+            Err(_) => assert_eq!(watch.hangs(), None, "hangs"),
+        }
     }
 }
 

@@ -4,17 +4,44 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tollgate::{Job, Pool, TaskHandle};
+use tollgate::{Job, JoinError, Pool, TaskHandle};
 
 use super::ledger::Ledger;
 use super::task::{Body, Nested, Record, check_result};
 use super::{Does, Limit, Op, Shutdown, Way};
+use crate::watch::{PAUSE, Watch};
 
-/// What is sure to happen, happens in this time on any machine. Once it did not, shrinking need not be so patient.
-pub fn surely() -> Duration {
-    Duration::from_secs(if FAILED.load(Relaxed) { 1 } else { 20 })
+/// Watches for what is sure to happen. Once it did not, shrinking need not be so patient.
+pub fn surely() -> Watch {
+    match FAILED.load(Relaxed) {
+        true => Watch::new(Duration::from_secs(1)).impatient(),
+        false => Watch::new(Duration::from_secs(20)),
+    }
+}
+
+/// Waits for what must become idle.
+pub fn surely_idle(job: &Job) -> bool {
+    let mut watch = surely();
+    while !job.wait_timeout(PAUSE) {
+        if watch.hangs().is_some() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Joins what must end.
+pub fn surely_ends<T>(mut handle: TaskHandle<T>) -> Result<Result<T, JoinError>, TaskHandle<T>> {
+    let mut watch = surely();
+    loop {
+        handle = match handle.join_timeout(PAUSE) {
+            Ok(result) => return Ok(result),
+            Err(handle) if watch.hangs().is_some() => return Err(handle),
+            Err(handle) => handle,
+        }
+    }
 }
 
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -277,7 +304,8 @@ impl User {
         let (sure, below) = (self.all_ends(), self.below(id));
         // A task that runs may push into the job when it has been idle and is looked at.
         let more_may_come = self.more_may_come(&below);
-        let idle = self.api(id).wait_timeout(if sure { surely() } else { Duration::ZERO });
+        let job = self.api(id);
+        let idle = if sure { surely_idle(job) } else { job.wait_timeout(Duration::ZERO) };
         assert!(idle || !sure, "a job that must become idle does not: {}", self.says());
         if idle && !more_may_come {
             for task in &self.tasks {
@@ -302,7 +330,9 @@ impl User {
         let sure = self.all_ends();
         let handle = self.tasks[id].handle.take().expect("the handle is there");
         let over = handle.is_finished();
-        match handle.join_timeout(if sure || over { surely() } else { Duration::ZERO }) {
+        let joined =
+            if sure || over { surely_ends(handle) } else { handle.join_timeout(Duration::ZERO) };
+        match joined {
             Ok(result) => check_result(&result, &self.tasks[id].record),
             Err(handle) => {
                 assert!(!sure && !over, "a task that must end does not: {}", self.says());
@@ -352,11 +382,11 @@ impl User {
             }
             Shutdown::Timeout => self.left = !pool.shutdown_timeout(Duration::ZERO),
         }
-        let end = Instant::now() + surely();
+        let mut watch = surely();
         let tasks = || self.tasks.iter().map(|task| &task.record);
         while tasks().any(|record| record.start().is_some() && !record.has_ended()) {
             assert!(
-                how == Shutdown::Timeout && Instant::now() < end,
+                how == Shutdown::Timeout && watch.hangs().is_none(),
                 "a task runs in a pool that ended"
             );
             thread::yield_now();

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::thread;
-use std::time::Instant;
 
 use tollgate::Job;
 
-use super::interpreter::{KnownJob, KnownTask, User, surely};
+use super::interpreter::{KnownJob, KnownTask, User, surely, surely_ends, surely_idle};
 use super::task::check_result;
 
 impl User {
     /// limit_is_used, as far as a user can see it: once nothing moves, each task that waits has a reason to.
     pub fn settles(&mut self) {
-        let end = Instant::now() + surely();
+        let mut watch = surely();
         while !self.is_stable() {
-            assert!(Instant::now() < end, "a task that may start does not: {}", self.says());
+            assert!(watch.hangs().is_none(), "a task that may start does not: {}", self.says());
             thread::yield_now();
         }
     }
@@ -84,7 +83,7 @@ impl User {
 
     /// The pool has ended: each task ran or did not, once, and everybody says the same of it.
     pub fn accounts(mut self) {
-        let end = Instant::now() + surely();
+        let mut watch = surely();
         // A worker that was left may have had a task in hand: it is let run to its end.
         let runs = |task: &KnownTask| task.record.start().is_some() && !task.record.has_ended();
         while self.left
@@ -92,7 +91,7 @@ impl User {
                 || self.tasks.iter().any(runs))
         {
             assert!(
-                Instant::now() < end,
+                watch.hangs().is_none(),
                 "the workers that were left do not drop what had not started"
             );
             thread::yield_now();
@@ -111,13 +110,13 @@ impl User {
                     self.left || handle.is_finished(),
                     "a task of a pool that ended is not over"
                 );
-                let result = handle.join_timeout(surely());
+                let result = surely_ends(handle);
                 check_result(&result.expect("a task of a pool that ended is not over"), record);
             }
         }
         for (id, known) in self.jobs.iter().enumerate() {
             if let Some(job) = &known.job {
-                assert!(job.wait_timeout(surely()), "a job of a pool that ended is not idle");
+                assert!(surely_idle(job), "a job of a pool that ended is not idle");
                 known.ledger.check_against(job.stats());
             }
             if known.serial {
