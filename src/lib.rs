@@ -63,10 +63,12 @@ mod free;
 mod job;
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[doc(hidden)]
+#[path = "../checking/model.rs"]
 pub mod model;
 mod pool;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
+#[path = "../checking/sequential/mod.rs"]
 pub mod sequential;
 mod stats;
 mod sync;

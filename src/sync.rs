@@ -4,16 +4,17 @@
 //! concurrency from here, so that the code that models and scenarios check is the code that runs.
 
 #[cfg(tollgate_loom)]
-#[path = "sync/loom.rs"]
+#[path = "../checking/sync/loom.rs"]
 mod arm;
 #[cfg(tollgate_shuttle)]
-#[path = "sync/shuttle.rs"]
+#[path = "../checking/sync/shuttle.rs"]
 mod arm;
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 #[path = "sync/std.rs"]
 mod arm;
 
 #[cfg(tollgate_count)]
+#[path = "../checking/sync/count.rs"]
 pub mod count;
 
 pub use arm::*;

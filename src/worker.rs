@@ -4,6 +4,7 @@ pub mod context;
 mod find;
 pub mod place;
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
+#[path = "../checking/play.rs"]
 pub mod play;
 pub mod sleep;
 pub mod spares;

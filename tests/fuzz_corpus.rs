@@ -13,7 +13,7 @@ mod any_plan;
 #[path = "../examples/gentle/plan/mod.rs"]
 mod plan;
 
-#[path = "../src/sequential/replay.rs"]
+#[path = "../checking/sequential/replay.rs"]
 mod replay;
 
 use replay::replay;

@@ -16,6 +16,7 @@
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
+#[path = "../../checking/sequential/backlog.rs"]
 pub mod sequential;
 
 pub use consumer::{Consumer, LetGo, Popped};

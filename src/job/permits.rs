@@ -7,6 +7,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fault;
 
 #[cfg(any(test, fuzzing))]
+#[path = "../../checking/sequential/permits.rs"]
 pub mod sequential;
 
 /// The largest value the counters hold; as a limit it means "no limit".

@@ -5,7 +5,7 @@ pub(crate) use shuttle::lazy_static;
 pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use shuttle::thread_local as thread_static;
 
-#[path = "cell.rs"]
+#[path = "../../src/sync/cell.rs"]
 mod cell;
 pub use cell::UnsafeCell;
 #[path = "checked.rs"]
