@@ -1,18 +1,19 @@
-//! A job's tasks that wait for a permit: an intrusive list with many pushers and one consumer.
+//! The queue of a job: its tasks that wait for a permit. An intrusive list with many pushers and one consumer.
 //!
-//! Pushers swap the tail and link behind it. The consumer holds the *consumer right*, which is
-//! tried for, never waited for; whoever fails to get it leaves word, and the holder looks again
-//! before it lets go. The two ends are apart, so that pushers and consumer write different lines.
+//! A pusher swaps the tail, then links its cell behind the previous tail. A consumer must own the *queue lock*. That
+//! lock is only tried, never waited for. A thread that fails to get it sets its *pending* bit. The owner re-checks
+//! the queue if that bit is set when it unlocks. Pushers write the tail side and the consumer writes the head side;
+//! the two sides lie on different cache lines.
 //!
-//! | `tail` | `head` | next of head | meaning                                           |
-//! |--------|--------|--------------|---------------------------------------------------|
-//! | null   | null   |              | empty                                             |
-//! | set    | set    | set or null  | tasks from head to tail, in order                 |
-//! | set    | null   |              | the first push has swapped the tail, not linked   |
-//! | ≠ head | set    | null         | the next push has swapped the tail, not linked    |
+//! | `tail` | `head` | next of head | meaning                                                         |
+//! |--------|--------|--------------|-----------------------------------------------------------------|
+//! | null   | null   |              | empty                                                           |
+//! | set    | set    | set or null  | tasks from head to tail, in order                               |
+//! | set    | null   |              | unfinished push: the first pusher has swapped, but not linked   |
+//! | ≠ head | set    | null         | unfinished push: the second pusher has swapped, but not linked  |
 //!
-//! In the last two rows a push is half done. The consumer then gives up at once; that pusher looks
-//! at the job's permits after it has linked and makes good (step P4 in `admission`).
+//! A consumer that meets an unfinished push gives up at once. That is safe: the pusher checks the job's word after it
+//! has linked, and admits a task itself if there is room (`push-4` of `admission`).
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
@@ -26,24 +27,25 @@ use crate::sync::{fault, fence_after_rmw, full_fence};
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
-/// The pushers' end.
+/// The tail side: what pushers write.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Arrivals {
     tail: AtomicPtr<Header>,
-    /// How many were ever pushed, wrapping.
+    /// The number of pushes so far, wrapping.
     pushed: AtomicU32,
 }
 
-/// The consumer's end.
+/// The head side: what the consumer writes.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Departures {
-    /// Tasks that were ready and were refused at the gate; they go first. A stack. On this side,
-    /// for each pop looks at it and hardly anybody pushes.
+    /// The front stack: tasks that were ready and were refused. They are popped before the list. The stack lies on
+    /// this side because every pop reads it, while pushes to it are rare.
     returned: AtomicPtr<Header>,
-    /// How many were ever popped, wrapping.
+    /// The number of pops so far, wrapping.
     taken: AtomicU32,
+    /// The queue lock: `FREE`, `HELD`, or held with the pending bit.
     consumer: AtomicU32,
     head: AtomicPtr<Header>,
 }
@@ -52,7 +54,7 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const HELD_LOOK_AGAIN: u32 = 2;
 
-/// Both ends of one job's backlog.
+/// Both sides of one job's queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Backlog<'a> {
     arrivals: &'a Arrivals,
@@ -60,14 +62,14 @@ pub struct Backlog<'a> {
 }
 
 impl Arrivals {
-    /// An empty backlog's end.
+    /// Makes the tail side of an empty queue.
     pub fn new() -> Self {
         Self { tail: AtomicPtr::new(ptr::null_mut()), pushed: AtomicU32::new(0) }
     }
 }
 
 impl Departures {
-    /// An empty backlog's end.
+    /// Makes the head side of an empty queue.
     pub fn new() -> Self {
         Self {
             taken: AtomicU32::new(0),
@@ -79,30 +81,31 @@ impl Departures {
 }
 
 impl<'a> Backlog<'a> {
-    /// The backlog with these two ends.
+    /// Joins the two sides of a queue.
     pub fn new(arrivals: &'a Arrivals, departures: &'a Departures) -> Self {
         Self { arrivals, departures }
     }
 
-    /// Adds a task at the end. On return the push is whole and a fence behind it: a look at the
-    /// job's permits that follows is not older than the push (steps P2, P3).
+    /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `admission`).
+    ///
+    /// By the fence, a load of the job's word that follows is not older than the push.
     #[inline]
     pub fn push(self, cell: CellPtr) {
         let previous = self.swap_tail(cell);
         self.link(previous, cell);
     }
 
-    /// The first half of a push; returns the node behind which the cell is to be linked.
+    /// Does the first half of a push. Returns the previous tail, behind which the cell must be linked.
     #[inline]
     fn swap_tail(self, cell: CellPtr) -> *mut Header {
-        // Ordering: Relaxed; published by the link.
+        // Ordering: Relaxed; `link` publishes it.
         cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
-        // Ordering: AcqRel; Acquire for the previous node's header, which is written through
-        // in `link`; Release for this node's, which the next pusher writes through.
+        // Ordering: AcqRel; pairs with the swap of the previous and of the next pusher. Each pusher writes to the
+        // header of the previous tail, so that header must be initialised before.
         self.arrivals.tail.swap(cell.as_ptr(), Ordering::AcqRel)
     }
 
-    /// The second half of a push.
+    /// Does the second half of a push: links the cell, counts it, and executes a full fence.
     #[inline]
     fn link(self, previous: *mut Header, cell: CellPtr) {
         self.link_uncounted(previous, cell);
@@ -112,18 +115,18 @@ impl<'a> Backlog<'a> {
         }
     }
 
+    /// Stores the link to the cell, in the previous tail or in the head.
     #[inline]
     fn link_uncounted(self, previous: *mut Header, cell: CellPtr) {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
-            // SAFETY: `pop` takes the last node only if the tail is still it, so the previous node
-            // stays in the list, alive, until it is linked below.
+            // SAFETY: `pop` takes the last cell only if the tail still points to it. The tail points to a later cell
+            // now, so the previous one stays in the list until it is linked below.
             unsafe { &(*previous).next }
         };
         let ordering = if fault("relaxed-push") { Ordering::Relaxed } else { Ordering::Release };
-        // Ordering: Release; pairs with the consumer's Acquire load of the link: it publishes the
-        // cell's contents.
+        // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
         link.store(cell.as_ptr(), ordering);
     }
 
@@ -135,14 +138,14 @@ impl<'a> Backlog<'a> {
         full_fence();
     }
 
-    /// Counts a task that was pushed.
+    /// Adds one to the number of pushes.
     #[inline]
     pub fn count(self) {
-        // Ordering: AcqRel; in a push it is the store that the fence follows, and counts for `len`.
+        // Ordering: AcqRel; pairs with the load in `pushed`. `link` relies on it as the access before its fence.
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Puts a task back that was ready and was refused; it goes before all others.
+    /// Adds a ready task that was refused to the front stack, so that it is popped first.
     pub fn push_returned(self, cell: CellPtr) {
         self.push_returned_uncounted(cell);
         self.count();
@@ -154,9 +157,9 @@ impl<'a> Backlog<'a> {
         // Ordering: Relaxed; the exchange checks the value.
         let mut top = stack.load(Ordering::Relaxed);
         loop {
-            // Ordering: Relaxed; published by the exchange.
+            // Ordering: Relaxed; the exchange publishes it.
             cell.header().next.store(top, Ordering::Relaxed);
-            // Ordering: Release on success, pairs with the Acquire load in `pop_returned`.
+            // Ordering: Release on success; pairs with the Acquire load in `pop_returned`.
             match stack.compare_exchange_weak(
                 top,
                 cell.as_ptr(),
@@ -170,34 +173,37 @@ impl<'a> Backlog<'a> {
         fence_after_rmw();
     }
 
-    /// Whether nothing waits; a half-done push counts as waiting.
+    /// Returns true if no task waits. An unfinished push counts as a waiting task.
     #[inline]
     pub fn is_empty(self) -> bool {
-        // Ordering: Acquire; pairs with the exchange in `pop` that empties the list: who sees it
-        // empty sees the permit that the popped task was given first.
+        // Ordering: Acquire; pairs with the exchange in `pop` that empties the list. A thread that sees the list empty
+        // also sees the reservation of the task that was popped last.
         self.arrivals.tail.load(Ordering::Acquire).is_null()
             && self.departures.returned.load(Ordering::Acquire).is_null()
     }
 
-    /// Whether the oldest task can be reached: a look at the consumer's end alone, which pushers to a
-    /// backlog that is not empty leave in peace. False may also mean that a push is half done.
+    /// Returns true if a task can be popped, judged by the head side alone.
+    ///
+    /// This load is cheap, because a push into a non-empty queue does not write the head side. False may also mean an
+    /// unfinished push.
     #[inline]
     pub fn has_head(self) -> bool {
-        // Ordering: Relaxed; only saves a try for the consumer right.
+        // Ordering: Relaxed; a hint that saves an attempt at the queue lock.
         !self.departures.head.load(Ordering::Relaxed).is_null()
             || !self.departures.returned.load(Ordering::Relaxed).is_null()
     }
 
-    /// How many wait; exact when nobody pushes or pops meanwhile.
+    /// Returns the number of waiting tasks. It is exact if no thread pushes or pops meanwhile.
     pub fn len(self) -> usize {
-        // Ordering: Acquire; `taken` first, so that the difference is never negative.
+        // Ordering: Acquire; pairs with the Release in `note_taken`. `taken` must be read first, so that the
+        // difference is not negative.
         let taken = self.departures.taken.load(Ordering::Acquire);
         difference(self.pushed(), taken)
     }
 
-    /// How many were ever pushed, wrapping.
+    /// Returns the number of pushes so far, wrapping.
     pub fn pushed(self) -> u32 {
-        // Ordering: Acquire; as in `len`.
+        // Ordering: Acquire; pairs with the AcqRel in `count`.
         self.arrivals.pushed.load(Ordering::Acquire)
     }
 
@@ -209,16 +215,15 @@ impl<'a> Backlog<'a> {
         i64::from(pushed.wrapping_sub(taken).cast_signed())
     }
 
-    /// Tries for the consumer right. Who fails has left word: the holder looks again.
+    /// Tries to get the queue lock. If it is taken, sets its pending bit, so that the owner re-checks the queue.
     #[inline]
     pub fn try_consume(self) -> Option<Consumer<'a>> {
         let state = &self.departures.consumer;
-        // Ordering: Acquire, pairs with the Release in `release`: the former consumer's `head`.
         let mut seen = FREE;
         loop {
             let next = if seen == FREE { HELD } else { HELD_LOOK_AGAIN };
-            // Ordering: AcqRel; Release for those who leave word, so that the holder, when it
-            // takes the word, sees the permit they gave back.
+            // Ordering: AcqRel; pairs with `let_go`. Acquire: the new owner sees the head that the last owner stored.
+            // Release: an owner that sees the pending bit also sees the permit that this thread has released.
             match state.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(FREE) => return Some(Consumer::new(self)),
                 Ok(_) => return None,
@@ -227,14 +232,14 @@ impl<'a> Backlog<'a> {
         }
     }
 
-    /// Whether nobody has the consumer right: a look, that leaves the line with whoever has it.
+    /// Returns true if the queue lock is free. Only reads, so the owner keeps its cache line.
     #[inline]
     pub fn can_consume(self) -> bool {
-        // Ordering: Relaxed; only saves a try.
+        // Ordering: Relaxed; a hint that saves an attempt.
         self.departures.consumer.load(Ordering::Relaxed) == FREE
     }
 
-    /// Tries for the consumer right without leaving word.
+    /// Tries to get the queue lock, and never sets the pending bit.
     #[inline]
     pub fn try_consume_quietly(self) -> Option<Consumer<'a>> {
         // Ordering: as in `try_consume`.
@@ -246,8 +251,9 @@ impl<'a> Backlog<'a> {
     }
 }
 
-/// How many were pushed and not taken. A pop may overtake the count of its own push: read as nothing rather than as
-/// four thousand millions.
+/// Returns the number of tasks pushed and not taken.
+///
+/// A task can be popped before its push is counted. The difference is then negative, and is read as 0.
 fn difference(pushed: u32, taken: u32) -> usize {
     let waiting = pushed.wrapping_sub(taken);
     if waiting > u32::MAX / 2 { 0 } else { waiting as usize }

@@ -1,7 +1,7 @@
-//! The packed word of a job: how many of its tasks run, how many may, and what holds them back.
+//! The packed word of a job: its permits held, its limit, its ready tasks, and its flags.
 //!
-//! [`Snapshot`] is plain arithmetic on one value of the word; [`Permits`] applies it atomically.
-//! Nothing here has side effects: a transition returns what it found, and the caller acts on it.
+//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. A
+//! transition changes the word and nothing else: it returns what it found, and the caller must act on that.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fault;
@@ -10,12 +10,14 @@ use crate::sync::fault;
 #[path = "../../checking/sequential/permits.rs"]
 pub mod sequential;
 
-/// The largest value the counters hold; as a limit it means "no limit".
+/// The greatest value of the running and limit fields. As a limit it means "unlimited".
 pub const MOST: u64 = (1 << 22) - 1;
-/// The most ready tasks the word can count.
+/// The greatest value of the ready field.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-/// The widest window. Tasks that an outer gate refuses are ready again all at once, as many as were ready there:
-/// the field has room for a window at each of sixteen gates.
+/// The greatest ready cap: the most tasks of one job that may be ready at a time.
+///
+/// If an outer gate refuses tasks, their job counts all of them as ready again at once. The ready field therefore has
+/// room for the caps of sixteen gates.
 pub const MOST_WINDOW: u64 = MOST_READY / 16;
 
 const RUNNING: u64 = 1;
@@ -23,135 +25,135 @@ const LIMIT_SHIFT: u32 = 22;
 const READY_SHIFT: u32 = 44;
 const READY: u64 = 1 << READY_SHIFT;
 
-/// One of the flags of a job's word.
+/// A flag in a job's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Flag {
-    /// It has, or had, children: their delegates may stand in its line.
+    /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
     Parent = 1 << 55,
-    /// No task may start until `resume`.
+    /// The job is paused: no task may start until `resume`.
     Paused = 1 << 56,
-    /// No task is accepted any more.
+    /// The job is closed: a push is refused.
     Closed = 1 << 57,
-    /// What has not started is dropped.
+    /// The job is cancelled: a task that has not started is dropped.
     Cancelled = 1 << 58,
-    /// A task of this job waits at the parent's gate; the others wait behind it.
+    /// One task of this job waits in the parent's queue. The job's other tasks wait until that one is admitted.
     Blocked = 1 << 59,
-    /// A task that waited wants its permit back before anyone else gets one.
+    /// A task that blocked is waiting to re-acquire its permit. No other task may acquire one first.
     Returning = 1 << 60,
-    /// A worker that runs the job has put tasks where thieves find them, and whoever takes the
-    /// last of them looks at the backlog first.
+    /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks
+    /// the queue when the batch is empty, so a pusher need not.
     Covered = 1 << 61,
-    /// The job, or one below it, has futures, which keep a permit while no worker runs them: the limit
-    /// may bind however many workers there are. Stays set.
+    /// The job or one of its descendants has had a future. A pending future holds a permit without a worker, so the
+    /// limit may bind even if it exceeds the number of workers. Never cleared.
     Futures = 1 << 62,
-    /// Somebody waits until no more tasks run than the limit allows.
+    /// A thread or future waits until no more tasks run than the limit allows.
     Settling = 1 << 63,
 }
 
 /// One value of the word.
 ///
-/// | bits   | field   | meaning                                              |
-/// |--------|---------|------------------------------------------------------|
-/// | 0..22  | running | permits now held                                     |
-/// | 22..44 | limit   | most that may be held; all ones is no limit          |
-/// | 44..55 | ready   | tasks let through to a deque that hold no permit yet |
-/// | 55..64 | flags   | [`Flag`]                                             |
+/// | bits   | field   | meaning                                           |
+/// |--------|---------|---------------------------------------------------|
+/// | 0..22  | running | permits held now                                  |
+/// | 22..44 | limit   | most permits that may be held; all ones: no limit |
+/// | 44..55 | ready   | tasks admitted to a deque that hold no permit yet |
+/// | 55..64 | flags   | [`Flag`]                                          |
 ///
-/// `limit` may drop below `running`; the excess drains as permits are given back.
+/// `running` may exceed `limit` after the limit was lowered. It falls as tasks release their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
 impl Snapshot {
-    /// A word with nothing running and this limit.
+    /// Makes the word of a new job with this limit: no permit held, no task ready, no flag set.
     pub const fn new(limit: u64) -> Self {
         Self(limit << LIMIT_SHIFT)
     }
 
-    /// Permits now held.
+    /// Returns the number of permits held.
     pub const fn running(self) -> u64 {
         self.0 & MOST
     }
 
-    /// The most that may be held.
+    /// Returns the number of permits that may be held.
     pub const fn limit(self) -> u64 {
         (self.0 >> LIMIT_SHIFT) & MOST
     }
 
-    /// Tasks let through to a deque that hold no permit yet.
+    /// Returns the number of tasks admitted to a deque that hold no permit yet.
     pub const fn ready(self) -> u64 {
         (self.0 >> READY_SHIFT) & MOST_READY
     }
 
-    /// Whether the flag is set.
+    /// Returns true if the flag is set.
     pub const fn has(self, flag: Flag) -> bool {
         self.0 & flag as u64 != 0
     }
 
-    /// Nothing runs and nothing is ready; for models.
+    /// Returns true if no task is running and none is ready. Used by models.
     #[cfg(any(tollgate_loom, tollgate_shuttle, test, fuzzing))]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
     }
 
-    /// Whether no task may be let through at all, room or not.
+    /// Returns true if a flag forbids to admit any task, whatever the counts are.
     pub const fn held_back(self) -> bool {
         const HELD: u64 = Flag::Paused as u64 | Flag::Blocked as u64 | Flag::Returning as u64;
         self.0 & HELD != 0
     }
 
-    /// Whether one more task may be let through to a deque, `window` of them at most.
+    /// Returns true if one more task may be admitted to a deque. `window` is the ready cap.
     pub const fn has_room(self, window: u64) -> bool {
         !self.held_back() && self.ready() < window && self.running() + self.ready() < self.limit()
     }
 
-    /// Whether a ready task may turn into a running one.
+    /// Returns true if a ready task may start now.
     pub const fn may_start(self) -> bool {
         !self.has(Flag::Paused) && !self.has(Flag::Returning) && self.running() < self.limit()
     }
 
-    /// Whether a worker may start a further task under the permit it holds.
+    /// Returns true if a worker may start a further task under the permit that it already holds.
     pub const fn may_go_on(self) -> bool {
         !self.held_back() && !self.has(Flag::Cancelled) && self.running() <= self.limit()
     }
 
-    /// Whether a task that waited may take its permit back. A drain lets it go on in a held job, too.
+    /// Returns true if a task that has blocked may re-acquire its permit. In a drain, a held job permits it, too.
     pub const fn may_return(self, draining: bool) -> bool {
         let limit = if draining && self.limit() == 0 { 1 } else { self.limit() };
         self.running() < limit && (draining || !self.has(Flag::Paused))
     }
 
-    /// The word with one more ready task.
+    /// Returns the word with one more ready task.
     pub const fn reserved(self) -> Self {
         Self(self.0 + READY)
     }
 
-    /// The word with one ready task fewer.
+    /// Returns the word with one ready task fewer.
     pub const fn unreserved(self) -> Self {
         Self(self.0 - READY)
     }
 
-    /// The word after a ready task started.
+    /// Returns the word with one ready task fewer and one more permit held.
     pub const fn started(self) -> Self {
         Self(self.0 - READY + RUNNING)
     }
 
-    /// The word with one more permit held.
+    /// Returns the word with one more permit held.
     pub const fn acquired(self) -> Self {
         Self(self.0 + RUNNING)
     }
 
-    /// The word with one permit given back.
+    /// Returns the word with one permit held fewer.
     pub const fn released(self) -> Self {
         Self(self.0 - RUNNING)
     }
 
-    /// The word with another limit.
+    /// Returns the word with this limit.
     pub const fn limited(self, limit: u64) -> Self {
         Self(self.0 & !(MOST << LIMIT_SHIFT) | limit << LIMIT_SHIFT)
     }
 
-    /// The word with the flag clear.
+    /// Returns the word with the flag cleared.
     pub const fn without(self, flag: Flag) -> Self {
         Self(self.0 & !(flag as u64))
     }
@@ -168,46 +170,47 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// What asking for a permit, or for room in the deques, came to.
+/// The result of asking for a permit or for a reservation.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Granted; the word after it.
+    /// It was granted. Holds the word after the change.
     Granted(Snapshot),
-    /// Refused; the word that refused.
+    /// It was refused. Holds the word that did not allow it.
     Refused(Snapshot),
 }
 
 impl Asked {
-    /// Whether it was granted.
+    /// Returns true if it was granted.
     pub const fn granted(self) -> bool {
         matches!(self, Self::Granted(_))
     }
 }
 
-/// The word itself.
+/// The packed word of a job, shared by all threads.
 #[derive(Debug)]
 pub struct Permits(AtomicU64);
 
 impl Permits {
-    /// A job with nothing running.
+    /// Makes the word of a new job with this limit.
     pub fn new(limit: u64) -> Self {
         Self(AtomicU64::new(Snapshot::new(limit).0))
     }
 
     /// Reads the word.
     ///
-    /// Ordering: Acquire, so that whoever sees a permit free also sees what its holder did. Where
-    /// the value must not be older than a look elsewhere, the caller has a fence before it.
+    /// Ordering: Acquire; pairs with the Release in each change of the word. A thread that sees a permit free also
+    /// sees all that its last holder did. If the value must not be older than an earlier access to another variable,
+    /// the caller must execute a full fence first.
     #[inline]
     pub fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Applies `next` until it sticks, or returns the word for which it says `None`.
+    /// Replaces the word by `next(word)`. Changes nothing if `next` returns `None`.
     ///
-    /// Ordering: AcqRel; each permit's holder happens before the next one, and each caller's
-    /// stores (a cell's contents) before whoever acts on the word.
+    /// Ordering: AcqRel; pairs with every other change and load of the word. What one holder of a permit did happens
+    /// before what the next holder does.
     #[inline]
     fn update(&self, next: impl Fn(Snapshot) -> Option<Snapshot>) -> Asked {
         let mut seen = self.load();
@@ -222,19 +225,19 @@ impl Permits {
         }
     }
 
-    /// Lets one more task through to a deque.
+    /// Reserves room for one more ready task. `window` is the ready cap.
     #[inline]
     pub fn reserve(&self, window: u64) -> Asked {
         self.update(|word| word.has_room(window).then(|| word.reserved()))
     }
 
-    /// Takes back what `reserve` granted.
+    /// Cancels a reservation. Returns the word after it.
     #[inline]
     pub fn unreserve(&self) -> Snapshot {
         Snapshot(self.0.fetch_sub(READY, Ordering::AcqRel)).unreserved()
     }
 
-    /// Turns a ready task into a running one.
+    /// Exchanges a reservation for a permit.
     #[inline]
     pub fn start(&self) -> Asked {
         if fault("limit-load-then-add") {
@@ -252,34 +255,34 @@ impl Permits {
         })
     }
 
-    /// Takes a permit for a task that was not counted as ready.
+    /// Acquires a permit for a task that has no reservation.
     #[inline]
     pub fn acquire(&self) -> Asked {
         self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
-    /// Takes a permit ahead of everyone, for a task that had one before it waited; see
-    /// [`Snapshot::may_return`].
+    /// Acquires a permit for a task that had one before it blocked, ahead of all other tasks. See
+    /// [`Snapshot::may_return`] for `draining`.
     pub fn reacquire(&self, draining: bool) -> Asked {
         self.update(|word| word.may_return(draining).then(|| word.acquired()))
     }
 
-    /// Turns a running task back into a ready one.
+    /// Exchanges a permit for a reservation. Returns the word after it.
     pub fn unstart(&self) -> Snapshot {
-        // Wraps on purpose: plus one ready, minus one running.
+        // The subtraction wraps on purpose: the sum adds one ready task and removes one permit.
         let change = READY.wrapping_sub(RUNNING);
         let before = self.0.fetch_add(change, Ordering::AcqRel);
         Snapshot(before.wrapping_add(change))
     }
 
-    /// Gives a permit back.
+    /// Releases a permit. Returns the word after it.
     #[inline]
     pub fn release(&self) -> Snapshot {
         let ordering = if fault("relaxed-release") { Ordering::Relaxed } else { Ordering::AcqRel };
         Snapshot(self.0.fetch_sub(RUNNING, ordering)).released()
     }
 
-    /// Sets the limit; returns the word before.
+    /// Sets the limit. Returns the word before it.
     pub fn set_limit(&self, limit: u64) -> Snapshot {
         let set = |word| Some(Snapshot(word).limited(limit).0);
         // Ordering: as in `update`.
@@ -288,12 +291,12 @@ impl Permits {
         }
     }
 
-    /// Sets a flag; returns the word before.
+    /// Sets a flag. Returns the word before it.
     pub fn set(&self, flag: Flag) -> Snapshot {
         Snapshot(self.0.fetch_or(flag as u64, Ordering::AcqRel))
     }
 
-    /// Clears a flag; returns the word before.
+    /// Clears a flag. Returns the word before it.
     pub fn clear(&self, flag: Flag) -> Snapshot {
         Snapshot(self.0.fetch_and(!(flag as u64), Ordering::AcqRel))
     }

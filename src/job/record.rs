@@ -1,4 +1,4 @@
-//! The record of a job: one cell of memory, alive while a handle or a task needs it.
+//! The record of a job: its shared state, in one cell. It is freed when no handle and no task needs it.
 
 use crate::job::backlog::{Arrivals, Backlog, Departures};
 use crate::job::extra::Extra;
@@ -9,31 +9,35 @@ use crate::sync::fault;
 use crate::task::cells;
 use std::ptr::{self, NonNull};
 
-/// What a job is made of.
+/// The shared state of a job.
 ///
-/// | bytes   | what                            | each push    | each task     |
-/// |---------|---------------------------------|--------------|---------------|
-/// | 0..48   | `arrivals` to `extra`           | writes, reads|               |
-/// | 48..88  | `tokens`, `tally`               |              |               |
-/// | 88..96  | the tasks that were refused     |              | reads         |
-/// | 96..112 | the rest of `departures`        |              | writes        |
+/// | bytes   | fields                        | each push      | each task |
+/// |---------|-------------------------------|----------------|-----------|
+/// | 0..48   | `arrivals` to `extra`         | writes, reads  |           |
+/// | 48..88  | `tokens`, `tally`             |                |           |
+/// | 88..96  | the front stack               |                | reads     |
+/// | 96..112 | the rest of `departures`      |                | writes    |
 ///
-/// Records lie side by side, the first of a block on a line's beginning, so that each begins at 0, 16, 32 or 48 of one. In all
-/// four cases what a push touches lies on other lines than what a task of a full job writes: where they did not, a task of a
-/// limit of 1 took a quarter more time.
+/// The order of the fields keeps pushers and workers of a full job on different cache lines. A slab places records
+/// side by side, so a record begins at byte 0, 16, 32 or 48 of a line. In each of the four cases the bytes that a push
+/// touches lie on other lines than the bytes that a task writes. Without that, a task under a limit of 1 takes 25 %
+/// longer.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {
+    /// The queue's tail side.
     arrivals: Arrivals,
     /// The packed word.
     pub permits: Permits,
     pool: PoolPtr,
     parent: Option<JobPtr>,
+    /// Null, or a box that this record owns.
     extra: AtomicPtr<Extra>,
-    /// Who needs the record.
+    /// The counts of busy tasks and of handles, which keep the record.
     pub tokens: Tokens,
-    /// How the job's tasks ended.
+    /// The statistics.
     pub tally: Tally,
+    /// The queue's head side.
     departures: Departures,
 }
 
@@ -44,15 +48,16 @@ const _: () = {
     assert!(std::mem::offset_of!(Record, departures) == 88);
 };
 
-/// How many tasks ended how, and how many ever ran at once.
+/// A job's statistics: how its tasks ended, and the most that ran at once.
 #[derive(Debug)]
 pub struct Tally {
-    /// Tasks that ran to their end.
+    /// The number of tasks that returned.
     pub completed: AtomicU64,
-    /// Tasks dropped without running.
+    /// The number of tasks that were dropped without running.
     pub cancelled: AtomicU64,
-    /// Tasks that unwound.
+    /// The number of tasks that panicked.
     pub panicked: AtomicU64,
+    /// The most tasks that were running at once.
     most_running: AtomicU32,
 }
 
@@ -66,17 +71,17 @@ impl Tally {
         }
     }
 
-    /// Notes how many run at once now.
+    /// Raises `most_running` to the number of permits held in `word`.
     #[inline]
     pub fn note_running(&self, word: Snapshot) {
         let running = word.running() as u32;
-        // Ordering: Relaxed both; a figure, which `wait` makes exact.
+        // Ordering: Relaxed both; a statistic. A wait for the job orders it before the waiter reads it.
         if running > self.most_running.load(Ordering::Relaxed) {
             self.most_running.fetch_max(running, Ordering::Relaxed);
         }
     }
 
-    /// How many tasks have ended, one way or the other.
+    /// Returns the number of tasks that have ended in any way.
     pub fn ended(&self) -> u64 {
         // Ordering: Relaxed; read behind a look at the tokens, which are given back later.
         self.completed.load(Ordering::Relaxed)
@@ -84,24 +89,23 @@ impl Tally {
             + self.panicked.load(Ordering::Relaxed)
     }
 
-    /// The most that ever ran at once.
+    /// Returns the most tasks that were running at once.
     pub fn most_running(&self) -> usize {
         // Ordering: Relaxed; as above.
         self.most_running.load(Ordering::Relaxed) as usize
     }
 }
 
-/// Who needs a record: a counter like a reference count, in two parts.
+/// The counts that keep a record: busy tasks and handles, in one word.
 ///
-/// | bits   | field   | one for each                                                     |
-/// |--------|---------|------------------------------------------------------------------|
-/// | 0..36  | tasks   | task that is ready or running (those in the backlog have none)   |
-/// | 36     | waited  | (a flag) somebody waits until there are no such tasks            |
-/// | 37..64 | handles | handle, child job, entry in the pool's list of held jobs         |
+/// | bits   | field   | meaning                                                                     |
+/// |--------|---------|-----------------------------------------------------------------------------|
+/// | 0..36  | tasks   | one for each task that is ready or running; queued tasks are not counted    |
+/// | 36     | waited  | a flag: a waiter waits until the tasks field is 0                           |
+/// | 37..64 | handles | one for each handle, child job, and entry in the pool's list of held jobs   |
 ///
-/// A task's token passes from the pusher to the deque to the worker that runs the task. A worker
-/// that runs a job may hold many at a time, as credit for tasks it pushes, and gives them back at
-/// once; the counter is never below the truth.
+/// A worker may add several to the tasks field at once, for tasks that it is about to push. It subtracts what it has
+/// not used at the end of its turn. So the field may be too great for a while, and is never too small.
 #[derive(Debug)]
 pub struct Tokens(AtomicU64);
 
@@ -110,52 +114,53 @@ const TASKS: u64 = WAITED - 1;
 const HANDLE: u64 = 1 << 37;
 const MOST_HANDLES: u64 = 1 << 26;
 
-/// What is left after tokens were given back.
+/// One value of the word of counts.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left(u64);
 
 impl Left {
-    /// Nobody needs the record: it is the caller's to free.
+    /// Returns true if no handle and no task needs the record. The thread whose change led to this value must free
+    /// the record.
     pub const fn nobody(self) -> bool {
         self.0 & !WAITED == 0
     }
 
-    /// No task is ready or running.
+    /// Returns true if no task is ready or running.
     pub const fn no_tasks(self) -> bool {
         self.0 & TASKS == 0
     }
 
-    /// No task is ready or running, and somebody wants to know.
+    /// Returns true if no task is ready or running and a waiter waits for that.
     pub const fn awaited(self) -> bool {
         self.0 & TASKS == 0 && self.0 & WAITED != 0
     }
 
-    /// Tokens of tasks.
+    /// Returns the tasks field.
     pub const fn tasks(self) -> u64 {
         self.0 & TASKS
     }
 
-    /// Handles.
+    /// Returns the handles field.
     pub const fn handles(self) -> u64 {
         self.0 / HANDLE
     }
 }
 
 impl Tokens {
-    /// One handle, no task.
+    /// Makes the counts of a new record: one handle, no task.
     fn new() -> Self {
         Self(AtomicU64::new(HANDLE))
     }
 
-    /// Reads the counter.
+    /// Reads the word.
     #[inline]
     pub fn load(&self) -> Left {
-        // Ordering: Acquire; who sees the last token gone sees what its holder did.
+        // Ordering: Acquire; pairs with `drop_tasks`. A thread that sees no task left sees what the last task did.
         Left(self.0.load(Ordering::Acquire))
     }
 
-    /// Adds tokens for tasks.
+    /// Adds to the tasks field. The caller must have a handle or be counted already.
     #[inline]
     pub fn add_tasks(&self, count: u64) {
         // Ordering: Release; a pop from the backlog is counted before, for `not_started`. The caller has a token or a
@@ -163,19 +168,19 @@ impl Tokens {
         self.0.fetch_add(count, Ordering::Release);
     }
 
-    /// Gives tokens of tasks back.
+    /// Subtracts from the tasks field. Returns the word after it.
     #[inline]
     pub fn drop_tasks(&self, count: u64) -> Left {
-        // Ordering: AcqRel; all use of the record comes before its end.
+        // Ordering: AcqRel; each use of the record happens before it is freed.
         Left(self.0.fetch_sub(count, Ordering::AcqRel) - count)
     }
 
-    /// Adds a handle.
+    /// Adds a handle. The caller must have a handle or be counted already.
     ///
     /// # Panics
     /// If there are 2²⁶ handles already.
     pub fn add_handle(&self) {
-        // Ordering: Relaxed; the caller has a handle or a token.
+        // Ordering: Relaxed; the caller's own count keeps the record.
         let before = self.0.fetch_add(HANDLE, Ordering::Relaxed);
         if Left(before).handles() >= MOST_HANDLES {
             self.0.fetch_sub(HANDLE, Ordering::Relaxed);
@@ -183,16 +188,15 @@ impl Tokens {
         }
     }
 
-    /// Adds a handle that is the pool's own, for which there is always room: they are few, and the counter holds
-    /// twice as many as others may have.
+    /// Adds an internal handle. Never fails: user handles are limited to half of the field's range.
     pub fn keep(&self) {
         // Ordering: as in `add_handle`.
         self.0.fetch_add(HANDLE, Ordering::Relaxed);
     }
 
-    /// Adds a handle unless nobody needs the record any more; tells whether it did.
+    /// Adds a handle and returns true, unless the record is about to be freed. The caller need not be counted.
     pub fn add_handle_if_needed(&self) -> bool {
-        // Ordering: Acquire, Relaxed; the caller comes from outside of all handles.
+        // Ordering: Acquire on success; pairs with the Release of the threads that have used the record.
         self.0
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, |count| {
                 (!Left(count).nobody()).then_some(count + HANDLE)
@@ -200,31 +204,31 @@ impl Tokens {
             .is_ok()
     }
 
-    /// Gives a handle back.
+    /// Subtracts a handle. Returns the word after it.
     #[inline]
     pub fn drop_handle(&self) -> Left {
         // Ordering: AcqRel; as in `drop_tasks`.
         Left(self.0.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE)
     }
 
-    /// Notes that nobody waits any more.
+    /// Clears the flag *waited*. The caller must hold the lock of the key's bucket, and the key must have no waiter.
     pub fn clear_waited(&self) {
-        // Ordering: AcqRel; under the lock of the room's bucket, as setting it is.
+        // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag.
         self.0.fetch_and(!WAITED, Ordering::AcqRel);
     }
 
-    /// Notes that somebody waits.
+    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the key's bucket.
     pub fn set_waited(&self) {
-        // Ordering: AcqRel; E1 against W2 of the waiting room.
+        // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag (unpark-1).
         self.0.fetch_or(WAITED, Ordering::AcqRel);
     }
 }
 
-/// A pointer to a record that the holder of a token or a handle may use.
+/// A pointer to a record. May be used only while a handle or a busy task keeps the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobPtr(NonNull<Record>);
 
-// SAFETY: a record is made of atomics and of pointers that do not change.
+// SAFETY: a record consists of atomics, and of pointers that never change.
 unsafe impl Send for JobPtr {}
 // SAFETY: as above.
 unsafe impl Sync for JobPtr {}
@@ -234,13 +238,13 @@ impl std::ops::Deref for JobPtr {
 
     #[inline]
     fn deref(&self) -> &Record {
-        // SAFETY: by the type's contract the record is alive.
+        // SAFETY: by the type's contract the record is not freed.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl JobPtr {
-    /// Makes a record with one handle, and one handle of the parent for itself.
+    /// Makes a record with one handle. The record itself counts as one handle of its parent.
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {
         if let Some(parent) = parent {
             parent.tokens.add_handle();
@@ -258,17 +262,17 @@ impl JobPtr {
         }))
     }
 
-    /// The key under which threads wait until the job is idle.
+    /// Returns the parking lot's key for waiters that wait until the job is idle.
     pub fn idle_key(self) -> usize {
         self.0.as_ptr().addr()
     }
 
-    /// The key under which tasks that waited wait for their permit.
+    /// Returns the parking lot's key for tasks that wait to re-acquire their permit.
     pub fn permit_key(self) -> usize {
         self.0.as_ptr().addr() + 1
     }
 
-    /// The key under which those wait who want no more to run than the limit allows.
+    /// Returns the parking lot's key for waiters that wait until no more tasks run than the limit allows.
     pub fn settle_key(self) -> usize {
         self.0.as_ptr().addr() + 3
     }
@@ -278,33 +282,34 @@ impl JobPtr {
         [self.idle_key(), self.permit_key(), self.settle_key()].contains(&key)
     }
 
-    /// Gives tokens of tasks back; wakes who waits, frees the record if it was the last.
+    /// Subtracts busy tasks. Wakes the job's waiters if it has no busy task left, and frees the record if nothing
+    /// needs it.
     #[inline]
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
         let left = self.tokens.drop_tasks(count);
         if left.nobody() {
-            // SAFETY: nobody else has a token or a handle.
+            // SAFETY: no handle and no busy task is left.
             unsafe { self.free() };
         } else if left.awaited() {
             crate::task::room::room().wake(key);
         }
     }
 
-    /// Gives a handle back; frees the record if it was the last.
+    /// Subtracts a handle, and frees the record if nothing needs it.
     #[inline]
     pub fn drop_handle(self) {
         let left = self.tokens.drop_handle();
         if left.nobody() || (left.handles() == 0 && fault("handles-alone-free")) {
-            // SAFETY: nobody else has a token or a handle.
+            // SAFETY: no handle and no busy task is left.
             unsafe { self.free() };
         }
     }
 
-    /// Frees the record, and the parent's if this was the last that needed it.
+    /// Frees the record, and subtracts its handle of the parent.
     ///
     /// # Safety
-    /// Nobody else uses the record.
+    /// No other thread uses the record, now or later.
     #[inline]
     pub unsafe fn free(self) {
         debug_assert!(self.backlog().is_empty(), "a record is freed with tasks in its backlog");
@@ -312,14 +317,14 @@ impl JobPtr {
             self.pool().family.leave(parent, self);
         }
         let (pool, parent) = (self.pool, self.parent);
-        // Ordering: Relaxed; nobody else uses it.
+        // Ordering: Relaxed; by this function's contract no other thread uses the record.
         let extra = self.extra.load(Ordering::Relaxed);
-        // SAFETY: by this function's contract nobody else uses it.
+        // SAFETY: by this function's contract no other thread uses the record.
         unsafe { self.0.as_ptr().drop_in_place() };
-        // SAFETY: its contents were dropped just now.
+        // SAFETY: its contents were dropped just now, and it came from `cells::make`.
         unsafe { cells::free(self.0.as_ptr()) };
         if !extra.is_null() {
-            // SAFETY: it was made by `Box::into_raw` and is freed once, here.
+            // SAFETY: it came from `Box::into_raw`, and is freed only here.
             drop(unsafe { Box::from_raw(extra) });
         }
         if let Some(parent) = parent {
@@ -330,49 +335,50 @@ impl JobPtr {
 }
 
 impl Record {
-    /// The job's backlog.
+    /// Returns the job's queue.
     #[inline]
     pub fn backlog(&self) -> Backlog<'_> {
         Backlog::new(&self.arrivals, &self.departures)
     }
 
-    /// The job that this one is a child of.
+    /// Returns the job's parent, if it is a child.
     #[inline]
     pub fn parent(&self) -> Option<JobPtr> {
         self.parent
     }
 
-    /// The pool.
+    /// Returns what all threads of the job's pool share.
     #[inline]
     pub fn pool(&self) -> &Shared {
         self.pool.shared()
     }
 
-    /// A pointer to the pool.
+    /// Returns the pointer to the job's pool.
     #[inline]
     pub fn pool_ptr(&self) -> PoolPtr {
         self.pool
     }
 
-    /// What few jobs have.
+    /// Returns the fields that few jobs have, if this job has them.
     #[inline]
     pub fn extra(&self) -> Option<&Extra> {
         // Ordering: Acquire; pairs with `set_extra`.
         let extra = self.extra.load(Ordering::Acquire);
-        // SAFETY: it is null or a box's, which lives as long as the record and is not changed.
+        // SAFETY: it is null, or a box that is freed together with the record and never changes.
         unsafe { extra.as_ref() }
     }
 
-    /// Gives a record that was made just now something extra, once.
+    /// Sets the fields that few jobs have. Call it at most once, on a new record.
     pub fn set_extra(&self, extra: Extra) {
-        // Ordering: Release; publishes what it points to.
+        // Ordering: Release; pairs with `extra`, and publishes what the pointer points to.
         self.extra.store(Box::into_raw(Box::new(extra)), Ordering::Release);
     }
 
-    /// Whether the limit never binds the workers: a permit is free for each of them. The tasks of
-    /// such a job may lie in deques uncounted, and in any order: a limit of 1 is not open, nor is a
-    /// job whose line may hold delegates of children. Nor is a job
-    /// of futures, which hold permits without workers.
+    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so it never binds.
+    ///
+    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So a job is never unlimited if its
+    /// limit is 1, because its tasks must start in order. Nor is a job with a parent or with children, because gates
+    /// outside may bind. Nor is a job with futures, because a pending future holds a permit without a worker.
     #[inline]
     pub fn is_open(&self, word: Snapshot) -> bool {
         self.parent.is_none()
@@ -381,15 +387,15 @@ impl Record {
             && !word.has(Flag::Futures)
     }
 
-    /// Whether a task should leave the backlog now.
+    /// Returns true if a task should be admitted from the queue now, given this value of the word.
     #[inline]
     pub fn wants_promotion(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
-            // Of a full job a pusher looks no further.
+            // The job is full. Answers before any further load, to keep a push into a full job cheap.
             return false;
         }
         if self.is_open(word) {
-            // One in the injector is enough, or the batch of somebody who runs the job.
+            // One ready task is enough: the worker that starts it refills its batch. A stealable batch is enough, too.
             word.has_room(1) && !(word.has(Flag::Covered) && word.running() > 0)
         } else {
             word.has_room(self.pool().window())
@@ -398,9 +404,9 @@ impl Record {
 }
 
 impl Record {
-    /// Counts a task that was dropped without running.
+    /// Counts a task as cancelled.
     pub fn count_cancelled(&self) {
-        // Ordering: Relaxed; ordered by the token that is given back after it.
+        // Ordering: Relaxed; the later `drop_tasks` orders it before a waiter reads it.
         self.tally.cancelled.fetch_add(1, Ordering::Relaxed);
         if self.pool().drops() {
             self.pool().dropped.fetch_add(1, Ordering::Relaxed);

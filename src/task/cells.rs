@@ -1,21 +1,23 @@
-//! The pool of cells: memory for tasks and for job records, recycled between threads.
+//! Memory for tasks and job records, recycled between threads.
 //!
-//! A thread has two *magazines* of each size, one that it takes free cells from and one that it gives them to, and
-//! exchanges them whole with the *depot*, so that a cell costs a few nanoseconds even where one thread makes and
-//! another frees. What the depot holds beyond a small reserve goes home to its block, and a block that is whole again goes
-//! back to the allocator: a burst gives its memory back.
+//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*: it
+//! takes cells from one and puts freed cells into the other. A thread exchanges whole magazines with the *depot*. So a
+//! cell costs a few nanoseconds even if one thread allocates it and another frees it.
 //!
-//! | step             | when                            | waits for whom                        |
-//! |------------------|---------------------------------|---------------------------------------|
-//! | own magazine     | nearly always                   | nobody                                |
-//! | depot            | once per magazine               | nobody                                |
-//! | blocks           | the depot is empty, or too full | the thread inside, 64 cells at a time |
+//! The depot keeps a small reserve. Cells beyond the reserve go back to the *slab* that they were carved from. A slab
+//! whose cells are all free goes back to the allocator, so the memory of a burst is released.
 //!
-//! There are two sizes; what is larger or needs more alignment has an allocation of its own.
+//! | source of a cell      | used when                        | waits for                              |
+//! |-----------------------|----------------------------------|----------------------------------------|
+//! | the thread's magazine | nearly always                    | nothing                                |
+//! | the depot             | once per magazine                | nothing                                |
+//! | the slabs             | the depot is empty or over-full  | a lock, held for 64 cells at most      |
+//!
+//! There are two sizes. A larger or more strictly aligned type gets an allocation of its own.
 
-mod blocks;
 mod depot;
 mod magazine;
+mod slabs;
 
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::{CHECKED, fault, thread_static};
@@ -25,17 +27,17 @@ use magazine::Magazine;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// The size of a small cell: header, state and 24 bytes of captures.
+/// The size of a small cell in bytes: a header, a state and 24 bytes of captures.
 pub const SMALL: usize = 56;
-/// The size of a large cell; a job record is one, too.
+/// The size of a large cell in bytes. A job record fills one exactly.
 pub const LARGE: usize = 112;
 
 const ALIGN: usize = 8;
 
-/// Which size a type is kept in; `None` is neither.
+/// Returns the size class of `T`'s cell, or `None` if `T` needs an allocation of its own.
 const fn class_of<T>() -> Option<usize> {
     if CHECKED || cfg!(tollgate_plain_cells) {
-        // A model of something else need not be one of this, too; it and the sanitizers see leaks and use after free.
+        // With plain allocations, models and sanitizers see leaks and uses after free.
         None
     } else if align_of::<T>() > ALIGN {
         None
@@ -48,7 +50,7 @@ const fn class_of<T>() -> Option<usize> {
     }
 }
 
-/// Moves `value` into a cell.
+/// Allocates a cell and moves `value` into it.
 #[inline]
 pub fn make<T>(value: T) -> NonNull<T> {
     let cell = match const { class_of::<T>() } {
@@ -60,22 +62,22 @@ pub fn make<T>(value: T) -> NonNull<T> {
     cell
 }
 
-/// Frees a cell whose contents were moved out or dropped.
+/// Frees a cell. Its contents must already be moved out or dropped.
 ///
 /// # Safety
-/// `cell` came from `make::<T>`, and nobody uses it again.
+/// `cell` came from `make::<T>`, and no thread uses it again.
 #[inline]
 pub unsafe fn free<T>(cell: *mut T) {
     match const { class_of::<T>() } {
         Some(class) => give(class, cell.cast()),
         None => {
-            // SAFETY: by this function's contract it is such an allocation, and nobody's.
+            // SAFETY: by this function's contract it came from `take_own` with this layout, and is unused.
             unsafe { dealloc(cell.cast(), Layout::new::<T>()) };
         }
     }
 }
 
-/// A cell of its own; every type that is kept has a header, so its size is not zero.
+/// Allocates a cell that belongs to no size class. The size must not be zero.
 #[cold]
 fn take_own(layout: Layout) -> NonNull<u8> {
     assert!(layout.size() > 0, "a cell holds something");
@@ -84,21 +86,23 @@ fn take_own(layout: Layout) -> NonNull<u8> {
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// A thread's magazines of one size; null until they are needed.
-struct Rack {
-    /// The one that cells are taken from.
+/// One thread's cache of free cells of one size. Each pointer is null until the first use.
+struct ThreadCache {
+    /// The magazine that cells are taken from.
     serving: Cell<*mut Magazine>,
-    /// The one that they are given to.
+    /// The magazine that freed cells are put into.
     loading: Cell<*mut Magazine>,
 }
 
-struct Racks([Rack; 2]);
+/// One thread's caches, by size class.
+struct ThreadCaches([ThreadCache; 2]);
 
-impl Rack {
+impl ThreadCache {
     const fn new() -> Self {
         Self { serving: Cell::new(ptr::null_mut()), loading: Cell::new(ptr::null_mut()) }
     }
 
+    /// Takes a free cell.
     #[inline]
     fn take(&self, class: usize) -> NonNull<u8> {
         // SAFETY: it is null or a magazine that only this thread has, and this is the only reference to it.
@@ -106,6 +110,7 @@ impl Rack {
         serving.and_then(Magazine::take).unwrap_or_else(|| self.reload(class))
     }
 
+    /// Puts a freed cell in.
     #[inline]
     fn give(&self, class: usize, cell: *mut u8) {
         // SAFETY: as in `take`.
@@ -115,7 +120,9 @@ impl Rack {
         }
     }
 
-    /// Takes a cell when the magazine that serves is empty: from what was given here, or else from the depot.
+    /// Takes a free cell when the serving magazine is empty.
+    ///
+    /// Swaps the two magazines if the loading one has cells. Otherwise exchanges the empty one at the depot.
     #[cold]
     fn reload(&self, class: usize) -> NonNull<u8> {
         let empty = unpack(&self.serving).unwrap_or_default();
@@ -131,7 +138,9 @@ impl Rack {
         cell
     }
 
-    /// Gives a cell when the magazine that loads is full: it serves from now on, or goes to the depot.
+    /// Puts a freed cell in when the loading magazine is full.
+    ///
+    /// Swaps the two magazines if the serving one is empty. Otherwise exchanges the full one at the depot.
     #[cold]
     fn unload(&self, class: usize, cell: *mut u8) {
         let loaded = unpack(&self.loading).unwrap_or_default();
@@ -150,16 +159,18 @@ impl Rack {
     }
 }
 
+/// Stores a magazine in a slot of the thread cache. The slot must be null.
 fn pack(slot: &Cell<*mut Magazine>, magazine: Box<Magazine>) {
     slot.set(Box::into_raw(magazine));
 }
 
+/// Takes the magazine out of a slot of the thread cache, and leaves null there.
 fn unpack(slot: &Cell<*mut Magazine>) -> Option<Box<Magazine>> {
     let magazine = slot.replace(ptr::null_mut());
     if magazine.is_null() {
         return None;
     }
-    // SAFETY: what lies in a slot came from `pack`, and the slot has given it up.
+    // SAFETY: a pointer in a slot came from `pack`, and the slot is null now.
     let mut magazine = unsafe { Box::from_raw(magazine) };
     if magazine.is_empty() {
         magazine.rewind();
@@ -167,49 +178,51 @@ fn unpack(slot: &Cell<*mut Magazine>) -> Option<Box<Magazine>> {
     Some(magazine)
 }
 
-impl Racks {
-    /// Brings all cells home.
+impl ThreadCaches {
+    /// Returns all cached cells to their slabs.
     fn clear(&self) {
-        for (class, rack) in self.0.iter().enumerate() {
-            for slot in [&rack.serving, &rack.loading] {
+        for (class, cache) in self.0.iter().enumerate() {
+            for slot in [&cache.serving, &cache.loading] {
                 if let Some(mut magazine) = unpack(slot) {
-                    depot(class).blocks().take_home(&mut magazine);
+                    depot(class).slabs().take_back_all(&mut magazine);
                 }
             }
         }
     }
 }
 
-impl Drop for Racks {
+impl Drop for ThreadCaches {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// Brings home what this thread keeps. A model's thread must do it itself: loom ends the statics of a
-/// model before the last threads' own.
+/// Returns this thread's cached cells to their slabs.
+///
+/// A thread of a loom model must call this at its end: loom destroys a model's statics before the thread-locals of
+/// its last threads.
 #[cfg(tollgate_loom)]
 pub fn clear() {
-    RACKS.with(Racks::clear);
+    CACHES.with(ThreadCaches::clear);
 }
 
 thread_static! {
-    static RACKS: Racks = Racks([Rack::new(), Rack::new()]);
+    static CACHES: ThreadCaches = ThreadCaches([ThreadCache::new(), ThreadCache::new()]);
 }
 
-/// A free cell of this size.
+/// Takes a free cell of this size class.
 #[inline]
 pub fn take(class: usize) -> NonNull<u8> {
-    RACKS.try_with(|racks| racks.0[class].take(class)).unwrap_or_else(|_| {
-        // The thread is ending and its magazines are gone.
-        depot(class).blocks().cell()
+    CACHES.try_with(|caches| caches.0[class].take(class)).unwrap_or_else(|_| {
+        // The thread is ending and its cache is destroyed.
+        depot(class).slabs().take()
     })
 }
 
-/// Takes a cell back that nobody uses any more.
+/// Frees a cell of this size class. No thread may use the cell again.
 #[inline]
 pub fn give(class: usize, cell: *mut u8) {
-    if RACKS.try_with(|racks| racks.0[class].give(class, cell)).is_err() {
-        depot(class).blocks().bring(cell);
+    if CACHES.try_with(|caches| caches.0[class].give(class, cell)).is_err() {
+        depot(class).slabs().take_back(cell);
     }
 }

@@ -1,15 +1,21 @@
-//! The waiting room: where threads and wakers wait for a key, the address of what they wait for.
+//! The parking lot: queues of waiters (threads and wakers), by the address of what they wait for.
 //!
-//! Nobody pays for it who does not wait: what is waited for keeps one bit, "somebody waits", and
-//! whoever ends the wait looks here only if the bit is set.
+//! An object that can be waited for needs one bit, *waited*. The thread that ends the wait comes here only if that
+//! bit is set. So an object without waiters costs nothing here.
 //!
-//! - W1: the waiter takes the bucket's lock. W2: it sets the bit and looks; done: it leaves.
-//!   W3: it enters itself and lets the lock go. W4: it parks.
-//! - E1: the ender makes it done and reads the bit, in one read-modify-write. E2: if the bit was
-//!   set, it takes the lock and wakes all that are entered.
+//! A waiter:
+//! - `park-1`: it locks the bucket of its key.
+//! - `park-2`: it sets the object's bit and checks the condition. If the condition holds, it unlocks and returns.
+//! - `park-3`: it adds its entry to the bucket and unlocks.
+//! - `park-4`: a thread parks; a future returns `Pending`.
 //!
-//! No wake-up is lost: either E1 comes before W2 and W2 sees it done; or W2 comes before E1, E1
-//! sees the bit, and E2 comes after W3, for the lock is held from W1 to W3.
+//! The thread that ends the wait (the *waking thread*):
+//! - `unpark-1`: it makes the condition hold and reads the bit, in one read-modify-write.
+//! - `unpark-2`: if the bit was set, it locks the bucket, takes the entries of the key out, and wakes them.
+//!
+//! No wake-up is lost. If `unpark-1` comes before `park-2`, then `park-2` sees that the condition holds. If `park-2`
+//! comes first, `unpark-1` sees the bit. Then `unpark-2` comes after `park-3`, because the waiter holds the lock from
+//! `park-1` to `park-3`.
 
 use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -21,64 +27,71 @@ use std::time::Duration;
 
 const BUCKETS: usize = shrunk(64, 1);
 
-/// Those who wait for the keys of one bucket, by key and seat.
+/// The waiters whose keys hash to this bucket.
 #[derive(Debug, Default)]
 struct Bucket {
-    sleepers: BTreeMap<(usize, u64), Sleeper>,
-    /// The seat given out last; they go up, so that a key's sleepers are in the order of coming.
+    /// By key and entry number. Numbers go up, so the waiters of a key are in the order of arrival.
+    waiters: BTreeMap<(usize, u64), Waiter>,
+    /// The entry number given out last.
     last: u64,
 }
 
+/// A thread or a future that waits.
 #[derive(Debug)]
-enum Sleeper {
+enum Waiter {
     Thread(Arc<Signal>),
-    Task(Waker),
+    Future(Waker),
 }
 
+/// Wakes one parked thread.
 #[derive(Debug)]
 struct Signal {
+    /// Set before the thread is unparked, so that a spurious return of `park` is told from a wake-up.
     given: AtomicBool,
     thread: thread::Thread,
     /// The pool inside one of whose tasks the thread waits: a drain counts those.
     inside: Option<PoolPtr>,
 }
 
-/// The room.
+/// The parking lot: waiters by key, spread over buckets with a lock each.
 #[derive(Debug)]
 pub struct Room {
     buckets: Vec<Mutex<Bucket>>,
 }
 
 global! {
-    /// The one room of the process: a bucket is chosen by address.
+    /// Returns the one parking lot of the process.
     pub fn room() -> Room { Room::new() }
 }
 
-/// The seat of one who is the only one ever to wait for its key.
+/// The entry number of a waiter whose key never has another waiter.
 pub const ONLY: u64 = 0;
 
-/// Where a wait with an end ended.
+/// Why [`Room::park`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// What was waited for may have come; look.
+    /// The thread was woken, or never parked. The caller must check its condition.
     Look,
-    /// The time is over.
+    /// The deadline has passed.
     TimedOut,
 }
 
 impl Bucket {
-    fn next_seat(&mut self) -> u64 {
+    /// Returns a new entry number, greater than all before.
+    fn next_entry(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 
+    /// Returns the entry number of the waiter that has waited for `key` the longest.
     fn first(&self, key: usize) -> Option<u64> {
-        self.sleepers.range((key, 0)..=(key, u64::MAX)).next().map(|(&(_, seat), _)| seat)
+        self.waiters.range((key, 0)..=(key, u64::MAX)).next().map(|(&(_, entry), _)| entry)
     }
 
-    fn take_first(&mut self, key: usize) -> Option<Sleeper> {
-        let seat = self.first(key)?;
-        self.sleepers.remove(&(key, seat))
+    /// Removes the waiter that has waited for `key` the longest.
+    fn take_first(&mut self, key: usize) -> Option<Waiter> {
+        let entry = self.first(key)?;
+        self.waiters.remove(&(key, entry))
     }
 }
 
@@ -87,15 +100,19 @@ impl Room {
         Self { buckets: (0..BUCKETS).map(|_| Mutex::new(Bucket::default())).collect() }
     }
 
-    /// Nothing under the lock runs foreign code: wakers are cloned, woken and dropped outside.
+    /// Locks the bucket of `key`.
+    ///
+    /// The caller must not clone, wake or drop a waker under the lock: these run foreign code.
     fn lock(&self, key: usize) -> MutexGuard<'_, Bucket> {
-        // Cells and records are multiples of eight bytes apart; the multiplier spreads them.
+        // Keys are multiples of eight. The multiplication spreads them over the buckets.
         let bucket = (key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS;
         self.buckets[bucket].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Parks the thread until `key` is woken, unless `wait` says that there is nothing to wait
-    /// for; `wait` sets the bit and looks. Returns at once after a wake-up: the caller looks again.
+    /// Parks the thread until `key` is woken or `until` has passed.
+    ///
+    /// `wait` runs under the bucket's lock. It must set the object's bit, then return whether the condition does
+    /// *not* hold yet (`park-2`). If it returns false, the thread does not park.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
         self.park_inside(None, key, until, wait)
     }
@@ -111,7 +128,7 @@ impl Room {
     ) -> Waited {
         let thread = thread::current();
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread, inside });
-        let seat = {
+        let entry = {
             let mut bucket = self.lock(key);
             if fault("room-looks-before-it-enters") {
                 drop(bucket);
@@ -122,19 +139,19 @@ impl Room {
             } else if !wait() {
                 return Waited::Look;
             }
-            let seat = bucket.next_seat();
-            bucket.sleepers.insert((key, seat), Sleeper::Thread(signal.clone()));
+            let entry = bucket.next_entry();
+            bucket.waiters.insert((key, entry), Waiter::Thread(signal.clone()));
             if let Some(pool) = inside {
-                // Under the lock: whoever wakes this sleeper counts it off.
+                // Under the lock, because the waking thread calls `stop_waiting` for this waiter.
                 pool.shared().sleep.start_waiting();
             }
-            seat
+            entry
         };
         if let Some(pool) = inside {
             pool.shared().end_stall();
         }
         loop {
-            // Ordering: Acquire; pairs with the Release in `wake`.
+            // Ordering: Acquire; pairs with the Release in `Waiter::wake`.
             if signal.given.load(Ordering::Acquire) {
                 return Waited::Look;
             }
@@ -144,7 +161,7 @@ impl Room {
                 Some(left) => thread::park_timeout(left),
             }
         }
-        let left = self.lock(key).sleepers.remove(&(key, seat));
+        let left = self.lock(key).waiters.remove(&(key, entry));
         match (left, inside) {
             (Some(_), Some(pool)) => pool.shared().sleep.stop_waiting(),
             (None, Some(_)) => {
@@ -159,12 +176,14 @@ impl Room {
         Waited::TimedOut
     }
 
-    /// Enters a waker for `key`, unless `wait` says that there is nothing to wait for. Who has a seat
-    /// keeps it, and the waker there is replaced. The seat, if it was entered.
+    /// Registers a waker for `key` and returns its entry number, or `None` if `wait` returns false.
+    ///
+    /// `wait` is as in [`park`](Self::park). With an `entry` of an earlier call, the waker there is replaced and the
+    /// entry keeps its place in the queue.
     pub fn enter(
         &self,
         key: usize,
-        seat: Option<u64>,
+        entry: Option<u64>,
         waker: &Waker,
         wait: impl FnOnce() -> bool,
     ) -> Option<u64> {
@@ -174,28 +193,30 @@ impl Room {
             drop(bucket);
             return None;
         }
-        let seat = seat.unwrap_or_else(|| bucket.next_seat());
-        let replaced = bucket.sleepers.insert((key, seat), Sleeper::Task(waker));
+        let entry = entry.unwrap_or_else(|| bucket.next_entry());
+        let replaced = bucket.waiters.insert((key, entry), Waiter::Future(waker));
         drop(bucket);
         drop(replaced);
-        Some(seat)
+        Some(entry)
     }
 
-    /// Takes who has this seat out again.
-    pub fn leave(&self, key: usize, seat: u64) {
-        let left = self.lock(key).sleepers.remove(&(key, seat));
+    /// Removes the waiter with this entry number, if it is still there.
+    pub fn leave(&self, key: usize, entry: u64) {
+        let left = self.lock(key).waiters.remove(&(key, entry));
         drop(left);
     }
 
-    /// Wakes the one that has waited for `key` the longest.
+    /// Wakes the waiter that has waited for `key` the longest.
     pub fn wake_one(&self, key: usize) {
         let first = self.lock(key).take_first(key);
-        if let Some(sleeper) = first {
-            sleeper.wake();
+        if let Some(waiter) = first {
+            waiter.wake();
         }
     }
 
-    /// Runs `f` under the bucket's lock if nobody waits for `key`; tells whether somebody does.
+    /// Returns true if `key` has a waiter. If it has none, runs `f` under the bucket's lock.
+    ///
+    /// `f` typically clears the object's bit. The lock keeps a new waiter from setting the bit at the same time.
     pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {
         let bucket = self.lock(key);
         let waits = bucket.first(key).is_some();
@@ -205,22 +226,23 @@ impl Room {
         waits
     }
 
-    /// Wakes all that wait for `key`. The address need no longer be anything's.
+    /// Wakes all waiters of `key`. The object at that address may already be freed: the address is only compared.
     pub fn wake(&self, key: usize) {
         let mut woken = Vec::new();
         {
             let mut bucket = self.lock(key);
-            while let Some(sleeper) = bucket.take_first(key) {
-                woken.push(sleeper);
+            while let Some(waiter) = bucket.take_first(key) {
+                woken.push(waiter);
             }
         }
-        for sleeper in woken {
-            sleeper.wake();
+        for waiter in woken {
+            waiter.wake();
         }
     }
 }
 
-impl Sleeper {
+impl Waiter {
+    /// Unparks the thread or wakes the waker. A panic of the waker is caught and dropped.
     fn wake(self) {
         match self {
             Self::Thread(signal) => {
@@ -232,7 +254,7 @@ impl Sleeper {
                 signal.given.store(true, Ordering::Release);
                 signal.thread.unpark();
             }
-            Self::Task(waker) => {
+            Self::Future(waker) => {
                 if let Err(payload) = crate::unwind::halt(|| waker.wake()) {
                     crate::unwind::drop_quietly(payload);
                 }

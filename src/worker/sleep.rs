@@ -1,35 +1,36 @@
-//! Who sleeps, who searches, and who wakes whom.
+//! Idle workers: parks a worker that finds no task, and wakes one when a task arrives.
 //!
-//! A worker is *running*, *searching* (awake without a task) or *parked*. One packed word counts
-//! them; a list under a lock names the parked ones.
+//! A worker is *running*, *searching* (awake, looking for a task) or *parked*. One packed word counts the searching
+//! and the parked workers. A list under a lock holds the index of each parked worker.
 //!
-//! A push, or a permit handed on (both end in a task in a deque):
-//! - P1: the task is in the injector or in a deque.
-//! - P2: a full fence.
-//! - P3: load the word. Somebody searches, or nobody is parked: done.
-//! - P4: under the lock, look again, take a parked worker off the list, count it as searching,
-//!   and unpark it.
+//! A thread that has made a task ready (a *notifier*):
+//! - `wake-1`: it puts the task into the injector or a deque.
+//! - `wake-2`: it executes a full fence.
+//! - `wake-3`: it loads the word. If a worker is searching, or no worker is parked, it is done.
+//! - `wake-4`: it takes the lock and checks the word again. Then it pops a parked worker from the list, counts that
+//!   worker as searching, and unparks it.
 //!
-//! A worker that found nothing:
-//! - S1: under the lock, put itself on the list, count itself parked and no longer searching.
-//! - S2: a full fence.
-//! - S3: look at the injector and at every deque. Something there: do P2 to P4 for it, which
-//!   may well take this worker off the list again.
-//! - S4: park until taken off the list.
+//! A searching worker that has found no task:
+//! - `sleep-1`: under the lock, it adds itself to the list and counts itself as parked instead of searching.
+//! - `sleep-2`: it executes a full fence.
+//! - `sleep-3`: it checks the injector and every deque. If a task is there, it does `wake-2` to `wake-4`. This may
+//!   wake the worker itself.
+//! - `sleep-4`: it parks until a notifier has popped it from the list.
 //!
-//! No task is left with a worker parked and nobody searching. If P3 saw a searcher, that searcher
-//! either finds the task, or comes to S1 after P3; then S2 and P2 order P1 before S3, and S3 sees
-//! the task. If P3 saw nobody parked, every worker is awake and comes to S1 likewise.
+//! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
+//! - If `wake-3` sees a searching worker, that worker finds the task or reaches `sleep-1` after `wake-3`. In the
+//!   second case the two fences order `wake-1` before `sleep-3`. So `sleep-3` sees the task.
+//! - If `wake-3` sees no parked worker, each worker reaches `sleep-1` after `wake-3`. The same argument holds.
 //!
-//! A searcher that finds a task and was the last one looks once more for a further task (F1) and
-//! does P4 for it: those who pushed meanwhile had relied on it.
+//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the
+//! worker does `wake-4`: a notifier may have seen this worker in `wake-3` and woken no other.
 //!
 //! A drain that has come to rest with tasks that wait for held ones has *stalled*: then, too, what is held is
 //! cancelled, and they go on.
 //!
-//! The drain ends in S1: the last worker to park, with no task on a lent place, sets `TERMINATED`
-//! under the lock, fences, and looks once more. A pusher that has come too late sees the flag in P3
-//! or P4 and cancels what it finds in the injector, its own task among it.
+//! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That
+//! worker sets `TERMINATED` under the lock, executes a full fence, and checks all queues once more. A pusher that is
+//! too late sees the flag in `wake-3` or `wake-4`. It then cancels all tasks in the injector, its own included.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, full_fence, thread};
@@ -39,57 +40,61 @@ const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const WAITING: u64 = 1 << 46;
 const AWAY_COUNT: u64 = (1 << 14) - 1;
-/// The most tasks that may be away at a time: what the word counts.
+/// The greatest number of outstanding tasks that the word can count.
 pub const MOST_AWAY: usize = AWAY_COUNT as usize;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;
 const COUNT: u64 = (1 << 16) - 1;
 
-/// The state of all workers of a pool.
+/// Counts a pool's workers by state, and parks and wakes them.
 #[derive(Debug)]
 pub struct Sleep {
+    /// The counts of searching, parked and outstanding, and the two flags of a drain.
     word: AtomicU64,
+    /// The indices of the parked workers.
     list: Mutex<Vec<usize>>,
-    bunks: Box<[Bunk]>,
-    /// Changed under the lock.
+    /// One for each worker.
+    parkers: Box<[Parker]>,
+    /// The number of workers. Changed under the list's lock.
     workers: AtomicU64,
 }
 
-/// Where one worker sleeps.
+/// Parks and wakes the thread of one worker.
 #[derive(Debug)]
-struct Bunk {
+struct Parker {
+    /// Set before the thread is unparked, so that a spurious return of `park` is told from a wake-up.
     woken: AtomicBool,
     thread: Mutex<Option<thread::Thread>>,
 }
 
-/// What a push, seen by the sleepers, must do.
+/// What a notifier must do next.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notified {
-    /// Somebody will come, or nobody need.
+    /// Nothing: an awake worker will find the task.
     Fine,
-    /// The workers have gone: what is in the injector will not be run.
+    /// The workers have ended. The notifier must cancel the tasks in the injector.
     TooLate,
 }
 
-/// What a worker that went to sleep woke up for.
+/// What a worker must do after it was parked.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// Search again.
+    /// It must search for a task again.
     Search,
-    /// The pool is drained.
+    /// It must end: the drain is over.
     Leave,
 }
 
 impl Sleep {
-    /// All workers searching.
+    /// Makes the state of a new pool, in which every worker counts as searching.
     pub fn new(workers: usize) -> Self {
         Self {
             word: AtomicU64::new(workers as u64 * SEARCHING),
             list: Mutex::new(Vec::with_capacity(workers)),
-            bunks: (0..workers)
-                .map(|_| Bunk { woken: AtomicBool::new(false), thread: Mutex::new(None) })
+            parkers: (0..workers)
+                .map(|_| Parker { woken: AtomicBool::new(false), thread: Mutex::new(None) })
                 .collect(),
             workers: AtomicU64::new(workers as u64),
         }
@@ -99,24 +104,25 @@ impl Sleep {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The thread that sits in a worker's place; it is who will park.
+    /// Registers the calling thread as the one to unpark for the worker with this index.
     pub fn sit_down(&self, index: usize) {
-        *self.bunks[index].thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+        *self.parkers[index].thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(thread::current());
     }
 
-    /// P2 to P4: sees to it that somebody comes for the task that is now in a deque.
+    /// Wakes a worker if none is searching (`wake-2` to `wake-4`). Call it after the task was put into a queue.
     #[inline]
     pub fn notify(&self) -> Notified {
         if !fault("wake-without-fence") {
-            full_fence(); // P2
+            full_fence(); // wake-2
         }
         self.notify_fenced()
     }
 
+    /// Does what [`notify`](Self::notify) does, for a caller that has already executed the fence.
     #[inline]
     fn notify_fenced(&self) -> Notified {
-        // Ordering: Relaxed; the fence before it orders it behind the push. P3.
+        // Ordering: Relaxed; the caller's fence orders this load after the push (wake-3).
         let word = self.word.load(Ordering::Relaxed);
         if word & TERMINATED == 0 && (word & COUNT > 0 || (word / PARKED) & COUNT == 0) {
             return Notified::Fine;
@@ -124,10 +130,11 @@ impl Sleep {
         self.wake_one()
     }
 
+    /// Wakes one parked worker, unless a worker has begun to search meanwhile.
     #[cold]
     fn wake_one(&self) -> Notified {
-        let mut list = self.lock(); // P4
-        // Ordering: Relaxed; changes to what matters here are made under the lock.
+        let mut list = self.lock(); // wake-4
+        // Ordering: Relaxed; the flag and the count of parked workers change under the lock.
         let word = self.word.load(Ordering::Relaxed);
         if word & TERMINATED != 0 {
             return Notified::TooLate;
@@ -138,40 +145,44 @@ impl Sleep {
         let Some(index) = list.pop() else {
             return Notified::Fine;
         };
-        // Ordering: AcqRel; pairs with the searchers' own changes.
+        // Ordering: AcqRel; pairs with the changes that searching workers make.
         self.word.fetch_add(SEARCHING.wrapping_sub(PARKED), Ordering::AcqRel);
         drop(list);
-        self.bunks[index].wake();
+        self.parkers[index].wake();
         Notified::Fine
     }
 
-    /// A running worker starts to search.
+    /// Counts the calling worker as searching.
     #[inline]
     pub fn start_searching(&self) {
-        // Ordering: AcqRel; a count.
+        // Ordering: AcqRel; pairs with `stop_searching` and with `wake_one`.
         self.word.fetch_add(SEARCHING, Ordering::AcqRel);
     }
 
-    /// Whether at most one worker searches.
+    /// Returns true if at most one worker is searching.
     #[inline]
     pub fn one_searches(&self) -> bool {
-        // Ordering: Relaxed; only decides who lingers.
+        // Ordering: Relaxed; only decides whether a worker spins before it parks.
         self.word.load(Ordering::Relaxed) & COUNT <= 1
     }
 
-    /// A searching worker found a task. True: it was the last one to search, and must look for
-    /// a further task on behalf of those who relied on it (F1).
+    /// Stops counting the calling worker as searching, because it has found a task.
+    ///
+    /// Returns true if no other worker is searching. The caller must then check all queues and notify if a task is
+    /// there (`search-1`).
     #[inline]
     #[must_use]
     pub fn stop_searching(&self) -> bool {
-        // Ordering: AcqRel; and a fence, for the look that follows must not be older.
+        // Ordering: AcqRel, then a full fence: the caller's check of the queues comes after this change.
         let before = self.word.fetch_sub(SEARCHING, Ordering::AcqRel);
         fence_after_rmw();
         before & COUNT == 1 && !fault("wake-not-passed-on")
     }
 
-    /// S1 to S4, for a searching worker. `look` tells whether there is a task anywhere, `busy` whether a
-    /// drain has anything left to wait for, `rest` is for a drain that may have stalled.
+    /// Parks a searching worker until a notifier wakes it (`sleep-1` to `sleep-4`).
+    ///
+    /// `look` returns true if a task is in any queue. `busy` returns true if a drain has something left to wait for.
+    /// `rest` is called if a drain may have stalled.
     pub fn park(
         &self,
         index: usize,
@@ -179,31 +190,31 @@ impl Sleep {
         busy: impl Fn() -> bool,
         rest: impl Fn(),
     ) -> Woken {
-        let bunk = &self.bunks[index];
+        let parker = &self.parkers[index];
         {
-            let mut list = self.lock(); // S1
-            // Ordering: Relaxed; this thread's own, under the lock that the waker takes.
-            bunk.woken.store(false, Ordering::Relaxed);
+            let mut list = self.lock(); // sleep-1
+            // Ordering: Relaxed; a notifier sets it only after it has taken this lock.
+            parker.woken.store(false, Ordering::Relaxed);
             list.push(index);
-            // Ordering: AcqRel; the fence that follows makes it visible to pushers in P3.
+            // Ordering: AcqRel; the fence below makes it visible to notifiers in wake-3.
             let word = self.word.fetch_add(PARKED.wrapping_sub(SEARCHING), Ordering::AcqRel);
             self.end_drain_if_due(&mut list, word.wrapping_add(PARKED - SEARCHING), &busy);
         }
         if !fault("sleep-without-fence") {
-            fence_after_rmw(); // S2
+            fence_after_rmw(); // sleep-2
         }
         if !fault("no-last-look") && look() {
-            let _ = self.notify_fenced(); // S3; a drain's end leaves nothing here
+            let _ = self.notify_fenced(); // sleep-3; `TooLate` needs no action: a drain leaves no task here
         }
-        // Ordering: Relaxed; the drain itself looks once the flag is set.
+        // Ordering: Relaxed; the thread that starts the drain checks after it has set the flag.
         if self.word.load(Ordering::Relaxed) & DRAINING != 0 {
             rest();
         }
         // Ordering: Acquire; pairs with the Release in `wake`.
-        while !bunk.woken.load(Ordering::Acquire) {
-            thread::park(); // S4
+        while !parker.woken.load(Ordering::Acquire) {
+            thread::park(); // sleep-4
         }
-        // Ordering: Acquire; pairs with the change that terminated.
+        // Ordering: Acquire; pairs with the change that set TERMINATED.
         if self.word.load(Ordering::Acquire) & TERMINATED == 0 {
             Woken::Search
         } else {
@@ -211,62 +222,64 @@ impl Sleep {
         }
     }
 
-    /// Under the lock: ends the drain if nothing is left that could run.
+    /// Ends the drain if every worker is parked and nothing is left to run. The caller holds the lock of `list`.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
-        // Ordering: Relaxed; changed under the lock.
+        // Ordering: Relaxed; changed under the lock, which the caller holds.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
         if word & DRAINING == 0 || word & TERMINATED != 0 || !all_parked || away(word) != 0 {
             return;
         }
-        // Ordering: AcqRel, then a fence: a pusher sees the flag, or is seen here.
+        // Ordering: AcqRel, then a full fence: a pusher sees the flag, or `busy` sees the pusher's task.
         self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
         if !fault("drain-without-last-look") && busy() {
-            // Somebody was in time: whoever saw the flag waits for the lock and looks again.
+            // A task came in time. A pusher that has seen the flag waits for the lock, then checks the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
         }
         let parked = list.len() as u64;
-        // Ordering: AcqRel; all wake up, to leave.
+        // Ordering: AcqRel; pairs with the load in `park`, by which each woken worker sees TERMINATED.
         self.word
             .fetch_add((SEARCHING.wrapping_sub(PARKED)).wrapping_mul(parked), Ordering::AcqRel);
         for index in list.drain(..) {
-            self.bunks[index].wake();
+            self.parkers[index].wake();
         }
     }
 
-    /// So many workers will never come: their threads could not be started.
+    /// Subtracts workers whose threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         let _list = self.lock();
         // Ordering: Relaxed; changed under the lock.
         self.workers.fetch_sub(missing as u64, Ordering::Relaxed);
-        // Ordering: AcqRel; as all changes of the counts.
+        // Ordering: AcqRel; pairs with the other changes of the word.
         self.word.fetch_sub(missing as u64 * SEARCHING, Ordering::AcqRel);
     }
 
-    /// Starts the drain: the workers leave once nothing can run any more.
+    /// Starts the drain: the workers end as soon as nothing is left to run.
     pub fn drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
-        // Ordering: AcqRel; under the lock, like all that decides about the end.
+        // Ordering: AcqRel; the flag and the counts that end a drain change under the lock.
         let word = self.word.fetch_or(DRAINING, Ordering::AcqRel) | DRAINING;
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Looks again whether the drain is at its end: what it waited for may have gone.
+    /// Ends the drain if it is due. Call it when something that the drain waits for has ended.
     pub fn reconsider_drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
-        // Ordering: Acquire; what decides about the end is changed under the lock.
+        // Ordering: Acquire; the flag and the counts that end a drain change under the lock.
         let word = self.word.load(Ordering::Acquire);
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// A task goes on without a worker's place, or a future is in flight: the drain waits for it.
+    /// Counts one more outstanding task: one that no parked worker shows, but that a drain must wait for.
+    ///
+    /// Outstanding are a task on a thread that has lent its seat, and a pending future.
     pub fn depart(&self) {
-        // Ordering: AcqRel; a count that the drain reads under the lock.
+        // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         self.word.fetch_add(AWAY, Ordering::AcqRel);
     }
 
-    /// Such a task has ended.
+    /// Counts one outstanding task fewer, and ends the drain if it waited for nothing else.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; as in `depart`.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
@@ -299,25 +312,26 @@ impl Sleep {
         word & DRAINING != 0 && word & TERMINATED == 0 && all_parked && all_wait && !look()
     }
 
-    /// Whether the workers have gone or are about to.
+    /// Returns true if the drain has ended: the workers have left their loops or are about to.
     pub fn terminated(&self) -> bool {
-        // Ordering: Acquire; pairs with the change that terminated.
+        // Ordering: Acquire; pairs with the change that set TERMINATED.
         self.word.load(Ordering::Acquire) & TERMINATED != 0
     }
 
-    /// How many workers are parked.
+    /// Returns the number of parked workers.
     pub fn parked(&self) -> usize {
-        // Ordering: Relaxed; a figure for people.
+        // Ordering: Relaxed; a statistic.
         ((self.word.load(Ordering::Relaxed) / PARKED) & COUNT) as usize
     }
 }
 
-/// Tasks on threads that sit in no place.
+/// Returns the number of outstanding tasks that this value of the word counts.
 const fn away(word: u64) -> u64 {
     (word / AWAY) & AWAY_COUNT
 }
 
-impl Bunk {
+impl Parker {
+    /// Sets `woken`, then unparks the thread.
     fn wake(&self) {
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         if fault("unpark-before-the-mark") {

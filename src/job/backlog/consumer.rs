@@ -1,4 +1,4 @@
-//! The consumer's side of a backlog: what whoever holds the consumer right may do, and how the right is let go.
+//! The consumer of a queue: what the owner of the queue lock may do, and how it unlocks.
 
 use super::{Arrivals, Backlog, FREE, HELD};
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -6,41 +6,41 @@ use crate::sync::{fault, prefetch_write};
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
-/// What a pop found.
+/// The result of a pop.
 #[derive(Debug)]
 pub enum Popped {
     /// The oldest task.
     Task(CellPtr),
-    /// Nothing waits.
+    /// No task waits.
     Empty,
-    /// A push is half done; its pusher will look at the permits when it is whole.
+    /// A push is unfinished. Its pusher checks the job's word once it has linked its cell.
     HalfDone,
 }
 
-/// The right to take tasks out of one backlog.
+/// The ownership of one queue's lock. Only its owner may take tasks out of the queue.
 #[must_use]
 #[derive(Debug)]
 pub struct Consumer<'a> {
     backlog: Backlog<'a>,
 }
 
-/// What letting go of the consumer right came to.
+/// The result of unlocking a queue.
 #[must_use]
 #[derive(Debug)]
 pub enum LetGo<'a> {
-    /// The right is free.
+    /// The lock is free.
     Free,
-    /// Somebody left word: look again, with the right still held.
+    /// The pending bit was set, and is cleared now. The caller still owns the lock, and must re-check the queue.
     LookAgain(Consumer<'a>),
 }
 
 impl<'a> Consumer<'a> {
-    /// For whoever has just taken the right.
+    /// Makes the consumer of a queue. The calling thread must have just taken its lock.
     pub(super) fn new(backlog: Backlog<'a>) -> Self {
         Self { backlog }
     }
 
-    /// Whether `pop` would find a task; a push that comes between may still spoil it.
+    /// Returns true if `pop` would find a task now. A push before that `pop` may still make it return `HalfDone`.
     #[inline]
     pub fn can_pop(&self) -> bool {
         let Backlog { arrivals, departures } = self.backlog;
@@ -55,7 +55,7 @@ impl<'a> Consumer<'a> {
             || arrivals.tail.load(Ordering::Acquire) == first.as_ptr()
     }
 
-    /// Takes the oldest task.
+    /// Takes the oldest task: from the front stack, or else from the head of the list.
     #[inline]
     pub fn pop(&mut self) -> Popped {
         if let Some(cell) = self.pop_returned() {
@@ -64,7 +64,7 @@ impl<'a> Consumer<'a> {
         let Backlog { arrivals, departures } = self.backlog;
         // Ordering: Acquire; pairs with the first pusher's Release link.
         let Some(first) = CellPtr::from_ptr(departures.head.load(Ordering::Acquire)) else {
-            // Ordering: Acquire; only tells half done from empty.
+            // Ordering: Acquire; only tells an unfinished push from an empty list.
             return if arrivals.tail.load(Ordering::Acquire).is_null() {
                 Popped::Empty
             } else {
@@ -75,13 +75,14 @@ impl<'a> Consumer<'a> {
         let next = first.header().next.load(Ordering::Acquire);
         if !next.is_null() {
             prefetch_write(next.cast());
-            // Ordering: Relaxed; the consumer right carries it to the next consumer.
+            // Ordering: Relaxed; the queue lock publishes it to the next consumer.
             departures.head.store(next, Ordering::Relaxed);
             return self.counted(first);
         }
-        // Before the tail is given up: behind it, a pusher may set the head at once.
+        // The head must be cleared before the tail. Once the tail is null, a pusher may set the head.
+        // Ordering: Relaxed; the exchange below publishes it to that pusher.
         departures.head.store(ptr::null_mut(), Ordering::Relaxed);
-        // Ordering: AcqRel; Release so that who sees the list empty sees what came before.
+        // Ordering: AcqRel; pairs with `is_empty`. A thread that sees the list empty sees this task's reservation.
         let emptied = arrivals.tail.compare_exchange(
             first.as_ptr(),
             ptr::null_mut(),
@@ -91,7 +92,8 @@ impl<'a> Consumer<'a> {
         if emptied.is_ok() {
             return self.counted(first);
         }
-        // A push came in between: no pusher touches `head`, for the list is not empty.
+        // A pusher has swapped the tail meanwhile. No pusher writes the head, because the list is not empty.
+        // Ordering: Relaxed; the queue lock publishes it to the next consumer.
         departures.head.store(first.as_ptr(), Ordering::Relaxed);
         Popped::HalfDone
     }
@@ -222,12 +224,12 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Lets go of the right.
+    /// Unlocks the queue, or returns the lock to the caller if its pending bit is set.
     #[inline]
     pub fn let_go(self) -> LetGo<'a> {
         let state = &self.backlog.departures.consumer;
-        // Ordering: Release, pairs with the Acquire in `try_consume`; Acquire on failure for the
-        // permit that whoever left word has given back.
+        // Ordering: AcqRel; pairs with `try_consume`. Acquire on failure: sees the permit that was released before
+        // the pending bit was set.
         match state.compare_exchange(HELD, FREE, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => LetGo::Free,
             Err(_) if fault("consumer-ignores-word") => {
@@ -235,13 +237,14 @@ impl<'a> Consumer<'a> {
                 LetGo::Free
             }
             Err(_) => {
-                // Ordering: AcqRel; takes the word: Acquire as above.
+                // Ordering: AcqRel; clears the pending bit, Acquire as above.
                 state.swap(HELD, Ordering::AcqRel);
                 LetGo::LookAgain(self)
             }
         }
     }
 
+    /// Takes the task on top of the front stack.
     #[inline]
     fn pop_returned(&mut self) -> Option<CellPtr> {
         let stack = &self.backlog.departures.returned;
@@ -249,9 +252,9 @@ impl<'a> Consumer<'a> {
         let mut top = stack.load(Ordering::Acquire);
         loop {
             let cell = CellPtr::from_ptr(top)?;
-            // Only this consumer takes, so the top's link cannot change under it.
+            // Ordering: Relaxed; the load of the top acquired it. Only this consumer pops, so the link does not change.
             let rest = cell.header().next.load(Ordering::Relaxed);
-            // Ordering: AcqRel; Acquire for what was pushed since.
+            // Ordering: AcqRel; Acquire on failure for a task pushed meanwhile.
             match stack.compare_exchange_weak(top, rest, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(cell),
                 Err(now) => top = now,
@@ -259,16 +262,18 @@ impl<'a> Consumer<'a> {
         }
     }
 
+    /// Counts a popped task, and wraps it.
     #[inline]
     fn counted(&mut self, cell: CellPtr) -> Popped {
         self.note_taken();
         Popped::Task(cell)
     }
 
+    /// Adds one to the number of pops.
     #[inline]
     fn note_taken(&mut self) {
         let taken = &self.backlog.departures.taken;
-        // Ordering: Relaxed load, only the consumer writes it; Release store for `len`.
+        // Ordering: Relaxed load, because only the consumer writes it; the Release store pairs with `len`.
         taken.store(taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 }

@@ -1,32 +1,32 @@
-//! Where threads exchange magazines of one size.
+//! The depot: where threads exchange magazines of one size class.
 
-use super::blocks::Blocks;
 use super::magazine::Magazine;
+use super::slabs::Slabs;
 use super::{LARGE, SMALL};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
 
-/// Full magazines that the depot keeps before cells go home.
+/// The number of full magazines that the depot keeps. The cells of further ones go back to their slabs.
 const RESERVE: usize = shrunk(64, 1);
 
-/// Full magazines and empty ones, and the blocks behind them.
+/// Full and empty magazines of one size class, and the slabs that their cells come from.
 pub struct Depot {
     full: Injector<Box<Magazine>>,
     empty: Injector<Box<Magazine>>,
-    /// About how many magazines `full` holds.
+    /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
-    blocks: Mutex<Blocks>,
-    /// Cells went home: the reserve is what a burst has left.
+    slabs: Mutex<Slabs>,
+    /// Set when cells have gone back to slabs: a burst is ending, and `tidy` must empty the reserve.
     untidy: AtomicBool,
 }
 
 global! {
-    /// A depot per size.
+    /// Returns the depots of the process, by size class.
     fn depots() -> [Depot; 2] { [Depot::new(SMALL), Depot::new(LARGE)] }
 }
 
-/// The depot of the cells of this class.
+/// Returns the depot of this size class.
 pub fn depot(class: usize) -> &'static Depot {
     &depots()[class]
 }
@@ -37,21 +37,21 @@ impl Depot {
             full: Injector::new(),
             empty: Injector::new(),
             len: AtomicUsize::new(0),
-            blocks: Mutex::new(Blocks::new(size)),
+            slabs: Mutex::new(Slabs::new(size)),
             untidy: AtomicBool::new(false),
         }
     }
 
-    /// The blocks; waits for the thread that is inside.
-    pub fn blocks(&self) -> MutexGuard<'_, Blocks> {
-        // Nothing under the lock can panic but an allocation, before anything was changed.
-        self.blocks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Locks the slabs.
+    pub fn slabs(&self) -> MutexGuard<'_, Slabs> {
+        // A poisoned lock is safe to use: only an allocation can panic under it, before any change.
+        self.slabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Gives an empty magazine for one with cells.
+    /// Exchanges an empty magazine for one with cells.
     pub fn exchange_empty(&self, mut empty: Box<Magazine>) -> Box<Magazine> {
         let Some(full) = steal(&self.full) else {
-            self.blocks().fill(&mut empty);
+            self.slabs().fill(&mut empty);
             empty.fetch_first();
             return empty;
         };
@@ -62,7 +62,7 @@ impl Depot {
         full
     }
 
-    /// Gives a full magazine for an empty one.
+    /// Exchanges a full magazine for an empty one.
     pub fn exchange_full(&self, mut full: Box<Magazine>) -> Box<Magazine> {
         // Ordering: Relaxed both; an estimate.
         if self.len.fetch_add(1, Ordering::Relaxed) < RESERVE {
@@ -70,35 +70,40 @@ impl Depot {
             return steal(&self.empty).unwrap_or_default();
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // This one, for its cells are in this processor's cache.
-        self.take_home(&mut full);
+        // Returns these cells and not others, because these are in this processor's cache.
+        self.take_back_all(&mut full);
         full
     }
 
-    fn take_home(&self, magazine: &mut Magazine) {
-        self.blocks().take_home(magazine);
-        // Ordering: Relaxed; who sets it looks at it before it sleeps.
+    /// Returns the cells of a magazine to their slabs.
+    fn take_back_all(&self, magazine: &mut Magazine) {
+        self.slabs().take_back_all(magazine);
+        // Ordering: Relaxed; this worker calls `tidy` itself before it parks.
         self.untidy.store(true, Ordering::Relaxed);
     }
 
+    /// Returns the cells of the reserve to their slabs, if `untidy` is set.
     fn tidy(&self) {
-        // Ordering: Relaxed both; as in `take_home`, and an estimate.
+        // Ordering: Relaxed both; as in `take_back_all`, and an estimate.
         if self.untidy.load(Ordering::Relaxed) {
             self.untidy.store(false, Ordering::Relaxed);
             while let Some(mut full) = steal(&self.full) {
                 self.len.fetch_sub(1, Ordering::Relaxed);
-                self.blocks().take_home(&mut full);
+                self.slabs().take_back_all(&mut full);
                 self.empty.push(full);
             }
         }
     }
 }
 
-/// For a worker that goes to sleep after a burst: brings the reserve home, whose cells would keep their blocks from the allocator.
+/// Returns the reserve's cells to their slabs after a burst. A worker calls it before it parks.
+///
+/// A single cell in the reserve would keep its whole slab from the allocator.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
 
+/// Steals one element, and retries until the queue answers.
 fn steal<T>(from: &Injector<T>) -> Option<T> {
     loop {
         match from.steal() {

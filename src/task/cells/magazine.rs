@@ -1,27 +1,27 @@
-//! A magazine: free cells by their addresses, handed between threads as a whole.
+//! A magazine: an array of free cells that threads exchange as a whole.
 //!
-//! An array and not a list through the cells, for two reasons. Who takes a cell knows those that follow, and fetches
-//! their lines, which another thread has written, while it fills this one. And cells are taken in the order in which they were
-//! given, so that cells that lay side by side go on doing so, which is what the hardware's prefetchers look for.
+//! Free cells are not linked into a list through their own memory, for two reasons. A thread that takes a cell from
+//! an array knows the next cells and can prefetch their cache lines, which another thread has written. And cells are
+//! taken in the order in which they were given, so neighbours in memory stay together, as hardware prefetchers expect.
 
 use crate::sync::{prefetch_write, shrunk};
 use std::ptr::{self, NonNull};
 
-/// How many cells a magazine holds.
+/// The number of cells that a magazine holds.
 pub const MAGAZINE: usize = shrunk(64, 2);
-/// How many cells ahead their lines are fetched.
+/// How many cells ahead of the one taken are prefetched.
 const AHEAD: usize = shrunk(8, 1);
 
-/// Up to [`MAGAZINE`] free cells.
+/// Up to [`MAGAZINE`] free cells, first in, first out.
 #[derive(Debug)]
 pub struct Magazine {
-    /// Those from `taken` to `given` are there.
+    /// The cells from index `taken` up to `given` are there.
     cells: [*mut u8; MAGAZINE],
     taken: usize,
     given: usize,
 }
 
-// SAFETY: the cells of a magazine belong to whoever holds it.
+// SAFETY: the cells of a magazine are free, and belong to the thread that owns the magazine.
 unsafe impl Send for Magazine {}
 
 impl Default for Magazine {
@@ -31,24 +31,24 @@ impl Default for Magazine {
 }
 
 impl Magazine {
-    /// Whether there is nothing to take.
+    /// Returns true if it has no cell to take.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.taken == self.given
     }
 
-    /// Whether there is no room to give.
+    /// Returns true if it has no room for a further cell.
     pub fn is_full(&self) -> bool {
         self.given == MAGAZINE
     }
 
-    /// An empty one has room for all again.
+    /// Makes room for [`MAGAZINE`] cells again. The magazine must be empty.
     pub fn rewind(&mut self) {
         debug_assert!(self.is_empty(), "what is there would be lost");
         (self.taken, self.given) = (0, 0);
     }
 
-    /// The next cell, left where it is.
+    /// Returns the cell that `take` would return, without taking it.
     pub fn peek(&self) -> Option<*mut u8> {
         (!self.is_empty()).then(|| self.cells[self.taken])
     }
@@ -59,17 +59,17 @@ impl Magazine {
         if self.is_empty() {
             return None;
         }
-        // The remainder changes nothing and spares a look at the bound.
+        // The remainder never changes the index, and saves the bounds check.
         let cell = self.cells[self.taken % MAGAZINE];
         let ahead = self.taken + AHEAD;
         self.taken += 1;
         if ahead < self.given {
-            fetch(self.cells[ahead % MAGAZINE]);
+            prefetch(self.cells[ahead % MAGAZINE]);
         }
         NonNull::new(cell)
     }
 
-    /// Adds a cell; false if there is no room.
+    /// Adds a cell. Returns false if there is no room.
     #[inline]
     pub fn give(&mut self, cell: *mut u8) -> bool {
         let Some(slot) = self.cells.get_mut(self.given) else { return false };
@@ -78,21 +78,21 @@ impl Magazine {
         true
     }
 
-    /// Takes all.
+    /// Removes all cells, and calls `each` with each of them.
     pub fn empty(&mut self, mut each: impl FnMut(*mut u8)) {
         self.cells[self.taken..self.given].iter().for_each(|cell| each(*cell));
         (self.taken, self.given) = (0, 0);
     }
 
-    /// Fetches the first cells' lines: the magazine has come from another thread.
+    /// Prefetches the first cells. Call it on a magazine that another thread has filled.
     pub fn fetch_first(&self) {
-        self.cells[self.taken..self.given].iter().take(AHEAD).for_each(|cell| fetch(*cell));
+        self.cells[self.taken..self.given].iter().take(AHEAD).for_each(|cell| prefetch(*cell));
     }
 }
 
-/// A small cell lies on one line or on two.
+/// Prefetches a cell. A small cell lies on one cache line or on two.
 #[inline]
-fn fetch(cell: *const u8) {
+fn prefetch(cell: *const u8) {
     prefetch_write(cell);
     prefetch_write(cell.wrapping_add(super::SMALL - 1));
 }

@@ -1,0 +1,308 @@
+//! Slabs: 64 KiB of memory each, from which cells of one size are carved and to which they return.
+//!
+//! Slabs come from the allocator in *groups* of one to four neighbours; the more slabs exist, the larger the group.
+//! Groups keep system calls rare: mapping or unmapping memory interrupts each processor that runs a thread of the
+//! process. A group goes back to the allocator when all its cells are free.
+
+use super::ALIGN;
+use super::magazine::Magazine;
+use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
+use crate::sync::shrunk;
+use std::ptr::NonNull;
+
+const SLAB: usize = shrunk(64 << 10, 512);
+/// The greatest number of slabs in a group.
+const GROUP: usize = shrunk(4, 2);
+/// A new group has at most one slab for each `SHARE` slabs that exist.
+const SHARE: usize = shrunk(8, 1);
+
+/// The head of a slab. After it come the indices of the free cells, then the cells.
+///
+/// The indices stand apart from the cells, so that taking a free cell touches no other cell's cache line. A slab is
+/// aligned to its size, so that the address of a cell tells its slab.
+#[repr(C)]
+struct Slab {
+    /// The number of carved cells that are free.
+    free: usize,
+    /// The number of cells carved so far.
+    carved: usize,
+    /// The position in `Slabs::partial`, or `UNLISTED`.
+    listed_at: usize,
+    /// The first slab of the group.
+    first: NonNull<Slab>,
+    /// The group's state. Used in the first slab of a group only.
+    group: SlabGroup,
+}
+
+/// Slabs that came from the allocator together.
+struct SlabGroup {
+    /// The number of slabs.
+    len: usize,
+    /// The number of slabs that cells were carved from.
+    started: usize,
+    /// The number of slabs with at least one cell that is not free.
+    in_use: usize,
+}
+
+const UNLISTED: usize = usize::MAX;
+
+/// The offset of a cell in its slab, in units of `ALIGN`.
+type Index = u16;
+/// The size of a cache line in bytes.
+const LINE: usize = shrunk(64, 8);
+const _: () = assert!(SLAB / ALIGN <= Index::MAX as usize + 1);
+
+impl Slab {
+    /// Returns the slab of this cell.
+    fn of(cell: *mut u8) -> NonNull<Self> {
+        let start = cell.map_addr(|address| address & !(SLAB - 1));
+        // SAFETY: a slab is not at address zero.
+        unsafe { NonNull::new_unchecked(start.cast()) }
+    }
+
+    /// Returns the number of cells of this size that fit in a slab.
+    const fn capacity(size: usize) -> usize {
+        (SLAB - size_of::<Self>() - LINE) / (size + size_of::<Index>())
+    }
+
+    /// Returns the offset of the first cell, at the start of a cache line.
+    const fn cells(size: usize) -> usize {
+        (size_of::<Self>() + Self::capacity(size) * size_of::<Index>()).next_multiple_of(LINE)
+    }
+
+    /// Returns a pointer to the entry at this position of the list of free cells.
+    fn entry(slab: NonNull<Self>, position: usize) -> NonNull<Index> {
+        // SAFETY: the list lies right after the head, and has an entry for each cell of the slab.
+        unsafe { slab.add(1).cast::<Index>().add(position) }
+    }
+
+    /// Adds a cell to the list of free cells.
+    #[inline]
+    fn push_free(slab: NonNull<Self>, cell: *mut u8) {
+        let offset = cell.addr() & (SLAB - 1);
+        // SAFETY: as in `Slabs::take_from_slab`.
+        let head = unsafe { &mut *slab.as_ptr() };
+        let entry = Self::entry(slab, head.free);
+        head.free += 1;
+        // SAFETY: the entry is in this slab, and the depot's lock makes this the only access.
+        unsafe { entry.write((offset / ALIGN) as Index) };
+    }
+
+    /// Takes a cell from the list of free cells.
+    #[inline]
+    fn pop_free(slab: NonNull<Self>) -> Option<NonNull<u8>> {
+        // SAFETY: as in `Slabs::take_from_slab`.
+        let head = unsafe { &mut *slab.as_ptr() };
+        head.free = head.free.checked_sub(1)?;
+        // SAFETY: the entry is in this slab, and `push_free` has written it.
+        let index = unsafe { Self::entry(slab, head.free).read() };
+        // SAFETY: `push_free` took the index from a cell of this slab.
+        Some(unsafe { slab.cast::<u8>().add(usize::from(index) * ALIGN) })
+    }
+
+    /// Returns true if every carved cell is free.
+    fn is_unused(&self) -> bool {
+        self.free == self.carved
+    }
+}
+
+impl SlabGroup {
+    /// Returns the layout of a group of `len` slabs.
+    fn layout(len: usize) -> Layout {
+        Layout::from_size_align(len * SLAB, SLAB).expect("a group is a few slabs")
+    }
+}
+
+/// The slabs of one size class.
+pub struct Slabs {
+    /// The size of a cell in bytes.
+    size: usize,
+    /// The number of cells that a slab has room for.
+    capacity: usize,
+    /// The offset of a slab's first cell in bytes.
+    start: usize,
+    /// The slabs with free cells, or with room to carve further ones.
+    partial: Vec<NonNull<Slab>>,
+    /// The number of slabs that the allocator has provided.
+    len: usize,
+    /// The first slab of the newest group, while that group has slabs that are not started.
+    fresh: Option<NonNull<Slab>>,
+}
+
+// SAFETY: the heads of the slabs are accessed only through this value, under the depot's lock.
+unsafe impl Send for Slabs {}
+
+impl Slabs {
+    /// Makes an empty list of slabs for cells of this size.
+    pub fn new(size: usize) -> Self {
+        let (capacity, start) = (Slab::capacity(size), Slab::cells(size));
+        Self { size, capacity, start, partial: Vec::new(), len: 0, fresh: None }
+    }
+
+    /// Fills an empty magazine.
+    pub fn fill(&mut self, magazine: &mut Magazine) {
+        while !magazine.is_full() {
+            self.take_from_slab(|cell| {
+                let given = magazine.give(cell.as_ptr());
+                debug_assert!(given, "it was not full");
+                !magazine.is_full()
+            });
+        }
+    }
+
+    /// Takes a free cell.
+    pub fn take(&mut self) -> NonNull<u8> {
+        loop {
+            let mut one = None;
+            self.take_from_slab(|cell| {
+                one = Some(cell);
+                false
+            });
+            if let Some(cell) = one {
+                return cell;
+            }
+        }
+    }
+
+    /// Takes cells from one slab and passes each to `more`, until `more` returns false or the slab has no more.
+    fn take_from_slab(&mut self, mut more: impl FnMut(NonNull<u8>) -> bool) {
+        let slab = self.partial.last().copied().unwrap_or_else(|| self.start_slab());
+        // SAFETY: slabs in the list are allocated, and the depot's lock makes this the only reference.
+        let head = unsafe { &mut *slab.as_ptr() };
+        if head.is_unused() {
+            let mut first = head.first;
+            // SAFETY: the group of a slab is allocated. If `first` is this slab, `head` is not used meanwhile.
+            unsafe { first.as_mut() }.group.in_use += 1;
+        }
+        while let Some(cell) = Slab::pop_free(slab) {
+            if !more(cell) {
+                return;
+            }
+        }
+        // SAFETY: as above.
+        let head = unsafe { &mut *slab.as_ptr() };
+        // SAFETY: by `capacity` the offset is at most the slab's size.
+        let mut next = unsafe { slab.cast::<u8>().add(self.start + head.carved * self.size) };
+        for carved in head.carved..self.capacity {
+            let cell = next;
+            // SAFETY: as above.
+            next = unsafe { next.add(self.size) };
+            if !more(cell) {
+                head.carved = carved + 1;
+                return;
+            }
+        }
+        head.carved = self.capacity;
+        head.listed_at = UNLISTED;
+        self.partial.pop();
+    }
+
+    /// Starts the next slab of the newest group, or of a new group if that one has none left.
+    fn start_slab(&mut self) -> NonNull<Slab> {
+        let first = self.fresh.unwrap_or_else(|| self.add_group());
+        let group = {
+            // SAFETY: the group is allocated, and the depot's lock makes this the only reference.
+            let group = unsafe { &mut (*first.as_ptr()).group };
+            group.started += 1;
+            SlabGroup { ..*group }
+        };
+        self.fresh = (group.started < group.len).then_some(first);
+        // SAFETY: the group has `len` slabs, and `started` is at most that.
+        let slab = unsafe { first.byte_add((group.started - 1) * SLAB) };
+        let listed_at = self.partial.len();
+        self.partial.push(slab);
+        // SAFETY: the memory belongs to the group, is aligned, and is larger than a head.
+        unsafe { slab.write(Slab { free: 0, carved: 0, listed_at, first, group }) };
+        slab
+    }
+
+    /// Allocates a group and writes the head of its first slab.
+    fn add_group(&mut self) -> NonNull<Slab> {
+        let len = (self.len / SHARE).clamp(1, GROUP);
+        // SAFETY: the size of the layout is not zero.
+        let memory = unsafe { alloc(SlabGroup::layout(len)) };
+        let Some(first) = NonNull::new(memory.cast::<Slab>()) else {
+            handle_alloc_error(SlabGroup::layout(len))
+        };
+        self.len += len;
+        let group = SlabGroup { len, started: 0, in_use: 0 };
+        let (free, carved, listed_at) = (0, 0, UNLISTED);
+        // SAFETY: the memory is new, aligned, and larger than a head.
+        unsafe { first.write(Slab { free, carved, listed_at, first, group }) };
+        first
+    }
+
+    /// Returns the cells of a magazine to their slabs. The magazine is empty afterwards.
+    pub fn take_back_all(&mut self, magazine: &mut Magazine) {
+        magazine.empty(|cell| self.take_back(cell));
+    }
+
+    /// Returns a cell to its slab. Frees the slab's group if that was its last cell in use.
+    #[inline]
+    pub fn take_back(&mut self, cell: *mut u8) {
+        let slab = Slab::of(cell);
+        Slab::push_free(slab, cell);
+        // SAFETY: the cell was in use, so its slab is allocated; the depot's lock makes this the only reference.
+        let head = unsafe { &mut *slab.as_ptr() };
+        if head.listed_at == UNLISTED {
+            head.listed_at = self.partial.len();
+            self.partial.push(slab);
+        }
+        if head.is_unused() {
+            self.slab_is_unused(head.first);
+        }
+    }
+
+    /// Counts one slab of the group as unused. Frees the group if that was its last slab in use.
+    #[cold]
+    fn slab_is_unused(&mut self, first: NonNull<Slab>) {
+        let (started, len) = {
+            // SAFETY: as in `start_slab`.
+            let group = unsafe { &mut (*first.as_ptr()).group };
+            group.in_use -= 1;
+            if group.in_use > 0 {
+                return;
+            }
+            (group.started, group.len)
+        };
+        if self.len == 1 {
+            // Keeps the only slab: the next task will need it.
+            return;
+        }
+        for index in 0..started {
+            // SAFETY: `index` is less than the number of slabs that the group has started.
+            self.remove(unsafe { first.byte_add(index * SLAB) });
+        }
+        self.fresh = self.fresh.filter(|fresh| *fresh != first);
+        self.len -= len;
+        // SAFETY: it came from `alloc` with this layout, and all its cells are free.
+        unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
+    }
+
+    /// Removes a slab from the list of partial slabs. The slab must be in the list.
+    fn remove(&mut self, slab: NonNull<Slab>) {
+        // SAFETY: as in `take_from_slab`.
+        let listed_at = unsafe { slab.as_ref() }.listed_at;
+        self.partial.swap_remove(listed_at);
+        if let Some(moved) = self.partial.get(listed_at) {
+            // SAFETY: as in `take_from_slab`.
+            unsafe { (*moved.as_ptr()).listed_at = listed_at };
+        }
+    }
+}
+
+impl Drop for Slabs {
+    fn drop(&mut self) {
+        // Runs in models only: the depots of a process are never dropped. At its end a model has freed all cells, so
+        // at most one group is left.
+        let left = self.partial.pop().or(self.fresh);
+        if let Some(slab) = left {
+            // SAFETY: slabs in the list, and the newest group's first slab, are allocated.
+            let first = unsafe { slab.as_ref() }.first;
+            // SAFETY: as above.
+            let len = unsafe { first.as_ref() }.group.len;
+            // SAFETY: it came from `alloc` with this layout, and all its cells are free.
+            unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
+        }
+    }
+}
