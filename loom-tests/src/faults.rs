@@ -265,22 +265,33 @@ pub const FAULTS: &[Fault] = &[
     ),
 ];
 
-/// The names of the faults that the library's source seeds.
+/// The names of the seeded faults: those of the patches in `checking/faults`, and those that stand in the library's source.
 pub fn seeded() -> std::collections::BTreeSet<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut names = std::collections::BTreeSet::new();
-    let mut folders =
-        vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../src"))];
+    for path in files(root.join("src"), "rs") {
+        let text = std::fs::read_to_string(path).expect("source is text");
+        let named = text.split("fault(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        names.extend(named.map(|(name, _)| name.to_owned()));
+    }
+    let patches = files(root.join("checking/faults"), "patch");
+    names.extend(patches.iter().filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())));
+    names
+}
+
+/// The files below a folder whose names have this extension.
+fn files(folder: std::path::PathBuf, extension: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the source is there").flatten() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(path).expect("source is text");
-                let named = text.split("fault(\"").skip(1).filter_map(|rest| rest.split_once('"'));
-                names.extend(named.map(|(name, _)| name.to_owned()));
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
             }
         }
     }
-    names
+    found
 }
