@@ -282,7 +282,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.shared().drain();
-        // Ordering: Relaxed; as where it is set.
+        // Ordering: Relaxed; the owner of the pool drops it after all calls.
         if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
             self.join_workers();
         }

@@ -91,7 +91,7 @@ impl Tally {
 
     /// Returns the most tasks that were running at once.
     pub fn most_running(&self) -> usize {
-        // Ordering: Relaxed; as above.
+        // Ordering: Relaxed; a figure.
         self.most_running.load(Ordering::Relaxed) as usize
     }
 }

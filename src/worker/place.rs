@@ -92,9 +92,9 @@ impl Place {
         self.flights.store(flights.wrapping_add(change), Ordering::Relaxed);
     }
 
-    /// The count.
+    /// Returns the count of futures in flight.
     pub fn flights(&self) -> u64 {
-        // Ordering: Relaxed; as above.
+        // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
         self.flights.load(Ordering::Relaxed)
     }
 

@@ -50,6 +50,6 @@ pub fn claim(state: &AtomicU64, by: u64) -> u64 {
 
 /// Whether the task with this state has been cancelled by its handle while it ran.
 pub fn is_asked_to_end(state: &AtomicU64) -> bool {
-    // Ordering: Relaxed; as where it is set.
+    // Ordering: Relaxed; a hint: the task may end sooner if it sees the bit.
     state.load(Ordering::Relaxed) & (ASKED | SEALED) != 0
 }

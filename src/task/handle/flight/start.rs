@@ -172,6 +172,7 @@ where
             let task = flights().take(job, key);
             // SAFETY: by this function's contract; it is not polled again.
             unsafe { Self::drop_future(whole) };
+            // Ordering: Relaxed; only this thread polls the future, and it has set the flag.
             if flight.in_flight.load(Ordering::Relaxed) {
                 job.pool().flight_ends(without_permit);
             }
