@@ -18,7 +18,6 @@ pub mod family;
 pub mod futures;
 pub mod idle;
 pub mod permits;
-pub mod queued;
 pub mod record;
 pub mod scope;
 pub mod settle;
@@ -180,21 +179,17 @@ impl Job {
         control::resume(self.0);
     }
 
-    /// Closes the job, and those below it, and drops all that has not started; says how many tasks that were. Final: a
-    /// second call finds nothing to do, and says 0.
+    /// Closes the job and all jobs below it, and drops every task that has not started. Final: a second call does nothing.
     ///
-    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped, too, and are
-    /// among the number. Whoever waits for a task that was dropped, by its handle, is told
-    /// [`Cancelled`](crate::JoinError::Cancelled).
+    /// The workers drop the tasks: this call takes the same time for one task as for a million. The handle of a dropped task
+    /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait), [`JobStats::cancelled`] says exactly how many
+    /// tasks were dropped.
     ///
-    /// The workers do the dropping: this call takes the same time for one task as for a million. The number is of
-    /// those that had not started when it looked. It is exact when nothing moves. When something does it may leave some out,
-    /// and counts none twice and none that runs or has ended; but a worker that is just then between two tasks may
-    /// start one that was counted, and a task that joins another of the same job may run that one.
-    /// [`JobStats::cancelled`] is exact once the job is idle.
+    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A worker
+    /// that is between two tasks may still start one of the job, and a task that joins another of the same job may run it.
     ///
-    /// What the tasks have captured may wait when it is dropped, as a task may: a spare worker takes the place meanwhile. A task that runs
-    /// is never held up by it.
+    /// A destructor of what a dropped task has captured may wait, as a task may: a spare worker takes the place meanwhile. A
+    /// task that runs is never held up by it.
     ///
     /// # Examples
     ///
@@ -204,13 +199,13 @@ impl Job {
     /// for _ in 0..3 {
     ///     job.execute(|| unreachable!());
     /// }
-    /// assert_eq!(job.cancel(), 3);
+    /// job.cancel();
     /// job.wait();
     /// assert_eq!(job.stats().cancelled, 3);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
-    pub fn cancel(&self) -> usize {
-        family::cancel(self.0)
+    pub fn cancel(&self) {
+        family::cancel(self.0);
     }
 
     /// Closes the job, and those below it: no new tasks, the accepted ones run. Final.
@@ -272,13 +267,14 @@ impl Job {
         let word = self.0.permits.load();
         let tally = &self.0.tally;
         let running = word.running() as usize;
-        // The one that stands in the parent's line is not ready.
+        // The task that stands in the parent's queue is not ready.
         let delegate = usize::from(word.has(permits::Flag::Blocked));
+        let ready = self.0.ready_tasks(word) as usize;
         // Ordering: Relaxed all; figures.
         JobStats {
             limit: control::limit_of(word),
             running,
-            ready: queued::ready(self.0, word).saturating_sub(delegate),
+            ready: ready.saturating_sub(delegate),
             backlog: self.0.backlog().len() + delegate,
             completed: tally.completed.load(Ordering::Relaxed),
             panicked: tally.panicked.load(Ordering::Relaxed),

@@ -38,7 +38,7 @@ pub struct JobStats {
     /// has cancelled.
     ///
     /// Right for up to 2,147,483,647 tasks, which take some 120 GB. Of more than those it tells nothing: it is 0 for as many
-    /// again, and then counts anew. So do [`Job::cancel`](crate::Job::cancel), which goes by it, and `Debug`.
+    /// again, and then counts anew. So does `Debug`.
     pub backlog: usize,
     /// Ran to their end.
     pub completed: u64,

@@ -44,8 +44,8 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
         while let Some(index) = place {
             shared.sleep.sit_down(index);
             let sitting = &shared.places[index];
-            // Who sat here before may have left what it had to spare on the desk.
-            sitting.desk.publish(0, 0);
+            // The thread that lent this place has published a job that does not run here any more.
+            sitting.publish(0, 0);
             context.sit(Some(sitting));
             place = match worker.run() {
                 Left::Place => shared.spares.wait_for_place(),
@@ -181,22 +181,18 @@ impl Worker<'_> {
                 place.note_top(key, hold.left.get());
             }
             place.figures.add_run(u64::from(hold.turn.get()));
-            // Until they are given back all tokens in hand are to spare: for those who ask how many tasks are ready.
-            place.desk.publish(key, hold.tokens.get());
+            place.publish(0, 0);
         }
         self.context.in_turn.set(false);
         match then {
             Then::GoOn => hold.close(),
             Then::LeavePermit => hold.detach(),
         }
-        if let Some(place) = self.context.place() {
-            place.desk.publish(0, 0);
-        }
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(place) = self.context.place() {
-            place.desk.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
+            place.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
         }
         match cell.run() {
             Ran::Completed => {

@@ -180,9 +180,8 @@ fn lowering_a_parent_holds_for_tasks_that_were_ready() {
 }
 
 #[test]
-fn cancelling_reaches_down_and_says_how_many() {
+fn cancelling_reaches_down_and_counts_every_task() {
     with_workers(|pool, _| {
-        // Workers that are awake drop tasks while others are still being counted.
         for _ in 0..100 {
             let top = pool.job(1);
             top.pause();
@@ -191,11 +190,12 @@ fn cancelling_reaches_down_and_says_how_many() {
             for job in children.iter().chain([&top]) {
                 tasks.extend((0..10).map(|_| job.spawn(|| ())));
             }
-            assert_eq!(top.cancel(), 40);
+            top.cancel();
             for task in tasks {
                 assert!(matches!(task.join(), Err(JoinError::Cancelled)));
             }
             top.wait();
+            assert_eq!(top.stats().cancelled, 10);
             for job in &children {
                 assert!(job.is_closed());
                 assert_eq!(job.stats().cancelled, 10);
@@ -215,7 +215,7 @@ fn cancelling_a_child_lets_its_siblings_go_on() {
             cancelled.execute(|| unreachable!("it was cancelled"));
             sibling.execute(|| ());
         }
-        assert_eq!(cancelled.cancel(), 10);
+        cancelled.cancel();
         parent.resume();
         parent.wait();
         assert_eq!(sibling.stats().completed, 10);
@@ -339,7 +339,7 @@ fn a_job_cancelled_below_a_held_parent_is_idle() {
         parent.pause();
         let children = [(); 3].map(|()| parent.job(usize::MAX));
         let tasks = children.each_ref().map(|child| [(); 3].map(|()| child.spawn(|| ())));
-        assert_eq!(children[1].cancel(), 3);
+        children[1].cancel();
         children[1].wait();
         assert_eq!((children[1].stats().cancelled, children[1].stats().backlog), (3, 0));
         parent.resume();
@@ -363,7 +363,7 @@ fn a_job_cancelled_below_a_gate_that_waits_for_a_held_one_is_idle() {
             if by_handle {
                 assert!(tasks.iter().all(tollgate::TaskHandle::cancel));
             } else {
-                assert_eq!(inner.cancel(), 2);
+                inner.cancel();
             }
             inner.wait();
             assert!(tasks.into_iter().all(|task| task.join().is_err()));

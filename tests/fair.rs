@@ -153,7 +153,7 @@ fn a_lone_task_starts_soon_behind_many_queues() {
                 small.execute(task);
                 latch.open();
                 let before = at_start.recv().unwrap();
-                big.iter().for_each(|job| _ = job.cancel());
+                big.iter().for_each(Job::cancel);
                 before
             });
         }

@@ -162,8 +162,10 @@ fn a_cancel_of_the_job_ends_a_join() {
                     scope
                         .spawn(move || assert!(matches!(handle.join(), Err(JoinError::Cancelled))));
                 }
-                assert_eq!(job.cancel(), 3);
+                job.cancel();
             });
+            job.wait();
+            assert_eq!(job.stats().cancelled, 3);
         }
     });
 }

@@ -115,10 +115,10 @@ fn a_running_task_sees_that_its_job_was_cancelled() {
             });
             started.wait();
             if through_parent {
-                parent.cancel()
+                parent.cancel();
             } else {
-                job.cancel()
-            };
+                job.cancel();
+            }
             latch.open();
             assert_eq!(task.join().unwrap(), (false, true));
         }

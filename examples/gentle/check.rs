@@ -135,7 +135,7 @@ impl Check {
     /// Sends no more. What is in flight goes on; what waits for its permit is dropped, or finds nothing to send.
     pub(crate) fn stop(&self) {
         match &self.client {
-            Client::Threads(_) => _ = self.job.cancel(),
+            Client::Threads(_) => self.job.cancel(),
             // A cancel would drop the futures in flight.
             Client::Futures(_) => self.job.close(),
         }

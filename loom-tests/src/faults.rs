@@ -136,16 +136,6 @@ pub const FAULTS: &[Fault] = &[
         ],
     ),
     fault(
-        "spare-tokens-shown-late",
-        "tokens that a worker has to spare are there before it says that they are to spare",
-        &["cancel::nothing_lost_in_the_number_that_a_cancel_says"],
-    ),
-    fault(
-        "counted-with-its-token",
-        "a task that goes back to its line is counted there before its token is given back",
-        &["cancel::nothing_lost_in_the_number_that_a_cancel_of_a_refused_task_says"],
-    ),
-    fault(
         "handles-alone-free",
         "a job's record goes with its last handle, whatever still runs",
         &["admission::idle_is_free_when_the_last_handle_meets_the_last_finish"],

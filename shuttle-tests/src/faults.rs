@@ -45,11 +45,6 @@ const SEEN: &[(&str, &[&str])] = &[
     ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),
     ("cancel-without-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
     ("push-left-to-the-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
-    ("spare-tokens-shown-late", &["nothing_lost::nothing_lost_in_the_number_that_a_cancel_says"]),
-    (
-        "counted-with-its-token",
-        &["nothing_lost::nothing_lost_in_the_number_that_a_cancel_of_refused_tasks_says"],
-    ),
     ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),
     ("hand-on-at-own-gate-only", &["children::limit_is_used_by_siblings"]),
     ("delegate-leaves-gate-blocked", &["children::limit_is_used_by_each_child_in_turn"]),

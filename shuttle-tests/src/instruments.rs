@@ -90,9 +90,9 @@ impl Fates {
         move || ticket.punch()
     }
 
-    /// How many have run so far.
-    pub fn started(&self) -> usize {
-        self.0.iter().map(|fate| fate.ran.load(Relaxed)).sum()
+    /// Returns true if the task has run.
+    pub fn has_run(&self, number: usize) -> bool {
+        self.0[number].ran.load(Relaxed) > 0
     }
 
     /// How many ran. Fails if one ran twice, or its captures were not dropped once.
@@ -102,7 +102,7 @@ impl Fates {
             let (ran, dropped) = (fate.ran.load(Relaxed), fate.dropped.load(Relaxed));
             assert!(ran <= 1 && dropped == 1, "task {number}: ran {ran}, dropped {dropped} times");
         }
-        self.started()
+        self.0.iter().map(|fate| fate.ran.load(Relaxed)).sum()
     }
 }
 

@@ -137,9 +137,7 @@ fn nothing_lost_when_a_parent_is_cancelled_against_pushes() {
         for number in 4..8 {
             jobs[number % 2].execute(fates.task(number));
         }
-        let before = fates.started();
-        let said = parent.cancel();
-        assert!(before + said <= 8, "{before} had started, {said} said");
+        parent.cancel();
         pusher.join().unwrap();
         parent.wait();
         let stats = jobs.each_ref().map(tollgate::Job::stats);
@@ -190,13 +188,12 @@ fn nothing_lost_when_children_of_a_held_parent_are_cancelled_against_pushes() {
         });
         let second = jobs[1].clone();
         let canceller = thread::spawn(move || {
-            let said = second.cancel();
+            second.cancel();
             second.wait();
-            said
         });
-        let said = jobs[0].cancel();
+        jobs[0].cancel();
         jobs[0].wait();
-        assert!(said <= 2 && canceller.join().unwrap() <= 2);
+        canceller.join().unwrap();
         for pusher in pushers {
             pusher.join().unwrap();
         }
@@ -204,6 +201,7 @@ fn nothing_lost_when_children_of_a_held_parent_are_cancelled_against_pushes() {
         parent.resume();
         parent.wait();
         assert_eq!((fates.ran(), parent.stats().completed), (2, 2));
+        assert_eq!(jobs.map(|job| job.stats().cancelled), [2; 2]);
     });
 }
 
@@ -217,14 +215,18 @@ fn nothing_lost_when_a_parent_is_cancelled_while_a_child_is_made() {
             let child = theirs.job(0);
             let handle = child.spawn(move || ticket.punch());
             assert!(handle.join().is_err());
+            child.wait();
+            assert_eq!(child.stats().cancelled, 1);
         });
         parent.execute(fates.task(1));
         let theirs = parent.clone();
         let other = thread::spawn(move || theirs.cancel());
-        let said = parent.cancel();
-        assert!(said + other.join().unwrap() <= 2, "both said what one dropped");
+        parent.cancel();
+        other.join().unwrap();
         maker.join().unwrap();
         parent.wait();
-        assert!(fates.ran() <= 1);
+        let stats = parent.stats();
+        assert_eq!(stats.completed + stats.cancelled, 1, "both cancels dropped the task");
+        assert_eq!(fates.ran() as u64, stats.completed);
     });
 }

@@ -113,12 +113,11 @@ fn nothing_lost_when_cancels_meet_first_polls() {
 }
 
 #[test]
-fn nothing_lost_in_the_number_that_a_cancel_of_futures_says() {
+fn nothing_lost_when_futures_that_never_end_are_cancelled() {
     in_a_pool(2, |pool| {
         let job = pool.job(2);
         let futures = [(); 2].map(|()| job.spawn_future(std::future::pending::<()>()));
-        let said = job.cancel();
-        assert!(said <= 2, "{said} of 2 futures");
+        job.cancel();
         job.wait();
         assert_eq!(job.stats().cancelled, 2);
         drop(futures);

@@ -23,7 +23,7 @@ pub mod sequential;
 pub use consumer::{Consumer, LetGo, Popped};
 
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{fault, fence_after_rmw, full_fence};
+use crate::sync::{fault, fence_after_rmw};
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
@@ -108,16 +108,6 @@ impl<'a> Backlog<'a> {
     /// Does the second half of a push: links the cell, counts it, and executes a full fence.
     #[inline]
     fn link(self, previous: *mut Header, cell: CellPtr) {
-        self.link_uncounted(previous, cell);
-        self.count();
-        if !fault("push-without-fence") {
-            fence_after_rmw();
-        }
-    }
-
-    /// Stores the link to the cell, in the previous tail or in the head.
-    #[inline]
-    fn link_uncounted(self, previous: *mut Header, cell: CellPtr) {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
@@ -128,31 +118,21 @@ impl<'a> Backlog<'a> {
         let ordering = if fault("relaxed-push") { Ordering::Relaxed } else { Ordering::Release };
         // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
         link.store(cell.as_ptr(), ordering);
-    }
-
-    /// `push` of a task that has a token yet. It is left out of the count until `count`, when the token has gone back: who
-    /// counts both must not find it twice.
-    pub fn push_uncounted(self, cell: CellPtr) {
-        let previous = self.swap_tail(cell);
-        self.link_uncounted(previous, cell);
-        full_fence();
+        self.count();
+        if !fault("push-without-fence") {
+            fence_after_rmw();
+        }
     }
 
     /// Adds one to the number of pushes.
     #[inline]
-    pub fn count(self) {
-        // Ordering: AcqRel; pairs with the load in `pushed`. `link` relies on it as the access before its fence.
+    fn count(self) {
+        // Ordering: AcqRel; pairs with the load in `len`. `link` relies on it as the access before its fence.
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Adds a ready task that was refused to the front stack, so that it is popped first.
     pub fn push_returned(self, cell: CellPtr) {
-        self.push_returned_uncounted(cell);
-        self.count();
-    }
-
-    /// `push_returned` of a task that has a token yet, as with `push_uncounted`.
-    pub fn push_returned_uncounted(self, cell: CellPtr) {
         let stack = &self.departures.returned;
         // Ordering: Relaxed; the exchange checks the value.
         let mut top = stack.load(Ordering::Relaxed);
@@ -170,6 +150,7 @@ impl<'a> Backlog<'a> {
                 Err(now) => top = now,
             }
         }
+        self.count();
         fence_after_rmw();
     }
 
@@ -196,23 +177,10 @@ impl<'a> Backlog<'a> {
     /// Returns the number of waiting tasks. It is exact if no thread pushes or pops meanwhile.
     pub fn len(self) -> usize {
         // Ordering: Acquire; pairs with the Release in `note_taken`. `taken` must be read first, so that the
-        // difference is not negative.
+        // difference is seldom negative.
         let taken = self.departures.taken.load(Ordering::Acquire);
-        difference(self.pushed(), taken)
-    }
-
-    /// Returns the number of pushes so far, wrapping.
-    pub fn pushed(self) -> u32 {
         // Ordering: Acquire; pairs with the AcqRel in `count`.
-        self.arrivals.pushed.load(Ordering::Acquire)
-    }
-
-    /// How many are left at least of those that had been pushed when that was read; fewer than none if some were taken that
-    /// are counted later.
-    pub fn left_of(self, pushed: u32) -> i64 {
-        // Ordering: Acquire; as in `len`.
-        let taken = self.departures.taken.load(Ordering::Acquire);
-        i64::from(pushed.wrapping_sub(taken).cast_signed())
+        difference(self.arrivals.pushed.load(Ordering::Acquire), taken)
     }
 
     /// Tries to get the queue lock. If it is taken, sets its pending bit, so that the owner re-checks the queue.

@@ -160,14 +160,11 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     true
 }
 
-/// Has all dropped that a cancelled job still holds, by the workers; returns how many futures with permits
-/// were among it.
-pub fn sweep(job: JobPtr) -> usize {
+/// Has all dropped that a cancelled job still holds, by the workers.
+pub fn sweep(job: JobPtr) {
     sweep_line(job);
     #[cfg(feature = "futures")]
-    return crate::task::flights::cancel(job);
-    #[cfg(not(feature = "futures"))]
-    0
+    crate::task::flights::cancel(job);
 }
 
 /// Has all dropped that waits to be started, of a cancelled job: by the workers, or here if they have gone.

@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{admission, control, idle, queued};
+use crate::job::{admission, control, idle};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
@@ -96,14 +96,15 @@ pub fn children_of(parent: JobPtr) -> Vec<Job> {
     parent.pool().family.children(parent)
 }
 
-/// Cancels the job and all below it; returns how many tasks had not started.
-pub fn cancel(job: JobPtr) -> usize {
+/// Cancels the job and all jobs below it.
+pub fn cancel(job: JobPtr) {
+    // The handles in `below` keep the marked jobs alive until they are swept.
     let (mut below, mut marked) = (Vec::new(), Vec::new());
     let mut known = BTreeSet::new();
     if control::mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that was made meanwhile may have taken tasks before the one above it was marked.
+    // A child that was made meanwhile may have taken tasks before its parent was marked.
     loop {
         let mut found = Vec::new();
         add_below(job, &mut found);
@@ -114,10 +115,7 @@ pub fn cancel(job: JobPtr) -> usize {
         marked.extend(found.iter().map(Job::ptr).filter(|child| control::mark_cancelled(*child)));
         below.append(&mut found);
     }
-    // All is counted before anything is dropped, for what leaves one line lets others come forward.
-    let counted = queued::not_started(&marked, &below);
-    let sweep = || marked.into_iter().map(control::sweep).sum::<usize>();
-    counted + admission::drop_afterwards(sweep)
+    admission::drop_afterwards(|| marked.into_iter().for_each(control::sweep));
 }
 
 /// Adds the jobs below this one, each before those below it.

@@ -163,9 +163,8 @@ impl Tokens {
     /// Adds to the tasks field. The caller must have a handle or be counted already.
     #[inline]
     pub fn add_tasks(&self, count: u64) {
-        // Ordering: Release; a pop from the backlog is counted before, for `not_started`. The caller has a token or a
-        // handle, and the tasks are published by what they are pushed into.
-        self.0.fetch_add(count, Ordering::Release);
+        // Ordering: Relaxed; the caller has a token or a handle, and what the tasks are pushed into publishes them.
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Subtracts from the tasks field. Returns the word after it.
@@ -400,6 +399,16 @@ impl Record {
         } else {
             word.has_room(self.pool().window())
         }
+    }
+}
+
+impl JobPtr {
+    /// Returns how many of the job's tasks lie in deques; exact while none of its tasks moves.
+    pub fn ready_tasks(self, word: Snapshot) -> u64 {
+        let (pool, key) = (self.pool(), self.idle_key());
+        let spare: u64 = pool.places.iter().map(|place| place.spare_tokens(key)).sum();
+        let not_ready = word.running() + spare + pool.waiting.count(key);
+        self.tokens.load().tasks().saturating_sub(not_ready)
     }
 }
 

@@ -7,18 +7,15 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{fault, shrunk, thread_static};
+use crate::sync::{shrunk, thread_static};
 use crate::task::handle::awaiting::Waits;
 use crate::task::{CellPtr, Mark};
-use crate::worker::BUDGET;
 use crate::worker::place::Place;
 use std::cell::Cell;
 use std::ptr;
 
 /// Tokens that a worker takes at once for tasks it pushes from inside.
 const CREDIT: u64 = shrunk(16, 2) as u64;
-/// The most tokens that are added to a job's at once.
-pub const GRANT_MOST: u64 = if CREDIT + 1 > BUDGET as u64 { CREDIT + 1 } else { BUDGET as u64 };
 /// Tasks in a local queue above which pushes from inside go to the backlog.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
@@ -228,10 +225,6 @@ impl Context {
     #[cfg(feature = "futures")]
     pub fn keep_job(&self) {
         let job = self.hold.job.get().expect("a future is polled under its permit");
-        if let Some(place) = self.place() {
-            // Who counts tasks is not to take it for another one's.
-            place.desk.note_grant(job.idle_key(), self.hold.tokens.get());
-        }
         job.tokens.add_tasks(1);
         self.hold.take_token();
     }
@@ -281,8 +274,8 @@ impl Context {
         if held || !job.is_open(word) || place.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
-        self.hold.spend_tokens(job, place, 1, CREDIT);
-        place.desk.publish(job.idle_key(), self.hold.tokens.get() - 1);
+        self.hold.spend_tokens(job, 1, CREDIT);
+        place.publish(job.idle_key(), self.hold.tokens.get() - 1);
         cell.set_mark(Mark::Loose);
         place.deque.push(cell);
         self.hold.left.set(self.hold.left.get() + 1);
@@ -321,19 +314,14 @@ impl Hold {
         self.left.set(0);
     }
 
-    /// Takes tokens out, for tasks that are pushed. If there are too few, gets those that are missing, and
-    /// some more on credit. One stays.
+    /// Takes `count` tokens out, for tasks that are pushed. One token stays. If there are too few tokens, adds the missing
+    /// ones and `credit` more.
     #[inline]
-    pub fn spend_tokens(&self, job: JobPtr, place: &Place, count: u64, credit: u64) {
+    pub fn spend_tokens(&self, job: JobPtr, count: u64, credit: u64) {
         let mut tokens = self.tokens.get();
         if tokens <= count {
             let missing = count + 1 - tokens + credit;
-            debug_assert!(missing <= GRANT_MOST, "who counts tasks relies on it");
-            // Known to be to spare before they are there: nobody is to take them for tasks' meanwhile.
-            if !fault("spare-tokens-shown-late") {
-                place.desk.note_grant(job.idle_key(), tokens + missing - 1);
-            }
-            job.tokens.add_tasks(missing); // D3
+            job.tokens.add_tasks(missing);
             tokens += missing;
         }
         self.tokens.set(tokens - count);

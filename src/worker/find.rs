@@ -181,7 +181,7 @@ impl Worker<'_> {
         let own = pool.victims()[victim].deque.steal_batch_and_pop(&place.deque);
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
-            if pool.places[victim].desk.running_job() == job {
+            if pool.places[victim].running_job() == job {
                 // Likely its children, all of them: this thread goes on with them as if they were its own.
                 place.note_top(job, u64::MAX);
             }

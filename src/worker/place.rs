@@ -3,12 +3,9 @@
 //! There are as many places as workers. The thread that sits in a place is its only user; a
 //! thread that has to wait inside a task hands its place to a spare one.
 
-pub mod desk;
-
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Stealer, Worker};
 use crate::task::CellPtr;
-use crate::worker::place::desk::Desk;
 use std::cell::Cell;
 
 /// One worker's place.
@@ -29,8 +26,10 @@ pub struct Place {
     /// Look for those who have waited longest, in the injector and at the deque's other end, before the
     /// newest task of the deque.
     pub others_first: Cell<bool>,
-    /// For those who ask how many tasks of a job are ready.
-    pub desk: Desk,
+    /// The job that runs here, by its record's address; 0 if none does. For figures, and for a guess of thieves.
+    job: AtomicUsize,
+    /// Tokens of that job that the thread holds beyond those of tasks. For figures.
+    spare: AtomicU64,
     /// Futures that became in flight here less those that ended here, packed as in the pool; wraps.
     flights: AtomicU64,
     /// Figures for people.
@@ -78,10 +77,37 @@ impl Place {
             turns: Cell::new(0),
             rng: Cell::new((index as u32).wrapping_mul(0x9E37_79B9) | 1),
             others_first: Cell::new(false),
-            desk: Desk::default(),
+            job: AtomicUsize::new(0),
+            spare: AtomicU64::new(0),
             flights: AtomicU64::new(0),
             figures: Figures::default(),
         }
+    }
+
+    /// Publishes the job that runs here, by its record's address, and how many tokens of it are no task's.
+    #[inline]
+    pub fn publish(&self, job: usize, spare: u64) {
+        // Ordering: Relaxed all; figures, which are exact while the worker does not move.
+        if self.job.load(Ordering::Relaxed) != job {
+            self.job.store(job, Ordering::Relaxed);
+        }
+        self.spare.store(spare, Ordering::Relaxed);
+    }
+
+    /// Returns how many tokens of the job with this address are no task's here.
+    pub fn spare_tokens(&self, job: usize) -> u64 {
+        if self.running_job() == job {
+            // Ordering: Relaxed; a figure.
+            self.spare.load(Ordering::Relaxed)
+        } else {
+            0
+        }
+    }
+
+    /// Returns the job that runs here, by its record's address; 0 if none does.
+    pub fn running_job(&self) -> usize {
+        // Ordering: Relaxed; a guess.
+        self.job.load(Ordering::Relaxed)
     }
 
     /// Changes the count of futures in flight.

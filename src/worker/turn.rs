@@ -250,7 +250,7 @@ impl Worker<'_> {
         {
             if moved == 0 {
                 // Before anyone can run them; what is left over stays here.
-                hold.spend_tokens(job, place, u64::from(most), 0);
+                hold.spend_tokens(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
             place.batch.push(cell);

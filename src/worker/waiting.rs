@@ -158,7 +158,7 @@ fn lend_place(context: &Context) -> Result<(), NoSpare> {
     let Some(place) = context.place() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
-    // Nobody counts what is to spare on a thread without a place.
+    // Figures leave out what is to spare on a thread without a place.
     context.hold().give_spare_tokens();
     match shared.spares.lend(context.pool_ptr(), place.index) {
         Ok(()) => {

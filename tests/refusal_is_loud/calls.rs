@@ -67,7 +67,7 @@ fn more_handles_than_a_job_counts() {
 #[test]
 fn a_push_into_a_closed_job() {
     with_workers(|pool, _| {
-        for end in [Job::close, |job: &Job| _ = job.cancel()] {
+        for end in [Job::close, Job::cancel] {
             let job = pool.job(1);
             end(&job);
             assert!(job.is_closed() && job.clone().is_closed());

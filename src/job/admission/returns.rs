@@ -28,12 +28,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         }
         line = inner;
     }
-    let own = line == job;
-    if own {
-        line.backlog().push_uncounted(cell);
-    } else {
-        line.backlog().push(cell);
-    }
+    line.backlog().push(cell);
     // The gates between are not waited for any more.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
@@ -41,8 +36,9 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         given_back = inner;
     }
     make_good(line);
-    if own {
-        trade_token(job);
+    if line == job {
+        // The task waits in its own job's queue, where a task has no token.
+        job.drop_tasks(1);
     }
     doubts.clear(job, line);
     job.drop_handle();
@@ -81,12 +77,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
         line = inner;
         leaves.push(inner);
     }
-    let own = line == job;
-    if own && !fault("counted-with-its-token") {
-        line.backlog().push_returned_uncounted(cell);
-    } else {
-        line.backlog().push_returned(cell);
-    }
+    line.backlog().push_returned(cell);
     // Whoever counted on this task to look at the backlog counts on nobody now.
     line.permits.clear(Flag::Covered);
     for gate in leaves {
@@ -100,8 +91,8 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     if !fault("refuse-without-look") {
         look(line);
     }
-    if own {
-        trade_token(job);
+    if line == job {
+        job.drop_tasks(1);
     }
     doubts.clear(job, line);
     job.drop_handle();
@@ -137,12 +128,12 @@ pub fn come_back(cell: CellPtr, in_flight: bool) {
     // has none, and for which a drain does not wait if it is held.
     drop_afterwards(|| {
         job.tokens.keep();
-        job.backlog().push_returned_uncounted(cell);
+        job.backlog().push_returned(cell);
         look(job);
         if in_flight {
             job.pool().flight_ends(true);
         }
-        trade_token(job);
+        job.drop_tasks(1);
         job.drop_handle();
     });
 }
@@ -164,13 +155,5 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         pool.own();
         pool.shared().inject(cell);
         pool.disown(1);
-    }
-}
-
-/// A task that had a token is in its job's line, and not counted there so far. The caller keeps the job alive.
-fn trade_token(job: JobPtr) {
-    job.drop_tasks(1);
-    if !fault("counted-with-its-token") {
-        job.backlog().count();
     }
 }
