@@ -17,6 +17,12 @@ pub(crate) trait Contender: Sized + Send + Sync + 'static {
     /// Makes a job; `usize::MAX` is no limit.
     fn job(&self, limit: usize) -> Self::Job;
 
+    /// Makes a job whose tasks also need a permit of `parent` and of each job above it. By default ignores `parent`.
+    fn child(&self, parent: &Self::Job, limit: usize) -> Self::Job {
+        let _ = parent;
+        self.job(limit)
+    }
+
     /// Pushes a task, from outside or from inside another task.
     fn push<F: FnOnce() + Send + 'static>(job: &Self::Job, task: F);
 }
@@ -26,6 +32,7 @@ pub(crate) trait Contender: Sized + Send + Sync + 'static {
 #[value(rename_all = "snake_case")]
 pub(crate) enum Which {
     Ours,
+    Flat,
     Channels,
     RayonGate,
     Rayon,
@@ -42,6 +49,7 @@ impl Which {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Which::Ours => "ours",
+            Which::Flat => "flat",
             Which::Channels => "channels",
             Which::RayonGate => "rayon_gate",
             Which::Rayon => "rayon",
@@ -62,6 +70,10 @@ macro_rules! with_contender {
         match $which {
             Which::Ours => {
                 type $Contender = $crate::ours::Ours;
+                $body
+            }
+            Which::Flat => {
+                type $Contender = $crate::ours::Flat;
                 $body
             }
             Which::Channels => {

@@ -9,6 +9,7 @@ use crate::measure::stats::median;
 use crate::workloads::{Target, Workload};
 
 const COLUMNS: &[Which] = &[
+    Which::Flat,
     Which::Channels,
     Which::RayonGate,
     Which::Rayon,

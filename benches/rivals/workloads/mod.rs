@@ -2,6 +2,7 @@
 //!
 //! [`ALL`] is the order of the table. Throughput workloads differ only in their shape; the others have a file each.
 
+mod children;
 mod growth;
 mod limit_cost;
 mod memory;
@@ -178,6 +179,15 @@ pub(crate) const ALL: &[&Workload] = &[
     &wake::WAKE,
     &sleepers::SLEEPERS,
     &limit_cost::LIMIT_COST,
+    &children::CHILDREN_1,
+    &children::CHILDREN_10,
+    &children::CHILDREN_1000,
+    &children::CHILDREN_HOSTS,
+    &children::CHILDREN_1_1US,
+    &children::CHILDREN_10_1US,
+    &children::CHILDREN_1000_1US,
+    &children::CHILDREN_HOSTS_1US,
+    &children::CHILDREN_SLEEPERS,
     &memory::IDLE_JOB,
     &memory::USED_JOB,
     &memory::QUEUED_TASK,
