@@ -140,8 +140,9 @@ impl Worker<'_> {
     /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
     fn take_turn(&self, cell: CellPtr) {
         let mut epoch = self.pool().epoch();
-        if cell.mark() == Mark::Admitted {
-            // Its permit is from before: whether others may go on under it is to be looked up.
+        let resumed = cell.mark() == Mark::Admitted;
+        if resumed {
+            // The future took its permit earlier. The worker must check whether another task may run under that permit.
             epoch = epoch.wrapping_sub(1);
         }
         match admission::start(cell) {
@@ -161,6 +162,10 @@ impl Worker<'_> {
             // The start has left the window, and a future, or a task that blocks with leave, may keep its
             // permit for long.
             admission::look_outwards(job);
+            // A future that was pending has had a turn already: after its end the siblings' turn is due.
+            if let Some(parent) = hold.parent.get().filter(|_| !resumed) {
+                self.begin_turn_below(parent);
+            }
         }
         let mut next = Some(cell);
         let mut then = Then::GoOn;

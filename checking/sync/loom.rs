@@ -6,7 +6,6 @@ pub use loom::hint::spin_loop;
 pub(crate) use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use loom::thread_local as thread_static;
-pub use std::time;
 
 #[path = "checked.rs"]
 mod checked;
@@ -14,6 +13,8 @@ mod checked;
 pub mod deque;
 #[path = "memory.rs"]
 pub mod memory;
+#[path = "time.rs"]
+pub mod time;
 pub(crate) use checked::global;
 pub use checked::{fault, fence_after_rmw, full_fence, prefetch_write};
 

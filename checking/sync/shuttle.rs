@@ -12,6 +12,8 @@ pub use cell::UnsafeCell;
 mod checked;
 #[path = "deque.rs"]
 pub mod deque;
+#[path = "time.rs"]
+pub mod time;
 pub(crate) use checked::global;
 pub use checked::{fault, fence_after_rmw, full_fence, prefetch_write};
 
@@ -31,37 +33,6 @@ pub mod thread {
     /// The same on every machine, so that a schedule can be replayed on another.
     pub fn available_parallelism() -> std::io::Result<std::num::NonZero<usize>> {
         Ok(std::num::NonZero::<usize>::MIN.saturating_add(3))
-    }
-}
-
-/// Time, which shuttle has none of.
-pub mod time {
-    use std::time::Duration;
-
-    /// A moment, as far from the first as was added to that.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub struct Instant(Duration);
-
-    impl Instant {
-        /// Always the first moment.
-        pub fn now() -> Self {
-            Self(Duration::ZERO)
-        }
-
-        /// The moment so much later.
-        pub fn checked_add(self, duration: Duration) -> Option<Self> {
-            self.0.checked_add(duration).map(Self)
-        }
-
-        /// How long it is from `earlier` to here.
-        pub fn saturating_duration_since(self, earlier: Self) -> Duration {
-            self.0.saturating_sub(earlier.0)
-        }
-
-        /// No time passes.
-        pub fn elapsed(self) -> Duration {
-            Duration::ZERO
-        }
     }
 }
 

@@ -151,6 +151,16 @@ pub const FAULTS: &[Fault] = &[
         &["chain::limit_is_used_by_each_child_in_turn"],
     ),
     fault(
+        "turn-outlives-its-tasks",
+        "a child keeps its parent's permit after the tasks of a turn, although a sibling waits",
+        &["chain::fair_by_the_tasks_of_a_turn"],
+    ),
+    fault(
+        "turn-outlives-its-time",
+        "a child keeps its parent's permit after the time of a turn, although a sibling waits",
+        &["chain::fair_by_the_time_of_a_turn"],
+    ),
+    fault(
         "wake-without-fence",
         "a pusher looks for sleepers before its task is visible",
         &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],

@@ -7,9 +7,11 @@ use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tollgate::Job;
 use tollgate::model::Stage;
+use tollgate::model::sync::time;
 
 struct Family {
     stage: Stage,
@@ -91,6 +93,40 @@ fn limit_holds_at_the_parent() {
         other.join().unwrap();
         family.rest(2);
     });
+}
+
+/// Behind four tasks of its sibling, each of which takes so long, a lone task starts after `turn` of them.
+fn fair_to_a_lone_task(each: Duration, turn: usize) {
+    check(Bound::Preemptions(2), move || {
+        let family = family(2, 1);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for child in [0, 0, 0, 0, 1] {
+            let (gauge, order) = (family.gauge.clone(), order.clone());
+            family.children[child].execute(move || {
+                order.lock().unwrap().push(child);
+                time::advance(each);
+                gauge.visit();
+            });
+        }
+        let stage = family.stage;
+        let other = thread::spawn(move || while stage.play(1, usize::MAX) > 0 {});
+        while stage.play(0, usize::MAX) > 0 {}
+        other.join().unwrap();
+        family.rest(5);
+        let before = order.lock().unwrap().iter().take_while(|child| **child == 0).count();
+        assert_eq!(before, turn, "a turn of {before} tasks");
+    });
+}
+
+#[test]
+fn fair_by_the_tasks_of_a_turn() {
+    // Of two tasks, here.
+    fair_to_a_lone_task(Duration::ZERO, 2);
+}
+
+#[test]
+fn fair_by_the_time_of_a_turn() {
+    fair_to_a_lone_task(Duration::from_micros(100), 1);
 }
 
 #[test]

@@ -48,6 +48,8 @@ const SEEN: &[(&str, &[&str])] = &[
     ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),
     ("hand-on-at-own-gate-only", &["children::limit_is_used_by_siblings"]),
     ("delegate-leaves-gate-blocked", &["children::limit_is_used_by_each_child_in_turn"]),
+    ("turn-outlives-its-tasks", &["children::fair_by_the_tasks_of_a_turn"]),
+    ("turn-outlives-its-time", &["children::fair_by_the_time_of_a_turn"]),
     ("no-last-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("wake-not-passed-on", &["limit_is_used::limit_is_used_to_the_full"]),
     ("batch-taken-in-silence", &["limit_is_used::limit_is_used_by_a_batch_on_its_way_to_a_deque"]),

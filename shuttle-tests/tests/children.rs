@@ -8,6 +8,9 @@ use shuttle::thread;
 use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Fates, Gauge};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tollgate::model::sync::time;
 
 #[test]
 fn limit_holds_at_every_gate() {
@@ -229,4 +232,44 @@ fn nothing_lost_when_a_parent_is_cancelled_while_a_child_is_made() {
         assert_eq!(stats.completed + stats.cancelled, 1, "both cancels dropped the task");
         assert_eq!(fates.ran() as u64, stats.completed);
     });
+}
+
+/// A lone task that comes beside two busy siblings, each task of which takes so long, waits for `most` tasks of theirs.
+fn fair_to_a_lone_task(each: Duration, most: usize) {
+    in_a_pool(3, move |pool| {
+        let parent = pool.job(1);
+        let (jobs, lone) = ([parent.job(1), parent.job(1)], parent.job(1));
+        let started = Arc::new(AtomicUsize::new(0));
+        for number in 0..24 {
+            let started = started.clone();
+            jobs[number % 2].execute(move || {
+                started.fetch_add(1, Relaxed);
+                time::advance(each);
+            });
+        }
+        let at_start = Arc::new(AtomicUsize::new(usize::MAX));
+        let (says, count) = (at_start.clone(), started.clone());
+        let pusher = thread::spawn(move || {
+            let counted = count.clone();
+            lone.execute(move || says.store(counted.load(Relaxed), Relaxed));
+            count.load(Relaxed)
+        });
+        let pushed = pusher.join().unwrap();
+        parent.wait();
+        let before = at_start.load(Relaxed).saturating_sub(pushed);
+        assert!(before <= most, "a lone task waited for {before} others, {most} allowed");
+        assert_eq!(started.load(Relaxed), 24);
+    });
+}
+
+#[test]
+fn fair_by_the_tasks_of_a_turn() {
+    // Of four tasks, here: the rest of one sibling's turn, and the other's.
+    fair_to_a_lone_task(Duration::ZERO, 8);
+}
+
+#[test]
+fn fair_by_the_time_of_a_turn() {
+    // One that a worker is about to start, and one of the other sibling.
+    fair_to_a_lone_task(Duration::from_micros(100), 2);
 }

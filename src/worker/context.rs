@@ -7,6 +7,7 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};
 use crate::task::handle::awaiting::Waits;
 use crate::task::{CellPtr, Mark};
@@ -84,6 +85,8 @@ pub struct Hold {
     pub covered: Cell<bool>,
     /// Tasks run under the permit, in this turn.
     pub turn: Cell<u32>,
+    /// When the turn began, if the job has a parent at whose gate, or further out, tasks waited then.
+    pub began: Cell<Option<Instant>>,
     /// The pool's epoch when the job's word was last looked at.
     pub epoch: Cell<u64>,
     /// Tasks that ran to their end and are not in the job's tally yet.
@@ -106,6 +109,7 @@ impl Context {
                 left: Cell::new(0),
                 covered: Cell::new(false),
                 turn: Cell::new(0),
+                began: Cell::new(None),
                 epoch: Cell::new(0),
                 completed: Cell::new(0),
             },
@@ -295,6 +299,7 @@ impl Hold {
         self.left.set(left);
         self.covered.set(false);
         self.turn.set(0);
+        self.began.set(None);
         self.epoch.set(epoch);
     }
 

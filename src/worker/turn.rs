@@ -4,10 +4,12 @@ use crate::job::admission;
 use crate::job::backlog::{Consumer, Popped};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark};
 use crate::worker::place::Place;
 use crate::worker::{BUDGET, Worker};
+use std::time::Duration;
 
 /// Tasks after which a worker takes the oldest of its own deque instead of the newest, if others' tasks lie there.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
@@ -18,7 +20,39 @@ const LOOKS: usize = shrunk(8, 0);
 /// Spins before each of them.
 const SPINS: usize = 32;
 
+/// The most time that a turn takes while siblings wait, if its tasks are alike.
+const TURN_TIME: Duration = Duration::from_micros(100);
+
 impl Worker<'_> {
+    /// Notes the time if tasks wait at a gate outside the job: its siblings' turn comes when this one's time is over.
+    #[inline]
+    pub(super) fn begin_turn_below(&self, parent: JobPtr) {
+        self.context.hold().began.set(is_waited_for(parent).then(Instant::now));
+    }
+
+    /// Returns true if the turn of a job below `parent` must end because siblings wait.
+    ///
+    /// If siblings waited when the turn began, it ends after [`BUDGET`] tasks or [`TURN_TIME`]. The worker reads the clock
+    /// after 1, 2, 4 and 8 tasks. The next reading follows after as many tasks again, so half the time is the most that may
+    /// be over. If siblings came later, the turn ends at once.
+    #[inline]
+    fn is_siblings_turn(&self, parent: JobPtr) -> bool {
+        let hold = self.context.hold();
+        let tasks = hold.turn.get() % BUDGET;
+        let Some(began) = hold.began.get() else { return is_waited_for(parent) };
+        if tasks == 0 {
+            let due = is_waited_for(parent) && !fault("turn-outlives-its-tasks");
+            if !due {
+                self.begin_turn_below(parent);
+            }
+            return due;
+        }
+        tasks.is_power_of_two()
+            && is_waited_for(parent)
+            && began.elapsed() >= TURN_TIME / 2
+            && !fault("turn-outlives-its-time")
+    }
+
     /// A further task of the job to run under the permit held, if it is still this job's turn.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, open: &mut bool) -> Option<CellPtr> {
@@ -30,6 +64,9 @@ impl Worker<'_> {
         // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
         if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == hold.epoch.get() {
             if !*open {
+                if hold.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
+                    return None;
+                }
                 return match self.pop_waiting(job) {
                     Some(cell) => Some(cell),
                     None => self.next_beside_the_backlog(job),
@@ -67,6 +104,9 @@ impl Worker<'_> {
         }
         if hold.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
             place.others_first.set(true);
+            return None;
+        }
+        if hold.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
             return None;
         }
         self.next_at_hand(job, *open).or_else(|| self.linger_for(job, *open))
@@ -121,8 +161,10 @@ impl Worker<'_> {
         }
         for _ in 0..LOOKS {
             (0..SPINS).for_each(|_| spin_loop());
-            let changed = self.pool().epoch() != self.context.hold().epoch.get();
-            if changed || !self.pool().injector_is_empty() {
+            let hold = self.context.hold();
+            let changed = self.pool().epoch() != hold.epoch.get();
+            let siblings_wait = hold.parent.get().is_some_and(is_waited_for);
+            if changed || siblings_wait || !self.pool().injector_is_empty() {
                 return None;
             }
             if !job.backlog().is_empty() {
@@ -168,10 +210,6 @@ impl Worker<'_> {
     /// The job's next waiting task, for a job whose limit binds: taken alone.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
-        if self.context.hold().parent.get().is_some_and(is_waited_for) {
-            // A sibling's turn.
-            return None;
-        }
         let backlog = job.backlog();
         let mut consumer = match backlog.try_consume_quietly() {
             Some(consumer) => consumer,
