@@ -164,6 +164,8 @@ impl Job {
 
     /// Lets a paused job go on. Does nothing if it is not paused.
     ///
+    /// If the pool begins to drain before this call has returned, the drain may cancel the job as a paused one.
+    ///
     /// # Examples
     ///
     /// ```

@@ -158,12 +158,18 @@ fn nothing_lost_when_the_pool_is_dropped_from_inside() {
         (0..2).for_each(|_| job.execute(gauge.task()));
         job.pause();
         let dropper = job.spawn(move || {
-            let pool = inside.lock().unwrap().take();
+            // The pool comes once `resume` has returned: a drain that begins earlier may still cancel the job as a held one.
+            let pool = loop {
+                if let Some(pool) = inside.lock().unwrap().take() {
+                    break pool;
+                }
+                thread::yield_now();
+            };
             drop(pool);
         });
         (0..2).for_each(|_| job.execute(gauge.task()));
-        *shared.lock().unwrap() = Some(pool);
         job.resume();
+        *shared.lock().unwrap() = Some(pool);
         dropper.join().unwrap();
         job.wait();
         assert_eq!(gauge.ran(), 4);
