@@ -1,12 +1,14 @@
 //! Models: loom's types, and stand-ins for what loom cannot see into: crossbeam's deque, the
 //! parking of threads, and memory that must show its misuse.
 
-pub use loom::cell::UnsafeCell;
 pub use loom::hint::spin_loop;
 pub(crate) use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 pub use loom::thread_local as thread_static;
 
+#[path = "watched.rs"]
+mod watched;
+pub use watched::UnsafeCell;
 #[path = "checked.rs"]
 mod checked;
 #[path = "deque.rs"]
@@ -20,9 +22,8 @@ pub use checked::{fault, fence_after_rmw, full_fence, prefetch_write};
 
 /// Atomic integers and pointers.
 pub mod atomic {
-    pub use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-    };
+    pub use super::watched::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+    pub use loom::sync::atomic::{Ordering, fence};
 }
 
 /// Threads: start, park, yield.

@@ -1,6 +1,7 @@
-//! The allocator's stand-in: a leak fails the model, and freed memory is overwritten and kept back
-//! for a while, so that its further use is seen.
+//! The allocator's stand-in. A leak fails the model. A free is a checked write: every access of an atomic or a cell in the
+//! memory must be ordered before it. Freed memory is overwritten and kept back for a while, so that its further use is seen.
 
+use super::watched;
 use loom::alloc::Track;
 pub use std::alloc::{Layout, handle_alloc_error};
 use std::cell::RefCell;
@@ -36,6 +37,7 @@ pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     if memory.is_null() {
         return memory;
     }
+    watched::begin(memory, whole.size());
     // SAFETY: the memory is new and begins with room for the tracker.
     unsafe { memory.cast::<Track<()>>().write(Track::new(())) };
     // SAFETY: the offset is within the piece.
@@ -50,6 +52,8 @@ pub unsafe fn dealloc(memory: *mut u8, layout: Layout) {
     let (whole, offset) = tracked(layout);
     // SAFETY: by this function's contract it is `offset` bytes inside a piece.
     let start = unsafe { memory.sub(offset) };
+    // SAFETY: the piece is still allocated, and what lies in it was dropped or moved out, but not overwritten.
+    unsafe { watched::end(start, whole.size()) };
     // SAFETY: the piece begins with its tracker, which is dropped once.
     drop(unsafe { start.cast::<Track<()>>().read() });
     // SAFETY: the piece is `whole` and nobody's any more.

@@ -12,6 +12,8 @@ pub use cell::UnsafeCell;
 mod checked;
 #[path = "deque.rs"]
 pub mod deque;
+#[path = "reuse.rs"]
+pub mod memory;
 #[path = "time.rs"]
 pub mod time;
 pub(crate) use checked::global;
@@ -34,9 +36,4 @@ pub mod thread {
     pub fn available_parallelism() -> std::io::Result<std::num::NonZero<usize>> {
         Ok(std::num::NonZero::<usize>::MIN.saturating_add(3))
     }
-}
-
-/// The allocator.
-pub mod memory {
-    pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 }

@@ -136,6 +136,16 @@ pub const FAULTS: &[Fault] = &[
         ],
     ),
     fault(
+        "relaxed-last-handle",
+        "a job's record is freed by a handle whose thread has not seen what other threads did there",
+        &["admission::idle_is_free_when_the_last_handle_meets_the_last_finish"],
+    ),
+    fault(
+        "relaxed-last-share",
+        "a task's cell is freed by a side that has not seen what the other side did there",
+        &["handles::nothing_lost_when_complete_meets_drop"],
+    ),
+    fault(
         "handles-alone-free",
         "a job's record goes with its last handle, whatever still runs",
         &["admission::idle_is_free_when_the_last_handle_meets_the_last_finish"],

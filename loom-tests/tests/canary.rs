@@ -7,6 +7,7 @@ use loom::sync::Arc;
 use loom_tests::check;
 use loom_tests::check::{Bound, check_at_most, check_within};
 use std::any::TypeId;
+use std::ops::Deref;
 use tollgate::model::sync;
 
 #[test]
@@ -14,12 +15,54 @@ fn the_facade_is_loom() {
     fn same<A: 'static, B: 'static>() -> bool {
         TypeId::of::<A>() == TypeId::of::<B>()
     }
-    assert!(same::<sync::atomic::AtomicU64, loom::sync::atomic::AtomicU64>());
-    assert!(same::<sync::atomic::AtomicPtr<u8>, loom::sync::atomic::AtomicPtr<u8>>());
-    assert!(same::<sync::UnsafeCell<u8>, loom::cell::UnsafeCell<u8>>());
+    // These note which memory an access is in, and leave the access to loom's.
+    type Inner<A> = <A as Deref>::Target;
+    assert!(same::<Inner<sync::atomic::AtomicU64>, loom::sync::atomic::AtomicU64>());
+    assert!(same::<Inner<sync::atomic::AtomicPtr<u8>>, loom::sync::atomic::AtomicPtr<u8>>());
+    assert!(same::<Inner<sync::UnsafeCell<u8>>, loom::cell::UnsafeCell<u8>>());
     assert!(same::<sync::Mutex<u8>, loom::sync::Mutex<u8>>());
     assert!(same::<sync::Condvar, loom::sync::Condvar>());
-    assert!(!same::<sync::atomic::AtomicU64, std::sync::atomic::AtomicU64>());
+}
+
+/// Two threads use an atomic in memory from the stand-in allocator. The second to end frees it, as a reference count has it.
+fn free_after_two(last: sync::atomic::Ordering) {
+    use sync::atomic::{AtomicU64, Ordering};
+    use sync::memory::{Layout, alloc, dealloc};
+    #[derive(Clone, Copy)]
+    struct Shared(*mut [AtomicU64; 2]);
+    // SAFETY: whether the accesses are ordered is what loom finds out.
+    unsafe impl Send for Shared {}
+    impl Shared {
+        fn end(self, last: Ordering) {
+            // SAFETY: the memory is there until both threads have counted down.
+            let [value, count] = unsafe { &*self.0 };
+            value.fetch_add(1, Ordering::Relaxed);
+            if count.fetch_sub(1, last) == 1 {
+                // SAFETY: it came from `alloc` with this layout, and the other thread is done.
+                unsafe { dealloc(self.0.cast(), Layout::new::<[AtomicU64; 2]>()) };
+            }
+        }
+    }
+    check(Bound::None, move || {
+        // SAFETY: the layout is not of size zero.
+        let shared = Shared(unsafe { alloc(Layout::new::<[AtomicU64; 2]>()) }.cast());
+        // SAFETY: the memory is new.
+        unsafe { shared.0.write([AtomicU64::new(0), AtomicU64::new(2)]) };
+        let other = loom::thread::spawn(move || { shared }.end(last));
+        shared.end(last);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_free_that_all_accesses_come_before_passes() {
+    free_after_two(sync::atomic::Ordering::AcqRel);
+}
+
+#[test]
+#[should_panic(expected = "ausality violation")]
+fn a_free_that_an_access_is_not_ordered_before_fails() {
+    free_after_two(sync::atomic::Ordering::Relaxed);
 }
 
 #[test]

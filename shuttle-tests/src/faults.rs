@@ -6,6 +6,8 @@ use loom_tests::faults::{FAULTS, Fault};
 pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-release", ORDER),
     ("relaxed-push", ORDER),
+    ("relaxed-last-handle", ORDER),
+    ("relaxed-last-share", ORDER),
     ("push-without-fence", ORDER),
     ("release-without-fence", ORDER),
     ("relaxed-epoch", ORDER),

@@ -9,9 +9,9 @@
 //!
 //! It takes every atomic access for a sequentially consistent one, and a fence for nothing. It finds wrong
 //! interleavings, and no wrong ordering: a fence left out, a Relaxed where a Release must be. Those are
-//! the models' to find, in `loom-tests`; `faults::UNSEEN` lists the seeded ones. Memory is the allocator's own here, so
-//! that a use after free is seen only by what comes of it. Time passes only as tasks advance it, and a wait
-//! with a timeout does not notice.
+//! the models' to find, in `loom-tests`; `faults::UNSEEN` lists the seeded ones. Freed memory is overwritten and
+//! goes to the next allocation of its size, so that a use after free is seen by what comes of it. Time passes
+//! only as tasks advance it, and a wait with a timeout does not notice.
 //!
 //! Without `--cfg tollgate_shuttle` all of this is empty.
 
