@@ -37,7 +37,7 @@ pub fn sleep_and_serve(pool: PoolPtr, index: usize) {
         let (shared, sleep) = (worker.pool(), &worker.pool().sleep);
         sleep.sit_down(index);
         let (look, busy) = (|| shared.has_ready(), || shared.is_busy());
-        match sleep.park(index, look, busy, || shared.end_stall()) {
+        match sleep.park(index, look, busy) {
             Woken::Search => worker.serve(worker.find().expect("no drain has begun")),
             Woken::Leave => unreachable!("no drain has begun"),
         }

@@ -121,7 +121,7 @@ impl Job {
     /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job; `usize::MAX` is no limit.
     ///
     /// Futures in flight are running: they go on. A task that waits for another, in a join, say, needs a permit to go on,
-    /// and waits for it if the limit is 0.
+    /// and waits for it if the limit is 0. A [drain](crate::Pool::shutdown) of the pool cancels a job whose limit is 0.
     ///
     /// # Panics
     ///
@@ -143,7 +143,8 @@ impl Job {
     }
 
     /// Holds the job: once it has returned, no task of it, or of a job below it, starts. The limit stays as it is. What runs
-    /// goes on, as under a [limit](Self::set_limit) of 0. Pausing twice is pausing once.
+    /// goes on, as under a [limit](Self::set_limit) of 0. Pausing twice is pausing once. A
+    /// [drain](crate::Pool::shutdown) of the pool cancels a job that is paused.
     ///
     /// # Examples
     ///

@@ -22,7 +22,7 @@ use std::time::Duration;
 ///
 /// Tasks go in by its jobs, which are cheap to clone and to hand around; the pool stays with whoever ends it.
 ///
-/// Dropping the pool drains it: it waits until all that can run has run. Dropped from inside one of its own
+/// Dropping the pool [drains](Self::shutdown) it: it waits until all that can run has run. Dropped from inside one of its own
 /// tasks, it starts the drain and returns; the workers end by themselves.
 ///
 /// # Examples
@@ -147,9 +147,9 @@ impl Pool {
 
     /// Drains the pool: waits until all that can run has run, then ends the workers.
     ///
-    /// From now on pushes from outside are refused; tasks of the pool may push on while it drains. What a
-    /// pause or a limit of 0 still holds when nothing else is left is cancelled. Calling it again does
-    /// nothing.
+    /// From now on pushes from outside are refused; tasks of the pool may push on while it drains. A job that is paused
+    /// or has a limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that becomes so while
+    /// the drain lasts. Calling it again does nothing.
     ///
     /// # Blocking
     ///

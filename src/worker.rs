@@ -115,7 +115,6 @@ impl Worker<'_> {
             self.serve(cell);
             if self.context.place().is_none() {
                 self.pool().sleep.arrive(|| self.pool().is_busy());
-                self.pool().end_stall();
                 return Left::Place;
             }
         }

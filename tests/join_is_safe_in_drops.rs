@@ -293,9 +293,9 @@ fn a_drop_joins_a_task_of_another_job_when_the_pool_ends() {
     });
 }
 
-/// A drain that has come to rest beside a task that waits for a held one cancels that, on a thread that is about to park.
+/// A drain cancels a held job that a task waits for, and a capture of its task waits for a third.
 #[test]
-fn a_drop_waits_for_a_task_in_a_stalled_drain() {
+fn a_drop_waits_for_a_task_in_a_drain() {
     with_workers(|pool, _| {
         let (held, free, other) = (pool.job(0), pool.job(2), pool.job(1));
         let (task, dropped) = waits_for_one_of(&other);

@@ -128,6 +128,11 @@ pub const FAULTS: &[Fault] = &[
         &["cancel::nothing_lost_when_a_held_job_is_cancelled"],
     ),
     fault(
+        "held-beside-a-drain",
+        "a job that is paused beside a drain is only listed, and the drain has emptied the list",
+        &["shutdown::nothing_lost_when_a_pause_meets_a_drain"],
+    ),
+    fault(
         "push-left-to-the-sweep",
         "who pushes into a job that has been cancelled leaves its task to the sweep, which is over",
         &[

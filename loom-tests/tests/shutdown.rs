@@ -81,6 +81,25 @@ fn nothing_lost_when_a_held_job_is_drained() {
 }
 
 #[test]
+fn nothing_lost_when_a_pause_meets_a_drain() {
+    check(Bound::Preemptions(2), || {
+        let pool = pool(1);
+        let (job, drops) = (pool.job(1), Drops::default());
+        let payload = drops.payload();
+        job.execute(move || drop(payload));
+        let theirs = job.clone();
+        let pauser = thread::spawn(move || theirs.pause());
+        pool.shutdown();
+        pauser.join().unwrap();
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 1);
+        assert_eq!(drops.count(), 1);
+        drop(job);
+        drop(pool);
+    });
+}
+
+#[test]
 fn nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves() {
     check(Bound::Preemptions(2), || {
         let pool = pool(1);

@@ -52,7 +52,7 @@ impl Hall {
                 }
                 return Some(task);
             }
-            match self.sleep.park(index, || self.has_ready(), || self.has_ready(), || ()) {
+            match self.sleep.park(index, || self.has_ready(), || self.has_ready()) {
                 Woken::Search => {}
                 Woken::Leave => return None,
             }

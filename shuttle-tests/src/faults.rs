@@ -46,6 +46,10 @@ const SEEN: &[(&str, &[&str])] = &[
     ("excess-ends-quietly", &["limit_holds::limit_holds_while_it_moves"]),
     ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),
     ("cancel-without-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
+    (
+        "held-beside-a-drain",
+        &["shutdown::nothing_lost_when_a_pause_meets_a_drain_and_a_task_that_waits"],
+    ),
     ("push-left-to-the-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
     ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),
     ("hand-on-at-own-gate-only", &["children::limit_is_used_by_siblings"]),

@@ -10,7 +10,6 @@ use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::task::{self, CellPtr};
-use std::collections::BTreeSet;
 
 /// Says a limit in the word's terms.
 ///
@@ -77,27 +76,32 @@ fn look_again(job: JobPtr, held_changed: bool) {
         room().wake_one(job.permit_key());
     }
     settle(job, word);
-    if held_changed {
-        // A drain may have come to rest before.
-        job.pool().end_stall();
-    }
     if held_changed && is_held(word) && word.has(Flag::Parent) {
         // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
         drop_delegates_in(job);
     }
 }
 
-/// Enters the job into the pool's list of held jobs, or takes it out, as its word says now. The list
-/// keeps the job alive, so that a drain finds what it still holds.
+/// Lists the job with the pool if its word says that it is held, and unlists it otherwise. Cancels a held job instead if
+/// the pool is draining. The list keeps the job alive, so that a drain finds it.
+///
+/// - hold-1: the caller has changed the word. hold-2: it takes the list's lock, loads the word, and lists the job.
+/// - end-1: the drain sets the pool's flag. end-2: it takes the list's lock and empties the list.
+///
+/// If hold-2 comes before end-2, the drain finds the job. Otherwise the lock orders end-1 before hold-2, which sees the flag.
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held();
-    if is_held(job.permits.load()) {
-        if held.insert(job) {
-            job.tokens.keep();
-        }
-    } else if held.remove(&job) {
+    if !is_held(job.permits.load()) {
+        let listed = held.remove(&job);
         drop(held);
-        job.drop_handle();
+        if listed {
+            job.drop_handle();
+        }
+    } else if job.pool().draining() {
+        drop(held);
+        cancel_held(job);
+    } else if held.insert(job) {
+        job.tokens.keep();
     }
 }
 
@@ -182,19 +186,20 @@ pub fn sweep_line(job: JobPtr) {
     }
 }
 
-/// Has all dropped that held jobs still hold when their pool ends, or has nothing else left to do; gives their handles back.
-pub fn cancel_held(held: &BTreeSet<JobPtr>) {
-    for job in held {
-        job.permits.set(Flag::Closed);
-        job.permits.set(Flag::Cancelled);
+/// Cancels a job that a drain has taken off the list, unless the job is not held any more: a resume changes the word first
+/// and the list afterwards. If the job is held again later, `list_if_held` sees the drain. Gives the list's handle back.
+pub fn cancel_listed(job: JobPtr) {
+    if is_held(job.permits.load()) {
+        cancel_held(job);
     }
-    fence_after_rmw();
-    // One's captures may wait for what is in another's line.
-    drop_afterwards(|| held.iter().copied().for_each(sweep_line));
-    for job in held.iter().copied() {
-        wake_if_idle(job);
-        job.drop_handle();
-    }
+    job.drop_handle();
+}
+
+/// Cancels a held job, and all below it, for a drain. The caller must keep the job alive.
+fn cancel_held(job: JobPtr) {
+    family::cancel(job);
+    // A drain lets a task that has started take its permit back although the job is held.
+    room().wake(job.permit_key());
 }
 
 /// What came of dropping tasks in a line.

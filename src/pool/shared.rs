@@ -63,7 +63,7 @@ pub struct Shared {
     flights: AtomicU64,
     /// Tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
-    /// Jobs that are paused or have a limit of 0, each with a handle, for the drain to find.
+    /// Jobs that are paused or have a limit of 0, each with a handle, for the drain to cancel.
     held: Mutex<BTreeSet<JobPtr>>,
     ended: Mutex<bool>,
     ended_changed: Condvar,

@@ -17,7 +17,6 @@
 //! comes first, `unpark-1` sees the bit. Then `unpark-2` comes after `park-3`, because the waiter holds the lock from
 //! `park-1` to `park-3`.
 
-use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Arc, Mutex, MutexGuard, fault, global, shrunk, thread};
@@ -49,8 +48,6 @@ struct Signal {
     /// Set before the thread is unparked, so that a spurious return of `park` is told from a wake-up.
     given: AtomicBool,
     thread: thread::Thread,
-    /// The pool inside one of whose tasks the thread waits: a drain counts those.
-    inside: Option<PoolPtr>,
 }
 
 /// The parking lot: waiters by key, spread over buckets with a lock each.
@@ -114,20 +111,8 @@ impl Room {
     /// `wait` runs under the bucket's lock. It must set the object's bit, then return whether the condition does
     /// *not* hold yet (`park-2`). If it returns false, the thread does not park.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
-        self.park_inside(None, key, until, wait)
-    }
-
-    /// Parks as [`park`](Self::park) does, inside a task of `pool`, which is told when the wait begins and when
-    /// it is ended.
-    pub fn park_inside(
-        &self,
-        inside: Option<PoolPtr>,
-        key: usize,
-        until: Option<Instant>,
-        wait: impl FnOnce() -> bool,
-    ) -> Waited {
         let thread = thread::current();
-        let signal = Arc::new(Signal { given: AtomicBool::new(false), thread, inside });
+        let signal = Arc::new(Signal { given: AtomicBool::new(false), thread });
         let entry = {
             let mut bucket = self.lock(key);
             if fault("room-looks-before-it-enters") {
@@ -141,15 +126,8 @@ impl Room {
             }
             let entry = bucket.next_entry();
             bucket.waiters.insert((key, entry), Waiter::Thread(signal.clone()));
-            if let Some(pool) = inside {
-                // Under the lock, because the waking thread calls `stop_waiting` for this waiter.
-                pool.shared().sleep.start_waiting();
-            }
             entry
         };
-        if let Some(pool) = inside {
-            pool.shared().end_stall();
-        }
         loop {
             // Ordering: Acquire; pairs with the Release in `Waiter::wake`.
             if signal.given.load(Ordering::Acquire) {
@@ -162,17 +140,7 @@ impl Room {
             }
         }
         let left = self.lock(key).waiters.remove(&(key, entry));
-        match (left, inside) {
-            (Some(_), Some(pool)) => pool.shared().sleep.stop_waiting(),
-            (None, Some(_)) => {
-                // Whoever wakes it is about to count it off, and has the pool by this thread.
-                // Ordering: Acquire; as above.
-                while !signal.given.load(Ordering::Acquire) {
-                    thread::park();
-                }
-            }
-            (_, None) => {}
-        }
+        drop(left);
         Waited::TimedOut
     }
 
@@ -246,10 +214,6 @@ impl Waiter {
     fn wake(self) {
         match self {
             Self::Thread(signal) => {
-                if let Some(pool) = signal.inside {
-                    // Before the signal: the thread keeps the pool until it has seen that.
-                    pool.shared().sleep.stop_waiting();
-                }
                 // Ordering: Release; pairs with the Acquire in `park`.
                 signal.given.store(true, Ordering::Release);
                 signal.thread.unpark();

@@ -46,7 +46,7 @@ impl Worker<'_> {
             cells::tidy();
             let pool = self.pool();
             let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
-            match sleep.park(self.place().index, look, busy, || pool.end_stall()) {
+            match sleep.park(self.place().index, look, busy) {
                 Woken::Search => {}
                 Woken::Leave => return None,
             }

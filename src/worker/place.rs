@@ -30,7 +30,7 @@ pub struct Place {
     job: AtomicUsize,
     /// Tokens of that job that the thread holds beyond those of tasks. For figures.
     spare: AtomicU64,
-    /// Futures that became in flight here less those that ended here, packed as in the pool; wraps.
+    /// Futures that became in flight here less those that ended here; wraps.
     flights: AtomicU64,
     /// Figures for people.
     pub figures: Figures,

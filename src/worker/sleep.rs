@@ -25,9 +25,6 @@
 //! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the
 //! worker does `wake-4`: a notifier may have seen this worker in `wake-3` and woken no other.
 //!
-//! A drain that has come to rest with tasks that wait for held ones has *stalled*: then, too, what is held is
-//! cancelled, and they go on.
-//!
 //! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That
 //! worker sets `TERMINATED` under the lock, executes a full fence, and checks all queues once more. A pusher that is
 //! too late sees the flag in `wake-3` or `wake-4`. It then cancels all tasks in the injector, its own included.
@@ -38,7 +35,6 @@ use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, full_fence, thread}
 const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
-const WAITING: u64 = 1 << 46;
 const AWAY_COUNT: u64 = (1 << 14) - 1;
 /// The greatest number of outstanding tasks that the word can count.
 pub const MOST_AWAY: usize = AWAY_COUNT as usize;
@@ -182,14 +178,7 @@ impl Sleep {
     /// Parks a searching worker until a notifier wakes it (`sleep-1` to `sleep-4`).
     ///
     /// `look` returns true if a task is in any queue. `busy` returns true if a drain has something left to wait for.
-    /// `rest` is called if a drain may have stalled.
-    pub fn park(
-        &self,
-        index: usize,
-        look: impl Fn() -> bool,
-        busy: impl Fn() -> bool,
-        rest: impl Fn(),
-    ) -> Woken {
+    pub fn park(&self, index: usize, look: impl Fn() -> bool, busy: impl Fn() -> bool) -> Woken {
         let parker = &self.parkers[index];
         {
             let mut list = self.lock(); // sleep-1
@@ -205,10 +194,6 @@ impl Sleep {
         }
         if !fault("no-last-look") && look() {
             let _ = self.notify_fenced(); // sleep-3; `TooLate` needs no action: a drain leaves no task here
-        }
-        // Ordering: Relaxed; the thread that starts the drain checks after it has set the flag.
-        if self.word.load(Ordering::Relaxed) & DRAINING != 0 {
-            rest();
         }
         // Ordering: Acquire; pairs with the Release in `wake`.
         while !parker.woken.load(Ordering::Acquire) {
@@ -286,30 +271,6 @@ impl Sleep {
         if word & DRAINING != 0 {
             self.reconsider_drain(busy);
         }
-    }
-
-    /// A task that is away waits from now on, and holds no permit.
-    pub fn start_waiting(&self) {
-        // Ordering: AcqRel; as in `depart`.
-        self.word.fetch_add(WAITING, Ordering::AcqRel);
-    }
-
-    /// Such a task was woken: it may go on from now on, even if its thread has not come to it yet.
-    pub fn stop_waiting(&self) {
-        // Ordering: AcqRel; as in `depart`.
-        self.word.fetch_sub(WAITING, Ordering::AcqRel);
-    }
-
-    /// Whether a drain has come to where nothing runs or is ready, and every task that is away waits. What is
-    /// left then is held by a pause or a limit of 0.
-    pub fn is_stalled(&self, look: impl Fn() -> bool) -> bool {
-        let _list = self.lock();
-        // Ordering: Acquire; what decides about the end is changed under the lock.
-        let word = self.word.load(Ordering::Acquire);
-        // Ordering: Relaxed; changed under the lock.
-        let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
-        let all_wait = away(word) == (word / WAITING) & AWAY_COUNT;
-        word & DRAINING != 0 && word & TERMINATED == 0 && all_parked && all_wait && !look()
     }
 
     /// Returns true if the drain has ended: the workers have left their loops or are about to.

@@ -18,7 +18,6 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
-use crate::pool::shared::PoolPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
@@ -43,14 +42,14 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, then: impl FnOnce()) {
     admission::drop_before_a_wait(key);
     Context::with(|context| match context.filter(|context| context.serves.get()) {
-        None => park_while(None, key, until, wait),
+        None => park_while(key, until, wait),
         Some(context) => {
             if wait() {
                 if let Err(none) = lend_place(context) {
                     refuse(context, &none);
                 }
-                without_permits(context, |pool| {
-                    park_while(pool, key, until, wait);
+                without_permits(context, || {
+                    park_while(key, until, wait);
                     then();
                 });
             }
@@ -63,13 +62,13 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     admission::drop_before_a_wait(key);
     Context::with(|context| match context.filter(|context| context.serves.get()) {
-        None => park_while(None, key, None, wait),
+        None => park_while(key, None, wait),
         Some(context) => {
             if wait() {
                 if lend_place(context).is_err() {
                     show_stash(context);
                 }
-                without_permits(context, |pool| park_while(pool, key, None, wait));
+                without_permits(context, || park_while(key, None, wait));
             }
         }
     });
@@ -84,35 +83,28 @@ fn refuse(context: &Context, none: &NoSpare) -> ! {
     panic!("{who}{of} cannot wait here: {none}");
 }
 
-fn park_while(
-    inside: Option<PoolPtr>,
-    key: usize,
-    until: Option<Instant>,
-    wait: impl Fn() -> bool,
-) {
+fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     // Giving the permits back may have listed more.
     admission::drop_before_a_wait(key);
     while wait() {
-        if room().park_inside(inside, key, until, &wait) == Waited::TimedOut {
+        if room().park(key, until, &wait) == Waited::TimedOut {
             return;
         }
     }
 }
 
 /// A2 to A5 around `f`, after A1.
-fn without_permits(context: &Context, f: impl FnOnce(Option<PoolPtr>)) {
+fn without_permits(context: &Context, f: impl FnOnce()) {
     let hold = context.hold();
-    // Only a task that has lent its place is away; another keeps the drain from its end by the place.
-    let inside = context.place().is_none().then(|| context.pool_ptr());
     let Some(job) = hold.job.take() else {
         // What a task had captured is dropped, and waits.
-        return f(inside);
+        return f();
     };
     let tokens = hold.tokens.replace(0);
     hold.settle(job);
     context.pool().waiting.enter(job.idle_key());
     admission::drop_afterwards(|| admission::release(job)); // A2
-    f(inside); // A3
+    f(); // A3
     let mut gate = Some(job);
     while let Some(outer) = gate {
         take_back(outer); // A4
@@ -182,7 +174,7 @@ fn show_stash(context: &Context) {
 
 fn take_back(gate: JobPtr) {
     let key = gate.permit_key();
-    // A drain ends what is held back, and who waited goes on to be ended.
+    // A drain cancels held jobs; their tasks that have started run to their end.
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
         room().park(key, None, || {

@@ -125,13 +125,13 @@ impl Doubts {
 pub fn come_back(cell: CellPtr, in_flight: bool) {
     let job = cell.job();
     // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
-    // has none, and for which a drain does not wait if it is held.
+    // has none.
     drop_afterwards(|| {
         job.tokens.keep();
         job.backlog().push_returned(cell);
         look(job);
         if in_flight {
-            job.pool().flight_ends(true);
+            job.pool().flight_ends();
         }
         job.drop_tasks(1);
         job.drop_handle();

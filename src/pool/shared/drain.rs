@@ -1,6 +1,7 @@
-//! The ends of a pool: what a drain waits for, when it has stalled, and what the last worker does.
+//! The ends of a pool: what a drain cancels and waits for, and what the last worker does.
 
 use super::Shared;
+use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::Ordering;
@@ -11,9 +12,6 @@ use crate::sync::{Condvar, MutexGuard, full_fence};
 #[cfg(feature = "futures")]
 use crate::worker::context::Context;
 use std::collections::BTreeSet;
-
-/// In a count of futures in flight, one that waits without a permit. The lower half counts all of them.
-const WAITING_FLIGHT: u64 = 1 << 32;
 
 impl Shared {
     /// Whether pushes from outside are refused.
@@ -30,18 +28,17 @@ impl Shared {
         self.notice.drops.load(Ordering::Relaxed)
     }
 
-    /// Starts the drain.
+    /// Starts the drain: refuses outsiders, cancels the jobs that are held, and lets the workers leave when nothing is left.
     pub fn drain(&self) {
-        // Ordering: Release; before the word that ends the drain.
+        // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.crowds.wake();
-        self.sleep.drain(|| self.is_busy());
-        // Tasks that wait for a permit of a held job go on, to be ended.
-        for job in self.held().iter() {
-            crate::task::room::room().wake(job.permit_key());
+        let held = std::mem::take(&mut *self.held()); // end-2
+        for job in held {
+            control::cancel_listed(job);
         }
-        self.end_stall();
+        self.sleep.drain(|| self.is_busy());
     }
 
     /// From now on tasks are dropped instead of started.
@@ -56,22 +53,16 @@ impl Shared {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// A future is in flight from now on, and waits `without_permit` or with one: a drain waits for it.
+    /// Counts a future as in flight: a drain waits for it.
     #[cfg(feature = "futures")]
-    pub fn flight_starts(&self, without_permit: bool) {
-        self.add_flights(1 + u64::from(without_permit) * WAITING_FLIGHT);
+    pub fn flight_starts(&self) {
+        self.add_flights(1);
     }
 
-    /// A future that was in flight with its permit waits without one.
+    /// Counts off a future in flight that has ended, or is on its way into a line.
     #[cfg(feature = "futures")]
-    pub fn flight_waits(&self) {
-        self.add_flights(WAITING_FLIGHT);
-    }
-
-    /// A future in flight has ended, or is on its way into a line.
-    #[cfg(feature = "futures")]
-    pub fn flight_ends(&self, without_permit: bool) {
-        self.add_flights((1 + u64::from(without_permit) * WAITING_FLIGHT).wrapping_neg());
+    pub fn flight_ends(&self) {
+        self.add_flights(1_u64.wrapping_neg());
     }
 
     #[cfg(feature = "futures")]
@@ -88,7 +79,6 @@ impl Shared {
             fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());
-                self.end_stall();
             }
         }
     }
@@ -102,13 +92,6 @@ impl Shared {
         // Ordering: Acquire; as in `add_flights`.
         let elsewhere = self.flights.load(Ordering::Acquire);
         self.places.iter().map(|place| place.flights()).fold(elsewhere, u64::wrapping_add)
-    }
-
-    /// Whether anything is left, when all workers are parked and all tasks that have begun wait, that may let go what is
-    /// held: a ready task, or a future that waits for something that is not this library's.
-    fn may_move(&self) -> bool {
-        let flights = self.flights();
-        flights % WAITING_FLIGHT > flights / WAITING_FLIGHT || self.has_ready()
     }
 
     /// So many workers will never come: their threads could not be started.
@@ -127,7 +110,7 @@ impl Shared {
         pool.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A worker has run its last task. The last one drops what is still held and ends the pool.
+    /// A worker has run its last task. The last one ends the pool.
     pub fn worker_left(&self) {
         // Ordering: AcqRel; the last one sees what the others did.
         if self.working.fetch_sub(1, Ordering::AcqRel) > 1 {
@@ -136,25 +119,7 @@ impl Shared {
         self.end();
     }
 
-    /// Cancels what is held if a drain has stalled over it.
-    pub fn end_stall(&self) {
-        if self.draining() && self.sleep.is_stalled(|| self.may_move()) {
-            self.cancel_held();
-        }
-    }
-
-    fn cancel_held(&self) {
-        loop {
-            let held = std::mem::take(&mut *self.held());
-            if held.is_empty() {
-                break;
-            }
-            crate::job::control::cancel_held(&held);
-        }
-    }
-
     fn end(&self) {
-        self.cancel_held();
         self.discard_injected();
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
         self.ended_changed.notify_all();

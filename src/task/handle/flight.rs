@@ -224,10 +224,7 @@ impl Flight {
         // Ordering: Relaxed both; the one with the runnable has them to itself.
         self.without_permit.store(without_permit, Ordering::Relaxed);
         if !self.in_flight.swap(true, Ordering::Relaxed) {
-            self.header.job.pool().flight_starts(without_permit);
-        } else if without_permit {
-            // It was polled under its permit: who waits without one is in flight no more when it is polled again.
-            self.header.job.pool().flight_waits();
+            self.header.job.pool().flight_starts();
         }
         without_permit
     }

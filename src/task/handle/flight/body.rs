@@ -59,7 +59,7 @@ where
         }
         // Ordering: Relaxed; the one with the runnable has it to itself.
         if flight.in_flight.load(Ordering::Relaxed) {
-            job.pool().flight_ends(flight.is_without_permit());
+            job.pool().flight_ends();
         }
         let visit = self.visit();
         // SAFETY: it was claimed when it started, the slot is empty, and the queue's share is its.

@@ -174,7 +174,7 @@ where
             unsafe { Self::drop_future(whole) };
             // Ordering: Relaxed; only this thread polls the future, and it has set the flag.
             if flight.in_flight.load(Ordering::Relaxed) {
-                job.pool().flight_ends(without_permit);
+                job.pool().flight_ends();
             }
             // SAFETY: the future was dropped just now.
             let ran = unsafe { Self::end(whole, Err(JoinError::Cancelled)) };
