@@ -236,12 +236,6 @@ impl Flight {
         // Ordering: Acquire; pairs with `abort`.
         state.load(Ordering::Acquire) & SEALED != 0
     }
-
-    /// Whether its last poll has left it waiting without a permit.
-    pub fn is_without_permit(&self) -> bool {
-        // Ordering: Relaxed; the one with the runnable has it to itself, and for others it is a figure.
-        self.without_permit.load(Ordering::Relaxed)
-    }
 }
 
 impl fmt::Debug for Flight {
