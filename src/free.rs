@@ -1,18 +1,18 @@
-//! What a task can ask about itself.
+//! Functions that a task calls to learn about itself.
 
 use crate::job::Job;
 use crate::job::permits::Flag;
 use crate::task::handle::is_asked_to_end;
 use crate::worker::context::Context;
 
-/// The job whose task runs on this thread; `None` outside of a pool's tasks.
+/// Returns the job whose task runs on this thread, or `None` outside of a pool's tasks.
 ///
-/// It is there also while a panic of the task is reported: in a panic hook, and in
-/// [`on_panic`](crate::PoolBuilder::on_panic).
+/// It works in a panic hook and in [`on_panic`](crate::PoolBuilder::on_panic), too: there it returns the job of the
+/// task that panicked.
 ///
 /// # Panics
 ///
-/// If there are 67,108,864 handles and children of the job already.
+/// Panics if the job already has 67,108,864 handles and children.
 ///
 /// # Examples
 ///
@@ -48,15 +48,17 @@ use crate::worker::context::Context;
 pub fn current_job() -> Option<Job> {
     Context::with(|context| {
         let job = context?.hold().job.get()?;
-        // The task that runs has a token, which keeps the record until the handle is counted.
+        // The running task counts as busy, which keeps the record until the handle is added.
         job.tokens.add_handle();
         Some(Job::from_handle(job))
     })
 }
 
-/// Whether the task that runs on this thread should end soon: it was cancelled by its
-/// [handle](crate::TaskHandle::cancel), or its job, or one above that, was, or its pool drops what has not started.
-/// `false` outside of a pool's tasks. Asking costs a few loads: a loop may do so at each turn.
+/// Returns true if the task that runs on this thread was cancelled and should return soon.
+///
+/// A task is cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] on its job or an ancestor, and
+/// by [`Pool::shutdown_now`](crate::Pool::shutdown_now). Outside of a pool's tasks the function returns false. A call
+/// costs a few loads, so a loop may call it in each iteration.
 ///
 /// # Examples
 ///

@@ -1,15 +1,12 @@
-//! Figures: what a job and a pool are doing and have done.
+//! Statistics of a job and of a pool.
 
-/// What a job is doing and has done; from [`Job::stats`](crate::Job::stats).
+/// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
-/// All counts are of tasks. They are exact while the job is at rest, and after
-/// [`wait`](crate::Job::wait) has returned. A task whose handle was joined is counted, but for one that its handle has
-/// cancelled: that is counted when its turn comes, or somebody waits for its job. While tasks
-/// run, `ready`, `backlog` and `completed` may lag behind by what workers have in hand.
+/// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push.
+/// While tasks run, `ready`, `backlog` and `completed` may lag behind by the tasks that workers have in hand.
 ///
-/// A job is small, and two of its counters are so, too: see [`backlog`](Self::backlog) and
-/// [`panicked`](Self::panicked). Beyond them a figure is wrong, and nothing else: each task is still run or reported
-/// cancelled, and waited for.
+/// A task is counted before a join of its handle returns. One exception: a task that its handle has cancelled is
+/// counted later, when a worker reaches it or when a thread waits for the job.
 ///
 /// # Examples
 ///
@@ -28,29 +25,29 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobStats {
-    /// The most that may run at once; `usize::MAX` is no limit.
+    /// The limit: how many tasks may run at once. `usize::MAX` means no limit.
     pub limit: usize,
-    /// Running now.
+    /// Tasks that hold a permit now.
     pub running: usize,
-    /// In a deque, from which some worker will pop them.
+    /// Tasks in a worker's deque, admitted but not yet started.
     pub ready: usize,
-    /// Waiting for a permit; also counts, until their turn comes, those that a join has run out of turn or a handle
-    /// has cancelled.
+    /// Tasks in the job's queue, waiting for a permit.
     ///
-    /// Right for up to 2,147,483,647 tasks, which take some 120 GB. Of more than those it tells nothing: it is 0 for as many
-    /// again, and then counts anew. So does `Debug`.
+    /// A task that its handle has cancelled, or that a join has run inline, is counted here until a worker reaches
+    /// it. The count is right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong,
+    /// but each task still runs or is reported cancelled.
     pub backlog: usize,
-    /// Ran to their end.
+    /// Tasks that returned.
     pub completed: u64,
-    /// Panicked.
+    /// Tasks that panicked.
     pub panicked: u64,
-    /// Dropped without running; futures, before they ended.
+    /// Closures that were dropped without running, and futures that were dropped before they were ready.
     pub cancelled: u64,
-    /// The most that ever ran at once.
+    /// The most tasks that were running at once.
     pub most_running: usize,
 }
 
-/// What a pool is doing and has done; from [`Pool::stats`](crate::Pool::stats).
+/// Statistics of a pool, from [`Pool::stats`](crate::Pool::stats).
 ///
 /// # Examples
 ///
@@ -63,17 +60,17 @@ pub struct JobStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Each worker.
+    /// Statistics of each worker.
     pub workers: Vec<WorkerStats>,
-    /// Workers that are parked now.
+    /// The number of workers that are parked now.
     pub parked: usize,
-    /// Threads beyond the workers, made for tasks that wait, idle or not.
+    /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// Ready tasks that a gate refused when they were to start, for its limit had been lowered.
+    /// How often a ready task had to go back to its queue, because a limit had been lowered since it was admitted.
     pub refused: u64,
 }
 
-/// What one worker has done. A spare that sits in for it counts here, too.
+/// Statistics of one worker. A spare worker adds to the statistics of the worker that it replaces.
 ///
 /// # Examples
 ///
@@ -88,10 +85,10 @@ pub struct PoolStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// Tasks it ran.
+    /// Tasks that it has run.
     pub run: u64,
-    /// Times it stole from another worker.
+    /// How often it has stolen from another worker.
     pub stolen: u64,
-    /// Times it parked.
+    /// How often it has parked.
     pub parked: u64,
 }

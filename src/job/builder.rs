@@ -1,4 +1,4 @@
-//! `JobBuilder`: a job with more than a limit.
+//! `JobBuilder`: makes a job with a name, a capacity or a parent.
 
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
@@ -6,7 +6,7 @@ use crate::job::{Job, family};
 use crate::pool::shared::PoolPtr;
 use crate::sync::Arc;
 
-/// Makes a job step by step; from [`Pool::job_builder`](crate::Pool::job_builder).
+/// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder).
 ///
 /// # Examples
 ///
@@ -17,7 +17,7 @@ use crate::sync::Arc;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "a builder makes nothing until `build`"]
+#[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
     limit: usize,
@@ -26,7 +26,7 @@ pub struct JobBuilder {
     capacity: Option<usize>,
 }
 
-/// A share of the pool, so that a builder may outlive the handle.
+/// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
 #[derive(Debug)]
 struct Owner(PoolPtr);
 
@@ -42,8 +42,10 @@ impl JobBuilder {
         Self { pool: Owner(pool), limit: usize::MAX, parent: None, name: None, capacity: None }
     }
 
-    /// The most tasks that may run at once; no limit if not called. As with
-    /// [`Job::set_limit`](crate::Job::set_limit), 0 holds the job. Out of range, [`build`](Self::build) panics.
+    /// Sets how many tasks may run at once. Without this call there is no limit.
+    ///
+    /// A limit of 0 holds the job, as with [`Job::set_limit`](crate::Job::set_limit). If the limit is out of range,
+    /// [`build`](Self::build) panics.
     ///
     /// # Examples
     ///
@@ -58,11 +60,11 @@ impl JobBuilder {
         self
     }
 
-    /// Makes it a child of `parent`; see [`Job::job`](crate::Job::job).
+    /// Makes the job a child of `parent`, as [`Job::job`](crate::Job::job) does.
     ///
     /// # Panics
     ///
-    /// If `parent` is a job of another pool.
+    /// Panics if `parent` is a job of another pool.
     ///
     /// # Examples
     ///
@@ -83,8 +85,10 @@ impl JobBuilder {
         self
     }
 
-    /// Names the job: for [`Job::name`], for its `Debug`, and for the messages of panics that say what the job was
-    /// wrongly asked for. Inside a task, also in a panic hook, [`current_job`](crate::current_job) has it.
+    /// Names the job.
+    ///
+    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain it.
+    /// Inside a task, also in a panic hook, [`current_job`](crate::current_job) returns the job with its name.
     ///
     /// # Examples
     ///
@@ -100,16 +104,20 @@ impl JobBuilder {
         self
     }
 
-    /// Bounds the tasks that have not started, in the backlog or ready; no bound if not called.
+    /// Sets how many tasks may wait to start: the number of *slots*. Without this call there is no bound.
     ///
-    /// When so many wait, [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) give the closure back
-    /// as [`Full`](crate::Rejected::Full). [`spawn`](Job::spawn) and [`execute`](Job::execute) wait for room,
-    /// unless they are called inside the pool: its own tasks never wait for room, which might need their
-    /// worker, but go over the bound. The same holds for tasks of a [`scope`](Job::scope). Futures
-    /// (`spawn_future`), and what [`map`](Job::map) and [`for_each`](Job::for_each) pull, never wait, and are not counted.
+    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. If no slot is free:
     ///
-    /// The wait ends, with the task cancelled, when the job is closed or cancelled, or its pool shut down.
-    /// With a capacity of 0, [`build`](Self::build) panics.
+    /// - [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) return the closure as
+    ///   [`Full`](crate::Rejected::Full).
+    /// - [`spawn`](Job::spawn), [`execute`](Job::execute) and the tasks of a [`scope`](Job::scope) block until a slot
+    ///   is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
+    /// - Inside a task of the same pool they never block, because that task may keep the only worker. They exceed the
+    ///   capacity instead.
+    ///
+    /// Futures of `spawn_future`, and items of [`map`](Job::map) and [`for_each`](Job::for_each), need no slot.
+    ///
+    /// If the capacity is 0, [`build`](Self::build) panics.
     ///
     /// # Examples
     ///
@@ -136,8 +144,8 @@ impl JobBuilder {
     ///
     /// # Panics
     ///
-    /// If the limit is finite and greater than [`Job::MAX_LIMIT`], the capacity 0, or 67,108,864 handles and children of the
-    /// parent are there already.
+    /// Panics if the limit is finite and greater than [`Job::MAX_LIMIT`], or if the capacity is 0. Panics if the parent
+    /// already has 67,108,864 handles and children.
     ///
     /// # Examples
     ///

@@ -1,17 +1,27 @@
-//! A bound on the tasks of a job that have not started, and the wait for room.
+//! The capacity of a job: a bound on its tasks that have not started, and the wait for a free slot.
 //!
-//! Each accepted task of a bounded job bears a [`Room`], which goes when its closure is started or dropped. So
-//! the count is exact wherever the task lies meanwhile, and jobs without a bound know nothing of it.
+//! Each accepted task of such a job owns a *slot*, here [`Room`]. The slot is released when the closure starts or is
+//! dropped. So the count is exact wherever the task lies, and a job without a capacity pays nothing.
 //!
-//! - B1: who finds no room enters its key in the pool's list of crowds. B2: under the lock of the waiting room's
-//!   bucket it sets the bit, fences, and looks whether there is still no room and the job still open.
-//! - F1: whoever frees room lowers the count and reads the bit, in one read-modify-write; F2: if it is set, it
-//!   wakes one that waits. Who takes room clears the bit when nobody waits, and else wakes the next if there
-//!   is room left; so does a task of another pool that has to take its permit back first.
-//! - C1: whoever closes sets its flag, C2: then wakes all keys in the list of crowds.
+//! A pusher that finds no free slot:
+//! - `full-1`: it adds its key to the pool's list of blocked pushers.
+//! - `full-2`: under the lock of the parking lot's bucket it sets the *waited* bit and executes a full fence. Then it
+//!   checks that no slot is free and that the job is open.
 //!
-//! B2 sees F1, or F1 sees the bit and F2 comes after the entry. B1 comes before C2 and that one's wake finds the
-//! waiter entered, or the waiter's look sees the flag.
+//! A thread that releases a slot:
+//! - `slot-1`: it lowers the count and reads the *waited* bit, in one read-modify-write.
+//! - `slot-2`: if the bit was set, it wakes one pusher.
+//!
+//! A thread that closes the job or the pool:
+//! - `close-1`: it sets the flag.
+//! - `close-2`: it wakes the pushers of every key in the list of blocked pushers.
+//!
+//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no pusher waits any more, it
+//! clears the bit. A task of another pool may first have to re-acquire its permit. It passes the wake-up on in the same
+//! way before that.
+//!
+//! No wake-up is lost. Either `full-2` sees `slot-1`, or `slot-1` sees the bit and `slot-2` finds the pusher's entry.
+//! Either `close-2` finds the key of `full-1`, or `full-2` sees the flag of `close-1`.
 
 use crate::job::Job;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -23,16 +33,16 @@ use crate::worker::waiting;
 const WAITED: u64 = 1;
 const TASK: u64 = 1 << 1;
 
-/// How many tasks have not started, and how many may wait.
+/// The slots of one job: how many there are, and how many are taken.
 #[derive(Debug)]
 pub struct Capacity {
     most: u64,
-    /// Bit 0: somebody waits for room. Above: tasks that have not started.
+    /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
     taken: AtomicU64,
 }
 
 impl Capacity {
-    /// An empty backlog's.
+    /// Makes `most` slots, all free.
     ///
     /// # Panics
     /// If `most` is 0.
@@ -44,42 +54,45 @@ impl Capacity {
         Self { most: (most as u64).min(u64::MAX / TASK), taken: AtomicU64::new(0) }
     }
 
-    /// The most that may wait.
+    /// Returns the number of slots.
     pub fn most(&self) -> usize {
         self.most as usize
     }
 
+    /// Returns the parking lot's key for pushers that wait for a slot of this job.
     fn key(&self) -> usize {
         (&raw const *self).addr()
     }
 
+    /// Returns true if no slot is free.
     fn is_full(&self) -> bool {
-        // Ordering: Acquire; the caller has a fence before it where it matters.
+        // Ordering: Acquire; pairs with the release of a slot. In `full-2` the caller has executed a fence.
         self.taken.load(Ordering::Acquire) / TASK >= self.most
     }
 }
 
-/// The place that one task takes until it starts or is dropped.
+/// A slot, owned by one task until the task starts or is dropped.
 #[derive(Debug)]
 pub struct Room(Arc<Capacity>);
 
 impl Room {
+    /// Takes a slot if one is free.
     fn try_take(capacity: &Arc<Capacity>) -> Option<Self> {
-        // Ordering: AcqRel, Relaxed; only the count matters.
+        // Ordering: AcqRel on success; pairs with the release of a slot. Relaxed on failure: only the count matters.
         let taken = capacity.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
             (taken / TASK < capacity.most).then_some(taken + TASK)
         });
         taken.is_ok().then(|| Self(capacity.clone()))
     }
 
-    /// Also when there is none.
+    /// Takes a slot even if none is free, so that the number of slots taken may exceed the capacity.
     fn take_over(capacity: &Arc<Capacity>) -> Self {
         // Ordering: as in `try_take`.
         capacity.taken.fetch_add(TASK, Ordering::AcqRel);
         Self(capacity.clone())
     }
 
-    /// The task, with the place it takes.
+    /// Wraps a closure so that it releases the slot when it starts or is dropped.
     pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
         move || {
             drop(self);
@@ -90,34 +103,35 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // Ordering: AcqRel; F1.
+        // Ordering: AcqRel; pairs with `full-2`, which sets the bit (slot-1).
         if self.0.taken.fetch_sub(TASK, Ordering::AcqRel) & WAITED != 0 {
-            room().wake_one(self.0.key()); // F2
+            room().wake_one(self.0.key()); // slot-2
         }
     }
 }
 
-/// What asking for room without waiting came to.
+/// The result of asking for a slot without waiting.
 #[derive(Debug)]
 pub enum Asked {
-    /// The job has no bound.
+    /// The job has no capacity, so it needs no slot.
     Unbounded,
-    /// There is room.
+    /// A slot was free, and is taken now.
     Taken(Room),
-    /// There is none.
+    /// No slot is free.
     Full,
 }
 
 impl Job {
-    /// Takes room for one task if the job's backlog is bounded; waits for it, outside of the pool. `None`: it has
-    /// no bound, or was closed meanwhile.
+    /// Takes a slot for one task. Blocks until one is free, unless the caller is a task of the same pool.
+    ///
+    /// Returns `None` if the job has no capacity, or if the job or its pool was closed while the caller waited.
     #[inline]
     pub(crate) fn take_room(&self) -> Option<Room> {
         let capacity = self.extra()?.capacity.as_ref()?;
         self.take_room_of(capacity)
     }
 
-    /// As `take_room`, without waiting.
+    /// Takes a slot for one task, if one is free. Never blocks.
     #[inline]
     pub(crate) fn try_take_room(&self) -> Asked {
         match self.extra().and_then(|extra| extra.capacity.as_ref()) {
@@ -126,6 +140,7 @@ impl Job {
         }
     }
 
+    /// Does what [`take_room`](Self::take_room) does, for a job with a capacity.
     #[cold]
     fn take_room_of(&self, capacity: &Arc<Capacity>) -> Option<Room> {
         if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
@@ -135,31 +150,32 @@ impl Job {
             return Some(room);
         }
         let job = self.ptr();
-        let _crowd = Crowd::enter(&job.pool().crowds, capacity.key()); // B1
+        let _crowd = Crowd::enter(&job.pool().crowds, capacity.key()); // full-1
         while self.accepts() {
             if let Some(taken) = Room::try_take(capacity) {
                 self.pass_on(capacity);
                 return Some(taken);
             }
             let wait = || {
-                // Ordering: AcqRel; B2.
+                // Ordering: AcqRel; pairs with `slot-1`, which reads the bit (full-2).
                 capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
                 fence_after_rmw();
                 capacity.is_full() && self.accepts()
             };
-            // A task of another pool may have to wait for its permit now, and leaves the room to others meanwhile.
+            // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
             waiting::wait_then(capacity.key(), None, wait, || self.pass_on(capacity));
         }
         None
     }
 
+    /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
     fn pass_on(&self, capacity: &Capacity) {
         if fault("room-bit-cleared-for-all") {
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
             return;
         }
         let others = room().if_none_waits(capacity.key(), || {
-            // Ordering: AcqRel; under the bucket's lock, as B2.
+            // Ordering: AcqRel; as in `full-2`, under the same lock.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
         });
         if others && !capacity.is_full() {
@@ -168,12 +184,12 @@ impl Job {
     }
 }
 
-/// The keys under which callers wait for room in jobs of one pool.
+/// The blocked pushers of one pool: their keys in the parking lot.
 #[derive(Debug)]
 pub struct Crowds(Mutex<Vec<usize>>);
 
 impl Crowds {
-    /// Nobody waits.
+    /// Makes an empty list.
     pub fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
@@ -182,7 +198,7 @@ impl Crowds {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// C2: has all that wait look again, for a job or the pool takes no more tasks.
+    /// Wakes every blocked pusher, so that it checks whether its job still accepts tasks (`close-2`).
     pub fn wake(&self) {
         let keys = self.lock().clone();
         for key in keys {
@@ -191,13 +207,14 @@ impl Crowds {
     }
 }
 
-/// An entry in the list of crowds, while one waits.
+/// One entry in the list of blocked pushers. Dropping it removes the entry.
 struct Crowd<'a> {
     crowds: &'a Crowds,
     key: usize,
 }
 
 impl<'a> Crowd<'a> {
+    /// Adds an entry to the list (`full-1`).
     fn enter(crowds: &'a Crowds, key: usize) -> Self {
         crowds.lock().push(key);
         Self { crowds, key }

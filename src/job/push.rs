@@ -1,4 +1,4 @@
-//! The ways into a job: `spawn`, `execute`, and those that give the closure back.
+//! Pushing closures into a job: `spawn`, `execute`, `try_spawn`, `try_execute`.
 
 use crate::error::Rejected;
 use crate::job::capacity::Asked;
@@ -10,27 +10,28 @@ use crate::worker::context::Context;
 impl Job {
     /// Pushes a task and returns its handle.
     ///
-    /// With a limit of 1 throughout, tasks that one thread pushes start in the order pushed. If the job
-    /// is closed or its pool shut down, the closure is dropped and the handle says
-    /// [`Cancelled`](crate::JoinError::Cancelled). While the pool drains, its own tasks may push on.
+    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit
+    /// no order is promised.
     ///
-    /// A panic of the task stays in it: its permit goes on to the next one, and the handle says
-    /// [`Panicked`](crate::JoinError::Panicked).
+    /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled). A pool that drains still accepts pushes from its own tasks.
+    ///
+    /// If the task panics, its permit is released, and the handle returns [`Panicked`](crate::JoinError::Panicked).
     ///
     /// # Blocking
     ///
-    /// Only if the job has a [`capacity`](crate::JobBuilder::capacity): then, outside of the pool, it parks the
-    /// calling thread until there is room. Inside a task of another pool, that task holds no permit meanwhile.
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Never blocks inside
+    /// a task of the job's own pool. Inside a task of another pool, that task holds no permit while it is blocked.
     ///
     /// # Cancellation
     ///
-    /// By [`TaskHandle::cancel`], alone; with the whole job, by [`cancel`](Self::cancel). Dropping the handle cancels
-    /// nothing.
+    /// [`TaskHandle::cancel`] cancels the task, and [`Job::cancel`](Self::cancel) cancels all tasks of the job.
+    /// Dropping the handle detaches the task: it still runs.
     ///
     /// # Panics
     ///
-    /// If it has to wait for room inside a task of another pool, and all that one's
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// Panics if the call must block inside a task of another pool, and all
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) of that pool are in use.
     ///
     /// # Examples
     ///
@@ -54,11 +55,11 @@ impl Job {
         handle
     }
 
-    /// Pushes a task that has no handle and no result: the cheapest way in.
+    /// Pushes a task without a handle and without a result. This is the cheapest way to push.
     ///
-    /// It starts in the same order as those of [`spawn`](Self::spawn). A panic in it is told to
-    /// [`on_panic`](crate::PoolBuilder::on_panic) and counted. If the job is
-    /// closed or its pool shut down, the closure is dropped and counted as cancelled.
+    /// The order of starts is as with [`spawn`](Self::spawn). If the task panics, the panic is counted, and
+    /// [`on_panic`](crate::PoolBuilder::on_panic) is called with its payload. If the job is closed or its pool has
+    /// shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Blocking
     ///
@@ -90,13 +91,14 @@ impl Job {
         self.push_or_cancel(cell);
     }
 
-    /// Pushes a task as [`spawn`](Self::spawn) does, or gives the closure back. Never blocks; what is given back is not
-    /// counted in [`stats`](Self::stats).
+    /// Pushes a task as [`spawn`](Self::spawn) does, or returns the closure. Never blocks.
+    ///
+    /// A closure that is returned is not counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
-    /// [`Rejected::Closed`] if the job is closed or its pool shut down, [`Rejected::Full`] if as many tasks
-    /// wait as its [`capacity`](crate::JobBuilder::capacity) allows.
+    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the
+    /// job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free.
     ///
     /// # Examples
     ///
@@ -125,13 +127,14 @@ impl Job {
         Ok(handle)
     }
 
-    /// Pushes a task as [`execute`](Self::execute) does, or gives the closure back. Never blocks, as
-    /// [`try_spawn`](Self::try_spawn).
+    /// Pushes a task as [`execute`](Self::execute) does, or returns the closure. Never blocks.
+    ///
+    /// A closure that is returned is not counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
-    /// [`Rejected::Closed`] if the job is closed or its pool shut down, [`Rejected::Full`] if as many tasks
-    /// wait as its [`capacity`](crate::JobBuilder::capacity) allows.
+    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the
+    /// job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free.
     ///
     /// # Examples
     ///
@@ -160,7 +163,7 @@ impl Job {
         Ok(())
     }
 
-    /// Whether a push is taken now. A drain takes those of the pool's own tasks.
+    /// Returns true if a push by this thread is accepted now: the job must be open, and so must the pool.
     #[inline]
     pub(crate) fn accepts(&self) -> bool {
         if control::is_closed(self.0) {
@@ -169,13 +172,14 @@ impl Job {
         self.pool_takes()
     }
 
-    /// Whether the pool takes what this thread pushes.
+    /// Returns true if the pool accepts a push by this thread. A pool that drains accepts one from its own tasks only.
     #[inline]
     pub(crate) fn pool_takes(&self) -> bool {
         let pool = self.0.pool();
         !pool.draining() || (!pool.drops() && Context::of_pool(self.0.pool_ptr(), |_| ()))
     }
 
+    /// Pushes the task, or cancels it if the job or the pool does not accept it.
     #[inline]
     pub(crate) fn push_or_cancel(&self, cell: CellPtr) {
         if self.accepts() {
@@ -185,6 +189,8 @@ impl Job {
         }
     }
 
+    /// Pushes the task into the deque of the worker that runs this thread, if the job allows that, or else into the
+    /// job's queue or the injector.
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {
         let job = self.0;

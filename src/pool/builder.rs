@@ -1,4 +1,4 @@
-//! `PoolBuilder`: how many workers, what they are called, what they call.
+//! `PoolBuilder`: configures the workers of a pool, and starts them.
 
 use crate::error::BuildError;
 use crate::pool::Pool;
@@ -11,15 +11,15 @@ use crate::worker::spares::{Threads, may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The most workers that the sleepers' word counts.
+/// The most workers that a pool may have. The word of [`Sleep`](crate::worker::sleep::Sleep) can count them.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
-/// The smallest stack that a worker gets.
+/// The smallest stack of a worker in bytes.
 const LEAST_STACK: usize = 64 << 10;
 
 type NameThread = Box<dyn Fn(usize) -> String + Send + Sync>;
 
-/// Makes a pool step by step; from [`Pool::builder`].
+/// Configures and starts a pool. Returned by [`Pool::builder`].
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ type NameThread = Box<dyn Fn(usize) -> String + Send + Sync>;
 /// assert!(name.join().unwrap().unwrap().starts_with("http-"));
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
-#[must_use = "a builder makes nothing until `build`"]
+#[must_use = "a builder starts no pool until `build` is called"]
 pub struct PoolBuilder {
     workers: Option<usize>,
     stack_size: Option<usize>,
@@ -52,7 +52,10 @@ impl PoolBuilder {
         }
     }
 
-    /// How many worker threads, from 1 to 32,767; one for each available core if not called.
+    /// Sets the number of workers: the threads that run tasks. From 1 to 32,767.
+    ///
+    /// Without this call there is one worker for each available core. That suits tasks that compute. Tasks that block
+    /// (on sockets, disks, locks) need more workers, up to the number of such tasks that shall run at once.
     ///
     /// # Examples
     ///
@@ -66,14 +69,14 @@ impl PoolBuilder {
         self
     }
 
-    /// Names a worker's thread by its index; `tollgate-0` and so on if not called.
+    /// Names the pool's threads by their index. Without this call the names are `tollgate-0` and so on.
     ///
-    /// Workers have the indices from 0 on. [Spare workers](Self::max_spare_workers) have those behind: a spare for
-    /// which `name` panics, or gives a name with a nul byte in it, is called `tollgate-` and its index.
+    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) those after them. If `name`
+    /// panics for a spare worker, or returns a name with a nul byte, the spare is named `tollgate-` and its index.
     ///
     /// # Panics
     ///
-    /// If `name` does for a worker, [`build`](Self::build) does.
+    /// If `name` panics for a worker, [`build`](Self::build) panics.
     ///
     /// # Examples
     ///
@@ -88,10 +91,10 @@ impl PoolBuilder {
         self
     }
 
-    /// The size of a worker's stack in bytes; the platform's own if not called.
+    /// Sets the size of each thread's stack in bytes. Without this call it is the platform's default.
     ///
-    /// Less than 64 KiB is raised to that, for the pool needs some itself, and so does the report of a panic. A task
-    /// that overflows its stack ends the process, as on any thread.
+    /// A size below 64 KiB is raised to 64 KiB: the pool and the report of a panic need that much. A task that
+    /// overflows its stack aborts the process, as on any thread.
     ///
     /// # Examples
     ///
@@ -110,12 +113,14 @@ impl PoolBuilder {
         self
     }
 
-    /// Called on each worker's thread with the worker's index before its first task. If it panics, the
-    /// worker goes on. [Spare workers](Self::max_spare_workers) call it, too, with indices behind the workers'.
+    /// Sets a hook that each thread of the pool calls with its index, before its first task.
+    ///
+    /// [Spare workers](Self::max_spare_workers) call the hook, too, with indices after the workers'. If the hook
+    /// panics, the thread ignores the panic and runs tasks.
     ///
     /// # Examples
     ///
-    /// What a library keeps for each thread, here a runtime to find, is there for all tasks:
+    /// The hook can prepare a thread-local for all tasks. Here each thread enters a runtime, so that tasks find it:
     ///
     /// ```
     /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -132,8 +137,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Called on each worker's thread with the worker's index after its last task. If it panics, the
-    /// worker ends all the same. Spare workers call it, too, when they retire.
+    /// Sets a hook that each thread of the pool calls with its index, after its last task.
+    ///
+    /// A spare worker calls the hook when it ends. If the hook panics, the thread ignores the panic and ends.
     ///
     /// # Examples
     ///
@@ -156,8 +162,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Called with the payload of each panic that no handle carries over: those of tasks pushed by
-    /// [`execute`](crate::Job::execute). If it panics itself, the worker goes on.
+    /// Sets a hook that a worker calls with the payload of a panic that no handle receives.
+    ///
+    /// These are the panics of tasks pushed by [`execute`](crate::Job::execute). If the hook panics, the worker
+    /// ignores that panic and runs the next task.
     ///
     /// # Examples
     ///
@@ -182,12 +190,13 @@ impl PoolBuilder {
         self
     }
 
-    /// The most threads beyond the workers that may take the place of those that wait inside tasks;
-    /// 256 if not called, 16,383 at most.
+    /// Sets how many *spare workers* there may be: threads that replace workers whose tasks wait. From 0 to 16,383.
     ///
-    /// They are made when they are needed, and retire when nobody has needed them for a few seconds. A task that is
-    /// to wait when they are all in use panics and says so; one that calls [`blocking`](crate::blocking) then keeps
-    /// its worker.
+    /// Without this call there may be 256. The pool starts a spare worker when a task waits inside (in `join`, `wait`,
+    /// `scope` or [`blocking`](crate::blocking)) and no spare is idle. A spare ends after five idle seconds.
+    ///
+    /// If all spare workers are in use, a task that must wait panics and says so. A task that calls
+    /// [`blocking`](crate::blocking) does not panic: it blocks its worker.
     ///
     /// # Examples
     ///
@@ -204,17 +213,19 @@ impl PoolBuilder {
         self
     }
 
-    /// Starts the workers.
+    /// Starts the workers and returns the pool.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoWorkers`] for 0 workers, [`BuildError::TooManyWorkers`] for more than 32,767,
-    /// [`BuildError::TooManySpareWorkers`] for more than 16,383 of those, [`BuildError::ThreadName`] for a name
-    /// with a nul byte, [`BuildError::Spawn`] if a thread could not be started; those that were started are ended.
+    /// - [`BuildError::NoWorkers`]: the number of workers is 0.
+    /// - [`BuildError::TooManyWorkers`]: it is more than 32,767.
+    /// - [`BuildError::TooManySpareWorkers`]: the number of spare workers is more than 16,383.
+    /// - [`BuildError::ThreadName`]: the name of a worker contains a nul byte.
+    /// - [`BuildError::Spawn`]: the platform could not start a thread. The threads already started are ended.
     ///
     /// # Panics
     ///
-    /// If the closure given to [`thread_name`](Self::thread_name) does; then no thread has been started.
+    /// Panics if the closure given to [`thread_name`](Self::thread_name) panics. Then no thread was started.
     ///
     /// # Examples
     ///
@@ -238,7 +249,7 @@ impl PoolBuilder {
         if spares > MOST_AWAY {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_AWAY });
         }
-        // A name that panics does so before there is anything to end.
+        // Makes all names first: if one panics, no thread must be ended.
         let names: Vec<String> = (0..workers).map(&self.thread_name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
@@ -251,8 +262,7 @@ impl PoolBuilder {
             match builder.spawn(move || worker::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    // The missing workers are taken off the sleepers' count; dropping the pool
-                    // then ends those that did start.
+                    // Subtracts the missing workers, so that dropping the pool ends the ones that have started.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
                     drop(Pool {
@@ -268,6 +278,7 @@ impl PoolBuilder {
     }
 }
 
+/// Returns the number of cores available to this process, or 1 if it is unknown.
 fn available_cores() -> usize {
     crate::sync::thread::available_parallelism().map_or(1, usize::from)
 }

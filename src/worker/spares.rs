@@ -1,8 +1,8 @@
-//! Spare workers: threads that take the place of one that has to wait inside a task.
+//! Spare workers: threads that replace workers blocked inside a task.
 //!
-//! A thread that is about to wait lends its place: to a spare that is idle, or to a new one. The thread
-//! goes on without a place when its wait is over, and becomes a spare itself when its task ends. A spare
-//! that nobody needs for a while retires.
+//! A worker that is about to block lends its seat to an idle spare, or to a new one. After its wait it continues its
+//! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
+//! [`KEPT`] ends.
 
 use crate::pool::shared::PoolPtr;
 use crate::sync::thread::Builder;
@@ -11,27 +11,30 @@ use crate::unwind;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long an idle spare is kept.
+/// How long a spare stays idle before it ends.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// How a thread of the pool is made.
+/// How the pool's threads are named, and the size of their stacks.
 pub struct Threads {
-    /// Names a thread by its index; may panic. Spares have indices from the number of workers on.
+    /// Returns the name of the thread with this index. User code: it may panic. Workers have the indices from 0 on,
+    /// spares those after them.
     pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
-    /// The stack's size in bytes.
+    /// The size of a stack in bytes, or `None` for the platform's default.
     pub stack_size: Option<usize>,
 }
 
 impl Threads {
-    /// A builder for the spare with this index. It is needed by a task that waits, which is not to fail over
-    /// a name: where the owner's panics, or cannot be one, it has the usual name.
+    /// Returns a thread builder for the spare with this index.
+    ///
+    /// If `name` panics or returns an invalid name, the spare gets its usual name. The task that needs the spare must
+    /// not fail because of a name.
     fn spare_builder(&self, index: usize) -> Builder {
         let name = unwind::halt(|| (self.name)(index));
         let name = name.map_err(unwind::drop_quietly).ok().filter(|name| may_be_a_name(name));
         self.builder_named(name.unwrap_or_else(|| usual_name(index)))
     }
 
-    /// A builder for a thread of that name.
+    /// Returns a thread builder with this name.
     pub fn builder_named(&self, name: String) -> Builder {
         let builder = Builder::new().name(name);
         match self.stack_size {
@@ -41,12 +44,12 @@ impl Threads {
     }
 }
 
-/// Whether a thread can have this name.
+/// Returns true if a thread can have this name.
 pub fn may_be_a_name(name: &str) -> bool {
     !name.contains('\0')
 }
 
-/// The name of a thread whose owner has given it none.
+/// Returns the default name of the thread with this index.
 pub fn usual_name(index: usize) -> String {
     format!("tollgate-{index}")
 }
@@ -61,23 +64,24 @@ pub struct Spares {
 
 #[derive(Debug)]
 struct State {
-    /// Places that wait for a spare to sit down.
+    /// Indices of seats that are lent and that no spare has taken yet.
     offered: VecDeque<usize>,
-    /// Threads that wait for a place.
+    /// The number of spares that wait for a seat.
     idle: usize,
-    /// Threads beyond the workers, idle or not.
+    /// The number of spares, idle or not.
     threads: usize,
-    /// Spares ever made, for their names.
+    /// The number of spares made so far. Gives each spare its index.
     made: usize,
+    /// Set when the pool has drained: an idle spare must end.
     closed: bool,
 }
 
-/// Why a place could not be lent.
+/// Why a seat could not be lent.
 #[derive(Debug)]
 pub enum NoSpare {
-    /// As many spares as there may be are there, and none is idle.
+    /// The greatest number of spares exists, and none is idle. Holds that number.
     Most(usize),
-    /// The platform refused a thread.
+    /// The platform could not start a thread.
     Refused(std::io::Error),
 }
 
@@ -95,7 +99,7 @@ impl std::fmt::Display for NoSpare {
 }
 
 impl Spares {
-    /// None yet, and never more than `most`, which the sleepers' word can count.
+    /// Makes the state of a pool without spares, which may get up to `most`.
     pub fn new(most: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -114,10 +118,10 @@ impl Spares {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Finds somebody for the place with this index. On success the caller's thread sits there no more.
+    /// Lends the seat with this index to a spare. On success the calling thread must not use the seat any more.
     ///
     /// # Errors
-    /// If there is no spare to be had; the place is still the caller's.
+    /// If no spare is idle and no further one can be made. The caller keeps the seat.
     pub fn lend(&self, pool: PoolPtr, place: usize) -> Result<(), NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {
@@ -132,13 +136,13 @@ impl Spares {
         let index = shared.workers() + state.made;
         state.threads += 1;
         state.made += 1;
-        // The name comes from the pool's owner, who may ask the pool for its figures.
+        // Unlocks first: the name comes from user code, which may ask the pool for its statistics.
         drop(state);
         let builder = shared.threads.spare_builder(index);
         shared.worker_comes(pool);
         match builder.spawn(move || crate::worker::work(pool, index, place)) {
             Ok(thread) => {
-                // It is waited for by count, not by handle.
+                // The pool counts its threads and waits for that count, so the handle is not needed.
                 drop(thread);
                 Ok(())
             }
@@ -151,7 +155,7 @@ impl Spares {
         }
     }
 
-    /// Waits, as a spare, for a place to sit in. `None`: the thread is not needed any more.
+    /// Waits, as a spare, until a seat is lent. Returns its index, or `None` if the spare must end.
     pub fn wait_for_place(&self) -> Option<usize> {
         let mut state = self.lock();
         state.idle += 1;
@@ -170,25 +174,25 @@ impl Spares {
         };
         state.idle -= 1;
         if place.is_none() {
-            // Of the threads there are, as many as there are workers are not spares; it does not
-            // matter which.
+            // Any thread without a seat may end here, a former worker as well as a spare. Only the number matters.
             state.threads -= 1;
         }
         place
     }
 
-    /// The pool is drained: idle spares leave.
+    /// Ends all idle spares, now and later. Called when the pool has drained.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// How many threads there are beyond the workers.
+    /// Returns the number of spares, idle or not.
     pub fn count(&self) -> usize {
         self.lock().threads
     }
 }
 
+/// Waits for a notification or for [`KEPT`]. The flag tells that the time has passed.
 #[cfg(not(tollgate_loom))]
 fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
     let (state, result) =
@@ -196,6 +200,7 @@ fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, 
     (state, result.timed_out())
 }
 
+/// Waits for a notification: in a loom model no time passes.
 #[cfg(tollgate_loom)]
 fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
     let _ = KEPT;
