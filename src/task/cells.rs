@@ -159,18 +159,18 @@ impl ThreadCache {
     }
 }
 
-/// Stores a magazine in a slot of the thread cache. The slot must be null.
-fn pack(slot: &Cell<*mut Magazine>, magazine: Box<Magazine>) {
-    slot.set(Box::into_raw(magazine));
+/// Stores a magazine in a field of the thread cache. The field must be null.
+fn pack(field: &Cell<*mut Magazine>, magazine: Box<Magazine>) {
+    field.set(Box::into_raw(magazine));
 }
 
-/// Takes the magazine out of a slot of the thread cache, and leaves null there.
-fn unpack(slot: &Cell<*mut Magazine>) -> Option<Box<Magazine>> {
-    let magazine = slot.replace(ptr::null_mut());
+/// Takes the magazine out of a field of the thread cache, and leaves null there.
+fn unpack(field: &Cell<*mut Magazine>) -> Option<Box<Magazine>> {
+    let magazine = field.replace(ptr::null_mut());
     if magazine.is_null() {
         return None;
     }
-    // SAFETY: a pointer in a slot came from `pack`, and the slot is null now.
+    // SAFETY: a pointer in a field came from `pack`, and the field is null now.
     let mut magazine = unsafe { Box::from_raw(magazine) };
     if magazine.is_empty() {
         magazine.rewind();
@@ -182,8 +182,8 @@ impl ThreadCaches {
     /// Returns all cached cells to their slabs.
     fn clear(&self) {
         for (class, cache) in self.0.iter().enumerate() {
-            for slot in [&cache.serving, &cache.loading] {
-                if let Some(mut magazine) = unpack(slot) {
+            for field in [&cache.serving, &cache.loading] {
+                if let Some(mut magazine) = unpack(field) {
                     depot(class).slabs().take_back_all(&mut magazine);
                 }
             }

@@ -70,9 +70,9 @@ impl Slab {
         (size_of::<Self>() + Self::capacity(size) * size_of::<Index>()).next_multiple_of(LINE)
     }
 
-    /// Returns a pointer to the entry at this position of the list of free cells.
-    fn entry(slab: NonNull<Self>, position: usize) -> NonNull<Index> {
-        // SAFETY: the list lies right after the head, and has an entry for each cell of the slab.
+    /// Returns a pointer to the index at this position of the list of free cells.
+    fn free_index(slab: NonNull<Self>, position: usize) -> NonNull<Index> {
+        // SAFETY: the list lies right after the head, and has room for the index of each cell.
         unsafe { slab.add(1).cast::<Index>().add(position) }
     }
 
@@ -82,10 +82,10 @@ impl Slab {
         let offset = cell.addr() & (SLAB - 1);
         // SAFETY: as in `Slabs::take_from_slab`.
         let head = unsafe { &mut *slab.as_ptr() };
-        let entry = Self::entry(slab, head.free);
+        let at = Self::free_index(slab, head.free);
         head.free += 1;
-        // SAFETY: the entry is in this slab, and the depot's lock makes this the only access.
-        unsafe { entry.write((offset / ALIGN) as Index) };
+        // SAFETY: the index is in this slab, and the depot's lock makes this the only access.
+        unsafe { at.write((offset / ALIGN) as Index) };
     }
 
     /// Takes a cell from the list of free cells.
@@ -94,8 +94,8 @@ impl Slab {
         // SAFETY: as in `Slabs::take_from_slab`.
         let head = unsafe { &mut *slab.as_ptr() };
         head.free = head.free.checked_sub(1)?;
-        // SAFETY: the entry is in this slab, and `push_free` has written it.
-        let index = unsafe { Self::entry(slab, head.free).read() };
+        // SAFETY: the index is in this slab, and `push_free` has written it.
+        let index = unsafe { Self::free_index(slab, head.free).read() };
         // SAFETY: `push_free` took the index from a cell of this slab.
         Some(unsafe { slab.cast::<u8>().add(usize::from(index) * ALIGN) })
     }
