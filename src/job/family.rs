@@ -182,13 +182,13 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>) -> Option<u64> {
 }
 
 impl Job {
-    /// A child of this job: its tasks run with a permit of the child and of each job above it.
+    /// Makes a child of this job. A task of the child needs a permit of the child and of each job above it.
     ///
-    /// Gates are passed from the inside out, and a task waits at the first one that refuses. Siblings
-    /// share their parent's permits in turn, whatever their backlogs. What is done to a parent holds
-    /// for all below it: [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold their tasks
-    /// back, [`close`](Self::close) and [`cancel`](Self::cancel) reach down, and
-    /// [`wait`](Self::wait) waits for them, too. Children may have children, to any depth.
+    /// A task passes the limits from the inside out, and waits at the first job without a free permit. If the parent is
+    /// full, its children take turns of 16 tasks or 100 µs, however long their queues are. A future that was pending ends
+    /// its child's turn. Calls on a parent include all jobs below it: [`set_limit`](Self::set_limit) and
+    /// [`pause`](Self::pause) hold back their tasks, [`close`](Self::close) and [`cancel`](Self::cancel) close them, and
+    /// [`wait`](Self::wait) waits for them. Children may have children, to any depth.
     ///
     /// # Panics
     ///
