@@ -1,17 +1,11 @@
-//! What the fuzzer kept for its targets `pool` and `plan`, run once more: `fuzz/corpus/TARGET`, a file an input. (Those of `permits`
-//! and `backlog` are run by the library's own tests.)
+//! Runs what the fuzzer kept for its target `pool`: `fuzz/corpus/pool`, a file an input. The library's own tests run the corpora of
+//! `permits` and `backlog`, and the tests of `gentle` that of `plan`.
 
 mod common;
 #[path = "common/ops.rs"]
 mod ops;
 
 use common::watch;
-
-#[path = "gentle/any_plan.rs"]
-mod any_plan;
-#[allow(dead_code, unused_imports, reason = "plans are read and none is run")]
-#[path = "../examples/gentle/plan/mod.rs"]
-mod plan;
 
 #[path = "../checking/sequential/replay.rs"]
 mod replay;
@@ -25,9 +19,4 @@ fn the_corpus_of_pool() {
             common::within(common::LONG, move || ops::run(workers, &ops));
         }
     });
-}
-
-#[test]
-fn the_corpus_of_plan() {
-    replay("plan", any_plan::read);
 }

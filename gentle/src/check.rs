@@ -1,0 +1,248 @@
+//! One job's checks: sends the job's requests, as many at once as its limit lets run, and tallies
+//! the answers.
+//!
+//! A job has as many tokio tasks, its *lanes*, as its greatest limit. A lane takes a permit of the job, sends one request after the
+//! other, and gives the permit back at the end of its turn.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use http::{StatusCode, Uri};
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tollgate::{Job, Pool};
+
+use crate::client::tls::TlsFiles;
+use crate::client::{Answer, Client, Failure, Template};
+use crate::gauge::Gauge;
+use crate::hosts::{Hosts, LimitedHost, child};
+use crate::permit::{Permit, Waiting, acquire};
+use crate::plan::JobPlan;
+use crate::source::Source;
+use crate::tally::{Sent, Tally};
+
+/// How many requests a lane sends in a turn, where another job waits for the host.
+const TURN: u32 = 16;
+
+/// A job of the plan and what has come of it so far.
+#[derive(Debug)]
+pub(crate) struct Check {
+    plan: JobPlan,
+    template: Template,
+    tls: Arc<ClientConfig>,
+    job: Job,
+    /// The host that all requests are sent to, where it has a limit: the job's parent.
+    host: Option<Arc<LimitedHost>>,
+    /// The hosts that single requests may be sent to, where a list names them.
+    hosts: Hosts,
+    source: Source,
+    /// How many lanes hold a permit.
+    holding: AtomicUsize,
+    waiting: Waiting,
+    /// How often a request was sent again, because a connection that was kept open had died.
+    repeated: Arc<AtomicU64>,
+    in_flight: Gauge,
+    tally: Mutex<Tally>,
+}
+
+/// A permit that a lane keeps for a turn.
+#[derive(Debug)]
+struct Turn<'a> {
+    _permit: Permit,
+    sent: u32,
+    holding: &'a AtomicUsize,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; a hint when to give a permit back.
+        self.holding.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Check {
+    /// Makes the job; nothing is sent before its [lanes](Check::lane) run. A list is taken from `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If a file that the plan names cannot be used: the plan's line that names it, and why.
+    pub(crate) fn new(
+        pool: &Pool,
+        hosts: &Hosts,
+        plan: JobPlan,
+        directory: &Path,
+        files: &TlsFiles<'_>,
+    ) -> Result<Arc<Self>, String> {
+        let source = Source::open(&plan, directory)?;
+        let tls = Arc::new(files.config(&plan.tls, plan.may_speak_tls())?);
+        let origin = plan.origin();
+        let host = origin.as_ref().and_then(|origin| hosts.of(origin)).cloned();
+        Ok(Arc::new(Check {
+            job: child(pool, host.as_deref(), plan.limits[0]),
+            template: Template::new(&plan),
+            tls,
+            host,
+            hosts: if origin.is_none() { hosts.clone() } else { Hosts::default() },
+            source,
+            holding: AtomicUsize::new(0),
+            waiting: Waiting::default(),
+            repeated: Arc::default(),
+            in_flight: Gauge::default(),
+            tally: Mutex::new(Tally::new()),
+            plan,
+        }))
+    }
+
+    /// How many lanes the job needs.
+    pub(crate) fn lanes(&self) -> usize {
+        let most = self.plan.greatest_limit();
+        self.plan.requests().map_or(most, |requests| most.min(requests as usize))
+    }
+
+    /// What sends the job's requests on one thread.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.plan, Arc::clone(&self.tls), Arc::clone(&self.repeated))
+    }
+
+    /// Sends requests until there are no more, or `stop` says to stop.
+    pub(crate) async fn lane(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut turn = None;
+        loop {
+            if turn.as_ref().is_some_and(|turn| self.must_yield(turn)) {
+                turn = None;
+            }
+            if turn.is_none() {
+                turn = tokio::select! {
+                    turn = self.begin_turn() => turn,
+                    _ = stopped(&mut stop) => None,
+                };
+            }
+            let Some(turn) = &mut turn else { return };
+            if *stop.borrow() {
+                return;
+            }
+            let next = match &self.source {
+                Source::Slow(_) => tokio::select! {
+                    next = self.source.next(&self.plan) => next,
+                    _ = stopped(&mut stop) => None,
+                },
+                source => source.next(&self.plan).await,
+            };
+            let Some(next) = next else { return };
+            self.step(next.number);
+            turn.sent += 1;
+            match next.url {
+                Ok(url) => self.send_through_host(&client, &url).await,
+                Err(bad_line) => self.tally().record_unsent(bad_line),
+            }
+        }
+    }
+
+    /// Waits for a permit of the job; `None` if it takes no more tasks.
+    async fn begin_turn(&self) -> Option<Turn<'_>> {
+        let permit = {
+            let _waiting = self.waiting.enter();
+            let _waiting_for_host =
+                self.host.as_ref().map(|host| host.outermost().waiting().enter());
+            acquire(&self.job).await?
+        };
+        // Ordering: Relaxed; a hint when to give a permit back.
+        self.holding.fetch_add(1, Ordering::Relaxed);
+        Some(Turn { _permit: permit, sent: 0, holding: &self.holding })
+    }
+
+    /// Whether a lane must give its permit back: the limit was lowered, or the turn is over and another job waits for
+    /// the host.
+    fn must_yield(&self, turn: &Turn<'_>) -> bool {
+        // Ordering: Relaxed; a hint when to give a permit back.
+        if self.plan.limits.len() > 1 && self.holding.load(Ordering::Relaxed) > self.job.limit() {
+            return true;
+        }
+        let others =
+            |host: &Arc<LimitedHost>| host.outermost().waiting().count() > self.waiting.count();
+        turn.sent >= TURN && self.host.as_ref().is_some_and(others)
+    }
+
+    /// Sets the limit, if this is the first request of a ramp's next step.
+    fn step(&self, number: u64) {
+        let (limits, Some(requests)) = (&self.plan.limits, self.plan.requests()) else { return };
+        let step = |number| (number * limits.len() as u64 / requests) as usize;
+        if number > 0 && step(number) != step(number - 1) {
+            self.job.set_limit(limits[step(number)]);
+        }
+    }
+
+    /// Sends a request with a permit of its host, too, where the host has a limit and is not the job's parent.
+    async fn send_through_host(&self, client: &Client, url: &Uri) {
+        let Some(host) = self.hosts.of(url) else {
+            return self.check(client, url, self.host.as_deref()).await;
+        };
+        let permit = {
+            let _waiting = host.outermost().waiting().enter();
+            acquire(host.job()).await
+        };
+        if permit.is_some() {
+            self.check(client, url, Some(host)).await;
+        }
+    }
+
+    /// Sends one request and tallies what comes of it.
+    async fn check(&self, client: &Client, url: &Uri, host: Option<&LimitedHost>) {
+        let _in_flight = self.in_flight.enter();
+        let _in_flight_to_host = host.map(LimitedHost::enter);
+        let start = Instant::now();
+        let answer = client.send(&self.template, url).await;
+        self.record(url, start, answer);
+    }
+
+    fn record(&self, url: &Uri, start: Instant, answer: Result<Answer, Failure>) {
+        let end = Instant::now();
+        let (status, failure) = match answer {
+            Ok(answer) => (Some(answer.status), self.unexpected(answer.status)),
+            Err(failure) => (None, Some(failure.text)),
+        };
+        self.tally().record(Sent { url, start, end, status, failure });
+    }
+
+    /// Why an answer fails the check, if it does.
+    fn unexpected(&self, status: StatusCode) -> Option<String> {
+        let expect = &self.plan.expect;
+        let wanted = || expect.iter().map(StatusCode::as_str).collect::<Vec<_>>().join(" or ");
+        (!expect.contains(&status))
+            .then(|| format!("status {} instead of {}", status.as_str(), wanted()))
+    }
+
+    /// What the plan says.
+    pub(crate) fn plan(&self) -> &JobPlan {
+        &self.plan
+    }
+
+    /// The job that limits the requests.
+    pub(crate) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// How many requests are under way, and the most at once.
+    pub(crate) fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// What has come of the requests so far.
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// Waits until it is said to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // The run is over, and ends its lanes in another way.
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,104 @@
+//! Why a request had no whole answer.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+/// Why a request had no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    /// The cause in words.
+    pub(crate) text: String,
+}
+
+/// The kinds of causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// No server listens there.
+    Refused,
+    /// The connection ended before the answer was whole.
+    Closed,
+    /// The answer took too long.
+    Timeout,
+    /// This machine ran short of descriptors, ports or memory.
+    Own,
+    /// All else: a name that is not known, a certificate that is not trusted, an answer that is not HTTP.
+    Other,
+}
+
+/// What is said of a connection that ends within an answer.
+const CLOSED_EARLY: &str = "connection closed before the answer was whole";
+
+impl Failure {
+    pub(crate) fn timeout(after: Duration) -> Self {
+        Failure { cause: Cause::Timeout, text: format!("no whole answer within {after:?}") }
+    }
+
+    pub(crate) fn tls(text: &str) -> Self {
+        Failure { cause: Cause::Other, text: text.to_owned() }
+    }
+
+    /// The cause at the root of an error.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut root = error;
+        loop {
+            if let Some(error) = root.downcast_ref::<io::Error>() {
+                match error.get_ref() {
+                    Some(inner) => root = inner,
+                    None => return Failure::of_io(error),
+                }
+                if let Some(error) = root.downcast_ref::<rustls::Error>() {
+                    return Failure::new(Cause::Other, of_tls(error));
+                }
+                if root.source().is_none() && root.downcast_ref::<io::Error>().is_none() {
+                    return Failure::of_io(error);
+                }
+                continue;
+            }
+            match root.downcast_ref::<hyper::Error>() {
+                Some(error) if error.is_incomplete_message() || error.is_canceled() => {
+                    return Failure::new(Cause::Closed, CLOSED_EARLY);
+                }
+                Some(error) if error.is_parse() => {
+                    return Failure::new(Cause::Other, format!("the answer is not HTTP: {error}"));
+                }
+                _ => {}
+            }
+            let Some(source) = root.source() else {
+                return Failure::new(Cause::Other, root.to_string());
+            };
+            root = source;
+        }
+    }
+
+    fn new(cause: Cause, text: impl Into<String>) -> Self {
+        Failure { cause, text: text.into() }
+    }
+
+    fn of_io(error: &io::Error) -> Self {
+        const SHORT: [i32; 5] =
+            [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+        if error.raw_os_error().is_some_and(|number| SHORT.contains(&number)) {
+            return Failure::new(Cause::Own, format!("on this machine: {error}"));
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Failure::new(Cause::Refused, "connection refused"),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Failure::new(Cause::Closed, "connection reset")
+            }
+            io::ErrorKind::UnexpectedEof => Failure::new(Cause::Closed, CLOSED_EARLY),
+            _ => Failure::new(Cause::Other, error.to_string()),
+        }
+    }
+}
+
+/// What is said of a failed TLS handshake.
+fn of_tls(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(why) => {
+            format!("the server's certificate is not trusted: {why:?}")
+        }
+        other => format!("TLS: {other}"),
+    }
+}

@@ -1,0 +1,110 @@
+//! Checks HTTP endpoints, and hits each no harder than it can take.
+//!
+//! ```text
+//! cargo run --release -p gentle                 # a built-in plan against a built-in server
+//! cargo run --release -p gentle -- PLAN.toml    # a plan of your own
+//! cargo run --release -p gentle -- --help       # the plan's keys, the options, the exit status
+//! ```
+//!
+//! A plan becomes a pool with a job for each of its jobs, and a request needs a permit of its job: the library keeps each job
+//! within its limit while all of them run together.
+
+mod check;
+mod client;
+mod gauge;
+mod hosts;
+mod list;
+mod options;
+mod permit;
+pub mod plan;
+mod progress;
+mod report;
+mod run;
+mod screen;
+mod server;
+mod source;
+mod table;
+mod tally;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::progress::say;
+use crate::report::Report;
+use crate::server::Server;
+
+/// Runs the command with the process's arguments.
+pub fn main() -> ExitCode {
+    match Options::read().and_then(|options| gentle(&options)) {
+        Ok(status) => status,
+        Err(mistake) => {
+            say(&mistake);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does what the options say, or tells in one line what is wrong with them or with the plan.
+fn gentle(options: &Options) -> Result<ExitCode, String> {
+    if options.print_plan {
+        print(server::PLAN);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(path) = &options.plan else {
+        let server = Server::start()
+            .map_err(|error| format!("the built-in server does not start: {error}: give a PLAN"))?;
+        let plan = plan::parse("built-in", &server.plan()).map_err(|error| error.to_string())?;
+        return check(options, "built-in", plan, Some(&server));
+    };
+    if options.json.as_ref() == Some(path) {
+        return Err("--json would overwrite the plan: name another file".to_owned());
+    }
+    let name = path.display().to_string();
+    let bytes =
+        fs::read(path).map_err(|error| format!("{name}: {error}: name a plan that can be read"))?;
+    let plan = plan::parse_bytes(&name, &bytes).map_err(|error| error.to_string())?;
+    check(options, &name, plan, None)
+}
+
+/// Runs a plan, shows what came of it and tells the exit status.
+fn check(
+    options: &Options,
+    name: &str,
+    plan: Plan,
+    server: Option<&Server>,
+) -> Result<ExitCode, String> {
+    if options.dry_run {
+        print(&plan.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let json = options.json.as_deref().map(create).transpose()?;
+    let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let outcome = run::run(plan, name, directory, options)?;
+    let report = Report::new(name.to_owned(), &outcome, server);
+    print(&report.to_string());
+    if let Some(Err(error)) = json.map(|file| report.write_json(file)) {
+        say(&format!("the results are not written as JSON: {error}"));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(match (outcome.interrupted, report.as_expected) {
+        (Some(status), _) => ExitCode::from(status),
+        (None, true) => ExitCode::SUCCESS,
+        (None, false) => ExitCode::FAILURE,
+    })
+}
+
+/// Creates the file for the results before anything is sent, so that a wrong name costs no run.
+fn create(path: &Path) -> Result<BufWriter<File>, String> {
+    File::create(path).map(BufWriter::new).map_err(|error| {
+        format!("--json {}: {error}: name a file that can be written", path.display())
+    })
+}
+
+/// Writes to standard output, as far as it takes it.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// Checks HTTP endpoints, and hits each no harder than it can take.
+///
+/// A plan lists jobs. Each job sends requests to one base URL, never more at once than its limit, and checks the
+/// status of every answer. All jobs run together; a server that is down, slow or broken fails its own checks and
+/// holds up no other job. Without a plan, a built-in one runs against a built-in server.
+#[derive(Debug, Parser)]
+#[command(name = "gentle", after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Options {
+    /// The plan to run, a TOML file; its lists of URLs are taken from its directory
+    pub(crate) plan: Option<PathBuf>,
+
+    /// Also write the results to FILE, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Read the plan, say what it would send, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Print the built-in plan, to start your own from
+    #[arg(long)]
+    pub(crate) print_plan: bool,
+
+    /// Trust the certificates in FILE, as PEM, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Check no server's certificate
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+const AFTER_HELP: &str = r##"The plan:
+  workers = 2                    threads that send; left out: 1. They wait for nothing, so one will do for
+                                 some ten thousand requests a second
+  [[job]]
+  name = "search"
+  limit = 2                      at most 2 requests of this job at once
+  base = "http://127.0.0.1:8080" or https
+  paths = ["/search?q=a", "/"]   sent in turn
+  repeat = 50                    each path this often; left out: once
+  ramp = [1, 2, 4]               instead of limit: step through these, evenly over the requests
+  urls = "FILE"                  instead of paths: a list, a URL a line, or a path behind base; read
+                                 as it is sent, so of any length; "-" is standard input
+  method = "GET"                 and, as needed:
+  headers = { accept = "*/*" }
+  body = "..."
+  expect = 200                   or a list: [200, 404]; redirects are not followed
+  timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
+  http = "1.1"                   or "2", also without TLS; left out: what the server prefers over TLS
+  cacert = "FILE"                trust these certificates instead of the system's
+  insecure = true                check no certificate
+  cert = "FILE"                  show this certificate to the server, with
+  key = "FILE"                   its private key
+
+  [host."127.0.0.1:8080"]        or "127.0.0.1", for all its ports
+  limit = 6                      at most 6 requests to this host at once, of all jobs together
+
+A signal (Ctrl-C, SIGTERM, SIGHUP) stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
+
+Exit status:
+  0    every check passed
+  1    some check failed
+  2    the plan or an option is wrong; one line on standard error says where and what to change
+  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+
+Try:
+  gentle                         run the built-in plan
+  gentle --print-plan > my.toml  start a plan of your own
+  gentle my.toml --json out.json
+  grep -h http *.txt | gentle my.toml    where my.toml has a job with urls = "-""##;
+
+impl Options {
+    /// Reads the command line, or says in one line what is wrong with it. Ends the process where it asks for help.
+    pub(crate) fn read() -> Result<Self, String> {
+        Options::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => error.exit(),
+            _ => format!("{} (see gentle --help)", first_paragraph(&error.to_string())),
+        })
+    }
+}
+
+/// The text up to the first empty line, on one line and without the word that clap starts with.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let paragraph = lines.collect::<Vec<_>>().join(" ");
+    paragraph.trim_start_matches("error: ").to_owned()
+}

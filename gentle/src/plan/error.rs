@@ -1,0 +1,92 @@
+//! What is wrong with a plan, as one line: where, what and the mend.
+
+use std::fmt;
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::raw::Whole;
+use super::values;
+
+/// Why a text is no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    source_name: String,
+    line: usize,
+    message: String,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.source_name, self.line, self.message)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// A plan's text and what to call it.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(name: &'a str, text: &'a str) -> Self {
+        Source { name, text }
+    }
+
+    /// The line on which `place` starts, counted from 1.
+    pub(super) fn line(&self, place: &Range<usize>) -> usize {
+        let before = &self.text.as_bytes()[..place.start.min(self.text.len())];
+        1 + before.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    /// The error that `message` tells about `place`.
+    pub(super) fn error(&self, place: Range<usize>, message: impl Into<String>) -> PlanError {
+        PlanError {
+            source_name: on_one_line(self.name),
+            line: self.line(&place),
+            message: on_one_line(&message.into()),
+        }
+    }
+
+    /// The error that the TOML reader found.
+    pub(super) fn toml_error(&self, error: &toml::de::Error) -> PlanError {
+        let message = error.message();
+        let types =
+            message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "));
+        let message = match types {
+            Some((found, wanted)) => format!("{wanted} belongs here, not {found}"),
+            None => message.to_owned(),
+        };
+        self.error(error.span().unwrap_or(0..0), message)
+    }
+
+    /// Runs a check of [`values`] on a value.
+    pub(super) fn value<T>(
+        &self,
+        value: &Spanned<String>,
+        check: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, PlanError> {
+        check(value.get_ref()).map_err(|message| self.error(value.span(), message))
+    }
+
+    /// Checks that a number is whole and from 1 to `most`.
+    pub(super) fn whole(
+        &self,
+        key: &str,
+        number: &Spanned<Whole>,
+        most: u64,
+    ) -> Result<u64, PlanError> {
+        values::whole(key, *number.get_ref(), most)
+            .map_err(|message| self.error(number.span(), message))
+    }
+}
+
+/// The text with a blank for each control character, line ends among them, and cut where it is endless.
+fn on_one_line(text: &str) -> String {
+    const MOST: usize = 400;
+    let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
+    text.chars().take(MOST).map(printable).collect()
+}

@@ -1,0 +1,184 @@
+//! What to check: the plan, read from TOML.
+//!
+//! [`parse`] is pure and answers any text with a [`Plan`] whose every value can be used as it
+//! stands, or with one line that names the source, the line and the mend. What the keys look like
+//! in TOML is in `raw`, how they become a plan in `read`, what their values may be in `values` and
+//! `urls`.
+
+mod error;
+mod raw;
+mod read;
+mod urls;
+mod values;
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+pub use self::read::{parse, parse_bytes};
+pub use self::urls::{Host, listed, port_of};
+
+/// Everything one run checks.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pool's workers; one per available core where the plan does not say.
+    pub workers: Option<usize>,
+    /// At least one, each with a name of its own.
+    pub jobs: Vec<JobPlan>,
+    /// The limits over all jobs that send to a host.
+    pub hosts: Vec<HostPlan>,
+}
+
+/// A limit over everything that is sent to a host.
+#[derive(Clone, Debug)]
+pub struct HostPlan {
+    /// The host.
+    pub host: Host,
+    /// How many requests may be in flight to it at once.
+    pub limit: usize,
+}
+
+/// One job: the requests to send, how many at once, and what to expect of the answers.
+#[derive(Clone, Debug)]
+pub struct JobPlan {
+    /// What the table calls it.
+    pub name: String,
+    /// The limits to step through, evenly over the requests; a single one where there is no ramp.
+    pub limits: Vec<usize>,
+    /// Where the requests go.
+    pub targets: Targets,
+    /// The method of each request.
+    pub method: Method,
+    /// The headers of each request.
+    pub headers: HeaderMap,
+    /// The body of each request.
+    pub body: Option<String>,
+    /// The statuses that pass the check.
+    pub expect: Vec<StatusCode>,
+    /// How long a request may take, from the connection to the last byte of the answer.
+    pub timeout: Duration,
+    /// The version of HTTP that requests are sent with.
+    pub http: HttpVersion,
+    /// What TLS trusts and shows.
+    pub tls: TlsPlan,
+}
+
+/// The version of HTTP of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// Over TLS what the server prefers, else 1.1.
+    Any,
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2; without TLS, too.
+    Two,
+}
+
+/// A job's keys about TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// The authorities to trust instead of the system's.
+    pub cacert: Option<NamedFile>,
+    /// What to show to servers that ask for a certificate.
+    pub certificate: Option<Certificate>,
+    /// Whether any certificate of a server is good enough.
+    pub insecure: bool,
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate and those that vouch for it, as PEM.
+    pub chain: NamedFile,
+    /// Its private key, as PEM.
+    pub key: NamedFile,
+}
+
+/// A file and the line of the plan that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The path, from the plan's directory.
+    pub file: String,
+    /// The line of the plan.
+    pub line: usize,
+}
+
+/// Where a job's requests go.
+#[derive(Clone, Debug)]
+pub enum Targets {
+    /// To each of `urls` in turn, `repeat` times over.
+    Paths {
+        /// Where to.
+        urls: Vec<Uri>,
+        /// How often to each.
+        repeat: u64,
+    },
+    /// To each line of a list, which is read as the requests are sent.
+    List(ListPlan),
+}
+
+/// A list of URLs, one a line.
+#[derive(Clone, Debug)]
+pub struct ListPlan {
+    /// A file, or `-` for standard input.
+    pub file: String,
+    /// The line of the plan that names the file.
+    pub line: usize,
+    /// What the list's URLs start with; all of them may be paths behind it.
+    pub base: Option<String>,
+}
+
+impl Plan {
+    /// How many requests the limits let run at once, all jobs together.
+    pub fn most_at_once(&self) -> usize {
+        self.jobs.iter().map(JobPlan::greatest_limit).fold(0, usize::saturating_add)
+    }
+}
+
+impl JobPlan {
+    /// How many requests the job sends, if that can be told without reading a list.
+    pub fn requests(&self) -> Option<u64> {
+        match &self.targets {
+            Targets::Paths { urls, repeat } => Some(urls.len() as u64 * repeat),
+            Targets::List(_) => None,
+        }
+    }
+
+    /// A URL on the server that all requests are sent to, if there is such a one.
+    pub fn origin(&self) -> Option<Uri> {
+        match &self.targets {
+            Targets::Paths { urls, .. } => urls.first().cloned(),
+            Targets::List(list) => list.base.as_ref().and_then(|base| base.parse().ok()),
+        }
+    }
+
+    /// Whether some request may be sent over TLS.
+    pub fn may_speak_tls(&self) -> bool {
+        self.origin().is_none_or(|origin| origin.scheme() == Some(&http::uri::Scheme::HTTPS))
+    }
+
+    /// The greatest limit that is in force at any time.
+    pub fn greatest_limit(&self) -> usize {
+        self.limits.iter().copied().max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for JobPlan { name, limits, targets, method, .. } in &self.jobs {
+            write!(f, "{name}: limit {limits:?}, {method} ")?;
+            match targets {
+                Targets::Paths { urls, repeat } => {
+                    let (first, more) = (&urls[0], urls.len() - 1);
+                    writeln!(f, "{first} and {more} more, {repeat} times each")?;
+                }
+                Targets::List(ListPlan { file, .. }) => writeln!(f, "the URLs in {file}")?,
+            }
+        }
+        for HostPlan { host, limit } in &self.hosts {
+            writeln!(f, "{host}: limit {limit} for all jobs together")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! Makes a plan of what TOML spells, and names the line of the first mistake.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+use toml::Spanned;
+
+use super::error::{PlanError, Source};
+use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, Text, Whole};
+use super::values::{self, quoted};
+use super::{
+    Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan, Targets, TlsPlan, urls,
+};
+
+/// The most workers and the greatest limit.
+const MOST_AT_ONCE: u64 = 1_024;
+
+/// The most requests of one job.
+const MOST_REQUESTS: u64 = 1_000_000_000;
+
+/// Reads a plan from the bytes of a file.
+pub fn parse_bytes(source_name: &str, bytes: &[u8]) -> Result<Plan, PlanError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(source_name, text),
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let end = valid.len()..valid.len();
+            let mend = "not UTF-8 text: save the plan as UTF-8";
+            Err(Source::new(source_name, &valid).error(end, mend))
+        }
+    }
+}
+
+/// Reads a plan from TOML; `source_name` is what an error calls it.
+pub fn parse(source_name: &str, text: &str) -> Result<Plan, PlanError> {
+    let source = Source::new(source_name, text);
+    let raw: RawPlan = toml::from_str(text).map_err(|error| source.toml_error(&error))?;
+    let workers = raw.workers.map(|workers| source.limit("workers", &workers)).transpose()?;
+    let jobs = source.jobs(raw.job.0)?;
+    let hosts = source.hosts(&raw.host, &jobs)?;
+    Ok(Plan { workers, jobs, hosts })
+}
+
+impl Source<'_> {
+    fn jobs(&self, raw: Vec<Spanned<RawJob>>) -> Result<Vec<JobPlan>, PlanError> {
+        if raw.is_empty() {
+            return Err(self.error(0..0, "no job: add a table that starts with [[job]]"));
+        }
+        let mut lines_of_names = HashMap::new();
+        let mut line_of_stdin = None;
+        let mut jobs = Vec::with_capacity(raw.len());
+        for raw in raw {
+            let table = raw.span();
+            let raw = raw.into_inner();
+            let name_at = raw.name.as_ref().map_or(table.clone(), Spanned::span);
+            let urls_at = raw.urls.as_ref().map_or(table.clone(), Spanned::span);
+            let job = self.job(&table, raw)?;
+            if let Some(first) = lines_of_names.insert(job.name.clone(), self.line(&name_at)) {
+                let taken = format!("line {first} has a job named {} already", quoted(&job.name));
+                return Err(self.error(name_at, format!("{taken}: name each job differently")));
+            }
+            if let Targets::List(ListPlan { file, line, .. }) = &job.targets
+                && file == "-"
+                && let Some(first) = line_of_stdin.replace(*line)
+            {
+                let taken = format!("line {first} reads standard input already");
+                return Err(self.error(urls_at, format!("{taken}: give this job a file")));
+            }
+            jobs.push(job);
+        }
+        Ok(jobs)
+    }
+
+    /// Checks one `[[job]]` table, which starts at `table`.
+    fn job(&self, table: &Range<usize>, raw: RawJob) -> Result<JobPlan, PlanError> {
+        let name =
+            raw.name.as_ref().ok_or_else(|| self.missing(table, "name", "name = \"search\""));
+        let limit = raw.limit.as_ref().map(|limit| self.limit("limit", limit)).transpose()?;
+        let method = raw.method.as_ref().map(|method| self.value(method, values::method));
+        let expect = raw.expect.as_ref().map(|expect| self.expect(expect));
+        let timeout = raw.timeout.as_ref().map(|timeout| self.value(timeout, values::timeout));
+        let tls = self.tls(&raw)?;
+        Ok(JobPlan {
+            name: self.value(name?, values::name)?,
+            targets: self.targets(table, &raw)?,
+            limits: match (&raw.ramp, limit) {
+                (Some(ramp), _) => self.ramp(ramp)?,
+                (None, Some(limit)) => vec![limit],
+                (None, None) => return Err(self.missing(table, "limit", "limit = 2")),
+            },
+            method: method.unwrap_or(Ok(Method::GET))?,
+            headers: self.headers(raw.headers.unwrap_or_default())?,
+            body: raw.body,
+            expect: expect.unwrap_or(Ok(vec![StatusCode::OK]))?,
+            timeout: timeout.unwrap_or(Ok(values::DEFAULT_TIMEOUT))?,
+            http: raw
+                .http
+                .as_ref()
+                .map_or(Ok(HttpVersion::Any), |http| self.value(http, values::http))?,
+            tls,
+        })
+    }
+
+    /// Checks the keys about TLS.
+    fn tls(&self, raw: &RawJob) -> Result<TlsPlan, PlanError> {
+        let file =
+            |file: &Text| NamedFile { file: file.get_ref().clone(), line: self.line(&file.span()) };
+        let certificate = match (&raw.cert, &raw.key) {
+            (Some(cert), Some(key)) => Some(Certificate { chain: file(cert), key: file(key) }),
+            (None, None) => None,
+            (Some(cert), None) => {
+                return Err(self.error(cert.span(), "cert needs its key: add key = \"FILE\""));
+            }
+            (None, Some(key)) => {
+                return Err(self.error(key.span(), "key needs its cert: add cert = \"FILE\""));
+            }
+        };
+        Ok(TlsPlan {
+            cacert: raw.cacert.as_ref().map(file),
+            certificate,
+            insecure: raw.insecure.as_ref().is_some_and(|insecure| *insecure.get_ref()),
+        })
+    }
+
+    fn missing(&self, table: &Range<usize>, key: &str, example: &str) -> PlanError {
+        self.error(table.clone(), format!("this job has no {key}: add {example}"))
+    }
+
+    /// Checks where a job's requests go.
+    fn targets(&self, table: &Range<usize>, raw: &RawJob) -> Result<Targets, PlanError> {
+        let base = raw.base.as_ref().map(|base| self.value(base, urls::base)).transpose()?;
+        if let Some(file) = &raw.urls {
+            let beside = |place, key| {
+                Err(self
+                    .error(place, format!("{key} is for paths, not for urls: remove one of them")))
+            };
+            return match (&raw.paths, &raw.repeat, &raw.ramp) {
+                (Some(paths), _, _) => beside(paths.span(), "paths"),
+                (_, Some(repeat), _) => beside(repeat.span(), "repeat"),
+                (_, _, Some(ramp)) => beside(ramp.span(), "ramp"),
+                (None, None, None) => {
+                    let line = self.line(&file.span());
+                    Ok(Targets::List(ListPlan { file: file.get_ref().clone(), line, base }))
+                }
+            };
+        }
+        let paths =
+            raw.paths.as_ref().ok_or_else(|| self.missing(table, "paths", "paths = [\"/\"]"))?;
+        let example = "base = \"http://127.0.0.1:8080\"";
+        let base = base.ok_or_else(|| self.missing(table, "base", example))?;
+        let repeat = match &raw.repeat {
+            Some(repeat) => self.whole("repeat", repeat, MOST_REQUESTS)?,
+            None => 1,
+        };
+        let urls = self.urls(&base, paths)?;
+        let requests = (urls.len() as u64).saturating_mul(repeat);
+        let steps = raw.ramp.as_ref().map_or(1, |ramp| ramp.get_ref().0.len()) as u64;
+        if requests > MOST_REQUESTS {
+            let mend = format!("lower repeat until there are at most {MOST_REQUESTS}");
+            let many = format!("{requests} requests are too many for a job: {mend}");
+            Err(self.error(table.clone(), many))
+        } else if requests < steps {
+            let needs = format!("a ramp of {steps} limits needs {steps} requests, not {requests}");
+            let mend = "raise repeat or shorten the ramp";
+            Err(self.error(table.clone(), format!("{needs}: {mend}")))
+        } else {
+            Ok(Targets::Paths { urls, repeat })
+        }
+    }
+
+    /// Puts each path behind the base.
+    fn urls(&self, base: &str, paths: &Spanned<List<Text>>) -> Result<Vec<Uri>, PlanError> {
+        if paths.get_ref().0.is_empty() {
+            let mend = "paths is empty: list at least one, such as [\"/\"]";
+            return Err(self.error(paths.span(), mend));
+        }
+        let url = |path| self.value(path, |path| urls::path(base, path));
+        paths.get_ref().0.iter().map(url).collect()
+    }
+
+    fn ramp(&self, ramp: &Spanned<List<Spanned<Whole>>>) -> Result<Vec<usize>, PlanError> {
+        let steps = &ramp.get_ref().0;
+        if steps.is_empty() {
+            let mend = "ramp is empty: list the limits to step through, such as [1, 2, 4]";
+            return Err(self.error(ramp.span(), mend));
+        }
+        steps.iter().map(|step| self.limit("a limit in ramp", step)).collect()
+    }
+
+    fn headers(&self, raw: RawHeaders) -> Result<HeaderMap, PlanError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &raw.0 {
+            let key = self.value(name, values::header_name)?;
+            let value = self.value(value, values::header_value)?;
+            if headers.insert(key, value).is_some() {
+                let mend = format!("the header {} is here twice: keep one", quoted(name.get_ref()));
+                return Err(self.error(name.span(), mend));
+            }
+        }
+        Ok(headers)
+    }
+
+    fn expect(&self, expect: &Spanned<List<Whole>>) -> Result<Vec<StatusCode>, PlanError> {
+        let statuses = &expect.get_ref().0;
+        if statuses.is_empty() {
+            return Err(self.error(expect.span(), "expect is empty: give a status, such as 200"));
+        }
+        let status =
+            |&number| values::status(number).map_err(|mend| self.error(expect.span(), mend));
+        statuses.iter().map(status).collect()
+    }
+
+    /// Checks the `[host]` tables against the jobs that are to send to them.
+    fn hosts(
+        &self,
+        raw: &BTreeMap<Text, RawHost>,
+        jobs: &[JobPlan],
+    ) -> Result<Vec<HostPlan>, PlanError> {
+        let mut hosts: Vec<HostPlan> = Vec::with_capacity(raw.len());
+        for (name, raw) in raw {
+            let host = self.value(name, urls::host)?;
+            if hosts.iter().any(|known| known.host == host) {
+                return Err(self.error(name.span(), format!("{host} is here twice: keep one")));
+            }
+            let may_send = |job: &JobPlan| match &job.targets {
+                Targets::Paths { urls, .. } => host.takes(&urls[0]),
+                Targets::List(_) => true,
+            };
+            if !jobs.iter().any(may_send) {
+                let mend = "write it as in a job's base, or remove it";
+                return Err(self.error(name.span(), format!("no job sends to {host}: {mend}")));
+            }
+            hosts.push(HostPlan { host, limit: self.limit("limit", &raw.limit)? });
+        }
+        Ok(hosts)
+    }
+
+    /// Checks a number of workers or of requests at once.
+    fn limit(&self, key: &str, number: &Spanned<Whole>) -> Result<usize, PlanError> {
+        self.whole(key, number, MOST_AT_ONCE).map(|limit| limit as usize)
+    }
+}

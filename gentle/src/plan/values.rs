@@ -1,0 +1,124 @@
+//! What a value of the plan may be. Each check answers a bad value with what is wrong and the mend.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, StatusCode};
+
+use super::HttpVersion;
+use super::raw::Whole;
+
+/// How long a request may take where the plan does not say.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest a request may take.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// The longest name of a job, in characters.
+const LONGEST_NAME: usize = 40;
+
+/// The text in quotes and on one line, cut where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() > MOST {
+        let start: String = text.chars().take(MOST).collect();
+        format!("{start:?}...")
+    } else {
+        format!("{text:?}")
+    }
+}
+
+/// A whole number from 1 to `most`.
+pub(super) fn whole(key: &str, number: Whole, most: u64) -> Result<u64, String> {
+    match u64::try_from(number.0) {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        _ => Err(format!("{key} is {}: make it a whole number from 1 to {most}", number.0)),
+    }
+}
+
+/// A job's name: short, and fit for a table.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let fits = !text.trim().is_empty() && text.chars().count() <= LONGEST_NAME;
+    if fits && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "the name {} will not do: use 1 to {LONGEST_NAME} printable characters",
+            quoted(text)
+        ))
+    }
+}
+
+/// A method, spelled as it is sent.
+pub(super) fn method(text: &str) -> Result<Method, String> {
+    let wrong = |mend: &str| format!("the method {} will not do: {mend}", quoted(text));
+    if text == "CONNECT" {
+        return Err(wrong("CONNECT is for proxies, which are not used here"));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(method) if !text.chars().any(|letter| letter.is_ascii_lowercase()) => Ok(method),
+        _ => Err(wrong("write a single word in capitals, such as \"GET\" or \"POST\"")),
+    }
+}
+
+/// A header's name.
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
+    let wrong = |mend: &str| format!("the header {} will not do: {mend}", quoted(text));
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(CONTENT_LENGTH | TRANSFER_ENCODING) => Err(wrong("leave it out, it follows from body")),
+        Ok(name) => Ok(name),
+        Err(_) => Err(wrong("use letters, digits and hyphens")),
+    }
+}
+
+/// A header's value.
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
+    let unfit = |_| {
+        format!(
+            "the header value {} will not do: use printable ASCII characters on one line",
+            quoted(text)
+        )
+    };
+    HeaderValue::from_str(text).map_err(unfit)
+}
+
+/// A status that a whole answer can have.
+pub(super) fn status(number: Whole) -> Result<StatusCode, String> {
+    match u16::try_from(number.0).map(StatusCode::from_u16) {
+        Ok(Ok(status)) if !status.is_informational() => Ok(status),
+        _ => Err(format!("{} is no status to expect: use one from 200 to 999", number.0)),
+    }
+}
+
+/// The version of HTTP to speak.
+pub(super) fn http(text: &str) -> Result<HttpVersion, String> {
+    match text {
+        "any" => Ok(HttpVersion::Any),
+        "1.1" => Ok(HttpVersion::One),
+        "2" => Ok(HttpVersion::Two),
+        _ => Err(format!("http is {}: write \"1.1\", \"2\" or \"any\"", quoted(text))),
+    }
+}
+
+/// A time-out: a whole number and its unit.
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let timeout = number.parse().unwrap_or(0_u64).saturating_mul(milliseconds);
+    match Duration::from_millis(timeout) {
+        Duration::ZERO => Err(format!(
+            "{} is no time-out: write it like \"250ms\", \"5s\" or \"2m\"",
+            quoted(text)
+        )),
+        timeout if timeout > LONGEST_TIMEOUT => {
+            Err(format!("a time-out of {} is too long: use at most \"60m\"", quoted(text)))
+        }
+        timeout => Ok(timeout),
+    }
+}

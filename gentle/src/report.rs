@@ -1,0 +1,147 @@
+//! The results, as they are written for machines. How people see them is in `table`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::check::Check;
+use crate::hosts::LimitedHost;
+use crate::run::Outcome;
+use crate::server::Server;
+use crate::tally::Failure;
+
+/// What came of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// The plan's file, or "built-in".
+    pub(crate) plan: String,
+    /// Whether every request was sent and every check passed.
+    pub(crate) as_expected: bool,
+    /// Whether Ctrl-C cut the run short.
+    pub(crate) interrupted: bool,
+    pub(crate) elapsed_seconds: f64,
+    pub(crate) jobs: Vec<JobReport>,
+    pub(crate) hosts: Vec<HostReport>,
+}
+
+/// What came of one host's limit.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostReport {
+    pub(crate) host: String,
+    pub(crate) limit: usize,
+    /// The most requests in flight at once, of all jobs together.
+    pub(crate) most_in_flight: usize,
+    /// The most that the built-in server saw at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_saw: Option<usize>,
+}
+
+/// What came of one job.
+#[derive(Debug, Serialize)]
+pub(crate) struct JobReport {
+    pub(crate) name: String,
+    /// The limits stepped through; a single one where there is no ramp.
+    pub(crate) limits: Vec<usize>,
+    /// How many requests the plan has; not known of a list.
+    pub(crate) planned: Option<u64>,
+    /// How many were sent. A line of a list that is no URL counts, and fails.
+    pub(crate) requests: u64,
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p95_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// The most requests in flight at once.
+    pub(crate) most_in_flight: usize,
+    /// The most that the built-in server saw at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_saw: Option<usize>,
+    /// How often each status came back.
+    pub(crate) statuses: BTreeMap<u16, u64>,
+    /// Why checks failed.
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl Report {
+    pub(crate) fn new(plan: String, outcome: &Outcome, server: Option<&Server>) -> Self {
+        let job = |check: &Arc<Check>| JobReport::new(check, server);
+        let host = |host: &LimitedHost| HostReport::new(host, server);
+        let jobs: Vec<_> = outcome.checks.iter().map(job).collect();
+        let hosts: Vec<_> = outcome.hosts.iter().map(host).collect();
+        Report {
+            plan,
+            as_expected: outcome.interrupted.is_none()
+                && jobs.iter().all(JobReport::is_as_expected)
+                && hosts.iter().all(HostReport::limit_held),
+            interrupted: outcome.interrupted.is_some(),
+            elapsed_seconds: outcome.elapsed.as_secs_f64(),
+            jobs,
+            hosts,
+        }
+    }
+
+    pub(crate) fn write_json(&self, mut file: impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut file, self)?;
+        writeln!(file)?;
+        file.flush()
+    }
+}
+
+impl HostReport {
+    fn new(host: &LimitedHost, server: Option<&Server>) -> Self {
+        HostReport {
+            host: host.plan().host.to_string(),
+            limit: host.plan().limit,
+            most_in_flight: host.most_in_flight(),
+            server_saw: server.map(Server::most_at_once),
+        }
+    }
+
+    /// Whether neither the tasks nor the server saw more requests at once than the limit.
+    pub(crate) fn limit_held(&self) -> bool {
+        self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= self.limit
+    }
+}
+
+impl JobReport {
+    fn new(check: &Check, server: Option<&Server>) -> Self {
+        let plan = check.plan();
+        let tally = check.tally();
+        let seconds = tally.elapsed().as_secs_f64();
+        JobReport {
+            name: plan.name.clone(),
+            limits: plan.limits.clone(),
+            planned: plan.requests(),
+            requests: tally.requests(),
+            ok: tally.ok,
+            failed: tally.failed,
+            requests_per_second: if seconds > 0.0 {
+                tally.requests() as f64 / seconds
+            } else {
+                0.0
+            },
+            p50_ms: tally.latency_ms(0.50),
+            p95_ms: tally.latency_ms(0.95),
+            p99_ms: tally.latency_ms(0.99),
+            most_in_flight: check.in_flight().most(),
+            server_saw: server.and_then(|server| server.most_at_once_in(&plan.name)),
+            statuses: tally.statuses.clone(),
+            failures: tally.failures.clone(),
+        }
+    }
+
+    fn is_as_expected(&self) -> bool {
+        self.failed == 0
+            && self.requests == self.planned.unwrap_or(self.requests.max(1))
+            && self.limit_held()
+    }
+
+    /// Whether neither the tasks nor the server saw more requests at once than the limit.
+    pub(crate) fn limit_held(&self) -> bool {
+        let greatest = self.limits.iter().copied().max().unwrap_or(0);
+        self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= greatest
+    }
+}

@@ -1,0 +1,179 @@
+//! Runs a plan: one pool, a job for each job of the plan, until all is sent or a signal stops it.
+
+use std::io;
+use std::panic;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tollgate::Pool;
+
+use crate::check::Check;
+use crate::client::tls::TlsFiles;
+use crate::hosts::Hosts;
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::progress::{Progress, say};
+
+/// What is said after the first signal.
+const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C again ends at once";
+
+/// How often progress is shown.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a run did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The jobs in the plan's order, with no request in flight.
+    pub(crate) checks: Vec<Arc<Check>>,
+    /// The hosts that have a limit.
+    pub(crate) hosts: Hosts,
+    /// From the first task to the end of the last.
+    pub(crate) elapsed: Duration,
+    /// The exit status for the signal that cut it short.
+    pub(crate) interrupted: Option<u8>,
+}
+
+/// Sends what the plan says and waits for the answers. `name` is the plan's in errors, `directory` is
+/// where its lists are, `options` say how.
+pub(crate) fn run(
+    plan: Plan,
+    name: &str,
+    directory: &Path,
+    options: &Options,
+) -> Result<Outcome, String> {
+    let own = |what: &str, error: &dyn std::fmt::Display| format!("{name}: {what}: {error}");
+    let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
+    let pool = pool.map_err(|error| own("the pool does not start", &error))?;
+    let hosts = Hosts::new(&pool, plan.hosts);
+    let files =
+        TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };
+    let checks = plan.jobs.into_iter().map(|job| {
+        let check = Check::new(&pool, &hosts, job, directory, &files);
+        check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
+    });
+    let checks = checks.collect::<Result<Vec<_>, _>>()?;
+    let runtime = runtime().map_err(|error| own("tokio's runtime does not start", &error))?;
+    let (stop, stopped) = watch::channel(false);
+    let (over, is_over) = mpsc::channel(1);
+    let start = Instant::now();
+    let threads = plan.workers.unwrap_or(1);
+    let threads = (0..threads)
+        .map(|thread| start_thread(thread, threads, &checks, &stopped, &over))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(|error| own("a thread does not start", &error))?;
+    drop(over);
+    let progress = Progress::new(options.quiet, &checks);
+    let interrupted = runtime.block_on(wait(&checks, &stop, is_over, progress));
+    for thread in threads {
+        if let Err(panic) = thread.join() {
+            panic::resume_unwind(panic);
+        }
+    }
+    let elapsed = start.elapsed();
+    // A look-up of a name may not be over, and would be waited for.
+    runtime.shutdown_background();
+    Ok(Outcome { checks, hosts, elapsed, interrupted })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Starts one of `threads` that send. The lanes of each job are dealt out to them in turn.
+fn start_thread(
+    thread: usize,
+    threads: usize,
+    checks: &[Arc<Check>],
+    stopped: &watch::Receiver<bool>,
+    over: &mpsc::Sender<()>,
+) -> io::Result<JoinHandle<()>> {
+    let (checks, stopped, over) = (checks.to_vec(), stopped.clone(), over.clone());
+    let runtime = runtime()?;
+    thread::Builder::new().name(format!("send-{thread}")).spawn(move || {
+        runtime.block_on(async {
+            let mut lanes = JoinSet::new();
+            for check in &checks {
+                let client = Arc::new(check.client());
+                for _ in (thread..check.lanes()).step_by(threads) {
+                    lanes.spawn(Arc::clone(check).lane(Arc::clone(&client), stopped.clone()));
+                }
+            }
+            while let Some(lane) = lanes.join_next().await {
+                if let Err(error) = lane {
+                    panic::resume_unwind(error.into_panic());
+                }
+            }
+        });
+        runtime.shutdown_background();
+        drop(over);
+    })
+}
+
+/// Shows progress until all lanes have ended. The first signal stops them, the second one ends the process. Gives the exit
+/// status for a signal.
+async fn wait(
+    checks: &[Arc<Check>],
+    stop: &watch::Sender<bool>,
+    mut is_over: mpsc::Receiver<()>,
+    mut progress: Progress,
+) -> Option<u8> {
+    let mut signals = match Signals::new() {
+        Ok(signals) => Some(signals),
+        Err(error) => {
+            say(&format!("Ctrl-C will end this at once, without results: {error}"));
+            None
+        }
+    };
+    let mut interrupted = None;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            _ = is_over.recv() => break,
+            _ = ticks.tick() => progress.update(checks),
+            status = next_signal(&mut signals) => {
+                if interrupted.is_some() {
+                    process::exit(status.into());
+                }
+                interrupted = Some(status);
+                stop.send_replace(true);
+                progress.say(WAITING);
+            }
+        }
+    }
+    progress.finish(checks);
+    interrupted
+}
+
+/// The signals that stop a run.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    const KINDS: [fn() -> SignalKind; 3] =
+        [SignalKind::interrupt, SignalKind::terminate, SignalKind::hangup];
+
+    fn new() -> io::Result<Self> {
+        let [first, second, third] = Self::KINDS.map(|kind| signal(kind()));
+        Ok(Signals([first?, second?, third?]))
+    }
+}
+
+/// Waits for a signal and gives the exit status that shells report for it.
+async fn next_signal(signals: &mut Option<Signals>) -> u8 {
+    let Some(Signals([interrupt, terminate, hangup])) = signals else {
+        return std::future::pending().await;
+    };
+    let number = tokio::select! {
+        _ = interrupt.recv() => libc::SIGINT,
+        _ = terminate.recv() => libc::SIGTERM,
+        _ = hangup.recv() => libc::SIGHUP,
+    };
+    128 + number as u8
+}

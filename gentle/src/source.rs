@@ -1,0 +1,90 @@
+//! Where the next request's URL comes from.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+
+use http::Uri;
+use tokio::sync::mpsc;
+
+use crate::list::{BadLine, UrlList};
+use crate::plan::{JobPlan, ListPlan, Targets};
+
+/// How many lines of a slow list are read ahead.
+const READ_AHEAD: usize = 64;
+
+/// The targets of one job, each given out once.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The plan's paths, by the number of the request.
+    Paths(Mutex<u64>),
+    /// A list that is there as a whole.
+    File(Mutex<UrlList>),
+    /// A list that may be long in coming, which a thread of its own reads.
+    Slow(tokio::sync::Mutex<mpsc::Receiver<Result<Uri, BadLine>>>),
+}
+
+/// A target and its place among the job's requests.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub(crate) number: u64,
+    pub(crate) url: Result<Uri, BadLine>,
+}
+
+impl Source {
+    /// Opens a job's list, if it has one; its file is taken from `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If the list cannot be opened: the plan's line that names it, and why.
+    pub(crate) fn open(plan: &JobPlan, directory: &Path) -> Result<Self, String> {
+        let Targets::List(list) = &plan.targets else {
+            return Ok(Source::Paths(Mutex::new(0)));
+        };
+        let open = UrlList::open(list.clone(), directory)
+            .map_err(|error| format!("{}: {}: {error}", list.line, list.file))?;
+        if is_file(list, directory) {
+            return Ok(Source::File(Mutex::new(open)));
+        }
+        let (give, take) = mpsc::channel(READ_AHEAD);
+        let reader = thread::Builder::new().name("list".to_owned()).spawn(move || {
+            for url in open {
+                if give.blocking_send(url).is_err() {
+                    break;
+                }
+            }
+        });
+        reader.map_err(|error| format!("{}: {}: {error}", list.line, list.file))?;
+        Ok(Source::Slow(tokio::sync::Mutex::new(take)))
+    }
+
+    /// The next target; `None` behind the last.
+    pub(crate) async fn next(&self, plan: &JobPlan) -> Option<Next> {
+        match (self, &plan.targets) {
+            (Source::Paths(next), Targets::Paths { urls, repeat }) => {
+                let mut next = next.lock().expect("nothing panics under this lock");
+                let number = *next;
+                if number == urls.len() as u64 * repeat {
+                    return None;
+                }
+                *next += 1;
+                let url = urls[(number % urls.len() as u64) as usize].clone();
+                Some(Next { number, url: Ok(url) })
+            }
+            (Source::File(list), _) => {
+                let url = list.lock().expect("nothing panics under this lock").next()?;
+                Some(Next { number: 0, url })
+            }
+            (Source::Slow(list), _) => {
+                let url = list.lock().await.recv().await?;
+                Some(Next { number: 0, url })
+            }
+            (Source::Paths(_), Targets::List(_)) => None,
+        }
+    }
+}
+
+/// Whether a list is a file, which is read without waiting.
+fn is_file(list: &ListPlan, directory: &Path) -> bool {
+    list.file != "-" && directory.join(&list.file).metadata().is_ok_and(|file| file.is_file())
+}

@@ -1,0 +1,211 @@
+//! What must hold when any bytes are read as a plan: an error on one line that names the line and, where the text is TOML, the
+//! mend; or a plan that says what the text says, that can be run, and that is read again from its own spelling.
+//!
+//! The tests of the reader use it, and the fuzz target `plan` with its corpus.
+
+use http::Uri;
+use toml::{Table, Value};
+
+use crate::plan::{JobPlan, Plan, Targets, parse, parse_bytes};
+
+/// Reads bytes as a plan.
+///
+/// # Panics
+/// If what must hold does not.
+pub fn read(bytes: &[u8]) {
+    match parse_bytes("plan.toml", bytes) {
+        Ok(plan) => {
+            let text = std::str::from_utf8(bytes).expect("a plan is UTF-8");
+            let said = text.parse::<Table>().expect("a plan is TOML");
+            can_be_run(&plan);
+            says_the_same(&plan, &said);
+            is_read_again(&plan);
+        }
+        Err(error) => helps(&error.to_string(), bytes),
+    }
+}
+
+/// What every mend has in it; those that serde writes say what belongs in the place.
+const MENDS: [&str; 21] = [
+    ": add ",
+    ": use ",
+    ": make it ",
+    ": write ",
+    ": name ",
+    ": keep ",
+    ": lower ",
+    ": raise ",
+    ": remove ",
+    ": give ",
+    ": list ",
+    ": save ",
+    ": cut ",
+    ": put ",
+    ": leave ",
+    ": percent-encode",
+    ", it follows from body",
+    "CONNECT is for proxies",
+    " belongs here",
+    "expected ",
+    "missing field",
+];
+
+/// An error is one line with a place in the text; of a text that is TOML, it says what to change.
+fn helps(error: &str, bytes: &[u8]) {
+    assert!(!error.contains(char::is_control), "{error:?}");
+    let rest = error.strip_prefix("plan.toml:").unwrap_or_else(|| panic!("no name: {error:?}"));
+    let (line, message) = rest.split_once(": ").unwrap_or_else(|| panic!("no line: {error:?}"));
+    let line: usize = line.parse().unwrap_or_else(|_| panic!("no line: {error:?}"));
+    let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert!((1..=lines).contains(&line), "of {lines} lines: {error:?}");
+    assert!(!message.trim().is_empty(), "{error:?}");
+    let is_toml = std::str::from_utf8(bytes).is_ok_and(|text| text.parse::<Table>().is_ok());
+    if is_toml {
+        assert!(MENDS.iter().any(|mend| error.contains(mend)), "no mend: {error:?}");
+    }
+}
+
+/// Every value of the plan can be used as it stands.
+fn can_be_run(plan: &Plan) {
+    assert!(plan.workers.is_none_or(|workers| (1..=1_024).contains(&workers)));
+    assert!(!plan.jobs.is_empty());
+    for job in &plan.jobs {
+        assert!(!job.limits.is_empty());
+        assert!(job.limits.iter().all(|limit| (1..=1_024).contains(limit)));
+        let requests = job.requests().unwrap_or(1);
+        assert!((job.limits.len() as u64..=1_000_000_000).contains(&requests));
+        if let Targets::Paths { urls, .. } = &job.targets {
+            let is_http = |url: &Uri| {
+                matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()
+            };
+            assert!(urls.iter().all(is_http));
+        }
+        assert!(!job.expect.is_empty());
+        assert!(!job.timeout.is_zero());
+    }
+    assert!(plan.hosts.iter().all(|host| (1..=1_024).contains(&host.limit)));
+    assert!(plan.most_at_once() >= plan.jobs.len());
+    assert!(!plan.to_string().is_empty());
+}
+
+/// The plan has each value that the text has, under the key that the text has it, and the defaults elsewhere.
+fn says_the_same(plan: &Plan, said: &Table) {
+    assert_eq!(plan.workers.map(|workers| workers as i64), whole(said, "workers"));
+    let hosts = said.get("host").and_then(Value::as_table).map_or(0, Table::len);
+    assert_eq!(plan.hosts.len(), hosts);
+    let jobs = said["job"].as_array().expect("the jobs are a list");
+    assert_eq!(plan.jobs.len(), jobs.len());
+    for (job, said) in plan.jobs.iter().zip(jobs) {
+        job_says_the_same(job, said.as_table().expect("a job is a table"));
+    }
+}
+
+fn job_says_the_same(job: &JobPlan, said: &Table) {
+    let text = |key| said.get(key).and_then(Value::as_str);
+    assert_eq!(Some(job.name.as_str()), text("name"));
+    let limits = wholes(said, "ramp").or(wholes(said, "limit"));
+    assert_eq!(Some(job.limits.iter().map(|limit| *limit as i64).collect()), limits);
+    assert_eq!(job.method.as_str(), text("method").unwrap_or("GET"));
+    assert_eq!(job.body.as_deref(), text("body"));
+    let expect = wholes(said, "expect").unwrap_or_else(|| vec![200]);
+    assert_eq!(
+        job.expect.iter().map(|status| status.as_u16().into()).collect::<Vec<i64>>(),
+        expect
+    );
+    let timeout = text("timeout").unwrap_or("5s");
+    let spells = |(unit, ms): (&str, u128)| {
+        let due = job.timeout.as_millis();
+        due.is_multiple_of(ms) && format!("{}{unit}", due / ms) == timeout.trim_start_matches('0')
+    };
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    assert!(units.into_iter().any(spells), "{:?} is not {timeout}", job.timeout);
+    let headers = said.get("headers").and_then(Value::as_table);
+    assert_eq!(job.headers.len(), headers.map_or(0, Table::len));
+    for (name, value) in headers.into_iter().flatten() {
+        assert_eq!(Some(job.headers[name.as_str()].as_bytes()), value.as_str().map(str::as_bytes));
+    }
+    match &job.targets {
+        Targets::Paths { urls, repeat } => {
+            assert_eq!(*repeat as i64, whole(said, "repeat").unwrap_or(1));
+            let base = text("base").expect("paths have a base").trim_end_matches('/');
+            let paths = said["paths"].as_array().expect("the paths are a list");
+            let url = |path: &Value| format!("{base}{}", path.as_str().expect("a path is a text"));
+            let due: Vec<Uri> = paths.iter().map(|path| url(path).parse().unwrap()).collect();
+            assert_eq!(*urls, due);
+        }
+        Targets::List(list) => {
+            assert_eq!(Some(list.file.as_str()), text("urls"));
+            assert_eq!(list.base.as_deref(), text("base").map(|base| base.trim_end_matches('/')));
+        }
+    }
+}
+
+fn whole(said: &Table, key: &str) -> Option<i64> {
+    said.get(key).and_then(Value::as_integer)
+}
+
+/// A number, or a list of them.
+fn wholes(said: &Table, key: &str) -> Option<Vec<i64>> {
+    match said.get(key)? {
+        Value::Array(list) => list.iter().map(Value::as_integer).collect(),
+        one => Some(vec![one.as_integer()?]),
+    }
+}
+
+/// Written with all its keys and read again, it is the same plan.
+fn is_read_again(plan: &Plan) {
+    let text = spelled(plan).to_string();
+    let again = parse("again.toml", &text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(spelled(&again).to_string(), text);
+}
+
+fn spelled(plan: &Plan) -> Table {
+    let mut whole = Table::new();
+    if let Some(workers) = plan.workers {
+        whole.insert("workers".into(), (workers as i64).into());
+    }
+    whole.insert("job".into(), plan.jobs.iter().map(spelled_job).collect::<Vec<_>>().into());
+    let limit = |limit: usize| Table::from_iter([("limit".to_owned(), Value::from(limit as i64))]);
+    let hosts =
+        plan.hosts.iter().map(|host| (host.host.to_string(), Value::from(limit(host.limit))));
+    whole.insert("host".into(), hosts.collect::<Table>().into());
+    whole
+}
+
+fn spelled_job(job: &JobPlan) -> Table {
+    let mut keys: Vec<(&str, Value)> = vec![
+        ("name", job.name.clone().into()),
+        ("method", job.method.as_str().into()),
+        ("timeout", format!("{}ms", job.timeout.as_millis()).into()),
+    ];
+    let limits: Vec<Value> = job.limits.iter().map(|limit| (*limit as i64).into()).collect();
+    match limits.as_slice() {
+        [limit] => keys.push(("limit", limit.clone())),
+        _ => keys.push(("ramp", limits.into())),
+    }
+    let expect = job.expect.iter().map(|status| i64::from(status.as_u16()));
+    keys.push(("expect", expect.collect::<Vec<_>>().into()));
+    let headers = job.headers.iter();
+    let headers = headers.map(|(name, value)| {
+        (name.to_string(), Value::from(value.to_str().expect("a header is ASCII")))
+    });
+    keys.push(("headers", headers.collect::<Table>().into()));
+    if let Some(body) = &job.body {
+        keys.push(("body", body.clone().into()));
+    }
+    match &job.targets {
+        Targets::Paths { urls, repeat } => {
+            let origin = urls[0].authority().expect("a URL has a host");
+            let scheme = urls[0].scheme_str().expect("a URL has a scheme");
+            keys.push(("base", format!("{scheme}://{origin}").into()));
+            let path = |url: &Uri| url.path_and_query().expect("a URL has a path").to_string();
+            keys.push(("paths", urls.iter().map(path).collect::<Vec<_>>().into()));
+            keys.push(("repeat", (*repeat as i64).into()));
+        }
+        Targets::List(list) => {
+            keys.push(("urls", list.file.clone().into()));
+            keys.extend(list.base.clone().map(|base| ("base", base.into())));
+        }
+    }
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}

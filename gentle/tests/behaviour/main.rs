@@ -1,0 +1,11 @@
+//! The endpoint checker: its plan reader, and the command against servers of every kind.
+
+mod any_plan;
+mod command;
+mod corpus;
+mod hosts_and_lists;
+mod plan_reader;
+mod program;
+mod servers;
+
+use gentle::plan;

@@ -1,0 +1,410 @@
+//! Any text is a plan or one line that says where and what to change.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::any_plan;
+use crate::plan::{Targets, listed, parse, parse_bytes};
+
+/// A job with everything that it needs.
+const JOB: &str = r#"[[job]]
+name = "search"
+limit = 2
+base = "http://127.0.0.1:8080"
+paths = ["/a", "/b"]
+repeat = 3
+"#;
+
+/// A plan with every key.
+const FULL: &str = r#"workers = 16
+[[job]]
+name = "search"
+limit = 2
+base = "http://127.0.0.1:8080/v1/"
+paths = ["/search?q=a", "/search?q=b"]
+repeat = 50
+method = "POST"
+headers = { accept = "*/*", x-key = "1" }
+body = "soup"
+expect = [200, 404]
+timeout = "250ms"
+ramp = [1, 2, 4]
+[host."127.0.0.1:8080"]
+limit = 6
+"#;
+
+#[test]
+fn reads_every_key() {
+    let plan = parse("plan.toml", FULL).unwrap();
+    assert_eq!(plan.workers, Some(16));
+    let host = &plan.hosts[0];
+    assert_eq!((host.host.to_string().as_str(), host.limit), ("127.0.0.1:8080", 6));
+    let job = &plan.jobs[0];
+    assert_eq!(job.name, "search");
+    assert_eq!(job.limits, [1, 2, 4]);
+    let Targets::Paths { urls, repeat: 50 } = &job.targets else { panic!("{job:?}") };
+    assert_eq!(urls[1], "http://127.0.0.1:8080/v1/search?q=b");
+    assert_eq!(job.requests(), Some(100));
+    assert_eq!(job.method, "POST");
+    assert_eq!(job.headers["x-key"], "1");
+    assert_eq!(job.body.as_deref(), Some("soup"));
+    assert_eq!(job.expect, [200, 404]);
+    assert_eq!(job.timeout, Duration::from_millis(250));
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let plan = parse("plan.toml", &JOB.replace("repeat = 3\n", "")).unwrap();
+    assert_eq!(plan.workers, None);
+    let job = &plan.jobs[0];
+    assert_eq!(job.limits, [2]);
+    assert_eq!(job.requests(), Some(2));
+    assert_eq!(job.method, "GET");
+    assert_eq!(job.expect, [200]);
+    assert_eq!(job.timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn the_built_in_plan_is_a_plan() {
+    let text = include_str!("../../src/built_in.toml");
+    assert!(parse("built-in", text).is_ok());
+}
+
+/// The error for the job above with `old` replaced by `new`.
+#[track_caller]
+fn refuses(old: &str, new: &str, error: &str) {
+    assert!(JOB.contains(old));
+    refuses_plan(&JOB.replacen(old, new, 1), error);
+}
+
+/// The error for the job above with a line added.
+#[track_caller]
+fn refuses_line(line: &str, error: &str) {
+    refuses_plan(&format!("{JOB}{line}\n"), &format!("7: {error}"));
+}
+
+#[track_caller]
+fn refuses_plan(text: &str, error: &str) {
+    let found = parse("plan.toml", text).unwrap_err().to_string();
+    assert_eq!(found, format!("plan.toml:{error}"));
+}
+
+#[test]
+fn refuses_what_is_no_toml() {
+    refuses_plan("[[job]\n", "1: unclosed array table, expected `]`");
+    refuses_plan("workers = 1\nworkers = 2\n", "2: duplicate key");
+    refuses_plan(
+        &format!("workers = {}", "[".repeat(100_000)),
+        "1: cannot recurse further; max recursion depth met",
+    );
+    let error = parse_bytes("plan.toml", b"workers = 2\n# \xff\n").unwrap_err();
+    assert_eq!(error.to_string(), "plan.toml:2: not UTF-8 text: save the plan as UTF-8");
+}
+
+#[test]
+fn refuses_a_plan_without_jobs() {
+    let mend = "no job: add a table that starts with [[job]]";
+    refuses_plan("", &format!("1: {mend}"));
+    refuses_plan("workers = 2\njob = []", &format!("1: {mend}"));
+    refuses("[[job]]", "[job]", "1: a list such as [1, 2] or [[job]] belongs here, not map");
+    refuses_plan("job = [3]", "1: a table that starts with [[job]] belongs here, not integer `3`");
+}
+
+#[test]
+fn refuses_a_job_that_lacks_something() {
+    refuses("name = \"search\"\n", "", "1: this job has no name: add name = \"search\"");
+    refuses("limit = 2\n", "", "1: this job has no limit: add limit = 2");
+    refuses("paths = [\"/a\", \"/b\"]\n", "", "1: this job has no paths: add paths = [\"/\"]");
+    refuses(
+        "base = \"http://127.0.0.1:8080\"\n",
+        "",
+        "1: this job has no base: add base = \"http://127.0.0.1:8080\"",
+    );
+}
+
+#[test]
+fn refuses_unknown_keys_and_names_the_known() {
+    refuses_plan(
+        "worker = 1\n",
+        "1: unknown field `worker`, expected one of `workers`, `job`, `host`",
+    );
+    refuses_line(
+        "limt = 2",
+        "unknown field `limt`, expected one of `name`, `limit`, `ramp`, `base`, `urls`, `paths`, \
+         `repeat`, `method`, `headers`, `body`, `expect`, `timeout`, `http`, `cacert`, `cert`, `key`, `insecure`",
+    );
+}
+
+#[test]
+fn refuses_numbers_out_of_range() {
+    let mend = "make it a whole number from 1 to 1024";
+    for (workers, found) in [("0", "0"), ("-1", "-1"), ("0x401", "1025")] {
+        let error = format!("1: workers is {found}: {mend}");
+        refuses_plan(&format!("workers = {workers}\n{JOB}"), &error);
+    }
+    let huge = "99999999999999999999";
+    refuses_plan(&format!("workers = {huge}\n{JOB}"), &format!("1: workers is {huge}: {mend}"));
+    refuses("limit = 2", "limit = 0", &format!("3: limit is 0: {mend}"));
+    let mend = "make it a whole number from 1 to 1000000000";
+    refuses("repeat = 3", "repeat = 0", &format!("6: repeat is 0: {mend}"));
+    refuses(
+        "repeat = 3",
+        "repeat = 1_000_000_000",
+        "1: 2000000000 requests are too many for a job: \
+         lower repeat until there are at most 1000000000",
+    );
+}
+
+#[test]
+fn refuses_numbers_that_are_not_whole() {
+    refuses("limit = 2", "limit = \"two\"", "3: a whole number belongs here, not string \"two\"");
+    refuses("limit = 2", "limit = 1.5", "3: a whole number belongs here, not floating point `1.5`");
+    refuses("limit = 2", "limit = nan", "3: a whole number belongs here, not floating point `NaN`");
+    refuses("limit = 2", "limit = inf", "3: a whole number belongs here, not floating point `inf`");
+}
+
+#[test]
+fn refuses_ramps_that_cannot_be_stepped_through() {
+    let mend = "make it a whole number from 1 to 1024";
+    refuses_line("ramp = [1, 0, 2]", &format!("a limit in ramp is 0: {mend}"));
+    refuses_line("ramp = []", "ramp is empty: list the limits to step through, such as [1, 2, 4]");
+    refuses(
+        "repeat = 3",
+        "ramp = [1, 2, 4]",
+        "1: a ramp of 3 limits needs 3 requests, not 2: raise repeat or shorten the ramp",
+    );
+}
+
+#[test]
+fn refuses_names_that_repeat_or_do_not_fit_a_table() {
+    refuses_plan(
+        &format!("{JOB}\n{JOB}"),
+        "9: line 2 has a job named \"search\" already: name each job differently",
+    );
+    let mend = "will not do: use 1 to 40 printable characters";
+    refuses("\"search\"", "\" \"", &format!("2: the name \" \" {mend}"));
+    refuses("\"search\"", r#""a\u001b[2J""#, &format!("2: the name \"a\\u{{1b}}[2J\" {mend}"));
+    let (long, cut) = ("x".repeat(100), "x".repeat(60));
+    refuses("search", &long, &format!("2: the name \"{cut}\"... {mend}"));
+}
+
+#[test]
+fn refuses_bases_that_are_no_http_url() {
+    let refuses_base =
+        |base: &str, what: &str| refuses("http://127.0.0.1:8080", base, &format!("4: base {what}"));
+    let malformed = "is no URL: write it like \"http://127.0.0.1:8080\"";
+    for base in ["", "not a url", "/x", "localhost", "127.0.0.1:80", "ftp://a", "http://"] {
+        refuses_base(base, malformed);
+    }
+    let port = "has a port that is none: use one from 1 to 65535";
+    for base in ["http://a:0", "http://a:", "http://a:99999", "http://[::1]:0"] {
+        refuses_base(base, port);
+    }
+    refuses_base("http://a/?q=1", "has a query: put it into paths");
+    refuses_base("http://a/ä", "does not fit into a URL: percent-encode it, or shorten it");
+    let user = "has a user in it: use headers = { authorization = \"...\" }";
+    refuses_base("http://me:secret@127.0.0.1", user);
+    assert!(parse("plan.toml", &JOB.replace("127.0.0.1", "[::1]")).is_ok());
+}
+
+#[test]
+fn refuses_paths_that_fit_into_no_url() {
+    refuses("[\"/a\", \"/b\"]", "[]", "5: paths is empty: list at least one, such as [\"/\"]");
+    refuses(
+        "[\"/a\", \"/b\"]",
+        "\"/a\"",
+        "5: a list such as [1, 2] or [[job]] belongs here, not string \"/a\"",
+    );
+    let refuses_path = |path: &str, mend: &str| {
+        refuses("\"/b\"", &format!("\n\"{path}\""), &format!("6: the path \"{path}\" {mend}"));
+    };
+    refuses_path("b", "has no slash at its start: write it like \"/search?q=a\"");
+    refuses_path("/b#c", "has a #, which is not sent to servers: cut it off, or write %23");
+    refuses_path("/b c", "does not fit into a URL: percent-encode it, or shorten it");
+    refuses_path("/ä", "does not fit into a URL: percent-encode it, or shorten it");
+}
+
+#[test]
+fn refuses_methods_headers_and_bodies_that_cannot_be_sent() {
+    let mend = "write a single word in capitals, such as \"GET\" or \"POST\"";
+    refuses_line("method = \"get\"", &format!("the method \"get\" will not do: {mend}"));
+    refuses_line("method = \"\"", &format!("the method \"\" will not do: {mend}"));
+    refuses_line(
+        "method = \"CONNECT\"",
+        "the method \"CONNECT\" will not do: CONNECT is for proxies, which are not used here",
+    );
+    refuses_line(
+        "headers = { \"a b\" = \"x\" }",
+        "the header \"a b\" will not do: use letters, digits and hyphens",
+    );
+    refuses_line(
+        "headers = { a = \"x\\ny\" }",
+        "the header value \"x\\ny\" will not do: use printable ASCII characters on one line",
+    );
+    refuses_line(
+        "headers = { content-length = \"3\" }",
+        "the header \"content-length\" will not do: leave it out, it follows from body",
+    );
+    refuses_line("headers = { A = \"x\", a = \"y\" }", "the header \"a\" is here twice: keep one");
+    refuses_line(
+        "headers = \"a: b\"",
+        "a table such as { accept = \"*/*\" } belongs here, not string \"a: b\"",
+    );
+    refuses_line("body = 3", "a string belongs here, not integer `3`");
+}
+
+#[test]
+fn refuses_statuses_that_no_answer_has() {
+    for number in ["42", "100", "1000", "-1"] {
+        refuses_line(
+            &format!("expect = {number}"),
+            &format!("{number} is no status to expect: use one from 200 to 999"),
+        );
+    }
+    refuses_line("expect = []", "expect is empty: give a status, such as 200");
+    refuses_line("expect = \"ok\"", "expected a status such as 200, or a list of them");
+}
+
+#[test]
+fn refuses_time_outs_that_are_none() {
+    for timeout in ["", "5", "s", "0s", "-1s", "1.5s", "5 s", "5h", "99999999999999999999s"] {
+        refuses_line(
+            &format!("timeout = \"{timeout}\""),
+            &format!("\"{timeout}\" is no time-out: write it like \"250ms\", \"5s\" or \"2m\""),
+        );
+    }
+    refuses_line("timeout = \"61m\"", "a time-out of \"61m\" is too long: use at most \"60m\"");
+    refuses_line("timeout = 5", "a string belongs here, not integer `5`");
+}
+
+#[test]
+fn reads_a_job_with_a_list() {
+    let text = "[[job]]\nname = 'a'\nlimit = 1\n\nurls = 'urls.txt'\n";
+    let plan = parse("plan.toml", text).unwrap();
+    let Targets::List(list) = &plan.jobs[0].targets else { panic!("{plan:?}") };
+    assert_eq!((list.file.as_str(), list.line, &list.base), ("urls.txt", 5, &None));
+    assert_eq!(plan.jobs[0].requests(), None);
+}
+
+#[test]
+fn refuses_what_does_not_go_with_a_list() {
+    let list = "[[job]]\nname = 'a'\nlimit = 1\nurls = '-'\n";
+    for line in ["paths = ['/']", "repeat = 2", "ramp = [1, 2]"] {
+        let key = line.split(' ').next().unwrap();
+        let mend = "is for paths, not for urls: remove one of them";
+        refuses_plan(&format!("{list}{line}\n"), &format!("5: {key} {mend}"));
+    }
+    refuses_plan(
+        &format!("{list}{}", list.replace("'a'", "'b'")),
+        "8: line 4 reads standard input already: give this job a file",
+    );
+}
+
+#[test]
+fn a_line_of_a_list_is_a_url_or_a_path_behind_the_base() {
+    let url = |base, line| listed(base, line).map(|url| url.to_string());
+    assert_eq!(url(None, "http://a/b?c").unwrap(), "http://a/b?c");
+    assert_eq!(url(Some("http://a/b"), "/c").unwrap(), "http://a/b/c");
+    assert_eq!(url(Some("http://a/b"), "http://a/b/c").unwrap(), "http://a/b/c");
+    for line in ["/c", "c", "ftp://a/", "http://a:0/", "http://u@a/", "http://a/#c", "http://ä/"] {
+        assert!(url(None, line).is_err(), "{line}");
+    }
+    for line in ["c", "http://a/c", "/#c", "/ä", "/ c"] {
+        assert!(url(Some("http://a/b"), line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn refuses_hosts_that_are_none_or_that_no_job_sends_to() {
+    let refuses_host = |host: &str, limit: &str, error: &str| {
+        let table = format!("[host.\"{host}\"]\nlimit = {limit}\n");
+        refuses_plan(&format!("{table}{JOB}"), error);
+    };
+    refuses_host("127.0.0.1", "0", "2: limit is 0: make it a whole number from 1 to 1024");
+    let mend = "write it as in a job's base, or remove it";
+    refuses_host("127.0.0.1:80", "2", &format!("1: no job sends to 127.0.0.1:80: {mend}"));
+    refuses_host("localhost", "2", &format!("1: no job sends to localhost: {mend}"));
+    let mend = "write it as in base, \"127.0.0.1:8080\" or \"127.0.0.1\"";
+    for host in ["", "a b", "http://127.0.0.1"] {
+        refuses_host(host, "2", &format!("1: the host \"{host}\" is none: {mend}"));
+    }
+    refuses_plan(
+        &format!(
+            "[host]\nA = {{ limit = 1 }}\na = {{ limit = 2 }}\n{}",
+            JOB.replace("127.0.0.1", "a")
+        ),
+        "3: a is here twice: keep one",
+    );
+    refuses_plan(
+        &format!("[host]\na = 6\n{JOB}"),
+        "2: a table with a limit such as { limit = 6 } belongs here, not integer `6`",
+    );
+}
+
+#[test]
+fn an_error_is_one_line_whatever_the_names_hold() {
+    let error = parse("a\nb.toml", "[[job]]\n\"x\\ny\" = 1").unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1);
+    assert!(error.starts_with("a b.toml:2: unknown field"));
+}
+
+/// What may take the place of a value in a plan.
+const ODD_VALUES: [&str; 22] = [
+    "0",
+    "-1",
+    "1",
+    "7",
+    "1e400",
+    "nan",
+    "inf",
+    "9223372036854775807",
+    "99999999999999999999999",
+    "\"\"",
+    "\"\\u0000\"",
+    "\"http://[::1\"",
+    "\"https://a\"",
+    "\"/\"",
+    "\"GET\"",
+    "\"1s\"",
+    "[]",
+    "[1, 2]",
+    "[\"/\"]",
+    "{}",
+    "true",
+    "1979-05-27T07:32:00Z",
+];
+
+proptest! {
+    #[test]
+    fn never_panics_on_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        any_plan::read(&bytes);
+    }
+
+    #[test]
+    fn never_panics_on_a_plan_with_odd_values(
+        changes in prop::collection::vec((any::<Index>(), select(&ODD_VALUES[..])), 1..4),
+    ) {
+        let mut lines: Vec<_> = FULL.lines().map(str::to_owned).collect();
+        for (line, value) in changes {
+            let line = line.get_mut(&mut lines);
+            if let Some((key, _)) = line.split_once(" = ") {
+                *line = format!("{key} = {value}");
+            }
+        }
+        any_plan::read(lines.join("\n").as_bytes());
+    }
+
+    #[test]
+    fn never_panics_on_a_damaged_plan(
+        cuts in prop::collection::vec((any::<Index>(), any::<Index>(), any::<Option<u8>>()), 1..6),
+    ) {
+        let mut bytes = FULL.as_bytes().to_vec();
+        for (from, to, byte) in cuts {
+            let (from, to) = (from.index(bytes.len() + 1), to.index(bytes.len() + 1));
+            bytes.splice(from.min(to)..from.max(to).min(from.min(to) + 4), byte);
+        }
+        any_plan::read(&bytes);
+    }
+}

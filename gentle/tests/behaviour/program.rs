@@ -1,0 +1,98 @@
+//! The built command, and what a run of it leaves.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs};
+
+use serde_json::Value;
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the command to its end.
+pub(crate) fn gentle<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ended {
+    let output = command().args(arguments).stdin(Stdio::null()).output().unwrap();
+    Ended {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs a plan and reads the results that it wrote as JSON.
+pub(crate) fn check(plan: &str) -> (Ended, Value) {
+    let plan = Scratch::file("plan.toml", plan);
+    let json = Scratch::file("results.json", "");
+    let ended = gentle([plan.path().as_os_str(), OsStr::new("--json"), json.path().as_os_str()]);
+    let results = fs::read_to_string(json.path()).unwrap();
+    let results = serde_json::from_str(&results)
+        .unwrap_or_else(|error| panic!("{error} in {results:?} of {ended:?}"));
+    (ended, results)
+}
+
+/// The command, not started.
+pub(crate) fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_gentle"))
+}
+
+/// The results of one job.
+pub(crate) fn job<'a>(results: &'a Value, name: &str) -> &'a Value {
+    let jobs = results["jobs"].as_array().unwrap();
+    jobs.iter().find(|job| job["name"] == name).unwrap()
+}
+
+/// Waits for a run to end.
+pub(crate) fn end(mut child: Child) -> Ended {
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    Ended { status: child.wait().unwrap().code(), stdout, stderr: String::new() }
+}
+
+/// Sends Ctrl-C to a run.
+#[cfg(unix)]
+pub(crate) fn interrupt(child: &Child) {
+    let id = i32::try_from(child.id()).unwrap();
+    // SAFETY: `kill` has no conditions; the child has not been waited for, so the id is still its own.
+    assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
+}
+
+/// A plan's job with one path.
+pub(crate) fn plan_job(name: &str, limit: usize, base: &str, repeat: usize, more: &str) -> String {
+    format!(
+        "[[job]]\nname = \"{name}\"\nlimit = {limit}\nbase = \"{base}\"\npaths = [\"/\"]\n\
+         repeat = {repeat}\n{more}\n"
+    )
+}
+
+/// A file that is deleted with this value.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn file(name: &str, text: &str) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("gentle-test-{}-{number}-{name}", std::process::id());
+        let path = env::temp_dir().join(unique);
+        fs::write(&path, text).unwrap();
+        Scratch(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
