@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Barrier};
 
-use crate::program::{Scratch, check, command, end, gentle, interrupt, job, plan_job};
+use crate::program::{Scratch, check, command, end, gentle, interrupt, job, plan_job, signal};
 use crate::servers::{Latch, OK, Server, down, ok, resetting, stalling};
 
 #[test]
@@ -240,6 +240,31 @@ fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
     assert!(ended.stdout.contains("a: 48 of 50 requests not sent"), "{ended:?}");
     assert!(ended.stdout.contains("interrupted: 2 requests, 0 failed"), "{ended:?}");
     assert_eq!(server.seen().len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_and_sighup_stop_a_run_as_ctrl_c_does() {
+    for (number, status) in [(libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
+        let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));
+        let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
+        let server = Server::start(move |_| {
+            tell.wait();
+            wait.wait();
+            OK
+        });
+        let plan =
+            Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 50, "timeout = \"60s\""));
+        let (child, mut stderr) = start(&plan);
+        came.wait();
+        signal(&child, number);
+        stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
+        answer.open();
+        stderr.for_each(drop);
+        let ended = end(child);
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        assert!(ended.stdout.contains("a: 49 of 50 requests not sent"), "{ended:?}");
+    }
 }
 
 #[cfg(unix)]

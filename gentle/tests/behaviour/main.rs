@@ -4,8 +4,11 @@ mod any_plan;
 mod command;
 mod corpus;
 mod hosts_and_lists;
+mod peers;
 mod plan_reader;
 mod program;
 mod servers;
+mod tls;
+mod wire;
 
 use gentle::plan;

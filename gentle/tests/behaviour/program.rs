@@ -59,9 +59,15 @@ pub(crate) fn end(mut child: Child) -> Ended {
 /// Sends Ctrl-C to a run.
 #[cfg(unix)]
 pub(crate) fn interrupt(child: &Child) {
+    signal(child, libc::SIGINT);
+}
+
+/// Sends a signal to a run.
+#[cfg(unix)]
+pub(crate) fn signal(child: &Child, number: i32) {
     let id = i32::try_from(child.id()).unwrap();
     // SAFETY: `kill` has no conditions; the child has not been waited for, so the id is still its own.
-    assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
+    assert_eq!(unsafe { libc::kill(id, number) }, 0);
 }
 
 /// A plan's job with one path.

@@ -1,0 +1,168 @@
+//! A server under TLS with certificates of an authority made for the test, and HTTP/2.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use http::{Request, Response, Version};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertificateParams, Issuer, KeyPair, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::program::Scratch;
+
+/// An authority, and what it has signed.
+pub(crate) struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    /// The authority's certificate, as a PEM file.
+    pub(crate) file: Scratch,
+}
+
+/// A certificate and its key, as PEM files.
+pub(crate) struct Identity {
+    pub(crate) certificate: Scratch,
+    pub(crate) key: Scratch,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Authority {
+            file: Scratch::file("ca.pem", &certificate.pem()),
+            certificate: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// Signs a certificate for a name.
+    pub(crate) fn identity(&self, name: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            certificate: Scratch::file("cert.pem", &certificate.pem()),
+            key: Scratch::file("key.pem", &key.serialize_pem()),
+        }
+    }
+
+    fn server_config(&self, asks_for_certificate: bool, protocols: &[&str]) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = KeyPair::generate().unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if asks_for_certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.certificate.clone()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let mut config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+}
+
+/// A certificate that no authority has signed, as a PEM file.
+pub(crate) fn stranger() -> Scratch {
+    let stranger = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    Scratch::file("stranger.pem", &stranger.cert.pem())
+}
+
+/// What a server saw: the HTTP version of each request, and the number of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Visits {
+    versions: Mutex<Vec<Version>>,
+    connections: AtomicUsize,
+}
+
+impl Visits {
+    pub(crate) fn versions(&self) -> Vec<Version> {
+        self.versions.lock().unwrap().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// What a server speaks.
+pub(crate) struct Speaks<'a> {
+    /// The authority of the server's certificate; `None` for plain TCP.
+    pub(crate) tls: Option<&'a Authority>,
+    /// Whether a client must show a certificate of that authority.
+    pub(crate) asks_for_certificate: bool,
+    /// The protocols that the server offers in the handshake. Over plain TCP, `["h2"]` means HTTP/2 from the first byte.
+    pub(crate) protocols: &'a [&'a str],
+}
+
+/// Starts a server that answers 200 to each request, until the process ends.
+pub(crate) fn serve(speaks: &Speaks<'_>) -> (SocketAddr, Arc<Visits>) {
+    let acceptor = speaks.tls.map(|authority| {
+        let config = authority.server_config(speaks.asks_for_certificate, speaks.protocols);
+        TlsAcceptor::from(Arc::new(config))
+    });
+    let plain_two = speaks.protocols == ["h2"];
+    let visits = Arc::<Visits>::default();
+    let (tell, told) = mpsc::channel();
+    let seen = Arc::clone(&visits);
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    let Some(acceptor) = acceptor else {
+                        return answer(TokioIo::new(stream), plain_two, seen).await;
+                    };
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        answer(TokioIo::new(stream), two, seen).await;
+                    }
+                });
+            }
+        });
+    });
+    (told.recv().unwrap(), visits)
+}
+
+async fn answer<S>(stream: TokioIo<S>, two: bool, visits: Arc<Visits>)
+where
+    TokioIo<S>: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    visits.connections.fetch_add(1, Ordering::SeqCst);
+    let service = service_fn(move |request: Request<Incoming>| {
+        visits.versions.lock().unwrap().push(request.version());
+        async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))) }
+    });
+    // A client that goes is no failure of the server.
+    let _ = if two {
+        http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await
+    } else {
+        http1::Builder::new().serve_connection(stream, service).await
+    };
+}

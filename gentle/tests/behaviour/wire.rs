@@ -1,0 +1,85 @@
+//! What goes over the wire: lengths of empty bodies, addresses, and connections that die while they are idle.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::program::{check, job, plan_job};
+use crate::servers::{Server, ok};
+
+const KEPT: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// Reads one request without a body. False if the connection has ended.
+fn read_head(reader: &mut impl BufRead) -> bool {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// A server that answers the first request of a connection, and closes the connection when the second one has come.
+fn closes_after_one(at: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(at).unwrap();
+    let address = listener.local_addr().unwrap();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answered);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let count = Arc::clone(&count);
+            thread::spawn(move || {
+                let mut reader = BufReader::new(TcpStream::try_clone(&stream).unwrap());
+                if read_head(&mut reader) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    (&stream).write_all(KEPT).unwrap();
+                    read_head(&mut reader);
+                }
+            });
+        }
+    });
+    (address, answered)
+}
+
+#[test]
+fn sends_a_request_again_if_its_kept_connection_dies_before_an_answer() {
+    let (address, answered) = closes_after_one((Ipv4Addr::LOCALHOST, 0).into());
+    let (ended, results) = check(&plan_job("a", 2, &format!("http://{address}"), 50, ""));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(job(&results, "a")["statuses"]["200"], 50);
+    assert_eq!(answered.load(Ordering::SeqCst), 50);
+}
+
+#[test]
+fn sends_a_request_that_may_not_be_repeated_once() {
+    let (address, answered) = closes_after_one((Ipv4Addr::LOCALHOST, 0).into());
+    let base = format!("http://{address}");
+    let (ended, results) = check(&plan_job("a", 1, &base, 10, "method = \"POST\""));
+    // Each answer leaves a connection that dies under the next request.
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_eq!(job(&results, "a")["statuses"]["200"], 5, "{results}");
+    assert_eq!(answered.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn says_that_an_empty_body_is_empty_if_the_method_has_one() {
+    let server = Server::start(ok);
+    for (method, says) in [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false)] {
+        let more = format!("method = \"{method}\"");
+        let (ended, _) = check(&plan_job("a", 1, &server.base(), 1, &more));
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        let head = server.seen().pop().unwrap().head;
+        assert_eq!(head.contains("content-length: 0\r\n"), says, "{head}");
+    }
+}
+
+#[test]
+fn reaches_an_ipv6_address() {
+    let (address, answered) = closes_after_one((Ipv6Addr::LOCALHOST, 0).into());
+    let (ended, _) = check(&plan_job("a", 1, &format!("http://[::1]:{}", address.port()), 5, ""));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(answered.load(Ordering::SeqCst), 5);
+}
