@@ -14,41 +14,120 @@ use std::fmt;
 /// let pool = Pool::builder().workers(1).build()?;
 /// let failed = pool.job(1).spawn(|| -> u32 { panic!("no such page") }).join();
 /// match failed {
-///     Err(JoinError::Panicked(payload)) => {
-///         assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "no such page");
-///     }
+///     Err(JoinError::Panicked(payload)) => assert_eq!(payload.message(), Some("no such page")),
 ///     _ => unreachable!(),
 /// }
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
+#[derive(Debug)]
+#[non_exhaustive]
 pub enum JoinError {
-    /// The task panicked; this is the payload.
-    Panicked(Box<dyn Any + Send>),
-    /// The task was dropped before it started; a future, before it ended.
+    /// The task panicked with this payload.
+    Panicked(PanicPayload),
+    /// The task was dropped before it started. A future was dropped before it was ready.
     Cancelled,
 }
 
 impl JoinError {
-    /// The panic's message, if the payload is a string.
-    fn message(&self) -> Option<&str> {
+    /// Makes the error of a task that panicked.
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self::Panicked(PanicPayload(payload))
+    }
+
+    /// Returns true if the task was dropped before it ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let held = pool.job(0);
+    /// let task = held.spawn(|| ());
+    /// held.cancel();
+    /// assert!(task.join().unwrap_err().is_cancelled());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Returns true if the task panicked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// assert!(pool.job(1).spawn(|| panic!("lost")).join().unwrap_err().is_panic());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
+    }
+
+    /// Returns the payload of the panic, for `std::panic::resume_unwind`.
+    ///
+    /// # Panics
+    ///
+    /// If the task did not panic. Ask [`is_panic`](Self::is_panic) first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let error = pool.job(1).spawn(|| std::panic::panic_any(7)).join().unwrap_err();
+    /// assert_eq!(error.into_panic().downcast_ref(), Some(&7));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self {
-            Self::Panicked(payload) => payload
-                .downcast_ref::<&str>()
-                .copied()
-                .or_else(|| payload.downcast_ref::<String>().map(String::as_str)),
-            Self::Cancelled => None,
+            Self::Panicked(payload) => payload.into_inner(),
+            Self::Cancelled => panic!("a cancelled task has no panic: check `is_panic` first"),
         }
     }
 }
 
-impl fmt::Debug for JoinError {
+/// The payload of a panic, which threads can share.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::JoinError;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let task = pool.job(1).spawn(|| panic!("page 3 is gone"));
+/// let Err(JoinError::Panicked(payload)) = task.join() else { unreachable!() };
+/// assert_eq!(payload.message(), Some("page 3 is gone"));
+/// assert!(payload.into_inner().is::<&str>());
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub struct PanicPayload(Box<dyn Any + Send>);
+
+// SAFETY: a shared reference gives out references to types that are `Sync` only, in `downcast_ref` and `message`.
+unsafe impl Sync for PanicPayload {}
+
+impl PanicPayload {
+    /// Returns the message, if the payload is a string, as that of `panic!` is.
+    pub fn message(&self) -> Option<&str> {
+        let text = self.downcast_ref::<&str>().copied();
+        text.or_else(|| self.downcast_ref::<String>().map(String::as_str))
+    }
+
+    /// Returns the payload, if it is of type `T`.
+    pub fn downcast_ref<T: Any + Sync>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+
+    /// Returns the payload, for `std::panic::resume_unwind`.
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0
+    }
+}
+
+impl fmt::Debug for PanicPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Panicked(_) => match self.message() {
-                Some(message) => f.debug_tuple("Panicked").field(&message).finish(),
-                None => f.write_str("Panicked(..)"),
-            },
-            Self::Cancelled => f.write_str("Cancelled"),
+        match self.message() {
+            Some(message) => fmt::Debug::fmt(message, f),
+            None => f.write_str(".."),
         }
     }
 }
@@ -56,7 +135,7 @@ impl fmt::Debug for JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panicked(_) => match self.message() {
+            Self::Panicked(payload) => match payload.message() {
                 Some(message) => write!(f, "the task panicked: {message}"),
                 None => f.write_str("the task panicked"),
             },

@@ -26,7 +26,7 @@ pub mod wait;
 
 use crate::job::permits::MOST;
 use crate::job::record::JobPtr;
-use crate::stats::JobStats;
+use crate::stats::{DebugLimit, JobStats};
 use crate::sync::atomic::Ordering;
 use std::fmt;
 
@@ -62,7 +62,7 @@ use std::fmt;
 pub struct Job(JobPtr);
 
 impl Job {
-    /// The greatest limit that is one: 4,194,302. `usize::MAX` stands for no limit; values between the two panic.
+    /// The greatest limit: 4,194,302. Each greater number means no limit.
     ///
     /// # Examples
     ///
@@ -71,9 +71,8 @@ impl Job {
     ///
     /// let pool = tollgate::Pool::builder().workers(1).build()?;
     /// let asked = 1_000_000_000; // from a file, say
-    /// let job = pool.job(if asked > Job::MAX_LIMIT { usize::MAX } else { asked });
-    /// assert_eq!(job.limit(), usize::MAX);
-    /// assert_eq!(Job::MAX_LIMIT, 4_194_302);
+    /// assert_eq!(pool.job(asked).limit(), usize::MAX);
+    /// assert_eq!(pool.job(Job::MAX_LIMIT).limit(), 4_194_302);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
@@ -101,7 +100,7 @@ impl Job {
         self.extra()?.name.as_deref()
     }
 
-    /// The most tasks that may run at once; `usize::MAX` is no limit.
+    /// Returns how many tasks may run at once. `usize::MAX` means no limit.
     ///
     /// # Examples
     ///
@@ -118,14 +117,11 @@ impl Job {
     ///
     /// Once it has returned, no task of the job starts while `limit` or more of its tasks run, not even
     /// one that was ready before. Tasks that run are not stopped: after a lower limit the excess
-    /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job; `usize::MAX` is no limit.
+    /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job. A limit above
+    /// [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
     /// Futures in flight are running: they go on. A task that waits for another, in a join, say, needs a permit to go on,
     /// and waits for it if the limit is 0. A [drain](crate::Pool::shutdown) of the pool cancels a job whose limit is 0.
-    ///
-    /// # Panics
-    ///
-    /// If the limit is finite and greater than [`MAX_LIMIT`](Self::MAX_LIMIT).
     ///
     /// # Examples
     ///
@@ -142,9 +138,11 @@ impl Job {
         control::set_limit(self.0, control::limit_bits(limit));
     }
 
-    /// Holds the job: once it has returned, no task of it, or of a job below it, starts. The limit stays as it is. What runs
-    /// goes on, as under a [limit](Self::set_limit) of 0. Pausing twice is pausing once. A
-    /// [drain](crate::Pool::shutdown) of the pool cancels a job that is paused.
+    /// Pauses the job. Once this call has returned, no task of the job, or of a job below it, starts.
+    ///
+    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0;
+    /// [`settled`](Self::settled) tells when the last one has ended. Calls do not nest: one [`resume`](Self::resume) ends any
+    /// number of pauses. A [drain](crate::Pool::shutdown) of the pool cancels a job that is paused.
     ///
     /// # Examples
     ///
@@ -293,12 +291,38 @@ impl Job {
     }
 }
 
+/// Two handles are equal if they are of the same job.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let (search, pages) = (pool.job(2), pool.job(2));
+/// assert_eq!(search, search.clone());
+/// assert_ne!(search, pages);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+impl PartialEq for Job {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Job {}
+
+impl std::hash::Hash for Job {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
 impl Clone for Job {
     /// Another handle of the same job.
     ///
     /// # Panics
     ///
     /// If there are 67,108,864 handles and children already.
+    #[track_caller]
     fn clone(&self) -> Self {
         self.0.tokens.add_handle();
         Self(self.0)
@@ -321,7 +345,7 @@ impl fmt::Debug for Job {
         if let Some(capacity) = self.extra().and_then(|extra| extra.capacity.as_ref()) {
             job.field("capacity", &capacity.most());
         }
-        job.field("limit", &stats.limit)
+        job.field("limit", &DebugLimit(stats.limit))
             .field("running", &stats.running)
             .field("ready", &stats.ready)
             .field("backlog", &stats.backlog)

@@ -79,7 +79,7 @@ mod task;
 mod unwind;
 mod worker;
 
-pub use error::{BuildError, JoinError, Rejected};
+pub use error::{BuildError, JoinError, PanicPayload, Rejected};
 pub use free::{current_job, is_cancelled};
 pub use job::Job;
 pub use job::builder::JobBuilder;

@@ -77,10 +77,6 @@ impl Pool {
     /// A new job: at most `limit` of its tasks run at once. 0 holds the job, `usize::MAX` is no limit. It takes no thread,
     /// channel or queue: make one for whatever wants a limit of its own.
     ///
-    /// # Panics
-    ///
-    /// If the limit is finite and greater than [`Job::MAX_LIMIT`].
-    ///
     /// # Examples
     ///
     /// ```
@@ -171,6 +167,7 @@ impl Pool {
     /// assert!(job.try_spawn(|| 2).is_err());
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn shutdown(&self) {
         self.refuse_to_wait_inside();
         self.shared.shared().drain();
@@ -199,6 +196,7 @@ impl Pool {
     /// assert_eq!(pool.shutdown_now(), 1);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn shutdown_now(&self) -> usize {
         self.refuse_to_wait_inside();
         let shared = self.shared.shared();
@@ -234,6 +232,8 @@ impl Pool {
     /// assert!(pool.shutdown_timeout(Duration::from_secs(60)));
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[must_use = "false says that tasks were dropped"]
+    #[track_caller]
     pub fn shutdown_timeout(&self, timeout: Duration) -> bool {
         self.refuse_to_wait_inside();
         let shared = self.shared.shared();
@@ -271,6 +271,7 @@ impl Pool {
         Context::of_pool(self.shared, |_| ())
     }
 
+    #[track_caller]
     fn refuse_to_wait_inside(&self) {
         assert!(
             !self.is_inside(),

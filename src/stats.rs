@@ -1,5 +1,7 @@
 //! Statistics of a job and of a pool.
 
+use std::fmt;
+
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
 /// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push.
@@ -22,7 +24,7 @@
 /// assert!(stats.most_running <= 2);
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobStats {
     /// The limit: how many tasks may run at once. `usize::MAX` means no limit.
@@ -91,4 +93,28 @@ pub struct WorkerStats {
     pub stolen: u64,
     /// How often it has parked.
     pub parked: u64,
+}
+
+impl fmt::Debug for JobStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobStats")
+            .field("limit", &DebugLimit(self.limit))
+            .field("running", &self.running)
+            .field("ready", &self.ready)
+            .field("backlog", &self.backlog)
+            .field("completed", &self.completed)
+            .field("panicked", &self.panicked)
+            .field("cancelled", &self.cancelled)
+            .field("most_running", &self.most_running)
+            .finish()
+    }
+}
+
+/// Prints a limit, and `unlimited` for no limit.
+pub(crate) struct DebugLimit(pub(crate) usize);
+
+impl fmt::Debug for DebugLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == usize::MAX { f.write_str("unlimited") } else { write!(f, "{}", self.0) }
+    }
 }

@@ -14,7 +14,7 @@ use tollgate::{Job, JoinError, Pool, TaskHandle};
 
 fn panic_of_task<T: std::fmt::Debug>(handle: TaskHandle<T>) -> Box<dyn std::any::Any + Send> {
     match handle.join() {
-        Err(JoinError::Panicked(payload)) => payload,
+        Err(JoinError::Panicked(payload)) => payload.into_inner(),
         other => panic!("the task did not panic: {other:?}"),
     }
 }

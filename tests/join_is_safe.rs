@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, Opening, stay};
-use common::{LONG, message_of, panic_of, pool, unwind, with_workers, within};
+use common::{LONG, panic_of, pool, unwind, with_workers, within};
 use tollgate::{Job, JoinError, Pool};
 
 /// An event that a task tells of, and the side that waits for it.
@@ -244,7 +244,7 @@ fn panics_and_cancels_come_up_the_way() {
         let job = pool.job(1);
         let inner = job.clone();
         let outer = job.spawn(move || match inner.spawn(|| unwind("below")).join() {
-            Err(JoinError::Panicked(payload)) => message_of(&*payload).to_owned(),
+            Err(JoinError::Panicked(payload)) => payload.message().unwrap().to_owned(),
             _ => String::new(),
         });
         assert_eq!(outer.join().unwrap(), "below");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use tollgate::{Job, JoinError, Pool, ScopedHandle};
 
 use common::event::{Gauge, Latch};
-use common::{LONG, Tokens, message_of, panic_of, pool, unwind, with_workers, within};
+use common::{LONG, Tokens, panic_of, pool, unwind, with_workers, within};
 
 #[test]
 fn tasks_borrow_from_the_stack() {
@@ -176,7 +176,7 @@ fn a_panic_that_was_joined_is_not_passed_on() {
     with_workers(|pool, _| {
         let outcome = pool.job(1).scope(|s| s.spawn(|| unwind("joined")).join());
         match outcome {
-            Err(JoinError::Panicked(payload)) => assert_eq!(message_of(&*payload), "joined"),
+            Err(JoinError::Panicked(payload)) => assert_eq!(payload.message().unwrap(), "joined"),
             _ => panic!("it panicked"),
         }
         let said = panic_of(|| pool.job(1).scope(|s| drop(s.spawn(|| unwind("dropped")))));
@@ -341,7 +341,7 @@ fn says_so_when_there_is_no_spare_worker() {
         let outcome = outer.spawn(move || inside.scope(|s| s.execute(move || drop(token)))).join();
         match outcome {
             Err(JoinError::Panicked(payload)) => {
-                assert!(message_of(&*payload).contains("max_spare_workers"));
+                assert!(payload.message().unwrap().contains("max_spare_workers"));
             }
             _ => panic!("it could not wait"),
         }

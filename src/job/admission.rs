@@ -293,7 +293,7 @@ pub fn wake_if_idle(job: JobPtr) {
 /// Wakes those who wait until no more tasks run than the limit allows, if `word` says so.
 #[inline]
 pub fn settle(gate: JobPtr, word: Snapshot) {
-    if word.has(Flag::Settling) && word.running() <= word.limit() {
+    if word.has(Flag::Settling) && word.is_settled() {
         gate.permits.clear(Flag::Settling);
         room().wake(gate.settle_key());
     }

@@ -76,6 +76,7 @@ impl JobBuilder {
     /// assert_eq!(host.stats().most_running, 1);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn parent(mut self, parent: &Job) -> Self {
         assert!(
             parent.ptr().pool_ptr() == self.pool.0,
@@ -144,8 +145,7 @@ impl JobBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if the limit is finite and greater than [`Job::MAX_LIMIT`], or if the capacity is 0. Panics if the parent
-    /// already has 67,108,864 handles and children.
+    /// Panics if the capacity is 0, or if the parent already has 67,108,864 handles and children.
     ///
     /// # Examples
     ///
@@ -156,8 +156,13 @@ impl JobBuilder {
     /// assert_eq!(search.spawn(|| "found").join().unwrap(), "found");
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn build(self) -> Job {
-        let capacity = self.capacity.map(|most| Arc::new(Capacity::new(most)));
+        let mut capacity = None;
+        if let Some(most) = self.capacity {
+            // Not in a closure, which would hide the caller's line from a panic.
+            capacity = Some(Arc::new(Capacity::new(most)));
+        }
         let extra = Extra { name: self.name, capacity };
         family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra)
     }

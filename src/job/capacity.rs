@@ -46,6 +46,7 @@ impl Capacity {
     ///
     /// # Panics
     /// If `most` is 0.
+    #[track_caller]
     pub fn new(most: usize) -> Self {
         assert!(
             most > 0,

@@ -11,22 +11,12 @@ use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::room;
 use crate::task::{self, CellPtr};
 
-/// Says a limit in the word's terms.
-///
-/// # Panics
-/// If it is finite and more than the word holds.
+/// Returns the limit in the form of the packed word. A limit above the greatest one means no limit.
 pub fn limit_bits(limit: usize) -> u64 {
-    match limit {
-        usize::MAX => MOST,
-        _ if (limit as u64) < MOST => limit as u64,
-        _ => panic!(
-            "a limit of {limit} is more than a job can count: set at most {}, or usize::MAX for no limit",
-            MOST - 1
-        ),
-    }
+    (limit as u64).min(MOST)
 }
 
-/// Says the word's limit in the caller's terms.
+/// Returns the limit of the packed word in the caller's form, where `usize::MAX` means no limit.
 pub fn limit_of(word: Snapshot) -> usize {
     if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
 }

@@ -192,8 +192,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the limit is finite and greater than [`MAX_LIMIT`](Self::MAX_LIMIT), or this job has 67,108,864 handles and
-    /// children already.
+    /// If this job has 67,108,864 handles and children already.
     ///
     /// # Examples
     ///
@@ -213,16 +212,15 @@ impl Job {
     /// assert!(host.stats().most_running <= 6);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn job(&self, limit: usize) -> Self {
         make(self.ptr().pool_ptr(), Some(self.ptr()), limit, Extra::default())
     }
 }
 
 /// Makes a job, and enters it where the calls that reach down find it.
-///
-/// # Panics
-/// If the limit is finite and more than the word holds.
 #[inline]
+#[track_caller]
 pub fn make(
     pool: crate::pool::shared::PoolPtr,
     parent: Option<JobPtr>,

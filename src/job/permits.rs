@@ -112,6 +112,12 @@ impl Snapshot {
         !self.has(Flag::Paused) && !self.has(Flag::Returning) && self.running() < self.limit()
     }
 
+    /// Returns true if no more tasks run than the limit allows. A paused job allows none.
+    pub const fn is_settled(self) -> bool {
+        let most = if self.has(Flag::Paused) { 0 } else { self.limit() };
+        self.running() <= most
+    }
+
     /// Returns true if a worker may start a further task under the permit that it already holds.
     pub const fn may_go_on(self) -> bool {
         !self.held_back() && !self.has(Flag::Cancelled) && self.running() <= self.limit()

@@ -178,6 +178,7 @@ impl Tokens {
     ///
     /// # Panics
     /// If there are 2²⁶ handles already.
+    #[track_caller]
     pub fn add_handle(&self) {
         // Ordering: Relaxed; the caller's own count keeps the record.
         let before = self.0.fetch_add(HANDLE, Ordering::Relaxed);
@@ -244,6 +245,7 @@ impl std::ops::Deref for JobPtr {
 
 impl JobPtr {
     /// Makes a record with one handle. The record itself counts as one handle of its parent.
+    #[track_caller]
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {
         if let Some(parent) = parent {
             parent.tokens.add_handle();

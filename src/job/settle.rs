@@ -44,12 +44,11 @@ impl Job {
         Idle { job: self.clone(), passes: Passes::default(), seat: None, wait: Wait::default() }
     }
 
-    /// Tells when no more of the job's tasks run than its limit allows: after
-    /// [`set_limit`](Self::set_limit) has lowered it, the excess takes its time to end. Blocking, by
-    /// [`wait`](Settled::wait), or as a future.
+    /// Tells when no more of the job's tasks run than its limit allows, and when none runs if the job is paused.
     ///
-    /// It goes by the limit at the time that it looks. Tasks of jobs below count, for each holds a permit
-    /// of this job, too. To wait until nothing runs, set a limit of 0.
+    /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
+    /// time to end. [`wait`](Settled::wait) blocks until then; `Settled` is also a future. It reads the limit and the
+    /// pause anew at each look. Tasks of jobs below count, because each holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -279,8 +278,7 @@ impl Settled {
 }
 
 fn is_settled(job: JobPtr) -> bool {
-    let word = job.permits.load();
-    word.running() <= word.limit()
+    job.permits.load().is_settled()
 }
 
 /// W2: sets the flag and looks. The two are changes of one word, and so is a permit's return: whoever gives one

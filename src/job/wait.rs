@@ -34,6 +34,7 @@ impl Job {
     /// assert_eq!(job.stats().completed, 5);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn wait(&self) {
         self.refuse_to_wait_inside();
         family::wait(self.0, None);
@@ -63,11 +64,13 @@ impl Job {
     /// assert!(job.wait_timeout(Duration::from_secs(60)));
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.refuse_to_wait_inside();
         family::wait(self.0, Instant::now().checked_add(timeout))
     }
 
+    #[track_caller]
     pub(crate) fn refuse_to_wait_inside(&self) {
         let inside = Context::with(|context| {
             let mut job = context.and_then(|context| context.hold().job.get());

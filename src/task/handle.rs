@@ -117,6 +117,7 @@ impl<T> TaskHandle<T> {
     /// assert_eq!(length.join().unwrap(), 8);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         self.wait(None);
         self.take()
@@ -152,6 +153,7 @@ impl<T> TaskHandle<T> {
     /// assert_eq!(task.join().unwrap(), 5);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
         // A time so far away that it cannot be said is never.
         self.wait(Instant::now().checked_add(timeout));
@@ -196,16 +198,16 @@ impl<T> TaskHandle<T> {
         self.side.abort.is_some_and(|abort| unsafe { abort(self.cell.as_ptr()) })
     }
 
+    #[track_caller]
     fn wait(&self, until: Option<Instant>) {
         if self.is_finished() {
             return;
         }
+        let itself =
+            Context::with(|context| context.is_some_and(|here| here.is_running(self.key())));
+        assert!(!itself, "a task joins itself, which could never end: join it from elsewhere");
         Context::with(|context| {
             let Some(context) = context else { return };
-            assert!(
-                !context.is_running(self.key()),
-                "a task joins itself, which could never end: join it from elsewhere"
-            );
             if until.is_none() {
                 self.run_inside(context);
             }
@@ -243,6 +245,7 @@ impl<T> TaskHandle<T> {
     ///
     /// # Panics
     /// If it was moved out before.
+    #[track_caller]
     fn move_out(&self) -> Result<T, JoinError> {
         // Ordering: Relaxed; this handle's side sets it.
         let taken = self.state().load(Ordering::Relaxed) & TAKEN != 0;
@@ -255,6 +258,7 @@ impl<T> TaskHandle<T> {
     }
 
     /// Takes the outcome of a finished task.
+    #[track_caller]
     fn take(mut self) -> Result<T, JoinError> {
         self.wait.end();
         let outcome = self.move_out();

@@ -12,7 +12,7 @@ use tollgate::JoinError;
 
 use crate::Count;
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, message_of, pool, with_workers, within};
+use crate::common::{LONG, pool, with_workers, within};
 
 #[test]
 fn idle_waits_for_the_job_and_all_below() {
@@ -51,7 +51,7 @@ fn idle_inside_a_future_holds_no_permit_and_refuses_its_own_job() {
         let refused = job.spawn_future(async move { own.idle().await });
         match refused.join() {
             Err(JoinError::Panicked(payload)) => {
-                assert!(message_of(&*payload).contains("waits for its own job"));
+                assert!(payload.message().unwrap().contains("waits for its own job"));
             }
             other => panic!("{other:?}"),
         }

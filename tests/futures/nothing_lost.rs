@@ -6,9 +6,7 @@ use std::time::Duration;
 use tollgate::{JoinError, TaskHandle};
 
 use crate::common::event::Gauge;
-use crate::common::{
-    LONG, Tokens, WORKERS, message_of, pool, unwind, with_workers, within, workers_pass,
-};
+use crate::common::{LONG, Tokens, WORKERS, pool, unwind, with_workers, within, workers_pass};
 use crate::{let_go, never_end, push_staying, yield_once};
 
 #[test]
@@ -25,7 +23,7 @@ fn a_panic_stays_in_its_task_and_its_permit_goes_on() {
         for (task, text) in [(at_once, "at once"), (later, "later")] {
             let task: TaskHandle<()> = task;
             match task.join() {
-                Err(JoinError::Panicked(payload)) => assert_eq!(message_of(&*payload), text),
+                Err(JoinError::Panicked(payload)) => assert_eq!(payload.message().unwrap(), text),
                 other => panic!("{other:?}"),
             }
         }

@@ -8,34 +8,6 @@ use crate::common::event::{Gauge, pass_through};
 use crate::common::{LONG, WORKERS, panic_of, pool, refuses_pushes, with_workers, within};
 use crate::runs_its_next_task;
 
-#[test]
-fn a_limit_over_the_greatest() {
-    with_workers(|pool, _| {
-        const OVER: usize = Job::MAX_LIMIT + 1;
-        assert!(pool.workers() < Job::MAX_LIMIT);
-        let job = pool.job(3);
-        for limit in [OVER, usize::MAX - 1] {
-            for message in [
-                panic_of(|| pool.job(limit)),
-                panic_of(|| pool.job_builder().limit(limit).build()),
-                panic_of(|| job.set_limit(limit)),
-            ] {
-                assert!(
-                    message.contains("limit") && message.contains(&Job::MAX_LIMIT.to_string()),
-                    "'{message}'"
-                );
-            }
-        }
-        assert_eq!(job.limit(), 3, "a refused limit changed the limit");
-        for limit in [Job::MAX_LIMIT, usize::MAX] {
-            job.set_limit(limit);
-            assert_eq!((job.limit(), pool.job(limit).limit()), (limit, limit));
-            assert_eq!(job.spawn(|| 1).join().unwrap(), 1);
-        }
-        runs_its_next_task(pool);
-    });
-}
-
 /// Whoever asks for one handle too many is told so; the pool, which takes handles of its own, is not refused.
 #[test]
 fn more_handles_than_a_job_counts() {

@@ -203,7 +203,7 @@ fn captures_that_panic_unless_unwinding() {
                 }
             });
             let Err(JoinError::Panicked(payload)) = handle.join() else { panic!("it panicked") };
-            assert_eq!(message_of(&*payload), if fails { "in the task" } else { "in a drop" });
+            assert_eq!(payload.message().unwrap(), if fails { "in the task" } else { "in a drop" });
         }
         runs_its_next_task(pool);
     });

@@ -62,7 +62,7 @@ impl<F: FnOnce() -> T, T> Packet<F, T> {
             None => unwind::halt(task),
         });
         self.scope.count(outcome.is_ok());
-        self.finish(outcome.map_err(JoinError::Panicked));
+        self.finish(outcome.map_err(JoinError::panicked));
     }
 
     fn finish(&self, outcome: Result<T, JoinError>) {
@@ -83,7 +83,7 @@ impl<F: FnOnce() -> T, T> Packet<F, T> {
     /// Drops an outcome that nobody takes; a panic is the scope's to pass on.
     fn discard(&self, outcome: Result<T, JoinError>) {
         match outcome {
-            Err(JoinError::Panicked(payload)) => self.scope.note_panic(payload),
+            Err(JoinError::Panicked(payload)) => self.scope.note_panic(payload.into_inner()),
             outcome => unwind::drop_quietly(outcome),
         }
     }

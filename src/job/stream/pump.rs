@@ -138,11 +138,11 @@ where
                     Self::send_puller(stream);
                     let outcome = unwind::halt(|| (stream.f)(item));
                     stream.shared.count(outcome.is_ok());
-                    stream.put(number, outcome.map_err(JoinError::Panicked));
+                    stream.put(number, outcome.map_err(JoinError::panicked));
                 }
                 Pulled::Panicked(number, payload) => {
                     feed.leave();
-                    stream.put(number, Err(JoinError::Panicked(payload)));
+                    stream.put(number, Err(JoinError::panicked(payload)));
                     return stream.finish();
                 }
                 Pulled::End => {

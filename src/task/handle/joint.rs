@@ -124,7 +124,7 @@ where
     unsafe fn report(cell: *mut Self, outcome: std::thread::Result<T>, share: u64) {
         // SAFETY: by this function's contract some share keeps it alive.
         let whole = unsafe { &*cell };
-        let outcome = outcome.map_err(JoinError::Panicked);
+        let outcome = outcome.map_err(JoinError::panicked);
         let tally = &whole.header.job.tally;
         // Ordering: Relaxed both; published to the joiner by DONE.
         match &outcome {

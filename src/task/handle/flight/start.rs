@@ -261,7 +261,7 @@ where
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(value)) => Ok(value),
-            Err(payload) => Err(JoinError::Panicked(payload)),
+            Err(payload) => Err(JoinError::panicked(payload)),
         };
         // SAFETY: by this function's contract; it is not polled again.
         unsafe { Self::drop_future(whole) };

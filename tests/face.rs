@@ -1,0 +1,177 @@
+//! The public face: errors that other code can pass on, limits without a gap, handles by identity, and panics that point
+//! at the caller.
+
+mod common;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Once, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use common::event::Latch;
+use common::{LONG, pool, within};
+use tollgate::{Job, JoinError, Pool, TaskHandle};
+
+#[test]
+fn a_join_passes_its_error_on_with_a_question_mark() {
+    fn joined(task: TaskHandle<u32>) -> Result<u32, Box<dyn Error + Send + Sync>> {
+        Ok(task.join()?)
+    }
+    let pool = pool(1);
+    assert_eq!(joined(pool.job(1).spawn(|| 7)).unwrap(), 7);
+    let error = joined(pool.job(1).spawn(|| panic!("no such page"))).unwrap_err();
+    assert_eq!(error.to_string(), "the task panicked: no such page");
+    let error = error.downcast::<JoinError>().unwrap();
+    assert!(error.is_panic() && !error.is_cancelled());
+    assert_eq!(error.into_panic().downcast_ref(), Some(&"no such page"));
+}
+
+#[test]
+fn threads_share_an_error() {
+    fn is_shared<T: Send + Sync>(_: &T) {}
+    let error = pool(1).job(1).spawn(|| std::panic::panic_any(7_u8)).join().unwrap_err();
+    is_shared(&error);
+    let JoinError::Panicked(payload) = &error else { panic!("it panicked") };
+    thread::scope(|s| _ = s.spawn(|| assert_eq!(payload.downcast_ref(), Some(&7_u8))));
+    assert_eq!((payload.message(), format!("{error:?}")), (None, "Panicked(..)".to_owned()));
+}
+
+#[test]
+fn a_limit_above_the_greatest_is_no_limit() {
+    let pool = pool(2);
+    let greatest = Job::MAX_LIMIT;
+    for (asked, limit) in
+        [(greatest, greatest), (greatest + 1, usize::MAX), (usize::MAX - 1, usize::MAX)]
+    {
+        let job = pool.job(1);
+        job.set_limit(asked);
+        let built = pool.job_builder().limit(asked).build();
+        for job in [job, built, pool.job(asked), pool.job(3).job(asked)] {
+            assert_eq!(job.limit(), limit, "asked for {asked}");
+            assert_eq!(job.spawn(|| 1).join().unwrap(), 1);
+            let says = format!("{job:?} {:?}", job.stats());
+            assert_eq!(
+                says.matches("limit: unlimited").count() == 2,
+                limit == usize::MAX,
+                "{says}"
+            );
+        }
+    }
+}
+
+#[test]
+fn handles_of_one_job_are_equal() {
+    let pool = pool(2);
+    let (search, pages) = (pool.job(2), pool.job(2));
+    let inside = search.spawn(tollgate::current_job).join().unwrap();
+    assert_eq!(inside, Some(search.clone()));
+    assert_ne!(search, pages);
+    let all: HashSet<_> = [search.clone(), pages.clone(), search, pages].into();
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn after_a_pause_settled_means_that_nothing_runs() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job(2);
+        let (latch, (tell, began)) = (Latch::new(), mpsc::channel());
+        let stays = latch.opening();
+        let task = job.spawn(move || {
+            tell.send(()).unwrap();
+            stays.wait();
+        });
+        began.recv().unwrap();
+        assert!(job.settled().wait_timeout(Duration::ZERO));
+        job.pause();
+        job.pause();
+        assert!(!job.settled().wait_timeout(Duration::ZERO), "a task of the paused job runs");
+        let waiter = thread::spawn({
+            let job = job.clone();
+            move || job.settled().wait()
+        });
+        latch.open();
+        waiter.join().unwrap();
+        assert_eq!(job.stats().running, 0);
+        task.join().unwrap();
+        // Pauses do not nest.
+        job.resume();
+        job.spawn(|| ()).join().unwrap();
+    });
+}
+
+#[test]
+fn a_resume_settles_a_job_whose_tasks_fit_its_limit() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        let (latch, (tell, began)) = (Latch::new(), mpsc::channel());
+        let stays = latch.opening();
+        let task = job.spawn(move || {
+            tell.send(()).unwrap();
+            stays.wait();
+        });
+        began.recv().unwrap();
+        job.pause();
+        let waiter = thread::spawn({
+            let job = job.clone();
+            move || job.settled().wait()
+        });
+        job.resume();
+        waiter.join().unwrap();
+        latch.open();
+        task.join().unwrap();
+    });
+}
+
+thread_local! {
+    static FILE: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// The file that a panic of `call` points at.
+fn file_of_panic<R>(call: impl FnOnce() -> R) -> &'static str {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            FILE.set(info.location().map(|at| at.file().to_owned().leak() as &str));
+            before(info);
+        }));
+    });
+    assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "the call did not panic");
+    FILE.take().expect("the hook saw the panic")
+}
+
+#[test]
+fn a_panic_points_at_the_caller() {
+    within(LONG, || {
+        let pool = Arc::new(pool(2));
+        let job = pool.job(1);
+        let inside = |call: fn(&Job, &Pool) -> &'static str| {
+            let (own, pool) = (job.clone(), Arc::clone(&pool));
+            job.spawn(move || call(&own, &pool)).join().unwrap()
+        };
+        let other = common::pool(1).job(1);
+        let cancelled = || {
+            let held = pool.job(0);
+            let task = held.spawn(|| ());
+            held.cancel();
+            task.join().unwrap_err()
+        };
+        for file in [
+            inside(|job, _| file_of_panic(|| job.wait())),
+            inside(|job, _| file_of_panic(|| job.wait_timeout(LONG))),
+            inside(|_, pool| file_of_panic(|| pool.shutdown())),
+            inside(|_, pool| file_of_panic(|| pool.shutdown_now())),
+            inside(|_, pool| file_of_panic(|| pool.shutdown_timeout(LONG))),
+            file_of_panic(|| pool.job_builder().parent(&other)),
+            file_of_panic(|| pool.job_builder().capacity(0).build()),
+            file_of_panic(|| cancelled().into_panic()),
+        ] {
+            assert!(file.ends_with("face.rs"), "a panic points at {file}");
+        }
+    });
+}
