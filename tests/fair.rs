@@ -48,6 +48,12 @@ fn block(pool: &Pool, job: &Job, latch: &Latch) {
     gauge.until_running(room);
 }
 
+/// Cancels a trial's job and waits until its tasks are dropped: they would delay the next trial's lone task.
+fn end(job: &Job) {
+    job.cancel();
+    job.wait();
+}
+
 /// Runs `trial` some times; each says how many tasks of large jobs started before the lone one. With one worker that is
 /// exact. With several the system may stop the very worker that has the lone task in hand while others go on, so the
 /// bound must hold for the better half.
@@ -84,7 +90,7 @@ fn a_lone_task_starts_soon_behind_a_queue() {
                 small.execute(task);
                 latch.open();
                 let before = at_start.recv().unwrap();
-                big.cancel();
+                end(&big);
                 before
             });
         }
@@ -108,7 +114,7 @@ fn a_lone_task_starts_soon_beside_a_running_queue() {
                 small.execute(task);
                 let pushed = started.so_far();
                 let before = at_start.recv().unwrap().saturating_sub(pushed);
-                big.cancel();
+                end(&big);
                 before
             });
         }
@@ -132,7 +138,7 @@ fn a_lone_task_pushed_from_inside_starts_soon() {
                 (0..QUEUED / 4).for_each(|_| big.execute(started.task()));
                 latch.open();
                 let before = at_start.recv().unwrap().saturating_sub(inside.1.recv().unwrap());
-                big.cancel();
+                end(&big);
                 before
             });
         }
@@ -155,7 +161,7 @@ fn a_lone_task_starts_soon_behind_many_queues() {
                 small.execute(task);
                 latch.open();
                 let before = at_start.recv().unwrap();
-                big.iter().for_each(Job::cancel);
+                big.iter().for_each(end);
                 before
             });
         }
@@ -193,8 +199,7 @@ fn a_job_that_feeds_itself_does_not_starve_others() {
                     let pushed = started.so_far();
                     let before = at_start.recv().unwrap().saturating_sub(pushed);
                     stop.store(true, SeqCst);
-                    big.cancel();
-                    big.wait();
+                    end(&big);
                     before
                 });
             }
@@ -291,7 +296,7 @@ fn lone_among_siblings(busy: usize, limit_of: fn(usize) -> usize) {
                     small.execute(move || says.send(counted.so_far()).unwrap());
                     let pushed = started.so_far();
                     let before = at_start.recv().unwrap().saturating_sub(pushed);
-                    parent.cancel();
+                    end(&parent);
                     before
                 });
             }
