@@ -83,15 +83,19 @@ pub enum Pulled<I: Iterator> {
 }
 
 impl<I: Iterator> Feed<I> {
-    /// An input whose pullers are tasks of `job`.
+    /// Makes the state of an input whose pullers are tasks of `job`.
+    ///
+    /// If the input says that it is empty, there is nothing to pull from the start, and no puller must get a permit first.
+    /// The caller's thread cannot find out by a pull: an item may be of a type that must stay on its thread.
     pub fn new(job: JobPtr, input: I) -> Self {
+        let is_empty = input.size_hint().1 == Some(0);
         Self {
             job,
             source: Mutex::new(Source { input: Some(input), returned: Vec::new(), out: 0 }),
             pulled: AtomicU64::new(0),
             pullers: AtomicUsize::new(0),
             in_line: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
+            finished: AtomicBool::new(is_empty),
         }
     }
 

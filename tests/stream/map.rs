@@ -217,3 +217,20 @@ fn leaves_nothing_behind_in_a_job_that_is_paused() {
         assert_eq!(job.stats().cancelled, 0);
     });
 }
+
+#[test]
+fn an_empty_input_needs_no_permit() {
+    with_workers(|pool, _| {
+        let held = pool.job(0);
+        assert!(held.map(0..0, |i: u32| i).next().is_none());
+        assert!(held.map(Vec::<u32>::new(), |i| i).as_completed().next().is_none());
+        held.for_each(0..0, |_: u32| unreachable!()).unwrap();
+        held.for_each(std::iter::empty(), |_: u32| unreachable!()).unwrap();
+        let paused = pool.job(1);
+        paused.pause();
+        assert_eq!(paused.map(std::iter::empty(), |i: u32| i).count(), 0);
+        paused.for_each([0_u32; 0], |_| unreachable!()).unwrap();
+        held.cancel();
+        assert!(matches!(held.map(0..0, |i: u32| i).next(), Some(Err(JoinError::Cancelled))));
+    });
+}

@@ -29,7 +29,8 @@ impl Job {
     /// # Blocking
     ///
     /// Parks the calling thread until all is done. Inside a task it never deadlocks, as with
-    /// [`scope`](Self::scope).
+    /// [`scope`](Self::scope). Returns at once if the [`size_hint`](Iterator::size_hint) of the input says that it is
+    /// empty. Any other input is pulled by tasks, so a job that is paused or has a limit of 0 blocks the call.
     ///
     /// # Cancellation
     ///

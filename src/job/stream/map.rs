@@ -23,7 +23,9 @@ impl Job {
     ///
     /// `next` parks the calling thread until a result is there. Inside a task it never deadlocks: in a task
     /// of the same job, it runs `f` itself if the item it needs has not been pulled; otherwise it waits as
-    /// [`TaskHandle::join`](crate::TaskHandle::join) does.
+    /// [`TaskHandle::join`](crate::TaskHandle::join) does. Returns `None` at once if the
+    /// [`size_hint`](Iterator::size_hint) of the input says that it is empty. Any other input is pulled by tasks, so a job
+    /// that is paused or has a limit of 0 blocks `next`.
     ///
     /// # Cancellation
     ///
