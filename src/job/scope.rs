@@ -140,7 +140,11 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         scope.shared.close();
         match (scope.shared.take_panic(), result) {
             (None, Some(result)) => result,
-            (Some(payload), _) => resume_unwind(payload),
+            (Some(payload), result) => {
+                // A second panic, of the result's drop, would abort the process.
+                unwind::drop_quietly(result);
+                resume_unwind(payload)
+            }
             (None, None) => unreachable!("the closure's panic was kept"),
         }
     }

@@ -62,6 +62,8 @@ pub struct Feed<I> {
 struct Source<I> {
     /// What is left; `None` behind the end.
     input: Option<I>,
+    /// A puller has taken the input at its end. That puller drops the input and reports the end.
+    ended: bool,
     /// Runs that pullers gave back unfinished.
     returned: Vec<I>,
     /// Runs that pullers have in hand.
@@ -78,7 +80,7 @@ pub enum Pulled<I: Iterator> {
     End,
     /// Another puller is there, or has the rest in hand: this one has left.
     Left,
-    /// The input panicked in place of the item with this number; nothing is left.
+    /// The input panicked in place of the item with this number, in `next` or in its drop; nothing is left.
     Panicked(u64, Box<dyn Any + Send>),
 }
 
@@ -91,7 +93,12 @@ impl<I: Iterator> Feed<I> {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
             job,
-            source: Mutex::new(Source { input: Some(input), returned: Vec::new(), out: 0 }),
+            source: Mutex::new(Source {
+                input: Some(input),
+                ended: false,
+                returned: Vec::new(),
+                out: 0,
+            }),
             pulled: AtomicU64::new(0),
             pullers: AtomicUsize::new(0),
             in_line: AtomicBool::new(false),
@@ -160,19 +167,13 @@ impl<I: Iterator> Feed<I> {
         let Some(input) = &mut source.input else { return Pulled::End };
         match unwind::halt(|| input.next()) {
             Ok(Some(item)) => Pulled::Item(self.count_pulled(), item),
-            Ok(None) => {
-                source.input = None;
-                Pulled::End
-            }
-            Err(payload) => {
-                source.input = None;
-                Pulled::Panicked(self.count_pulled(), payload)
-            }
+            Ok(None) => Pulled::End,
+            Err(payload) => Pulled::Panicked(self.count_pulled(), payload),
         }
     }
 
     fn count_pulled(&self) -> u64 {
-        // Ordering: Relaxed; under the lock.
+        // Ordering: Relaxed; under the lock, or behind the last item.
         self.pulled.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -182,12 +183,38 @@ impl<I: Iterator> Feed<I> {
         take: impl FnOnce(&mut Source<I>) -> Pulled<I>,
     ) -> Pulled<I> {
         let Some(mut source) = source else { return Pulled::Left };
-        let pulled = if self.is_finished() { Pulled::End } else { take(&mut source) };
+        let pulled = if self.is_finished() {
+            Pulled::End
+        } else if source.ended {
+            Pulled::Left
+        } else {
+            take(&mut source)
+        };
+        let input = match pulled {
+            Pulled::Left => {
+                drop(source);
+                self.leave();
+                return pulled;
+            }
+            Pulled::Item(..) | Pulled::Run(_) => return pulled,
+            Pulled::End | Pulled::Panicked(..) => source.input.take(),
+        };
+        source.ended |= input.is_some();
         drop(source);
-        if matches!(pulled, Pulled::Left) {
-            self.leave();
+        self.drop_at_end(input, pulled)
+    }
+
+    /// Drops the input at its end, without the lock: its destructor may wait. The first panic of the input is the one that
+    /// is reported.
+    fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
+        match (unwind::halt(|| drop(input)), pulled) {
+            (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(), payload),
+            (Err(payload), pulled) => {
+                unwind::drop_quietly(payload);
+                pulled
+            }
+            (Ok(()), pulled) => pulled,
         }
-        pulled
     }
 
     /// L1 to L3; `None`: this puller has left.

@@ -5,6 +5,7 @@ mod common;
 
 mod for_each;
 mod map;
+mod panics;
 
 use std::ops::Range;
 use std::sync::Arc;

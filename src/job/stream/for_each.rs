@@ -9,7 +9,9 @@ use crate::sync::atomic::Ordering;
 use crate::sync::shrunk;
 use crate::sync::time::Instant;
 use crate::task::Ran;
+use crate::unwind;
 use crate::worker::context::Context;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 impl Job {
@@ -39,7 +41,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Passes on the first panic, of `f` or of the input, once what runs has ended; nothing more
+    /// Passes on the first panic, of `f`, of the input or of the input's drop, once what runs has ended; nothing more
     /// is pulled after it.
     ///
     /// # Errors
@@ -79,7 +81,12 @@ impl Job {
             return Err(JoinError::Cancelled);
         }
         let each = ForEach { feed: Feed::new(self.ptr(), input.into_iter()), f };
-        Scope::enter(self.clone(), false, |scope| each.send_puller(scope));
+        let run = || Scope::enter(self.clone(), false, |scope| each.send_puller(scope));
+        if let Err(payload) = unwind::halt(run) {
+            // A second panic, of what is left of the input, would abort the process.
+            unwind::drop_quietly(each);
+            resume_unwind(payload);
+        }
         if each.feed.is_finished() { Ok(()) } else { Err(JoinError::Cancelled) }
     }
 }

@@ -36,7 +36,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is also that if the input
+    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is also that if the input or its drop
     /// panicked; it is [`JoinError::Cancelled`] if the job was closed before `map`, or was cancelled, or its
     /// pool shut down before the end of the input was reached.
     ///

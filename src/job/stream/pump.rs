@@ -108,6 +108,8 @@ where
                     let context = context.expect("a task runs on a thread of its pool");
                     Self::work(&puller, Turn::While(Watch::new(context, puller.feed.job())));
                 });
+                // If this is the last share of the stream, the closure `f` is dropped here: its panic is no task's.
+                unwind::drop_quietly(puller);
                 Ran::Counted
             }));
             if stream.feed.is_finished() {
@@ -166,6 +168,17 @@ where
     fn put(&self, number: u64, outcome: Outcome<R>) {
         if self.results.put(number, outcome) {
             room().wake(self.shared.key());
+        }
+        // Either this sees the mark of `stop`, or the look of `stop` comes later and sees the result: both take one lock.
+        if self.is_abandoned() {
+            self.drop_results();
+        }
+    }
+
+    /// Drops the results one at a time: two panics at once would abort the process.
+    fn drop_results(&self) {
+        while let Some(result) = self.results.take_any() {
+            unwind::drop_quietly(result);
         }
     }
 
@@ -253,9 +266,7 @@ where
         self.stream.abandoned.store(true, Ordering::Release);
         self.stream.finish();
         self.stream.drop_input();
-        while let Some(result) = self.stream.results.take() {
-            unwind::drop_quietly(result);
-        }
+        self.stream.drop_results();
     }
 
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b> {

@@ -86,6 +86,14 @@ impl<R> Results<R> {
         Some(outcome)
     }
 
+    /// Takes some result, whichever its place in the order. For results that no iterator will take.
+    pub fn take_any(&self) -> Option<Outcome<R>> {
+        match &mut self.lock().order {
+            Order::Input { slots, .. } => slots.iter_mut().find_map(Option::take),
+            Order::Completion(ready) => ready.pop_front(),
+        }
+    }
+
     /// Whether more may be put.
     pub fn have_room(&self) -> bool {
         self.lock().ready < self.most
