@@ -38,7 +38,8 @@ impl Job {
     /// # Panics
     ///
     /// A panic in the future, or in its drop, stays in its task: the handle says
-    /// [`Panicked`](crate::JoinError::Panicked).
+    /// [`Panicked`](crate::JoinError::Panicked). One exception: if the handle cancels a future that has not started, and its
+    /// drop panics, the handle says [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Examples
     ///

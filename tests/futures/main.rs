@@ -22,7 +22,6 @@ use std::task::{Poll, Wake};
 use futures::channel::oneshot;
 use tollgate::{Job, TaskHandle};
 
-use common::Token;
 use common::event::Gauge;
 
 /// Pending once, after having woken itself.
@@ -60,7 +59,10 @@ fn let_go(staying: impl IntoIterator<Item = oneshot::Sender<()>>) {
 }
 
 /// A future that is inside the gauge, with the token, until it is dropped.
-fn never_end(gauge: &Gauge, token: Token) -> impl Future<Output = ()> + Send + 'static {
+fn never_end(
+    gauge: &Gauge,
+    token: impl Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
     let gauge = gauge.clone();
     async move {
         let _token = token;

@@ -1,5 +1,7 @@
 //! nothing_lost for futures: panics, drops, and what the shutdowns do with those in flight.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +31,73 @@ fn a_panic_stays_in_its_task_and_its_permit_goes_on() {
         }
         job.wait();
         assert_eq!((job.stats().panicked, job.stats().completed), (2, 1));
+    });
+}
+
+/// A capture whose drop panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        unwind("dropped");
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_future_is_its_outcome_and_counted() {
+    with_workers(|pool, _| {
+        let says = |task: TaskHandle<()>| match task.join() {
+            Err(JoinError::Panicked(payload)) => payload.message().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let job = pool.job(1);
+        // After it is ready: at once, and after a pending poll.
+        let at_once = poll_fn({
+            let bomb = Bomb;
+            move |_| {
+                let _ = &bomb;
+                Poll::Ready(())
+            }
+        });
+        assert_eq!(says(job.spawn_future(at_once)), "dropped");
+        let later = poll_fn({
+            let (bomb, mut polled) = (Bomb, false);
+            move |cx| {
+                let _ = &bomb;
+                if std::mem::replace(&mut polled, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        });
+        assert_eq!(says(job.spawn_future(later)), "dropped");
+        job.wait();
+        assert_eq!((job.stats().panicked, job.stats().completed), (2, 0));
+
+        // The first panic is the outcome.
+        let twice = poll_fn({
+            let bomb = Bomb;
+            move |_| {
+                let _ = &bomb;
+                unwind("polled")
+            }
+        });
+        assert_eq!(says(job.spawn_future(twice)), "polled");
+
+        // Cancelled in flight by its handle, and with its job in flight and before it starts.
+        let gauge = Gauge::new();
+        let task = job.spawn_future(never_end(&gauge, Bomb));
+        gauge.until_running(1);
+        assert!(task.cancel());
+        assert_eq!(says(task), "dropped");
+        let task = job.spawn_future(never_end(&gauge, Bomb));
+        gauge.until_running(1);
+        let not_started = job.spawn_future(never_end(&gauge, Bomb));
+        job.cancel();
+        assert_eq!((says(task), says(not_started)), ("dropped".into(), "dropped".into()));
+        job.wait();
+        assert_eq!((job.stats().panicked, job.stats().cancelled), (6, 0));
     });
 }
 

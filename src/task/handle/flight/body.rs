@@ -111,7 +111,7 @@ where
             return;
         }
         // SAFETY: it is aloft, this has the runnable, and is the last to use the future.
-        unsafe { Joint::drop_future(self.cell) };
-        self.end(Err(JoinError::Cancelled));
+        let outcome = unsafe { Joint::cancel_future(self.cell) };
+        self.end(outcome);
     }
 }

@@ -90,7 +90,7 @@ where
     T: Send + 'static,
 {
     const START: VTable =
-        VTable { run: Self::start, cancel: Self::cancel_queued, is_gone: is_claimed };
+        VTable { run: Self::start, cancel: Self::cancel_start, is_gone: is_claimed };
     const FUTURE_SIDE: SideTable = SideTable {
         run: None,
         cancel: Self::cancel_claimed,
@@ -171,13 +171,13 @@ where
             // F2
             let task = flights().take(job, key);
             // SAFETY: by this function's contract; it is not polled again.
-            unsafe { Self::drop_future(whole) };
+            let outcome = unsafe { Self::cancel_future(whole) };
             // Ordering: Relaxed; only this thread polls the future, and it has set the flag.
             if flight.in_flight.load(Ordering::Relaxed) {
                 job.pool().flight_ends();
             }
             // SAFETY: the future was dropped just now.
-            let ran = unsafe { Self::end(whole, Err(JoinError::Cancelled)) };
+            let ran = unsafe { Self::end(whole, outcome) };
             flight.end_first();
             drop(task);
             return ran;
@@ -264,19 +264,63 @@ where
             Err(payload) => Err(JoinError::panicked(payload)),
         };
         // SAFETY: by this function's contract; it is not polled again.
-        unsafe { Self::drop_future(whole) };
-        Poll::Ready(outcome)
+        let dropped = unsafe { Self::drop_future(whole) };
+        Poll::Ready(match (outcome, dropped) {
+            (Ok(value), Err(payload)) => {
+                unwind::drop_quietly(value);
+                Err(JoinError::panicked(payload))
+            }
+            (Err(error), Err(payload)) => {
+                unwind::drop_quietly(payload);
+                Err(error)
+            }
+            (outcome, Ok(())) => outcome,
+        })
     }
 
+    /// Drops the future. Returns the payload if its drop panics.
+    ///
     /// # Safety
     /// The slot is the future and the caller's; it is not used again.
-    pub(super) unsafe fn drop_future(whole: *mut Self) {
+    unsafe fn drop_future(whole: *mut Self) -> std::thread::Result<()> {
         // SAFETY: by this function's contract.
         let slot = unsafe { &(*whole).slot };
         slot.with_mut(|slot| {
             // SAFETY: by this function's contract.
-            unwind::drop_quietly(Dropping(unsafe { &mut (*slot).task }));
-        });
+            unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) })
+        })
+    }
+
+    /// Drops the future unfinished. Returns its outcome: cancelled, or the panic of the drop.
+    ///
+    /// # Safety
+    /// As [`drop_future`](Self::drop_future).
+    pub(super) unsafe fn cancel_future(whole: *mut Self) -> Result<T, JoinError> {
+        // SAFETY: by this function's contract.
+        match unsafe { Self::drop_future(whole) } {
+            Ok(()) => Err(JoinError::Cancelled),
+            Err(payload) => Err(JoinError::panicked(payload)),
+        }
+    }
+
+    /// Cancels a future that has not started.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller took it from its queue.
+    unsafe fn cancel_start(cell: CellPtr) {
+        let whole = cell.as_ptr().cast::<Self>();
+        // SAFETY: by this function's contract; the queue's share keeps it alive.
+        if claim(unsafe { &(*whole).state }, CLAIMED) & CLAIMED != 0 {
+            cell.job().count_cancelled();
+            // SAFETY: the caller's share is the queue's.
+            unsafe { Self::give_up(whole, QUEUE) };
+            return;
+        }
+        // SAFETY: it is claimed, so the slot is the future and this thread's.
+        let outcome = unsafe { Self::cancel_future(whole) };
+        // SAFETY: it is claimed, the queue's share is this thread's, and the future was dropped just now.
+        let ran = unsafe { Self::end(whole, outcome) };
+        debug_assert!(!matches!(ran, Ran::Completed), "a future that has not started has no value");
     }
 
     /// Seals and counts a future that was dropped already, and gives its outcome and the queue's share.
@@ -334,14 +378,4 @@ unsafe fn abort(cell: *mut Face) -> bool {
     // yet, it is polled for the first time, and the one who puts it there will see the bit.
     drop(flights().take(face.header.job, cell.addr()));
     true
-}
-
-/// Drops a future in its place, when it is dropped itself.
-struct Dropping<'a, F>(&'a mut ManuallyDrop<F>);
-
-impl<F> Drop for Dropping<'_, F> {
-    fn drop(&mut self) {
-        // SAFETY: whoever makes this does not use the future again.
-        unsafe { ManuallyDrop::drop(self.0) };
-    }
 }
