@@ -134,12 +134,20 @@ impl Stage {
         );
     }
 
-    /// Ends the pool. The jobs are gone, and nobody plays any more.
+    /// Ends the pool. No job is left, and no thread plays a worker.
     pub fn end(self) {
+        assert_none_waits();
         let workers = self.0.shared().workers() as u64;
         // Every job that the pool still knows of would be an owner more.
         self.0.disown(workers + 1);
     }
+}
+
+/// Fails if a thread or a waker is left in the parking lot, or a future in the list of those in flight. For a model at rest.
+pub fn assert_none_waits() {
+    assert!(room::room().is_empty(), "a waiter is left in the parking lot");
+    #[cfg(feature = "futures")]
+    assert!(crate::task::flights::flights().is_empty(), "a future is left in flight");
 }
 
 /// The job's record.

@@ -22,6 +22,9 @@ pub use arm::*;
 /// Whether this build is to be checked: by models under loom, or scenarios under shuttle.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
+/// Whether a job or a pool that is freed must be at rest, or the build fails its check.
+pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
+
 /// Picks the production constant or the one that keeps a model small.
 pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tollgate::Pool;
+use tollgate::model::sync::memory;
 
 /// The depth of PCT: a schedule of it changes a thread's priority so many times, less one.
 const DEPTH: usize = 3;
@@ -17,6 +18,8 @@ const SCHEDULES: usize = 1_000;
 const SEED: u64 = 1;
 /// Steps after which a schedule has got nowhere.
 const STEPS: usize = 200_000;
+/// Steps that the last threads of a scenario have for their way out.
+const GOING: usize = 10_000;
 
 /// Runs `scenario` under the random scheduler and under PCT, and says how long that took.
 ///
@@ -37,12 +40,29 @@ fn check_as<F: Fn() + Send + Sync + 'static>(name: &str, scenario: F) {
         eprintln!("the schedule passes: it was another scenario's, or the code has changed");
         return;
     }
-    let scenario = Arc::new(scenario);
+    let scenario = Arc::new(move || {
+        memory::forget();
+        scenario();
+        assert_at_rest();
+    });
     let (seed, schedules) = (number("SEED", SEED), number("SCHEDULES", SCHEDULES as u64) as usize);
     let start = Instant::now();
     run(name, RandomScheduler::new_from_seed(seed, schedules), scenario.clone());
     run(name, PctScheduler::new_from_seed(seed, DEPTH, schedules), scenario);
     eprintln!("2 x {schedules} schedules from seed {seed} in {:.1?}", start.elapsed());
+}
+
+/// Fails if a job, a task or a pool is left when its last handle has gone, or a waiter in the parking lot.
+fn assert_at_rest() {
+    // A spare worker, which no thread joins, may still be on its way out.
+    for _ in 0..GOING {
+        if memory::live() == 0 {
+            break;
+        }
+        shuttle::thread::yield_now();
+    }
+    assert_eq!(memory::live(), 0, "jobs, tasks or pools are left, and no handle of them");
+    tollgate::model::assert_none_waits();
 }
 
 /// Runs the one schedule in `file`.

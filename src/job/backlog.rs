@@ -163,6 +163,17 @@ impl<'a> Backlog<'a> {
             && self.departures.returned.load(Ordering::Acquire).is_null()
     }
 
+    /// Returns true if no task waits, the queue lock is free, and each push has its pop. No other thread may use the queue.
+    pub fn is_unused(self) -> bool {
+        let Self { arrivals, departures } = self;
+        // Ordering: Relaxed all; no other thread uses the queue.
+        arrivals.tail.load(Ordering::Relaxed).is_null()
+            && departures.head.load(Ordering::Relaxed).is_null()
+            && departures.returned.load(Ordering::Relaxed).is_null()
+            && departures.consumer.load(Ordering::Relaxed) == FREE
+            && arrivals.pushed.load(Ordering::Relaxed) == departures.taken.load(Ordering::Relaxed)
+    }
+
     /// Returns true if a task can be popped, judged by the head side alone.
     ///
     /// This load is cheap, because a push into a non-empty queue does not write the head side. False may also mean an

@@ -65,6 +65,12 @@ impl Capacity {
         (&raw const *self).addr()
     }
 
+    /// Returns true if all slots are free. No other thread may use them.
+    pub fn is_unused(&self) -> bool {
+        // Ordering: Relaxed; no other thread uses the slots.
+        self.taken.load(Ordering::Relaxed) / TASK == 0
+    }
+
     /// Returns true if no slot is free.
     fn is_full(&self) -> bool {
         // Ordering: Acquire; pairs with the release of a slot. In `full-2` the caller has executed a fence.
@@ -197,6 +203,11 @@ impl Crowds {
 
     fn lock(&self) -> MutexGuard<'_, Vec<usize>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns true if no pusher is blocked.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     /// Wakes every blocked pusher, so that it checks whether its job still accepts tasks (`close-2`).

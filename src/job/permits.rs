@@ -213,6 +213,12 @@ impl Permits {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
+    /// Reads the word of a job that no other thread uses.
+    pub fn load_alone(&self) -> Snapshot {
+        // Ordering: Relaxed; no other thread uses the word.
+        Snapshot(self.0.load(Ordering::Relaxed))
+    }
+
     /// Replaces the word by `next(word)`. Changes nothing if `next` returns `None`.
     ///
     /// Ordering: AcqRel; pairs with every other change and load of the word. What one holder of a permit did happens

@@ -5,7 +5,7 @@ use crate::job::extra::Extra;
 use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sync::fault;
+use crate::sync::{RESTS, fault};
 use crate::task::cells;
 use std::ptr::{self, NonNull};
 
@@ -291,7 +291,7 @@ impl JobPtr {
         let left = self.tokens.drop_tasks(count);
         if left.nobody() {
             // SAFETY: no handle and no busy task is left.
-            unsafe { self.free() };
+            unsafe { self.free(0) };
         } else if left.awaited() {
             crate::task::room::room().wake(key);
         }
@@ -303,17 +303,20 @@ impl JobPtr {
         let left = self.tokens.drop_handle();
         if left.nobody() || (left.handles() == 0 && fault("handles-alone-free")) {
             // SAFETY: no handle and no busy task is left.
-            unsafe { self.free() };
+            unsafe { self.free(0) };
         }
     }
 
-    /// Frees the record, and subtracts its handle of the parent.
+    /// Frees the record, and subtracts its handle of the parent. The caller holds `held` permits of the job.
+    ///
+    /// # Panics
+    /// In a build that is to be checked, if anything of the job is not at rest.
     ///
     /// # Safety
     /// No other thread uses the record, now or later.
     #[inline]
-    pub unsafe fn free(self) {
-        debug_assert!(self.backlog().is_empty(), "a record is freed with tasks in its backlog");
+    pub unsafe fn free(self, held: u64) {
+        assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
         if let Some(parent) = self.parent {
             self.pool().family.leave(parent, self);
         }
@@ -336,6 +339,21 @@ impl JobPtr {
 }
 
 impl Record {
+    /// Returns true if nothing of the job is queued, reserved or waited for, and exactly `held` permits are held.
+    ///
+    /// No other thread may use the record. So the loads are Relaxed: under loom they are stale if an access of another
+    /// thread is not ordered before.
+    fn is_at_rest(&self, held: u64) -> bool {
+        let word = self.permits.load_alone();
+        let waited_for = word.has(Flag::Blocked) || word.has(Flag::Returning);
+        let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
+        word.running() == held
+            && word.ready() == 0
+            && !waited_for
+            && self.backlog().is_unused()
+            && capacity.is_none_or(|capacity| capacity.is_unused())
+    }
+
     /// Returns the job's queue.
     #[inline]
     pub fn backlog(&self) -> Backlog<'_> {

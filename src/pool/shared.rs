@@ -8,8 +8,8 @@ use crate::job::permits::MOST_WINDOW;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
-use crate::sync::{Condvar, Mutex, fault};
-use crate::task::CellPtr;
+use crate::sync::{Condvar, Mutex, RESTS, fault};
+use crate::task::{CellPtr, cells};
 use crate::worker::context::Context;
 use crate::worker::place::{Place, Victim};
 use crate::worker::sleep::{Notified, Sleep};
@@ -123,7 +123,7 @@ impl PoolPtr {
             working: AtomicUsize::new(workers),
             owners: CachePadded::new(AtomicU64::new(workers as u64 + 1)),
         };
-        Self(NonNull::from(Box::leak(Box::new(shared))))
+        Self(cells::make(shared))
     }
 
     /// The pool.
@@ -151,8 +151,11 @@ impl PoolPtr {
     pub fn disown(self, owners: u64) {
         // Ordering: AcqRel; all use of the pool comes before its end.
         if self.shared().owners.fetch_sub(owners, Ordering::AcqRel) == owners {
-            // SAFETY: it came from `Box::leak`, and no owner is left.
-            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+            assert!(!RESTS || self.shared().is_at_rest(), "a pool is freed that is not at rest");
+            // SAFETY: no owner is left.
+            unsafe { self.0.as_ptr().drop_in_place() };
+            // SAFETY: its contents were dropped just now, and it came from `cells::make`.
+            unsafe { cells::free(self.0.as_ptr()) };
         }
     }
 }
@@ -212,6 +215,16 @@ impl Shared {
     /// Whether a task lies in any deque.
     pub fn has_ready(&self) -> bool {
         !self.injector.is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
+    }
+
+    /// Returns true if nothing is queued, lent, listed, outstanding or waited for. No other thread may use the pool.
+    fn is_at_rest(&self) -> bool {
+        !self.is_busy()
+            && self.sleep.none_away()
+            && self.spares.is_unused()
+            && self.waiting.is_empty()
+            && self.crowds.is_empty()
+            && self.held().is_empty()
     }
 
     /// How often a job was held back.

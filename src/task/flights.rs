@@ -47,6 +47,12 @@ impl Flights {
         self.lock((cell >> 3).wrapping_mul(0x9E37_79B9) / 64 % SHARDS)
     }
 
+    /// Returns true if no future is listed. Used by models.
+    #[cfg(any(tollgate_loom, tollgate_shuttle))]
+    pub fn is_empty(&self) -> bool {
+        (0..SHARDS).all(|shard| self.lock(shard).is_empty())
+    }
+
     /// F1.
     pub fn list(&self, job: JobPtr, cell: usize, task: Task<(), Flight>) {
         let before = self.shard_of(cell).insert((job, cell), task);

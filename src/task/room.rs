@@ -168,6 +168,14 @@ impl Room {
         Some(entry)
     }
 
+    /// Returns true if no key has a waiter. Used by models.
+    #[cfg(any(tollgate_loom, tollgate_shuttle))]
+    pub fn is_empty(&self) -> bool {
+        self.buckets
+            .iter()
+            .all(|bucket| bucket.lock().is_ok_and(|bucket| bucket.waiters.is_empty()))
+    }
+
     /// Removes the waiter with this entry number, if it is still there.
     pub fn leave(&self, key: usize, entry: u64) {
         let left = self.lock(key).waiters.remove(&(key, entry));

@@ -376,7 +376,7 @@ impl Hold {
         {
             self.completed.set(0);
             // SAFETY: all tokens are in this thread's hands, and there is no handle to push by.
-            unsafe { job.free() };
+            unsafe { job.free(1) };
             return;
         }
         self.settle(job);

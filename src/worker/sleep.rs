@@ -279,6 +279,12 @@ impl Sleep {
         self.word.load(Ordering::Acquire) & TERMINATED != 0
     }
 
+    /// Returns true if nothing is outstanding. No other thread may use the word.
+    pub fn none_away(&self) -> bool {
+        // Ordering: Relaxed; no other thread uses the word.
+        away(self.word.load(Ordering::Relaxed)) == 0
+    }
+
     /// Returns the number of parked workers.
     pub fn parked(&self) -> usize {
         // Ordering: Relaxed; a statistic.

@@ -186,6 +186,12 @@ impl Spares {
         self.changed.notify_all();
     }
 
+    /// Returns true if no seat is lent, and no spare waits for one.
+    pub fn is_unused(&self) -> bool {
+        let state = self.lock();
+        state.offered.is_empty() && state.idle == 0
+    }
+
     /// Returns the number of spares, idle or not.
     pub fn count(&self) -> usize {
         self.lock().threads

@@ -139,6 +139,11 @@ impl Waiting {
         }
     }
 
+    /// Returns true if no task waits inside.
+    pub fn is_empty(&self) -> bool {
+        self.counts().is_empty()
+    }
+
     /// How many of the job with this address.
     pub fn count(&self, job: usize) -> u64 {
         self.counts().get(&job).map_or(0, |count| *count as u64)

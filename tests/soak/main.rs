@@ -14,8 +14,8 @@ mod act;
 mod work;
 mod world;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ enum End {
 }
 
 fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
-    let world = World::new(workers, &mut rng);
+    let (world, freed) = World::new(workers, &mut rng);
     let mut threads: Vec<_> = (0..ACTORS)
         .map(|number| {
             let (world, rng) = (Arc::clone(&world), rng.split());
@@ -70,7 +70,9 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
         }
         world.hosts.iter().chain(&all).for_each(|slot| slot.job.wait());
         for slot in &all {
-            slot.ledger.check_against(slot.job.stats());
+            let stats = slot.job.stats();
+            slot.ledger.check_against(stats);
+            assert_eq!((stats.running, stats.ready, stats.backlog), (0, 0, 0), "{:?}", slot.job);
             if slot.runs_all() {
                 slot.ledger.check_ran();
             }
@@ -110,7 +112,16 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
         ledger.check();
         accounted += ledger.tickets();
     }
+    drop(world);
+    until_freed(&freed);
     accounted
+}
+
+/// A job whose last task has ended may still be in the hands of the worker that ran it. The caller has no handle any more.
+fn until_freed(pool: &Weak<()>) {
+    while pool.strong_count() > 0 {
+        thread::yield_now();
+    }
 }
 
 /// A job without a handle cannot be waited for, and not all that its tasks push is counted as outstanding.

@@ -1,14 +1,13 @@
 //! What a round's threads and tasks share: the pool, its jobs, and the books of each.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
 use tollgate::{Job, Pool};
 
 use crate::ACTORS;
-use crate::common::pool;
 use crate::common::rng::Rng;
 use crate::ledger::Ledger;
 
@@ -92,8 +91,13 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(workers: usize, rng: &mut Rng) -> Arc<Self> {
-        let pool = pool(workers);
+    /// Makes the pool and its jobs. The second value has no strong reference once the pool is freed.
+    pub fn new(workers: usize, rng: &mut Rng) -> (Arc<Self>, Weak<()>) {
+        let alive = Arc::new(());
+        let freed = Arc::downgrade(&alive);
+        // The pool drops its hooks when it is freed: after its last thread, and after its last job.
+        let builder = Pool::builder().workers(workers).on_worker_stop(move |_| _ = &alive);
+        let pool = builder.build().expect("a pool of a few workers starts");
         let mut hosts: Vec<_> =
             (0..HOSTS / 2).map(|i| Slot::new(pool.job(2 + i), 2 + i, None)).collect();
         for i in 0..HOSTS / 2 {
@@ -102,7 +106,7 @@ impl World {
         }
         let free = pool.job(usize::MAX);
         let slots = (0..SLOTS).map(|_| RwLock::new(new_job(&pool, &hosts, rng))).collect();
-        Arc::new(Self {
+        let world = Self {
             pool: RwLock::new(Some(pool)),
             hosts,
             slots,
@@ -113,7 +117,8 @@ impl World {
             waiters: AtomicUsize::new(0),
             progress: Default::default(),
             stop: AtomicBool::new(false),
-        })
+        };
+        (Arc::new(world), freed)
     }
 
     pub fn slot(&self, rng: &mut Rng) -> Arc<Slot> {

@@ -51,7 +51,12 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 /// # Panics
 /// If anything is seen that must not be.
 pub fn run(workers: usize, ops: &[Op]) {
-    let pool = Pool::builder().workers(workers).build().expect("a pool of a few workers starts");
+    // The pool drops its hooks when it is freed: after its last thread, and after its last job.
+    let alive = Arc::new(());
+    let (hook, freed) = (Arc::clone(&alive), Arc::downgrade(&alive));
+    drop(alive);
+    let builder = Pool::builder().workers(workers).on_worker_stop(move |_| _ = &hook);
+    let pool = builder.build().expect("a pool of a few workers starts");
     let mut user = User {
         workers,
         pool: Some(pool),
@@ -65,6 +70,11 @@ pub fn run(workers: usize, ops: &[Op]) {
     }
     user.does(Op::Shutdown { how: Shutdown::Drain });
     user.accounts();
+    let mut watch = surely();
+    while freed.strong_count() > 0 {
+        assert!(watch.hangs().is_none(), "the pool is kept, although no handle of a job is left");
+        thread::yield_now();
+    }
 }
 
 /// The user, and all that a user knows.
