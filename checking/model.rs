@@ -1,6 +1,7 @@
 //! For this project's models: the protocols by name, and a pool without threads of its own. Not part of
 //! the library.
 
+pub use crate::job::stream::{Feed, batches};
 pub use crate::job::{admission, backlog, control, idle, permits, record};
 pub use crate::task::{CellPtr, cells, handle, plain, room};
 pub use crate::worker::{sleep, spares};

@@ -16,7 +16,7 @@
 //!
 //! By the fences, L3 finds the input free or T3 sees L1.
 
-pub mod cut;
+pub mod batches;
 pub mod for_each;
 pub mod map;
 pub mod pump;
@@ -24,7 +24,6 @@ pub mod results;
 
 use crate::job::control;
 use crate::job::record::JobPtr;
-use crate::job::stream::cut::Share;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
@@ -41,46 +40,30 @@ const TURN: u32 = shrunk(16, 2) as u32;
 /// be the next puller.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// Runs per puller that what is left of a range is cut for. The more, the less there is to wait for at
-/// the end, when one puller's thread was not scheduled for a while.
-const RUNS: usize = shrunk(8, 2);
-
-/// An input and who pulls it.
+/// An input and its pullers.
 pub struct Feed<I> {
     job: JobPtr,
-    source: Mutex<Source<I>>,
-    /// Items that were pulled one by one.
+    /// The input. `None` after its end: the puller that found the end has taken it.
+    source: Mutex<Option<I>>,
+    /// The number of items pulled.
     pulled: AtomicU64,
-    /// Pullers that have started and not left.
+    /// The number of pullers that have started and not left.
     pullers: AtomicUsize,
-    /// A puller stands in the job's line. Stays set when that one is dropped.
+    /// A puller stands in the job's queue. Stays set when that one is dropped.
     in_line: AtomicBool,
     /// Nothing more is to be pulled.
     finished: AtomicBool,
 }
 
-struct Source<I> {
-    /// What is left; `None` behind the end.
-    input: Option<I>,
-    /// A puller has taken the input at its end. That puller drops the input and reports the end.
-    ended: bool,
-    /// Runs that pullers gave back unfinished.
-    returned: Vec<I>,
-    /// Runs that pullers have in hand.
-    out: usize,
-}
-
-/// What came of an attempt to pull.
+/// The outcome of an attempt to pull.
 pub enum Pulled<I: Iterator> {
     /// One item, and its number.
     Item(u64, I::Item),
-    /// Several items, to be run one after the other or given back.
-    Run(I),
     /// Nothing is left.
     End,
-    /// Another puller is there, or has the rest in hand: this one has left.
+    /// Another puller is at the input, or has found its end. This puller has left.
     Left,
-    /// The input panicked in place of the item with this number, in `next` or in its drop; nothing is left.
+    /// The input panicked in place of the item with this number, in `next` or in its drop. Nothing is left.
     Panicked(u64, Box<dyn Any + Send>),
 }
 
@@ -93,12 +76,7 @@ impl<I: Iterator> Feed<I> {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
             job,
-            source: Mutex::new(Source {
-                input: Some(input),
-                ended: false,
-                returned: Vec::new(),
-                out: 0,
-            }),
+            source: Mutex::new(Some(input)),
             pulled: AtomicU64::new(0),
             pullers: AtomicUsize::new(0),
             in_line: AtomicBool::new(false),
@@ -132,74 +110,21 @@ impl<I: Iterator> Feed<I> {
 
     /// Pulls one item.
     pub fn pull_item(&self) -> Pulled<I> {
-        self.pull(self.come_to_source(), |source| self.next_item(source))
-    }
-
-    /// Pulls a run of items if the input is a range, else one item. `done`: the puller has run a
-    /// run to its end.
-    pub fn pull_run(&self, done: bool) -> Pulled<I> {
-        // Who ends a run may be the last one: it must come to the source. Nobody stays there long, for runs
-        // are cut off ranges.
-        let source = if done { Some(self.lock()) } else { self.come_to_source() };
-        self.pull(source, |source| {
-            if done {
-                source.out -= 1;
-            }
-            if let Some(run) = source.returned.pop() {
-                source.out += 1;
-                return Pulled::Run(run);
-            }
-            let Some(input) = &mut source.input else {
-                return if source.out > 0 { Pulled::Left } else { Pulled::End };
-            };
-            if let Some(run) = cut::front(input, Share::Part(RUNS * self.useful_pullers())) {
-                source.out += 1;
-                return Pulled::Run(run);
-            }
-            match self.next_item(source) {
-                Pulled::End if source.out > 0 => Pulled::Left,
-                pulled => pulled,
-            }
-        })
-    }
-
-    fn next_item(&self, source: &mut Source<I>) -> Pulled<I> {
-        let Some(input) = &mut source.input else { return Pulled::End };
-        match unwind::halt(|| input.next()) {
-            Ok(Some(item)) => Pulled::Item(self.count_pulled(), item),
-            Ok(None) => Pulled::End,
-            Err(payload) => Pulled::Panicked(self.count_pulled(), payload),
+        let Some(mut source) = self.come_to_source() else { return Pulled::Left };
+        if self.is_finished() {
+            return Pulled::End;
         }
-    }
-
-    fn count_pulled(&self) -> u64 {
-        // Ordering: Relaxed; under the lock, or behind the last item.
-        self.pulled.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn pull(
-        &self,
-        source: Option<MutexGuard<'_, Source<I>>>,
-        take: impl FnOnce(&mut Source<I>) -> Pulled<I>,
-    ) -> Pulled<I> {
-        let Some(mut source) = source else { return Pulled::Left };
-        let pulled = if self.is_finished() {
-            Pulled::End
-        } else if source.ended {
-            Pulled::Left
-        } else {
-            take(&mut source)
+        let Some(input) = &mut *source else {
+            drop(source);
+            self.leave();
+            return Pulled::Left;
         };
-        let input = match pulled {
-            Pulled::Left => {
-                drop(source);
-                self.leave();
-                return pulled;
-            }
-            Pulled::Item(..) | Pulled::Run(_) => return pulled,
-            Pulled::End | Pulled::Panicked(..) => source.input.take(),
+        let pulled = match unwind::halt(|| input.next()) {
+            Ok(Some(item)) => return Pulled::Item(self.count_pulled(1), item),
+            Ok(None) => Pulled::End,
+            Err(payload) => Pulled::Panicked(self.count_pulled(1), payload),
         };
-        source.ended |= input.is_some();
+        let input = source.take();
         drop(source);
         self.drop_at_end(input, pulled)
     }
@@ -208,7 +133,7 @@ impl<I: Iterator> Feed<I> {
     /// is reported.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
-            (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(), payload),
+            (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
             (Err(payload), pulled) => {
                 unwind::drop_quietly(payload);
                 pulled
@@ -217,8 +142,15 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// L1 to L3; `None`: this puller has left.
-    fn come_to_source(&self) -> Option<MutexGuard<'_, Source<I>>> {
+    /// Adds to the number of pulled items, and returns the number before. The caller must hold the lock of the source, or
+    /// have found the end.
+    pub fn count_pulled(&self, items: u64) -> u64 {
+        // Ordering: Relaxed; under the lock, or behind the last item.
+        self.pulled.fetch_add(items, Ordering::Relaxed)
+    }
+
+    /// Locks the source (L1 to L3). `None`: another puller is there, and this one has left.
+    pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         const SPINS: usize = shrunk(64, 1);
         for _ in 0..SPINS {
             if let Some(source) = self.try_lock() {
@@ -235,24 +167,13 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    fn lock(&self) -> MutexGuard<'_, Source<I>> {
-        // Nothing panics under the lock: the input's own code is stopped where it is called.
-        self.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, Source<I>>> {
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
+            // Nothing panics under the lock: the input's own code is stopped where it is called.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
-    }
-
-    /// Gives the rest of a run back.
-    pub fn give_back(&self, run: I) {
-        let mut source = self.lock();
-        source.out -= 1;
-        source.returned.push(run);
     }
 
     /// T2, T3: has `push` put a puller in line if one is missing.
@@ -272,11 +193,6 @@ impl<I: Iterator> Feed<I> {
         if !self.in_line.swap(true, Ordering::AcqRel) {
             push();
         }
-    }
-
-    /// How many pullers can be at work at once.
-    fn useful_pullers(&self) -> usize {
-        self.most_pullers().clamp(1, self.job.pool().workers())
     }
 
     /// How many pullers there may be.
@@ -314,7 +230,7 @@ impl<I: Iterator> Feed<I> {
 
     /// Takes what is left of the input, unless somebody is at it.
     pub fn take_input(&self) -> Option<I> {
-        self.try_lock()?.input.take()
+        self.try_lock()?.take()
     }
 }
 

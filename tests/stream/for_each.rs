@@ -1,24 +1,28 @@
-//! `Job::for_each`: over ranges, which are cut for the pullers, and over inputs that are pulled one by one.
+//! `Job::for_each`: over inputs that are pulled in batches, and over those that are pulled one by one.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use tollgate::{Job, JoinError, Pool};
 
 use crate::common::event::{Gauge, Latch};
-use crate::common::{LONG, Tokens, panic_of, pool, unwind, with_workers, within, workers_pass};
+use crate::common::{
+    LONG, Token, Tokens, panic_of, pool, unwind, with_workers, within, workers_pass,
+};
 use crate::{broken, counted};
 
-/// Runs through the numbers as a range that is cut, or pulled one by one.
+/// Runs through the numbers, pulled in batches or one by one.
 fn for_each_of(
     job: &Job,
-    cuttable: bool,
+    batches: bool,
     range: Range<usize>,
     f: impl Fn(usize) + Sync,
 ) -> Result<(), JoinError> {
-    if cuttable { job.for_each(range, f) } else { job.for_each(counted(range).1, f) }
+    if batches { job.for_each(range, f) } else { job.for_each(counted(range).1, f) }
 }
 
 #[test]
@@ -42,7 +46,7 @@ fn visits_every_item_once() {
 
 #[test]
 fn takes_ranges_of_every_integer() {
-    fn sum<T: Copy + Into<i128>>(job: &Job, range: impl Iterator<Item = T> + Send) -> i128 {
+    fn sum<T: Copy + Into<i128> + Send>(job: &Job, range: impl Iterator<Item = T> + Send) -> i128 {
         let sum = Mutex::new(0);
         job.for_each(range, |i| *sum.lock().unwrap() += i.into()).unwrap();
         sum.into_inner().unwrap()
@@ -65,7 +69,7 @@ fn takes_ranges_of_every_integer() {
 }
 
 #[test]
-fn cuts_a_range_for_more_workers_than_fit_its_type() {
+fn takes_fewer_items_than_there_are_workers() {
     let pool = Pool::builder().workers(70).build().unwrap();
     let count = AtomicUsize::new(0);
     pool.job(200)
@@ -76,24 +80,74 @@ fn cuts_a_range_for_more_workers_than_fit_its_type() {
     assert_eq!(count.into_inner(), 100);
 }
 
+/// The most items that are in memory at once, of 1,000 that `input` gives, if each takes some time or none.
+fn most_alive<I: Iterator<Item = Token> + Send>(
+    job: &Job,
+    input: impl FnOnce(Tokens) -> I,
+    takes: Option<Duration>,
+) -> usize {
+    let (tokens, most) = (Tokens::new(), AtomicUsize::new(0));
+    job.for_each(input(tokens.clone()), |token| {
+        // `made` is read first: what ends until the other is read, others' later tokens among it, only lessens the figure.
+        let alive = tokens.made().saturating_sub(tokens.dropped());
+        most.fetch_max(alive, SeqCst);
+        drop(token);
+        if let Some(takes) = takes {
+            thread::sleep(takes);
+        }
+    })
+    .unwrap();
+    assert_eq!(tokens.dropped(), tokens.made());
+    most.into_inner()
+}
+
 #[test]
 fn pulls_no_more_than_runs() {
     with_workers(|pool, _| {
         for limit in [1, 2, 3] {
-            let tokens = Tokens::new();
-            let most = AtomicUsize::new(0);
-            let input = (0..1_000).map(|_| tokens.token());
-            pool.job(limit)
-                .for_each(input, |token| {
-                    let alive = tokens.made().saturating_sub(tokens.dropped());
-                    most.fetch_max(alive, SeqCst);
-                    drop(token);
-                })
-                .unwrap();
-            // `made` is read first: what ends until the other is read, others' later tokens among it, only lessens the figure.
-            assert!(most.into_inner() <= limit + 1, "limit {limit}");
-            assert_eq!(tokens.dropped(), 1_000);
+            let one_by_one = |tokens: Tokens| {
+                let mut numbers = 0..1_000;
+                std::iter::from_fn(move || numbers.next().map(|_| tokens.token()))
+            };
+            let most = most_alive(&pool.job(limit), one_by_one, None);
+            assert!(
+                most <= limit + 1,
+                "{most} of an input without a promise at a limit of {limit}"
+            );
+            let promised = |tokens: Tokens| (0..100).map(move |_| tokens.token());
+            let slowly = Some(Duration::from_millis(1));
+            let most = most_alive(&pool.job(limit), promised, slowly);
+            assert!(most <= limit + 1, "{most} slow items at a limit of {limit}");
         }
+    });
+}
+
+#[test]
+fn pulls_at_most_1024_quick_items_for_each_that_runs() {
+    with_workers(|pool, _| {
+        for limit in [1, 2, 3] {
+            let promised = |tokens: Tokens| (0..100_000).map(move |_| tokens.token());
+            let most = most_alive(&pool.job(limit), promised, None);
+            assert!(most <= 1_024 * limit + 1, "{most} at a limit of {limit}");
+        }
+    });
+}
+
+/// A puller that has found the items quick pulls so many that one batch is most of the slow ones.
+#[test]
+fn shares_a_batch_whose_items_become_slow() {
+    within(LONG, || {
+        let pool = pool(2);
+        let ran_by = Mutex::new(HashSet::new());
+        pool.job(2)
+            .for_each(0..1_600, |i| {
+                if i >= 1_000 {
+                    ran_by.lock().unwrap().insert(thread::current().id());
+                    thread::sleep(Duration::from_millis(1));
+                }
+            })
+            .unwrap();
+        assert_eq!(ran_by.into_inner().unwrap().len(), 2);
     });
 }
 
@@ -103,8 +157,8 @@ fn never_runs_more_than_the_limit() {
         for limit in [1, 2, 3] {
             let gauge = Gauge::new();
             let job = pool.job(limit);
-            for cuttable in [true, false] {
-                for_each_of(&job, cuttable, 0..500, |_| drop(gauge.enter())).unwrap();
+            for batches in [true, false] {
+                for_each_of(&job, batches, 0..500, |_| drop(gauge.enter())).unwrap();
             }
             assert_eq!(gauge.started(), 1_000);
             assert!(gauge.most() <= limit, "{} at a limit of {limit}", gauge.most());
@@ -119,13 +173,13 @@ fn uses_the_limit() {
         for limit in [2, 4, usize::MAX] {
             let most = limit.min(4);
             let (gauge, job) = (Gauge::new(), pool.job(limit));
-            for cuttable in [true, false] {
+            for batches in [true, false] {
                 // Each waits until all are there.
                 let meet = |_| {
                     let _running = gauge.enter();
                     gauge.until_started(most);
                 };
-                for_each_of(&job, cuttable, 0..most, meet).unwrap();
+                for_each_of(&job, batches, 0..most, meet).unwrap();
             }
         }
     });
@@ -134,7 +188,7 @@ fn uses_the_limit() {
 #[test]
 fn follows_the_limit_up_and_down() {
     within(LONG, || {
-        for cuttable in [true, false] {
+        for batches in [true, false] {
             let pool = pool(4);
             let (gauge, job) = (Gauge::new(), pool.job(1));
             let gates: Vec<Latch> = (0..100).map(|_| Latch::new()).collect();
@@ -145,7 +199,7 @@ fn follows_the_limit_up_and_down() {
                     let _running = inside.enter();
                     openings[i].wait();
                 };
-                for_each_of(&inner, cuttable, 0..100, stay).unwrap();
+                for_each_of(&inner, batches, 0..100, stay).unwrap();
             });
             gauge.until_running(1);
             job.set_limit(3);
@@ -165,7 +219,7 @@ fn follows_the_limit_up_and_down() {
 #[test]
 fn stops_between_items_while_paused() {
     with_workers(|pool, workers| {
-        for cuttable in [true, false] {
+        for batches in [true, false] {
             let (started, job) = (Arc::new(AtomicUsize::new(0)), pool.job(1));
             let (inner, count) = (job.clone(), started.clone());
             let runs = thread::spawn(move || {
@@ -175,7 +229,7 @@ fn stops_between_items_while_paused() {
                     }
                     count.fetch_add(1, SeqCst);
                 };
-                for_each_of(&inner, cuttable, 0..1_000, step)
+                for_each_of(&inner, batches, 0..1_000, step)
             });
             while started.load(SeqCst) < 11 {
                 thread::yield_now();
@@ -218,8 +272,10 @@ fn passes_on_the_first_panic_and_pulls_no_more() {
         assert_eq!(said, "in a block");
         assert_eq!((job.stats().completed, job.stats().panicked), (50_000, 1));
 
+        let job = pool.job(1);
         let said = panic_of(|| job.for_each(broken(), |_| ()));
         assert_eq!(said, "the input's");
+        assert_eq!((job.stats().completed, job.stats().panicked), (5, 0));
     });
 }
 
@@ -265,9 +321,9 @@ fn inside_a_task() {
                 let inner = job.clone();
                 let sum = outer.spawn(move || {
                     let sum = AtomicUsize::new(0);
-                    for cuttable in [true, false] {
+                    for batches in [true, false] {
                         let add = |i| _ = sum.fetch_add(i, SeqCst);
-                        for_each_of(&inner, cuttable, 0..1_000, add).unwrap();
+                        for_each_of(&inner, batches, 0..1_000, add).unwrap();
                     }
                     sum.into_inner()
                 });
@@ -282,7 +338,7 @@ fn lets_other_jobs_in() {
     within(LONG, || {
         let pool = pool(1);
         let (large, small) = (pool.job(usize::MAX), pool.job(1));
-        for cuttable in [true, false] {
+        for batches in [true, false] {
             // Without end, until a task of the other job has run on the only worker.
             let done = Arc::new(AtomicUsize::new(0));
             let pushed = AtomicUsize::new(0);
@@ -296,7 +352,7 @@ fn lets_other_jobs_in() {
                     ended.fetch_add(1, SeqCst);
                 }
             };
-            for_each_of(&large, cuttable, 0..1_000_000, step).unwrap();
+            for_each_of(&large, batches, 0..1_000_000, step).unwrap();
             assert!(ended.load(SeqCst) < 100_000, "{} went before it", ended.load(SeqCst));
         }
     });

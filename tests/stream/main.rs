@@ -13,16 +13,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use common::unwind;
 
-/// Numbers that are counted as they are pulled, and are no range that could be cut.
+/// Numbers that are counted as they are pulled, of an input that promises nothing by its size hint.
 fn counted(range: Range<usize>) -> (Arc<AtomicUsize>, impl Iterator<Item = usize> + Send) {
     let pulled = Arc::new(AtomicUsize::new(0));
     let count = pulled.clone();
-    (
-        pulled,
-        range.inspect(move |_| {
-            count.fetch_add(1, SeqCst);
-        }),
-    )
+    let mut numbers = range.inspect(move |_| {
+        count.fetch_add(1, SeqCst);
+    });
+    (pulled, std::iter::from_fn(move || numbers.next()))
 }
 
 /// Ten numbers, of an input that panics instead of giving the sixth.

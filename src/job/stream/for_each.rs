@@ -3,8 +3,8 @@
 use crate::error::JoinError;
 use crate::job::Job;
 use crate::job::scope::Scope;
-use crate::job::stream::cut::{self, Share};
-use crate::job::stream::{Feed, Pulled, Watch};
+use crate::job::stream::batches::{Batches, Pulled};
+use crate::job::stream::{Feed, Watch};
 use crate::sync::atomic::Ordering;
 use crate::sync::shrunk;
 use crate::sync::time::Instant;
@@ -13,18 +13,20 @@ use crate::unwind;
 use crate::worker::context::Context;
 use std::panic::resume_unwind;
 use std::time::Duration;
+use std::vec::Drain;
 
 impl Job {
-    /// Calls `f` with each item of `input`, as many at once as the limit allows, and waits until that is
-    /// done.
+    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Blocks until all are done.
     ///
-    /// The input is pulled lazily: an item is pulled when there is a permit to run `f` with it, so
-    /// that no more items are in memory than run. One thread at a time pulls. Input and closure may
-    /// borrow. Each call of `f` counts as a task in [`stats`](Self::stats).
+    /// The tasks of the job pull the input lazily, and one task at a time pulls. Input and closure may borrow. Each call
+    /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
+    /// order of the input.
     ///
-    /// A range of integers is split in runs that shrink towards the end, for as many workers as the limit
-    /// allows; nothing is counted or locked for a single item. Calls that take a few nanoseconds are made in
-    /// blocks of 256, each of which is a task as far as a pause and other jobs' turns are concerned.
+    /// A task pulls one item at first. If pulling an item and calling `f` take less than 10 µs, the task pulls several
+    /// items at once: never more than take about 10 µs, never more than 1,024, and never more than the input's
+    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of
+    /// a channel. Calls that take less than 40 ns are made in blocks of 256. A pause and other jobs wait for the end of
+    /// a block.
     ///
     /// Without a limit, as many items run at once as the pool has workers.
     ///
@@ -75,12 +77,14 @@ impl Job {
     where
         I: IntoIterator,
         I::IntoIter: Send,
+        I::Item: Send,
         F: Fn(I::Item) + Sync,
     {
         if !self.accepts() {
             return Err(JoinError::Cancelled);
         }
-        let each = ForEach { feed: Feed::new(self.ptr(), input.into_iter()), f };
+        let each =
+            ForEach { feed: Feed::new(self.ptr(), input.into_iter()), batches: Batches::new(), f };
         let run = || Scope::enter(self.clone(), false, |scope| each.send_puller(scope));
         if let Err(payload) = unwind::halt(run) {
             // A second panic, of what is left of the input, would abort the process.
@@ -92,21 +96,20 @@ impl Job {
 }
 
 /// An input, and what is done with its items.
-struct ForEach<I, F> {
+struct ForEach<I: Iterator, F> {
     feed: Feed<I>,
+    batches: Batches<I::Item>,
     f: F,
 }
 
-/// Items of a range that take less than this are run in blocks.
-const QUICK: Duration = Duration::from_nanos(25);
-/// Items by which that is found out.
-const PROBE: u32 = shrunk(16, 1) as u32;
-/// Items in a block, between which nothing is looked at.
-const BLOCK: u64 = shrunk(256, 2) as u64;
-/// Blocks after which it is found out again.
-const BLOCKS: u32 = shrunk(16, 1) as u32;
+/// The most items that a puller pulls at once.
+const MOST: usize = shrunk(1_024, 4);
+/// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller batch.
+const BLOCK: usize = shrunk(256, 2);
+/// The time that a batch is meant to take, from its pull to its end.
+const BATCH_TIME: Duration = Duration::from_micros(10);
 
-/// A puller at work. However it ends, what it did is counted.
+/// A puller at work. Its drop adds what it did to the job's statistics.
 struct Puller<'scope, 'env, I: Iterator, F: Fn(I::Item)> {
     each: &'scope ForEach<I, F>,
     scope: &'scope Scope<'scope, 'env>,
@@ -116,7 +119,7 @@ struct Puller<'scope, 'env, I: Iterator, F: Fn(I::Item)> {
 
 impl<I, F> ForEach<I, F>
 where
-    I: Iterator + Send,
+    I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) + Sync,
 {
     fn send_puller<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
@@ -150,103 +153,136 @@ where
 
 impl<I, F> Puller<'_, '_, I, F>
 where
-    I: Iterator + Send,
+    I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) + Sync,
 {
     fn work(&mut self, mut watch: Watch<'_>) {
-        let ForEach { feed, f } = self.each;
-        let mut done = false;
+        let ForEach { feed, batches, .. } = self.each;
+        let (mut batch, mut size, mut had) = (Vec::with_capacity(1), 1, false);
+        // The clock is not read for an input that promises nothing.
+        let mut full = true;
         loop {
-            let stop = match feed.pull_run(done) {
-                Pulled::Item(_, item) => {
-                    self.each.send_puller(self.scope);
-                    f(item);
-                    self.completed += 1;
-                    watch.must_stop()
-                }
-                Pulled::Run(run) => {
-                    self.each.send_puller(self.scope);
-                    done = self.work_run(run, &mut watch);
-                    !done
-                }
+            let began = full.then(Instant::now);
+            match batches.pull(feed, &mut batch, size, had) {
+                Pulled::Batch => {}
                 Pulled::Left => return,
                 Pulled::End => {
                     feed.leave();
                     self.each.finish(self.scope);
                     return;
                 }
-                Pulled::Panicked(_, payload) => {
+                Pulled::Panicked(payload) => {
                     feed.leave();
                     self.scope.shared().note_panic(payload);
                     self.each.finish(self.scope);
                     return;
                 }
-            };
-            if stop {
+            }
+            self.each.send_puller(self.scope);
+            let pulled = batch.len();
+            let ran = self.run_batch(&mut batch, &mut watch, began);
+            had = pulled > 1 && ran == Batch::Done;
+            if ran == Batch::Stopped {
                 feed.leave();
                 self.each.send_puller(self.scope);
                 return;
             }
-        }
-    }
-
-    /// Runs through a run of items; false if it had to stop in between, and has given the rest back.
-    ///
-    /// Between two items it looks whether to stop. That would be most of the time where items take a
-    /// nanosecond, so those that are [`QUICK`] are run in blocks.
-    fn work_run(&mut self, mut run: I, watch: &mut Watch<'_>) -> bool {
-        loop {
-            let began = Instant::now();
-            for _ in 0..PROBE {
-                let Some(item) = run.next() else { return true };
-                (self.each.f)(item);
-                self.completed += 1;
-                if watch.must_stop() {
-                    self.each.feed.give_back(run);
-                    return false;
-                }
-            }
-            let mut quick = began.elapsed() < QUICK * PROBE;
-            while quick {
-                let began = Instant::now();
-                for _ in 0..BLOCKS {
-                    let Some(block) = cut::front(&mut run, Share::Items(BLOCK)) else {
-                        return true;
-                    };
-                    self.work_block(block);
-                    if watch.is_held_back() || watch.is_others_turn() {
-                        self.each.feed.give_back(run);
-                        return false;
-                    }
-                }
-                quick = began.elapsed() < QUICK * BLOCKS * BLOCK as u32;
+            full = pulled == size;
+            if let Some(began) = began.filter(|_| full) {
+                size = next_size(size, began.elapsed());
             }
         }
     }
 
     #[inline]
-    fn work_block(&mut self, items: I) {
-        let whole = items.size_hint().0;
-        let mut block = Block { items, whole, completed: &mut self.completed, unwinds: true };
-        for item in block.items.by_ref() {
+    fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) {
+        let whole = rest.len();
+        let mut block = Block { rest, whole, completed: &mut self.completed, unwinds: true };
+        for item in block.rest.by_ref().take(items) {
             (self.each.f)(item);
         }
         block.unwinds = false;
     }
+
+    /// Runs a batch, or gives the rest of it back.
+    fn run_batch(
+        &mut self,
+        batch: &mut Vec<I::Item>,
+        watch: &mut Watch<'_>,
+        began: Option<Instant>,
+    ) -> Batch {
+        let pulled = batch.len();
+        let mut rest = Rest(batch.drain(..));
+        let block = if pulled < BLOCK { 1 } else { BLOCK };
+        let mut checked = 0;
+        loop {
+            self.run_block(&mut rest.0, block);
+            let stop = watch.must_stop();
+            let left = rest.0.len();
+            if left == 0 && !stop {
+                return Batch::Done;
+            }
+            // The clock is read after each quarter of a batch.
+            let run = pulled - left;
+            let reads = !stop && run >= checked + pulled / 4;
+            if reads {
+                checked = run;
+            }
+            let is_slow = reads && began.is_some_and(|began| began.elapsed() > 4 * BATCH_TIME);
+            if stop || is_slow {
+                if pulled > 1 {
+                    self.each.batches.give_back(rest.0.by_ref());
+                }
+                return if stop { Batch::Stopped } else { Batch::Slow };
+            }
+        }
+    }
 }
 
-/// A block at work. However it ends, what it did is counted.
-struct Block<'a, I: Iterator> {
-    items: I,
+/// A block that is being run. Its drop adds the number of calls that returned.
+struct Block<'a, 'b, T> {
+    rest: &'a mut Drain<'b, T>,
     whole: usize,
     completed: &'a mut u64,
     unwinds: bool,
 }
 
-impl<I: Iterator> Drop for Block<'_, I> {
+impl<T> Drop for Block<'_, '_, T> {
     fn drop(&mut self) {
-        let begun = self.whole - self.items.size_hint().0;
+        let begun = self.whole - self.rest.len();
         *self.completed += (begun - usize::from(self.unwinds)) as u64;
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// All its items were run.
+    Done,
+    /// The rest was given back because the puller must stop.
+    Stopped,
+    /// The rest was given back because the items take longer than expected.
+    Slow,
+}
+
+/// Returns the size of the batch after one of `size` items that took this long.
+fn next_size(size: usize, took: Duration) -> usize {
+    if took < BATCH_TIME / 2 {
+        (2 * size).min(MOST)
+    } else if took < 2 * BATCH_TIME {
+        size
+    } else {
+        let fitting = size as u128 * BATCH_TIME.as_nanos() / took.as_nanos();
+        (fitting as usize).max(1)
+    }
+}
+
+/// The items of a batch that have not been run. A panic of an item's drop is caught.
+struct Rest<'a, T>(Drain<'a, T>);
+
+impl<T> Drop for Rest<'_, T> {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(unwind::drop_quietly);
     }
 }
 

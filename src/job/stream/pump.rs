@@ -151,7 +151,6 @@ where
                     feed.leave();
                     return stream.finish();
                 }
-                Pulled::Run(_) => unreachable!("only single items were asked for"),
                 Pulled::Left => return,
             }
             let stop = match &mut turn {
