@@ -141,6 +141,11 @@ pub const FAULTS: &[Fault] = &[
         ],
     ),
     fault(
+        "end-without-last-look",
+        "a puller that meets the end of an input leaves, although the last batch may have ended meanwhile",
+        &["batches::nothing_lost_at_the_end_of_an_input"],
+    ),
+    fault(
         "relaxed-last-handle",
         "a job's record is freed by a handle whose thread has not seen what other threads did there",
         &["admission::idle_is_free_when_the_last_handle_meets_the_last_finish"],

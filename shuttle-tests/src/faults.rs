@@ -50,6 +50,7 @@ const SEEN: &[(&str, &[&str])] = &[
         "held-beside-a-drain",
         &["shutdown::nothing_lost_when_a_pause_meets_a_drain_and_a_task_that_waits"],
     ),
+    ("end-without-last-look", &["scope::nothing_lost_of_lazy_input"]),
     ("push-left-to-the-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
     ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),
     ("hand-on-at-own-gate-only", &["children::limit_is_used_by_siblings"]),
