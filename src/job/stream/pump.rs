@@ -144,7 +144,8 @@ where
                 }
                 Pulled::Panicked(number, payload) => {
                     feed.leave();
-                    stream.put(number, Err(JoinError::panicked(payload)));
+                    let wakes = stream.results.put_last(number, Err(JoinError::panicked(payload)));
+                    stream.tell(wakes);
                     return stream.finish();
                 }
                 Pulled::End => {
@@ -165,7 +166,13 @@ where
     }
 
     fn put(&self, number: u64, outcome: Outcome<R>) {
-        if self.results.put(number, outcome) {
+        let wakes = self.results.put(number, outcome);
+        self.tell(wakes);
+    }
+
+    /// After a result was put.
+    fn tell(&self, wakes: bool) {
+        if wakes {
             room().wake(self.shared.key());
         }
         // Either this sees the mark of `stop`, or the look of `stop` comes later and sees the result: both take one lock.

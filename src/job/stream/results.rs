@@ -17,7 +17,12 @@ pub struct Results<R> {
 
 struct State<R> {
     order: Order<R>,
+    /// The number of results that wait in `order`.
     ready: usize,
+    /// The number of results taken.
+    taken: u64,
+    /// The input's panic, and its number. It is taken after all other results.
+    last: Option<(u64, Outcome<R>)>,
     /// Somebody waits in the room.
     waited: bool,
 }
@@ -35,7 +40,10 @@ impl<R> Results<R> {
     /// None yet, to be taken in the order of the input.
     pub fn new(most: usize) -> Self {
         let order = Order::Input { first: 0, slots: VecDeque::new() };
-        Self { state: Mutex::new(State { order, ready: 0, waited: false }), most }
+        Self {
+            state: Mutex::new(State { order, ready: 0, taken: 0, last: None, waited: false }),
+            most,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
@@ -70,28 +78,39 @@ impl<R> Results<R> {
         state.has_next() && std::mem::replace(&mut state.waited, false)
     }
 
+    /// Puts the input's panic, which is the last result of all. Returns true if a waiter must be woken.
+    #[must_use]
+    pub fn put_last(&self, number: u64, outcome: Outcome<R>) -> bool {
+        let mut state = self.lock();
+        state.last = Some((number, outcome));
+        state.has_next() && std::mem::replace(&mut state.waited, false)
+    }
+
     /// Takes the next result, if it is there.
     pub fn take(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
-        let outcome = match &mut state.order {
-            Order::Input { first, slots } => {
-                let outcome = slots.front_mut()?.take()?;
-                slots.pop_front();
-                *first += 1;
+        let outcome = match state.take_ready() {
+            Some(outcome) => {
+                state.ready -= 1;
                 outcome
             }
-            Order::Completion(ready) => ready.pop_front()?,
+            None => {
+                let taken = state.taken;
+                state.last.take_if(|(number, _)| *number == taken)?.1
+            }
         };
-        state.ready -= 1;
+        state.taken += 1;
         Some(outcome)
     }
 
     /// Takes some result, whichever its place in the order. For results that no iterator will take.
     pub fn take_any(&self) -> Option<Outcome<R>> {
-        match &mut self.lock().order {
+        let mut state = self.lock();
+        let outcome = match &mut state.order {
             Order::Input { slots, .. } => slots.iter_mut().find_map(Option::take),
             Order::Completion(ready) => ready.pop_front(),
-        }
+        };
+        outcome.or_else(|| Some(state.last.take()?.1))
     }
 
     /// Whether more may be put.
@@ -120,9 +139,22 @@ impl<R> Results<R> {
 
 impl<R> State<R> {
     fn has_next(&self) -> bool {
-        match &self.order {
+        let ready = match &self.order {
             Order::Input { slots, .. } => slots.front().is_some_and(Option::is_some),
             Order::Completion(ready) => !ready.is_empty(),
+        };
+        ready || self.last.as_ref().is_some_and(|(number, _)| *number == self.taken)
+    }
+
+    fn take_ready(&mut self) -> Option<Outcome<R>> {
+        match &mut self.order {
+            Order::Input { first, slots } => {
+                let outcome = slots.front_mut()?.take()?;
+                slots.pop_front();
+                *first += 1;
+                Some(outcome)
+            }
+            Order::Completion(ready) => ready.pop_front(),
         }
     }
 }
