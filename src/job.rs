@@ -189,8 +189,9 @@ impl Job {
     /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A worker
     /// that is between two tasks may still start one of the job, and a task that joins another of the same job may run it.
     ///
-    /// A destructor of what a dropped task has captured may wait, as a task may: a spare worker takes the place meanwhile. A
-    /// task that runs is never held up by it.
+    /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
+    /// Destructors that wait for each other in a chain need as many
+    /// [spare workers](crate::PoolBuilder::max_spare_workers) as the chain is long. A wait that finds none panics.
     ///
     /// # Examples
     ///

@@ -79,9 +79,9 @@ pub enum Mark {
     Ready = 1,
     /// Holds its permits already.
     Admitted = 2,
-    /// No task: whoever takes it drops the backlog of its cancelled job.
+    /// A sweep, which is no task: its taker drops the tasks in the queue of its cancelled job.
     Sweep = 3,
-    /// To be dropped, and nothing else: it holds a token.
+    /// Cancelled, with a token: its taker drops it.
     Doomed = 4,
 }
 
@@ -222,34 +222,32 @@ pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
     )
 }
 
-/// The cell of a sweeper.
+/// The cell of a sweep.
 #[repr(C)]
-struct Sweeper {
+struct Sweep {
     header: Header,
 }
 
-impl Sweeper {
+impl Sweep {
     const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
 
     /// # Safety
-    /// As `cancel`.
-    unsafe fn run(cell: CellPtr) -> Ran {
-        // SAFETY: by this function's contract.
-        unsafe { Self::cancel(cell) };
-        Ran::Counted
+    /// None is needed.
+    unsafe fn run(_: CellPtr) -> Ran {
+        unreachable!("a sweep is no task")
     }
 
     /// # Safety
-    /// The cell is a `Sweeper` that the caller took from its queue.
+    /// The cell is a `Sweep` that the caller took from its queue.
     unsafe fn cancel(cell: CellPtr) {
         // SAFETY: by this function's contract; nothing in it is to be dropped.
         unsafe { cells::free(cell.as_ptr().cast::<Self>()) };
     }
 }
 
-/// Makes a cell that is no task: whoever takes it from a deque drops what a cancelled job has in line.
-pub fn sweeper(job: JobPtr) -> CellPtr {
-    let cell = CellPtr(cells::make(Sweeper { header: Header::new(&Sweeper::VTABLE, job) }).cast());
+/// Makes a sweep of the job's queue: a cell that is no task. Its taker drops the tasks that wait there.
+pub fn sweep(job: JobPtr) -> CellPtr {
+    let cell = CellPtr(cells::make(Sweep { header: Header::new(&Sweep::VTABLE, job) }).cast());
     cell.set_mark(Mark::Sweep);
     cell
 }

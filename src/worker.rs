@@ -146,6 +146,7 @@ impl Worker<'_> {
         }
         match admission::start(cell) {
             Start::Gone => return,
+            Start::Sweep => return self.sweep(cell),
             Start::Run => {}
         }
         let job = cell.job();
@@ -154,7 +155,6 @@ impl Worker<'_> {
             self.pool().notify();
         }
         hold.open(job, epoch, self.place().top_of(key));
-        self.context.in_turn.set(true);
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());
         if !open {
@@ -187,11 +187,28 @@ impl Worker<'_> {
             place.figures.add_run(u64::from(hold.turn.get()));
             place.publish(0, 0);
         }
-        self.context.in_turn.set(false);
         match then {
             Then::GoOn => hold.close(),
             Then::LeavePermit => hold.detach(),
         }
+    }
+
+    /// Drops the tasks in the queue of a cancelled job, one at a time (sweep-2). After [`BUDGET`] tasks, other ready tasks
+    /// go first.
+    fn sweep(&self, sweep: CellPtr) {
+        let mut dropped = 0;
+        admission::sweep(sweep, |task| {
+            self.context.stash.set(Some(sweep));
+            admission::drop_task(task);
+            // If the destructor has waited, the wait has injected the sweep (sweep-3).
+            let goes_on = self.context.stash.take().is_some();
+            dropped += 1;
+            if goes_on && dropped % BUDGET == 0 && self.pool().has_ready() {
+                let _ = self.pool().inject(sweep);
+                return false;
+            }
+            goes_on
+        });
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {

@@ -97,6 +97,37 @@ fn a_lone_task_starts_soon_behind_a_queue() {
     });
 }
 
+/// The same while the large job's tasks are dropped, for it was cancelled.
+#[test]
+fn a_lone_task_starts_soon_beside_a_sweep() {
+    /// Counts itself when it is dropped.
+    struct Counted(Started);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.task()();
+        }
+    }
+    with_workers(|pool, workers| {
+        bounded(workers, BOUND * workers, || {
+            let (big, dropped, latch) = (pool.job(0), Started::default(), Latch::new());
+            for _ in 0..QUEUED {
+                let counted = Counted(dropped.clone());
+                big.execute(move || drop(counted));
+            }
+            let blocker = pool.job(workers);
+            block(pool, &blocker, &latch);
+            big.cancel();
+            let (task, at_start, small) = lone(pool, &dropped);
+            small.execute(task);
+            latch.open();
+            let before = at_start.recv().unwrap();
+            big.wait();
+            assert_eq!(dropped.so_far(), QUEUED);
+            before
+        });
+    });
+}
+
 /// The same while the large job runs at full speed.
 #[test]
 fn a_lone_task_starts_soon_beside_a_running_queue() {

@@ -1,5 +1,5 @@
-//! join_is_safe, where what a cancelled task had captured waits as it is dropped: on a worker's thread, which runs no task then, or
-//! on whichever has taken it out of its line.
+//! join_is_safe, where a capture of a cancelled task waits while it is dropped. A worker drops it between two turns, and takes
+//! a spare worker for the wait.
 
 mod common;
 
@@ -46,7 +46,7 @@ fn waits_for_one_of(other: &Job) -> (impl FnOnce() + Send + 'static, Receiver<us
     (task, told)
 }
 
-/// As a task in a held job's line, whose sweep a worker does.
+/// As a task in a held job's queue, which a sweep drops.
 #[test]
 fn a_drop_in_a_cancelled_line_waits_for_a_task() {
     with_workers(|pool, _| {
@@ -179,7 +179,7 @@ fn a_drop_joins_the_task_that_is_in_the_midst_of_having_it_dropped() {
     });
 }
 
-/// They wait inside one another, but not all of them.
+/// Each wait lends a worker's seat, and the spare that takes it drops the next task.
 #[test]
 fn thousands_of_drops_wait() {
     within(LONG, || {
@@ -257,15 +257,41 @@ fn chain(pool: &Pool, length: usize) -> usize {
     told.iter().filter(|cancelled| *cancelled).count()
 }
 
+/// A chain of destructors that wait for each other needs as many spare workers as it is long. A wait that finds none
+/// fails as a join does, and the rest of the queue is dropped all the same.
 #[test]
-fn a_chain_of_drops_is_hundreds_deep() {
-    with_workers(|pool, _| assert_eq!(chain(pool, 300), 300));
+fn a_chain_of_drops_needs_a_spare_worker_for_each() {
+    for (workers, spares) in [(1, 1), (1, 40), (2, 3), (8, 300)] {
+        within(LONG, move || {
+            let pool = || {
+                let pool = Pool::builder().workers(workers).max_spare_workers(spares);
+                pool.build().unwrap()
+            };
+            assert_eq!(chain(&pool(), spares), spares, "{spares} spare workers are enough");
+            assert_eq!(chain(&pool(), spares + 1), spares, "the last wait finds none");
+        });
+    }
 }
 
-/// It takes more spare workers than there are: what is left is dropped all the same.
+/// Blocks, when it is dropped, on something that is not the pool's and that a later drop in the same queue brings about.
 #[test]
-fn a_chain_of_drops_is_deeper_than_a_stack() {
-    within(LONG, || assert!(chain(&pool(1), 1_500) >= 300));
+fn a_drop_blocks_for_what_a_later_drop_in_the_queue_sends() {
+    with_workers(|pool, _| {
+        let held = pool.job(0);
+        let pairs = [(); PAIRS].map(|()| {
+            let ((tell, told), (answer, answered)) = (channel(), channel());
+            let blocks = OnDrop(Some(move || {
+                tollgate::blocking(|| answer.send(told.recv().is_ok()).unwrap());
+            }));
+            held.execute(move || drop(blocks));
+            let sends = OnDrop(Some(move || tell.send(()).unwrap()));
+            held.execute(move || drop(sends));
+            answered
+        });
+        held.cancel();
+        held.wait();
+        assert!(pairs.iter().all(|answered| answered.try_recv() == Ok(true)));
+    });
 }
 
 #[test]
@@ -280,7 +306,7 @@ fn a_drop_joins_a_task_of_a_child_that_is_cancelled_with_it() {
     });
 }
 
-/// The last worker drops what held jobs still hold.
+/// A drain cancels both jobs, and the workers drop their tasks before they leave.
 #[test]
 fn a_drop_joins_a_task_of_another_job_when_the_pool_ends() {
     with_workers(|pool, _| {
@@ -329,7 +355,7 @@ fn a_drop_that_may_not_wait_is_told() {
     });
 }
 
-/// Both the task that cancels and the worker that sweeps want the line.
+/// The task that cancels and the worker that sweeps want the same queue lock.
 #[test]
 fn a_task_cancels_a_long_line_and_waits_for_it() {
     with_workers(|pool, _| {
@@ -347,7 +373,7 @@ fn a_task_cancels_a_long_line_and_waits_for_it() {
     });
 }
 
-/// Nobody else is there to drop it.
+/// The drain has swept the job before its workers leave. The cancel by a task of another pool finds nothing.
 #[test]
 fn a_task_cancels_what_is_held_in_a_pool_whose_workers_leave() {
     within(LONG, || {

@@ -227,7 +227,7 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "sweeper-drops-nothing",
-        "whoever takes a cancelled job's sweeper drops that, and nothing that waits",
+        "a worker drops the sweep, and none of the tasks in the cancelled job's queue",
         &["cancel::nothing_lost_when_a_held_job_is_cancelled"],
     ),
     fault(
@@ -236,8 +236,8 @@ pub const FAULTS: &[Fault] = &[
         &["cancel::nothing_lost_in_the_figures_of_a_held_job_that_two_ask_for"],
     ),
     fault(
-        "waits-for-what-it-drops",
-        "a drop waits for what its own thread has taken out of the line to drop next",
+        "sweep-not-put-back",
+        "a worker whose drop waits does not inject its sweep again",
         &["cancel::join_is_safe_in_a_drop_of_what_stood_in_front"],
     ),
     fault(

@@ -8,7 +8,7 @@ use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
 use std::sync::Arc;
 use tollgate::model::{Stage, idle, record_of};
-use tollgate::{Job, JoinError, TaskHandle};
+use tollgate::{Job, JoinError, Pool, TaskHandle};
 
 #[test]
 fn nothing_lost_when_cancel_meets_a_hand_over() {
@@ -161,19 +161,19 @@ impl Drop for JoinOnDrop {
 
 #[test]
 fn join_is_safe_in_a_drop_of_what_stood_in_front() {
-    check(Bound::Preemptions(3), || {
-        let stage = Stage::new(1);
-        let (job, joined) = (stage.job(0), Joined::default());
+    // The worker lends its seat while the first task is dropped. The spare continues the sweep, and drops the second task.
+    check(Bound::Preemptions(2), || {
+        let pool = Pool::builder().workers(1).max_spare_workers(1).build().unwrap();
+        let (job, joined) = (pool.job(0), Joined::default());
         let first = JoinOnDrop(joined.clone());
         job.execute(move || drop(first));
         *joined.handle.lock().unwrap() = Some(job.spawn(|| ()));
-        let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.cancel();
-        worker.join().unwrap();
-        while stage.play(0, usize::MAX) > 0 {}
+        pool.shutdown();
         let outcome = joined.outcome.lock().unwrap().take();
         assert!(matches!(outcome, Some(Err(JoinError::Cancelled))), "{outcome:?}");
         assert_eq!(job.stats().cancelled, 2);
-        rest(stage, job);
+        drop(job);
+        drop(pool);
     });
 }

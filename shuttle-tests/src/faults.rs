@@ -70,7 +70,7 @@ const SEEN: &[(&str, &[&str])] = &[
         "idle-before-the-count",
         &["nothing_lost::nothing_lost_in_the_figures_of_a_held_job_that_two_wait_for"],
     ),
-    ("waits-for-what-it-drops", &["join_is_safe::join_is_safe_in_drops"]),
+    ("sweep-not-put-back", &["join_is_safe::join_is_safe_in_drops"]),
     ("done-load-then-store", &["handles::nothing_lost_when_an_end_meets_a_drop_or_a_cancel"]),
     ("claim-load-then-store", &["nothing_lost::nothing_lost_when_handles_cancel"]),
     ("room-looks-before-it-enters", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),

@@ -21,13 +21,10 @@
 //! gate's backlog as its job's one *delegate*, and the gate inside is marked `Blocked`: siblings stand
 //! in line with one task each, which is what makes the line go round.
 
-mod doomed;
 mod drops;
 mod returns;
 
-use doomed::has_a_task;
-pub use doomed::{drop_afterwards, drop_before_a_wait};
-pub use drops::{discard, doom_taken, is_dropped};
+pub use drops::{discard, doom, drop_task, is_dropped, request_sweep, sweep};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 
@@ -38,7 +35,7 @@ use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw, thread};
 use crate::task::room::room;
 use crate::task::{CellPtr, Mark};
-use drops::doom_line;
+use crate::worker::sleep::Notified;
 use returns::{refuse, wait_at};
 
 /// Takes a task into a job: into the injector if there is room, else into the backlog.
@@ -46,11 +43,16 @@ pub fn push(job: JobPtr, cell: CellPtr) {
     // P1: nobody passes those who wait.
     if job.backlog().is_empty() && job.permits.reserve(job.pool().window()).granted() {
         job.tokens.add_tasks(1);
-        ascend(cell, job);
+        if ascend(cell, job) == Notified::TooLate {
+            job.pool().drop_late();
+        }
         return;
     }
     job.backlog().push(cell); // P2, P3
-    make_good(job); // P4
+    let served = make_good(job); // P4
+    if served {
+        job.pool().drop_late();
+    }
 }
 
 /// P4, R3: looks whether a task waits for which there is room. The caller has a fence behind what it
@@ -64,13 +66,11 @@ pub fn look(job: JobPtr) {
 
 /// `look` at every gate of the job.
 pub fn look_outwards(job: JobPtr) {
-    drop_afterwards(|| {
-        let mut gate = Some(job);
-        while let Some(outer) = gate {
-            look(outer);
-            gate = outer.parent();
-        }
-    });
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        look(outer);
+        gate = outer.parent();
+    }
 }
 
 /// Gives up a task's room at a gate that it will not pass now: another may have waited for it.
@@ -80,17 +80,19 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
+/// Serves the queue if a waiting task should leave it; returns true if so.
 #[inline]
-fn make_good(job: JobPtr) {
+fn make_good(job: JobPtr) -> bool {
     let word = job.permits.load();
     let cancelled = word.has(Flag::Cancelled) && !fault("push-left-to-the-sweep");
     let due = job.wants_promotion(word) || cancelled || job.pool().drops();
     if due && !fault("pusher-never-promotes") {
         serve_line(job);
     }
+    due
 }
 
-/// Lets tasks through from the backlog while there is room, or drops them all if the job is cancelled.
+/// Lets tasks through from the backlog while there is room, or requests a sweep if the job is cancelled.
 #[cold]
 pub fn serve_line(job: JobPtr) {
     if let Some(consumer) = job.backlog().try_consume() {
@@ -105,32 +107,26 @@ pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    let mut whole = drop_afterwards(|| serve(job, consumer, word_left));
+    let mut whole = serve(job, consumer, word_left);
     while !whole {
         thread::yield_now();
         let Some(consumer) = job.backlog().try_consume() else { return };
-        whole = drop_afterwards(|| serve(job, consumer, true));
+        whole = serve(job, consumer, true);
     }
 }
 
-/// False: cancelled tasks may be left, hidden by a push that is half done.
+/// Serves the queue and unlocks it. Returns false if an unfinished push may hide cancelled tasks.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
-    let (mut gone, mut left) = (Vec::new(), false);
+    let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
         while consumer.can_pop() {
             let word = job.permits.load();
-            if word.has(Flag::Cancelled) || job.pool().drops() {
-                if has_a_task() && !job.pool().sleep.terminated() {
-                    // A worker without one takes the line out.
-                    left = true;
-                    break;
-                }
-                doom_line(job, &mut consumer);
-            } else if !job.wants_promotion(word) || !let_one_through(job, &mut consumer) {
+            cancelled = word.has(Flag::Cancelled) || job.pool().drops();
+            if cancelled || !job.wants_promotion(word) || !let_one_through(job, &mut consumer) {
                 break;
             }
         }
-        // It may have been for a cancelled task, for which no worker comes by.
+        // The pending bit may have been set for a task that its handle has cancelled. No worker pops that of a held job.
         let all = !word_left
             || !control::is_stuck(job)
             || control::take_gone(job, &mut consumer, |_| true, &mut gone);
@@ -141,10 +137,10 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
         }
     };
     control::drop_taken(job, gone);
-    if left {
-        control::sweep_line(job);
+    if cancelled {
+        request_sweep(job); // sweep-1
     }
-    // The line of a parent may have been all that kept it from being idle; and who waits may have left word.
+    // A waiter may have set the pending bit. And the parent's queue may have been all that kept the parent busy.
     wake_if_idle(job);
     all_gone
 }
@@ -189,7 +185,7 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
             look(inner);
         }
     }
-    ascend(cell, gate);
+    let _ = ascend(cell, gate);
 }
 
 /// The gate that a task of `job` passed last before it came to `gate`.
@@ -205,21 +201,21 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Takes a task that was counted at `passed` through the gates further out, and into a deque.
+/// Takes a task that was counted at `passed` through the gates further out, and injects it. `TooLate`: as for `inject`.
 #[inline]
-fn ascend(cell: CellPtr, passed: JobPtr) {
+fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
     let mut inner = passed;
     while let Some(outer) = inner.parent() {
         let free =
             outer.backlog().is_empty() && outer.permits.reserve(outer.pool().window()).granted();
         if !free {
-            drop_afterwards(|| wait_at(cell, outer));
-            return;
+            wait_at(cell, outer);
+            return outer.pool().sleep.seen();
         }
         inner = outer;
     }
     cell.set_mark(Mark::Ready);
-    inner.pool().inject(cell);
+    inner.pool().inject(cell)
 }
 
 /// What became of a task that a worker took from a deque.
@@ -230,6 +226,8 @@ pub enum Start {
     Run,
     /// It waits again, or was dropped: it is no longer the caller's.
     Gone,
+    /// It is no task: sweep the queue of its job.
+    Sweep,
 }
 
 /// Takes the permits of a task from a deque.
@@ -238,7 +236,8 @@ pub fn start(cell: CellPtr) -> Start {
     let job = cell.job();
     match cell.mark() {
         Mark::Admitted => return Start::Run,
-        Mark::Sweep | Mark::Doomed => {
+        Mark::Sweep => return Start::Sweep,
+        Mark::Doomed => {
             discard(cell);
             return Start::Gone;
         }
@@ -259,13 +258,13 @@ pub fn start(cell: CellPtr) -> Start {
                 let Some(refused) = start_outside(job) else {
                     return Start::Run;
                 };
-                drop_afterwards(|| refuse(cell, refused));
+                refuse(cell, refused);
                 return Start::Gone;
             }
             Asked::Refused(_) => {}
         },
     }
-    drop_afterwards(|| refuse(cell, job));
+    refuse(cell, job);
     Start::Gone
 }
 
@@ -299,8 +298,7 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
     }
 }
 
-/// R1 to R3 at every gate of the job: gives a task's permits back and hands them on. What is dropped may wait for one that this
-/// has still to give back or hand on: the caller has it dropped afterwards.
+/// Releases a task's permits at every gate of the job, and hands them on (R1 to R3).
 #[inline]
 pub fn release(job: JobPtr) {
     let mut gate = Some(job);

@@ -1,15 +1,15 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and what leaves the lines of those that are held.
 
 use crate::job::admission::{
-    doom_taken, drop_afterwards, is_dropped, let_go, look, serve_line, settle, wake_if_idle,
+    doom, drop_task, is_dropped, let_go, look, request_sweep, settle, wake_if_idle,
 };
 use crate::job::backlog::Consumer;
 use crate::job::family;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fault, fence_after_rmw};
+use crate::task::CellPtr;
 use crate::task::room::room;
-use crate::task::{self, CellPtr};
 
 /// Returns the limit in the form of the packed word. A limit above the greatest one means no limit.
 pub fn limit_bits(limit: usize) -> u64 {
@@ -46,11 +46,6 @@ pub fn resume(job: JobPtr) {
 
 /// After a change of the word: who runs on under a permit looks again, and so do we.
 fn changed(job: JobPtr, held_changed: bool) {
-    drop_afterwards(|| look_again(job, held_changed));
-}
-
-/// What is dropped meanwhile may wait for one whom this has yet to wake: the caller has it dropped afterwards.
-fn look_again(job: JobPtr, held_changed: bool) {
     if !fault("limit-read-once") {
         job.pool().advance_epoch();
     }
@@ -70,6 +65,7 @@ fn look_again(job: JobPtr, held_changed: bool) {
         // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
         drop_delegates_in(job);
     }
+    job.pool().drop_late();
 }
 
 /// Lists the job with the pool if its word says that it is held, and unlists it otherwise. Cancels a held job instead if
@@ -155,24 +151,17 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
 }
 
 /// Has all dropped that a cancelled job still holds, by the workers.
-pub fn sweep(job: JobPtr) {
+pub fn drop_waiting(job: JobPtr) {
     sweep_line(job);
     #[cfg(feature = "futures")]
     crate::task::flights::cancel(job);
 }
 
-/// Has all dropped that waits to be started, of a cancelled job: by the workers, or here if they have gone.
-pub fn sweep_line(job: JobPtr) {
+/// Has all dropped that waits to be started, of a cancelled job.
+fn sweep_line(job: JobPtr) {
     let waits = !job.backlog().is_empty() || job.permits.load().has(Flag::Blocked);
     if waits && !fault("cancel-without-sweep") {
-        if job.pool().sleep.terminated() {
-            serve_line(job);
-            drop_delegates_above(job);
-        } else {
-            // A handle, and no token: it is no task, for those who count.
-            job.tokens.keep();
-            job.pool().inject(task::sweeper(job));
-        }
+        request_sweep(job);
     }
 }
 
@@ -206,14 +195,11 @@ pub(super) enum Dropped {
 /// will come by for them. The others keep their places, for a job that is let go meanwhile must not find its line empty.
 pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.backlog().try_consume() else { return Dropped::None };
-    let (all, some) = drop_afterwards(|| {
-        let mut taken = Vec::new();
-        let all = take_gone(job, &mut consumer, which, &mut taken);
-        let_go(job, consumer);
-        let some = !taken.is_empty();
-        drop_taken(job, taken);
-        (all, some)
-    });
+    let mut taken = Vec::new();
+    let all = take_gone(job, &mut consumer, which, &mut taken);
+    let_go(job, consumer);
+    let some = !taken.is_empty();
+    drop_taken(job, taken);
     match (all, some) {
         (false, _) => Dropped::NotYet,
         (true, true) => Dropped::Some,
@@ -241,22 +227,19 @@ pub fn take_gone(
     whole
 }
 
-/// Drops what was taken out of a line. Without the consumer right there.
+/// Drops the cancelled tasks that were taken out of a queue. The caller does not hold the lock of that queue.
 pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     if taken.is_empty() {
         return;
     }
-    drop_afterwards(|| {
-        for cell in taken {
-            if cell.job() == line {
-                // Its handle has dropped what it captured.
-                cell.cancel();
-                line.drop_tasks(1);
-            } else {
-                doom_taken(cell, line);
-            }
+    for cell in taken {
+        if cell.job() == line {
+            // Nothing to drop: its handle has dropped the captures.
+            drop_task(cell);
+        } else {
+            doom(cell, line);
         }
-    });
+    }
     wake_if_idle(line);
 }
 

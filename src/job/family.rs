@@ -8,7 +8,7 @@ use crate::job::Job;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{admission, control, idle};
+use crate::job::{control, idle};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
@@ -115,7 +115,8 @@ pub fn cancel(job: JobPtr) {
         marked.extend(found.iter().map(Job::ptr).filter(|child| control::mark_cancelled(*child)));
         below.append(&mut found);
     }
-    admission::drop_afterwards(|| marked.into_iter().for_each(control::sweep));
+    marked.into_iter().for_each(control::drop_waiting);
+    job.pool().drop_late();
 }
 
 /// Adds the jobs below this one, each before those below it.

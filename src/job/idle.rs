@@ -39,6 +39,7 @@ pub fn enter_while_busy(
     loop {
         let cancels = handle::cancels();
         drop_delegates_above(job);
+        job.pool().drop_late();
         let cancelled = || job.parent().is_some() && handle::cancels() != cancels;
         let (line, found) = (RefCell::new(None), Cell::new(false));
         let clear = || {
@@ -116,6 +117,7 @@ impl Work<'_> {
             Work::HalfSeen => thread::yield_now(),
             Work::None | Work::Some => {}
         }
+        job.pool().drop_late();
     }
 }
 

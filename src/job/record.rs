@@ -278,11 +278,6 @@ impl JobPtr {
         self.0.as_ptr().addr() + 3
     }
 
-    /// Whether a key is one of the job's.
-    pub fn is_waited_for_by(self, key: usize) -> bool {
-        [self.idle_key(), self.permit_key(), self.settle_key()].contains(&key)
-    }
-
     /// Subtracts busy tasks. Wakes the job's waiters if it has no busy task left, and frees the record if nothing
     /// needs it.
     #[inline]

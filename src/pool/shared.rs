@@ -179,19 +179,19 @@ impl Shared {
         (self.places.len() as u64).clamp(2, MOST_WINDOW)
     }
 
-    /// Puts a task into the injector and sees to it that somebody comes.
+    /// Injects a task, and wakes a worker if none is searching. `TooLate`: the workers have left. A thread outside the pool
+    /// must then call `drop_late`, as soon as it holds no queue lock.
     #[inline]
-    pub fn inject(&self, cell: CellPtr) {
+    pub fn inject(&self, cell: CellPtr) -> Notified {
         self.injector.push(cell);
-        self.notify();
+        self.sleep.notify()
     }
 
-    /// Sees to it that somebody comes for a task that was put into a deque.
+    /// Wakes a worker if none is searching, for a task that the calling worker has put into a deque.
     #[inline]
     pub fn notify(&self) {
-        if self.sleep.notify() == Notified::TooLate {
-            self.discard_injected();
-        }
+        let notified = self.sleep.notify();
+        debug_assert_eq!(notified, Notified::Fine, "the pool does not end while a worker is awake");
     }
 
     /// Whether the injector looks empty.

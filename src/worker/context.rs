@@ -52,12 +52,10 @@ impl Drop for Restore<'_> {
 pub struct Context {
     pool: PoolPtr,
     place: Cell<*const Place>,
-    /// A task of another job that came out of the deque while a permit was held.
+    /// A task of another job that came out of the deque while a permit was held, or the sweep that this worker runs.
     pub stash: Cell<Option<CellPtr>>,
     /// Whether the thread is at a task that it has found: runs it, drops it, or hands on what it had.
     pub serves: Cell<bool>,
-    /// Whether the thread is in the midst of a job's turn: a task of it runs here, or waits, or is in hand.
-    pub in_turn: Cell<bool>,
     hold: Hold,
     /// The task that runs, and those that wait for it on this thread.
     running: Cell<*const Frame>,
@@ -101,7 +99,6 @@ impl Context {
             place: Cell::new(ptr::null()),
             stash: Cell::new(None),
             serves: Cell::new(false),
-            in_turn: Cell::new(false),
             hold: Hold {
                 job: Cell::new(None),
                 parent: Cell::new(None),
@@ -380,9 +377,7 @@ impl Hold {
             return;
         }
         self.settle(job);
-        admission::drop_afterwards(|| {
-            admission::release(job);
-            job.drop_tasks(tokens);
-        });
+        admission::release(job);
+        job.drop_tasks(tokens);
     }
 }

@@ -273,10 +273,19 @@ impl Sleep {
         }
     }
 
-    /// Returns true if the drain has ended: the workers have left their loops or are about to.
-    pub fn terminated(&self) -> bool {
+    /// Returns `TooLate` if the workers have left, or may be about to.
+    #[inline]
+    pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.
-        self.word.load(Ordering::Acquire) & TERMINATED != 0
+        let terminated = self.word.load(Ordering::Acquire) & TERMINATED != 0;
+        if terminated { Notified::TooLate } else { Notified::Fine }
+    }
+
+    /// Returns true if the workers have left, or leave. The last one that parks sets the flag for a moment to find out,
+    /// under the lock.
+    pub fn workers_left(&self) -> bool {
+        let _list = self.lock();
+        self.seen() == Notified::TooLate
     }
 
     /// Returns true if nothing is outstanding. No other thread may use the word.

@@ -69,7 +69,7 @@ impl Worker<'_> {
                 }
                 return match self.pop_waiting(job) {
                     Some(cell) => Some(cell),
-                    None => self.next_beside_the_backlog(job),
+                    None => self.next_beside_the_backlog(job, place),
                 };
             }
             if hold.left.get() == 0
@@ -83,9 +83,7 @@ impl Worker<'_> {
 
     /// The next task of a full job whose backlog has none to take.
     #[inline(never)]
-    fn next_beside_the_backlog(&self, job: JobPtr) -> Option<CellPtr> {
-        // Where tasks were dropped meanwhile, what is somebody else's may have lent the place.
-        let place = self.context.place()?;
+    fn next_beside_the_backlog(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
         let near = place.deque.pop().and_then(|cell| self.run_on_with(cell, job));
         near.or_else(|| self.linger_for(job, false))
     }

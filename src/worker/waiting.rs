@@ -40,7 +40,6 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// # Panics
 /// As [`wait`].
 pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, then: impl FnOnce()) {
-    admission::drop_before_a_wait(key);
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(key, until, wait),
         Some(context) => {
@@ -60,7 +59,6 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
 /// Waits as [`wait`] does, but also when there is no spare worker: the place then stays taken. For who must not go
 /// on before what it waits for has come, not even by unwinding.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
-    admission::drop_before_a_wait(key);
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(key, None, wait),
         Some(context) => {
@@ -84,8 +82,6 @@ fn refuse(context: &Context, none: &NoSpare) -> ! {
 }
 
 fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
-    // Giving the permits back may have listed more.
-    admission::drop_before_a_wait(key);
     while wait() {
         if room().park(key, until, &wait) == Waited::TimedOut {
             return;
@@ -103,7 +99,7 @@ fn without_permits(context: &Context, f: impl FnOnce()) {
     let tokens = hold.tokens.replace(0);
     hold.settle(job);
     context.pool().waiting.enter(job.idle_key());
-    admission::drop_afterwards(|| admission::release(job)); // A2
+    admission::release(job); // A2
     f(); // A3
     let mut gate = Some(job);
     while let Some(outer) = gate {
@@ -170,10 +166,10 @@ fn lend_place(context: &Context) -> Result<(), NoSpare> {
     }
 }
 
-/// What a thread that is about to wait has put aside goes where others find it.
+/// Injects the cell in the stash, before the thread waits: a task, or the sweep that the worker runs (sweep-3).
 fn show_stash(context: &Context) {
     if let Some(cell) = context.stash.take() {
-        context.pool().inject(cell);
+        let _ = context.pool().inject(cell);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Pool::shutdown`: what a drain runs, what it cancels, and who may push meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -248,4 +248,55 @@ fn captures_that_look_at_their_job_when_a_drain_drops_them() {
         pool.shutdown();
         assert_eq!(job.stats().cancelled, 3);
     });
+}
+
+#[test]
+fn a_cancel_after_the_end_drops_nothing() {
+    with_workers(|pool, _| {
+        let (job, held) = (pool.job(1), pool.job(0));
+        let tokens = Tokens::new();
+        for _ in 0..10 {
+            let (one, other) = (tokens.token(), tokens.token());
+            job.execute(move || drop(one));
+            held.execute(move || drop(other));
+        }
+        pool.shutdown();
+        assert_eq!(tokens.dropped(), 20);
+        for job in [&job, &held] {
+            job.cancel();
+            job.pause();
+            job.resume();
+            job.set_limit(0);
+            job.set_limit(1);
+            job.wait();
+        }
+        let counts = [&job, &held].map(|job| (job.stats().completed, job.stats().cancelled));
+        assert_eq!(counts, [(10, 0), (0, 10)]);
+        refuses_pushes(&job);
+    });
+}
+
+/// The pool counts a stop hook's push as one from inside. The workers have left, so the hook drops the task itself.
+#[test]
+fn a_push_that_comes_too_late_is_dropped_by_its_pusher() {
+    for workers in WORKERS {
+        within(LONG, move || {
+            let (slot, tokens) = (Arc::new(Mutex::new(None::<Job>)), Arc::new(Tokens::new()));
+            let (theirs, taken) = (Arc::clone(&slot), Arc::clone(&tokens));
+            let pool = Pool::builder().workers(workers).on_worker_stop(move |_| {
+                let job = theirs.lock().unwrap();
+                let job = job.as_ref().unwrap();
+                let token = taken.token();
+                let handle = job.spawn(move || drop(token));
+                assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
+            });
+            let pool = pool.build().unwrap();
+            let job = pool.job(1);
+            *slot.lock().unwrap() = Some(job.clone());
+            pool.shutdown();
+            assert_eq!(job.stats().cancelled, workers as u64);
+            assert_eq!(tokens.dropped(), workers);
+            slot.lock().unwrap().take();
+        });
+    }
 }

@@ -1,15 +1,29 @@
-//! Tasks that are dropped instead of run: whose, and what they leave behind in line, deque and count.
+//! Drops the tasks of cancelled jobs: on a worker between two turns, one at a time.
+//!
+//! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs one holds no queue lock,
+//! no permit, no reservation, and no second task to drop.
+//!
+//! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. This thread
+//!   drops nothing itself.
+//! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then it pops the
+//!   next one.
+//! - `sweep-3`: Before the destructor waits, the worker injects the sweep again. Another worker goes on with the queue.
+//!
+//! No task stays in the queue of a cancelled job. The canceller sets the flag, fences, and looks at the queue. A pusher
+//! pushes, fences, and loads the flag. By the fences one of the two sees the other. A sweep that meets a half-done push ends:
+//! the pusher loads the flag after its push.
+//!
+//! A push that comes too late, when the workers have left, is dropped by the pusher.
 
-use super::doomed::{doom, drop_afterwards};
-use super::{child_below, leave_gate, release, serve_line};
-use crate::job::backlog::{Consumer, Popped};
+use super::{child_below, leave_gate, release, wake_if_idle};
+use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::fault;
-use crate::task::{CellPtr, Mark};
+use crate::task::{self, CellPtr, Mark};
 
-/// Whether tasks of the job are dropped instead of started.
+/// Returns true if tasks of the job are dropped instead of started.
 #[inline]
 pub fn is_dropped(job: JobPtr) -> bool {
     let mut gate = Some(job);
@@ -22,65 +36,113 @@ pub fn is_dropped(job: JobPtr) -> bool {
     job.pool().drops()
 }
 
-/// Drops a task from a deque without running it, or does what a sweeper is there for.
+/// Injects a sweep of the job's queue (sweep-1). The caller must keep the job alive.
+#[cold]
+pub fn request_sweep(job: JobPtr) {
+    // A sweep has a handle and no token, for it is no task.
+    job.tokens.keep();
+    let _ = job.pool().inject(task::sweep(job));
+}
+
+/// Drops the tasks in the queue of the sweep's job by `drop_one`, one at a time (sweep-2). Ends early if `drop_one` returns
+/// false, because it has injected the sweep again. The caller must not hold a queue lock.
+pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
+    let job = sweep.job();
+    while !fault("sweeper-drops-nothing")
+        && let Some(task) = pop_one(job)
+    {
+        if !drop_one(task) {
+            return;
+        }
+    }
+    control::drop_delegates_above(job);
+    wake_if_idle(job);
+    sweep.cancel();
+    control::drop_handle(job);
+}
+
+/// Pops one task, with a token, from the queue of a cancelled job. `None`: the queue is empty, a push is half done, or
+/// another thread has the queue lock and looks again.
+fn pop_one(job: JobPtr) -> Option<CellPtr> {
+    let mut consumer = job.backlog().try_consume()?;
+    loop {
+        match consumer.pop() {
+            Popped::Task(cell) => {
+                if cell.job() == job {
+                    job.tokens.add_tasks(1);
+                }
+                unlock(consumer);
+                leave_queue(cell, job);
+                return Some(cell);
+            }
+            Popped::Empty | Popped::HalfDone => match consumer.let_go() {
+                LetGo::Free => return None,
+                LetGo::LookAgain(again) => consumer = again,
+            },
+        }
+    }
+}
+
+/// Unlocks the queue, and ignores the pending bit: the sweep serves this queue again in any case.
+fn unlock(mut consumer: Consumer<'_>) {
+    while let LetGo::LookAgain(again) = consumer.let_go() {
+        consumer = again;
+    }
+}
+
+/// Drops a task that has a token.
+pub fn drop_task(cell: CellPtr) {
+    let job = cell.job();
+    cell.cancel();
+    job.drop_tasks(1);
+}
+
+/// Drops a cell from a deque without running it. The caller holds no queue lock.
 #[cold]
 pub fn discard(cell: CellPtr) {
     let job = cell.job();
-    let mark = cell.mark();
-    if mark == Mark::Sweep {
-        cell.cancel();
-        drop_afterwards(|| {
-            if !fault("sweeper-drops-nothing") {
-                serve_line(job);
-                control::drop_delegates_above(job);
-            }
-        });
-        control::drop_handle(job);
-        return;
-    }
-    // Its token keeps the job until it is dropped. What it had in prospect goes before, for its captures may wait for one who
-    // needs it.
-    drop_afterwards(|| match mark {
+    match cell.mark() {
         Mark::Admitted => {
-            // A future's captures are dropped under its permit.
+            // The permit is released after the future's captures are dropped.
             cell.cancel();
             release(job);
             job.drop_tasks(1);
         }
         Mark::Ready => {
+            // The captures may wait for a task that needs the reservations.
             let mut gate = Some(job);
             while let Some(outer) = gate {
                 leave_gate(outer);
                 gate = outer.parent();
             }
-            doom(cell);
+            drop_task(cell);
         }
-        _ => doom(cell),
-    });
-}
-
-/// Takes all out that waits at a cancelled job's gate, to be dropped.
-pub(super) fn doom_line(gate: JobPtr, consumer: &mut Consumer<'_>) {
-    while let Popped::Task(cell) = consumer.pop() {
-        if cell.job() == gate {
-            gate.tokens.add_tasks(1);
-        }
-        doom_taken(cell, gate);
+        Mark::Loose | Mark::Doomed => drop_task(cell),
+        Mark::Sweep => sweep(cell, |task| {
+            drop_task(task);
+            true
+        }),
     }
 }
 
-/// A task is out of the line at `gate` with a token, to be dropped. A delegate was counted at the gates inside that one.
-pub fn doom_taken(cell: CellPtr, gate: JobPtr) {
+/// Hands a cancelled task from the queue of `gate`, with a token, to the workers, which drop it.
+pub fn doom(cell: CellPtr, gate: JobPtr) {
+    let pool = cell.job().pool_ptr();
+    leave_queue(cell, gate);
+    cell.set_mark(Mark::Doomed);
+    // Once injected, the cell may be dropped, and its job and the pool with it.
+    pool.own();
+    let _ = pool.shared().inject(cell);
+    pool.disown(1);
+}
+
+/// Cancels what a delegate has in the jobs inside `gate`, from whose queue it was taken: the next of its siblings may come,
+/// and its reservations are given back.
+fn leave_queue(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
-    if job != gate {
-        leave_line(job, gate);
+    if job == gate {
+        return;
     }
-    doom(cell);
-}
-
-/// A delegate of `job` is out of the line at `gate`: the next of its siblings may come, and its room at the gates inside is
-/// another's.
-fn leave_line(job: JobPtr, gate: JobPtr) {
     let delegate = child_below(gate, job).expect("a delegate is of a job below");
     delegate.permits.clear(Flag::Blocked);
     let mut inner = job;

@@ -1,8 +1,6 @@
 //! Tasks that were counted as ready and are not let on: back into a line, their own job's or that of a gate further
 //! out. And futures that were woken.
 
-#[cfg(feature = "futures")]
-use super::drop_afterwards;
 use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
 use crate::job::control;
 use crate::job::permits::Flag;
@@ -13,8 +11,7 @@ use crate::task::{CellPtr, Mark, handle};
 use crate::worker::context::{Context, LOCAL_MOST};
 
 /// Puts a task that was counted at all gates inside `gate` into the line there. If the gate
-/// inside has a delegate in that line already, the task waits one gate further in. What is dropped may wait for the task:
-/// the caller has it dropped afterwards.
+/// inside has a delegate in that line already, the task waits one gate further in.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
@@ -45,7 +42,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
 }
 
 /// Sends a ready task back to the line of the gate that refused it: in front, for it was let through
-/// before those who wait there. The caller has dropped afterwards what is dropped, as with `wait_at`.
+/// before those who wait there.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
@@ -126,16 +123,14 @@ pub fn come_back(cell: CellPtr, in_flight: bool) {
     let job = cell.job();
     // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
     // has none.
-    drop_afterwards(|| {
-        job.tokens.keep();
-        job.backlog().push_returned(cell);
-        look(job);
-        if in_flight {
-            job.pool().flight_ends();
-        }
-        job.drop_tasks(1);
-        job.drop_handle();
-    });
+    job.tokens.keep();
+    job.backlog().push_returned(cell);
+    look(job);
+    if in_flight {
+        job.pool().flight_ends();
+    }
+    job.drop_tasks(1);
+    job.drop_handle();
 }
 
 /// Puts a future that was woken, and holds its permits, where a worker finds it.
@@ -148,12 +143,12 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
             place.deque.push(cell);
             context.pool().notify();
         }
-        _ => context.pool().inject(cell),
+        _ => _ = context.pool().inject(cell),
     });
     if !inside {
         // Once pushed, the task may run and the pool end.
         pool.own();
-        pool.shared().inject(cell);
+        let _ = pool.shared().inject(cell);
         pool.disown(1);
     }
 }

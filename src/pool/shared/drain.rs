@@ -11,6 +11,7 @@ use crate::sync::fence_after_rmw;
 use crate::sync::{Condvar, MutexGuard, full_fence};
 #[cfg(feature = "futures")]
 use crate::worker::context::Context;
+use crate::worker::sleep::Notified;
 use std::collections::BTreeSet;
 
 impl Shared {
@@ -120,21 +121,29 @@ impl Shared {
     }
 
     fn end(&self) {
-        self.discard_injected();
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
         self.ended_changed.notify_all();
     }
 
     /// Waits until the last worker has left; `None` waits for ever. True: it has.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
-        crate::job::admission::drop_before_a_wait((&raw const self.ended).addr());
         let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         wait_until(ended, &self.ended_changed, timeout)
     }
 
-    /// Drops what is in the injector of a pool whose workers have gone.
+    /// Drops what was injected after the workers had left: tasks whose push came too late. The caller holds no queue lock.
+    #[inline]
+    pub fn drop_late(&self) {
+        if self.sleep.seen() == Notified::TooLate {
+            self.discard_injected();
+        }
+    }
+
     #[cold]
-    pub fn discard_injected(&self) {
+    fn discard_injected(&self) {
+        if !self.sleep.workers_left() {
+            return;
+        }
         loop {
             match self.injector.steal() {
                 Steal::Success(cell) => crate::job::admission::discard(cell),
