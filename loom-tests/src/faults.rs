@@ -241,6 +241,14 @@ pub const FAULTS: &[Fault] = &[
         &["cancel::join_is_safe_in_a_drop_of_what_stood_in_front"],
     ),
     fault(
+        "drain-ends-beside-a-cancel",
+        "the workers leave while a thread is about to request a sweep",
+        &[
+            "shutdown::nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves",
+            "shutdown::nothing_lost_when_a_pause_meets_a_drain",
+        ],
+    ),
+    fault(
         "relaxed-done",
         "a task's end does not publish its outcome",
         &["handles::nothing_lost_when_complete_meets_join"],

@@ -3,10 +3,10 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::Notify;
-use loom::thread;
+use loom::thread::{self, ThreadId};
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge};
+use loom_tests::instruments::{Drops, Gauge, Payload};
 use std::sync::Arc;
 use tollgate::Pool;
 
@@ -80,20 +80,37 @@ fn nothing_lost_when_a_held_job_is_drained() {
     });
 }
 
+/// Notes the thread that drops it.
+struct Witness {
+    _payload: Payload,
+    dropper: Arc<std::sync::Mutex<Option<ThreadId>>>,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        *self.dropper.lock().unwrap() = Some(thread::current().id());
+    }
+}
+
 #[test]
 fn nothing_lost_when_a_pause_meets_a_drain() {
     check(Bound::Preemptions(2), || {
         let pool = pool(1);
-        let (job, drops) = (pool.job(1), Drops::default());
-        let payload = drops.payload();
-        job.execute(move || drop(payload));
+        let (job, drops, dropper) = (pool.job(1), Drops::default(), Arc::default());
+        let witness = Witness { _payload: drops.payload(), dropper: Arc::clone(&dropper) };
+        job.execute(move || drop(witness));
         let theirs = job.clone();
-        let pauser = thread::spawn(move || theirs.pause());
+        let pauser = thread::spawn(move || {
+            theirs.pause();
+            thread::current().id()
+        });
         pool.shutdown();
-        pauser.join().unwrap();
+        let outside = [thread::current().id(), pauser.join().unwrap()];
         let stats = job.stats();
         assert_eq!(stats.completed + stats.cancelled, 1);
         assert_eq!(drops.count(), 1);
+        let dropper = dropper.lock().unwrap().unwrap();
+        assert!(!outside.contains(&dropper), "no worker dropped the task");
         drop(job);
         drop(pool);
     });
@@ -103,15 +120,20 @@ fn nothing_lost_when_a_pause_meets_a_drain() {
 fn nothing_lost_when_a_cancel_comes_as_the_last_worker_leaves() {
     check(Bound::Preemptions(2), || {
         let pool = pool(1);
-        let (job, drops) = (pool.job(0), Drops::default());
-        let payload = drops.payload();
-        job.execute(move || drop(payload));
+        let (job, drops, dropper) = (pool.job(0), Drops::default(), Arc::default());
+        let witness = Witness { _payload: drops.payload(), dropper: Arc::clone(&dropper) };
+        job.execute(move || drop(witness));
         let theirs = job.clone();
-        let canceller = thread::spawn(move || theirs.cancel());
+        let canceller = thread::spawn(move || {
+            theirs.cancel();
+            thread::current().id()
+        });
         pool.shutdown();
-        canceller.join().unwrap();
+        let outside = [thread::current().id(), canceller.join().unwrap()];
         assert_eq!(job.stats().cancelled, 1, "what is no task was counted as one");
         assert_eq!(drops.count(), 1);
+        let dropper = dropper.lock().unwrap().unwrap();
+        assert!(!outside.contains(&dropper), "no worker dropped the task");
         drop(job);
         drop(pool);
     });

@@ -71,6 +71,13 @@ const SEEN: &[(&str, &[&str])] = &[
         &["nothing_lost::nothing_lost_in_the_figures_of_a_held_job_that_two_wait_for"],
     ),
     ("sweep-not-put-back", &["join_is_safe::join_is_safe_in_drops"]),
+    (
+        "drain-ends-beside-a-cancel",
+        &[
+            "join_is_safe::join_is_safe_in_drops_when_cancels_meet_two_drains",
+            "join_is_safe::join_is_safe_in_drops_when_a_pause_meets_a_drain",
+        ],
+    ),
     ("done-load-then-store", &["handles::nothing_lost_when_an_end_meets_a_drop_or_a_cancel"]),
     ("claim-load-then-store", &["nothing_lost::nothing_lost_when_handles_cancel"]),
     ("room-looks-before-it-enters", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),

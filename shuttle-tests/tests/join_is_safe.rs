@@ -234,3 +234,55 @@ fn join_is_safe_in_drops() {
         assert_eq!(other.stats().completed, 2);
     });
 }
+
+/// Joins the task whose handle comes into it later, when it is dropped.
+#[derive(Clone, Default)]
+struct Behind(Arc<Mutex<Option<TaskHandle<()>>>>);
+
+struct JoinOnDrop(Behind);
+
+impl Drop for JoinOnDrop {
+    fn drop(&mut self) {
+        let handle = self.0.0.lock().unwrap().take().expect("it is dropped later");
+        drop(handle.join());
+    }
+}
+
+/// Pushes two tasks into a held job: a capture of the first joins the second when it is dropped.
+fn push_two(held: &tollgate::Job) {
+    let behind = Behind::default();
+    let first = JoinOnDrop(behind.clone());
+    held.execute(move || drop(first));
+    *behind.0.lock().unwrap() = Some(held.spawn(|| ()));
+}
+
+#[test]
+fn join_is_safe_in_drops_when_a_pause_meets_a_drain() {
+    // If the pool ended between the pause and the cancel that follows from it, no worker would drop the second task.
+    in_a_pool(1, |pool| {
+        let job = pool.job(0);
+        push_two(&job);
+        job.set_limit(1);
+        let theirs = job.clone();
+        let pauser = thread::spawn(move || theirs.pause());
+        pool.shutdown();
+        pauser.join().unwrap();
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 2, "{stats:?}");
+    });
+}
+
+#[test]
+fn join_is_safe_in_drops_when_cancels_meet_two_drains() {
+    in_a_pool(1, |pool| {
+        let (job, pool) = (pool.job(0), Arc::new(pool));
+        push_two(&job);
+        let (theirs, shared) = (job.clone(), Arc::clone(&pool));
+        let canceller = thread::spawn(move || theirs.cancel());
+        let other = thread::spawn(move || shared.shutdown());
+        pool.shutdown();
+        other.join().unwrap();
+        canceller.join().unwrap();
+        assert_eq!(job.stats().cancelled, 2);
+    });
+}

@@ -28,14 +28,19 @@ pub(super) fn is_held(word: Snapshot) -> bool {
 
 /// Sets the limit. On return no task starts while as many as the limit, or more, run.
 pub fn set_limit(job: JobPtr, limit: u64) {
-    let before = job.permits.set_limit(limit);
-    changed(job, is_held(before) || limit == 0);
+    let set = || {
+        let before = job.permits.set_limit(limit);
+        changed(job, is_held(before) || limit == 0);
+    };
+    if limit == 0 { job.pool().defer_end(set) } else { set() }
 }
 
 /// Holds the job. On return no task of it starts.
 pub fn pause(job: JobPtr) {
-    job.permits.set(Flag::Paused);
-    changed(job, true);
+    job.pool().defer_end(|| {
+        job.permits.set(Flag::Paused);
+        changed(job, true);
+    });
 }
 
 /// Lets a paused job go on.

@@ -98,6 +98,11 @@ pub fn children_of(parent: JobPtr) -> Vec<Job> {
 
 /// Cancels the job and all jobs below it.
 pub fn cancel(job: JobPtr) {
+    job.pool().defer_end(|| cancel_with_all_below(job));
+    job.pool().drop_late();
+}
+
+fn cancel_with_all_below(job: JobPtr) {
     // The handles in `below` keep the marked jobs alive until they are swept.
     let (mut below, mut marked) = (Vec::new(), Vec::new());
     let mut known = BTreeSet::new();
@@ -116,7 +121,6 @@ pub fn cancel(job: JobPtr) {
         below.append(&mut found);
     }
     marked.into_iter().for_each(control::drop_waiting);
-    job.pool().drop_late();
 }
 
 /// Adds the jobs below this one, each before those below it.

@@ -6,7 +6,7 @@ use crate::pool::shared::{Hooks, PoolPtr};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::worker;
-use crate::worker::sleep::MOST_AWAY;
+use crate::worker::sleep::MOST_SPARES;
 use crate::worker::spares::{Threads, may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
@@ -246,8 +246,8 @@ impl PoolBuilder {
             return Err(BuildError::TooManyWorkers { asked: workers, most: MOST_WORKERS });
         }
         let spares = self.max_spare_workers;
-        if spares > MOST_AWAY {
-            return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_AWAY });
+        if spares > MOST_SPARES {
+            return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
         // Makes all names first: if one panics, no thread must be ended.
         let names: Vec<String> = (0..workers).map(&self.thread_name).collect();

@@ -35,9 +35,9 @@ use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, full_fence, thread}
 const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
-const AWAY_COUNT: u64 = (1 << 14) - 1;
-/// The greatest number of outstanding tasks that the word can count.
-pub const MOST_AWAY: usize = AWAY_COUNT as usize;
+const AWAY_COUNT: u64 = (1 << 24) - 1;
+/// The greatest number of spare workers: each stands for an outstanding task.
+pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;
 const COUNT: u64 = (1 << 16) - 1;
@@ -258,7 +258,7 @@ impl Sleep {
 
     /// Counts one more outstanding task: one that no parked worker shows, but that a drain must wait for.
     ///
-    /// Outstanding are a task on a thread that has lent its seat, and a pending future.
+    /// Outstanding are a task on a thread that has lent its seat, a pending future, and a call that holds or cancels jobs.
     pub fn depart(&self) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         self.word.fetch_add(AWAY, Ordering::AcqRel);

@@ -35,11 +35,22 @@ impl Shared {
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.crowds.wake();
-        let held = std::mem::take(&mut *self.held()); // end-2
-        for job in held {
-            control::cancel_listed(job);
-        }
-        self.sleep.drain(|| self.is_busy());
+        self.defer_end(|| {
+            let held = std::mem::take(&mut *self.held()); // end-2
+            for job in held {
+                control::cancel_listed(job);
+            }
+            self.sleep.drain(|| self.is_busy());
+        });
+    }
+
+    /// Runs `f`, which holds or cancels a job. The drain does not end meanwhile, so a worker takes the sweep that `f` requests.
+    ///
+    /// If the drain has ended before, `f` finds no tasks but pushes that came too late.
+    pub fn defer_end(&self, f: impl FnOnce()) {
+        self.sleep.depart();
+        f();
+        self.sleep.arrive(|| self.is_busy());
     }
 
     /// From now on tasks are dropped instead of started.
