@@ -1,7 +1,7 @@
-//! Stops panics of user code.
+//! Stops panics of user code, and carries refusals of this crate to the line of the caller.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `f` and returns its result, or the payload of its panic.
 ///
@@ -18,5 +18,34 @@ pub fn drop_quietly<T>(value: T) {
         if let Err(again) = halt(|| drop(payload)) {
             std::mem::forget(again);
         }
+    }
+}
+
+/// Why a call cannot go on. Unwinds, silently, from where that is found to [`at_caller`].
+struct Refusal(String);
+
+/// Unwinds to [`at_caller`], which panics with this message. Each public call that may come here must be inside of it.
+#[cold]
+pub fn refuse(message: String) -> ! {
+    resume_unwind(Box::new(Refusal(message)))
+}
+
+/// Runs `f`. If `f` was [refused](refuse), panics at the line of the caller.
+#[inline]
+#[track_caller]
+pub fn at_caller<T>(f: impl FnOnce() -> T) -> T {
+    match halt(f) {
+        Ok(value) => value,
+        Err(payload) => pass_on(payload),
+    }
+}
+
+/// Passes on a panic. Panics at the line of the caller if it is a [refusal](refuse).
+#[cold]
+#[track_caller]
+pub fn pass_on(payload: Box<dyn Any + Send>) -> ! {
+    match payload.downcast::<Refusal>() {
+        Ok(refusal) => panic!("{}", refusal.0),
+        Err(payload) => resume_unwind(payload),
     }
 }

@@ -146,6 +146,62 @@ fn file_of_panic<R>(call: impl FnOnce() -> R) -> &'static str {
 }
 
 #[test]
+fn a_wait_without_a_spare_worker_points_at_the_caller() {
+    within(LONG, || {
+        let pool = Pool::builder().workers(2).max_spare_workers(0).build().unwrap();
+        let (job, held) = (pool.job(2), pool.job(0));
+        held.execute(|| ());
+        let inside = |call: fn(&Job) -> &'static str| {
+            let held = held.clone();
+            job.spawn(move || call(&held)).join().unwrap()
+        };
+        let beside = common::pool(1);
+        let full = beside.job_builder().limit(0).capacity(1).build();
+        full.execute(|| ());
+        let pushes = |call: fn(&Job)| {
+            let full = full.clone();
+            job.spawn(move || file_of_panic(|| call(&full))).join().unwrap()
+        };
+        for file in [
+            inside(|held| file_of_panic(|| held.wait())),
+            inside(|held| file_of_panic(|| held.wait_timeout(LONG))),
+            inside(|held| {
+                let task = held.spawn(|| ());
+                file_of_panic(|| task.join())
+            }),
+            inside(|held| {
+                let task = held.spawn(|| ());
+                file_of_panic(|| task.join_timeout(LONG))
+            }),
+            inside(|held| file_of_panic(|| held.scope(|s| s.execute(|| ())))),
+            inside(|held| file_of_panic(|| held.scope(|s| s.spawn(|| ()).join()))),
+            inside(|held| file_of_panic(|| held.for_each(0..1, |_| ()))),
+            inside(|held| file_of_panic(|| held.map(0..1, |i| i).next())),
+            pushes(|full| full.execute(|| ())),
+            pushes(|full| drop(full.spawn(|| ()))),
+            pushes(|full| full.scope(|s| s.execute(|| ()))),
+        ] {
+            assert!(file.ends_with("face.rs"), "a panic points at {file}");
+        }
+        held.cancel();
+    });
+}
+
+#[test]
+fn a_job_alone_makes_children_with_names_and_bounds() {
+    let pool = pool(2);
+    let host = pool.job_builder().name("host").limit(1).build();
+    drop(pool);
+    let page = host.job_builder().name("page").limit(3).capacity(1).build();
+    assert_eq!((page.name(), page.limit()), (Some("page"), 3));
+    assert!(format!("{page:?}").contains("capacity: 1"), "{page:?}");
+    host.close();
+    assert!(page.is_closed(), "it is not a child");
+    let other = host.job_builder().build();
+    assert!(other.is_closed() && other.name().is_none() && other.limit() == usize::MAX);
+}
+
+#[test]
 fn a_panic_points_at_the_caller() {
     within(LONG, || {
         let pool = Arc::new(pool(2));

@@ -6,7 +6,7 @@ use crate::job::{Job, family};
 use crate::pool::shared::PoolPtr;
 use crate::sync::Arc;
 
-/// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder).
+/// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder) and [`Job::job_builder`].
 ///
 /// # Examples
 ///
@@ -36,6 +36,31 @@ impl Drop for Owner {
     }
 }
 
+impl Job {
+    /// Makes a child of this job step by step: with a name, a limit, a bounded queue.
+    ///
+    /// The builder begins with this job as the parent. Needs no [`Pool`](crate::Pool).
+    ///
+    /// # Panics
+    ///
+    /// If this job has 67,108,864 handles and children already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(6);
+    /// let search = host.job_builder().name("search").limit(2).capacity(100).build();
+    /// assert_eq!(search.spawn(|| "found").join().unwrap(), "found");
+    /// assert_eq!(host.stats().most_running, 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn job_builder(&self) -> JobBuilder {
+        JobBuilder::new(self.ptr().pool_ptr()).parent(self)
+    }
+}
+
 impl JobBuilder {
     pub(crate) fn new(pool: PoolPtr) -> Self {
         pool.own();
@@ -44,8 +69,8 @@ impl JobBuilder {
 
     /// Sets how many tasks may run at once. Without this call there is no limit.
     ///
-    /// A limit of 0 holds the job, as with [`Job::set_limit`](crate::Job::set_limit). If the limit is out of range,
-    /// [`build`](Self::build) panics.
+    /// A limit of 0 holds the job, as with [`Job::set_limit`](crate::Job::set_limit). A limit above
+    /// [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT) means no limit.
     ///
     /// # Examples
     ///

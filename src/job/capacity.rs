@@ -27,6 +27,7 @@ use crate::job::Job;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, fault, fence_after_rmw};
 use crate::task::room::room;
+use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
 
@@ -133,6 +134,7 @@ impl Job {
     ///
     /// Returns `None` if the job has no capacity, or if the job or its pool was closed while the caller waited.
     #[inline]
+    #[track_caller]
     pub(crate) fn take_room(&self) -> Option<Room> {
         let capacity = self.extra()?.capacity.as_ref()?;
         self.take_room_of(capacity)
@@ -149,6 +151,7 @@ impl Job {
 
     /// Does what [`take_room`](Self::take_room) does, for a job with a capacity.
     #[cold]
+    #[track_caller]
     fn take_room_of(&self, capacity: &Arc<Capacity>) -> Option<Room> {
         if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
             return Some(Room::take_over(capacity));
@@ -170,7 +173,9 @@ impl Job {
                 capacity.is_full() && self.accepts()
             };
             // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
-            waiting::wait_then(capacity.key(), None, wait, || self.pass_on(capacity));
+            unwind::at_caller(|| {
+                waiting::wait_then(capacity.key(), None, wait, || self.pass_on(capacity));
+            });
         }
         None
     }

@@ -42,6 +42,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn spawn<F, T>(&self, task: F) -> TaskHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -80,6 +81,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn execute<F>(&self, task: F)
     where
         F: FnOnce() + Send + 'static,

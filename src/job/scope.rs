@@ -85,11 +85,12 @@ impl Job {
     ///     s.execute(|| count += 1);
     /// });
     /// ```
+    #[track_caller]
     pub fn scope<'env, F, T>(&self, f: F) -> T
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
-        Scope::enter(self.clone(), true, f)
+        unwind::at_caller(|| Scope::enter(self.clone(), true, f))
     }
 }
 
@@ -171,6 +172,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// assert_eq!(length, 8);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn spawn<F, T>(&'scope self, task: F) -> ScopedHandle<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,
@@ -212,6 +214,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// assert_eq!(count.into_inner(), 10);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn execute<F>(&'scope self, task: F)
     where
         F: FnOnce() + Send + 'scope,
@@ -222,6 +225,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         });
     }
 
+    #[track_caller]
     fn push(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) {
         let room = self.job.take_room();
         if !self.job.accepts() {

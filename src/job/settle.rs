@@ -8,6 +8,7 @@ use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
 use crate::task::room::room;
+use crate::unwind;
 use crate::worker::waiting;
 use std::fmt;
 use std::pin::Pin;
@@ -247,8 +248,9 @@ impl Settled {
     /// assert!(job.stats().running <= 1);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn wait(self) {
-        wait(self.job.ptr(), None);
+        unwind::at_caller(|| wait(self.job.ptr(), None));
     }
 
     /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if it is settled.
@@ -271,8 +273,9 @@ impl Settled {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[must_use = "it says whether the time was enough"]
+    #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        wait(self.job.ptr(), Instant::now().checked_add(timeout));
+        unwind::at_caller(|| wait(self.job.ptr(), Instant::now().checked_add(timeout)));
         is_settled(self.job.ptr())
     }
 }

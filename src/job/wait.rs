@@ -2,6 +2,7 @@
 
 use crate::job::{Job, family};
 use crate::sync::time::Instant;
+use crate::unwind;
 use crate::worker::context::Context;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ impl Job {
     #[track_caller]
     pub fn wait(&self) {
         self.refuse_to_wait_inside();
-        family::wait(self.0, None);
+        unwind::at_caller(|| family::wait(self.0, None));
     }
 
     /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if the job is idle.
@@ -67,7 +68,7 @@ impl Job {
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.refuse_to_wait_inside();
-        family::wait(self.0, Instant::now().checked_add(timeout))
+        unwind::at_caller(|| family::wait(self.0, Instant::now().checked_add(timeout)))
     }
 
     #[track_caller]

@@ -23,6 +23,7 @@ use crate::task::handle::state::{
     ASKED, CLAIMED, DONE, HANDLE, INSIDE, QUEUE, TAKEN, WAITED, claim,
 };
 use crate::task::room::{ONLY, room};
+use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
 use std::fmt;
@@ -44,7 +45,7 @@ use std::time::Duration;
 /// assert_eq!(answer.join().unwrap(), 42);
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
-#[must_use = "dropping the handle detaches the task; use `execute` for a task without a result"]
+#[must_use = "a dropped handle detaches its task: say so by `drop`, or push a closure by `execute`, which makes no handle"]
 pub struct TaskHandle<T> {
     cell: NonNull<Face>,
     side: &'static SideTable,
@@ -216,9 +217,11 @@ impl<T> TaskHandle<T> {
             // It ran here.
             return;
         }
-        waiting::wait(self.key(), until, || {
-            // Ordering: AcqRel; W2 of the room against E1 in `finish`.
-            self.state().fetch_or(WAITED, Ordering::AcqRel) & DONE == 0
+        unwind::at_caller(|| {
+            waiting::wait(self.key(), until, || {
+                // Ordering: AcqRel; W2 of the room against E1 in `finish`.
+                self.state().fetch_or(WAITED, Ordering::AcqRel) & DONE == 0
+            });
         });
     }
 

@@ -21,6 +21,7 @@ use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
+use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use std::collections::BTreeMap;
 /// the bit that makes whoever ends the wait look into the room, and tells whether to wait.
 ///
 /// # Panics
-/// On a worker's thread, if there is no spare worker to be had.
+/// On a worker's thread, if there is no spare worker to be had: by [`unwind::refuse`].
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, until, wait, || ());
 }
@@ -78,7 +79,7 @@ fn refuse(context: &Context, none: &NoSpare) -> ! {
     let name = job.as_ref().and_then(|job| job.extra()?.name.as_deref());
     let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
     let who = if job.is_some() { "a task" } else { "what a task had captured" };
-    panic!("{who}{of} cannot wait here: {none}");
+    unwind::refuse(format!("{who}{of} cannot wait here: {none}"));
 }
 
 fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {

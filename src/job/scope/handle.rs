@@ -135,10 +135,11 @@ impl<F: FnOnce() -> T + Send, T: Send> Outcome<T> for Packet<F, T> {
     fn wait(&self) {
         Context::with(|context| {
             let Some(context) = context else { return };
-            assert!(
-                !context.is_running(self.key()),
-                "a task joins itself, which could never end: join it from elsewhere"
-            );
+            if context.is_running(self.key()) {
+                unwind::refuse(
+                    "a task joins itself, which could never end: join it from elsewhere".into(),
+                );
+            }
             if context.may_run_inside(self.scope.job()) {
                 context.depth.set(context.depth.get() + 1);
                 self.run();
@@ -187,7 +188,7 @@ impl<F: FnOnce() -> T + Send, T: Send> Outcome<T> for Packet<F, T> {
 /// assert!(is_html);
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
-#[must_use = "dropping the handle detaches the task; use `execute` for a task without a result"]
+#[must_use = "a dropped handle detaches its task: say so by `drop`, or use `execute`, which makes no handle"]
 pub struct ScopedHandle<'scope, T> {
     packet: PacketArc<dyn Outcome<T> + 'scope>,
 }
@@ -218,8 +219,9 @@ impl<T> ScopedHandle<'_, T> {
     /// assert!(failed);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
-        self.packet.wait();
+        unwind::at_caller(|| self.packet.wait());
         self.packet.take().expect("a task that was waited for is finished")
     }
 

@@ -11,7 +11,6 @@ use crate::sync::time::Instant;
 use crate::task::Ran;
 use crate::unwind;
 use crate::worker::context::Context;
-use std::panic::resume_unwind;
 use std::time::Duration;
 use std::vec::Drain;
 
@@ -73,6 +72,7 @@ impl Job {
     /// assert!(job.stats().most_running <= 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn for_each<I, F>(&self, input: I, f: F) -> Result<(), JoinError>
     where
         I: IntoIterator,
@@ -89,7 +89,7 @@ impl Job {
         if let Err(payload) = unwind::halt(run) {
             // A second panic, of what is left of the input, would abort the process.
             unwind::drop_quietly(each);
-            resume_unwind(payload);
+            unwind::pass_on(payload);
         }
         if each.feed.is_finished() { Ok(()) } else { Err(JoinError::Cancelled) }
     }

@@ -3,6 +3,7 @@
 use crate::error::JoinError;
 use crate::job::Job;
 use crate::job::stream::pump::{self, Next, Pump};
+use crate::unwind;
 use std::fmt;
 use std::iter::FusedIterator;
 
@@ -127,9 +128,10 @@ impl<R> Map<R> {
 impl<R> Iterator for Map<R> {
     type Item = Result<R, JoinError>;
 
+    #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
         let next = match self.stage {
-            Stage::Going => self.pump.next(self.taken),
+            Stage::Going => unwind::at_caller(|| self.pump.next(self.taken)),
             Stage::Refused => Next::Cancelled,
             Stage::Over => Next::End,
         };
@@ -180,6 +182,7 @@ pub struct AsCompleted<R>(Map<R>);
 impl<R> Iterator for AsCompleted<R> {
     type Item = Result<R, JoinError>;
 
+    #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next()
     }
