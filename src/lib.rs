@@ -66,6 +66,7 @@ mod job;
 #[path = "../checking/model.rs"]
 pub mod model;
 mod pool;
+mod process;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 #[path = "../checking/sequential/mod.rs"]

@@ -10,6 +10,7 @@ use crate::job::extra::Extra;
 use crate::job::family;
 use crate::pool::builder::PoolBuilder;
 use crate::pool::shared::PoolPtr;
+use crate::process;
 use crate::stats::{PoolStats, WorkerStats};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,9 @@ use std::time::Duration;
 /// A pool of worker threads that runs the tasks of any number of jobs.
 ///
 /// Tasks go in by its jobs, which are cheap to clone and to hand around; the pool stays with whoever ends it.
+///
+/// A child of `fork` has none of the workers. There a call that would wait panics, a push is never run, and dropping the
+/// pool does nothing. The child may make pools of its own; it then must not wait for a task of its parent's.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: it waits until all that can run has run. Dropped from inside one of its own
 /// tasks, it starts the drain and returns; the workers end by themselves.
@@ -273,6 +277,7 @@ impl Pool {
 
     #[track_caller]
     fn refuse_to_wait_inside(&self) {
+        assert!(!self.shared.shared().is_in_child(), "{}", process::NO_WORKERS);
         assert!(
             !self.is_inside(),
             "a task shuts down its own pool, which would wait for that task: drop the pool instead"
@@ -282,6 +287,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.shared.shared().is_in_child() {
+            // Another thread may have held a lock when the process was forked. The memory stays.
+            return;
+        }
         self.shared.shared().drain();
         // Ordering: Relaxed; the owner of the pool drops it after all calls.
         if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {

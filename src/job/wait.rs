@@ -1,6 +1,7 @@
 //! Waiting for a job on a thread of one's own; `settle` has the futures that do.
 
 use crate::job::{Job, family};
+use crate::process;
 use crate::sync::time::Instant;
 use crate::unwind;
 use crate::worker::context::Context;
@@ -73,6 +74,7 @@ impl Job {
 
     #[track_caller]
     pub(crate) fn refuse_to_wait_inside(&self) {
+        assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);
         let inside = Context::with(|context| {
             let mut job = context.and_then(|context| context.hold().job.get());
             while let Some(inner) = job {

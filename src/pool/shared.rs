@@ -58,6 +58,8 @@ pub struct Shared {
     /// Tasks that wait inside, by job.
     pub waiting: Waiting,
     refused: AtomicU64,
+    /// The process that has the workers.
+    process: u32,
     has_spare_cores: bool,
     /// As in `Place`, for threads that sit in no place.
     flights: AtomicU64,
@@ -113,6 +115,7 @@ impl PoolPtr {
             spares: Spares::new(most_spares),
             waiting: Waiting::default(),
             refused: AtomicU64::new(0),
+            process: crate::process::note_maker(),
             has_spare_cores: crate::sync::thread::available_parallelism()
                 .is_ok_and(|cores| workers <= cores.get()),
             flights: AtomicU64::new(0),
@@ -161,6 +164,11 @@ impl PoolPtr {
 }
 
 impl Shared {
+    /// Returns true if this process is a fork of the one that has the workers.
+    pub fn is_in_child(&self) -> bool {
+        self.process != std::process::id()
+    }
+
     /// Whether there is a core for each worker, so that one that spins takes nothing from another.
     #[inline]
     pub fn has_spare_cores(&self) -> bool {

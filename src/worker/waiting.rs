@@ -18,6 +18,7 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
+use crate::process;
 use crate::sync::time::Instant;
 use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 /// the bit that makes whoever ends the wait look into the room, and tells whether to wait.
 ///
 /// # Panics
-/// On a worker's thread, if there is no spare worker to be had: by [`unwind::refuse`].
+/// By [`unwind::refuse`]: on a worker's thread, if there is no spare worker to be had; in a forked child.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, until, wait, || ());
 }
@@ -41,6 +42,9 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// # Panics
 /// As [`wait`].
 pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, then: impl FnOnce()) {
+    if process::is_child() {
+        unwind::refuse(process::NO_WORKERS.into());
+    }
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(key, until, wait),
         Some(context) => {
@@ -58,8 +62,11 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
 }
 
 /// Waits as [`wait`] does, but also when there is no spare worker: the place then stays taken. For who must not go
-/// on before what it waits for has come, not even by unwinding.
+/// on before what it waits for has come, not even by unwinding. In a forked child there is nothing to wait for.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
+    if process::is_child() {
+        return;
+    }
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => park_while(key, None, wait),
         Some(context) => {

@@ -1,0 +1,62 @@
+//! refusal_is_loud in a child of `fork`, which has a pool's memory and none of its workers.
+#![cfg(unix)]
+
+mod common;
+
+use std::mem::ManuallyDrop;
+
+use common::{message_of, panic_of, pool};
+
+/// Runs `test` in a fork of this process, which must end within a minute.
+fn in_fork(test: impl FnOnce()) {
+    // The report of a panic takes a lock that another thread may have at the fork.
+    std::panic::set_hook(Box::new(|_| ()));
+    // SAFETY: the child runs `test` on its one thread, and ends without running the harness's code.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: it ends the child if that hangs.
+        unsafe { libc::alarm(60) };
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+        let passed = passed.map_err(|panic| eprintln!("{}", message_of(&*panic))).is_ok();
+        // SAFETY: it ends the child at once.
+        unsafe { libc::_exit(i32::from(!passed)) };
+    }
+    drop(std::panic::take_hook());
+    let mut status = 0;
+    // SAFETY: it waits for the child, and writes the status.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status), "the child was killed: status {status:#x}");
+    assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed");
+}
+
+#[test]
+fn a_forked_child_is_told_that_it_has_no_workers() {
+    let pool = ManuallyDrop::new(pool(2));
+    let job = pool.job(1);
+    job.spawn(|| ()).join().unwrap();
+    job.wait();
+    let before = pool.job(0);
+    let task = before.spawn(|| 1);
+    in_fork(|| {
+        let refused = |said: String| assert!(said.contains("forked child"), "{said}");
+        refused(panic_of(|| job.wait()));
+        refused(panic_of(|| job.wait_timeout(common::LONG)));
+        let late = job.spawn(|| 1);
+        refused(panic_of(|| late.join()));
+        refused(panic_of(|| task.join()));
+        refused(panic_of(|| job.scope(|s| s.execute(|| ()))));
+        refused(panic_of(|| job.for_each(0..3, |_| ())));
+        refused(panic_of(|| job.map(0..3, |i| i).next()));
+        let full = pool.job_builder().limit(0).capacity(1).build();
+        full.execute(|| ());
+        refused(panic_of(|| full.execute(|| ())));
+        refused(panic_of(|| pool.shutdown()));
+        refused(panic_of(|| pool.shutdown_timeout(common::LONG)));
+        // Its drop does not wait.
+        drop(ManuallyDrop::into_inner(pool));
+
+        let own = common::pool(2);
+        let tasks: Vec<_> = (0..100).map(|i| own.job(1).spawn(move || i)).collect();
+        assert_eq!(tasks.into_iter().map(|task| task.join().unwrap()).sum::<i32>(), 4_950);
+    });
+}
