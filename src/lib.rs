@@ -29,6 +29,22 @@
 //! | block inside a task on something else | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
 //!
+//! # Where code may wait
+//!
+//! To wait means to call [`TaskHandle::join`], [`Job::wait`], [`Job::scope`], [`Settled::wait`] and the like.
+//!
+//! | code | runs on | a wait there |
+//! |---|---|---|
+//! | a task | a thread of the pool | is safe; it holds no permit meanwhile |
+//! | [`PoolBuilder::on_panic`], and a panic hook of the process | the thread of the task that panicked | is safe, as in that task |
+//! | the input of [`Job::map`] and [`Job::for_each`] | a thread of the pool, as a part of a task | is safe |
+//! | a waker | the thread that ends what it waits for | is safe |
+//! | a destructor of a capture or a result | the thread that drops it | is safe |
+//! | [`PoolBuilder::on_worker_start`] | a thread of the pool that has no task yet | panics, unless there is nothing to wait for |
+//! | [`PoolBuilder::on_worker_stop`] | a thread of the pool that has no task any more | as at the start; a push there is cancelled at once |
+//! | [`PoolBuilder::thread_name`] for a spare worker | a thread whose task is about to wait | panics; the thread gets its usual name |
+//! | any code in a child of `fork` | a process without the pool's threads | panics |
+//!
 //! # Features
 //!
 //! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,

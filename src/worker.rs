@@ -37,9 +37,11 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
         last: Cell::new(None),
     };
     context.enter(|| {
-        if let Some(hook) = &shared.hooks.start {
+        let hooks = shared.hooks();
+        if let Some(hook) = hooks.as_ref().and_then(|hooks| hooks.start.as_ref()) {
             worker.begin(|| hook(index));
         }
+        drop(hooks);
         let mut place = Some(place);
         while let Some(index) = place {
             shared.sleep.sit_down(index);
@@ -55,7 +57,7 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
                 }
             };
         }
-        call_hook(|| shared.hooks.stop.as_ref().map(|hook| hook(index)));
+        call_hook(|| shared.hooks()?.stop.as_ref().map(|hook| hook(index)));
     });
     shared.worker_left();
     pool.disown(context.owners());
@@ -240,12 +242,7 @@ impl Worker<'_> {
 
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
-        if let Some(hook) = &self.pool().hooks.panic {
-            call_hook(|| {
-                hook(&*payload);
-                Some(())
-            });
-        }
+        call_hook(|| self.pool().hooks()?.panic.as_ref().map(|hook| hook(&*payload)));
         unwind::drop_quietly(payload);
     }
 }

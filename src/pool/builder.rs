@@ -17,9 +17,9 @@ const MOST_WORKERS: usize = (1 << 15) - 1;
 /// The smallest stack of a worker in bytes.
 const LEAST_STACK: usize = 64 << 10;
 
-type NameThread = Box<dyn Fn(usize) -> String + Send + Sync>;
-
 /// Configures and starts a pool. Returned by [`Pool::builder`].
+///
+/// The pool drops the closures given here when its last thread has ended, not when the last [`Job`](crate::Job) handle goes.
 ///
 /// # Examples
 ///
@@ -36,7 +36,6 @@ type NameThread = Box<dyn Fn(usize) -> String + Send + Sync>;
 pub struct PoolBuilder {
     workers: Option<usize>,
     stack_size: Option<usize>,
-    thread_name: NameThread,
     hooks: Hooks,
     max_spare_workers: usize,
 }
@@ -46,8 +45,7 @@ impl PoolBuilder {
         Self {
             workers: None,
             stack_size: None,
-            thread_name: Box::new(usual_name),
-            hooks: Hooks::default(),
+            hooks: Hooks { name: Box::new(usual_name), start: None, stop: None, panic: None },
             max_spare_workers: 256,
         }
     }
@@ -87,7 +85,7 @@ impl PoolBuilder {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn thread_name(mut self, name: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
-        self.thread_name = Box::new(name);
+        self.hooks.name = Box::new(name);
         self
     }
 
@@ -116,7 +114,8 @@ impl PoolBuilder {
     /// Sets a hook that each thread of the pool calls with its index, before its first task.
     ///
     /// [Spare workers](Self::max_spare_workers) call the hook, too, with indices after the workers'. If the hook
-    /// panics, the thread ignores the panic and runs tasks.
+    /// panics, the thread ignores the panic and runs tasks. A hook that waits for a task or a job of any pool panics: it
+    /// would keep a worker that has to run that task.
     ///
     /// # Examples
     ///
@@ -250,11 +249,11 @@ impl PoolBuilder {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
         // Makes all names first: if one panics, no thread must be ended.
-        let names: Vec<String> = (0..workers).map(&self.thread_name).collect();
+        let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
         }
-        let how = Threads { name: self.thread_name, stack_size: self.stack_size };
+        let how = Threads { stack_size: self.stack_size };
         let shared = PoolPtr::make(workers, self.hooks, how, spares);
         let mut threads = Vec::with_capacity(workers);
         for (index, name) in names.into_iter().enumerate() {

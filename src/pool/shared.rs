@@ -25,9 +25,10 @@ pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
 /// A hook that is told a panic's payload.
 pub type PanicHook = Box<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 
-/// The code of the pool's owner that workers call.
-#[derive(Default)]
+/// The code of the pool's owner that the pool's threads call.
 pub struct Hooks {
+    /// Returns the name of the thread with this index.
+    pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
     /// On each worker's thread, before its first task.
     pub start: Option<WorkerHook>,
     /// On each worker's thread, after its last task.
@@ -45,8 +46,8 @@ pub struct Shared {
     /// Who sleeps.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
-    /// The code of the pool's owner.
-    pub hooks: Hooks,
+    /// The code of the pool's owner, until the last worker has left. No part of any protocol, and of no model.
+    hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
     /// Who is whose child.
     pub family: Family,
     /// Who waits for room in a bounded backlog.
@@ -108,7 +109,7 @@ impl PoolPtr {
                 draining: AtomicBool::new(false),
                 drops: AtomicBool::new(false),
             }),
-            hooks,
+            hooks: std::sync::Mutex::new(Some(std::sync::Arc::new(hooks))),
             family: Family::new(),
             crowds: Crowds::new(),
             threads,
@@ -173,6 +174,17 @@ impl Shared {
     #[inline]
     pub fn has_spare_cores(&self) -> bool {
         self.has_spare_cores
+    }
+
+    /// Returns the code of the pool's owner. A thread of the pool gives its share back before it leaves the pool.
+    pub fn hooks(&self) -> Option<std::sync::Arc<Hooks>> {
+        self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Drops the code of the pool's owner. A `Job` that outlives the pool must not keep what the closures have captured.
+    fn drop_hooks(&self) {
+        let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        crate::unwind::drop_quietly(hooks);
     }
 
     /// How many workers.

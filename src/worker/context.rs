@@ -133,6 +133,20 @@ impl Context {
         f(unsafe { current.as_ref() })
     }
 
+    /// Runs `f`, code of the pool's owner that is called on a thread of the pool and is no task: it must not wait.
+    pub fn outside_of_tasks<R>(f: impl FnOnce() -> R) -> R {
+        struct Back<'a>(&'a Context, bool);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.serves.set(self.1);
+            }
+        }
+        Self::with(|context| {
+            let _back = context.map(|context| Back(context, context.serves.replace(false)));
+            f()
+        })
+    }
+
     /// Runs `f` if the thread is a worker of `pool`; tells whether it is.
     #[inline]
     pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {

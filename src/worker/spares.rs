@@ -4,36 +4,38 @@
 //! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
 //! [`KEPT`] ends.
 
-use crate::pool::shared::PoolPtr;
+use crate::pool::shared::{Hooks, PoolPtr, Shared};
 use crate::sync::thread::Builder;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::unwind;
+use crate::worker::context::Context;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a spare stays idle before it ends.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// How the pool's threads are named, and the size of their stacks.
+/// The size of the stacks of the pool's threads.
+#[derive(Debug)]
 pub struct Threads {
-    /// Returns the name of the thread with this index. User code: it may panic. Workers have the indices from 0 on,
-    /// spares those after them.
-    pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
     /// The size of a stack in bytes, or `None` for the platform's default.
     pub stack_size: Option<usize>,
 }
 
-impl Threads {
-    /// Returns a thread builder for the spare with this index.
-    ///
-    /// If `name` panics or returns an invalid name, the spare gets its usual name. The task that needs the spare must
-    /// not fail because of a name.
-    fn spare_builder(&self, index: usize) -> Builder {
-        let name = unwind::halt(|| (self.name)(index));
-        let name = name.map_err(unwind::drop_quietly).ok().filter(|name| may_be_a_name(name));
-        self.builder_named(name.unwrap_or_else(|| usual_name(index)))
-    }
+/// Returns a thread builder for the spare with this index.
+///
+/// If the user's code panics or returns an invalid name, the spare gets its usual name. The task that needs the spare
+/// must not fail because of a name.
+fn spare_builder(shared: &Shared, index: usize) -> Builder {
+    let name = |hooks: &Hooks| {
+        let name = unwind::halt(|| Context::outside_of_tasks(|| (hooks.name)(index)));
+        name.map_err(unwind::drop_quietly).ok().filter(|name| may_be_a_name(name))
+    };
+    let name = shared.hooks().as_deref().and_then(name);
+    shared.threads.builder_named(name.unwrap_or_else(|| usual_name(index)))
+}
 
+impl Threads {
     /// Returns a thread builder with this name.
     pub fn builder_named(&self, name: String) -> Builder {
         let builder = Builder::new().name(name);
@@ -138,7 +140,7 @@ impl Spares {
         state.made += 1;
         // Unlocks first: the name comes from user code, which may ask the pool for its statistics.
         drop(state);
-        let builder = shared.threads.spare_builder(index);
+        let builder = spare_builder(shared, index);
         shared.worker_comes(pool);
         match builder.spawn(move || crate::worker::work(pool, index, place)) {
             Ok(thread) => {

@@ -45,7 +45,13 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
     if process::is_child() {
         unwind::refuse(process::NO_WORKERS.into());
     }
-    Context::with(|context| match context.filter(|context| context.serves.get()) {
+    Context::with(|context| match context {
+        // The thread runs a hook. It has no task whose place a spare worker could take.
+        Some(context) if !context.serves.get() => {
+            if wait() {
+                unwind::refuse(NOT_HERE.into());
+            }
+        }
         None => park_while(key, until, wait),
         Some(context) => {
             if wait() {
@@ -79,6 +85,10 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
         }
     });
 }
+
+/// What a hook is told that waits on a thread of the pool, which has no task whose place a spare worker could take.
+const NOT_HERE: &str = "a hook of a pool waits on the pool's own thread, for what that thread may have to run: \
+                        wait inside a task";
 
 #[cold]
 fn refuse(context: &Context, none: &NoSpare) -> ! {

@@ -132,6 +132,7 @@ impl Shared {
     }
 
     fn end(&self) {
+        self.drop_hooks();
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
         self.ended_changed.notify_all();
     }
