@@ -27,8 +27,10 @@ pub struct Stage(PoolPtr);
 impl Stage {
     /// Room for so many workers.
     pub fn new(workers: usize) -> Self {
-        let threads = Threads { name: Box::new(|_| String::new()), stack_size: None };
-        Self(PoolPtr::make(workers, Hooks::default(), threads, 0))
+        let threads = Threads { stack_size: None };
+        let name = Box::new(|_| String::new());
+        let hooks = Hooks { name, start: None, stop: None, panic: None };
+        Self(PoolPtr::make(workers, hooks, threads, 0))
     }
 
     /// A job.
