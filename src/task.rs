@@ -210,9 +210,27 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     }
 }
 
+/// The greatest size of captures in bytes that lie in a cell. A larger closure is boxed: it is then called from its box, so
+/// that the stack of the thread that runs it must hold the captures only once.
+const MOST_IN_CELL: usize = 4 << 10;
+
+/// Returns true if a closure of this type must be boxed.
+pub const fn is_large<F>() -> bool {
+    size_of::<F>() > MOST_IN_CELL
+}
+
 /// Makes the cell of a task without a handle.
 #[inline]
 pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
+    if const { is_large::<F>() } {
+        let task = Box::new(task);
+        return plain_in_cell(job, move || task());
+    }
+    plain_in_cell(job, task)
+}
+
+#[inline]
+fn plain_in_cell<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
     CellPtr(
         cells::make(Plain {
             header: Header::new(&Plain::<F>::VTABLE, job),

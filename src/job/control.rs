@@ -100,20 +100,26 @@ pub fn list_if_held(job: JobPtr) {
 /// and nothing is held, the job leaves the list, too.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
-    if is_held(job.permits.load()) {
-        drop_handle_of_held(job);
-    } else {
-        job.drop_handle();
+    if give_back_handle(job) {
+        // SAFETY: no handle and no busy task is left.
+        unsafe { job.free(0) };
     }
 }
 
+/// Does what [`drop_handle`] does, but returns true if the caller must free the record: so a chain of parents is freed in a
+/// loop.
+#[inline]
+#[must_use]
+pub fn give_back_handle(job: JobPtr) -> bool {
+    if is_held(job.permits.load()) { give_back_handle_of_held(job) } else { job.give_back_handle() }
+}
+
 #[cold]
-fn drop_handle_of_held(job: JobPtr) {
+fn give_back_handle_of_held(job: JobPtr) -> bool {
     let mut held = job.pool().held();
     if !held.contains(&job) {
         drop(held);
-        job.drop_handle();
-        return;
+        return job.give_back_handle();
     }
     // Under the lock, for of two that go at once the second must see that it is the last;
     // until the lock is let go the list's own handle keeps the record.
@@ -121,8 +127,9 @@ fn drop_handle_of_held(job: JobPtr) {
     if left.handles() == 1 && left.no_tasks() && job.backlog().is_empty() {
         held.remove(&job);
         drop(held);
-        job.drop_handle();
+        return job.give_back_handle();
     }
+    false
 }
 
 /// Closes the job: no further tasks are accepted.
@@ -136,11 +143,16 @@ pub fn close(job: JobPtr) {
 /// Whether the job or one above it is closed.
 #[inline]
 pub fn is_closed(job: JobPtr) -> bool {
-    job.permits.load().has(Flag::Closed) || job.parent().is_some_and(is_closed_outwards)
-}
-
-fn is_closed_outwards(job: JobPtr) -> bool {
-    is_closed(job)
+    let mut gate = job;
+    loop {
+        if gate.permits.load().has(Flag::Closed) {
+            return true;
+        }
+        match gate.parent() {
+            Some(outer) => gate = outer,
+            None => return false,
+        }
+    }
 }
 
 /// Closes the job, and no task of it starts any more. False: it was cancelled before.
@@ -250,7 +262,14 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
 
 /// Whether nothing in the gate's line moves until somebody's owner acts: it is held, or one further out is.
 pub fn is_stuck(gate: JobPtr) -> bool {
-    is_held(gate.permits.load()) || gate.parent().is_some_and(is_stuck)
+    let mut gate = Some(gate);
+    while let Some(outer) = gate {
+        if is_held(outer.permits.load()) {
+            return true;
+        }
+        gate = outer.parent();
+    }
+    false
 }
 
 /// Drops the delegates in the lines of stuck gates above this job that have been cancelled, by their handles or with their
@@ -258,22 +277,25 @@ pub fn is_stuck(gate: JobPtr) -> bool {
 pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
     while let Some(outer) = gate {
-        drop_delegates_at(outer);
+        drop_delegates_at(outer, || is_stuck(outer));
         gate = outer.parent();
     }
 }
 
 /// The same in the lines of this gate and of all inside it, which are stuck since a moment ago.
 fn drop_delegates_in(gate: JobPtr) {
-    drop_delegates_at(gate);
-    for inner in family::gates_in(gate) {
-        drop_delegates_in(inner.ptr());
+    drop_delegates_at(gate, || is_stuck(gate));
+    let mut below = family::gates_in(gate);
+    while let Some(inner) = below.pop() {
+        // The gate is looked at first: a chain of gates would be walked for each of its members.
+        drop_delegates_at(inner.ptr(), || is_held(gate.permits.load()) || is_stuck(inner.ptr()));
+        below.append(&mut family::gates_in(inner.ptr()));
     }
 }
 
-fn drop_delegates_at(gate: JobPtr) {
+fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
     // One that leaves may let another of its job come forward.
-    while is_stuck(gate) {
+    while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {
             Dropped::None => break,
             Dropped::Some => {}

@@ -125,10 +125,11 @@ fn cancel_with_all_below(job: JobPtr) {
 
 /// Adds the jobs below this one, each before those below it.
 fn add_below(job: JobPtr, below: &mut Vec<Job>) {
-    for child in job.pool().family.children(job) {
-        let ptr = child.ptr();
-        below.push(child);
-        add_below(ptr, below);
+    let mut next = below.len();
+    below.append(&mut children_of(job));
+    while let Some(child) = below.get(next).map(Job::ptr) {
+        below.append(&mut children_of(child));
+        next += 1;
     }
 }
 
@@ -173,17 +174,24 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
 
 /// Waits for the job and each below it in turn; how many of their tasks have ended.
 fn wait_for_each(job: JobPtr, until: Option<Instant>) -> Option<u64> {
+    let mut ended = wait_for_one(job, until)?;
+    let mut below = children_of(job);
+    while let Some(child) = below.pop() {
+        ended = ended.wrapping_add(wait_for_one(child.ptr(), until)?);
+        below.append(&mut children_of(child.ptr()));
+    }
+    Some(ended)
+}
+
+/// Waits for the job alone. Returns how many of its tasks have ended.
+fn wait_for_one(job: JobPtr, until: Option<Instant>) -> Option<u64> {
     while !idle::wait(job, until) {
         // Busy again, or still: a parent's line runs empty between two tasks of its children.
         if until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
     }
-    let mut ended = job.tally.ended();
-    for child in job.pool().family.children(job) {
-        ended = ended.wrapping_add(wait_for_each(child.ptr(), until)?);
-    }
-    Some(ended)
+    Some(job.tally.ended())
 }
 
 impl Job {

@@ -7,9 +7,9 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{Job, admission};
 use crate::sync::fence_after_rmw;
-use crate::task::CellPtr;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::flight::flight;
+use crate::task::{CellPtr, is_large};
 
 impl Job {
     /// Pushes a future and returns the handle of its task. The pool's workers poll it.
@@ -150,6 +150,9 @@ impl Job {
     {
         let job = self.ptr();
         expect_futures(job);
+        if const { is_large::<F>() } {
+            return flight(job, Box::pin(future));
+        }
         flight(job, future)
     }
 }

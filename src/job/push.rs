@@ -2,9 +2,10 @@
 
 use crate::error::Rejected;
 use crate::job::capacity::Asked;
+use crate::job::record::JobPtr;
 use crate::job::{Job, admission, control};
-use crate::task::handle::{TaskHandle, joint};
-use crate::task::{CellPtr, plain};
+use crate::task::handle::{self, TaskHandle};
+use crate::task::{CellPtr, is_large, plain};
 use crate::worker::context::Context;
 
 impl Job {
@@ -204,4 +205,18 @@ impl Job {
             admission::push(job, cell);
         }
     }
+}
+
+/// Makes the cell and the handle of a task.
+#[inline]
+fn joint<F, T>(job: JobPtr, task: F) -> (CellPtr, TaskHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if const { is_large::<F>() } {
+        let task = Box::new(task);
+        return handle::joint(job, move || task());
+    }
+    handle::joint(job, task)
 }

@@ -295,22 +295,48 @@ impl JobPtr {
     /// Subtracts a handle, and frees the record if nothing needs it.
     #[inline]
     pub fn drop_handle(self) {
-        let left = self.tokens.drop_handle();
-        if left.nobody() || (left.handles() == 0 && fault("handles-alone-free")) {
+        if self.give_back_handle() {
             // SAFETY: no handle and no busy task is left.
             unsafe { self.free(0) };
         }
     }
 
-    /// Frees the record, and subtracts its handle of the parent. The caller holds `held` permits of the job.
+    /// Subtracts a handle. Returns true if nothing needs the record: the caller must free it.
+    #[inline]
+    #[must_use]
+    pub fn give_back_handle(self) -> bool {
+        let left = self.tokens.drop_handle();
+        left.nobody() || (left.handles() == 0 && fault("handles-alone-free"))
+    }
+
+    /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.
+    /// The caller holds `held` permits of the job.
     ///
     /// # Panics
-    /// In a build that is to be checked, if anything of the job is not at rest.
+    /// In a build that is to be checked, if anything of a job is not at rest.
     ///
     /// # Safety
     /// No other thread uses the record, now or later.
     #[inline]
     pub unsafe fn free(self, held: u64) {
+        // SAFETY: by this function's contract.
+        let mut parent = unsafe { self.free_one(held) };
+        while let Some(outer) = parent {
+            if !crate::job::control::give_back_handle(outer) {
+                return;
+            }
+            // SAFETY: no handle and no busy task is left.
+            parent = unsafe { outer.free_one(0) };
+        }
+    }
+
+    /// Frees the record, and returns its parent, whose handle the caller must subtract.
+    ///
+    /// # Safety
+    /// As [`free`](Self::free).
+    #[inline]
+    #[must_use]
+    unsafe fn free_one(self, held: u64) -> Option<Self> {
         assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
         if let Some(parent) = self.parent {
             self.pool().family.leave(parent, self);
@@ -326,10 +352,8 @@ impl JobPtr {
             // SAFETY: it came from `Box::into_raw`, and is freed only here.
             drop(unsafe { Box::from_raw(extra) });
         }
-        if let Some(parent) = parent {
-            crate::job::control::drop_handle(parent);
-        }
         pool.record_freed();
+        parent
     }
 }
 

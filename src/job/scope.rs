@@ -6,7 +6,7 @@ use crate::job::scope::handle::ScopedHandle;
 use crate::job::{Job, admission};
 use crate::sync::Arc;
 use crate::task::scoped::Shared;
-use crate::task::{CellPtr, Ran};
+use crate::task::{CellPtr, Ran, is_large};
 use crate::unwind;
 use std::fmt;
 use std::marker::PhantomData;
@@ -178,6 +178,19 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        if const { is_large::<F>() } {
+            let task = Box::new(task);
+            return self.spawn_small(move || task());
+        }
+        self.spawn_small(task)
+    }
+
+    #[track_caller]
+    fn spawn_small<F, T>(&'scope self, task: F) -> ScopedHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
         let (queued, handle) = handle::make(self.shared.clone(), task);
         self.push(move || {
             queued.run();
@@ -219,6 +232,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     where
         F: FnOnce() + Send + 'scope,
     {
+        if const { is_large::<F>() } {
+            let task = Box::new(task);
+            return self.push(move || {
+                task();
+                Ran::Completed
+            });
+        }
         self.push(move || {
             task();
             Ran::Completed

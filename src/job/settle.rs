@@ -141,6 +141,17 @@ impl Idle {
     /// One pass over the job and all below it: how many of their tasks have ended, or `None` and a seat in the room
     /// for the first that is not idle.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
+        let mut ended = self.pass_one(job, cx)?;
+        let mut below = family::children_of(job.ptr());
+        while let Some(child) = below.pop() {
+            ended = ended.wrapping_add(self.pass_one(&child, cx)?);
+            below.append(&mut family::children_of(child.ptr()));
+        }
+        Some(ended)
+    }
+
+    /// The part of a pass for the job alone.
+    fn pass_one(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
             let busy = idle::enter_while_busy(ptr, |wait, _| {
@@ -150,11 +161,7 @@ impl Idle {
                 return None;
             }
         }
-        let mut ended = ptr.tally.ended();
-        for child in family::children_of(ptr) {
-            ended = ended.wrapping_add(self.pass(&child, cx)?);
-        }
-        Some(ended)
+        Some(ptr.tally.ended())
     }
 
     fn leave(&mut self) {

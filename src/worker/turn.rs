@@ -312,7 +312,14 @@ impl Worker<'_> {
 
 /// Whether tasks wait at this gate or further out.
 fn is_waited_for(gate: JobPtr) -> bool {
-    !gate.backlog().is_empty() || gate.parent().is_some_and(is_waited_for)
+    let mut gate = Some(gate);
+    while let Some(outer) = gate {
+        if !outer.backlog().is_empty() {
+            return true;
+        }
+        gate = outer.parent();
+    }
+    false
 }
 
 /// Tries for the consumer right a few times: whoever has it keeps it for a few instructions.
