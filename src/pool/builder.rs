@@ -46,7 +46,7 @@ impl PoolBuilder {
             workers: None,
             stack_size: None,
             hooks: Hooks { name: Box::new(usual_name), start: None, stop: None, panic: None },
-            max_spare_workers: 256,
+            max_spare_workers: MOST_SPARES,
         }
     }
 
@@ -191,11 +191,13 @@ impl PoolBuilder {
 
     /// Sets how many *spare workers* there may be: threads that replace workers whose tasks wait. From 0 to 16,383.
     ///
-    /// Without this call there may be 256. The pool starts a spare worker when a task waits inside (in `join`, `wait`,
-    /// `scope` or [`blocking`](crate::blocking)) and no spare is idle. A spare ends after five idle seconds.
+    /// Without this call there may be 16,383. The pool starts a spare worker when a task waits inside (in `join`, `wait` or
+    /// `scope`) and no spare is idle. A spare ends after five idle seconds. Each is a thread: some 20 KiB of memory, and
+    /// address space for its stack. 1,000 tasks that wait at once need 1,000.
     ///
-    /// If all spare workers are in use, a task that must wait panics and says so. A task that calls
-    /// [`blocking`](crate::blocking) does not panic: it blocks its worker.
+    /// If all spare workers are in use, or the platform starts no further thread, a task that must wait panics and says so.
+    /// For a task that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than
+    /// 256; otherwise the call blocks its worker.
     ///
     /// # Examples
     ///

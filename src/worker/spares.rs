@@ -120,19 +120,21 @@ impl Spares {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Lends the seat with this index to a spare. On success the calling thread must not use the seat any more.
+    /// Lends the seat with this index to a spare. On success the calling thread must not use the seat any more. A new spare is
+    /// made if there are fewer than `most`, and fewer than the pool's own greatest number.
     ///
     /// # Errors
     /// If no spare is idle and no further one can be made. The caller keeps the seat.
-    pub fn lend(&self, pool: PoolPtr, place: usize) -> Result<(), NoSpare> {
+    pub fn lend(&self, pool: PoolPtr, place: usize, most: usize) -> Result<(), NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {
             state.offered.push_back(place);
             self.changed.notify_one();
             return Ok(());
         }
-        if state.threads >= self.most {
-            return Err(NoSpare::Most(self.most));
+        let most = most.min(self.most);
+        if state.threads >= most {
+            return Err(NoSpare::Most(most));
         }
         let shared = pool.shared();
         let index = shared.workers() + state.made;

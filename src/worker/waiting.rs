@@ -55,7 +55,7 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
         None => park_while(key, until, wait),
         Some(context) => {
             if wait() {
-                if let Err(none) = lend_place(context) {
+                if let Err(none) = lend_place(context, usize::MAX) {
                     refuse(context, &none);
                 }
                 without_permits(context, || {
@@ -77,7 +77,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
         None => park_while(key, None, wait),
         Some(context) => {
             if wait() {
-                if lend_place(context).is_err() {
+                if lend_place(context, usize::MAX).is_err() {
                     show_stash(context);
                 }
                 without_permits(context, || park_while(key, None, wait));
@@ -164,14 +164,17 @@ impl Waiting {
     }
 }
 
-/// A1. A thread that has lent its place before has none to lend.
-fn lend_place(context: &Context) -> Result<(), NoSpare> {
+/// The number of spare workers from which [`blocking`] starts no further one: a wait must have one, `blocking` need not.
+const MOST_FOR_BLOCKING: usize = 256;
+
+/// A1. A thread that has lent its place before has none to lend. Starts no further spare worker if there are `most`.
+fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
     let Some(place) = context.place() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
     // Figures leave out what is to spare on a thread without a place.
     context.hold().give_spare_tokens();
-    match shared.spares.lend(context.pool_ptr(), place.index) {
+    match shared.spares.lend(context.pool_ptr(), place.index, most) {
         Ok(()) => {
             context.sit(None);
             show_stash(context);
@@ -224,7 +227,8 @@ fn take_back(gate: JobPtr) {
 /// Runs `f`, which is going to block for long on something that is not this pool's, while a spare
 /// worker takes the thread's place. The task keeps its permit: it counts as running.
 ///
-/// Outside of a pool's tasks, and when there is no spare worker to be had, it just runs `f`.
+/// Outside of a pool's tasks, and when there is no spare worker to be had, it just runs `f`. For this call a pool starts no
+/// more than 256 spare workers.
 ///
 /// # Panics
 ///
@@ -248,7 +252,7 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
         if let Some(context) = context.filter(|context| context.serves.get()) {
             // Without a spare the worker blocks, as it would have without this call.
-            let _ = lend_place(context);
+            let _ = lend_place(context, MOST_FOR_BLOCKING);
         }
     });
     f()

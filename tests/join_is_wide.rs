@@ -1,0 +1,81 @@
+//! join_is_safe, wide and deep over several jobs: a pool as it comes has enough spare workers for a thousand waits.
+
+mod common;
+
+use common::event::Latch;
+use common::{LONG, pool, within};
+use tollgate::{Job, Pool};
+
+#[test]
+fn a_thousand_tasks_each_join_one_of_another_job() {
+    within(LONG, || {
+        for limit in [1, 4] {
+            let pool = Pool::new().unwrap();
+            let (outer, inner) = (pool.job(limit), pool.job(1));
+            let join = |i| {
+                let inner = inner.clone();
+                outer.spawn(move || inner.spawn(move || i).join().unwrap())
+            };
+            let tasks: Vec<_> = (0..1_000).map(join).collect();
+            let sum: usize = tasks.into_iter().map(|task| task.join().unwrap()).sum();
+            assert_eq!(sum, 499_500);
+            assert!(outer.stats().most_running <= limit);
+        }
+    });
+}
+
+#[test]
+fn a_row_of_a_thousand_each_joins_the_one_before() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job(usize::MAX);
+        let latch = Latch::new();
+        let opening = latch.opening();
+        let mut last = job.spawn(move || {
+            opening.wait();
+            0
+        });
+        for _ in 0..1_000 {
+            let before = last;
+            last = job.spawn(move || before.join().unwrap() + 1);
+        }
+        latch.open();
+        assert_eq!(last.join().unwrap(), 1_000);
+    });
+}
+
+fn deep(jobs: [Job; 3], depth: usize) -> usize {
+    let next = [1, 2, 0].map(|i: usize| jobs[i].clone());
+    if depth == 0 { 0 } else { jobs[0].spawn(move || deep(next, depth - 1)).join().unwrap() + 1 }
+}
+
+#[test]
+fn a_chain_a_thousand_deep_over_three_jobs() {
+    within(LONG, || {
+        for limit in [1, 2, usize::MAX] {
+            let pool = pool(1);
+            let jobs = [(); 3].map(|()| pool.job(limit));
+            assert_eq!(deep(jobs, 1_000), 1_000);
+        }
+    });
+}
+
+#[test]
+fn blocking_starts_no_thread_for_each_of_many_tasks() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job(usize::MAX);
+        let latch = Latch::new();
+        for _ in 0..1_000 {
+            let opening = latch.opening();
+            job.execute(move || tollgate::blocking(|| opening.wait()));
+        }
+        while job.stats().running < 258 {
+            std::thread::yield_now();
+        }
+        assert_eq!(pool.stats().spare_workers, 256);
+        latch.open();
+        job.wait();
+        assert_eq!(job.stats().completed, 1_000);
+    });
+}
