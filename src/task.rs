@@ -7,6 +7,7 @@ pub mod cells;
 #[cfg(feature = "futures")]
 pub mod flights;
 pub mod handle;
+pub mod rests;
 pub mod room;
 pub mod scoped;
 

@@ -12,6 +12,7 @@ use crate::job::{control, idle};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
+use crate::task::rests::Resting;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
@@ -160,34 +161,41 @@ impl Passes {
     }
 }
 
-/// Waits until the job and all below it have nothing queued or running; false if the time is over first.
+/// Waits until the job and all below it have nothing queued or running, or another waiter has seen that meanwhile. False if
+/// the time is over first.
 pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
+    let resting = Resting::enter(job.idle_key());
     let mut passes = Passes::default();
     loop {
-        match passes.make(job, || wait_for_each(job, until)) {
-            None => return false,
-            Some(true) => return true,
+        match passes.make(job, || wait_for_each(job, until, &resting)) {
+            None => return resting.has_come(),
+            Some(true) => {
+                resting.note();
+                return true;
+            }
+            Some(false) if resting.has_come() => return true,
             Some(false) => {}
         }
     }
 }
 
-/// Waits for the job and each below it in turn; how many of their tasks have ended.
-fn wait_for_each(job: JobPtr, until: Option<Instant>) -> Option<u64> {
-    let mut ended = wait_for_one(job, until)?;
+/// Waits for the job and each below it in turn. Returns how many of their tasks have ended, or `None` if the time is over or
+/// the rest has come.
+fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
+    let mut ended = wait_for_one(job, until, resting)?;
     let mut below = children_of(job);
     while let Some(child) = below.pop() {
-        ended = ended.wrapping_add(wait_for_one(child.ptr(), until)?);
+        ended = ended.wrapping_add(wait_for_one(child.ptr(), until, resting)?);
         below.append(&mut children_of(child.ptr()));
     }
     Some(ended)
 }
 
-/// Waits for the job alone. Returns how many of its tasks have ended.
-fn wait_for_one(job: JobPtr, until: Option<Instant>) -> Option<u64> {
-    while !idle::wait(job, until) {
+/// Waits for the job alone. Returns how many of its tasks have ended, or `None` as [`wait_for_each`] does.
+fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
+    while !idle::wait(job, until, || resting.has_come()) {
         // Busy again, or still: a parent's line runs empty between two tasks of its children.
-        if until.is_some_and(|until| Instant::now() >= until) {
+        if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
     }

@@ -12,13 +12,13 @@ use crate::task::{CellPtr, handle};
 use crate::worker::waiting;
 use std::cell::{Cell, RefCell};
 
-/// Waits until the job has nothing queued or running; false if the time is over first.
-pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
+/// Waits until the job has nothing queued or running, or `enough` returns true. False if the job is busy then.
+pub fn wait(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
     if is_idle(job) {
         return true;
     }
     enter_while_busy(job, |wait, clear| {
-        waiting::wait_then(job.idle_key(), until, wait, clear);
+        waiting::wait_then(job.idle_key(), until, || !enough() && wait(), clear);
         false
     });
     forget_waiters(job);

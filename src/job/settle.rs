@@ -7,6 +7,7 @@ use crate::job::{Job, idle};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
+use crate::task::rests::Resting;
 use crate::task::room::room;
 use crate::unwind;
 use crate::worker::waiting;
@@ -42,7 +43,13 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn idle(&self) -> Idle {
-        Idle { job: self.clone(), passes: Passes::default(), seat: None, wait: Wait::default() }
+        Idle {
+            resting: None,
+            job: self.clone(),
+            passes: Passes::default(),
+            seat: None,
+            wait: Wait::default(),
+        }
     }
 
     /// Tells when no more of the job's tasks run than its limit allows, and when none runs if the job is paused.
@@ -131,6 +138,8 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
+    /// From the first poll on. Goes before the job.
+    resting: Option<Resting>,
     job: Job,
     passes: Passes,
     seat: Option<Seat>,
@@ -179,16 +188,22 @@ impl Future for Idle {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.job.refuse_to_wait_inside();
         let job = self.job.clone();
-        loop {
+        let resting = self.resting.take().unwrap_or_else(|| Resting::enter(job.ptr().idle_key()));
+        while !resting.has_come() {
             let mut passes = std::mem::take(&mut self.passes);
             let last = passes.make(job.ptr(), || self.pass(&job, cx));
             self.passes = passes;
             match last {
+                None if resting.has_come() => {}
                 None => {
+                    self.resting = Some(resting);
                     self.wait.begin();
                     return Poll::Pending;
                 }
-                Some(true) => break,
+                Some(true) => {
+                    resting.note();
+                    break;
+                }
                 Some(false) => {}
             }
         }

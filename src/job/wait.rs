@@ -10,8 +10,9 @@ use std::time::Duration;
 impl Job {
     /// Waits until the job and all below it have nothing queued or running. [`idle`](Self::idle) does as a future.
     ///
-    /// What was pushed before the call has ended when it returns, and what those tasks pushed into the job. Others may push
-    /// on meanwhile: it returns at a moment at which there is nothing.
+    /// What was pushed before the call has ended when it returns, and what those tasks pushed into the job. It returns when
+    /// there was nothing at some moment since the call. If several threads wait, each is released by that moment, although
+    /// one of them may have pushed again before another has returned.
     ///
     /// # Blocking
     ///

@@ -1,0 +1,72 @@
+//! Rests: moments at which a job had nothing queued or running, for the waiters that come too late to see one.
+//!
+//! A waiter that sees a job at rest may push at once. Another waiter of that rest, woken with it, then finds the job busy
+//! again, and could miss each rest for ever. So the waiter that sees the rest first raises a count. A waiter that finds the job
+//! busy compares the count with the one at its own start: if they differ, the job was at rest meanwhile.
+//!
+//! The count exists while the job has waiters. No part of another protocol, and of no model.
+
+use crate::task::room::room;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// By the address of the job: the waiters for its rest.
+static RESTS: Mutex<BTreeMap<usize, Rest>> = Mutex::new(BTreeMap::new());
+
+#[derive(Debug, Default)]
+struct Rest {
+    waiters: usize,
+    count: u64,
+}
+
+/// A waiter for the rest of a job. The caller must keep the job until it is dropped.
+#[derive(Debug)]
+pub struct Resting {
+    key: usize,
+    began: u64,
+}
+
+impl Resting {
+    /// Enters a waiter for the job with this key in the parking lot.
+    pub fn enter(key: usize) -> Self {
+        let began = with_rest(key, |rest| {
+            rest.waiters += 1;
+            rest.count
+        });
+        Self { key, began }
+    }
+
+    /// Returns true if another waiter has seen the job at rest since this waiter was entered.
+    pub fn has_come(&self) -> bool {
+        with_rest(self.key, |rest| rest.count != self.began)
+    }
+
+    /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
+    ///
+    /// A waiter that waits for one of the job's children meanwhile is not woken. It compares the count when that child rests.
+    pub fn note(&self) {
+        let others = with_rest(self.key, |rest| {
+            let others = rest.waiters > 1;
+            rest.count += u64::from(others);
+            others
+        });
+        if others {
+            room().wake(self.key);
+        }
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        let mut rests = RESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = rests.get_mut(&self.key).expect("this waiter is entered");
+        rest.waiters -= 1;
+        if rest.waiters == 0 {
+            rests.remove(&self.key);
+        }
+    }
+}
+
+fn with_rest<R>(key: usize, f: impl FnOnce(&mut Rest) -> R) -> R {
+    f(RESTS.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
+}

@@ -1,0 +1,69 @@
+//! Waits for a job's rest: each waiter is released by the first rest after its call, although others push again at once.
+
+mod common;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Waker};
+use std::thread;
+
+use common::event::Latch;
+use common::{LONG, pool, with_workers, within};
+
+#[test]
+fn a_rest_that_one_waiter_sees_releases_all() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let first = Latch::new();
+        let opening = first.opening();
+        job.execute(move || opening.wait());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut waits = [job.idle(), job.idle(), job.idle()];
+        for wait in &mut waits {
+            assert!(Pin::new(wait).poll(&mut cx).is_pending());
+        }
+        first.open();
+        job.wait();
+        // Busy again, before the others look.
+        let second = Latch::new();
+        let opening = second.opening();
+        job.execute(move || opening.wait());
+        for wait in &mut waits {
+            assert!(Pin::new(wait).poll(&mut cx).is_ready(), "it missed the moment of rest");
+        }
+        // One that comes now waits for the next rest.
+        let mut late = job.idle();
+        assert!(Pin::new(&mut late).poll(&mut cx).is_pending());
+        assert!(!job.wait_timeout(std::time::Duration::from_millis(1)));
+        second.open();
+        job.wait();
+        assert!(Pin::new(&mut late).poll(&mut cx).is_ready());
+    });
+}
+
+#[test]
+fn four_threads_that_wait_and_push_again_all_go_on() {
+    const ROUNDS: usize = 200;
+    within(LONG, || {
+        let pool = pool(2);
+        for children in [false, true] {
+            let job = pool.job(1);
+            let inner = if children { job.job(1) } else { job.clone() };
+            let rounds = Arc::new(AtomicUsize::new(0));
+            let waiters = [(); 4].map(|()| {
+                let (job, inner, rounds) = (job.clone(), inner.clone(), Arc::clone(&rounds));
+                thread::spawn(move || {
+                    for _ in 0..ROUNDS {
+                        inner.execute(|| ());
+                        job.wait();
+                        rounds.fetch_add(1, SeqCst);
+                    }
+                })
+            });
+            waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+            assert_eq!(rounds.load(SeqCst), 4 * ROUNDS);
+            assert_eq!(inner.stats().completed, 4 * ROUNDS as u64);
+        }
+    });
+}
