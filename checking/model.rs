@@ -107,6 +107,11 @@ impl Stage {
         });
     }
 
+    /// Lends a seat to an idle spare. Returns false if none is idle. `spares` must not be able to make one.
+    pub fn lend(self, spares: &spares::Spares, seat: usize) -> bool {
+        spares.lend(self.0, seat).is_ok()
+    }
+
     /// A task of the job runs elsewhere, until `ends_elsewhere`.
     pub fn runs_elsewhere(self, job: &Job) {
         assert!(job.ptr().permits.acquire().granted(), "there is no permit for it");

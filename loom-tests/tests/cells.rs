@@ -71,6 +71,7 @@ fn no_cell_is_in_two_hands() {
         for other in others {
             other.join().unwrap();
         }
+        cells::empty_reserve();
     });
 }
 
@@ -103,9 +104,28 @@ fn a_cell_may_be_given_back_by_another_thread() {
             hands.give(at(address));
         }
         cells::clear();
+        cells::empty_reserve();
     });
 }
 
 fn at(address: std::num::NonZeroUsize) -> NonNull<u8> {
     NonNull::new(std::ptr::with_exposed_provenance_mut(address.get())).unwrap()
+}
+
+#[test]
+fn idle_is_free_after_a_burst() {
+    // A worker that parks after a burst returns what the reserve has.
+    check(Bound::Preemptions(3), || {
+        let hands = Arc::new(Hands::default());
+        let theirs = hands.clone();
+        let other = thread::spawn(move || {
+            theirs.turn(8);
+            cells::clear();
+        });
+        hands.turn(8);
+        other.join().unwrap();
+        cells::clear();
+        cells::tidy();
+        assert_eq!(cells::empty_reserve(), 0, "the reserve is kept after a burst");
+    });
 }

@@ -55,6 +55,39 @@ fn everything_holds_for_2_workers_2_jobs_3_tasks() {
     });
 }
 
+/// Tasks, none of which ends before all have started. The second value counts those that have.
+fn together<const N: usize>() -> ([impl FnOnce() + Send + use<N>; N], Arc<(Mutex<usize>, Condvar)>)
+{
+    let started = Arc::new((Mutex::new(0), Condvar::new()));
+    let tasks = [(); N].map(|()| {
+        let started = started.clone();
+        move || {
+            let (count, changed) = &*started;
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            changed.notify_all();
+            while *count < N {
+                count = changed.wait(count).unwrap();
+            }
+        }
+    });
+    (tasks, started)
+}
+
+#[test]
+fn limit_is_used_by_a_batch_beside_a_worker_that_goes_to_sleep() {
+    // One worker takes the second task into its batch, and stays in the first. The other worker must find it there.
+    check(Bound::Preemptions(2), || {
+        let pool = pool(2);
+        let (job, (tasks, started)) = (pool.job(2), together::<2>());
+        job.pause();
+        tasks.into_iter().for_each(|task| job.execute(task));
+        job.resume();
+        drop((job, pool));
+        assert_eq!(*started.0.lock().unwrap(), 2);
+    });
+}
+
 #[test]
 fn limit_is_used_by_a_batch_on_its_way_to_a_deque() {
     // One worker takes two of the three tasks out of the injector, and will block in the first until the second runs. The other
@@ -62,19 +95,7 @@ fn limit_is_used_by_a_batch_on_its_way_to_a_deque() {
     check(Bound::Preemptions(1), || {
         let pool = pool(2);
         let (pusher, job, other) = (pool.job(1), pool.job(2), pool.job(1));
-        let both = Arc::new((Mutex::new(0), Condvar::new()));
-        let tasks = [(); 2].map(|()| {
-            let both = both.clone();
-            move || {
-                let (count, changed) = &*both;
-                let mut count = count.lock().unwrap();
-                *count += 1;
-                changed.notify_all();
-                while *count < 2 {
-                    count = changed.wait(count).unwrap();
-                }
-            }
-        });
+        let (tasks, both) = together::<2>();
         let theirs = job.clone();
         pusher.execute(move || {
             tasks.into_iter().for_each(|task| theirs.execute(task));

@@ -138,6 +138,55 @@ fn limit_holds_for_who_has_a_permit_when_the_limit_falls_to_0() {
     });
 }
 
+/// A worker that runs one task after the other out of its batch, and is in the first of them when the job is held, starts
+/// none of the others. Nor does a worker that steals them.
+fn holds_who_has_a_batch(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+    let job = pool.job(2);
+    let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (first, held) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let late = Arc::new(AtomicUsize::new(0));
+    job.pause();
+    for _ in 0..4 {
+        let (started, end, first) = (started.clone(), end.clone(), first.clone());
+        let (held, late) = (held.clone(), late.clone());
+        job.execute(move || {
+            if first.swap(false, Relaxed) {
+                started.wait();
+                end.wait();
+            } else if held.load(Relaxed) {
+                late.fetch_add(1, Relaxed);
+            }
+        });
+    }
+    job.resume();
+    started.wait();
+    hold(&job);
+    // Beside the first, which stays.
+    let others = job.stats().running - 1;
+    held.store(true, Relaxed);
+    end.wait();
+    while job.stats().running > 0 {
+        thread::yield_now();
+    }
+    let late = late.load(Relaxed);
+    assert!(late <= others, "{late} tasks started in a held job, {others} ran");
+    let_go(&job);
+    job.wait();
+    assert_eq!(job.stats().completed, 4);
+}
+
+#[test]
+fn limit_holds_for_who_has_a_batch_when_the_job_is_paused() {
+    in_a_pool(2, |pool| holds_who_has_a_batch(&pool, |job| job.pause(), |job| job.resume()));
+}
+
+#[test]
+fn limit_holds_for_who_has_a_batch_when_the_limit_falls_to_0() {
+    in_a_pool(2, |pool| {
+        holds_who_has_a_batch(&pool, |job| job.set_limit(0), |job| job.set_limit(2));
+    });
+}
+
 #[test]
 fn limit_holds_when_tasks_panic() {
     in_a_pool(3, |pool| {

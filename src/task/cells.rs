@@ -22,6 +22,8 @@ mod slabs;
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::{CHECKED, fault, thread_static};
 use depot::depot;
+#[cfg(tollgate_loom)]
+pub use depot::empty_reserve;
 pub use depot::tidy;
 use magazine::Magazine;
 use std::cell::Cell;

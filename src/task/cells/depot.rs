@@ -103,6 +103,25 @@ pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
 
+/// Returns the reserve's cells to their slabs, and fails if any other cell is in use. Returns the number of magazines that
+/// the reserve had. Used by models at rest.
+#[cfg(tollgate_loom)]
+pub fn empty_reserve() -> usize {
+    let mut reserve = 0;
+    for depot in depots() {
+        while let Some(mut full) = steal(&depot.full) {
+            depot.slabs().take_back_all(&mut full);
+            // Ordering: Relaxed; no other thread uses the depot.
+            depot.len.fetch_sub(1, Ordering::Relaxed);
+            reserve += 1;
+        }
+        // Ordering: Relaxed; as above.
+        assert_eq!(depot.len.load(Ordering::Relaxed), 0, "the reserve is counted wrongly");
+        assert!(depot.slabs().none_in_use(), "a cell was lost");
+    }
+    reserve
+}
+
 /// Steals one element, and retries until the queue answers.
 fn steal<T>(from: &Injector<T>) -> Option<T> {
     loop {

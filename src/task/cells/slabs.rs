@@ -253,6 +253,17 @@ impl Slabs {
         }
     }
 
+    /// Returns true if no cell is in use. Used by models.
+    #[cfg(tollgate_loom)]
+    pub fn none_in_use(&self) -> bool {
+        match self.partial[..] {
+            [] => self.len == 0,
+            // SAFETY: as in `take_from_slab`.
+            [slab] => self.len == 1 && unsafe { slab.as_ref() }.is_unused(),
+            _ => false,
+        }
+    }
+
     /// Counts one slab of the group as unused. Frees the group if that was its last slab in use.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {

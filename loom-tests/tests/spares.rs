@@ -1,0 +1,70 @@
+//! Spare workers: threads that wait inside a task lend their seats, and each seat that is lent has its own spare.
+
+#![cfg(tollgate_loom)]
+
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use std::sync::Arc;
+use tollgate::model::Stage;
+use tollgate::model::spares::Spares;
+
+/// A spare that waits for one seat, and returns the seat's index.
+fn spare(spares: &Arc<Spares>) -> thread::JoinHandle<Option<usize>> {
+    let spares = spares.clone();
+    thread::spawn(move || spares.wait_for_place())
+}
+
+#[test]
+fn join_is_safe_for_two_waits_beside_one_idle_spare() {
+    // One spare takes one seat. A second seat that was lent to it would stay empty.
+    check(Bound::Preemptions(3), || {
+        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(0)));
+        let idle = spare(&spares);
+        let theirs = spares.clone();
+        let other = thread::spawn(move || stage.lend(&theirs, 1));
+        let mut lent: Vec<usize> = stage.lend(&spares, 0).then_some(0).into_iter().collect();
+        lent.extend(other.join().unwrap().then_some(1));
+        while lent.is_empty() {
+            thread::yield_now();
+            lent.extend(stage.lend(&spares, 0).then_some(0));
+        }
+        let taken = idle.join().unwrap();
+        assert_eq!(Vec::from_iter(taken), lent, "a seat is lent, and no spare takes it");
+        stage.end();
+    });
+}
+
+#[test]
+fn join_is_safe_for_two_seats_lent_to_two_spares() {
+    check(Bound::Preemptions(2), || {
+        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(0)));
+        let idle = [spare(&spares), spare(&spares)];
+        let mut lent = 0;
+        while lent < 2 {
+            if stage.lend(&spares, lent) {
+                lent += 1;
+            } else {
+                thread::yield_now();
+            }
+        }
+        let mut taken = idle.map(|spare| spare.join().unwrap().unwrap());
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1]);
+        stage.end();
+    });
+}
+
+#[test]
+fn idle_is_free_when_a_seat_is_lent_as_the_pool_ends() {
+    // A seat that was lent in time is taken, and the other spare ends.
+    check(Bound::Preemptions(2), || {
+        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(0)));
+        let idle = [spare(&spares), spare(&spares)];
+        let lent = stage.lend(&spares, 0);
+        spares.close();
+        let taken = idle.map(|spare| spare.join().unwrap());
+        assert_eq!(taken.into_iter().flatten().count(), usize::from(lent));
+        stage.end();
+    });
+}
