@@ -1,0 +1,186 @@
+//! What one client knows of its leases: when to renew each, when each is lost, and which to give back.
+//!
+//! Plain data and arithmetic on times that the caller passes. The renewing thread, the simulation and the model drive the same
+//! code. All times are microseconds of one monotonic clock, the client's own.
+//!
+//! # Why at most `limit` tasks run under a lease
+//!
+//! - `own-1`: the client reads its clock *before* it sends a request for a lease or a renewal.
+//! - `own-2`: the store grants or renews after `own-1`, so the lease ends no earlier than one length after `own-1`.
+//! - `own-3`: an answer moves the client's count to its own request's `own-1`, never to the answer's arrival.
+//! - `own-4`: when two thirds of a lease have passed since `own-1`, the client calls the lease lost. This is final: a later
+//!   answer does not revive the lease.
+//! - `own-5`: the client neither renews nor gives back a lost lease.
+//!
+//! A lease that is not lost by `own-4` has a third of its length left at the store by `own-2`. So the store
+//! counts the lease of each task that heeds it, and the store counts at most `limit`. The third that is left covers the
+//! time in which the task stops, and a clock of the client that is slow by up to a third.
+//!
+//! The store's side is in `checking/table.rs`, as plain code, and in `scripts/`, for Redis.
+
+use std::collections::BTreeMap;
+
+/// Microseconds of a monotonic clock.
+pub(crate) type Micros = u64;
+
+/// Names one request for a permit, and the lease that it gets. Never used for a second request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Id {
+    /// Random, one for each open gate.
+    pub(crate) client: u128,
+    /// Counts the requests of the client.
+    pub(crate) number: u64,
+}
+
+/// The leases of one client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Book {
+    /// The length of a lease.
+    length: Micros,
+    held: BTreeMap<Id, Held>,
+    /// Ids to release, with the instant from which the store cannot hold them any more.
+    back: BTreeMap<Id, Back>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Held {
+    /// The client's clock when it sent the last request that succeeded (`own-1`).
+    from: Micros,
+    /// The earliest instant of the next renewal.
+    next: Micros,
+    lost: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Back {
+    next: Micros,
+    until: Micros,
+}
+
+/// Requests that are due. Each is marked as sent: it is due again after a pause, unless an answer comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) renew: Vec<Id>,
+    pub(crate) release: Vec<Id>,
+}
+
+impl Due {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.renew.is_empty() && self.release.is_empty()
+    }
+}
+
+impl Book {
+    /// Makes the book of a client whose leases last `length` at the store.
+    pub(crate) fn new(length: Micros) -> Self {
+        Self { length, held: BTreeMap::new(), back: BTreeMap::new() }
+    }
+
+    /// The time after which a lease is lost, if no renewal succeeds.
+    fn heed(&self) -> Micros {
+        self.length / 3 * 2
+    }
+
+    /// The pause after a request without an answer.
+    fn pause(&self) -> Micros {
+        (self.length / 24).clamp(1, 500_000)
+    }
+
+    /// Enters a lease that was requested at `sent`. Returns false if it is lost already: it is then given back.
+    #[must_use]
+    pub(crate) fn granted(&mut self, id: Id, sent: Micros, now: Micros) -> bool {
+        if now >= sent + self.heed() {
+            self.give_up(id, now);
+            return false;
+        }
+        self.held.insert(id, Held { from: sent, next: sent + self.length / 3, lost: false });
+        true
+    }
+
+    /// Gives back an id of which the client does not know whether the store granted it.
+    pub(crate) fn give_up(&mut self, id: Id, now: Micros) {
+        self.back.insert(id, Back { next: now, until: now + self.length });
+    }
+
+    /// Returns true if the client has lost the lease, or does not hold it (`own-4`).
+    pub(crate) fn is_lost(&mut self, id: Id, now: Micros) -> bool {
+        let heed = self.heed();
+        self.held.get_mut(&id).is_none_or(|held| {
+            held.lost |= now >= held.from + heed;
+            held.lost
+        })
+    }
+
+    /// Returns the time until the lease is lost, if no renewal succeeds.
+    pub(crate) fn time_left(&mut self, id: Id, now: Micros) -> Micros {
+        if self.is_lost(id, now) { 0 } else { self.held[&id].from + self.heed() - now }
+    }
+
+    /// Ends a lease whose task has ended. The lease is given back, unless it is lost (`own-5`).
+    pub(crate) fn finish(&mut self, id: Id, now: Micros) {
+        let lost = self.is_lost(id, now);
+        if let Some(held) = self.held.remove(&id)
+            && !lost
+        {
+            self.back.insert(id, Back { next: now, until: held.from + self.length });
+        }
+    }
+
+    /// Takes the requests that are due. Forgets ids whose lease has ended at the store by itself.
+    pub(crate) fn due(&mut self, now: Micros) -> Due {
+        let mut due = Due::default();
+        let (heed, pause) = (self.heed(), self.pause());
+        for (id, held) in &mut self.held {
+            held.lost |= now >= held.from + heed;
+            if !held.lost && now >= held.next {
+                held.next = now + pause;
+                due.renew.push(*id);
+            }
+        }
+        self.back.retain(|_, back| now < back.until);
+        for (id, back) in &mut self.back {
+            if now >= back.next {
+                back.next = now + pause;
+                due.release.push(*id);
+            }
+        }
+        due
+    }
+
+    /// Returns the earliest instant at which [`due`](Self::due) may return a request.
+    pub(crate) fn next_due(&self) -> Option<Micros> {
+        let renewals = self.held.values().filter(|held| !held.lost).map(|held| held.next);
+        renewals.chain(self.back.values().map(|back| back.next)).min()
+    }
+
+    /// Returns the earliest instant at which a lease is lost, if no renewal succeeds.
+    pub(crate) fn next_loss(&self) -> Option<Micros> {
+        self.held.values().filter(|held| !held.lost).map(|held| held.from + self.heed()).min()
+    }
+
+    /// Records a renewal that was requested at `sent` and succeeded. A lost lease stays lost (`own-4`).
+    pub(crate) fn renewed(&mut self, id: Id, sent: Micros, now: Micros) {
+        let third = self.length / 3;
+        if self.is_lost(id, now) {
+            return;
+        }
+        if let Some(held) = self.held.get_mut(&id)
+            && held.from < sent
+        {
+            held.from = sent; // own-3
+            held.next = sent + third;
+        }
+    }
+
+    /// Records that the store does not hold the lease any more.
+    pub(crate) fn refused(&mut self, id: Id) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.lost = true;
+        }
+    }
+
+    /// Records that the store has released the id, or does not hold it.
+    pub(crate) fn released(&mut self, id: Id) {
+        self.back.remove(&id);
+    }
+}
