@@ -14,7 +14,9 @@ mod client;
 mod gauge;
 mod hosts;
 mod list;
+mod moment;
 mod options;
+mod output;
 mod permit;
 pub mod plan;
 mod progress;
@@ -24,14 +26,16 @@ mod screen;
 mod server;
 mod source;
 mod table;
+mod tables;
 mod tally;
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::options::Options;
+use crate::output::{Input, Output};
 use crate::plan::Plan;
 use crate::progress::say;
 use crate::report::Report;
@@ -60,9 +64,6 @@ fn gentle(options: &Options) -> Result<ExitCode, String> {
         let plan = plan::parse("built-in", &server.plan()).map_err(|error| error.to_string())?;
         return check(options, "built-in", plan, Some(&server));
     };
-    if options.json.as_ref() == Some(path) {
-        return Err("--json would overwrite the plan: name another file".to_owned());
-    }
     let name = path.display().to_string();
     let bytes =
         fs::read(path).map_err(|error| format!("{name}: {error}: name a plan that can be read"))?;
@@ -81,13 +82,24 @@ fn check(
         print(&plan.to_string());
         return Ok(ExitCode::SUCCESS);
     }
-    let json = options.json.as_deref().map(create).transpose()?;
     let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let outputs = output::open_all(&inputs(options, &plan, directory), &options.outputs())?;
     let outcome = run::run(plan, name, directory, options)?;
     let report = Report::new(name.to_owned(), &outcome, server);
-    print(&report.to_string());
-    if let Some(Err(error)) = json.map(|file| report.write_json(file)) {
-        say(&format!("the results are not written as JSON: {error}"));
+    if outputs.iter().any(Output::is_standard_output) {
+        say(report.to_string().trim_end());
+    } else {
+        print(&report.to_string());
+    }
+    let mut all_written = true;
+    for output in outputs {
+        let option = output.option();
+        if let Err(error) = write(output, &report) {
+            say(&format!("{option}: the results are not written: {error}"));
+            all_written = false;
+        }
+    }
+    if !all_written {
         return Ok(ExitCode::FAILURE);
     }
     Ok(match (outcome.interrupted, report.as_expected) {
@@ -97,11 +109,35 @@ fn check(
     })
 }
 
-/// Creates the file for the results before anything is sent, so that a wrong name costs no run.
-fn create(path: &Path) -> Result<BufWriter<File>, String> {
-    File::create(path).map(BufWriter::new).map_err(|error| {
-        format!("--json {}: {error}: name a file that can be written", path.display())
-    })
+/// The files that the run reads.
+fn inputs(options: &Options, plan: &Plan, directory: &Path) -> Vec<Input> {
+    let plan_file = options.plan.iter().map(|path| Input {
+        what: "the plan".to_owned(),
+        path: (!output::is_dash(path)).then(|| path.clone()),
+    });
+    let named = plan.jobs.iter().flat_map(|job| {
+        job.files().map(move |file| Input {
+            what: format!("{file}, which {} reads", job.name),
+            path: (file != "-").then(|| directory.join(file)),
+        })
+    });
+    let authorities = options
+        .cacert
+        .iter()
+        .map(|path| Input { what: "the file of --cacert".to_owned(), path: Some(path.clone()) });
+    plan_file.chain(named).chain(authorities).collect()
+}
+
+/// Writes the results in the form that the option asks for.
+fn write(mut output: Output, report: &Report) -> io::Result<()> {
+    let text = match output.option() {
+        "--json" => report.json()?,
+        "--csv" => report.csv(),
+        "--junit" => report.junit(),
+        _ => unreachable!("each option has a form"),
+    };
+    output.write(text.as_bytes())?;
+    output.finish()
 }
 
 /// Writes to standard output, as far as it takes it.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::output::Wanted;
+
 /// Checks HTTP endpoints, and hits each no harder than it can take.
 ///
 /// A plan lists jobs. Each job sends requests to one base URL, never more at once than its limit, and checks the
@@ -16,9 +18,17 @@ pub(crate) struct Options {
     /// The plan to run, a TOML file; its lists of URLs are taken from its directory
     pub(crate) plan: Option<PathBuf>,
 
-    /// Also write the results to FILE, as JSON
+    /// Also write the results to FILE, as JSON; "-" is standard output, and the table goes to standard error
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// Also write the results to FILE, as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+
+    /// Also write the results to FILE, as JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 
     /// Read the plan, say what it would send, and send nothing
     #[arg(long)]
@@ -82,6 +92,15 @@ Try:
   grep -h http *.txt | gentle my.toml    where my.toml has a job with urls = "-""##;
 
 impl Options {
+    /// The files to write.
+    pub(crate) fn outputs(&self) -> Vec<Wanted> {
+        let options = [("--json", &self.json), ("--csv", &self.csv), ("--junit", &self.junit)];
+        let wanted = |(option, path): (_, &Option<PathBuf>)| {
+            path.clone().map(|path| Wanted { option, path })
+        };
+        options.into_iter().filter_map(wanted).collect()
+    }
+
     /// Reads the command line, or says in one line what is wrong with it. Ends the process where it asks for help.
     pub(crate) fn read() -> Result<Self, String> {
         Options::try_parse().map_err(|error| match error.kind() {

@@ -1,26 +1,37 @@
 //! The results, as they are written for machines. How people see them is in `table`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::check::Check;
 use crate::hosts::LimitedHost;
+use crate::moment;
 use crate::run::Outcome;
 use crate::server::Server;
 use crate::tally::Failure;
 
+/// The version of the JSON form.
+const SCHEMA: u32 = 1;
+
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    /// The version of this form. A reader must ignore keys that it does not know; the number changes if a key goes or
+    /// changes its meaning.
+    pub(crate) schema: u32,
+    /// The command and its version.
+    pub(crate) tool: &'static str,
     /// The plan's file, or "built-in".
     pub(crate) plan: String,
     /// Whether every request was sent and every check passed.
     pub(crate) as_expected: bool,
-    /// Whether Ctrl-C cut the run short.
+    /// Whether a signal cut the run short.
     pub(crate) interrupted: bool,
+    /// When the run began and ended, in UTC.
+    pub(crate) started: String,
+    pub(crate) ended: String,
     pub(crate) elapsed_seconds: f64,
     pub(crate) jobs: Vec<JobReport>,
     pub(crate) hosts: Vec<HostReport>,
@@ -50,6 +61,8 @@ pub(crate) struct JobReport {
     pub(crate) requests: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
+    /// From the start of the first request to the end of the last.
+    pub(crate) elapsed_seconds: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p95_ms: f64,
@@ -72,21 +85,23 @@ impl Report {
         let jobs: Vec<_> = outcome.checks.iter().map(job).collect();
         let hosts: Vec<_> = outcome.hosts.iter().map(host).collect();
         Report {
+            schema: SCHEMA,
+            tool: concat!("gentle ", env!("CARGO_PKG_VERSION")),
             plan,
             as_expected: outcome.interrupted.is_none()
                 && jobs.iter().all(JobReport::is_as_expected)
                 && hosts.iter().all(HostReport::limit_held),
             interrupted: outcome.interrupted.is_some(),
+            started: moment::spelled(outcome.started),
+            ended: moment::spelled(outcome.started + outcome.elapsed),
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
             jobs,
             hosts,
         }
     }
 
-    pub(crate) fn write_json(&self, mut file: impl Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut file, self)?;
-        writeln!(file)?;
-        file.flush()
+    pub(crate) fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 }
 
@@ -118,6 +133,7 @@ impl JobReport {
             requests: tally.requests(),
             ok: tally.ok,
             failed: tally.failed,
+            elapsed_seconds: seconds,
             requests_per_second: if seconds > 0.0 {
                 tally.requests() as f64 / seconds
             } else {
@@ -133,7 +149,7 @@ impl JobReport {
         }
     }
 
-    fn is_as_expected(&self) -> bool {
+    pub(crate) fn is_as_expected(&self) -> bool {
         self.failed == 0
             && self.requests == self.planned.unwrap_or(self.requests.max(1))
             && self.limit_held()

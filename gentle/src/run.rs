@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,6 +18,7 @@ use crate::check::Check;
 use crate::client::tls::TlsFiles;
 use crate::hosts::Hosts;
 use crate::options::Options;
+use crate::output;
 use crate::plan::Plan;
 use crate::progress::{Progress, say};
 
@@ -36,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) hosts: Hosts,
     /// From the first task to the end of the last.
     pub(crate) elapsed: Duration,
+    /// When the run began.
+    pub(crate) started: SystemTime,
     /// The exit status for the signal that cut it short.
     pub(crate) interrupted: Option<u8>,
 }
@@ -62,7 +65,7 @@ pub(crate) fn run(
     let runtime = runtime().map_err(|error| own("tokio's runtime does not start", &error))?;
     let (stop, stopped) = watch::channel(false);
     let (over, is_over) = mpsc::channel(1);
-    let start = Instant::now();
+    let (start, started) = (Instant::now(), SystemTime::now());
     let threads = plan.workers.unwrap_or(1);
     let threads = (0..threads)
         .map(|thread| start_thread(thread, threads, &checks, &stopped, &over))
@@ -79,7 +82,7 @@ pub(crate) fn run(
     let elapsed = start.elapsed();
     // A look-up of a name may not be over, and would be waited for.
     runtime.shutdown_background();
-    Ok(Outcome { checks, hosts, elapsed, interrupted })
+    Ok(Outcome { checks, hosts, elapsed, started, interrupted })
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -140,6 +143,7 @@ async fn wait(
             _ = ticks.tick() => progress.update(checks),
             status = next_signal(&mut signals) => {
                 if interrupted.is_some() {
+                    output::remove_temporaries();
                     process::exit(status.into());
                 }
                 interrupted = Some(status);

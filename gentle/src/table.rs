@@ -70,6 +70,16 @@ impl JobReport {
         row
     }
 
+    /// What failed, a line each.
+    pub(crate) fn remarks_on_failures(&self) -> Vec<String> {
+        let line = |Failure { cause, count, first }: &Failure| {
+            format!("{count} failed: {cause}; first {first}")
+        };
+        let broken =
+            (!self.limit_held()).then(|| "more requests at once than the limit".to_owned());
+        self.failures.iter().map(line).chain(broken).collect()
+    }
+
     /// What the table has no room for, a line each.
     fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
@@ -78,11 +88,8 @@ impl JobReport {
                 self.statuses.iter().map(|(status, count)| format!("{count} with status {status}"));
             writeln!(f, "{name}: {}", each.collect::<Vec<_>>().join(", "))?;
         }
-        for Failure { cause, count, first } in &self.failures {
-            writeln!(f, "{name}: {count} failed: {cause}; first {first}")?;
-        }
-        if !self.limit_held() {
-            writeln!(f, "{name}: more requests at once than the limit")?;
+        for line in self.remarks_on_failures() {
+            writeln!(f, "{name}: {line}")?;
         }
         match self.planned {
             Some(planned) if self.requests < planned => {

@@ -145,6 +145,17 @@ impl JobPlan {
         }
     }
 
+    /// The files that the job reads, from the plan's directory; `-` is standard input.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let list = match &self.targets {
+            Targets::List(list) => Some(list.file.as_str()),
+            Targets::Paths { .. } => None,
+        };
+        let shown = self.tls.certificate.iter().flat_map(|shown| [&shown.chain, &shown.key]);
+        let named = self.tls.cacert.iter().chain(shown).map(|named| named.file.as_str());
+        list.into_iter().chain(named)
+    }
+
     /// A URL on the server that all requests are sent to, if there is such a one.
     pub fn origin(&self) -> Option<Uri> {
         match &self.targets {

@@ -1,10 +1,11 @@
 //! The command: what it sends, what it makes of the answers, and how it ends.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Barrier};
 
-use crate::program::{Scratch, check, command, end, gentle, interrupt, job, plan_job, signal};
+use crate::program::{
+    Scratch, check, command, end, gentle, interrupt, job, plan_job, signal, start,
+};
 use crate::servers::{Latch, OK, Server, down, ok, resetting, stalling};
 
 #[test]
@@ -190,15 +191,6 @@ fn a_stalled_server_delays_no_other_job() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
 }
 
-/// Starts a run of a plan and gives its standard error, line by line.
-fn start(plan: &Scratch) -> (Child, impl Iterator<Item = String>) {
-    let mut command = command();
-    command.arg(plan.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    (child, stderr.lines().map(Result::unwrap))
-}
-
 #[test]
 fn says_where_it_is_in_plain_lines_where_there_is_no_terminal() {
     let answer = Arc::new(Latch::default());
@@ -209,7 +201,7 @@ fn says_where_it_is_in_plain_lines_where_there_is_no_terminal() {
     });
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 3, "timeout = \"60s\""));
-    let (child, mut stderr) = start(&plan);
+    let (child, mut stderr) = start(&[plan.path()]);
     stderr.find(|line| line == "a: 0 of 3 done, 2/2 running, 0 failed").unwrap();
     answer.open();
     assert_eq!(stderr.last().unwrap(), "a: 3 of 3 done, 0/2 running, 0 failed");
@@ -229,7 +221,7 @@ fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
     });
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 50, "timeout = \"60s\""));
-    let (child, mut stderr) = start(&plan);
+    let (child, mut stderr) = start(&[plan.path()]);
     both_came.wait();
     interrupt(&child);
     stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
@@ -255,7 +247,7 @@ fn sigterm_and_sighup_stop_a_run_as_ctrl_c_does() {
         });
         let plan =
             Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 50, "timeout = \"60s\""));
-        let (child, mut stderr) = start(&plan);
+        let (child, mut stderr) = start(&[plan.path()]);
         came.wait();
         signal(&child, number);
         stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
@@ -279,7 +271,7 @@ fn a_second_ctrl_c_ends_at_once() {
     });
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 1, "timeout = \"60m\""));
-    let (child, mut stderr) = start(&plan);
+    let (child, mut stderr) = start(&[plan.path()]);
     came.wait();
     interrupt(&child);
     stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
@@ -299,7 +291,7 @@ fn a_plan_mistake_is_one_line_and_exit_status_2() {
 
 #[test]
 fn an_option_mistake_is_one_line_and_exit_status_2() {
-    let plan = Scratch::file("plan.toml", "");
+    let plan = Scratch::file("plan.toml", &plan_job("a", 1, "http://127.0.0.1:1", 1, ""));
     let plan = plan.path().to_str().unwrap();
     for (arguments, message) in [
         (&["--bogus"][..], "unexpected argument '--bogus' found (see gentle --help)"),
@@ -307,7 +299,10 @@ fn an_option_mistake_is_one_line_and_exit_status_2() {
         (&["--json"], "a value is required for '--json <FILE>' but none was supplied"),
         (&["/none/plan.toml"], "/none/plan.toml: "),
         (&["--json", "/none/out.json"], "--json /none/out.json: "),
-        (&[plan, "--json", plan], "--json would overwrite the plan: name another file"),
+        (
+            &[plan, "--json", plan],
+            &format!("--json {plan} would overwrite the plan: name another file"),
+        ),
     ] {
         let ended = gentle(arguments);
         assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");

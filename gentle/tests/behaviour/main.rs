@@ -4,6 +4,7 @@ mod any_plan;
 mod command;
 mod corpus;
 mod hosts_and_lists;
+mod outputs;
 mod peers;
 mod plan_reader;
 mod program;

@@ -1,7 +1,7 @@
 //! The built command, and what a run of it leaves.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +54,18 @@ pub(crate) fn end(mut child: Child) -> Ended {
     let mut stdout = String::new();
     child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
     Ended { status: child.wait().unwrap().code(), stdout, stderr: String::new() }
+}
+
+/// Lines of text.
+pub(crate) type Lines = Box<dyn Iterator<Item = String>>;
+
+/// Starts a run and gives its standard error, line by line.
+pub(crate) fn start(arguments: &[impl AsRef<OsStr>]) -> (Child, Lines) {
+    let mut command = command();
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    (child, Box::new(stderr.lines().map(Result::unwrap)))
 }
 
 /// Sends Ctrl-C to a run.
