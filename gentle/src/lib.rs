@@ -30,7 +30,7 @@ mod tables;
 mod tally;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,6 +39,7 @@ use crate::output::{Input, Output};
 use crate::plan::Plan;
 use crate::progress::say;
 use crate::report::Report;
+use crate::run::Ready;
 use crate::server::Server;
 
 /// Runs the command with the process's arguments.
@@ -64,11 +65,22 @@ fn gentle(options: &Options) -> Result<ExitCode, String> {
         let plan = plan::parse("built-in", &server.plan()).map_err(|error| error.to_string())?;
         return check(options, "built-in", plan, Some(&server));
     };
-    let name = path.display().to_string();
-    let bytes =
-        fs::read(path).map_err(|error| format!("{name}: {error}: name a plan that can be read"))?;
+    let is_dash = output::is_dash(path);
+    let name = if is_dash { "standard input".to_owned() } else { path.display().to_string() };
+    let bytes = if is_dash { read_all(io::stdin()) } else { fs::read(path) };
+    let bytes = bytes.map_err(|error| format!("{name}: {error}: name a plan that can be read"))?;
     let plan = plan::parse_bytes(&name, &bytes).map_err(|error| error.to_string())?;
+    if is_dash && let Some(job) = plan.jobs.iter().find(|job| job.files().any(|file| file == "-")) {
+        let both = "standard input has the plan already";
+        return Err(format!("{name}: job {:?}: {both}: give the job a file", job.name));
+    }
     check(options, &name, plan, None)
+}
+
+fn read_all(mut from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Runs a plan, shows what came of it and tells the exit status.
@@ -78,13 +90,15 @@ fn check(
     plan: Plan,
     server: Option<&Server>,
 ) -> Result<ExitCode, String> {
-    if options.dry_run {
-        print(&plan.to_string());
-        return Ok(ExitCode::SUCCESS);
-    }
     let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let outputs = output::open_all(&inputs(options, &plan, directory), &options.outputs())?;
-    let outcome = run::run(plan, name, directory, options)?;
+    let summary = plan.to_string();
+    let ready = Ready::new(plan, name, directory, options)?;
+    if options.dry_run {
+        print(&summary);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcome = ready.run(options)?;
     let report = Report::new(name.to_owned(), &outcome, server);
     if outputs.iter().any(Output::is_standard_output) {
         say(report.to_string().trim_end());

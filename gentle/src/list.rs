@@ -75,6 +75,7 @@ impl Iterator for UrlList {
                 }
             };
             let line = String::from_utf8_lossy(&line);
+            let line = if self.line == 1 { line.trim_start_matches('\u{feff}') } else { &line };
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
                 let url = listed(self.plan.base.as_deref(), line);

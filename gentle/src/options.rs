@@ -13,9 +13,9 @@ use crate::output::Wanted;
 /// status of every answer. All jobs run together; a server that is down, slow or broken fails its own checks and
 /// holds up no other job. Without a plan, a built-in one runs against a built-in server.
 #[derive(Debug, Parser)]
-#[command(name = "gentle", after_help = AFTER_HELP, max_term_width = 110)]
+#[command(name = "gentle", version, after_help = AFTER_HELP, max_term_width = 110)]
 pub(crate) struct Options {
-    /// The plan to run, a TOML file; its lists of URLs are taken from its directory
+    /// The plan to run, a TOML file, or "-" for standard input; its lists of URLs are taken from its directory
     pub(crate) plan: Option<PathBuf>,
 
     /// Also write the results to FILE, as JSON; "-" is standard output, and the table goes to standard error
@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
 
-    /// Read the plan, say what it would send, and send nothing
+    /// Read the plan, open every file, say what would be sent, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -74,6 +74,9 @@ const AFTER_HELP: &str = r##"The plan:
   cert = "FILE"                  show this certificate to the server, with
   key = "FILE"                   its private key
 
+  [defaults]                     keys for all jobs that do not have the key, and headers one by one
+  timeout = "1.5s"
+
   [host."127.0.0.1:8080"]        or "127.0.0.1", for all its ports
   limit = 6                      at most 6 requests to this host at once, of all jobs together
 
@@ -104,7 +107,7 @@ impl Options {
     /// Reads the command line, or says in one line what is wrong with it. Ends the process where it asks for help.
     pub(crate) fn read() -> Result<Self, String> {
         Options::try_parse().map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp => error.exit(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => format!("{} (see gentle --help)", first_paragraph(&error.to_string())),
         })
     }

@@ -43,46 +43,73 @@ pub(crate) struct Outcome {
     pub(crate) interrupted: Option<u8>,
 }
 
-/// Sends what the plan says and waits for the answers. `name` is the plan's in errors, `directory` is
-/// where its lists are, `options` say how.
-pub(crate) fn run(
-    plan: Plan,
-    name: &str,
-    directory: &Path,
-    options: &Options,
-) -> Result<Outcome, String> {
-    let own = |what: &str, error: &dyn std::fmt::Display| format!("{name}: {what}: {error}");
-    let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
-    let pool = pool.map_err(|error| own("the pool does not start", &error))?;
-    let hosts = Hosts::new(&pool, plan.hosts);
-    let files =
-        TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };
-    let checks = plan.jobs.into_iter().map(|job| {
-        let check = Check::new(&pool, &hosts, job, directory, &files);
-        check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
-    });
-    let checks = checks.collect::<Result<Vec<_>, _>>()?;
-    let runtime = runtime().map_err(|error| own("tokio's runtime does not start", &error))?;
-    let (stop, stopped) = watch::channel(false);
-    let (over, is_over) = mpsc::channel(1);
-    let (start, started) = (Instant::now(), SystemTime::now());
-    let threads = plan.workers.unwrap_or(1);
-    let threads = (0..threads)
-        .map(|thread| start_thread(thread, threads, &checks, &stopped, &over))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(|error| own("a thread does not start", &error))?;
-    drop(over);
-    let progress = Progress::new(options.quiet, &checks);
-    let interrupted = runtime.block_on(wait(&checks, &stop, is_over, progress));
-    for thread in threads {
-        if let Err(panic) = thread.join() {
-            panic::resume_unwind(panic);
-        }
+/// A plan whose files are open, and that has sent nothing.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    name: String,
+    checks: Vec<Arc<Check>>,
+    hosts: Hosts,
+    threads: usize,
+    /// The pool must outlive the jobs.
+    _pool: Pool,
+}
+
+impl Ready {
+    /// Opens all files that the plan names. `name` is the plan's in errors, `directory` is where the files are.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be used, or a thread does not start.
+    pub(crate) fn new(
+        plan: Plan,
+        name: &str,
+        directory: &Path,
+        options: &Options,
+    ) -> Result<Self, String> {
+        let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
+        let pool = pool.map_err(|error| format!("{name}: the pool does not start: {error}"))?;
+        let hosts = Hosts::new(&pool, plan.hosts);
+        let files =
+            TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };
+        let checks = plan.jobs.into_iter().map(|job| {
+            let check = Check::new(&pool, &hosts, job, directory, &files);
+            check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
+        });
+        Ok(Ready {
+            name: name.to_owned(),
+            checks: checks.collect::<Result<Vec<_>, _>>()?,
+            hosts,
+            threads: plan.workers.unwrap_or(1),
+            _pool: pool,
+        })
     }
-    let elapsed = start.elapsed();
-    // A look-up of a name may not be over, and would be waited for.
-    runtime.shutdown_background();
-    Ok(Outcome { checks, hosts, elapsed, started, interrupted })
+
+    /// Sends what the plan says and waits for the answers.
+    pub(crate) fn run(self, options: &Options) -> Result<Outcome, String> {
+        let Ready { name, checks, hosts, threads, .. } = &self;
+        let own = |what: &str, error: io::Error| format!("{name}: {what}: {error}");
+        let runtime = runtime().map_err(|error| own("tokio's runtime does not start", error))?;
+        let (stop, stopped) = watch::channel(false);
+        let (over, is_over) = mpsc::channel(1);
+        let (start, started) = (Instant::now(), SystemTime::now());
+        let threads = (0..*threads)
+            .map(|thread| start_thread(thread, *threads, checks, &stopped, &over))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| own("a thread does not start", error))?;
+        drop(over);
+        let progress = Progress::new(options.quiet, checks);
+        let interrupted = runtime.block_on(wait(checks, &stop, is_over, progress));
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                panic::resume_unwind(panic);
+            }
+        }
+        let elapsed = start.elapsed();
+        // A look-up of a name may not be over, and would be waited for.
+        runtime.shutdown_background();
+        let (checks, hosts) = (checks.clone(), hosts.clone());
+        Ok(Outcome { checks, hosts, elapsed, started, interrupted })
+    }
 }
 
 fn runtime() -> io::Result<Runtime> {

@@ -56,9 +56,10 @@ impl<'a> Source<'a> {
         let message = error.message();
         let types =
             message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "));
-        let message = match types {
-            Some((found, wanted)) => format!("{wanted} belongs here, not {found}"),
-            None => message.to_owned(),
+        let message = match (types, message.strip_prefix("unknown field `")) {
+            (Some((found, wanted)), _) => format!("{wanted} belongs here, not {found}"),
+            (None, Some(unknown)) => unknown_key(unknown),
+            (None, None) => message.to_owned(),
         };
         self.error(error.span().unwrap_or(0..0), message)
     }
@@ -82,6 +83,39 @@ impl<'a> Source<'a> {
         values::whole(key, *number.get_ref(), most)
             .map_err(|message| self.error(number.span(), message))
     }
+}
+
+/// What is said of a key that does not exist. `rest` is what the reader says after "unknown field `".
+fn unknown_key(rest: &str) -> String {
+    let (key, known) = rest.rsplit_once("`, expected ").unwrap_or((rest, ""));
+    let names = || known.split('`').skip(1).step_by(2);
+    let nearest = names().map(|name| (distance(key, name), name)).min();
+    let key = values::quoted(key);
+    match nearest {
+        Some((distance, name)) if distance <= 1 + name.len() / 4 => {
+            format!("there is no key {key} here: did you mean {name:?}?")
+        }
+        _ => {
+            let names: Vec<_> = names().collect();
+            format!("there is no key {key} here: use one of {}", names.join(", "))
+        }
+    }
+}
+
+/// How many letters must be added, removed or changed to make `to` of `from`.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<_> = to.chars().collect();
+    let mut row: Vec<_> = (0..=to.len()).collect();
+    for (made, letter) in from.chars().take(60).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = made + 1;
+        for at in 1..row.len() {
+            let changed = diagonal + usize::from(to[at - 1] != letter);
+            diagonal = row[at];
+            row[at] = changed.min(row[at] + 1).min(row[at - 1] + 1);
+        }
+    }
+    row[to.len()]
 }
 
 /// The text with a blank for each control character, line ends among them, and cut where it is endless.

@@ -14,6 +14,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPlan {
     pub(super) workers: Option<Spanned<Whole>>,
+    pub(super) defaults: Option<RawDefaults>,
     #[serde(default)]
     pub(super) job: List<Spanned<RawJob>>,
     #[serde(default)]
@@ -25,6 +26,69 @@ pub(super) struct RawPlan {
 #[serde(deny_unknown_fields, expecting = "a table with a limit such as { limit = 6 }")]
 pub(super) struct RawHost {
     pub(super) limit: Spanned<Whole>,
+}
+
+/// The `[defaults]` table: keys of jobs that do not have the key themselves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with keys of jobs")]
+pub(super) struct RawDefaults {
+    limit: Option<Spanned<Whole>>,
+    base: Option<Text>,
+    repeat: Option<Spanned<Whole>>,
+    method: Option<Text>,
+    headers: Option<RawHeaders>,
+    #[serde(default, deserialize_with = "one_or_more")]
+    expect: Option<Spanned<List<Whole>>>,
+    timeout: Option<Text>,
+    http: Option<Text>,
+    cacert: Option<Text>,
+    cert: Option<Text>,
+    key: Option<Text>,
+    insecure: Option<Spanned<bool>>,
+}
+
+impl RawJob {
+    /// Takes each key that the job does not have from the defaults. Headers are taken one by one.
+    pub(super) fn or(mut self, defaults: &RawDefaults) -> Self {
+        fn fill<T: Clone>(own: &mut Option<T>, default: &Option<T>) {
+            if own.is_none() {
+                own.clone_from(default);
+            }
+        }
+        if self.ramp.is_none() {
+            fill(&mut self.limit, &defaults.limit);
+        }
+        if self.urls.is_none() {
+            fill(&mut self.base, &defaults.base);
+            fill(&mut self.repeat, &defaults.repeat);
+        }
+        if let Some(headers) = &defaults.headers {
+            self.headers.get_or_insert_default().add(headers);
+        }
+        if self.cert.is_none() && self.key.is_none() {
+            fill(&mut self.cert, &defaults.cert);
+            fill(&mut self.key, &defaults.key);
+        }
+        fill(&mut self.method, &defaults.method);
+        fill(&mut self.expect, &defaults.expect);
+        fill(&mut self.timeout, &defaults.timeout);
+        fill(&mut self.http, &defaults.http);
+        fill(&mut self.cacert, &defaults.cacert);
+        fill(&mut self.insecure, &defaults.insecure);
+        self
+    }
+}
+
+impl RawHeaders {
+    /// Adds the headers whose names are not here.
+    fn add(&mut self, others: &RawHeaders) {
+        for (name, value) in &others.0 {
+            let is_same = |own: &Text| own.get_ref().eq_ignore_ascii_case(name.get_ref());
+            if !self.0.keys().any(is_same) {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+    }
 }
 
 /// One `[[job]]` table.
@@ -85,7 +149,7 @@ impl<'de> Deserialize<'de> for Whole {
 }
 
 /// Header names and values.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RawHeaders(pub(super) BTreeMap<Text, Text>);
 
 impl<'de> Deserialize<'de> for RawHeaders {
@@ -107,7 +171,7 @@ impl<'de> Deserialize<'de> for RawHeaders {
 }
 
 /// A list that, unlike `Vec`, says in an error what a list looks like in TOML.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct List<T>(pub(super) Vec<T>);
 
 impl<T> Default for List<T> {

@@ -7,17 +7,23 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use toml::Spanned;
 
 use super::error::{PlanError, Source};
-use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, Text, Whole};
+use super::raw::{List, RawDefaults, RawHeaders, RawHost, RawJob, RawPlan, Text, Whole};
 use super::values::{self, quoted};
 use super::{
     Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan, Targets, TlsPlan, urls,
 };
 
-/// The most workers and the greatest limit.
-const MOST_AT_ONCE: u64 = 1_024;
+/// The most workers.
+const MOST_WORKERS: u64 = 1_024;
+
+/// The greatest limit.
+const MOST_AT_ONCE: u64 = 100_000;
 
 /// The most requests of one job.
 const MOST_REQUESTS: u64 = 1_000_000_000;
+
+/// What some editors write before a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a plan from the bytes of a file.
 pub fn parse_bytes(source_name: &str, bytes: &[u8]) -> Result<Plan, PlanError> {
@@ -34,16 +40,22 @@ pub fn parse_bytes(source_name: &str, bytes: &[u8]) -> Result<Plan, PlanError> {
 
 /// Reads a plan from TOML; `source_name` is what an error calls it.
 pub fn parse(source_name: &str, text: &str) -> Result<Plan, PlanError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let source = Source::new(source_name, text);
     let raw: RawPlan = toml::from_str(text).map_err(|error| source.toml_error(&error))?;
-    let workers = raw.workers.map(|workers| source.limit("workers", &workers)).transpose()?;
-    let jobs = source.jobs(raw.job.0)?;
+    let workers = |workers: &_| source.whole("workers", workers, MOST_WORKERS);
+    let workers = raw.workers.as_ref().map(workers).transpose()?.map(|workers| workers as usize);
+    let jobs = source.jobs(raw.job.0, &raw.defaults.unwrap_or_default())?;
     let hosts = source.hosts(&raw.host, &jobs)?;
     Ok(Plan { workers, jobs, hosts })
 }
 
 impl Source<'_> {
-    fn jobs(&self, raw: Vec<Spanned<RawJob>>) -> Result<Vec<JobPlan>, PlanError> {
+    fn jobs(
+        &self,
+        raw: Vec<Spanned<RawJob>>,
+        defaults: &RawDefaults,
+    ) -> Result<Vec<JobPlan>, PlanError> {
         if raw.is_empty() {
             return Err(self.error(0..0, "no job: add a table that starts with [[job]]"));
         }
@@ -52,7 +64,7 @@ impl Source<'_> {
         let mut jobs = Vec::with_capacity(raw.len());
         for raw in raw {
             let table = raw.span();
-            let raw = raw.into_inner();
+            let raw = raw.into_inner().or(defaults);
             let name_at = raw.name.as_ref().map_or(table.clone(), Spanned::span);
             let urls_at = raw.urls.as_ref().map_or(table.clone(), Spanned::span);
             let job = self.job(&table, raw)?;
@@ -236,7 +248,7 @@ impl Source<'_> {
         Ok(hosts)
     }
 
-    /// Checks a number of workers or of requests at once.
+    /// Checks how many requests may be in flight at once.
     fn limit(&self, key: &str, number: &Spanned<Whole>) -> Result<usize, PlanError> {
         self.whole(key, number, MOST_AT_ONCE).map(|limit| limit as usize)
     }

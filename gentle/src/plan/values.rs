@@ -11,7 +11,7 @@ use super::raw::Whole;
 /// How long a request may take where the plan does not say.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest a request may take.
+/// The longest time-out of a request.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// The longest name of a job, in characters.
@@ -100,25 +100,38 @@ pub(super) fn http(text: &str) -> Result<HttpVersion, String> {
     }
 }
 
-/// A time-out: a whole number and its unit.
+/// A time-out: a number and its unit.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let milliseconds = match unit {
+    duration("time-out", text, LONGEST_TIMEOUT)
+}
+
+/// A time of whole milliseconds, at most `longest`: a number, which may have a fraction, and its unit.
+fn duration(what: &str, text: &str, longest: Duration) -> Result<Duration, String> {
+    let digits = |letter: char| !letter.is_ascii_digit() && letter != '.';
+    let (number, unit) = text.split_at(text.find(digits).unwrap_or(text.len()));
+    let unit = match unit {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
+        "h" => 3_600_000,
         _ => 0,
     };
-    let timeout = number.parse().unwrap_or(0_u64).saturating_mul(milliseconds);
-    match Duration::from_millis(timeout) {
-        Duration::ZERO => Err(format!(
-            "{} is no time-out: write it like \"250ms\", \"5s\" or \"2m\"",
-            quoted(text)
-        )),
-        timeout if timeout > LONGEST_TIMEOUT => {
-            Err(format!("a time-out of {} is too long: use at most \"60m\"", quoted(text)))
-        }
-        timeout => Ok(timeout),
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = !whole.is_empty() && !fraction.is_empty() && fraction.len() <= 9;
+    let parts = 10_u128.pow(fraction.len().min(9) as u32);
+    let milliseconds = whole.parse::<u64>().ok().zip(fraction.parse::<u64>().ok());
+    let milliseconds = milliseconds
+        .filter(|_| is_number)
+        .map(|(whole, fraction)| (u128::from(whole) * parts + u128::from(fraction)) * unit)
+        .filter(|scaled| scaled.is_multiple_of(parts))
+        .map_or(0, |scaled| scaled / parts);
+    if milliseconds == 0 {
+        let mend = "write it like \"250ms\", \"1.5s\" or \"2m\"";
+        Err(format!("{} is no {what}: {mend}", quoted(text)))
+    } else if milliseconds > longest.as_millis() {
+        let longest = longest.as_secs() / 60;
+        Err(format!("a {what} of {} is too long: use at most \"{longest}m\"", quoted(text)))
+    } else {
+        Ok(Duration::from_millis(milliseconds as u64))
     }
 }

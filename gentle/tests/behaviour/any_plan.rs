@@ -16,7 +16,9 @@ pub fn read(bytes: &[u8]) {
     match parse_bytes("plan.toml", bytes) {
         Ok(plan) => {
             let text = std::str::from_utf8(bytes).expect("a plan is UTF-8");
-            let said = text.parse::<Table>().expect("a plan is TOML");
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            let mut said = text.parse::<Table>().expect("a plan is TOML");
+            put_defaults_into_jobs(&mut said);
             can_be_run(&plan);
             says_the_same(&plan, &said);
             is_read_again(&plan);
@@ -26,8 +28,9 @@ pub fn read(bytes: &[u8]) {
 }
 
 /// What every mend has in it; those that serde writes say what belongs in the place.
-const MENDS: [&str; 21] = [
+const MENDS: [&str; 22] = [
     ": add ",
+    ": did you mean ",
     ": use ",
     ": make it ",
     ": write ",
@@ -71,7 +74,7 @@ fn can_be_run(plan: &Plan) {
     assert!(!plan.jobs.is_empty());
     for job in &plan.jobs {
         assert!(!job.limits.is_empty());
-        assert!(job.limits.iter().all(|limit| (1..=1_024).contains(limit)));
+        assert!(job.limits.iter().all(|limit| (1..=100_000).contains(limit)));
         let requests = job.requests().unwrap_or(1);
         assert!((job.limits.len() as u64..=1_000_000_000).contains(&requests));
         if let Targets::Paths { urls, .. } = &job.targets {
@@ -83,7 +86,7 @@ fn can_be_run(plan: &Plan) {
         assert!(!job.expect.is_empty());
         assert!(!job.timeout.is_zero());
     }
-    assert!(plan.hosts.iter().all(|host| (1..=1_024).contains(&host.limit)));
+    assert!(plan.hosts.iter().all(|host| (1..=100_000).contains(&host.limit)));
     assert!(plan.most_at_once() >= plan.jobs.len());
     assert!(!plan.to_string().is_empty());
 }
@@ -100,6 +103,33 @@ fn says_the_same(plan: &Plan, said: &Table) {
     }
 }
 
+/// Gives each job the defaults that it takes, as the manual says.
+fn put_defaults_into_jobs(said: &mut Table) {
+    let defaults = said.get("defaults").and_then(Value::as_table).cloned().unwrap_or_default();
+    let jobs = said.get_mut("job").and_then(Value::as_array_mut).expect("the jobs are a list");
+    for job in jobs.iter_mut().filter_map(Value::as_table_mut) {
+        for (key, value) in &defaults {
+            let other = match key.as_str() {
+                "limit" => "ramp",
+                "base" | "repeat" => "urls",
+                "cert" => "key",
+                "key" => "cert",
+                key => key,
+            };
+            if let (Some(own), Some(defaults)) = (job.get_mut("headers"), value.as_table()) {
+                let own = own.as_table_mut().expect("headers are a table");
+                for (name, value) in defaults {
+                    if !own.keys().any(|own| own.eq_ignore_ascii_case(name)) {
+                        own.insert(name.clone(), value.clone());
+                    }
+                }
+            } else if !job.contains_key(key) && (other == key || !job.contains_key(other)) {
+                job.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 fn job_says_the_same(job: &JobPlan, said: &Table) {
     let text = |key| said.get(key).and_then(Value::as_str);
     assert_eq!(Some(job.name.as_str()), text("name"));
@@ -113,11 +143,11 @@ fn job_says_the_same(job: &JobPlan, said: &Table) {
         expect
     );
     let timeout = text("timeout").unwrap_or("5s");
-    let spells = |(unit, ms): (&str, u128)| {
-        let due = job.timeout.as_millis();
-        due.is_multiple_of(ms) && format!("{}{unit}", due / ms) == timeout.trim_start_matches('0')
+    let spells = |(unit, ms): (&str, f64)| {
+        let number = timeout.strip_suffix(unit).and_then(|number| number.parse::<f64>().ok());
+        number.is_some_and(|number| (number * ms).round() == job.timeout.as_millis() as f64)
     };
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let units = [("ms", 1.0), ("s", 1_000.0), ("m", 60_000.0), ("h", 3_600_000.0)];
     assert!(units.into_iter().any(spells), "{:?} is not {timeout}", job.timeout);
     let headers = said.get("headers").and_then(Value::as_table);
     assert_eq!(job.headers.len(), headers.map_or(0, Table::len));

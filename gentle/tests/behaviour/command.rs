@@ -1,5 +1,6 @@
 //! The command: what it sends, what it makes of the answers, and how it ends.
 
+use std::io::Write;
 use std::process::Stdio;
 use std::sync::{Arc, Barrier};
 
@@ -341,4 +342,59 @@ fn a_reader_that_goes_away_is_no_crash() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
+}
+
+#[test]
+fn says_its_version() {
+    let ended = gentle(["--version"]);
+    let version = concat!("gentle ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(0), version));
+}
+
+#[test]
+fn a_plan_comes_from_standard_input_if_it_is_a_dash() {
+    let server = Server::start(ok);
+    let run = |plan: &str| {
+        let mut child = command();
+        child.args(["-", "--quiet"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(plan.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = run(&plan_job("a", 2, &server.base(), 7, ""));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(server.seen().len(), 7);
+    let output = run("[[job]]\nname = \"a\"\nlimit = 1\n");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text, "standard input:1: this job has no paths: add paths = [\"/\"]\n");
+    let output = run("[[job]]\nname = \"a\"\nlimit = 1\nurls = \"-\"\n");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text.contains("standard input has the plan already: give the job a file"), "{text}");
+}
+
+#[test]
+fn a_dry_run_opens_every_file() {
+    let server = Server::start(ok);
+    let list = Scratch::file("urls.txt", "");
+    let list = list.path().to_str().unwrap();
+    let list_job = |file: &str| format!("[[job]]\nname = \"a\"\nlimit = 1\nurls = \"{file}\"\n");
+    let with = |line: &str| plan_job("a", 1, &server.base(), 1, line);
+    let json = Scratch::file("results.json", "before");
+    let json = json.path().to_str().unwrap();
+    for (plan, more, status) in [
+        (list_job(list), vec!["--json", json], 0),
+        (list_job("none.txt"), vec![], 2),
+        (with("cacert = \"none.pem\""), vec![], 2),
+        (with("cert = \"none.pem\"\nkey = \"none.pem\""), vec![], 2),
+        (with(""), vec!["--cacert", "/none.pem"], 2),
+        (with(""), vec!["--json", "/none/out.json"], 2),
+    ] {
+        let plan = Scratch::file("plan.toml", &plan);
+        let ended = gentle([plan.path().to_str().unwrap(), "--dry-run"].into_iter().chain(more));
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        assert!(status == 0 || ended.stderr.contains("none"), "{ended:?}");
+    }
+    assert_eq!(std::fs::read_to_string(json).unwrap(), "before");
+    assert!(server.seen().is_empty());
 }

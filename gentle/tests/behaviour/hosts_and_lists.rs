@@ -56,7 +56,8 @@ fn list_job(limit: usize, file: &str, more: &str) -> String {
 fn sends_to_each_line_of_a_list_once() {
     let server = Server::start(ok);
     let base = server.base();
-    let mut lines: String = (0..50).map(|line| format!("{base}/{line}\n")).collect();
+    let mut lines: String = "\u{feff}".to_owned();
+    lines.extend((0..50).map(|line| format!("{base}/{line}\r\n")));
     lines += &format!("\n# a remark\n  {base}/spaced \r\nno-url\n{base}/last");
     let list = Scratch::file("urls.txt", &lines);
     // The list is looked for beside the plan.

@@ -19,6 +19,9 @@ repeat = 3
 
 /// A plan with every key.
 const FULL: &str = r#"workers = 16
+[defaults]
+expect = 201
+headers = { x-more = "2" }
 [[job]]
 name = "search"
 limit = 2
@@ -64,6 +67,19 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(job.method, "GET");
     assert_eq!(job.expect, [200]);
     assert_eq!(job.timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn each_plan_in_the_readme_is_a_plan() {
+    let readme = include_str!("../../README.md");
+    let plans: Vec<_> = readme.split("```toml\n").skip(1).collect();
+    assert!(!plans.is_empty());
+    for plan in plans {
+        let plan = plan.split("```").next().unwrap();
+        if let Err(error) = parse("README.md", plan) {
+            panic!("{error} in\n{plan}");
+        }
+    }
 }
 
 #[test]
@@ -126,15 +142,13 @@ fn refuses_a_job_that_lacks_something() {
 
 #[test]
 fn refuses_unknown_keys_and_names_the_known() {
-    refuses_plan(
-        "worker = 1\n",
-        "1: unknown field `worker`, expected one of `workers`, `job`, `host`",
-    );
-    refuses_line(
-        "limt = 2",
-        "unknown field `limt`, expected one of `name`, `limit`, `ramp`, `base`, `urls`, `paths`, \
-         `repeat`, `method`, `headers`, `body`, `expect`, `timeout`, `http`, `cacert`, `cert`, `key`, `insecure`",
-    );
+    refuses_plan("worker = 1\n", "1: there is no key \"worker\" here: did you mean \"workers\"?");
+    refuses_line("limt = 2", "there is no key \"limt\" here: did you mean \"limit\"?");
+    refuses_line("time_out = 2", "there is no key \"time_out\" here: did you mean \"timeout\"?");
+    let known = "use one of workers, defaults, job, host";
+    refuses_plan("zzzz = 1\n", &format!("1: there is no key \"zzzz\" here: {known}"));
+    let error = parse("plan.toml", &format!("{JOB}zzzz = 2\n")).unwrap_err().to_string();
+    assert!(error.contains("use one of name, limit, ramp, base, urls, paths, repeat"), "{error}");
 }
 
 #[test]
@@ -146,7 +160,10 @@ fn refuses_numbers_out_of_range() {
     }
     let huge = "99999999999999999999";
     refuses_plan(&format!("workers = {huge}\n{JOB}"), &format!("1: workers is {huge}: {mend}"));
+    let mend = "make it a whole number from 1 to 100000";
     refuses("limit = 2", "limit = 0", &format!("3: limit is 0: {mend}"));
+    refuses("limit = 2", "limit = 100_001", &format!("3: limit is 100001: {mend}"));
+    assert!(parse("plan.toml", &JOB.replace("limit = 2", "limit = 100_000")).is_ok());
     let mend = "make it a whole number from 1 to 1000000000";
     refuses("repeat = 3", "repeat = 0", &format!("6: repeat is 0: {mend}"));
     refuses(
@@ -167,7 +184,7 @@ fn refuses_numbers_that_are_not_whole() {
 
 #[test]
 fn refuses_ramps_that_cannot_be_stepped_through() {
-    let mend = "make it a whole number from 1 to 1024";
+    let mend = "make it a whole number from 1 to 100000";
     refuses_line("ramp = [1, 0, 2]", &format!("a limit in ramp is 0: {mend}"));
     refuses_line("ramp = []", "ramp is empty: list the limits to step through, such as [1, 2, 4]");
     refuses(
@@ -269,11 +286,30 @@ fn refuses_statuses_that_no_answer_has() {
 
 #[test]
 fn refuses_time_outs_that_are_none() {
-    for timeout in ["", "5", "s", "0s", "-1s", "1.5s", "5 s", "5h", "99999999999999999999s"] {
+    for timeout in [
+        "",
+        "5",
+        "s",
+        "0s",
+        "-1s",
+        ".5s",
+        "1.s",
+        "1.2.3s",
+        "0.5ms",
+        "5 s",
+        "5d",
+        "99999999999999999999s",
+    ] {
         refuses_line(
             &format!("timeout = \"{timeout}\""),
-            &format!("\"{timeout}\" is no time-out: write it like \"250ms\", \"5s\" or \"2m\""),
+            &format!("\"{timeout}\" is no time-out: write it like \"250ms\", \"1.5s\" or \"2m\""),
         );
+    }
+    for (timeout, milliseconds) in
+        [("1.5s", 1_500), ("0.001s", 1), ("0.25m", 15_000), ("1h", 3_600_000), ("2.50s", 2_500)]
+    {
+        let plan = parse("plan.toml", &format!("{JOB}timeout = \"{timeout}\"\n")).unwrap();
+        assert_eq!(plan.jobs[0].timeout, Duration::from_millis(milliseconds), "{timeout}");
     }
     refuses_line("timeout = \"61m\"", "a time-out of \"61m\" is too long: use at most \"60m\"");
     refuses_line("timeout = 5", "a string belongs here, not integer `5`");
@@ -286,6 +322,50 @@ fn reads_a_job_with_a_list() {
     let Targets::List(list) = &plan.jobs[0].targets else { panic!("{plan:?}") };
     assert_eq!((list.file.as_str(), list.line, &list.base), ("urls.txt", 5, &None));
     assert_eq!(plan.jobs[0].requests(), None);
+}
+
+#[test]
+fn a_job_takes_what_it_does_not_say_from_the_defaults() {
+    let defaults = "[defaults]\ntimeout = \"7s\"\nexpect = [204]\nrepeat = 9\nlimit = 5\n\
+                    headers = { X-Key = \"default\", accept = \"a/b\" }\n\
+                    base = \"http://127.0.0.1:9\"\nmethod = \"PUT\"\n";
+    let bare = "[[job]]\nname = \"bare\"\npaths = [\"/\"]\n";
+    let own = "headers = { x-key = \"own\" }\nmethod = \"GET\"\n";
+    let text = format!("{defaults}{JOB}{own}{bare}[[job]]\nname = \"list\"\nurls = \"-\"\n");
+    let plan = parse("plan.toml", &text).unwrap();
+    let [own, bare, list] = &plan.jobs[..] else { panic!("{plan:?}") };
+    assert_eq!((own.method.as_str(), own.limits[0], own.requests()), ("GET", 2, Some(6)));
+    assert_eq!(
+        (&own.headers["x-key"], &own.headers["accept"]),
+        (&"own".parse().unwrap(), &"a/b".parse().unwrap())
+    );
+    assert_eq!(own.timeout, Duration::from_secs(7));
+    assert_eq!((bare.method.as_str(), bare.limits[0], bare.requests()), ("PUT", 5, Some(9)));
+    assert_eq!(
+        (bare.expect[0].as_u16(), &bare.headers["x-key"]),
+        (204, &"default".parse().unwrap())
+    );
+    assert!(list.requests().is_none() && list.limits == [5]);
+    refuses_plan(
+        &format!("[defaults]\ntimeout = \"x\"\n{JOB}"),
+        "2: \"x\" is no time-out: write it like \"250ms\", \"1.5s\" or \"2m\"",
+    );
+    let error = parse("plan.toml", &format!("[defaults]\nname = \"x\"\n{JOB}")).unwrap_err();
+    assert!(error.to_string().starts_with("plan.toml:2: there is no key \"name\" here"));
+}
+
+#[test]
+fn a_byte_order_mark_and_carriage_returns_do_not_move_the_line_of_a_mistake() {
+    let text = format!("\u{feff}{JOB}").replace('\n', "\r\n");
+    assert_eq!(parse_bytes("plan.toml", text.as_bytes()).unwrap().jobs[0].name, "search");
+    refuses_plan(
+        &text.replace("limit = 2", "limit = 0"),
+        "3: limit is 0: make it a whole number from 1 to 100000",
+    );
+    let mut bytes = text.into_bytes();
+    bytes.extend(b"# \xff");
+    let error = parse_bytes("plan.toml", &bytes).unwrap_err().to_string();
+    assert_eq!(error, "plan.toml:7: not UTF-8 text: save the plan as UTF-8");
 }
 
 #[test]
@@ -322,7 +402,7 @@ fn refuses_hosts_that_are_none_or_that_no_job_sends_to() {
         let table = format!("[host.\"{host}\"]\nlimit = {limit}\n");
         refuses_plan(&format!("{table}{JOB}"), error);
     };
-    refuses_host("127.0.0.1", "0", "2: limit is 0: make it a whole number from 1 to 1024");
+    refuses_host("127.0.0.1", "0", "2: limit is 0: make it a whole number from 1 to 100000");
     let mend = "write it as in a job's base, or remove it";
     refuses_host("127.0.0.1:80", "2", &format!("1: no job sends to 127.0.0.1:80: {mend}"));
     refuses_host("localhost", "2", &format!("1: no job sends to localhost: {mend}"));
@@ -347,7 +427,7 @@ fn refuses_hosts_that_are_none_or_that_no_job_sends_to() {
 fn an_error_is_one_line_whatever_the_names_hold() {
     let error = parse("a\nb.toml", "[[job]]\n\"x\\ny\" = 1").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 1);
-    assert!(error.starts_with("a b.toml:2: unknown field"));
+    assert!(error.starts_with("a b.toml:2: there is no key"));
 }
 
 /// What may take the place of a value in a plan.
