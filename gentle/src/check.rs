@@ -12,14 +12,15 @@ use std::time::Instant;
 use http::{StatusCode, Uri};
 use rustls::ClientConfig;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tollgate::{Job, Pool};
 
 use crate::client::tls::TlsFiles;
-use crate::client::{Answer, Client, Failure, Template};
+use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, child};
 use crate::permit::{Permit, Waiting, acquire};
-use crate::plan::JobPlan;
+use crate::plan::{AfterTimeout, JobPlan};
 use crate::source::Source;
 use crate::tally::{Sent, Tally};
 
@@ -44,8 +45,13 @@ pub(crate) struct Check {
     /// How often a request was sent again, because a connection that was kept open had died.
     repeated: Arc<AtomicU64>,
     in_flight: Gauge,
+    /// Requests that the server may be working on, those that were given up among them.
+    in_hands: Arc<Gauge>,
     tally: Mutex<Tally>,
 }
+
+/// Tells a lane to stop.
+pub(crate) type Stop = watch::Receiver<bool>;
 
 /// A permit that a lane keeps for a turn.
 #[derive(Debug)]
@@ -90,6 +96,7 @@ impl Check {
             waiting: Waiting::default(),
             repeated: Arc::default(),
             in_flight: Gauge::default(),
+            in_hands: Arc::default(),
             tally: Mutex::new(Tally::new()),
             plan,
         }))
@@ -107,11 +114,7 @@ impl Check {
     }
 
     /// Sends requests until there are no more, or `stop` says to stop.
-    pub(crate) async fn lane(
-        self: Arc<Self>,
-        client: Arc<Client>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>, mut stop: Stop) {
         let mut turn = None;
         loop {
             if turn.as_ref().is_some_and(|turn| self.must_yield(turn)) {
@@ -138,7 +141,7 @@ impl Check {
             self.step(next.number);
             turn.sent += 1;
             match next.url {
-                Ok(url) => self.send_through_host(&client, &url).await,
+                Ok(url) => self.send_through_host(&client, &url, &mut stop).await,
                 Err(bad_line) => self.tally().record_unsent(bad_line),
             }
         }
@@ -179,35 +182,53 @@ impl Check {
     }
 
     /// Sends a request with a permit of its host, too, where the host has a limit and is not the job's parent.
-    async fn send_through_host(&self, client: &Client, url: &Uri) {
+    async fn send_through_host(&self, client: &Client, url: &Uri, stop: &mut Stop) {
         let Some(host) = self.hosts.of(url) else {
-            return self.check(client, url, self.host.as_deref()).await;
+            return self.check(client, url, self.host.as_deref(), stop).await;
         };
         let permit = {
             let _waiting = host.outermost().waiting().enter();
             acquire(host.job()).await
         };
         if permit.is_some() {
-            self.check(client, url, Some(host)).await;
+            self.check(client, url, Some(host), stop).await;
         }
     }
 
-    /// Sends one request and tallies what comes of it.
-    async fn check(&self, client: &Client, url: &Uri, host: Option<&LimitedHost>) {
+    /// Sends one request and tallies what comes of it. If the request timed out, the permits are kept for as long as the plan
+    /// says: the server may not notice at once that the connection was closed.
+    async fn check(&self, client: &Client, url: &Uri, host: Option<&LimitedHost>, stop: &mut Stop) {
         let _in_flight = self.in_flight.enter();
         let _in_flight_to_host = host.map(LimitedHost::enter);
+        let in_hands = (self.in_hands.hold(), host.map(LimitedHost::hold));
         let start = Instant::now();
         let answer = client.send(&self.template, url).await;
+        let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
         self.record(url, start, answer);
+        match self.plan.after_timeout {
+            _ if !timed_out => {}
+            AfterTimeout::Hold(grace) => tokio::select! {
+                () = sleep(grace) => {}
+                _ = stopped(stop) => {}
+            },
+            AfterTimeout::Release => {
+                let grace = self.plan.timeout;
+                tokio::spawn(async move {
+                    sleep(grace).await;
+                    drop(in_hands);
+                });
+            }
+        }
     }
 
     fn record(&self, url: &Uri, start: Instant, answer: Result<Answer, Failure>) {
         let end = Instant::now();
+        let abandoned = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
         let (status, failure) = match answer {
             Ok(answer) => (Some(answer.status), self.unexpected(answer.status)),
             Err(failure) => (None, Some(failure.text)),
         };
-        self.tally().record(Sent { url, start, end, status, failure });
+        self.tally().record(Sent { url, start, end, status, failure, abandoned });
     }
 
     /// Why an answer fails the check, if it does.
@@ -233,6 +254,11 @@ impl Check {
         &self.in_flight
     }
 
+    /// The most requests that the server may have been working on at once.
+    pub(crate) fn most_in_hands(&self) -> usize {
+        self.in_hands.most()
+    }
+
     /// What has come of the requests so far.
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("nothing panics under this lock")
@@ -240,7 +266,7 @@ impl Check {
 }
 
 /// Waits until it is said to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn stopped(stop: &mut Stop) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         // The run is over, and ends its lanes in another way.
         std::future::pending().await

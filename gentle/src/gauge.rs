@@ -1,5 +1,6 @@
 //! Counts how many are inside something at once, and the most that ever were.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A count of those inside now and the most at once.
@@ -17,6 +18,13 @@ impl Gauge {
         Inside { gauge: self, with_this: inside }
     }
 
+    /// Counts one more inside until the guard drops, which may outlive the caller.
+    pub(crate) fn hold(self: &Arc<Self>) -> Held {
+        let inside = self.enter();
+        std::mem::forget(inside);
+        Held(Arc::clone(self))
+    }
+
     /// How many are inside.
     pub(crate) fn inside(&self) -> usize {
         self.inside.load(Ordering::SeqCst)
@@ -25,6 +33,17 @@ impl Gauge {
     /// The most that were ever inside at once.
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
+    }
+}
+
+/// One that is inside, with a share of the gauge.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Gauge>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::Uri;
 use tollgate::{Job, Pool};
 
-use crate::gauge::{Gauge, Inside};
+use crate::gauge::{Gauge, Held, Inside};
 use crate::permit::Waiting;
 use crate::plan::HostPlan;
 
@@ -22,6 +22,8 @@ pub(crate) struct LimitedHost {
     plan: HostPlan,
     job: Job,
     in_flight: Gauge,
+    /// Requests that the server may be working on, those that were given up among them.
+    in_hands: Arc<Gauge>,
     /// Tasks that wait for a permit of this host, on whatever port.
     waiting: Waiting,
     /// The host on all its ports, where this is one of them.
@@ -35,8 +37,14 @@ impl Hosts {
         for plan in plans {
             let whole = hosts.iter().find(|known| plan.host.is_port_of(&known.plan.host)).cloned();
             let job = child(pool, whole.as_deref(), plan.limit);
-            let (in_flight, waiting) = (Gauge::default(), Waiting::default());
-            hosts.push(Arc::new(LimitedHost { plan, job, in_flight, waiting, whole }));
+            hosts.push(Arc::new(LimitedHost {
+                plan,
+                job,
+                in_flight: Gauge::default(),
+                in_hands: Arc::default(),
+                waiting: Waiting::default(),
+                whole,
+            }));
         }
         Hosts(hosts)
     }
@@ -57,6 +65,11 @@ impl LimitedHost {
         (self.in_flight.enter(), self.whole.as_ref().map(|whole| whole.in_flight.enter()))
     }
 
+    /// Counts a request as in the server's hands until the guards drop.
+    pub(crate) fn hold(&self) -> (Held, Option<Held>) {
+        (self.in_hands.hold(), self.whole.as_ref().map(|whole| whole.in_hands.hold()))
+    }
+
     pub(crate) fn plan(&self) -> &HostPlan {
         &self.plan
     }
@@ -73,6 +86,11 @@ impl LimitedHost {
     /// Tasks that wait for a permit of this host.
     pub(crate) fn waiting(&self) -> &Waiting {
         &self.waiting
+    }
+
+    /// The most requests that the server may have been working on at once.
+    pub(crate) fn most_in_hands(&self) -> usize {
+        self.in_hands.most()
     }
 
     /// The most requests that were in flight at once, of all jobs together.

@@ -68,6 +68,8 @@ const AFTER_HELP: &str = r##"The plan:
   body = "..."
   expect = 200                   or a list: [200, 404]; redirects are not followed
   timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
+  after_timeout = "hold"         keep the permit of a request that timed out for as long again: the server
+                                 may work on; or for "2s", or "release" it at once
   http = "1.1"                   or "2", also without TLS; left out: what the server prefers over TLS
   cacert = "FILE"                trust these certificates instead of the system's
   insecure = true                check no certificate

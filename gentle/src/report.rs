@@ -44,6 +44,8 @@ pub(crate) struct HostReport {
     pub(crate) limit: usize,
     /// The most requests in flight at once, of all jobs together.
     pub(crate) most_in_flight: usize,
+    /// The most requests that the server may have been working on at once, those that were given up among them.
+    pub(crate) most_in_hands: usize,
     /// The most that the built-in server saw at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server_saw: Option<usize>,
@@ -61,6 +63,8 @@ pub(crate) struct JobReport {
     pub(crate) requests: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
+    /// How many were given up when their time was over.
+    pub(crate) abandoned: u64,
     /// From the start of the first request to the end of the last.
     pub(crate) elapsed_seconds: f64,
     pub(crate) requests_per_second: f64,
@@ -69,6 +73,8 @@ pub(crate) struct JobReport {
     pub(crate) p99_ms: f64,
     /// The most requests in flight at once.
     pub(crate) most_in_flight: usize,
+    /// The most requests that the server may have been working on at once, those that were given up among them.
+    pub(crate) most_in_hands: usize,
     /// The most that the built-in server saw at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server_saw: Option<usize>,
@@ -111,6 +117,7 @@ impl HostReport {
             host: host.plan().host.to_string(),
             limit: host.plan().limit,
             most_in_flight: host.most_in_flight(),
+            most_in_hands: host.most_in_hands(),
             server_saw: server.map(Server::most_at_once),
         }
     }
@@ -133,6 +140,7 @@ impl JobReport {
             requests: tally.requests(),
             ok: tally.ok,
             failed: tally.failed,
+            abandoned: tally.abandoned,
             elapsed_seconds: seconds,
             requests_per_second: if seconds > 0.0 {
                 tally.requests() as f64 / seconds
@@ -143,6 +151,7 @@ impl JobReport {
             p95_ms: tally.latency_ms(0.95),
             p99_ms: tally.latency_ms(0.99),
             most_in_flight: check.in_flight().most(),
+            most_in_hands: check.most_in_hands(),
             server_saw: server.and_then(|server| server.most_at_once_in(&plan.name)),
             statuses: tally.statuses.clone(),
             failures: tally.failures.clone(),

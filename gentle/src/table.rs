@@ -22,15 +22,27 @@ const JOB_COLUMNS: [&str; 10] = [
 /// The columns of the hosts.
 const HOST_COLUMNS: [&str; 3] = ["host", "limit", "in flight"];
 
+/// The columns that are shown if a request was given up.
+const ABANDONED_COLUMNS: [&str; 2] = ["abandoned", "in hands"];
+
 /// The last column of both, where the built-in server ran.
 const SERVER_COLUMN: &str = "server saw";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_aligned(f, &JOB_COLUMNS, self.jobs.iter().map(JobReport::row))?;
+        let abandoned = self.jobs.iter().any(|job| job.abandoned > 0);
+        let server = self.jobs.iter().any(|job| job.server_saw.is_some());
+        let titles = |columns: &[&str], abandoned: &[&str]| {
+            let server = server.then_some(SERVER_COLUMN);
+            columns.iter().chain(abandoned).copied().chain(server).map(str::to_owned).collect()
+        };
+        let shown = if abandoned { &ABANDONED_COLUMNS[..] } else { &[] };
+        let rows = self.jobs.iter().map(|job| job.row(abandoned));
+        write_aligned(f, titles(&JOB_COLUMNS, shown), rows)?;
         if !self.hosts.is_empty() {
             writeln!(f)?;
-            write_aligned(f, &HOST_COLUMNS, self.hosts.iter().map(HostReport::row))?;
+            let rows = self.hosts.iter().map(|host| host.row(abandoned));
+            write_aligned(f, titles(&HOST_COLUMNS, shown.get(1..).unwrap_or_default()), rows)?;
         }
         writeln!(f)?;
         for job in &self.jobs {
@@ -52,7 +64,7 @@ impl fmt::Display for Report {
 }
 
 impl JobReport {
-    fn row(&self) -> Vec<String> {
+    fn row(&self, abandoned: bool) -> Vec<String> {
         let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
         let mut row = vec![
             self.name.clone(),
@@ -66,6 +78,9 @@ impl JobReport {
             format!("{:.1}", self.p99_ms),
             self.most_in_flight.to_string(),
         ];
+        if abandoned {
+            row.extend([self.abandoned.to_string(), self.most_in_hands.to_string()]);
+        }
         row.extend(self.server_saw.map(|most| most.to_string()));
         row
     }
@@ -102,31 +117,28 @@ impl JobReport {
 }
 
 impl HostReport {
-    fn row(&self) -> Vec<String> {
+    fn row(&self, abandoned: bool) -> Vec<String> {
         let mut row =
             vec![self.host.clone(), self.limit.to_string(), self.most_in_flight.to_string()];
+        row.extend(abandoned.then(|| self.most_in_hands.to_string()));
         row.extend(self.server_saw.map(|most| most.to_string()));
         row
     }
 }
 
-/// Writes rows under their columns: names to the left, numbers to the right. A row that is longer
-/// than `columns` ends with what the server saw.
+/// Writes rows under their titles: names to the left, numbers to the right.
 fn write_aligned(
     f: &mut fmt::Formatter<'_>,
-    columns: &[&str],
+    titles: Vec<String>,
     rows: impl Iterator<Item = Vec<String>>,
 ) -> fmt::Result {
-    let rows: Vec<_> = rows.collect();
-    let titles: Vec<_> =
-        columns.iter().chain([&SERVER_COLUMN]).map(|title| title.to_string()).collect();
-    let most = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let lines = || std::iter::once(&titles[..most]).chain(rows.iter().map(Vec::as_slice));
+    let lines: Vec<_> = std::iter::once(titles).chain(rows).collect();
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width =
-        |line: &[String], column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
-    let width = |column| lines().map(|line| cell_width(line, column)).max().unwrap_or(0);
-    let widths: Vec<_> = (0..most).map(width).collect();
-    for line in lines() {
+        |line: &Vec<String>, column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
+    let width = |column| lines.iter().map(|line| cell_width(line, column)).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    for line in &lines {
         write!(f, "{:<width$}", line[0], width = widths[0])?;
         for (cell, width) in line.iter().zip(&widths).skip(1) {
             write!(f, "  {cell:>width$}")?;

@@ -18,6 +18,8 @@ pub(crate) struct Tally {
     pub(crate) ok: u64,
     /// Requests that failed it.
     pub(crate) failed: u64,
+    /// Requests that were given up when their time was over.
+    pub(crate) abandoned: u64,
     /// How often each status came back.
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// Why checks failed, in the order first seen.
@@ -49,6 +51,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) status: Option<StatusCode>,
     /// Why the check failed, if it did.
     pub(crate) failure: Option<String>,
+    /// Whether the request was given up when its time was over.
+    pub(crate) abandoned: bool,
 }
 
 impl Tally {
@@ -56,6 +60,7 @@ impl Tally {
         Tally {
             ok: 0,
             failed: 0,
+            abandoned: 0,
             statuses: BTreeMap::new(),
             failures: Vec::new(),
             latency: Histogram::new(3).expect("3 is a precision that histograms have"),
@@ -69,6 +74,7 @@ impl Tally {
         self.latency.record(micros).expect("the histogram grows with what it is given");
         let (first, last) = self.span.unwrap_or((sent.start, sent.end));
         self.span = Some((first.min(sent.start), last.max(sent.end)));
+        self.abandoned += u64::from(sent.abandoned);
         if let Some(status) = sent.status {
             *self.statuses.entry(status.as_u16()).or_default() += 1;
         }

@@ -58,10 +58,22 @@ pub struct JobPlan {
     pub expect: Vec<StatusCode>,
     /// How long a request may take, from the connection to the last byte of the answer.
     pub timeout: Duration,
+    /// What becomes of the permit of a request that timed out.
+    pub after_timeout: AfterTimeout,
     /// The version of HTTP that requests are sent with.
     pub http: HttpVersion,
     /// What TLS trusts and shows.
     pub tls: TlsPlan,
+}
+
+/// What becomes of the permit of a request that timed out. Its connection is closed at once, but the server may not notice, and
+/// may work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterTimeout {
+    /// The permit is kept for this time.
+    Hold(Duration),
+    /// The permit is free at once.
+    Release,
 }
 
 /// The version of HTTP of a job.

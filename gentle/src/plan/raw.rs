@@ -40,6 +40,7 @@ pub(super) struct RawDefaults {
     #[serde(default, deserialize_with = "one_or_more")]
     expect: Option<Spanned<List<Whole>>>,
     timeout: Option<Text>,
+    after_timeout: Option<Text>,
     http: Option<Text>,
     cacert: Option<Text>,
     cert: Option<Text>,
@@ -72,6 +73,7 @@ impl RawJob {
         fill(&mut self.method, &defaults.method);
         fill(&mut self.expect, &defaults.expect);
         fill(&mut self.timeout, &defaults.timeout);
+        fill(&mut self.after_timeout, &defaults.after_timeout);
         fill(&mut self.http, &defaults.http);
         fill(&mut self.cacert, &defaults.cacert);
         fill(&mut self.insecure, &defaults.insecure);
@@ -108,6 +110,7 @@ pub(super) struct RawJob {
     #[serde(default, deserialize_with = "one_or_more")]
     pub(super) expect: Option<Spanned<List<Whole>>>,
     pub(super) timeout: Option<Text>,
+    pub(super) after_timeout: Option<Text>,
     pub(super) http: Option<Text>,
     pub(super) cacert: Option<Text>,
     pub(super) cert: Option<Text>,

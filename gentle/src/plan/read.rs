@@ -10,7 +10,8 @@ use super::error::{PlanError, Source};
 use super::raw::{List, RawDefaults, RawHeaders, RawHost, RawJob, RawPlan, Text, Whole};
 use super::values::{self, quoted};
 use super::{
-    Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan, Targets, TlsPlan, urls,
+    AfterTimeout, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan, Targets,
+    TlsPlan, urls,
 };
 
 /// The most workers.
@@ -92,6 +93,9 @@ impl Source<'_> {
         let method = raw.method.as_ref().map(|method| self.value(method, values::method));
         let expect = raw.expect.as_ref().map(|expect| self.expect(expect));
         let timeout = raw.timeout.as_ref().map(|timeout| self.value(timeout, values::timeout));
+        let timeout = timeout.unwrap_or(Ok(values::DEFAULT_TIMEOUT))?;
+        let after = |text: &str| values::after_timeout(text, timeout);
+        let after_timeout = raw.after_timeout.as_ref().map(|text| self.value(text, after));
         let tls = self.tls(&raw)?;
         Ok(JobPlan {
             name: self.value(name?, values::name)?,
@@ -105,7 +109,8 @@ impl Source<'_> {
             headers: self.headers(raw.headers.unwrap_or_default())?,
             body: raw.body,
             expect: expect.unwrap_or(Ok(vec![StatusCode::OK]))?,
-            timeout: timeout.unwrap_or(Ok(values::DEFAULT_TIMEOUT))?,
+            timeout,
+            after_timeout: after_timeout.unwrap_or(Ok(AfterTimeout::Hold(timeout)))?,
             http: raw
                 .http
                 .as_ref()

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
-use super::HttpVersion;
 use super::raw::Whole;
+use super::{AfterTimeout, HttpVersion};
 
 /// How long a request may take where the plan does not say.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,6 +103,17 @@ pub(super) fn http(text: &str) -> Result<HttpVersion, String> {
 /// A time-out: a number and its unit.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration("time-out", text, LONGEST_TIMEOUT)
+}
+
+/// What becomes of the permit of a request that timed out.
+pub(super) fn after_timeout(text: &str, timeout: Duration) -> Result<AfterTimeout, String> {
+    match text {
+        "hold" => Ok(AfterTimeout::Hold(timeout)),
+        "release" => Ok(AfterTimeout::Release),
+        _ => duration("time to hold a permit", text, LONGEST_TIMEOUT)
+            .map(AfterTimeout::Hold)
+            .map_err(|error| format!("{error}, or \"hold\" or \"release\"")),
+    }
 }
 
 /// A time of whole milliseconds, at most `longest`: a number, which may have a fraction, and its unit.

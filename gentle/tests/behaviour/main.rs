@@ -3,6 +3,7 @@
 mod any_plan;
 mod command;
 mod corpus;
+mod gentleness;
 mod hosts_and_lists;
 mod outputs;
 mod peers;

@@ -312,6 +312,10 @@ fn refuses_time_outs_that_are_none() {
         assert_eq!(plan.jobs[0].timeout, Duration::from_millis(milliseconds), "{timeout}");
     }
     refuses_line("timeout = \"61m\"", "a time-out of \"61m\" is too long: use at most \"60m\"");
+    refuses_line(
+        "after_timeout = \"5\"",
+        "\"5\" is no time to hold a permit: write it like \"250ms\", \"1.5s\" or \"2m\", or \"hold\" or \"release\"",
+    );
     refuses_line("timeout = 5", "a string belongs here, not integer `5`");
 }
 
