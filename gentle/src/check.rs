@@ -7,22 +7,19 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
 
-use http::{StatusCode, Uri};
 use rustls::ClientConfig;
 use tokio::sync::watch;
-use tokio::time::sleep;
 use tollgate::{Job, Pool};
 
 use crate::client::tls::TlsFiles;
-use crate::client::{Answer, Cause, Client, Failure, Template};
+use crate::client::{Client, Template};
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, child};
 use crate::permit::{Permit, Waiting, acquire};
-use crate::plan::{AfterTimeout, JobPlan};
+use crate::plan::JobPlan;
 use crate::source::Source;
-use crate::tally::{Sent, Tally};
+use crate::tally::Tally;
 
 /// How many requests a lane sends in a turn, where another job waits for the host.
 const TURN: u32 = 16;
@@ -30,23 +27,23 @@ const TURN: u32 = 16;
 /// A job of the plan and what has come of it so far.
 #[derive(Debug)]
 pub(crate) struct Check {
-    plan: JobPlan,
-    template: Template,
+    pub(crate) plan: JobPlan,
+    pub(crate) template: Template,
     tls: Arc<ClientConfig>,
     job: Job,
     /// The host that all requests are sent to, where it has a limit: the job's parent.
-    host: Option<Arc<LimitedHost>>,
+    pub(crate) host: Option<Arc<LimitedHost>>,
     /// The hosts that single requests may be sent to, where a list names them.
-    hosts: Hosts,
+    pub(crate) hosts: Hosts,
     source: Source,
     /// How many lanes hold a permit.
     holding: AtomicUsize,
     waiting: Waiting,
     /// How often a request was sent again, because a connection that was kept open had died.
     repeated: Arc<AtomicU64>,
-    in_flight: Gauge,
+    pub(crate) in_flight: Gauge,
     /// Requests that the server may be working on, those that were given up among them.
-    in_hands: Arc<Gauge>,
+    pub(crate) in_hands: Arc<Gauge>,
     tally: Mutex<Tally>,
 }
 
@@ -83,7 +80,8 @@ impl Check {
     ) -> Result<Arc<Self>, String> {
         let source = Source::open(&plan, directory)?;
         let tls = Arc::new(files.config(&plan.tls, plan.may_speak_tls())?);
-        let origin = plan.origin();
+        // A request that is redirected may be sent to any host.
+        let origin = plan.origin().filter(|_| plan.redirects == 0);
         let host = origin.as_ref().and_then(|origin| hosts.of(origin)).cloned();
         Ok(Arc::new(Check {
             job: child(pool, host.as_deref(), plan.limits[0]),
@@ -141,7 +139,7 @@ impl Check {
             self.step(next.number);
             turn.sent += 1;
             match next.url {
-                Ok(url) => self.send_through_host(&client, &url, &mut stop).await,
+                Ok(url) => self.deliver(&client, url, &mut stop).await,
                 Err(bad_line) => self.tally().record_unsent(bad_line),
             }
         }
@@ -181,64 +179,6 @@ impl Check {
         }
     }
 
-    /// Sends a request with a permit of its host, too, where the host has a limit and is not the job's parent.
-    async fn send_through_host(&self, client: &Client, url: &Uri, stop: &mut Stop) {
-        let Some(host) = self.hosts.of(url) else {
-            return self.check(client, url, self.host.as_deref(), stop).await;
-        };
-        let permit = {
-            let _waiting = host.outermost().waiting().enter();
-            acquire(host.job()).await
-        };
-        if permit.is_some() {
-            self.check(client, url, Some(host), stop).await;
-        }
-    }
-
-    /// Sends one request and tallies what comes of it. If the request timed out, the permits are kept for as long as the plan
-    /// says: the server may not notice at once that the connection was closed.
-    async fn check(&self, client: &Client, url: &Uri, host: Option<&LimitedHost>, stop: &mut Stop) {
-        let _in_flight = self.in_flight.enter();
-        let _in_flight_to_host = host.map(LimitedHost::enter);
-        let in_hands = (self.in_hands.hold(), host.map(LimitedHost::hold));
-        let start = Instant::now();
-        let answer = client.send(&self.template, url).await;
-        let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
-        self.record(url, start, answer);
-        match self.plan.after_timeout {
-            _ if !timed_out => {}
-            AfterTimeout::Hold(grace) => tokio::select! {
-                () = sleep(grace) => {}
-                _ = stopped(stop) => {}
-            },
-            AfterTimeout::Release => {
-                let grace = self.plan.timeout;
-                tokio::spawn(async move {
-                    sleep(grace).await;
-                    drop(in_hands);
-                });
-            }
-        }
-    }
-
-    fn record(&self, url: &Uri, start: Instant, answer: Result<Answer, Failure>) {
-        let end = Instant::now();
-        let abandoned = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
-        let (status, failure) = match answer {
-            Ok(answer) => (Some(answer.status), self.unexpected(answer.status)),
-            Err(failure) => (None, Some(failure.text)),
-        };
-        self.tally().record(Sent { url, start, end, status, failure, abandoned });
-    }
-
-    /// Why an answer fails the check, if it does.
-    fn unexpected(&self, status: StatusCode) -> Option<String> {
-        let expect = &self.plan.expect;
-        let wanted = || expect.iter().map(StatusCode::as_str).collect::<Vec<_>>().join(" or ");
-        (!expect.contains(&status))
-            .then(|| format!("status {} instead of {}", status.as_str(), wanted()))
-    }
-
     /// What the plan says.
     pub(crate) fn plan(&self) -> &JobPlan {
         &self.plan
@@ -266,7 +206,7 @@ impl Check {
 }
 
 /// Waits until it is said to stop.
-async fn stopped(stop: &mut Stop) {
+pub(crate) async fn stopped(stop: &mut Stop) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         // The run is over, and ends its lanes in another way.
         std::future::pending().await

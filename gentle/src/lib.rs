@@ -11,8 +11,10 @@
 
 mod check;
 mod client;
+mod deliver;
 mod gauge;
 mod hosts;
+mod judge;
 mod list;
 mod moment;
 mod options;
@@ -20,6 +22,7 @@ mod output;
 mod permit;
 pub mod plan;
 mod progress;
+mod redirect;
 mod report;
 mod run;
 mod screen;

@@ -66,7 +66,12 @@ const AFTER_HELP: &str = r##"The plan:
   method = "GET"                 and, as needed:
   headers = { accept = "*/*" }
   body = "..."
-  expect = 200                   or a list: [200, 404]; redirects are not followed
+  expect = 200                   or "2xx", or a list: [200, 404]
+  body_contains = "soup"         what else must be in the answer; or body_matches = "so+up", a regular
+                                 expression; json = { "/items/0/id" = 7 }, a value at a JSON pointer;
+                                 header = { content-type = "json" }, a part of a header's value
+  latency = "< 200ms"            slower answers fail
+  redirects = 5                  follow at most this many, 0 to 10; left out: none
   timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
   after_timeout = "hold"         keep the permit of a request that timed out for as long again: the server
                                  may work on; or for "2s", or "release" it at once

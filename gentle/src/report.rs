@@ -63,6 +63,8 @@ pub(crate) struct JobReport {
     pub(crate) requests: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
+    /// How many redirects were followed.
+    pub(crate) redirects: u64,
     /// How many were given up when their time was over.
     pub(crate) abandoned: u64,
     /// From the start of the first request to the end of the last.
@@ -140,6 +142,7 @@ impl JobReport {
             requests: tally.requests(),
             ok: tally.ok,
             failed: tally.failed,
+            redirects: tally.redirects,
             abandoned: tally.abandoned,
             elapsed_seconds: seconds,
             requests_per_second: if seconds > 0.0 {

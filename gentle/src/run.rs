@@ -89,6 +89,8 @@ impl Ready {
         let Ready { name, checks, hosts, threads, .. } = &self;
         let own = |what: &str, error: io::Error| format!("{name}: {what}: {error}");
         let runtime = runtime().map_err(|error| own("tokio's runtime does not start", error))?;
+        // Before anything is sent: a signal must never end a run without results.
+        let signals = runtime.block_on(async { Signals::new() });
         let (stop, stopped) = watch::channel(false);
         let (over, is_over) = mpsc::channel(1);
         let (start, started) = (Instant::now(), SystemTime::now());
@@ -98,7 +100,7 @@ impl Ready {
             .map_err(|error| own("a thread does not start", error))?;
         drop(over);
         let progress = Progress::new(options.quiet, checks);
-        let interrupted = runtime.block_on(wait(checks, &stop, is_over, progress));
+        let interrupted = runtime.block_on(wait(checks, &stop, is_over, progress, signals));
         for thread in threads {
             if let Err(panic) = thread.join() {
                 panic::resume_unwind(panic);
@@ -153,8 +155,9 @@ async fn wait(
     stop: &watch::Sender<bool>,
     mut is_over: mpsc::Receiver<()>,
     mut progress: Progress,
+    signals: io::Result<Signals>,
 ) -> Option<u8> {
-    let mut signals = match Signals::new() {
+    let mut signals = match signals {
         Ok(signals) => Some(signals),
         Err(error) => {
             say(&format!("Ctrl-C will end this at once, without results: {error}"));

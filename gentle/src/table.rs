@@ -103,6 +103,9 @@ impl JobReport {
                 self.statuses.iter().map(|(status, count)| format!("{count} with status {status}"));
             writeln!(f, "{name}: {}", each.collect::<Vec<_>>().join(", "))?;
         }
+        if self.redirects > 0 {
+            writeln!(f, "{name}: {} redirects followed", self.redirects)?;
+        }
         for line in self.remarks_on_failures() {
             writeln!(f, "{name}: {line}")?;
         }

@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     /// Requests that were given up when their time was over.
     pub(crate) abandoned: u64,
+    /// How many redirects were followed.
+    pub(crate) redirects: u64,
     /// How often each status came back.
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// Why checks failed, in the order first seen.
@@ -47,6 +49,10 @@ pub(crate) struct Sent<'a> {
     pub(crate) url: &'a Uri,
     pub(crate) start: Instant,
     pub(crate) end: Instant,
+    /// How long the server took, all redirects together.
+    pub(crate) took: Duration,
+    /// How many redirects were followed.
+    pub(crate) redirects: usize,
     /// The status, if there was a whole answer.
     pub(crate) status: Option<StatusCode>,
     /// Why the check failed, if it did.
@@ -61,6 +67,7 @@ impl Tally {
             ok: 0,
             failed: 0,
             abandoned: 0,
+            redirects: 0,
             statuses: BTreeMap::new(),
             failures: Vec::new(),
             latency: Histogram::new(3).expect("3 is a precision that histograms have"),
@@ -70,10 +77,11 @@ impl Tally {
 
     /// Counts a request that is over.
     pub(crate) fn record(&mut self, sent: Sent<'_>) {
-        let micros = (sent.end - sent.start).as_micros() as u64;
+        let micros = sent.took.as_micros() as u64;
         self.latency.record(micros).expect("the histogram grows with what it is given");
         let (first, last) = self.span.unwrap_or((sent.start, sent.end));
         self.span = Some((first.min(sent.start), last.max(sent.end)));
+        self.redirects += sent.redirects as u64;
         self.abandoned += u64::from(sent.abandoned);
         if let Some(status) = sent.status {
             *self.statuses.entry(status.as_u16()).or_default() += 1;

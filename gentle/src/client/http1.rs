@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -34,14 +34,12 @@ impl Http1 {
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
+        keeps_body: bool,
     ) -> Result<Answer, hyper::Error> {
         let Http1 { sender, connection, .. } = self;
         let answer = async {
-            let (head, mut body) = sender.send_request(request).await?.into_parts();
-            while let Some(frame) = body.frame().await {
-                frame?;
-            }
-            Ok(Answer { status: head.status })
+            let response = sender.send_request(request).await?;
+            Answer::read(response, keeps_body).await
         };
         let mut answer = pin!(answer);
         let mut open = true;

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
 use rustls::ClientConfig;
 use tokio::time::timeout;
@@ -41,19 +41,45 @@ pub(crate) struct Client {
     shared: tokio::sync::Mutex<Vec<(Origin, http2::SendRequest<Full<Bytes>>)>>,
 }
 
+/// The longest body that is kept, in bytes.
+const LONGEST_BODY: usize = 16 << 20;
+
 /// What is the same in all requests of a job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Template {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) timeout: Duration,
+    /// Whether answers need their bodies.
+    pub(crate) keeps_body: bool,
 }
 
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// `None` if the body was not kept, or was longer than [`LONGEST_BODY`].
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+impl Answer {
+    /// Reads the rest of an answer.
+    async fn read(response: Response<Incoming>, keeps_body: bool) -> Result<Self, hyper::Error> {
+        let (head, mut body) = response.into_parts();
+        let mut kept = keeps_body.then(Vec::new);
+        while let Some(frame) = body.frame().await {
+            if let (Some(bytes), Ok(data)) = (&mut kept, frame?.into_data()) {
+                if bytes.len() + data.len() > LONGEST_BODY {
+                    kept = None;
+                } else {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(Answer { status: head.status, headers: head.headers, body: kept })
+    }
 }
 
 /// A server: what a connection is good for.
@@ -86,7 +112,9 @@ impl Template {
         if has_content && body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Template { method: plan.method.clone(), headers, body, timeout: plan.timeout }
+        let (method, timeout) = (plan.method.clone(), plan.timeout);
+        let keeps_body = plan.expect.needs_body();
+        Template { method, headers, body, timeout, keeps_body }
     }
 
     /// The request with its whole URL, as HTTP/2 wants it.
@@ -167,7 +195,7 @@ impl Client {
         url: &Uri,
     ) -> Option<Result<Answer, Failure>> {
         let before = connection.received();
-        match connection.exchange(template.request_by_path(url)).await {
+        match connection.exchange(template.request_by_path(url), template.keeps_body).await {
             Ok(answer) => {
                 if connection.is_ready() {
                     self.keep_idle(connection);
@@ -195,7 +223,7 @@ impl Client {
         template: &Template,
         url: &Uri,
     ) -> Result<Answer, Failure> {
-        let answer = connection.exchange(template.request_by_path(url)).await;
+        let answer = connection.exchange(template.request_by_path(url), template.keeps_body).await;
         let answer = answer.map_err(|error| Failure::of(&error))?;
         if connection.is_ready() {
             self.keep_idle(connection);
@@ -229,11 +257,8 @@ impl Client {
         };
         let answer = async {
             sender.ready().await?;
-            let (head, mut body) = sender.send_request(template.request(url)).await?.into_parts();
-            while let Some(frame) = body.frame().await {
-                frame?;
-            }
-            Ok(Answer { status: head.status })
+            let response = sender.send_request(template.request(url)).await?;
+            Answer::read(response, template.keeps_body).await
         };
         answer.await.map_err(|error: hyper::Error| Failure::of(&error))
     }

@@ -73,6 +73,21 @@ impl<'a> Source<'a> {
         check(value.get_ref()).map_err(|message| self.error(value.span(), message))
     }
 
+    /// Checks that a number is whole and from 0 to `most`.
+    pub(super) fn from_zero(
+        &self,
+        key: &str,
+        number: &Spanned<Whole>,
+        most: u64,
+    ) -> Result<u64, PlanError> {
+        if number.get_ref().0 == 0 {
+            return Ok(0);
+        }
+        let message = |message: String| message.replace("from 1 to", "from 0 to");
+        values::whole(key, *number.get_ref(), most)
+            .map_err(|error| self.error(number.span(), message(error)))
+    }
+
     /// Checks that a number is whole and from 1 to `most`.
     pub(super) fn whole(
         &self,

@@ -2,20 +2,23 @@
 //!
 //! [`parse`] is pure and answers any text with a [`Plan`] whose every value can be used as it
 //! stands, or with one line that names the source, the line and the mend. What the keys look like
-//! in TOML is in `raw`, how they become a plan in `read`, what their values may be in `values` and
-//! `urls`.
+//! in TOML is in `raw`, how they become a plan in `read`, what their values may be in `values`, `expect`
+//! and `urls`.
 
 mod error;
+mod expect;
 mod raw;
 mod read;
+mod spelling;
 mod urls;
 mod values;
 
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, Uri};
 
+pub use self::expect::{Expect, Statuses};
 pub use self::read::{parse, parse_bytes};
 pub use self::urls::{Host, listed, port_of};
 
@@ -54,8 +57,10 @@ pub struct JobPlan {
     pub headers: HeaderMap,
     /// The body of each request.
     pub body: Option<String>,
-    /// The statuses that pass the check.
-    pub expect: Vec<StatusCode>,
+    /// What an answer must be.
+    pub expect: Expect,
+    /// How many redirects are followed for a request.
+    pub redirects: usize,
     /// How long a request may take, from the connection to the last byte of the answer.
     pub timeout: Duration,
     /// What becomes of the permit of a request that timed out.
@@ -178,7 +183,8 @@ impl JobPlan {
 
     /// Whether some request may be sent over TLS.
     pub fn may_speak_tls(&self) -> bool {
-        self.origin().is_none_or(|origin| origin.scheme() == Some(&http::uri::Scheme::HTTPS))
+        let is_https = |origin: Uri| origin.scheme() == Some(&http::uri::Scheme::HTTPS);
+        self.redirects > 0 || self.origin().is_none_or(is_https)
     }
 
     /// The greatest limit that is in force at any time.

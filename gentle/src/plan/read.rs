@@ -7,11 +7,11 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use toml::Spanned;
 
 use super::error::{PlanError, Source};
-use super::raw::{List, RawDefaults, RawHeaders, RawHost, RawJob, RawPlan, Text, Whole};
+use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, RawStatus, Text, Whole};
 use super::values::{self, quoted};
 use super::{
-    AfterTimeout, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan, Targets,
-    TlsPlan, urls,
+    AfterTimeout, Certificate, Expect, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
+    Statuses, Targets, TlsPlan, expect, urls,
 };
 
 /// The most workers.
@@ -19,6 +19,9 @@ const MOST_WORKERS: u64 = 1_024;
 
 /// The greatest limit.
 const MOST_AT_ONCE: u64 = 100_000;
+
+/// The most redirects that are followed for a request.
+const MOST_REDIRECTS: u64 = 10;
 
 /// The most requests of one job.
 const MOST_REQUESTS: u64 = 1_000_000_000;
@@ -46,7 +49,12 @@ pub fn parse(source_name: &str, text: &str) -> Result<Plan, PlanError> {
     let raw: RawPlan = toml::from_str(text).map_err(|error| source.toml_error(&error))?;
     let workers = |workers: &_| source.whole("workers", workers, MOST_WORKERS);
     let workers = raw.workers.as_ref().map(workers).transpose()?.map(|workers| workers as usize);
-    let jobs = source.jobs(raw.job.0, &raw.defaults.unwrap_or_default())?;
+    let defaults = raw.defaults.unwrap_or_default();
+    if let Some((key, place)) = defaults.key_of_one_job() {
+        let mend = format!("{key} is no default: put it into a [[job]]");
+        return Err(source.error(place, mend));
+    }
+    let jobs = source.jobs(raw.job.0, &defaults)?;
     let hosts = source.hosts(&raw.host, &jobs)?;
     Ok(Plan { workers, jobs, hosts })
 }
@@ -55,7 +63,7 @@ impl Source<'_> {
     fn jobs(
         &self,
         raw: Vec<Spanned<RawJob>>,
-        defaults: &RawDefaults,
+        defaults: &RawJob,
     ) -> Result<Vec<JobPlan>, PlanError> {
         if raw.is_empty() {
             return Err(self.error(0..0, "no job: add a table that starts with [[job]]"));
@@ -91,7 +99,6 @@ impl Source<'_> {
             raw.name.as_ref().ok_or_else(|| self.missing(table, "name", "name = \"search\""));
         let limit = raw.limit.as_ref().map(|limit| self.limit("limit", limit)).transpose()?;
         let method = raw.method.as_ref().map(|method| self.value(method, values::method));
-        let expect = raw.expect.as_ref().map(|expect| self.expect(expect));
         let timeout = raw.timeout.as_ref().map(|timeout| self.value(timeout, values::timeout));
         let timeout = timeout.unwrap_or(Ok(values::DEFAULT_TIMEOUT))?;
         let after = |text: &str| values::after_timeout(text, timeout);
@@ -106,9 +113,13 @@ impl Source<'_> {
                 (None, None) => return Err(self.missing(table, "limit", "limit = 2")),
             },
             method: method.unwrap_or(Ok(Method::GET))?,
-            headers: self.headers(raw.headers.unwrap_or_default())?,
-            body: raw.body,
-            expect: expect.unwrap_or(Ok(vec![StatusCode::OK]))?,
+            headers: self.headers(raw.headers.as_ref())?,
+            body: raw.body.as_ref().map(|body| body.get_ref().clone()),
+            expect: self.expect(&raw)?,
+            redirects: match &raw.redirects {
+                Some(redirects) => self.from_zero("redirects", redirects, MOST_REDIRECTS)?,
+                None => 0,
+            } as usize,
             timeout,
             after_timeout: after_timeout.unwrap_or(Ok(AfterTimeout::Hold(timeout)))?,
             http: raw
@@ -205,9 +216,9 @@ impl Source<'_> {
         steps.iter().map(|step| self.limit("a limit in ramp", step)).collect()
     }
 
-    fn headers(&self, raw: RawHeaders) -> Result<HeaderMap, PlanError> {
+    fn headers(&self, raw: Option<&RawHeaders>) -> Result<HeaderMap, PlanError> {
         let mut headers = HeaderMap::new();
-        for (name, value) in &raw.0 {
+        for (name, value) in raw.iter().flat_map(|raw| &raw.0) {
             let key = self.value(name, values::header_name)?;
             let value = self.value(value, values::header_value)?;
             if headers.insert(key, value).is_some() {
@@ -218,13 +229,43 @@ impl Source<'_> {
         Ok(headers)
     }
 
-    fn expect(&self, expect: &Spanned<List<Whole>>) -> Result<Vec<StatusCode>, PlanError> {
-        let statuses = &expect.get_ref().0;
+    /// Checks the keys that say what an answer must be.
+    fn expect(&self, raw: &RawJob) -> Result<Expect, PlanError> {
+        let statuses = raw.expect.as_ref().map(|statuses| self.statuses(statuses));
+        let header = |(name, value): (&Text, &Text)| {
+            let name = self.value(name, values::expected_header)?;
+            Ok((name, value.get_ref().clone()))
+        };
+        let pointer = |(pointer, value): (&Text, &toml::Value)| {
+            Ok((self.value(pointer, expect::pointer)?, value.clone()))
+        };
+        let (headers, json) = (raw.header.as_ref(), raw.json.as_ref());
+        let regex = raw.body_matches.as_ref().map(|regex| self.value(regex, expect::regex));
+        let latency = raw.latency.as_ref().map(|latency| self.value(latency, expect::latency));
+        Ok(Expect {
+            statuses: statuses.unwrap_or_else(|| Ok(vec![Statuses::one(StatusCode::OK)]))?,
+            headers: headers
+                .iter()
+                .flat_map(|headers| &headers.0)
+                .map(header)
+                .collect::<Result<_, _>>()?,
+            contains: raw.body_contains.as_ref().map(|text| text.get_ref().clone()),
+            matches: regex.transpose()?,
+            json: json.into_iter().flatten().map(pointer).collect::<Result<_, _>>()?,
+            latency: latency.transpose()?,
+        })
+    }
+
+    fn statuses(&self, raw: &Spanned<List<RawStatus>>) -> Result<Vec<Statuses>, PlanError> {
+        let statuses = &raw.get_ref().0;
         if statuses.is_empty() {
-            return Err(self.error(expect.span(), "expect is empty: give a status, such as 200"));
+            return Err(self.error(raw.span(), "expect is empty: give a status, such as 200"));
         }
-        let status =
-            |&number| values::status(number).map_err(|mend| self.error(expect.span(), mend));
+        let read = |status: &RawStatus| match status {
+            RawStatus::One(number) => values::status(*number).map(Statuses::one),
+            RawStatus::Class(class) => expect::class(class),
+        };
+        let status = |status| read(status).map_err(|mend| self.error(raw.span(), mend));
         statuses.iter().map(status).collect()
     }
 

@@ -71,6 +71,13 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     }
 }
 
+/// The name of a header of an answer.
+pub(super) fn expected_header(text: &str) -> Result<HeaderName, String> {
+    let wrong = "use letters, digits and hyphens";
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("the header {} will not do: {wrong}", quoted(text)))
+}
+
 /// A header's value.
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
     let unfit = |_| {

@@ -6,7 +6,7 @@
 use http::Uri;
 use toml::{Table, Value};
 
-use crate::plan::{JobPlan, Plan, Targets, parse, parse_bytes};
+use crate::plan::{JobPlan, Plan, Statuses, Targets, parse, parse_bytes};
 
 /// Reads bytes as a plan.
 ///
@@ -83,7 +83,7 @@ fn can_be_run(plan: &Plan) {
             };
             assert!(urls.iter().all(is_http));
         }
-        assert!(!job.expect.is_empty());
+        assert!(!job.expect.statuses.is_empty());
         assert!(!job.timeout.is_zero());
     }
     assert!(plan.hosts.iter().all(|host| (1..=100_000).contains(&host.limit)));
@@ -137,11 +137,21 @@ fn job_says_the_same(job: &JobPlan, said: &Table) {
     assert_eq!(Some(job.limits.iter().map(|limit| *limit as i64).collect()), limits);
     assert_eq!(job.method.as_str(), text("method").unwrap_or("GET"));
     assert_eq!(job.body.as_deref(), text("body"));
-    let expect = wholes(said, "expect").unwrap_or_else(|| vec![200]);
+    let expect = said.get("expect").cloned().unwrap_or(Value::Integer(200));
+    let statuses = match expect {
+        Value::Array(list) => list,
+        one => vec![one],
+    };
+    let spelled = |status: &Value| status.to_string().replace(['"', '\''], "");
     assert_eq!(
-        job.expect.iter().map(|status| status.as_u16().into()).collect::<Vec<i64>>(),
-        expect
+        job.expect.statuses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        statuses.iter().map(spelled).collect::<Vec<_>>()
     );
+    let contains = text("body_contains");
+    assert_eq!(job.expect.contains.as_deref(), contains);
+    assert_eq!(job.redirects as i64, whole(said, "redirects").unwrap_or(0));
+    let json = said.get("json").and_then(Value::as_table);
+    assert_eq!(job.expect.json.len(), json.map_or(0, Table::len));
     let timeout = text("timeout").unwrap_or("5s");
     let spells = |(unit, ms): (&str, f64)| {
         let number = timeout.strip_suffix(unit).and_then(|number| number.parse::<f64>().ok());
@@ -213,8 +223,14 @@ fn spelled_job(job: &JobPlan) -> Table {
         [limit] => keys.push(("limit", limit.clone())),
         _ => keys.push(("ramp", limits.into())),
     }
-    let expect = job.expect.iter().map(|status| i64::from(status.as_u16()));
+    let status = |status: &Statuses| match status.to_string().parse::<i64>() {
+        Ok(status) => Value::from(status),
+        Err(_) => Value::from(status.to_string()),
+    };
+    let expect = job.expect.statuses.iter().map(status);
     keys.push(("expect", expect.collect::<Vec<_>>().into()));
+    keys.push(("redirects", (job.redirects as i64).into()));
+    keys.extend(job.expect.contains.clone().map(|text| ("body_contains", text.into())));
     let headers = job.headers.iter();
     let headers = headers.map(|(name, value)| {
         (name.to_string(), Value::from(value.to_str().expect("a header is ASCII")))

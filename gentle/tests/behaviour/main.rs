@@ -3,6 +3,7 @@
 mod any_plan;
 mod command;
 mod corpus;
+mod expectations;
 mod gentleness;
 mod hosts_and_lists;
 mod outputs;

@@ -33,6 +33,12 @@ headers = { accept = "*/*", x-key = "1" }
 body = "soup"
 expect = [200, 404]
 timeout = "250ms"
+body_contains = "soup"
+body_matches = "so+up"
+json = { "/id" = 7 }
+header = { content-type = "json" }
+latency = "< 1s"
+redirects = 3
 ramp = [1, 2, 4]
 [host."127.0.0.1:8080"]
 limit = 6
@@ -53,7 +59,7 @@ fn reads_every_key() {
     assert_eq!(job.method, "POST");
     assert_eq!(job.headers["x-key"], "1");
     assert_eq!(job.body.as_deref(), Some("soup"));
-    assert_eq!(job.expect, [200, 404]);
+    assert_eq!(job.expect.statuses, [200, 404]);
     assert_eq!(job.timeout, Duration::from_millis(250));
 }
 
@@ -65,7 +71,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(job.limits, [2]);
     assert_eq!(job.requests(), Some(2));
     assert_eq!(job.method, "GET");
-    assert_eq!(job.expect, [200]);
+    assert_eq!(job.expect.statuses, [200]);
     assert_eq!(job.timeout, Duration::from_secs(5));
 }
 
@@ -281,7 +287,35 @@ fn refuses_statuses_that_no_answer_has() {
         );
     }
     refuses_line("expect = []", "expect is empty: give a status, such as 200");
-    refuses_line("expect = \"ok\"", "expected a status such as 200, or a list of them");
+    refuses_line("expect = \"ok\"", "\"ok\" is no class of statuses: write it like \"2xx\"");
+    refuses_line("expect = true", "expected a status such as 200 or \"2xx\", or a list of them");
+    refuses_line(
+        "expect = [200, \"1xx\"]",
+        "\"1xx\" is no class of statuses: write it like \"2xx\"",
+    );
+}
+
+#[test]
+fn refuses_expectations_that_no_answer_meets() {
+    refuses_line("latency = \"200ms\"", "latency is \"200ms\": write it like \"< 200ms\"");
+    refuses_line(
+        "latency = \"< soon\"",
+        "\"soon\" is no time-out: write it like \"250ms\", \"1.5s\" or \"2m\"",
+    );
+    for pointer in ["id", "/a~2"] {
+        refuses_line(
+            &format!("json = {{ \"{pointer}\" = 7 }}"),
+            &format!("\"{pointer}\" is no JSON pointer: write it like \"/items/0/name\""),
+        );
+    }
+    let error =
+        parse("plan.toml", &format!("{JOB}body_matches = \"(\"\n")).unwrap_err().to_string();
+    assert!(error.starts_with("plan.toml:7: \"(\" is no regular expression: "), "{error}");
+    refuses_line("redirects = 11", "redirects is 11: make it a whole number from 0 to 10");
+    refuses_line(
+        "header = { \"a b\" = \"x\" }",
+        "the header \"a b\" will not do: use letters, digits and hyphens",
+    );
 }
 
 #[test]
@@ -346,8 +380,8 @@ fn a_job_takes_what_it_does_not_say_from_the_defaults() {
     assert_eq!(own.timeout, Duration::from_secs(7));
     assert_eq!((bare.method.as_str(), bare.limits[0], bare.requests()), ("PUT", 5, Some(9)));
     assert_eq!(
-        (bare.expect[0].as_u16(), &bare.headers["x-key"]),
-        (204, &"default".parse().unwrap())
+        (bare.expect.statuses[0].to_string().as_str(), &bare.headers["x-key"]),
+        ("204", &"default".parse().unwrap())
     );
     assert!(list.requests().is_none() && list.limits == [5]);
     refuses_plan(
@@ -355,7 +389,7 @@ fn a_job_takes_what_it_does_not_say_from_the_defaults() {
         "2: \"x\" is no time-out: write it like \"250ms\", \"1.5s\" or \"2m\"",
     );
     let error = parse("plan.toml", &format!("[defaults]\nname = \"x\"\n{JOB}")).unwrap_err();
-    assert!(error.to_string().starts_with("plan.toml:2: there is no key \"name\" here"));
+    assert_eq!(error.to_string(), "plan.toml:2: name is no default: put it into a [[job]]");
 }
 
 #[test]
