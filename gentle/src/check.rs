@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::sync::watch;
@@ -14,12 +15,13 @@ use tollgate::{Job, Pool};
 
 use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
+use crate::failure_log::FailureLog;
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, child};
 use crate::permit::{Permit, Waiting, acquire};
 use crate::plan::JobPlan;
 use crate::source::Source;
-use crate::tally::Tally;
+use crate::tally::{Mistake, Tally};
 
 /// How many requests a lane sends in a turn, where another job waits for the host.
 const TURN: u32 = 16;
@@ -44,6 +46,8 @@ pub(crate) struct Check {
     pub(crate) in_flight: Gauge,
     /// Requests that the server may be working on, those that were given up among them.
     pub(crate) in_hands: Arc<Gauge>,
+    /// Where each failure is written.
+    pub(crate) log: Option<Arc<FailureLog>>,
     tally: Mutex<Tally>,
 }
 
@@ -77,6 +81,7 @@ impl Check {
         plan: JobPlan,
         directory: &Path,
         files: &TlsFiles<'_>,
+        log: Option<&Arc<FailureLog>>,
     ) -> Result<Arc<Self>, String> {
         let source = Source::open(&plan, directory)?;
         let tls = Arc::new(files.config(&plan.tls, plan.may_speak_tls())?);
@@ -95,20 +100,15 @@ impl Check {
             repeated: Arc::default(),
             in_flight: Gauge::default(),
             in_hands: Arc::default(),
+            log: log.cloned(),
             tally: Mutex::new(Tally::new()),
             plan,
         }))
     }
 
-    /// How many lanes the job needs.
-    pub(crate) fn lanes(&self) -> usize {
-        let most = self.plan.greatest_limit();
-        self.plan.requests().map_or(most, |requests| most.min(requests as usize))
-    }
-
-    /// What sends the job's requests on one thread.
-    pub(crate) fn client(&self) -> Client {
-        Client::new(&self.plan, Arc::clone(&self.tls), Arc::clone(&self.repeated))
+    /// What sends the job's requests on one thread, which has so many lanes.
+    pub(crate) fn client(&self, lanes: usize) -> Client {
+        Client::new(&self.plan, lanes, Arc::clone(&self.tls), Arc::clone(&self.repeated))
     }
 
     /// Sends requests until there are no more, or `stop` says to stop.
@@ -140,7 +140,10 @@ impl Check {
             turn.sent += 1;
             match next.url {
                 Ok(url) => self.deliver(&client, url, &mut stop).await,
-                Err(bad_line) => self.tally().record_unsent(bad_line),
+                Err(bad_line) => {
+                    self.tally().record_unsent(&bad_line);
+                    self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
+                }
             }
         }
     }
@@ -176,6 +179,13 @@ impl Check {
         let step = |number| (number * limits.len() as u64 / requests) as usize;
         if number > 0 && step(number) != step(number - 1) {
             self.job.set_limit(limits[step(number)]);
+        }
+    }
+
+    /// Writes a failure to the log, if there is one.
+    pub(crate) fn log(&self, target: &str, mistake: &Mistake, status: Option<u16>, took: Duration) {
+        if let Some(log) = &self.log {
+            log.write(&self.plan.name, target, mistake, status, took);
         }
     }
 

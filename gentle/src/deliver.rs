@@ -14,7 +14,7 @@ use crate::judge::judge;
 use crate::permit::{Permit, acquire};
 use crate::plan::AfterTimeout;
 use crate::redirect::Redirect;
-use crate::tally::Sent;
+use crate::tally::{Mistake, Sent};
 
 /// A host with a limit, and the permit of the host for one request.
 struct HostPermit<'a> {
@@ -99,12 +99,17 @@ impl Check {
         redirects: usize,
         answer: Result<Answer, Failure>,
     ) {
-        let abandoned = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
-        let (status, failure) = match answer {
-            Ok(answer) => (Some(answer.status), judge(&self.plan.expect, &answer, took)),
-            Err(failure) => (None, Some(failure.text)),
+        let (status, mistake) = match answer {
+            Ok(answer) => {
+                let cause = judge(&self.plan.expect, &answer, took);
+                (Some(answer.status), cause.map(Mistake::unexpected))
+            }
+            Err(failure) => (None, Some(Mistake::from(failure))),
         };
+        if let (Some(mistake), Some(_)) = (&mistake, &self.log) {
+            self.log(&url.to_string(), mistake, status.map(|status| status.as_u16()), took);
+        }
         let end = Instant::now();
-        self.tally().record(Sent { url, start, end, took, redirects, status, failure, abandoned });
+        self.tally().record(&Sent { url, start, end, took, redirects, status, mistake });
     }
 }

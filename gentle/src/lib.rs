@@ -12,7 +12,10 @@
 mod check;
 mod client;
 mod deliver;
+mod descriptors;
+mod failure_log;
 mod gauge;
+mod hdr;
 mod hosts;
 mod judge;
 mod list;
@@ -28,6 +31,7 @@ mod run;
 mod screen;
 mod server;
 mod source;
+mod stats;
 mod table;
 mod tables;
 mod tally;
@@ -36,13 +40,15 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use crate::failure_log::FailureLog;
 use crate::options::Options;
 use crate::output::{Input, Output};
 use crate::plan::Plan;
 use crate::progress::say;
 use crate::report::Report;
-use crate::run::Ready;
+use crate::run::{Outcome, Ready};
 use crate::server::Server;
 
 /// Runs the command with the process's arguments.
@@ -96,22 +102,30 @@ fn check(
     let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let outputs = output::open_all(&inputs(options, &plan, directory), &options.outputs())?;
     let summary = plan.to_string();
-    let ready = Ready::new(plan, name, directory, options)?;
+    let (log, outputs): (Vec<_>, Vec<_>) =
+        outputs.into_iter().partition(|output| output.option() == "--failures");
+    let log = log.into_iter().next().map(|output| Arc::new(FailureLog::new(output)));
+    let thresholds = plan.thresholds.clone();
+    let ready = Ready::new(plan, name, directory, options, log.as_ref())?;
     if options.dry_run {
         print(&summary);
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = ready.run(options)?;
-    let report = Report::new(name.to_owned(), &outcome, server);
+    let report = Report::new(name.to_owned(), &thresholds, &outcome, server);
     if outputs.iter().any(Output::is_standard_output) {
         say(report.to_string().trim_end());
     } else {
         print(&report.to_string());
     }
     let mut all_written = true;
+    if let Some(Err(error)) = log.map(|log| log.finish()) {
+        say(&format!("--failures: not all failures are written: {error}"));
+        all_written = false;
+    }
     for output in outputs {
         let option = output.option();
-        if let Err(error) = write(output, &report) {
+        if let Err(error) = write(output, &report, &outcome) {
             say(&format!("{option}: the results are not written: {error}"));
             all_written = false;
         }
@@ -146,11 +160,12 @@ fn inputs(options: &Options, plan: &Plan, directory: &Path) -> Vec<Input> {
 }
 
 /// Writes the results in the form that the option asks for.
-fn write(mut output: Output, report: &Report) -> io::Result<()> {
+fn write(mut output: Output, report: &Report, outcome: &Outcome) -> io::Result<()> {
     let text = match output.option() {
         "--json" => report.json()?,
         "--csv" => report.csv(),
         "--junit" => report.junit(),
+        "--hdr" => hdr::log(outcome),
         _ => unreachable!("each option has a form"),
     };
     output.write(text.as_bytes())?;

@@ -30,6 +30,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
 
+    /// Also write each failure to FILE, a line of JSON each, as it happens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) failures: Option<PathBuf>,
+
+    /// Also write the latencies to FILE, as a log of HDR histograms, one for each job
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr: Option<PathBuf>,
+
     /// Read the plan, open every file, say what would be sent, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -71,6 +79,9 @@ const AFTER_HELP: &str = r##"The plan:
                                  expression; json = { "/items/0/id" = 7 }, a value at a JSON pointer;
                                  header = { content-type = "json" }, a part of a header's value
   latency = "< 200ms"            slower answers fail
+  thresholds = { p95 = "< 200ms", failed = "< 1%", rate = "> 50/s" }
+                                 what the results must be; also p50, p90, p99, p999, max, mean. A bound
+                                 of failed allows failures
   redirects = 5                  follow at most this many, 0 to 10; left out: none
   timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
   after_timeout = "hold"         keep the permit of a request that timed out for as long again: the server
@@ -83,6 +94,9 @@ const AFTER_HELP: &str = r##"The plan:
 
   [defaults]                     keys for all jobs that do not have the key, and headers one by one
   timeout = "1.5s"
+
+  [thresholds]                   over all jobs together
+  failed = "< 1%"
 
   [host."127.0.0.1:8080"]        or "127.0.0.1", for all its ports
   limit = 6                      at most 6 requests to this host at once, of all jobs together
@@ -104,7 +118,13 @@ Try:
 impl Options {
     /// The files to write.
     pub(crate) fn outputs(&self) -> Vec<Wanted> {
-        let options = [("--json", &self.json), ("--csv", &self.csv), ("--junit", &self.junit)];
+        let options = [
+            ("--json", &self.json),
+            ("--csv", &self.csv),
+            ("--junit", &self.junit),
+            ("--failures", &self.failures),
+            ("--hdr", &self.hdr),
+        ];
         let wanted = |(option, path): (_, &Option<PathBuf>)| {
             path.clone().map(|path| Wanted { option, path })
         };

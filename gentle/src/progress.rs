@@ -103,11 +103,11 @@ fn standing(check: &Check) -> JobLine {
     let tally = check.tally();
     JobLine {
         name: check.plan().name.clone(),
-        done: tally.requests(),
+        done: tally.all.requests(),
         planned: check.plan().requests(),
         running,
         limit,
-        failed: tally.failed,
-        p95_ms: tally.latency_ms(0.95),
+        failed: tally.all.failed,
+        p95_ms: tally.all.passed().quantile_ms(0.95),
     }
 }

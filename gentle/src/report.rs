@@ -8,8 +8,10 @@ use serde::Serialize;
 use crate::check::Check;
 use crate::hosts::LimitedHost;
 use crate::moment;
+use crate::plan::{Measure, Threshold};
 use crate::run::Outcome;
 use crate::server::Server;
+use crate::stats::{Stats, Summary};
 use crate::tally::Failure;
 
 /// The version of the JSON form.
@@ -33,8 +35,40 @@ pub(crate) struct Report {
     pub(crate) started: String,
     pub(crate) ended: String,
     pub(crate) elapsed_seconds: f64,
+    /// The thresholds over all jobs together.
+    pub(crate) thresholds: Vec<ThresholdReport>,
     pub(crate) jobs: Vec<JobReport>,
     pub(crate) hosts: Vec<HostReport>,
+}
+
+/// What came of one threshold.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ThresholdReport {
+    /// The measure and its bound.
+    pub(crate) threshold: String,
+    /// What was measured; `None` if there was nothing to measure.
+    pub(crate) found: Option<String>,
+    pub(crate) held: bool,
+    #[serde(skip)]
+    is_about_failures: bool,
+}
+
+impl ThresholdReport {
+    fn all(thresholds: &[Threshold], stats: &Stats) -> Vec<Self> {
+        let report = |threshold: &Threshold| {
+            let found = stats.measure(threshold);
+            ThresholdReport {
+                threshold: threshold.to_string(),
+                found: found.map(|found| threshold.measure.spelled(found)),
+                held: found.is_some_and(|found| threshold.holds(found)),
+                is_about_failures: matches!(
+                    threshold.measure,
+                    Measure::Failed | Measure::FailedShare
+                ),
+            }
+        };
+        thresholds.iter().map(report).collect()
+    }
 }
 
 /// What came of one host's limit.
@@ -63,6 +97,8 @@ pub(crate) struct JobReport {
     pub(crate) requests: u64,
     pub(crate) ok: u64,
     pub(crate) failed: u64,
+    /// How many this machine could not send, for want of open files or the like.
+    pub(crate) own_failures: u64,
     /// How many redirects were followed.
     pub(crate) redirects: u64,
     /// How many were given up when their time was over.
@@ -70,9 +106,14 @@ pub(crate) struct JobReport {
     /// From the start of the first request to the end of the last.
     pub(crate) elapsed_seconds: f64,
     pub(crate) requests_per_second: f64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p95_ms: f64,
-    pub(crate) p99_ms: f64,
+    /// Of the requests that passed.
+    pub(crate) latency: Summary,
+    /// Of the requests that failed, if some did.
+    pub(crate) failed_latency: Option<Summary>,
+    pub(crate) thresholds: Vec<ThresholdReport>,
+    /// Whether a threshold, of the job or of the plan, says how many may fail.
+    #[serde(skip)]
+    may_fail: bool,
     /// The most requests in flight at once.
     pub(crate) most_in_flight: usize,
     /// The most requests that the server may have been working on at once, those that were given up among them.
@@ -87,8 +128,17 @@ pub(crate) struct JobReport {
 }
 
 impl Report {
-    pub(crate) fn new(plan: String, outcome: &Outcome, server: Option<&Server>) -> Self {
-        let job = |check: &Arc<Check>| JobReport::new(check, server);
+    pub(crate) fn new(
+        plan: String,
+        thresholds: &[Threshold],
+        outcome: &Outcome,
+        server: Option<&Server>,
+    ) -> Self {
+        let mut all = Stats::new(3);
+        outcome.checks.iter().for_each(|check| all.add(&check.tally().all));
+        let thresholds = ThresholdReport::all(thresholds, &all);
+        let may_fail = thresholds.iter().any(|threshold| threshold.is_about_failures);
+        let job = |check: &Arc<Check>| JobReport::new(check, may_fail, server);
         let host = |host: &LimitedHost| HostReport::new(host, server);
         let jobs: Vec<_> = outcome.checks.iter().map(job).collect();
         let hosts: Vec<_> = outcome.hosts.iter().map(host).collect();
@@ -97,12 +147,14 @@ impl Report {
             tool: concat!("gentle ", env!("CARGO_PKG_VERSION")),
             plan,
             as_expected: outcome.interrupted.is_none()
+                && thresholds.iter().all(|threshold| threshold.held)
                 && jobs.iter().all(JobReport::is_as_expected)
                 && hosts.iter().all(HostReport::limit_held),
             interrupted: outcome.interrupted.is_some(),
             started: moment::spelled(outcome.started),
             ended: moment::spelled(outcome.started + outcome.elapsed),
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
+            thresholds,
             jobs,
             hosts,
         }
@@ -131,28 +183,27 @@ impl HostReport {
 }
 
 impl JobReport {
-    fn new(check: &Check, server: Option<&Server>) -> Self {
+    fn new(check: &Check, may_fail: bool, server: Option<&Server>) -> Self {
         let plan = check.plan();
         let tally = check.tally();
-        let seconds = tally.elapsed().as_secs_f64();
+        let all = &tally.all;
+        let thresholds = ThresholdReport::all(&plan.thresholds, all);
         JobReport {
             name: plan.name.clone(),
             limits: plan.limits.clone(),
             planned: plan.requests(),
-            requests: tally.requests(),
-            ok: tally.ok,
-            failed: tally.failed,
+            requests: all.requests(),
+            ok: all.ok,
+            failed: all.failed,
+            own_failures: all.own,
             redirects: tally.redirects,
             abandoned: tally.abandoned,
-            elapsed_seconds: seconds,
-            requests_per_second: if seconds > 0.0 {
-                tally.requests() as f64 / seconds
-            } else {
-                0.0
-            },
-            p50_ms: tally.latency_ms(0.50),
-            p95_ms: tally.latency_ms(0.95),
-            p99_ms: tally.latency_ms(0.99),
+            elapsed_seconds: all.elapsed().as_secs_f64(),
+            requests_per_second: all.rate(),
+            latency: all.passed().summary(),
+            failed_latency: all.missed().summary_if_any(),
+            may_fail: may_fail || thresholds.iter().any(|threshold| threshold.is_about_failures),
+            thresholds,
             most_in_flight: check.in_flight().most(),
             most_in_hands: check.most_in_hands(),
             server_saw: server.and_then(|server| server.most_at_once_in(&plan.name)),
@@ -162,7 +213,9 @@ impl JobReport {
     }
 
     pub(crate) fn is_as_expected(&self) -> bool {
-        self.failed == 0
+        (self.failed == 0 || self.may_fail)
+            && self.own_failures == 0
+            && self.thresholds.iter().all(|threshold| threshold.held)
             && self.requests == self.planned.unwrap_or(self.requests.max(1))
             && self.limit_held()
     }

@@ -16,6 +16,8 @@ use tollgate::Pool;
 
 use crate::check::Check;
 use crate::client::tls::TlsFiles;
+use crate::descriptors;
+use crate::failure_log::FailureLog;
 use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::output;
@@ -65,14 +67,16 @@ impl Ready {
         name: &str,
         directory: &Path,
         options: &Options,
+        log: Option<&Arc<FailureLog>>,
     ) -> Result<Self, String> {
+        descriptors::make_room(&plan).map_err(|short| format!("{name}: {short}"))?;
         let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
         let pool = pool.map_err(|error| format!("{name}: the pool does not start: {error}"))?;
         let hosts = Hosts::new(&pool, plan.hosts);
         let files =
             TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };
         let checks = plan.jobs.into_iter().map(|job| {
-            let check = Check::new(&pool, &hosts, job, directory, &files);
+            let check = Check::new(&pool, &hosts, job, directory, &files, log);
             check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
         });
         Ok(Ready {
@@ -132,8 +136,9 @@ fn start_thread(
         runtime.block_on(async {
             let mut lanes = JoinSet::new();
             for check in &checks {
-                let client = Arc::new(check.client());
-                for _ in (thread..check.lanes()).step_by(threads) {
+                let own_lanes = (thread..check.plan.most_at_once()).step_by(threads);
+                let client = Arc::new(check.client(own_lanes.len()));
+                for _ in own_lanes {
                     lanes.spawn(Arc::clone(check).lane(Arc::clone(&client), stopped.clone()));
                 }
             }

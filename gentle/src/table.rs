@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::report::{HostReport, JobReport, Report};
-use crate::tally::Failure;
+use crate::report::{HostReport, JobReport, Report, ThresholdReport};
+use crate::tally::{Failure, Kind};
 
 /// The columns of the jobs.
 const JOB_COLUMNS: [&str; 10] = [
@@ -48,6 +48,9 @@ impl fmt::Display for Report {
         for job in &self.jobs {
             job.write_remarks(f)?;
         }
+        for threshold in &self.thresholds {
+            writeln!(f, "all jobs: {}", threshold.line())?;
+        }
         for host in self.hosts.iter().filter(|host| !host.limit_held()) {
             writeln!(f, "{}: more requests at once than the limit", host.host)?;
         }
@@ -63,6 +66,15 @@ impl fmt::Display for Report {
     }
 }
 
+impl ThresholdReport {
+    /// The threshold and what was measured.
+    fn line(&self) -> String {
+        let verdict = if self.held { "held" } else { "not held" };
+        let found = self.found.as_deref().unwrap_or("nothing to measure");
+        format!("threshold {}: {verdict}, {found}", self.threshold)
+    }
+}
+
 impl JobReport {
     fn row(&self, abandoned: bool) -> Vec<String> {
         let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
@@ -73,9 +85,9 @@ impl JobReport {
             self.ok.to_string(),
             self.failed.to_string(),
             format!("{:.1}", self.requests_per_second),
-            format!("{:.1}", self.p50_ms),
-            format!("{:.1}", self.p95_ms),
-            format!("{:.1}", self.p99_ms),
+            format!("{:.1}", self.latency.p50_ms),
+            format!("{:.1}", self.latency.p95_ms),
+            format!("{:.1}", self.latency.p99_ms),
             self.most_in_flight.to_string(),
         ];
         if abandoned {
@@ -87,12 +99,15 @@ impl JobReport {
 
     /// What failed, a line each.
     pub(crate) fn remarks_on_failures(&self) -> Vec<String> {
-        let line = |Failure { cause, count, first }: &Failure| {
-            format!("{count} failed: {cause}; first {first}")
+        let line = |Failure { kind, cause, count, first }: &Failure| match kind {
+            Kind::Own => format!("{count} not sent by this machine: {cause}; first {first}"),
+            _ => format!("{count} failed: {cause}; first {first}"),
         };
+        let missed = self.thresholds.iter().filter(|threshold| !threshold.held);
+        let missed = missed.map(ThresholdReport::line);
         let broken =
             (!self.limit_held()).then(|| "more requests at once than the limit".to_owned());
-        self.failures.iter().map(line).chain(broken).collect()
+        self.failures.iter().map(line).chain(missed).chain(broken).collect()
     }
 
     /// What the table has no room for, a line each.
@@ -105,6 +120,9 @@ impl JobReport {
         }
         if self.redirects > 0 {
             writeln!(f, "{name}: {} redirects followed", self.redirects)?;
+        }
+        for threshold in self.thresholds.iter().filter(|threshold| threshold.held) {
+            writeln!(f, "{name}: {}", threshold.line())?;
         }
         for line in self.remarks_on_failures() {
             writeln!(f, "{name}: {line}")?;

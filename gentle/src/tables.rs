@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::report::{JobReport, Report};
 
 /// The columns of the comma-separated values.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 17] = [
     "plan",
     "started",
     "job",
@@ -14,10 +14,13 @@ const COLUMNS: [&str; 14] = [
     "requests",
     "ok",
     "failed",
+    "own_failures",
     "requests_per_second",
     "p50_ms",
     "p95_ms",
     "p99_ms",
+    "max_ms",
+    "mean_ms",
     "most_in_flight",
     "limit_held",
 ];
@@ -37,10 +40,13 @@ impl Report {
                 job.requests.to_string(),
                 job.ok.to_string(),
                 job.failed.to_string(),
+                job.own_failures.to_string(),
                 format!("{:.3}", job.requests_per_second),
-                format!("{:.3}", job.p50_ms),
-                format!("{:.3}", job.p95_ms),
-                format!("{:.3}", job.p99_ms),
+                format!("{:.3}", job.latency.p50_ms),
+                format!("{:.3}", job.latency.p95_ms),
+                format!("{:.3}", job.latency.p99_ms),
+                format!("{:.3}", job.latency.max_ms),
+                format!("{:.3}", job.latency.mean_ms),
                 job.most_in_flight.to_string(),
                 job.limit_held().to_string(),
             ];

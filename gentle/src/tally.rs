@@ -1,12 +1,13 @@
 //! What came of one job's requests: counts, latencies, and why checks failed.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hdrhistogram::Histogram;
 use http::{StatusCode, Uri};
 
+use crate::client::{Cause, Failure as NoAnswer};
 use crate::list::BadLine;
+use crate::stats::Stats;
 
 /// How many different causes of failure are told apart for one job.
 const MOST_CAUSES: usize = 20;
@@ -14,10 +15,8 @@ const MOST_CAUSES: usize = 20;
 /// The counts of one job.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Requests that passed the check.
-    pub(crate) ok: u64,
-    /// Requests that failed it.
-    pub(crate) failed: u64,
+    /// All requests.
+    pub(crate) all: Stats,
     /// Requests that were given up when their time was over.
     pub(crate) abandoned: u64,
     /// How many redirects were followed.
@@ -26,21 +25,46 @@ pub(crate) struct Tally {
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// Why checks failed, in the order first seen.
     pub(crate) failures: Vec<Failure>,
-    /// Microseconds from sending to the last byte of the answer, or to the failure.
-    latency: Histogram<u64>,
-    /// When the first request began and the last one ended.
-    span: Option<(Instant, Instant)>,
 }
 
 /// Checks of one job that failed for the same cause.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct Failure {
+    /// The kind of the cause.
+    pub(crate) kind: Kind,
     /// What went wrong.
     pub(crate) cause: String,
     /// How often.
     pub(crate) count: u64,
     /// The URL, or the line of a list, that it happened to first.
     pub(crate) first: String,
+}
+
+/// The kinds of causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// The answer is not what the plan expects.
+    Unexpected,
+    /// No server listens there.
+    Refused,
+    /// The connection ended before the answer was whole.
+    Closed,
+    /// The answer took too long.
+    Timeout,
+    /// All else between this machine and the server.
+    Other,
+    /// A line of a list is no URL; nothing was sent.
+    Line,
+    /// This machine ran short of something; the server has no part in it.
+    Own,
+}
+
+/// Why a check failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Mistake {
+    pub(crate) kind: Kind,
+    pub(crate) cause: String,
 }
 
 /// One request that is over.
@@ -50,80 +74,83 @@ pub(crate) struct Sent<'a> {
     pub(crate) start: Instant,
     pub(crate) end: Instant,
     /// How long the server took, all redirects together.
-    pub(crate) took: Duration,
+    pub(crate) took: std::time::Duration,
     /// How many redirects were followed.
     pub(crate) redirects: usize,
     /// The status, if there was a whole answer.
     pub(crate) status: Option<StatusCode>,
     /// Why the check failed, if it did.
-    pub(crate) failure: Option<String>,
-    /// Whether the request was given up when its time was over.
-    pub(crate) abandoned: bool,
+    pub(crate) mistake: Option<Mistake>,
+}
+
+impl Mistake {
+    pub(crate) fn unexpected(cause: String) -> Self {
+        Mistake { kind: Kind::Unexpected, cause }
+    }
+
+    pub(crate) fn line(bad_line: &BadLine) -> Self {
+        Mistake { kind: Kind::Line, cause: bad_line.cause.clone() }
+    }
+}
+
+impl From<NoAnswer> for Mistake {
+    fn from(failure: NoAnswer) -> Self {
+        let kind = match failure.cause {
+            Cause::Refused => Kind::Refused,
+            Cause::Closed => Kind::Closed,
+            Cause::Timeout => Kind::Timeout,
+            Cause::Own => Kind::Own,
+            Cause::Other => Kind::Other,
+        };
+        Mistake { kind, cause: failure.text }
+    }
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
         Tally {
-            ok: 0,
-            failed: 0,
+            all: Stats::new(3),
             abandoned: 0,
             redirects: 0,
             statuses: BTreeMap::new(),
             failures: Vec::new(),
-            latency: Histogram::new(3).expect("3 is a precision that histograms have"),
-            span: None,
         }
     }
 
     /// Counts a request that is over.
-    pub(crate) fn record(&mut self, sent: Sent<'_>) {
-        let micros = sent.took.as_micros() as u64;
-        self.latency.record(micros).expect("the histogram grows with what it is given");
-        let (first, last) = self.span.unwrap_or((sent.start, sent.end));
-        self.span = Some((first.min(sent.start), last.max(sent.end)));
+    pub(crate) fn record(&mut self, sent: &Sent<'_>) {
+        let kind = sent.mistake.as_ref().map(|mistake| mistake.kind);
+        self.all.record(kind, sent.start, sent.end, sent.took);
         self.redirects += sent.redirects as u64;
-        self.abandoned += u64::from(sent.abandoned);
+        self.abandoned += u64::from(kind == Some(Kind::Timeout));
         if let Some(status) = sent.status {
             *self.statuses.entry(status.as_u16()).or_default() += 1;
         }
-        match sent.failure {
-            None => self.ok += 1,
-            Some(cause) => {
-                self.failed += 1;
-                self.count_failure(cause, sent.url.to_string());
-            }
+        if let Some(mistake) = &sent.mistake {
+            self.count_failure(mistake, || sent.url.to_string());
         }
     }
 
     /// Counts a line of a list for which no request can be sent as a check that failed.
-    pub(crate) fn record_unsent(&mut self, bad_line: BadLine) {
-        self.failed += 1;
-        self.count_failure(bad_line.cause, bad_line.place);
+    pub(crate) fn record_unsent(&mut self, bad_line: &BadLine) {
+        self.all.record_unsent();
+        self.count_failure(&Mistake::line(bad_line), || bad_line.place.clone());
     }
 
-    fn count_failure(&mut self, cause: String, first: String) {
+    fn count_failure(&mut self, mistake: &Mistake, first: impl FnOnce() -> String) {
         let full = self.failures.len() >= MOST_CAUSES;
-        let known = self.failures.iter_mut().find(|failure| failure.cause == cause);
-        match known {
+        let is_same =
+            |failure: &&mut Failure| failure.kind == mistake.kind && failure.cause == mistake.cause;
+        match self.failures.iter_mut().find(is_same) {
             Some(failure) => failure.count += 1,
             None if full => self.failures[MOST_CAUSES - 1].count_another(),
-            None => self.failures.push(Failure { cause, count: 1, first }),
+            None => self.failures.push(Failure {
+                kind: mistake.kind,
+                cause: mistake.cause.clone(),
+                count: 1,
+                first: first(),
+            }),
         }
-    }
-
-    /// How many requests are over.
-    pub(crate) fn requests(&self) -> u64 {
-        self.ok + self.failed
-    }
-
-    /// From the start of the first request to the end of the last.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.span.map_or(Duration::ZERO, |(first, last)| last - first)
-    }
-
-    /// The latency, in milliseconds, that `quantile` of the requests stayed within.
-    pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
-        self.latency.value_at_quantile(quantile) as f64 / 1_000.0
     }
 }
 

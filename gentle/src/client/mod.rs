@@ -10,7 +10,7 @@ mod stream;
 pub(crate) mod tls;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -32,7 +32,10 @@ use crate::plan::{HttpVersion, JobPlan};
 pub(crate) struct Client {
     connector: Connector,
     version: HttpVersion,
-    most_idle: usize,
+    /// The most connections, idle ones included: a lane needs one.
+    most: usize,
+    /// How many requests are being sent.
+    busy: AtomicUsize,
     /// How often a request was sent again, of all threads.
     repeated: Arc<AtomicU64>,
     /// Connections that wait for a request, the last used at the end.
@@ -142,11 +145,17 @@ impl Template {
 }
 
 impl Client {
-    pub(crate) fn new(plan: &JobPlan, tls: Arc<ClientConfig>, repeated: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        plan: &JobPlan,
+        most: usize,
+        tls: Arc<ClientConfig>,
+        repeated: Arc<AtomicU64>,
+    ) -> Self {
         Client {
             connector: Connector::new(tls),
             version: plan.http,
-            most_idle: plan.greatest_limit(),
+            most,
+            busy: AtomicUsize::new(0),
             repeated,
             idle: Mutex::default(),
             shared: tokio::sync::Mutex::default(),
@@ -156,6 +165,9 @@ impl Client {
     /// Sends one request and reads the whole answer; or says why there was none. When it has returned, or is dropped,
     /// the connection of a request without a whole answer is closed.
     pub(crate) async fn send(&self, template: &Template, url: &Uri) -> Result<Answer, Failure> {
+        // Ordering: Relaxed; one thread has the client.
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        let _busy = Busy(&self.busy);
         match timeout(template.timeout, self.answer(template, url)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::timeout(template.timeout)),
@@ -268,7 +280,14 @@ impl Client {
         loop {
             let mut connection = {
                 let mut idle = self.idle();
-                let last = idle.iter().rposition(|connection| connection.origin.takes(url))?;
+                let Some(last) = idle.iter().rposition(|connection| connection.origin.takes(url))
+                else {
+                    // Makes room for a new connection. Ordering: Relaxed; one thread has the client.
+                    let room = self.most.saturating_sub(self.busy.load(Ordering::Relaxed));
+                    let excess = idle.len().saturating_sub(room);
+                    idle.drain(..excess);
+                    return None;
+                };
                 idle.remove(last)
             };
             if connection.is_open() {
@@ -278,15 +297,21 @@ impl Client {
     }
 
     fn keep_idle(&self, connection: Http1) {
-        let mut idle = self.idle();
-        if idle.len() >= self.most_idle {
-            idle.remove(0);
-        }
-        idle.push(connection);
+        self.idle().push(connection);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Http1>> {
         self.idle.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// A request that is being sent.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; one thread has the client.
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! [`parse`] is pure and answers any text with a [`Plan`] whose every value can be used as it
 //! stands, or with one line that names the source, the line and the mend. What the keys look like
-//! in TOML is in `raw`, how they become a plan in `read`, what their values may be in `values`, `expect`
-//! and `urls`.
+//! in TOML is in `raw`, how they become a plan in `read`, what their values may be in `values`, `expect`,
+//! `threshold` and `urls`.
 
 mod error;
 mod expect;
 mod raw;
 mod read;
 mod spelling;
+mod threshold;
 mod urls;
 mod values;
 
@@ -20,6 +21,7 @@ use http::{HeaderMap, Method, Uri};
 
 pub use self::expect::{Expect, Statuses};
 pub use self::read::{parse, parse_bytes};
+pub use self::threshold::{Measure, Threshold};
 pub use self::urls::{Host, listed, port_of};
 
 /// Everything one run checks.
@@ -31,6 +33,8 @@ pub struct Plan {
     pub jobs: Vec<JobPlan>,
     /// The limits over all jobs that send to a host.
     pub hosts: Vec<HostPlan>,
+    /// What the results of all jobs together must be.
+    pub thresholds: Vec<Threshold>,
 }
 
 /// A limit over everything that is sent to a host.
@@ -59,6 +63,8 @@ pub struct JobPlan {
     pub body: Option<String>,
     /// What an answer must be.
     pub expect: Expect,
+    /// What the results must be.
+    pub thresholds: Vec<Threshold>,
     /// How many redirects are followed for a request.
     pub redirects: usize,
     /// How long a request may take, from the connection to the last byte of the answer.
@@ -185,6 +191,12 @@ impl JobPlan {
     pub fn may_speak_tls(&self) -> bool {
         let is_https = |origin: Uri| origin.scheme() == Some(&http::uri::Scheme::HTTPS);
         self.redirects > 0 || self.origin().is_none_or(is_https)
+    }
+
+    /// How many requests can be in flight at once.
+    pub fn most_at_once(&self) -> usize {
+        let most = self.greatest_limit();
+        self.requests().map_or(most, |requests| most.min(requests as usize))
     }
 
     /// The greatest limit that is in force at any time.

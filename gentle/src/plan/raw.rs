@@ -15,6 +15,7 @@ pub(super) use super::spelling::{List, RawHeaders, RawStatus, Text, Whole};
 pub(super) struct RawPlan {
     pub(super) workers: Option<Spanned<Whole>>,
     pub(super) defaults: Option<RawJob>,
+    pub(super) thresholds: Option<BTreeMap<Text, Text>>,
     #[serde(default)]
     pub(super) job: List<Spanned<RawJob>>,
     #[serde(default)]
@@ -50,6 +51,7 @@ pub(super) struct RawJob {
     pub(super) header: Option<RawHeaders>,
     pub(super) latency: Option<Text>,
     pub(super) redirects: Option<Spanned<Whole>>,
+    pub(super) thresholds: Option<BTreeMap<Text, Text>>,
     pub(super) timeout: Option<Text>,
     pub(super) after_timeout: Option<Text>,
     pub(super) http: Option<Text>,
@@ -82,7 +84,7 @@ impl RawJob {
             self.headers.get_or_insert_default().add(headers);
         }
         fill!(method, body, expect, body_contains, body_matches, json, header, latency, redirects);
-        fill!(timeout, after_timeout, http, cacert, insecure);
+        fill!(thresholds, timeout, after_timeout, http, cacert, insecure);
         self
     }
 

@@ -11,7 +11,7 @@ use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, RawStatus, Text, Wh
 use super::values::{self, quoted};
 use super::{
     AfterTimeout, Certificate, Expect, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
-    Statuses, Targets, TlsPlan, expect, urls,
+    Statuses, Targets, Threshold, TlsPlan, expect, threshold, urls,
 };
 
 /// The most workers.
@@ -56,7 +56,8 @@ pub fn parse(source_name: &str, text: &str) -> Result<Plan, PlanError> {
     }
     let jobs = source.jobs(raw.job.0, &defaults)?;
     let hosts = source.hosts(&raw.host, &jobs)?;
-    Ok(Plan { workers, jobs, hosts })
+    let thresholds = source.thresholds(raw.thresholds.as_ref())?;
+    Ok(Plan { workers, jobs, hosts, thresholds })
 }
 
 impl Source<'_> {
@@ -116,6 +117,7 @@ impl Source<'_> {
             headers: self.headers(raw.headers.as_ref())?,
             body: raw.body.as_ref().map(|body| body.get_ref().clone()),
             expect: self.expect(&raw)?,
+            thresholds: self.thresholds(raw.thresholds.as_ref())?,
             redirects: match &raw.redirects {
                 Some(redirects) => self.from_zero("redirects", redirects, MOST_REDIRECTS)?,
                 None => 0,
@@ -254,6 +256,14 @@ impl Source<'_> {
             json: json.into_iter().flatten().map(pointer).collect::<Result<_, _>>()?,
             latency: latency.transpose()?,
         })
+    }
+
+    fn thresholds(&self, raw: Option<&BTreeMap<Text, Text>>) -> Result<Vec<Threshold>, PlanError> {
+        let threshold = |(key, bound): (&Text, &Text)| {
+            let measure = self.value(key, threshold::measure)?;
+            self.value(bound, |bound| threshold::threshold(key.get_ref(), measure, bound))
+        };
+        raw.into_iter().flatten().map(threshold).collect()
     }
 
     fn statuses(&self, raw: &Spanned<List<RawStatus>>) -> Result<Vec<Statuses>, PlanError> {

@@ -10,6 +10,7 @@ mod outputs;
 mod peers;
 mod plan_reader;
 mod program;
+mod results;
 mod servers;
 mod tls;
 mod wire;

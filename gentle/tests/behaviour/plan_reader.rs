@@ -39,6 +39,7 @@ json = { "/id" = 7 }
 header = { content-type = "json" }
 latency = "< 1s"
 redirects = 3
+thresholds = { p95 = "< 200ms", failed = "< 1%", rate = "> 50/s" }
 ramp = [1, 2, 4]
 [host."127.0.0.1:8080"]
 limit = 6
@@ -151,7 +152,7 @@ fn refuses_unknown_keys_and_names_the_known() {
     refuses_plan("worker = 1\n", "1: there is no key \"worker\" here: did you mean \"workers\"?");
     refuses_line("limt = 2", "there is no key \"limt\" here: did you mean \"limit\"?");
     refuses_line("time_out = 2", "there is no key \"time_out\" here: did you mean \"timeout\"?");
-    let known = "use one of workers, defaults, job, host";
+    let known = "use one of workers, defaults, thresholds, job, host";
     refuses_plan("zzzz = 1\n", &format!("1: there is no key \"zzzz\" here: {known}"));
     let error = parse("plan.toml", &format!("{JOB}zzzz = 2\n")).unwrap_err().to_string();
     assert!(error.contains("use one of name, limit, ramp, base, urls, paths, repeat"), "{error}");
@@ -315,6 +316,27 @@ fn refuses_expectations_that_no_answer_meets() {
     refuses_line(
         "header = { \"a b\" = \"x\" }",
         "the header \"a b\" will not do: use letters, digits and hyphens",
+    );
+}
+
+#[test]
+fn refuses_thresholds_that_are_none() {
+    let refuses_bound = |key: &str, bound: &str, example: &str| {
+        refuses_line(
+            &format!("thresholds = {{ {key} = \"{bound}\" }}"),
+            &format!("the bound \"{bound}\" of {key} will not do: write it like {example}"),
+        );
+    };
+    for bound in ["200ms", "< 200", "< fast", "= 200ms", "<"] {
+        refuses_bound("p95", bound, "\"< 200ms\"");
+    }
+    for bound in ["1%", "< x%", "< -1", "< inf"] {
+        refuses_bound("failed", bound, "\"< 1%\" or \"< 3\"");
+    }
+    refuses_bound("rate", "> 50", "\"> 50/s\"");
+    refuses_line(
+        "thresholds = { p33 = \"< 1s\" }",
+        "there is no measure \"p33\": use p50, p90, p95, p99, p999, max, mean, failed or rate",
     );
 }
 

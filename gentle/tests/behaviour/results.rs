@@ -1,0 +1,228 @@
+//! What a report says: thresholds, latencies of successes and failures apart, each failure in a file, this machine's own failures.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::sync::{Arc, Barrier};
+use std::thread::sleep;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde_json::Value;
+
+use crate::program::{Scratch, check, command, end, gentle, job, plan_job, start};
+use crate::servers::{OK, Server, down, ok};
+
+#[test]
+fn a_threshold_that_is_not_held_fails_the_run_and_each_has_a_line() {
+    for (job_bounds, plan_bounds, status) in [
+        ("p95 = \"< 10s\", failed = \"< 2\", rate = \"> 1/s\"", "failed = \"< 50%\"", 0),
+        ("p95 = \"< 10ms\", failed = \"< 2\"", "failed = \"< 50%\"", 1),
+        ("max = \"> 10ms\", mean = \"> 10ms\", failed = \"< 1\"", "", 1),
+        ("failed = \"< 2\"", "p50 = \"< 1ms\"", 1),
+        ("rate = \"> 100000/s\", failed = \"< 2\"", "", 1),
+        ("p95 = \"< 10s\"", "", 1),
+    ] {
+        let server = Server::start(|seen| {
+            sleep(Duration::from_millis(20));
+            if seen.number == 0 { OK.replace("200 OK", "500 No") } else { OK.to_owned() }
+        });
+        let plan = format!("[thresholds]\n{plan_bounds}\n")
+            + &plan_job("a", 2, &server.base(), 10, &format!("thresholds = {{ {job_bounds} }}"));
+        let (ended, results) = check(&plan);
+        assert_eq!(ended.status, Some(status), "{job_bounds}: {ended:?}");
+        let lines = ended.stdout.lines().filter(|line| line.contains(": threshold ")).count();
+        let bounds = job_bounds.matches('=').count() + plan_bounds.matches('=').count();
+        assert_eq!(lines, bounds, "{ended:?}");
+        let thresholds = job(&results, "a")["thresholds"].as_array().unwrap();
+        assert_eq!(thresholds.len(), job_bounds.matches('=').count());
+    }
+}
+
+#[test]
+fn a_latency_that_was_never_measured_is_not_within_its_bound() {
+    let (ended, results) = check(&plan_job(
+        "a",
+        1,
+        &down(),
+        2,
+        "thresholds = { p95 = \"< 10s\", failed = \"< 200%\" }",
+    ));
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let threshold = &job(&results, "a")["thresholds"][1];
+    assert_eq!((&threshold["found"], &threshold["held"]), (&Value::Null, &false.into()));
+    assert!(ended.stdout.contains("a: threshold p95 < 10s: not held, nothing to measure"));
+}
+
+#[test]
+fn latencies_are_of_successes_and_failures_have_their_own() {
+    let server = Server::start(|seen| {
+        if seen.number < 5 {
+            sleep(Duration::from_millis(300));
+            return OK.replace("200 OK", "500 No");
+        }
+        sleep(Duration::from_millis(20));
+        OK.to_owned()
+    });
+    let (_, results) = check(&plan_job("a", 5, &server.base(), 20, ""));
+    let results = job(&results, "a");
+    let of = |table: &str, key: &str| results[table][key].as_f64().unwrap();
+    assert!(of("latency", "max_ms") < 250.0 && of("latency", "p50_ms") >= 20.0, "{results}");
+    assert!(
+        of("latency", "mean_ms") >= 20.0 && of("latency", "p999_ms") <= of("latency", "max_ms")
+    );
+    assert!(of("failed_latency", "p50_ms") >= 300.0, "{results}");
+    let server = Server::start(ok);
+    let (_, results) = check(&plan_job("a", 5, &server.base(), 20, ""));
+    assert!(job(&results, "a")["failed_latency"].is_null());
+}
+
+#[test]
+fn a_line_that_is_no_url_is_in_no_rate() {
+    let server = Server::start(|_| {
+        sleep(Duration::from_millis(100));
+        OK
+    });
+    let list = "no-url\n".repeat(10_000) + &format!("{}/\n", server.base()).repeat(5);
+    let list = Scratch::file("urls.txt", &list);
+    let plan = format!("[[job]]\nname = \"a\"\nlimit = 1\nurls = {:?}\n", list.path());
+    let (_, results) = check(&plan);
+    let results = job(&results, "a");
+    assert_eq!((&results["requests"], &results["ok"]), (&10_005.into(), &5.into()));
+    assert!(results["requests_per_second"].as_f64().unwrap() < 11.0, "{results}");
+}
+
+#[test]
+fn each_failure_is_a_line_of_the_file() {
+    let server = Server::start(|seen| {
+        if seen.path() == "/bad" { OK.replace("200 OK", "500 No") } else { OK.to_owned() }
+    });
+    let list =
+        Scratch::file("urls.txt", &format!("{0}/bad\n{0}/\nno-url\n{0}/bad\n", server.base()));
+    let plan = format!("[[job]]\nname = \"list\"\nlimit = 2\nurls = {:?}\n", list.path())
+        + &plan_job("down", 1, &down(), 30, "");
+    let (plan, file) = (Scratch::file("plan.toml", &plan), Scratch::file("failures", "before"));
+    let ended =
+        gentle([plan.path().to_str().unwrap(), "--failures", file.path().to_str().unwrap()]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let text = fs::read_to_string(file.path()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((lines.len(), of("refused").len()), (33, 30));
+    let unexpected = of("unexpected");
+    assert_eq!(unexpected.len(), 2);
+    assert_eq!(unexpected[0]["target"], format!("{}/bad", server.base()));
+    assert_eq!((&unexpected[0]["job"], &unexpected[0]["status"]), (&"list".into(), &500.into()));
+    assert_eq!(of("line")[0]["target"], format!("{}:3", list.path().display()));
+    assert!(lines.iter().all(|line| line["at"].as_str().unwrap().ends_with('Z')));
+}
+
+#[test]
+fn the_hdr_file_has_the_latencies_of_each_job() {
+    let server = Server::start(|_| {
+        sleep(Duration::from_millis(30));
+        OK
+    });
+    let plan =
+        plan_job("a job", 2, &server.base(), 10, "") + &plan_job("b", 1, &server.base(), 3, "");
+    let (plan, file) = (Scratch::file("plan.toml", &plan), Scratch::file("hdr", ""));
+    let ended = gentle([plan.path().to_str().unwrap(), "--hdr", file.path().to_str().unwrap()]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let log = fs::read(file.path()).unwrap();
+    let mut found = Vec::new();
+    for entry in IntervalLogIterator::new(&log) {
+        if let LogEntry::Interval(interval) = entry.unwrap() {
+            let bytes = base64(interval.encoded_histogram());
+            let histogram: Histogram<u64> =
+                Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+            let tag = interval.tag().map(|tag| tag.as_str().to_owned());
+            found.push((tag.unwrap(), histogram.len(), histogram.min() >= 29_000));
+        }
+    }
+    assert_eq!(found, [("a_job".to_owned(), 10, true), ("b".to_owned(), 3, true)]);
+}
+
+/// The bytes that a text in base 64 stands for.
+fn base64(text: &str) -> Vec<u8> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(value).collect();
+    let bytes = |digits: &[u8]| {
+        let bits = digits.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit));
+        let bits = bits << (6 * (4 - digits.len()));
+        bits.to_be_bytes()[1..digits.len()].to_vec()
+    };
+    digits.chunks(4).flat_map(bytes).collect()
+}
+
+/// A limit on the open files of a process.
+fn files(most: u64) -> libc::rlimit {
+    libc::rlimit { rlim_cur: most, rlim_max: most }
+}
+
+#[test]
+fn a_limit_above_what_the_system_allows_is_refused_before_the_start() {
+    let server = Server::start(ok);
+    let run = |limit: usize, more: &str| {
+        let plan = Scratch::file("plan.toml", &plan_job("a", limit, &server.base(), 500, more));
+        let mut command = command();
+        command.arg(plan.path());
+        // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
+        unsafe {
+            command.pre_exec(|| match libc::setrlimit(libc::RLIMIT_NOFILE, &files(200)) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        command.output().unwrap()
+    };
+    let output = run(400, "");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("400 requests at once need 4"), "{stderr}");
+    assert!(stderr.contains("and the system allows 200: lower the limits"), "{stderr}");
+    assert!(server.seen().is_empty());
+    assert_eq!(run(20, "").status.code(), Some(0));
+}
+
+#[test]
+fn too_few_files_in_the_midst_of_a_run_are_this_machines_failure() {
+    let begun = Arc::new(Barrier::new(2));
+    let wait = Arc::clone(&begun);
+    let server = Server::start(move |seen| {
+        if seen.number == 0 {
+            wait.wait();
+            wait.wait();
+        }
+        OK
+    });
+    let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 10, ""));
+    let json = Scratch::file("results.json", "");
+    let (child, stderr) =
+        start(&[plan.path().to_str().unwrap(), "--json", json.path().to_str().unwrap()]);
+    begun.wait();
+    let id = i32::try_from(child.id()).unwrap();
+    // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
+    let set = unsafe { libc::prlimit(id, libc::RLIMIT_NOFILE, &files(3), std::ptr::null_mut()) };
+    assert_eq!(set, 0);
+    begun.wait();
+    drop(stderr);
+    let ended = end(child);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let results: Value = serde_json::from_str(&fs::read_to_string(json.path()).unwrap()).unwrap();
+    let results = job(&results, "a");
+    let counts = ["ok", "failed", "own_failures"].map(|key| results[key].as_u64().unwrap());
+    assert_eq!(counts, [1, 0, 9], "{results}");
+    assert_eq!(results["failures"][0]["kind"], "own");
+    assert!(
+        ended
+            .stdout
+            .contains("a: 9 not sent by this machine: on this machine: Too many open files")
+    );
+}
