@@ -17,7 +17,8 @@ use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
 use crate::failure_log::FailureLog;
 use crate::gauge::Gauge;
-use crate::hosts::{Hosts, LimitedHost, child};
+use crate::hosts::{Hosts, LimitedHost, Route, child};
+use crate::pace::Pacer;
 use crate::permit::{Permit, Waiting, acquire};
 use crate::plan::JobPlan;
 use crate::source::Source;
@@ -33,10 +34,12 @@ pub(crate) struct Check {
     pub(crate) template: Template,
     tls: Arc<ClientConfig>,
     job: Job,
-    /// The host that all requests are sent to, where it has a limit: the job's parent.
-    pub(crate) host: Option<Arc<LimitedHost>>,
-    /// The hosts that single requests may be sent to, where a list names them.
-    pub(crate) hosts: Hosts,
+    /// Where all requests go, if they go to one server. A limited host of the server is the job's parent.
+    pub(crate) route: Option<Route>,
+    pub(crate) hosts: Arc<Hosts>,
+    pacer: Option<Pacer>,
+    /// The pacer of all jobs together.
+    pub(crate) plan_pacer: Option<Arc<Pacer>>,
     source: Source,
     /// How many lanes hold a permit.
     holding: AtomicUsize,
@@ -77,7 +80,8 @@ impl Check {
     /// If a file that the plan names cannot be used: the plan's line that names it, and why.
     pub(crate) fn new(
         pool: &Pool,
-        hosts: &Hosts,
+        hosts: &Arc<Hosts>,
+        plan_pacer: Option<&Arc<Pacer>>,
         plan: JobPlan,
         directory: &Path,
         files: &TlsFiles<'_>,
@@ -87,13 +91,16 @@ impl Check {
         let tls = Arc::new(files.config(&plan.tls, plan.may_speak_tls())?);
         // A request that is redirected may be sent to any host.
         let origin = plan.origin().filter(|_| plan.redirects == 0);
-        let host = origin.as_ref().and_then(|origin| hosts.of(origin)).cloned();
+        let route = origin.map(|origin| hosts.route_blocking(&origin));
+        let host = route.as_ref().and_then(|route| route.host.as_deref());
         Ok(Arc::new(Check {
-            job: child(pool, host.as_deref(), plan.limits[0]),
+            job: child(pool, host, plan.limits[0]),
             template: Template::new(&plan),
             tls,
-            host,
-            hosts: if origin.is_none() { hosts.clone() } else { Hosts::default() },
+            route,
+            hosts: Arc::clone(hosts),
+            pacer: plan.rate.map(Pacer::new),
+            plan_pacer: plan_pacer.cloned(),
             source,
             holding: AtomicUsize::new(0),
             waiting: Waiting::default(),
@@ -115,6 +122,17 @@ impl Check {
     pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>, mut stop: Stop) {
         let mut turn = None;
         loop {
+            let gate = match &self.pacer {
+                None => None,
+                Some(pacer) => {
+                    // A permit is not kept while nothing may be sent.
+                    turn = None;
+                    tokio::select! {
+                        gate = pacer.gate() => Some(gate),
+                        _ = stopped(&mut stop) => return,
+                    }
+                }
+            };
             if turn.as_ref().is_some_and(|turn| self.must_yield(turn)) {
                 turn = None;
             }
@@ -139,7 +157,7 @@ impl Check {
             self.step(next.number);
             turn.sent += 1;
             match next.url {
-                Ok(url) => self.deliver(&client, url, &mut stop).await,
+                Ok(url) => self.deliver(&client, url, gate, &mut stop).await,
                 Err(bad_line) => {
                     self.tally().record_unsent(&bad_line);
                     self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
@@ -152,8 +170,7 @@ impl Check {
     async fn begin_turn(&self) -> Option<Turn<'_>> {
         let permit = {
             let _waiting = self.waiting.enter();
-            let _waiting_for_host =
-                self.host.as_ref().map(|host| host.outermost().waiting().enter());
+            let _waiting_for_host = self.host().map(|host| host.outermost().waiting().enter());
             acquire(&self.job).await?
         };
         // Ordering: Relaxed; a hint when to give a permit back.
@@ -168,9 +185,13 @@ impl Check {
         if self.plan.limits.len() > 1 && self.holding.load(Ordering::Relaxed) > self.job.limit() {
             return true;
         }
-        let others =
-            |host: &Arc<LimitedHost>| host.outermost().waiting().count() > self.waiting.count();
-        turn.sent >= TURN && self.host.as_ref().is_some_and(others)
+        let others = |host: &LimitedHost| host.outermost().waiting().count() > self.waiting.count();
+        turn.sent >= TURN && self.host().is_some_and(others)
+    }
+
+    /// The limited host that all requests are sent to.
+    fn host(&self) -> Option<&LimitedHost> {
+        self.route.as_ref().and_then(|route| route.host.as_deref())
     }
 
     /// Sets the limit, if this is the first request of a ramp's next step.

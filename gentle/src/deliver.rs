@@ -1,48 +1,87 @@
 //! Sends one request of a job, follows its redirects, and tallies what came of it.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use http::Uri;
+use http::header::RETRY_AFTER;
+use http::{StatusCode, Uri};
 use tokio::time::sleep;
 
 use crate::check::{Check, Stop, stopped};
 use crate::client::{Answer, Cause, Client, Failure};
 use crate::gauge::Held;
-use crate::hosts::LimitedHost;
+use crate::hosts::{LimitedHost, Route};
 use crate::judge::judge;
+use crate::pace::{Gate, Slot};
 use crate::permit::{Permit, acquire};
-use crate::plan::AfterTimeout;
+use crate::plan::{AfterTimeout, Statuses};
 use crate::redirect::Redirect;
-use crate::tally::{Mistake, Sent};
+use crate::restraint::{Pass, Taken};
+use crate::tally::{Kind, Mistake, Sent};
 
-/// A host with a limit, and the permit of the host for one request.
-struct HostPermit<'a> {
-    host: &'a LimitedHost,
+/// What a request needs to be sent to a server.
+struct Leave<'a> {
+    /// `None` if the job does not back off.
+    pass: Option<Pass<'a>>,
+    host: Option<&'a LimitedHost>,
     /// `None` if the job's own permit is one of the host, too.
     _permit: Option<Permit>,
 }
 
+/// Why a request may not be sent.
+enum Refused {
+    /// The run is being stopped.
+    Stopped,
+    /// The server refused too often.
+    GivenUp,
+}
+
 impl Check {
-    /// Sends a request and follows its redirects, with a permit of each host that has a limit.
+    /// Sends a request and follows its redirects, with a permit of each host that has a limit. `gate` is the job's turn to send
+    /// at its rate; it is kept until the request is sent, so that no burst is saved up behind a host that is held off.
     ///
     /// If the request times out, the permits are kept for as long as the plan says: the server may not notice at once that
     /// the connection was closed.
-    pub(crate) async fn deliver(&self, client: &Client, url: Uri, stop: &mut Stop) {
+    pub(crate) async fn deliver(
+        &self,
+        client: &Client,
+        url: Uri,
+        mut gate: Option<Gate<'_>>,
+        stop: &mut Stop,
+    ) {
         let mut template = Cow::Borrowed(&self.template);
         let (mut target, mut took, mut start) = (url.clone(), Duration::ZERO, None);
-        let mut followed = 0;
+        let (mut followed, mut slot) = (0, None);
         loop {
+            let own_route;
+            let route = match &self.route {
+                Some(route) => route,
+                None => {
+                    own_route = self.hosts.route_of(&target).await;
+                    &own_route
+                }
+            };
             // A permit of one host is given back before a permit of another one is asked for.
-            let Ok(permit) = self.host_permit(&target).await else { return };
-            let host = permit.as_ref().map(|permit| permit.host);
+            let leave = tokio::select! {
+                biased;
+                leave = self.leave(route, gate.take(), &mut slot) => leave,
+                _ = stopped(stop) => Err(Refused::Stopped),
+            };
+            let leave = match leave {
+                Ok(leave) => leave,
+                Err(Refused::Stopped) => return,
+                Err(Refused::GivenUp) => return self.record_given_up(&url),
+            };
             let _in_flight = self.in_flight.enter();
-            let _in_flight_to_host = host.map(LimitedHost::enter);
-            let in_hands = (self.in_hands.hold(), host.map(LimitedHost::hold));
+            let _in_flight_to_host = leave.host.map(LimitedHost::enter);
+            let in_hands = (self.in_hands.hold(), leave.host.map(LimitedHost::hold));
             let sent = Instant::now();
             let answer = client.send(&template, &target).await;
             took += sent.elapsed();
             let start = *start.get_or_insert(sent);
+            if let Some(pass) = leave.pass {
+                pass.end(self.taken(&answer));
+            }
             if followed < self.plan.redirects
                 && let Ok(answer) = &answer
                 && let Some(redirect) = Redirect::of(answer, &template.method, &target)
@@ -53,7 +92,7 @@ impl Check {
                 continue;
             }
             let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
-            self.record(&url, start, took, followed, answer);
+            self.record(&url, Times { start, took, slot }, followed, answer);
             if timed_out {
                 self.after_timeout(in_hands, stop).await;
             }
@@ -61,14 +100,67 @@ impl Check {
         }
     }
 
-    /// Takes a permit of the host, if the host has a limit. An error means that the host takes no more requests.
-    async fn host_permit(&self, url: &Uri) -> Result<Option<HostPermit<'_>>, ()> {
-        let Some(host) = self.hosts.of(url) else {
-            return Ok(self.host.as_deref().map(|host| HostPermit { host, _permit: None }));
+    /// Waits until the host takes a request: it is not held off, has a permit, and its rate and the plan's let one pass. Then takes
+    /// a place in each schedule.
+    async fn leave<'a>(
+        &'a self,
+        route: &'a Route,
+        gate: Option<Gate<'_>>,
+        slot: &mut Option<Slot>,
+    ) -> Result<Leave<'a>, Refused> {
+        let pass = match self.plan.backoff {
+            true => Some(route.restraint.pass().await.ok_or(Refused::GivenUp)?),
+            false => None,
         };
-        let _waiting = host.outermost().waiting().enter();
-        let permit = acquire(host.job()).await.ok_or(())?;
-        Ok(Some(HostPermit { host, _permit: Some(permit) }))
+        let host = route.host.as_deref();
+        let permit = match host {
+            // The job is a child of the host, and its permit is one of both.
+            Some(host) if self.route.is_none() => {
+                let _waiting = host.outermost().waiting().enter();
+                Some(acquire(host.job()).await.ok_or(Refused::Stopped)?)
+            }
+            _ => None,
+        };
+        let mut gates = Vec::new();
+        for pacer in host.iter().flat_map(|host| host.pacers()).chain(self.plan_pacer.as_deref()) {
+            gates.push(pacer.gate().await);
+        }
+        gates.into_iter().for_each(|gate| _ = gate.take());
+        if let Some(gate) = gate {
+            *slot = Some(gate.take());
+        }
+        Ok(Leave { pass, host, _permit: permit })
+    }
+
+    /// How the server took a request. A status that the plan expects is no refusal.
+    fn taken(&self, answer: &Result<Answer, Failure>) -> Taken {
+        match answer {
+            Ok(answer) => {
+                let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+                let is_expected = |statuses: &Statuses| statuses.contain(answer.status);
+                if busy.contains(&answer.status)
+                    && !self.plan.expect.statuses.iter().any(is_expected)
+                {
+                    Taken::Refused(retry_after(answer))
+                } else {
+                    Taken::Well
+                }
+            }
+            Err(failure) => match failure.cause {
+                Cause::Refused => Taken::Refused(None),
+                _ => Taken::Lost,
+            },
+        }
+    }
+
+    /// Counts a request that was not sent, because its server refused too often.
+    fn record_given_up(&self, url: &Uri) {
+        let cause = "not sent: the server has refused too often".to_owned();
+        let mistake = Mistake { kind: Kind::Refused, cause };
+        self.tally().record_not_sent(&mistake, url);
+        if self.log.is_some() {
+            self.log(&url.to_string(), &mistake, None, Duration::ZERO);
+        }
     }
 
     /// Waits as long as the plan says after a time-out.
@@ -91,14 +183,8 @@ impl Check {
         }
     }
 
-    fn record(
-        &self,
-        url: &Uri,
-        start: Instant,
-        took: Duration,
-        redirects: usize,
-        answer: Result<Answer, Failure>,
-    ) {
+    fn record(&self, url: &Uri, times: Times, redirects: usize, answer: Result<Answer, Failure>) {
+        let Times { start, took, slot } = times;
         let (status, mistake) = match answer {
             Ok(answer) => {
                 let cause = judge(&self.plan.expect, &answer, took);
@@ -110,6 +196,26 @@ impl Check {
             self.log(&url.to_string(), mistake, status.map(|status| status.as_u16()), took);
         }
         let end = Instant::now();
-        self.tally().record(&Sent { url, start, end, took, redirects, status, mistake });
+        self.tally().record(&Sent { url, start, end, took, slot, redirects, status, mistake });
     }
+}
+
+/// How long the server wishes to be left alone, in seconds or until a date.
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    let wish = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match wish.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(wish).ok()?;
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
+}
+
+/// When a request was sent, and how long it took.
+struct Times {
+    start: Instant,
+    took: Duration,
+    /// The request's place in the job's schedule, if the job has a rate.
+    slot: Option<Slot>,
 }

@@ -69,6 +69,9 @@ const AFTER_HELP: &str = r##"The plan:
   paths = ["/search?q=a", "/"]   sent in turn
   repeat = 50                    each path this often; left out: once
   ramp = [1, 2, 4]               instead of limit: step through these, evenly over the requests
+  rate = "20/s"                  at most so many a second; burst = 5: so many at once after a pause
+  backoff = true                 leave a server alone that refuses, or answers 429 or 503, for as long as
+                                 it says, or for 0.5 s, 1 s, 2 s up to 30 s; false: do not
   urls = "FILE"                  instead of paths: a list, a URL a line, or a path behind base; read
                                  as it is sent, so of any length; "-" is standard input
   method = "GET"                 and, as needed:
@@ -99,7 +102,11 @@ const AFTER_HELP: &str = r##"The plan:
   failed = "< 1%"
 
   [host."127.0.0.1:8080"]        or "127.0.0.1", for all its ports
-  limit = 6                      at most 6 requests to this host at once, of all jobs together
+  limit = 6                      at most 6 requests to this host at once, of all jobs together; or
+  rate = "20/s"                  at most so many a second; both are for the whole plan, too
+  [host."*"]                     each host that is not named
+  limit = 2
+  by = "address"                 names of one address are one host; or "name"
 
 A signal (Ctrl-C, SIGTERM, SIGHUP) stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
 

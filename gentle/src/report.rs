@@ -11,7 +11,7 @@ use crate::moment;
 use crate::plan::{Measure, Threshold};
 use crate::run::Outcome;
 use crate::server::Server;
-use crate::stats::{Stats, Summary};
+use crate::stats::{Latencies, Stats, Summary};
 use crate::tally::Failure;
 
 /// The version of the JSON form.
@@ -39,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) thresholds: Vec<ThresholdReport>,
     pub(crate) jobs: Vec<JobReport>,
     pub(crate) hosts: Vec<HostReport>,
+    /// How often requests to each server were held off, because it had refused.
+    pub(crate) held_off: BTreeMap<String, u64>,
 }
 
 /// What came of one threshold.
@@ -75,7 +77,8 @@ impl ThresholdReport {
 #[derive(Debug, Serialize)]
 pub(crate) struct HostReport {
     pub(crate) host: String,
-    pub(crate) limit: usize,
+    /// `None` if the host has a rate only.
+    pub(crate) limit: Option<usize>,
     /// The most requests in flight at once, of all jobs together.
     pub(crate) most_in_flight: usize,
     /// The most requests that the server may have been working on at once, those that were given up among them.
@@ -108,6 +111,8 @@ pub(crate) struct JobReport {
     pub(crate) requests_per_second: f64,
     /// Of the requests that passed.
     pub(crate) latency: Summary,
+    /// What the latencies would have been if each request had been sent when it was due; only with a rate.
+    pub(crate) corrected_latency: Option<Summary>,
     /// Of the requests that failed, if some did.
     pub(crate) failed_latency: Option<Summary>,
     pub(crate) thresholds: Vec<ThresholdReport>,
@@ -139,9 +144,9 @@ impl Report {
         let thresholds = ThresholdReport::all(thresholds, &all);
         let may_fail = thresholds.iter().any(|threshold| threshold.is_about_failures);
         let job = |check: &Arc<Check>| JobReport::new(check, may_fail, server);
-        let host = |host: &LimitedHost| HostReport::new(host, server);
+        let host = |host: &Arc<LimitedHost>| HostReport::new(host, server);
         let jobs: Vec<_> = outcome.checks.iter().map(job).collect();
-        let hosts: Vec<_> = outcome.hosts.iter().map(host).collect();
+        let hosts: Vec<_> = outcome.hosts.all().iter().map(host).collect();
         Report {
             schema: SCHEMA,
             tool: concat!("gentle ", env!("CARGO_PKG_VERSION")),
@@ -157,6 +162,7 @@ impl Report {
             thresholds,
             jobs,
             hosts,
+            held_off: outcome.hosts.holds().into_iter().collect(),
         }
     }
 
@@ -178,7 +184,8 @@ impl HostReport {
 
     /// Whether neither the tasks nor the server saw more requests at once than the limit.
     pub(crate) fn limit_held(&self) -> bool {
-        self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= self.limit
+        let most = self.most_in_flight.max(self.server_saw.unwrap_or(0));
+        self.limit.is_none_or(|limit| most <= limit)
     }
 }
 
@@ -201,6 +208,7 @@ impl JobReport {
             elapsed_seconds: all.elapsed().as_secs_f64(),
             requests_per_second: all.rate(),
             latency: all.passed().summary(),
+            corrected_latency: tally.corrected.as_ref().map(Latencies::summary),
             failed_latency: all.missed().summary_if_any(),
             may_fail: may_fail || thresholds.iter().any(|threshold| threshold.is_about_failures),
             thresholds,

@@ -21,6 +21,7 @@ use crate::failure_log::FailureLog;
 use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::output;
+use crate::pace::Pacer;
 use crate::plan::Plan;
 use crate::progress::{Progress, say};
 
@@ -36,7 +37,7 @@ pub(crate) struct Outcome {
     /// The jobs in the plan's order, with no request in flight.
     pub(crate) checks: Vec<Arc<Check>>,
     /// The hosts that have a limit.
-    pub(crate) hosts: Hosts,
+    pub(crate) hosts: Arc<Hosts>,
     /// From the first task to the end of the last.
     pub(crate) elapsed: Duration,
     /// When the run began.
@@ -50,10 +51,10 @@ pub(crate) struct Outcome {
 pub(crate) struct Ready {
     name: String,
     checks: Vec<Arc<Check>>,
-    hosts: Hosts,
+    hosts: Arc<Hosts>,
     threads: usize,
     /// The pool must outlive the jobs.
-    _pool: Pool,
+    _pool: Arc<Pool>,
 }
 
 impl Ready {
@@ -72,16 +73,24 @@ impl Ready {
         descriptors::make_room(&plan).map_err(|short| format!("{name}: {short}"))?;
         let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
         let pool = pool.map_err(|error| format!("{name}: the pool does not start: {error}"))?;
-        let hosts = Hosts::new(&pool, plan.hosts);
+        let pool = Arc::new(pool);
+        let hosts = Arc::new(Hosts::new(&pool, &plan));
+        let pacer = plan.rate.map(|rate| Arc::new(Pacer::new(rate)));
         let files =
             TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };
         let checks = plan.jobs.into_iter().map(|job| {
-            let check = Check::new(&pool, &hosts, job, directory, &files, log);
+            let check = Check::new(&pool, &hosts, pacer.as_ref(), job, directory, &files, log);
             check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
         });
+        let checks = checks.collect::<Result<Vec<_>, _>>()?;
+        let routes: Option<Vec<_>> = checks.iter().map(|check| check.route.as_ref()).collect();
+        if let Some(unused) = routes.as_ref().and_then(|routes| hosts.unused(routes)) {
+            let mend = "write it as in a job's base, or remove it";
+            return Err(format!("{name}: no job sends to {}: {mend}", unused.host));
+        }
         Ok(Ready {
             name: name.to_owned(),
-            checks: checks.collect::<Result<Vec<_>, _>>()?,
+            checks,
             hosts,
             threads: plan.workers.unwrap_or(1),
             _pool: pool,

@@ -51,6 +51,9 @@ impl fmt::Display for Report {
         for threshold in &self.thresholds {
             writeln!(f, "all jobs: {}", threshold.line())?;
         }
+        for (server, times) in &self.held_off {
+            writeln!(f, "{server}: refused, and was left alone {times} times")?;
+        }
         for host in self.hosts.iter().filter(|host| !host.limit_held()) {
             writeln!(f, "{}: more requests at once than the limit", host.host)?;
         }
@@ -118,6 +121,10 @@ impl JobReport {
                 self.statuses.iter().map(|(status, count)| format!("{count} with status {status}"));
             writeln!(f, "{name}: {}", each.collect::<Vec<_>>().join(", "))?;
         }
+        if let Some(corrected) = &self.corrected_latency {
+            let (p50, p99) = (corrected.p50_ms, corrected.p99_ms);
+            writeln!(f, "{name}: corrected for the rate: p50 {p50:.1} ms, p99 {p99:.1} ms")?;
+        }
         if self.redirects > 0 {
             writeln!(f, "{name}: {} redirects followed", self.redirects)?;
         }
@@ -139,8 +146,8 @@ impl JobReport {
 
 impl HostReport {
     fn row(&self, abandoned: bool) -> Vec<String> {
-        let mut row =
-            vec![self.host.clone(), self.limit.to_string(), self.most_in_flight.to_string()];
+        let limit = self.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+        let mut row = vec![self.host.clone(), limit, self.most_in_flight.to_string()];
         row.extend(abandoned.then(|| self.most_in_hands.to_string()));
         row.extend(self.server_saw.map(|most| most.to_string()));
         row

@@ -7,7 +7,8 @@ use http::{StatusCode, Uri};
 
 use crate::client::{Cause, Failure as NoAnswer};
 use crate::list::BadLine;
-use crate::stats::Stats;
+use crate::pace::Slot;
+use crate::stats::{Latencies, Stats};
 
 /// How many different causes of failure are told apart for one job.
 const MOST_CAUSES: usize = 20;
@@ -17,6 +18,8 @@ const MOST_CAUSES: usize = 20;
 pub(crate) struct Tally {
     /// All requests.
     pub(crate) all: Stats,
+    /// What the latencies of the requests that passed would have been if each had been sent when it was due.
+    pub(crate) corrected: Option<Latencies>,
     /// Requests that were given up when their time was over.
     pub(crate) abandoned: u64,
     /// How many redirects were followed.
@@ -75,6 +78,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) end: Instant,
     /// How long the server took, all redirects together.
     pub(crate) took: std::time::Duration,
+    /// Its place in the job's schedule, if the job has a rate.
+    pub(crate) slot: Option<Slot>,
     /// How many redirects were followed.
     pub(crate) redirects: usize,
     /// The status, if there was a whole answer.
@@ -110,6 +115,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Tally {
             all: Stats::new(3),
+            corrected: None,
             abandoned: 0,
             redirects: 0,
             statuses: BTreeMap::new(),
@@ -121,6 +127,10 @@ impl Tally {
     pub(crate) fn record(&mut self, sent: &Sent<'_>) {
         let kind = sent.mistake.as_ref().map(|mistake| mistake.kind);
         self.all.record(kind, sent.start, sent.end, sent.took);
+        if let (None, Some(slot)) = (kind, sent.slot) {
+            let corrected = self.corrected.get_or_insert_with(|| Latencies::new(3));
+            slot.corrected(sent.end).for_each(|took| corrected.record(took));
+        }
         self.redirects += sent.redirects as u64;
         self.abandoned += u64::from(kind == Some(Kind::Timeout));
         if let Some(status) = sent.status {
@@ -135,6 +145,12 @@ impl Tally {
     pub(crate) fn record_unsent(&mut self, bad_line: &BadLine) {
         self.all.record_unsent();
         self.count_failure(&Mistake::line(bad_line), || bad_line.place.clone());
+    }
+
+    /// Counts a request that was not sent as a check that failed.
+    pub(crate) fn record_not_sent(&mut self, mistake: &Mistake, url: &Uri) {
+        self.all.record_unsent();
+        self.count_failure(mistake, || url.to_string());
     }
 
     fn count_failure(&mut self, mistake: &Mistake, first: impl FnOnce() -> String) {

@@ -74,7 +74,7 @@ impl<'a> Source<'a> {
     }
 
     /// Checks that a number is whole and from 0 to `most`.
-    pub(super) fn from_zero(
+    pub(super) fn whole_or_zero(
         &self,
         key: &str,
         number: &Spanned<Whole>,

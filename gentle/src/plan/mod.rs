@@ -33,6 +33,12 @@ pub struct Plan {
     pub jobs: Vec<JobPlan>,
     /// The limits over all jobs that send to a host.
     pub hosts: Vec<HostPlan>,
+    /// The limits of each host that `hosts` does not have.
+    pub other_hosts: Option<HostPlan>,
+    /// Whether names that have the same address are one host.
+    pub by_address: bool,
+    /// How many requests may be sent a second, all jobs together.
+    pub rate: Option<Rate>,
     /// What the results of all jobs together must be.
     pub thresholds: Vec<Threshold>,
 }
@@ -43,7 +49,18 @@ pub struct HostPlan {
     /// The host.
     pub host: Host,
     /// How many requests may be in flight to it at once.
-    pub limit: usize,
+    pub limit: Option<usize>,
+    /// How many requests may be sent to it a second.
+    pub rate: Option<Rate>,
+}
+
+/// How many requests may be sent a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// A request each so often; more than 0.
+    pub per_second: f64,
+    /// How many may be sent at once after a pause; at least 1.
+    pub burst: u32,
 }
 
 /// One job: the requests to send, how many at once, and what to expect of the answers.
@@ -63,6 +80,10 @@ pub struct JobPlan {
     pub body: Option<String>,
     /// What an answer must be.
     pub expect: Expect,
+    /// How many requests may be sent a second.
+    pub rate: Option<Rate>,
+    /// Whether nothing is sent for a time to a server that has refused.
+    pub backoff: bool,
     /// What the results must be.
     pub thresholds: Vec<Threshold>,
     /// How many redirects are followed for a request.
@@ -217,8 +238,15 @@ impl fmt::Display for Plan {
                 Targets::List(ListPlan { file, .. }) => writeln!(f, "the URLs in {file}")?,
             }
         }
-        for HostPlan { host, limit } in &self.hosts {
-            writeln!(f, "{host}: limit {limit} for all jobs together")?;
+        for HostPlan { host, limit, rate } in self.hosts.iter().chain(&self.other_hosts) {
+            write!(f, "{host}:")?;
+            if let Some(limit) = limit {
+                write!(f, " limit {limit}")?;
+            }
+            if let Some(Rate { per_second, burst }) = rate {
+                write!(f, " rate {per_second}/s, burst {burst}")?;
+            }
+            writeln!(f, " for all jobs together")?;
         }
         Ok(())
     }

@@ -19,14 +19,19 @@ pub(super) struct RawPlan {
     #[serde(default)]
     pub(super) job: List<Spanned<RawJob>>,
     #[serde(default)]
-    pub(super) host: BTreeMap<Text, RawHost>,
+    pub(super) host: BTreeMap<Text, Spanned<RawHost>>,
+    pub(super) rate: Option<Text>,
+    pub(super) burst: Option<Spanned<Whole>>,
 }
 
 /// One `[host]` table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with a limit such as { limit = 6 }")]
 pub(super) struct RawHost {
-    pub(super) limit: Spanned<Whole>,
+    pub(super) limit: Option<Spanned<Whole>>,
+    pub(super) rate: Option<Text>,
+    pub(super) burst: Option<Spanned<Whole>>,
+    pub(super) by: Option<Text>,
 }
 
 /// One `[[job]]` table; with fewer keys, the `[defaults]` table.
@@ -36,6 +41,9 @@ pub(super) struct RawJob {
     pub(super) name: Option<Text>,
     pub(super) limit: Option<Spanned<Whole>>,
     pub(super) ramp: Option<Spanned<List<Spanned<Whole>>>>,
+    pub(super) rate: Option<Text>,
+    pub(super) burst: Option<Spanned<Whole>>,
+    pub(super) backoff: Option<Spanned<bool>>,
     pub(super) base: Option<Text>,
     pub(super) urls: Option<Text>,
     pub(super) paths: Option<Spanned<List<Text>>>,
@@ -84,7 +92,10 @@ impl RawJob {
             self.headers.get_or_insert_default().add(headers);
         }
         fill!(method, body, expect, body_contains, body_matches, json, header, latency, redirects);
-        fill!(thresholds, timeout, after_timeout, http, cacert, insecure);
+        if self.rate.is_none() && self.burst.is_none() {
+            fill!(rate, burst);
+        }
+        fill!(backoff, thresholds, timeout, after_timeout, http, cacert, insecure);
         self
     }
 

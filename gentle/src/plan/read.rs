@@ -11,7 +11,7 @@ use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, RawStatus, Text, Wh
 use super::values::{self, quoted};
 use super::{
     AfterTimeout, Certificate, Expect, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
-    Statuses, Targets, Threshold, TlsPlan, expect, threshold, urls,
+    Rate, Statuses, Targets, Threshold, TlsPlan, expect, threshold, urls,
 };
 
 /// The most workers.
@@ -55,9 +55,14 @@ pub fn parse(source_name: &str, text: &str) -> Result<Plan, PlanError> {
         return Err(source.error(place, mend));
     }
     let jobs = source.jobs(raw.job.0, &defaults)?;
-    let hosts = source.hosts(&raw.host, &jobs)?;
+    let by = |raw: &Spanned<RawHost>| raw.get_ref().by.clone();
+    let by = raw.host.iter().find_map(|(_, raw)| by(raw));
+    let by_address = by.map_or(Ok(true), |by| source.value(&by, values::by_address))?;
+    let mut hosts = source.hosts(&raw.host, &jobs, by_address)?;
+    let other_hosts = hosts.iter().position(|plan| plan.host.is_any()).map(|at| hosts.remove(at));
+    let rate = source.rate(raw.rate.as_ref(), raw.burst.as_ref())?;
     let thresholds = source.thresholds(raw.thresholds.as_ref())?;
-    Ok(Plan { workers, jobs, hosts, thresholds })
+    Ok(Plan { workers, jobs, hosts, other_hosts, by_address, rate, thresholds })
 }
 
 impl Source<'_> {
@@ -117,9 +122,11 @@ impl Source<'_> {
             headers: self.headers(raw.headers.as_ref())?,
             body: raw.body.as_ref().map(|body| body.get_ref().clone()),
             expect: self.expect(&raw)?,
+            rate: self.rate(raw.rate.as_ref(), raw.burst.as_ref())?,
+            backoff: raw.backoff.as_ref().is_none_or(|backoff| *backoff.get_ref()),
             thresholds: self.thresholds(raw.thresholds.as_ref())?,
             redirects: match &raw.redirects {
-                Some(redirects) => self.from_zero("redirects", redirects, MOST_REDIRECTS)?,
+                Some(redirects) => self.whole_or_zero("redirects", redirects, MOST_REDIRECTS)?,
                 None => 0,
             } as usize,
             timeout,
@@ -282,26 +289,60 @@ impl Source<'_> {
     /// Checks the `[host]` tables against the jobs that are to send to them.
     fn hosts(
         &self,
-        raw: &BTreeMap<Text, RawHost>,
+        raw: &BTreeMap<Text, Spanned<RawHost>>,
         jobs: &[JobPlan],
+        by_address: bool,
     ) -> Result<Vec<HostPlan>, PlanError> {
         let mut hosts: Vec<HostPlan> = Vec::with_capacity(raw.len());
-        for (name, raw) in raw {
+        for (name, table) in raw {
+            let raw = table.get_ref();
             let host = self.value(name, urls::host)?;
             if hosts.iter().any(|known| known.host == host) {
                 return Err(self.error(name.span(), format!("{host} is here twice: keep one")));
             }
             let may_send = |job: &JobPlan| match &job.targets {
-                Targets::Paths { urls, .. } => host.takes(&urls[0]),
+                _ if job.redirects > 0 => true,
+                Targets::Paths { urls, .. } => {
+                    host.takes(&urls[0]) || (by_address && host.may_take(&urls[0]))
+                }
                 Targets::List(_) => true,
             };
-            if !jobs.iter().any(may_send) {
+            if !host.is_any() && !jobs.iter().any(may_send) {
                 let mend = "write it as in a job's base, or remove it";
                 return Err(self.error(name.span(), format!("no job sends to {host}: {mend}")));
             }
-            hosts.push(HostPlan { host, limit: self.limit("limit", &raw.limit)? });
+            if let Some(by) = raw.by.as_ref().filter(|_| !host.is_any()) {
+                let mend = "by is for all hosts: put it into [host.\"*\"]";
+                return Err(self.error(by.span(), mend));
+            }
+            let limit = raw.limit.as_ref().map(|limit| self.limit("limit", limit)).transpose()?;
+            let rate = self.rate(raw.rate.as_ref(), raw.burst.as_ref())?;
+            if limit.is_none() && rate.is_none() && raw.by.is_none() {
+                let mend = format!("{host} has no limit: add limit = 6 or rate = \"20/s\"");
+                return Err(self.error(table.span(), mend));
+            }
+            hosts.push(HostPlan { host, limit, rate });
         }
         Ok(hosts)
+    }
+
+    /// Checks how many requests may be sent a second.
+    fn rate(
+        &self,
+        rate: Option<&Text>,
+        burst: Option<&Spanned<Whole>>,
+    ) -> Result<Option<Rate>, PlanError> {
+        let count = burst.map(|burst| self.whole("burst", burst, MOST_AT_ONCE)).transpose()?;
+        match (rate, burst) {
+            (None, Some(burst)) => {
+                Err(self.error(burst.span(), "burst needs a rate: add rate = \"20/s\""))
+            }
+            (None, None) => Ok(None),
+            (Some(rate), _) => {
+                let burst = count.map(|burst| burst as u32);
+                self.value(rate, |text| values::rate(text, burst)).map(Some)
+            }
+        }
     }
 
     /// Checks how many requests may be in flight at once.

@@ -1,6 +1,7 @@
 //! What a URL may be, and which host it is sent to.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
@@ -33,9 +34,34 @@ impl Host {
         self.port.is_some()
     }
 
-    /// Whether it is a single port of `other`.
-    pub fn is_port_of(&self, other: &Host) -> bool {
-        self.name == other.name && self.port.is_some() && other.port.is_none()
+    /// The name or the address, in lower case.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The port, if it is a single one.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// A port of the host with this name or address.
+    pub fn named(&self, name: &str, port: u16) -> Host {
+        let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+        Host { name, port: Some(port) }
+    }
+
+    /// Whether it stands for each host that the plan does not name.
+    pub fn is_any(&self) -> bool {
+        self.name == "*"
+    }
+
+    /// Whether it may be the host of `url` under another name. Addresses have no other names.
+    pub fn may_take(&self, url: &Uri) -> bool {
+        let is_address = |name: &str| {
+            name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+        };
+        let both_addresses = is_address(&self.name) && url.host().is_some_and(is_address);
+        !both_addresses && self.port.is_none_or(|own| own == port_of(url))
     }
 }
 
@@ -56,6 +82,9 @@ pub fn port_of(url: &Uri) -> u16 {
 
 /// The name of a `[host]` table.
 pub(super) fn host(text: &str) -> Result<Host, String> {
+    if text == "*" {
+        return Ok(Host { name: text.to_owned(), port: None });
+    }
     let wrong = |what| format!("the host {} {what}", quoted(text));
     let authority: Authority = text
         .parse()

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
 use super::raw::Whole;
-use super::{AfterTimeout, HttpVersion};
+use super::{AfterTimeout, HttpVersion, Rate};
 
 /// How long a request may take where the plan does not say.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,6 +110,33 @@ pub(super) fn http(text: &str) -> Result<HttpVersion, String> {
 /// A time-out: a number and its unit.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration("time-out", text, LONGEST_TIMEOUT)
+}
+
+/// Requests a time, such as "20/s", and how many at once after a pause. Left out, a burst is what the rate lets pass in 10 ms.
+pub(super) fn rate(text: &str, burst: Option<u32>) -> Result<Rate, String> {
+    let (number, unit) = text.split_once('/').unwrap_or((text, ""));
+    let seconds = match unit.trim() {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => 0.0,
+    };
+    let per_second = number.trim().parse::<f64>().unwrap_or(0.0) / seconds;
+    if per_second.is_finite() && (1.0 / 86_400.0..=1e6).contains(&per_second) {
+        let usual = (per_second / 100.0).ceil() as u32;
+        Ok(Rate { per_second, burst: burst.unwrap_or(usual.max(1)) })
+    } else {
+        Err(format!("{} is no rate: write it like \"20/s\", \"90/m\" or \"5/h\"", quoted(text)))
+    }
+}
+
+/// How hosts are told apart.
+pub(super) fn by_address(text: &str) -> Result<bool, String> {
+    match text {
+        "address" => Ok(true),
+        "name" => Ok(false),
+        _ => Err(format!("by is {}: write \"address\" or \"name\"", quoted(text))),
+    }
 }
 
 /// What becomes of the permit of a request that timed out.

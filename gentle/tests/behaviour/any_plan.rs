@@ -6,7 +6,7 @@
 use http::Uri;
 use toml::{Table, Value};
 
-use crate::plan::{JobPlan, Plan, Statuses, Targets, parse, parse_bytes};
+use crate::plan::{JobPlan, Plan, Rate, Statuses, Targets, parse, parse_bytes};
 
 /// Reads bytes as a plan.
 ///
@@ -86,7 +86,12 @@ fn can_be_run(plan: &Plan) {
         assert!(!job.expect.statuses.is_empty());
         assert!(!job.timeout.is_zero());
     }
-    assert!(plan.hosts.iter().all(|host| (1..=100_000).contains(&host.limit)));
+    assert!(plan.hosts.iter().all(|host| {
+        host.limit.is_none_or(|limit| (1..=100_000).contains(&limit))
+            && (host.limit.is_some() || host.rate.is_some())
+    }));
+    let rates = plan.jobs.iter().filter_map(|job| job.rate).chain(plan.rate);
+    assert!(rates.into_iter().all(|rate| rate.per_second > 0.0 && rate.burst > 0));
     assert!(plan.most_at_once() >= plan.jobs.len());
     assert!(!plan.to_string().is_empty());
 }
@@ -95,7 +100,7 @@ fn can_be_run(plan: &Plan) {
 fn says_the_same(plan: &Plan, said: &Table) {
     assert_eq!(plan.workers.map(|workers| workers as i64), whole(said, "workers"));
     let hosts = said.get("host").and_then(Value::as_table).map_or(0, Table::len);
-    assert_eq!(plan.hosts.len(), hosts);
+    assert_eq!(plan.hosts.len() + usize::from(plan.other_hosts.is_some()), hosts);
     let jobs = said["job"].as_array().expect("the jobs are a list");
     assert_eq!(plan.jobs.len(), jobs.len());
     for (job, said) in plan.jobs.iter().zip(jobs) {
@@ -111,6 +116,8 @@ fn put_defaults_into_jobs(said: &mut Table) {
         for (key, value) in &defaults {
             let other = match key.as_str() {
                 "limit" => "ramp",
+                "rate" => "burst",
+                "burst" => "rate",
                 "base" | "repeat" => "urls",
                 "cert" => "key",
                 "key" => "cert",
@@ -204,12 +211,27 @@ fn spelled(plan: &Plan) -> Table {
     if let Some(workers) = plan.workers {
         whole.insert("workers".into(), (workers as i64).into());
     }
+    put_rate(&mut whole, plan.rate);
     whole.insert("job".into(), plan.jobs.iter().map(spelled_job).collect::<Vec<_>>().into());
-    let limit = |limit: usize| Table::from_iter([("limit".to_owned(), Value::from(limit as i64))]);
-    let hosts =
-        plan.hosts.iter().map(|host| (host.host.to_string(), Value::from(limit(host.limit))));
+    let hosts = plan.hosts.iter().chain(&plan.other_hosts).map(|host| {
+        let mut keys = Table::new();
+        keys.extend(host.limit.map(|limit| ("limit".to_owned(), Value::from(limit as i64))));
+        put_rate(&mut keys, host.rate);
+        if host.host.is_any() {
+            let by = if plan.by_address { "address" } else { "name" };
+            keys.insert("by".to_owned(), by.into());
+        }
+        (host.host.to_string(), Value::from(keys))
+    });
     whole.insert("host".into(), hosts.collect::<Table>().into());
     whole
+}
+
+fn put_rate(keys: &mut Table, rate: Option<Rate>) {
+    if let Some(Rate { per_second, burst }) = rate {
+        keys.insert("rate".into(), format!("{per_second}/s").into());
+        keys.insert("burst".into(), i64::from(burst).into());
+    }
 }
 
 fn spelled_job(job: &JobPlan) -> Table {
@@ -253,5 +275,8 @@ fn spelled_job(job: &JobPlan) -> Table {
             keys.extend(list.base.clone().map(|base| ("base", base.into())));
         }
     }
-    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    keys.push(("backoff", job.backoff.into()));
+    let mut keys: Table = keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    put_rate(&mut keys, job.rate);
+    keys
 }

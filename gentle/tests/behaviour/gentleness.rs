@@ -1,10 +1,13 @@
 //! How gentle a run stays when a server does not behave: time-outs, rates, refusals.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::program::{Scratch, check, end, interrupt, job, plan_job, start};
-use crate::servers::{Latch, OK, Server};
+use crate::program::{Scratch, check, end, gentle, interrupt, job, plan_job, start};
+use crate::servers::{Latch, OK, Server, down, ok};
 
 /// When requests came, in order.
 type Times = Arc<Mutex<Vec<Instant>>>;
@@ -67,4 +70,253 @@ fn a_signal_does_not_wait_for_a_grace() {
     let ended = end(child);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert!(ended.stdout.contains("a: 8 of 9 requests not sent"), "{ended:?}");
+}
+
+/// A server that answers at once, and when its requests came.
+fn timed() -> (Server, Times) {
+    let times = Times::default();
+    let came = Arc::clone(&times);
+    let server = Server::start(move |_| {
+        came.lock().unwrap().push(Instant::now());
+        OK
+    });
+    (server, times)
+}
+
+/// Asserts that, for each count of requests, no shorter time than the rate's has passed, but for a little delay on the way.
+fn keeps_to(times: &Times, interval: Duration, burst: usize) {
+    let slack = Duration::from_millis(30);
+    let requests = times.lock().unwrap().len();
+    for count in burst..requests {
+        let due = interval * (count + 1 - burst) as u32;
+        let found = shortest(times, count);
+        assert!(found + slack >= due, "{count} more requests in {found:?}, not {due:?}");
+    }
+}
+
+#[test]
+fn a_job_keeps_to_its_rate_and_its_burst() {
+    for (burst, count) in [(1, 30), (10, 40)] {
+        let (server, times) = timed();
+        let more = format!("rate = \"50/s\"\nburst = {burst}");
+        let (ended, _) = check(&plan_job("a", 8, &server.base(), count, &more));
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        keeps_to(&times, Duration::from_millis(20), burst);
+        let first = { times.lock().unwrap()[0] };
+        if burst == 10 {
+            let tenth = times.lock().unwrap()[9] - first;
+            assert!(tenth < Duration::from_millis(150), "a burst comes at once, not in {tenth:?}");
+        }
+    }
+}
+
+#[test]
+fn a_host_and_the_plan_keep_to_their_rates_over_all_jobs() {
+    for (before, after) in
+        [("rate = \"50/s\"\n", ""), ("", "[host.\"127.0.0.1\"]\nrate = \"3000/m\"\n")]
+    {
+        let (server, times) = timed();
+        let plan = before.to_owned()
+            + &plan_job("a", 4, &server.base(), 10, "")
+            + &plan_job("b", 4, &server.base(), 10, "")
+            + after;
+        let (ended, _) = check(&plan);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert_eq!(times.lock().unwrap().len(), 20);
+        keeps_to(&times, Duration::from_millis(20), 1);
+    }
+}
+
+#[test]
+fn a_stall_shows_in_the_latencies_that_are_corrected_for_the_rate() {
+    let server = Server::start(|seen| {
+        if seen.number == 50 {
+            sleep(Duration::from_secs(1));
+        }
+        OK
+    });
+    let (ended, results) = check(&plan_job("a", 1, &server.base(), 150, "rate = \"100/s\""));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let results = job(&results, "a");
+    let p95 = |table: &str| results[table]["p95_ms"].as_f64().unwrap();
+    // One request of 150 was slow. Those that were due meanwhile, about 100, were not sent at all.
+    assert!(p95("latency") < 300.0, "{results}");
+    assert!(p95("corrected_latency") > 600.0, "{results}");
+    assert!(ended.stdout.contains("a: corrected for the rate: p50 "), "{ended:?}");
+    let server = Server::start(ok);
+    let (_, results) = check(&plan_job("a", 1, &server.base(), 2, ""));
+    assert!(job(&results, "a")["corrected_latency"].is_null());
+}
+
+/// Serves `requests`, a connection each, and then listens no more.
+fn serve(listener: TcpListener, requests: usize) {
+    for stream in listener.incoming().take(requests) {
+        let mut stream = stream.unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap_or(0) > 2 {
+            line.clear();
+        }
+        _ = stream.write_all(OK.as_bytes());
+    }
+}
+
+#[test]
+fn a_restart_of_the_server_costs_tens_of_failures() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        serve(listener, 500);
+        sleep(Duration::from_millis(1_200));
+        serve(TcpListener::bind(address).unwrap(), usize::MAX);
+    });
+    let (ended, results) = check(&plan_job("a", 16, &format!("http://{address}"), 5_000, ""));
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let failed = job(&results, "a")["failed"].as_u64().unwrap();
+    // The requests that were on their way, and one for each time that was too short.
+    assert!((1..60).contains(&failed), "{results}");
+    assert_eq!(job(&results, "a")["requests"], 5_000);
+    assert!(results["held_off"][address.to_string()].as_u64() >= Some(1), "{results}");
+}
+
+#[test]
+fn a_server_that_is_busy_is_left_alone_unless_the_plan_says_otherwise() {
+    for (backoff, least, most) in [("", 1, 12), ("backoff = false", 60, 350)] {
+        let busy_since = Mutex::new(None);
+        let server = Server::start(move |seen| {
+            sleep(Duration::from_millis(1));
+            let mut busy_since = busy_since.lock().unwrap();
+            if seen.number < 50
+                || busy_since.get_or_insert_with(Instant::now).elapsed().as_millis() > 800
+            {
+                return OK.to_owned();
+            }
+            OK.replace("200 OK", "503 Busy")
+        });
+        let (ended, results) = check(&plan_job("a", 8, &server.base(), 400, backoff));
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let failed = job(&results, "a")["failed"].as_u64().unwrap();
+        assert!((least..=most).contains(&failed), "{results}");
+        assert_eq!(results["held_off"].as_object().unwrap().is_empty(), !backoff.is_empty());
+    }
+}
+
+#[test]
+fn a_server_that_says_for_how_long_is_left_alone_for_so_long() {
+    for (status, wish) in [("429 Slow", "1"), ("503 Busy", "1"), ("503 Busy", "a date")] {
+        // A date has whole seconds.
+        let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
+        let wish = if wish == "1" { wish.to_owned() } else { date() };
+        let times = Times::default();
+        let came = Arc::clone(&times);
+        let server = Server::start(move |seen| {
+            came.lock().unwrap().push(Instant::now());
+            match seen.number {
+                0 => OK.replace("200 OK", &format!("{status}\r\nretry-after: {wish}")),
+                _ => OK.to_owned(),
+            }
+        });
+        let (_, results) = check(&plan_job("a", 1, &server.base(), 3, ""));
+        assert_eq!(job(&results, "a")["failed"], 1, "{results}");
+        let times = times.lock().unwrap();
+        assert!(times[1] - times[0] >= Duration::from_millis(950), "{times:?}");
+        assert!(times[2] - times[1] < Duration::from_millis(500), "{times:?}");
+    }
+}
+
+#[test]
+fn a_status_that_the_plan_expects_is_no_refusal() {
+    let server = Server::start(|_| OK.replace("200 OK", "503 Busy\r\nretry-after: 60"));
+    let (ended, results) = check(&plan_job("a", 2, &server.base(), 20, "expect = 503"));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(results["held_off"].as_object().unwrap().is_empty());
+}
+
+#[test]
+fn a_server_that_has_never_answered_is_given_up() {
+    let (ended, results) = check(&plan_job("a", 1, &down(), 200, ""));
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let failures = job(&results, "a")["failures"].as_array().unwrap();
+    let counts: Vec<_> =
+        failures.iter().map(|failure| failure["count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [4, 196], "{results}");
+    assert_eq!(failures[1]["cause"], "not sent: the server has refused too often");
+}
+
+#[test]
+fn a_signal_does_not_wait_until_a_server_is_ready_again() {
+    let server = Server::start(|_| OK.replace("200 OK", "503 Busy\r\nretry-after: 600"));
+    let plan = Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 9, ""));
+    let (child, mut stderr) = start(&[plan.path()]);
+    stderr.find(|line| line.starts_with("a: 2 of 9 done")).unwrap();
+    interrupt(&child);
+    let ended = end(child);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert_eq!(server.seen().len(), 2);
+}
+
+/// A list job over some servers.
+fn list_over(servers: &[String], requests: usize) -> (Scratch, String) {
+    let lines = servers.iter().map(|base| format!("{base}/\n")).collect::<String>();
+    let list = Scratch::file("urls.txt", &lines.repeat(requests));
+    let plan = format!("[[job]]\nname = \"list\"\nlimit = 12\nurls = {:?}\n", list.path());
+    (list, plan)
+}
+
+#[test]
+fn hosts_that_the_plan_does_not_name_have_the_limit_of_the_star() {
+    let slow = |_: &crate::servers::Seen| {
+        sleep(Duration::from_millis(5));
+        OK
+    };
+    let (one, other, named) = (Server::start(slow), Server::start(slow), Server::start(slow));
+    let (_list, list) = list_over(&[one.base(), other.base(), named.base()], 30);
+    let port = named.base().replace("http://", "");
+    let plan = format!("[host.\"*\"]\nlimit = 2\n[host.\"{port}\"]\nlimit = 3\n{list}");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let hosts = results["hosts"].as_array().unwrap();
+    let limits: Vec<_> = hosts.iter().map(|host| host["limit"].as_u64().unwrap()).collect();
+    assert_eq!(limits, [3, 2, 2], "{results}");
+    for (server, limit) in [(&one, 2), (&other, 2), (&named, 3)] {
+        assert!(server.seen().iter().all(|seen| seen.inside <= limit));
+        assert_eq!(server.seen().len(), 30);
+    }
+}
+
+#[test]
+fn names_of_one_address_and_port_are_one_host_unless_the_plan_says_otherwise() {
+    for (by, hosts, most) in [("", 1, 2), ("by = \"name\"\n", 2, 4)] {
+        let server = Server::start(|_| {
+            sleep(Duration::from_millis(5));
+            OK
+        });
+        let by_name = server.base().replace("127.0.0.1", "localhost");
+        let plan = format!("[host.\"*\"]\nlimit = 2\n{by}")
+            + &plan_job("a", 6, &server.base(), 30, "")
+            + &plan_job("b", 6, &by_name, 30, "");
+        let (ended, results) = check(&plan);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert_eq!(results["hosts"].as_array().unwrap().len(), hosts, "{results}");
+        let inside = server.seen().iter().map(|seen| seen.inside).max();
+        assert_eq!(inside, Some(most), "{by}");
+    }
+}
+
+#[test]
+fn a_host_under_another_name_that_no_job_sends_to_is_refused() {
+    let server = Server::start(ok);
+    let by_name = server.base().replace("127.0.0.1", "localhost");
+    let limit = "[host.\"127.0.0.1\"]\nlimit = 1\n";
+    let (ended, results) = check(&(limit.to_owned() + &plan_job("a", 2, &by_name, 9, "")));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(results["hosts"][0]["most_in_flight"], 1);
+    let plan = limit.replace("127.0.0.1", "localhost")
+        + &plan_job("a", 2, &server.base().replace("127.0.0.1", "127.0.0.9"), 9, "");
+    let ended = gentle([Scratch::file("plan.toml", &plan).path()]);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("no job sends to localhost: write it as in a job's base"),
+        "{ended:?}"
+    );
 }

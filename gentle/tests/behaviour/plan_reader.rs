@@ -19,6 +19,8 @@ repeat = 3
 
 /// A plan with every key.
 const FULL: &str = r#"workers = 16
+rate = "100/s"
+burst = 3
 [defaults]
 expect = 201
 headers = { x-more = "2" }
@@ -32,6 +34,8 @@ method = "POST"
 headers = { accept = "*/*", x-key = "1" }
 body = "soup"
 expect = [200, 404]
+rate = "20/s"
+backoff = false
 timeout = "250ms"
 body_contains = "soup"
 body_matches = "so+up"
@@ -43,6 +47,10 @@ thresholds = { p95 = "< 200ms", failed = "< 1%", rate = "> 50/s" }
 ramp = [1, 2, 4]
 [host."127.0.0.1:8080"]
 limit = 6
+rate = "90/m"
+[host."*"]
+limit = 3
+by = "name"
 "#;
 
 #[test]
@@ -50,7 +58,7 @@ fn reads_every_key() {
     let plan = parse("plan.toml", FULL).unwrap();
     assert_eq!(plan.workers, Some(16));
     let host = &plan.hosts[0];
-    assert_eq!((host.host.to_string().as_str(), host.limit), ("127.0.0.1:8080", 6));
+    assert_eq!((host.host.to_string().as_str(), host.limit), ("127.0.0.1:8080", Some(6)));
     let job = &plan.jobs[0];
     assert_eq!(job.name, "search");
     assert_eq!(job.limits, [1, 2, 4]);
@@ -152,10 +160,13 @@ fn refuses_unknown_keys_and_names_the_known() {
     refuses_plan("worker = 1\n", "1: there is no key \"worker\" here: did you mean \"workers\"?");
     refuses_line("limt = 2", "there is no key \"limt\" here: did you mean \"limit\"?");
     refuses_line("time_out = 2", "there is no key \"time_out\" here: did you mean \"timeout\"?");
-    let known = "use one of workers, defaults, thresholds, job, host";
+    let known = "use one of workers, defaults, thresholds, job, host, rate, burst";
     refuses_plan("zzzz = 1\n", &format!("1: there is no key \"zzzz\" here: {known}"));
     let error = parse("plan.toml", &format!("{JOB}zzzz = 2\n")).unwrap_err().to_string();
-    assert!(error.contains("use one of name, limit, ramp, base, urls, paths, repeat"), "{error}");
+    assert!(
+        error.contains("use one of name, limit, ramp, rate, burst, backoff, base, urls"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -341,6 +352,19 @@ fn refuses_thresholds_that_are_none() {
 }
 
 #[test]
+fn refuses_rates_that_are_none() {
+    for rate in ["20", "20/x", "0/s", "-1/s", "fast/s", "/s", "inf/s", "9999999/s"] {
+        refuses_line(
+            &format!("rate = \"{rate}\""),
+            &format!("\"{rate}\" is no rate: write it like \"20/s\", \"90/m\" or \"5/h\""),
+        );
+    }
+    refuses_line("burst = 2", "burst needs a rate: add rate = \"20/s\"");
+    let mend = "make it a whole number from 1 to 100000";
+    refuses("repeat = 3", "rate = \"1/s\"\nburst = 0", &format!("7: burst is 0: {mend}"));
+}
+
+#[test]
 fn refuses_time_outs_that_are_none() {
     for timeout in [
         "",
@@ -465,7 +489,23 @@ fn refuses_hosts_that_are_none_or_that_no_job_sends_to() {
     refuses_host("127.0.0.1", "0", "2: limit is 0: make it a whole number from 1 to 100000");
     let mend = "write it as in a job's base, or remove it";
     refuses_host("127.0.0.1:80", "2", &format!("1: no job sends to 127.0.0.1:80: {mend}"));
-    refuses_host("localhost", "2", &format!("1: no job sends to localhost: {mend}"));
+    refuses_host("127.0.0.2", "2", &format!("1: no job sends to 127.0.0.2: {mend}"));
+    refuses_plan(
+        &format!("[host.\"*\"]\nby = \"name\"\n[host.localhost]\nlimit = 2\n{JOB}"),
+        &format!("3: no job sends to localhost: {mend}"),
+    );
+    refuses_plan(
+        &format!("[host.\"127.0.0.1\"]\nby = \"name\"\n{JOB}"),
+        "2: by is for all hosts: put it into [host.\"*\"]",
+    );
+    refuses_plan(
+        &format!("[host.\"*\"]\nby = \"colour\"\n{JOB}"),
+        "2: by is \"colour\": write \"address\" or \"name\"",
+    );
+    refuses_plan(
+        &format!("[host.\"127.0.0.1\"]\n{JOB}"),
+        "1: 127.0.0.1 has no limit: add limit = 6 or rate = \"20/s\"",
+    );
     let mend = "write it as in base, \"127.0.0.1:8080\" or \"127.0.0.1\"";
     for host in ["", "a b", "http://127.0.0.1"] {
         refuses_host(host, "2", &format!("1: the host \"{host}\" is none: {mend}"));
