@@ -15,7 +15,7 @@ global! {
 pub fn note_maker() -> u32 {
     let id = std::process::id();
     if !CHECKED {
-        // Ordering: Relaxed; a handle of the pool reaches another thread later, by something that synchronises.
+        // Ordering: Relaxed; publication is left to what hands the pool to another thread.
         last_maker().store(id, Ordering::Relaxed);
     }
     id
@@ -23,6 +23,6 @@ pub fn note_maker() -> u32 {
 
 /// Returns true if a process before a fork made the last pool.
 pub fn is_child() -> bool {
-    // Ordering: Relaxed; as in `note_maker`.
+    // Ordering: Relaxed; publication as in `note_maker`.
     !CHECKED && last_maker().load(Ordering::Relaxed) != std::process::id()
 }

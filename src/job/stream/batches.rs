@@ -6,9 +6,8 @@
 //!
 //! - `batch-1`: a puller that has run its batch no longer counts as its holder, and comes to the source. If another puller is
 //!   at the source, it leaves, executes a full fence, and tries the source once more (L1 to L3 of the module above).
-//! - `end-1`: a puller that finds the input at its end, and others with batches, unlocks the source and leaves.
-//! - `end-2`: it executes a full fence.
-//! - `end-3`: it leaves for good only if others still hold batches.
+//! - `end-1`: a puller that finds the input at its end, and others with batches, unlocks the source, leaves, and executes a
+//!   full fence. It leaves for good only if others still hold batches.
 //!
 //! By the fences, the one finds the source free or the other sees that no batch is held.
 
@@ -107,10 +106,10 @@ impl<T> Batches<T> {
                 return Pulled::End;
             }
             feed.leave(); // end-1
-            full_fence(); // end-2
+            full_fence();
             // Ordering: Relaxed; the fence before it.
             if self.held.load(Ordering::Relaxed) > 0 {
-                return Pulled::Left; // end-3
+                return Pulled::Left;
             }
             feed.come_back();
         }
