@@ -15,7 +15,7 @@ global! {
 pub fn note_maker() -> u32 {
     let id = std::process::id();
     if !CHECKED {
-        // Ordering: Relaxed; publication is left to what hands the pool to another thread.
+        // Ordering: Relaxed; what carries the pool to another thread publishes it.
         last_maker().store(id, Ordering::Relaxed);
     }
     id
@@ -23,6 +23,6 @@ pub fn note_maker() -> u32 {
 
 /// Returns true if a process before a fork made the last pool.
 pub fn is_child() -> bool {
-    // Ordering: Relaxed; publication as in `note_maker`.
+    // Ordering: Relaxed; what carries the pool to this thread publishes it.
     !CHECKED && last_maker().load(Ordering::Relaxed) != std::process::id()
 }

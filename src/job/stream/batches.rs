@@ -138,7 +138,7 @@ impl<T> Batches<T> {
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
         returned.extend(rest);
-        // Ordering: Relaxed; publication is left to `put_down`.
+        // Ordering: Relaxed; `put_down` publishes it.
         self.given_back.store(returned.len(), Ordering::Relaxed);
         drop(returned);
         self.put_down();
