@@ -225,7 +225,7 @@ pub const fn is_large<F>() -> bool {
 pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
     if const { is_large::<F>() } {
         let task = Box::new(task);
-        return plain_in_cell(job, move || task());
+        return plain_in_cell(job, task);
     }
     plain_in_cell(job, task)
 }

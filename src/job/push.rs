@@ -216,7 +216,7 @@ where
 {
     if const { is_large::<F>() } {
         let task = Box::new(task);
-        return handle::joint(job, move || task());
+        return handle::joint(job, task);
     }
     handle::joint(job, task)
 }

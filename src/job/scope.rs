@@ -180,7 +180,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     {
         if const { is_large::<F>() } {
             let task = Box::new(task);
-            return self.spawn_small(move || task());
+            return self.spawn_small(task);
         }
         self.spawn_small(task)
     }
