@@ -109,7 +109,7 @@ impl Stage {
 
     /// Lends a seat to an idle spare. Returns false if none is idle. `spares` must not be able to make one.
     pub fn lend(self, spares: &spares::Spares, seat: usize) -> bool {
-        spares.lend(self.0, seat).is_ok()
+        spares.lend(self.0, seat, usize::MAX).is_ok()
     }
 
     /// A task of the job runs elsewhere, until `ends_elsewhere`.
