@@ -266,18 +266,24 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn stats(&self) -> JobStats {
+        // In the order of a task's way: a task that moves on meanwhile is counted twice, and never missed.
+        let queued = self.0.backlog().len();
         let word = self.0.permits.load();
         let tally = &self.0.tally;
         let running = word.running() as usize;
         // The task that stands in the parent's queue is not ready.
         let delegate = usize::from(word.has(permits::Flag::Blocked));
-        let ready = self.0.ready_tasks(word) as usize;
+        let mut ready = self.0.ready_tasks(word) as usize;
+        if queued + running + ready == 0 {
+            // A task between queue and deque is reserved for, and not yet counted as busy.
+            ready = word.ready() as usize;
+        }
         // Ordering: Relaxed all; figures.
         JobStats {
             limit: control::limit_of(word),
             running,
             ready: ready.saturating_sub(delegate),
-            backlog: self.0.backlog().len() + delegate,
+            backlog: queued + delegate,
             completed: tally.completed.load(Ordering::Relaxed),
             panicked: tally.panicked.load(Ordering::Relaxed),
             cancelled: tally.cancelled.load(Ordering::Relaxed),

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
 /// The same if none are known to: whoever opens the oldest branch of a tree leaves the newest ones lying.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
+/// Tasks after which a worker adds those that have returned to the job's statistics, although its turn goes on.
+const COUNTED_EVERY: u32 = 4 * BUDGET;
 /// Looks that a worker takes at the backlog of a job that has run empty, before it gives the permit back.
 const LOOKS: usize = shrunk(8, 0);
 /// Spins before each of them.
@@ -92,6 +94,9 @@ impl Worker<'_> {
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, place: &Place, open: &mut bool) -> Option<CellPtr> {
         let hold = self.context.hold();
+        if hold.turn.get().is_multiple_of(COUNTED_EVERY) {
+            hold.settle(job);
+        }
         let epoch = self.pool().epoch();
         if epoch != hold.epoch.get() {
             hold.epoch.set(epoch);
