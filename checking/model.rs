@@ -155,7 +155,7 @@ impl Stage {
 pub fn assert_none_waits() {
     assert!(room::room().is_empty(), "a waiter is left in the parking lot");
     #[cfg(feature = "futures")]
-    assert!(crate::task::flights::flights().is_empty(), "a future is left in flight");
+    assert!(crate::task::future::pending::pending().is_empty(), "a future is left in flight");
 }
 
 /// The job's record.

@@ -2,7 +2,8 @@
 
 use crate::job::Job;
 use crate::job::permits::Flag;
-use crate::task::handle::is_asked_to_end;
+use crate::task::handle::joint::Face;
+use crate::task::state::CANCELLED;
 use crate::worker::context::Context;
 
 /// Returns the job whose task runs on this thread, or `None` outside of a pool's tasks.
@@ -87,7 +88,7 @@ pub fn is_cancelled() -> bool {
     Context::with(|context| {
         let Some(context) = context else { return false };
         let Some(mut gate) = context.hold().job.get() else { return false };
-        if gate.pool().drops() || context.running_state().is_some_and(is_asked_to_end) {
+        if gate.pool().drops() || Face::of_running().is_some_and(|(_, word)| word.has(CANCELLED)) {
             return true;
         }
         loop {

@@ -260,7 +260,7 @@ impl Pool {
     fn drop_all(&self) {
         self.shared.shared().drop_all();
         #[cfg(feature = "futures")]
-        crate::task::flights::cancel_all(self.shared);
+        crate::task::future::pending::cancel_all(self.shared);
     }
 
     fn join_workers(&self) {

@@ -1,15 +1,16 @@
 //! The task cell: one block that holds a task's header, its closure and, for a task with a handle,
 //! its state and its result.
 //!
-//! A pointer to the header is what deques and backlogs pass around; the vtable knows the rest.
+//! Queues pass pointers to the header around. The header's vtable knows the type of the cell.
 
 pub mod cells;
 #[cfg(feature = "futures")]
-pub mod flights;
+pub mod future;
 pub mod handle;
 pub mod rests;
 pub mod room;
 pub mod scoped;
+pub mod state;
 
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -18,7 +19,7 @@ use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-/// What every cell begins with.
+/// The head of every cell.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Header {
@@ -32,21 +33,27 @@ pub struct Header {
 /// How a cell is run or dropped, by the type of its closure.
 #[derive(Debug)]
 pub struct VTable {
-    /// Runs the task and lets go of the queue's share of the cell.
+    /// Runs the task, and gives up the queue's reference to the cell.
     run: unsafe fn(CellPtr) -> Ran,
-    /// Drops the task unrun, counts and reports it cancelled if nobody has run it, and lets go of the queue's share of the
-    /// cell.
+    /// Drops the task, counts it and reports it cancelled if it has not run, and gives up the queue's reference to the cell.
     cancel: unsafe fn(CellPtr),
-    /// Whether its handle has cancelled it, or run it, while it lies in a queue.
+    /// Returns true if its handle has cancelled the task, or run it, while the cell was in a queue.
     is_gone: unsafe fn(CellPtr) -> bool,
+    /// Frees the memory of a cell that is empty.
+    free: unsafe fn(CellPtr),
 }
 
-/// `is_gone` of tasks that no handle can reach.
-///
-/// # Safety
-/// None is needed.
-pub unsafe fn never_gone(_: CellPtr) -> bool {
-    false
+impl VTable {
+    /// Makes the table of a cell of type `C` that no handle can reach. The functions must be those of that type.
+    const fn of<C>(run: unsafe fn(CellPtr) -> Ran, cancel: unsafe fn(CellPtr)) -> Self {
+        Self {
+            run,
+            cancel,
+            is_gone: |_| false,
+            // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
+            free: |cell| unsafe { cells::free(cell.cast::<C>().as_ptr()) },
+        }
+    }
 }
 
 /// How a task ended.
@@ -119,6 +126,12 @@ impl CellPtr {
         unsafe { self.0.as_ref() }
     }
 
+    /// The pointer, as one to the whole cell.
+    #[inline]
+    pub fn cast<C>(self) -> NonNull<C> {
+        self.0.cast()
+    }
+
     /// The job whose tag the task bears.
     #[inline]
     pub fn job(self) -> JobPtr {
@@ -174,7 +187,7 @@ struct Plain<F> {
 }
 
 impl<F: FnOnce() + Send + 'static> Plain<F> {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
+    const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
 
     /// # Safety
     /// The cell is a `Plain<F>` that the caller took from its queue.
@@ -248,7 +261,7 @@ struct Sweep {
 }
 
 impl Sweep {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
+    const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
 
     /// # Safety
     /// None is needed.

@@ -279,17 +279,34 @@ pub const FAULTS: &[Fault] = &[
         &["cells::no_cell_is_in_two_hands"],
     ),
     fault(
-        "aloft-without-look",
-        "a future that was woken during its first poll is left to be woken again",
+        "parked-though-woken",
+        "a future that was woken during its poll is left to be woken again",
         &["wakers::nothing_lost_when_a_wake_meets_the_first_poll"],
     ),
     fault(
         "listed-without-look",
-        "a future that was cancelled during its first poll is left in flight",
-        &[
-            "wakers::nothing_lost_when_a_handle_s_cancel_meets_the_first_poll",
-            "wakers::nothing_lost_when_a_job_s_cancel_meets_the_first_poll",
-        ],
+        "a future whose job was cancelled during its first poll stays pending",
+        &["wakers::nothing_lost_when_a_job_s_cancel_meets_the_first_poll"],
+    ),
+    fault(
+        "pending-left-by-a-cancel",
+        "a job's cancel drops what its queue holds, and leaves the pending futures",
+        &["wakers::nothing_lost_when_a_job_s_cancel_meets_the_first_poll"],
+    ),
+    fault(
+        "wake-seen-and-not-written",
+        "a waker that finds the future scheduled does not publish what it did before",
+        &["futures::nothing_lost_when_two_wake_by_reference"],
+    ),
+    fault(
+        "awaits-with-its-permit",
+        "a future keeps its permit while it awaits a task of its own job",
+        &["wakers::join_is_safe_when_a_future_awaits_a_task_of_its_own_job"],
+    ),
+    fault(
+        "reference-given-up-relaxed",
+        "a future's cell is freed by a thread that has not seen what other threads did there",
+        &["futures::nothing_lost_when_the_last_waker_meets_the_end"],
     ),
 ];
 

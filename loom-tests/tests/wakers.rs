@@ -3,7 +3,7 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::Mutex;
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
@@ -170,32 +170,20 @@ fn nothing_lost_when_two_wait_in_one_bucket_of_the_room() {
 /// What a future waits for: a flag, and its waker.
 struct Signal {
     given: AtomicBool,
-    /// Changed by threads whose order inside async-task, into which loom does not see, is to be tried both ways.
-    order: AtomicUsize,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Signal {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            given: AtomicBool::new(false),
-            order: AtomicUsize::new(0),
-            waker: Mutex::new(None),
-        })
+        Arc::new(Self { given: AtomicBool::new(false), waker: Mutex::new(None) })
     }
 
     fn give(&self) {
         self.given.swap(true, Ordering::AcqRel);
         let waker = self.waker.lock().unwrap().take();
         if let Some(waker) = waker {
-            self.step();
             waker.wake();
-            self.step();
         }
-    }
-
-    fn step(&self) {
-        self.order.fetch_add(1, Ordering::Relaxed);
     }
 
     fn wait(self: Arc<Self>, payload: Payload) -> impl Future<Output = Payload> + Send {
@@ -295,9 +283,7 @@ fn nothing_lost_when_a_wake_meets_a_cancel() {
             let signal = signal.clone();
             thread::spawn(move || signal.give())
         };
-        signal.step();
         let said = task.cancel();
-        signal.step();
         play_out(stage);
         giver.join().unwrap();
         play_out(stage);

@@ -8,6 +8,8 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-push", ORDER),
     ("relaxed-last-handle", ORDER),
     ("relaxed-last-share", ORDER),
+    ("reference-given-up-relaxed", ORDER),
+    ("wake-seen-and-not-written", ORDER),
     ("push-without-fence", ORDER),
     ("release-without-fence", ORDER),
     ("relaxed-epoch", ORDER),
@@ -82,8 +84,13 @@ const SEEN: &[(&str, &[&str])] = &[
     ("claim-load-then-store", &["nothing_lost::nothing_lost_when_handles_cancel"]),
     ("room-looks-before-it-enters", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("returning-not-cleared", &["join_is_safe::join_is_safe_while_the_limit_holds"]),
-    ("aloft-without-look", &["handles::nothing_lost_when_wakes_meet_first_polls"]),
+    ("parked-though-woken", &["handles::nothing_lost_when_wakes_meet_first_polls"]),
     ("listed-without-look", &["handles::nothing_lost_when_cancels_meet_first_polls"]),
+    ("pending-left-by-a-cancel", &["handles::nothing_lost_when_cancels_meet_first_polls"]),
+    (
+        "awaits-with-its-permit",
+        &["handles::limit_is_used_when_futures_await_tasks_of_their_own_job"],
+    ),
 ];
 
 /// The faults that scenarios are to catch.

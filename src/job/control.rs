@@ -171,7 +171,7 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
 pub fn drop_waiting(job: JobPtr) {
     sweep_line(job);
     #[cfg(feature = "futures")]
-    crate::task::flights::cancel(job);
+    crate::task::future::pending::cancel(job);
 }
 
 /// Has all dropped that waits to be started, of a cancelled job.

@@ -7,8 +7,8 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{Job, admission};
 use crate::sync::fence_after_rmw;
+use crate::task::future::future as make;
 use crate::task::handle::TaskHandle;
-use crate::task::handle::flight::flight;
 use crate::task::{CellPtr, is_large};
 
 impl Job {
@@ -151,9 +151,9 @@ impl Job {
         let job = self.ptr();
         expect_futures(job);
         if const { is_large::<F>() } {
-            return flight(job, Box::pin(future));
+            return make(job, Box::pin(future));
         }
-        flight(job, future)
+        make(job, future)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, fence_after_rmw, shrunk, spin_loop, thread};
 use crate::task::handle;
-use crate::task::{CellPtr, Header, Ran, VTable, cells, never_gone};
+use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
@@ -270,7 +270,7 @@ struct Part<F> {
 }
 
 impl<F: FnOnce() -> Ran + Send> Part<F> {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: never_gone };
+    const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
 
     fn make(job: JobPtr, task: F) -> CellPtr {
         let part = Self { header: Header::new(&Self::VTABLE, job), task: ManuallyDrop::new(task) };
@@ -314,7 +314,8 @@ struct Turn {
 }
 
 impl Turn {
-    const VTABLE: VTable = VTable { run: Self::run, cancel: Self::cancel, is_gone: Self::is_gone };
+    const VTABLE: VTable =
+        VTable { is_gone: Self::is_gone, ..VTable::of::<Self>(Self::run, Self::cancel) };
 
     fn make(job: JobPtr, shared: Arc<Shared>) -> CellPtr {
         let turn =

@@ -6,10 +6,9 @@ use crate::job::admission;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};
-use crate::task::handle::awaiting::Waits;
 use crate::task::{CellPtr, Mark};
 use crate::worker::place::Place;
 use std::cell::Cell;
@@ -30,9 +29,10 @@ const DEPTH_MOST: u32 = 32;
 /// A task that runs on this thread.
 #[derive(Debug)]
 struct Frame {
-    cell: usize,
-    /// The state of a task with a handle; else null.
-    state: *const AtomicU64,
+    /// The address that tells the task from others.
+    key: usize,
+    /// The cell of a task with a handle.
+    cell: Option<CellPtr>,
     outer: *const Frame,
 }
 
@@ -62,8 +62,6 @@ pub struct Context {
     freed_records: Cell<u64>,
     /// How many joins deep tasks run here inside one another.
     pub depth: Cell<u32>,
-    /// The waits of the future that is polled here.
-    polled: Cell<*const Waits>,
 }
 
 /// The permit a thread holds, and what it has done under it.
@@ -113,7 +111,6 @@ impl Context {
             running: Cell::new(ptr::null()),
             freed_records: Cell::new(0),
             depth: Cell::new(0),
-            polled: Cell::new(ptr::null()),
         }
     }
 
@@ -187,12 +184,10 @@ impl Context {
         &self.hold
     }
 
-    /// Runs `f` as the task in the cell with this address, which lasts until the task has ended; `state` is that of a
-    /// task with a handle.
+    /// Runs `f` as the task with this key. `cell` is the cell of a task with a handle. It must last until `f` has ended.
     #[inline]
-    pub fn as_task<R>(&self, cell: usize, state: Option<&AtomicU64>, f: impl FnOnce() -> R) -> R {
-        let state = state.map_or(ptr::null(), ptr::from_ref);
-        let frame = Frame { cell, state, outer: self.running.get() };
+    pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
+        let frame = Frame { key, cell, outer: self.running.get() };
         self.running.set(&frame);
         // Put back on every way out, so that the frame is not looked at when it is gone.
         let restore = Restore { context: self, outer: frame.outer };
@@ -201,13 +196,12 @@ impl Context {
         out
     }
 
-    /// Whether the task in the cell with this address runs on this thread, or waits here for one that
-    /// does.
-    pub fn is_running(&self, cell: usize) -> bool {
+    /// Returns true if the task with this key runs on this thread, or waits here for one that does.
+    pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
         // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
         while let Some(this) = unsafe { frame.as_ref() } {
-            if this.cell == cell {
+            if this.key == key {
                 return true;
             }
             frame = this.outer;
@@ -215,24 +209,10 @@ impl Context {
         false
     }
 
-    /// The state of the innermost task that runs here in a cell, if that has a handle.
-    pub fn running_state(&self) -> Option<&AtomicU64> {
+    /// Returns the cell of the innermost task that runs here, if that task has a handle. The cell lasts until the task ends.
+    pub fn running_cell(&self) -> Option<CellPtr> {
         // SAFETY: as in `is_running`.
-        let frame = unsafe { self.running.get().as_ref() }?;
-        // SAFETY: it is null or that of a cell that lasts as long as its frame.
-        unsafe { frame.state.as_ref() }
-    }
-
-    /// The waits of the future that is polled here.
-    pub fn polled(&self) -> Option<&Waits> {
-        // SAFETY: who sets it restores it before the waits are gone, on this thread.
-        unsafe { self.polled.get().as_ref() }
-    }
-
-    /// Sets what `polled` tells; returns what it was. The caller restores it before `waits` are gone.
-    #[cfg(feature = "futures")]
-    pub fn set_polled(&self, waits: *const Waits) -> *const Waits {
-        self.polled.replace(waits)
+        unsafe { self.running.get().as_ref() }?.cell
     }
 
     /// Takes a token of the job that runs here for the thread itself: the task is a future that will, if it

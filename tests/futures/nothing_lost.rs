@@ -5,6 +5,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use tollgate::{JoinError, TaskHandle};
 
 use crate::common::event::Gauge;
@@ -98,6 +99,14 @@ fn a_panic_in_the_drop_of_a_future_is_its_outcome_and_counted() {
         assert_eq!((says(task), says(not_started)), ("dropped".into(), "dropped".into()));
         job.wait();
         assert_eq!((job.stats().panicked, job.stats().cancelled), (6, 0));
+
+        // The exception: cancelled by its handle before it starts.
+        let held = pool.job(0);
+        let task = held.spawn_future(never_end(&gauge, Bomb));
+        assert!(task.cancel());
+        assert!(matches!(task.join(), Err(JoinError::Cancelled)));
+        held.wait();
+        assert_eq!((held.stats().panicked, held.stats().cancelled), (0, 1));
     });
 }
 
@@ -173,4 +182,32 @@ fn shutdown_now_drops_futures_in_flight() {
         assert_eq!(pool.shutdown_now(), 5);
         assert_eq!(tokens.dropped(), 5);
     });
+}
+
+/// A future that awaited a task, and was woken into the queue of a paused job, is cancelled by a drain.
+#[test]
+fn a_drain_ends_beside_a_woken_future_of_a_held_job() {
+    for held in ["the job", "its parent", "its limit"] {
+        with_workers(move |pool, _| {
+            let (parent, other) = (pool.job(1), pool.job(1));
+            let (job, (go, gone)) = (parent.job(1), oneshot::channel::<()>());
+            let awaited = other.spawn_future(async { gone.await.unwrap() });
+            let awaits = job.spawn_future(async { awaited.await.unwrap() });
+            // At a limit of 1 the second task runs only while the future waits without its permit.
+            job.spawn(|| ()).join().unwrap();
+            while job.stats().running > 0 {
+                thread::yield_now();
+            }
+            match held {
+                "the job" => job.pause(),
+                "its parent" => parent.pause(),
+                _ => job.set_limit(0),
+            }
+            go.send(()).unwrap();
+            other.wait();
+            pool.shutdown();
+            assert!(matches!(awaits.join(), Err(JoinError::Cancelled)));
+            assert_eq!((job.stats().cancelled, job.stats().completed), (1, 1));
+        });
+    }
 }

@@ -116,24 +116,19 @@ impl Doubts {
     }
 }
 
-/// Sends a future back to its job's line, in front: it had its permits, gave them back while it waited for
-/// something of this library's, and needs them again. Its token comes with it.
+/// Puts a future that waits without a permit, and was woken, at the front of its job's queue. The future has a token.
 #[cfg(feature = "futures")]
-pub fn come_back(cell: CellPtr, in_flight: bool) {
+pub fn come_back(cell: CellPtr) {
     let job = cell.job();
-    // P2 to P4, for a pusher that has a token. Now it is a task in a backlog like any other, which
-    // has none.
     job.tokens.keep();
+    // P2 to P4. A task in a queue has no token.
     job.backlog().push_returned(cell);
     look(job);
-    if in_flight {
-        job.pool().flight_ends();
-    }
     job.drop_tasks(1);
     job.drop_handle();
 }
 
-/// Puts a future that was woken, and holds its permits, where a worker finds it.
+/// Puts a future that was woken, and holds its permits or must be dropped, where a worker finds it.
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();

@@ -1,25 +1,27 @@
-//! The cell of a task with a handle: its closure, then its result, and what either side does to it.
+//! The cell of a task with a handle: its closure or future, then its outcome.
 //!
-//! Who may do what when is in `state`. The last part of the file is for the side that has the cell from a queue, the tables
-//! are for the handle, which does not know the closure's type.
+//! The state word says which thread may touch what (module [`state`](crate::task::state)). The functions of [`VTable`] are for
+//! the thread that takes the cell from a queue. Those of [`HandleTable`] are for the handle, which does not know the
+//! closure's type.
 
 use crate::error::JoinError;
 use crate::job::record::JobPtr;
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{UnsafeCell, fault};
-use crate::task::handle::TaskHandle;
-use crate::task::handle::state::{CLAIMED, DONE, HANDLE, INSIDE, QUEUE, TAKEN, WAITED, claim};
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::Ordering;
+use crate::task::handle::{TaskHandle, note_gone};
 use crate::task::room::room;
+use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 
-/// A cell with a handle. The slot is a closure until CLAIMED, an outcome from DONE on.
+/// A cell with a handle. The slot is a closure or a future until it is taken or dropped, an outcome from DONE on.
 #[repr(C)]
 pub struct Joint<F, T> {
     pub header: Header,
-    pub state: AtomicU64,
+    pub state: State,
     pub slot: UnsafeCell<Slot<F, T>>,
 }
 
@@ -28,36 +30,69 @@ pub union Slot<F, T> {
     pub outcome: ManuallyDrop<Result<T, JoinError>>,
 }
 
-/// What the handle sees of the cell, whatever its closure's type: the state, and the slot behind it.
+/// What such a cell begins with, whatever its types.
 #[repr(C)]
+#[derive(Debug)]
 pub struct Face {
     pub header: Header,
-    pub state: AtomicU64,
+    pub state: State,
 }
 
 /// What a handle can do to a cell whose closure's type it does not know.
-pub struct SideTable {
-    /// Runs it inside the task that joins it, if it is of the kind that can be.
-    pub run: Option<unsafe fn(*mut Face)>,
-    pub cancel: unsafe fn(*mut Face),
-    /// Cancels it after it has started, if it is of the kind that can be; tells whether it did.
-    pub abort: Option<unsafe fn(*mut Face) -> bool>,
-    pub outcome: unsafe fn(*mut Face, *mut ()),
-    pub free: unsafe fn(*mut Face, bool),
+pub struct HandleTable {
+    /// Runs the task inside the task that joins it. The caller has claimed it.
+    pub run: Option<unsafe fn(NonNull<Face>)>,
+    /// Cancels the task; returns true if this call cancelled it.
+    pub cancel: unsafe fn(NonNull<Face>) -> bool,
+    /// Moves the outcome to the pointer, a `Result<T, JoinError>`.
+    pub outcome: unsafe fn(NonNull<Face>, *mut ()),
 }
 
-/// Makes the cell of a task with a handle.
+impl Face {
+    /// Returns the cell and the state of the innermost task that runs on this thread, if that task has a handle.
+    pub fn of_running() -> Option<(NonNull<Self>, Snapshot)> {
+        let cell = Context::with(|context| context.and_then(Context::running_cell))?;
+        let face = cell.cast::<Self>();
+        // SAFETY: the cell has a face, and lasts until the task ends.
+        Some((face, unsafe { face.as_ref() }.state.load()))
+    }
+
+    /// Gives up a reference, and frees the cell if it was the last.
+    ///
+    /// # Safety
+    /// The reference is the caller's. The cell's closure, future and outcome are gone if it is the last.
+    #[inline]
+    pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
+        // SAFETY: the reference keeps the cell alive.
+        if unsafe { face.as_ref() }.state.release(reference) {
+            // SAFETY: the last reference was given up, and by this function's contract the contents are gone.
+            unsafe { Self::free(face) };
+        }
+    }
+
+    /// Frees the memory of a cell.
+    ///
+    /// # Safety
+    /// There is no reference to the cell, and its closure, future and outcome are gone.
+    #[inline]
+    pub unsafe fn free(mut face: NonNull<Self>) {
+        // SAFETY: by this function's contract this is the only use of the cell.
+        let whole = unsafe { face.as_mut() };
+        let free = whole.header.vtable.free;
+        // SAFETY: the function is that of the cell's type; the rest is this function's contract.
+        unsafe { free(CellPtr::new(face.cast())) };
+    }
+}
+
+/// Makes the cell of a closure with a handle.
 pub fn joint<F, T>(job: JobPtr, task: F) -> (CellPtr, TaskHandle<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let cell = cells::make(Joint {
-        header: Header::new(&Joint::<F, T>::VTABLE, job),
-        state: AtomicU64::new(QUEUE | HANDLE),
-        slot: UnsafeCell::new(Slot::<F, T> { task: ManuallyDrop::new(task) }),
-    });
-    (CellPtr::new(cell.cast()), TaskHandle::new(cell.cast(), &Joint::<F, T>::SIDE))
+    const { assert!(std::mem::offset_of!(Joint<F, T>, state) == std::mem::offset_of!(Face, state)) };
+    let header = Header::new(&Joint::<F, T>::VTABLE, job);
+    Joint::<F, T>::make(header, &Joint::<F, T>::HANDLE, State::of_closure(), task)
 }
 
 impl<F, T> Joint<F, T>
@@ -66,211 +101,217 @@ where
     T: Send + 'static,
 {
     const VTABLE: VTable =
-        VTable { run: Self::run, cancel: Self::cancel_queued, is_gone: is_claimed };
-    const SIDE: SideTable = SideTable {
+        VTable { is_gone: is_empty, ..VTable::of::<Self>(Self::run, Self::cancel) };
+    const HANDLE: HandleTable = HandleTable {
         run: Some(Self::run_claimed),
-        cancel: Self::cancel_claimed,
-        abort: None,
+        cancel: Self::cancel_by_handle,
         outcome: Self::outcome,
-        free: Self::free,
     };
 
+    /// Runs the closure on a worker.
+    ///
     /// # Safety
     /// The cell is of this type, and the caller took it from its queue.
     unsafe fn run(cell: CellPtr) -> Ran {
-        // SAFETY: by this function's contract; the queue's share keeps it alive.
-        let whole = unsafe { &*cell.as_ptr().cast::<Self>() };
-        let before = claim(&whole.state, CLAIMED);
-        if before & CLAIMED == 0 {
-            // SAFETY: it is claimed, so the slot is the closure and this thread's.
-            let task = unsafe { Self::take_task(whole) };
-            // The frame ends before the outcome is told: from then on the cell may be gone, and what is dropped or woken
-            // meanwhile is somebody else's code.
-            let outcome = Context::with(|context| match context {
-                Some(context) => {
-                    let cell = cell.as_ptr().addr();
-                    context.as_task(cell, Some(&whole.state), || unwind::halt(task))
-                }
-                None => unwind::halt(task),
-            });
-            // SAFETY: the claim and the queue's share are this thread's, and the closure was moved out.
-            unsafe { Self::report(cell.as_ptr().cast(), outcome, QUEUE) };
-            return Ran::Counted;
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        let this = unsafe { whole.as_ref() };
+        match this.state.claim(false) {
+            Claim::Granted => {}
+            taken => {
+                // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
+                unsafe { Face::release(cell.cast(), Reference::Queue) };
+                return if taken == Claim::Inline { Ran::Counted } else { Ran::Cancelled };
+            }
         }
-        // Its handle was faster.
-        // SAFETY: the caller's share is the queue's.
-        unsafe { Self::give_up(cell.as_ptr().cast(), QUEUE) };
-        if before & INSIDE == 0 { Ran::Cancelled } else { Ran::Counted }
+        // SAFETY: it is claimed, so the slot is the closure and this thread's.
+        let task = unsafe { this.take_task() };
+        // The frame ends before the outcome is told: from then on the cell may be gone, and foreign code may run.
+        let outcome = Context::with(|context| match context {
+            Some(context) => {
+                let key = cell.as_ptr().addr();
+                context.as_task(key, Some(cell), || unwind::halt(task))
+            }
+            None => unwind::halt(task),
+        });
+        // SAFETY: the claim and the queue's reference are this thread's, and the closure was moved out.
+        unsafe { Self::report(whole, outcome, Some(Reference::Queue)) };
+        Ran::Counted
     }
 
-    /// Runs the task for the handle that has claimed it.
+    /// Runs the closure for the handle that has claimed it.
     ///
     /// # Safety
-    /// The cell is of this type, the caller claimed it, and has the handle's share.
-    unsafe fn run_claimed(cell: *mut Face) {
+    /// The cell is of this type, the caller claimed it, and has the handle's reference.
+    unsafe fn run_claimed(cell: NonNull<Face>) {
         let whole = cell.cast::<Self>();
         // SAFETY: by this function's contract the slot is the closure and this thread's.
-        let task = unsafe { Self::take_task(&*whole) };
+        let task = unsafe { whole.as_ref().take_task() };
         let outcome = unwind::halt(task);
         // SAFETY: by this function's contract; the closure was moved out.
-        unsafe { Self::report(whole, outcome, 0) };
+        unsafe { Self::report(whole, outcome, None) };
     }
 
-    /// Counts the task that has run, and tells its outcome.
+    /// Counts a closure that has run, and tells its outcome.
     ///
     /// # Safety
-    /// The caller claimed the cell, has moved the closure out, and has `share`, or the handle's.
+    /// The caller claimed the cell, has moved the closure out, and has `reference`, or the handle's.
     #[inline]
-    unsafe fn report(cell: *mut Self, outcome: std::thread::Result<T>, share: u64) {
-        // SAFETY: by this function's contract some share keeps it alive.
-        let whole = unsafe { &*cell };
-        let outcome = outcome.map_err(JoinError::panicked);
-        let tally = &whole.header.job.tally;
+    unsafe fn report(
+        cell: NonNull<Self>,
+        outcome: std::thread::Result<T>,
+        reference: Option<Reference>,
+    ) {
+        // SAFETY: by this function's contract some reference keeps it alive.
+        let tally = &unsafe { cell.as_ref() }.header.job.tally;
         // Ordering: Relaxed both; published to the joiner by DONE.
         match &outcome {
             Ok(_) => drop(tally.completed.fetch_add(1, Ordering::Relaxed)),
             Err(_) => drop(tally.panicked.fetch_add(1, Ordering::Relaxed)),
         }
         // SAFETY: by this function's contract.
-        unsafe { Self::finish(cell, outcome, share) };
+        unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
+    }
+
+    /// Drops the closure, and reports the task cancelled.
+    ///
+    /// # Safety
+    /// As `run`.
+    unsafe fn cancel(cell: CellPtr) {
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        let claim = unsafe { whole.as_ref() }.state.claim(false);
+        if claim != Claim::Inline {
+            cell.job().count_cancelled();
+        }
+        if claim == Claim::Granted {
+            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            unsafe { Self::drop_claimed(whole, Some(Reference::Queue)) };
+        } else {
+            // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
+            unsafe { Face::release(cell.cast(), Reference::Queue) };
+        }
+    }
+
+    /// Cancels a closure for its handle if it has not started, or asks it to end.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller has the handle's reference.
+    unsafe fn cancel_by_handle(cell: NonNull<Face>) -> bool {
+        // SAFETY: by this function's contract.
+        let face = unsafe { cell.as_ref() };
+        if face.state.claim(false) != Claim::Granted {
+            face.state.set(CANCELLED); // It should end soon.
+            return false;
+        }
+        // SAFETY: it is claimed just now, and the handle has a reference.
+        unsafe { Self::drop_claimed(cell.cast(), None) };
+        note_gone(face.header.job);
+        true
     }
 }
 
 impl<F, T> Joint<F, T> {
-    /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
-    pub unsafe fn cancel_queued(cell: CellPtr) {
-        let whole = cell.as_ptr().cast::<Self>();
-        // SAFETY: by this function's contract; the queue's share keeps it alive.
-        let before = claim(unsafe { &(*whole).state }, CLAIMED);
-        if before & CLAIMED == 0 {
-            cell.job().count_cancelled();
-            // SAFETY: it is claimed, so the slot is the closure and this thread's.
-            let task = unsafe { Self::take_task(&*whole) };
-            unwind::drop_quietly(task);
-            // SAFETY: the claim and the queue's share are this thread's.
-            unsafe { Self::finish(whole, Err(JoinError::Cancelled), QUEUE) };
-        } else {
-            if before & INSIDE == 0 {
-                // What ran inside the one that joined it was counted there.
-                cell.job().count_cancelled();
-            }
-            // SAFETY: the caller's share is the queue's.
-            unsafe { Self::give_up(whole, QUEUE) };
-        }
+    /// Makes a cell and its handle.
+    pub fn make(
+        header: Header,
+        table: &'static HandleTable,
+        state: State,
+        task: F,
+    ) -> (CellPtr, TaskHandle<T>) {
+        let slot = UnsafeCell::new(Slot::<F, T> { task: ManuallyDrop::new(task) });
+        let cell = cells::make(Self { header, state, slot });
+        (CellPtr::new(cell.cast()), TaskHandle::new(cell.cast(), table))
     }
 
-    /// Drops the closure and reports the task cancelled, for the handle that has claimed it.
+    /// Drops the closure or future in the slot, and reports the task cancelled.
     ///
     /// # Safety
-    /// The cell is of this type, the caller claimed it, and has a share.
-    pub unsafe fn cancel_claimed(cell: *mut Face) {
-        let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract the slot is the closure and this thread's.
-        let task = unsafe { Self::take_task(&*whole) };
-        unwind::drop_quietly(task);
-        // SAFETY: by this function's contract.
-        unsafe { Self::finish(whole, Err(JoinError::Cancelled), 0) };
+    /// As `finish`, but the closure or future is in the slot.
+    pub unsafe fn drop_claimed(cell: NonNull<Self>, reference: Option<Reference>) {
+        // SAFETY: the reference keeps it alive.
+        unsafe { cell.as_ref() }.slot.with_mut(|slot| {
+            // SAFETY: by this function's contract the slot is the task, and this thread's.
+            let dropped = unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) });
+            unwind::drop_quietly(dropped);
+        });
+        // SAFETY: by this function's contract; the task was dropped just now.
+        unsafe { Self::finish(cell, Err(JoinError::Cancelled), reference) };
     }
 
+    /// Moves the closure out.
+    ///
     /// # Safety
-    /// The cell is claimed by the caller.
-    unsafe fn take_task(whole: &Self) -> F {
-        whole.slot.with_mut(|slot| {
+    /// The cell is claimed by the caller, and the closure is in the slot.
+    unsafe fn take_task(&self) -> F {
+        self.slot.with_mut(|slot| {
             // SAFETY: by this function's contract the slot is the closure, and moved out once.
             unsafe { ManuallyDrop::take(&mut (*slot).task) }
         })
     }
 
-    /// Puts the outcome into the slot, says so, and gives up `share`.
+    /// Makes the outcome final, gives up `reference`, and drops an outcome that no handle takes.
     ///
     /// # Safety
-    /// The caller claimed the cell, has moved the closure out, and has `share`.
-    pub unsafe fn finish(whole: *mut Self, outcome: Result<T, JoinError>, share: u64) {
-        // SAFETY: the claim makes the slot this thread's until DONE.
-        unsafe {
-            (*whole).slot.with_mut(|slot| (*slot).outcome = ManuallyDrop::new(outcome));
+    /// The caller claimed the cell, the closure or future is gone, and the caller has `reference`, or the handle's if it is
+    /// `None`.
+    #[inline]
+    pub unsafe fn finish(
+        cell: NonNull<Self>,
+        outcome: Result<T, JoinError>,
+        reference: Option<Reference>,
+    ) {
+        // SAFETY: the reference keeps the cell alive.
+        let this = unsafe { cell.as_ref() };
+        if reference.is_some() && this.state.load().is_alone() {
+            // SAFETY: no other thread can reach the cell, and nothing is in the slot.
+            unsafe { Face::free(cell.cast()) };
+            return unwind::drop_quietly(outcome);
         }
-        let key = whole.addr();
-        let ordering = if fault("relaxed-done") { Ordering::Relaxed } else { Ordering::AcqRel };
-        // Ordering: AcqRel; Release publishes the slot to the handle, Acquire orders its end of
-        // use before this one. E1 of the room.
-        // SAFETY: the share keeps the cell alive.
-        let state = unsafe { &(*whole).state };
-        let before = if fault("done-load-then-store") {
-            let before = state.load(Ordering::Acquire);
-            state.store(before & !share | DONE, Ordering::Release);
-            before
-        } else {
-            // One change for both: DONE is not set yet, and the share is.
-            state.fetch_sub(share.wrapping_sub(DONE), ordering)
-        };
-        if before & WAITED != 0 {
-            room().wake(key);
-        }
-        if before & (QUEUE | HANDLE) & !share == 0 {
-            // SAFETY: both shares are gone, and with them everyone else.
-            unsafe { Self::free(whole.cast(), true) };
-        }
-    }
-
-    /// Gives up a share of a cell that somebody else has claimed.
-    ///
-    /// # Safety
-    /// The caller has `share`.
-    pub unsafe fn give_up(whole: *mut Self, share: u64) {
-        // Ordering: AcqRel; all use of the cell comes before its end.
-        // SAFETY: the share keeps the cell alive.
-        let left = unsafe { &(*whole).state }.fetch_and(!share, Ordering::AcqRel) & !share;
-        if left & (QUEUE | HANDLE) == 0 && left & DONE != 0 {
-            // SAFETY: both shares are gone; the claimer is past DONE.
-            unsafe { Self::free(whole.cast(), left & TAKEN == 0) };
-        }
-    }
-
-    /// Moves the outcome to `out`, a `Result<T, JoinError>`.
-    ///
-    /// # Safety
-    /// DONE is set and seen, the caller has the handle's share, and takes the outcome once; `out` is
-    /// to be written.
-    pub unsafe fn outcome(cell: *mut Face, out: *mut ()) {
-        // SAFETY: by this function's contract.
-        let slot = unsafe { &(*cell.cast::<Self>()).slot };
-        slot.with_mut(|slot| {
-            // SAFETY: by this function's contract the slot is an outcome.
-            let outcome = unsafe { ManuallyDrop::take(&mut (*slot).outcome) };
-            // SAFETY: by this function's contract.
-            unsafe { out.cast::<Result<T, JoinError>>().write(outcome) };
+        this.slot.with_mut(|slot| {
+            // SAFETY: the claim makes the slot this thread's until DONE.
+            unsafe { (*slot).outcome = ManuallyDrop::new(outcome) };
         });
+        match this.state.finish(reference) {
+            Finish::Nothing => {}
+            Finish::Wake => room().wake(cell.addr().get()),
+            Finish::Drop => {
+                // SAFETY: without a handle the outcome is this thread's.
+                unwind::drop_quietly(unsafe { this.take_outcome() });
+                // SAFETY: it is this thread's, and the slot is empty. Only the queue's side comes here.
+                unsafe { Face::release(cell.cast(), Reference::Queue) };
+            }
+        }
     }
 
-    /// Frees the cell; drops the outcome if nobody took it.
+    /// Moves the outcome out.
     ///
     /// # Safety
-    /// Nobody has a share, and DONE is set.
-    pub unsafe fn free(cell: *mut Face, with_outcome: bool) {
-        let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract the contents are the caller's.
-        let mut contents = unsafe { whole.read() };
-        // SAFETY: its contents were moved out just now.
-        unsafe { cells::free(whole) };
-        if with_outcome {
-            contents.slot.with_mut(|slot| {
-                // SAFETY: DONE is set and nobody has taken the outcome.
-                unwind::drop_quietly(unsafe { ManuallyDrop::take(&mut (*slot).outcome) });
-            });
-        }
-        let _ = &mut contents;
+    /// DONE is set and seen, and the outcome is the caller's, once.
+    pub unsafe fn take_outcome(&self) -> Result<T, JoinError> {
+        self.slot.with_mut(|slot| {
+            // SAFETY: by this function's contract the slot is an outcome, and moved out once.
+            unsafe { ManuallyDrop::take(&mut (*slot).outcome) }
+        })
+    }
+
+    /// Moves the outcome to `out`.
+    ///
+    /// # Safety
+    /// As `take_outcome`; the cell is of this type, and `out` is to be written.
+    pub unsafe fn outcome(cell: NonNull<Face>, out: *mut ()) {
+        // SAFETY: by this function's contract.
+        let outcome = unsafe { cell.cast::<Self>().as_ref().take_outcome() };
+        // SAFETY: by this function's contract.
+        unsafe { out.cast::<Result<T, JoinError>>().write(outcome) };
     }
 }
 
-/// Whether somebody has claimed the task.
+/// Returns true if a cell in a queue has no closure or future any more.
 ///
 /// # Safety
-/// The cell has a [`Face`], and the caller took it from its queue.
-pub unsafe fn is_claimed(cell: CellPtr) -> bool {
-    // SAFETY: by this function's contract; the queue's share keeps it alive.
-    let face = unsafe { &*cell.as_ptr().cast::<Face>() };
-    // Ordering: Acquire; what the claimer did comes before the cell's end.
-    face.state.load(Ordering::Acquire) & CLAIMED != 0
+/// The cell has a [`Face`], and the caller took it from its queue, or has the queue's lock.
+pub unsafe fn is_empty(cell: CellPtr) -> bool {
+    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
 }

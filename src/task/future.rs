@@ -1,0 +1,294 @@
+//! Futures as tasks: one cell from the push to the end, which is also what their wakers point to.
+//!
+//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it
+//! lies. While the future is pending no queue has the cell: the wakers and the list of [`pending`] futures lead to it. A
+//! waker puts the same cell into a queue again, so waking allocates nothing. Which thread may do what is in
+//! [`state`](crate::task::state), as one word.
+//!
+//! A pending future keeps one token of its job, so its job's record is alive. It keeps its permits, too, unless it
+//! [awaits](crate::task::handle::awaiting) something of this library.
+//!
+//! A waker may outlive the future, its job and its pool: it keeps the memory of the cell, and uses only the state word.
+
+pub mod pending;
+
+use crate::error::JoinError;
+use crate::job::admission;
+use crate::job::record::JobPtr;
+use crate::sync::atomic::Ordering;
+use crate::task::handle::joint::{Face, HandleTable, Joint, is_empty};
+use crate::task::handle::{TaskHandle, note_gone};
+use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
+use crate::task::{CellPtr, Header, Mark, Ran, VTable};
+use crate::unwind;
+use crate::worker::context::Context;
+use pending::pending;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{self, Poll, RawWaker, RawWakerVTable, Waker};
+
+/// Makes the cell of a future.
+pub fn future<F, T>(job: JobPtr, future: F) -> (CellPtr, TaskHandle<T>)
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let header = Header::new(&Joint::<F, T>::FUTURE, job);
+    Joint::make(header, &Joint::<F, T>::FUTURE_HANDLE, State::of_future(), future)
+}
+
+impl<F, T> Joint<F, T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    const FUTURE: VTable =
+        VTable { is_gone: is_empty, ..VTable::of::<Self>(Self::run_future, Self::cancel_future) };
+    const FUTURE_HANDLE: HandleTable =
+        HandleTable { run: None, cancel: Self::cancel_future_by_handle, outcome: Self::outcome };
+
+    /// Polls the future, or drops it if it was cancelled.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller took it from its queue.
+    unsafe fn run_future(cell: CellPtr) -> Ran {
+        // SAFETY: by this function's contract.
+        unsafe { Self::start(cell, false) }
+    }
+
+    /// Drops the future, counts it, and reports it cancelled.
+    ///
+    /// # Safety
+    /// As `run_future`.
+    unsafe fn cancel_future(cell: CellPtr) {
+        // SAFETY: by this function's contract.
+        let ran = unsafe { Self::start(cell, true) };
+        debug_assert!(matches!(ran, Ran::Counted), "a dropped future was counted");
+    }
+
+    /// Polls the future or, if `to_drop` or if it was cancelled, drops it.
+    ///
+    /// # Safety
+    /// As `run_future`.
+    unsafe fn start(cell: CellPtr, to_drop: bool) -> Ran {
+        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        match unsafe { cell.cast::<Self>().as_ref() }.state.start(to_drop) {
+            // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
+            Start::Poll { listed } => match unsafe { Self::poll(cell) } {
+                // SAFETY: as above; the future was dropped by the poll.
+                Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
+                // SAFETY: as above.
+                Poll::Pending => unsafe { Self::park(cell, listed) },
+            },
+            // SAFETY: as above.
+            Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
+            Start::Gone => {
+                cell.job().count_cancelled();
+                // SAFETY: the queue's reference is the caller's. The handle's thread drops the future.
+                unsafe { Face::release(cell.cast(), Reference::Queue) };
+                Ran::Counted
+            }
+        }
+    }
+
+    /// Polls the future where it lies. Ready, or unwound, it is dropped.
+    ///
+    /// # Safety
+    /// The cell is of this type; the slot is the future and the caller's.
+    unsafe fn poll(cell: CellPtr) -> Poll<Result<T, JoinError>> {
+        // SAFETY: by this function's contract the queue's reference keeps it alive.
+        let this = unsafe { cell.cast::<Self>().as_ref() };
+        let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
+        // SAFETY: the functions of the table want a future's cell, which outlives this waker. The poller's own reference
+        // stands for the waker's, which is not dropped.
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
+        let poll = || {
+            this.slot.with_mut(|slot| {
+                // SAFETY: by this function's contract.
+                let future = unsafe { &mut *(*slot).task };
+                // SAFETY: it stays in its cell until it is dropped there.
+                let future = unsafe { Pin::new_unchecked(future) };
+                future.poll(&mut task::Context::from_waker(&waker))
+            })
+        };
+        let polled = Context::with(|context| {
+            let context = context.expect("a future is polled by a worker");
+            context.as_task(cell.as_ptr().addr(), Some(cell), || unwind::halt(poll))
+        });
+        let outcome = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(payload) => Err(JoinError::panicked(payload)),
+        };
+        // SAFETY: by this function's contract; it is not polled again.
+        Poll::Ready(unsafe { this.drop_future(outcome) })
+    }
+
+    /// Drops the future where it lies, and returns its outcome. The first panic of a future is its outcome.
+    ///
+    /// # Safety
+    /// The slot is the future and the caller's; it is not used again.
+    unsafe fn drop_future(&self, outcome: Result<T, JoinError>) -> Result<T, JoinError> {
+        let dropped = self.slot.with_mut(|slot| {
+            // SAFETY: by this function's contract.
+            unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) })
+        });
+        let Err(payload) = dropped else { return outcome };
+        let panicked = Err(JoinError::panicked(payload));
+        let first = matches!(outcome, Err(JoinError::Panicked(_)));
+        let (kept, lost) = if first { (outcome, panicked) } else { (panicked, outcome) };
+        unwind::drop_quietly(lost);
+        kept
+    }
+
+    /// Notes all that a pending future needs, and gives the future up (`poll-3`).
+    ///
+    /// # Safety
+    /// The cell is of this type; the future is in the slot, and the caller's.
+    unsafe fn park(cell: CellPtr, listed: bool) -> Ran {
+        // SAFETY: by this function's contract the queue's reference keeps it alive.
+        let state = unsafe { &cell.cast::<Self>().as_ref().state };
+        let job = cell.job();
+        Context::with(|context| context.expect("a future is polled by a worker").keep_job());
+        if !listed {
+            job.pool().flight_starts();
+            pending().list(cell); // pend-1
+            if admission::is_dropped(job) {
+                state.set(CANCELLED); // pend-2: only the poller ends it now.
+            }
+        }
+        let EndPoll::Pending { woken, without_permit } = state.end_poll() else {
+            // SAFETY: the future is still this thread's.
+            return unsafe { Self::drop_and_end(cell, true) };
+        };
+        if woken {
+            queue(cell, without_permit, true);
+        }
+        // From here on another thread may end the future and free the cell.
+        if without_permit { Ran::Waits } else { Ran::Pending }
+    }
+
+    /// Drops a future that was cancelled, and ends it.
+    ///
+    /// # Safety
+    /// As `park`.
+    unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
+        // SAFETY: by this function's contract.
+        let outcome =
+            unsafe { cell.cast::<Self>().as_ref().drop_future(Err(JoinError::Cancelled)) };
+        // SAFETY: by this function's contract; the future was dropped just now.
+        unsafe { Self::end(cell, outcome, listed) }
+    }
+
+    /// Takes a future off the list, decides its outcome, counts it, and gives the queue's reference up.
+    ///
+    /// # Safety
+    /// The cell is of this type; the future was dropped by the caller, who owned it.
+    unsafe fn end(cell: CellPtr, outcome: Result<T, JoinError>, listed: bool) -> Ran {
+        // SAFETY: by this function's contract the queue's reference keeps it alive.
+        let state = unsafe { &cell.cast::<Self>().as_ref().state };
+        let job = cell.job();
+        if listed {
+            pending().unlist(cell);
+            job.pool().flight_ends();
+        }
+        let word = state.load();
+        let alone = word.is_alone();
+        // From here on no cancel succeeds.
+        let word = if alone { word } else { state.set(CANCELLED) };
+        let outcome = match outcome {
+            Ok(value) if word.has(CANCELLED) => {
+                unwind::drop_quietly(value);
+                Err(JoinError::Cancelled)
+            }
+            outcome => outcome,
+        };
+        let mut ran = Ran::Counted;
+        // Ordering: Relaxed both; published to the joiner by DONE.
+        match &outcome {
+            Ok(_) if alone => ran = Ran::Completed,
+            Ok(_) => _ = job.tally.completed.fetch_add(1, Ordering::Relaxed),
+            Err(JoinError::Panicked(_)) => _ = job.tally.panicked.fetch_add(1, Ordering::Relaxed),
+            Err(JoinError::Cancelled) => job.count_cancelled(),
+        }
+        // SAFETY: by this function's contract.
+        unsafe { Self::finish(cell.cast(), outcome, Some(Reference::Queue)) };
+        ran
+    }
+
+    /// Cancels a future for its handle. A future that has not started is dropped here.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller has the handle's reference.
+    unsafe fn cancel_future_by_handle(cell: NonNull<Face>) -> bool {
+        // SAFETY: by this function's contract.
+        let this = unsafe { cell.cast::<Self>().as_ref() };
+        match this.state.cancel() {
+            Cancel::TooLate => return false,
+            Cancel::Noted => return true,
+            Cancel::Queue { without_permit } => {
+                queue(CellPtr::new(cell.cast()), without_permit, false);
+                return true;
+            }
+            Cancel::Drop => {}
+        }
+        // SAFETY: it was claimed just now, so the slot is the future and this thread's, and the handle has a reference.
+        unsafe { Self::drop_claimed(cell.cast(), None) };
+        note_gone(this.header.job);
+        true
+    }
+}
+
+/// Puts a pending future that was woken or cancelled where a worker finds it. From then on the cell is not the caller's.
+/// `to_the_end`: behind all other tasks, for a future that has woken itself.
+fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
+    if !without_permit {
+        return admission::go_on(cell, Mark::Admitted, to_the_end);
+    }
+    // SAFETY: SCHEDULED is set, and the cell is in no queue: only the caller can end the future.
+    let cancelled = unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CANCELLED);
+    if cancelled || admission::is_dropped(cell.job()) {
+        // A future needs no permit to be dropped.
+        admission::go_on(cell, Mark::Doomed, true);
+    } else {
+        admission::come_back(cell); // await-3
+    }
+}
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(
+    clone_waker,
+    // SAFETY: the waker keeps its cell alive, and its reference ends here.
+    |data| unsafe { wake(cell_of(data), true) },
+    // SAFETY: the waker keeps its cell alive.
+    |data| unsafe { wake(cell_of(data), false) },
+    // SAFETY: the reference is the waker's. If it is the last, the future has ended.
+    |data| unsafe { Face::release(cell_of(data), Reference::Waker) },
+);
+
+const fn cell_of(data: *const ()) -> NonNull<Face> {
+    NonNull::new(data.cast_mut().cast()).expect("a waker points to a cell")
+}
+
+/// # Safety
+/// `data` is a future's cell, and the caller keeps it alive meanwhile.
+unsafe fn clone_waker(data: *const ()) -> RawWaker {
+    // SAFETY: by this function's contract.
+    unsafe { cell_of(data).as_ref() }.state.add(Reference::Waker);
+    RawWaker::new(data, &WAKER)
+}
+
+/// Schedules a future, and queues it unless its poller or a queue has it.
+///
+/// # Safety
+/// The cell is a future's. The caller has a waker's reference, which ends here if `ends`.
+unsafe fn wake(cell: NonNull<Face>, ends: bool) {
+    // SAFETY: by this function's contract.
+    match unsafe { cell.as_ref() }.state.wake(ends) {
+        Wake::Nothing => {}
+        // The queue's reference keeps the cell until it is in the queue.
+        Wake::Queue { without_permit } => queue(CellPtr::new(cell.cast()), without_permit, false),
+        // SAFETY: the last reference ended with the waker, so the future has ended.
+        Wake::Free => unsafe { Face::free(cell) },
+    }
+}

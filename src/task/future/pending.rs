@@ -1,0 +1,102 @@
+//! The list of pending futures, by job: where a thread that cancels a job finds them.
+//!
+//! A pending future is in no queue, so it is in this list from its first pending poll until it ends.
+//!
+//! - `cancel-1`: a thread that cancels sets the flag of the job, or of the pool. `cancel-2`: it cancels the listed futures.
+//! - `pend-1`: the poller adds the future to the list. `pend-2`: it checks the flags.
+//!
+//! `cancel-2` and `pend-1` lock the same shard. If `pend-1` comes first, `cancel-2` finds the future. Else `pend-2` sees the
+//! flag. A future is taken off the list before its cell may be freed, so `cancel-2` may use the cell under the lock.
+
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::pool::shared::PoolPtr;
+use crate::sync::{Mutex, MutexGuard, global, shrunk};
+use crate::task::CellPtr;
+use crate::task::future::queue;
+use crate::task::handle::joint::Face;
+use crate::task::state::Cancel;
+use std::collections::BTreeMap;
+
+const SHARDS: usize = shrunk(64, 1);
+
+/// Futures by job and by the cell's address.
+type Shard = BTreeMap<(JobPtr, usize), CellPtr>;
+
+/// The list, in shards with a lock each.
+#[derive(Debug)]
+pub struct List {
+    shards: Vec<Mutex<Shard>>,
+}
+
+global! {
+    /// Returns the one list of the process.
+    pub fn pending() -> List {
+        List { shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect() }
+    }
+}
+
+impl List {
+    /// Locks a shard. No foreign code runs under the lock.
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn shard_of(&self, cell: CellPtr) -> MutexGuard<'_, Shard> {
+        self.lock((cell.as_ptr().addr() >> 3).wrapping_mul(0x9E37_79B9) / 64 % SHARDS)
+    }
+
+    /// Returns true if no future is listed. Used by models.
+    #[cfg(any(tollgate_loom, tollgate_shuttle))]
+    pub fn is_empty(&self) -> bool {
+        (0..SHARDS).all(|shard| self.lock(shard).is_empty())
+    }
+
+    /// Adds a future.
+    pub fn list(&self, cell: CellPtr) {
+        let before = self.shard_of(cell).insert((cell.job(), cell.as_ptr().addr()), cell);
+        debug_assert!(before.is_none(), "a future is listed once");
+    }
+
+    /// Takes a future off the list.
+    pub fn unlist(&self, cell: CellPtr) {
+        let listed = self.shard_of(cell).remove(&(cell.job(), cell.as_ptr().addr()));
+        debug_assert!(listed.is_some(), "a future is taken off once");
+    }
+
+    /// Cancels the futures that `due` picks from each shard (`cancel-2`).
+    fn cancel(&self, due: impl Fn(&Shard) -> Vec<CellPtr>) {
+        for shard in 0..SHARDS {
+            let mut woken = Vec::new();
+            let shard = self.lock(shard);
+            for cell in due(&shard) {
+                // SAFETY: a listed future has not ended, and cannot end before the lock is free.
+                let face = unsafe { cell.cast::<Face>().as_ref() };
+                if let Cancel::Queue { without_permit } = face.state.cancel() {
+                    woken.push((cell, without_permit));
+                }
+            }
+            drop(shard);
+            for (cell, without_permit) in woken {
+                queue(cell, without_permit, false);
+            }
+        }
+    }
+}
+
+/// Cancels the pending futures of a job whose flag is set.
+pub fn cancel(job: JobPtr) {
+    if job.permits.load().has(Flag::Futures) {
+        pending().cancel(|shard| {
+            shard.range((job, 0)..=(job, usize::MAX)).map(|(_, cell)| *cell).collect()
+        });
+    }
+}
+
+/// Cancels the pending futures of all jobs of a pool whose flag is set.
+pub fn cancel_all(pool: PoolPtr) {
+    // A job is alive while a future of it is listed.
+    pending().cancel(|shard| {
+        shard.values().copied().filter(|cell| cell.job().pool_ptr() == pool).collect()
+    });
+}
