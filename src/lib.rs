@@ -45,6 +45,18 @@
 //! | [`PoolBuilder::thread_name`] for a spare worker | a thread whose task is about to wait | panics; the thread gets its usual name |
 //! | any code in a child of `fork` | a process without the pool's threads | panics |
 //!
+//! # Waits that nothing ends
+//!
+//! The pool sees that a task joins itself or waits for its own job, and panics. These waits it does not see. Each lasts until
+//! its cause is removed, and holds no permit and no worker unless said otherwise:
+//!
+//! | wait | what ends it |
+//! |---|---|
+//! | two tasks that wait for each other's jobs, and longer circles of tasks that wait | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] |
+//! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead |
+//! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] |
+//! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures |
+//!
 //! # Features
 //!
 //! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
@@ -73,6 +85,13 @@
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(all(target_pointer_width = "64", target_has_atomic = "64")))]
+compile_error!(
+    "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
+);
 
 mod error;
 mod free;
