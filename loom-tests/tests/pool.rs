@@ -6,7 +6,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::Gauge;
-use tollgate::Pool;
+use tollgate::{Job, Pool};
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).max_spare_workers(0).build().unwrap()
@@ -85,6 +85,39 @@ fn limit_is_used_by_a_batch_beside_a_worker_that_goes_to_sleep() {
         job.resume();
         drop((job, pool));
         assert_eq!(*started.0.lock().unwrap(), 2);
+    });
+}
+
+/// Behind a task that ends, one stays until the one that is pushed at that moment has started.
+fn pushes_as_the_last_task_starts(make: fn(&Pool) -> (Job, Option<Job>)) {
+    check(Bound::Preemptions(1), move || {
+        let pool = pool(2);
+        let (job, child) = make(&pool);
+        let ([first, second], started) = together::<2>();
+        job.pause();
+        job.execute(|| ());
+        job.execute(first);
+        job.resume();
+        job.execute(second);
+        drop((job, child, pool));
+        assert_eq!(*started.0.lock().unwrap(), 2);
+    });
+}
+
+#[test]
+fn limit_is_used_beside_the_last_task_of_a_batch() {
+    // The pusher leaves its task to the worker that has a batch, just when that worker finds the queue empty.
+    pushes_as_the_last_task_starts(|pool| (pool.job(2), None));
+}
+
+#[test]
+fn limit_is_used_beside_a_ready_task_of_a_full_job() {
+    // The worker runs a ready task under the permit that it holds, and gives up that task's reservation: there is room for
+    // the one that was pushed meanwhile. A job that has a child is never unlimited.
+    pushes_as_the_last_task_starts(|pool| {
+        let job = pool.job(2);
+        let child = job.job(1);
+        (job, Some(child))
     });
 }
 

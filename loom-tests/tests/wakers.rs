@@ -315,3 +315,22 @@ fn join_is_safe_when_a_future_awaits_a_task_of_its_own_job() {
         stage.end();
     });
 }
+
+#[test]
+fn limit_holds_once_a_future_says_that_it_has_settled() {
+    // The last task ends while the future is on its way to wait for that: no later one would wake it.
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        stage.runs_elsewhere(&job);
+        job.pause();
+        let theirs = job.clone();
+        let other = thread::spawn(move || stage.ends_elsewhere(&theirs));
+        block_on(job.settled());
+        assert_eq!(job.stats().running, 0, "settled while a task of a paused job runs");
+        other.join().unwrap();
+        job.resume();
+        drop(job);
+        stage.end();
+    });
+}

@@ -184,3 +184,37 @@ fn nothing_lost_when_a_close_meets_pushers_who_wait_for_room() {
         assert_eq!(fates.ran() as u64, stats.completed);
     });
 }
+
+#[test]
+fn nothing_lost_when_a_close_meets_pushers_of_which_one_finds_room() {
+    // A pusher that has its slot leaves the list of those to wake, and no other one does.
+    in_a_pool(2, |pool| {
+        let job = pool.job_builder().limit(1).capacity(1).build();
+        let fates = Fates::of(7);
+        job.pause();
+        job.execute(fates.task(6));
+        let pushers = [0, 2, 4].map(|first| {
+            let (theirs, tickets) = (job.clone(), fates.clone());
+            thread::spawn(move || {
+                for number in first..first + 2 {
+                    theirs.execute(tickets.task(number));
+                }
+            })
+        });
+        let theirs = job.clone();
+        let resumer = thread::spawn(move || {
+            theirs.resume();
+            theirs.pause();
+        });
+        job.close();
+        resumer.join().unwrap();
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        job.resume();
+        job.wait();
+        let stats = job.stats();
+        assert_eq!(stats.completed + stats.cancelled, 7, "{stats:?}");
+        assert_eq!(fates.ran() as u64, stats.completed);
+    });
+}

@@ -187,6 +187,42 @@ fn limit_holds_for_who_has_a_batch_when_the_limit_falls_to_0() {
     });
 }
 
+/// A task that waited while its job was held goes on only when the job is let go.
+fn holds_who_returns(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+    let (job, other) = (pool.job(2), pool.job(1));
+    let (waits, back) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
+    let (there, theirs, says) = (other.clone(), waits.clone(), back.clone());
+    let joiner = job.spawn(move || {
+        there.spawn(move || _ = theirs.wait()).join().unwrap();
+        says.store(true, Relaxed);
+    });
+    // It may still hold its permit, but it cannot end: what it joins stays.
+    while job.stats().running == 0 && job.stats().ready + job.stats().backlog > 0 {
+        thread::yield_now();
+    }
+    hold(&job);
+    job.settled().wait();
+    waits.wait();
+    other.wait();
+    for _ in 0..3 {
+        thread::yield_now();
+        assert!(!back.load(Relaxed), "a task took its permit back in a held job");
+        assert_eq!(job.stats().running, 0, "a task took its permit back in a held job");
+    }
+    let_go(&job);
+    joiner.join().unwrap();
+}
+
+#[test]
+fn limit_holds_for_who_returns_into_a_paused_job() {
+    in_a_pool(2, |pool| holds_who_returns(&pool, |job| job.pause(), |job| job.resume()));
+}
+
+#[test]
+fn limit_holds_for_who_returns_into_a_job_of_limit_0() {
+    in_a_pool(2, |pool| holds_who_returns(&pool, |job| job.set_limit(0), |job| job.set_limit(1)));
+}
+
 #[test]
 fn limit_holds_when_tasks_panic() {
     in_a_pool(3, |pool| {

@@ -32,21 +32,37 @@ fn limit_is_used_by_a_pair_behind_a_task_that_ends() {
     });
 }
 
+/// Behind a task that ends, one stays until the one that is pushed at that moment has started.
+fn pushes_as_the_last_task_starts(job: &Job) {
+    let barrier = pair();
+    for round in 1..6 {
+        job.pause();
+        job.execute(|| ());
+        job.execute(stays(&barrier));
+        let (theirs, both) = (job.clone(), barrier.clone());
+        let pusher = thread::spawn(move || theirs.execute(stays(&both)));
+        job.resume();
+        pusher.join().unwrap();
+        job.wait();
+        assert_eq!(job.stats().completed, 3 * round);
+    }
+}
+
 #[test]
-fn limit_is_used_by_a_pair_beside_a_ready_task() {
-    // A worker runs a ready task under the permit that it holds, and gives up the task's reservation: there is room for the
-    // one that was pushed meanwhile.
-    in_a_pool(3, |pool| {
-        let (job, barrier) = (pool.job(2), pair());
-        for _ in 0..3 {
-            let (theirs, both) = (job.clone(), barrier.clone());
-            let pusher = thread::spawn(move || theirs.execute(stays(&both)));
-            job.execute(|| ());
-            job.execute(stays(&barrier));
-            pusher.join().unwrap();
-            job.wait();
-        }
-        assert_eq!(job.stats().completed, 9);
+fn limit_is_used_beside_the_last_task_of_a_batch() {
+    // The pusher leaves its task to the worker that has a batch, just when that worker finds the queue empty.
+    in_a_pool(2, |pool| pushes_as_the_last_task_starts(&pool.job(2)));
+}
+
+#[test]
+fn limit_is_used_beside_a_ready_task_of_a_full_job() {
+    // The worker runs a ready task under the permit that it holds, and gives up that task's reservation: there is room for
+    // the one that was pushed meanwhile. A job that has a child is never unlimited.
+    in_a_pool(2, |pool| {
+        let job = pool.job(2);
+        let child = job.job(1);
+        pushes_as_the_last_task_starts(&job);
+        drop(child);
     });
 }
 
@@ -232,17 +248,26 @@ fn join_is_safe_for_two_that_return_together() {
 
 #[test]
 fn limit_is_used_beside_one_that_has_returned() {
-    // While the joiner waits for its permit, the limit rises. Once it is back, the next task must start beside it.
-    in_a_pool(2, |pool| {
-        let (job, other, barrier) = (pool.job(1), pool.job(1), pair());
-        let (there, both) = (other.clone(), barrier.clone());
+    // While the joiner waits for its permit, the limit rises and the task that holds the permit ends. Once the joiner is
+    // back, the next task must start beside it.
+    in_a_pool(3, |pool| {
+        let (job, other, barrier, runs) = (pool.job(1), pool.job(1), pair(), pair());
+        let (there, both, begun) = (other.clone(), barrier.clone(), runs.clone());
         job.execute(move || {
-            there.spawn(|| ()).join().unwrap();
+            // Ends only when the task behind the joiner holds the permit.
+            there.spawn(stays(&begun)).join().unwrap();
             both.wait();
         });
-        job.execute(|| ());
+        let (theirs, awaited) = (job.clone(), other.clone());
+        job.execute(move || {
+            runs.wait();
+            while awaited.stats().completed == 0 {
+                thread::yield_now();
+            }
+            (0..3).for_each(|_| thread::yield_now());
+            theirs.set_limit(2);
+        });
         job.execute(stays(&barrier));
-        job.set_limit(2);
         job.wait();
         assert_eq!(job.stats().completed, 3);
     });
@@ -307,5 +332,30 @@ fn limit_is_used_by_all_that_wait_for_a_job() {
         for waiter in waiters {
             waiter.join().unwrap();
         }
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_pusher_beside_one_that_waits_for_its_permit() {
+    // A task of another pool is woken for a slot, and must wait for its permit first, which a task holds that stays until
+    // the other pusher has its slot.
+    in_a_pool(2, |pool| {
+        let away = shuttle_tests::pool(2);
+        let bounded = pool.job_builder().limit(1).capacity(1).build();
+        let (narrow, barrier) = (away.job(1), pair());
+        bounded.pause();
+        bounded.execute(|| ());
+        let theirs = bounded.clone();
+        let blocked = narrow.spawn(move || theirs.execute(|| ()));
+        narrow.execute(stays(&barrier));
+        let theirs = bounded.clone();
+        let pusher = thread::spawn(move || theirs.execute(|| ()));
+        bounded.resume();
+        pusher.join().unwrap();
+        barrier.wait();
+        blocked.join().unwrap();
+        narrow.wait();
+        bounded.wait();
+        assert_eq!(bounded.stats().completed, 3);
     });
 }

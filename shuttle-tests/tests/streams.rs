@@ -319,23 +319,53 @@ fn a_wait_as_a_future_ends_when_the_job_is_idle() {
     });
 }
 
+/// A task of one job that pushes the next into the other, so often.
+fn goes_to_and_fro(here: Job, there: Job, gauge: Arc<Gauge>, more: usize) {
+    let (next, back) = (there, here.clone());
+    here.execute(move || {
+        gauge.visit();
+        if more > 0 {
+            goes_to_and_fro(next, back, gauge, more - 1);
+        }
+    });
+}
+
 #[test]
 fn a_wait_as_a_future_ends_when_all_below_are_idle() {
-    in_a_pool(3, |pool| {
+    // A task of one child pushes into the other, behind a wait that goes from one to the next.
+    in_a_pool(2, |pool| {
         let (parent, gauge) = (pool.job(2), Gauge::new(2));
         let jobs = [parent.job(1), parent.job(2)];
-        let (theirs, seen) = (jobs.clone(), gauge.clone());
-        // A task of one child pushes into the other, behind a wait that goes from one to the next.
-        jobs[1].execute(move || {
-            let (first, last) = (theirs[0].clone(), seen.clone());
-            theirs[0].execute(move || {
-                last.visit();
-                drop(first);
-            });
-            seen.visit();
-        });
+        goes_to_and_fro(jobs[0].clone(), jobs[1].clone(), gauge.clone(), 5);
         wait_in_four_ways(&parent);
-        assert_eq!(gauge.ran(), 2, "idle before its tasks have ended");
+        assert_eq!(gauge.ran(), 6, "idle before its tasks have ended");
+    });
+}
+
+#[test]
+fn a_wait_ends_when_all_below_are_idle() {
+    in_a_pool(2, |pool| {
+        let (parent, gauge) = (pool.job(2), Gauge::new(2));
+        let jobs = [parent.job(1), parent.job(2)];
+        goes_to_and_fro(jobs[0].clone(), jobs[1].clone(), gauge.clone(), 5);
+        parent.wait();
+        assert_eq!(gauge.ran(), 6, "idle before its tasks have ended");
+    });
+}
+
+#[test]
+fn limit_holds_once_a_future_says_that_a_paused_job_has_settled() {
+    // The last task ends while the future is on its way to wait for that: no later one would wake it.
+    in_a_pool(2, |pool| {
+        let job = pool.job(1);
+        for _ in 0..4 {
+            job.execute(|| ());
+            job.pause();
+            block_on(job.settled());
+            assert_eq!(job.stats().running, 0, "settled while a task of a paused job runs");
+            job.resume();
+            job.wait();
+        }
     });
 }
 
