@@ -40,7 +40,7 @@ enum End {
 }
 
 fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
-    let (world, freed) = World::new(workers, &mut rng);
+    let (world, ended) = World::new(workers, &mut rng);
     let mut threads: Vec<_> = (0..ACTORS)
         .map(|number| {
             let (world, rng) = (Arc::clone(&world), rng.split());
@@ -113,12 +113,12 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
         accounted += ledger.tickets();
     }
     drop(world);
-    until_freed(&freed);
+    until_ended(&ended);
     accounted
 }
 
-/// A job whose last task has ended may still be in the hands of the worker that ran it. The caller has no handle any more.
-fn until_freed(pool: &Weak<()>) {
+/// After a time-out the workers leave by themselves.
+fn until_ended(pool: &Weak<()>) {
     while pool.strong_count() > 0 {
         thread::yield_now();
     }

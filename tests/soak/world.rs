@@ -91,11 +91,11 @@ pub struct World {
 }
 
 impl World {
-    /// Makes the pool and its jobs. The second value has no strong reference once the pool is freed.
+    /// Makes the pool and its jobs. The second value has no strong reference once the pool's last worker has left.
     pub fn new(workers: usize, rng: &mut Rng) -> (Arc<Self>, Weak<()>) {
         let alive = Arc::new(());
-        let freed = Arc::downgrade(&alive);
-        // The pool drops its hooks when it is freed: after its last thread, and after its last job.
+        let ended = Arc::downgrade(&alive);
+        // The pool drops its hooks when its last worker has left.
         let builder = Pool::builder().workers(workers).on_worker_stop(move |_| _ = &alive);
         let pool = builder.build().expect("a pool of a few workers starts");
         let mut hosts: Vec<_> =
@@ -118,7 +118,7 @@ impl World {
             progress: Default::default(),
             stop: AtomicBool::new(false),
         };
-        (Arc::new(world), freed)
+        (Arc::new(world), ended)
     }
 
     pub fn slot(&self, rng: &mut Rng) -> Arc<Slot> {

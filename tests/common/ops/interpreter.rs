@@ -51,9 +51,9 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 /// # Panics
 /// If anything is seen that must not be.
 pub fn run(workers: usize, ops: &[Op]) {
-    // The pool drops its hooks when it is freed: after its last thread, and after its last job.
+    // The pool drops its hooks when its last worker has left.
     let alive = Arc::new(());
-    let (hook, freed) = (Arc::clone(&alive), Arc::downgrade(&alive));
+    let (hook, ended) = (Arc::clone(&alive), Arc::downgrade(&alive));
     drop(alive);
     let builder = Pool::builder().workers(workers).on_worker_stop(move |_| _ = &hook);
     let pool = builder.build().expect("a pool of a few workers starts");
@@ -71,8 +71,8 @@ pub fn run(workers: usize, ops: &[Op]) {
     user.does(Op::Shutdown { how: Shutdown::Drain });
     user.accounts();
     let mut watch = surely();
-    while freed.strong_count() > 0 {
-        assert!(watch.hangs().is_none(), "the pool is kept, although no handle of a job is left");
+    while ended.strong_count() > 0 {
+        assert!(watch.hangs().is_none(), "a worker of a pool that was shut down does not leave");
         thread::yield_now();
     }
 }
