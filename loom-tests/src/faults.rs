@@ -8,7 +8,7 @@ pub struct Fault {
     pub name: &'static str,
     /// What is done wrong.
     pub mistake: &'static str,
-    /// The models that are asked, as `suite::model`; one must fail.
+    /// The models that are asked, as `suite::model`; one must fail. None if only scenarios notice it.
     pub models: &'static [&'static str],
 }
 
@@ -308,7 +308,202 @@ pub const FAULTS: &[Fault] = &[
         "a future's cell is freed by a thread that has not seen what other threads did there",
         &["futures::nothing_lost_when_the_last_waker_meets_the_end"],
     ),
+    fault(
+        "running-taken-for-searching",
+        "a notifier takes a worker that runs a task for one that searches",
+        &["sleep::limit_is_used_by_both_of_two_sleepers"],
+    ),
+    fault(
+        "late-push-not-refused",
+        "a notifier does not check under the lock whether the drain has ended",
+        &["sleep::nothing_lost_when_a_push_meets_the_end_of_a_drain"],
+    ),
+    fault(
+        "listed-after-the-look",
+        "a worker enters the list of parked workers after its last check of the queues",
+        &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "drain-ignores-the-outstanding",
+        "a drain ends although a task runs on a thread without a seat",
+        &["sleep::a_drain_waits_for_those_who_are_away"],
+    ),
+    fault(
+        "notify-before-the-push",
+        "a thread wakes a worker before its task is in the injector",
+        &["pool::everything_holds_for_1_worker_1_job_2_tasks"],
+    ),
+    fault(
+        "has-ready-skips-batches",
+        "a worker's last check looks into no batch",
+        &["pool::limit_is_used_by_a_batch_beside_a_worker_that_goes_to_sleep"],
+    ),
+    fault(
+        "one-spare-for-two-seats",
+        "two seats are lent to one idle spare",
+        &["spares::join_is_safe_for_two_waits_beside_one_idle_spare"],
+    ),
+    fault(
+        "seat-offered-in-silence",
+        "a seat is lent to an idle spare, which is not woken",
+        &["spares::join_is_safe_for_two_seats_lent_to_two_spares"],
+    ),
+    fault(
+        "close-wakes-one-spare",
+        "at the end of the pool only one idle spare is woken",
+        &["spares::idle_is_free_when_a_seat_is_lent_as_the_pool_ends"],
+    ),
+    fault(
+        "seat-kept-while-it-waits",
+        "a thread that waits inside a task keeps its seat",
+        &["waiting::join_is_safe_for_a_task_of_another_job"],
+    ),
+    fault(
+        "permit-kept-while-it-waits",
+        "a task that waits keeps its permits",
+        &["waiting::join_is_safe_for_a_task_of_another_job"],
+    ),
+    fault(
+        "parks-without-a-look",
+        "a thread parks without a check under the lock",
+        &["handles::nothing_lost_when_complete_meets_join"],
+    ),
+    fault(
+        "returning-unseen-by-the-lease",
+        "a task waits for its permit, and a worker that runs on under its lease is not told",
+        &[],
+    ),
+    fault(
+        "returner-passes-nothing-on",
+        "a task has its permit back, and does not wake the next that may",
+        &[],
+    ),
+    fault(
+        "returned-without-a-look",
+        "a task has its permit back, and does not check the queue that was held up",
+        &[],
+    ),
+    fault(
+        "outer-gate-not-taken-back",
+        "a task that waited takes back its own job's permit, and not the parent's",
+        &[],
+    ),
+    fault(
+        "uncovered-without-a-look",
+        "a worker clears Covered, and does not check the queue again",
+        &["pool::limit_is_used_beside_the_last_task_of_a_batch"],
+    ),
+    fault(
+        "epoch-ignored-in-a-batch",
+        "a worker starts the tasks of its batch although their job was paused",
+        &[],
+    ),
+    fault(
+        "reservation-kept-by-who-runs-on",
+        "a worker that runs a ready task under its permit keeps the task's reservation",
+        &[],
+    ),
+    fault(
+        "pusher-not-listed",
+        "a blocked pusher is not in the list that a close wakes",
+        &["capacity::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
+    ),
+    fault(
+        "pusher-parks-beside-a-free-slot",
+        "a pusher parks without a check for a free slot",
+        &["capacity::limit_is_used_when_a_pusher_waits_for_room"],
+    ),
+    fault(
+        "closed-after-the-wake",
+        "a job is closed after its blocked pushers were woken",
+        &["capacity::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
+    ),
+    fault(
+        "slot-read-then-released",
+        "the bit of blocked pushers is read before the slot is released",
+        &["capacity::limit_is_used_when_a_pusher_waits_for_room"],
+    ),
+    fault(
+        "all-entries-of-a-key-leave",
+        "a pusher that has its slot takes the other pushers off the list, too",
+        &[],
+    ),
+    fault(
+        "wake-up-kept-by-who-waits-for-a-permit",
+        "a task woken for a slot does not pass that on while it waits for its permit",
+        &[],
+    ),
+    fault(
+        "one-waiter-of-many-woken",
+        "of all waiters of a key only the first is woken",
+        &["room::one_that_leaves_takes_its_own_entry_along"],
+    ),
+    fault(
+        "entry-left-by-who-does-not-park",
+        "a thread enters the parking lot and does not park there",
+        &[
+            "capacity::limit_is_used_when_a_pusher_waits_for_room",
+            "handles::nothing_lost_when_complete_meets_join",
+        ],
+    ),
+    fault(
+        "key-leaves-with-one-entry",
+        "a waiter that leaves takes all entries of its key along",
+        &["room::one_that_leaves_takes_its_own_entry_along"],
+    ),
+    fault(
+        "settling-set-after-the-look",
+        "a future checks whether the job has settled before it sets the flag",
+        &["wakers::limit_holds_once_a_future_says_that_it_has_settled"],
+    ),
+    fault(
+        "idle-leaves-no-seat",
+        "a wait that is given up leaves its waker in the parking lot",
+        &[],
+    ),
+    fault("idle-after-one-pass", "a wait for a parent ends after one pass over its children", &[]),
+    fault(
+        "head-not-put-back",
+        "a pop that meets a half-done push does not put the head back",
+        &["backlog::nothing_lost_between_a_pusher_and_the_consumer"],
+    ),
+    fault(
+        "relaxed-unlock",
+        "the queue lock is released without publishing the head",
+        &["backlog::nothing_lost_among_those_who_were_refused"],
+    ),
+    fault(
+        "magazine-lost-with-its-thread",
+        "a thread that ends loses one of its magazines",
+        &["cells::no_cell_is_in_two_hands"],
+    ),
+    fault(
+        "untidy",
+        "cells go back to slabs after a burst, and the reserve is kept",
+        &["cells::idle_is_free_after_a_burst"],
+    ),
+    fault(
+        "pushed-inside-in-silence",
+        "a task pushes into its worker's deque and wakes no worker",
+        &[],
+    ),
+    fault(
+        "puller-leaves-at-once",
+        "a puller that finds the input taken leaves without a second try",
+        &[],
+    ),
+    fault(
+        "puller-counts-until-it-has-looked",
+        "a puller counts as one until it has tried for the input again",
+        &[],
+    ),
 ];
+
+/// The faults that models are to catch.
+pub fn modelled() -> Vec<Fault> {
+    let modelled = FAULTS.iter().filter(|fault| !fault.models.is_empty());
+    modelled.map(|&Fault { name, mistake, models }| Fault { name, mistake, models }).collect()
+}
 
 /// The names of the seeded faults: those of the patches in `checking/faults`, and those that stand in the library's source.
 pub fn seeded() -> std::collections::BTreeSet<String> {

@@ -19,9 +19,15 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("guess-hides-the-backlog", "no scenario leads a worker to a wrong guess on purpose"),
     ("passed-over-in-silence", TORN),
     ("leftovers-moved-in-silence", TORN),
-    ("magazine-given-and-kept", "cells are the allocator's here, and there are no magazines"),
+    ("magazine-given-and-kept", CELLS),
+    ("uncovered-without-a-look", TORN),
+    ("settling-set-after-the-look", TORN),
+    ("relaxed-unlock", ORDER),
+    ("magazine-lost-with-its-thread", CELLS),
+    ("untidy", CELLS),
 ];
 
+const CELLS: &str = "cells are the allocator's here, and there are no magazines";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
 const ORDER: &str = "all accesses are sequentially consistent here";
 
@@ -91,6 +97,54 @@ const SEEN: &[(&str, &[&str])] = &[
         "awaits-with-its-permit",
         &["handles::limit_is_used_when_futures_await_tasks_of_their_own_job"],
     ),
+    ("running-taken-for-searching", &["stay::limit_is_used_by_what_a_task_pushes_and_stays_for"]),
+    ("late-push-not-refused", &["shutdown::nothing_lost_when_a_drain_meets_pushes"]),
+    ("listed-after-the-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("drain-ignores-the-outstanding", &["shutdown::nothing_lost_when_tasks_wait_in_a_drain"]),
+    ("notify-before-the-push", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("has-ready-skips-batches", &["stay::limit_is_used_by_a_pair_that_lies_in_a_batch"]),
+    ("one-spare-for-two-seats", &["stay::join_is_safe_for_two_waits_beside_one_idle_spare"]),
+    ("seat-offered-in-silence", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),
+    ("close-wakes-one-spare", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),
+    ("seat-kept-while-it-waits", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),
+    ("permit-kept-while-it-waits", &["stay::join_is_safe_for_what_stays_until_the_permit_is_used"]),
+    ("parks-without-a-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
+    ("returning-unseen-by-the-lease", &["stay::join_is_safe_beside_tasks_that_push_on"]),
+    ("returner-passes-nothing-on", &["stay::join_is_safe_for_two_that_return_together"]),
+    ("returned-without-a-look", &["stay::limit_is_used_beside_one_that_has_returned"]),
+    ("outer-gate-not-taken-back", &["stay::join_is_safe_for_what_stays_until_the_permit_is_used"]),
+    (
+        "epoch-ignored-in-a-batch",
+        &["limit_holds::limit_holds_for_who_has_a_batch_when_the_job_is_paused"],
+    ),
+    (
+        "reservation-kept-by-who-runs-on",
+        &["streams::nothing_lost_when_futures_over_input_end_while_they_are_looked_at"],
+    ),
+    ("pusher-not-listed", &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"]),
+    ("pusher-parks-beside-a-free-slot", &["handles::nothing_lost_when_pushers_wait_for_room"]),
+    (
+        "closed-after-the-wake",
+        &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"],
+    ),
+    ("slot-read-then-released", &["handles::nothing_lost_when_pushers_wait_for_room"]),
+    (
+        "all-entries-of-a-key-leave",
+        &["handles::nothing_lost_when_a_close_meets_pushers_of_which_one_finds_room"],
+    ),
+    (
+        "wake-up-kept-by-who-waits-for-a-permit",
+        &["stay::limit_is_used_by_a_pusher_beside_one_that_waits_for_its_permit"],
+    ),
+    ("one-waiter-of-many-woken", &["stay::limit_is_used_by_all_that_wait_for_a_job"]),
+    ("entry-left-by-who-does-not-park", &["stay::limit_is_used_by_a_pusher_that_waits_for_a_slot"]),
+    ("key-leaves-with-one-entry", &["streams::a_wait_as_a_future_ends_when_the_job_is_idle"]),
+    ("idle-leaves-no-seat", &["streams::a_wait_as_a_future_ends_when_the_job_is_idle"]),
+    ("idle-after-one-pass", &["streams::a_wait_ends_when_all_below_are_idle"]),
+    ("head-not-put-back", &["limit_is_used::limit_is_used_to_the_full"]),
+    ("pushed-inside-in-silence", &["stay::limit_is_used_by_what_a_task_pushes_and_stays_for"]),
+    ("puller-leaves-at-once", &["streams::limit_is_used_by_items_after_a_raise"]),
+    ("puller-counts-until-it-has-looked", &["streams::limit_is_used_by_items_after_a_raise"]),
 ];
 
 /// The faults that scenarios are to catch.

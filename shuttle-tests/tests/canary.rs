@@ -90,4 +90,8 @@ fn every_seeded_fault_is_seen_or_known_to_be_unseen() {
         listed.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(distinct.len(), listed.len(), "a fault is listed twice");
     assert_eq!(distinct, loom_tests::faults::seeded());
+    let modelled = loom_tests::faults::modelled();
+    for (name, _) in shuttle_tests::faults::UNSEEN {
+        assert!(modelled.iter().any(|fault| fault.name == *name), "nothing notices {name}");
+    }
 }

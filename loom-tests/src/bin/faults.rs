@@ -9,7 +9,7 @@
 #[cfg(tollgate_loom)]
 fn main() -> std::process::ExitCode {
     let names: Vec<_> = std::env::args().skip(1).collect();
-    loom_tests::seeding::run("loom-tests", loom_tests::faults::FAULTS, &names)
+    loom_tests::seeding::run("loom-tests", &loom_tests::faults::modelled(), &names)
 }
 
 #[cfg(not(tollgate_loom))]
