@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pages: u32 = arguments.next().map_or(Ok(40), |number| number.parse())?;
 
     let gate = Gate::open(client, "crawlers").limit(3).lease(Duration::from_secs(10)).build()?;
-    let pool = tollgate::Pool::builder().workers(2).build()?;
+    let pool = tollgate::Pool::builder().workers(8).build()?;
     let job = pool.job(8);
     let tasks: Vec<_> = (0..pages)
         .map(|page| {
