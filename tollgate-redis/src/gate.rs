@@ -59,7 +59,10 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
-            let _panicked = thread.join();
+            // The watching thread may drop the last handle, with a task that it cancels. It cannot wait for itself.
+            if thread.thread().id() != thread::current().id() {
+                let _panicked = thread.join();
+            }
         }
     }
 }
