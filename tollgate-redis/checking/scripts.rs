@@ -3,7 +3,7 @@
 //! The scripts are the production ones, but for the line that reads the server's clock.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -178,5 +178,63 @@ fn each_mistake_of_a_script_is_caught() {
     ] {
         let difference = compare(&server, 300, from, to);
         assert!(difference.is_err(), "not caught: {from} => {to}");
+    }
+}
+
+/// Runs two waiters through each way of being woken. Returns the steps at which one was not woken.
+fn not_woken(backend: &RedisBackend) -> Vec<&'static str> {
+    backend.prepare(Some(1), Duration::from_secs(5)).unwrap();
+    let open = || backend.open(Duration::from_secs(5)).unwrap();
+    let (mut first, mut second) = (open(), open());
+    let ask = |number, waiter| Ask { id: id(number), length: 60_000_000, holder: "", waiter };
+    let full = |store: &mut RedisStore, number, waiter| {
+        matches!(store.acquire(&ask(number, Some(waiter))).unwrap(), Answer::Full { .. })
+    };
+    let mut missed = Vec::new();
+    let mut wait = |store: &mut RedisStore, waiter, step| {
+        let (start, pause) = (Instant::now(), Duration::from_secs(1));
+        store.wait(waiter, pause).unwrap();
+        if start.elapsed() >= pause {
+            missed.push(step);
+        }
+    };
+    assert!(matches!(first.acquire(&ask(0, None)).unwrap(), Answer::Granted { .. }));
+    assert!(full(&mut first, 1, "first") && full(&mut second, 2, "second"));
+    first.settle(&Due { renew: Vec::new(), release: vec![id(0)] }, 1).unwrap();
+    wait(&mut first, "first", "a release wakes a waiter");
+    first.leave("first").unwrap();
+    wait(&mut second, "second", "a waiter that leaves passes its wake-up on");
+    assert!(matches!(first.acquire(&ask(3, None)).unwrap(), Answer::Granted { .. }));
+    assert!(full(&mut first, 1, "first") && full(&mut second, 2, "second"));
+    let revision = first.explain().unwrap().revision;
+    assert!(first.set_limit(3, revision).unwrap());
+    wait(&mut first, "first", "a raised limit wakes a waiter");
+    assert!(matches!(first.acquire(&ask(1, Some("first"))).unwrap(), Answer::Granted { .. }));
+    wait(&mut second, "second", "a granted request passes the wake-up on");
+    missed
+}
+
+#[test]
+fn each_lost_wake_up_of_a_script_is_noticed() {
+    let server = server();
+    let sound = RedisBackend::new(server.client(), "woken");
+    assert_eq!(not_woken(&sound), [""; 0]);
+    for (number, wake, step) in [
+        (0, "if limit and released > 0 then wake(limit) end", "a release wakes a waiter"),
+        (1, "and limit then wake(limit) end", "a waiter that leaves passes its wake-up on"),
+        (2, "wake(tonumber(ARGV[1]))", "a raised limit wakes a waiter"),
+        (3, "wake(limit)\n    return {1, fence}", "a granted request passes the wake-up on"),
+    ] {
+        let mut backend = RedisBackend::new(server.client(), &format!("woken-{number}"));
+        let mut edited = 0;
+        for script in &mut backend.scripts {
+            edited += script.matches(wake).count();
+            *script = script.replace(
+                wake,
+                &wake.replace("wake(limit)", "").replace("wake(tonumber(ARGV[1]))", ""),
+            );
+        }
+        assert_eq!(edited, 1, "{wake}");
+        assert!(not_woken(&backend).contains(&step), "not noticed: {step}");
     }
 }

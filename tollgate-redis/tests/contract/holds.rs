@@ -1,9 +1,9 @@
 //! The limit over several processes, without faults.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tollgate_redis::Gate;
+use tollgate_redis::{Gate, GateError};
 
 use crate::resource::Resource;
 use crate::server::Server;
@@ -111,7 +111,7 @@ fn the_permit_goes_to_a_waiter_at_once() {
                 here.explain().unwrap().waiting == 1
             });
             drop(lease);
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             drop(waiter.join().unwrap());
             slowest = slowest.max(start.elapsed());
         });
@@ -153,4 +153,55 @@ fn an_open_gate_that_is_idle_costs_no_request_and_no_time() {
     });
     let requests = requests(&server, || std::thread::sleep(Duration::from_millis(1500)));
     assert_eq!(requests, 0);
+}
+
+#[test]
+fn a_timeout_ends_a_wait_and_an_impatient_call_does_not_wait_for_another_thread() {
+    let server = Server::start();
+    let gate =
+        Gate::open(server.client(), "one").limit(1).lease(Duration::from_secs(60)).build().unwrap();
+    let lease = gate.acquire().unwrap();
+    let timeout = Duration::from_millis(1500); // longer than one wait at the server
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let start = Instant::now();
+            (gate.acquire_timeout(timeout).unwrap().is_none(), start.elapsed())
+        });
+        within(Duration::from_secs(5), "a thread waits", || gate.explain().unwrap().waiting == 1);
+        let start = Instant::now();
+        assert!(gate.try_acquire().unwrap().is_none());
+        assert!(
+            start.elapsed() < timeout / 3,
+            "it waited for the other thread: {:?}",
+            start.elapsed()
+        );
+        let (none, took) = waiter.join().unwrap();
+        assert!(none && took >= timeout && took < timeout * 2, "{took:?}");
+    });
+    assert_eq!(gate.explain().unwrap().waiting, 0, "a thread that has given up still waits");
+    drop(lease);
+}
+
+#[test]
+fn a_cancelled_task_stops_waiting_for_its_lease() {
+    let server = Server::start();
+    let gate =
+        Gate::open(server.client(), "one").limit(1).lease(Duration::from_secs(60)).build().unwrap();
+    let lease = gate.acquire().unwrap();
+    let pool = tollgate::Pool::builder().workers(2).build().unwrap();
+    let job = pool.job(2);
+    let tasks: Vec<_> = (0..2).map(|_| gate.spawn(&job, |_| unreachable!())).collect();
+    within(Duration::from_secs(5), "a task waits", || gate.explain().unwrap().waiting == 1);
+    let start = Instant::now();
+    job.cancel();
+    for task in tasks {
+        let end: Result<Result<(), GateError>, _> = task.join();
+        // The second task may not have started.
+        assert!(
+            matches!(end, Ok(Err(GateError::Cancelled)) | Err(tollgate::JoinError::Cancelled)),
+            "{end:?}"
+        );
+    }
+    assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
+    drop(lease);
 }
