@@ -15,6 +15,7 @@ use tollgate::{Job, Pool};
 
 use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
+use crate::deliver::Target;
 use crate::failure_log::FailureLog;
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, Route, child};
@@ -37,7 +38,10 @@ pub(crate) struct Check {
     /// Where all requests go, if they go to one server. A limited host of the server is the job's parent.
     pub(crate) route: Option<Route>,
     pub(crate) hosts: Arc<Hosts>,
-    pacer: Option<Pacer>,
+    /// The pacer of each stage; stages of the same rate share one.
+    pacers: Vec<Option<Arc<Pacer>>>,
+    /// What the job does now.
+    phase: watch::Sender<Phase>,
     /// The pacer of all jobs together.
     pub(crate) plan_pacer: Option<Arc<Pacer>>,
     source: Source,
@@ -54,8 +58,17 @@ pub(crate) struct Check {
     tally: Mutex<Tally>,
 }
 
-/// Tells a lane to stop.
-pub(crate) type Stop = watch::Receiver<bool>;
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It sends, in this stage.
+    Stage(usize),
+    /// It sends no more.
+    Stopped,
+}
+
+/// Tells a lane what its job does.
+pub(crate) type Stop = watch::Receiver<Phase>;
 
 /// A permit that a lane keeps for a turn.
 #[derive(Debug)]
@@ -99,7 +112,8 @@ impl Check {
             tls,
             route,
             hosts: Arc::clone(hosts),
-            pacer: plan.rate.map(Pacer::new),
+            pacers: pacers(&plan),
+            phase: watch::Sender::new(Phase::Stage(0)),
             plan_pacer: plan_pacer.cloned(),
             source,
             holding: AtomicUsize::new(0),
@@ -108,7 +122,7 @@ impl Check {
             in_flight: Gauge::default(),
             in_hands: Arc::default(),
             log: log.cloned(),
-            tally: Mutex::new(Tally::new()),
+            tally: Mutex::new(Tally::new(&plan)),
             plan,
         }))
     }
@@ -119,17 +133,20 @@ impl Check {
     }
 
     /// Sends requests until there are no more, or `stop` says to stop.
-    pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>, mut stop: Stop) {
+    pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>) {
+        let mut stop = self.phase.subscribe();
         let mut turn = None;
         loop {
-            let gate = match &self.pacer {
+            let phase = *stop.borrow();
+            let Phase::Stage(stage) = phase else { return };
+            let gate = match &self.pacers[stage] {
                 None => None,
                 Some(pacer) => {
                     // A permit is not kept while nothing may be sent.
                     turn = None;
                     tokio::select! {
                         gate = pacer.gate() => Some(gate),
-                        _ = stopped(&mut stop) => return,
+                        _ = stop.wait_for(|now| *now != phase) => continue,
                     }
                 }
             };
@@ -143,9 +160,7 @@ impl Check {
                 };
             }
             let Some(turn) = &mut turn else { return };
-            if *stop.borrow() {
-                return;
-            }
+            let Phase::Stage(stage) = *stop.borrow() else { return };
             let next = match &self.source {
                 Source::Slow(_) => tokio::select! {
                     next = self.source.next(&self.plan) => next,
@@ -154,10 +169,13 @@ impl Check {
                 source => source.next(&self.plan).await,
             };
             let Some(next) = next else { return };
-            self.step(next.number);
+            let stage = self.step(next.number).unwrap_or(stage);
             turn.sent += 1;
             match next.url {
-                Ok(url) => self.deliver(&client, url, gate, &mut stop).await,
+                Ok(url) => {
+                    let target = Target { url, path: next.path, stage };
+                    self.deliver(&client, target, gate, &mut stop).await;
+                }
                 Err(bad_line) => {
                     self.tally().record_unsent(&bad_line);
                     self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
@@ -194,13 +212,43 @@ impl Check {
         self.route.as_ref().and_then(|route| route.host.as_deref())
     }
 
-    /// Sets the limit, if this is the first request of a ramp's next step.
-    fn step(&self, number: u64) {
-        let (limits, Some(requests)) = (&self.plan.limits, self.plan.requests()) else { return };
-        let step = |number| (number * limits.len() as u64 / requests) as usize;
-        if number > 0 && step(number) != step(number - 1) {
-            self.job.set_limit(limits[step(number)]);
+    /// Begins the next stage, if this is its first request. Returns the request's stage, if stages are told by numbers.
+    fn step(&self, number: u64) -> Option<usize> {
+        let stage = self.plan.stage_of(number)?;
+        if number > 0 && self.plan.stage_of(number - 1) != Some(stage) {
+            self.begin_stage(stage);
         }
+        Some(stage)
+    }
+
+    fn begin_stage(&self, stage: usize) {
+        self.job.set_limit(self.plan.limits[stage]);
+        self.phase.send_if_modified(|phase| match phase {
+            Phase::Stage(now) => {
+                *now = stage;
+                true
+            }
+            Phase::Stopped => false,
+        });
+    }
+
+    /// Goes through the stages if they have times, and ends the job after the last one.
+    pub(crate) async fn run_stages(self: Arc<Self>) {
+        let Some(times) = &self.plan.times else { return };
+        let mut stop = self.phase.subscribe();
+        for (stage, time) in times.iter().enumerate() {
+            self.begin_stage(stage);
+            tokio::select! {
+                () = tokio::time::sleep(time.lasts) => {}
+                _ = stopped(&mut stop) => return,
+            }
+        }
+        self.stop();
+    }
+
+    /// Sends no more requests.
+    pub(crate) fn stop(&self) {
+        self.phase.send_replace(Phase::Stopped);
     }
 
     /// Writes a failure to the log, if there is one.
@@ -236,9 +284,23 @@ impl Check {
     }
 }
 
+/// The pacer of each stage.
+fn pacers(plan: &JobPlan) -> Vec<Option<Arc<Pacer>>> {
+    let mut pacers: Vec<Option<Arc<Pacer>>> = Vec::with_capacity(plan.limits.len());
+    for stage in 0..plan.limits.len() {
+        let rate = plan.rate_of(stage);
+        let before = stage.checked_sub(1);
+        match before.filter(|before| plan.rate_of(*before) == rate) {
+            Some(before) => pacers.push(pacers[before].clone()),
+            None => pacers.push(rate.map(|rate| Arc::new(Pacer::new(rate)))),
+        }
+    }
+    pacers
+}
+
 /// Waits until it is said to stop.
 pub(crate) async fn stopped(stop: &mut Stop) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
+    if stop.wait_for(|phase| *phase == Phase::Stopped).await.is_err() {
         // The run is over, and ends its lanes in another way.
         std::future::pending().await
     }

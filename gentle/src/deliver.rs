@@ -19,6 +19,15 @@ use crate::redirect::Redirect;
 use crate::restraint::{Pass, Taken};
 use crate::tally::{Kind, Mistake, Sent};
 
+/// What is sent to, and what it counts for.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) url: Uri,
+    /// The place of the URL among the plan's paths.
+    pub(crate) path: Option<usize>,
+    pub(crate) stage: usize,
+}
+
 /// What a request needs to be sent to a server.
 struct Leave<'a> {
     /// `None` if the job does not back off.
@@ -45,11 +54,12 @@ impl Check {
     pub(crate) async fn deliver(
         &self,
         client: &Client,
-        url: Uri,
+        target: Target,
         mut gate: Option<Gate<'_>>,
         stop: &mut Stop,
     ) {
         let mut template = Cow::Borrowed(&self.template);
+        let Target { url, path, stage } = target;
         let (mut target, mut took, mut start) = (url.clone(), Duration::ZERO, None);
         let (mut followed, mut slot) = (0, None);
         loop {
@@ -92,7 +102,7 @@ impl Check {
                 continue;
             }
             let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
-            self.record(&url, Times { start, took, slot }, followed, answer);
+            self.record(&url, Times { start, took, slot, path, stage }, followed, answer);
             if timed_out {
                 self.after_timeout(in_hands, stop).await;
             }
@@ -184,7 +194,7 @@ impl Check {
     }
 
     fn record(&self, url: &Uri, times: Times, redirects: usize, answer: Result<Answer, Failure>) {
-        let Times { start, took, slot } = times;
+        let Times { start, took, slot, path, stage } = times;
         let (status, mistake) = match answer {
             Ok(answer) => {
                 let cause = judge(&self.plan.expect, &answer, took);
@@ -196,7 +206,18 @@ impl Check {
             self.log(&url.to_string(), mistake, status.map(|status| status.as_u16()), took);
         }
         let end = Instant::now();
-        self.tally().record(&Sent { url, start, end, took, slot, redirects, status, mistake });
+        self.tally().record(&Sent {
+            url,
+            path,
+            stage,
+            start,
+            end,
+            took,
+            slot,
+            redirects,
+            status,
+            mistake,
+        });
     }
 }
 
@@ -212,10 +233,12 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
     }
 }
 
-/// When a request was sent, and how long it took.
+/// When a request was sent, how long it took, and what it counts for.
 struct Times {
     start: Instant,
     took: Duration,
     /// The request's place in the job's schedule, if the job has a rate.
     slot: Option<Slot>,
+    path: Option<usize>,
+    stage: usize,
 }

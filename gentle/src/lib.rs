@@ -38,20 +38,23 @@ mod table;
 mod tables;
 mod tally;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::failure_log::FailureLog;
-use crate::options::Options;
+use crate::options::{Command, Options};
 use crate::output::{Input, Output};
 use crate::plan::Plan;
 use crate::progress::say;
 use crate::report::Report;
 use crate::run::{Outcome, Ready};
 use crate::server::Server;
+
+/// A plan to start from.
+const INIT: &str = include_str!("init.toml");
 
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
@@ -66,6 +69,25 @@ pub fn main() -> ExitCode {
 
 /// Does what the options say, or tells in one line what is wrong with them or with the plan.
 fn gentle(options: &Options) -> Result<ExitCode, String> {
+    match &options.command {
+        Some(Command::Init { file: None }) => {
+            print(INIT);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Init { file: Some(file) }) => {
+            let created =
+                File::create_new(file).and_then(|mut file| file.write_all(INIT.as_bytes()));
+            let file = file.display();
+            created.map_err(|error| format!("{file}: {error}: name a file that does not exist"))?;
+            print(&format!("{file} is written: set base in it, then run gentle {file}\n"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Schema) => {
+            print(include_str!("plan.schema.json"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
+    }
     if options.print_plan {
         print(server::PLAN);
         return Ok(ExitCode::SUCCESS);

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
 
 use crate::output::Wanted;
 
@@ -13,8 +13,11 @@ use crate::output::Wanted;
 /// status of every answer. All jobs run together; a server that is down, slow or broken fails its own checks and
 /// holds up no other job. Without a plan, a built-in one runs against a built-in server.
 #[derive(Debug, Parser)]
-#[command(name = "gentle", version, after_help = AFTER_HELP, max_term_width = 110)]
+#[command(name = "gentle", version, after_help = AFTER_HELP, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// The plan to run, a TOML file, or "-" for standard input; its lists of URLs are taken from its directory
     pub(crate) plan: Option<PathBuf>,
 
@@ -59,6 +62,18 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
 }
 
+/// What else the command does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a plan to start from
+    Init {
+        /// The file to write, which must not exist; left out: standard output
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of plans, with which editors complete them
+    Schema,
+}
+
 const AFTER_HELP: &str = r##"The plan:
   workers = 2                    threads that send; left out: 1. They wait for nothing, so one will do for
                                  some ten thousand requests a second
@@ -68,6 +83,7 @@ const AFTER_HELP: &str = r##"The plan:
   base = "http://127.0.0.1:8080" or https
   paths = ["/search?q=a", "/"]   sent in turn
   repeat = 50                    each path this often; left out: once
+  for = "30s"                    instead of repeat: send the paths again and again for so long
   ramp = [1, 2, 4]               instead of limit: step through these, evenly over the requests
   rate = "20/s"                  at most so many a second; burst = 5: so many at once after a pause
   backoff = true                 leave a server alone that refuses, or answers 429 or 503, for as long as
@@ -95,6 +111,10 @@ const AFTER_HELP: &str = r##"The plan:
   cert = "FILE"                  show this certificate to the server, with
   key = "FILE"                   its private key
 
+  [[job.stage]]                  instead of repeat: stages of a job, one after the other
+  limit = 8                      and rate, burst
+  for = "30s"
+
   [defaults]                     keys for all jobs that do not have the key, and headers one by one
   timeout = "1.5s"
 
@@ -118,7 +138,7 @@ Exit status:
 
 Try:
   gentle                         run the built-in plan
-  gentle --print-plan > my.toml  start a plan of your own
+  gentle init my.toml            start a plan of your own
   gentle my.toml --json out.json
   grep -h http *.txt | gentle my.toml    where my.toml has a job with urls = "-""##;
 
@@ -142,7 +162,18 @@ impl Options {
     pub(crate) fn read() -> Result<Self, String> {
         Options::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
-            _ => format!("{} (see gentle --help)", first_paragraph(&error.to_string())),
+            _ => {
+                let text = first_paragraph(&error.to_string());
+                let second = text.strip_prefix("the subcommand ");
+                let second =
+                    second.and_then(|rest| rest.split_once(" cannot be used with '[PLAN]'"));
+                match second {
+                    Some((second, _)) => {
+                        format!("unexpected argument {second} found (see gentle --help)")
+                    }
+                    None => format!("{text} (see gentle --help)"),
+                }
+            }
         })
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::Uri;
 use serde::Serialize;
 
 use crate::check::Check;
 use crate::hosts::LimitedHost;
 use crate::moment;
-use crate::plan::{Measure, Threshold};
+use crate::plan::{Measure, Targets, Threshold};
 use crate::run::Outcome;
 use crate::server::Server;
 use crate::stats::{Latencies, Stats, Summary};
@@ -126,10 +127,61 @@ pub(crate) struct JobReport {
     /// The most that the built-in server saw at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server_saw: Option<usize>,
+    /// The requests of each stage, if there is more than one.
+    pub(crate) stages: Vec<StageReport>,
+    /// The requests for each path, if there is more than one.
+    pub(crate) paths: Vec<PathReport>,
     /// How often each status came back.
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// Why checks failed.
     pub(crate) failures: Vec<Failure>,
+}
+
+/// What came of one stage of a job.
+#[derive(Debug, Serialize)]
+pub(crate) struct StageReport {
+    pub(crate) limit: usize,
+    /// Requests a second that the plan allows.
+    pub(crate) rate: Option<f64>,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+}
+
+/// What came of one path of a job.
+#[derive(Debug, Serialize)]
+pub(crate) struct PathReport {
+    pub(crate) path: String,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+}
+
+/// The counts of a part of a job's requests.
+#[derive(Debug, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) requests: u64,
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) latency: Summary,
+}
+
+impl Counts {
+    fn of(stats: &Stats) -> Self {
+        Counts {
+            requests: stats.requests(),
+            ok: stats.ok,
+            failed: stats.failed,
+            requests_per_second: stats.rate(),
+            latency: stats.passed().summary(),
+        }
+    }
+}
+
+impl PathReport {
+    fn new((url, stats): (&Uri, &Stats)) -> Self {
+        let path = url.path_and_query().map_or_else(String::new, ToString::to_string);
+        PathReport { path, counts: Counts::of(stats) }
+    }
 }
 
 impl Report {
@@ -215,6 +267,23 @@ impl JobReport {
             most_in_flight: check.in_flight().most(),
             most_in_hands: check.most_in_hands(),
             server_saw: server.and_then(|server| server.most_at_once_in(&plan.name)),
+            stages: plan
+                .limits
+                .iter()
+                .zip(&tally.stages)
+                .enumerate()
+                .map(|(stage, (limit, stats))| StageReport {
+                    limit: *limit,
+                    rate: plan.rate_of(stage).map(|rate| rate.per_second),
+                    counts: Counts::of(stats),
+                })
+                .collect(),
+            paths: match &plan.targets {
+                Targets::Paths { urls, .. } => {
+                    urls.iter().zip(&tally.paths).map(PathReport::new).collect()
+                }
+                Targets::List(_) => Vec::new(),
+            },
             statuses: tally.statuses.clone(),
             failures: tally.failures.clone(),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tollgate::Pool;
 
@@ -104,16 +104,15 @@ impl Ready {
         let runtime = runtime().map_err(|error| own("tokio's runtime does not start", error))?;
         // Before anything is sent: a signal must never end a run without results.
         let signals = runtime.block_on(async { Signals::new() });
-        let (stop, stopped) = watch::channel(false);
         let (over, is_over) = mpsc::channel(1);
         let (start, started) = (Instant::now(), SystemTime::now());
         let threads = (0..*threads)
-            .map(|thread| start_thread(thread, *threads, checks, &stopped, &over))
+            .map(|thread| start_thread(thread, *threads, checks, &over))
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| own("a thread does not start", error))?;
         drop(over);
         let progress = Progress::new(options.quiet, checks);
-        let interrupted = runtime.block_on(wait(checks, &stop, is_over, progress, signals));
+        let interrupted = runtime.block_on(wait(checks, is_over, progress, signals));
         for thread in threads {
             if let Err(panic) = thread.join() {
                 panic::resume_unwind(panic);
@@ -136,19 +135,21 @@ fn start_thread(
     thread: usize,
     threads: usize,
     checks: &[Arc<Check>],
-    stopped: &watch::Receiver<bool>,
     over: &mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<()>> {
-    let (checks, stopped, over) = (checks.to_vec(), stopped.clone(), over.clone());
+    let (checks, over) = (checks.to_vec(), over.clone());
     let runtime = runtime()?;
     thread::Builder::new().name(format!("send-{thread}")).spawn(move || {
         runtime.block_on(async {
             let mut lanes = JoinSet::new();
+            if thread == 0 {
+                checks.iter().for_each(|check| _ = tokio::spawn(Arc::clone(check).run_stages()));
+            }
             for check in &checks {
                 let own_lanes = (thread..check.plan.most_at_once()).step_by(threads);
                 let client = Arc::new(check.client(own_lanes.len()));
                 for _ in own_lanes {
-                    lanes.spawn(Arc::clone(check).lane(Arc::clone(&client), stopped.clone()));
+                    lanes.spawn(Arc::clone(check).lane(Arc::clone(&client)));
                 }
             }
             while let Some(lane) = lanes.join_next().await {
@@ -166,7 +167,6 @@ fn start_thread(
 /// status for a signal.
 async fn wait(
     checks: &[Arc<Check>],
-    stop: &watch::Sender<bool>,
     mut is_over: mpsc::Receiver<()>,
     mut progress: Progress,
     signals: io::Result<Signals>,
@@ -191,7 +191,7 @@ async fn wait(
                     process::exit(status.into());
                 }
                 interrupted = Some(status);
-                stop.send_replace(true);
+                checks.iter().for_each(|check| check.stop());
                 progress.say(WAITING);
             }
         }

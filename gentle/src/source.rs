@@ -28,6 +28,8 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) number: u64,
+    /// The place of the URL among the plan's paths.
+    pub(crate) path: Option<usize>,
     pub(crate) url: Result<Uri, BadLine>,
 }
 
@@ -64,20 +66,20 @@ impl Source {
             (Source::Paths(next), Targets::Paths { urls, repeat }) => {
                 let mut next = next.lock().expect("nothing panics under this lock");
                 let number = *next;
-                if number == urls.len() as u64 * repeat {
+                if plan.times.is_none() && number == urls.len() as u64 * repeat {
                     return None;
                 }
                 *next += 1;
-                let url = urls[(number % urls.len() as u64) as usize].clone();
-                Some(Next { number, url: Ok(url) })
+                let path = (number % urls.len() as u64) as usize;
+                Some(Next { number, path: Some(path), url: Ok(urls[path].clone()) })
             }
             (Source::File(list), _) => {
                 let url = list.lock().expect("nothing panics under this lock").next()?;
-                Some(Next { number: 0, url })
+                Some(Next { number: 0, path: None, url })
             }
             (Source::Slow(list), _) => {
                 let url = list.lock().await.recv().await?;
-                Some(Next { number: 0, url })
+                Some(Next { number: 0, path: None, url })
             }
             (Source::Paths(_), Targets::List(_)) => None,
         }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::report::{HostReport, JobReport, Report, ThresholdReport};
+use crate::report::{
+    Counts, HostReport, JobReport, PathReport, Report, StageReport, ThresholdReport,
+};
 use crate::tally::{Failure, Kind};
 
 /// The columns of the jobs.
@@ -37,7 +39,16 @@ impl fmt::Display for Report {
             columns.iter().chain(abandoned).copied().chain(server).map(str::to_owned).collect()
         };
         let shown = if abandoned { &ABANDONED_COLUMNS[..] } else { &[] };
-        let rows = self.jobs.iter().map(|job| job.row(abandoned));
+        let rows = self.jobs.iter().flat_map(|job| {
+            let stage = |stage: &StageReport| {
+                let name = stage.rate.map_or("  stage".into(), |rate| format!("  stage {rate}/s"));
+                stage.counts.row(name, stage.limit.to_string())
+            };
+            let path =
+                |path: &PathReport| path.counts.row(format!("  {}", path.path), String::new());
+            let parts = job.stages.iter().map(stage).chain(job.paths.iter().map(path));
+            [job.row(abandoned)].into_iter().chain(parts)
+        });
         write_aligned(f, titles(&JOB_COLUMNS, shown), rows)?;
         if !self.hosts.is_empty() {
             writeln!(f)?;
@@ -75,6 +86,23 @@ impl ThresholdReport {
         let verdict = if self.held { "held" } else { "not held" };
         let found = self.found.as_deref().unwrap_or("nothing to measure");
         format!("threshold {}: {verdict}, {found}", self.threshold)
+    }
+}
+
+impl Counts {
+    /// A row below the job's.
+    fn row(&self, name: String, limit: String) -> Vec<String> {
+        vec![
+            name,
+            limit,
+            self.requests.to_string(),
+            self.ok.to_string(),
+            self.failed.to_string(),
+            format!("{:.1}", self.requests_per_second),
+            format!("{:.1}", self.latency.p50_ms),
+            format!("{:.1}", self.latency.p95_ms),
+            format!("{:.1}", self.latency.p99_ms),
+        ]
     }
 }
 

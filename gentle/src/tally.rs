@@ -8,16 +8,24 @@ use http::{StatusCode, Uri};
 use crate::client::{Cause, Failure as NoAnswer};
 use crate::list::BadLine;
 use crate::pace::Slot;
+use crate::plan::{JobPlan, Targets};
 use crate::stats::{Latencies, Stats};
 
 /// How many different causes of failure are told apart for one job.
 const MOST_CAUSES: usize = 20;
+
+/// How many stages or paths of a job have a row of their own.
+const MOST_ROWS: usize = 1_000;
 
 /// The counts of one job.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// All requests.
     pub(crate) all: Stats,
+    /// The requests of each stage; none if there is only one.
+    pub(crate) stages: Vec<Stats>,
+    /// The requests for each of the plan's paths; none if there is only one.
+    pub(crate) paths: Vec<Stats>,
     /// What the latencies of the requests that passed would have been if each had been sent when it was due.
     pub(crate) corrected: Option<Latencies>,
     /// Requests that were given up when their time was over.
@@ -74,6 +82,9 @@ pub(crate) struct Mistake {
 #[derive(Debug)]
 pub(crate) struct Sent<'a> {
     pub(crate) url: &'a Uri,
+    /// The place of the URL among the plan's paths.
+    pub(crate) path: Option<usize>,
+    pub(crate) stage: usize,
     pub(crate) start: Instant,
     pub(crate) end: Instant,
     /// How long the server took, all redirects together.
@@ -112,8 +123,18 @@ impl From<NoAnswer> for Mistake {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(plan: &JobPlan) -> Self {
+        let paths = match &plan.targets {
+            Targets::Paths { urls, .. } => urls.len(),
+            Targets::List(_) => 0,
+        };
+        let each = |count: usize| match count {
+            0 | 1 => Vec::new(),
+            count => vec![Stats::new(2); count.min(MOST_ROWS)],
+        };
         Tally {
+            stages: each(plan.limits.len()),
+            paths: each(paths),
             all: Stats::new(3),
             corrected: None,
             abandoned: 0,
@@ -126,7 +147,11 @@ impl Tally {
     /// Counts a request that is over.
     pub(crate) fn record(&mut self, sent: &Sent<'_>) {
         let kind = sent.mistake.as_ref().map(|mistake| mistake.kind);
-        self.all.record(kind, sent.start, sent.end, sent.took);
+        let stage = self.stages.get_mut(sent.stage);
+        let path = sent.path.and_then(|path| self.paths.get_mut(path));
+        for stats in [&mut self.all].into_iter().chain(stage).chain(path) {
+            stats.record(kind, sent.start, sent.end, sent.took);
+        }
         if let (None, Some(slot)) = (kind, sent.slot) {
             let corrected = self.corrected.get_or_insert_with(|| Latencies::new(3));
             slot.corrected(sent.end).for_each(|took| corrected.record(took));

@@ -70,6 +70,8 @@ pub struct JobPlan {
     pub name: String,
     /// The limits to step through, evenly over the requests; a single one where there is no ramp.
     pub limits: Vec<usize>,
+    /// How long each limit is in force, and at which rate; `None` if the job is over when its requests are.
+    pub times: Option<Vec<StageTime>>,
     /// Where the requests go.
     pub targets: Targets,
     /// The method of each request.
@@ -106,6 +108,15 @@ pub enum AfterTimeout {
     Hold(Duration),
     /// The permit is free at once.
     Release,
+}
+
+/// A stage of a job: the limit of the same place in `limits` is in force for a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageTime {
+    /// How long.
+    pub lasts: Duration,
+    /// How many requests may be sent a second.
+    pub rate: Option<Rate>,
 }
 
 /// The version of HTTP of a job.
@@ -184,9 +195,23 @@ impl JobPlan {
     /// How many requests the job sends, if that can be told without reading a list.
     pub fn requests(&self) -> Option<u64> {
         match &self.targets {
-            Targets::Paths { urls, repeat } => Some(urls.len() as u64 * repeat),
-            Targets::List(_) => None,
+            Targets::Paths { urls, repeat } if self.times.is_none() => {
+                Some(urls.len() as u64 * repeat)
+            }
+            _ => None,
         }
+    }
+
+    /// The stage that the job's request of this number is in, if stages are told by numbers.
+    pub fn stage_of(&self, number: u64) -> Option<usize> {
+        let stages = self.limits.len() as u64;
+        self.requests().filter(|_| stages > 1).map(|requests| (number * stages / requests) as usize)
+    }
+
+    /// How many requests may be sent a second in a stage.
+    pub fn rate_of(&self, stage: usize) -> Option<Rate> {
+        let own = self.times.as_ref().and_then(|times| times.get(stage)).and_then(|time| time.rate);
+        own.or(self.rate)
     }
 
     /// The files that the job reads, from the plan's directory; `-` is standard input.
@@ -228,15 +253,22 @@ impl JobPlan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for JobPlan { name, limits, targets, method, .. } in &self.jobs {
+        for JobPlan { name, limits, times, targets, method, .. } in &self.jobs {
             write!(f, "{name}: limit {limits:?}, {method} ")?;
             match targets {
                 Targets::Paths { urls, repeat } => {
                     let (first, more) = (&urls[0], urls.len() - 1);
-                    writeln!(f, "{first} and {more} more, {repeat} times each")?;
+                    write!(f, "{first} and {more} more")?;
+                    if times.is_none() {
+                        write!(f, ", {repeat} times each")?;
+                    }
                 }
-                Targets::List(ListPlan { file, .. }) => writeln!(f, "the URLs in {file}")?,
+                Targets::List(ListPlan { file, .. }) => write!(f, "the URLs in {file}")?,
             }
+            for time in times.iter().flatten() {
+                write!(f, ", for {:?}", time.lasts)?;
+            }
+            writeln!(f)?;
         }
         for HostPlan { host, limit, rate } in self.hosts.iter().chain(&self.other_hosts) {
             write!(f, "{host}:")?;

@@ -41,6 +41,9 @@ pub(super) struct RawJob {
     pub(super) name: Option<Text>,
     pub(super) limit: Option<Spanned<Whole>>,
     pub(super) ramp: Option<Spanned<List<Spanned<Whole>>>>,
+    #[serde(rename = "for")]
+    pub(super) lasts: Option<Text>,
+    pub(super) stage: Option<Spanned<List<Spanned<RawStage>>>>,
     pub(super) rate: Option<Text>,
     pub(super) burst: Option<Spanned<Whole>>,
     pub(super) backoff: Option<Spanned<bool>>,
@@ -69,6 +72,17 @@ pub(super) struct RawJob {
     pub(super) insecure: Option<Spanned<bool>>,
 }
 
+/// One `[[job.stage]]` table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table that starts with [[job.stage]]")]
+pub(super) struct RawStage {
+    pub(super) limit: Option<Spanned<Whole>>,
+    pub(super) rate: Option<Text>,
+    pub(super) burst: Option<Spanned<Whole>>,
+    #[serde(rename = "for")]
+    pub(super) lasts: Option<Text>,
+}
+
 impl RawJob {
     /// Takes each key that the job does not have from the defaults. Headers are taken one by one.
     pub(super) fn or(mut self, defaults: &RawJob) -> Self {
@@ -83,7 +97,13 @@ impl RawJob {
             fill!(limit);
         }
         if self.urls.is_none() {
-            fill!(base, repeat);
+            fill!(base);
+        }
+        if self.repeat.is_none() && self.ramp.is_none() && self.stage.is_none() {
+            fill!(lasts);
+        }
+        if self.urls.is_none() && self.lasts.is_none() && self.stage.is_none() {
+            fill!(repeat);
         }
         if self.cert.is_none() && self.key.is_none() {
             fill!(cert, key);
@@ -101,10 +121,11 @@ impl RawJob {
 
     /// The first key that the defaults cannot have, and its place.
     pub(super) fn key_of_one_job(&self) -> Option<(&'static str, Range<usize>)> {
+        let stage = || self.stage.as_ref().map(|stage| ("stage", stage.span()));
         let name = self.name.as_ref().map(|name| ("name", name.span()));
         let ramp = || self.ramp.as_ref().map(|ramp| ("ramp", ramp.span()));
         let urls = || self.urls.as_ref().map(|urls| ("urls", urls.span()));
         let paths = || self.paths.as_ref().map(|paths| ("paths", paths.span()));
-        name.or_else(ramp).or_else(urls).or_else(paths)
+        name.or_else(stage).or_else(ramp).or_else(urls).or_else(paths)
     }
 }

@@ -7,11 +7,11 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use toml::Spanned;
 
 use super::error::{PlanError, Source};
-use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, RawStatus, Text, Whole};
+use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, RawStage, RawStatus, Text, Whole};
 use super::values::{self, quoted};
 use super::{
     AfterTimeout, Certificate, Expect, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
-    Rate, Statuses, Targets, Threshold, TlsPlan, expect, threshold, urls,
+    Rate, StageTime, Statuses, Targets, Threshold, TlsPlan, expect, threshold, urls,
 };
 
 /// The most workers.
@@ -110,14 +110,12 @@ impl Source<'_> {
         let after = |text: &str| values::after_timeout(text, timeout);
         let after_timeout = raw.after_timeout.as_ref().map(|text| self.value(text, after));
         let tls = self.tls(&raw)?;
+        let (limits, times) = self.shape(table, &raw, limit)?;
         Ok(JobPlan {
             name: self.value(name?, values::name)?,
             targets: self.targets(table, &raw)?,
-            limits: match (&raw.ramp, limit) {
-                (Some(ramp), _) => self.ramp(ramp)?,
-                (None, Some(limit)) => vec![limit],
-                (None, None) => return Err(self.missing(table, "limit", "limit = 2")),
-            },
+            limits,
+            times,
             method: method.unwrap_or(Ok(Method::GET))?,
             headers: self.headers(raw.headers.as_ref())?,
             body: raw.body.as_ref().map(|body| body.get_ref().clone()),
@@ -214,6 +212,53 @@ impl Source<'_> {
         }
         let url = |path| self.value(path, |path| urls::path(base, path));
         paths.get_ref().0.iter().map(url).collect()
+    }
+
+    /// Checks the keys that say which limit is in force when.
+    fn shape(
+        &self,
+        table: &Range<usize>,
+        raw: &RawJob,
+        limit: Option<usize>,
+    ) -> Result<(Vec<usize>, Option<Vec<StageTime>>), PlanError> {
+        let ramp = raw.ramp.as_ref().map(|ramp| ("ramp", ramp.span()));
+        let repeat = raw.repeat.as_ref().map(|repeat| ("repeat", repeat.span()));
+        let lasts = raw.lasts.as_ref().map(|lasts| ("for", lasts.span()));
+        let beside =
+            |key, other: Option<(&str, Range<usize>)>| match other {
+                Some((other, place)) => Err(self
+                    .error(place, format!("{other} does not go with {key}: remove one of them"))),
+                None => Ok(()),
+            };
+        let no_limit = || self.missing(table, "limit", "limit = 2");
+        if let Some(stages) = &raw.stage {
+            beside("stage", ramp.or(repeat).or(lasts))?;
+            if stages.get_ref().0.is_empty() {
+                let mend = "stage is empty: add a table that starts with [[job.stage]]";
+                return Err(self.error(stages.span(), mend));
+            }
+            let stage = |stage: &Spanned<RawStage>| {
+                let raw = stage.get_ref();
+                let own = raw.limit.as_ref().map(|limit| self.limit("limit", limit)).transpose()?;
+                let example = "this stage has no for: add for = \"30s\"";
+                let lasts = raw.lasts.as_ref().ok_or_else(|| self.error(stage.span(), example))?;
+                let lasts = self.value(lasts, values::lasts)?;
+                let rate = self.rate(raw.rate.as_ref(), raw.burst.as_ref())?;
+                Ok((own.or(limit).ok_or_else(no_limit)?, StageTime { lasts, rate }))
+            };
+            let stages: Vec<_> = stages.get_ref().0.iter().map(stage).collect::<Result<_, _>>()?;
+            let (limits, times) = stages.into_iter().unzip();
+            return Ok((limits, Some(times)));
+        }
+        if let Some(ramp) = &raw.ramp {
+            beside("ramp", lasts)?;
+            return Ok((self.ramp(ramp)?, None));
+        }
+        let limits = vec![limit.ok_or_else(no_limit)?];
+        let Some(lasts) = &raw.lasts else { return Ok((limits, None)) };
+        beside("for", repeat)?;
+        let lasts = self.value(lasts, values::lasts)?;
+        Ok((limits, Some(vec![StageTime { lasts, rate: None }])))
     }
 
     fn ramp(&self, ramp: &Spanned<List<Spanned<Whole>>>) -> Result<Vec<usize>, PlanError> {

@@ -14,6 +14,9 @@ pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time-out of a request.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
+/// The longest time of a job or a stage.
+const LONGEST_STAGE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The longest name of a job, in characters.
 const LONGEST_NAME: usize = 40;
 
@@ -110,6 +113,11 @@ pub(super) fn http(text: &str) -> Result<HttpVersion, String> {
 /// A time-out: a number and its unit.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration("time-out", text, LONGEST_TIMEOUT)
+}
+
+/// How long a job or a stage lasts.
+pub(super) fn lasts(text: &str) -> Result<Duration, String> {
+    duration("time", text, LONGEST_STAGE)
 }
 
 /// Requests a time, such as "20/s", and how many at once after a pause. Left out, a burst is what the rate lets pass in 10 ms.

@@ -6,7 +6,7 @@
 use http::Uri;
 use toml::{Table, Value};
 
-use crate::plan::{JobPlan, Plan, Rate, Statuses, Targets, parse, parse_bytes};
+use crate::plan::{JobPlan, Plan, Rate, StageTime, Statuses, Targets, parse, parse_bytes};
 
 /// Reads bytes as a plan.
 ///
@@ -75,7 +75,7 @@ fn can_be_run(plan: &Plan) {
     for job in &plan.jobs {
         assert!(!job.limits.is_empty());
         assert!(job.limits.iter().all(|limit| (1..=100_000).contains(limit)));
-        let requests = job.requests().unwrap_or(1);
+        let requests = job.requests().unwrap_or(job.limits.len() as u64);
         assert!((job.limits.len() as u64..=1_000_000_000).contains(&requests));
         if let Targets::Paths { urls, .. } = &job.targets {
             let is_http = |url: &Uri| {
@@ -140,7 +140,15 @@ fn put_defaults_into_jobs(said: &mut Table) {
 fn job_says_the_same(job: &JobPlan, said: &Table) {
     let text = |key| said.get(key).and_then(Value::as_str);
     assert_eq!(Some(job.name.as_str()), text("name"));
-    let limits = wholes(said, "ramp").or(wholes(said, "limit"));
+    let of_stages = |stages: &Vec<Value>| {
+        let limit = |stage: &Value| {
+            let own = stage.get("limit").and_then(Value::as_integer);
+            own.or_else(|| whole(said, "limit"))
+        };
+        stages.iter().map(limit).collect::<Option<Vec<_>>>()
+    };
+    let stages = said.get("stage").and_then(Value::as_array).and_then(of_stages);
+    let limits = stages.or(wholes(said, "ramp")).or(wholes(said, "limit"));
     assert_eq!(Some(job.limits.iter().map(|limit| *limit as i64).collect()), limits);
     assert_eq!(job.method.as_str(), text("method").unwrap_or("GET"));
     assert_eq!(job.body.as_deref(), text("body"));
@@ -241,7 +249,20 @@ fn spelled_job(job: &JobPlan) -> Table {
         ("timeout", format!("{}ms", job.timeout.as_millis()).into()),
     ];
     let limits: Vec<Value> = job.limits.iter().map(|limit| (*limit as i64).into()).collect();
+    let stage = |(limit, time): (&Value, &StageTime)| {
+        let lasts = format!("{}ms", time.lasts.as_millis());
+        let mut keys = Table::from_iter([
+            ("limit".to_owned(), limit.clone()),
+            ("for".to_owned(), lasts.into()),
+        ]);
+        put_rate(&mut keys, time.rate);
+        Value::from(keys)
+    };
     match limits.as_slice() {
+        _ if job.times.is_some() => {
+            let times = job.times.iter().flatten();
+            keys.push(("stage", limits.iter().zip(times).map(stage).collect::<Vec<_>>().into()));
+        }
         [limit] => keys.push(("limit", limit.clone())),
         _ => keys.push(("ramp", limits.into())),
     }
@@ -268,7 +289,9 @@ fn spelled_job(job: &JobPlan) -> Table {
             keys.push(("base", format!("{scheme}://{origin}").into()));
             let path = |url: &Uri| url.path_and_query().expect("a URL has a path").to_string();
             keys.push(("paths", urls.iter().map(path).collect::<Vec<_>>().into()));
-            keys.push(("repeat", (*repeat as i64).into()));
+            if job.times.is_none() {
+                keys.push(("repeat", (*repeat as i64).into()));
+            }
         }
         Targets::List(list) => {
             keys.push(("urls", list.file.clone().into()));

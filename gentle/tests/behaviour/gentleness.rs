@@ -246,13 +246,13 @@ fn a_server_that_has_never_answered_is_given_up() {
 #[test]
 fn a_signal_does_not_wait_until_a_server_is_ready_again() {
     let server = Server::start(|_| OK.replace("200 OK", "503 Busy\r\nretry-after: 600"));
-    let plan = Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 9, ""));
+    let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 9, ""));
     let (child, mut stderr) = start(&[plan.path()]);
-    stderr.find(|line| line.starts_with("a: 2 of 9 done")).unwrap();
+    stderr.find(|line| line.starts_with("a: 1 of 9 done")).unwrap();
     interrupt(&child);
     let ended = end(child);
     assert_eq!(ended.status, Some(130), "{ended:?}");
-    assert_eq!(server.seen().len(), 2);
+    assert_eq!(server.seen().len(), 1);
 }
 
 /// A list job over some servers.
@@ -286,7 +286,7 @@ fn hosts_that_the_plan_does_not_name_have_the_limit_of_the_star() {
 
 #[test]
 fn names_of_one_address_and_port_are_one_host_unless_the_plan_says_otherwise() {
-    for (by, hosts, most) in [("", 1, 2), ("by = \"name\"\n", 2, 4)] {
+    for (by, hosts) in [("", 1), ("by = \"name\"\n", 2)] {
         let server = Server::start(|_| {
             sleep(Duration::from_millis(5));
             OK
@@ -298,8 +298,8 @@ fn names_of_one_address_and_port_are_one_host_unless_the_plan_says_otherwise() {
         let (ended, results) = check(&plan);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert_eq!(results["hosts"].as_array().unwrap().len(), hosts, "{results}");
-        let inside = server.seen().iter().map(|seen| seen.inside).max();
-        assert_eq!(inside, Some(most), "{by}");
+        let inside = server.seen().iter().map(|seen| seen.inside).max().unwrap();
+        assert_eq!(inside > 2, hosts > 1, "{by}: {inside}");
     }
 }
 

@@ -4,6 +4,7 @@ mod any_plan;
 mod command;
 mod corpus;
 mod expectations;
+mod first_plan;
 mod gentleness;
 mod hosts_and_lists;
 mod outputs;
@@ -12,6 +13,7 @@ mod plan_reader;
 mod program;
 mod results;
 mod servers;
+mod stages;
 mod tls;
 mod wire;
 

@@ -228,11 +228,15 @@ fn keys(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn the_readme_has_each_key_of_the_json() {
     let readme = include_str!("../../README.md");
-    let ended = gentle(["--quiet", "--json", "-"]);
+    let server = Server::start(ok);
+    let more = "ramp = [1, 2]\nrate = \"500/s\"\nthresholds = { p50 = \"< 1m\" }\nexpect = 404";
+    let plan = plan_job("a", 1, &server.base(), 3, more).replace("[\"/\"]", "[\"/\", \"/b\"]");
+    let plan = Scratch::file("plan.toml", &(plan + "[host.\"*\"]\nlimit = 2\n"));
+    let ended = gentle([plan.path().to_str().unwrap(), "--quiet", "--json", "-"]);
     let results: Value = serde_json::from_str(&ended.stdout).unwrap();
     let mut found = BTreeSet::new();
     keys(&results, &mut found);
-    assert!(found.len() > 20, "{found:?}");
+    assert!(found.len() > 45, "{found:?}");
     let missing: Vec<_> =
         found.iter().filter(|key| !readme.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "not in the README: {missing:?}");

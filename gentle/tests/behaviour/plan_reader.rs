@@ -18,7 +18,7 @@ repeat = 3
 "#;
 
 /// A plan with every key.
-const FULL: &str = r#"workers = 16
+pub(crate) const FULL: &str = r#"workers = 16
 rate = "100/s"
 burst = 3
 [defaults]
@@ -45,6 +45,17 @@ latency = "< 1s"
 redirects = 3
 thresholds = { p95 = "< 200ms", failed = "< 1%", rate = "> 50/s" }
 ramp = [1, 2, 4]
+[[job]]
+name = "staged"
+limit = 3
+base = "http://127.0.0.1:8080"
+paths = ["/"]
+[[job.stage]]
+for = "30s"
+[[job.stage]]
+limit = 7
+rate = "5/s"
+for = "1m"
 [host."127.0.0.1:8080"]
 limit = 6
 rate = "90/m"
@@ -164,7 +175,7 @@ fn refuses_unknown_keys_and_names_the_known() {
     refuses_plan("zzzz = 1\n", &format!("1: there is no key \"zzzz\" here: {known}"));
     let error = parse("plan.toml", &format!("{JOB}zzzz = 2\n")).unwrap_err().to_string();
     assert!(
-        error.contains("use one of name, limit, ramp, rate, burst, backoff, base, urls"),
+        error.contains("use one of name, limit, ramp, for, stage, rate, burst, backoff, base"),
         "{error}"
     );
 }
@@ -362,6 +373,35 @@ fn refuses_rates_that_are_none() {
     refuses_line("burst = 2", "burst needs a rate: add rate = \"20/s\"");
     let mend = "make it a whole number from 1 to 100000";
     refuses("repeat = 3", "rate = \"1/s\"\nburst = 0", &format!("7: burst is 0: {mend}"));
+}
+
+#[test]
+fn refuses_stages_and_times_that_do_not_fit() {
+    let error = "repeat does not go with for: remove one of them";
+    refuses_plan(&format!("{JOB}for = \"30s\"\n"), &format!("6: {error}"));
+    let job = JOB.replace("repeat = 3\n", "");
+    refuses_plan(
+        &format!("{job}for = \"25h\"\n"),
+        "6: a time of \"25h\" is too long: use at most \"1440m\"",
+    );
+    let error = "for does not go with ramp: remove one of them";
+    refuses_plan(&format!("{job}for = \"30s\"\nramp = [1, 2]\n"), &format!("6: {error}"));
+    refuses_plan(
+        &format!("{job}[[job.stage]]\nlimit = 2\n"),
+        "6: this stage has no for: add for = \"30s\"",
+    );
+    refuses_plan(
+        &format!("{job}stage = []\n"),
+        "6: stage is empty: add a table that starts with [[job.stage]]",
+    );
+    let no_limit = job.replace("limit = 2\n", "");
+    refuses_plan(
+        &format!("{no_limit}[[job.stage]]\nfor = \"1s\"\n"),
+        "1: this job has no limit: add limit = 2",
+    );
+    let stage = parse("plan.toml", FULL).unwrap().jobs.pop().unwrap();
+    let times: Vec<_> = stage.times.unwrap().iter().map(|time| time.lasts.as_secs()).collect();
+    assert_eq!((stage.limits, times), (vec![3, 7], vec![30, 60]));
 }
 
 #[test]
