@@ -15,7 +15,7 @@ use crate::job::admission::{self, Start};
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
-use crate::sync::{fault, scaled};
+use crate::sync::scaled;
 use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -153,7 +153,7 @@ impl Worker<'_> {
         }
         let job = cell.job();
         let (hold, key) = (self.context.hold(), job.idle_key());
-        if self.place().begin_batch(key) && !fault("leftovers-moved-in-silence") {
+        if self.place().begin_batch(key) {
             self.pool().notify();
         }
         hold.open(job, epoch, self.place().top_of(key));
@@ -232,9 +232,6 @@ impl Worker<'_> {
                 // Ordering: Relaxed; ordered by the permit that is given back after it.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);
                 self.report(payload);
-                if fault("permit-lost-on-panic") {
-                    return Then::LeavePermit;
-                }
             }
         }
         Then::GoOn

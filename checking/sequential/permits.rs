@@ -221,7 +221,6 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
         Op::Clear(flag) => {
             let flag = FLAGS[flag as usize % FLAGS.len()];
             plain.set(flag, false);
-            agree(permits.load().without(flag), *plain);
             agree(permits.clear(flag), before);
         }
         Op::Unreserve | Op::Start | Op::Unstart | Op::Release => {}

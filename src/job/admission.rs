@@ -32,7 +32,7 @@ use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::record::JobPtr;
-use crate::sync::{fault, fence_after_rmw, thread};
+use crate::sync::{fence_after_rmw, thread};
 use crate::task::room::room;
 use crate::task::{CellPtr, Mark};
 use crate::worker::sleep::Notified;
@@ -84,9 +84,9 @@ fn leave_gate(gate: JobPtr) {
 #[inline]
 fn make_good(job: JobPtr) -> bool {
     let word = job.permits.load();
-    let cancelled = word.has(Flag::Cancelled) && !fault("push-left-to-the-sweep");
+    let cancelled = word.has(Flag::Cancelled);
     let due = job.wants_promotion(word) || cancelled || job.pool().drops();
-    if due && !fault("pusher-never-promotes") {
+    if due {
         serve_line(job);
     }
     due
@@ -178,9 +178,7 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
         None => gate.tokens.add_tasks(1),
         Some(inner) => {
             // The next of its siblings may come. The cell in hand keeps `inner` alive.
-            if !fault("delegate-leaves-gate-blocked") {
-                inner.permits.clear(Flag::Blocked);
-            }
+            inner.permits.clear(Flag::Blocked);
             fence_after_rmw();
             look(inner);
         }
@@ -303,24 +301,13 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
 pub fn release(job: JobPtr) {
     let mut gate = Some(job);
     while let Some(outer) = gate {
-        if fault("look-before-release") {
-            look(outer);
-            let _ = outer.permits.release();
-        } else {
-            let word = outer.permits.release(); // R1
-            if word.has(Flag::Returning) {
-                room().wake_one(outer.permit_key());
-            }
-            if !fault("excess-ends-quietly") {
-                settle(outer, word);
-            }
-            if !fault("release-without-fence") {
-                fence_after_rmw(); // R2
-            }
-            if outer == job || !fault("hand-on-at-own-gate-only") {
-                look(outer); // R3
-            }
+        let word = outer.permits.release(); // R1
+        if word.has(Flag::Returning) {
+            room().wake_one(outer.permit_key());
         }
+        settle(outer, word);
+        fence_after_rmw(); // R2
+        look(outer); // R3
         gate = outer.parent();
     }
 }

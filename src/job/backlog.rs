@@ -23,7 +23,7 @@ pub mod sequential;
 pub use consumer::{Consumer, LetGo, Popped};
 
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::{fault, fence_after_rmw};
+use crate::sync::fence_after_rmw;
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
@@ -115,13 +115,10 @@ impl<'a> Backlog<'a> {
             // now, so the previous one stays in the list until it is linked below.
             unsafe { &(*previous).next }
         };
-        let ordering = if fault("relaxed-push") { Ordering::Relaxed } else { Ordering::Release };
         // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
-        link.store(cell.as_ptr(), ordering);
+        link.store(cell.as_ptr(), Ordering::Release);
         self.count();
-        if !fault("push-without-fence") {
-            fence_after_rmw();
-        }
+        fence_after_rmw();
     }
 
     /// Adds one to the number of pushes.

@@ -25,7 +25,7 @@
 
 use crate::job::Job;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, fault, fence_after_rmw};
+use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
 use crate::task::room::room;
 use crate::unwind;
 use crate::worker::context::Context;
@@ -182,10 +182,6 @@ impl Job {
 
     /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
     fn pass_on(&self, capacity: &Capacity) {
-        if fault("room-bit-cleared-for-all") {
-            capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
-            return;
-        }
         let others = room().if_none_waits(capacity.key(), || {
             // Ordering: AcqRel; as in `full-2`, under the same lock.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);

@@ -7,7 +7,7 @@ use crate::job::backlog::Consumer;
 use crate::job::family;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
-use crate::sync::{fault, fence_after_rmw};
+use crate::sync::fence_after_rmw;
 use crate::task::CellPtr;
 use crate::task::room::room;
 
@@ -51,16 +51,12 @@ pub fn resume(job: JobPtr) {
 
 /// After a change of the word: who runs on under a permit looks again, and so do we.
 fn changed(job: JobPtr, held_changed: bool) {
-    if !fault("limit-read-once") {
-        job.pool().advance_epoch();
-    }
+    job.pool().advance_epoch();
     if held_changed {
         list_if_held(job);
     }
     fence_after_rmw();
-    if !fault("raise-without-look") {
-        look(job);
-    }
+    look(job);
     let word = job.permits.load();
     if word.has(Flag::Returning) {
         room().wake_one(job.permit_key());
@@ -135,9 +131,7 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
 /// Closes the job: no further tasks are accepted.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
-    if !fault("close-wakes-nobody") {
-        job.pool().crowds.wake();
-    }
+    job.pool().crowds.wake();
 }
 
 /// Whether the job or one above it is closed.
@@ -177,7 +171,7 @@ pub fn drop_waiting(job: JobPtr) {
 /// Has all dropped that waits to be started, of a cancelled job.
 fn sweep_line(job: JobPtr) {
     let waits = !job.backlog().is_empty() || job.permits.load().has(Flag::Blocked);
-    if waits && !fault("cancel-without-sweep") {
+    if waits {
         request_sweep(job);
     }
 }
@@ -237,7 +231,7 @@ pub fn take_gone(
     let whole =
         consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
     let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
-    if own > 0 && !fault("idle-before-the-count") {
+    if own > 0 {
         // The job is not idle before they are counted.
         line.tokens.add_tasks(own);
     }

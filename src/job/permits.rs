@@ -4,7 +4,6 @@
 //! transition changes the word and nothing else: it returns what it found, and the caller must act on that.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::fault;
 
 #[cfg(any(test, fuzzing))]
 #[path = "../../checking/sequential/permits.rs"]
@@ -158,11 +157,6 @@ impl Snapshot {
     pub const fn limited(self, limit: u64) -> Self {
         Self(self.0 & !(MOST << LIMIT_SHIFT) | limit << LIMIT_SHIFT)
     }
-
-    /// Returns the word with the flag cleared.
-    pub const fn without(self, flag: Flag) -> Self {
-        Self(self.0 & !(flag as u64))
-    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -252,19 +246,7 @@ impl Permits {
     /// Exchanges a reservation for a permit.
     #[inline]
     pub fn start(&self) -> Asked {
-        if fault("limit-load-then-add") {
-            let word = self.load();
-            if !word.may_start() {
-                return Asked::Refused(word);
-            }
-            let before = Snapshot(self.0.fetch_add(RUNNING.wrapping_sub(READY), Ordering::AcqRel));
-            return Asked::Granted(before.started());
-        }
-        let held = fault("start-in-a-paused-job");
-        self.update(|word| {
-            let seen = if held { word.without(Flag::Paused) } else { word };
-            seen.may_start().then(|| word.started())
-        })
+        self.update(|word| word.may_start().then(|| word.started()))
     }
 
     /// Acquires a permit for a task that has no reservation.
@@ -290,8 +272,7 @@ impl Permits {
     /// Releases a permit. Returns the word after it.
     #[inline]
     pub fn release(&self) -> Snapshot {
-        let ordering = if fault("relaxed-release") { Ordering::Relaxed } else { Ordering::AcqRel };
-        Snapshot(self.0.fetch_sub(RUNNING, ordering)).released()
+        Snapshot(self.0.fetch_sub(RUNNING, Ordering::AcqRel)).released()
     }
 
     /// Sets the limit. Returns the word before it.

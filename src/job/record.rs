@@ -4,8 +4,8 @@ use crate::job::backlog::{Arrivals, Backlog, Departures};
 use crate::job::extra::Extra;
 use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::pool::shared::{PoolPtr, Shared};
+use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{RESTS, fault};
 use crate::task::cells;
 use std::ptr::{self, NonNull};
 
@@ -306,7 +306,7 @@ impl JobPtr {
     #[must_use]
     pub fn give_back_handle(self) -> bool {
         let left = self.tokens.drop_handle();
-        left.nobody() || (left.handles() == 0 && fault("handles-alone-free"))
+        left.nobody()
     }
 
     /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.

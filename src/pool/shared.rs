@@ -8,7 +8,7 @@ use crate::job::permits::MOST_WINDOW;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
-use crate::sync::{Condvar, Mutex, RESTS, fault};
+use crate::sync::{Condvar, Mutex, RESTS};
 use crate::task::{CellPtr, cells};
 use crate::worker::context::Context;
 use crate::worker::place::{Place, Victim};
@@ -252,8 +252,7 @@ impl Shared {
     pub fn epoch(&self) -> u64 {
         // Ordering: Acquire; pairs with `advance_epoch`: who sees the new epoch, and looks at a word
         // because of it, sees the change that was made there.
-        let relaxed = fault("relaxed-epoch");
-        self.notice.epoch.load(if relaxed { Ordering::Relaxed } else { Ordering::Acquire })
+        self.notice.epoch.load(Ordering::Acquire)
     }
 
     /// A job is held back: every worker looks before it starts a further task of its job.

@@ -71,12 +71,6 @@ pub fn prefetch_write(address: *const u8) {
     let _ = address;
 }
 
-/// Whether the named fault is seeded; a constant `false` outside the models.
-#[inline(always)]
-pub const fn fault(_name: &str) -> bool {
-    false
-}
-
 /// A thread's own value, with a constant to begin with.
 macro_rules! thread_static {
     ($(#[$doc:meta])* static $name:ident: $ty:ty = $init:expr;) => {

@@ -20,7 +20,7 @@ mod magazine;
 mod slabs;
 
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
-use crate::sync::{CHECKED, fault, thread_static};
+use crate::sync::{CHECKED, thread_static};
 use depot::depot;
 #[cfg(tollgate_loom)]
 pub use depot::empty_reserve;
@@ -147,15 +147,12 @@ impl ThreadCache {
     fn unload(&self, class: usize, cell: *mut u8) {
         let loaded = unpack(&self.loading).unwrap_or_default();
         let serving = unpack(&self.serving).unwrap_or_default();
-        let kept = loaded.peek().filter(|_| fault("magazine-given-and-kept"));
         let (serving, mut loading) = if serving.is_empty() {
             (loaded, serving)
         } else {
             (serving, depot(class).exchange_full(loaded))
         };
-        for cell in kept.into_iter().chain([cell]) {
-            assert!(loading.give(cell), "it is empty");
-        }
+        assert!(loading.give(cell), "it is empty");
         pack(&self.serving, serving);
         pack(&self.loading, loading);
     }

@@ -19,7 +19,7 @@
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::time::Instant;
-use crate::sync::{Arc, Mutex, MutexGuard, fault, global, shrunk, thread};
+use crate::sync::{Arc, Mutex, MutexGuard, global, shrunk, thread};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
@@ -115,13 +115,7 @@ impl Room {
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread });
         let entry = {
             let mut bucket = self.lock(key);
-            if fault("room-looks-before-it-enters") {
-                drop(bucket);
-                if !wait() {
-                    return Waited::Look;
-                }
-                bucket = self.lock(key);
-            } else if !wait() {
+            if !wait() {
                 return Waited::Look;
             }
             let entry = bucket.next_entry();

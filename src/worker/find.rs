@@ -1,7 +1,7 @@
 //! Where a worker looks for a task: near, then in the injector and in others' deques; and when it parks.
 
 use crate::sync::deque::Steal;
-use crate::sync::{fault, shrunk, spin_loop};
+use crate::sync::{shrunk, spin_loop};
 use crate::task::{CellPtr, cells};
 use crate::worker::Worker;
 use crate::worker::sleep::Woken;
@@ -92,7 +92,7 @@ impl Worker<'_> {
             passed = true;
         }
         let found = found.or_else(|| self.steal_oldest()).or_else(|| self.steal_injected_one());
-        if passed && !fault("passed-over-in-silence") {
+        if passed {
             // Out of the injector for a moment, they were in no searcher's sight.
             self.pool().notify();
         }
@@ -113,7 +113,7 @@ impl Worker<'_> {
         let deque = &self.place().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {
             Steal::Success(cell) => {
-                if !deque.is_empty() && !fault("batch-taken-in-silence") {
+                if !deque.is_empty() {
                     self.pool().notify();
                 }
                 Some(cell)

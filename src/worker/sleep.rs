@@ -30,7 +30,7 @@
 //! too late sees the flag in `wake-3` or `wake-4`. It then cancels all tasks in the injector, its own included.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, fault, fence_after_rmw, full_fence, thread};
+use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
 
 const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
@@ -109,9 +109,7 @@ impl Sleep {
     /// Wakes a worker if none is searching (`wake-2` to `wake-4`). Call it after the task was put into a queue.
     #[inline]
     pub fn notify(&self) -> Notified {
-        if !fault("wake-without-fence") {
-            full_fence(); // wake-2
-        }
+        full_fence(); // wake-2
         self.notify_fenced()
     }
 
@@ -172,7 +170,7 @@ impl Sleep {
         // Ordering: AcqRel, then a full fence: the caller's check of the queues comes after this change.
         let before = self.word.fetch_sub(SEARCHING, Ordering::AcqRel);
         fence_after_rmw();
-        before & COUNT == 1 && !fault("wake-not-passed-on")
+        before & COUNT == 1
     }
 
     /// Parks a searching worker until a notifier wakes it (`sleep-1` to `sleep-4`).
@@ -189,10 +187,8 @@ impl Sleep {
             let word = self.word.fetch_add(PARKED.wrapping_sub(SEARCHING), Ordering::AcqRel);
             self.end_drain_if_due(&mut list, word.wrapping_add(PARKED - SEARCHING), &busy);
         }
-        if !fault("sleep-without-fence") {
-            fence_after_rmw(); // sleep-2
-        }
-        if !fault("no-last-look") && look() {
+        fence_after_rmw(); // sleep-2
+        if look() {
             let _ = self.notify_fenced(); // sleep-3; `TooLate` needs no action: a drain leaves no task here
         }
         // Ordering: Acquire; pairs with the Release in `wake`.
@@ -217,7 +213,7 @@ impl Sleep {
         // Ordering: AcqRel, then a full fence: a pusher sees the flag, or `busy` sees the pusher's task.
         self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
-        if !fault("drain-without-last-look") && busy() {
+        if busy() {
             // A task came in time. A pusher that has seen the flag waits for the lock, then checks the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
@@ -310,10 +306,6 @@ impl Parker {
     /// Sets `woken`, then unparks the thread.
     fn wake(&self) {
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        if fault("unpark-before-the-mark") {
-            thread.iter().for_each(thread::Thread::unpark);
-            return self.woken.store(true, Ordering::Release);
-        }
         // Ordering: Release; pairs with the Acquire in `park`.
         self.woken.store(true, Ordering::Release);
         if let Some(thread) = thread {

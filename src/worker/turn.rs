@@ -5,7 +5,7 @@ use crate::job::backlog::{Consumer, Popped};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
-use crate::sync::{fault, fence_after_rmw, shrunk, spin_loop};
+use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark};
 use crate::worker::place::Place;
 use crate::worker::{BUDGET, Worker};
@@ -43,16 +43,13 @@ impl Worker<'_> {
         let tasks = hold.turn.get() % BUDGET;
         let Some(began) = hold.began.get() else { return is_waited_for(parent) };
         if tasks == 0 {
-            let due = is_waited_for(parent) && !fault("turn-outlives-its-tasks");
+            let due = is_waited_for(parent);
             if !due {
                 self.begin_turn_below(parent);
             }
             return due;
         }
-        tasks.is_power_of_two()
-            && is_waited_for(parent)
-            && began.elapsed() >= TURN_TIME / 2
-            && !fault("turn-outlives-its-time")
+        tasks.is_power_of_two() && is_waited_for(parent) && began.elapsed() >= TURN_TIME / 2
     }
 
     /// A further task of the job to run under the permit held, if it is still this job's turn.
@@ -245,8 +242,7 @@ impl Worker<'_> {
         // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
         // rely on it to look again: whose tasks those are is a guess.
         let hold = self.context.hold();
-        let looked =
-            (hold.turn.get() > 0 && !hold.covered.get()) || fault("guess-hides-the-backlog");
+        let looked = hold.turn.get() > 0 && !hold.covered.get();
         if looked && hold.left.get() > 0 {
             return;
         }

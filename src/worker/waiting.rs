@@ -19,8 +19,8 @@ use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
 use crate::process;
+use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::sync::{fault, fence_after_rmw};
 use crate::task::room::{Waited, room};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -210,9 +210,7 @@ fn take_back(gate: JobPtr) {
     }
     // A5
     let others = room().if_none_waits(key, || {
-        if !fault("returning-not-cleared") {
-            gate.permits.clear(Flag::Returning);
-        }
+        gate.permits.clear(Flag::Returning);
     });
     if others {
         if gate.permits.load().may_return(draining()) {

@@ -5,7 +5,7 @@ use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::sync::{fault, fence_after_rmw};
+use crate::sync::fence_after_rmw;
 use crate::task::{CellPtr, Mark, handle};
 #[cfg(feature = "futures")]
 use crate::worker::context::{Context, LOCAL_MOST};
@@ -80,14 +80,10 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     for gate in leaves {
         gate.permits.unreserve();
         fence_after_rmw();
-        if !fault("refuse-without-look") {
-            look(gate);
-        }
+        look(gate);
     }
     fence_after_rmw();
-    if !fault("refuse-without-look") {
-        look(line);
-    }
+    look(line);
     if line == job {
         job.drop_tasks(1);
     }

@@ -2,7 +2,7 @@
 
 use super::{Arrivals, Backlog, FREE, HELD};
 use crate::sync::atomic::{AtomicPtr, Ordering};
-use crate::sync::{fault, prefetch_write};
+use crate::sync::prefetch_write;
 use crate::task::{CellPtr, Header};
 use std::ptr;
 
@@ -116,7 +116,7 @@ impl<'a> Consumer<'a> {
             next = cell.header().next.load(Ordering::Acquire);
         }
         let whole = arrivals.tail.load(Ordering::Acquire) == last;
-        (whole || fault("look-through-to-the-gap")).then_some(())
+        whole.then_some(())
     }
 
     /// Takes the tasks out that `gone` picks, wherever they stand; the others stay in their places, and the line does
@@ -162,10 +162,6 @@ impl<'a> Consumer<'a> {
             return true;
         }
         // It is the last. Its link is gone before the tail is, as in `pop`: behind that, a pusher may set it at once.
-        if fault("cut-without-exchange") {
-            arrivals.tail.store(before, Ordering::Release);
-            return true;
-        }
         // Ordering: as in `pop`; Release also for the header of `before`, which the next pusher writes through.
         let cut = arrivals.tail.compare_exchange(
             cell.as_ptr(),
@@ -232,10 +228,6 @@ impl<'a> Consumer<'a> {
         // the pending bit was set.
         match state.compare_exchange(HELD, FREE, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => LetGo::Free,
-            Err(_) if fault("consumer-ignores-word") => {
-                state.store(FREE, Ordering::Release);
-                LetGo::Free
-            }
             Err(_) => {
                 // Ordering: AcqRel; clears the pending bit, Acquire as above.
                 state.swap(HELD, Ordering::AcqRel);

@@ -48,11 +48,6 @@ impl Magazine {
         (self.taken, self.given) = (0, 0);
     }
 
-    /// Returns the cell that `take` would return, without taking it.
-    pub fn peek(&self) -> Option<*mut u8> {
-        (!self.is_empty()).then(|| self.cells[self.taken])
-    }
-
     /// Takes the cell that was given first.
     #[inline]
     pub fn take(&mut self) -> Option<NonNull<u8>> {
