@@ -21,11 +21,14 @@ impl Job {
     /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
     /// order of the input.
     ///
-    /// A task pulls one item at first. If pulling an item and calling `f` take less than 10 µs, the task pulls several
-    /// items at once: never more than take about 10 µs, never more than 1,024, and never more than the input's
+    /// A task pulls one item at first. If pulling an item and calling `f` take less than 1 µs, the task pulls several items
+    /// at once: never more than take about 1 µs, never more than 1,024, and never more than the input's
     /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of
-    /// a channel. Calls that take less than 40 ns are made in blocks of 256. A pause and other jobs wait for the end of
-    /// a block.
+    /// a channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls
+    /// that take less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
+    ///
+    /// `f` must not wait for a later item to start, because one task may hold both. It may if the input promises nothing,
+    /// as [`std::iter::from_fn`] does.
     ///
     /// Without a limit, as many items run at once as the pool has workers.
     ///
@@ -107,7 +110,7 @@ const MOST: usize = shrunk(1_024, 4);
 /// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller batch.
 const BLOCK: usize = shrunk(256, 2);
 /// The time that a batch is meant to take, from its pull to its end.
-const BATCH_TIME: Duration = Duration::from_micros(10);
+const BATCH_TIME: Duration = Duration::from_micros(1);
 
 /// A puller at work. Its drop adds what it did to the job's statistics.
 struct Puller<'scope, 'env, I: Iterator, F: Fn(I::Item)> {
