@@ -127,7 +127,10 @@ const SEEN: &[(&str, &[&str])] = &[
         "closed-after-the-wake",
         &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"],
     ),
-    ("slot-read-then-released", &["handles::nothing_lost_when_pushers_wait_for_room"]),
+    (
+        "slot-read-then-released",
+        &["stay::limit_is_used_by_a_pusher_beside_one_that_waits_for_its_permit"],
+    ),
     (
         "all-entries-of-a-key-leave",
         &["handles::nothing_lost_when_a_close_meets_pushers_of_which_one_finds_room"],
