@@ -1,6 +1,6 @@
 //! The capacity of a job: a bound on its tasks that have not started, and the wait for a free slot.
 //!
-//! Each accepted task of such a job owns a *slot*, here [`Room`]. The slot is released when the closure starts or is
+//! Each accepted task of such a job owns a *slot*, here [`Slot`]. The slot is released when the closure starts or is
 //! dropped. So the count is exact wherever the task lies, and a job without a capacity pays nothing.
 //!
 //! A pusher that finds no free slot:
@@ -81,9 +81,9 @@ impl Capacity {
 
 /// A slot, owned by one task until the task starts or is dropped.
 #[derive(Debug)]
-pub struct Room(Arc<Capacity>);
+pub struct Slot(Arc<Capacity>);
 
-impl Room {
+impl Slot {
     /// Takes a slot if one is free.
     fn try_take(capacity: &Arc<Capacity>) -> Option<Self> {
         // Ordering: AcqRel on success; pairs with the release of a slot. Relaxed on failure: only the count matters.
@@ -109,7 +109,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Slot {
     fn drop(&mut self) {
         // Ordering: AcqRel; pairs with `full-2`, which sets the bit (slot-1).
         if self.0.taken.fetch_sub(TASK, Ordering::AcqRel) & WAITED != 0 {
@@ -124,7 +124,7 @@ pub enum Asked {
     /// The job has no capacity, so it needs no slot.
     Unbounded,
     /// A slot was free, and is taken now.
-    Taken(Room),
+    Taken(Slot),
     /// No slot is free.
     Full,
 }
@@ -135,34 +135,34 @@ impl Job {
     /// Returns `None` if the job has no capacity, or if the job or its pool was closed while the caller waited.
     #[inline]
     #[track_caller]
-    pub(crate) fn take_room(&self) -> Option<Room> {
+    pub(crate) fn take_slot(&self) -> Option<Slot> {
         let capacity = self.extra()?.capacity.as_ref()?;
-        self.take_room_of(capacity)
+        self.take_slot_of(capacity)
     }
 
     /// Takes a slot for one task, if one is free. Never blocks.
     #[inline]
-    pub(crate) fn try_take_room(&self) -> Asked {
+    pub(crate) fn try_take_slot(&self) -> Asked {
         match self.extra().and_then(|extra| extra.capacity.as_ref()) {
             None => Asked::Unbounded,
-            Some(capacity) => Room::try_take(capacity).map_or(Asked::Full, Asked::Taken),
+            Some(capacity) => Slot::try_take(capacity).map_or(Asked::Full, Asked::Taken),
         }
     }
 
-    /// Does what [`take_room`](Self::take_room) does, for a job with a capacity.
+    /// Does what [`take_slot`](Self::take_slot) does, for a job with a capacity.
     #[cold]
     #[track_caller]
-    fn take_room_of(&self, capacity: &Arc<Capacity>) -> Option<Room> {
+    fn take_slot_of(&self, capacity: &Arc<Capacity>) -> Option<Slot> {
         if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
-            return Some(Room::take_over(capacity));
+            return Some(Slot::take_over(capacity));
         }
-        if let Some(room) = Room::try_take(capacity) {
-            return Some(room);
+        if let Some(slot) = Slot::try_take(capacity) {
+            return Some(slot);
         }
         let job = self.ptr();
-        let _crowd = Crowd::enter(&job.pool().crowds, capacity.key()); // full-1
+        let _crowd = Crowd::enter(&job.pool().blocked_pushers, capacity.key()); // full-1
         while self.accepts() {
-            if let Some(taken) = Room::try_take(capacity) {
+            if let Some(taken) = Slot::try_take(capacity) {
                 self.pass_on(capacity);
                 return Some(taken);
             }
@@ -194,9 +194,9 @@ impl Job {
 
 /// The blocked pushers of one pool: their keys in the parking lot.
 #[derive(Debug)]
-pub struct Crowds(Mutex<Vec<usize>>);
+pub struct BlockedPushers(Mutex<Vec<usize>>);
 
-impl Crowds {
+impl BlockedPushers {
     /// Makes an empty list.
     pub fn new() -> Self {
         Self(Mutex::new(Vec::new()))
@@ -222,21 +222,21 @@ impl Crowds {
 
 /// One entry in the list of blocked pushers. Dropping it removes the entry.
 struct Crowd<'a> {
-    crowds: &'a Crowds,
+    blocked_pushers: &'a BlockedPushers,
     key: usize,
 }
 
 impl<'a> Crowd<'a> {
     /// Adds an entry to the list (`full-1`).
-    fn enter(crowds: &'a Crowds, key: usize) -> Self {
-        crowds.lock().push(key);
-        Self { crowds, key }
+    fn enter(blocked_pushers: &'a BlockedPushers, key: usize) -> Self {
+        blocked_pushers.lock().push(key);
+        Self { blocked_pushers, key }
     }
 }
 
 impl Drop for Crowd<'_> {
     fn drop(&mut self) {
-        let mut keys = self.crowds.lock();
+        let mut keys = self.blocked_pushers.lock();
         if let Some(entry) = keys.iter().position(|key| *key == self.key) {
             keys.swap_remove(entry);
         }

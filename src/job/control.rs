@@ -131,7 +131,7 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
 /// Closes the job: no further tasks are accepted.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
-    job.pool().crowds.wake();
+    job.pool().blocked_pushers.wake();
 }
 
 /// Whether the job or one above it is closed.
@@ -155,7 +155,7 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     if job.permits.set(Flag::Cancelled).has(Flag::Cancelled) {
         return false;
     }
-    job.pool().crowds.wake();
+    job.pool().blocked_pushers.wake();
     job.pool().advance_epoch();
     fence_after_rmw();
     true

@@ -49,9 +49,9 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (cell, handle) = match self.take_room() {
+        let (cell, handle) = match self.take_slot() {
             None => joint(self.0, task),
-            Some(room) => joint(self.0, room.around(task)),
+            Some(slot) => joint(self.0, slot.around(task)),
         };
         self.push_or_cancel(cell);
         handle
@@ -87,9 +87,9 @@ impl Job {
     where
         F: FnOnce() + Send + 'static,
     {
-        let cell = match self.take_room() {
+        let cell = match self.take_slot() {
             None => plain(self.0, task),
-            Some(room) => plain(self.0, room.around(task)),
+            Some(slot) => plain(self.0, slot.around(task)),
         };
         self.push_or_cancel(cell);
     }
@@ -121,9 +121,9 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(task));
         }
-        let (cell, handle) = match self.try_take_room() {
+        let (cell, handle) = match self.try_take_slot() {
             Asked::Unbounded => joint(self.0, task),
-            Asked::Taken(room) => joint(self.0, room.around(task)),
+            Asked::Taken(slot) => joint(self.0, slot.around(task)),
             Asked::Full => return Err(Rejected::Full(task)),
         };
         self.push(cell);
@@ -157,9 +157,9 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(task));
         }
-        let cell = match self.try_take_room() {
+        let cell = match self.try_take_slot() {
             Asked::Unbounded => plain(self.0, task),
-            Asked::Taken(room) => plain(self.0, room.around(task)),
+            Asked::Taken(slot) => plain(self.0, slot.around(task)),
             Asked::Full => return Err(Rejected::Full(task)),
         };
         self.push(cell);

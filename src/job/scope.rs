@@ -247,15 +247,15 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
     #[track_caller]
     fn push(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) {
-        let room = self.job.take_room();
+        let slot = self.job.take_slot();
         if !self.job.accepts() {
             self.job.ptr().count_cancelled();
             unwind::drop_quietly(part);
             return;
         }
-        let turn = match room {
+        let turn = match slot {
             None => self.turn(part),
-            Some(room) => self.turn(room.around(part)),
+            Some(slot) => self.turn(slot.around(part)),
         };
         self.job.push(turn);
     }

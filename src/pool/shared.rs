@@ -2,7 +2,7 @@
 
 mod drain;
 
-use crate::job::capacity::Crowds;
+use crate::job::capacity::BlockedPushers;
 use crate::job::family::Family;
 use crate::job::permits::MOST_WINDOW;
 use crate::job::record::JobPtr;
@@ -51,7 +51,7 @@ pub struct Shared {
     /// Who is whose child.
     pub family: Family,
     /// Who waits for room in a bounded backlog.
-    pub crowds: Crowds,
+    pub blocked_pushers: BlockedPushers,
     /// How threads are made.
     pub threads: Threads,
     /// Threads that take the place of one that waits.
@@ -111,7 +111,7 @@ impl PoolPtr {
             }),
             hooks: std::sync::Mutex::new(Some(std::sync::Arc::new(hooks))),
             family: Family::new(),
-            crowds: Crowds::new(),
+            blocked_pushers: BlockedPushers::new(),
             threads,
             spares: Spares::new(most_spares),
             waiting: Waiting::default(),
@@ -243,7 +243,7 @@ impl Shared {
             && self.sleep.none_away()
             && self.spares.is_unused()
             && self.waiting.is_empty()
-            && self.crowds.is_empty()
+            && self.blocked_pushers.is_empty()
             && self.held().is_empty()
     }
 

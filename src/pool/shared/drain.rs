@@ -34,7 +34,7 @@ impl Shared {
         // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
-        self.crowds.wake();
+        self.blocked_pushers.wake();
         self.defer_end(|| {
             let held = std::mem::take(&mut *self.held()); // end-2
             for job in held {
