@@ -3,7 +3,7 @@
 
 pub use crate::job::stream::{Feed, batches};
 pub use crate::job::{admission, backlog, control, idle, permits, record};
-pub use crate::task::{CellPtr, cells, handle, plain, room};
+pub use crate::task::{CellPtr, cells, handle, parking, plain};
 pub use crate::worker::{sleep, spares};
 
 use crate::job::Job;
@@ -153,7 +153,7 @@ impl Stage {
 
 /// Fails if a thread or a waker is left in the parking lot, or a future in the list of those in flight. For a model at rest.
 pub fn assert_none_waits() {
-    assert!(room::room().is_empty(), "a waiter is left in the parking lot");
+    assert!(parking::parking_lot().is_empty(), "a waiter is left in the parking lot");
     #[cfg(feature = "futures")]
     assert!(crate::task::future::pending::pending().is_empty(), "a future is left in flight");
 }

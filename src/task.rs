@@ -7,8 +7,8 @@ pub mod cells;
 #[cfg(feature = "futures")]
 pub mod future;
 pub mod handle;
+pub mod parking;
 pub mod rests;
-pub mod room;
 pub mod scoped;
 pub mod state;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Wake, Waker};
 use tollgate::model::assert_none_waits;
-use tollgate::model::room::room;
+use tollgate::model::parking::parking_lot;
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -27,7 +27,7 @@ fn waiters() -> ([Arc<Count>; 4], [u64; 4]) {
     for (number, count) in counts.iter().enumerate() {
         let key = if number < 3 { 8 } else { 16 };
         let waker = Waker::from(count.clone());
-        entries[number] = room().enter(key, None, &waker, || true).expect("it is to wait");
+        entries[number] = parking_lot().enter(key, None, &waker, || true).expect("it is to wait");
     }
     (counts, entries)
 }
@@ -42,13 +42,13 @@ fn the_waiter_that_came_first_is_woken_first() {
         let (counts, entries) = waiters();
         // Polled again, the first keeps its place.
         let waker = Waker::from(counts[0].clone());
-        assert_eq!(room().enter(8, Some(entries[0]), &waker, || true), Some(entries[0]));
-        room().wake_one(8);
+        assert_eq!(parking_lot().enter(8, Some(entries[0]), &waker, || true), Some(entries[0]));
+        parking_lot().wake_one(8);
         assert_eq!(woken(&counts), [1, 0, 0, 0]);
-        room().wake_one(8);
+        parking_lot().wake_one(8);
         assert_eq!(woken(&counts), [1, 1, 0, 0]);
-        room().wake(16);
-        room().wake(8);
+        parking_lot().wake(16);
+        parking_lot().wake(8);
         assert_eq!(woken(&counts), [1; 4]);
         assert_none_waits();
     });
@@ -58,14 +58,14 @@ fn the_waiter_that_came_first_is_woken_first() {
 fn one_that_leaves_takes_its_own_entry_along() {
     check(Bound::None, || {
         let (counts, entries) = waiters();
-        room().leave(8, entries[1]);
+        parking_lot().leave(8, entries[1]);
         assert_eq!(Arc::strong_count(&counts[1]), 1, "its waker is kept");
-        assert!(room().if_none_waits(8, || unreachable!("two wait")));
-        room().wake(8);
+        assert!(parking_lot().if_none_waits(8, || unreachable!("two wait")));
+        parking_lot().wake(8);
         assert_eq!(woken(&counts), [1, 0, 1, 0]);
-        room().leave(16, entries[3]);
+        parking_lot().leave(16, entries[3]);
         let mut none = false;
-        assert!(!room().if_none_waits(16, || none = true));
+        assert!(!parking_lot().if_none_waits(16, || none = true));
         assert!(none);
         assert_none_waits();
     });

@@ -33,7 +33,7 @@ use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use crate::task::{CellPtr, Mark};
 use crate::worker::sleep::Notified;
 use returns::{refuse, wait_at};
@@ -283,7 +283,7 @@ fn start_outside(job: JobPtr) -> Option<JobPtr> {
 /// Wakes those who wait for the job if it may have become idle without a task's end.
 pub fn wake_if_idle(job: JobPtr) {
     if job.tokens.load().awaited() {
-        room().wake(job.idle_key());
+        parking_lot().wake(job.idle_key());
     }
 }
 
@@ -292,7 +292,7 @@ pub fn wake_if_idle(job: JobPtr) {
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {
         gate.permits.clear(Flag::Settling);
-        room().wake(gate.settle_key());
+        parking_lot().wake(gate.settle_key());
     }
 }
 
@@ -303,7 +303,7 @@ pub fn release(job: JobPtr) {
     while let Some(outer) = gate {
         let word = outer.permits.release(); // R1
         if word.has(Flag::Returning) {
-            room().wake_one(outer.permit_key());
+            parking_lot().wake_one(outer.permit_key());
         }
         settle(outer, word);
         fence_after_rmw(); // R2

@@ -26,7 +26,7 @@
 use crate::job::Job;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
@@ -113,7 +113,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // Ordering: AcqRel; pairs with `full-2`, which sets the bit (slot-1).
         if self.0.taken.fetch_sub(TASK, Ordering::AcqRel) & WAITED != 0 {
-            room().wake_one(self.0.key()); // slot-2
+            parking_lot().wake_one(self.0.key()); // slot-2
         }
     }
 }
@@ -182,12 +182,12 @@ impl Job {
 
     /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
     fn pass_on(&self, capacity: &Capacity) {
-        let others = room().if_none_waits(capacity.key(), || {
+        let others = parking_lot().if_none_waits(capacity.key(), || {
             // Ordering: AcqRel; as in `full-2`, under the same lock.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
         });
         if others && !capacity.is_full() {
-            room().wake_one(capacity.key());
+            parking_lot().wake_one(capacity.key());
         }
     }
 }
@@ -215,7 +215,7 @@ impl BlockedPushers {
     pub fn wake(&self) {
         let keys = self.lock().clone();
         for key in keys {
-            room().wake(key);
+            parking_lot().wake(key);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 use crate::task::CellPtr;
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 
 /// Returns the limit in the form of the packed word. A limit above the greatest one means no limit.
 pub fn limit_bits(limit: usize) -> u64 {
@@ -59,7 +59,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     look(job);
     let word = job.permits.load();
     if word.has(Flag::Returning) {
-        room().wake_one(job.permit_key());
+        parking_lot().wake_one(job.permit_key());
     }
     settle(job, word);
     if held_changed && is_held(word) && word.has(Flag::Parent) {
@@ -189,7 +189,7 @@ pub fn cancel_listed(job: JobPtr) {
 fn cancel_held(job: JobPtr) {
     family::cancel(job);
     // A drain lets a task that has started take its permit back although the job is held.
-    room().wake(job.permit_key());
+    parking_lot().wake(job.permit_key());
 }
 
 /// What came of dropping tasks in a line.

@@ -7,7 +7,7 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, thread};
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use crate::task::{CellPtr, handle};
 use crate::worker::waiting;
 use std::cell::{Cell, RefCell};
@@ -77,7 +77,7 @@ pub fn enter_while_busy(
 
 /// If nobody waits any more for the job to be idle, nobody need look into the room.
 pub fn forget_waiters(job: JobPtr) {
-    room().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
+    parking_lot().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
 }
 
 /// Whether the job has nothing queued or running.

@@ -288,7 +288,7 @@ impl JobPtr {
             // SAFETY: no handle and no busy task is left.
             unsafe { self.free(0) };
         } else if left.awaited() {
-            crate::task::room::room().wake(key);
+            crate::task::parking::parking_lot().wake(key);
         }
     }
 

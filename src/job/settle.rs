@@ -7,8 +7,8 @@ use crate::job::{Job, idle};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
+use crate::task::parking::parking_lot;
 use crate::task::rests::Resting;
-use crate::task::room::room;
 use crate::unwind;
 use crate::worker::waiting;
 use std::fmt;
@@ -47,7 +47,7 @@ impl Job {
             resting: None,
             job: self.clone(),
             passes: Passes::default(),
-            seat: None,
+            entry: None,
             wait: Wait::default(),
         }
     }
@@ -80,37 +80,37 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn settled(&self) -> Settled {
-        Settled { job: self.clone(), seat: None, wait: Wait::default() }
+        Settled { job: self.clone(), entry: None, wait: Wait::default() }
     }
 }
 
 /// A seat in the waiting room, and the job whose key it is for; the job is kept until the seat is left.
-struct Seat {
+struct Entry {
     job: Job,
     key: usize,
     number: u64,
 }
 
-impl Drop for Seat {
+impl Drop for Entry {
     fn drop(&mut self) {
-        room().leave(self.key, self.number);
+        parking_lot().leave(self.key, self.number);
     }
 }
 
 /// Enters the waker for `key` unless `wait` says that there is nothing to wait for; tells whether it did.
 /// A seat for the same key is kept, another one left.
 fn enter(
-    seat: &mut Option<Seat>,
+    entry: &mut Option<Entry>,
     job: &Job,
     key: usize,
     cx: &Context<'_>,
     wait: impl FnOnce() -> bool,
 ) -> bool {
-    let number = seat.as_ref().filter(|seat| seat.key == key).map(|seat| seat.number);
-    match room().enter(key, number, cx.waker(), wait) {
+    let number = entry.as_ref().filter(|entry| entry.key == key).map(|entry| entry.number);
+    match parking_lot().enter(key, number, cx.waker(), wait) {
         Some(number) => {
-            if seat.as_ref().is_none_or(|seat| seat.key != key) {
-                *seat = Some(Seat { job: job.clone(), key, number });
+            if entry.as_ref().is_none_or(|entry| entry.key != key) {
+                *entry = Some(Entry { job: job.clone(), key, number });
             }
             true
         }
@@ -142,7 +142,7 @@ pub struct Idle {
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
-    seat: Option<Seat>,
+    entry: Option<Entry>,
     wait: Wait,
 }
 
@@ -164,7 +164,7 @@ impl Idle {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
             let busy = idle::enter_while_busy(ptr, |wait, _| {
-                enter(&mut self.seat, job, ptr.idle_key(), cx, wait)
+                enter(&mut self.entry, job, ptr.idle_key(), cx, wait)
             });
             if busy {
                 return None;
@@ -174,9 +174,9 @@ impl Idle {
     }
 
     fn leave(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            let job = seat.job.clone();
-            drop(seat);
+        if let Some(entry) = self.entry.take() {
+            let job = entry.job.clone();
+            drop(entry);
             idle::forget_waiters(job.ptr());
         }
     }
@@ -243,7 +243,7 @@ impl fmt::Debug for Idle {
 #[must_use = "it tells only if it is waited for or polled"]
 pub struct Settled {
     job: Job,
-    seat: Option<Seat>,
+    entry: Option<Entry>,
     wait: Wait,
 }
 
@@ -327,13 +327,13 @@ impl Future for Settled {
         let this = &mut *self;
         let job = this.job.ptr();
         let busy = !is_settled(job)
-            && enter(&mut this.seat, &this.job, job.settle_key(), cx, || must_wait(job));
+            && enter(&mut this.entry, &this.job, job.settle_key(), cx, || must_wait(job));
         if busy {
             this.wait.begin();
             return Poll::Pending;
         }
         this.wait.end();
-        this.seat = None;
+        this.entry = None;
         Poll::Ready(())
     }
 }

@@ -15,7 +15,7 @@ use crate::sync::time::Instant;
 use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
 use crate::task::handle::joint::{Face, HandleTable};
-use crate::task::room::{ONLY, room};
+use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{CLAIMED, Claim, DONE, Leave, Reference, State, TAKEN, WAITED};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -252,7 +252,7 @@ impl<T> Drop for TaskHandle<T> {
     fn drop(&mut self) {
         if self.state().load().has(WAITED) {
             // Before the reference is given up, for the key may then become another task's.
-            room().leave(self.key(), ONLY);
+            parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {
             Leave::Nothing => {}
@@ -290,7 +290,7 @@ global! {
 pub fn note_gone(job: JobPtr) {
     // Ordering: AcqRel; before the wake, for `enter_while_busy`.
     cancel_count().fetch_add(1, Ordering::AcqRel);
-    room().wake(job.idle_key());
+    parking_lot().wake(job.idle_key());
 }
 
 /// Returns a number that changes when a task in a queue was cancelled by its handle, or emptied otherwise.

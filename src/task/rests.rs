@@ -6,7 +6,7 @@
 //!
 //! The count exists while the job has waiters. No part of another protocol, and of no model.
 
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -51,7 +51,7 @@ impl Resting {
             others
         });
         if others {
-            room().wake(self.key);
+            parking_lot().wake(self.key);
         }
     }
 }

@@ -157,7 +157,7 @@ impl Shared {
         // Ordering: AcqRel; all use of what the part borrowed comes before. E1 of the room.
         let before = self.pending.fetch_sub(PART, Ordering::AcqRel);
         if before & !CLOSED == PART | WAITED {
-            crate::task::room::room().wake(self.key());
+            crate::task::parking::parking_lot().wake(self.key());
         }
     }
 

@@ -21,7 +21,7 @@ use crate::job::record::JobPtr;
 use crate::process;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::task::room::{Waited, room};
+use crate::task::parking::{Waited, parking_lot};
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
@@ -101,7 +101,7 @@ fn refuse(context: &Context, none: &NoSpare) -> ! {
 
 fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     while wait() {
-        if room().park(key, until, &wait) == Waited::TimedOut {
+        if parking_lot().park(key, until, &wait) == Waited::TimedOut {
             return;
         }
     }
@@ -199,7 +199,7 @@ fn take_back(gate: JobPtr) {
     // A drain cancels held jobs; their tasks that have started run to their end.
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
-        room().park(key, None, || {
+        parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Returning).has(Flag::Returning) {
                 // Whoever runs on under a permit is to look.
                 gate.pool().advance_epoch();
@@ -209,12 +209,12 @@ fn take_back(gate: JobPtr) {
         });
     }
     // A5
-    let others = room().if_none_waits(key, || {
+    let others = parking_lot().if_none_waits(key, || {
         gate.permits.clear(Flag::Returning);
     });
     if others {
         if gate.permits.load().may_return(draining()) {
-            room().wake_one(key);
+            parking_lot().wake_one(key);
         }
     } else {
         // A look follows, when all permits are back.

@@ -2,7 +2,7 @@
 
 use crate::error::JoinError;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use crate::task::scoped::Shared;
 use crate::unwind;
 use crate::worker::context::Context;
@@ -76,7 +76,7 @@ impl<F: FnOnce() -> T, T> Packet<F, T> {
         let waited = state.waited;
         drop(state);
         if waited {
-            room().wake(self.key());
+            parking_lot().wake(self.key());
         }
     }
 

@@ -11,7 +11,7 @@ use crate::job::stream::{Feed, Pulled, Watch};
 use crate::job::{Job, admission};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, full_fence, shrunk};
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use crate::task::scoped::Shared;
 use crate::task::{CellPtr, Ran};
 use crate::unwind;
@@ -173,7 +173,7 @@ where
     /// After a result was put.
     fn tell(&self, wakes: bool) {
         if wakes {
-            room().wake(self.shared.key());
+            parking_lot().wake(self.shared.key());
         }
         // Either this sees the mark of `stop`, or the look of `stop` comes later and sees the result: both take one lock.
         if self.is_abandoned() {

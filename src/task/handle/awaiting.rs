@@ -23,7 +23,7 @@
 use crate::error::JoinError;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::Face;
-use crate::task::room::{ONLY, room};
+use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{DONE, POLLING, Reference, TAKEN, WAITED};
 use crate::worker::context::Context;
 use std::pin::Pin;
@@ -107,8 +107,8 @@ impl<T> Future for TaskHandle<T> {
         if !self.is_finished() {
             self.refuse_itself();
             let wait = || !self.state().set(WAITED).has(DONE);
-            let seat = room().enter(self.key(), Some(ONLY), cx.waker(), wait);
-            if seat.is_some() {
+            let entry = parking_lot().enter(self.key(), Some(ONLY), cx.waker(), wait);
+            if entry.is_some() {
                 self.wait.begin();
                 return Poll::Pending;
             }

@@ -9,7 +9,7 @@ use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::{TaskHandle, note_gone};
-use crate::task::room::room;
+use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
@@ -274,7 +274,7 @@ impl<F, T> Joint<F, T> {
         });
         match this.state.finish(reference) {
             Finish::Nothing => {}
-            Finish::Wake => room().wake(cell.addr().get()),
+            Finish::Wake => parking_lot().wake(cell.addr().get()),
             Finish::Drop => {
                 // SAFETY: without a handle the outcome is this thread's.
                 unwind::drop_quietly(unsafe { this.take_outcome() });

@@ -52,19 +52,19 @@ struct Signal {
 
 /// The parking lot: waiters by key, spread over buckets with a lock each.
 #[derive(Debug)]
-pub struct Room {
+pub struct ParkingLot {
     buckets: Vec<Mutex<Bucket>>,
 }
 
 global! {
     /// Returns the one parking lot of the process.
-    pub fn room() -> Room { Room::new() }
+    pub fn parking_lot() -> ParkingLot { ParkingLot::new() }
 }
 
 /// The entry number of a waiter whose key never has another waiter.
 pub const ONLY: u64 = 0;
 
-/// Why [`Room::park`] returned.
+/// Why [`ParkingLot::park`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     /// The thread was woken, or never parked. The caller must check its condition.
@@ -92,7 +92,7 @@ impl Bucket {
     }
 }
 
-impl Room {
+impl ParkingLot {
     fn new() -> Self {
         Self { buckets: (0..BUCKETS).map(|_| Mutex::new(Bucket::default())).collect() }
     }
