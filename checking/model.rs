@@ -84,26 +84,26 @@ impl Stage {
         job.tokens.add_tasks(1);
         let cell = plain(job, task);
         cell.set_mark(Mark::Ready);
-        shared.places[index].deque.push(cell);
+        shared.seats[index].deque.push(cell);
     }
 
     /// Lays a task into the batch of the worker with this index, as it lies there when the turn of its job, whose limit
     /// binds no worker, has ended early.
     pub fn lay_in_batch(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
-        let (place, job) = (&self.0.shared().places[index], job.ptr());
+        let (seat, job) = (&self.0.shared().seats[index], job.ptr());
         job.tokens.add_tasks(1);
         let cell = plain(job, task);
         cell.set_mark(Mark::Loose);
-        place.note_batch(job.idle_key());
-        place.batch.push(cell);
+        seat.note_batch(job.idle_key());
+        seat.batch.push(cell);
     }
 
     /// Inside a task: its worker takes what lies on top of its deque for this job's, as it may after thieves have been
     /// there.
     pub fn mislead_worker(job: &Job) {
         Context::with(|context| {
-            let place = context.and_then(Context::place).expect("a worker calls");
-            place.note_top(job.ptr().idle_key(), 1);
+            let seat = context.and_then(Context::seat).expect("a worker calls");
+            seat.note_top(job.ptr().idle_key(), 1);
         });
     }
 

@@ -13,7 +13,9 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
     let served = Cell::new(0);
     play_as(pool, index, None, |worker| {
         while served.get() < most {
-            let Some(cell) = worker.context.stash.take().or_else(|| worker.search()) else { break };
+            let Some(cell) = worker.context.next_task.take().or_else(|| worker.search()) else {
+                break;
+            };
             worker.serve(cell);
             served.set(served.get() + 1);
         }
@@ -25,7 +27,7 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
 /// others wait.
 pub fn serve_others(pool: PoolPtr, index: usize, last: JobPtr) {
     play_as(pool, index, Some(last), |worker| {
-        worker.place().others_first.set(true);
+        worker.seat().others_first.set(true);
         let cell = worker.find_near().expect("others wait");
         worker.serve(cell);
     });
@@ -48,11 +50,11 @@ fn play_as(pool: PoolPtr, index: usize, last: Option<JobPtr>, part: impl FnOnce(
     let context = Context::new(pool);
     let worker =
         Worker { context: &context, searching: Cell::new(last.is_none()), last: Cell::new(last) };
-    context.sit(Some(&pool.shared().places[index]));
+    context.sit(Some(&pool.shared().seats[index]));
     context.enter(|| {
         part(&worker);
-        if let Some(cell) = worker.context.stash.take() {
-            worker.place().deque.push(cell);
+        if let Some(cell) = worker.context.next_task.take() {
+            worker.seat().deque.push(cell);
         }
     });
     let freed = context.owners() - 1;

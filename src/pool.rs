@@ -130,10 +130,10 @@ impl Pool {
     pub fn stats(&self) -> PoolStats {
         let shared = self.shared.shared();
         let workers = shared
-            .places
+            .seats
             .iter()
-            .map(|place| {
-                let (run, stolen, parked) = place.figures.read();
+            .map(|seat| {
+                let (run, stolen, parked) = seat.figures.read();
                 WorkerStats { run, stolen, parked }
             })
             .collect();

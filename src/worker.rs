@@ -2,10 +2,10 @@
 
 pub mod context;
 mod find;
-pub mod place;
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[path = "../checking/play.rs"]
 pub mod play;
+pub mod seat;
 pub mod sleep;
 pub mod spares;
 pub mod turn;
@@ -19,15 +19,15 @@ use crate::sync::scaled;
 use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
 use crate::worker::context::Context;
-use crate::worker::place::Place;
+use crate::worker::seat::Seat;
 use std::any::Any;
 use std::cell::Cell;
 
 /// Tasks of one job after which a worker lets another job go first.
 const BUDGET: u32 = scaled(16, 4, 2) as u32;
 
-/// The life of the thread with this index: a worker's, or a spare's. It sits in `place` first.
-pub fn work(pool: PoolPtr, index: usize, place: usize) {
+/// The life of the thread with this index: a worker's, or a spare's. It sits in `seat` first.
+pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     let context = Context::new(pool);
     let shared = pool.shared();
     let worker = Worker {
@@ -42,15 +42,15 @@ pub fn work(pool: PoolPtr, index: usize, place: usize) {
             worker.begin(|| hook(index));
         }
         drop(hooks);
-        let mut place = Some(place);
-        while let Some(index) = place {
+        let mut seat = Some(seat);
+        while let Some(index) = seat {
             shared.sleep.sit_down(index);
-            let sitting = &shared.places[index];
+            let sitting = &shared.seats[index];
             // The thread that lent this place has published a job that does not run here any more.
             sitting.publish(0, 0);
             context.sit(Some(sitting));
-            place = match worker.run() {
-                Left::Place => shared.spares.wait_for_place(),
+            seat = match worker.run() {
+                Left::Seat => shared.spares.wait_for_place(),
                 Left::Pool => {
                     shared.spares.close();
                     None
@@ -90,7 +90,7 @@ enum Then {
 /// What a thread left when it stopped looking for tasks.
 enum Left {
     /// Its place, lent while it waited inside a task.
-    Place,
+    Seat,
     /// The pool, which is drained.
     Pool,
 }
@@ -115,9 +115,9 @@ impl Worker<'_> {
     fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);
-            if self.context.place().is_none() {
+            if self.context.seat().is_none() {
                 self.pool().sleep.arrive(|| self.pool().is_busy());
-                return Left::Place;
+                return Left::Seat;
             }
         }
         Left::Pool
@@ -127,8 +127,8 @@ impl Worker<'_> {
         self.context.pool()
     }
 
-    fn place(&self) -> &Place {
-        self.context.place().expect("a worker that looks for tasks sits in a place")
+    fn seat(&self) -> &Seat {
+        self.context.seat().expect("a worker that looks for tasks sits in a place")
     }
 
     /// Takes a task to its end, and those that follow it.
@@ -153,10 +153,10 @@ impl Worker<'_> {
         }
         let job = cell.job();
         let (hold, key) = (self.context.hold(), job.idle_key());
-        if self.place().begin_batch(key) {
+        if self.seat().begin_batch(key) {
             self.pool().notify();
         }
-        hold.open(job, epoch, self.place().top_of(key));
+        hold.open(job, epoch, self.seat().top_of(key));
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());
         if !open {
@@ -182,12 +182,12 @@ impl Worker<'_> {
             }
             next = self.next_under_permit(job, &mut open);
         }
-        if let Some(place) = self.context.place() {
+        if let Some(seat) = self.context.seat() {
             if hold.left.get() > 0 {
-                place.note_top(key, hold.left.get());
+                seat.note_top(key, hold.left.get());
             }
-            place.figures.add_run(u64::from(hold.turn.get()));
-            place.publish(0, 0);
+            seat.figures.add_run(u64::from(hold.turn.get()));
+            seat.publish(0, 0);
         }
         match then {
             Then::GoOn => hold.close(),
@@ -200,10 +200,10 @@ impl Worker<'_> {
     fn sweep(&self, sweep: CellPtr) {
         let mut dropped = 0;
         admission::sweep(sweep, |task| {
-            self.context.stash.set(Some(sweep));
+            self.context.next_task.set(Some(sweep));
             admission::drop_task(task);
             // If the destructor has waited, the wait has injected the sweep (sweep-3).
-            let goes_on = self.context.stash.take().is_some();
+            let goes_on = self.context.next_task.take().is_some();
             dropped += 1;
             if goes_on && dropped % BUDGET == 0 && self.pool().has_ready() {
                 let _ = self.pool().inject(sweep);
@@ -214,8 +214,8 @@ impl Worker<'_> {
     }
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
-        if let Some(place) = self.context.place() {
-            place.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
+        if let Some(seat) = self.context.seat() {
+            seat.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
         }
         match cell.run() {
             Ran::Completed => {

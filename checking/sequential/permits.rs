@@ -111,11 +111,11 @@ impl Plain {
     }
 
     fn has(self, flag: Flag) -> bool {
-        self.flags[place(flag)]
+        self.flags[seat(flag)]
     }
 
     fn set(&mut self, flag: Flag, set: bool) {
-        self.flags[place(flag)] = set;
+        self.flags[seat(flag)] = set;
     }
 
     fn held_back(self) -> bool {
@@ -143,7 +143,7 @@ impl Plain {
     }
 }
 
-fn place(flag: Flag) -> usize {
+fn seat(flag: Flag) -> usize {
     FLAGS.iter().position(|known| *known == flag).expect("all flags are listed")
 }
 

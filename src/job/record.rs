@@ -445,7 +445,7 @@ impl JobPtr {
     /// Returns how many of the job's tasks lie in deques; exact while none of its tasks moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
-        let spare: u64 = pool.places.iter().map(|place| place.spare_tokens(key)).sum();
+        let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();
         let not_ready = word.running() + spare + pool.waiting.count(key);
         self.tokens.load().tasks().saturating_sub(not_ready)
     }

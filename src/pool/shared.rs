@@ -11,7 +11,7 @@ use crate::sync::deque::Injector;
 use crate::sync::{Condvar, Mutex, RESTS};
 use crate::task::{CellPtr, cells};
 use crate::worker::context::Context;
-use crate::worker::place::{Place, Victim};
+use crate::worker::seat::{Seat, Victim};
 use crate::worker::sleep::{Notified, Sleep};
 use crate::worker::spares::{Spares, Threads};
 use crate::worker::waiting::Waiting;
@@ -42,7 +42,7 @@ pub struct Shared {
     injector: Injector<CellPtr>,
     victims: Box<[Victim]>,
     /// One for each worker.
-    pub places: Box<[CachePadded<Place>]>,
+    pub seats: Box<[CachePadded<Seat>]>,
     /// Who sleeps.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
@@ -62,7 +62,7 @@ pub struct Shared {
     /// The process that has the workers.
     process: u32,
     has_spare_cores: bool,
-    /// As in `Place`, for threads that sit in no place.
+    /// As in `Seat`, for threads that sit in no place.
     flights: AtomicU64,
     /// Tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
@@ -88,7 +88,7 @@ struct Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolPtr(NonNull<Shared>);
 
-// SAFETY: all of `Shared` is Sync, or guarded by what `Place` says.
+// SAFETY: all of `Shared` is Sync, or guarded by what `Seat` says.
 unsafe impl Send for PoolPtr {}
 // SAFETY: as above.
 unsafe impl Sync for PoolPtr {}
@@ -96,13 +96,13 @@ unsafe impl Sync for PoolPtr {}
 impl PoolPtr {
     /// Makes a pool with an owner for each worker and one for the caller.
     pub fn make(workers: usize, hooks: Hooks, threads: Threads, most_spares: usize) -> Self {
-        let places: Box<[_]> =
-            (0..workers).map(|index| CachePadded::new(Place::new(index))).collect();
-        let victims = places.iter().map(|place| place.victim()).collect();
+        let seats: Box<[_]> =
+            (0..workers).map(|index| CachePadded::new(Seat::new(index))).collect();
+        let victims = seats.iter().map(|seat| seat.victim()).collect();
         let shared = Shared {
             injector: Injector::new(),
             victims,
-            places,
+            seats,
             sleep: Sleep::new(workers),
             notice: CachePadded::new(Notice {
                 epoch: AtomicU64::new(0),
@@ -190,13 +190,13 @@ impl Shared {
     /// How many workers.
     #[inline]
     pub fn workers(&self) -> usize {
-        self.places.len()
+        self.seats.len()
     }
 
     /// How many ready tasks of one job may lie in deques at a time.
     #[inline]
     pub fn window(&self) -> u64 {
-        (self.places.len() as u64).clamp(2, MOST_WINDOW)
+        (self.seats.len() as u64).clamp(2, MOST_WINDOW)
     }
 
     /// Injects a task, and wakes a worker if none is searching. `TooLate`: the workers have left. A thread outside the pool

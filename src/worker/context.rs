@@ -10,7 +10,7 @@ use crate::sync::atomic::Ordering;
 use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};
 use crate::task::{CellPtr, Mark};
-use crate::worker::place::Place;
+use crate::worker::seat::Seat;
 use std::cell::Cell;
 use std::ptr;
 
@@ -51,9 +51,9 @@ impl Drop for Restore<'_> {
 #[derive(Debug)]
 pub struct Context {
     pool: PoolPtr,
-    place: Cell<*const Place>,
+    seat: Cell<*const Seat>,
     /// A task of another job that came out of the deque while a permit was held, or the sweep that this worker runs.
-    pub stash: Cell<Option<CellPtr>>,
+    pub next_task: Cell<Option<CellPtr>>,
     /// Whether the thread is at a task that it has found: runs it, drops it, or hands on what it had.
     pub serves: Cell<bool>,
     hold: Hold,
@@ -94,8 +94,8 @@ impl Context {
     pub fn new(pool: PoolPtr) -> Self {
         Self {
             pool,
-            place: Cell::new(ptr::null()),
-            stash: Cell::new(None),
+            seat: Cell::new(ptr::null()),
+            next_task: Cell::new(None),
             serves: Cell::new(false),
             hold: Hold {
                 job: Cell::new(None),
@@ -168,14 +168,14 @@ impl Context {
 
     /// The place the thread sits in.
     #[inline]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn seat(&self) -> Option<&Seat> {
         // SAFETY: places live as long as their pool, which the thread owns a share of.
-        unsafe { self.place.get().as_ref() }
+        unsafe { self.seat.get().as_ref() }
     }
 
     /// Takes a seat, or gives it up.
-    pub fn sit(&self, place: Option<&Place>) {
-        self.place.set(place.map_or(ptr::null(), ptr::from_ref));
+    pub fn sit(&self, seat: Option<&Seat>) {
+        self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
     }
 
     /// The permit held.
@@ -236,8 +236,8 @@ impl Context {
     /// more of them in.
     #[inline]
     pub fn others_wait(&self) -> bool {
-        self.place().is_none_or(|place| {
-            !self.pool().injector_is_empty() || place.deque.len() as u64 > self.hold.left.get()
+        self.seat().is_none_or(|seat| {
+            !self.pool().injector_is_empty() || seat.deque.len() as u64 > self.hold.left.get()
         })
     }
 
@@ -259,20 +259,20 @@ impl Context {
         if self.hold.job.get() != Some(job) {
             return Err(cell);
         }
-        let Some(place) = self.place() else {
+        let Some(seat) = self.seat() else {
             return Err(cell);
         };
         let word = job.permits.load();
         // At a limit that equals the workers all permits may be held: the task then runs under one of
         // them, and nobody is idle who could take it for nothing.
         let held = word.held_back() || word.has(Flag::Cancelled);
-        if held || !job.is_open(word) || place.deque.len() >= LOCAL_MOST {
+        if held || !job.is_open(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
         self.hold.spend_tokens(job, 1, CREDIT);
-        place.publish(job.idle_key(), self.hold.tokens.get() - 1);
+        seat.publish(job.idle_key(), self.hold.tokens.get() - 1);
         cell.set_mark(Mark::Loose);
-        place.deque.push(cell);
+        seat.deque.push(cell);
         self.hold.left.set(self.hold.left.get() + 1);
         self.pool().notify();
         Ok(())

@@ -15,7 +15,7 @@ const LINGER: usize = shrunk(16, 0);
 impl Worker<'_> {
     /// The next task from anywhere; parks while there is none. `None`: the pool is drained.
     pub(super) fn find(&self) -> Option<CellPtr> {
-        if let Some(cell) = self.context.stash.take() {
+        if let Some(cell) = self.context.next_task.take() {
             return Some(cell);
         }
         let sleep = &self.pool().sleep;
@@ -42,11 +42,11 @@ impl Worker<'_> {
                 continue;
             }
             lingered = 0;
-            self.place().figures.add_parked();
+            self.seat().figures.add_parked();
             cells::tidy();
             let pool = self.pool();
             let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
-            match sleep.park(self.place().index, look, busy) {
+            match sleep.park(self.seat().index, look, busy) {
                 Woken::Search => {}
                 Woken::Leave => return None,
             }
@@ -55,9 +55,9 @@ impl Worker<'_> {
 
     /// The next task from the local queue or the injector, each going first in turn.
     pub(super) fn find_near(&self) -> Option<CellPtr> {
-        let place = self.place();
-        let turns = place.turns.get().wrapping_add(1);
-        place.turns.set(turns);
+        let seat = self.seat();
+        let turns = seat.turns.get().wrapping_add(1);
+        seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
             // Futures that wake one another here would keep the tasks of their own job, which wait in the
             // injector, from their turn.
@@ -65,16 +65,16 @@ impl Worker<'_> {
                 return Some(cell);
             }
         }
-        if place.others_first.replace(false) {
+        if seat.others_first.replace(false) {
             let cell = self.take_others();
             if cell.is_some() {
                 return cell;
             }
         } else {
             // Next time those who have waited longest go first.
-            place.others_first.set(true);
+            seat.others_first.set(true);
         }
-        place.batch.pop().or_else(|| place.deque.pop()).or_else(|| self.steal_injected_batch())
+        seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
     /// The task that has waited longest, in the injector or else in the thread's own deque; not one of the
@@ -101,7 +101,7 @@ impl Worker<'_> {
 
     /// The oldest task of the thread's own deque, from the thieves' end.
     pub(super) fn steal_oldest(&self) -> Option<CellPtr> {
-        match self.pool().victims()[self.place().index].deque.steal() {
+        match self.pool().victims()[self.seat().index].deque.steal() {
             Steal::Success(cell) => Some(cell),
             Steal::Empty | Steal::Retry => None,
         }
@@ -110,7 +110,7 @@ impl Worker<'_> {
     /// For a worker that nobody counts as searching: those who look while the batch is on its way to the deque see it
     /// neither there nor in the injector, and may park.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
-        let deque = &self.place().deque;
+        let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {
             Steal::Success(cell) => {
                 if !deque.is_empty() {
@@ -134,30 +134,30 @@ impl Worker<'_> {
 
     /// Looks into the injector and into all deques, from a random victim on.
     pub(super) fn search(&self) -> Option<CellPtr> {
-        let place = self.place();
+        let seat = self.seat();
         let victims = self.pool().victims();
         loop {
             let mut retry = false;
-            match self.pool().injector().steal_batch_and_pop(&place.deque) {
+            match self.pool().injector().steal_batch_and_pop(&seat.deque) {
                 Steal::Success(cell) => return Some(cell),
                 Steal::Empty => {}
                 Steal::Retry => retry = true,
             }
-            let first = place.random_below(victims.len());
+            let first = seat.random_below(victims.len());
             for victim in (first..victims.len()).chain(0..first) {
-                if victim == place.index {
+                if victim == seat.index {
                     continue;
                 }
                 match self.steal_from(victim) {
                     Steal::Success(cell) => {
-                        place.figures.add_stolen();
+                        seat.figures.add_stolen();
                         return Some(cell);
                     }
                     Steal::Empty => {}
                     Steal::Retry => retry = true,
                 }
             }
-            if let Some(cell) = place.batch.pop().or_else(|| place.deque.pop()) {
+            if let Some(cell) = seat.batch.pop().or_else(|| seat.deque.pop()) {
                 return Some(cell);
             }
             if !retry {
@@ -169,21 +169,21 @@ impl Worker<'_> {
 
     /// Takes a task out of somebody's deques, and brings more along.
     fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
-        let (place, pool) = (self.place(), self.pool());
-        let batch = pool.victims()[victim].batch.steal_batch_and_pop(&place.batch);
+        let (seat, pool) = (self.seat(), self.pool());
+        let batch = pool.victims()[victim].batch.steal_batch_and_pop(&seat.batch);
         if let Steal::Success(cell) = &batch {
             // This thread's own was empty, and a victim's is of one job at a time.
-            place.note_batch(cell.job().idle_key());
+            seat.note_batch(cell.job().idle_key());
         }
         if !batch.is_empty() {
             return batch;
         }
-        let own = pool.victims()[victim].deque.steal_batch_and_pop(&place.deque);
+        let own = pool.victims()[victim].deque.steal_batch_and_pop(&seat.deque);
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
-            if pool.places[victim].running_job() == job {
+            if pool.seats[victim].running_job() == job {
                 // Likely its children, all of them: this thread goes on with them as if they were its own.
-                place.note_top(job, u64::MAX);
+                seat.note_top(job, u64::MAX);
             }
         }
         own

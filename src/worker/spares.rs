@@ -125,10 +125,10 @@ impl Spares {
     ///
     /// # Errors
     /// If no spare is idle and no further one can be made. The caller keeps the seat.
-    pub fn lend(&self, pool: PoolPtr, place: usize, most: usize) -> Result<(), NoSpare> {
+    pub fn lend(&self, pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {
-            state.offered.push_back(place);
+            state.offered.push_back(seat);
             self.changed.notify_one();
             return Ok(());
         }
@@ -144,7 +144,7 @@ impl Spares {
         drop(state);
         let builder = spare_builder(shared, index);
         shared.worker_comes(pool);
-        match builder.spawn(move || crate::worker::work(pool, index, place)) {
+        match builder.spawn(move || crate::worker::work(pool, index, seat)) {
             Ok(thread) => {
                 // The pool counts its threads and waits for that count, so the handle is not needed.
                 drop(thread);
@@ -163,9 +163,9 @@ impl Spares {
     pub fn wait_for_place(&self) -> Option<usize> {
         let mut state = self.lock();
         state.idle += 1;
-        let place = loop {
-            if let Some(place) = state.offered.pop_front() {
-                break Some(place);
+        let seat = loop {
+            if let Some(seat) = state.offered.pop_front() {
+                break Some(seat);
             }
             if state.closed {
                 break None;
@@ -177,11 +177,11 @@ impl Spares {
             }
         };
         state.idle -= 1;
-        if place.is_none() {
+        if seat.is_none() {
             // Any thread without a seat may end here, a former worker as well as a spare. Only the number matters.
             state.threads -= 1;
         }
-        place
+        seat
     }
 
     /// Ends all idle spares, now and later. Called when the pool has drained.

@@ -7,7 +7,7 @@ use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::task::{CellPtr, Mark};
-use crate::worker::place::Place;
+use crate::worker::seat::Seat;
 use crate::worker::{BUDGET, Worker};
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Worker<'_> {
         let turn = hold.turn.get() + 1;
         hold.turn.set(turn);
         // A thread that has lent its place runs this one task to its end.
-        let place = self.context.place()?;
+        let seat = self.context.seat()?;
         // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
         if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == hold.epoch.get() {
             if !*open {
@@ -68,28 +68,28 @@ impl Worker<'_> {
                 }
                 return match self.pop_waiting(job) {
                     Some(cell) => Some(cell),
-                    None => self.next_beside_the_backlog(job, place),
+                    None => self.next_beside_the_backlog(job, seat),
                 };
             }
             if hold.left.get() == 0
-                && let Some(cell) = place.batch.pop()
+                && let Some(cell) = seat.batch.pop()
             {
                 return Some(self.run_on_with_batch(cell, job));
             }
         }
-        self.next_of_turn(job, place, open)
+        self.next_of_turn(job, seat, open)
     }
 
     /// The next task of a full job whose backlog has none to take.
     #[inline(never)]
-    fn next_beside_the_backlog(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
-        let near = place.deque.pop().and_then(|cell| self.run_on_with(cell, job));
+    fn next_beside_the_backlog(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
+        let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
         near.or_else(|| self.linger_for(job, false))
     }
 
     /// As `next_under_permit`, wherever the task lies and whatever has changed.
     #[inline(never)]
-    fn next_of_turn(&self, job: JobPtr, place: &Place, open: &mut bool) -> Option<CellPtr> {
+    fn next_of_turn(&self, job: JobPtr, seat: &Seat, open: &mut bool) -> Option<CellPtr> {
         let hold = self.context.hold();
         if hold.turn.get().is_multiple_of(COUNTED_EVERY) {
             hold.settle(job);
@@ -103,7 +103,7 @@ impl Worker<'_> {
             *open = job.is_open(job.permits.load());
         }
         if hold.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
-            place.others_first.set(true);
+            seat.others_first.set(true);
             return None;
         }
         if hold.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -116,20 +116,20 @@ impl Worker<'_> {
     #[inline]
     fn next_at_hand(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
         if open {
-            self.next_of_open(job, self.context.place()?)
+            self.next_of_open(job, self.context.seat()?)
         } else {
             if let Some(cell) = self.pop_waiting(job) {
                 return Some(cell);
             }
-            self.run_on_with(self.context.place()?.deque.pop()?, job)
+            self.run_on_with(self.context.seat()?.deque.pop()?, job)
         }
     }
 
     /// The next task of a job whose limit does not bind: one pushed from inside, one of the batch, a new batch.
     #[inline]
-    fn next_of_open(&self, job: JobPtr, place: &Place) -> Option<CellPtr> {
+    fn next_of_open(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let hold = self.context.hold();
-        let others = place.deque.len() as u64 > hold.left.get();
+        let others = seat.deque.len() as u64 > hold.left.get();
         let every = if others { OLDEST_EVERY } else { OWN_OLDEST_EVERY };
         if hold.turn.get().is_multiple_of(every)
             && let Some(cell) = self.steal_oldest()
@@ -137,26 +137,26 @@ impl Worker<'_> {
             return self.run_on_with(cell, job);
         }
         if hold.left.get() > 0
-            && let Some(cell) = place.deque.pop()
+            && let Some(cell) = seat.deque.pop()
         {
             hold.left.set(hold.left.get() - 1);
             return self.run_on_with(cell, job);
         }
         hold.left.set(0);
-        if let Some(cell) = place.batch.pop() {
+        if let Some(cell) = seat.batch.pop() {
             return Some(self.run_on_with_batch(cell, job));
         }
         // What lies in the deque is others': they wait for the end of this job's turn.
-        self.refill(job, 1).or_else(|| self.run_on_with(self.context.place()?.deque.pop()?, job))
+        self.refill(job, 1).or_else(|| self.run_on_with(self.context.seat()?.deque.pop()?, job))
     }
 
     /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
     /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
     /// the permit held. Looking seldom keeps the pushers' line theirs.
     fn linger_for(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
-        let stashed = self.context.stash.take();
+        let stashed = self.context.next_task.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
-            self.context.stash.set(stashed);
+            self.context.next_task.set(stashed);
             return None;
         }
         for _ in 0..LOOKS {
@@ -187,7 +187,7 @@ impl Worker<'_> {
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let hold = self.context.hold();
         if cell.job() != job || hold.parent.get().is_some() {
-            self.context.stash.set(Some(cell));
+            self.context.next_task.set(Some(cell));
             return None;
         }
         match cell.mark() {
@@ -199,7 +199,7 @@ impl Worker<'_> {
                 admission::look(job);
             }
             Mark::Admitted | Mark::Sweep | Mark::Doomed => {
-                self.context.stash.set(Some(cell));
+                self.context.next_task.set(Some(cell));
                 return None;
             }
         }
@@ -233,7 +233,7 @@ impl Worker<'_> {
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
     #[inline]
     pub(super) fn cover(&self, job: JobPtr) {
-        if self.context.place().is_some_and(|place| place.batch.is_empty()) {
+        if self.context.seat().is_some_and(|seat| seat.batch.is_empty()) {
             self.cover_anew(job);
         }
     }
@@ -252,7 +252,7 @@ impl Worker<'_> {
         }
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
-        if self.context.place().is_none_or(|place| place.batch.is_empty()) {
+        if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
             // Pushers have relied on a look like this one.
             hold.covered.set(false);
             job.permits.clear(Flag::Covered);
@@ -265,7 +265,7 @@ impl Worker<'_> {
     /// (none or one) is returned.
     #[inline(never)]
     fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
-        let (hold, place) = (self.context.hold(), self.place());
+        let (hold, seat) = (self.context.hold(), self.seat());
         let mut consumer = job.backlog().try_consume()?;
         let mut returned = false;
         let mut next = || match consumer.pop() {
@@ -290,7 +290,7 @@ impl Worker<'_> {
                 hold.spend_tokens(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
-            place.batch.push(cell);
+            seat.batch.push(cell);
             moved += 1;
         }
         if moved > 0 {

@@ -169,12 +169,12 @@ const MOST_FOR_BLOCKING: usize = 256;
 
 /// A1. A thread that has lent its place before has none to lend. Starts no further spare worker if there are `most`.
 fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
-    let Some(place) = context.place() else { return Ok(()) };
+    let Some(seat) = context.seat() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
     // Figures leave out what is to spare on a thread without a place.
     context.hold().give_spare_tokens();
-    match shared.spares.lend(context.pool_ptr(), place.index, most) {
+    match shared.spares.lend(context.pool_ptr(), seat.index, most) {
         Ok(()) => {
             context.sit(None);
             show_stash(context);
@@ -189,7 +189,7 @@ fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
 
 /// Injects the cell in the stash, before the thread waits: a task, or the sweep that the worker runs (sweep-3).
 fn show_stash(context: &Context) {
-    if let Some(cell) = context.stash.take() {
+    if let Some(cell) = context.next_task.take() {
         let _ = context.pool().inject(cell);
     }
 }

@@ -129,9 +129,9 @@ pub fn come_back(cell: CellPtr) {
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
     cell.set_mark(mark);
-    let inside = Context::of_pool(pool, |context| match context.place() {
-        Some(place) if !to_the_end && place.deque.len() < LOCAL_MOST => {
-            place.deque.push(cell);
+    let inside = Context::of_pool(pool, |context| match context.seat() {
+        Some(seat) if !to_the_end && seat.deque.len() < LOCAL_MOST => {
+            seat.deque.push(cell);
             context.pool().notify();
         }
         _ => _ = context.pool().inject(cell),

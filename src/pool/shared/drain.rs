@@ -80,8 +80,8 @@ impl Shared {
     #[cfg(feature = "futures")]
     fn add_flights(&self, change: u64) {
         let here = Context::with(|context| {
-            let place = context.filter(|context| std::ptr::eq(context.pool(), self))?.place()?;
-            place.add_flights(change);
+            let seat = context.filter(|context| std::ptr::eq(context.pool(), self))?.seat()?;
+            seat.add_flights(change);
             Some(())
         });
         if here.is_none() {
@@ -103,7 +103,7 @@ impl Shared {
     fn flights(&self) -> u64 {
         // Ordering: Acquire; as in `add_flights`.
         let elsewhere = self.flights.load(Ordering::Acquire);
-        self.places.iter().map(|place| place.flights()).fold(elsewhere, u64::wrapping_add)
+        self.seats.iter().map(|seat| seat.flights()).fold(elsewhere, u64::wrapping_add)
     }
 
     /// So many workers will never come: their threads could not be started.

@@ -9,7 +9,7 @@ use crate::task::CellPtr;
 use std::cell::Cell;
 
 /// One worker's place.
-pub struct Place {
+pub struct Seat {
     /// Which place.
     pub index: usize,
     /// The local queue: tasks pushed from inside, woken futures, what came from the injector. Last in, first out.
@@ -61,11 +61,11 @@ pub struct Figures {
 
 // SAFETY: the deques' own ends and the `Cell`s are used only by the thread that sits in the place, which is one at a
 // time: threads hand places over under a lock. The rest is atomics.
-unsafe impl Sync for Place {}
+unsafe impl Sync for Seat {}
 // SAFETY: as above; what it holds is Send.
-unsafe impl Send for Place {}
+unsafe impl Send for Seat {}
 
-impl Place {
+impl Seat {
     /// An empty place.
     pub fn new(index: usize) -> Self {
         Self {
@@ -175,7 +175,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Place").field("index", &self.index).finish_non_exhaustive()
     }
