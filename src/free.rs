@@ -48,7 +48,7 @@ use crate::worker::context::Context;
 #[must_use]
 pub fn current_job() -> Option<Job> {
     Context::with(|context| {
-        let job = context?.hold().job.get()?;
+        let job = context?.lease().job.get()?;
         // The running task counts as busy, which keeps the record until the handle is added.
         job.tokens.add_handle();
         Some(Job::from_handle(job))
@@ -87,7 +87,7 @@ pub fn current_job() -> Option<Job> {
 pub fn is_cancelled() -> bool {
     Context::with(|context| {
         let Some(context) = context else { return false };
-        let Some(mut gate) = context.hold().job.get() else { return false };
+        let Some(mut gate) = context.lease().job.get() else { return false };
         if gate.pool().drops() || Face::of_running().is_some_and(|(_, word)| word.has(CANCELLED)) {
             return true;
         }

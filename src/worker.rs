@@ -152,11 +152,11 @@ impl Worker<'_> {
             Start::Run => {}
         }
         let job = cell.job();
-        let (hold, key) = (self.context.hold(), job.idle_key());
+        let (lease, key) = (self.context.lease(), job.idle_key());
         if self.seat().begin_batch(key) {
             self.pool().notify();
         }
-        hold.open(job, epoch, self.seat().top_of(key));
+        lease.open(job, epoch, self.seat().top_of(key));
         self.last.set(Some(job));
         let mut open = job.is_open(job.permits.load());
         if !open {
@@ -164,7 +164,7 @@ impl Worker<'_> {
             // permit for long.
             admission::look_outwards(job);
             // A future that was pending has had a turn already: after its end the siblings' turn is due.
-            if let Some(parent) = hold.parent.get().filter(|_| !resumed) {
+            if let Some(parent) = lease.parent.get().filter(|_| !resumed) {
                 self.begin_turn_below(parent);
             }
         }
@@ -177,21 +177,21 @@ impl Worker<'_> {
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
                 // The turn ends with this task.
-                hold.turn.set(hold.turn.get() + 1);
+                lease.turn.set(lease.turn.get() + 1);
                 break;
             }
             next = self.next_under_permit(job, &mut open);
         }
         if let Some(seat) = self.context.seat() {
-            if hold.left.get() > 0 {
-                seat.note_top(key, hold.left.get());
+            if lease.left.get() > 0 {
+                seat.note_top(key, lease.left.get());
             }
-            seat.figures.add_run(u64::from(hold.turn.get()));
+            seat.figures.add_run(u64::from(lease.turn.get()));
             seat.publish(0, 0);
         }
         match then {
-            Then::GoOn => hold.close(),
-            Then::LeavePermit => hold.detach(),
+            Then::GoOn => lease.close(),
+            Then::LeavePermit => lease.detach(),
         }
     }
 
@@ -215,18 +215,18 @@ impl Worker<'_> {
 
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(seat) = self.context.seat() {
-            seat.publish(job.idle_key(), self.context.hold().tokens.get() - 1);
+            seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
         }
         match cell.run() {
             Ran::Completed => {
-                let completed = &self.context.hold().completed;
+                let completed = &self.context.lease().completed;
                 completed.set(completed.get() + 1);
             }
             Ran::Counted => {}
             #[cfg(feature = "futures")]
             Ran::Pending => return Then::LeavePermit,
             #[cfg(feature = "futures")]
-            Ran::Waits => self.context.hold().give_token(),
+            Ran::Waits => self.context.lease().give_token(),
             Ran::Cancelled => job.count_cancelled(),
             Ran::Panicked(payload) => {
                 // Ordering: Relaxed; ordered by the permit that is given back after it.

@@ -60,8 +60,8 @@ fn limit_holds_while_it_moves() {
     });
 }
 
-/// Tasks that start after `hold` has returned are no more than held a permit then.
-fn holds_what_was_ready(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+/// Tasks that start after `lease` has returned are no more than held a permit then.
+fn holds_what_was_ready(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
     let job = pool.job(2);
     let held = Arc::new(AtomicBool::new(false));
     let late = Arc::new(AtomicUsize::new(0));
@@ -74,7 +74,7 @@ fn holds_what_was_ready(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
             thread::yield_now();
         });
     }
-    hold(&job);
+    lease(&job);
     let running = job.stats().running;
     held.store(true, Relaxed);
     job.settled().wait();
@@ -100,7 +100,7 @@ fn limit_holds_after_it_was_lowered_to_0() {
 
 /// A worker that runs one task after the other under one permit, and is in the first of them when the job is held,
 /// starts none of the others.
-fn holds_who_has_a_permit(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+fn holds_who_has_a_permit(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
     let job = pool.job(1);
     let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (theirs, told) = (started.clone(), end.clone());
@@ -114,7 +114,7 @@ fn holds_who_has_a_permit(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
         let late = late.clone();
         job.execute(move || _ = late.fetch_add(1, Relaxed));
     }
-    hold(&job);
+    lease(&job);
     end.wait();
     first.join().unwrap();
     while job.stats().running > 0 {
@@ -140,7 +140,7 @@ fn limit_holds_for_who_has_a_permit_when_the_limit_falls_to_0() {
 
 /// A worker that runs one task after the other out of its batch, and is in the first of them when the job is held, starts
 /// none of the others. Nor does a worker that steals them.
-fn holds_who_has_a_batch(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+fn holds_who_has_a_batch(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
     let job = pool.job(2);
     let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (first, held) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
@@ -160,7 +160,7 @@ fn holds_who_has_a_batch(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
     }
     job.resume();
     started.wait();
-    hold(&job);
+    lease(&job);
     // Beside the first, which stays.
     let others = job.stats().running - 1;
     held.store(true, Relaxed);
@@ -188,7 +188,7 @@ fn limit_holds_for_who_has_a_batch_when_the_limit_falls_to_0() {
 }
 
 /// A task that waited while its job was held goes on only when the job is let go.
-fn holds_who_returns(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
+fn holds_who_returns(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
     let (job, other) = (pool.job(2), pool.job(1));
     let (waits, back) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
     let (there, theirs, says) = (other.clone(), waits.clone(), back.clone());
@@ -200,7 +200,7 @@ fn holds_who_returns(pool: &Pool, hold: fn(&Job), let_go: fn(&Job)) {
     while job.stats().running == 0 && job.stats().ready + job.stats().backlog > 0 {
         thread::yield_now();
     }
-    hold(&job);
+    lease(&job);
     job.settled().wait();
     waits.wait();
     other.wait();

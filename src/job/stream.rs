@@ -256,7 +256,7 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// From the start of a puller on.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
-        Self { context, job, epoch: context.hold().epoch.get(), items: 0, began: Instant::now() }
+        Self { context, job, epoch: context.lease().epoch.get(), items: 0, began: Instant::now() }
     }
 
     /// After an item: whether the job is held back, or it is another job's turn.

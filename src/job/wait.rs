@@ -77,7 +77,7 @@ impl Job {
     pub(crate) fn refuse_to_wait_inside(&self) {
         assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);
         let inside = Context::with(|context| {
-            let mut job = context.and_then(|context| context.hold().job.get());
+            let mut job = context.and_then(|context| context.lease().job.get());
             while let Some(inner) = job {
                 if inner == self.0 {
                     return true;

@@ -56,7 +56,7 @@ pub struct Context {
     pub next_task: Cell<Option<CellPtr>>,
     /// Whether the thread is at a task that it has found: runs it, drops it, or hands on what it had.
     pub serves: Cell<bool>,
-    hold: Hold,
+    lease: Lease,
     /// The task that runs, and those that wait for it on this thread.
     running: Cell<*const Frame>,
     freed_records: Cell<u64>,
@@ -66,7 +66,7 @@ pub struct Context {
 
 /// The permit a thread holds, and what it has done under it.
 #[derive(Debug)]
-pub struct Hold {
+pub struct Lease {
     /// The job whose permit it is.
     pub job: Cell<Option<JobPtr>>,
     /// That job's parent. Noted here because the record has it on the line that pushers write at each push.
@@ -97,7 +97,7 @@ impl Context {
             seat: Cell::new(ptr::null()),
             next_task: Cell::new(None),
             serves: Cell::new(false),
-            hold: Hold {
+            lease: Lease {
                 job: Cell::new(None),
                 parent: Cell::new(None),
                 tokens: Cell::new(0),
@@ -180,8 +180,8 @@ impl Context {
 
     /// The permit held.
     #[inline]
-    pub fn hold(&self) -> &Hold {
-        &self.hold
+    pub fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// Runs `f` as the task with this key. `cell` is the cell of a task with a handle. It must last until `f` has ended.
@@ -219,15 +219,15 @@ impl Context {
     /// is pending, keep the task's own token and may use it up on another thread at once.
     #[cfg(feature = "futures")]
     pub fn keep_job(&self) {
-        let job = self.hold.job.get().expect("a future is polled under its permit");
+        let job = self.lease.job.get().expect("a future is polled under its permit");
         job.tokens.add_tasks(1);
-        self.hold.take_token();
+        self.lease.take_token();
     }
 
     /// Whether a task of the job that runs here may be run by the task that waits for it, under that
     /// task's permit: the limit still allows it, and there is stack left.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
-        self.hold.job.get() == Some(job)
+        self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
             && crate::worker::turn::may_go_on(job)
     }
@@ -237,7 +237,7 @@ impl Context {
     #[inline]
     pub fn others_wait(&self) -> bool {
         self.seat().is_none_or(|seat| {
-            !self.pool().injector_is_empty() || seat.deque.len() as u64 > self.hold.left.get()
+            !self.pool().injector_is_empty() || seat.deque.len() as u64 > self.lease.left.get()
         })
     }
 
@@ -256,7 +256,7 @@ impl Context {
     /// that permits are free for all workers. Gives the cell back if not.
     #[inline]
     pub fn push_inside(&self, job: JobPtr, cell: CellPtr) -> Result<(), CellPtr> {
-        if self.hold.job.get() != Some(job) {
+        if self.lease.job.get() != Some(job) {
             return Err(cell);
         }
         let Some(seat) = self.seat() else {
@@ -269,17 +269,17 @@ impl Context {
         if held || !job.is_open(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
-        self.hold.spend_tokens(job, 1, CREDIT);
-        seat.publish(job.idle_key(), self.hold.tokens.get() - 1);
+        self.lease.spend_tokens(job, 1, CREDIT);
+        seat.publish(job.idle_key(), self.lease.tokens.get() - 1);
         cell.set_mark(Mark::Loose);
         seat.deque.push(cell);
-        self.hold.left.set(self.hold.left.get() + 1);
+        self.lease.left.set(self.lease.left.get() + 1);
         self.pool().notify();
         Ok(())
     }
 }
 
-impl Hold {
+impl Lease {
     /// Opens the hold with the one token of a task that has just got its permits. So many tasks of the job lie at
     /// the top of the thread's deque.
     #[inline]

@@ -29,7 +29,7 @@ impl Worker<'_> {
     /// Notes the time if tasks wait at a gate outside the job: its siblings' turn comes when this one's time is over.
     #[inline]
     pub(super) fn begin_turn_below(&self, parent: JobPtr) {
-        self.context.hold().began.set(is_waited_for(parent).then(Instant::now));
+        self.context.lease().began.set(is_waited_for(parent).then(Instant::now));
     }
 
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
@@ -39,9 +39,9 @@ impl Worker<'_> {
     /// be over. If siblings came later, the turn ends at once.
     #[inline]
     fn is_siblings_turn(&self, parent: JobPtr) -> bool {
-        let hold = self.context.hold();
-        let tasks = hold.turn.get() % BUDGET;
-        let Some(began) = hold.began.get() else { return is_waited_for(parent) };
+        let lease = self.context.lease();
+        let tasks = lease.turn.get() % BUDGET;
+        let Some(began) = lease.began.get() else { return is_waited_for(parent) };
         if tasks == 0 {
             let due = is_waited_for(parent);
             if !due {
@@ -55,15 +55,15 @@ impl Worker<'_> {
     /// A further task of the job to run under the permit held, if it is still this job's turn.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, open: &mut bool) -> Option<CellPtr> {
-        let hold = self.context.hold();
-        let turn = hold.turn.get() + 1;
-        hold.turn.set(turn);
+        let lease = self.context.lease();
+        let turn = lease.turn.get() + 1;
+        lease.turn.set(turn);
         // A thread that has lent its place runs this one task to its end.
         let seat = self.context.seat()?;
         // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
-        if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == hold.epoch.get() {
+        if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == lease.epoch.get() {
             if !*open {
-                if hold.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
+                if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
                     return None;
                 }
                 return match self.pop_waiting(job) {
@@ -71,7 +71,7 @@ impl Worker<'_> {
                     None => self.next_beside_the_backlog(job, seat),
                 };
             }
-            if hold.left.get() == 0
+            if lease.left.get() == 0
                 && let Some(cell) = seat.batch.pop()
             {
                 return Some(self.run_on_with_batch(cell, job));
@@ -90,23 +90,23 @@ impl Worker<'_> {
     /// As `next_under_permit`, wherever the task lies and whatever has changed.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, open: &mut bool) -> Option<CellPtr> {
-        let hold = self.context.hold();
-        if hold.turn.get().is_multiple_of(COUNTED_EVERY) {
-            hold.settle(job);
+        let lease = self.context.lease();
+        if lease.turn.get().is_multiple_of(COUNTED_EVERY) {
+            lease.settle(job);
         }
         let epoch = self.pool().epoch();
-        if epoch != hold.epoch.get() {
-            hold.epoch.set(epoch);
+        if epoch != lease.epoch.get() {
+            lease.epoch.set(epoch);
             if !may_go_on(job) {
                 return None;
             }
             *open = job.is_open(job.permits.load());
         }
-        if hold.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
+        if lease.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
             seat.others_first.set(true);
             return None;
         }
-        if hold.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
+        if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
             return None;
         }
         self.next_at_hand(job, *open).or_else(|| self.linger_for(job, *open))
@@ -128,21 +128,21 @@ impl Worker<'_> {
     /// The next task of a job whose limit does not bind: one pushed from inside, one of the batch, a new batch.
     #[inline]
     fn next_of_open(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
-        let hold = self.context.hold();
-        let others = seat.deque.len() as u64 > hold.left.get();
+        let lease = self.context.lease();
+        let others = seat.deque.len() as u64 > lease.left.get();
         let every = if others { OLDEST_EVERY } else { OWN_OLDEST_EVERY };
-        if hold.turn.get().is_multiple_of(every)
+        if lease.turn.get().is_multiple_of(every)
             && let Some(cell) = self.steal_oldest()
         {
             return self.run_on_with(cell, job);
         }
-        if hold.left.get() > 0
+        if lease.left.get() > 0
             && let Some(cell) = seat.deque.pop()
         {
-            hold.left.set(hold.left.get() - 1);
+            lease.left.set(lease.left.get() - 1);
             return self.run_on_with(cell, job);
         }
-        hold.left.set(0);
+        lease.left.set(0);
         if let Some(cell) = seat.batch.pop() {
             return Some(self.run_on_with_batch(cell, job));
         }
@@ -161,9 +161,9 @@ impl Worker<'_> {
         }
         for _ in 0..LOOKS {
             (0..SPINS).for_each(|_| spin_loop());
-            let hold = self.context.hold();
-            let changed = self.pool().epoch() != hold.epoch.get();
-            let siblings_wait = hold.parent.get().is_some_and(is_waited_for);
+            let lease = self.context.lease();
+            let changed = self.pool().epoch() != lease.epoch.get();
+            let siblings_wait = lease.parent.get().is_some_and(is_waited_for);
             if changed || siblings_wait || !self.pool().injector_is_empty() {
                 return None;
             }
@@ -178,15 +178,15 @@ impl Worker<'_> {
     #[inline]
     fn run_on_with_batch(&self, cell: CellPtr, job: JobPtr) -> CellPtr {
         debug_assert_eq!((cell.job(), cell.mark()), (job, Mark::Loose), "a batch is one job's");
-        self.context.hold().take_token();
+        self.context.lease().take_token();
         cell
     }
 
     /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
-        let hold = self.context.hold();
-        if cell.job() != job || hold.parent.get().is_some() {
+        let lease = self.context.lease();
+        if cell.job() != job || lease.parent.get().is_some() {
             self.context.next_task.set(Some(cell));
             return None;
         }
@@ -203,7 +203,7 @@ impl Worker<'_> {
                 return None;
             }
         }
-        hold.take_token();
+        lease.take_token();
         Some(cell)
     }
 
@@ -241,9 +241,9 @@ impl Worker<'_> {
     fn cover_anew(&self, job: JobPtr) {
         // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
         // rely on it to look again: whose tasks those are is a guess.
-        let hold = self.context.hold();
-        let looked = hold.turn.get() > 0 && !hold.covered.get();
-        if looked && hold.left.get() > 0 {
+        let lease = self.context.lease();
+        let looked = lease.turn.get() > 0 && !lease.covered.get();
+        if looked && lease.left.get() > 0 {
             return;
         }
         let backlog = job.backlog();
@@ -254,7 +254,7 @@ impl Worker<'_> {
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
             // Pushers have relied on a look like this one.
-            hold.covered.set(false);
+            lease.covered.set(false);
             job.permits.clear(Flag::Covered);
             fence_after_rmw();
             admission::look(job);
@@ -265,7 +265,7 @@ impl Worker<'_> {
     /// (none or one) is returned.
     #[inline(never)]
     fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
-        let (hold, seat) = (self.context.hold(), self.seat());
+        let (lease, seat) = (self.context.lease(), self.seat());
         let mut consumer = job.backlog().try_consume()?;
         let mut returned = false;
         let mut next = || match consumer.pop() {
@@ -279,7 +279,7 @@ impl Worker<'_> {
             Popped::Empty | Popped::HalfDone => None,
         };
         let first = if kept > 0 { next() } else { None };
-        let wanted = BUDGET - hold.turn.get() % BUDGET - kept;
+        let wanted = BUDGET - lease.turn.get() % BUDGET - kept;
         let most = if kept > 0 && first.is_none() { 0 } else { wanted };
         let mut moved = 0;
         while moved < most
@@ -287,15 +287,15 @@ impl Worker<'_> {
         {
             if moved == 0 {
                 // Before anyone can run them; what is left over stays here.
-                hold.spend_tokens(job, u64::from(most), 0);
+                lease.spend_tokens(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
             seat.batch.push(cell);
             moved += 1;
         }
         if moved > 0 {
-            hold.tokens.set(hold.tokens.get() + u64::from(most - moved));
-            if !hold.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
+            lease.tokens.set(lease.tokens.get() + u64::from(most - moved));
+            if !lease.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
                 job.permits.set(Flag::Covered);
             }
         }

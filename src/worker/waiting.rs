@@ -92,7 +92,7 @@ const NOT_HERE: &str = "a hook of a pool waits on the pool's own thread, for wha
 
 #[cold]
 fn refuse(context: &Context, none: &NoSpare) -> ! {
-    let job = context.hold().job.get();
+    let job = context.lease().job.get();
     let name = job.as_ref().and_then(|job| job.extra()?.name.as_deref());
     let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
     let who = if job.is_some() { "a task" } else { "what a task had captured" };
@@ -109,13 +109,13 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 
 /// A2 to A5 around `f`, after A1.
 fn without_permits(context: &Context, f: impl FnOnce()) {
-    let hold = context.hold();
-    let Some(job) = hold.job.take() else {
+    let lease = context.lease();
+    let Some(job) = lease.job.take() else {
         // What a task had captured is dropped, and waits.
         return f();
     };
-    let tokens = hold.tokens.replace(0);
-    hold.settle(job);
+    let tokens = lease.tokens.replace(0);
+    lease.settle(job);
     context.pool().waiting.enter(job.idle_key());
     admission::release(job); // A2
     f(); // A3
@@ -125,7 +125,7 @@ fn without_permits(context: &Context, f: impl FnOnce()) {
         gate = outer.parent();
     }
     context.pool().waiting.leave(job.idle_key());
-    hold.resume(job, tokens);
+    lease.resume(job, tokens);
     // The end of A5, when they are all back.
     admission::look_outwards(job);
 }
@@ -173,7 +173,7 @@ fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
     let shared = context.pool();
     shared.sleep.depart();
     // Figures leave out what is to spare on a thread without a place.
-    context.hold().give_spare_tokens();
+    context.lease().give_spare_tokens();
     match shared.spares.lend(context.pool_ptr(), seat.index, most) {
         Ok(()) => {
             context.sit(None);
