@@ -2,7 +2,7 @@
 //! the library.
 
 pub use crate::job::stream::{Feed, batches};
-pub use crate::job::{admission, backlog, control, idle, permits, record};
+pub use crate::job::{admission, control, idle, permits, queue, record};
 pub use crate::task::{CellPtr, cells, handle, parking, plain};
 pub use crate::worker::{sleep, spares};
 
@@ -135,7 +135,7 @@ impl Stage {
         let job = job.ptr();
         let word = job.permits.load();
         assert_eq!(word.running(), 0, "a permit was not given back: {word:?}");
-        let waits = !job.backlog().is_empty();
+        let waits = !job.queue().is_empty();
         assert!(
             !(waits && job.wants_promotion(word)),
             "a task waits beside a free permit: {word:?}"

@@ -1,14 +1,13 @@
 //! `Job`: the handle of a group of tasks with a limit; its limit, its end, its figures.
 //!
 //! The ways in are in `push`, lazy input in `stream` and `futures`, scopes in `scope`, the waits in `wait` and `settle`. Behind
-//! the handle is the `record`; `permits` and `backlog` are its two halves, `admission` is what happens between them,
+//! the handle is the `record`; `permits` and `queue` are its two halves, `admission` is what happens between them,
 //! `control` what the owner changes, and `family` and `builder` make jobs.
 
 // First, for the docs have a job's methods in the order of these lines.
 pub mod push;
 
 pub mod admission;
-pub mod backlog;
 pub mod builder;
 pub mod capacity;
 pub mod control;
@@ -18,6 +17,7 @@ pub mod family;
 pub mod futures;
 pub mod idle;
 pub mod permits;
+pub mod queue;
 pub mod record;
 pub mod scope;
 pub mod settle;
@@ -267,7 +267,7 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         // In the order of a task's way: a task that moves on meanwhile is counted twice, and never missed.
-        let queued = self.0.backlog().len();
+        let queued = self.0.queue().len();
         let word = self.0.permits.load();
         let tally = &self.0.tally;
         let running = word.running() as usize;

@@ -1,7 +1,7 @@
 //! Random programs, and those that the fuzzer kept.
 
 use super::replay::replay;
-use super::{backlog, permits};
+use super::{permits, queue};
 use arbitrary::{Arbitrary, Unstructured};
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ proptest! {
 
     #[test]
     fn the_backlog_is_a_line(bytes in bytes()) {
-        program::<backlog::Program>(&bytes).run();
+        program::<queue::Program>(&bytes).run();
     }
 }
 
@@ -39,5 +39,5 @@ fn the_corpus_of_permits() {
 
 #[test]
 fn the_corpus_of_backlog() {
-    replay("backlog", |bytes| program::<backlog::Program>(bytes).run());
+    replay("backlog", |bytes| program::<queue::Program>(bytes).run());
 }

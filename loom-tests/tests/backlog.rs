@@ -9,7 +9,7 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Ledger};
 use tollgate::Job;
-use tollgate::model::backlog::{Arrivals, Backlog, Consumer, Departures, LetGo, Popped};
+use tollgate::model::queue::{Arrivals, Consumer, Departures, Popped, Queue, Unlocked};
 use tollgate::model::{CellPtr, Stage, plain, record_of};
 
 /// A backlog of its own, and a job for the cells to bear.
@@ -35,8 +35,8 @@ impl List {
         })
     }
 
-    fn backlog(&self) -> Backlog<'_> {
-        Backlog::new(&self.arrivals, &self.departures)
+    fn queue(&self) -> Queue<'_> {
+        Queue::new(&self.arrivals, &self.departures)
     }
 
     /// A task that notes its number.
@@ -57,23 +57,23 @@ impl List {
 
     /// What every pusher does once its push is whole: looks, and serves if nobody else does.
     fn make_good(&self) {
-        if self.backlog().is_empty() {
+        if self.queue().is_empty() {
             return;
         }
-        let Some(mut consumer) = self.backlog().try_consume() else { return };
+        let Some(mut consumer) = self.queue().try_lock() else { return };
         loop {
             self.drain(&mut consumer);
-            match consumer.let_go() {
-                LetGo::Free => return,
-                LetGo::LookAgain(again) => consumer = again,
+            match consumer.unlock() {
+                Unlocked::Free => return,
+                Unlocked::LookAgain(again) => consumer = again,
             }
         }
     }
 
     /// At rest, with all threads joined: nothing is left, each came out once.
     fn assert_all_out(&self, expected: usize) -> Vec<usize> {
-        assert!(self.backlog().is_empty(), "a task is left in the backlog, and nobody will come");
-        assert_eq!(self.backlog().len(), 0);
+        assert!(self.queue().is_empty(), "a task is left in the backlog, and nobody will come");
+        assert_eq!(self.queue().len(), 0);
         let taken = self.taken.lock().unwrap().clone();
         assert_eq!(taken.len(), expected, "{taken:?}");
         assert_eq!(self.drops.count(), expected);
@@ -96,7 +96,7 @@ fn nothing_lost_between_a_pusher_and_the_consumer() {
         let theirs = list.clone();
         let pusher = thread::spawn(move || {
             for cell in cells {
-                theirs.backlog().push(cell);
+                theirs.queue().push(cell);
             }
             theirs.make_good();
         });
@@ -115,7 +115,7 @@ fn nothing_lost_when_a_push_is_half_done() {
         let [first, second] = cells.map(|cell| {
             let list = list.clone();
             thread::spawn(move || {
-                list.backlog().push(cell);
+                list.queue().push(cell);
                 list.make_good();
             })
         });
@@ -138,7 +138,7 @@ fn serial_in_order_for_each_of_two_pushers() {
             let list = list.clone();
             thread::spawn(move || {
                 for cell in cells {
-                    list.backlog().push(cell);
+                    list.queue().push(cell);
                 }
                 list.make_good();
             })
@@ -160,7 +160,7 @@ fn nothing_lost_among_those_who_were_refused() {
         let [first, second] = cells.map(|cell| {
             let list = list.clone();
             thread::spawn(move || {
-                list.backlog().push_returned(cell);
+                list.queue().push_returned(cell);
                 list.make_good();
             })
         });
@@ -175,10 +175,10 @@ fn nothing_lost_among_those_who_were_refused() {
 fn a_returned_task_goes_first() {
     check(Bound::None, || {
         let list = List::new();
-        list.backlog().push(List::cell(&list, 2));
+        list.queue().push(List::cell(&list, 2));
         let cell = List::cell(&list, 1);
         let theirs = list.clone();
-        let other = thread::spawn(move || theirs.backlog().push_returned(cell));
+        let other = thread::spawn(move || theirs.queue().push_returned(cell));
         other.join().unwrap();
         list.make_good();
         assert_eq!(list.assert_all_out(2), [1, 2]);
@@ -200,7 +200,7 @@ fn what_the_pusher_wrote_the_consumer_reads() {
                     list.taken.lock().unwrap().extend(letter.read());
                     drop(payload);
                 });
-                theirs.backlog().push(cell);
+                theirs.queue().push(cell);
             }
             theirs.make_good();
         });
@@ -212,7 +212,7 @@ fn what_the_pusher_wrote_the_consumer_reads() {
 
 /// What waits is `waiting` more, in one piece; then it is run.
 fn run_the_rest(list: &Arc<List>, waiting: usize) {
-    assert_eq!(list.backlog().len(), waiting);
+    assert_eq!(list.queue().len(), waiting);
     list.make_good();
 }
 
@@ -222,17 +222,17 @@ fn nothing_lost_when_one_is_taken_out_beside_a_pusher() {
     check(Bound::None, || {
         let list = List::new();
         let [first, gone, last] = [1, 2, 3].map(|number| List::cell(&list, number));
-        list.backlog().push(first);
+        list.queue().push(first);
         let theirs = list.clone();
         let pusher = thread::spawn(move || {
-            theirs.backlog().push(gone);
-            theirs.backlog().push(last);
+            theirs.queue().push(gone);
+            theirs.queue().push(last);
         });
-        let mut consumer = list.backlog().try_consume().expect("nobody else takes");
+        let mut consumer = list.queue().try_lock().expect("nobody else takes");
         let mut taken = Vec::new();
         let _ = consumer.take_out(|cell| cell == gone, &mut taken);
-        assert!(!list.backlog().is_empty(), "the line looks empty, and a task waits");
-        assert!(matches!(consumer.let_go(), LetGo::Free));
+        assert!(!list.queue().is_empty(), "the line looks empty, and a task waits");
+        assert!(matches!(consumer.unlock(), Unlocked::Free));
         pusher.join().unwrap();
         run_the_rest(&list, 3 - taken.len());
         for cell in &taken {
@@ -249,13 +249,13 @@ fn nothing_lost_when_the_only_one_is_taken_out_beside_a_pusher() {
     check(Bound::None, || {
         let list = List::new();
         let [gone, last] = [1, 2].map(|number| List::cell(&list, number));
-        list.backlog().push(gone);
+        list.queue().push(gone);
         let theirs = list.clone();
-        let pusher = thread::spawn(move || theirs.backlog().push(last));
-        let mut consumer = list.backlog().try_consume().expect("nobody else takes");
+        let pusher = thread::spawn(move || theirs.queue().push(last));
+        let mut consumer = list.queue().try_lock().expect("nobody else takes");
         let mut taken = Vec::new();
         let _ = consumer.take_out(|cell| cell == gone, &mut taken);
-        assert!(matches!(consumer.let_go(), LetGo::Free));
+        assert!(matches!(consumer.unlock(), Unlocked::Free));
         pusher.join().unwrap();
         run_the_rest(&list, 2 - taken.len());
         for cell in &taken {
@@ -273,14 +273,14 @@ fn nothing_lost_when_one_is_taken_out_of_those_who_were_refused() {
         let list = List::new();
         let [first, gone, last, other] = [1, 2, 3, 4].map(|number| List::cell(&list, number));
         for cell in [first, gone, other] {
-            list.backlog().push_returned(cell);
+            list.queue().push_returned(cell);
         }
         let theirs = list.clone();
-        let pusher = thread::spawn(move || theirs.backlog().push_returned(last));
-        let mut consumer = list.backlog().try_consume().expect("nobody else takes");
+        let pusher = thread::spawn(move || theirs.queue().push_returned(last));
+        let mut consumer = list.queue().try_lock().expect("nobody else takes");
         let mut taken = Vec::new();
         let _ = consumer.take_out(|cell| cell == gone || cell == other, &mut taken);
-        assert!(matches!(consumer.let_go(), LetGo::Free));
+        assert!(matches!(consumer.unlock(), Unlocked::Free));
         pusher.join().unwrap();
         assert_eq!(taken, [other, gone], "nothing keeps what was returned from being taken out");
         run_the_rest(&list, 2);
@@ -303,16 +303,16 @@ fn limit_is_used_by_those_who_look_through_a_line() {
         let pushers = cells.map(|cell| {
             let (list, whole) = (list.clone(), whole.clone());
             thread::spawn(move || {
-                list.backlog().push(cell);
+                list.queue().push(cell);
                 whole.fetch_add(1, loom::sync::atomic::Ordering::AcqRel);
             })
         });
         // A read-modify-write sees the newest value.
         let before = whole.fetch_add(0, loom::sync::atomic::Ordering::AcqRel);
-        let consumer = list.backlog().try_consume().expect("nobody else takes");
+        let consumer = list.queue().try_lock().expect("nobody else takes");
         let mut seen = Vec::new();
         let all = consumer.look_through(|cell| seen.push(cell));
-        assert!(matches!(consumer.let_go(), LetGo::Free));
+        assert!(matches!(consumer.unlock(), Unlocked::Free));
         for pusher in pushers {
             pusher.join().unwrap();
         }

@@ -61,7 +61,7 @@ fn limit_holds_while_it_moves() {
 }
 
 /// Tasks that start after `lease` has returned are no more than held a permit then.
-fn holds_what_was_ready(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
+fn holds_what_was_ready(pool: &Pool, lease: fn(&Job), unlock: fn(&Job)) {
     let job = pool.job(2);
     let held = Arc::new(AtomicBool::new(false));
     let late = Arc::new(AtomicUsize::new(0));
@@ -81,7 +81,7 @@ fn holds_what_was_ready(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
     let late = late.load(Relaxed);
     assert!(late <= running, "{late} tasks started in a held job, {running} ran");
     held.store(false, Relaxed);
-    let_go(&job);
+    unlock(&job);
     job.wait();
     assert_eq!(job.stats().completed, 6);
 }
@@ -100,7 +100,7 @@ fn limit_holds_after_it_was_lowered_to_0() {
 
 /// A worker that runs one task after the other under one permit, and is in the first of them when the job is held,
 /// starts none of the others.
-fn holds_who_has_a_permit(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
+fn holds_who_has_a_permit(pool: &Pool, lease: fn(&Job), unlock: fn(&Job)) {
     let job = pool.job(1);
     let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (theirs, told) = (started.clone(), end.clone());
@@ -121,7 +121,7 @@ fn holds_who_has_a_permit(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
         thread::yield_now();
     }
     assert_eq!(late.load(Relaxed), 0, "a task started in a held job, under a permit from before");
-    let_go(&job);
+    unlock(&job);
     job.wait();
     assert_eq!(job.stats().completed, 4);
 }
@@ -140,7 +140,7 @@ fn limit_holds_for_who_has_a_permit_when_the_limit_falls_to_0() {
 
 /// A worker that runs one task after the other out of its batch, and is in the first of them when the job is held, starts
 /// none of the others. Nor does a worker that steals them.
-fn holds_who_has_a_batch(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
+fn holds_who_has_a_batch(pool: &Pool, lease: fn(&Job), unlock: fn(&Job)) {
     let job = pool.job(2);
     let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (first, held) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
@@ -170,7 +170,7 @@ fn holds_who_has_a_batch(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
     }
     let late = late.load(Relaxed);
     assert!(late <= others, "{late} tasks started in a held job, {others} ran");
-    let_go(&job);
+    unlock(&job);
     job.wait();
     assert_eq!(job.stats().completed, 4);
 }
@@ -188,7 +188,7 @@ fn limit_holds_for_who_has_a_batch_when_the_limit_falls_to_0() {
 }
 
 /// A task that waited while its job was held goes on only when the job is let go.
-fn holds_who_returns(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
+fn holds_who_returns(pool: &Pool, lease: fn(&Job), unlock: fn(&Job)) {
     let (job, other) = (pool.job(2), pool.job(1));
     let (waits, back) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
     let (there, theirs, says) = (other.clone(), waits.clone(), back.clone());
@@ -209,7 +209,7 @@ fn holds_who_returns(pool: &Pool, lease: fn(&Job), let_go: fn(&Job)) {
         assert!(!back.load(Relaxed), "a task took its permit back in a held job");
         assert_eq!(job.stats().running, 0, "a task took its permit back in a held job");
     }
-    let_go(&job);
+    unlock(&job);
     joiner.join().unwrap();
 }
 

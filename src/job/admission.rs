@@ -5,7 +5,7 @@
 //! other as in every sleep protocol:
 //!
 //! - P1: the pusher finds the job full, or others waiting before it.
-//! - P2: it pushes into the backlog. P3: a full fence (both in `Backlog::push`).
+//! - P2: it pushes into the backlog. P3: a full fence (both in `Queue::push`).
 //! - P4: it loads the word. Is there room after all, it *promotes*.
 //!
 //! - R1: whoever ends a task gives the permit back (or raises the limit, or resumes).
@@ -14,7 +14,7 @@
 //!
 //! By the fences, P4 sees R1 or R3 sees P2: no task waits while there is room. *Promoting* takes the
 //! consumer right; whoever fails to get it leaves word with the holder, who looks again (both in
-//! `backlog`). The promoter reserves before it pops, so that nobody overtakes: a pusher that sees
+//! `queue`). The promoter reserves before it pops, so that nobody overtakes: a pusher that sees
 //! the backlog empty sees the reservation, too (`serial_in_order`).
 //!
 //! A job under others passes the gates from the inside out. At a gate that refuses, the task joins that
@@ -28,9 +28,9 @@ pub use drops::{discard, doom, drop_task, is_dropped, request_sweep, sweep};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 
-use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
+use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use crate::task::parking::parking_lot;
@@ -41,14 +41,14 @@ use returns::{refuse, wait_at};
 /// Takes a task into a job: into the injector if there is room, else into the backlog.
 pub fn push(job: JobPtr, cell: CellPtr) {
     // P1: nobody passes those who wait.
-    if job.backlog().is_empty() && job.permits.reserve(job.pool().window()).granted() {
+    if job.queue().is_empty() && job.permits.reserve(job.pool().window()).granted() {
         job.tokens.add_tasks(1);
         if ascend(cell, job) == Notified::TooLate {
             job.pool().drop_late();
         }
         return;
     }
-    job.backlog().push(cell); // P2, P3
+    job.queue().push(cell); // P2, P3
     let served = make_good(job); // P4
     if served {
         job.pool().drop_late();
@@ -59,7 +59,7 @@ pub fn push(job: JobPtr, cell: CellPtr) {
 /// did, and keeps the job alive.
 #[inline]
 pub fn look(job: JobPtr) {
-    if !job.backlog().is_empty() {
+    if !job.queue().is_empty() {
         make_good(job);
     }
 }
@@ -95,7 +95,7 @@ fn make_good(job: JobPtr) -> bool {
 /// Lets tasks through from the backlog while there is room, or requests a sweep if the job is cancelled.
 #[cold]
 pub fn serve_line(job: JobPtr) {
-    if let Some(consumer) = job.backlog().try_consume() {
+    if let Some(consumer) = job.queue().try_lock() {
         serve_until_whole(job, consumer, false);
     }
 }
@@ -110,7 +110,7 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     let mut whole = serve(job, consumer, word_left);
     while !whole {
         thread::yield_now();
-        let Some(consumer) = job.backlog().try_consume() else { return };
+        let Some(consumer) = job.queue().try_lock() else { return };
         whole = serve(job, consumer, true);
     }
 }
@@ -131,9 +131,9 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
             || !control::is_stuck(job)
             || control::take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
-        match consumer.let_go() {
-            LetGo::LookAgain(again) => consumer = again,
-            LetGo::Free => break all,
+        match consumer.unlock() {
+            Unlocked::LookAgain(again) => consumer = again,
+            Unlocked::Free => break all,
         }
     };
     control::drop_taken(job, gone);
@@ -166,8 +166,8 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
 
 /// Lets go of the consumer right, and looks again if somebody asked for it.
 #[inline]
-pub fn let_go(job: JobPtr, consumer: Consumer<'_>) {
-    if let LetGo::LookAgain(consumer) = consumer.let_go() {
+pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
+    if let Unlocked::LookAgain(consumer) = consumer.unlock() {
         serve_line_with(job, consumer);
     }
 }
@@ -205,7 +205,7 @@ fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
     let mut inner = passed;
     while let Some(outer) = inner.parent() {
         let free =
-            outer.backlog().is_empty() && outer.permits.reserve(outer.pool().window()).granted();
+            outer.queue().is_empty() && outer.permits.reserve(outer.pool().window()).granted();
         if !free {
             wait_at(cell, outer);
             return outer.pool().sleep.seen();

@@ -1,11 +1,11 @@
 //! What a job's owner changes while it runs: limit, pause, close, cancel; and what leaves the lines of those that are held.
 
 use crate::job::admission::{
-    doom, drop_task, is_dropped, let_go, look, request_sweep, settle, wake_if_idle,
+    doom, drop_task, is_dropped, look, request_sweep, settle, unlock, wake_if_idle,
 };
-use crate::job::backlog::Consumer;
 use crate::job::family;
 use crate::job::permits::{Flag, MOST, Snapshot};
+use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 use crate::task::CellPtr;
@@ -120,7 +120,7 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
     // Under the lock, for of two that go at once the second must see that it is the last;
     // until the lock is let go the list's own handle keeps the record.
     let left = job.tokens.drop_handle();
-    if left.handles() == 1 && left.no_tasks() && job.backlog().is_empty() {
+    if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job);
         drop(held);
         return job.give_back_handle();
@@ -170,7 +170,7 @@ pub fn drop_waiting(job: JobPtr) {
 
 /// Has all dropped that waits to be started, of a cancelled job.
 fn sweep_line(job: JobPtr) {
-    let waits = !job.backlog().is_empty() || job.permits.load().has(Flag::Blocked);
+    let waits = !job.queue().is_empty() || job.permits.load().has(Flag::Blocked);
     if waits {
         request_sweep(job);
     }
@@ -205,10 +205,10 @@ pub(super) enum Dropped {
 /// Drops the tasks in a job's line that are cancelled, by their handles or with their jobs, and that `which` picks, for no worker
 /// will come by for them. The others keep their places, for a job that is let go meanwhile must not find its line empty.
 pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
-    let Some(mut consumer) = job.backlog().try_consume() else { return Dropped::None };
+    let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
     let all = take_gone(job, &mut consumer, which, &mut taken);
-    let_go(job, consumer);
+    unlock(job, consumer);
     let some = !taken.is_empty();
     drop_taken(job, taken);
     match (all, some) {

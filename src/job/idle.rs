@@ -1,9 +1,9 @@
 //! Whether a job has nothing queued or running, and the wait until it has not.
 
 use crate::job::admission::serve_line_with;
-use crate::job::backlog::{Consumer, LetGo};
 use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_held};
 use crate::job::permits::Flag;
+use crate::job::queue::{Consumer, Unlocked};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, thread};
@@ -57,7 +57,7 @@ pub fn enter_while_busy(
             fence_after_rmw();
             // The right is not waited for: whoever has it may be about to wake somebody, for which it needs the lock under which
             // this look is taken. It is left word; then it looks again, and wakes who waits.
-            match look_for_work(&job, || job.backlog().try_consume()) {
+            match look_for_work(&job, || job.queue().try_lock()) {
                 Work::None => false,
                 Work::Some => true,
                 work @ (Work::Line(_) | Work::Gone | Work::HalfSeen) => {
@@ -124,7 +124,7 @@ impl Work<'_> {
 /// The consumer right, waited for. Not under a lock.
 fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
     loop {
-        match job.backlog().try_consume_quietly() {
+        match job.queue().try_lock_quietly() {
             Some(consumer) => return consumer,
             None => thread::yield_now(),
         }
@@ -135,23 +135,20 @@ fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
 ///
 /// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
 /// tokens were read as none lies there still. Without the right, somebody is moving tasks.
-fn look_for_work<'a>(
-    job: &'a JobPtr,
-    try_consume: impl FnOnce() -> Option<Consumer<'a>>,
-) -> Work<'a> {
+fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.tokens.load().no_tasks() {
         return Work::Some;
     }
-    if job.permits.load().has(Flag::Cancelled) && !job.backlog().is_empty() {
+    if job.permits.load().has(Flag::Cancelled) && !job.queue().is_empty() {
         // Somebody comes to drop it, and is not to be kept from the line.
         return Work::Some;
     }
-    let Some(consumer) = try_consume() else {
+    let Some(consumer) = try_lock() else {
         // Whoever has the right has been left word.
         return Work::Some;
     };
     let word = job.permits.load();
-    let (mut waits, mut gone, mut half_seen) = (!job.backlog().is_empty(), false, false);
+    let (mut waits, mut gone, mut half_seen) = (!job.queue().is_empty(), false, false);
     if waits && (is_held(word) || word.has(Flag::Parent)) {
         waits = false;
         let see = |cell: CellPtr| {
@@ -162,11 +159,11 @@ fn look_for_work<'a>(
         half_seen = consumer.look_through(see).is_none() && !waits;
     }
     let quiet = job.tokens.load().no_tasks();
-    match consumer.let_go() {
-        LetGo::Free if gone => Work::Gone,
-        LetGo::Free if half_seen && quiet => Work::HalfSeen,
-        LetGo::Free if quiet && !waits => Work::None,
-        LetGo::Free => Work::Some,
-        LetGo::LookAgain(consumer) => Work::Line(consumer),
+    match consumer.unlock() {
+        Unlocked::Free if gone => Work::Gone,
+        Unlocked::Free if half_seen && quiet => Work::HalfSeen,
+        Unlocked::Free if quiet && !waits => Work::None,
+        Unlocked::Free => Work::Some,
+        Unlocked::LookAgain(consumer) => Work::Line(consumer),
     }
 }

@@ -1,8 +1,8 @@
 //! The record of a job: its shared state, in one cell. It is freed when no handle and no task needs it.
 
-use crate::job::backlog::{Arrivals, Backlog, Departures};
 use crate::job::extra::Extra;
 use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
+use crate::job::queue::{Arrivals, Departures, Queue};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -369,14 +369,14 @@ impl Record {
         word.running() == held
             && word.ready() == 0
             && !waited_for
-            && self.backlog().is_unused()
+            && self.queue().is_unused()
             && capacity.is_none_or(|capacity| capacity.is_unused())
     }
 
     /// Returns the job's queue.
     #[inline]
-    pub fn backlog(&self) -> Backlog<'_> {
-        Backlog::new(&self.arrivals, &self.departures)
+    pub fn queue(&self) -> Queue<'_> {
+        Queue::new(&self.arrivals, &self.departures)
     }
 
     /// Returns the job's parent, if it is a child.

@@ -12,8 +12,8 @@
 //! - Whoever made the parts does not go back before `pending` is 0 ([`Shared::wait`]).
 //! - Turns, which may come later, own no more than a share of [`Shared`], which borrows nothing.
 
-use crate::job::backlog::{Arrivals, Backlog, Departures, LetGo, Popped};
 use crate::job::control;
+use crate::job::queue::{Arrivals, Departures, Popped, Queue, Unlocked};
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, fence_after_rmw, shrunk, spin_loop, thread};
@@ -63,8 +63,8 @@ impl Shared {
         (&raw const *self).addr()
     }
 
-    fn queue(&self) -> Backlog<'_> {
-        Backlog::new(&self.arrivals, &self.departures)
+    fn queue(&self) -> Queue<'_> {
+        Queue::new(&self.arrivals, &self.departures)
     }
 
     /// Takes a part in; returns its turn, for the caller to push into the job.
@@ -95,10 +95,10 @@ impl Shared {
         const SPINS: u32 = 32;
         let mut spins = 0;
         while !self.queue().is_empty() {
-            if let Some(mut consumer) = self.queue().try_consume_quietly() {
+            if let Some(mut consumer) = self.queue().try_lock_quietly() {
                 let popped = consumer.pop();
                 // Nobody leaves word here: who comes in between tries again.
-                if let LetGo::LookAgain(_) = consumer.let_go() {
+                if let Unlocked::LookAgain(_) = consumer.unlock() {
                     unreachable!("word is left with the consumer of a scope's parts");
                 }
                 if let Popped::Task(part) = popped {

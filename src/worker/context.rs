@@ -363,7 +363,7 @@ impl Lease {
         if left.handles() == 0
             && left.tasks() == tokens
             && job.parent().is_none()
-            && job.backlog().is_empty()
+            && job.queue().is_empty()
         {
             self.completed.set(0);
             // SAFETY: all tokens are in this thread's hands, and there is no handle to push by.

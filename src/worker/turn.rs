@@ -1,8 +1,8 @@
 //! A job's turn: what a worker runs on with under the permit it holds, and where the job's further tasks lie meanwhile.
 
 use crate::job::admission;
-use crate::job::backlog::{Consumer, Popped};
 use crate::job::permits::Flag;
+use crate::job::queue::{Consumer, Popped};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, shrunk, spin_loop};
@@ -167,7 +167,7 @@ impl Worker<'_> {
             if changed || siblings_wait || !self.pool().injector_is_empty() {
                 return None;
             }
-            if !job.backlog().is_empty() {
+            if !job.queue().is_empty() {
                 return self.next_at_hand(job, open);
             }
         }
@@ -210,18 +210,18 @@ impl Worker<'_> {
     /// The job's next waiting task, for a job whose limit binds: taken alone.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
-        let backlog = job.backlog();
-        let mut consumer = match backlog.try_consume_quietly() {
+        let queue = job.queue();
+        let mut consumer = match queue.try_lock_quietly() {
             Some(consumer) => consumer,
             None => try_briefly(&job)?,
         };
         let popped = consumer.pop();
-        admission::let_go(job, consumer);
+        admission::unlock(job, consumer);
         match popped {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
                 // A child's turn: closing the hold makes room for it, and it is first in line. There may be room now.
-                job.backlog().push_returned(delegate);
+                job.queue().push_returned(delegate);
                 fence_after_rmw();
                 admission::look(job);
                 None
@@ -246,8 +246,8 @@ impl Worker<'_> {
         if looked && lease.left.get() > 0 {
             return;
         }
-        let backlog = job.backlog();
-        if !backlog.has_head() && backlog.is_empty() && !job.permits.load().has(Flag::Covered) {
+        let queue = job.queue();
+        if !queue.has_head() && queue.is_empty() && !job.permits.load().has(Flag::Covered) {
             return;
         }
         let none = self.refill(job, 0);
@@ -266,13 +266,13 @@ impl Worker<'_> {
     #[inline(never)]
     fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
         let (lease, seat) = (self.context.lease(), self.seat());
-        let mut consumer = job.backlog().try_consume()?;
+        let mut consumer = job.queue().try_lock()?;
         let mut returned = false;
         let mut next = || match consumer.pop() {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
                 // Of the job's first child, which has come just now.
-                job.backlog().push_returned(delegate);
+                job.queue().push_returned(delegate);
                 returned = true;
                 None
             }
@@ -299,7 +299,7 @@ impl Worker<'_> {
                 job.permits.set(Flag::Covered);
             }
         }
-        admission::let_go(job, consumer);
+        admission::unlock(job, consumer);
         if returned {
             fence_after_rmw();
             admission::look(job);
@@ -315,7 +315,7 @@ impl Worker<'_> {
 fn is_waited_for(gate: JobPtr) -> bool {
     let mut gate = Some(gate);
     while let Some(outer) = gate {
-        if !outer.backlog().is_empty() {
+        if !outer.queue().is_empty() {
             return true;
         }
         gate = outer.parent();
@@ -327,10 +327,10 @@ fn is_waited_for(gate: JobPtr) -> bool {
 #[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     const TRIES: usize = shrunk(32, 0);
-    let backlog = job.backlog();
+    let queue = job.queue();
     (0..TRIES).find_map(|_| {
         spin_loop();
-        if backlog.can_consume() { backlog.try_consume_quietly() } else { None }
+        if queue.is_unlocked() { queue.try_lock_quietly() } else { None }
     })
 }
 

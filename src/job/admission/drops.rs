@@ -16,9 +16,9 @@
 //! A push that comes too late, when the workers have left, is dropped by the pusher.
 
 use super::{child_below, leave_gate, release, wake_if_idle};
-use crate::job::backlog::{Consumer, LetGo, Popped};
 use crate::job::control;
 use crate::job::permits::Flag;
+use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
 use crate::task::{self, CellPtr, Mark};
 
@@ -61,7 +61,7 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
 /// Pops one task, with a token, from the queue of a cancelled job. `None`: the queue is empty, a push is half done, or
 /// another thread has the queue lock and looks again.
 fn pop_one(job: JobPtr) -> Option<CellPtr> {
-    let mut consumer = job.backlog().try_consume()?;
+    let mut consumer = job.queue().try_lock()?;
     loop {
         match consumer.pop() {
             Popped::Task(cell) => {
@@ -72,9 +72,9 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
                 leave_queue(cell, job);
                 return Some(cell);
             }
-            Popped::Empty | Popped::HalfDone => match consumer.let_go() {
-                LetGo::Free => return None,
-                LetGo::LookAgain(again) => consumer = again,
+            Popped::Empty | Popped::HalfDone => match consumer.unlock() {
+                Unlocked::Free => return None,
+                Unlocked::LookAgain(again) => consumer = again,
             },
         }
     }
@@ -82,7 +82,7 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
 
 /// Unlocks the queue, and ignores the pending bit: the sweep serves this queue again in any case.
 fn unlock(mut consumer: Consumer<'_>) {
-    while let LetGo::LookAgain(again) = consumer.let_go() {
+    while let Unlocked::LookAgain(again) = consumer.unlock() {
         consumer = again;
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         }
         line = inner;
     }
-    line.backlog().push(cell);
+    line.queue().push(cell);
     // The gates between are not waited for any more.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
@@ -74,7 +74,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
         line = inner;
         leaves.push(inner);
     }
-    line.backlog().push_returned(cell);
+    line.queue().push_returned(cell);
     // Whoever counted on this task to look at the backlog counts on nobody now.
     line.permits.clear(Flag::Covered);
     for gate in leaves {
@@ -118,7 +118,7 @@ pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.tokens.keep();
     // P2 to P4. A task in a queue has no token.
-    job.backlog().push_returned(cell);
+    job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);
     job.drop_handle();

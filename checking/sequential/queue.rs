@@ -1,10 +1,10 @@
 //! The list against a deque: whatever is pushed, half pushed, given back and taken, one thing after the other, each task
 //! comes out once and where it must, and each question about the list has the answer that its table gives.
 //!
-//! The property test runs it, and the fuzz target `backlog`. A push can stop between its two halves, and several of them
+//! The property test runs it, and the fuzz target `queue`. A push can stop between its two halves, and several of them
 //! at once, as when as many threads are interrupted there.
 
-use super::{Arrivals, Backlog, Consumer, Departures, LetGo, Popped};
+use super::{Arrivals, Consumer, Departures, Popped, Queue, Unlocked};
 use crate::sync::atomic::Ordering;
 use crate::task::{CellPtr, Header, plain};
 use crate::{Job, Pool};
@@ -52,7 +52,7 @@ enum Op {
     TryConsumeQuietly,
     /// With the right only.
     Pop,
-    LetGo,
+    Unlocked,
     /// With the right only: takes those out whose bit is set, eight by eight.
     TakeOut(u8),
 }
@@ -161,7 +161,7 @@ impl Model {
 
 /// The list, the model of it, and whoever acts.
 struct Play<'a> {
-    backlog: Backlog<'a>,
+    queue: Queue<'a>,
     consumer: Option<Consumer<'a>>,
     halves: Vec<Half>,
     model: Model,
@@ -181,7 +181,7 @@ impl Program {
         arrivals.pushed.store(first, Ordering::Relaxed);
         departures.taken.store(first, Ordering::Relaxed);
         let mut play = Play {
-            backlog: Backlog::new(&arrivals, &departures),
+            queue: Queue::new(&arrivals, &departures),
             consumer: None,
             halves: Vec::new(),
             model: Model::default(),
@@ -201,34 +201,34 @@ impl<'a> Play<'a> {
         match op {
             Op::Push => {
                 let cell = self.task();
-                self.backlog.push(cell);
+                self.queue.push(cell);
                 self.model.line.push_back((cell, true));
             }
             Op::SwapTail => {
                 let cell = self.task();
-                let previous = self.backlog.swap_tail(cell);
+                let previous = self.queue.swap_tail(cell);
                 self.halves.push(Half { previous, cell });
                 self.model.line.push_back((cell, false));
             }
             Op::Link(which) => {
                 if let Some(which) = (which as usize).checked_rem(self.halves.len()) {
                     let Half { previous, cell } = self.halves.swap_remove(which);
-                    self.backlog.link(previous, cell);
+                    self.queue.link(previous, cell);
                     self.model.link(cell);
                 }
             }
             Op::PushReturned => {
                 let cell = self.task();
-                self.backlog.push_returned(cell);
+                self.queue.push_returned(cell);
                 self.model.returned.push(cell);
             }
             Op::TryConsume => {
                 self.model.word |= self.consumer.is_some();
-                let right = self.backlog.try_consume();
+                let right = self.queue.try_lock();
                 self.takes(right);
             }
             Op::TryConsumeQuietly => {
-                let right = self.backlog.try_consume_quietly();
+                let right = self.queue.try_lock_quietly();
                 self.takes(right);
             }
             Op::Pop => {
@@ -237,7 +237,7 @@ impl<'a> Play<'a> {
                     self.consumer = Some(consumer);
                 }
             }
-            Op::LetGo => self.lets_go(),
+            Op::Unlocked => self.lets_go(),
             Op::TakeOut(mask) => {
                 if let Some(consumer) = &mut self.consumer {
                     let due = self.model.take_out(eight_by_eight(mask));
@@ -284,19 +284,19 @@ impl<'a> Play<'a> {
     fn lets_go(&mut self) {
         let Some(consumer) = self.consumer.take() else { return };
         let left = std::mem::take(&mut self.model.word);
-        self.consumer = match consumer.let_go() {
-            LetGo::Free => None,
-            LetGo::LookAgain(consumer) => Some(consumer),
+        self.consumer = match consumer.unlock() {
+            Unlocked::Free => None,
+            Unlocked::LookAgain(consumer) => Some(consumer),
         };
         assert_eq!(self.consumer.is_some(), left, "a word is lost, or nobody left it");
     }
 
     /// The questions that anybody may ask.
     fn agrees(&self) {
-        let Self { backlog, model, .. } = self;
-        assert_eq!(backlog.is_empty(), model.is_empty(), "is_empty: {model:?}");
-        assert_eq!(backlog.has_head(), model.has_head(), "has_head: {model:?}");
-        assert_eq!(backlog.len(), model.len(), "len: {model:?}");
+        let Self { queue, model, .. } = self;
+        assert_eq!(queue.is_empty(), model.is_empty(), "is_empty: {model:?}");
+        assert_eq!(queue.has_head(), model.has_head(), "has_head: {model:?}");
+        assert_eq!(queue.len(), model.len(), "len: {model:?}");
         assert_eq!(Arc::strong_count(&self.alive) - 1, model.tasks(), "a task is lost: {model:?}");
         if let Some(consumer) = &self.consumer {
             let mut shown = Vec::new();
@@ -322,7 +322,7 @@ impl<'a> Play<'a> {
         assert!(self.model.is_empty());
         self.agrees();
         while self.consumer.is_some() {
-            self.does(Op::LetGo);
+            self.does(Op::Unlocked);
         }
     }
 }
@@ -354,7 +354,7 @@ mod tests {
             // Ordering: Relaxed both; one thread has it all.
             arrivals.pushed.store(pushed, Ordering::Relaxed);
             departures.taken.store(taken, Ordering::Relaxed);
-            let length = Backlog::new(&arrivals, &departures).len();
+            let length = Queue::new(&arrivals, &departures).len();
             assert_eq!(length, waiting as usize, "{taken} of {pushed}");
         }
     }

@@ -17,10 +17,10 @@
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
-#[path = "../../checking/sequential/backlog.rs"]
+#[path = "../../checking/sequential/queue.rs"]
 pub mod sequential;
 
-pub use consumer::{Consumer, LetGo, Popped};
+pub use consumer::{Consumer, Popped, Unlocked};
 
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::sync::fence_after_rmw;
@@ -56,7 +56,7 @@ const HELD_LOOK_AGAIN: u32 = 2;
 
 /// Both sides of one job's queue.
 #[derive(Clone, Copy, Debug)]
-pub struct Backlog<'a> {
+pub struct Queue<'a> {
     arrivals: &'a Arrivals,
     departures: &'a Departures,
 }
@@ -80,7 +80,7 @@ impl Departures {
     }
 }
 
-impl<'a> Backlog<'a> {
+impl<'a> Queue<'a> {
     /// Joins the two sides of a queue.
     pub fn new(arrivals: &'a Arrivals, departures: &'a Departures) -> Self {
         Self { arrivals, departures }
@@ -193,12 +193,12 @@ impl<'a> Backlog<'a> {
 
     /// Tries to get the queue lock. If it is taken, sets its pending bit, so that the owner re-checks the queue.
     #[inline]
-    pub fn try_consume(self) -> Option<Consumer<'a>> {
+    pub fn try_lock(self) -> Option<Consumer<'a>> {
         let state = &self.departures.consumer;
         let mut seen = FREE;
         loop {
             let next = if seen == FREE { HELD } else { HELD_LOOK_AGAIN };
-            // Ordering: AcqRel; pairs with `let_go`. Acquire: the new owner sees the head that the last owner stored.
+            // Ordering: AcqRel; pairs with `unlock`. Acquire: the new owner sees the head that the last owner stored.
             // Release: an owner that sees the pending bit also sees the permit that this thread has released.
             match state.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(FREE) => return Some(Consumer::new(self)),
@@ -210,15 +210,15 @@ impl<'a> Backlog<'a> {
 
     /// Returns true if the queue lock is free. Only reads, so the owner keeps its cache line.
     #[inline]
-    pub fn can_consume(self) -> bool {
+    pub fn is_unlocked(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt.
         self.departures.consumer.load(Ordering::Relaxed) == FREE
     }
 
     /// Tries to get the queue lock, and never sets the pending bit.
     #[inline]
-    pub fn try_consume_quietly(self) -> Option<Consumer<'a>> {
-        // Ordering: as in `try_consume`.
+    pub fn try_lock_quietly(self) -> Option<Consumer<'a>> {
+        // Ordering: as in `try_lock`.
         self.departures
             .consumer
             .compare_exchange(FREE, HELD, Ordering::AcqRel, Ordering::Relaxed)

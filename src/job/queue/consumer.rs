@@ -1,6 +1,6 @@
 //! The consumer of a queue: what the owner of the queue lock may do, and how it unlocks.
 
-use super::{Arrivals, Backlog, FREE, HELD};
+use super::{Arrivals, FREE, HELD, Queue};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::prefetch_write;
 use crate::task::{CellPtr, Header};
@@ -21,13 +21,13 @@ pub enum Popped {
 #[must_use]
 #[derive(Debug)]
 pub struct Consumer<'a> {
-    backlog: Backlog<'a>,
+    queue: Queue<'a>,
 }
 
 /// The result of unlocking a queue.
 #[must_use]
 #[derive(Debug)]
-pub enum LetGo<'a> {
+pub enum Unlocked<'a> {
     /// The lock is free.
     Free,
     /// The pending bit was set, and is cleared now. The caller still owns the lock, and must re-check the queue.
@@ -36,14 +36,14 @@ pub enum LetGo<'a> {
 
 impl<'a> Consumer<'a> {
     /// Makes the consumer of a queue. The calling thread must have just taken its lock.
-    pub(super) fn new(backlog: Backlog<'a>) -> Self {
-        Self { backlog }
+    pub(super) fn new(queue: Queue<'a>) -> Self {
+        Self { queue }
     }
 
     /// Returns true if `pop` would find a task now. A push before that `pop` may still make it return `HalfDone`.
     #[inline]
     pub fn can_pop(&self) -> bool {
-        let Backlog { arrivals, departures } = self.backlog;
+        let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`.
         if !departures.returned.load(Ordering::Acquire).is_null() {
             return true;
@@ -61,7 +61,7 @@ impl<'a> Consumer<'a> {
         if let Some(cell) = self.pop_returned() {
             return self.counted(cell);
         }
-        let Backlog { arrivals, departures } = self.backlog;
+        let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire; pairs with the first pusher's Release link.
         let Some(first) = CellPtr::from_ptr(departures.head.load(Ordering::Acquire)) else {
             // Ordering: Acquire; only tells an unfinished push from an empty list.
@@ -101,7 +101,7 @@ impl<'a> Consumer<'a> {
     /// Shows the tasks that wait to `look`, and leaves them where they are: a line that was emptied, if only for a
     /// moment, would look empty to whoever has a permit for it. `None`: a push is half done, and hides others.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
-        let Backlog { arrivals, departures } = self.backlog;
+        let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer takes, so what is linked stays.
         let mut next = departures.returned.load(Ordering::Acquire);
         while let Some(cell) = CellPtr::from_ptr(next) {
@@ -127,7 +127,7 @@ impl<'a> Consumer<'a> {
         taken: &mut Vec<CellPtr>,
     ) -> bool {
         self.take_out_returned(&mut gone, taken);
-        let Backlog { arrivals, departures } = self.backlog;
+        let Queue { arrivals, departures } = self.queue;
         let mut link = &departures.head;
         let mut before = ptr::null_mut();
         // Ordering: Acquire all loads; as in `pop`.
@@ -183,7 +183,7 @@ impl<'a> Consumer<'a> {
         taken: &mut Vec<CellPtr>,
     ) {
         let mut stays: Option<CellPtr> = None;
-        let top = &self.backlog.departures.returned;
+        let top = &self.queue.departures.returned;
         // Ordering: Acquire; pairs with the Release of `push_returned`.
         let mut next = top.load(Ordering::Acquire);
         while let Some(cell) = CellPtr::from_ptr(next) {
@@ -210,7 +210,7 @@ impl<'a> Consumer<'a> {
     /// What was returned since, right before `cell`, which was on top.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
-        let mut next = self.backlog.departures.returned.load(Ordering::Acquire);
+        let mut next = self.queue.departures.returned.load(Ordering::Acquire);
         loop {
             let above = CellPtr::from_ptr(next).expect("only the consumer takes it out");
             next = above.header().next.load(Ordering::Relaxed);
@@ -222,16 +222,16 @@ impl<'a> Consumer<'a> {
 
     /// Unlocks the queue, or returns the lock to the caller if its pending bit is set.
     #[inline]
-    pub fn let_go(self) -> LetGo<'a> {
-        let state = &self.backlog.departures.consumer;
-        // Ordering: AcqRel; pairs with `try_consume`. Acquire on failure: sees the permit that was released before
+    pub fn unlock(self) -> Unlocked<'a> {
+        let state = &self.queue.departures.consumer;
+        // Ordering: AcqRel; pairs with `try_lock`. Acquire on failure: sees the permit that was released before
         // the pending bit was set.
         match state.compare_exchange(HELD, FREE, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => LetGo::Free,
+            Ok(_) => Unlocked::Free,
             Err(_) => {
                 // Ordering: AcqRel; clears the pending bit, Acquire as above.
                 state.swap(HELD, Ordering::AcqRel);
-                LetGo::LookAgain(self)
+                Unlocked::LookAgain(self)
             }
         }
     }
@@ -239,7 +239,7 @@ impl<'a> Consumer<'a> {
     /// Takes the task on top of the front stack.
     #[inline]
     fn pop_returned(&mut self) -> Option<CellPtr> {
-        let stack = &self.backlog.departures.returned;
+        let stack = &self.queue.departures.returned;
         // Ordering: Acquire; pairs with the Release of `push_returned`.
         let mut top = stack.load(Ordering::Acquire);
         loop {
@@ -264,7 +264,7 @@ impl<'a> Consumer<'a> {
     /// Adds one to the number of pops.
     #[inline]
     fn note_taken(&mut self) {
-        let taken = &self.backlog.departures.taken;
+        let taken = &self.queue.departures.taken;
         // Ordering: Relaxed load, because only the consumer writes it; the Release store pairs with `len`.
         taken.store(taken.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
