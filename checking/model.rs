@@ -80,7 +80,7 @@ impl Stage {
     /// from the injector.
     pub fn lay(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (shared, job) = (self.0.shared(), job.ptr());
-        assert!(job.permits.reserve(shared.window()).granted(), "there is no room for it");
+        assert!(job.permits.reserve(shared.ready_cap()).granted(), "there is no room for it");
         job.tokens.add_tasks(1);
         let cell = plain(job, task);
         cell.set_mark(Mark::Ready);
@@ -137,7 +137,7 @@ impl Stage {
         assert_eq!(word.running(), 0, "a permit was not given back: {word:?}");
         let waits = !job.queue().is_empty();
         assert!(
-            !(waits && job.wants_promotion(word)),
+            !(waits && job.wants_admission(word)),
             "a task waits beside a free permit: {word:?}"
         );
     }

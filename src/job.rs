@@ -357,7 +357,7 @@ impl fmt::Debug for Job {
             .field("ready", &stats.ready)
             .field("backlog", &stats.backlog)
             .field("paused", &word.has(permits::Flag::Paused))
-            .field("returning", &word.has(permits::Flag::Returning))
+            .field("returning", &word.has(permits::Flag::Reclaiming))
             .field("closed", &self.is_closed())
             .field("cancelled", &word.has(permits::Flag::Cancelled))
             .finish()

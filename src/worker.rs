@@ -158,8 +158,8 @@ impl Worker<'_> {
         }
         lease.open(job, epoch, self.seat().top_of(key));
         self.last.set(Some(job));
-        let mut open = job.is_open(job.permits.load());
-        if !open {
+        let mut unlimited = job.is_unlimited(job.permits.load());
+        if !unlimited {
             // The start has left the window, and a future, or a task that blocks with leave, may keep its
             // permit for long.
             admission::look_outwards(job);
@@ -171,8 +171,8 @@ impl Worker<'_> {
         let mut next = Some(cell);
         let mut then = Then::GoOn;
         while let Some(cell) = next {
-            if open {
-                self.cover(job);
+            if unlimited {
+                self.put_batch_out(job);
             }
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
@@ -180,7 +180,7 @@ impl Worker<'_> {
                 lease.turn.set(lease.turn.get() + 1);
                 break;
             }
-            next = self.next_under_permit(job, &mut open);
+            next = self.next_under_permit(job, &mut unlimited);
         }
         if let Some(seat) = self.context.seat() {
             if lease.left.get() > 0 {

@@ -13,8 +13,8 @@ const FLAGS: [Flag; 9] = [
     Flag::Closed,
     Flag::Cancelled,
     Flag::Blocked,
-    Flag::Returning,
-    Flag::Covered,
+    Flag::Reclaiming,
+    Flag::BatchOut,
     Flag::Futures,
     Flag::Settling,
 ];
@@ -68,7 +68,7 @@ impl Count {
 /// One call. What the callers must not do (give back what nobody holds) is left out.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Op {
-    Reserve { window: u16 },
+    Reserve { ready_cap: u16 },
     Unreserve,
     Start,
     Unstart,
@@ -119,22 +119,22 @@ impl Plain {
     }
 
     fn held_back(self) -> bool {
-        self.has(Flag::Paused) || self.has(Flag::Blocked) || self.has(Flag::Returning)
+        self.has(Flag::Paused) || self.has(Flag::Blocked) || self.has(Flag::Reclaiming)
     }
 
-    fn has_room(self, window: u64) -> bool {
-        !self.held_back() && self.ready < window && self.running + self.ready < self.limit
+    fn has_room(self, ready_cap: u64) -> bool {
+        !self.held_back() && self.ready < ready_cap && self.running + self.ready < self.limit
     }
 
     fn may_start(self) -> bool {
-        !self.has(Flag::Paused) && !self.has(Flag::Returning) && self.running < self.limit
+        !self.has(Flag::Paused) && !self.has(Flag::Reclaiming) && self.running < self.limit
     }
 
     fn may_go_on(self) -> bool {
         !self.held_back() && !self.has(Flag::Cancelled) && self.running <= self.limit
     }
 
-    fn may_return(self, draining: bool) -> bool {
+    fn may_reclaim(self, draining: bool) -> bool {
         if draining {
             self.running < self.limit.max(1)
         } else {
@@ -174,11 +174,11 @@ impl Program {
 fn does(op: Op, permits: &Permits, plain: &mut Plain) {
     let before = *plain;
     match op {
-        Op::Reserve { window } => {
-            let window = u64::from(window) % (MOST_READY + 1);
-            let room = plain.has_room(window);
+        Op::Reserve { ready_cap } => {
+            let ready_cap = u64::from(ready_cap) % (MOST_READY + 1);
+            let room = plain.has_room(ready_cap);
             plain.ready += u64::from(room);
-            answers(permits.reserve(window), room, *plain);
+            answers(permits.reserve(ready_cap), room, *plain);
         }
         Op::Unreserve if plain.ready > 0 => {
             plain.ready -= 1;
@@ -201,7 +201,7 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
             answers(permits.acquire(), may, *plain);
         }
         Op::Reacquire { draining } => {
-            let may = plain.may_return(draining);
+            let may = plain.may_reclaim(draining);
             plain.running += u64::from(may);
             answers(permits.reacquire(draining), may, *plain);
         }
@@ -248,11 +248,15 @@ fn agree(word: Snapshot, plain: Plain) {
     assert_eq!(word.may_start(), plain.may_start(), "may_start: {plain:?}");
     assert_eq!(word.may_go_on(), plain.may_go_on(), "may_go_on: {plain:?}");
     for draining in [false, true] {
-        let due = plain.may_return(draining);
-        assert_eq!(word.may_return(draining), due, "may_return({draining}): {plain:?}");
+        let due = plain.may_reclaim(draining);
+        assert_eq!(word.may_reclaim(draining), due, "may_reclaim({draining}): {plain:?}");
     }
-    for window in [0, 1, plain.ready, plain.ready + 1, MOST_READY] {
-        assert_eq!(word.has_room(window), plain.has_room(window), "has_room({window}): {plain:?}");
+    for ready_cap in [0, 1, plain.ready, plain.ready + 1, MOST_READY] {
+        assert_eq!(
+            word.has_room(ready_cap),
+            plain.has_room(ready_cap),
+            "has_room({ready_cap}): {plain:?}"
+        );
     }
 }
 
@@ -260,12 +264,12 @@ fn agree(word: Snapshot, plain: Plain) {
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests {
     use super::*;
-    use crate::job::permits::MOST_WINDOW;
+    use crate::job::permits::MOST_READY_CAP;
 
     #[test]
     fn a_window_at_each_of_sixteen_gates_fits_and_no_wider_one() {
         assert_eq!(
-            [16 * MOST_WINDOW, 16 * (MOST_WINDOW + 1)].map(|ready| ready <= MOST_READY),
+            [16 * MOST_READY_CAP, 16 * (MOST_READY_CAP + 1)].map(|ready| ready <= MOST_READY),
             [true, false]
         );
     }

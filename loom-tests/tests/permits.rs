@@ -158,8 +158,8 @@ fn limit_holds_against_one_who_takes_a_permit_back() {
         });
         let (theirs, seen) = (permits.clone(), gauge.clone());
         let asking = thread::spawn(move || try_one(&theirs, &seen));
-        permits.set(Flag::Returning);
-        permits.clear(Flag::Returning);
+        permits.set(Flag::Reclaiming);
+        permits.clear(Flag::Reclaiming);
         returning.join().unwrap();
         asking.join().unwrap();
         assert!(permits.load().at_rest());

@@ -41,7 +41,7 @@ use returns::{refuse, wait_at};
 /// Takes a task into a job: into the injector if there is room, else into the backlog.
 pub fn push(job: JobPtr, cell: CellPtr) {
     // P1: nobody passes those who wait.
-    if job.queue().is_empty() && job.permits.reserve(job.pool().window()).granted() {
+    if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
         job.tokens.add_tasks(1);
         if ascend(cell, job) == Notified::TooLate {
             job.pool().drop_late();
@@ -85,7 +85,7 @@ fn leave_gate(gate: JobPtr) {
 fn make_good(job: JobPtr) -> bool {
     let word = job.permits.load();
     let cancelled = word.has(Flag::Cancelled);
-    let due = job.wants_promotion(word) || cancelled || job.pool().drops();
+    let due = job.wants_admission(word) || cancelled || job.pool().drops();
     if due {
         serve_line(job);
     }
@@ -122,7 +122,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
         while consumer.can_pop() {
             let word = job.permits.load();
             cancelled = word.has(Flag::Cancelled) || job.pool().drops();
-            if cancelled || !job.wants_promotion(word) || !let_one_through(job, &mut consumer) {
+            if cancelled || !job.wants_admission(word) || !let_one_through(job, &mut consumer) {
                 break;
             }
         }
@@ -147,9 +147,9 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
 
 /// Reserves room for one task, then takes it out of the backlog. False: there is no room.
 fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
-    let open = job.is_open(job.permits.load());
-    let window = if open { 1 } else { job.pool().window() };
-    if !job.permits.reserve(window).granted() {
+    let unlimited = job.is_unlimited(job.permits.load());
+    let ready_cap = if unlimited { 1 } else { job.pool().ready_cap() };
+    if !job.permits.reserve(ready_cap).granted() {
         return false;
     }
     match consumer.pop() {
@@ -205,7 +205,7 @@ fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
     let mut inner = passed;
     while let Some(outer) = inner.parent() {
         let free =
-            outer.queue().is_empty() && outer.permits.reserve(outer.pool().window()).granted();
+            outer.queue().is_empty() && outer.permits.reserve(outer.pool().ready_cap()).granted();
         if !free {
             wait_at(cell, outer);
             return outer.pool().sleep.seen();
@@ -302,7 +302,7 @@ pub fn release(job: JobPtr) {
     let mut gate = Some(job);
     while let Some(outer) = gate {
         let word = outer.permits.release(); // R1
-        if word.has(Flag::Returning) {
+        if word.has(Flag::Reclaiming) {
             parking_lot().wake_one(outer.permit_key());
         }
         settle(outer, word);

@@ -58,7 +58,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     fence_after_rmw();
     look(job);
     let word = job.permits.load();
-    if word.has(Flag::Returning) {
+    if word.has(Flag::Reclaiming) {
         parking_lot().wake_one(job.permit_key());
     }
     settle(job, word);

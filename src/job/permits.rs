@@ -17,7 +17,7 @@ pub const MOST_READY: u64 = (1 << 11) - 1;
 ///
 /// If an outer gate refuses tasks, their job counts all of them as ready again at once. The ready field therefore has
 /// room for the caps of sixteen gates.
-pub const MOST_WINDOW: u64 = MOST_READY / 16;
+pub const MOST_READY_CAP: u64 = MOST_READY / 16;
 
 const RUNNING: u64 = 1;
 const LIMIT_SHIFT: u32 = 22;
@@ -39,10 +39,10 @@ pub enum Flag {
     /// One task of this job waits in the parent's queue. The job's other tasks wait until that one is admitted.
     Blocked = 1 << 59,
     /// A task that blocked is waiting to re-acquire its permit. No other task may acquire one first.
-    Returning = 1 << 60,
+    Reclaiming = 1 << 60,
     /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks
     /// the queue when the batch is empty, so a pusher need not.
-    Covered = 1 << 61,
+    BatchOut = 1 << 61,
     /// The job or one of its descendants has had a future. A pending future holds a permit without a worker, so the
     /// limit may bind even if it exceeds the number of workers. Never cleared.
     Futures = 1 << 62,
@@ -97,18 +97,20 @@ impl Snapshot {
 
     /// Returns true if a flag forbids to admit any task, whatever the counts are.
     pub const fn held_back(self) -> bool {
-        const HELD: u64 = Flag::Paused as u64 | Flag::Blocked as u64 | Flag::Returning as u64;
+        const HELD: u64 = Flag::Paused as u64 | Flag::Blocked as u64 | Flag::Reclaiming as u64;
         self.0 & HELD != 0
     }
 
-    /// Returns true if one more task may be admitted to a deque. `window` is the ready cap.
-    pub const fn has_room(self, window: u64) -> bool {
-        !self.held_back() && self.ready() < window && self.running() + self.ready() < self.limit()
+    /// Returns true if one more task may be admitted to a deque. `ready_cap` is the ready cap.
+    pub const fn has_room(self, ready_cap: u64) -> bool {
+        !self.held_back()
+            && self.ready() < ready_cap
+            && self.running() + self.ready() < self.limit()
     }
 
     /// Returns true if a ready task may start now.
     pub const fn may_start(self) -> bool {
-        !self.has(Flag::Paused) && !self.has(Flag::Returning) && self.running() < self.limit()
+        !self.has(Flag::Paused) && !self.has(Flag::Reclaiming) && self.running() < self.limit()
     }
 
     /// Returns true if no more tasks run than the limit allows. A paused job allows none.
@@ -123,7 +125,7 @@ impl Snapshot {
     }
 
     /// Returns true if a task that has blocked may re-acquire its permit. In a drain, a held job permits it, too.
-    pub const fn may_return(self, draining: bool) -> bool {
+    pub const fn may_reclaim(self, draining: bool) -> bool {
         let limit = if draining && self.limit() == 0 { 1 } else { self.limit() };
         self.running() < limit && (draining || !self.has(Flag::Paused))
     }
@@ -231,10 +233,10 @@ impl Permits {
         }
     }
 
-    /// Reserves room for one more ready task. `window` is the ready cap.
+    /// Reserves room for one more ready task. `ready_cap` is the ready cap.
     #[inline]
-    pub fn reserve(&self, window: u64) -> Asked {
-        self.update(|word| word.has_room(window).then(|| word.reserved()))
+    pub fn reserve(&self, ready_cap: u64) -> Asked {
+        self.update(|word| word.has_room(ready_cap).then(|| word.reserved()))
     }
 
     /// Cancels a reservation. Returns the word after it.
@@ -256,9 +258,9 @@ impl Permits {
     }
 
     /// Acquires a permit for a task that had one before it blocked, ahead of all other tasks. See
-    /// [`Snapshot::may_return`] for `draining`.
+    /// [`Snapshot::may_reclaim`] for `draining`.
     pub fn reacquire(&self, draining: bool) -> Asked {
-        self.update(|word| word.may_return(draining).then(|| word.acquired()))
+        self.update(|word| word.may_reclaim(draining).then(|| word.acquired()))
     }
 
     /// Exchanges a permit for a reservation. Returns the word after it.

@@ -364,7 +364,7 @@ impl Record {
     /// thread is not ordered before.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
-        let waited_for = word.has(Flag::Blocked) || word.has(Flag::Returning);
+        let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
         let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
         word.running() == held
             && word.ready() == 0
@@ -418,7 +418,7 @@ impl Record {
     /// limit is 1, because its tasks must start in order. Nor is a job with a parent or with children, because gates
     /// outside may bind. Nor is a job with futures, because a pending future holds a permit without a worker.
     #[inline]
-    pub fn is_open(&self, word: Snapshot) -> bool {
+    pub fn is_unlimited(&self, word: Snapshot) -> bool {
         self.parent.is_none()
             && word.limit() >= (self.pool().workers() as u64).max(2)
             && !word.has(Flag::Parent)
@@ -427,16 +427,16 @@ impl Record {
 
     /// Returns true if a task should be admitted from the queue now, given this value of the word.
     #[inline]
-    pub fn wants_promotion(&self, word: Snapshot) -> bool {
+    pub fn wants_admission(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
             // The job is full. Answers before any further load, to keep a push into a full job cheap.
             return false;
         }
-        if self.is_open(word) {
+        if self.is_unlimited(word) {
             // One ready task is enough: the worker that starts it refills its batch. A stealable batch is enough, too.
-            word.has_room(1) && !(word.has(Flag::Covered) && word.running() > 0)
+            word.has_room(1) && !(word.has(Flag::BatchOut) && word.running() > 0)
         } else {
-            word.has_room(self.pool().window())
+            word.has_room(self.pool().ready_cap())
         }
     }
 }

@@ -185,8 +185,8 @@ impl<I: Iterator> Feed<I> {
         }
         // Ordering: Relaxed; as above.
         let pullers = self.pullers.load(Ordering::Relaxed);
-        let open = self.job.is_open(self.job.permits.load());
-        if open && pullers >= self.most_pullers() {
+        let unlimited = self.job.is_unlimited(self.job.permits.load());
+        if unlimited && pullers >= self.most_pullers() {
             return;
         }
         // Ordering: AcqRel; one of those who come this far sends.

@@ -4,7 +4,7 @@ mod drain;
 
 use crate::job::capacity::BlockedPushers;
 use crate::job::family::Family;
-use crate::job::permits::MOST_WINDOW;
+use crate::job::permits::MOST_READY_CAP;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
@@ -195,8 +195,8 @@ impl Shared {
 
     /// How many ready tasks of one job may lie in deques at a time.
     #[inline]
-    pub fn window(&self) -> u64 {
-        (self.seats.len() as u64).clamp(2, MOST_WINDOW)
+    pub fn ready_cap(&self) -> u64 {
+        (self.seats.len() as u64).clamp(2, MOST_READY_CAP)
     }
 
     /// Injects a task, and wakes a worker if none is searching. `TooLate`: the workers have left. A thread outside the pool

@@ -76,9 +76,9 @@ pub struct Lease {
     /// Tasks at the top of the thread's own deque that are known to be of the job: pushed from inside, or stolen
     /// with it. Thieves may have taken some.
     pub left: Cell<u64>,
-    /// Whether this hold has set `Covered` and not cleared it. Another may have: then pushers promote for
+    /// Whether this hold has set `BatchOut` and not cleared it. Another may have: then pushers promote for
     /// themselves.
-    pub covered: Cell<bool>,
+    pub batch_out: Cell<bool>,
     /// Tasks run under the permit, in this turn.
     pub turn: Cell<u32>,
     /// When the turn began, if the job has a parent at whose gate, or further out, tasks waited then.
@@ -102,7 +102,7 @@ impl Context {
                 parent: Cell::new(None),
                 tokens: Cell::new(0),
                 left: Cell::new(0),
-                covered: Cell::new(false),
+                batch_out: Cell::new(false),
                 turn: Cell::new(0),
                 began: Cell::new(None),
                 epoch: Cell::new(0),
@@ -266,7 +266,7 @@ impl Context {
         // At a limit that equals the workers all permits may be held: the task then runs under one of
         // them, and nobody is idle who could take it for nothing.
         let held = word.held_back() || word.has(Flag::Cancelled);
-        if held || !job.is_open(word) || seat.deque.len() >= LOCAL_MOST {
+        if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
         self.lease.spend_tokens(job, 1, CREDIT);
@@ -288,7 +288,7 @@ impl Lease {
         self.parent.set(job.parent());
         self.tokens.set(1);
         self.left.set(left);
-        self.covered.set(false);
+        self.batch_out.set(false);
         self.turn.set(0);
         self.began.set(None);
         self.epoch.set(epoch);

@@ -54,7 +54,7 @@ impl Worker<'_> {
 
     /// A further task of the job to run under the permit held, if it is still this job's turn.
     #[inline]
-    pub(super) fn next_under_permit(&self, job: JobPtr, open: &mut bool) -> Option<CellPtr> {
+    pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
         let turn = lease.turn.get() + 1;
         lease.turn.set(turn);
@@ -62,7 +62,7 @@ impl Worker<'_> {
         let seat = self.context.seat()?;
         // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
         if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == lease.epoch.get() {
-            if !*open {
+            if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
                     return None;
                 }
@@ -77,7 +77,7 @@ impl Worker<'_> {
                 return Some(self.run_on_with_batch(cell, job));
             }
         }
-        self.next_of_turn(job, seat, open)
+        self.next_of_turn(job, seat, unlimited)
     }
 
     /// The next task of a full job whose backlog has none to take.
@@ -89,7 +89,7 @@ impl Worker<'_> {
 
     /// As `next_under_permit`, wherever the task lies and whatever has changed.
     #[inline(never)]
-    fn next_of_turn(&self, job: JobPtr, seat: &Seat, open: &mut bool) -> Option<CellPtr> {
+    fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
         if lease.turn.get().is_multiple_of(COUNTED_EVERY) {
             lease.settle(job);
@@ -100,7 +100,7 @@ impl Worker<'_> {
             if !may_go_on(job) {
                 return None;
             }
-            *open = job.is_open(job.permits.load());
+            *unlimited = job.is_unlimited(job.permits.load());
         }
         if lease.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
             seat.others_first.set(true);
@@ -109,14 +109,14 @@ impl Worker<'_> {
         if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
             return None;
         }
-        self.next_at_hand(job, *open).or_else(|| self.linger_for(job, *open))
+        self.next_at_hand(job, *unlimited).or_else(|| self.linger_for(job, *unlimited))
     }
 
     /// Looks for the job's next task in the deque and in the backlog.
     #[inline]
-    fn next_at_hand(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
-        if open {
-            self.next_of_open(job, self.context.seat()?)
+    fn next_at_hand(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
+        if unlimited {
+            self.next_of_unlimited(job, self.context.seat()?)
         } else {
             if let Some(cell) = self.pop_waiting(job) {
                 return Some(cell);
@@ -127,7 +127,7 @@ impl Worker<'_> {
 
     /// The next task of a job whose limit does not bind: one pushed from inside, one of the batch, a new batch.
     #[inline]
-    fn next_of_open(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
+    fn next_of_unlimited(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let lease = self.context.lease();
         let others = seat.deque.len() as u64 > lease.left.get();
         let every = if others { OLDEST_EVERY } else { OWN_OLDEST_EVERY };
@@ -153,7 +153,7 @@ impl Worker<'_> {
     /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
     /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
     /// the permit held. Looking seldom keeps the pushers' line theirs.
-    fn linger_for(&self, job: JobPtr, open: bool) -> Option<CellPtr> {
+    fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
             self.context.next_task.set(stashed);
@@ -168,7 +168,7 @@ impl Worker<'_> {
                 return None;
             }
             if !job.queue().is_empty() {
-                return self.next_at_hand(job, open);
+                return self.next_at_hand(job, unlimited);
             }
         }
         None
@@ -232,30 +232,30 @@ impl Worker<'_> {
 
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
     #[inline]
-    pub(super) fn cover(&self, job: JobPtr) {
+    pub(super) fn put_batch_out(&self, job: JobPtr) {
         if self.context.seat().is_some_and(|seat| seat.batch.is_empty()) {
-            self.cover_anew(job);
+            self.put_new_batch_out(job);
         }
     }
 
-    fn cover_anew(&self, job: JobPtr) {
+    fn put_new_batch_out(&self, job: JobPtr) {
         // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
         // rely on it to look again: whose tasks those are is a guess.
         let lease = self.context.lease();
-        let looked = lease.turn.get() > 0 && !lease.covered.get();
+        let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {
             return;
         }
         let queue = job.queue();
-        if !queue.has_head() && queue.is_empty() && !job.permits.load().has(Flag::Covered) {
+        if !queue.has_head() && queue.is_empty() && !job.permits.load().has(Flag::BatchOut) {
             return;
         }
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
             // Pushers have relied on a look like this one.
-            lease.covered.set(false);
-            job.permits.clear(Flag::Covered);
+            lease.batch_out.set(false);
+            job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
             admission::look(job);
         }
@@ -295,8 +295,8 @@ impl Worker<'_> {
         }
         if moved > 0 {
             lease.tokens.set(lease.tokens.get() + u64::from(most - moved));
-            if !lease.covered.replace(true) && !job.permits.load().has(Flag::Covered) {
-                job.permits.set(Flag::Covered);
+            if !lease.batch_out.replace(true) && !job.permits.load().has(Flag::BatchOut) {
+                job.permits.set(Flag::BatchOut);
             }
         }
         admission::unlock(job, consumer);

@@ -6,9 +6,9 @@
 //! - A2: it gives the permits of its task back, which hands them on (R1 to R3 of `admission`). Its tokens
 //!   stay, and keep the job's record.
 //! - A3: it waits in the room, as a thread from outside does.
-//! - A4: it takes the permits back, from the inside out. At a gate without room it sets `Returning`
+//! - A4: it takes the permits back, from the inside out. At a gate without room it sets `Reclaiming`
 //!   and waits in the room: while the flag is set, nobody else gets a permit there.
-//! - A5: whoever gives a permit back and sees `Returning` wakes one that waits. Whoever returns
+//! - A5: whoever gives a permit back and sees `Reclaiming` wakes one that waits. Whoever returns
 //!   and sees nobody else waiting clears the flag, fences, and looks at the backlog, which was held up
 //!   meanwhile.
 //!
@@ -200,20 +200,20 @@ fn take_back(gate: JobPtr) {
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
         parking_lot().park(key, None, || {
-            if !gate.permits.set(Flag::Returning).has(Flag::Returning) {
+            if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
                 // Whoever runs on under a permit is to look.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
-            !gate.permits.load().may_return(draining())
+            !gate.permits.load().may_reclaim(draining())
         });
     }
     // A5
     let others = parking_lot().if_none_waits(key, || {
-        gate.permits.clear(Flag::Returning);
+        gate.permits.clear(Flag::Reclaiming);
     });
     if others {
-        if gate.permits.load().may_return(draining()) {
+        if gate.permits.load().may_reclaim(draining()) {
             parking_lot().wake_one(key);
         }
     } else {

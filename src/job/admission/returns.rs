@@ -76,7 +76,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     }
     line.queue().push_returned(cell);
     // Whoever counted on this task to look at the backlog counts on nobody now.
-    line.permits.clear(Flag::Covered);
+    line.permits.clear(Flag::BatchOut);
     for gate in leaves {
         gate.permits.unreserve();
         fence_after_rmw();
