@@ -18,6 +18,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-done", ORDER),
     ("guess-hides-the-backlog", "no scenario leads a worker to a wrong guess on purpose"),
     ("passed-over-in-silence", TORN),
+    ("slot-read-then-released", TORN),
     ("leftovers-moved-in-silence", TORN),
     ("magazine-given-and-kept", CELLS),
     ("uncovered-without-a-look", TORN),
@@ -126,10 +127,6 @@ const SEEN: &[(&str, &[&str])] = &[
     (
         "closed-after-the-wake",
         &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"],
-    ),
-    (
-        "slot-read-then-released",
-        &["stay::limit_is_used_by_a_pusher_beside_one_that_waits_for_its_permit"],
     ),
     (
         "all-entries-of-a-key-leave",
