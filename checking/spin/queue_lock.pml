@@ -27,7 +27,7 @@ bool unfinished[N];
 
 /* Admits tasks while there is room: `serve_line`. A thread that does not get the lock sets the pending bit. */
 inline serve() {
-    /* [fn try_consume] */
+    /* [fn try_lock] */
     d_step {
         if
         :: queue_lock == FREE -> queue_lock = HELD; mine = true
@@ -47,7 +47,7 @@ inline serve() {
             :: !got
             fi
         :: else ->
-            /* [fn let_go] */
+            /* [fn unlock] */
             d_step {
                 if
                 :: queue_lock == HELD -> queue_lock = FREE; mine = false
