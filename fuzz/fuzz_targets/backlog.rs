@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate::sequential::backlog::Program;
+use tollgate::sequential::queue::Program;
 
 fuzz_target!(|program: Program| program.run());
