@@ -2,7 +2,7 @@
  *
  * Two pushers and two workers, for ever. A job's limit is raised from 0 once. A pusher pushes a task, waits until it has
  * ended, and pushes again or stops: later traffic must not be what helps a stranded task. The queue is a ring: `tail` is swapped first, and the cell is linked later.
- * Steps as in src/job/admission.rs and src/job/backlog.rs, named in comments.
+ * Steps as in src/job/admission.rs and src/job/queue.rs, named in comments.
  *
  * CHECK -DLIMIT=1
  * CHECK -DLIMIT=2
