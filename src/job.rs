@@ -186,8 +186,9 @@ impl Job {
     /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait), [`JobStats::cancelled`] says exactly how many
     /// tasks were dropped.
     ///
-    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A worker
-    /// that is between two tasks may still start one of the job, and a task that joins another of the same job may run it.
+    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A future
+    /// that is in its second or a later poll at that moment ends this poll first, and says `Cancelled` even if it is ready. A
+    /// worker that is between two tasks may still start one of the job, and a task that joins another of the same job may run it.
     ///
     /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
     /// Destructors that wait for each other in a chain need as many

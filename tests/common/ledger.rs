@@ -23,8 +23,8 @@ pub struct Ledger {
     dropped: AtomicUsize,
     given_back: AtomicUsize,
     cancelled_by_handle: AtomicUsize,
-    /// Futures may have been cancelled in flight: by streams, which nobody counts here, or while they were polled for
-    /// the last time, after which they count as cancelled.
+    /// Futures may have been cancelled in flight. A stream that ends early cancels futures that this does not count. A
+    /// future that its handle or its job cancels during its last poll ends, and counts as cancelled.
     cut: AtomicBool,
 }
 

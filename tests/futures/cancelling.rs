@@ -83,6 +83,28 @@ fn cancelling_the_job_drops_what_is_queued_and_what_is_in_flight() {
 }
 
 #[test]
+fn a_future_in_flight_that_its_job_cancels_during_its_last_poll_is_cancelled() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let (begin, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let task = job.spawn_future(async move {
+            yield_once().await;
+            begin.send(()).unwrap();
+            ended.recv().unwrap();
+            "ready"
+        });
+        begun.recv().unwrap();
+        job.cancel();
+        end.send(()).unwrap();
+        assert!(matches!(task.join(), Err(JoinError::Cancelled)));
+        job.wait();
+        let stats = job.stats();
+        assert_eq!((stats.completed, stats.cancelled), (0, 1));
+    });
+}
+
+#[test]
 fn cancelling_a_parent_reaches_the_futures_below() {
     within(LONG, || {
         let pool = pool(2);

@@ -46,6 +46,7 @@ impl Slot {
 
     pub fn cancel(&self) {
         self.control.lock().unwrap().cancelled = true;
+        self.ledger.may_be_cut();
         self.job.cancel();
     }
 
