@@ -11,6 +11,7 @@ pub mod admission;
 pub mod builder;
 pub mod capacity;
 pub mod control;
+pub mod explain;
 pub mod extra;
 pub mod family;
 #[cfg(feature = "futures")]

@@ -28,6 +28,7 @@
 //! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
 //! | block inside a task on something else | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
+//! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
 //!
 //! # Where code may wait
 //!
@@ -119,6 +120,7 @@ pub use error::{BuildError, JoinError, PanicPayload, Rejected};
 pub use free::{current_job, is_cancelled};
 pub use job::Job;
 pub use job::builder::JobBuilder;
+pub use job::explain::{Explanation, Reason};
 #[cfg(feature = "futures")]
 pub use job::futures::map::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
 pub use job::scope::Scope;

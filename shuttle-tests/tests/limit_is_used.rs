@@ -132,3 +132,24 @@ fn limit_is_used_by_a_batch_on_its_way_to_a_deque() {
         assert_eq!(job.stats().completed, 6);
     });
 }
+
+#[test]
+fn limit_is_used_beside_a_thread_that_explains() {
+    // An explanation holds the queue's lock for a moment. A permit that is released meanwhile must not be lost.
+    in_a_pool(2, |pool| {
+        let host = pool.job(1);
+        let job = host.job(2);
+        let tasks: Vec<_> = (0..3).map(|_| job.spawn(|| ())).collect();
+        let asked = job.clone();
+        let asker = thread::spawn(move || {
+            for task in &tasks {
+                assert!(!asked.explain_task(task).reasons().is_empty());
+            }
+            asked.explain();
+        });
+        job.execute(|| ());
+        job.wait();
+        asker.join().unwrap();
+        assert_eq!(job.stats().completed, 4);
+    });
+}

@@ -16,7 +16,9 @@ use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
 use crate::task::handle::joint::{Face, HandleTable};
 use crate::task::parking::{ONLY, parking_lot};
-use crate::task::state::{CLAIMED, Claim, DONE, Leave, Reference, State, TAKEN, WAITED};
+use crate::task::state::{
+    CLAIMED, Claim, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
+};
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
@@ -245,6 +247,39 @@ impl<T> TaskHandle<T> {
         // SAFETY: the reference is the handle's, which is not used again; the outcome was taken.
         unsafe { Face::release(this.cell, Reference::Handle) };
         outcome
+    }
+}
+
+/// How far a task has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The closure, or the future before its first poll, has not started.
+    Waiting,
+    /// The closure or a poll of the future has started, and has not ended.
+    Running,
+    /// The future is pending, and was not woken.
+    Pending,
+    /// The future was pending, and was woken: it will be polled again.
+    Woken,
+    /// The task has its outcome.
+    Ended,
+}
+
+impl<T> TaskHandle<T> {
+    /// Returns how far the task has come, its job, and its cell. The job may be used only if the caller keeps it.
+    pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
+        // SAFETY: the handle's reference keeps the cell alive.
+        let job = unsafe { self.cell.as_ref() }.header.job;
+        let word = self.state().load();
+        let is_future = self.table.run.is_none();
+        let stage = match () {
+            () if word.has(DONE) => Stage::Ended,
+            () if !word.has(CLAIMED) => Stage::Waiting,
+            () if !is_future || word.has(POLLING) => Stage::Running,
+            () if word.has(SCHEDULED) => Stage::Woken,
+            () => Stage::Pending,
+        };
+        (stage, job, CellPtr::new(self.cell.cast()))
     }
 }
 

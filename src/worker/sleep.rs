@@ -290,6 +290,13 @@ impl Sleep {
         away(self.word.load(Ordering::Relaxed)) == 0
     }
 
+    /// Returns the number of workers that are searching or parked.
+    pub fn idle(&self) -> usize {
+        // Ordering: Relaxed; a figure.
+        let word = self.word.load(Ordering::Relaxed);
+        (word & COUNT) as usize + ((word / PARKED) & COUNT) as usize
+    }
+
     /// Returns the number of parked workers.
     pub fn parked(&self) -> usize {
         // Ordering: Relaxed; a statistic.

@@ -37,7 +37,14 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             590..660 => slot.let_go(),
             660..760 => slot.sharpen(),
             760..800 => _ = slot.job.wait_timeout(Duration::from_micros(rng.next() % 3_000)),
-            800..820 => _ = (slot.job.stats(), slot.job.is_closed(), format!("{:?}", slot.job)),
+            800..820 => {
+                _ = (
+                    slot.job.stats(),
+                    slot.job.is_closed(),
+                    format!("{:?} {}", slot.job, slot.job.explain()),
+                );
+                handles.iter().take(3).for_each(Spawned::explain);
+            }
             820..830 => {
                 _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500))
             }

@@ -223,6 +223,11 @@ impl Spawned {
         }
     }
 
+    /// Asks why it does not run.
+    pub fn explain(&self) {
+        assert!(!self.slot.job.explain_task(&self.handle).reasons().is_empty());
+    }
+
     /// Cancels it. One that was in flight comes back, to be joined when it has been dropped.
     pub fn cancel(self) -> Option<Self> {
         if !self.handle.cancel() {

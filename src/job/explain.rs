@@ -1,0 +1,386 @@
+//! `Job::explain`: why a task does not run now, read from the gates as they are.
+//!
+//! Nothing is noted while tasks run, so an explanation costs only its caller. It reads one word after the other, without a
+//! lock that stops the workers. So it is a snapshot that may never have been true as a whole.
+
+use crate::job::Job;
+use crate::job::admission;
+use crate::job::control;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::thread;
+use crate::task::CellPtr;
+use crate::task::handle::{Stage, TaskHandle};
+use std::fmt;
+
+/// How often a walk through a queue is tried while another thread has the queue's lock.
+const TRIES: usize = 100;
+
+/// Why the next task of a job, or one task, does not run: returned by [`Job::explain`] and [`Job::explain_task`].
+///
+/// It has at least one reason, the most binding first: no later reason matters before the earlier ones are gone. Its
+/// `Display` is one sentence.
+///
+/// An explanation is a snapshot. Tasks start and end while it is made, and it may be out of date when it is read.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Reason;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let search = pool.job_builder().name("search").limit(2).build();
+/// search.pause();
+/// search.execute(|| ());
+/// let why = search.explain();
+/// assert_eq!(why.first(), &Reason::Paused { job: search.clone() });
+/// assert_eq!(why.to_string(), "job \"search\" is paused");
+/// # search.resume();
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation(Vec<Reason>);
+
+/// One reason of an [`Explanation`]. A `job` is the job that was asked, or one of its ancestors.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Reason;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let host = pool.job_builder().name("host").limit(0).build();
+/// let page = host.job(5);
+/// page.execute(|| ());
+/// let why = page.explain();
+/// assert_eq!(why.first(), &Reason::Limit { job: host.clone(), running: 0, limit: 0 });
+/// assert_eq!(why.to_string(), "job \"host\" has a limit of 0");
+/// # host.set_limit(1);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// This job, or its pool, was cancelled: the task will be dropped.
+    Cancelled {
+        /// The cancelled job.
+        job: Job,
+    },
+    /// This job is paused: [`Job::resume`] lets it go on.
+    Paused {
+        /// The paused job.
+        job: Job,
+    },
+    /// As many tasks of this job run as its limit allows.
+    Limit {
+        /// The job whose limit it is.
+        job: Job,
+        /// The tasks that hold a permit of the job, those of jobs below it included.
+        running: usize,
+        /// The job's limit.
+        limit: usize,
+    },
+    /// Other tasks go first: of the same job or, where a parent's limit binds, of jobs beside it.
+    Behind {
+        /// The number of those tasks.
+        ahead: usize,
+    },
+    /// Each worker of the pool runs a task.
+    NoWorker {
+        /// The workers that run tasks.
+        busy: usize,
+        /// The workers of the pool.
+        workers: usize,
+    },
+    /// Nothing holds the task. A worker is about to take it.
+    Ready,
+    /// The future waits to be woken. It holds its permits, unless it awaits a task or a job of this library.
+    Pending,
+    /// The task has started, and runs or waits for another task. Of a job: nothing waits to start, and these tasks run.
+    Running {
+        /// The tasks that hold a permit. 1 for a task.
+        running: usize,
+    },
+    /// The task has ended.
+    Ended,
+    /// The job has no task.
+    Idle,
+    /// The job has no task, and takes no more: it or a job above it was closed.
+    Closed {
+        /// The job that was asked.
+        job: Job,
+    },
+}
+
+impl Explanation {
+    /// Returns the most binding reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job(1).explain().first(), &tollgate::Reason::Idle);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn first(&self) -> &Reason {
+        &self.0[0]
+    }
+
+    /// Returns all reasons, the most binding first. There is at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Reason;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0);
+    /// job.execute(|| ());
+    /// job.pause();
+    /// let held = Reason::Limit { job: job.clone(), running: 0, limit: 0 };
+    /// assert_eq!(job.explain().reasons(), [Reason::Paused { job }, held]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn reasons(&self) -> &[Reason] {
+        &self.0
+    }
+}
+
+impl Job {
+    /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
+    ///
+    /// The call costs the tasks nothing: it reads the job and its ancestors as they are. Under a parent that binds it walks
+    /// through the parent's queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let search = pool.job_builder().name("search").limit(1).build();
+    /// let (go, wait_for_go) = mpsc::channel::<()>();
+    /// let (begin, wait_for_begin) = mpsc::channel();
+    /// search.execute(move || {
+    ///     begin.send(()).unwrap();
+    ///     wait_for_go.recv().unwrap();
+    /// });
+    /// search.execute(|| ());
+    /// wait_for_begin.recv().unwrap();
+    /// assert_eq!(search.explain().to_string(), "job \"search\" runs 1 task of at most 1");
+    /// go.send(()).unwrap();
+    /// search.wait();
+    /// assert_eq!(search.explain().to_string(), "there is no task");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn explain(&self) -> Explanation {
+        let stats = self.stats();
+        if stats.backlog + stats.ready > 0 {
+            // The first task waits behind those that are ready, and behind other jobs in the queue of an ancestor.
+            let ahead = place_above(self.ptr()).unwrap_or(0);
+            return Explanation(waiting(self.ptr(), ahead));
+        }
+        Explanation(vec![match stats.running {
+            0 if self.is_closed() => Reason::Closed { job: self.clone() },
+            0 => Reason::Idle,
+            running => Reason::Running { running },
+        }])
+    }
+
+    /// Tells why a task of this job does not run. See [`Reason`] for the answers.
+    ///
+    /// The call walks through the job's queue up to the task, and through an ancestor's queue if that ancestor's limit binds.
+    /// Pushers and workers do not wait meanwhile, but no task leaves the queue.
+    ///
+    /// # Panics
+    ///
+    /// If the task has not ended and is of another job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Reason;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0);
+    /// let tasks: Vec<_> = (0..3).map(|i| job.spawn(move || i)).collect();
+    /// let why = job.explain_task(&tasks[2]);
+    /// assert_eq!(why.reasons()[1], Reason::Behind { ahead: 2 });
+    /// assert_eq!(why.to_string(), "a job without a name has a limit of 0, and 2 tasks go first");
+    /// job.set_limit(1);
+    /// job.wait();
+    /// assert_eq!(job.explain_task(&tasks[2]).first(), &Reason::Ended);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn explain_task<T>(&self, task: &TaskHandle<T>) -> Explanation {
+        let (stage, job, cell) = task.look();
+        if stage == Stage::Ended {
+            return Explanation(vec![Reason::Ended]);
+        }
+        // A task that has not ended keeps its job, so equal addresses mean the same job.
+        assert!(
+            job == self.ptr(),
+            "a task is explained by a job that is not its own: ask its own job"
+        );
+        Explanation(match stage {
+            Stage::Ended | Stage::Running => vec![Reason::Running { running: 1 }],
+            Stage::Pending => vec![Reason::Pending],
+            Stage::Woken => match place(job, |queued| queued == cell) {
+                Some(ahead) => waiting(job, ahead),
+                None => vec![worker(job)],
+            },
+            Stage::Waiting => waiting(job, ahead_of(job, cell)),
+        })
+    }
+}
+
+/// Returns the reasons of a task that waits to start, behind `ahead` tasks.
+fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
+    let gates = || std::iter::successors(Some(job), |gate| gate.parent());
+    if job.pool().drops() {
+        return vec![Reason::Cancelled { job: handle(job) }];
+    }
+    if let Some(gate) = gates().find(|gate| gate.permits.load().has(Flag::Cancelled)) {
+        return vec![Reason::Cancelled { job: handle(gate) }];
+    }
+    let mut reasons = Vec::new();
+    let paused = gates().filter(|gate| gate.permits.load().has(Flag::Paused));
+    reasons.extend(paused.map(|gate| Reason::Paused { job: handle(gate) }));
+    let mut full: Vec<_> = gates().filter_map(limit).collect();
+    // A limit of 0 stays until it is changed. Another one may let a task start at any time.
+    full.sort_by_key(|reason| !matches!(reason, Reason::Limit { limit: 0, .. }));
+    reasons.append(&mut full);
+    if ahead > 0 {
+        reasons.push(Reason::Behind { ahead });
+    }
+    if reasons.is_empty() {
+        reasons.push(worker(job));
+    }
+    reasons
+}
+
+/// Returns the limit of this job as a reason, if it binds.
+fn limit(gate: JobPtr) -> Option<Reason> {
+    let word = gate.permits.load();
+    let full = word.running() >= word.limit();
+    full.then(|| Reason::Limit {
+        job: handle(gate),
+        running: word.running() as usize,
+        limit: control::limit_of(word),
+    })
+}
+
+/// Returns the reason of a task that no gate holds.
+fn worker(job: JobPtr) -> Reason {
+    let workers = job.pool().workers();
+    let busy = workers.saturating_sub(job.pool().sleep.idle());
+    if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
+}
+
+/// Makes a handle of the job that was asked, or of one of its ancestors, which the asked one keeps.
+fn handle(job: JobPtr) -> Job {
+    job.tokens.add_handle();
+    Job::from_handle(job)
+}
+
+/// Returns how many tasks go before a task that has not started.
+fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
+    let (here, above) = (place(job, |queued| queued == cell), place_above(job));
+    match (here, above) {
+        // One task of the job stands in the queue of an ancestor, and goes before those in the job's own.
+        (Some(here), Some(above)) => here + above + 1,
+        (here, above) => here.or(above).unwrap_or(0),
+    }
+}
+
+/// Returns how many tasks go before the first task that is of `job`, or of a job below it, and stands in the queue of an
+/// ancestor.
+fn place_above(job: JobPtr) -> Option<usize> {
+    let below = |cell: CellPtr| {
+        std::iter::successors(Some(cell.job()), |gate| gate.parent()).any(|gate| gate == job)
+    };
+    std::iter::successors(job.parent(), |gate| gate.parent()).find_map(|gate| place(gate, below))
+}
+
+/// Returns how many tasks go before the first one in this queue that `is_it` accepts. `None` if there is none, or if
+/// another thread has the queue's lock all the time.
+fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
+    for _ in 0..TRIES {
+        let Some(consumer) = queue.queue().try_lock_quietly() else {
+            thread::yield_now();
+            continue;
+        };
+        let (mut ahead, mut found) = (0, false);
+        let _whole = consumer.look_through(|cell| {
+            found |= is_it(cell);
+            ahead += usize::from(!found && !cell.is_gone());
+        });
+        admission::unlock(queue, consumer);
+        return found.then_some(ahead);
+    }
+    None
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, reason) in self.0.iter().enumerate() {
+            let last = i + 1 == self.0.len();
+            f.write_str(if i == 0 {
+                ""
+            } else if last {
+                ", and "
+            } else {
+                ", "
+            })?;
+            reason.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled { job } => write!(f, "{} is cancelled", Named(job)),
+            Self::Paused { job } => write!(f, "{} is paused", Named(job)),
+            Self::Limit { job, running: 0, limit: 0 } => {
+                write!(f, "{} has a limit of 0", Named(job))
+            }
+            Self::Limit { job, running, limit } => {
+                write!(f, "{} runs {} of at most {limit}", Named(job), Tasks(*running))
+            }
+            Self::Behind { ahead: 1 } => f.write_str("1 task goes first"),
+            Self::Behind { ahead } => write!(f, "{ahead} tasks go first"),
+            Self::NoWorker { busy: 1, .. } => f.write_str("the only worker is busy"),
+            Self::NoWorker { busy, .. } => write!(f, "all {busy} workers are busy"),
+            Self::Ready => f.write_str("a worker is about to take it"),
+            Self::Pending => f.write_str("the future waits to be woken"),
+            Self::Running { running } => write!(f, "nothing waits: {} started", Tasks(*running)),
+            Self::Ended => f.write_str("the task has ended"),
+            Self::Idle => f.write_str("there is no task"),
+            Self::Closed { job } => write!(f, "{} is closed and has no task", Named(job)),
+        }
+    }
+}
+
+/// Prints a job by its name.
+struct Named<'a>(&'a Job);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name() {
+            Some(name) => write!(f, "job {name:?}"),
+            None => f.write_str("a job without a name"),
+        }
+    }
+}
+
+/// Prints a number of tasks.
+struct Tasks(usize);
+
+impl fmt::Display for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "task" } else { "tasks" })
+    }
+}

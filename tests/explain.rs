@@ -1,0 +1,228 @@
+//! What `Job::explain` and `Job::explain_task` say: each test closes one gate and reads the reason.
+
+mod common;
+
+use std::sync::mpsc;
+
+use common::event::{Gauge, Latch, stay};
+use common::rng::Rng;
+use common::{LONG, panic_of, pool, with_workers, within};
+use tollgate::{Job, Pool, Reason};
+
+/// A named job, so that a failed assertion says which one.
+fn job(pool: &Pool, name: &str, limit: usize) -> Job {
+    pool.job_builder().name(name).limit(limit).build()
+}
+
+fn limit(job: &Job, running: usize, limit: usize) -> Reason {
+    Reason::Limit { job: job.clone(), running, limit }
+}
+
+#[test]
+fn a_job_without_tasks_is_idle_or_closed() {
+    with_workers(|pool, _| {
+        let search = job(pool, "search", 2);
+        assert_eq!(search.explain().reasons(), [Reason::Idle]);
+        search.spawn(|| ()).join().unwrap();
+        search.wait();
+        assert_eq!(search.explain().reasons(), [Reason::Idle]);
+        search.close();
+        assert_eq!(search.explain().reasons(), [Reason::Closed { job: search.clone() }]);
+        assert_eq!(search.explain().to_string(), "job \"search\" is closed and has no task");
+    });
+}
+
+#[test]
+fn a_pause_comes_before_a_limit() {
+    with_workers(|pool, _| {
+        let host = job(pool, "host", 0);
+        let page = host.job_builder().name("page").limit(1).build();
+        let task = page.spawn(|| ());
+        assert_eq!(page.explain().reasons(), [limit(&host, 0, 0)]);
+        page.pause();
+        let paused = Reason::Paused { job: page.clone() };
+        assert_eq!(page.explain().reasons(), [paused.clone(), limit(&host, 0, 0)]);
+        assert_eq!(page.explain_task(&task).first(), &paused);
+        assert_eq!(
+            page.explain().to_string(),
+            "job \"page\" is paused, and job \"host\" has a limit of 0"
+        );
+        host.pause();
+        page.resume();
+        assert_eq!(page.explain().first(), &Reason::Paused { job: host.clone() });
+        host.resume();
+        host.set_limit(1);
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn a_full_job_says_how_many_run() {
+    within(LONG, || {
+        let pool = pool(4);
+        let search = job(&pool, "search", 2);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let running: Vec<_> = (0..2).map(|_| search.spawn(stay(&gauge, &latch))).collect();
+        gauge.until_running(2);
+        assert_eq!(search.explain().reasons(), [Reason::Running { running: 2 }]);
+        let waiting: Vec<_> = (0..3).map(|_| search.spawn(|| ())).collect();
+        assert_eq!(search.explain().reasons(), [limit(&search, 2, 2)]);
+        assert_eq!(search.explain().to_string(), "job \"search\" runs 2 tasks of at most 2");
+        for (ahead, task) in waiting.iter().enumerate() {
+            let reasons = search.explain_task(task);
+            let mut expected = vec![limit(&search, 2, 2)];
+            expected.extend((ahead > 0).then_some(Reason::Behind { ahead }));
+            assert_eq!(reasons.reasons(), expected);
+        }
+        assert_eq!(search.explain_task(&running[0]).reasons(), [Reason::Running { running: 1 }]);
+        assert!(waiting[0].cancel());
+        assert_eq!(search.explain_task(&waiting[0]).reasons(), [Reason::Ended]);
+        // A cancelled task delays no other.
+        assert_eq!(search.explain_task(&waiting[1]).reasons(), [limit(&search, 2, 2)]);
+        latch.open();
+        search.wait();
+    });
+}
+
+#[test]
+fn a_full_parent_is_named_and_siblings_ahead_are_counted() {
+    within(LONG, || {
+        let pool = pool(4);
+        let host = job(&pool, "host", 1);
+        let pages: Vec<_> =
+            (0..4).map(|i| host.job_builder().name(format!("page {i}")).limit(5).build()).collect();
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        pages[0].execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        for page in &pages[1..] {
+            page.execute(|| ());
+        }
+        for (ahead, page) in pages[1..].iter().enumerate() {
+            let mut expected = vec![limit(&host, 1, 1)];
+            expected.extend((ahead > 0).then_some(Reason::Behind { ahead }));
+            assert_eq!(page.explain().reasons(), expected);
+        }
+        let last = pages[3].spawn(|| ());
+        // Two of siblings, and one of its own job.
+        let expected = [limit(&host, 1, 1), Reason::Behind { ahead: 3 }];
+        assert_eq!(pages[3].explain_task(&last).reasons(), expected);
+        latch.open();
+        host.wait();
+    });
+}
+
+#[test]
+fn a_pool_whose_workers_are_busy_says_so() {
+    with_workers(|pool, workers| {
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let busy = job(pool, "busy", usize::MAX);
+        (0..workers).for_each(|_| busy.execute(stay(&gauge, &latch)));
+        gauge.until_running(workers);
+        let search = job(pool, "search", 2);
+        let task = search.spawn(|| ());
+        let no_worker = Reason::NoWorker { busy: workers, workers };
+        assert_eq!(search.explain().reasons(), std::slice::from_ref(&no_worker));
+        assert_eq!(search.explain_task(&task).reasons(), [no_worker]);
+        latch.open();
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn a_cancelled_job_says_that_its_tasks_are_dropped() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        job(&pool, "busy", 1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let host = job(&pool, "host", 0);
+        let page = host.job(2);
+        let task = page.spawn(|| ());
+        host.cancel();
+        assert_eq!(page.explain_task(&task).reasons().len(), 1);
+        let Reason::Cancelled { job } = page.explain_task(&task).first().clone() else {
+            panic!("{:?}", page.explain_task(&task));
+        };
+        assert!(job == host || job == page, "{job:?}");
+        latch.open();
+        page.wait();
+        assert_eq!(page.explain_task(&task).reasons(), [Reason::Ended]);
+    });
+}
+
+#[test]
+fn a_task_of_another_job_is_refused() {
+    with_workers(|pool, _| {
+        let (search, other) = (pool.job(0), pool.job(1));
+        let task = search.spawn(|| ());
+        let said = panic_of(|| other.explain_task(&task));
+        assert!(said.contains("not its own"), "{said}");
+        search.set_limit(1);
+        task.join().unwrap();
+    });
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn a_future_is_pending_or_waits_for_its_permit() {
+    use futures::channel::oneshot;
+
+    with_workers(|pool, workers| {
+        let search = job(pool, "search", 1);
+        let (go, gone) = oneshot::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        let task = search.spawn_future(async move {
+            begin.send(()).unwrap();
+            gone.await.unwrap();
+        });
+        begun.recv().unwrap();
+        // The poll that has sent returns soon.
+        while search.explain_task(&task).first() == (&Reason::Running { running: 1 }) {
+            std::thread::yield_now();
+        }
+        assert_eq!(search.explain_task(&task).reasons(), [Reason::Pending]);
+        let next = search.spawn(|| ());
+        assert_eq!(search.explain_task(&next).reasons(), [limit(&search, 1, 1)]);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let busy = pool.job(usize::MAX);
+        (0..workers).for_each(|_| busy.execute(stay(&gauge, &latch)));
+        gauge.until_running(workers);
+        go.send(()).unwrap();
+        // It has its permit, and needs a worker.
+        let no_worker = Reason::NoWorker { busy: workers, workers };
+        assert_eq!(search.explain_task(&task).reasons(), [no_worker]);
+        latch.open();
+        task.join().unwrap();
+        next.join().unwrap();
+    });
+}
+
+#[test]
+fn a_task_that_is_ready_starts_when_left_alone() {
+    within(LONG, || {
+        let mut rng = Rng::from_env();
+        let (mut ready, mut others) = (0, 0);
+        for _ in 0..2_000 {
+            let pool = pool(1 + rng.below(3));
+            let host = pool.job(1 + rng.below(3));
+            let page = host.job(1 + rng.below(3));
+            let tasks: Vec<_> = (0..1 + rng.below(6)).map(|_| page.spawn(|| ())).collect();
+            if rng.one_in(8) {
+                page.pause();
+            }
+            let task = &tasks[rng.below(tasks.len())];
+            let why = page.explain_task(task);
+            if let Reason::Ready | Reason::NoWorker { .. } = why.first() {
+                ready += 1;
+                // No call but the wait comes between.
+                page.wait();
+                assert!(task.is_finished(), "{why}");
+            } else {
+                others += 1;
+                page.resume();
+                page.wait();
+            }
+        }
+        assert!(ready > 0 && others > 0, "{ready} {others}");
+    });
+}
