@@ -63,7 +63,7 @@ use std::fmt;
 pub struct Job(JobPtr);
 
 impl Job {
-    /// The greatest limit: 4,194,302. Each greater number means no limit.
+    /// The greatest limit: 2,097,150. Each greater number means no limit.
     ///
     /// # Examples
     ///
@@ -73,7 +73,7 @@ impl Job {
     /// let pool = tollgate::Pool::builder().workers(1).build()?;
     /// let asked = 1_000_000_000; // from a file, say
     /// assert_eq!(pool.job(asked).limit(), usize::MAX);
-    /// assert_eq!(pool.job(Job::MAX_LIMIT).limit(), 4_194_302);
+    /// assert_eq!(pool.job(Job::MAX_LIMIT).limit(), 2_097_150);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;

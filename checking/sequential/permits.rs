@@ -7,7 +7,9 @@ use super::{Asked, Flag, LIMIT_SHIFT, MOST, MOST_READY, Permits, READY_SHIFT, Sn
 use crate::sync::atomic::AtomicU64;
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-const FLAGS: [Flag; 9] = [
+const FLAGS: [Flag; 11] = [
+    Flag::HeldOff,
+    Flag::Rated,
     Flag::Parent,
     Flag::Paused,
     Flag::Closed,
@@ -47,7 +49,7 @@ struct Start {
     flags: u16,
 }
 
-/// A count in a field of 22 bits, most often at one of its ends.
+/// A count in a field of 21 bits, most often at one of its ends.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Count {
     Few(u8),
@@ -119,19 +121,27 @@ impl Plain {
     }
 
     fn held_back(self) -> bool {
-        self.has(Flag::Paused) || self.has(Flag::Blocked) || self.has(Flag::Reclaiming)
+        self.has(Flag::Paused)
+            || self.has(Flag::Blocked)
+            || self.has(Flag::Reclaiming)
+            || self.has(Flag::HeldOff)
     }
 
     fn has_room(self, ready_cap: u64) -> bool {
-        !self.held_back() && self.ready < ready_cap && self.running + self.ready < self.limit
+        let cap = if self.has(Flag::Rated) { ready_cap.min(1) } else { ready_cap };
+        !self.held_back() && self.ready < cap && self.running + self.ready < self.limit
     }
 
     fn may_start(self) -> bool {
-        !self.has(Flag::Paused) && !self.has(Flag::Reclaiming) && self.running < self.limit
+        const NO: [Flag; 4] = [Flag::Paused, Flag::Reclaiming, Flag::HeldOff, Flag::Rated];
+        !NO.iter().any(|flag| self.has(*flag)) && self.running < self.limit
     }
 
     fn may_go_on(self) -> bool {
-        !self.held_back() && !self.has(Flag::Cancelled) && self.running <= self.limit
+        !self.held_back()
+            && !self.has(Flag::Cancelled)
+            && !self.has(Flag::Rated)
+            && self.running <= self.limit
     }
 
     fn may_reclaim(self, draining: bool) -> bool {
@@ -292,6 +302,6 @@ mod tests {
         word = word.acquired().reserved().reserved();
         word.0 |= Flag::Parent as u64 | Flag::Settling as u64;
         let printed = format!("{word:?}");
-        assert_eq!(printed, "Snapshot { running: 1, limit: 3, ready: 2, flags: 0x101 }");
+        assert_eq!(printed, "Snapshot { running: 1, limit: 3, ready: 2, flags: 0x404 }");
     }
 }

@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub mod sequential;
 
 /// The greatest value of the running and limit fields. As a limit it means "unlimited".
-pub const MOST: u64 = (1 << 22) - 1;
+pub const MOST: u64 = (1 << 21) - 1;
 /// The greatest value of the ready field.
 pub const MOST_READY: u64 = (1 << 11) - 1;
 /// The greatest ready cap: the most tasks of one job that may be ready at a time.
@@ -20,14 +20,20 @@ pub const MOST_READY: u64 = (1 << 11) - 1;
 pub const MOST_READY_CAP: u64 = MOST_READY / 16;
 
 const RUNNING: u64 = 1;
-const LIMIT_SHIFT: u32 = 22;
-const READY_SHIFT: u32 = 44;
+const LIMIT_SHIFT: u32 = 21;
+const READY_SHIFT: u32 = 42;
 const READY: u64 = 1 << READY_SHIFT;
 
 /// A flag in a job's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Flag {
+    /// The clock holds the job: no task may start until the time has come that the job's timer waits for. A task that
+    /// has begun may go on.
+    HeldOff = 1 << 53,
+    /// The job has a rate: each start needs its leave, at most one task is ready, and no worker keeps a permit over
+    /// several tasks.
+    Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
     Parent = 1 << 55,
     /// The job is paused: no task may start until `resume`.
@@ -50,14 +56,19 @@ pub enum Flag {
     Settling = 1 << 63,
 }
 
+/// The flags that forbid to start a task.
+const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
+/// The flags that forbid to admit a task.
+const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
+
 /// One value of the word.
 ///
 /// | bits   | field   | meaning                                           |
 /// |--------|---------|---------------------------------------------------|
-/// | 0..22  | running | permits held now                                  |
-/// | 22..44 | limit   | most permits that may be held; all ones: no limit |
-/// | 44..55 | ready   | tasks admitted to a deque that hold no permit yet |
-/// | 55..64 | flags   | [`Flag`]                                          |
+/// | 0..21  | running | permits held now                                  |
+/// | 21..42 | limit   | most permits that may be held; all ones: no limit |
+/// | 42..53 | ready   | tasks admitted to a deque that hold no permit yet |
+/// | 53..64 | flags   | [`Flag`]                                          |
 ///
 /// `running` may exceed `limit` after the limit was lowered. It falls as tasks release their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,22 +106,34 @@ impl Snapshot {
         self.running() == 0 && self.ready() == 0
     }
 
+    /// Returns true if any of the flags is set. `flags` is their sum.
+    const fn has_any(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+
     /// Returns true if a flag forbids to admit any task, whatever the counts are.
     pub const fn held_back(self) -> bool {
-        const HELD: u64 = Flag::Paused as u64 | Flag::Blocked as u64 | Flag::Reclaiming as u64;
-        self.0 & HELD != 0
+        self.has_any(HELD_BACK)
     }
 
     /// Returns true if one more task may be admitted to a deque. `ready_cap` is the ready cap.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        !self.held_back()
-            && self.ready() < ready_cap
-            && self.running() + self.ready() < self.limit()
+        // One test of all flags: a job with a rate must cost other jobs no instruction.
+        if self.has_any(HELD_BACK | Flag::Rated as u64) {
+            return self.has_room_at_a_rate(ready_cap);
+        }
+        self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Returns true if a ready task may start now.
+    /// Does what [`has_room`](Self::has_room) does. The ready cap of a job with a rate is 1.
+    #[cold]
+    const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
+        !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
+    }
+
+    /// Returns true if a ready task may start now. A task of a job with a rate may not: it needs the rate's leave, too.
     pub const fn may_start(self) -> bool {
-        !self.has(Flag::Paused) && !self.has(Flag::Reclaiming) && self.running() < self.limit()
+        !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
 
     /// Returns true if no more tasks run than the limit allows. A paused job allows none.
@@ -121,7 +144,8 @@ impl Snapshot {
 
     /// Returns true if a worker may start a further task under the permit that it already holds.
     pub const fn may_go_on(self) -> bool {
-        !self.held_back() && !self.has(Flag::Cancelled) && self.running() <= self.limit()
+        const ENDS: u64 = HELD_BACK | Flag::Cancelled as u64 | Flag::Rated as u64;
+        !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
     /// Returns true if a task that has blocked may re-acquire its permit. In a drain, a held job permits it, too.
@@ -167,7 +191,7 @@ impl std::fmt::Debug for Snapshot {
             .field("running", &self.running())
             .field("limit", &self.limit())
             .field("ready", &self.ready())
-            .field("flags", &format_args!("{:#x}", self.0 >> 55))
+            .field("flags", &format_args!("{:#x}", self.0 >> 53))
             .finish()
     }
 }
