@@ -9,6 +9,7 @@ pub use crate::worker::{sleep, spares};
 use crate::job::Job;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
+use crate::pool::clock::ManualClock;
 use crate::pool::shared::{Hooks, PoolPtr};
 use crate::task::Mark;
 use crate::worker::context::Context;
@@ -30,7 +31,17 @@ impl Stage {
         let threads = Threads { stack_size: None };
         let name = Box::new(|_| String::new());
         let hooks = Hooks { name, start: None, stop: None, panic: None };
-        Self(PoolPtr::make(workers, hooks, threads, 0))
+        Self(PoolPtr::make(workers, hooks, threads, 0, None))
+    }
+
+    /// Room for so many workers, in a pool that goes by a clock. The clock must not be moved after [`end`](Self::end).
+    pub fn with_clock(workers: usize, clock: &ManualClock) -> Self {
+        let threads = Threads { stack_size: None };
+        let name = Box::new(|_| String::new());
+        let hooks = Hooks { name, start: None, stop: None, panic: None };
+        let pool = PoolPtr::make(workers, hooks, threads, 0, Some(clock.hands()));
+        clock.enter(pool);
+        Self(pool)
     }
 
     /// A job.
@@ -47,7 +58,7 @@ impl Stage {
     pub fn bounded(self, limit: usize, capacity: usize) -> Job {
         let job = self.make(None, limit);
         let capacity = Some(crate::sync::Arc::new(Capacity::new(capacity)));
-        job.ptr().set_extra(Extra { capacity, ..Extra::default() });
+        job.ptr().set_extra(Extra::new(None, capacity));
         job
     }
 

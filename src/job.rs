@@ -16,6 +16,7 @@ pub mod extra;
 pub mod family;
 #[cfg(feature = "futures")]
 pub mod futures;
+pub mod hold;
 pub mod idle;
 pub mod permits;
 pub mod queue;
@@ -23,6 +24,7 @@ pub mod record;
 pub mod scope;
 pub mod settle;
 pub mod stream;
+pub mod times;
 pub mod wait;
 
 use crate::job::permits::MOST;
@@ -359,6 +361,7 @@ impl fmt::Debug for Job {
             .field("ready", &stats.ready)
             .field("backlog", &stats.backlog)
             .field("paused", &word.has(permits::Flag::Paused))
+            .field("held_off", &word.has(permits::Flag::HeldOff))
             .field("returning", &word.has(permits::Flag::Reclaiming))
             .field("closed", &self.is_closed())
             .field("cancelled", &word.has(permits::Flag::Cancelled))

@@ -19,6 +19,7 @@
 //! | start workers, and end them | [`Pool`], [`PoolBuilder`] |
 //! | limit how many run at once, live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
 //! | limit them inside a larger limit | [`Job::job`] |
+//! | back off until a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
 //! | push a future | `Job::spawn_future` |
 //! | wait for a task, from anywhere, or await it | [`TaskHandle`] |
@@ -56,6 +57,7 @@
 //! | two tasks that wait for each other's jobs, and longer circles of tasks that wait | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] |
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] |
+//! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] |
 //! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures |
 //!
 //! # Features
@@ -80,6 +82,7 @@
 //!
 //! - **limit_holds**: never do more than `limit` tasks of a job run at once, also while the limit changes.
 //! - **limit_is_used**: a task that waits while fewer than `limit` run and a worker is idle starts.
+//! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
 //! - **fair**: a job's queue does not delay another job.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
@@ -113,6 +116,7 @@ mod sync;
 #[doc(hidden)]
 pub use sync::count;
 mod task;
+mod timer;
 mod unwind;
 mod worker;
 
@@ -129,6 +133,7 @@ pub use job::settle::{Idle, Settled};
 pub use job::stream::map::{AsCompleted, Map};
 pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
+pub use pool::clock::ManualClock;
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
 pub use worker::waiting::blocking;

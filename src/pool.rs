@@ -1,6 +1,8 @@
 //! `Pool`: the workers' start, the three shutdowns, and the drop that drains.
 
 pub mod builder;
+pub mod clock;
+pub mod due;
 pub mod shared;
 
 use crate::error::BuildError;
@@ -9,6 +11,7 @@ use crate::job::builder::JobBuilder;
 use crate::job::extra::Extra;
 use crate::job::family;
 use crate::pool::builder::PoolBuilder;
+use crate::pool::clock::ManualClock;
 use crate::pool::shared::PoolPtr;
 use crate::process;
 use crate::stats::{PoolStats, WorkerStats};
@@ -45,6 +48,8 @@ pub struct Pool {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Whether a shutdown has left what runs to end by itself.
     abandoned: AtomicBool,
+    /// The clock that the pool has entered.
+    clock: Option<ManualClock>,
 }
 
 impl Pool {
@@ -269,6 +274,7 @@ impl Pool {
             // A worker's thread does not panic: foreign code on it is stopped where it is called.
             let _ = thread.join();
         }
+        self.shared.shared().timer.join();
     }
 
     fn is_inside(&self) -> bool {
@@ -287,6 +293,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if let Some(clock) = &self.clock {
+            clock.leave(self.shared);
+        }
         if self.shared.shared().is_in_child() {
             // Another thread may have held a lock when the process was forked. The memory stays.
             return;

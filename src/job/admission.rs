@@ -22,6 +22,7 @@
 //! in line with one task each, which is what makes the line go round.
 
 mod drops;
+pub mod hold;
 mod returns;
 
 pub use drops::{discard, doom, drop_task, is_dropped, request_sweep, sweep};

@@ -190,7 +190,7 @@ impl JobBuilder {
             // Not in a closure, which would hide the caller's line from a panic.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
-        let extra = Extra { name: self.name, capacity };
+        let extra = Extra::new(self.name, capacity);
         family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra)
     }
 }

@@ -21,6 +21,11 @@ pub fn limit_of(word: Snapshot) -> usize {
     if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
 }
 
+/// Returns true if no task of the job can start until its owner acts, or until the time has come that the job is held off for.
+pub(super) fn is_stopped(word: Snapshot) -> bool {
+    is_held(word) || word.has(Flag::HeldOff)
+}
+
 /// Whether nothing of the job can start until its owner acts.
 pub(super) fn is_held(word: Snapshot) -> bool {
     word.has(Flag::Paused) || word.limit() == 0
@@ -254,11 +259,12 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     wake_if_idle(line);
 }
 
-/// Whether nothing in the gate's line moves until somebody's owner acts: it is held, or one further out is.
+/// Returns true if no task leaves the gate's queue for now: the job or one of its ancestors is paused, held off or has a limit
+/// of 0.
 pub fn is_stuck(gate: JobPtr) -> bool {
     let mut gate = Some(gate);
     while let Some(outer) = gate {
-        if is_held(outer.permits.load()) {
+        if is_stopped(outer.permits.load()) {
             return true;
         }
         gate = outer.parent();
@@ -277,12 +283,12 @@ pub fn drop_delegates_above(job: JobPtr) {
 }
 
 /// The same in the lines of this gate and of all inside it, which are stuck since a moment ago.
-fn drop_delegates_in(gate: JobPtr) {
+pub(super) fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
         // The gate is looked at first: a chain of gates would be walked for each of its members.
-        drop_delegates_at(inner.ptr(), || is_held(gate.permits.load()) || is_stuck(inner.ptr()));
+        drop_delegates_at(inner.ptr(), || is_stopped(gate.permits.load()) || is_stuck(inner.ptr()));
         below.append(&mut family::gates_in(inner.ptr()));
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a job has nothing queued or running, and the wait until it has not.
 
 use crate::job::admission::serve_line_with;
-use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_held};
+use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_stopped};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Unlocked};
 use crate::job::record::JobPtr;
@@ -149,11 +149,11 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
     };
     let word = job.permits.load();
     let (mut waits, mut gone, mut half_seen) = (!job.queue().is_empty(), false, false);
-    if waits && (is_held(word) || word.has(Flag::Parent)) {
+    if waits && (is_stopped(word) || word.has(Flag::Parent)) {
         waits = false;
         let see = |cell: CellPtr| {
             let own = cell.job() == *job;
-            gone |= own && is_held(word) && cell.is_gone();
+            gone |= own && is_stopped(word) && cell.is_gone();
             waits |= own;
         };
         half_seen = consumer.look_through(see).is_none() && !waits;

@@ -402,8 +402,25 @@ impl Record {
     pub fn extra(&self) -> Option<&Extra> {
         // Ordering: Acquire; pairs with `set_extra`.
         let extra = self.extra.load(Ordering::Acquire);
-        // SAFETY: it is null, or a box that is freed together with the record and never changes.
+        // SAFETY: it is null, or a box that is freed together with the record and never replaced.
         unsafe { extra.as_ref() }
+    }
+
+    /// Returns the fields that few jobs have. If this job has none, makes them.
+    pub fn extra_or_make(&self) -> &Extra {
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let made = Box::into_raw(Box::new(Extra::default()));
+        // Ordering: Release on success; publishes what the pointer points to, as in `set_extra`. Acquire on failure; as in
+        // `extra`.
+        let set =
+            self.extra.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        if set.is_err() {
+            // SAFETY: it came from `Box::into_raw` just now, and no other thread has seen it.
+            drop(unsafe { Box::from_raw(made) });
+        }
+        self.extra().expect("it was set just now, and is never cleared")
     }
 
     /// Sets the fields that few jobs have. Call it at most once, on a new record.

@@ -2,6 +2,7 @@
 
 use crate::error::BuildError;
 use crate::pool::Pool;
+use crate::pool::clock::ManualClock;
 use crate::pool::shared::{Hooks, PoolPtr};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
@@ -38,6 +39,7 @@ pub struct PoolBuilder {
     stack_size: Option<usize>,
     hooks: Hooks,
     max_spare_workers: usize,
+    clock: Option<ManualClock>,
 }
 
 impl PoolBuilder {
@@ -47,6 +49,7 @@ impl PoolBuilder {
             stack_size: None,
             hooks: Hooks { name: Box::new(usual_name), start: None, stop: None, panic: None },
             max_spare_workers: MOST_SPARES,
+            clock: None,
         }
     }
 
@@ -214,6 +217,29 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets a clock that a test moves, for all that waits for a time: [`Job::hold_off`](crate::Job::hold_off).
+    ///
+    /// Without this call the pool goes by the real time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let clock = tollgate::ManualClock::new();
+    /// let pool = tollgate::Pool::builder().workers(1).clock(&clock).build()?;
+    /// let job = pool.job(1);
+    /// job.hold_off(Duration::from_secs(60));
+    /// assert_eq!(job.held_until(), Some(clock.now() + Duration::from_secs(60)));
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(job.held_until(), None);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
     /// Starts the workers and returns the pool.
     ///
     /// # Errors
@@ -256,7 +282,16 @@ impl PoolBuilder {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
         }
         let how = Threads { stack_size: self.stack_size };
-        let shared = PoolPtr::make(workers, self.hooks, how, spares);
+        let shared = PoolPtr::make(
+            workers,
+            self.hooks,
+            how,
+            spares,
+            self.clock.as_ref().map(ManualClock::hands),
+        );
+        if let Some(clock) = &self.clock {
+            clock.enter(shared);
+        }
         let mut threads = Vec::with_capacity(workers);
         for (index, name) in names.into_iter().enumerate() {
             let builder = shared.shared().threads.builder_named(name);
@@ -270,12 +305,18 @@ impl PoolBuilder {
                         shared,
                         threads: Mutex::new(threads),
                         abandoned: AtomicBool::new(false),
+                        clock: self.clock,
                     });
                     return Err(BuildError::Spawn(error));
                 }
             }
         }
-        Ok(Pool { shared, threads: Mutex::new(threads), abandoned: AtomicBool::new(false) })
+        Ok(Pool {
+            shared,
+            threads: Mutex::new(threads),
+            abandoned: AtomicBool::new(false),
+            clock: self.clock,
+        })
     }
 }
 

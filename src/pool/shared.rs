@@ -6,10 +6,12 @@ use crate::job::capacity::BlockedPushers;
 use crate::job::family::Family;
 use crate::job::permits::MOST_READY_CAP;
 use crate::job::record::JobPtr;
+use crate::pool::due::{Due, Hands};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
-use crate::sync::{Condvar, Mutex, RESTS};
+use crate::sync::{Arc, Condvar, Mutex, RESTS};
 use crate::task::{CellPtr, cells};
+use crate::timer::Timer;
 use crate::worker::context::Context;
 use crate::worker::seat::{Seat, Victim};
 use crate::worker::sleep::{Notified, Sleep};
@@ -68,6 +70,10 @@ pub struct Shared {
     pub dropped: AtomicUsize,
     /// Jobs that are paused or have a limit of 0, each with a handle, for the drain to cancel.
     held: Mutex<BTreeSet<JobPtr>>,
+    /// What waits for a time.
+    pub timer: Timer<Due>,
+    /// What shows the time, if the pool goes by a clock that a test moves.
+    pub hands: Option<Arc<Hands>>,
     ended: Mutex<bool>,
     ended_changed: Condvar,
     working: AtomicUsize,
@@ -95,7 +101,13 @@ unsafe impl Sync for PoolPtr {}
 
 impl PoolPtr {
     /// Makes a pool with an owner for each worker and one for the caller.
-    pub fn make(workers: usize, hooks: Hooks, threads: Threads, most_spares: usize) -> Self {
+    pub fn make(
+        workers: usize,
+        hooks: Hooks,
+        threads: Threads,
+        most_spares: usize,
+        hands: Option<Arc<Hands>>,
+    ) -> Self {
         let seats: Box<[_]> =
             (0..workers).map(|index| CachePadded::new(Seat::new(index))).collect();
         let victims = seats.iter().map(|seat| seat.victim()).collect();
@@ -122,6 +134,8 @@ impl PoolPtr {
             flights: AtomicU64::new(0),
             dropped: AtomicUsize::new(0),
             held: Mutex::new(BTreeSet::new()),
+            timer: Timer::new(),
+            hands,
             ended: Mutex::new(false),
             ended_changed: Condvar::new(),
             working: AtomicUsize::new(workers),
@@ -245,6 +259,7 @@ impl Shared {
             && self.waiting.is_empty()
             && self.blocked_pushers.is_empty()
             && self.held().is_empty()
+            && self.timer.is_empty()
     }
 
     /// How often a job was held back.

@@ -26,8 +26,9 @@
 //! worker does `wake-4`: a notifier may have seen this worker in `wake-3` and woken no other.
 //!
 //! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That
-//! worker sets `TERMINATED` under the lock, executes a full fence, and checks all queues once more. A pusher that is
-//! too late sees the flag in `wake-3` or `wake-4`. It then cancels all tasks in the injector, its own included.
+//! worker sets `TERMINATED` under the lock, executes a full fence, and checks once more that nothing is outstanding and that
+//! all queues are empty. A pusher that is too late sees the flag in `wake-3` or `wake-4`. It then cancels all tasks in the
+//! injector, its own included. A call that is too late to count as outstanding waits for the lock, and so for the decision.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -211,10 +212,10 @@ impl Sleep {
             return;
         }
         // Ordering: AcqRel, then a full fence: a pusher sees the flag, or `busy` sees the pusher's task.
-        self.word.fetch_or(TERMINATED, Ordering::AcqRel);
+        let word = self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
-        if busy() {
-            // A task came in time. A pusher that has seen the flag waits for the lock, then checks the flag again.
+        if away(word) != 0 || busy() {
+            // A task or a call came in time. A thread that has seen the flag waits for the lock, then goes on.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
         }
@@ -258,6 +259,17 @@ impl Sleep {
     pub fn depart(&self) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         self.word.fetch_add(AWAY, Ordering::AcqRel);
+    }
+
+    /// Does what [`depart`](Self::depart) does, for a call on a thread that no worker's count stands for.
+    ///
+    /// A drain may be deciding meanwhile whether it ends. If it has set TERMINATED before, this waits for the decision: the
+    /// drain may have missed what the caller is about to take out of its sight. Otherwise the drain sees the count.
+    pub fn depart_in_time(&self) {
+        // Ordering: AcqRel; as in `depart`, and pairs with the change that sets TERMINATED.
+        if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
+            drop(self.lock());
+        }
     }
 
     /// Counts one outstanding task fewer, and ends the drain if it waited for nothing else.

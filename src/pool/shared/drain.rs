@@ -48,7 +48,7 @@ impl Shared {
     ///
     /// If the drain has ended before, `f` finds no tasks but pushes that came too late.
     pub fn defer_end(&self, f: impl FnOnce()) {
-        self.sleep.depart();
+        self.sleep.depart_in_time();
         f();
         self.sleep.arrive(|| self.is_busy());
     }
@@ -58,6 +58,7 @@ impl Shared {
         // Ordering: Release; before the epoch.
         self.notice.drops.store(true, Ordering::Release);
         self.advance_epoch();
+        self.close_timer();
     }
 
     /// The list of held jobs.
@@ -97,7 +98,7 @@ impl Shared {
 
     /// Whether anything is left for a drain to wait for, when all workers are parked.
     pub fn is_busy(&self) -> bool {
-        self.flights() != 0 || self.has_ready()
+        self.flights() != 0 || self.has_ready() || self.waits_for_the_clock()
     }
 
     fn flights(&self) -> u64 {
@@ -132,6 +133,7 @@ impl Shared {
     }
 
     fn end(&self) {
+        self.close_timer();
         self.drop_hooks();
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
         self.ended_changed.notify_all();

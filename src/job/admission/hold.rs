@@ -1,0 +1,116 @@
+//! Jobs that the clock holds.
+//!
+//! A thread that holds a job off, under the lock of the job's times:
+//! - `off-1`: It notes the time. It arms the pool's timer, unless an entry of the job is armed for an earlier time. The entry
+//!   has a handle of the job.
+//! - `off-2`: It sets the flag `HeldOff`, and advances the epoch. So a worker that keeps a permit over several tasks checks
+//!   the flag.
+//!
+//! The thread that fires the entry:
+//! - `open-1`: Under the same lock it reads the times. If one is still to come, it arms the timer again and stops. Otherwise
+//!   it clears the flag.
+//! - `open-2`: It executes a full fence.
+//! - `open-3`: It looks at the queue, and admits tasks.
+//!
+//! No task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher that
+//! finds the flag has pushed before (P2 to P4 of `admission`). By the fences the pusher sees the flag cleared, or `open-3` sees
+//! the task. A hold-off that comes between two openings finds the entry armed, or arms its own.
+//!
+//! No task starts too early. An entry may fire before the job's time, because a later call has extended it. `open-1` reads the
+//! time that holds now.
+
+use super::look;
+use crate::job::control;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::job::times::Times;
+use crate::pool::due::{Act, Due};
+use crate::sync::fence_after_rmw;
+use crate::sync::time::Instant;
+use crate::timer::{Key, NotArmed};
+
+/// Opens a job when its time has come. A drain waits for it if tasks wait in the job's queue.
+static OPEN: Act = Act { fire: open, is_waited_for: |due| !due.job.queue().is_empty() };
+
+/// Holds the job until the time `until`, unless it is held off until a later time. On return no task of it acquires a permit.
+///
+/// # Errors
+/// If the timer's thread could not be started. Then nothing has changed.
+pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
+    {
+        let mut times = job.extra_or_make().times();
+        let before = times.held_until;
+        if until <= job.pool().now() || before.is_some_and(|before| until <= before) {
+            return Ok(());
+        }
+        times.held_until = Some(until);
+        if let Err(error) = close_until(job, &mut times, until) {
+            times.held_until = before;
+            return match error {
+                // The pool has ended, or drops the tasks.
+                NotArmed::Closed => Ok(()),
+                NotArmed::NoThread(error) => Err(error),
+            };
+        }
+    }
+    if job.permits.load().has(Flag::Parent) {
+        // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
+        control::drop_delegates_in(job);
+    }
+    Ok(())
+}
+
+/// Arms the timer for the time `until` or an earlier one, and sets the flag. The caller has the lock of the times.
+fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
+    if times.armed.is_some_and(|(when, _)| when <= until) {
+        return Ok(());
+    }
+    job.tokens.keep();
+    match job.pool_ptr().arm(until, Due { job, act: &OPEN }) {
+        Ok(key) => times.armed = Some(key), // off-1
+        Err(error) => {
+            // The caller has a handle.
+            job.drop_handle();
+            return Err(error);
+        }
+    }
+    job.permits.set(Flag::HeldOff); // off-2
+    job.pool().advance_epoch();
+    Ok(())
+}
+
+/// Opens the job whose entry has fired, or arms the timer again.
+fn open(due: Due, key: Key) {
+    let job = due.job;
+    {
+        let mut times = job.extra_or_make().times();
+        if times.armed != Some(key) {
+            // The entry was replaced when its time had just come.
+            drop(times);
+            return control::drop_handle(job);
+        }
+        times.armed = None;
+        let until = times.until(job.pool().now());
+        if let Some(until) = until
+            && let Ok(key) = job.pool_ptr().arm(until, due)
+        {
+            times.armed = Some(key);
+            return;
+        }
+        times.held_until = None;
+        job.permits.clear(Flag::HeldOff); // open-1
+    }
+    fence_after_rmw(); // open-2
+    look(job); // open-3
+    job.pool().drop_late();
+    control::drop_handle(job);
+}
+
+/// Returns the time until which the job is held off, if that time is still to come.
+pub fn held_until(job: JobPtr) -> Option<Instant> {
+    if !job.permits.load().has(Flag::HeldOff) {
+        return None;
+    }
+    let until = job.extra()?.times().held_until;
+    until.filter(|until| *until > job.pool().now())
+}

@@ -1,0 +1,215 @@
+//! The clock of a pool, its timer, and the timer's thread.
+//!
+//! What waits for a time is an entry of the pool's [`Timer`]. The timer's thread, or [`ManualClock::advance`], fires the
+//! entries whose time has come.
+//!
+//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end. If a drain is deciding
+//!   whether it ends, the thread waits for the decision.
+//! - `fire-2`: It takes the entry from the timer, and acts. An action may inject tasks.
+//! - `fire-3`: It counts itself off, and the drain checks again whether anything is left.
+//!
+//! A drain waits for each entry that a task waits for. By `fire-1` it also waits for such an entry that was taken, until its
+//! tasks are where the drain sees them.
+
+use crate::pool::due::{Due, Hands};
+use crate::pool::shared::{PoolPtr, Shared};
+use crate::sync::time::Instant;
+use crate::sync::{Arc, CHECKED, Mutex, thread};
+use crate::timer::{Key, NotArmed};
+use std::fmt;
+use std::time::Duration;
+
+/// A time to wait for that is far enough to be never, and near enough for every platform's clock: about thirty years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+impl Shared {
+    /// Returns the time by the pool's clock.
+    pub fn now(&self) -> Instant {
+        self.hands.as_ref().map_or_else(Instant::now, |hands| hands.now())
+    }
+
+    /// Returns the time that is so much later than now.
+    pub fn after(&self, duration: Duration) -> Instant {
+        let now = self.now();
+        let far = now.checked_add(duration.min(FAR));
+        far.unwrap_or(now)
+    }
+
+    /// Fires the entries whose time has come.
+    pub fn fire_due(&self) {
+        // fire-1, fire-3
+        self.defer_end(|| {
+            let now = self.now();
+            while let Some((key, due)) = self.timer.take_due(now) {
+                (due.act.fire)(due, key); // fire-2
+            }
+        });
+    }
+
+    /// Closes the timer, and fires all entries, whatever their times are.
+    pub fn close_timer(&self) {
+        self.defer_end(|| {
+            for (key, due) in self.timer.close() {
+                (due.act.fire)(due, key);
+            }
+        });
+    }
+
+    /// Returns true if a task waits for the clock.
+    pub fn waits_for_the_clock(&self) -> bool {
+        self.timer.any(|due| (due.act.is_waited_for)(due))
+    }
+}
+
+impl PoolPtr {
+    /// Arms the pool's timer, and starts its thread if there is none.
+    ///
+    /// # Errors
+    /// As [`Timer::arm`](crate::timer::Timer::arm).
+    pub fn arm(self, when: Instant, due: Due) -> Result<Key, NotArmed> {
+        let shared = self.shared();
+        let needs_thread = !CHECKED && shared.hands.is_none();
+        shared.timer.arm(when, due, needs_thread.then_some(|| self.start_timer()))
+    }
+
+    fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
+        // The name is not the pool owner's: a worker's name has a worker's index.
+        let builder = self.shared().threads.builder_named("tollgate-timer".to_owned());
+        self.own();
+        let started = builder.spawn(move || self.run_timer());
+        if started.is_err() {
+            self.disown(1);
+        }
+        started
+    }
+
+    /// The life of the timer's thread.
+    fn run_timer(self) {
+        #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+        while self.shared().timer.wait_until_due(|| self.shared().now()) {
+            self.shared().fire_due();
+        }
+        self.disown(1);
+    }
+}
+
+/// A clock that moves only when it is told to. For tests of code that waits for times.
+///
+/// A pool that was [built with it](crate::PoolBuilder::clock) lets no time pass by itself, and starts no thread for times. The
+/// clock is cheap to clone, and all clones are the same clock. It may serve several pools. Waits with a time-out, such as
+/// [`Job::wait_timeout`](crate::Job::wait_timeout), go by the real time all the same.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{ManualClock, Pool};
+///
+/// let clock = ManualClock::new();
+/// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+/// let host = pool.job(2);
+/// host.hold_off(Duration::from_secs(3600));
+/// let task = host.spawn(|| "an hour later");
+/// clock.advance(Duration::from_secs(3599));
+/// assert!(!task.is_finished());
+/// clock.advance(Duration::from_secs(1));
+/// assert_eq!(task.join().unwrap(), "an hour later");
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct ManualClock(Arc<Inner>);
+
+struct Inner {
+    hands: Arc<Hands>,
+    /// The pools that go by this clock, each until it is dropped.
+    pools: Mutex<Vec<PoolPtr>>,
+}
+
+impl ManualClock {
+    /// Makes a clock that stands at the present moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let before = Instant::now();
+    /// let clock = tollgate::ManualClock::new();
+    /// assert!(before <= clock.now() && clock.now() <= Instant::now());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Inner { hands: Arc::new(Hands::new()), pools: Mutex::new(Vec::new()) }))
+    }
+
+    /// Returns what shows a pool the time.
+    pub(crate) fn hands(&self) -> Arc<Hands> {
+        self.0.hands.clone()
+    }
+
+    fn pools(&self) -> crate::sync::MutexGuard<'_, Vec<PoolPtr>> {
+        self.0.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns the time at which the clock stands.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let clock = tollgate::ManualClock::new();
+    /// let before = clock.now();
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(clock.now() - before, Duration::from_secs(60));
+    /// ```
+    #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.0.hands.now()
+    }
+
+    /// Moves the clock forward, and lets everything happen whose time has come.
+    ///
+    /// On return each job whose hold-off has ended takes tasks again, and its tasks are on their way to the workers. The call
+    /// does not wait until they run.
+    ///
+    /// # Examples
+    ///
+    /// As for [`ManualClock`].
+    pub fn advance(&self, by: Duration) {
+        self.0.hands.advance(by);
+        let pools: Vec<PoolPtr> = {
+            let pools = self.pools();
+            // A pool leaves the list before its owner gives it up.
+            pools.iter().for_each(|pool| pool.own());
+            pools.clone()
+        };
+        for pool in pools {
+            pool.shared().fire_due();
+            pool.disown(1);
+        }
+    }
+
+    /// From now on the clock tells this pool when it moves.
+    pub(crate) fn enter(&self, pool: PoolPtr) {
+        self.pools().push(pool);
+    }
+
+    /// The pool is about to be dropped by its owner.
+    pub(crate) fn leave(&self, pool: PoolPtr) {
+        self.pools().retain(|other| *other != pool);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock").field("now", &self.0.hands.now()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! What waits for a pool's clock, and what the clock shows.
+
+use crate::job::record::JobPtr;
+use crate::sync::time::Instant;
+use crate::sync::{Mutex, MutexGuard};
+use crate::timer::Key;
+use std::time::Duration;
+
+/// An entry of a pool's timer: what waits, and what happens when its time has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// The job that waits. Whatever arms the entry gives it a handle of the job.
+    pub job: JobPtr,
+    /// What to do.
+    pub act: &'static Act,
+}
+
+/// What an entry does.
+#[derive(Debug)]
+pub struct Act {
+    /// Fires the entry with this key. The function takes over the entry's handle. It may run no user code.
+    pub fire: fn(Due, Key),
+    /// Returns true if a drain must wait for the entry.
+    pub is_waited_for: fn(&Due) -> bool,
+}
+
+/// The time that a clock shows which a test moves.
+#[derive(Debug)]
+pub struct Hands(Mutex<Instant>);
+
+impl Hands {
+    /// Makes hands that show the present moment.
+    pub fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns the time shown.
+    pub fn now(&self) -> Instant {
+        *self.lock()
+    }
+
+    /// Moves the hands forward.
+    ///
+    /// # Panics
+    /// If no time can be so late.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.lock();
+        *now = now.checked_add(by).expect("a clock cannot be moved so far");
+    }
+}

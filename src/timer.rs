@@ -1,0 +1,177 @@
+//! The timer of a pool: the entries that wait for a time, in the order of their times.
+//!
+//! An entry is armed, and later taken when its time has come. Each takes O(log n) under one lock. The timer knows neither jobs nor tasks: its user decides what an entry means.
+//!
+//! The timer's thread is started with the first entry. It sleeps until the earliest time, and ends when the timer has been
+//! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
+
+use crate::sync::time::Instant;
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
+use std::collections::BTreeMap;
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+use std::time::Duration;
+
+/// How long the thread of an empty timer waits for a further entry before it ends.
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+const KEPT: Duration = Duration::from_secs(1);
+
+/// The key of an entry: its time, and a number that no other entry of the timer has.
+pub type Key = (Instant, u64);
+
+/// Entries of type `T`, in the order of their times.
+#[derive(Debug)]
+pub struct Timer<T> {
+    state: Mutex<State<T>>,
+    /// Notified when the thread must read the state again.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    entries: BTreeMap<Key, T>,
+    /// The number of entries armed so far.
+    armed: u64,
+    /// True while a thread waits for the earliest time.
+    has_thread: bool,
+    /// The thread that was started last, which may have ended.
+    thread: Option<thread::JoinHandle<()>>,
+    /// Set when the pool ends: nothing can be armed any more.
+    closed: bool,
+}
+
+/// Why an entry could not be armed.
+#[derive(Debug)]
+pub enum NotArmed {
+    /// The timer is closed, because the pool has ended or drops its tasks.
+    Closed,
+    /// The platform could not start the timer's thread.
+    NoThread(std::io::Error),
+}
+
+impl<T> Timer<T> {
+    /// Makes an empty timer.
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                entries: BTreeMap::new(),
+                armed: 0,
+                has_thread: false,
+                thread: None,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Adds an entry for the time `when`. If the timer needs a thread and has none, calls `start` to start one.
+    ///
+    /// `start` is called under the timer's lock, so it must run no user code. `None` means that the timer needs no thread.
+    ///
+    /// # Errors
+    /// If the timer is closed, or the thread could not be started. Then nothing was added.
+    pub fn arm(
+        &self,
+        when: Instant,
+        entry: T,
+        start: Option<impl FnOnce() -> std::io::Result<thread::JoinHandle<()>>>,
+    ) -> Result<Key, NotArmed> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NotArmed::Closed);
+        }
+        if let Some(start) = start
+            && !state.has_thread
+        {
+            state.thread = Some(start().map_err(NotArmed::NoThread)?);
+            state.has_thread = true;
+        }
+        let key = (when, state.armed);
+        state.armed += 1;
+        state.entries.insert(key, entry);
+        let is_first = state.entries.first_key_value().is_some_and(|(first, _)| *first == key);
+        drop(state);
+        if is_first {
+            self.changed.notify_one();
+        }
+        Ok(key)
+    }
+
+    /// Takes the entry with the earliest time, if that time has come.
+    pub fn take_due(&self, now: Instant) -> Option<(Key, T)> {
+        let mut state = self.lock();
+        let due = state.entries.first_entry().filter(|entry| entry.key().0 <= now);
+        due.map(|entry| entry.remove_entry())
+    }
+
+    /// Returns true if `which` picks any entry. `which` is called under the timer's lock.
+    pub fn any(&self, which: impl FnMut(&T) -> bool) -> bool {
+        self.lock().entries.values().any(which)
+    }
+
+    /// Returns true if no entry is armed.
+    pub fn is_empty(&self) -> bool {
+        self.lock().entries.is_empty()
+    }
+
+    /// Closes the timer, and takes all entries. The thread ends.
+    pub fn close(&self) -> BTreeMap<Key, T> {
+        let mut state = self.lock();
+        state.closed = true;
+        let entries = std::mem::take(&mut state.entries);
+        drop(state);
+        self.changed.notify_one();
+        entries
+    }
+}
+
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+impl<T> Timer<T> {
+    /// Waits, as the timer's thread, until the earliest time has come. Returns false if the thread must end.
+    pub fn wait_until_due(&self, now: impl Fn() -> Instant) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                break;
+            }
+            let first = state.entries.first_key_value().map(|((when, _), _)| *when);
+            let most = match first {
+                Some(when) => when.saturating_duration_since(now()),
+                None => KEPT,
+            };
+            if most.is_zero() {
+                return true;
+            }
+            let waited = self.changed.wait_timeout(state, most);
+            let (next, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            state = next;
+            if timeout.timed_out() && first.is_none() && state.entries.is_empty() {
+                break;
+            }
+        }
+        state.has_thread = false;
+        false
+    }
+
+    /// Waits until the timer's thread has ended. The timer must be closed. Does nothing on that thread itself.
+    pub fn join(&self) {
+        let thread = self.lock().thread.take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // The thread runs no user code that could panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(any(tollgate_loom, tollgate_shuttle))]
+impl<T> Timer<T> {
+    /// Does nothing: in a model the timer has no thread.
+    pub fn join(&self) {
+        debug_assert!(self.lock().thread.is_none(), "a model plays the timer's thread");
+    }
+}
