@@ -249,6 +249,41 @@ pub const FAULTS: &[Fault] = &[
         ],
     ),
     fault(
+        "drain-decides-on-an-old-count",
+        "a drain reads the count of outstanding calls before it sets its flag, and not together with it",
+        &["clock::nothing_lost_when_a_drain_meets_the_time"],
+    ),
+    fault(
+        "fires-beside-a-drain",
+        "a thread that fires a timer's entry is not counted as outstanding",
+        &["clock::nothing_lost_when_a_drain_meets_the_time"],
+    ),
+    fault(
+        "held-off-beside-its-timer",
+        "a hold-off was extended, and the timer is not armed again for the later time",
+        &["clock::held_off_holds_when_it_is_extended_as_its_time_comes"],
+    ),
+    fault(
+        "held-off-in-silence",
+        "a job is held off, and the epoch stays: a worker goes on under its permit",
+        &["clock::held_off_holds_for_a_worker_that_keeps_its_permit"],
+    ),
+    fault(
+        "opened-before-its-time",
+        "an entry of the timer opens a job that was held off for longer meanwhile",
+        &["clock::held_off_holds_when_it_is_extended_as_its_time_comes"],
+    ),
+    fault(
+        "opened-without-fence",
+        "no fence between the end of a hold-off and the look at the queue",
+        &["clock::held_off_holds_no_longer_than_its_time_beside_a_push"],
+    ),
+    fault(
+        "opened-without-look",
+        "the end of a hold-off admits no task",
+        &["clock::held_off_holds_no_longer_than_its_time_beside_a_push"],
+    ),
+    fault(
         "relaxed-done",
         "a task's end does not publish its outcome",
         &["handles::nothing_lost_when_complete_meets_join"],

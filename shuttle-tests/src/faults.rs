@@ -26,6 +26,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-unlock", ORDER),
     ("magazine-lost-with-its-thread", CELLS),
     ("untidy", CELLS),
+    ("opened-without-fence", ORDER),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -136,6 +137,18 @@ const SEEN: &[(&str, &[&str])] = &[
         "wake-up-kept-by-who-waits-for-a-permit",
         &["stay::limit_is_used_by_a_pusher_beside_one_that_waits_for_its_permit"],
     ),
+    ("drain-decides-on-an-old-count", &["held_off_holds::nothing_lost_when_drains_meet_the_time"]),
+    ("fires-beside-a-drain", &["held_off_holds::nothing_lost_when_drains_meet_the_time"]),
+    (
+        "held-off-beside-its-timer",
+        &["held_off_holds::held_off_holds_when_it_is_extended_as_its_time_comes"],
+    ),
+    ("held-off-in-silence", &["held_off_holds::held_off_holds_for_who_has_a_permit"]),
+    (
+        "opened-before-its-time",
+        &["held_off_holds::held_off_holds_when_it_is_extended_as_its_time_comes"],
+    ),
+    ("opened-without-look", &["held_off_holds::held_off_holds_no_longer_than_its_time"]),
     ("one-waiter-of-many-woken", &["stay::limit_is_used_by_all_that_wait_for_a_job"]),
     ("entry-left-by-who-does-not-park", &["stay::limit_is_used_by_a_pusher_that_waits_for_a_slot"]),
     ("key-leaves-with-one-entry", &["streams::a_wait_as_a_future_ends_when_the_job_is_idle"]),

@@ -51,6 +51,15 @@ pub enum Op {
     Resume {
         job: u8,
     },
+    /// Holds the job off for so many seconds of the pool's clock.
+    HoldOff {
+        job: u8,
+        seconds: u8,
+    },
+    /// Moves the pool's clock by so many seconds.
+    Advance {
+        seconds: u8,
+    },
     Close {
         job: u8,
     },
@@ -170,7 +179,11 @@ impl Op {
                 };
                 Self::Push { job, way, does }
             }
-            13..16 => Self::SetLimit { job: next()?, limit: Limit(next()?) },
+            13 | 14 => Self::SetLimit { job: next()?, limit: Limit(next()?) },
+            15 => match kind / 32 % 2 {
+                0 => Self::HoldOff { job: next()?, seconds: next()? },
+                _ => Self::Advance { seconds: next()? },
+            },
             16 => Self::Pause { job: next()? },
             17 | 18 => Self::Resume { job: next()? },
             19 => Self::Close { job: next()? },

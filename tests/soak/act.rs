@@ -34,7 +34,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             }
             480..560 => slot.set_limit(limit(rng)),
             560..590 => slot.job.pause(),
-            590..660 => slot.let_go(),
+            590..600 => slot.job.hold_off(Duration::from_micros(rng.next() % 2_000)),
+            600..660 => slot.let_go(),
             660..760 => slot.sharpen(),
             760..800 => _ = slot.job.wait_timeout(Duration::from_micros(rng.next() % 3_000)),
             800..820 => {

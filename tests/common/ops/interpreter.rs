@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tollgate::{Job, JoinError, Pool, TaskHandle};
+use tollgate::{Job, JoinError, ManualClock, Pool, TaskHandle};
 
 use super::ledger::Ledger;
 use super::task::{Body, Nested, Record, check_result};
@@ -55,11 +55,14 @@ pub fn run(workers: usize, ops: &[Op]) {
     let alive = Arc::new(());
     let (hook, ended) = (Arc::clone(&alive), Arc::downgrade(&alive));
     drop(alive);
-    let builder = Pool::builder().workers(workers).on_worker_stop(move |_| _ = &hook);
+    let clock = ManualClock::new();
+    let builder = Pool::builder().workers(workers).clock(&clock);
+    let builder = builder.on_worker_stop(move |_| _ = &hook);
     let pool = builder.build().expect("a pool of a few workers starts");
     let mut user = User {
         workers,
         pool: Some(pool),
+        clock,
         jobs: Vec::new(),
         tasks: Vec::new(),
         over: false,
@@ -81,6 +84,7 @@ pub fn run(workers: usize, ops: &[Op]) {
 pub struct User {
     pub workers: usize,
     pool: Option<Pool>,
+    pub clock: ManualClock,
     pub jobs: Vec<KnownJob>,
     pub tasks: Vec<KnownTask>,
     /// The pool has been shut down.
@@ -96,6 +100,10 @@ pub struct KnownJob {
     pub ledger: Arc<Ledger>,
     pub limit: usize,
     pub paused: bool,
+    /// Until when it is held off.
+    pub held_until: Option<Instant>,
+    /// How many tasks of it and below had started when nothing moved, while it is held off.
+    started: Option<usize>,
     pub closed: bool,
     /// Its limit, if that is 1, has been so throughout.
     pub serial: bool,
@@ -136,6 +144,10 @@ impl User {
                 user.jobs[id].paused = false;
                 user.api(id).resume();
             }),
+            Op::HoldOff { job, seconds } => {
+                self.with_job(job, |user, id| user.holds_off(id, seconds))
+            }
+            Op::Advance { seconds } => self.advances(seconds),
             Op::Close { job } => self.with_job(job, |user, id| {
                 user.api(id).close();
                 user.below(id).into_iter().for_each(|below| user.jobs[below].closed = true);
@@ -201,6 +213,8 @@ impl User {
             ledger: Ledger::new(limit, above.map(|above| &above.ledger)),
             limit,
             paused: false,
+            held_until: None,
+            started: None,
             closed: above.is_some_and(|above| above.closed),
             serial: limit == 1,
             cancels: false,
@@ -359,6 +373,44 @@ impl User {
         }
     }
 
+    fn holds_off(&mut self, id: usize, seconds: u8) {
+        let time = Duration::from_secs(u64::from(seconds % 8));
+        self.api(id).hold_off(time);
+        let until = self.clock.now() + time;
+        if !time.is_zero() && self.jobs[id].held_until.is_none_or(|held| held < until) {
+            self.jobs[id].held_until = Some(until);
+        }
+        if !self.over {
+            assert_eq!(self.api(id).held_until(), self.jobs[id].held_until);
+        }
+        if self.jobs[id].held_until.is_some() && self.is_at_rest(id) {
+            self.jobs[id].started = Some(self.started(id));
+        }
+    }
+
+    /// How many tasks of the job and below it have started.
+    fn started(&self, id: usize) -> usize {
+        let below = self.below(id);
+        let started = |task: &&KnownTask| task.record.start().is_some();
+        self.tasks.iter().filter(|task| below.contains(&task.record.job)).filter(started).count()
+    }
+
+    /// Moves the clock. Until now no task of a job that is held off has started.
+    fn advances(&mut self, seconds: u8) {
+        for id in 0..self.jobs.len() {
+            if let Some(started) = self.jobs[id].started {
+                assert_eq!(self.started(id), started, "started in a job held off: {}", self.says());
+            }
+        }
+        self.clock.advance(Duration::from_secs(u64::from(seconds % 8)));
+        let now = self.clock.now();
+        for known in &mut self.jobs {
+            if known.held_until.is_some_and(|until| until <= now) {
+                (known.held_until, known.started) = (None, None);
+            }
+        }
+    }
+
     fn lets_go(&mut self, count: usize) {
         let holding = self.tasks.iter().filter(|task| task.record.runs() && task.record.holds());
         holding.take(count).for_each(|task| task.record.let_go());
@@ -367,6 +419,10 @@ impl User {
     fn shuts_down(&mut self, how: Shutdown) {
         let Some(pool) = self.pool.take() else { return };
         self.tasks.iter().for_each(|task| task.record.let_go());
+        if matches!(how, Shutdown::Drain | Shutdown::Drop) {
+            // The drain would wait for it.
+            (0..2).for_each(|_| self.advances(7));
+        }
         match how {
             Shutdown::Drain => {
                 pool.shutdown();

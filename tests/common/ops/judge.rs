@@ -30,7 +30,7 @@ impl User {
             let job = &self.jobs[id];
             let running = records()
                 .filter(|record| record.runs() && self.above(record.job).any(|above| above == id));
-            !job.paused && running.count() < job.limit
+            !job.paused && job.held_until.is_none() && running.count() < job.limit
         };
         let could_run = |task: &KnownTask| {
             let waits = task.record.is_pushed() && task.record.start().is_none() && !task.never;
@@ -67,9 +67,14 @@ impl User {
         false
     }
 
+    fn is_held(&self, id: usize) -> bool {
+        let known = &self.jobs[id];
+        known.paused || known.held_until.is_some() || known.limit == 0
+    }
+
     /// Whether every task will end without anything that the user does.
     pub fn all_ends(&self) -> bool {
-        let held = |id: usize| self.jobs[id].paused || self.jobs[id].limit == 0;
+        let held = |id: usize| self.is_held(id);
         let stuck = |task: &KnownTask| {
             let open = task.record.is_pushed() && !task.record.has_ended() && !task.never;
             open && (task.record.holds() || self.above(task.record.job).any(held))
@@ -141,8 +146,8 @@ impl User {
         let job = |known: &KnownJob| {
             let stats = known.job.as_ref().map(Job::stats);
             format!(
-                "\n  limit {} paused {} parent {:?} {stats:?}",
-                known.limit, known.paused, known.parent
+                "\n  limit {} paused {} held until {:?} parent {:?} {stats:?}",
+                known.limit, known.paused, known.held_until, known.parent
             )
         };
         self.jobs.iter().map(job).collect()
