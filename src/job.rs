@@ -22,6 +22,7 @@ pub mod permits;
 pub mod queue;
 pub mod record;
 pub mod scope;
+pub mod set;
 pub mod settle;
 pub mod stream;
 pub mod times;

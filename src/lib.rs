@@ -23,6 +23,7 @@
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
 //! | push a future | `Job::spawn_future` |
 //! | wait for a task, from anywhere, or await it | [`TaskHandle`] |
+//! | take the results of many tasks as they end | [`Job::set`] |
 //! | borrow from the stack | [`Job::scope`] |
 //! | run through more input than fits in memory | [`Job::map`], [`Job::for_each`], `Job::map_async` |
 //! | keep a fast producer in check | [`JobBuilder::capacity`], [`Job::try_spawn`] |
@@ -129,6 +130,7 @@ pub use job::explain::{Explanation, Reason};
 pub use job::futures::map::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
 pub use job::scope::Scope;
 pub use job::scope::handle::ScopedHandle;
+pub use job::set::{TaskId, TaskSet};
 pub use job::settle::{Idle, Settled};
 pub use job::stream::map::{AsCompleted, Map};
 pub use pool::Pool;
@@ -136,6 +138,7 @@ pub use pool::builder::PoolBuilder;
 pub use pool::clock::ManualClock;
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
+pub use task::handle::cancel_on_drop::CancelOnDrop;
 pub use worker::waiting::blocking;
 
 /// The README's examples, as tests.

@@ -532,6 +532,21 @@ pub const FAULTS: &[Fault] = &[
         "a puller counts as one until it has tried for the input again",
         &[],
     ),
+    fault(
+        "set-wakes-nobody",
+        "the end of a task of a set does not wake the set's owner",
+        &["sets::sets_lose_nothing_when_an_end_meets_the_owners_wait"],
+    ),
+    fault(
+        "set-mark-taken-before-the-number",
+        "the end of a task of a set looks for its owner before it adds its number",
+        &["sets::sets_lose_nothing_when_an_end_meets_the_owners_wait"],
+    ),
+    fault(
+        "set-marked-after-the-look",
+        "the owner of a set says that it waits after it has looked for a task that has ended",
+        &["sets::sets_lose_nothing_when_an_end_meets_an_await"],
+    ),
 ];
 
 /// The faults that models are to catch.

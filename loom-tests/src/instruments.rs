@@ -1,9 +1,12 @@
 //! Instruments that tasks of a model carry: what they may see, and what they leave behind; and how a model ends.
 
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use tollgate::Job;
 use tollgate::model::Stage;
+use tollgate::model::sync::thread::{Thread, current, park};
 
 /// Fails when more than `limit` tasks are inside at once.
 #[derive(Debug)]
@@ -111,4 +114,40 @@ pub fn rest(stage: Stage, job: Job) {
     assert_eq!(job.stats().backlog, 0, "a task was left behind");
     drop(job);
     stage.end();
+}
+
+/// Wakes the thread that made it.
+#[derive(Debug)]
+pub struct Bell {
+    rung: AtomicBool,
+    thread: Thread,
+}
+
+impl Bell {
+    /// Makes one for the calling thread.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { rung: AtomicBool::new(false), thread: current() })
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // A swap, for loom lets a later swap overlook a plain store.
+        self.rung.swap(true, Ordering::AcqRel);
+        self.thread.unpark();
+    }
+}
+
+/// Polls until ready; a wake-up that is lost is a deadlock, which loom reports.
+pub fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let bell = Bell::new();
+    let waker = Waker::from(bell.clone());
+    loop {
+        if let Poll::Ready(out) = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            return out;
+        }
+        while !bell.rung.swap(false, Ordering::Acquire) {
+            park();
+        }
+    }
 }

@@ -7,48 +7,13 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Payload};
+use loom_tests::instruments::{Bell, Drops, Payload, block_on};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use tollgate::model::sync::thread::{Thread, current, park};
+use std::task::{Context, Poll, Waker};
 use tollgate::model::{CellPtr, Stage, handle, record_of};
 use tollgate::{Job, JoinError, TaskHandle};
-
-/// Wakes the thread that made it.
-struct Bell {
-    rung: AtomicBool,
-    thread: Thread,
-}
-
-impl Bell {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { rung: AtomicBool::new(false), thread: current() })
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        // A swap, for loom lets a later swap overlook a plain store.
-        self.rung.swap(true, Ordering::AcqRel);
-        self.thread.unpark();
-    }
-}
-
-/// Polls until ready; a wake-up that is lost is a deadlock, which loom reports.
-fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
-    let bell = Bell::new();
-    let waker = Waker::from(bell.clone());
-    loop {
-        if let Poll::Ready(out) = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
-            return out;
-        }
-        while !bell.rung.swap(false, Ordering::Acquire) {
-            park();
-        }
-    }
-}
 
 /// A task that returns a payload, not in any queue.
 fn task(job: &Job, drops: &Drops) -> (CellPtr, TaskHandle<Payload>) {

@@ -158,6 +158,12 @@ const SEEN: &[(&str, &[&str])] = &[
     ("pushed-inside-in-silence", &["stay::limit_is_used_by_what_a_task_pushes_and_stays_for"]),
     ("puller-leaves-at-once", &["streams::limit_is_used_by_items_after_a_raise"]),
     ("puller-counts-until-it-has-looked", &["streams::limit_is_used_by_items_after_a_raise"]),
+    ("set-wakes-nobody", &["sets::sets_lose_nothing_while_tasks_end_and_the_owner_waits"]),
+    (
+        "set-mark-taken-before-the-number",
+        &["sets::sets_lose_nothing_while_tasks_end_and_the_owner_waits"],
+    ),
+    ("set-marked-after-the-look", &["sets::sets_lose_nothing_while_tasks_end_and_a_future_waits"]),
 ];
 
 /// The faults that scenarios are to catch.

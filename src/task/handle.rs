@@ -3,6 +3,7 @@
 //! `awaiting` has the handle as a future, `joint` the cell behind it.
 
 pub mod awaiting;
+pub mod cancel_on_drop;
 pub mod joint;
 
 pub use joint::joint;

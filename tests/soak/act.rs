@@ -49,7 +49,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             820..830 => {
                 _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500))
             }
-            830..840 => poll_once(&slot),
+            830..836 => poll_once(&slot),
+            836..840 => work::set(&slot, rng),
             840..846 => work::scope(&slot, rng),
             846..852 => work::for_each(&slot, rng),
             852..858 => work::map(&slot, rng),

@@ -147,6 +147,34 @@ pub fn scope(slot: &Slot, rng: &mut Rng) {
     assert_eq!(ran.into_inner(), all, "a scope came back before its tasks had ended");
 }
 
+/// A set of tasks, read to the end or dropped before.
+pub fn set(slot: &Slot, rng: &mut Rng) {
+    let (count, taken) = (rng.below(20), rng.below(30));
+    let mut set = slot.job.set();
+    let mut started = Vec::new();
+    for i in 0..count {
+        let ticket = slot.ledger.ticket();
+        started.push(ticket.started());
+        set.spawn(move || {
+            drop(ticket.enter());
+            i
+        });
+    }
+    let mut seen = [false; 20];
+    for _ in 0..taken {
+        let Some((_, result)) = set.join_next_with_id() else { break };
+        if let Ok(i) = result {
+            assert!(started[i].get(), "a result of a task that has not run");
+            assert!(!std::mem::replace(&mut seen[i], true), "a result came twice");
+        }
+    }
+    if set.is_empty() && taken > count {
+        let ran = started.iter().filter(|started| started.get()).count();
+        assert_eq!(seen.iter().filter(|seen| **seen).count(), ran, "a result was lost");
+    }
+    (0..set.cancel_all()).for_each(|_| slot.ledger.count_cancelled_by_handle());
+}
+
 /// Items of a range, or of an iterator that is none; one of them may fail.
 pub fn for_each(slot: &Slot, rng: &mut Rng) {
     let (count, bad) = (rng.below(60), rng.below(300));

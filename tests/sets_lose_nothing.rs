@@ -1,0 +1,252 @@
+//! Sets of tasks: each result is taken once, in whichever order; a set that is dropped cancels; nothing deadlocks.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use common::event::Latch;
+use common::{LONG, Tokens, message_of, pool, unwind, with_workers, within};
+use tollgate::JoinError;
+
+#[test]
+fn each_result_comes_once() {
+    with_workers(|pool, _| {
+        for limit in [1, 2, usize::MAX] {
+            let mut set = pool.job(limit).set();
+            let ids: Vec<_> = (0..1_000).map(|i| set.spawn(move || i)).collect();
+            let mut seen = vec![false; 1_000];
+            while let Some((id, result)) = set.join_next_with_id() {
+                let i = result.unwrap();
+                assert_eq!(ids[i], id);
+                assert!(!std::mem::replace(&mut seen[i], true), "a result came twice");
+            }
+            assert!(seen.iter().all(|seen| *seen) && set.is_empty());
+        }
+    });
+}
+
+#[test]
+fn results_come_as_tasks_end() {
+    within(LONG, || {
+        let pool = pool(4);
+        let (first, second) = (Latch::new(), Latch::new());
+        let mut set = pool.job(4).set();
+        let (one, two) = (first.opening(), second.opening());
+        set.spawn(move || {
+            one.wait();
+            "last"
+        });
+        set.spawn(move || {
+            two.wait();
+            "second"
+        });
+        set.spawn(|| "first");
+        assert_eq!(set.join_next().unwrap().unwrap(), "first");
+        assert!(set.try_join_next_with_id().is_none());
+        second.open();
+        assert_eq!(set.join_next().unwrap().unwrap(), "second");
+        first.open();
+        assert_eq!(set.join_next().unwrap().unwrap(), "last");
+        assert!(set.join_next().is_none());
+    });
+}
+
+#[test]
+fn all_results_come_in_the_order_of_the_pushes() {
+    with_workers(|pool, _| {
+        let mut set = pool.job(3).set();
+        (0..100).for_each(|i| _ = set.spawn(move || i));
+        assert_eq!(set.join_next_with_id().map(|(_, first)| first.is_ok()), Some(true));
+        assert_eq!(set.len(), 99);
+        let values: Vec<_> = set.join_all().into_iter().map(Result::unwrap).collect();
+        assert_eq!(values.len(), 99);
+        assert!(values.is_sorted(), "{values:?}");
+    });
+}
+
+#[test]
+fn the_first_error_cancels_the_rest() {
+    with_workers(|pool, _| {
+        let tokens = Tokens::new();
+        let job = pool.job(1);
+        let mut set = job.set();
+        set.spawn(|| 1);
+        set.spawn(|| unwind("the second"));
+        let latch = Latch::new();
+        let opening = latch.opening();
+        set.spawn(move || {
+            opening.wait();
+            3
+        });
+        for _ in 0..20 {
+            let token = tokens.token();
+            set.spawn(move || {
+                drop(token);
+                4
+            });
+        }
+        let JoinError::Panicked(payload) = set.try_join_all().unwrap_err() else {
+            panic!("the second panicked");
+        };
+        assert_eq!(payload.message(), Some("the second"));
+        // What had not started is gone before the third ends.
+        assert_eq!(tokens.dropped(), 20);
+        latch.open();
+        job.wait();
+        let stats = job.stats();
+        assert_eq!((stats.panicked, stats.completed + stats.cancelled), (1, 22));
+        assert!(stats.cancelled >= 20, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_set_that_is_dropped_cancels_what_has_not_started() {
+    with_workers(|pool, _| {
+        let tokens = Tokens::new();
+        let job = pool.job(0);
+        let mut set = job.set();
+        for _ in 0..10 {
+            let token = tokens.token();
+            set.spawn(move || drop(token));
+        }
+        drop(set);
+        assert_eq!(tokens.dropped(), 10);
+        job.set_limit(1);
+        job.wait();
+        assert_eq!(job.stats().cancelled, 10);
+    });
+}
+
+#[test]
+fn a_task_that_runs_sees_that_its_set_is_dropped() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        let (begun, saw) = (Latch::new(), Arc::new(AtomicBool::new(false)));
+        let opening = begun.opening();
+        let mut set = job.set();
+        let seen = Arc::clone(&saw);
+        set.spawn(move || {
+            begun.open();
+            while !tollgate::is_cancelled() {
+                std::thread::yield_now();
+            }
+            seen.store(true, SeqCst);
+        });
+        opening.wait();
+        drop(set);
+        job.wait();
+        assert!(saw.load(SeqCst));
+    });
+}
+
+#[test]
+fn a_panic_is_a_result() {
+    with_workers(|pool, _| {
+        let mut set = pool.job(1).set::<()>();
+        set.spawn(|| unwind("in a set"));
+        match set.join_next() {
+            Some(Err(JoinError::Panicked(payload))) => {
+                assert_eq!(message_of(&*payload.into_inner()), "in a set");
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_closed_job_gives_cancelled_results() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let mut set = job.set();
+        job.close();
+        set.spawn(|| ());
+        assert!(matches!(set.join_next(), Some(Err(JoinError::Cancelled))));
+        assert!(set.join_next().is_none());
+    });
+}
+
+#[test]
+fn join_is_safe_in_a_task_of_the_same_job() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let inner = job.clone();
+        let sum = job.spawn(move || {
+            let mut set = inner.set();
+            (0..100_u64).for_each(|i| _ = set.spawn(move || i));
+            let mut sum = 0;
+            while let Some(value) = set.join_next() {
+                sum += value.unwrap();
+            }
+            sum
+        });
+        assert_eq!(sum.join().unwrap(), 4_950);
+        assert_eq!(job.stats().most_running, 1);
+    });
+}
+
+#[cfg(feature = "futures")]
+mod futures_too {
+    use ::futures::StreamExt;
+    use ::futures::executor::block_on;
+
+    use super::common::with_workers;
+
+    #[test]
+    fn a_set_is_a_stream_of_closures_and_futures() {
+        with_workers(|pool, _| {
+            let job = pool.job(2);
+            let mut set = job.set();
+            for i in 0..200_u32 {
+                if i % 2 == 0 {
+                    set.spawn(move || i);
+                } else {
+                    set.spawn_future(async move { i });
+                }
+            }
+            let values = block_on(async {
+                let mut values = Vec::new();
+                while let Some(value) = set.next().await {
+                    values.push(value.unwrap());
+                }
+                values
+            });
+            assert_eq!(values.iter().sum::<u32>(), 19_900);
+            assert_eq!(values.len(), 200);
+        });
+    }
+
+    #[test]
+    fn a_future_that_awaits_a_set_of_its_own_job_holds_no_permit() {
+        with_workers(|pool, _| {
+            let job = pool.job(1);
+            let inner = job.clone();
+            let sum = job.spawn_future(async move {
+                let mut set = inner.set();
+                (0..10).for_each(|i| _ = set.spawn(move || i));
+                let mut sum = 0;
+                while let Some(value) = set.next().await {
+                    sum += value.unwrap();
+                }
+                sum
+            });
+            assert_eq!(sum.join().unwrap(), 45);
+            assert_eq!(job.stats().most_running, 1);
+        });
+    }
+
+    #[test]
+    fn a_set_dropped_by_its_future_cancels_futures_in_flight() {
+        with_workers(|pool, _| {
+            let job = pool.job(4);
+            let mut set = job.set::<()>();
+            for _ in 0..4 {
+                set.spawn_future(std::future::pending());
+            }
+            drop(set);
+            job.wait();
+            assert_eq!(job.stats().cancelled, 4);
+        });
+    }
+}
