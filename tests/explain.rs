@@ -4,10 +4,12 @@ mod common;
 
 use std::sync::mpsc;
 
+use std::time::Duration;
+
 use common::event::{Gauge, Latch, stay};
 use common::rng::Rng;
 use common::{LONG, panic_of, pool, with_workers, within};
-use tollgate::{Job, Pool, Reason};
+use tollgate::{Job, ManualClock, Pool, Reason};
 
 /// A named job, so that a failed assertion says which one.
 fn job(pool: &Pool, name: &str, limit: usize) -> Job {
@@ -52,6 +54,26 @@ fn a_pause_comes_before_a_limit() {
         assert_eq!(page.explain().first(), &Reason::Paused { job: host.clone() });
         host.resume();
         host.set_limit(1);
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn a_hold_off_is_named_with_its_end() {
+    within(LONG, || {
+        let clock = ManualClock::new();
+        let pool = Pool::builder().workers(2).clock(&clock).build().unwrap();
+        let host = job(&pool, "host", 2);
+        let page = host.job_builder().name("page").limit(0).build();
+        host.hold_off(Duration::from_secs(30));
+        let until = clock.now() + Duration::from_secs(30);
+        let held_off = Reason::HeldOff { job: host.clone(), until };
+        let task = page.spawn(|| ());
+        assert_eq!(page.explain().reasons(), [limit(&page, 0, 0), held_off.clone()]);
+        page.set_limit(1);
+        assert_eq!(page.explain_task(&task).reasons(), [held_off]);
+        assert_eq!(page.explain().to_string(), "job \"host\" is held off for another 30.0s");
+        clock.advance(Duration::from_secs(30));
         task.join().unwrap();
     });
 }

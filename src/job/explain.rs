@@ -5,10 +5,12 @@
 
 use crate::job::Job;
 use crate::job::admission;
+use crate::job::admission::hold;
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::thread;
+use crate::sync::time::Instant;
 use crate::task::CellPtr;
 use crate::task::handle::{Stage, TaskHandle};
 use std::fmt;
@@ -70,6 +72,13 @@ pub enum Reason {
     Paused {
         /// The paused job.
         job: Job,
+    },
+    /// The clock holds this job off, after [`Job::hold_off`].
+    HeldOff {
+        /// The job that is held off.
+        job: Job,
+        /// The time until which it is.
+        until: Instant,
     },
     /// As many tasks of this job run as its limit allows.
     Limit {
@@ -247,10 +256,15 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let paused = gates().filter(|gate| gate.permits.load().has(Flag::Paused));
     reasons.extend(paused.map(|gate| Reason::Paused { job: handle(gate) }));
-    let mut full: Vec<_> = gates().filter_map(limit).collect();
-    // A limit of 0 stays until it is changed. Another one may let a task start at any time.
-    full.sort_by_key(|reason| !matches!(reason, Reason::Limit { limit: 0, .. }));
-    reasons.append(&mut full);
+    let mut closed: Vec<_> =
+        gates().filter_map(limit).chain(gates().filter_map(held_off)).collect();
+    // A limit of 0 stays until it is changed. A time comes by itself. Another limit may let a task start at any moment.
+    closed.sort_by_key(|reason| match reason {
+        Reason::Limit { limit: 0, .. } => 0,
+        Reason::HeldOff { .. } => 1,
+        _ => 2,
+    });
+    reasons.append(&mut closed);
     if ahead > 0 {
         reasons.push(Reason::Behind { ahead });
     }
@@ -258,6 +272,12 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
         reasons.push(worker(job));
     }
     reasons
+}
+
+/// Returns the time until which this job is held off as a reason, if it is.
+fn held_off(gate: JobPtr) -> Option<Reason> {
+    let until = hold::held_until(gate)?;
+    Some(Reason::HeldOff { job: handle(gate), until })
 }
 
 /// Returns the limit of this job as a reason, if it binds.
@@ -344,6 +364,10 @@ impl fmt::Display for Reason {
         match self {
             Self::Cancelled { job } => write!(f, "{} is cancelled", Named(job)),
             Self::Paused { job } => write!(f, "{} is paused", Named(job)),
+            Self::HeldOff { job, until } => {
+                let left = until.saturating_duration_since(job.ptr().pool().now());
+                write!(f, "{} is held off for another {left:.1?}", Named(job))
+            }
             Self::Limit { job, running: 0, limit: 0 } => {
                 write!(f, "{} has a limit of 0", Named(job))
             }
