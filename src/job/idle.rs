@@ -5,10 +5,11 @@ use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_stopped};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Unlocked};
 use crate::job::record::JobPtr;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
-use crate::sync::{fence_after_rmw, thread};
+use crate::sync::{fence_after_rmw, global, thread};
+use crate::task::CellPtr;
 use crate::task::parking::parking_lot;
-use crate::task::{CellPtr, handle};
 use crate::worker::waiting;
 use std::cell::{Cell, RefCell};
 
@@ -37,10 +38,10 @@ pub fn enter_while_busy(
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
 ) -> bool {
     loop {
-        let cancels = handle::cancels();
+        let before = cancels();
         drop_delegates_above(job);
         job.pool().drop_late();
-        let cancelled = || job.parent().is_some() && handle::cancels() != cancels;
+        let cancelled = || job.parent().is_some() && cancels() != before;
         let (line, found) = (RefCell::new(None), Cell::new(false));
         let clear = || {
             let work = line.take();
@@ -166,4 +167,24 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         Unlocked::Free => Work::Some,
         Unlocked::LookAgain(consumer) => Work::Line(consumer),
     }
+}
+
+global! {
+    /// Returns the number of tasks that handles have cancelled, in all pools. A thread that waits for a job checks it again
+    /// when the number has grown. The number is no job's, because a job may be gone when the handle counts.
+    fn cancel_count() -> AtomicU64 { AtomicU64::new(0) }
+}
+
+/// Wakes the waiters of a job in whose queue a handle has cancelled a task, because that task may be the last. Uses only the
+/// job's address.
+pub fn note_gone(job: JobPtr) {
+    // Ordering: AcqRel; before the wake, for `enter_while_busy`.
+    cancel_count().fetch_add(1, Ordering::AcqRel);
+    parking_lot().wake(job.idle_key());
+}
+
+/// Returns a number that changes when a task in a queue was cancelled by its handle, or emptied otherwise.
+pub fn cancels() -> u64 {
+    // Ordering: Acquire; a thread that sees the number sees the claim.
+    cancel_count().load(Ordering::Acquire)
 }

@@ -14,10 +14,11 @@ pub mod pending;
 
 use crate::error::JoinError;
 use crate::job::admission;
+use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
+use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::{Face, HandleTable, Joint, is_empty};
-use crate::task::handle::{TaskHandle, note_gone};
 use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
 use crate::task::{CellPtr, Header, Mark, Ran, VTable};
 use crate::unwind;

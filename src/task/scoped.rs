@@ -13,11 +13,11 @@
 //! - Turns, which may come later, own no more than a share of [`Shared`], which borrows nothing.
 
 use crate::job::control;
+use crate::job::idle::note_gone;
 use crate::job::queue::{Arrivals, Departures, Popped, Queue, Unlocked};
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, fence_after_rmw, shrunk, spin_loop, thread};
-use crate::task::handle;
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -182,7 +182,7 @@ impl Shared {
         // Either this sees the job held, or who waits for the job sees the mark.
         fence_after_rmw();
         if control::is_stuck(self.job) {
-            handle::note_gone(self.job);
+            note_gone(self.job);
         }
     }
 

@@ -3,10 +3,11 @@
 
 use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
 use crate::job::control;
+use crate::job::idle::cancels;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
-use crate::task::{CellPtr, Mark, handle};
+use crate::task::{CellPtr, Mark};
 #[cfg(feature = "futures")]
 use crate::worker::context::{Context, LOCAL_MOST};
 
@@ -100,12 +101,12 @@ struct Doubts {
 impl Doubts {
     /// Before it is in the line.
     fn of(cell: CellPtr) -> Self {
-        Self { cancels: handle::cancels(), gone: cell.is_gone() }
+        Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
     /// Once it is, with a fence behind the push: who cancels from now on finds it there.
     fn clear(self, job: JobPtr, line: JobPtr) {
-        let cancelled = || self.gone || handle::cancels() != self.cancels || is_dropped(job);
+        let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && control::is_stuck(line) && cancelled() {
             control::drop_delegates_above(job);
         }

@@ -5,10 +5,11 @@
 //! closure's type.
 
 use crate::error::JoinError;
+use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::Ordering;
-use crate::task::handle::{TaskHandle, note_gone};
+use crate::task::handle::TaskHandle;
 use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
