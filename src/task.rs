@@ -9,7 +9,6 @@ pub mod future;
 pub mod handle;
 pub mod parking;
 pub mod rests;
-pub mod scoped;
 pub mod state;
 
 use crate::job::record::JobPtr;

@@ -146,6 +146,26 @@ pub const FAULTS: &[Fault] = &[
         &["batches::nothing_lost_at_the_end_of_an_input"],
     ),
     fault(
+        "scoped-task-not-counted",
+        "a scope does not count a task before the task is in a queue",
+        &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
+    ),
+    fault(
+        "scope-ends-in-silence",
+        "the last task of a scope does not wake the waiter",
+        &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
+    ),
+    fault(
+        "relaxed-end-of-a-scoped-task",
+        "the waiter of a scope goes on before it sees what the scope's tasks did",
+        &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
+    ),
+    fault(
+        "scope-looks-before-it-marks",
+        "the waiter of a scope checks the count of tasks before it marks itself as waiting",
+        &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
+    ),
+    fault(
         "relaxed-last-handle",
         "a job's record is freed by a handle whose thread has not seen what other threads did there",
         &["admission::idle_is_free_when_the_last_handle_meets_the_last_finish"],

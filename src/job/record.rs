@@ -71,6 +71,13 @@ impl Tally {
         }
     }
 
+    /// Counts a task that has returned or panicked.
+    pub fn count(&self, returned: bool) {
+        let count = if returned { &self.completed } else { &self.panicked };
+        // Ordering: Relaxed; the report of the task's end publishes it.
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Raises `most_running` to the number of permits held in `word`.
     #[inline]
     pub fn note_running(&self, word: Snapshot) {

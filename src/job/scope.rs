@@ -1,12 +1,13 @@
 //! `Job::scope`: tasks that borrow from the stack.
 
 pub mod handle;
+pub mod tasks;
 
+use crate::job::Job;
 use crate::job::scope::handle::ScopedHandle;
-use crate::job::{Job, admission};
-use crate::sync::Arc;
-use crate::task::scoped::Shared;
-use crate::task::{CellPtr, Ran, is_large};
+use crate::job::scope::tasks::Tasks;
+use crate::task::handle::TaskHandle;
+use crate::task::is_large;
 use crate::unwind;
 use std::fmt;
 use std::marker::PhantomData;
@@ -90,7 +91,11 @@ impl Job {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
-        unwind::at_caller(|| Scope::enter(self.clone(), true, f))
+        unwind::at_caller(|| {
+            let (job, tasks) = (self.clone(), Tasks::new());
+            let scope = Scope { job, tasks, scope: PhantomData, env: PhantomData };
+            scope.tasks.enter(|| f(&scope)).unwrap_or_else(|payload| resume_unwind(payload))
+        })
     }
 }
 
@@ -115,41 +120,13 @@ impl Job {
 /// ```
 pub struct Scope<'scope, 'env: 'scope> {
     job: Job,
-    shared: Arc<Shared>,
+    tasks: Tasks,
     // As in std: both invariant, so that neither can be made to seem shorter or longer.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
 impl<'scope, 'env> Scope<'scope, 'env> {
-    /// Runs `f` with a new scope, waits for all parts, passes on the first panic. The parts are
-    /// counted as tasks, or count for themselves what they do.
-    pub(crate) fn enter<F, T>(job: Job, counted: bool, f: F) -> T
-    where
-        F: for<'s> FnOnce(&'s Scope<'s, 'env>) -> T,
-    {
-        let shared = Arc::new(Shared::new(job.ptr(), counted));
-        let scope = Scope { job, shared, scope: PhantomData, env: PhantomData };
-        let result = match unwind::halt(|| f(&scope)) {
-            Ok(result) => Some(result),
-            Err(payload) => {
-                scope.shared.note_panic(payload);
-                None
-            }
-        };
-        scope.shared.wait();
-        scope.shared.close();
-        match (scope.shared.take_panic(), result) {
-            (None, Some(result)) => result,
-            (Some(payload), result) => {
-                // A second panic, of the result's drop, would abort the process.
-                unwind::drop_quietly(result);
-                resume_unwind(payload)
-            }
-            (None, None) => unreachable!("the closure's panic was kept"),
-        }
-    }
-
     /// Pushes a task that may borrow from outside the scope, and returns its handle.
     ///
     /// Dropping the handle detaches the task: the scope waits for it all the same.
@@ -191,12 +168,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let (queued, handle) = handle::make(self.shared.clone(), task);
-        self.push(move || {
-            queued.run();
-            Ran::Counted
-        });
-        handle
+        ScopedHandle { task: self.push::<true, _>(task), tasks: &self.tasks }
     }
 
     /// Pushes a task that may borrow from outside the scope, and has no handle. If it panics, the scope passes that on at
@@ -234,45 +206,37 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     {
         if const { is_large::<F>() } {
             let task = Box::new(task);
-            return self.push(move || {
-                task();
-                Ran::Completed
-            });
+            self.push::<false, _>(task);
+        } else {
+            self.push::<false, _>(task);
         }
-        self.push(move || {
-            task();
-            Ran::Completed
-        });
     }
 
+    /// Pushes a task, with a handle if `HANDLE`.
     #[track_caller]
-    fn push(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) {
-        let slot = self.job.take_slot();
-        if !self.job.accepts() {
-            self.job.ptr().count_cancelled();
-            unwind::drop_quietly(part);
-            return;
+    fn push<const HANDLE: bool, T: Send + 'scope>(
+        &'scope self,
+        task: impl FnOnce() -> T + Send + 'scope,
+    ) -> Option<TaskHandle<T>> {
+        match self.job.take_slot() {
+            None => self.push_cell::<HANDLE, T>(task),
+            Some(slot) => self.push_cell::<HANDLE, T>(slot.around(task)),
         }
-        let turn = match slot {
-            None => self.turn(part),
-            Some(slot) => self.turn(slot.around(part)),
-        };
-        self.job.push(turn);
     }
 
-    /// Pushes a part behind all that wait, also those that the pushing task's own worker would run later.
-    pub(crate) fn push_last(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) {
-        admission::push(self.job.ptr(), self.turn(part));
-    }
-
-    fn turn(&'scope self, part: impl FnOnce() -> Ran + Send + 'scope) -> CellPtr {
-        // SAFETY: what it borrows lives for all of 'scope, which ends after the wait in `enter`.
-        unsafe { Shared::enter(&self.shared, part) }
-    }
-
-    /// What the parts share.
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
+    fn push_cell<const HANDLE: bool, T: Send + 'scope>(
+        &'scope self,
+        task: impl FnOnce() -> T + Send + 'scope,
+    ) -> Option<TaskHandle<T>> {
+        // SAFETY: what the task and its result borrow lives for all of 'scope, and its handle borrows the scope. `Job::scope`
+        // keeps the scope where it is and calls `Tasks::enter`, at whose end 'scope may end.
+        let task = unsafe { self.tasks.make::<true, _, T>(self.job.ptr(), HANDLE, task) };
+        // SAFETY: the task was made with a handle, just now.
+        let handle = HANDLE.then(|| unsafe { task.handle::<T>() });
+        let cell = task.cell();
+        self.tasks.list(task);
+        self.job.push_or_cancel(cell);
+        handle
     }
 }
 
@@ -280,7 +244,7 @@ impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
             .field("job", &self.job)
-            .field("pending", &self.shared.pending())
+            .field("pending", &self.tasks.pending())
             .finish()
     }
 }

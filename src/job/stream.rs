@@ -27,6 +27,8 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
+use crate::task::CellPtr;
+use crate::task::handle::scoped::ScopedTask;
 use crate::unwind;
 use crate::worker::context::Context;
 use std::any::Any;
@@ -51,6 +53,8 @@ pub struct Feed<I> {
     pullers: AtomicUsize,
     /// A puller stands in the job's queue. Stays set when that one is dropped.
     in_line: AtomicBool,
+    /// The puller that was queued last.
+    queued: Mutex<Option<ScopedTask>>,
     /// Nothing more is to be pulled.
     finished: AtomicBool,
 }
@@ -80,6 +84,7 @@ impl<I: Iterator> Feed<I> {
             pulled: AtomicU64::new(0),
             pullers: AtomicUsize::new(0),
             in_line: AtomicBool::new(false),
+            queued: Mutex::new(None),
             finished: AtomicBool::new(is_empty),
         }
     }
@@ -195,6 +200,17 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
+    /// Queues a puller by `push`, or drops it if nothing more is pulled. Call it in [`send_puller`](Self::send_puller).
+    pub fn queue(&self, puller: ScopedTask, push: impl FnOnce(CellPtr)) {
+        let cell = puller.cell();
+        let started = self.queued().replace(puller);
+        drop(started);
+        push(cell);
+        if self.is_finished() {
+            self.cancel_queued();
+        }
+    }
+
     /// How many pullers there may be.
     fn most_pullers(&self) -> usize {
         match control::limit_of(self.job.permits.load()) {
@@ -209,11 +225,27 @@ impl<I: Iterator> Feed<I> {
         self.in_line.load(Ordering::Acquire)
     }
 
-    /// Nothing more is to be pulled. The caller drops the puller that stands in line.
+    /// Ends the feed: nothing more is pulled. Drops a puller that has not started.
+    ///
+    /// The lock of `queued` orders this thread and the sender of a puller. This thread finds the puller there, or the sender
+    /// sees the end.
     pub fn finish(&self) {
-        // Ordering: Release; before the fence, which faces the one behind a push.
+        // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
-        full_fence();
+        self.cancel_queued();
+    }
+
+    fn queued(&self) -> MutexGuard<'_, Option<ScopedTask>> {
+        // Nothing panics under this lock: a reference is moved.
+        self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Drops the queued puller unless it has started, outside of the lock.
+    fn cancel_queued(&self) {
+        let queued = self.queued().take();
+        if let Some(puller) = queued {
+            puller.cancel_unstarted();
+        }
     }
 
     /// Whether nothing more is to be pulled.

@@ -19,6 +19,7 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::{Face, HandleTable, Joint, is_empty};
+use crate::task::handle::pointer::TaskPtr;
 use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
 use crate::task::{CellPtr, Header, Mark, Ran, VTable};
 use crate::unwind;
@@ -36,7 +37,9 @@ where
     T: Send + 'static,
 {
     let header = Header::new(&Joint::<F, T>::FUTURE, job);
-    Joint::make(header, &Joint::<F, T>::FUTURE_HANDLE, State::of_future(), future)
+    let cell = Joint::<F, T>::make(header, State::of_future(), (), future);
+    let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T>::FUTURE_HANDLE });
+    (CellPtr::new(cell.cast()), handle)
 }
 
 impl<F, T> Joint<F, T>

@@ -1,29 +1,29 @@
 //! `TaskHandle`: join, cancel, detach.
 //!
-//! `awaiting` has the handle as a future, `joint` the cell behind it.
+//! `awaiting` has the handle as a future, `joint` the cell behind it. `scoped` has the reference of a scope to a task.
 
 pub mod awaiting;
 pub mod cancel_on_drop;
 pub mod joint;
-
-pub use joint::joint;
+pub mod pointer;
+pub mod scoped;
 
 use crate::error::JoinError;
+use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
-use crate::task::handle::joint::{Face, HandleTable};
+use crate::task::handle::joint::{Face, Joint};
+use crate::task::handle::pointer::TaskPtr;
 use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{
-    CLAIMED, Claim, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
+    CLAIMED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
 };
 use crate::unwind;
 use crate::worker::context::Context;
-use crate::worker::waiting;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::ptr::NonNull;
 use std::time::Duration;
 
 /// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn).
@@ -41,8 +41,7 @@ use std::time::Duration;
 /// ```
 #[must_use = "a dropped handle detaches its task: say so by `drop`, or push a closure by `execute`, which makes no handle"]
 pub struct TaskHandle<T> {
-    cell: NonNull<Face>,
-    table: &'static HandleTable,
+    task: TaskPtr,
     /// The wait of the future that awaits this task.
     wait: Wait,
     result: PhantomData<T>,
@@ -53,18 +52,30 @@ unsafe impl<T: Send> Send for TaskHandle<T> {}
 // SAFETY: through a shared handle nothing of `T` can be reached.
 unsafe impl<T: Send> Sync for TaskHandle<T> {}
 
+/// Makes the cell and the handle of a closure.
+pub fn joint<F, T>(job: JobPtr, task: F) -> (CellPtr, TaskHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // SAFETY: nothing is borrowed.
+    let cell = unsafe { Joint::<F, T>::closure(job, State::of_closure(), (), task) };
+    let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T>::HANDLE });
+    (handle.task.cell(), handle)
+}
+
 impl<T> TaskHandle<T> {
-    fn new(cell: NonNull<Face>, table: &'static HandleTable) -> Self {
-        Self { cell, table, wait: Wait::default(), result: PhantomData }
+    /// Makes the handle of a task. The reference `Handle` must be its own.
+    pub(super) fn new(task: TaskPtr) -> Self {
+        Self { task, wait: Wait::default(), result: PhantomData }
     }
 
     fn state(&self) -> &State {
-        // SAFETY: the handle's reference keeps the cell alive.
-        unsafe { &self.cell.as_ref().state }
+        self.task.state()
     }
 
     fn key(&self) -> usize {
-        self.cell.as_ptr().addr()
+        self.task.key()
     }
 
     /// Returns true if the task has ended: it returned, panicked or was cancelled. Never blocks.
@@ -80,7 +91,7 @@ impl<T> TaskHandle<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn is_finished(&self) -> bool {
-        self.state().load().has(DONE)
+        self.task.is_finished()
     }
 
     /// Waits for the task and returns its result.
@@ -176,12 +187,12 @@ impl<T> TaskHandle<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        // SAFETY: the handle has a reference, and the table is that of the cell's type.
-        unsafe { (self.table.cancel)(self.cell) }
+        self.task.cancel()
     }
 
+    /// Waits for the task, or runs it inline, as [`join`](Self::join) or [`join_timeout`](Self::join_timeout) does.
     #[track_caller]
-    fn wait(&self, until: Option<Instant>) {
+    pub(crate) fn wait(&self, until: Option<Instant>) {
         if self.is_finished() {
             return;
         }
@@ -191,34 +202,14 @@ impl<T> TaskHandle<T> {
         Context::with(|context| {
             let Some(context) = context else { return };
             if until.is_none() {
-                self.run_inside(context);
+                self.task.run_inside(context);
             }
         });
         if self.is_finished() {
             // It ran here.
             return;
         }
-        unwind::at_caller(|| {
-            waiting::wait(self.key(), until, || !self.state().set(WAITED).has(DONE))
-        });
-    }
-
-    /// Runs the task inline, under the permit of the task that joins it, if it has not started and belongs to the same job.
-    fn run_inside(&self, context: &Context) {
-        // SAFETY: the handle's reference keeps the cell alive; the job is only compared.
-        let job = unsafe { self.cell.as_ref() }.header.job;
-        let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {
-            return;
-        };
-        if self.state().claim(true) != Claim::Granted {
-            return;
-        }
-        context.depth.set(context.depth.get() + 1);
-        context.as_task(self.key(), Some(CellPtr::new(self.cell.cast())), || {
-            // SAFETY: it is claimed just now, and the handle has a reference.
-            unsafe { run(self.cell) };
-        });
-        context.depth.set(context.depth.get() - 1);
+        unwind::at_caller(|| self.task.wait(until));
     }
 
     /// Moves the outcome of a finished task out. The caller has the handle to itself, and notes that it is taken.
@@ -231,7 +222,7 @@ impl<T> TaskHandle<T> {
         assert!(!taken, "a task's result was taken from its handle before: await or join it once");
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();
         // SAFETY: it is finished, the outcome is the handle's, and the result type is the cell's.
-        unsafe { (self.table.outcome)(self.cell, outcome.as_mut_ptr().cast()) };
+        unsafe { (self.task.table.outcome)(self.task.cell, outcome.as_mut_ptr().cast()) };
         // SAFETY: it was written just now.
         unsafe { outcome.assume_init() }
     }
@@ -243,7 +234,7 @@ impl<T> TaskHandle<T> {
         let mut this = ManuallyDrop::new(self);
         this.wait.end();
         // SAFETY: the reference is the handle's, which is not used again; the outcome was taken.
-        unsafe { Face::release(this.cell, Reference::Handle) };
+        unsafe { Face::release(this.task.cell, Reference::Handle) };
         outcome
     }
 }
@@ -266,10 +257,8 @@ pub enum Stage {
 impl<T> TaskHandle<T> {
     /// Returns how far the task has come, its job, and its cell. The job may be used only if the caller keeps it.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
-        // SAFETY: the handle's reference keeps the cell alive.
-        let job = unsafe { self.cell.as_ref() }.header.job;
         let word = self.state().load();
-        let is_future = self.table.run.is_none();
+        let is_future = self.task.table.run.is_none();
         let stage = match () {
             () if word.has(DONE) => Stage::Ended,
             () if !word.has(CLAIMED) => Stage::Waiting,
@@ -277,25 +266,43 @@ impl<T> TaskHandle<T> {
             () if word.has(SCHEDULED) => Stage::Woken,
             () => Stage::Pending,
         };
-        (stage, job, CellPtr::new(self.cell.cast()))
+        (stage, self.task.job(), self.task.cell())
     }
-}
 
-impl<T> Drop for TaskHandle<T> {
-    fn drop(&mut self) {
+    /// Drops the handle. Returns the outcome, if it is there and was not taken.
+    pub(crate) fn detach(self) -> Option<Result<T, JoinError>> {
+        let mut this = ManuallyDrop::new(self);
+        this.wait.end();
+        this.leave()
+    }
+
+    /// Gives up the handle's reference. Returns the outcome, if it is there and was not taken. Call it once.
+    fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
             // Before the reference is given up, for the key may then become another task's.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {
-            Leave::Nothing => {}
-            // SAFETY: the handle's reference was the last, and its outcome was taken or is not there.
-            Leave::Free => unsafe { Face::free(self.cell) },
-            Leave::Take => {
-                unwind::drop_quietly(self.move_out());
-                // SAFETY: the reference is the handle's, which is not used again; the outcome was taken.
-                unsafe { Face::release(self.cell, Reference::Handle) };
+            Leave::Nothing => None,
+            Leave::Free => {
+                // SAFETY: the handle's reference was the last, and its outcome was taken or is not there.
+                unsafe { Face::free(self.task.cell) };
+                None
             }
+            Leave::Take => {
+                let outcome = self.move_out();
+                // SAFETY: the reference is the handle's, which is not used again; the outcome was taken.
+                unsafe { Face::release(self.task.cell, Reference::Handle) };
+                Some(outcome)
+            }
+        }
+    }
+}
+
+impl<T> Drop for TaskHandle<T> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.leave() {
+            unwind::drop_quietly(outcome);
         }
     }
 }

@@ -14,7 +14,7 @@
 //! | 9      | POLLING   | a worker polls or drops the future                                          |
 //! | 10     | LISTED    | the future is in the list of pending futures                                |
 //! | 11     | NO_PERMIT | the pending future waits without a permit                                   |
-//! | 16..40 | wakers    | references of wakers and of waits                                           |
+//! | 16..40 | wakers    | references of wakers, of waits and of scopes                                |
 //! | 40..64 | waits     | tasks and jobs of this library that the future awaits                       |
 //!
 //! # Which thread may touch what
@@ -22,7 +22,7 @@
 //! - The thread that sets CLAIMED owns the closure. It writes the outcome before it sets DONE.
 //! - The handle owns the outcome from DONE on. Without a handle, the thread that sets DONE owns the outcome.
 //! - The thread that sets POLLING owns the future, until it clears POLLING or sets DONE.
-//! - The thread that gives up the last reference frees the cell. References are QUEUE, HANDLE, and those of wakers.
+//! - The thread that gives up the last reference frees the cell. References are QUEUE, HANDLE, and those in `wakers`.
 //!
 //! # No wake-up is lost
 //!
@@ -72,7 +72,7 @@ pub enum Reference {
     Queue = QUEUE,
     /// The handle's.
     Handle = HANDLE,
-    /// A waker's.
+    /// A waker's, or a scope's.
     Waker = WAKER,
     /// That of a future's wait for a task or a job of this library.
     Wait = WAIT + WAKER,
@@ -98,7 +98,7 @@ pub enum Finish {
     Nothing,
     /// Wake the handle's waiter. The thread's reference is given up.
     Wake,
-    /// Drop the outcome, then give up the reference: there is no handle.
+    /// Drop the outcome, then give up the reference, if the thread has one: there is no handle.
     Drop,
 }
 
@@ -269,6 +269,11 @@ impl State {
     /// Makes the state of a closure in a queue, with a handle.
     pub fn of_closure() -> Self {
         Self(AtomicU64::new(QUEUE | HANDLE))
+    }
+
+    /// Makes the state of a closure in a queue, with a reference of a scope. `handle`: with a handle, too.
+    pub fn of_scoped(handle: bool) -> Self {
+        Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
     }
 
     /// Makes the state of a future in a queue, with a handle.

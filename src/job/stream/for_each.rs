@@ -1,14 +1,13 @@
 //! `Job::for_each`.
 
 use crate::error::JoinError;
-use crate::job::Job;
-use crate::job::scope::Scope;
+use crate::job::scope::tasks::Tasks;
 use crate::job::stream::batches::{Batches, Pulled};
 use crate::job::stream::{Feed, Watch};
+use crate::job::{Job, admission};
 use crate::sync::atomic::Ordering;
 use crate::sync::shrunk;
 use crate::sync::time::Instant;
-use crate::task::Ran;
 use crate::unwind;
 use crate::worker::context::Context;
 use std::time::Duration;
@@ -86,10 +85,13 @@ impl Job {
         if !self.accepts() {
             return Err(JoinError::Cancelled);
         }
-        let each =
-            ForEach { feed: Feed::new(self.ptr(), input.into_iter()), batches: Batches::new(), f };
-        let run = || Scope::enter(self.clone(), false, |scope| each.send_puller(scope));
-        if let Err(payload) = unwind::halt(run) {
+        let each = ForEach {
+            feed: Feed::new(self.ptr(), input.into_iter()),
+            batches: Batches::new(),
+            f,
+            pullers: Tasks::new(),
+        };
+        if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
             // A second panic, of what is left of the input, would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
@@ -103,6 +105,7 @@ struct ForEach<I: Iterator, F> {
     feed: Feed<I>,
     batches: Batches<I::Item>,
     f: F,
+    pullers: Tasks,
 }
 
 /// The most items that a puller pulls at once.
@@ -113,9 +116,8 @@ const BLOCK: usize = shrunk(256, 2);
 const BATCH_TIME: Duration = Duration::from_micros(1);
 
 /// A puller at work. Its drop adds what it did to the job's statistics.
-struct Puller<'scope, 'env, I: Iterator, F: Fn(I::Item)> {
-    each: &'scope ForEach<I, F>,
-    scope: &'scope Scope<'scope, 'env>,
+struct Puller<'a, I: Iterator, F: Fn(I::Item)> {
+    each: &'a ForEach<I, F>,
     completed: u64,
     unwinds: bool,
 }
@@ -125,36 +127,38 @@ where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) + Sync,
 {
-    fn send_puller<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+    /// Sends a puller if one is missing. Call it in [`Tasks::enter`] of `pullers`, or in a puller.
+    fn send_puller(&self) {
+        let job = self.feed.job();
         self.feed.send_puller(|| {
-            scope.push_last(move || {
-                self.run(scope);
-                Ran::Counted
-            });
-            if self.feed.is_finished() {
-                scope.shared().cancel_unstarted();
-            }
+            // SAFETY: the puller borrows only this, which `Job::for_each` keeps where it is until `Tasks::enter` returns.
+            let puller =
+                unsafe { self.pullers.make::<false, _, _>(job, false, move || self.run()) };
+            self.pullers.list(puller.clone());
+            self.feed.queue(puller, |cell| admission::push(job, cell));
         });
     }
 
-    /// A puller's life.
-    fn run<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        let mut puller = Puller { each: self, scope, completed: 0, unwinds: true };
+    /// Runs a puller from its start to its end. Keeps a panic of the closure.
+    fn run(&self) {
+        let mut puller = Puller { each: self, completed: 0, unwinds: true };
         self.feed.start();
-        Context::with(|context| {
-            let context = context.expect("a task runs on a thread of its pool");
-            puller.work(Watch::new(context, self.feed.job()));
-        });
-        puller.unwinds = false;
-    }
-
-    fn finish(&self, scope: &Scope<'_, '_>) {
-        self.feed.finish();
-        scope.shared().cancel_unstarted();
+        let work = || {
+            Context::with(|context| {
+                let context = context.expect("a task runs on a thread of its pool");
+                puller.work(Watch::new(context, self.feed.job()));
+            });
+            puller.unwinds = false;
+            drop(puller);
+        };
+        if let Err(payload) = unwind::halt(work) {
+            self.feed.job().tally.count(false);
+            self.pullers.note_panic(payload);
+        }
     }
 }
 
-impl<I, F> Puller<'_, '_, I, F>
+impl<I, F> Puller<'_, I, F>
 where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) + Sync,
@@ -171,23 +175,21 @@ where
                 Pulled::Left => return,
                 Pulled::End => {
                     feed.leave();
-                    self.each.finish(self.scope);
-                    return;
+                    return feed.finish();
                 }
                 Pulled::Panicked(payload) => {
                     feed.leave();
-                    self.scope.shared().note_panic(payload);
-                    self.each.finish(self.scope);
-                    return;
+                    self.each.pullers.note_panic(payload);
+                    return feed.finish();
                 }
             }
-            self.each.send_puller(self.scope);
+            self.each.send_puller();
             let pulled = batch.len();
             let ran = self.run_batch(&mut batch, &mut watch, began);
             had = pulled > 1 && ran == Batch::Done;
             if ran == Batch::Stopped {
                 feed.leave();
-                self.each.send_puller(self.scope);
+                self.each.send_puller();
                 return;
             }
             full = pulled == size;
@@ -289,14 +291,13 @@ impl<T> Drop for Rest<'_, T> {
     }
 }
 
-impl<I: Iterator, F: Fn(I::Item)> Drop for Puller<'_, '_, I, F> {
+impl<I: Iterator, F: Fn(I::Item)> Drop for Puller<'_, I, F> {
     fn drop(&mut self) {
         // Ordering: Relaxed; published by the end of the part.
         self.each.feed.job().tally.completed.fetch_add(self.completed, Ordering::Relaxed);
         if self.unwinds {
             self.each.feed.leave();
             self.each.feed.finish();
-            self.scope.shared().cancel_unstarted();
         }
     }
 }

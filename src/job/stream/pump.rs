@@ -1,9 +1,10 @@
 //! `Job::map` behind its iterator: the pullers, and the wait for a result.
 //!
-//! Whoever iterates waits under the key of the pullers' `Shared`, for a result or for the end of all pullers.
-//! Results are put and taken under one lock, and room for more of them is looked for as the input is
-//! (L1 to T3 of the module above): a puller that finds no room leaves, fences, looks again; whoever takes a
-//! result fences and sends a puller if one is missing.
+//! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
+//!
+//! Room for results follows the same protocol as the input (L1 to T3 of the module above). A puller that finds no room leaves,
+//! executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a puller if one
+//! is missing.
 
 use crate::error::JoinError;
 use crate::job::stream::results::{Outcome, Results};
@@ -11,9 +12,10 @@ use crate::job::stream::{Feed, Pulled, Watch};
 use crate::job::{Job, admission};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, full_fence, shrunk};
+use crate::task::CellPtr;
+use crate::task::handle::joint::Owner;
+use crate::task::handle::scoped::ScopedTask;
 use crate::task::parking::parking_lot;
-use crate::task::scoped::Shared;
-use crate::task::{CellPtr, Ran};
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
@@ -33,7 +35,6 @@ where
         feed: Feed::new(job.ptr(), input),
         f,
         results: Results::new(READY_MOST * job.ptr().pool().workers()),
-        shared: Arc::new(Shared::new(job.ptr(), false)),
         abandoned: AtomicBool::new(false),
     });
     Box::new(Handle { stream, job: job.clone() })
@@ -66,7 +67,6 @@ struct Stream<I, F, R> {
     feed: Feed<I>,
     f: F,
     results: Results<R>,
-    shared: Arc<Shared>,
     /// The iterator was dropped.
     abandoned: AtomicBool,
 }
@@ -74,6 +74,49 @@ struct Stream<I, F, R> {
 struct Handle<I, F, R> {
     stream: Arc<Stream<I, F, R>>,
     job: Job,
+}
+
+/// A puller that is queued or runs. Its drop tells the iterator.
+struct Puller<I, F, R>(Arc<Stream<I, F, R>>);
+
+impl<I, F, R> Puller<I, F, R> {
+    fn new(stream: &Arc<Stream<I, F, R>>) -> Self {
+        stream.results.add_puller();
+        Self(stream.clone())
+    }
+}
+
+impl<I, F, R> Puller<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Runs the puller from its start to its end.
+    fn run(self) {
+        let stream = &self.0;
+        stream.feed.start();
+        Context::with(|context| {
+            let context = context.expect("a task runs on a thread of its pool");
+            Stream::work(stream, Turn::While(Watch::new(context, stream.feed.job())));
+        });
+    }
+}
+
+impl<I, F, R> Drop for Puller<I, F, R> {
+    fn drop(&mut self) {
+        if self.0.results.drop_puller() {
+            parking_lot().wake(self.0.results.key());
+        }
+    }
+}
+
+/// The owner of pullers, which are in no statistics.
+#[derive(Clone, Copy)]
+struct NoOwner;
+
+impl Owner for NoOwner {
+    const COUNTED: bool = false;
 }
 
 /// How long a puller goes on.
@@ -101,20 +144,11 @@ where
             return;
         }
         stream.feed.send_puller(|| {
-            let puller = stream.clone();
-            push(Shared::enter_owned(&stream.shared, move || {
-                puller.feed.start();
-                Context::with(|context| {
-                    let context = context.expect("a task runs on a thread of its pool");
-                    Self::work(&puller, Turn::While(Watch::new(context, puller.feed.job())));
-                });
-                // If this is the last share of the stream, the closure `f` is dropped here: its panic is no task's.
-                unwind::drop_quietly(puller);
-                Ran::Counted
-            }));
-            if stream.feed.is_finished() {
-                stream.close();
-            }
+            let puller = Puller::new(stream);
+            // SAFETY: it borrows nothing.
+            let puller =
+                unsafe { ScopedTask::make(stream.feed.job(), false, NoOwner, || puller.run()) };
+            stream.feed.queue(puller, push);
         });
     }
 
@@ -139,18 +173,18 @@ where
                     }
                     Self::send_puller(stream);
                     let outcome = unwind::halt(|| (stream.f)(item));
-                    stream.shared.count(outcome.is_ok());
+                    feed.job().tally.count(outcome.is_ok());
                     stream.put(number, outcome.map_err(JoinError::panicked));
                 }
                 Pulled::Panicked(number, payload) => {
                     feed.leave();
                     let wakes = stream.results.put_last(number, Err(JoinError::panicked(payload)));
                     stream.tell(wakes);
-                    return stream.finish();
+                    return feed.finish();
                 }
                 Pulled::End => {
                     feed.leave();
-                    return stream.finish();
+                    return feed.finish();
                 }
                 Pulled::Left => return,
             }
@@ -173,7 +207,7 @@ where
     /// After a result was put.
     fn tell(&self, wakes: bool) {
         if wakes {
-            parking_lot().wake(self.shared.key());
+            parking_lot().wake(self.results.key());
         }
         // Either this sees the mark of `stop`, or the look of `stop` comes later and sees the result: both take one lock.
         if self.is_abandoned() {
@@ -186,17 +220,6 @@ where
         while let Some(result) = self.results.take_any() {
             unwind::drop_quietly(result);
         }
-    }
-
-    fn finish(&self) {
-        self.feed.finish();
-        self.close();
-    }
-
-    /// Pullers that have not started are not needed any more.
-    fn close(&self) {
-        self.shared.cancel_unstarted();
-        self.shared.close();
     }
 
     fn is_abandoned(&self) -> bool {
@@ -234,10 +257,10 @@ where
     R: Send + 'static,
 {
     fn next(&self, taken: u64) -> Next<R> {
-        let Stream { feed, results, shared, .. } = &*self.stream;
+        let Stream { feed, results, .. } = &*self.stream;
         loop {
-            // In this order: who has ended has put its result before.
-            let idle = shared.is_done();
+            // In this order: a puller that has ended has put its results before.
+            let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {
                 self.send_puller();
@@ -256,10 +279,7 @@ where
                     continue;
                 }
             }
-            waiting::wait(shared.key(), None, || {
-                let going = shared.set_waited();
-                results.set_waited() && going
-            });
+            waiting::wait(results.key(), None, || results.set_waited());
         }
     }
 
@@ -270,7 +290,7 @@ where
     fn stop(&self) {
         // Ordering: Release; before the pullers see the end.
         self.stream.abandoned.store(true, Ordering::Release);
-        self.stream.finish();
+        self.stream.feed.finish();
         self.stream.drop_input();
         self.stream.drop_results();
     }

@@ -1,4 +1,4 @@
-//! Results that wait to be taken.
+//! Results that wait to be taken, and the pullers that may put more.
 
 use crate::error::JoinError;
 use crate::sync::{Mutex, MutexGuard};
@@ -23,7 +23,9 @@ struct State<R> {
     taken: u64,
     /// The input's panic, and its number. It is taken after all other results.
     last: Option<(u64, Outcome<R>)>,
-    /// Somebody waits in the room.
+    /// The number of pullers that are queued or run.
+    pullers: usize,
+    /// The iterator may wait in the parking lot.
     waited: bool,
 }
 
@@ -40,10 +42,8 @@ impl<R> Results<R> {
     /// None yet, to be taken in the order of the input.
     pub fn new(most: usize) -> Self {
         let order = Order::Input { first: 0, slots: VecDeque::new() };
-        Self {
-            state: Mutex::new(State { order, ready: 0, taken: 0, last: None, waited: false }),
-            most,
-        }
+        let state = State { order, ready: 0, taken: 0, last: None, pullers: 0, waited: false };
+        Self { state: Mutex::new(state), most }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
@@ -123,12 +123,34 @@ impl<R> Results<R> {
         self.lock().ready <= self.most / 2
     }
 
-    /// Notes that somebody is about to wait; whether the next result is yet to come. For use under the
-    /// room's lock, as W2.
+    /// Returns the parking lot's key for the iterator.
+    pub fn key(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
+    /// Notes that the iterator waits, and returns true, if the next result is not there and a puller is (`park-2`).
     pub fn set_waited(&self) -> bool {
         let mut state = self.lock();
-        state.waited = !state.has_next();
+        state.waited = !state.has_next() && state.pullers > 0;
         state.waited
+    }
+
+    /// Counts a puller that is about to be queued.
+    pub fn add_puller(&self) {
+        self.lock().pullers += 1;
+    }
+
+    /// Counts the end of a puller, or its drop. Returns true if the iterator must be woken.
+    #[must_use]
+    pub fn drop_puller(&self) -> bool {
+        let mut state = self.lock();
+        state.pullers -= 1;
+        state.pullers == 0 && std::mem::replace(&mut state.waited, false)
+    }
+
+    /// Returns true if no puller is queued or runs.
+    pub fn have_no_pullers(&self) -> bool {
+        self.lock().pullers == 0
     }
 
     /// Results that wait to be taken.

@@ -8,23 +8,37 @@ use crate::error::JoinError;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
-use crate::sync::atomic::Ordering;
-use crate::task::handle::TaskHandle;
 use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
+use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// A cell with a handle. The slot is a closure or a future until it is taken or dropped, an outcome from DONE on.
+/// A cell with a handle or an owner. The slot is a closure or a future until it is taken or dropped, an outcome from DONE on.
 #[repr(C)]
-pub struct Joint<F, T> {
+pub struct Joint<F, T, O = ()> {
     pub header: Header,
     pub state: State,
     pub slot: UnsafeCell<Slot<F, T>>,
+    owner: O,
 }
+
+/// What a task belongs to besides its job: a scope, or a stream.
+pub trait Owner: Copy + Send {
+    /// The statistics of the job count the task.
+    const COUNTED: bool = true;
+    /// Takes the panic of a task without a handle.
+    fn take_panic(self, payload: Box<dyn Any + Send>) {
+        unwind::drop_quietly(payload);
+    }
+    /// Notes the end of the task. Its closure is gone, and its outcome is gone or owned by its handle.
+    fn task_ended(self) {}
+}
+
+impl Owner for () {}
 
 pub union Slot<F, T> {
     pub task: ManuallyDrop<F>,
@@ -85,29 +99,27 @@ impl Face {
     }
 }
 
-/// Makes the cell of a closure with a handle.
-pub fn joint<F, T>(job: JobPtr, task: F) -> (CellPtr, TaskHandle<T>)
+impl<F, T, O> Joint<F, T, O>
 where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    const { assert!(std::mem::offset_of!(Joint<F, T>, state) == std::mem::offset_of!(Face, state)) };
-    let header = Header::new(&Joint::<F, T>::VTABLE, job);
-    Joint::<F, T>::make(header, &Joint::<F, T>::HANDLE, State::of_closure(), task)
-}
-
-impl<F, T> Joint<F, T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
+    F: FnOnce() -> T + Send,
+    T: Send,
+    O: Owner,
 {
     const VTABLE: VTable =
         VTable { is_gone: is_empty, ..VTable::of::<Self>(Self::run, Self::cancel) };
-    const HANDLE: HandleTable = HandleTable {
+    pub const HANDLE: HandleTable = HandleTable {
         run: Some(Self::run_claimed),
         cancel: Self::cancel_by_handle,
         outcome: Self::outcome,
     };
+
+    /// Makes the cell of a closure.
+    ///
+    /// # Safety
+    /// What the closure and its result borrow must last until the closure and the outcome are gone.
+    pub unsafe fn closure(job: JobPtr, state: State, owner: O, task: F) -> NonNull<Face> {
+        Self::make(Header::new(&Self::VTABLE, job), state, owner, task)
+    }
 
     /// Runs the closure on a worker.
     ///
@@ -122,7 +134,11 @@ where
             taken => {
                 // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
-                return if taken == Claim::Inline { Ran::Counted } else { Ran::Cancelled };
+                return if O::COUNTED && taken == Claim::Refused {
+                    Ran::Cancelled
+                } else {
+                    Ran::Counted
+                };
             }
         }
         // SAFETY: it is claimed, so the slot is the closure and this thread's.
@@ -163,12 +179,9 @@ where
         outcome: std::thread::Result<T>,
         reference: Option<Reference>,
     ) {
-        // SAFETY: by this function's contract some reference keeps it alive.
-        let tally = &unsafe { cell.as_ref() }.header.job.tally;
-        // Ordering: Relaxed both; published to the joiner by DONE.
-        match &outcome {
-            Ok(_) => drop(tally.completed.fetch_add(1, Ordering::Relaxed)),
-            Err(_) => drop(tally.panicked.fetch_add(1, Ordering::Relaxed)),
+        if O::COUNTED {
+            // SAFETY: by this function's contract some reference keeps it alive.
+            unsafe { cell.as_ref() }.header.job.tally.count(outcome.is_ok());
         }
         // SAFETY: by this function's contract.
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
@@ -182,7 +195,7 @@ where
         let whole = cell.cast::<Self>();
         // SAFETY: by this function's contract; the queue's reference keeps it alive.
         let claim = unsafe { whole.as_ref() }.state.claim(false);
-        if claim != Claim::Inline {
+        if O::COUNTED && claim != Claim::Inline {
             cell.job().count_cancelled();
         }
         if claim == Claim::Granted {
@@ -212,17 +225,12 @@ where
     }
 }
 
-impl<F, T> Joint<F, T> {
-    /// Makes a cell and its handle.
-    pub fn make(
-        header: Header,
-        table: &'static HandleTable,
-        state: State,
-        task: F,
-    ) -> (CellPtr, TaskHandle<T>) {
-        let slot = UnsafeCell::new(Slot::<F, T> { task: ManuallyDrop::new(task) });
-        let cell = cells::make(Self { header, state, slot });
-        (CellPtr::new(cell.cast()), TaskHandle::new(cell.cast(), table))
+impl<F, T, O: Owner> Joint<F, T, O> {
+    /// Makes a cell.
+    pub fn make(header: Header, state: State, owner: O, task: F) -> NonNull<Face> {
+        const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
+        let slot = UnsafeCell::new(Slot { task: ManuallyDrop::new(task) });
+        cells::make(Self { header, state, slot, owner }).cast()
     }
 
     /// Drops the closure or future in the slot, and reports the task cancelled.
@@ -251,10 +259,10 @@ impl<F, T> Joint<F, T> {
         })
     }
 
-    /// Makes the outcome final, gives up `reference`, and drops an outcome that no handle takes.
+    /// Makes the outcome final, gives up `reference`, drops an outcome that no handle takes, and tells the owner.
     ///
     /// # Safety
-    /// The caller claimed the cell, the closure or future is gone, and the caller has `reference`, or the handle's if it is
+    /// The caller claimed the cell, the closure or future is gone, and the caller has `reference`, or another one if it is
     /// `None`.
     #[inline]
     pub unsafe fn finish(
@@ -264,10 +272,12 @@ impl<F, T> Joint<F, T> {
     ) {
         // SAFETY: the reference keeps the cell alive.
         let this = unsafe { cell.as_ref() };
+        let owner = this.owner;
         if reference.is_some() && this.state.load().is_alone() {
             // SAFETY: no other thread can reach the cell, and nothing is in the slot.
             unsafe { Face::free(cell.cast()) };
-            return unwind::drop_quietly(outcome);
+            discard(owner, outcome);
+            return owner.task_ended();
         }
         this.slot.with_mut(|slot| {
             // SAFETY: the claim makes the slot this thread's until DONE.
@@ -278,11 +288,14 @@ impl<F, T> Joint<F, T> {
             Finish::Wake => parking_lot().wake(cell.addr().get()),
             Finish::Drop => {
                 // SAFETY: without a handle the outcome is this thread's.
-                unwind::drop_quietly(unsafe { this.take_outcome() });
-                // SAFETY: it is this thread's, and the slot is empty. Only the queue's side comes here.
-                unsafe { Face::release(cell.cast(), Reference::Queue) };
+                discard(owner, unsafe { this.take_outcome() });
+                if let Some(reference) = reference {
+                    // SAFETY: it is this thread's, and the slot is empty.
+                    unsafe { Face::release(cell.cast(), reference) };
+                }
             }
         }
+        owner.task_ended();
     }
 
     /// Moves the outcome out.
@@ -315,4 +328,12 @@ impl<F, T> Joint<F, T> {
 pub unsafe fn is_empty(cell: CellPtr) -> bool {
     // SAFETY: by this function's contract; the queue's reference keeps it alive.
     unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
+}
+
+/// Drops the outcome of a task without a handle. Its panic is its owner's.
+fn discard<T>(owner: impl Owner, outcome: Result<T, JoinError>) {
+    match outcome {
+        Err(JoinError::Panicked(payload)) => owner.take_panic(payload.into_inner()),
+        outcome => unwind::drop_quietly(outcome),
+    }
 }

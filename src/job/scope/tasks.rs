@@ -1,0 +1,211 @@
+//! The tasks of a scope, and the wait for all of them.
+//!
+//! A scoped task is a task with a handle whose lifetime is erased. What it borrows outlives it:
+//!
+//! - `scope-1`: `pending` counts the task before the task is in a queue.
+//! - `scope-2`: the count goes down when the task's closure is gone, and its outcome is gone or owned by a [`ScopedHandle`].
+//!   The handle borrows the scope.
+//! - `scope-3`: the scope ends when `pending` is 0. A task may push further ones only before its `scope-2`.
+//!
+//! The list has a reference to each task that has not started. So the scope can run a task inline, or drop it.
+//!
+//! [`ScopedHandle`]: crate::ScopedHandle
+
+use crate::job::record::JobPtr;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, shrunk};
+use crate::task::handle::joint::Owner;
+use crate::task::handle::scoped::ScopedTask;
+use crate::task::parking::parking_lot;
+use crate::unwind;
+use crate::worker::context::Context;
+use crate::worker::waiting;
+use std::any::Any;
+use std::ptr::NonNull;
+
+/// The most tasks that a scope runs inline while other tasks wait for its worker.
+const HELPED_MOST: u32 = shrunk(16, 2) as u32;
+/// The length of a list that is searched for started tasks.
+const LONG: usize = shrunk(64, 2);
+
+const WAITED: u64 = 1;
+const TASK: u64 = 1 << 1;
+
+/// The payload of a panic.
+type Payload = Box<dyn Any + Send>;
+
+/// The tasks of one scope.
+pub struct Tasks {
+    list: Mutex<List>,
+    /// Bit 0: a waiter may be in the parking lot. Above: the number of tasks that have not ended.
+    pending: AtomicU64,
+    /// The first panic of a task or of the scope's closure.
+    panic: Mutex<Option<Payload>>,
+}
+
+struct List {
+    /// The tasks that may not have started, the oldest first.
+    tasks: Vec<ScopedTask>,
+    /// The length at which started tasks are removed.
+    long: usize,
+}
+
+/// A scope, as the owner of its tasks. If not `COUNTED`, the tasks are in no statistics of their job.
+#[derive(Clone, Copy)]
+struct InScope<const COUNTED: bool>(NonNull<Tasks>);
+
+// SAFETY: the fields of `Tasks` are atomics and locks of what is Send.
+unsafe impl<const COUNTED: bool> Send for InScope<COUNTED> {}
+
+impl<const COUNTED: bool> Owner for InScope<COUNTED> {
+    const COUNTED: bool = COUNTED;
+
+    fn take_panic(self, payload: Payload) {
+        // SAFETY: the task is counted in `pending`, so the scope has not ended.
+        unsafe { self.0.as_ref() }.note_panic(payload);
+    }
+
+    fn task_ended(self) {
+        let key = self.0.addr().get();
+        // SAFETY: as in `take_panic`. The count goes down in the last access.
+        let pending = unsafe { &(*self.0.as_ptr()).pending };
+        // Ordering: AcqRel; pairs with `must_wait`. All use of what the task borrowed comes before (scope-2, unpark-1).
+        if pending.fetch_sub(TASK, Ordering::AcqRel) == TASK | WAITED {
+            parking_lot().wake(key);
+        }
+    }
+}
+
+impl Tasks {
+    /// Makes an empty list.
+    pub fn new() -> Self {
+        Self {
+            list: Mutex::new(List { tasks: Vec::new(), long: LONG }),
+            pending: AtomicU64::new(0),
+            panic: Mutex::new(None),
+        }
+    }
+
+    /// Makes a task of this scope (`scope-1`). The caller must [`list`](Self::list) the task, then push its cell.
+    ///
+    /// # Safety
+    /// The scope is not moved before [`enter`](Self::enter) returns. What `task` and its result borrow must last until then,
+    /// and until the task's handle is dropped. The caller is called by `f` of `enter`, or by a task of the scope.
+    pub unsafe fn make<const COUNTED: bool, F, T>(
+        &self,
+        job: JobPtr,
+        handle: bool,
+        task: F,
+    ) -> ScopedTask
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // Ordering: Relaxed; the caller's own count, or its call by `enter`, orders it before the wait.
+        self.pending.fetch_add(TASK, Ordering::Relaxed);
+        // SAFETY: by this function's contract, and `enter` returns after the end of the task.
+        unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
+    }
+
+    /// Lists a task that is in no queue yet. Removes started tasks if the list has doubled since it last did.
+    pub fn list(&self, task: ScopedTask) {
+        let mut list = self.lock();
+        if list.tasks.len() >= list.long {
+            list.tasks.retain(|task| !task.has_started());
+            list.long = LONG.max(2 * list.tasks.len());
+        }
+        list.tasks.push(task);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        // Nothing panics under the lock.
+        self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns the number of tasks that have not ended.
+    pub fn pending(&self) -> u64 {
+        // Ordering: Relaxed; a figure.
+        self.pending.load(Ordering::Relaxed) / TASK
+    }
+
+    /// Keeps a panic for the end of the scope, or drops it if there was one before.
+    pub fn note_panic(&self, payload: Payload) {
+        let mut first = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if first.is_none() {
+            *first = Some(payload);
+        } else {
+            drop(first);
+            unwind::drop_quietly(payload);
+        }
+    }
+
+    /// Runs `f`, which may make tasks, and waits for all of them.
+    ///
+    /// # Errors
+    /// The first panic of `f` or of a task.
+    pub fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T, Payload> {
+        let abort = AbortOnUnwind;
+        let result = unwind::halt(f).map_err(|payload| self.note_panic(payload)).ok();
+        self.wait();
+        std::mem::forget(abort);
+        let panic = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        match (panic, result) {
+            (None, Some(result)) => Ok(result),
+            (Some(payload), result) => {
+                // A second panic, of the result's drop, would abort the process.
+                unwind::drop_quietly(result);
+                Err(payload)
+            }
+            (None, None) => unreachable!("the closure's panic was kept"),
+        }
+    }
+
+    /// Waits until all tasks have ended (`scope-3`).
+    ///
+    /// If there is no spare worker for the wait, all that has not started is dropped, and the panic that says so is kept.
+    fn wait(&self) {
+        let unstarted = self.help();
+        let key = (&raw const *self).addr();
+        // Ordering: AcqRel; pairs with `task_ended` (park-2). Acquire shows this thread what the tasks did.
+        let must_wait = || self.pending.fetch_or(WAITED, Ordering::AcqRel) >= TASK;
+        if let Err(payload) = unwind::halt(|| waiting::wait(key, None, must_wait)) {
+            self.note_panic(payload);
+            let listed = std::mem::take(&mut self.lock().tasks);
+            unstarted.iter().chain(&listed).for_each(ScopedTask::cancel_unstarted);
+            waiting::wait_in_any_case(key, must_wait);
+        }
+    }
+
+    /// Runs tasks inline that have not started, the oldest first, if they are of the job of the task that waits here. Stops
+    /// early if other tasks wait for the worker. Returns tasks that have not started.
+    fn help(&self) -> Vec<ScopedTask> {
+        let (mut unstarted, mut helped) = (Vec::new(), 0);
+        Context::with(|context| {
+            let Some(context) = context else { return };
+            loop {
+                let before = helped;
+                let mut tasks = std::mem::take(&mut self.lock().tasks);
+                tasks.retain(|task| {
+                    if helped < HELPED_MOST || !context.others_wait() {
+                        helped += u32::from(task.run_inside(context));
+                    }
+                    !task.has_started()
+                });
+                unstarted.append(&mut tasks);
+                if helped == before {
+                    return;
+                }
+            }
+        });
+        unstarted
+    }
+}
+
+/// Ends the process when it is dropped: tasks may still use the stack that is about to go.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,98 @@
+//! What a handle and a scope can do to a task whose closure's type they do not know.
+
+use crate::job::control;
+use crate::job::idle::note_gone;
+use crate::job::record::JobPtr;
+use crate::sync::fence_after_rmw;
+use crate::sync::time::Instant;
+use crate::task::CellPtr;
+use crate::task::handle::joint::{Face, HandleTable};
+use crate::task::state::{Claim, DONE, State, WAITED};
+use crate::worker::context::Context;
+use crate::worker::waiting;
+use std::ptr::NonNull;
+
+/// A pointer to the cell of a task, and the functions of the cell's type. Its owner must have a reference to the cell.
+#[derive(Clone, Copy)]
+pub struct TaskPtr {
+    pub cell: NonNull<Face>,
+    pub table: &'static HandleTable,
+}
+
+// SAFETY: the cell's state is atomic, and its closure is Send.
+unsafe impl Send for TaskPtr {}
+// SAFETY: as above.
+unsafe impl Sync for TaskPtr {}
+
+impl TaskPtr {
+    /// Returns the state word.
+    pub fn state(&self) -> &State {
+        // SAFETY: by the type's contract the cell is alive.
+        unsafe { &self.cell.as_ref().state }
+    }
+
+    /// Returns the task's job. It may be used only if the caller keeps it.
+    pub fn job(&self) -> JobPtr {
+        // SAFETY: by the type's contract the cell is alive.
+        unsafe { self.cell.as_ref() }.header.job
+    }
+
+    /// Returns the parking lot's key for threads that wait for the task.
+    pub fn key(&self) -> usize {
+        self.cell.as_ptr().addr()
+    }
+
+    /// Returns the cell, for its queue.
+    pub fn cell(&self) -> CellPtr {
+        CellPtr::new(self.cell.cast())
+    }
+
+    /// Returns true if the outcome is final.
+    pub fn is_finished(&self) -> bool {
+        self.state().load().has(DONE)
+    }
+
+    /// Cancels the task. Returns true if this call cancelled it.
+    pub fn cancel(&self) -> bool {
+        // SAFETY: the owner has a reference, and the table is that of the cell's type.
+        unsafe { (self.table.cancel)(self.cell) }
+    }
+
+    /// Parks the thread until the task has ended or the time is over.
+    ///
+    /// # Panics
+    /// As [`waiting::wait`].
+    pub fn wait(&self, until: Option<Instant>) {
+        waiting::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
+    }
+
+    /// Runs the task inline, under the permit of the task that runs on this thread, if it has not started and belongs to the
+    /// same job. Returns true if it ran.
+    pub fn run_inside(&self, context: &Context) -> bool {
+        let job = self.job();
+        let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {
+            return false;
+        };
+        if self.state().claim(true) != Claim::Granted {
+            return false;
+        }
+        context.depth.set(context.depth.get() + 1);
+        context.as_task(self.key(), Some(self.cell()), || {
+            // SAFETY: it is claimed just now, and the owner has a reference.
+            unsafe { run(self.cell) };
+        });
+        context.depth.set(context.depth.get() - 1);
+        note_empty(job);
+        true
+    }
+}
+
+/// Wakes the waiters of a job whose task was claimed in a queue, if no worker takes the empty cell out because a gate is held.
+///
+/// The claim comes before. Either this thread sees that the gate is held, or the thread that holds the gate sees the claim.
+fn note_empty(job: JobPtr) {
+    fence_after_rmw();
+    if control::is_stuck(job) {
+        note_gone(job);
+    }
+}

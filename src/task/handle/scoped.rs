@@ -1,0 +1,74 @@
+//! The reference of a scope to one of its tasks.
+
+use crate::job::record::JobPtr;
+use crate::task::CellPtr;
+use crate::task::handle::TaskHandle;
+use crate::task::handle::joint::{Face, Joint, Owner};
+use crate::task::handle::pointer::TaskPtr;
+use crate::task::state::{CLAIMED, Reference, State};
+use crate::worker::context::Context;
+
+/// A reference to a task that may borrow.
+pub struct ScopedTask(TaskPtr);
+
+impl ScopedTask {
+    /// Makes a task of `job`. With a `handle`, the caller must call [`handle`](Self::handle) once.
+    ///
+    /// # Safety
+    /// What `task` and its result borrow must last until the `owner` [is told](Owner::task_ended) of its end, and until its
+    /// handle is dropped.
+    pub unsafe fn make<F, T, O>(job: JobPtr, handle: bool, owner: O, task: F) -> Self
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+        O: Owner,
+    {
+        // SAFETY: by this function's contract.
+        let cell = unsafe { Joint::closure(job, State::of_scoped(handle), owner, task) };
+        Self(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE })
+    }
+
+    /// Returns the task's handle.
+    ///
+    /// # Safety
+    /// The task was made with a handle and this result type, and this is the first call.
+    pub unsafe fn handle<T>(&self) -> TaskHandle<T> {
+        TaskHandle::new(self.0)
+    }
+
+    /// Returns the cell, for a queue.
+    pub fn cell(&self) -> CellPtr {
+        self.0.cell()
+    }
+
+    /// Returns true if the task has started, or was dropped.
+    pub fn has_started(&self) -> bool {
+        self.0.state().load().has(CLAIMED)
+    }
+
+    /// Runs the task inline if it has not started and `context` runs a task of the same job. Returns true if it ran.
+    pub fn run_inside(&self, context: &Context) -> bool {
+        !self.has_started() && self.0.run_inside(context)
+    }
+
+    /// Drops the task if it has not started.
+    pub fn cancel_unstarted(&self) {
+        if !self.has_started() {
+            self.0.cancel();
+        }
+    }
+}
+
+impl Clone for ScopedTask {
+    fn clone(&self) -> Self {
+        self.0.state().add(Reference::Waker);
+        Self(self.0)
+    }
+}
+
+impl Drop for ScopedTask {
+    fn drop(&mut self) {
+        // SAFETY: the reference is this owner's. If it is the last, the task has ended, and its outcome is gone.
+        unsafe { Face::release(self.0.cell.cast(), Reference::Waker) };
+    }
+}
