@@ -16,26 +16,27 @@ use std::panic::resume_unwind;
 impl Job {
     /// Runs `f`, which may push tasks that borrow from the stack, and waits for all of them.
     ///
-    /// The tasks are tasks of this job, under its limit. They may push further ones into the scope.
+    /// The tasks belong to this job, and its limit holds for them. A task may push further tasks into the scope.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool it never
-    /// deadlocks: tasks of the same job that have not started are run here, in order, in the stead of the one
-    /// that waits; then that one holds no permit while it waits, a spare worker takes its place, and it
-    /// takes its permit back ahead of the backlog before it goes on.
+    /// Parks the calling thread until all tasks of the scope have ended. Never deadlocks inside a task of a pool. If that
+    /// task belongs to the same job, tasks of the scope that have not started run inline on this thread, in order: all of
+    /// them, or 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker takes its
+    /// place. It takes its permit back ahead of the queue.
     ///
     /// # Cancellation
     ///
-    /// Tasks pushed after the job was closed, or not started when it is [cancelled](Self::cancel), are
-    /// dropped, and counted as cancelled; their handles say so.
+    /// A task is dropped and counted as cancelled if the job was closed before its push, or if the job is
+    /// [cancelled](Self::cancel) before its start. Its handle returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
     ///
-    /// Passes on the first panic, of `f` or of a task, once all tasks have ended; a panic that
-    /// [`ScopedHandle::join`] has given to somebody is not passed on again. Panics inside a task if
-    /// all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use; what has not started
-    /// is dropped then.
+    /// Passes on the first panic of `f` or of a task, after all tasks have ended. A panic that [`ScopedHandle::join`] has
+    /// returned is not passed on.
+    ///
+    /// Panics inside a task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use. Tasks that have
+    /// not started are dropped then.
     ///
     /// # Examples
     ///
@@ -53,7 +54,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// What does not outlive the scope cannot be borrowed by its tasks:
+    /// A task cannot borrow a value that ends before the scope:
     ///
     /// ```compile_fail,E0597
     /// let pool = tollgate::Pool::new().unwrap();
@@ -75,7 +76,7 @@ impl Job {
     /// });
     /// ```
     ///
-    /// Nor may two tasks change the same value:
+    /// Two tasks cannot change the same value:
     ///
     /// ```compile_fail,E0499
     /// let pool = tollgate::Pool::new().unwrap();
@@ -99,10 +100,9 @@ impl Job {
     }
 }
 
-/// Where tasks that borrow are pushed; from [`Job::scope`].
+/// Accepts tasks that borrow. Made by [`Job::scope`].
 ///
-/// `'scope` is how long the tasks may run, `'env` what they may borrow from, as with
-/// [`std::thread::scope`].
+/// The lifetimes are those of [`std::thread::scope`]: tasks may run during `'scope`, and may borrow what lives for `'env`.
 ///
 /// # Examples
 ///
@@ -121,7 +121,7 @@ impl Job {
 pub struct Scope<'scope, 'env: 'scope> {
     job: Job,
     tasks: Tasks,
-    // As in std: both invariant, so that neither can be made to seem shorter or longer.
+    // Both lifetimes are invariant, as in std: the compiler must not shorten or extend them.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -129,15 +129,15 @@ pub struct Scope<'scope, 'env: 'scope> {
 impl<'scope, 'env> Scope<'scope, 'env> {
     /// Pushes a task that may borrow from outside the scope, and returns its handle.
     ///
-    /// Dropping the handle detaches the task: the scope waits for it all the same.
+    /// Dropping the handle detaches the task. The scope still waits for the task.
     ///
     /// # Blocking
     ///
-    /// As [`Job::spawn`]: only if the job has a capacity, and outside of its pool.
+    /// As with [`Job::spawn`].
     ///
     /// # Cancellation
     ///
-    /// If the job is closed or its pool shut down, the closure is dropped and the handle says
+    /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Examples
@@ -171,16 +171,15 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         ScopedHandle { task: self.push::<true, _>(task), tasks: &self.tasks }
     }
 
-    /// Pushes a task that may borrow from outside the scope, and has no handle. If it panics, the scope passes that on at
-    /// its end.
+    /// Pushes a task that may borrow from outside the scope and has no handle. The scope passes on a panic of the task.
     ///
     /// # Blocking
     ///
-    /// As [`spawn`](Self::spawn).
+    /// As with [`Job::spawn`].
     ///
     /// # Cancellation
     ///
-    /// If the job is closed or its pool shut down, the closure is dropped and counted as cancelled.
+    /// If the job is closed or its pool has shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Examples
     ///

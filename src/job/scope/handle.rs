@@ -6,9 +6,9 @@ use crate::task::handle::TaskHandle;
 use crate::unwind;
 use std::fmt;
 
-/// The handle of a task in a scope; from [`Scope::spawn`](crate::Scope::spawn).
+/// The handle of a task in a scope. Made by [`Scope::spawn`](crate::Scope::spawn).
 ///
-/// Dropping it detaches the task: the scope waits for it all the same, and passes its panic on.
+/// Dropping the handle detaches the task. The scope still waits for the task, and passes its panic on.
 ///
 /// # Examples
 ///
@@ -24,7 +24,7 @@ use std::fmt;
 /// ```
 #[must_use = "a dropped handle detaches its task: say so by `drop`, or use `execute`, which makes no handle"]
 pub struct ScopedHandle<'scope, T> {
-    /// `None` once it was joined.
+    /// `None` after a join.
     pub(super) task: Option<TaskHandle<T>>,
     pub(super) tasks: &'scope Tasks,
 }
@@ -34,18 +34,17 @@ impl<T> ScopedHandle<'_, T> {
     ///
     /// # Blocking
     ///
-    /// As [`TaskHandle::join`](crate::TaskHandle::join): it never deadlocks, and inside a task of the same job
-    /// it runs the task here if it has not started.
+    /// As with [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
-    /// If a task joins itself, which could never end; inside a task, if all
+    /// Panics if a task joins itself. Panics inside a task if all
     /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] with the payload if the task panicked, which the scope then does not pass
-    /// on; [`JoinError::Cancelled`] if it was dropped before it started.
+    /// Returns [`JoinError::Panicked`] with the payload if the task panicked. The scope does not pass on that panic. Returns
+    /// [`JoinError::Cancelled`] if the task was dropped before it started.
     ///
     /// # Examples
     ///
@@ -63,7 +62,7 @@ impl<T> ScopedHandle<'_, T> {
         self.task.take().expect(joined).join()
     }
 
-    /// Whether the task has ended: returned, panicked or been cancelled. Never blocks.
+    /// Returns true if the task has ended: it returned, panicked or was cancelled. Never blocks.
     ///
     /// # Examples
     ///
