@@ -1,20 +1,22 @@
-//! Lazy input: who pulls it, and when. Shared by `Job::for_each` and `Job::map`.
+//! Lazy input of `Job::for_each` and `Job::map`: which threads pull it, and when.
 //!
-//! Input is pulled by tasks of the job, the *pullers*: each runs the closure on what it has pulled, and
-//! pulls again. So an item is in memory only while a puller, under its permit, has it in hand. Further
-//! pullers come one by one: while there is input and the limit might let one more in, one puller stands
-//! in the job's line, and sends the next when it starts. So the job's own admission decides how many there
-//! are, and a limit that changes meanwhile needs no thought here.
+//! Tasks of the job pull the input: the *pullers*. A puller pulls, runs the closure on what it has pulled, and pulls again. So
+//! an item is in memory only while a puller has it, under its permit.
 //!
-//! One puller at a time is at the input; who finds another one there leaves instead of waiting with a
-//! permit in hand. That nobody is missing then is a protocol like the sleepers':
+//! Pullers are sent one by one. At most one puller is queued, and it sends the next one when it has pulled an item. So the
+//! job's own limit decides how many there are, and it may change meanwhile.
 //!
-//! - L1: who finds the input taken no longer counts as a puller. L2: a full fence. L3: it tries for
-//!   the input once more, and leaves only if that is taken still.
-//! - T1: who has the input lets go of it. T2: a full fence. T3: it looks how many pullers there are and
-//!   whether one stands in line, and sends one if one is missing.
+//! One puller at a time has the lock of the input. A puller that finds the lock taken leaves, because it must not wait with a
+//! permit. No puller is missing then:
 //!
-//! By the fences, L3 finds the input free or T3 sees L1.
+//! - `pull-1`: a puller that finds the lock taken stops counting as a puller.
+//! - `pull-2`: it executes a full fence.
+//! - `pull-3`: it tries the lock once more, and leaves if the lock is still taken.
+//! - `send-1`: a puller that has the lock unlocks it.
+//! - `send-2`: it executes a full fence.
+//! - `send-3`: it checks how many pullers there are and whether one is queued. If one is missing, it sends one.
+//!
+//! By the fences, `pull-3` finds the lock free or `send-3` sees `pull-1`.
 
 pub mod batches;
 pub mod for_each;
@@ -36,10 +38,10 @@ use std::fmt;
 use std::sync::TryLockError;
 use std::time::Duration;
 
-/// Items after which a puller looks whether others want its worker,
+/// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
-/// and how long it may keep it from them: long enough to be worth the change. One of those that wait may
-/// be the next puller.
+/// The time for which a puller keeps its worker from tasks that wait. One of them may be the next puller, so a shorter time
+/// would cost more changes than it is worth.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
 /// An input and its pullers.
@@ -51,11 +53,11 @@ pub struct Feed<I> {
     pulled: AtomicU64,
     /// The number of pullers that have started and not left.
     pullers: AtomicUsize,
-    /// A puller stands in the job's queue. Stays set when that one is dropped.
+    /// A puller is queued. Stays true if that puller is dropped.
     in_line: AtomicBool,
     /// The puller that was queued last.
     queued: Mutex<Option<ScopedTask>>,
-    /// Nothing more is to be pulled.
+    /// Nothing more is pulled.
     finished: AtomicBool,
 }
 
@@ -65,7 +67,7 @@ pub enum Pulled<I: Iterator> {
     Item(u64, I::Item),
     /// Nothing is left.
     End,
-    /// Another puller is at the input, or has found its end. This puller has left.
+    /// Another puller has the lock of the input, or has found the end. This puller has left.
     Left,
     /// The input panicked in place of the item with this number, in `next` or in its drop. Nothing is left.
     Panicked(u64, Box<dyn Any + Send>),
@@ -74,8 +76,8 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the input says that it is empty, there is nothing to pull from the start, and no puller must get a permit first.
-    /// The caller's thread cannot find out by a pull: an item may be of a type that must stay on its thread.
+    /// If the `size_hint` of the input says that it is empty, the feed is finished from the start, without a permit. The caller
+    /// must not pull to find out, because an item may be of a type that must stay on its thread.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -89,25 +91,25 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// The job.
+    /// Returns the job.
     pub fn job(&self) -> JobPtr {
         self.job
     }
 
-    /// A puller that stood in line starts.
+    /// Notes that the queued puller starts.
     pub fn start(&self) {
-        // Ordering: AcqRel both; the fence of L2 is behind them before this puller leaves.
+        // Ordering: AcqRel both; this puller executes the fence of `pull-2` later, before it leaves.
         self.in_line.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
-    /// A puller that has not left by [`Pulled::Left`] leaves.
+    /// Stops counting a puller. [`Pulled::Left`] has done so already.
     pub fn leave(&self) {
-        // Ordering: AcqRel; L1.
+        // Ordering: AcqRel; before the fence of the caller (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// One that has left, or was never in line, counts as a puller.
+    /// Counts a puller that has left, or that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -154,7 +156,7 @@ impl<I: Iterator> Feed<I> {
         self.pulled.fetch_add(items, Ordering::Relaxed)
     }
 
-    /// Locks the source (L1 to L3). `None`: another puller is there, and this one has left.
+    /// Locks the source (pull-1 to pull-3). Returns `None` if another puller has the lock: this puller has left then.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         const SPINS: usize = shrunk(64, 1);
         for _ in 0..SPINS {
@@ -163,9 +165,9 @@ impl<I: Iterator> Feed<I> {
             }
             spin_loop();
         }
-        self.leave(); // L1
-        full_fence(); // L2
-        let source = self.try_lock(); // L3
+        self.leave(); // pull-1
+        full_fence(); // pull-2
+        let source = self.try_lock(); // pull-3
         if source.is_some() {
             self.come_back();
         }
@@ -175,26 +177,26 @@ impl<I: Iterator> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // Nothing panics under the lock: the input's own code is stopped where it is called.
+            // Nothing panics under the lock: panics of the input are caught where it is called.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// T2, T3: has `push` put a puller in line if one is missing.
+    /// Calls `push`, which must queue a puller, if one is missing (send-2, send-3).
     pub fn send_puller(&self, push: impl FnOnce()) {
-        full_fence(); // T2
+        full_fence(); // send-2
         // Ordering: Relaxed; the fence before it.
         if self.in_line.load(Ordering::Relaxed) || self.is_finished() {
             return;
         }
-        // Ordering: Relaxed; as above.
+        // Ordering: Relaxed; the fence before it.
         let pullers = self.pullers.load(Ordering::Relaxed);
         let unlimited = self.job.is_unlimited(self.job.permits.load());
         if unlimited && pullers >= self.most_pullers() {
             return;
         }
-        // Ordering: AcqRel; one of those who come this far sends.
+        // Ordering: AcqRel; of the threads that come this far, one sends.
         if !self.in_line.swap(true, Ordering::AcqRel) {
             push();
         }
@@ -211,7 +213,7 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// How many pullers there may be.
+    /// Returns the most pullers that may run at once.
     fn most_pullers(&self) -> usize {
         match control::limit_of(self.job.permits.load()) {
             usize::MAX => self.job.pool().workers(),
@@ -219,9 +221,9 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Whether a puller stands in line, or was dropped there.
+    /// Returns true if a puller is queued, or was dropped in the queue.
     pub fn is_in_line(&self) -> bool {
-        // Ordering: Acquire; behind the end of the puller's part.
+        // Ordering: Acquire; pairs with `send_puller` and `start`.
         self.in_line.load(Ordering::Acquire)
     }
 
@@ -248,19 +250,19 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Whether nothing more is to be pulled.
+    /// Returns true if nothing more is pulled.
     pub fn is_finished(&self) -> bool {
         // Ordering: Acquire; pairs with `finish`.
         self.finished.load(Ordering::Acquire)
     }
 
-    /// How many items were pulled one by one.
+    /// Returns the number of items pulled.
     pub fn pulled(&self) -> u64 {
-        // Ordering: Relaxed; read behind the end of those who pulled.
+        // Ordering: Relaxed; a caller that needs the last value has seen `finished`, which publishes it.
         self.pulled.load(Ordering::Relaxed)
     }
 
-    /// Takes what is left of the input, unless somebody is at it.
+    /// Takes the rest of the input. Returns `None` if a puller has the lock, or has taken the input at its end.
     pub fn take_input(&self) -> Option<I> {
         self.try_lock()?.take()
     }
@@ -268,7 +270,7 @@ impl<I: Iterator> Feed<I> {
 
 impl<I> fmt::Debug for Feed<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Ordering: Relaxed both; for a person.
+        // Ordering: Relaxed both; figures.
         f.debug_struct("Feed")
             .field("pulled", &self.pulled.load(Ordering::Relaxed))
             .field("pullers", &self.pullers.load(Ordering::Relaxed))
@@ -276,7 +278,7 @@ impl<I> fmt::Debug for Feed<I> {
     }
 }
 
-/// Tells a puller when to stop between two items.
+/// Tells a puller whether to stop between two items.
 pub struct Watch<'a> {
     context: &'a Context,
     job: JobPtr,
@@ -286,18 +288,18 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// From the start of a puller on.
+    /// Makes the watch of a puller that starts now.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
         Self { context, job, epoch: context.lease().epoch.get(), items: 0, began: Instant::now() }
     }
 
-    /// After an item: whether the job is held back, or it is another job's turn.
+    /// Returns true after an item if no further item may start, or if it is another task's turn.
     #[inline]
     pub fn must_stop(&mut self) -> bool {
         self.is_held_back() || self.is_others_turn()
     }
 
-    /// Whether no further item may start, for now.
+    /// Returns true if no further item may start now.
     #[inline]
     pub fn is_held_back(&mut self) -> bool {
         let epoch = self.context.pool().epoch();
@@ -308,7 +310,7 @@ impl<'a> Watch<'a> {
         false
     }
 
-    /// Counts an item, or several that count as one; whether others wait and have waited long enough.
+    /// Counts an item, or a block of items as one. Returns true if other tasks wait for the worker and the turn's time is over.
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {
         self.items = self.items.wrapping_add(1);

@@ -5,7 +5,7 @@
 //! those comes to the source. No puller is missing then, because each side looks after a fence:
 //!
 //! - `batch-1`: a puller that has run its batch no longer counts as its holder, and comes to the source. If another puller is
-//!   at the source, it leaves, executes a full fence, and tries the source once more (L1 to L3 of the module above).
+//!   at the source, it leaves, executes a full fence, and tries the source once more (pull-1 to pull-3 of the module above).
 //! - `end-1`: a puller that finds the input at its end, and others with batches, unlocks the source, leaves, and executes a
 //!   full fence. It leaves for good only if others still hold batches.
 //!
@@ -146,7 +146,7 @@ impl<T> Batches<T> {
 
     /// The puller no longer holds a batch of more than one item.
     fn put_down(&self) {
-        // Ordering: AcqRel; Release pairs with the load in `fill`. The fence of L2 comes after it.
+        // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after it.
         self.held.fetch_sub(1, Ordering::AcqRel);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
 //!
-//! Room for results follows the same protocol as the input (L1 to T3 of the module above). A puller that finds no room leaves,
+//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no room leaves,
 //! executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a puller if one
 //! is missing.
 
@@ -137,7 +137,7 @@ where
         Self::send_puller_by(stream, |turn| admission::push(stream.feed.job(), turn));
     }
 
-    /// T2 and T3, also for room.
+    /// Sends a puller by `push` if one is missing and the results have room (send-2, send-3).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
