@@ -1,4 +1,4 @@
-//! `Job::map` behind its iterator: the pullers, and the wait for a result.
+//! The pullers of `Job::map`, and the iterator's wait for a result.
 //!
 //! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
 //!
@@ -21,7 +21,7 @@ use crate::worker::context::Context;
 use crate::worker::waiting;
 use std::fmt::DebugStruct;
 
-/// Ready results per worker that leave no room for more.
+/// The number of ready results per worker that leaves no room for more.
 const READY_MOST: usize = shrunk(16, 2);
 
 /// Makes the iterating side of a new stream.
@@ -42,32 +42,32 @@ where
 
 /// What the iterator finds next.
 pub enum Next<R> {
-    /// A result.
+    /// The next result.
     Result(Outcome<R>),
-    /// The job was cancelled, or its pool shut down, before the end of the input.
+    /// The end: the job was cancelled, or its pool shut down, before the end of the input.
     Cancelled,
-    /// Nothing more.
+    /// The end.
     End,
 }
 
-/// A stream's iterating side, whatever its input and closure.
+/// A stream, as its iterator sees it: without the types of input and closure.
 pub trait Pump<R>: Send + Sync {
-    /// Waits for the next result; so many were taken before.
+    /// Waits for the next result. `taken`: the number of results taken before.
     fn next(&self, taken: u64) -> Next<R>;
-    /// From now on results come as they are ready.
+    /// Lets results come in the order of their completion from now on.
     fn order_by_completion(&self);
-    /// The iterator is dropped: nothing more is pulled.
+    /// Ends the stream, because the iterator is dropped: nothing more is pulled.
     fn stop(&self);
-    /// Adds what a person wants to know.
+    /// Adds the fields of the debug output.
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
 }
 
-/// What pullers and the iterator share.
+/// What the pullers and the iterator share.
 struct Stream<I, F, R> {
     feed: Feed<I>,
     f: F,
     results: Results<R>,
-    /// The iterator was dropped.
+    /// True when the iterator was dropped.
     abandoned: AtomicBool,
 }
 
@@ -76,7 +76,7 @@ struct Handle<I, F, R> {
     job: Job,
 }
 
-/// A puller that is queued or runs. Its drop tells the iterator.
+/// A puller that is queued or runs. Its drop wakes the iterator if it was the last.
 struct Puller<I, F, R>(Arc<Stream<I, F, R>>);
 
 impl<I, F, R> Puller<I, F, R> {
@@ -111,7 +111,7 @@ impl<I, F, R> Drop for Puller<I, F, R> {
     }
 }
 
-/// The owner of pullers, which are in no statistics.
+/// The owner of pullers: no statistics count them.
 #[derive(Clone, Copy)]
 struct NoOwner;
 
@@ -152,7 +152,7 @@ where
         });
     }
 
-    /// A puller's life from where it counts as one.
+    /// Pulls items and runs `f` with each, until nothing is left or `turn` is over. The caller has counted the puller.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
@@ -204,12 +204,12 @@ where
         self.tell(wakes);
     }
 
-    /// After a result was put.
+    /// Wakes the iterator if `wakes`. Call it after each result that was put.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // Either this sees the mark of `stop`, or the look of `stop` comes later and sees the result: both take one lock.
+        // This thread sees the mark of `stop`, or `stop` drops the result: both take the lock of the results.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -233,8 +233,11 @@ where
         }
     }
 
-    /// Inside a task of the same job, and if nothing is under way: pulls one item and runs `f` with it,
-    /// under that task's permit. That item is the one whose result is waited for.
+    /// Pulls one item and runs `f` with it inline, under the permit of the task that iterates here. Returns true if the
+    /// iterator must check the results again.
+    ///
+    /// Does so only if that task belongs to the same job, and if all items that were pulled were taken. So this item's
+    /// result is the next one.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };
@@ -270,7 +273,7 @@ where
                 return Next::End;
             }
             if idle && !finished && feed.is_in_line() {
-                // The puller in line was dropped.
+                // The queued puller was dropped.
                 return Next::Cancelled;
             }
             if !finished {
