@@ -5,19 +5,19 @@ use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 
-/// What became of one item.
+/// The result of one item, or why there is none.
 pub type Outcome<R> = Result<R, JoinError>;
 
 /// The results of a stream.
 pub struct Results<R> {
     state: Mutex<State<R>>,
-    /// So many ready results leave no room for more.
+    /// The number of ready results that leaves no room for more.
     most: usize,
 }
 
 struct State<R> {
     order: Order<R>,
-    /// The number of results that wait in `order`.
+    /// The number of results in `order`.
     ready: usize,
     /// The number of results taken.
     taken: u64,
@@ -30,16 +30,17 @@ struct State<R> {
 }
 
 enum Order<R> {
-    /// By the number of the item; the slots begin with the next one to be taken.
+    /// Results by the number of their item. `first` is the number of the first slot, which is taken next.
     Input {
         first: u64,
         slots: VecDeque<Option<Outcome<R>>>,
     },
+    /// Results in the order of their completion.
     Completion(VecDeque<Outcome<R>>),
 }
 
 impl<R> Results<R> {
-    /// None yet, to be taken in the order of the input.
+    /// Makes an empty set of results, which are taken in the order of the input.
     pub fn new(most: usize) -> Self {
         let order = Order::Input { first: 0, slots: VecDeque::new() };
         let state = State { order, ready: 0, taken: 0, last: None, pullers: 0, waited: false };
@@ -51,7 +52,7 @@ impl<R> Results<R> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// From now on results are taken as they come.
+    /// Lets results be taken in the order of their completion from now on.
     pub fn order_by_completion(&self) {
         let mut state = self.lock();
         if let Order::Input { slots, .. } = &mut state.order {
@@ -60,7 +61,7 @@ impl<R> Results<R> {
         }
     }
 
-    /// Puts the result of the item with this number; whether somebody is to be woken.
+    /// Puts the result of the item with this number. Returns true if the iterator must be woken.
     #[must_use]
     pub fn put(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
@@ -78,7 +79,7 @@ impl<R> Results<R> {
         state.has_next() && std::mem::replace(&mut state.waited, false)
     }
 
-    /// Puts the input's panic, which is the last result of all. Returns true if a waiter must be woken.
+    /// Puts the input's panic, which is the last result of all. Returns true if the iterator must be woken.
     #[must_use]
     pub fn put_last(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
@@ -86,7 +87,7 @@ impl<R> Results<R> {
         state.has_next() && std::mem::replace(&mut state.waited, false)
     }
 
-    /// Takes the next result, if it is there.
+    /// Takes the next result. Returns `None` if it is not there.
     pub fn take(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match state.take_ready() {
@@ -103,7 +104,7 @@ impl<R> Results<R> {
         Some(outcome)
     }
 
-    /// Takes some result, whichever its place in the order. For results that no iterator will take.
+    /// Takes any result. Call it when no iterator takes them.
     pub fn take_any(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match &mut state.order {
@@ -113,12 +114,12 @@ impl<R> Results<R> {
         outcome.or_else(|| Some(state.last.take()?.1))
     }
 
-    /// Whether more may be put.
+    /// Returns true if pullers may pull more items.
     pub fn have_room(&self) -> bool {
         self.lock().ready < self.most
     }
 
-    /// Whether there is so much room that it is worth a puller's while to start.
+    /// Returns true if there is room enough to start a puller: less room would be used up at once.
     pub fn have_ample_room(&self) -> bool {
         self.lock().ready <= self.most / 2
     }
@@ -153,7 +154,7 @@ impl<R> Results<R> {
         self.lock().pullers == 0
     }
 
-    /// Results that wait to be taken.
+    /// Returns the number of results that wait to be taken.
     pub fn ready(&self) -> usize {
         self.lock().ready
     }
