@@ -1,15 +1,15 @@
 //! Batches: several items that a puller of `Job::for_each` pulls at once, and what it gives back of them.
 //!
-//! A puller may have to stop within a batch. It gives the rest back, and other pullers pull that before the input. So the
-//! end of the input is not the end of the items: a puller that meets it while others hold batches leaves, and the last of
-//! those comes to the source. No puller is missing then, because each side looks after a fence:
+//! A puller may have to stop within a batch. It gives the rest back, and the next pullers pull that before the input. So the
+//! end of the input is not the end of the items. A puller that meets it while other pullers hold batches leaves. The last
+//! holder of a batch pulls again. No puller is missing then:
 //!
-//! - `batch-1`: a puller that has run its batch no longer counts as its holder, and comes to the source. If another puller is
-//!   at the source, it leaves, executes a full fence, and tries the source once more (pull-1 to pull-3 of the module above).
-//! - `end-1`: a puller that finds the input at its end, and others with batches, unlocks the source, leaves, and executes a
-//!   full fence. It leaves for good only if others still hold batches.
+//! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the source. If the lock is
+//!   taken, it leaves, executes a full fence, and tries once more (pull-1 to pull-3 of the module above).
+//! - `end-1`: a puller that finds the input at its end, and a batch held, unlocks the source, stops counting as a puller, and
+//!   executes a full fence. It leaves only if a batch is still held.
 //!
-//! By the fences, the one finds the source free or the other sees that no batch is held.
+//! By the fences, the first puller finds the lock free or the second sees that no batch is held.
 
 use crate::job::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -36,14 +36,14 @@ pub enum Pulled {
     Batch,
     /// Nothing is left.
     End,
-    /// Another puller is at the source, or others hold the rest of the items. This puller has left.
+    /// Another puller has the lock of the source, or other pullers hold the rest of the items. This puller has left.
     Left,
     /// The input panicked. Nothing is left.
     Panicked(Box<dyn Any + Send>),
 }
 
 impl<T> Batches<T> {
-    /// No batch is held, and nothing was given back.
+    /// Makes the state of an input of which no batch is held.
     pub fn new() -> Self {
         Self {
             returned: Mutex::new(VecDeque::new()),
@@ -116,7 +116,7 @@ impl<T> Batches<T> {
     }
 
     fn pull_returned(&self, batch: &mut Vec<T>, most: usize) {
-        // Ordering: Relaxed; a hint while others hold batches. If none does, the load of `held` comes after all changes.
+        // Ordering: Relaxed; a hint while a batch is held. If none does, the load of `held` comes after all changes.
         if self.given_back.load(Ordering::Relaxed) > 0 {
             let mut returned = self.lock_returned();
             let again = most.min(returned.len());
@@ -144,7 +144,7 @@ impl<T> Batches<T> {
         self.put_down();
     }
 
-    /// The puller no longer holds a batch of more than one item.
+    /// Stops counting the puller as the holder of a batch of more than one item.
     fn put_down(&self) {
         // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after it.
         self.held.fetch_sub(1, Ordering::AcqRel);
