@@ -14,7 +14,7 @@ use std::time::Duration;
 use std::vec::Drain;
 
 impl Job {
-    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Blocks until all are done.
+    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Blocks until all calls have ended.
     ///
     /// The tasks of the job pull the input lazily, and one task at a time pulls. Input and closure may borrow. Each call
     /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
@@ -33,24 +33,24 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all is done. Inside a task it never deadlocks, as with
+    /// Parks the calling thread until all calls of `f` have ended. Never deadlocks inside a task, as with
     /// [`scope`](Self::scope). Returns at once if the [`size_hint`](Iterator::size_hint) of the input says that it is
     /// empty. Any other input is pulled by tasks, so a job that is paused or has a limit of 0 blocks the call.
     ///
     /// # Cancellation
     ///
-    /// After [`cancel`](Self::cancel) nothing more is pulled, and the call returns when what runs has
-    /// ended. [`close`](Self::close) does not stop it: the input was accepted before.
+    /// After [`cancel`](Self::cancel) nothing more is pulled, and this function returns when the calls of `f` under way have
+    /// ended. [`close`](Self::close) does not stop it, because the input was accepted before.
     ///
     /// # Panics
     ///
-    /// Passes on the first panic, of `f`, of the input or of the input's drop, once what runs has ended; nothing more
-    /// is pulled after it.
+    /// Passes on the first panic of `f`, of the input or of the input's drop, when the calls of `f` under way have ended.
+    /// Nothing is pulled after the panic.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Cancelled`] if the job was closed before the call, or if it was cancelled, or its pool
-    /// shut down, before the end of the input was reached.
+    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Returns it also if the job was cancelled or
+    /// its pool shut down before the end of the input.
     ///
     /// # Examples
     ///
@@ -100,7 +100,7 @@ impl Job {
     }
 }
 
-/// An input, and what is done with its items.
+/// An input, the closure for its items, and the pullers.
 struct ForEach<I: Iterator, F> {
     feed: Feed<I>,
     batches: Batches<I::Item>,
@@ -259,7 +259,7 @@ impl<T> Drop for Block<'_, '_, T> {
     }
 }
 
-/// What became of a batch.
+/// How a puller leaves a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Batch {
     /// All its items were run.
