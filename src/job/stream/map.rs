@@ -8,38 +8,39 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 impl Job {
-    /// Calls `f` with each item of `input`, as many at once as the limit allows, and iterates over the
+    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Returns an iterator over the
     /// results, in the order of the input.
     ///
-    /// Nothing happens before the first [`next`](Iterator::next). From then on the input is pulled lazily, by
-    /// the job's tasks: an item is pulled when there is a permit to run `f` with it. So no more items
-    /// are in memory than run. Results wait to be taken, and once a few per worker do, no more is pulled
-    /// until the iterator is read on. Each call of `f` counts as a task in [`stats`](Self::stats).
+    /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily:
+    /// a task pulls an item only when it has a permit to run `f`. So no more items are in memory than run. If 16 results per
+    /// worker wait to be taken, no more is pulled until the iterator takes some. Each call of `f` counts as a task in
+    /// [`stats`](Self::stats).
     ///
-    /// Each result is a `Result`, as that of [`spawn`](Self::spawn) is: a call of `f` that panics gives an
-    /// error, and the others go on. [`as_completed`](Map::as_completed) gives results as they come instead of in
-    /// order.
+    /// Each item of the iterator is a `Result`, as with [`spawn`](Self::spawn). A call of `f` that panics yields an error, and
+    /// the other calls go on. [`as_completed`](Map::as_completed) yields results in the order of their completion.
     ///
     /// # Blocking
     ///
-    /// `next` parks the calling thread until a result is there. Inside a task it never deadlocks: in a task
-    /// of the same job, it runs `f` itself if the item it needs has not been pulled; otherwise it waits as
-    /// [`TaskHandle::join`](crate::TaskHandle::join) does. Returns `None` at once if the
-    /// [`size_hint`](Iterator::size_hint) of the input says that it is empty. Any other input is pulled by tasks, so a job
-    /// that is paused or has a limit of 0 blocks `next`.
+    /// `next` parks the calling thread until a result is there. It never deadlocks inside a task. If that task belongs to the
+    /// same job and the needed item was not pulled, `f` runs inline on this thread. Otherwise `next` waits as
+    /// [`TaskHandle::join`](crate::TaskHandle::join) does. `next` returns `None` at once if the
+    /// [`size_hint`](Iterator::size_hint) of the input says that it is empty. Tasks pull any other input, so `next` blocks
+    /// while the job is paused or has a limit of 0.
     ///
     /// # Cancellation
     ///
-    /// Dropping the iterator cancels the rest: nothing more is pulled, and what runs ends by itself, without anybody
-    /// waiting for it. After [`cancel`](Self::cancel), results that are there or under way still come, and
-    /// then one [`JoinError::Cancelled`] as the last item, unless the input was at its end.
-    /// [`close`](Self::close) does not stop it: the input was accepted before.
+    /// Dropping the iterator cancels the rest: nothing more is pulled. The calls of `f` under way end later, and the drop does
+    /// not wait for them.
+    ///
+    /// After [`cancel`](Self::cancel) the iterator still yields the results that are there or under way. Then it yields
+    /// [`JoinError::Cancelled`] once, unless the input was at its end. [`close`](Self::close) does not stop the iterator,
+    /// because the input was accepted before.
     ///
     /// # Errors
     ///
-    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is also that if the input or its drop
-    /// panicked; it is [`JoinError::Cancelled`] if the job was closed before `map`, or was cancelled, or its
-    /// pool shut down before the end of the input was reached.
+    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before `map`. It is that also if the job was
+    /// cancelled or its pool shut down before the end of the input.
     ///
     /// # Examples
     ///
@@ -65,7 +66,7 @@ impl Job {
     }
 }
 
-/// An iterator over results, in the order of the input; from [`Job::map`].
+/// An iterator over results, in the order of the input. Made by [`Job::map`].
 ///
 /// # Examples
 ///
@@ -80,21 +81,23 @@ impl Job {
 #[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
 pub struct Map<R> {
     pump: Box<dyn Pump<R>>,
-    /// Results taken.
+    /// The number of results taken.
     taken: u64,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// Results may come.
     Going,
-    /// The job was closed: all there is to say is that it is cancelled.
+    /// The job was closed before. The only item is `Cancelled`.
     Refused,
+    /// All items were yielded.
     Over,
 }
 
 impl<R> Map<R> {
-    /// Gives results as they come instead of in the order of the input.
+    /// Yields results in the order of their completion instead of the order of the input.
     ///
     /// # Examples
     ///
@@ -166,7 +169,7 @@ impl<R> fmt::Debug for Map<R> {
     }
 }
 
-/// An iterator over results as they come; from [`Map::as_completed`].
+/// An iterator over results, in the order of their completion. Made by [`Map::as_completed`].
 ///
 /// # Examples
 ///

@@ -2,9 +2,9 @@
 //!
 //! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
 //!
-//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no room leaves,
-//! executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a puller if one
-//! is missing.
+//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no
+//! room leaves, executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a
+//! puller if one is missing.
 
 use crate::error::JoinError;
 use crate::job::stream::results::{Outcome, Results};

@@ -31,10 +31,7 @@ struct State<R> {
 
 enum Order<R> {
     /// Results by the number of their item. `first` is the number of the first slot, which is taken next.
-    Input {
-        first: u64,
-        slots: VecDeque<Option<Outcome<R>>>,
-    },
+    Input { first: u64, slots: VecDeque<Option<Outcome<R>>> },
     /// Results in the order of their completion.
     Completion(VecDeque<Outcome<R>>),
 }
