@@ -1,4 +1,7 @@
-//! A job's turn: what a worker runs on with under the permit it holds, and where the job's further tasks lie meanwhile.
+//! A turn: the tasks of one job that a worker runs one after another under one permit.
+//!
+//! If the job's limit binds no worker, the worker moves tasks from the queue into its *batch*, where other workers can steal
+//! them. Otherwise the worker pops tasks one at a time.
 
 use crate::job::admission;
 use crate::job::permits::Flag;
@@ -11,22 +14,24 @@ use crate::worker::seat::Seat;
 use crate::worker::{BUDGET, Worker};
 use std::time::Duration;
 
-/// Tasks after which a worker takes the oldest of its own deque instead of the newest, if others' tasks lie there.
+/// The number of tasks after which a worker takes the oldest task of its deque instead of the newest, if tasks of other jobs
+/// are there.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// The same if none are known to: whoever opens the oldest branch of a tree leaves the newest ones lying.
+/// The same number if all tasks there seem to be of the job. It is greater, because the oldest task of a tree pushes more
+/// tasks, while the newest ones wait.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
-/// Tasks after which a worker adds those that have returned to the job's statistics, although its turn goes on.
+/// The number of tasks after which a worker adds completed tasks to the job's statistics within a turn.
 const COUNTED_EVERY: u32 = 4 * BUDGET;
-/// Looks that a worker takes at the backlog of a job that has run empty, before it gives the permit back.
+/// The number of checks of an empty queue before the worker gives the permit back.
 const LOOKS: usize = shrunk(8, 0);
-/// Spins before each of them.
+/// The number of spins before each of these checks.
 const SPINS: usize = 32;
 
-/// The most time that a turn takes while siblings wait, if its tasks are alike.
+/// The most time that a turn takes while tasks of siblings wait, if the turn's tasks take equally long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {
-    /// Notes the time if tasks wait at a gate outside the job: its siblings' turn comes when this one's time is over.
+    /// Notes the time if tasks wait in the queue of `parent` or of an ancestor. The turn then ends when its time is over.
     #[inline]
     pub(super) fn begin_turn_below(&self, parent: JobPtr) {
         self.context.lease().began.set(is_waited_for(parent).then(Instant::now));
@@ -52,15 +57,15 @@ impl Worker<'_> {
         tasks.is_power_of_two() && is_waited_for(parent) && began.elapsed() >= TURN_TIME / 2
     }
 
-    /// A further task of the job to run under the permit held, if it is still this job's turn.
+    /// Returns the next task of the job, to run under the permit held. Returns `None` if the turn ends.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
         let turn = lease.turn.get() + 1;
         lease.turn.set(turn);
-        // A thread that has lent its place runs this one task to its end.
+        // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The two cases that matter most, as short as they go: the next of the batch, the next of a full job's backlog.
+        // The two most frequent cases come first: the next task of the batch, and the next task of a full job's queue.
         if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -68,7 +73,7 @@ impl Worker<'_> {
                 }
                 return match self.pop_waiting(job) {
                     Some(cell) => Some(cell),
-                    None => self.next_beside_the_backlog(job, seat),
+                    None => self.next_beside_the_queue(job, seat),
                 };
             }
             if lease.left.get() == 0
@@ -80,14 +85,14 @@ impl Worker<'_> {
         self.next_of_turn(job, seat, unlimited)
     }
 
-    /// The next task of a full job whose backlog has none to take.
+    /// Returns the next task of a full job whose queue has no task to pop.
     #[inline(never)]
-    fn next_beside_the_backlog(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
+    fn next_beside_the_queue(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
         near.or_else(|| self.linger_for(job, false))
     }
 
-    /// As `next_under_permit`, wherever the task lies and whatever has changed.
+    /// Does what `next_under_permit` does in all other cases.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -112,7 +117,7 @@ impl Worker<'_> {
         self.next_at_hand(job, *unlimited).or_else(|| self.linger_for(job, *unlimited))
     }
 
-    /// Looks for the job's next task in the deque and in the backlog.
+    /// Looks for the job's next task in the deque and in the queue.
     #[inline]
     fn next_at_hand(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         if unlimited {
@@ -125,7 +130,8 @@ impl Worker<'_> {
         }
     }
 
-    /// The next task of a job whose limit does not bind: one pushed from inside, one of the batch, a new batch.
+    /// Returns the next task of a job whose limit binds no worker: one pushed from inside, one of the batch, or one of a new
+    /// batch.
     #[inline]
     fn next_of_unlimited(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -146,13 +152,14 @@ impl Worker<'_> {
         if let Some(cell) = seat.batch.pop() {
             return Some(self.run_on_with_batch(cell, job));
         }
-        // What lies in the deque is others': they wait for the end of this job's turn.
+        // Tasks in the deque are probably of other jobs. They come after the tasks in the job's queue.
         self.refill(job, 1).or_else(|| self.run_on_with(self.context.seat()?.deque.pop()?, job))
     }
 
-    /// Stays with a job whose backlog has just run empty, for a microsecond or two, while there is nothing
-    /// else to do: a pusher at work will have pushed several tasks by then, and all of them run under
-    /// the permit held. Looking seldom keeps the pushers' line theirs.
+    /// Waits 1–2 µs for a task of a job whose queue has just become empty, if there is no other work.
+    ///
+    /// A concurrent pusher usually adds several tasks in that time, and all of them run under the permit held. The worker checks
+    /// seldom, because each check takes the cache line of the queue's tail from the pushers.
     fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
@@ -174,7 +181,7 @@ impl Worker<'_> {
         None
     }
 
-    /// Goes on with a task of the batch, which is all of the open job that has its turn.
+    /// Takes a task of the batch into the turn. All tasks of the batch are of the job.
     #[inline]
     fn run_on_with_batch(&self, cell: CellPtr, job: JobPtr) -> CellPtr {
         debug_assert_eq!((cell.job(), cell.mark()), (job, Mark::Loose), "a batch is one job's");
@@ -182,7 +189,7 @@ impl Worker<'_> {
         cell
     }
 
-    /// Goes on with a task from the deque: under the permit if it is the job's, else after it.
+    /// Takes a task from the deque into the turn if it is of the job. Otherwise keeps it as the next task after the turn.
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -193,7 +200,7 @@ impl Worker<'_> {
         match cell.mark() {
             Mark::Loose => {}
             Mark::Ready => {
-                // It needs no room of its own any more.
+                // The task runs under the permit held, so its reservation is released.
                 job.permits.unreserve();
                 fence_after_rmw();
                 admission::look(job);
@@ -207,7 +214,8 @@ impl Worker<'_> {
         Some(cell)
     }
 
-    /// The job's next waiting task, for a job whose limit binds: taken alone.
+    /// Pops one task from the queue of a job whose limit binds. Returns `None` if there is none, if it is a
+    /// child's, or if another thread keeps the queue lock.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
         let queue = job.queue();
@@ -220,7 +228,7 @@ impl Worker<'_> {
         match popped {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
-                // A child's turn: closing the hold makes room for it, and it is first in line. There may be room now.
+                // It is a child's task: the turn ends, so that the child gets the permit. There may be room at once.
                 job.queue().push_returned(delegate);
                 fence_after_rmw();
                 admission::look(job);
@@ -230,7 +238,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Before a task runs: while it does, the job's next tasks must be where others find them.
+    /// Fills an empty batch before a task runs, so that other workers can steal the job's next tasks meanwhile.
     #[inline]
     pub(super) fn put_batch_out(&self, job: JobPtr) {
         if self.context.seat().is_some_and(|seat| seat.batch.is_empty()) {
@@ -239,8 +247,8 @@ impl Worker<'_> {
     }
 
     fn put_new_batch_out(&self, job: JobPtr) {
-        // What lies on top of the deque will do, too, but only once this hold has looked at the backlog, and unless pushers
-        // rely on it to look again: whose tasks those are is a guess.
+        // Tasks of the job at the top of the deque can be stolen, too. But `left` is a guess. So the worker relies on them only
+        // after it has checked the queue in this turn, and not while pushers rely on a further check (BatchOut).
         let lease = self.context.lease();
         let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {
@@ -253,7 +261,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers have relied on a look like this one.
+            // Pushers have relied on this check.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
@@ -261,8 +269,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes a batch from the backlog to where it can be stolen; the first `kept`
-    /// (none or one) is returned.
+    /// Moves tasks from the queue into the worker's batch, where they can be stolen. If `kept` is 1, pops one task more and
+    /// returns it.
     #[inline(never)]
     fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
         let (lease, seat) = (self.context.lease(), self.seat());
@@ -271,7 +279,7 @@ impl Worker<'_> {
         let mut next = || match consumer.pop() {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
-                // Of the job's first child, which has come just now.
+                // It is a task of the job's first child, which was made just now.
                 job.queue().push_returned(delegate);
                 returned = true;
                 None
@@ -286,7 +294,7 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // Before anyone can run them; what is left over stays here.
+                // The tokens are taken before a worker can run the tasks. Unused ones stay with the lease.
                 lease.spend_tokens(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
@@ -311,7 +319,7 @@ impl Worker<'_> {
     }
 }
 
-/// Whether tasks wait at this gate or further out.
+/// Returns true if tasks wait in the queue of this gate or of an ancestor.
 fn is_waited_for(gate: JobPtr) -> bool {
     let mut gate = Some(gate);
     while let Some(outer) = gate {
@@ -323,7 +331,7 @@ fn is_waited_for(gate: JobPtr) -> bool {
     false
 }
 
-/// Tries for the consumer right a few times: whoever has it keeps it for a few instructions.
+/// Tries to get the queue lock a few times. Its owner usually keeps it for a few instructions only.
 #[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     const TRIES: usize = shrunk(32, 0);
@@ -334,7 +342,7 @@ fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     })
 }
 
-/// Whether a further task may start under the permits of one that has ended.
+/// Returns true if a further task of the job may start under the permits of a task that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
     let mut gate = Some(job);
     while let Some(outer) = gate {
