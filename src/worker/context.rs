@@ -1,6 +1,6 @@
-//! What a worker's thread knows while it works: its pool, its place, and the job it runs.
+//! The state of a worker's thread: its pool, its seat, its lease, and the tasks that run on it.
 //!
-//! It is found through a thread-local, for the calls that closures make from inside a task.
+//! A thread-local leads to it, for calls of the library from inside a task.
 
 use crate::job::admission;
 use crate::job::permits::Flag;
@@ -14,28 +14,30 @@ use crate::worker::seat::Seat;
 use std::cell::Cell;
 use std::ptr;
 
-/// Tokens that a worker takes at once for tasks it pushes from inside.
+/// The number of spare tokens that a worker takes at once for tasks that it pushes from inside a task.
 const CREDIT: u64 = shrunk(16, 2) as u64;
-/// Tasks in a local queue above which pushes from inside go to the backlog.
+/// The number of tasks in a local queue from which on pushes from inside a task go to the job's queue.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
 
-/// Tasks that run inside one another, by joins, before a further one is left to a spare worker.
+/// The most tasks that run inline inside one another. The join of a further one waits for another worker.
 const DEPTH_MOST: u32 = 32;
 
 /// A task that runs on this thread.
 #[derive(Debug)]
 struct Frame {
-    /// The address that tells the task from others.
+    /// The address that identifies the task.
     key: usize,
     /// The cell of a task with a handle.
     cell: Option<CellPtr>,
+    /// The frame of the task that waits for this one on this thread, or null.
     outer: *const Frame,
 }
 
+/// Removes a frame when it is dropped.
 struct Restore<'a> {
     context: &'a Context,
     outer: *const Frame,
@@ -54,43 +56,44 @@ pub struct Context {
     seat: Cell<*const Seat>,
     /// A task of another job that came out of the deque while a permit was held, or the sweep that this worker runs.
     pub next_task: Cell<Option<CellPtr>>,
-    /// Whether the thread is at a task that it has found: runs it, drops it, or hands on what it had.
+    /// True while the thread serves a task that it has found: runs it, drops it, or passes its permit on.
     pub serves: Cell<bool>,
     lease: Lease,
-    /// The task that runs, and those that wait for it on this thread.
+    /// The frame of the innermost task that runs on this thread, or null.
     running: Cell<*const Frame>,
+    /// The number of job records freed on this thread, whose counts as owners of the pool it has not given up.
     freed_records: Cell<u64>,
-    /// How many joins deep tasks run here inside one another.
+    /// The number of tasks that run inline inside one another on this thread.
     pub depth: Cell<u32>,
 }
 
-/// The permit a thread holds, and what it has done under it.
+/// The permit that a thread holds over several tasks, and what the thread has done under it.
 #[derive(Debug)]
 pub struct Lease {
-    /// The job whose permit it is.
+    /// The job of the permit. `None`: the thread holds no permit.
     pub job: Cell<Option<JobPtr>>,
-    /// That job's parent. Noted here because the record has it on the line that pushers write at each push.
+    /// The parent of that job. It is noted here because in the record it lies on a cache line that each push writes.
     pub parent: Cell<Option<JobPtr>>,
-    /// Tokens of the job in this thread's hands; at least one while the permit is held.
+    /// The number of the job's tokens that this thread has. At least one while the permit is held.
     pub tokens: Cell<u64>,
-    /// Tasks at the top of the thread's own deque that are known to be of the job: pushed from inside, or stolen
-    /// with it. Thieves may have taken some.
+    /// The number of tasks at the top of the thread's deque that are of the job: pushed from inside a task, or stolen together
+    /// with the first one. Thieves may have taken some of them.
     pub left: Cell<u64>,
-    /// Whether this hold has set `BatchOut` and not cleared it. Another may have: then pushers promote for
-    /// themselves.
+    /// True if this lease has set `BatchOut` and not cleared it. Another lease may have cleared the flag: then pushers admit
+    /// tasks themselves.
     pub batch_out: Cell<bool>,
-    /// Tasks run under the permit, in this turn.
+    /// The number of tasks run in this turn.
     pub turn: Cell<u32>,
-    /// When the turn began, if the job has a parent at whose gate, or further out, tasks waited then.
+    /// When the turn began. `None` if no task waited then in the queue of an ancestor.
     pub began: Cell<Option<Instant>>,
-    /// The pool's epoch when the job's word was last looked at.
+    /// The pool's epoch at the last check of the job's word.
     pub epoch: Cell<u64>,
-    /// Tasks that ran to their end and are not in the job's tally yet.
+    /// The number of tasks that have returned and are not in the job's tally yet.
     pub completed: Cell<u64>,
 }
 
 impl Context {
-    /// A thread that sits in no place.
+    /// Makes the context of a thread without a seat.
     pub fn new(pool: PoolPtr) -> Self {
         Self {
             pool,
@@ -114,7 +117,7 @@ impl Context {
         }
     }
 
-    /// Makes this the thread's context while `f` runs.
+    /// Runs `f` with this as the thread's context.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         CURRENT.with(|current| current.set(self));
         let out = f();
@@ -122,7 +125,7 @@ impl Context {
         out
     }
 
-    /// Runs `f` with the thread's context, if it is a worker's.
+    /// Runs `f` with the thread's context. `None`: the thread is not a pool's.
     #[inline]
     pub fn with<R>(f: impl FnOnce(Option<&Self>) -> R) -> R {
         let current = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
@@ -130,7 +133,7 @@ impl Context {
         f(unsafe { current.as_ref() })
     }
 
-    /// Runs `f`, code of the pool's owner that is called on a thread of the pool and is no task: it must not wait.
+    /// Runs `f`, user code on a thread of the pool that is no task. `f` must not wait for the pool.
     pub fn outside_of_tasks<R>(f: impl FnOnce() -> R) -> R {
         struct Back<'a>(&'a Context, bool);
         impl Drop for Back<'_> {
@@ -144,7 +147,7 @@ impl Context {
         })
     }
 
-    /// Runs `f` if the thread is a worker of `pool`; tells whether it is.
+    /// Runs `f` if the thread is a worker of `pool`. Returns true if it is.
     #[inline]
     pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
         Self::with(|context| match context {
@@ -156,20 +159,20 @@ impl Context {
         })
     }
 
-    /// The pool.
+    /// Returns what all threads of the pool share.
     pub fn pool(&self) -> &Shared {
         self.pool.shared()
     }
 
-    /// A pointer to the pool.
+    /// Returns the pointer to the pool.
     pub fn pool_ptr(&self) -> PoolPtr {
         self.pool
     }
 
-    /// The place the thread sits in.
+    /// Returns the thread's seat, unless it has lent its seat.
     #[inline]
     pub fn seat(&self) -> Option<&Seat> {
-        // SAFETY: places live as long as their pool, which the thread owns a share of.
+        // SAFETY: seats live as long as their pool, and the thread is an owner of the pool.
         unsafe { self.seat.get().as_ref() }
     }
 
@@ -178,7 +181,7 @@ impl Context {
         self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
     }
 
-    /// The permit held.
+    /// Returns the lease.
     #[inline]
     pub fn lease(&self) -> &Lease {
         &self.lease
@@ -189,7 +192,7 @@ impl Context {
     pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
         let frame = Frame { key, cell, outer: self.running.get() };
         self.running.set(&frame);
-        // Put back on every way out, so that the frame is not looked at when it is gone.
+        // The frame is removed also if `f` unwinds, because it lies on this stack.
         let restore = Restore { context: self, outer: frame.outer };
         let out = f();
         drop(restore);
@@ -215,8 +218,8 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Takes a token of the job that runs here for the thread itself: the task is a future that will, if it
-    /// is pending, keep the task's own token and may use it up on another thread at once.
+    /// Adds a token of the running job for this thread. A pending future keeps the token of its task, and another thread may
+    /// use that token up at once.
     #[cfg(feature = "futures")]
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a future is polled under its permit");
@@ -224,16 +227,15 @@ impl Context {
         self.lease.take_token();
     }
 
-    /// Whether a task of the job that runs here may be run by the task that waits for it, under that
-    /// task's permit: the limit still allows it, and there is stack left.
+    /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
+    /// job, the job's gates still allow it, and there is stack left.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
             && crate::worker::turn::may_go_on(job)
     }
 
-    /// Whether tasks wait here that are not of the job that runs, or the thread has no place to run
-    /// more of them in.
+    /// Returns true if tasks that may be of other jobs wait for this worker, or if the thread has no seat.
     #[inline]
     pub fn others_wait(&self) -> bool {
         self.seat().is_none_or(|seat| {
@@ -247,13 +249,12 @@ impl Context {
         self.freed_records.set(self.freed_records.get() + 1);
     }
 
-    /// The owners of the pool this thread gives up when it ends: itself and the records it freed.
+    /// Returns the number of owners of the pool that end with this thread: the thread, and the records that it freed.
     pub fn owners(&self) -> u64 {
         self.freed_records.replace(0) + 1
     }
 
-    /// Pushes a task of the job that runs here into the thread's own deque, if the job is such
-    /// that permits are free for all workers. Gives the cell back if not.
+    /// Pushes a task of the running job into the thread's deque, if the job's limit binds no worker. Returns the cell otherwise.
     #[inline]
     pub fn push_inside(&self, job: JobPtr, cell: CellPtr) -> Result<(), CellPtr> {
         if self.lease.job.get() != Some(job) {
@@ -263,8 +264,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // At a limit that equals the workers all permits may be held: the task then runs under one of
-        // them, and nobody is idle who could take it for nothing.
+        // If the limit equals the number of workers, all permits may be held. Then no worker is idle, and the task runs under
+        // one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);
@@ -280,8 +281,8 @@ impl Context {
 }
 
 impl Lease {
-    /// Opens the hold with the one token of a task that has just got its permits. So many tasks of the job lie at
-    /// the top of the thread's deque.
+    /// Opens the lease of a task that has its permits and one token. `left`: the number of the job's tasks at the top of the
+    /// thread's deque.
     #[inline]
     pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
         self.job.set(Some(job));
@@ -294,15 +295,15 @@ impl Lease {
         self.epoch.set(epoch);
     }
 
-    /// Leaves the permits, and one token, to a future that waits to be woken.
+    /// Closes the lease, and leaves the permits and one token to a pending future.
     pub fn detach(&self) {
-        let job = self.job.take().expect("a hold is closed once");
+        let job = self.job.take().expect("a lease is closed once");
         let tokens = self.tokens.replace(0) - 1;
         self.settle(job);
         job.drop_tasks(tokens);
     }
 
-    /// Goes on with the permits and tokens of a task that waited.
+    /// Opens the lease again for a task that waited, and has its permits again.
     pub fn resume(&self, job: JobPtr, tokens: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
@@ -323,7 +324,7 @@ impl Lease {
         self.tokens.set(tokens - count);
     }
 
-    /// Leaves one token to a future that waits without a permit.
+    /// Leaves one token to a future that is pending without a permit.
     #[cfg(feature = "futures")]
     pub fn give_token(&self) {
         self.tokens.set(self.tokens.get() - 1);
@@ -338,26 +339,26 @@ impl Lease {
         }
     }
 
-    /// Takes the token of a task in that is run under this hold.
+    /// Adds the token of a task that runs under this lease.
     #[inline]
     pub fn take_token(&self) {
         self.tokens.set(self.tokens.get() + 1);
     }
 
-    /// Writes what was counted here into the job's tally.
+    /// Adds the number of tasks that have returned to the job's tally.
     #[inline]
     pub fn settle(&self, job: JobPtr) {
         let completed = self.completed.replace(0);
         if completed > 0 {
-            // Ordering: Relaxed; ordered by the permit that is given back after it.
+            // Ordering: Relaxed; ordered by the permit that is released after it.
             job.tally.completed.fetch_add(completed, Ordering::Relaxed);
         }
     }
 
-    /// Closes the hold: the permits go back and on to whoever waits.
+    /// Closes the lease: releases the permits, passes them on, and gives the tokens back.
     #[inline]
     pub fn close(&self) {
-        let job = self.job.take().expect("a hold is closed once");
+        let job = self.job.take().expect("a lease is closed once");
         let tokens = self.tokens.replace(0);
         let left = job.tokens.load();
         if left.handles() == 0
