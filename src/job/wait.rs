@@ -1,4 +1,4 @@
-//! Waiting for a job on a thread of one's own; `settle` has the futures that do.
+//! `Job::wait`: a thread waits until a job is idle. Module `settle` has the same wait as a future.
 
 use crate::job::{Job, family};
 use crate::process;
@@ -8,22 +8,23 @@ use crate::worker::context::Context;
 use std::time::Duration;
 
 impl Job {
-    /// Waits until the job and all below it have nothing queued or running. [`idle`](Self::idle) does as a future.
+    /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
+    /// future.
     ///
-    /// What was pushed before the call has ended when it returns, and what those tasks pushed into the job. It returns when
-    /// there was nothing at some moment since the call. If several threads wait, each is released by that moment, although
-    /// one of them may have pushed again before another has returned.
+    /// When this function returns, all tasks that were pushed before the call have ended, and so have the tasks that they pushed
+    /// into the job. At some moment since the call no task was queued or running. That moment releases all threads that wait,
+    /// although one of them may push again before another one has returned.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. A job that is paused with tasks in its backlog is waited for until
-    /// somebody resumes or cancels it. Inside a task of another job, that task holds no permit while it waits, and
-    /// a spare worker takes its place, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
+    /// cancelled. Inside a task of another job, that task holds no permit while it waits, and a spare worker takes its place,
+    /// as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
-    /// Inside a task of the same job, or of one below it: it would wait for itself. Inside another task, if all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics inside another
+    /// task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
     ///
     /// # Examples
     ///
@@ -43,16 +44,16 @@ impl Job {
         unwind::at_caller(|| family::wait(self.0, None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if the job is idle.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job is idle.
     ///
     /// # Blocking
     ///
-    /// As [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then takes its permit back,
+    /// As with [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then takes its permit back,
     /// which may take longer.
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// As with [`wait`](Self::wait).
     ///
     /// # Examples
     ///
@@ -73,6 +74,7 @@ impl Job {
         unwind::at_caller(|| family::wait(self.0, Instant::now().checked_add(timeout)))
     }
 
+    /// Panics if the caller is a task of this job or of a job below it, or is in a forked child.
     #[track_caller]
     pub(crate) fn refuse_to_wait_inside(&self) {
         assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);
