@@ -1,4 +1,4 @@
-//! Waiting for a job without a thread of one's own, and for a lowered limit to take hold.
+//! `Job::idle`: a future waits until a job is idle. `Job::settled`: a thread or a future waits until a lowered limit holds.
 
 use crate::job::family::{self, Passes};
 use crate::job::permits::Flag;
@@ -17,18 +17,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl Job {
-    /// Waits, as a future, until the job and all below it have nothing queued or running: the counterpart of
-    /// [`wait`](Self::wait). Needs no runtime.
+    /// Returns a future that waits as [`wait`](Self::wait) does. It needs no runtime.
     ///
-    /// A future of a pool that awaits it holds no permit meanwhile.
+    /// A future of a pool holds no permit while it awaits this one.
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up the wait, and nothing else.
+    /// Dropping the future ends the wait, and changes nothing else.
     ///
     /// # Panics
     ///
-    /// When it is polled inside a task of the same job, or of one below it: it would wait for itself.
+    /// Panics if it is polled inside a task of this job or of a job below it, because the task would wait for itself.
     ///
     /// # Examples
     ///
@@ -52,11 +51,11 @@ impl Job {
         }
     }
 
-    /// Tells when no more of the job's tasks run than its limit allows, and when none runs if the job is paused.
+    /// Waits until no more tasks of the job run than its limit allows, or until none runs if the job is paused.
     ///
     /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
-    /// time to end. [`wait`](Settled::wait) blocks until then; `Settled` is also a future. It reads the limit and the
-    /// pause anew at each look. Tasks of jobs below count, because each holds a permit of this job.
+    /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. It reads the limit and the pause anew
+    /// at each check. Tasks of jobs below count, because each holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -84,7 +83,7 @@ impl Job {
     }
 }
 
-/// A seat in the waiting room, and the job whose key it is for; the job is kept until the seat is left.
+/// An entry in the parking lot. It keeps the job whose address is its key. Its drop removes it.
 struct Entry {
     job: Job,
     key: usize,
@@ -97,8 +96,8 @@ impl Drop for Entry {
     }
 }
 
-/// Enters the waker for `key` unless `wait` says that there is nothing to wait for; tells whether it did.
-/// A seat for the same key is kept, another one left.
+/// Registers the waker for `key` if `wait` returns true. Returns the same. Keeps an entry for the same key, and removes another
+/// one.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -118,7 +117,7 @@ fn enter(
     }
 }
 
-/// Waits until a job has nothing queued or running; from [`Job::idle`].
+/// A future that waits until a job has no task queued or running. Made by [`Job::idle`].
 ///
 /// # Examples
 ///
@@ -138,7 +137,7 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// From the first poll on. Goes before the job.
+    /// `None` before the first poll. Must be dropped before the job.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
@@ -147,8 +146,8 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// One pass over the job and all below it: how many of their tasks have ended, or `None` and a seat in the room
-    /// for the first that is not idle.
+    /// Passes over the job and all jobs below it. Returns the number of their tasks that have ended. Returns `None` if a job is
+    /// busy, and registers the waker for that job.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let mut ended = self.pass_one(job, cx)?;
         let mut below = family::children_of(job.ptr());
@@ -159,7 +158,7 @@ impl Idle {
         Some(ended)
     }
 
-    /// The part of a pass for the job alone.
+    /// Does what [`pass`](Self::pass) does, for the job alone.
     fn pass_one(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
@@ -173,6 +172,7 @@ impl Idle {
         Some(ptr.tally.ended())
     }
 
+    /// Removes the entry in the parking lot.
     fn leave(&mut self) {
         if let Some(entry) = self.entry.take() {
             let job = entry.job.clone();
@@ -225,7 +225,7 @@ impl fmt::Debug for Idle {
     }
 }
 
-/// Tells when no more tasks run than the limit allows; from [`Job::settled`].
+/// A wait until no more tasks run than the limit allows. Made by [`Job::settled`].
 ///
 /// # Examples
 ///
@@ -253,11 +253,11 @@ impl Settled {
     /// # Blocking
     ///
     /// Parks the calling thread. Inside a task, that task holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join); so one of the same job does not wait for itself.
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of this job does not wait for itself.
     ///
     /// # Panics
     ///
-    /// Inside a task, if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// Panics inside a task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
     ///
     /// # Examples
     ///
@@ -275,15 +275,15 @@ impl Settled {
         unwind::at_caller(|| wait(self.job.ptr(), None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`; true if it is settled.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if no more tasks run than the limit allows.
     ///
     /// # Blocking
     ///
-    /// As [`wait`](Self::wait), until the time is over.
+    /// As with [`wait`](Self::wait), until the time is over.
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// As with [`wait`](Self::wait).
     ///
     /// # Examples
     ///
@@ -306,8 +306,9 @@ fn is_settled(job: JobPtr) -> bool {
     job.permits.load().is_settled()
 }
 
-/// W2: sets the flag and looks. The two are changes of one word, and so is a permit's return: whoever gives one
-/// back after this look sees the flag.
+/// Sets the flag, then checks the running tasks (`settle-1`: both are of one word). Returns true if the caller must wait.
+///
+/// A thread that releases a permit changes the same word. If it does so after this check, it sees the flag.
 fn must_wait(job: JobPtr) -> bool {
     job.permits.set(Flag::Settling);
     fence_after_rmw();
