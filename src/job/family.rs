@@ -1,8 +1,7 @@
-//! Jobs inside jobs: who is whose child, for the calls that reach down.
+//! The children of jobs: making them, and the calls that include all jobs below.
 //!
-//! A task passes its own gate and each ancestor's (`admission`); that needs only the way up. The way down
-//! is needed for `cancel` and `wait` alone, and kept in a table of the pool, so that a job without
-//! children has no field for it.
+//! A task needs only the way from a job to its parent, which the record has. The way down is needed by `cancel` and `wait`. A
+//! table of the pool has it, so that a job without children needs no field for it.
 
 use crate::job::Job;
 use crate::job::extra::Extra;
@@ -23,12 +22,12 @@ type Children = BTreeMap<JobPtr, BTreeSet<JobPtr>>;
 #[derive(Debug)]
 pub struct Family {
     shards: [Mutex<Children>; SHARDS],
-    /// How many children have left.
+    /// The number of children that have left the table.
     left: AtomicU64,
 }
 
 impl Family {
-    /// No job has children.
+    /// Makes an empty table.
     pub fn new() -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(BTreeMap::new()));
         Self { shards, left: AtomicU64::new(0) }
@@ -39,19 +38,19 @@ impl Family {
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Enters a child; it is alive.
+    /// Adds a child. The caller must keep the child.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // Whoever runs on under a permit of it took it for open.
+            // A worker with a lease of the parent may have taken the parent for unlimited. It must check again.
             parent.pool().advance_epoch();
         }
         self.shard(parent).entry(parent).or_default().insert(child);
     }
 
-    /// Takes a child out that nobody needs any more, before its record is freed.
+    /// Removes a child whose record is about to be freed.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut shard = self.shard(parent);
-        // Ordering: Release; under the lock that whoever misses the child has taken.
+        // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
         if let Some(children) = shard.get_mut(&parent) {
             children.remove(&child);
@@ -61,18 +60,18 @@ impl Family {
         }
     }
 
-    /// How many children have left so far.
+    /// Returns the number of children that have left the table.
     fn left(&self) -> u64 {
         // Ordering: Acquire; as in `leave`.
         self.left.load(Ordering::Acquire)
     }
 
-    /// The children that somebody still needs, each with a handle.
+    /// Returns handles of the children, except of those that are about to be freed.
     fn children(&self, parent: JobPtr) -> Vec<Job> {
         self.children_that(parent, |_| true)
     }
 
-    /// Those of them that `which` picks.
+    /// Does what [`children`](Self::children) does, for the children that `which` accepts.
     fn children_that(&self, parent: JobPtr, which: impl Fn(JobPtr) -> bool) -> Vec<Job> {
         let shard = self.shard(parent);
         let alive = |child: &&JobPtr| which(**child) && child.tokens.add_handle_if_needed();
@@ -80,19 +79,19 @@ impl Family {
             .get(&parent)
             .into_iter()
             .flatten()
-            // In the table, the record is there, if only to be freed.
+            // A child in the table has a record, although the record may be about to be freed.
             .filter(alive)
             .map(|child| Job::from_handle(*child))
             .collect()
     }
 }
 
-/// The children of the job that have had children themselves, and that somebody still needs.
+/// Returns handles of the children that have had children themselves, except of those that are about to be freed.
 pub fn gates_in(parent: JobPtr) -> Vec<Job> {
     parent.pool().family.children_that(parent, |child| child.permits.load().has(Flag::Parent))
 }
 
-/// The children of the job that somebody still needs.
+/// Returns handles of the children of the job, except of those that are about to be freed.
 pub fn children_of(parent: JobPtr) -> Vec<Job> {
     parent.pool().family.children(parent)
 }
@@ -110,7 +109,7 @@ fn cancel_with_all_below(job: JobPtr) {
     if control::mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that was made meanwhile may have taken tasks before its parent was marked.
+    // A child that is made meanwhile may accept tasks before its parent is marked. So passes follow until one finds none.
     loop {
         let mut found = Vec::new();
         add_below(job, &mut found);
@@ -124,7 +123,7 @@ fn cancel_with_all_below(job: JobPtr) {
     marked.into_iter().for_each(control::drop_waiting);
 }
 
-/// Adds the jobs below this one, each before those below it.
+/// Adds the jobs below this one to `below`, each before the jobs below it.
 fn add_below(job: JobPtr, below: &mut Vec<Job>) {
     let mut next = below.len();
     below.append(&mut children_of(job));
@@ -134,22 +133,24 @@ fn add_below(job: JobPtr, below: &mut Vec<Job>) {
     }
 }
 
-/// Two passes over a job and all below it, each of which found each of them idle at some time: if no task has ended from
-/// one to the other, they were idle together. A child that leaves takes its count along, and another pass is due.
+/// Passes over a job and all jobs below it, each of which finds each job idle at some moment. If no task has ended between two
+/// passes, all jobs were idle at one moment. A child that leaves between them takes its count with it, so a further pass must
+/// follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 
 /// What a pass has found.
 #[derive(Debug)]
 struct Pass {
-    /// The children that had left when it began.
+    /// The number of children that had left the table when the pass began.
     left: u64,
-    /// The tasks that had ended, of all jobs together.
+    /// The number of tasks of all these jobs that had ended.
     ended: u64,
 }
 
 impl Passes {
-    /// Makes a pass by `pass`, which says how many tasks have ended, or `None` if it stops; whether it was the last.
+    /// Calls `pass`, which returns the number of tasks that have ended. Returns true if all jobs were idle at one moment, and
+    /// `None` if `pass` does.
     pub fn make(&mut self, job: JobPtr, pass: impl FnOnce() -> Option<u64>) -> Option<bool> {
         let family = &job.pool().family;
         let left = family.left();
@@ -161,8 +162,8 @@ impl Passes {
     }
 }
 
-/// Waits until the job and all below it have nothing queued or running, or another waiter has seen that meanwhile. False if
-/// the time is over first.
+/// Waits until the job and all jobs below it have no task queued or running, or until another waiter has seen that. Returns
+/// false if the time is over first.
 pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     let resting = Resting::enter(job.idle_key());
     let mut passes = Passes::default();
@@ -179,8 +180,8 @@ pub fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     }
 }
 
-/// Waits for the job and each below it in turn. Returns how many of their tasks have ended, or `None` if the time is over or
-/// the rest has come.
+/// Waits for the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns
+/// `None` if the time is over, or if another waiter has seen all idle.
 fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     let mut ended = wait_for_one(job, until, resting)?;
     let mut below = children_of(job);
@@ -191,10 +192,10 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
     Some(ended)
 }
 
-/// Waits for the job alone. Returns how many of its tasks have ended, or `None` as [`wait_for_each`] does.
+/// Does what [`wait_for_each`] does, for the job alone.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !idle::wait(job, until, || resting.has_come()) {
-        // Busy again, or still: a parent's line runs empty between two tasks of its children.
+        // The job is busy again, or still: a parent is idle for a moment between two tasks of its children.
         if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
@@ -213,7 +214,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If this job has 67,108,864 handles and children already.
+    /// Panics if this job has 67,108,864 handles and children already.
     ///
     /// # Examples
     ///
@@ -239,7 +240,7 @@ impl Job {
     }
 }
 
-/// Makes a job, and enters it where the calls that reach down find it.
+/// Makes a job. Adds a child to the table, and a held job to the pool's list.
 #[inline]
 #[track_caller]
 pub fn make(
