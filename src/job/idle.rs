@@ -1,4 +1,4 @@
-//! Whether a job has nothing queued or running, and the wait until it has not.
+//! The check whether a job is idle, the wait until it is, and the count of tasks that handles have cancelled.
 
 use crate::job::admission::serve_line_with;
 use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_stopped};
@@ -13,7 +13,7 @@ use crate::task::parking::parking_lot;
 use crate::worker::waiting;
 use std::cell::{Cell, RefCell};
 
-/// Waits until the job has nothing queued or running, or `enough` returns true. False if the job is busy then.
+/// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is busy then.
 pub fn wait(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
     if is_idle(job) {
         return true;
@@ -26,13 +26,14 @@ pub fn wait(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> b
     is_idle(job)
 }
 
-/// Calls `enter`, which enters somebody in the room for the job's idle key, with the look that W2 asks for;
-/// passes on what it returns.
+/// Calls `enter`, which adds a waiter for the job's idle key to the parking lot if its first argument returns true (`park-2`).
+/// Returns what `enter` returns.
 ///
-/// The look is taken under the room's lock, where nothing may be run or woken: if it finds that a line is to be
-/// served, nobody is entered, the line is served outside, and `enter` called again. So it is when a handle has cancelled
-/// a task meanwhile that may stand in the line of a held job above. `enter` is given the look, and what serves that line: it
-/// may come with the consumer right, which is not to be kept while anything is waited for.
+/// The first argument runs under the lock of the bucket, where no task may be run and no thread woken. If it finds a queue
+/// that must be served, it returns false. This function then serves the queue and calls `enter` again. It does the same if a
+/// handle has cancelled a task meanwhile, because that task may be in the queue of a held ancestor.
+///
+/// The second argument serves that queue. `enter` must call it before it waits for anything else: the queue lock may be held.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
@@ -56,8 +57,8 @@ pub fn enter_while_busy(
             }
             job.tokens.set_waited();
             fence_after_rmw();
-            // The right is not waited for: whoever has it may be about to wake somebody, for which it needs the lock under which
-            // this look is taken. It is left word; then it looks again, and wakes who waits.
+            // This thread does not wait for the queue lock: its owner may need the bucket's lock, to wake a waiter. The pending
+            // bit is set instead. The owner then checks the queue again, and wakes the waiters.
             match look_for_work(&job, || job.queue().try_lock()) {
                 Work::None => false,
                 Work::Some => true,
@@ -76,12 +77,12 @@ pub fn enter_while_busy(
     }
 }
 
-/// If nobody waits any more for the job to be idle, nobody need look into the room.
+/// Clears the flag *waited* if no waiter is left, so that tasks that end need not lock the bucket.
 pub fn forget_waiters(job: JobPtr) {
     parking_lot().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
 }
 
-/// Whether the job has nothing queued or running.
+/// Returns true if the job has no task queued or running.
 pub fn is_idle(job: JobPtr) -> bool {
     loop {
         match look_for_work(&job, || Some(wait_for_consumer(&job))) {
@@ -92,26 +93,28 @@ pub fn is_idle(job: JobPtr) -> bool {
     }
 }
 
-/// What a job has queued or running.
+/// The tasks that a job has queued or running.
 enum Work<'a> {
+    /// The job has none.
     None,
+    /// The job has some, or another thread moves tasks and wakes the waiters.
     Some,
-    /// Somebody left word meanwhile: the line is the caller's to serve.
+    /// The pending bit was set meanwhile: the caller must serve the queue.
     Line(Consumer<'a>),
-    /// The job is held, and handles have cancelled tasks in its line: they are the caller's to drop.
+    /// The job is held, and handles have cancelled tasks in its queue: the caller must drop these.
     Gone,
-    /// A push is half done, and hides what is behind it: its pusher wakes nobody.
+    /// An unfinished push hides the tasks behind it: the caller must check again, because the pusher wakes no waiter.
     HalfSeen,
 }
 
 impl Work<'_> {
-    /// Does what the caller is to do, where tasks may be run and others woken.
+    /// Does what the caller must do. Not under a lock: tasks may be run and threads woken.
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_line_with(job, consumer),
             Work::Gone => {
                 if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
-                    // A push is half done, or somebody else does it.
+                    // A push is unfinished, or another thread has the queue lock and drops the tasks.
                     thread::yield_now();
                 }
             }
@@ -122,7 +125,7 @@ impl Work<'_> {
     }
 }
 
-/// The consumer right, waited for. Not under a lock.
+/// Waits for the queue lock. Must not be called under another lock.
 fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
     loop {
         match job.queue().try_lock_quietly() {
@@ -132,20 +135,20 @@ fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
     }
 }
 
-/// Tasks of children that stand in the job's line are the children's.
+/// Checks the job's busy count and its queue. Tasks of children in the queue do not count as the job's.
 ///
-/// With the consumer right in hand, nothing leaves the backlog: whatever was outstanding when the
-/// tokens were read as none lies there still. Without the right, somebody is moving tasks.
+/// While this thread has the queue lock, no task leaves the queue. So if the busy count is 0 then, all outstanding tasks are
+/// in the queue. If `try_lock` fails, another thread moves tasks, and the result is `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.tokens.load().no_tasks() {
         return Work::Some;
     }
     if job.permits.load().has(Flag::Cancelled) && !job.queue().is_empty() {
-        // Somebody comes to drop it, and is not to be kept from the line.
+        // A sweep comes to drop the tasks, and must get the queue lock.
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {
-        // Whoever has the right has been left word.
+        // The owner of the queue lock sees the pending bit, and wakes the waiters.
         return Work::Some;
     };
     let word = job.permits.load();
