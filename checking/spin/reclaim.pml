@@ -68,7 +68,7 @@ active [BLOCKED] proctype blocked() {
         do
         :: took -> break
         :: else ->
-            d_step { if :: may_return -> running++; took = true :: else fi }; /* [waiting A4] */
+            d_step { if :: may_return -> running++; took = true :: else fi }; /* [waiting wait-4] */
             if
             :: took
             :: else ->
@@ -91,7 +91,7 @@ active [BLOCKED] proctype blocked() {
                 seen = false
             fi
         od;
-        /* [waiting A5] */
+        /* [waiting wait-5] */
         lock();
         d_step {
             others = entered[1 - me];

@@ -1,19 +1,20 @@
-//! Waiting inside a task: without a permit, without a worker's place, and first in line afterwards. What a dropped task had
-//! captured may wait, too, on a worker's thread that holds no permit: then there is A1, and A3.
+//! Waiting inside a task: without a permit and without a worker's seat. Afterwards the task gets its permit first.
 //!
-//! - A1: the thread lends its place to a spare worker; from here on the pool runs as if the thread
-//!   were not there, but a drain waits for it.
-//! - A2: it gives the permits of its task back, which hands them on (R1 to R3 of `admission`). Its tokens
-//!   stay, and keep the job's record.
-//! - A3: it waits in the room, as a thread from outside does.
-//! - A4: it takes the permits back, from the inside out. At a gate without room it sets `Reclaiming`
-//!   and waits in the room: while the flag is set, nobody else gets a permit there.
-//! - A5: whoever gives a permit back and sees `Reclaiming` wakes one that waits. Whoever returns
-//!   and sees nobody else waiting clears the flag, fences, and looks at the backlog, which was held up
-//!   meanwhile.
+//! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Then only `wait-1` and `wait-3`
+//! apply.
 //!
-//! No wake-up is lost in A4 and A5: the flag is set, and looked behind, under the lock of the room's bucket;
-//! a permit given back before is seen by that look, one given back later sees the flag.
+//! - `wait-1`: the thread lends its seat to a spare worker. From here on the pool runs without the thread, but a drain waits
+//!   for it.
+//! - `wait-2`: it releases the permits of its task, which passes them on (R1 to R3 of `admission`). It keeps its tokens, which
+//!   keep the job's record.
+//! - `wait-3`: it waits in the parking lot, as a thread from outside does.
+//! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
+//!   parking lot. While the flag is set, no other task gets a permit there.
+//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one waiter. A waiter that has re-acquired its
+//!   permit and finds no other waiter clears the flag, executes a full fence, and checks the queue.
+//!
+//! No wake-up is lost between `wait-4` and `wait-5`. The waiter sets the flag and then checks for room, both under the lock of
+//! the bucket. A permit that is released before is seen by that check. A thread that releases one later sees the flag.
 
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
@@ -27,8 +28,8 @@ use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
 use std::collections::BTreeMap;
 
-/// Waits for `key` until `wait` says that there is nothing to wait for, or the time is over. `wait` sets
-/// the bit that makes whoever ends the wait look into the room, and tells whether to wait.
+/// Waits for `key` until `wait` returns false or the time is over. `wait` must set the bit that makes the waking thread look
+/// into the parking lot, and then return true if the caller must wait.
 ///
 /// # Panics
 /// By [`unwind::refuse`]: on a worker's thread, if there is no spare worker to be had; in a forked child.
@@ -36,8 +37,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. On a worker's thread, calls `then` before the task takes its permits back, which may take long:
-/// for who was woken alone, and may not be the one to make use of it.
+/// Waits as [`wait`] does. On a worker's thread, calls `then` before the task re-acquires its permits, which may take long.
+/// A caller that was woken alone passes the wake-up on there.
 ///
 /// # Panics
 /// As [`wait`].
@@ -67,8 +68,8 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
     });
 }
 
-/// Waits as [`wait`] does, but also when there is no spare worker: the place then stays taken. For who must not go
-/// on before what it waits for has come, not even by unwinding. In a forked child there is nothing to wait for.
+/// Waits as [`wait`] does, also if there is no spare worker: the thread then keeps its seat. Call it if the caller must not go
+/// on before the end of the wait, not even by unwinding. Returns at once in a forked child.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;
@@ -86,7 +87,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     });
 }
 
-/// What a hook is told that waits on a thread of the pool, which has no task whose place a spare worker could take.
+/// The message for a hook that waits on a thread of the pool.
 const NOT_HERE: &str = "a hook of a pool waits on the pool's own thread, for what that thread may have to run: \
                         wait inside a task";
 
@@ -107,31 +108,31 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     }
 }
 
-/// A2 to A5 around `f`, after A1.
+/// Runs `f` without the permits of the running task (wait-2 to wait-5). The caller has lent the seat.
 fn without_permits(context: &Context, f: impl FnOnce()) {
     let lease = context.lease();
     let Some(job) = lease.job.take() else {
-        // What a task had captured is dropped, and waits.
+        // A destructor of captures waits. There are no permits.
         return f();
     };
     let tokens = lease.tokens.replace(0);
     lease.settle(job);
     context.pool().waiting.enter(job.idle_key());
-    admission::release(job); // A2
-    f(); // A3
+    admission::release(job); // wait-2
+    f(); // wait-3
     let mut gate = Some(job);
     while let Some(outer) = gate {
-        take_back(outer); // A4
+        take_back(outer); // wait-4
         gate = outer.parent();
     }
     context.pool().waiting.leave(job.idle_key());
     lease.resume(job, tokens);
-    // The end of A5, when they are all back.
+    // The end of `wait-5`: all permits are back.
     admission::look_outwards(job);
 }
 
-/// How many tasks of which jobs wait inside: neither running nor ready, for those who ask for figures. No part of any
-/// protocol, and of no model.
+/// The number of waiting tasks of each job, which are neither running nor ready. For figures only: no protocol reads it, and
+/// no model has it.
 #[derive(Debug, Default)]
 pub struct Waiting(std::sync::Mutex<BTreeMap<usize, usize>>);
 
@@ -153,12 +154,12 @@ impl Waiting {
         }
     }
 
-    /// Returns true if no task waits inside.
+    /// Returns true if no task waits.
     pub fn is_empty(&self) -> bool {
         self.counts().is_empty()
     }
 
-    /// How many of the job with this address.
+    /// Returns the number of waiting tasks of the job with this address.
     pub fn count(&self, job: usize) -> u64 {
         self.counts().get(&job).map_or(0, |count| *count as u64)
     }
@@ -167,12 +168,12 @@ impl Waiting {
 /// The number of spare workers from which [`blocking`] starts no further one: a wait must have one, `blocking` need not.
 const MOST_FOR_BLOCKING: usize = 256;
 
-/// A1. A thread that has lent its place before has none to lend. Starts no further spare worker if there are `most`.
+/// Lends the thread's seat (wait-1), unless it is lent already. Starts no further spare worker if there are `most`.
 fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
     let Some(seat) = context.seat() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
-    // Figures leave out what is to spare on a thread without a place.
+    // Figures do not include spare tokens of a thread without a seat.
     context.lease().give_spare_tokens();
     match shared.spares.lend(context.pool_ptr(), seat.index, most) {
         Ok(()) => {
@@ -187,13 +188,14 @@ fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
     }
 }
 
-/// Injects the cell in the stash, before the thread waits: a task, or the sweep that the worker runs (sweep-3).
+/// Injects the next task of this worker, or its sweep, before the thread waits (sweep-3).
 fn show_stash(context: &Context) {
     if let Some(cell) = context.next_task.take() {
         let _ = context.pool().inject(cell);
     }
 }
 
+/// Re-acquires the permit at one gate (wait-4), and passes the next one on (wait-5).
 fn take_back(gate: JobPtr) {
     let key = gate.permit_key();
     // A drain cancels held jobs; their tasks that have started run to their end.
@@ -201,14 +203,14 @@ fn take_back(gate: JobPtr) {
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
-                // Whoever runs on under a permit is to look.
+                // A worker with a lease must check the word before its next task.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
             !gate.permits.load().may_reclaim(draining())
         });
     }
-    // A5
+    // wait-5
     let others = parking_lot().if_none_waits(key, || {
         gate.permits.clear(Flag::Reclaiming);
     });
@@ -217,20 +219,19 @@ fn take_back(gate: JobPtr) {
             parking_lot().wake_one(key);
         }
     } else {
-        // A look follows, when all permits are back.
+        // The caller checks the queue when all permits are back.
         fence_after_rmw();
     }
 }
 
-/// Runs `f`, which is going to block for long on something that is not this pool's, while a spare
-/// worker takes the thread's place. The task keeps its permit: it counts as running.
+/// Runs `f`, which may block for long on something outside the pool. A spare worker takes the place of this thread.
 ///
-/// Outside of a pool's tasks, and when there is no spare worker to be had, it just runs `f`. For this call a pool starts no
-/// more than 256 spare workers.
+/// The task keeps its permit, and counts as running. Outside of a pool's tasks, or if there is no spare worker, this function
+/// only runs `f`. A pool starts at most 256 spare workers for such calls.
 ///
 /// # Panics
 ///
-/// If `f` does.
+/// Panics if `f` panics.
 ///
 /// # Examples
 ///
