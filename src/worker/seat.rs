@@ -1,57 +1,57 @@
-//! A worker's place: its deques and what it knows of its own work.
+//! A worker's seat: its deques, and the state of its own work.
 //!
-//! There are as many places as workers. The thread that sits in a place is its only user; a
-//! thread that has to wait inside a task hands its place to a spare one.
+//! There are as many seats as workers. A seat has one owner at a time, the thread that sits in it. A thread that waits inside a
+//! task lends its seat to a spare worker.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Stealer, Worker};
 use crate::task::CellPtr;
 use std::cell::Cell;
 
-/// One worker's place.
+/// The seat of one worker.
 pub struct Seat {
-    /// Which place.
+    /// The number of the seat.
     pub index: usize,
-    /// The local queue: tasks pushed from inside, woken futures, what came from the injector. Last in, first out.
+    /// The local queue: tasks pushed from inside a task, woken futures, tasks from the injector. Last in, first out.
     pub deque: Worker<CellPtr>,
-    /// What was taken from a backlog for the turn that goes on here. First in, first out.
+    /// The batch: tasks moved from a job's queue for this turn. First in, first out.
     pub batch: Worker<CellPtr>,
-    /// The job, by its record's address, that all of the batch is of.
+    /// The address of the job to which all tasks of the batch belong.
     batch_of: Cell<usize>,
-    /// A job, by its record's address, and how many tasks at the top of `deque` are known to be its. Only compared.
+    /// The address of a job, and the number of tasks at the top of `deque` that belong to it. The address is only compared.
     pub top: Cell<(usize, u64)>,
-    /// How often the thread has looked for a job to serve here; wraps.
+    /// The number of times the owner has looked for a task near by. Wraps.
     pub turns: Cell<u32>,
+    /// The state of the random numbers by which victims are chosen.
     rng: Cell<u32>,
-    /// Look for those who have waited longest, in the injector and at the deque's other end, before the
-    /// newest task of the deque.
+    /// True if the owner must next take a task that has waited long: from the injector, or from the other end of the deque.
     pub others_first: Cell<bool>,
-    /// The job that runs here, by its record's address; 0 if none does. For figures, and for a guess of thieves.
+    /// The address of the job that runs here, or 0. For figures, and as a hint for thieves.
     job: AtomicUsize,
-    /// Tokens of that job that the thread holds beyond those of tasks. For figures.
+    /// The number of that job's tokens that the owner has beside those of tasks. For figures.
     spare: AtomicU64,
-    /// Futures that became in flight here less those that ended here; wraps.
+    /// The number of futures that became pending here, less those that ended here. Wraps.
     flights: AtomicU64,
-    /// Figures for people.
+    /// The worker's statistics.
     pub figures: Figures,
 }
 
-/// The thieves' ends of a place's deques.
+/// The ends of a seat's deques from which thieves take.
 pub struct Victim {
-    /// Of the local queue.
+    /// The end of the local queue.
     pub deque: Stealer<CellPtr>,
-    /// Of the batch.
+    /// The end of the batch.
     pub batch: Stealer<CellPtr>,
 }
 
 impl Victim {
-    /// Whether there looks to be nothing to steal.
+    /// Returns true if there seems to be nothing to steal.
     pub fn is_empty(&self) -> bool {
         self.deque.is_empty() && self.batch.is_empty()
     }
 }
 
-/// What a worker has done so far. Written by it alone.
+/// What a worker has done so far. Only the seat's owner writes it.
 #[derive(Debug, Default)]
 pub struct Figures {
     run: AtomicU64,
@@ -59,14 +59,14 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: the deques' own ends and the `Cell`s are used only by the thread that sits in the place, which is one at a
-// time: threads hand places over under a lock. The rest is atomics.
+// SAFETY: only the owner of the seat uses the owner's ends of the deques and the `Cell`s. Threads pass a seat on under a lock. All
+// other fields are atomics.
 unsafe impl Sync for Seat {}
-// SAFETY: as above; what it holds is Send.
+// SAFETY: as above; the fields are Send.
 unsafe impl Send for Seat {}
 
 impl Seat {
-    /// An empty place.
+    /// Makes a seat with empty deques.
     pub fn new(index: usize) -> Self {
         Self {
             index,
@@ -84,7 +84,7 @@ impl Seat {
         }
     }
 
-    /// Publishes the job that runs here, by its record's address, and how many tokens of it are no task's.
+    /// Publishes the address of the job that runs here, and the number of its tokens that belong to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker does not move.
@@ -94,7 +94,7 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// Returns how many tokens of the job with this address are no task's here.
+    /// Returns the number of tokens of the job with this address that belong to no task here.
     pub fn spare_tokens(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; a figure.
@@ -104,13 +104,13 @@ impl Seat {
         }
     }
 
-    /// Returns the job that runs here, by its record's address; 0 if none does.
+    /// Returns the address of the job that runs here, or 0.
     pub fn running_job(&self) -> usize {
-        // Ordering: Relaxed; a guess.
+        // Ordering: Relaxed; a hint.
         self.job.load(Ordering::Relaxed)
     }
 
-    /// Changes the count of futures in flight.
+    /// Changes the count of pending futures.
     #[cfg(feature = "futures")]
     pub fn add_flights(&self, change: u64) {
         // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
@@ -118,24 +118,25 @@ impl Seat {
         self.flights.store(flights.wrapping_add(change), Ordering::Relaxed);
     }
 
-    /// Returns the count of futures in flight.
+    /// Returns the count of pending futures.
     pub fn flights(&self) -> u64 {
         // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
         self.flights.load(Ordering::Relaxed)
     }
 
-    /// The thieves' ends of the deques.
+    /// Returns the ends of the deques from which thieves take.
     pub fn victim(&self) -> Victim {
         Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
     }
 
-    /// All of the batch is of this job: it was stolen just now.
+    /// Notes that all tasks of the batch belong to this job.
     pub fn note_batch(&self, job: usize) {
         self.batch_of.set(job);
     }
 
-    /// From now on the batch is this job's. What is left of another's goes to the local queue, each task out of everybody's
-    /// sight for a moment; whether there was any.
+    /// Gives the batch to this job. Moves the tasks of another job to the local queue. Returns true if there were any.
+    ///
+    /// While a task moves, it is in neither deque, so no thief finds it. The caller must notify a worker afterwards.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {
@@ -157,14 +158,14 @@ impl Seat {
         self.top.set((job, count));
     }
 
-    /// How many tasks at the top of the deque are known to be of this job.
+    /// Returns the number of tasks at the top of the deque that are noted as this job's.
     #[inline]
     pub fn top_of(&self, job: usize) -> u64 {
         let (top, count) = self.top.get();
         if top == job { count.min(self.deque.len() as u64) } else { 0 }
     }
 
-    /// A number below `bound`, to choose victims by.
+    /// Returns a random number below `bound`, to choose victims by.
     pub fn random_below(&self, bound: usize) -> usize {
         let mut x = self.rng.get();
         x ^= x << 13;
@@ -177,7 +178,7 @@ impl Seat {
 
 impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Seat").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
@@ -202,7 +203,7 @@ impl Figures {
         Self::add(&self.parked, 1);
     }
 
-    /// Tasks run, tasks stolen, times parked.
+    /// Returns the numbers of tasks run, of tasks stolen, and of times parked.
     pub fn read(&self) -> (u64, u64, u64) {
         // Ordering: Relaxed; figures.
         (
