@@ -1,4 +1,4 @@
-//! The worker's loop: find a task, run it, go on under its permit, hand the permit on.
+//! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and passes the permit on.
 
 pub mod context;
 mod find;
@@ -23,16 +23,16 @@ use crate::worker::seat::Seat;
 use std::any::Any;
 use std::cell::Cell;
 
-/// Tasks of one job after which a worker lets another job go first.
+/// The number of tasks of one job after which another job's turn comes.
 const BUDGET: u32 = scaled(16, 4, 2) as u32;
 
-/// The life of the thread with this index: a worker's, or a spare's. It sits in `seat` first.
+/// Runs a worker or a spare, from the start of its thread to the end. `index` is the thread's number, `seat` its first seat.
 pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     let context = Context::new(pool);
     let shared = pool.shared();
     let worker = Worker {
         context: &context,
-        // A pool begins with its workers counted as searching; a place is lent by one that runs.
+        // A pool counts its workers as searching from the start. A spare gets the seat of a thread that runs a task.
         searching: Cell::new(index < shared.workers()),
         last: Cell::new(None),
     };
@@ -46,7 +46,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
         while let Some(index) = seat {
             shared.sleep.sit_down(index);
             let sitting = &shared.seats[index];
-            // The thread that lent this place has published a job that does not run here any more.
+            // The thread that lent this seat has published a job that no longer runs here.
             sitting.publish(0, 0);
             context.sit(Some(sitting));
             seat = match worker.run() {
@@ -63,40 +63,41 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     pool.disown(context.owners());
 }
 
-/// A hook that panics is as good as one that returned; the panic has been printed.
+/// Calls a hook, and ignores its panic, which the panic hook has printed.
 fn call_hook(hook: impl FnOnce() -> Option<()>) {
     if let Err(payload) = unwind::halt(hook) {
         unwind::drop_quietly(payload);
     }
 }
 
+/// A worker at work.
 struct Worker<'a> {
     context: &'a Context,
-    /// Whether the sleepers count this worker as searching.
+    /// True if the pool counts this worker as searching.
     searching: Cell<bool>,
-    /// The job that ran last; only compared, for it may be gone.
+    /// The job that ran last. Only compared, because it may be freed.
     last: Cell<Option<JobPtr>>,
 }
 
-/// What follows a task's run.
+/// What a worker does with the permit of a task that has run.
 #[derive(PartialEq, Eq)]
 enum Then {
-    /// Its permit is free for the next task.
+    /// It runs the next task under the permit.
     GoOn,
-    /// It keeps its permit.
+    /// It leaves the permit to the task, a pending future.
     LeavePermit,
 }
 
-/// What a thread left when it stopped looking for tasks.
+/// Why a thread no longer looks for tasks.
 enum Left {
-    /// Its place, lent while it waited inside a task.
+    /// It has lent its seat, while it waited inside a task.
     Seat,
-    /// The pool, which is drained.
+    /// The pool is drained.
     Pool,
 }
 
 impl Worker<'_> {
-    /// Runs the hook at the thread's start. A worker that is not there yet is no searcher for others to rely on.
+    /// Runs the hook at the thread's start. Meanwhile the worker does not count as searching, because it finds no task.
     fn begin(&self, hook: impl FnOnce()) {
         let sleep = &self.pool().sleep;
         let searches = self.searching.get();
@@ -112,6 +113,7 @@ impl Worker<'_> {
         }
     }
 
+    /// Serves tasks until the seat is lent or the pool is drained.
     fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);
@@ -131,14 +133,14 @@ impl Worker<'_> {
         self.context.seat().expect("a worker that looks for tasks sits in a place")
     }
 
-    /// Takes a task to its end, and those that follow it.
+    /// Serves a task from a deque: its turn, a drop or a sweep.
     fn serve(&self, cell: CellPtr) {
         self.context.serves.set(true);
         self.take_turn(cell);
         self.context.serves.set(false);
     }
 
-    /// Runs a task from a deque if its gates let it, and goes on with its job's tasks while it may.
+    /// Runs a task from a deque if its gates allow it, and then further tasks of its job while the turn lasts.
     fn take_turn(&self, cell: CellPtr) {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
@@ -160,10 +162,10 @@ impl Worker<'_> {
         self.last.set(Some(job));
         let mut unlimited = job.is_unlimited(job.permits.load());
         if !unlimited {
-            // The start has left the window, and a future, or a task that blocks with leave, may keep its
-            // permit for long.
+            // The start has made room for a ready task. The worker checks now, because a future or a task inside `blocking`
+            // may keep the permit for long.
             admission::look_outwards(job);
-            // A future that was pending has had a turn already: after its end the siblings' turn is due.
+            // A future that was pending has had its turn. After its end the siblings' turn comes.
             if let Some(parent) = lease.parent.get().filter(|_| !resumed) {
                 self.begin_turn_below(parent);
             }
@@ -176,7 +178,7 @@ impl Worker<'_> {
             }
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
-                // The turn ends with this task.
+                // The turn ends.
                 lease.turn.set(lease.turn.get() + 1);
                 break;
             }
@@ -213,6 +215,7 @@ impl Worker<'_> {
         });
     }
 
+    /// Runs one task of the turn, and counts its end.
     fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(seat) = self.context.seat() {
             seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
@@ -229,7 +232,7 @@ impl Worker<'_> {
             Ran::Waits => self.context.lease().give_token(),
             Ran::Cancelled => job.count_cancelled(),
             Ran::Panicked(payload) => {
-                // Ordering: Relaxed; ordered by the permit that is given back after it.
+                // Ordering: Relaxed; ordered by the permit that is released after it.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);
                 self.report(payload);
             }
@@ -237,6 +240,7 @@ impl Worker<'_> {
         Then::GoOn
     }
 
+    /// Gives the payload of a panic to the hook, and drops it.
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
         call_hook(|| self.pool().hooks()?.panic.as_ref().map(|hook| hook(&*payload)));
