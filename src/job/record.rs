@@ -129,7 +129,7 @@ pub struct Left(u64);
 impl Left {
     /// Returns true if no handle and no task needs the record. The thread whose change led to this value must free
     /// the record.
-    pub const fn nobody(self) -> bool {
+    pub const fn unneeded(self) -> bool {
         self.0 & !WAITED == 0
     }
 
@@ -206,7 +206,7 @@ impl Tokens {
         // Ordering: Acquire on success; pairs with the Release of the threads that have used the record.
         self.0
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, |count| {
-                (!Left(count).nobody()).then_some(count + HANDLE)
+                (!Left(count).unneeded()).then_some(count + HANDLE)
             })
             .is_ok()
     }
@@ -291,7 +291,7 @@ impl JobPtr {
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
         let left = self.tokens.drop_tasks(count);
-        if left.nobody() {
+        if left.unneeded() {
             // SAFETY: no handle and no busy task is left.
             unsafe { self.free(0) };
         } else if left.awaited() {
@@ -313,7 +313,7 @@ impl JobPtr {
     #[must_use]
     pub fn give_back_handle(self) -> bool {
         let left = self.tokens.drop_handle();
-        left.nobody()
+        left.unneeded()
     }
 
     /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.
