@@ -12,34 +12,36 @@ use crate::task::handle::TaskHandle;
 use crate::task::{CellPtr, is_large};
 
 impl Job {
-    /// Pushes a future and returns the handle of its task. The pool's workers poll it.
+    /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.
     ///
-    /// The future takes a permit before it is polled for the first time, and holds it until it has ended: ready,
-    /// cancelled or panicked. So a limit of 500 means 500 in flight, on 2 workers, too; a limit far above
-    /// the number of workers is the normal case. When it is woken it needs no permit, for it has one.
-    /// While it awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds none, and
-    /// takes it back ahead of the backlog before it goes on: it may await tasks of its own job. With a
-    /// limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool shut down, the future is
-    /// dropped and the handle says [`Cancelled`](crate::JoinError::Cancelled). A
-    /// [`capacity`](crate::JobBuilder::capacity) does not hold for futures: the call never blocks.
+    /// The future takes a permit before its first poll, and holds it until it is ready, cancelled or panicked. So a limit of 500
+    /// lets 500 futures be under way at once, even on 2 workers. A limit far above the number of workers is the normal case. A
+    /// future that is woken needs no further permit.
     ///
-    /// Futures that need a runtime around them, as tokio's sockets and timers do, find it if the workers have
-    /// entered it: see [`on_worker_start`](crate::PoolBuilder::on_worker_start).
+    /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds no permit. It
+    /// takes its permit back ahead of the queue. So it may await tasks of its own job.
+    ///
+    /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
+    /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled). This call never blocks: a
+    /// [`capacity`](crate::JobBuilder::capacity) does not count futures.
+    ///
+    /// Some futures need a runtime, such as tokio's sockets and timers. They find it if the workers have entered it: see
+    /// [`on_worker_start`](crate::PoolBuilder::on_worker_start).
     ///
     /// # Cancellation
     ///
-    /// Dropping the handle detaches the task. [`TaskHandle::cancel`] and [`cancel`](Self::cancel) drop the
-    /// future: one that has not started at once, on the calling thread or by a worker; one in flight by a
-    /// worker, without a further poll. It is dropped before its handle says that it has ended.
+    /// Dropping the handle detaches the task. [`TaskHandle::cancel`] and [`cancel`](Self::cancel) drop the future before its
+    /// handle returns. A future that has not started is dropped at once, on the calling thread or by a worker. A pending future is
+    /// dropped by a worker, without a further poll.
     ///
-    /// A drain of the pool waits for futures in flight as it does for closures that run, also for one that
-    /// nobody will wake; [`shutdown_now`](crate::Pool::shutdown_now) drops them.
+    /// A drain of the pool waits for pending futures as it does for closures that run, even if they are never woken.
+    /// [`shutdown_now`](crate::Pool::shutdown_now) drops them.
     ///
     /// # Panics
     ///
-    /// A panic in the future, or in its drop, stays in its task: the handle says
-    /// [`Panicked`](crate::JoinError::Panicked). One exception: if the handle cancels a future that has not started, and its
-    /// drop panics, the handle says [`Cancelled`](crate::JoinError::Cancelled).
+    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception: if
+    /// the handle cancels a future that has not started, and the drop panics, the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Examples
     ///
@@ -78,29 +80,29 @@ impl Job {
         handle
     }
 
-    /// Calls `f` with each item of `input`, an iterator or a stream, and runs the futures that it returns as
-    /// tasks of the job, as many at once as the limit allows; a [`Stream`](futures_core::Stream) of their results,
-    /// in the order of the input.
+    /// Calls `f` with each item of `input`, an iterator or a stream, and runs the returned futures as tasks of the job, with as
+    /// many at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of their results, in the order of the
+    /// input.
     ///
-    /// Nothing happens before the stream is polled. Whenever it is, it pulls input until as many
-    /// futures are under way, or have results that were not taken yet, as the limit of the job and of each above
-    /// it says (1,024 where there is none; one at least). `f` is called by whoever polls the stream; what
-    /// should run on the pool belongs into the future.
+    /// Nothing is pulled before the first poll of the stream. Each poll pulls input until the limit is reached by the futures
+    /// under way together with the results that were not taken. This limit is the least of the limits of the job and its
+    /// ancestors, 1,024 without one, and 1 at least. `f` runs on the thread that polls the stream. Work for the pool belongs
+    /// into the future.
     ///
-    /// Each result is a `Result`, as that of [`spawn_future`](Self::spawn_future) is: a future that panics gives an
-    /// error, and the others go on. [`as_completed`](MapAsync::as_completed) gives results as they come instead
-    /// of in order.
+    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an error,
+    /// and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order of their completion.
     ///
     /// # Cancellation
     ///
-    /// Dropping the stream cancels the futures under way and pulls nothing more. After
-    /// [`cancel`](Self::cancel) of the job, the results that are there still come, the rest of those pulled
-    /// says [`Cancelled`](crate::JoinError::Cancelled), and nothing more is pulled; if the input was not at
-    /// its end, a last item says so, too. [`close`](Self::close) does not stop it.
+    /// Dropping the stream cancels the futures under way, and nothing more is pulled.
+    ///
+    /// After [`cancel`](Self::cancel) of the job nothing more is pulled. The stream still yields the results that are there, and
+    /// [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at its end, one
+    /// `Cancelled` follows. [`close`](Self::close) does not stop the stream.
     ///
     /// # Panics
     ///
-    /// Panics of `f` and of the input are passed on to whoever polls the stream.
+    /// Panics of `f` and of the input are passed on to the thread that polls the stream.
     ///
     /// # Errors
     ///
@@ -132,7 +134,7 @@ impl Job {
         MapAsync::new(self, input.into_stream(), f)
     }
 
-    /// Pushes a future that was accepted as part of an input, whether or not the job was closed since.
+    /// Pushes a future that was accepted as part of an input, even if the job was closed since.
     fn spawn_accepted<F>(&self, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -143,6 +145,7 @@ impl Job {
         handle
     }
 
+    /// Makes the cell and the handle of a future.
     fn flight<F>(&self, future: F) -> (CellPtr, TaskHandle<F::Output>)
     where
         F: Future + Send + 'static,
@@ -157,7 +160,7 @@ impl Job {
     }
 }
 
-/// Notes, at a job's first future, that its limit and those above it may bind whatever the number of workers.
+/// Notes at a job's first future that the limits of the job and its ancestors may bind, whatever the number of workers.
 fn expect_futures(job: JobPtr) {
     let mut gate = Some(job);
     while let Some(outer) = gate {
@@ -165,10 +168,10 @@ fn expect_futures(job: JobPtr) {
             outer.permits.set(Flag::Futures);
             fence_after_rmw();
             if !outer.tokens.load().no_tasks() {
-                // Whoever runs it now goes on as the word says.
+                // A worker with a lease of the job must check the word.
                 outer.pool().advance_epoch();
             }
-            // Tasks may have been left to whoever runs the job.
+            // Pushers may have left tasks to that worker.
             admission::look(outer);
         }
         gate = outer.parent();
