@@ -14,6 +14,7 @@ pub mod control;
 pub mod explain;
 pub mod extra;
 pub mod family;
+mod figures;
 #[cfg(feature = "futures")]
 pub mod futures;
 pub mod hold;
@@ -30,8 +31,7 @@ pub mod wait;
 
 use crate::job::permits::MOST;
 use crate::job::record::JobPtr;
-use crate::stats::{DebugLimit, JobStats};
-use crate::sync::atomic::Ordering;
+use crate::stats::DebugLimit;
 use std::fmt;
 
 /// A group of tasks with a limit: at most that many of them run at once.
@@ -252,48 +252,6 @@ impl Job {
     /// ```
     pub fn is_closed(&self) -> bool {
         control::is_closed(self.0)
-    }
-
-    /// What the job is doing and has done.
-    ///
-    /// Tasks of jobs below it are counted there. Here they count as running, for they hold a permit of this job, too, and those
-    /// that wait for one are in the backlog, one of each child at a time.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(1).build()?;
-    /// let job = pool.job(3);
-    /// job.execute(|| ());
-    /// job.wait();
-    /// let stats = job.stats();
-    /// assert_eq!((stats.limit, stats.completed, stats.running), (3, 1, 0));
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn stats(&self) -> JobStats {
-        // In the order of a task's way: a task that moves on meanwhile is counted twice, and never missed.
-        let queued = self.0.queue().len();
-        let word = self.0.permits.load();
-        let tally = &self.0.tally;
-        let running = word.running() as usize;
-        // The task that stands in the parent's queue is not ready.
-        let delegate = usize::from(word.has(permits::Flag::Blocked));
-        let mut ready = self.0.ready_tasks(word) as usize;
-        if queued + running + ready == 0 {
-            // A task between queue and deque is reserved for, and not yet counted as busy.
-            ready = word.ready() as usize;
-        }
-        // Ordering: Relaxed all; figures.
-        JobStats {
-            limit: control::limit_of(word),
-            running,
-            ready: ready.saturating_sub(delegate),
-            backlog: queued + delegate,
-            completed: tally.completed.load(Ordering::Relaxed),
-            panicked: tally.panicked.load(Ordering::Relaxed),
-            cancelled: tally.cancelled.load(Ordering::Relaxed),
-            most_running: tally.most_running(),
-        }
     }
 
     /// What few jobs have.

@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use common::event::Latch;
+use common::event::{Gauge, Latch, stay};
 use common::{LONG, pool, with_workers, within};
 
 #[test]
@@ -83,5 +83,103 @@ fn a_job_that_has_work_never_shows_none() {
             job.wait();
         }
         resumes.join().unwrap();
+    });
+}
+
+#[test]
+fn stats_with_children_count_each_task_once() {
+    with_workers(|pool, workers| {
+        let root = pool.job(usize::MAX);
+        let (left, right) = (root.job(2), root.job(0));
+        let (below, latch) = (left.job(1), Latch::new());
+        let gauge = Gauge::new();
+        let running = workers.min(2);
+        // Of each kind: running, waiting for a permit of its own job, and held.
+        for job in [&left, &below].into_iter().take(running) {
+            job.execute(stay(&gauge, &latch));
+        }
+        gauge.until_running(running);
+        for job in [&below, &right] {
+            (0..5).for_each(|_| job.execute(|| ()));
+        }
+        let sum = root.stats_with_children();
+        assert_eq!(sum.running, running, "{sum:?}");
+        assert_eq!(sum.ready + sum.backlog, 10, "{sum:?}");
+        assert_eq!((sum.limit, sum.completed), (usize::MAX, 0));
+        assert_eq!(root.stats().backlog, 0);
+        latch.open();
+        left.wait();
+        let sum = left.stats_with_children();
+        assert_eq!(
+            (sum.completed, sum.backlog, sum.running),
+            (5 + running as u64, 0, 0),
+            "{sum:?}"
+        );
+        right.cancel();
+        root.wait();
+        let sum = root.stats_with_children();
+        assert_eq!((sum.completed, sum.cancelled), (5 + running as u64, 5), "{sum:?}");
+        assert_eq!(root.stats().completed, 0);
+        assert!(sum.most_running >= running);
+    });
+}
+
+#[test]
+fn stats_with_children_include_children_that_are_gone() {
+    with_workers(|pool, _| {
+        let root = pool.job(2);
+        for round in 1..=20 {
+            // A chain of jobs, each with a task that returns, one that panics and one that is cancelled.
+            let mut job = root.job(2);
+            for _ in 0..10 {
+                job.execute(|| ());
+                job.execute(|| common::unwind("a task of a child"));
+                job.pause();
+                assert!(job.spawn(|| ()).cancel());
+                job.resume();
+                job = job.job(2);
+            }
+            drop(job);
+            root.wait();
+            let sum = root.stats_with_children();
+            assert_eq!(
+                (sum.completed, sum.panicked, sum.cancelled),
+                (10 * round, 10 * round, 10 * round)
+            );
+        }
+        root.execute(|| ());
+        root.wait();
+        assert_eq!(root.stats_with_children().completed, 201);
+        assert_eq!(root.stats().completed, 1);
+    });
+}
+
+/// Children end and leave while another thread reads: no task is missed that was counted before.
+#[test]
+fn stats_with_children_never_fall() {
+    with_workers(|pool, _| {
+        let root = pool.job(usize::MAX);
+        let stop = Arc::new(AtomicBool::new(false));
+        let reads = {
+            let (root, stop) = (root.clone(), Arc::clone(&stop));
+            thread::spawn(move || {
+                let mut before = 0;
+                while !stop.load(SeqCst) {
+                    let now = root.stats_with_children().completed;
+                    assert!(now >= before, "{now} after {before}");
+                    before = now;
+                }
+            })
+        };
+        for _ in 0..500 {
+            let child = root.job(1);
+            let grandchild = child.job(1);
+            grandchild.execute(|| ());
+            child.execute(|| ());
+        }
+        root.wait();
+        stop.store(true, SeqCst);
+        reads.join().unwrap();
+        assert_eq!(root.stats_with_children().completed, 1_000);
     });
 }

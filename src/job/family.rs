@@ -10,13 +10,13 @@ use crate::job::record::JobPtr;
 use crate::job::{control, idle};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, thread};
 use crate::task::rests::Resting;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
 
-type Children = BTreeMap<JobPtr, BTreeSet<JobPtr>>;
+type Children = BTreeMap<JobPtr, Below>;
 
 /// The children of all jobs of a pool.
 #[derive(Debug)]
@@ -24,6 +24,47 @@ pub struct Family {
     shards: [Mutex<Children>; SHARDS],
     /// The number of children that have left the table.
     left: AtomicU64,
+}
+
+/// The children of one job, from its first child on until the job is freed.
+#[derive(Debug, Default)]
+struct Below {
+    /// The children whose records are not freed.
+    children: BTreeSet<JobPtr>,
+    /// How the tasks ended of the children that have left, and of all jobs below those.
+    left: Ended,
+}
+
+/// How many tasks have ended, by the way they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Tasks that returned.
+    pub completed: u64,
+    /// Tasks that panicked.
+    pub panicked: u64,
+    /// Tasks that were dropped.
+    pub cancelled: u64,
+}
+
+impl Ended {
+    /// Returns the counts of one job, without the jobs below it.
+    pub fn of(job: JobPtr) -> Self {
+        let tally = &job.tally;
+        // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.
+        Self {
+            completed: tally.completed.load(Ordering::Relaxed),
+            panicked: tally.panicked.load(Ordering::Relaxed),
+            cancelled: tally.cancelled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Ended {
+    fn add_assign(&mut self, more: Self) {
+        self.completed += more.completed;
+        self.panicked += more.panicked;
+        self.cancelled += more.cancelled;
+    }
 }
 
 impl Family {
@@ -44,19 +85,46 @@ impl Family {
             // A worker with a lease of the parent may have taken the parent for unlimited. It must check again.
             parent.pool().advance_epoch();
         }
-        self.shard(parent).entry(parent).or_default().insert(child);
+        self.shard(parent).entry(parent).or_default().children.insert(child);
     }
 
-    /// Removes a child whose record is about to be freed.
+    /// Removes a child whose record is about to be freed. Adds its counts to its parent's.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
+        let mut ended = Ended::of(child);
+        ended += self.forget(child);
         let mut shard = self.shard(parent);
         // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
-        if let Some(children) = shard.get_mut(&parent) {
-            children.remove(&child);
-            if children.is_empty() {
-                shard.remove(&parent);
+        let below = shard.get_mut(&parent).expect("a child keeps its parent's entry");
+        below.children.remove(&child);
+        below.left += ended;
+    }
+
+    /// Removes the entry of a job that is about to be freed, if it had children. Returns the counts of the jobs below it.
+    pub fn forget(&self, job: JobPtr) -> Ended {
+        if !job.permits.load_alone().has(Flag::Parent) {
+            return Ended::default();
+        }
+        self.shard(job).remove(&job).map(|below| below.left).unwrap_or_default()
+    }
+
+    /// Returns the children of the job, each with a handle, and the counts of those that have left, both of one moment.
+    fn children_and_left(&self, parent: JobPtr) -> (Vec<Job>, Ended) {
+        loop {
+            let shard = self.shard(parent);
+            let Some(below) = shard.get(&parent) else { return Default::default() };
+            let children = below.children.iter();
+            let alive = children.map_while(|child| {
+                child.tokens.add_handle_if_needed().then(|| Job::from_handle(*child))
+            });
+            let alive: Vec<_> = alive.collect();
+            let (all, left) = (alive.len() == below.children.len(), below.left);
+            drop(shard);
+            if all {
+                return (alive, left);
             }
+            // A thread that frees a child is about to add the child's counts.
+            thread::yield_now();
         }
     }
 
@@ -78,7 +146,7 @@ impl Family {
         shard
             .get(&parent)
             .into_iter()
-            .flatten()
+            .flat_map(|below| &below.children)
             // A child in the table has a record, although the record may be about to be freed.
             .filter(alive)
             .map(|child| Job::from_handle(*child))
@@ -94,6 +162,24 @@ pub fn gates_in(parent: JobPtr) -> Vec<Job> {
 /// Returns handles of the children of the job, except of those that are about to be freed.
 pub fn children_of(parent: JobPtr) -> Vec<Job> {
     parent.pool().family.children(parent)
+}
+
+/// Calls `see` for the job and each job below it. Returns how their tasks have ended, those of freed jobs included.
+pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
+    let family = &job.pool().family;
+    let mut ended = Ended::default();
+    let mut add = |job: JobPtr| {
+        see(job);
+        let (children, left) = family.children_and_left(job);
+        ended += Ended::of(job);
+        ended += left;
+        children
+    };
+    let mut below = add(job);
+    while let Some(child) = below.pop() {
+        below.append(&mut add(child.ptr()));
+    }
+    ended
 }
 
 /// Cancels the job and all jobs below it.

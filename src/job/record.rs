@@ -345,8 +345,10 @@ impl JobPtr {
     #[must_use]
     unsafe fn free_one(self, held: u64) -> Option<Self> {
         assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
-        if let Some(parent) = self.parent {
-            self.pool().family.leave(parent, self);
+        let family = &self.pool().family;
+        match self.parent {
+            Some(parent) => family.leave(parent, self),
+            None => _ = family.forget(self),
         }
         let (pool, parent) = (self.pool, self.parent);
         // Ordering: Relaxed; by this function's contract no other thread uses the record.
@@ -468,10 +470,15 @@ impl Record {
 impl JobPtr {
     /// Returns how many of the job's tasks lie in deques; exact while none of its tasks moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
+        self.busy_tasks().saturating_sub(word.running())
+    }
+
+    /// Returns how many of the job's tasks lie in deques, run, or stand in the queue of a job above; exact while none of its
+    /// tasks moves.
+    pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();
-        let not_ready = word.running() + spare + pool.waiting.count(key);
-        self.tokens.load().tasks().saturating_sub(not_ready)
+        self.tokens.load().tasks().saturating_sub(spare + pool.waiting.count(key))
     }
 }
 
