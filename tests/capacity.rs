@@ -199,6 +199,87 @@ fn a_cancelled_handle_makes_room() {
     });
 }
 
+/// Pushes and cancels behind a task that runs. Each cancelled task leaves a cell in the queue, until a push frees it.
+fn cells_left_by_cancels(job: &Job, capacity: usize, cancels: usize) -> usize {
+    let tokens = Tokens::new();
+    let mut most = 0;
+    for i in 0..cancels {
+        let token = tokens.token();
+        let task = job.try_spawn(move || drop(token)).expect("a cancelled task takes no slot");
+        assert!(task.cancel());
+        assert_eq!(tokens.dropped(), i + 1, "a cancelled task keeps its captures");
+        most = most.max(job.stats().backlog);
+    }
+    assert!(most >= capacity, "{most} cells: none was left by a cancel");
+    most
+}
+
+#[test]
+fn cancelled_tasks_do_not_pile_up_behind_a_slow_one() {
+    const CANCELS: usize = 20_000;
+    with_workers(|pool, workers| {
+        for (limit, capacity) in [(1, 8), (1, 1), (2, 100)] {
+            let job = pool.job_builder().limit(limit).capacity(capacity).build();
+            let (gauge, latch) = (Gauge::new(), Latch::new());
+            let busy = limit.min(workers);
+            (0..busy).for_each(|_| job.execute(stay(&gauge, &latch)));
+            gauge.until_running(busy);
+            let most = cells_left_by_cancels(&job, capacity, CANCELS);
+            assert!(
+                most <= 2 * capacity + 1,
+                "{most} cells of a job with a capacity of {capacity}"
+            );
+            // The tasks that wait are the same, in the same order, and the slots are as many.
+            let kept: Vec<_> = (0..capacity).map(|i| job.try_spawn(move || i).unwrap()).collect();
+            assert!(matches!(job.try_execute(|| ()), Err(Rejected::Full(_))));
+            latch.open();
+            assert!(kept.into_iter().map(|task| task.join().unwrap()).eq(0..capacity));
+            job.wait();
+            let stats = job.stats();
+            assert_eq!(
+                (stats.completed, stats.cancelled),
+                ((busy + capacity) as u64, CANCELS as u64)
+            );
+        }
+    });
+}
+
+#[test]
+fn cancelled_tasks_do_not_pile_up_in_a_held_parent() {
+    const CANCELS: usize = 2_000;
+    with_workers(|pool, _| {
+        let parent = pool.job_builder().limit(0).capacity(8).build(); // held
+        let children: Vec<_> = (0..100).map(|_| parent.job(1)).collect();
+        // A task of each child stands in the parent's queue, and takes none of its slots.
+        children.iter().for_each(|child| child.execute(|| ()));
+        let most = cells_left_by_cancels(&parent, 8, CANCELS);
+        assert!(most <= 3 * 100, "{most} cells");
+        parent.set_limit(2);
+        parent.wait();
+        let sum = parent.stats_with_children();
+        assert_eq!((sum.completed, sum.cancelled, sum.backlog), (100, CANCELS as u64, 0));
+    });
+}
+
+#[test]
+fn a_blocked_pusher_takes_the_slot_of_a_cancelled_task() {
+    with_workers(|pool, _| {
+        let job = pool.job_builder().limit(0).capacity(1).build(); // held
+        for round in 1..=100 {
+            let task = job.spawn(|| unreachable!());
+            let inner = job.clone();
+            let (_, thread) = pusher(move || assert!(inner.spawn(|| ()).cancel()));
+            assert!(task.cancel());
+            thread.join().unwrap();
+            let backlog = job.stats().backlog;
+            assert!(backlog <= 3, "round {round}: {backlog} cells");
+        }
+        job.cancel();
+        job.wait();
+        assert_eq!(job.stats().cancelled, 200);
+    });
+}
+
 #[test]
 fn a_scope_from_outside_waits_for_room() {
     with_workers(|pool, _| {

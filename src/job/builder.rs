@@ -133,8 +133,10 @@ impl JobBuilder {
     /// Sets how many tasks may wait to start: the number of *slots*. Without this call there is no bound.
     ///
     /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. A task that its handle cancels drops
-    /// its captures and releases its slot at once; its empty cell, which is not counted, is freed when a worker reaches it. If
-    /// no slot is free:
+    /// its captures and releases its slot at once. Its empty cell is freed when a worker reaches it, or by a later push. The
+    /// queue never holds many more empty cells than the capacity, or than its tasks if these are more.
+    ///
+    /// If no slot is free:
     ///
     /// - [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) return the closure as
     ///   [`Full`](crate::Rejected::Full).

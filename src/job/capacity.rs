@@ -20,10 +20,14 @@
 //! clears the bit. A task of another pool may first have to re-acquire its permit. It passes the wake-up on in the same
 //! way before that.
 //!
+//! A task that its handle has cancelled releases its slot at once, and leaves an empty cell in the queue. A worker frees that
+//! cell when its turn comes. A pusher that finds more empty cells than slots, and more than tasks, frees them all. So the queue
+//! holds at most twice as many cells as tasks may wait.
+//!
 //! No wake-up is lost. Either `full-2` sees `slot-1`, or `slot-1` sees the bit and `slot-2` finds the pusher's entry.
 //! Either `close-2` finds the key of `full-1`, or `full-2` sees the flag of `close-1`.
 
-use crate::job::Job;
+use crate::job::{Job, control};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
 use crate::task::parking::parking_lot;
@@ -40,6 +44,8 @@ pub struct Capacity {
     most: u64,
     /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
     taken: AtomicU64,
+    /// The number of cells without a slot that a pusher left in the queue, twice. Cells of children have no slot here.
+    left: AtomicU64,
 }
 
 impl Capacity {
@@ -53,7 +59,11 @@ impl Capacity {
             most > 0,
             "a job with a capacity of 0 would take no task: set at least 1, or none for no bound"
         );
-        Self { most: (most as u64).min(u64::MAX / TASK), taken: AtomicU64::new(0) }
+        Self {
+            most: (most as u64).min(u64::MAX / TASK),
+            taken: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+        }
     }
 
     /// Returns the number of slots.
@@ -70,6 +80,19 @@ impl Capacity {
     pub fn is_unused(&self) -> bool {
         // Ordering: Relaxed; no other thread uses the slots.
         self.taken.load(Ordering::Relaxed) / TASK == 0
+    }
+
+    /// Returns how many of `cells` cells in the queue have no slot, at least.
+    fn without_slot(&self, cells: usize) -> u64 {
+        // Ordering: Relaxed; a hint.
+        (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
+    }
+
+    /// Returns true if `empty` cells without a slot are so many that a pass over the queue is due.
+    fn is_pass_due(&self, empty: u64) -> bool {
+        // Ordering: Relaxed both; hints.
+        let tasks = self.taken.load(Ordering::Relaxed) / TASK;
+        empty >= self.most.max(tasks).max(self.left.load(Ordering::Relaxed))
     }
 
     /// Returns true if no slot is free.
@@ -145,7 +168,23 @@ impl Job {
     pub(crate) fn try_take_slot(&self) -> Asked {
         match self.extra().and_then(|extra| extra.capacity.as_ref()) {
             None => Asked::Unbounded,
-            Some(capacity) => Slot::try_take(capacity).map_or(Asked::Full, Asked::Taken),
+            Some(capacity) => {
+                self.free_empty_cells(capacity);
+                Slot::try_take(capacity).map_or(Asked::Full, Asked::Taken)
+            }
+        }
+    }
+
+    /// Frees the empty cells in the job's queue if they are as many as its slots and its tasks.
+    ///
+    /// A pass takes time for each cell. It frees at least half of the cells, so a push pays for two cells at most.
+    fn free_empty_cells(&self, capacity: &Capacity) {
+        let job = self.ptr();
+        if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
+            control::drop_gone(job, |cell| cell.job() == job);
+            let left = capacity.without_slot(job.queue().len());
+            // Ordering: Relaxed; a hint.
+            capacity.left.store(2 * left, Ordering::Relaxed);
         }
     }
 
@@ -153,6 +192,7 @@ impl Job {
     #[cold]
     #[track_caller]
     fn take_slot_of(&self, capacity: &Arc<Capacity>) -> Option<Slot> {
+        self.free_empty_cells(capacity);
         if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
             return Some(Slot::take_over(capacity));
         }
