@@ -286,3 +286,46 @@ impl Error for BuildError {
         }
     }
 }
+
+/// What had not ended when the time of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout) was over.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let (started, has_started) = mpsc::channel();
+/// let (go, wait_for_go) = mpsc::channel::<()>();
+/// pool.job(1).execute(move || {
+///     started.send(()).unwrap();
+///     _ = wait_for_go.recv(); // for ever, say
+/// });
+/// has_started.recv().unwrap();
+/// let left = pool.shutdown_timeout(Duration::from_millis(1)).unwrap_err();
+/// assert_eq!((left.running, left.pending), (1, 0));
+/// # drop(go);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// Tasks that had started and not ended, those that wait included, but not pending futures. They run to their end.
+    pub running: usize,
+    /// Futures that waited to be woken. The workers drop them.
+    pub pending: usize,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { running, pending } = self;
+        write!(
+            f,
+            "the pool was not drained in time: {running} of its tasks still run, and {pending} pending futures were \
+             dropped"
+        )
+    }
+}
+
+impl Error for Unfinished {}

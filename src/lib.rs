@@ -121,7 +121,7 @@ mod timer;
 mod unwind;
 mod worker;
 
-pub use error::{BuildError, JoinError, PanicPayload, Rejected};
+pub use error::{BuildError, JoinError, PanicPayload, Rejected, Unfinished};
 pub use free::{current_job, is_cancelled};
 pub use job::Job;
 pub use job::builder::JobBuilder;

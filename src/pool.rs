@@ -5,7 +5,7 @@ pub mod clock;
 pub mod due;
 pub mod shared;
 
-use crate::error::BuildError;
+use crate::error::{BuildError, Unfinished};
 use crate::job::Job;
 use crate::job::builder::JobBuilder;
 use crate::job::extra::Extra;
@@ -216,11 +216,18 @@ impl Pool {
         shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Drains the pool for at most `timeout`; true if that was enough. Otherwise all that has not started is
-    /// dropped, and what runs is left to end by itself: neither this call nor the pool's drop waits for it.
+    /// Drains the pool for at most `timeout`. If that is too short, drops all tasks that have not started and all pending
+    /// futures, and returns what is left.
+    ///
+    /// The tasks that run are left to end by themselves. Neither this call nor the pool's drop waits for them, so the call
+    /// returns beside a task that never ends, and beside a future that is never woken.
     ///
     /// A task that waits for the permit of one that still runs is dropped, and its handle says
     /// [`Cancelled`](crate::JoinError::Cancelled), when that one ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`] if the time is over.
     ///
     /// # Blocking
     ///
@@ -238,24 +245,42 @@ impl Pool {
     ///
     /// let pool = tollgate::Pool::builder().workers(2).build()?;
     /// pool.job(1).execute(|| ());
-    /// assert!(pool.shutdown_timeout(Duration::from_secs(60)));
+    /// assert!(pool.shutdown_timeout(Duration::from_secs(60)).is_ok());
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
-    #[must_use = "false says that tasks were dropped"]
+    ///
+    /// A future that nothing wakes:
+    ///
+    /// ```
+    /// # #[cfg(feature = "futures")] {
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// let task = job.spawn_future(std::future::pending::<()>());
+    /// # while job.stats().running == 0 || pool.stats().parked < 2 {
+    /// #     std::thread::yield_now();
+    /// # }
+    /// let left = pool.shutdown_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!((left.running, left.pending), (0, 1));
+    /// assert!(task.join().unwrap_err().is_cancelled());
+    /// # }
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
     #[track_caller]
-    pub fn shutdown_timeout(&self, timeout: Duration) -> bool {
+    pub fn shutdown_timeout(&self, timeout: Duration) -> Result<(), Unfinished> {
         self.refuse_to_wait_inside();
         let shared = self.shared.shared();
         shared.drain();
-        let drained = shared.wait_ended(Some(timeout));
-        if drained {
+        if shared.wait_ended(Some(timeout)) {
             self.join_workers();
-        } else {
-            self.drop_all();
-            // Ordering: Relaxed; read by the pool's drop, which comes after all calls.
-            self.abandoned.store(true, Ordering::Relaxed);
+            return Ok(());
         }
-        drained
+        let left = shared.unfinished();
+        self.drop_all();
+        // Ordering: Relaxed; read by the pool's drop, which comes after all calls.
+        self.abandoned.store(true, Ordering::Relaxed);
+        Err(left)
     }
 
     fn take_threads(&self) -> Vec<JoinHandle<()>> {

@@ -309,6 +309,12 @@ impl Sleep {
         (word & COUNT) as usize + ((word / PARKED) & COUNT) as usize
     }
 
+    /// Returns the number of outstanding tasks.
+    pub fn away(&self) -> usize {
+        // Ordering: Relaxed; a statistic.
+        away(self.word.load(Ordering::Relaxed)) as usize
+    }
+
     /// Returns the number of parked workers.
     pub fn parked(&self) -> usize {
         // Ordering: Relaxed; a statistic.

@@ -81,6 +81,13 @@ pub fn workers_pass(pool: &Pool, free: usize) {
     }
 }
 
+/// Comes back when this many workers have found nothing to do, and have parked.
+pub fn until_parked(pool: &Pool, workers: usize) {
+    while pool.stats().parked != workers {
+        thread::yield_now();
+    }
+}
+
 /// Ends a task by unwinding with `message`, without the report that `panic!` prints.
 pub fn unwind(message: &str) -> ! {
     resume_unwind(Box::new(message.to_owned()))

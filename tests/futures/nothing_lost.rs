@@ -9,7 +9,9 @@ use futures::channel::oneshot;
 use tollgate::{JoinError, TaskHandle};
 
 use crate::common::event::Gauge;
-use crate::common::{LONG, Tokens, WORKERS, pool, unwind, with_workers, within, workers_pass};
+use crate::common::{
+    LONG, Tokens, WORKERS, pool, until_parked, unwind, with_workers, within, workers_pass,
+};
 use crate::{let_go, never_end, push_staying, yield_once};
 
 #[test]
@@ -140,7 +142,9 @@ fn a_drain_waits_for_futures_in_flight() {
         let (staying, tasks) = push_staying(&job, &gauge, 5);
         gauge.until_running(3);
         workers_pass(pool, workers);
-        assert!(!pool.shutdown_timeout(Duration::from_millis(1)));
+        until_parked(pool, workers);
+        let left = pool.shutdown_timeout(Duration::from_millis(1)).unwrap_err();
+        assert_eq!((left.running, left.pending), (0, 3));
         let foreign = thread::spawn(move || {
             staying.into_iter().for_each(|go| go.send(()).unwrap_or_default())
         });

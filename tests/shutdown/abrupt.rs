@@ -76,7 +76,8 @@ fn shutdown_timeout_drops_what_has_not_started_when_the_time_is_over() {
             within(LONG, move || {
                 let pool = pool(workers);
                 let blocked = Blocked::workers_of(&pool);
-                assert!(!pool.shutdown_timeout(time));
+                let left = pool.shutdown_timeout(time).unwrap_err();
+                assert_eq!((left.running, left.pending), (workers, 0));
                 refuses_pushes(&pool.job(1));
                 drop(pool);
                 assert_eq!(blocked.gauge.running(), workers);
@@ -93,7 +94,7 @@ fn shutdown_timeout_drains_if_there_is_time() {
         with_workers(move |pool, _| {
             let gauge = Gauge::new();
             let (_jobs, count) = jobs_with_queues(pool, &gauge);
-            assert!(pool.shutdown_timeout(time));
+            assert!(pool.shutdown_timeout(time).is_ok());
             assert_eq!((gauge.started(), gauge.running()), (count, 0));
         });
     }

@@ -1,6 +1,7 @@
 //! The ends of a pool: what a drain cancels and waits for, and what the last worker does.
 
 use super::Shared;
+use crate::error::Unfinished;
 use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
@@ -105,6 +106,15 @@ impl Shared {
         // Ordering: Acquire; as in `add_flights`.
         let elsewhere = self.flights.load(Ordering::Acquire);
         self.seats.iter().map(|seat| seat.flights()).fold(elsewhere, u64::wrapping_add)
+    }
+
+    /// Returns what a drain waits for: tasks that have started, and pending futures. It is exact while no task starts, ends
+    /// or begins to wait.
+    pub fn unfinished(&self) -> Unfinished {
+        let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
+        // A thread that has lent its seat is inside a task.
+        let running = on_seats + self.sleep.away();
+        Unfinished { running, pending: self.flights() as usize }
     }
 
     /// So many workers will never come: their threads could not be started.

@@ -433,7 +433,7 @@ impl User {
                 pool.shutdown_now();
                 self.pool = Some(pool);
             }
-            Shutdown::Timeout => self.left = !pool.shutdown_timeout(Duration::ZERO),
+            Shutdown::Timeout => self.left = pool.shutdown_timeout(Duration::ZERO).is_err(),
         }
         let mut watch = surely();
         let tasks = || self.tasks.iter().map(|task| &task.record);
