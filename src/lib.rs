@@ -85,7 +85,8 @@
 //! - **limit_is_used**: a task that waits while fewer than `limit` run and a worker is idle starts.
 //! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
-//! - **fair**: a job's queue does not delay another job.
+//! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job for
+//!   each worker. A turn is 16 tasks; a task that a join runs inline belongs to the task that joins.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.

@@ -238,6 +238,92 @@ fn a_job_that_feeds_itself_does_not_starve_others() {
     });
 }
 
+/// What a worker runs of one job before another job's turn.
+const TURN: usize = 16;
+
+/// Runs jobs of `size` tasks each and these limits on one worker, and pushes a lone task while their task number `at` runs.
+/// Returns how many tasks of each job start between that push and the lone task.
+fn tasks_before_a_lone_one(pool: &Pool, limits: &[usize], size: usize, at: usize) -> Vec<usize> {
+    let (order, latch) = (Arc::new(Mutex::new(Vec::new())), Latch::new());
+    let (held, small) = (pool.job(1), pool.job(1));
+    block(pool, &held, &latch);
+    let (pushed, lone) = (limits.len(), limits.len() + 1);
+    let push = {
+        let (order, small) = (Arc::clone(&order), small.clone());
+        move || {
+            order.lock().unwrap().push(pushed);
+            let order = Arc::clone(&order);
+            small.execute(move || order.lock().unwrap().push(lone));
+        }
+    };
+    let jobs: Vec<Job> = limits.iter().map(|limit| pool.job(*limit)).collect();
+    for (which, job) in jobs.iter().enumerate() {
+        for _ in 0..size {
+            let (order, push) = (Arc::clone(&order), push.clone());
+            job.execute(move || {
+                let started = order.lock().unwrap().len();
+                order.lock().unwrap().push(which);
+                if started == at {
+                    push();
+                }
+            });
+        }
+    }
+    latch.open();
+    jobs.iter().for_each(Job::wait);
+    small.wait();
+    let order = order.lock().unwrap();
+    let place = |what| order.iter().position(|entry| *entry == what).unwrap();
+    let between = &order[place(pushed)..place(lone)];
+    (0..limits.len()).map(|job| between.iter().filter(|entry| **entry == job).count()).collect()
+}
+
+/// At each stage of the other jobs' queues, a lone task waits for one turn of each.
+#[test]
+fn a_lone_task_waits_for_one_turn_of_each_job_at_every_stage() {
+    const MANY: usize = usize::MAX;
+    let sets: [&[usize]; 9] = [
+        &[1],
+        &[2],
+        &[3],
+        &[16],
+        &[MANY],
+        &[1, MANY],
+        &[MANY, MANY, MANY],
+        &[1, 2, 3, 16, MANY],
+        &[2, 2, 2, 2, 1, 1],
+    ];
+    for limits in sets {
+        within(LONG, move || {
+            let pool = pool(1);
+            for size in 1..=100 {
+                let all = size * limits.len();
+                let stages = [
+                    0,
+                    1,
+                    14,
+                    15,
+                    16,
+                    17,
+                    size / 2,
+                    size,
+                    all / 2,
+                    all.saturating_sub(17),
+                    all - 1,
+                ];
+                for at in stages.into_iter().filter(|at| *at < all) {
+                    let before = tasks_before_a_lone_one(&pool, limits, size, at);
+                    assert!(
+                        before.iter().all(|tasks| *tasks <= TURN),
+                        "a lone task waited for {before:?} tasks of jobs with limits {limits:?} and {size} tasks each; \
+                         it was pushed by task {at}"
+                    );
+                }
+            }
+        });
+    }
+}
+
 /// Two long queues take turns: after the task that a turn begins with, neither runs more than the bound while the other
 /// has tasks waiting.
 #[test]
@@ -274,8 +360,7 @@ fn long_queues_take_turns() {
     });
 }
 
-/// A turn under a parent that binds: so many tasks, or so much time.
-const TURN: usize = 16;
+/// The time of a turn under a parent that binds.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 /// What the tasks of a busy sibling take.

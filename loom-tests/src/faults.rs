@@ -236,6 +236,11 @@ pub const FAULTS: &[Fault] = &[
         &["moving::limit_is_used_by_what_is_left_of_a_batch"],
     ),
     fault(
+        "batch-returned-in-silence",
+        "what a turn leaves of its batch goes back to the queue, and pushers still rely on the batch",
+        &[],
+    ),
+    fault(
         "unpark-before-the-mark",
         "a sleeper is unparked before it is told what for",
         &["sleep::limit_is_used_when_a_push_meets_a_worker_going_to_sleep"],

@@ -74,6 +74,10 @@ const SEEN: &[(&str, &[&str])] = &[
     ("no-last-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("wake-not-passed-on", &["limit_is_used::limit_is_used_to_the_full"]),
     ("batch-taken-in-silence", &["limit_is_used::limit_is_used_by_a_batch_on_its_way_to_a_deque"]),
+    (
+        "batch-returned-in-silence",
+        &["limit_is_used::limit_is_used_by_what_a_turn_leaves_of_its_batch"],
+    ),
     ("unpark-before-the-mark", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("drain-without-last-look", &["shutdown::nothing_lost_when_tasks_push_on_in_a_drain"]),
     (

@@ -113,6 +113,25 @@ fn limit_is_used_when_the_last_worker_pushes_and_blocks() {
 }
 
 #[test]
+fn limit_is_used_by_what_a_turn_leaves_of_its_batch() {
+    // A turn ends because another job's task waits. What is left of its batch goes back to the job's queue. A task of the job
+    // that runs meanwhile waits for it.
+    in_a_pool(2, |pool| {
+        let (job, other, barrier) = (pool.job(2), pool.job(1), Arc::new(Barrier::new(2)));
+        job.pause();
+        let meets = |barrier: Arc<Barrier>| move || _ = barrier.wait();
+        job.execute(meets(barrier.clone()));
+        (0..4).for_each(|_| job.execute(|| ()));
+        job.execute(meets(barrier));
+        job.resume();
+        (0..2).for_each(|_| other.execute(|| ()));
+        job.wait();
+        other.wait();
+        assert_eq!((job.stats().completed, other.stats().completed), (6, 2));
+    });
+}
+
+#[test]
 fn limit_is_used_by_a_batch_on_its_way_to_a_deque() {
     // Who takes several tasks out of the injector at once, and then blocks in the first: the others are seen by nobody for a
     // moment, in which the others may look for the last time before they sleep.

@@ -2,7 +2,7 @@
 
 use crate::sync::deque::Steal;
 use crate::sync::{shrunk, spin_loop};
-use crate::task::{CellPtr, cells};
+use crate::task::{CellPtr, Mark, cells};
 use crate::worker::Worker;
 use crate::worker::sleep::Woken;
 use crate::worker::turn::OLDEST_EVERY;
@@ -61,12 +61,15 @@ impl Worker<'_> {
         if turns.is_multiple_of(OLDEST_EVERY) {
             // Futures that wake one another here would keep the tasks of their own job, which wait in the
             // injector, from their turn.
-            if let Some(cell) = self.steal_injected_one().or_else(|| self.steal_oldest()) {
-                return Some(cell);
+            let waiting = self.take_injected_of_others().or_else(|| self.steal_injected_one());
+            let cell = waiting.or_else(|| self.steal_oldest());
+            if cell.is_some() {
+                return cell;
             }
         }
         if seat.others_first.replace(false) {
-            let cell = self.take_others();
+            let waiting = self.take_injected_of_others().or_else(|| self.steal_oldest());
+            let cell = waiting.or_else(|| self.steal_injected_one());
             if cell.is_some() {
                 return cell;
             }
@@ -77,26 +80,41 @@ impl Worker<'_> {
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
-    /// The task that has waited longest, in the injector or else in the thread's own deque; not one of the
-    /// job that has just had its turn, if there is another.
-    fn take_others(&self) -> Option<CellPtr> {
-        let injector = self.pool().injector();
+    /// Returns the task that has waited longest of those that came from the injector or are in it, unless it is of the job that
+    /// has just had its turn. Passes over a few tasks of that job.
+    fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
-            let Some(cell) = self.steal_injected_one() else { break };
+            let next = self.pop_injected().or_else(|| self.steal_injected_one());
+            let Some(cell) = next else { break };
             if Some(cell.job()) != self.last.get() {
                 found = Some(cell);
                 break;
             }
-            injector.push(cell);
+            self.pool().injector().push(cell);
             passed = true;
         }
-        let found = found.or_else(|| self.steal_oldest()).or_else(|| self.steal_injected_one());
         if passed {
             // Out of the injector for a moment, they were in no searcher's sight.
             self.pool().notify();
         }
         found
+    }
+
+    /// Pops the top of the deque if it came from the injector.
+    ///
+    /// A batch from the injector lies on the deque with its oldest task on top. All of it is older than what the injector has
+    /// now. A task that was pushed from inside, or woken, is not marked as ready.
+    fn pop_injected(&self) -> Option<CellPtr> {
+        let deque = &self.seat().deque;
+        let cell = deque.pop()?;
+        if cell.mark() == Mark::Ready {
+            return Some(cell);
+        }
+        deque.push(cell);
+        // Out of the deque for a moment, it was in no searcher's sight.
+        self.pool().notify();
+        None
     }
 
     /// The oldest task of the thread's own deque, from the thieves' end.

@@ -108,6 +108,7 @@ impl Worker<'_> {
             *unlimited = job.is_unlimited(job.permits.load());
         }
         if lease.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
+            self.return_batch(job, seat);
             seat.others_first.set(true);
             return None;
         }
@@ -266,6 +267,20 @@ impl Worker<'_> {
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
             admission::look(job);
+        }
+    }
+
+    /// Puts what is left of the batch back at the front of the job's queue, because the turn is over: in a deque it would
+    /// start ahead of other jobs' tasks. When the lease is closed, the worker looks at the queue.
+    fn return_batch(&self, job: JobPtr, seat: &Seat) {
+        let lease = self.context.lease();
+        while let Some(cell) = seat.batch.pop() {
+            // A task in a queue has no token.
+            lease.take_token();
+            job.queue().push_returned(cell);
+            // Pushers relied on the batch.
+            lease.batch_out.set(false);
+            job.permits.clear(Flag::BatchOut);
         }
     }
 
