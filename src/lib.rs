@@ -50,12 +50,13 @@
 //!
 //! # Waits that nothing ends
 //!
-//! The pool sees that a task joins itself or waits for its own job, and panics. These waits it does not see. Each lasts until
-//! its cause is removed, and holds no permit and no worker unless said otherwise:
+//! The pool sees these waits, and panics: a task that joins itself or waits for its own job, and tasks that join each other in a
+//! circle. These waits it does not see. Each lasts until its cause is removed, and holds no permit and no worker unless said
+//! otherwise:
 //!
 //! | wait | what ends it |
 //! |---|---|
-//! | two tasks that wait for each other's jobs, and longer circles of tasks that wait | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] |
+//! | two tasks that wait for each other's jobs, and other circles of waits that are not all joins, as of futures that await each other | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] |
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] |
 //! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] |

@@ -2,11 +2,14 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, pool, until_parked, within};
+use common::{LONG, message_of, pool, until_parked, with_workers, within};
+use tollgate::{Job, Pool, TaskHandle};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -81,5 +84,102 @@ fn a_drain_beside_tasks_that_never_end() {
         latch.open();
         job.wait();
         assert_eq!(job.stats().completed, 2);
+    });
+}
+
+/// Tasks of jobs with these names, each of which joins the next one, and the last one the first.
+fn circle(pool: &Pool, names: &[&str]) -> Vec<String> {
+    let mut ways_in = Vec::new();
+    let (says, said) = mpsc::channel();
+    let mut handles: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let (give, given) = mpsc::channel::<TaskHandle<()>>();
+            ways_in.push(give);
+            let says = says.clone();
+            pool.job_builder().name(*name).limit(1).build().spawn(move || {
+                // A task that waits for its channel keeps its worker.
+                let next = tollgate::blocking(|| given.recv().unwrap());
+                match catch_unwind(AssertUnwindSafe(|| next.join())) {
+                    Err(payload) => says.send(message_of(&*payload).to_owned()).unwrap(),
+                    Ok(result) => assert!(result.is_ok()),
+                }
+            })
+        })
+        .collect();
+    drop(says);
+    handles.rotate_left(1);
+    for (give, handle) in ways_in.into_iter().zip(handles) {
+        give.send(handle).unwrap();
+    }
+    said.iter().collect()
+}
+
+#[test]
+fn tasks_that_join_each_other_in_a_circle_are_refused() {
+    with_workers(|pool, _| {
+        for names in [vec!["one", "two"], vec!["one", "two", "three"], vec!["many"; 30]] {
+            for _ in 0..20 {
+                let said = circle(pool, &names);
+                let [message] = &said[..] else { panic!("one join closes the circle: {said:?}") };
+                assert!(message.contains("in a circle"), "{message}");
+                for name in &names {
+                    assert_eq!(
+                        message.matches(&format!("`{name}`")).count(),
+                        names.iter().filter(|other| *other == name).count(),
+                        "{message}"
+                    );
+                }
+            }
+        }
+    });
+}
+
+/// Both joins begin at the same time, as nearly as threads can.
+#[test]
+fn two_joins_that_close_a_circle_together_are_refused_once() {
+    within(LONG, || {
+        let pool = pool(2);
+        for _ in 0..200 {
+            let at = Arc::new(AtomicUsize::new(0));
+            let places: [Arc<Mutex<Option<TaskHandle<bool>>>>; 2] = Default::default();
+            let jobs = [pool.job(0), pool.job(0)]; // held
+            let tasks = [0, 1].map(|which| {
+                let (at, place) = (Arc::clone(&at), Arc::clone(&places[1 - which]));
+                jobs[which].spawn(move || {
+                    let other: TaskHandle<bool> = place.lock().unwrap().take().unwrap();
+                    at.fetch_add(1, SeqCst);
+                    while at.load(SeqCst) < 2 {
+                        std::hint::spin_loop();
+                    }
+                    catch_unwind(AssertUnwindSafe(|| other.join().unwrap())).is_err()
+                })
+            });
+            for (place, task) in places.iter().zip(tasks) {
+                *place.lock().unwrap() = Some(task);
+            }
+            jobs.iter().for_each(|job| job.set_limit(1));
+            jobs.iter().for_each(Job::wait);
+            // The other one has the result of the one that was refused, which is true.
+            let ended = jobs.iter().map(|job| job.stats().completed).sum::<u64>();
+            assert_eq!(ended, 2);
+        }
+    });
+}
+
+/// A task that is joined by another waits inside for a third, and so on in a row, and a join with a timeout closes the circle.
+#[test]
+fn a_circle_with_a_timeout_is_no_circle() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let (give, given) = mpsc::channel::<TaskHandle<()>>();
+        let first = job.spawn(move || {
+            let last = tollgate::blocking(|| given.recv().unwrap());
+            assert!(last.join_timeout(SHORT).is_err());
+        });
+        let middle = pool.job(1).spawn(move || first.join().unwrap());
+        give.send(pool.job(1).spawn(move || middle.join().unwrap())).unwrap();
+        job.wait();
+        assert_eq!((job.stats().completed, job.stats().panicked), (1, 0));
     });
 }

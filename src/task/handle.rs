@@ -4,6 +4,7 @@
 
 pub mod awaiting;
 pub mod cancel_on_drop;
+mod circle;
 pub mod joint;
 pub mod pointer;
 pub mod scoped;
@@ -13,6 +14,7 @@ use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
+use crate::task::handle::circle::Noted;
 use crate::task::handle::joint::{Face, Joint};
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::parking::{ONLY, parking_lot};
@@ -104,7 +106,8 @@ impl<T> TaskHandle<T> {
     ///
     /// # Panics
     ///
-    /// If a task joins itself, which could never end. Inside a task, if all
+    /// If a task joins itself, or tasks join each other in a circle, which could never end: the join that closes the circle
+    /// panics, and names the tasks' jobs. Inside a task, if all
     /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use. If the result was taken before, by an await
     /// of `&mut handle`.
     ///
@@ -209,7 +212,15 @@ impl<T> TaskHandle<T> {
             // It ran here.
             return;
         }
-        unwind::at_caller(|| self.task.wait(until));
+        unwind::at_caller(|| {
+            let noted = Context::with(|context| {
+                let context = context.filter(|_| until.is_none())?;
+                let waits = !self.state().set(WAITED).has(DONE);
+                waits.then(|| Noted::enter(context, self.key())).flatten()
+            });
+            self.task.wait(until);
+            drop(noted);
+        });
     }
 
     /// Moves the outcome of a finished task out. The caller has the handle to itself, and notes that it is taken.

@@ -212,6 +212,16 @@ impl Context {
         false
     }
 
+    /// Returns the cells of the tasks with handles that run or wait on this thread, the innermost first.
+    pub fn running_cells(&self) -> Vec<CellPtr> {
+        let first = self.running.get();
+        // SAFETY: as in `is_running`.
+        let frames = std::iter::successors(unsafe { first.as_ref() }, |frame| unsafe {
+            frame.outer.as_ref()
+        });
+        frames.filter_map(|frame| frame.cell).collect()
+    }
+
     /// Returns the cell of the innermost task that runs here, if that task has a handle. The cell lasts until the task ends.
     pub fn running_cell(&self) -> Option<CellPtr> {
         // SAFETY: as in `is_running`.

@@ -9,7 +9,7 @@ use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::task::parking::parking_lot;
-use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State};
+use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State, WAITED};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -64,6 +64,11 @@ pub struct HandleTable {
 }
 
 impl Face {
+    /// Returns true if a waiter for the task's handle may be in the parking lot.
+    pub fn is_waited_for(&self) -> bool {
+        self.state.load().has(WAITED)
+    }
+
     /// Returns the cell and the state of the innermost task that runs on this thread, if that task has a handle.
     pub fn of_running() -> Option<(NonNull<Self>, Snapshot)> {
         let cell = Context::with(|context| context.and_then(Context::running_cell))?;
