@@ -187,8 +187,8 @@ impl Job {
     /// Closes the job and all jobs below it, and drops every task that has not started. Final: a second call does nothing.
     ///
     /// The workers drop the tasks: this call takes the same time for one task as for a million. The handle of a dropped task
-    /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait), [`JobStats::cancelled`] says exactly how many
-    /// tasks were dropped.
+    /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
+    /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped.
     ///
     /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A future
     /// that is in its second or a later poll at that moment ends this poll first, and says `Cancelled` even if it is ready. A
