@@ -98,6 +98,16 @@ impl Stage {
         shared.seats[index].deque.push(cell);
     }
 
+    /// Lays a task into the deque of the worker with this index, as it lies there when a task of its job has pushed it from
+    /// inside.
+    pub fn lay_from_inside(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
+        let (seat, job) = (&self.0.shared().seats[index], job.ptr());
+        job.tokens.add_tasks(1);
+        let cell = plain(job, task);
+        cell.set_mark(Mark::Loose);
+        seat.deque.push(cell);
+    }
+
     /// Lays a task into the batch of the worker with this index, as it lies there when the turn of its job, whose limit
     /// binds no worker, has ended early.
     pub fn lay_in_batch(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {

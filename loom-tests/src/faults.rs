@@ -231,6 +231,11 @@ pub const FAULTS: &[Fault] = &[
         &["moving::limit_is_used_by_tasks_that_were_passed_over"],
     ),
     fault(
+        "put-back-in-silence",
+        "a worker takes a task off its deque for a moment, puts it back, and tells nobody",
+        &["moving::limit_is_used_by_a_task_that_was_put_back_on_its_deque"],
+    ),
+    fault(
         "leftovers-moved-in-silence",
         "a worker moves what is left of a batch into its deque, and tells nobody",
         &["moving::limit_is_used_by_what_is_left_of_a_batch"],

@@ -50,8 +50,18 @@ fn limit_is_used_by_tasks_that_were_passed_over() {
     // Looking for another job's task, a worker takes one of its last job's out of the injector, and puts it back.
     leaves_off_beside_one_that_goes_to_sleep(|stage, [last, other]| {
         let (waits, frees) = pair();
-        stage.lay(0, other, waits);
+        stage.lay_from_inside(0, other, waits);
         last.execute(frees);
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_task_that_was_put_back_on_its_deque() {
+    // Looking for what came from the injector, a worker takes a task off its deque that did not, and puts it back.
+    leaves_off_beside_one_that_goes_to_sleep(|stage, [last, other]| {
+        let (waits, frees) = pair();
+        stage.lay_from_inside(0, last, frees);
+        other.execute(waits);
     });
 }
 

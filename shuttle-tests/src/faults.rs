@@ -19,6 +19,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-done", ORDER),
     ("guess-hides-the-backlog", "no scenario leads a worker to a wrong guess on purpose"),
     ("passed-over-in-silence", TORN),
+    ("put-back-in-silence", TORN),
     ("slot-read-then-released", TORN),
     ("leftovers-moved-in-silence", TORN),
     ("magazine-given-and-kept", CELLS),
