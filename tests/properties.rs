@@ -7,7 +7,7 @@ mod ops;
 
 use common::watch;
 
-use ops::{Does, LIMITS, Limit, Op, Shutdown, Way};
+use ops::{Aside, Does, LIMITS, Limit, Op, Shutdown, Way};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -53,6 +53,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(|handle| Op::DropHandle { handle }),
         4 => (1..4_u8).prop_map(|count| Op::LetGo { count }),
         4 => Just(Op::Settle),
+        2 => (number(), any::<u8>()).prop_map(|(job, what)| Op::Aside { job, what: Aside::of(what) }),
         1 => prop_oneof![
             Just(Shutdown::Drain),
             Just(Shutdown::Drop),

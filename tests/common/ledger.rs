@@ -71,6 +71,14 @@ impl Ledger {
         self.cut.load(SeqCst)
     }
 
+    /// The drop of a future that has been polled is about to panic: it counts as a task that panicked.
+    pub fn will_panic_in_drop(&self, started: &Started) {
+        if !started.0.swap(true, SeqCst) {
+            self.ran.fetch_add(1, SeqCst);
+        }
+        self.panicked.fetch_add(1, SeqCst);
+    }
+
     /// All tasks have ended or been dropped.
     pub fn is_settled(&self) -> bool {
         self.dropped.load(SeqCst) == self.tickets.load(SeqCst)

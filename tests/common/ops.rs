@@ -7,6 +7,8 @@
     reason = "the property tests do not decode, and a fuzz target does nothing else"
 )]
 
+#[path = "ops/aside.rs"]
+mod aside;
 #[path = "ops/interpreter.rs"]
 mod interpreter;
 #[path = "ops/judge.rs"]
@@ -90,6 +92,11 @@ pub enum Op {
     },
     /// Waits until nothing moves any more, and looks whether more should run.
     Settle,
+    /// A call on a job of its own: see `ops/aside.rs`.
+    Aside {
+        job: u8,
+        what: Aside,
+    },
     /// Ends the pool; later calls are refused.
     Shutdown {
         how: Shutdown,
@@ -131,6 +138,24 @@ pub enum Does {
     Joins {
         job: u8,
     },
+}
+
+/// Calls beside all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    EmptyInput,
+    Cancels,
+    Input { next_panics: bool, drop_panics: bool },
+}
+
+impl Aside {
+    pub fn of(number: u8) -> Self {
+        match number % 6 {
+            0 => Self::EmptyInput,
+            1 => Self::Cancels,
+            more => Self::Input { next_panics: more & 1 > 0, drop_panics: more & 2 > 0 },
+        }
+    }
 }
 
 /// The ways a pool ends.
@@ -194,7 +219,8 @@ impl Op {
             24 | 25 => Self::CancelTask { handle: next()? },
             26 => Self::DropHandle { handle: next()? },
             27 | 28 => Self::LetGo { count: next()? },
-            29 | 30 => Self::Settle,
+            29 => Self::Settle,
+            30 => Self::Aside { job: next()?, what: Aside::of(next()?) },
             _ => Self::Shutdown {
                 how: match kind / 32 % 4 {
                     0 => Shutdown::Drain,

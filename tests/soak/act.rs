@@ -56,11 +56,13 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             852..858 => work::map(&slot, rng),
             #[cfg(feature = "futures")]
             858..864 => work::futures::map_async(&slot, rng),
-            864..890 => replace_after(world, rng, |slot| {
+            864..870 => work::push_and_cancel(world, &slot, rng),
+            870..874 => work::nothing(&slot, rng),
+            874..895 => replace_after(world, rng, |slot| {
                 slot.job.close();
                 slot.let_go();
             }),
-            890..915 => replace_after(world, rng, Slot::cancel),
+            895..915 => replace_after(world, rng, Slot::cancel),
             915..945 => {
                 if let Some(old) = world.replace(rng) {
                     world.drop_handle_of(old);

@@ -88,12 +88,13 @@ fn work(outstanding: &Outstanding, ticket: Ticket, mut rng: Rng) {
 fn wait_inside(world: &Arc<World>, entry: &Entry, rng: &mut Rng) {
     let slot = world.slot(rng);
     world.if_spares_are_left(|| {
-        entry.while_waiting(|| match rng.below(8) {
+        entry.while_waiting(|| match rng.below(9) {
             0 => scope(&slot, rng),
             1 => for_each(&slot, rng),
             2 => map(&slot, rng),
             3 => _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500)),
             4 => child(&slot),
+            5 => nothing(&slot, rng),
             _ => {
                 let ticket = slot.ledger.ticket();
                 let started = ticket.started();
@@ -175,9 +176,61 @@ pub fn set(slot: &Slot, rng: &mut Rng) {
     (0..set.cancel_all()).for_each(|_| slot.ledger.count_cancelled_by_handle());
 }
 
-/// Items of a range, or of an iterator that is none; one of them may fail.
+/// Numbers, of an input whose `next` or whose drop may panic at the end.
+struct Input {
+    left: std::ops::Range<usize>,
+    next_panics: bool,
+    drop_panics: bool,
+}
+
+impl Input {
+    fn new(count: usize, rng: &mut Rng) -> Self {
+        Self { left: 0..count, next_panics: rng.one_in(3), drop_panics: rng.one_in(3) }
+    }
+
+    fn panics(&self) -> bool {
+        self.next_panics || self.drop_panics
+    }
+}
+
+impl Iterator for Input {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let item = self.left.next();
+        if item.is_none() && self.next_panics {
+            unwind("an input that fails");
+        }
+        item
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if self.drop_panics {
+            unwind("the drop of an input that fails");
+        }
+    }
+}
+
+/// Lazy input that is empty, of a job that is held and that nothing lets go.
+pub fn nothing(slot: &Slot, rng: &mut Rng) {
+    let held = slot.job.job(0);
+    match rng.below(3) {
+        0 => assert!(!matches!(held.map(0..0, |_| ()).next(), Some(Ok(())))),
+        1 => {
+            let mut results = held.map(std::iter::empty::<()>(), |_| ()).as_completed();
+            assert!(!matches!(results.next(), Some(Ok(()))));
+        }
+        _ => _ = held.for_each(0..0, |_| unreachable!()),
+    }
+    assert_eq!((held.stats().completed, held.stats().panicked), (0, 0));
+}
+
+/// Items of a range, or of an iterator that is none; one of them may fail, and so may the iterator.
 pub fn for_each(slot: &Slot, rng: &mut Rng) {
     let (count, bad) = (rng.below(60), rng.below(300));
+    let mut panics = false;
     let ran = AtomicUsize::new(0);
     let item = |i: usize| {
         let entry = slot.ledger.ticket().enter();
@@ -187,23 +240,32 @@ pub fn for_each(slot: &Slot, rng: &mut Rng) {
             unwind("an item that fails");
         }
     };
-    let result = catch_unwind(AssertUnwindSafe(|| match rng.one_in(2) {
-        true => slot.job.for_each(0..count, item),
-        false => slot.job.for_each((0..count).filter(|_| true), item),
+    let result = catch_unwind(AssertUnwindSafe(|| match rng.below(3) {
+        0 => slot.job.for_each(0..count, item),
+        1 => slot.job.for_each((0..count).filter(|_| true), item),
+        _ => {
+            let input = Input::new(count, rng);
+            panics = input.panics();
+            slot.job.for_each(input, item)
+        }
     }));
     let ran = ran.into_inner();
     match result {
-        Ok(Ok(())) => assert_eq!(ran, count, "an item was lost"),
+        Ok(Ok(())) => {
+            assert_eq!(ran, count, "an item was lost");
+            assert!(!panics, "a panic of the input was lost");
+        }
         Ok(Err(_)) => assert!(ran <= count),
-        Err(_) => assert!(bad < count, "a panic of nobody's"),
+        Err(_) => assert!(bad < count || panics, "a panic of nobody's"),
     }
 }
 
 /// Results in order or as they come, read to the end or not.
 pub fn map(slot: &Slot, rng: &mut Rng) {
     let (count, bad, taken) = (rng.below(60), rng.below(300), rng.below(100));
-    let ledger = Arc::clone(&slot.ledger);
-    let results = slot.job.map(0..count, move |i| {
+    let (ledger, input) = (Arc::clone(&slot.ledger), Input::new(count, rng));
+    let panics = input.panics();
+    let results = slot.job.map(input, move |i| {
         let entry = ledger.ticket().enter();
         if i == bad {
             entry.will_panic();
@@ -212,13 +274,16 @@ pub fn map(slot: &Slot, rng: &mut Rng) {
         i
     });
     if rng.one_in(2) {
+        let mut seen = 0;
         for (at, result) in results.take(taken).enumerate() {
+            seen += usize::from(!matches!(result, Err(JoinError::Cancelled)));
             match result {
                 Ok(i) => assert_eq!(i, at, "out of order"),
-                Err(JoinError::Panicked(_)) => assert_eq!(at, bad),
+                Err(JoinError::Panicked(_)) => assert!(at == bad || panics, "a panic of nobody's"),
                 Err(_) => {}
             }
         }
+        assert!(seen <= count + usize::from(panics), "more results than items and one panic");
     } else {
         let mut seen = [false; 60];
         for i in results.as_completed().take(taken).flatten() {
@@ -278,7 +343,8 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
     #[cfg(feature = "futures")]
     if rng.one_in(6) {
         let task = async move { futures::fly(&outstanding, ticket, rng_of_task).await };
-        let handle = slot.job.spawn_future(futures::inside(task));
+        let bomb = rng.one_in(8).then(|| (Arc::clone(&slot.ledger), started.clone()));
+        let handle = slot.job.spawn_future(futures::inside(task, bomb));
         return Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: true });
     }
     let task = move || work(&outstanding, ticket, rng_of_task);
@@ -305,13 +371,30 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
     Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: false })
 }
 
+/// Pushes tasks that their handles cancel at once, more than a bounded job has slots.
+pub fn push_and_cancel(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) {
+    for _ in 0..100 {
+        let (outstanding, ticket, rng) =
+            (Outstanding::new(world, rng), slot.ledger.ticket(), rng.split());
+        let started = ticket.started();
+        match slot.job.try_spawn(move || work(&outstanding, ticket, rng)) {
+            Ok(handle) => {
+                let slot = Arc::clone(slot);
+                drop(Spawned { handle, started, slot, is_future: false }.cancel());
+            }
+            Err(_) => slot.ledger.count_given_back(),
+        }
+    }
+}
+
 #[cfg(feature = "futures")]
 pub mod futures {
     //! What a future does.
 
     use std::future::poll_fn;
+    use std::pin::Pin;
     use std::sync::Arc;
-    use std::task::Poll;
+    use std::task::{Context, Poll};
     use std::thread;
     use std::time::Duration;
 
@@ -323,16 +406,46 @@ pub mod futures {
     use super::{Inside, Outstanding};
     use crate::common::rng::Rng;
     use crate::common::unwind;
-    use crate::ledger::Ticket;
+    use crate::ledger::{Ledger, Started, Ticket};
     use crate::world::Slot;
 
-    /// The future, which is inside while it is polled.
-    pub(super) fn inside<F: Future>(future: F) -> impl Future<Output = F::Output> {
-        let mut future = Box::pin(future);
-        poll_fn(move |cx| {
+    /// A future that is inside while it is polled. With a bomb its drop panics, unless it was never polled or has panicked.
+    struct Body<F> {
+        future: Option<Pin<Box<F>>>,
+        polled: bool,
+        bomb: Option<Bomb>,
+    }
+
+    type Bomb = (Arc<Ledger>, Started);
+
+    pub(super) fn inside<F: Future>(
+        future: F,
+        bomb: Option<Bomb>,
+    ) -> impl Future<Output = F::Output> {
+        Body { future: Some(Box::pin(future)), polled: false, bomb }
+    }
+
+    impl<F: Future> Future for Body<F> {
+        type Output = F::Output;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
             let _inside = Inside::new();
-            future.as_mut().poll(cx)
-        })
+            self.polled = true;
+            let bomb = self.bomb.take();
+            let polled = self.future.as_mut().expect("it was not dropped").as_mut().poll(cx);
+            self.bomb = bomb;
+            polled
+        }
+    }
+
+    impl<F> Drop for Body<F> {
+        fn drop(&mut self) {
+            drop(self.future.take());
+            if let Some((ledger, started)) = self.bomb.take().filter(|_| self.polled) {
+                ledger.will_panic_in_drop(&started);
+                unwind("the drop of a future that fails");
+            }
+        }
     }
 
     async fn yield_now() {

@@ -10,7 +10,7 @@ use tollgate::{Job, JoinError, ManualClock, Pool, TaskHandle};
 
 use super::ledger::Ledger;
 use super::task::{Body, Nested, Record, check_result};
-use super::{Does, Limit, Op, Shutdown, Way};
+use super::{Aside, Does, Limit, Op, Shutdown, Way, aside};
 use crate::watch::{PAUSE, Watch};
 
 /// Watches for what is sure to happen. Once it did not, shrinking need not be so patient.
@@ -163,7 +163,27 @@ impl User {
             }
             Op::LetGo { count } => self.lets_go(count as usize),
             Op::Settle => self.settles(),
+            Op::Aside { job, what } => self.calls_aside(job, what),
             Op::Shutdown { how } => self.shuts_down(how),
+        }
+    }
+
+    fn calls_aside(&self, job: u8, what: Aside) {
+        let Some(pool) = self.pool.as_ref().filter(|_| !self.over) else { return };
+        // A task that holds may keep any worker.
+        let open = |task: &KnownTask| task.record.holds() && !task.never;
+        match what {
+            Aside::EmptyInput => {
+                if let Some(job) = self.job(job) {
+                    aside::empty_input(self.api(job));
+                }
+            }
+            Aside::Cancels => aside::cancels_behind_a_capacity(pool, 1 + job as usize % 8),
+            Aside::Input { next_panics, drop_panics } => {
+                if !self.tasks.iter().any(open) {
+                    aside::input_that_panics(pool, next_panics, drop_panics);
+                }
+            }
         }
     }
 

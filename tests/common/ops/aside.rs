@@ -1,0 +1,71 @@
+//! Calls on jobs of their own, beside all others: each has one right outcome, whatever the other operations have done.
+
+use std::ops::Range;
+use std::panic::resume_unwind;
+
+use tollgate::{Job, JoinError, Pool, Rejected};
+
+/// Lazy input that is empty ends at once, although its job is held.
+pub fn empty_input(parent: &Job) {
+    let held = parent.job(0);
+    assert!(!matches!(held.map(0..0, |_| ()).next(), Some(Ok(()))));
+    _ = held.for_each(0..0, |_| unreachable!());
+    assert_eq!(held.stats().completed, 0);
+}
+
+/// Cancelled tasks take no slot, and do not pile up in the queue.
+pub fn cancels_behind_a_capacity(pool: &Pool, capacity: usize) {
+    let job = pool.job_builder().limit(0).capacity(capacity).build(); // held
+    for _ in 0..4 * capacity {
+        assert!(job.try_spawn(|| unreachable!()).unwrap().cancel());
+        assert!(job.stats().backlog <= 2 * capacity + 1, "{:?}", job.stats());
+    }
+    let kept: Vec<_> = (0..capacity).map(|_| job.try_spawn(|| ()).unwrap()).collect();
+    assert!(matches!(job.try_execute(|| ()), Err(Rejected::Full(_))));
+    assert!(kept.iter().all(|task| task.cancel()));
+    assert!(job.try_execute(|| ()).is_ok());
+    job.cancel();
+}
+
+/// Ten numbers, of an input whose `next` or whose drop may panic at the end.
+struct Input {
+    left: Range<usize>,
+    next_panics: bool,
+    drop_panics: bool,
+}
+
+impl Iterator for Input {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let item = self.left.next();
+        if item.is_none() && self.next_panics {
+            resume_unwind(Box::new("next"));
+        }
+        item
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if self.drop_panics {
+            resume_unwind(Box::new("drop"));
+        }
+    }
+}
+
+/// The first panic of an input comes after all its items. Call it only if a worker is sure to be free.
+pub fn input_that_panics(pool: &Pool, next_panics: bool, drop_panics: bool) {
+    let job = pool.job(2);
+    let mut results = job.map(Input { left: 0..10, next_panics, drop_panics }, |i| i);
+    assert!(results.by_ref().take(10).map(Result::unwrap).eq(0..10));
+    let first = if next_panics { "next" } else { "drop" };
+    match results.next() {
+        None => assert!(!next_panics && !drop_panics, "a panic was lost"),
+        Some(Err(JoinError::Panicked(payload))) if next_panics || drop_panics => {
+            assert_eq!(payload.message(), Some(first));
+        }
+        Some(result) => panic!("{result:?} after all items"),
+    }
+    assert!(results.next().is_none());
+}
