@@ -310,7 +310,7 @@ fn an_abrupt_end_drops_what_is_held_off() {
             push(&job, &gauge, 5);
             push(&child, &gauge, 5);
             if timed {
-                assert!(!pool.shutdown_timeout(Duration::from_millis(1)));
+                assert!(pool.shutdown_timeout(Duration::from_millis(1)).is_err());
             } else {
                 assert_eq!(pool.shutdown_now(), 10);
             }
