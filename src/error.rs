@@ -210,6 +210,68 @@ impl<F> fmt::Display for Rejected<F> {
 
 impl<F> Error for Rejected<F> {}
 
+/// The error of an [acquire](crate::Job::acquire): the job is closed or cancelled, or its pool has shut down.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Closed;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(1);
+/// job.close();
+/// assert!(matches!(job.acquire_blocking(), Err(Closed)));
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the job is closed, or its pool shut down: acquire from another one")
+    }
+}
+
+impl Error for Closed {}
+
+/// Why [`Job::try_acquire`](crate::Job::try_acquire) returned no permit.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::TryAcquireError;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(1);
+/// let permit = job.try_acquire()?;
+/// assert!(matches!(job.try_acquire(), Err(TryAcquireError::NoPermit)));
+/// drop(permit);
+/// job.close();
+/// assert!(matches!(job.try_acquire(), Err(TryAcquireError::Closed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryAcquireError {
+    /// The job is closed or cancelled, or its pool has shut down.
+    Closed,
+    /// No permit is free now, or a task or a waiter waits for one.
+    NoPermit,
+}
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => Closed.fmt(f),
+            Self::NoPermit => {
+                f.write_str("no permit of the job is free: try again, or acquire one")
+            }
+        }
+    }
+}
+
+impl Error for TryAcquireError {}
+
 /// Why a pool could not be built.
 ///
 /// # Examples

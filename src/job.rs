@@ -7,6 +7,7 @@
 // First, for the docs have a job's methods in the order of these lines.
 pub mod push;
 
+pub mod acquire;
 pub mod admission;
 pub mod builder;
 pub mod capacity;

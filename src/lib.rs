@@ -22,6 +22,7 @@
 //! | back off until a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
 //! | push a future | `Job::spawn_future` |
+//! | limit work that runs elsewhere, on tokio, say | [`Job::acquire`], [`Permit`] |
 //! | wait for a task, from anywhere, or await it | [`TaskHandle`] |
 //! | take the results of many tasks as they end | [`Job::set`] |
 //! | borrow from the stack | [`Job::scope`] |
@@ -60,12 +61,14 @@
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] |
 //! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] |
+//! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two |
+//! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] |
 //! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures |
 //!
 //! # Features
 //!
 //! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
-//! [`Job::idle`] and [`Job::settled`] are futures without it.
+//! [`Job::acquire`], [`Job::idle`] and [`Job::settled`] are futures without it.
 //!
 //! # Words
 //!
@@ -91,6 +94,7 @@
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
+//! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -123,9 +127,12 @@ mod timer;
 mod unwind;
 mod worker;
 
-pub use error::{BuildError, JoinError, PanicPayload, Rejected, Unfinished};
+pub use error::{
+    BuildError, Closed, JoinError, PanicPayload, Rejected, TryAcquireError, Unfinished,
+};
 pub use free::{current_job, is_cancelled};
 pub use job::Job;
+pub use job::acquire::{Acquire, Permit};
 pub use job::builder::JobBuilder;
 pub use job::explain::{Explanation, Reason};
 #[cfg(feature = "futures")]

@@ -7,9 +7,11 @@ pub mod cells;
 #[cfg(feature = "futures")]
 pub mod future;
 pub mod handle;
+pub mod later;
 pub mod parking;
 pub mod rests;
 pub mod state;
+pub mod waiter;
 
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -40,6 +42,17 @@ pub struct VTable {
     is_gone: unsafe fn(CellPtr) -> bool,
     /// Frees the memory of a cell that is empty.
     free: unsafe fn(CellPtr),
+    /// What only the cell of a waiter can do: a thread or future that waits for a permit.
+    waiter: Option<&'static WaiterTable>,
+}
+
+/// How the thread that takes a waiter's cell from a queue decides its outcome.
+#[derive(Debug)]
+pub struct WaiterTable {
+    /// Grants the waiter the caller's permits, one token and one flight. Returns false if the waiter has left.
+    grant: unsafe fn(CellPtr) -> bool,
+    /// Wakes the waiter.
+    notify: unsafe fn(CellPtr),
 }
 
 impl VTable {
@@ -51,6 +64,7 @@ impl VTable {
             is_gone: |_| false,
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
             free: |cell| unsafe { cells::free(cell.cast::<C>().as_ptr()) },
+            waiter: None,
         }
     }
 }
@@ -67,9 +81,8 @@ pub enum Ran {
     Panicked(Box<dyn Any + Send>),
     /// It had been cancelled by its handle.
     Cancelled,
-    /// It is a future that waits to be woken, and keeps its permits and one token. Before it was polled the
+    /// The task keeps its permits and one token: it is a pending future, or a waiter that was granted them. Before that the
     /// worker was given a token of its own, by [`Context::keep_job`](crate::worker::context::Context::keep_job).
-    #[cfg(feature = "futures")]
     Pending,
     /// As `Pending`, but it waits for something of this library's: it keeps one token and no permit.
     #[cfg(feature = "futures")]
@@ -168,6 +181,30 @@ impl CellPtr {
     pub fn is_gone(self) -> bool {
         // SAFETY: as in `run`.
         unsafe { (self.header().vtable.is_gone)(self) }
+    }
+
+    /// Returns true if it is the cell of a waiter: a thread or future that waits for a permit.
+    #[inline]
+    pub fn is_waiter(self) -> bool {
+        self.header().vtable.waiter.is_some()
+    }
+
+    /// Returns the table of a waiter.
+    fn waiter(self) -> &'static WaiterTable {
+        self.header().vtable.waiter.expect("it is a waiter's cell")
+    }
+
+    /// Grants a waiter the caller's permits, one token and one flight. Returns false if the waiter has left: they stay the
+    /// caller's. The cell is no longer the caller's.
+    pub fn grant(self) -> bool {
+        // SAFETY: as in `run`.
+        unsafe { (self.waiter().grant)(self) }
+    }
+
+    /// Wakes a waiter whose outcome is decided. The cell is no longer the caller's.
+    fn notify(self) {
+        // SAFETY: as in `run`; `later` has the cell from the thread that decided.
+        unsafe { (self.waiter().notify)(self) }
     }
 
     /// Drops the task unrun, counts it and reports it cancelled. The cell is no longer the caller's.

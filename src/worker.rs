@@ -226,7 +226,6 @@ impl Worker<'_> {
                 completed.set(completed.get() + 1);
             }
             Ran::Counted => {}
-            #[cfg(feature = "futures")]
             Ran::Pending => return Then::LeavePermit,
             #[cfg(feature = "futures")]
             Ran::Waits => self.context.lease().give_token(),

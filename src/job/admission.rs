@@ -21,10 +21,12 @@
 //! gate's backlog as its job's one *delegate*, and the gate inside is marked `Blocked`: siblings stand
 //! in line with one task each, which is what makes the line go round.
 
+mod acquire;
 mod drops;
 pub mod hold;
 mod returns;
 
+pub use acquire::{give_back, push_behind, try_acquire};
 pub use drops::{discard, doom, drop_task, is_dropped, request_sweep, sweep};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
@@ -34,6 +36,7 @@ use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
+use crate::task::later::{self, Deferral};
 use crate::task::parking::parking_lot;
 use crate::task::{CellPtr, Mark};
 use crate::worker::sleep::Notified;
@@ -49,11 +52,7 @@ pub fn push(job: JobPtr, cell: CellPtr) {
         }
         return;
     }
-    job.queue().push(cell); // P2, P3
-    let served = make_good(job); // P4
-    if served {
-        job.pool().drop_late();
-    }
+    push_behind(job, cell);
 }
 
 /// P4, R3: looks whether a task waits for which there is room. The caller has a fence behind what it
@@ -108,6 +107,8 @@ pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
+    // Ends when no queue lock is held: a waker is foreign code.
+    let _deferral = Deferral::begin();
     let mut whole = serve(job, consumer, word_left);
     while !whole {
         thread::yield_now();
@@ -184,7 +185,11 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
             look(inner);
         }
     }
-    let _ = ascend(cell, gate);
+    if cell.is_waiter() {
+        acquire::admit(cell, gate);
+    } else {
+        let _ = ascend(cell, gate);
+    }
 }
 
 /// The gate that a task of `job` passed last before it came to `gate`.
@@ -203,18 +208,28 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
 /// Takes a task that was counted at `passed` through the gates further out, and injects it. `TooLate`: as for `inject`.
 #[inline]
 fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
+    let Some(outermost) = reserve_outside(cell, passed) else {
+        return passed.pool().sleep.seen();
+    };
+    cell.set_mark(Mark::Ready);
+    outermost.pool().inject(cell)
+}
+
+/// Reserves room for a task, which was counted at `passed`, at each gate further out. Returns the outermost gate, or `None` if a
+/// gate has no room: the task is in its queue then. The caller must keep `passed` alive.
+#[inline]
+fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     let mut inner = passed;
     while let Some(outer) = inner.parent() {
         let free =
             outer.queue().is_empty() && outer.permits.reserve(outer.pool().ready_cap()).granted();
         if !free {
             wait_at(cell, outer);
-            return outer.pool().sleep.seen();
+            return None;
         }
         inner = outer;
     }
-    cell.set_mark(Mark::Ready);
-    inner.pool().inject(cell)
+    Some(inner)
 }
 
 /// What became of a task that a worker took from a deque.
@@ -284,7 +299,7 @@ fn start_outside(job: JobPtr) -> Option<JobPtr> {
 /// Wakes those who wait for the job if it may have become idle without a task's end.
 pub fn wake_if_idle(job: JobPtr) {
     if job.tokens.load().awaited() {
-        parking_lot().wake(job.idle_key());
+        later::wake(job.idle_key());
     }
 }
 
@@ -293,7 +308,7 @@ pub fn wake_if_idle(job: JobPtr) {
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {
         gate.permits.clear(Flag::Settling);
-        parking_lot().wake(gate.settle_key());
+        later::wake(gate.settle_key());
     }
 }
 
@@ -302,13 +317,43 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
 pub fn release(job: JobPtr) {
     let mut gate = Some(job);
     while let Some(outer) = gate {
-        let word = outer.permits.release(); // R1
-        if word.has(Flag::Reclaiming) {
-            parking_lot().wake_one(outer.permit_key());
-        }
-        settle(outer, word);
-        fence_after_rmw(); // R2
-        look(outer); // R3
+        release_at(outer);
         gate = outer.parent();
     }
+}
+
+/// Releases a permit at one gate, and hands it on.
+#[inline]
+fn release_at(gate: JobPtr) {
+    let word = gate.permits.release(); // R1
+    if word.has(Flag::Reclaiming) {
+        parking_lot().wake_one(gate.permit_key());
+    }
+    settle(gate, word);
+    fence_after_rmw(); // R2
+    look(gate); // R3
+}
+
+/// Returns true if tasks wait at this gate or further out.
+pub fn is_waited_for(gate: JobPtr) -> bool {
+    let mut gate = Some(gate);
+    while let Some(outer) = gate {
+        if !outer.queue().is_empty() {
+            return true;
+        }
+        gate = outer.parent();
+    }
+    false
+}
+
+/// Returns true if a further task may start under the permits of one that has ended.
+pub fn may_go_on(job: JobPtr) -> bool {
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        if !outer.permits.load().may_go_on() {
+            return false;
+        }
+        gate = outer.parent();
+    }
+    !job.pool().drops()
 }

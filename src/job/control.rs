@@ -198,6 +198,7 @@ fn cancel_held(job: JobPtr) {
 }
 
 /// What came of dropping tasks in a line.
+#[must_use]
 #[derive(PartialEq, Eq)]
 pub(super) enum Dropped {
     /// None are there; or somebody else has the consumer right, and has been left word.
@@ -302,4 +303,34 @@ fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
             Dropped::NotYet => crate::sync::thread::yield_now(),
         }
     }
+}
+
+/// Notes, at a job's first future or permit without a task, that its limit and those above it may bind whatever the number of
+/// workers.
+#[inline]
+pub fn expect_futures(job: JobPtr) {
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        if !outer.permits.load().has(Flag::Futures) {
+            note_futures(outer);
+        }
+        gate = outer.parent();
+    }
+}
+
+#[cold]
+fn note_futures(gate: JobPtr) {
+    gate.permits.set(Flag::Futures);
+    fence_after_rmw();
+    if !gate.tokens.load().no_tasks() {
+        // The worker that runs the job must load the word before its next task.
+        gate.pool().advance_epoch();
+    }
+    // Tasks may have been left to that worker.
+    look(gate);
+}
+
+/// Takes the tasks that their handles have cancelled, and the waiters that have left, out of the job's queue.
+pub fn tidy_queue(job: JobPtr) {
+    let _ = drop_gone(job, |cell| cell.job() == job);
 }

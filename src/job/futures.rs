@@ -3,10 +3,7 @@
 pub mod map;
 
 use crate::job::futures::map::{AsyncInput, MapAsync};
-use crate::job::permits::Flag;
-use crate::job::record::JobPtr;
-use crate::job::{Job, admission};
-use crate::sync::fence_after_rmw;
+use crate::job::{Job, control};
 use crate::task::future::future as make;
 use crate::task::handle::TaskHandle;
 use crate::task::{CellPtr, is_large};
@@ -152,28 +149,10 @@ impl Job {
         F::Output: Send + 'static,
     {
         let job = self.ptr();
-        expect_futures(job);
+        control::expect_futures(job);
         if const { is_large::<F>() } {
             return make(job, Box::pin(future));
         }
         make(job, future)
-    }
-}
-
-/// Notes at a job's first future that the limits of the job and its ancestors may bind, whatever the number of workers.
-fn expect_futures(job: JobPtr) {
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        if !outer.permits.load().has(Flag::Futures) {
-            outer.permits.set(Flag::Futures);
-            fence_after_rmw();
-            if !outer.tokens.load().no_tasks() {
-                // A worker with a lease of the job must check the word.
-                outer.pool().advance_epoch();
-            }
-            // Pushers may have left tasks to that worker.
-            admission::look(outer);
-        }
-        gate = outer.parent();
     }
 }

@@ -49,8 +49,8 @@ pub enum Flag {
     /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks
     /// the queue when the batch is empty, so a pusher need not.
     BatchOut = 1 << 61,
-    /// The job or one of its descendants has had a future. A pending future holds a permit without a worker, so the
-    /// limit may bind even if it exceeds the number of workers. Never cleared.
+    /// The job or one of its descendants has had a future, or a permit without a task. Both hold permits without a worker, so
+    /// the limit may bind even if it exceeds the number of workers. Never cleared.
     Futures = 1 << 62,
     /// A thread or future waits until no more tasks run than the limit allows.
     Settling = 1 << 63,
@@ -279,6 +279,12 @@ impl Permits {
     #[inline]
     pub fn acquire(&self) -> Asked {
         self.update(|word| word.may_start().then(|| word.acquired()))
+    }
+
+    /// Acquires a permit for a waiter that has no reservation, if there is room beside those that have one.
+    #[inline]
+    pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
+        self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
     }
 
     /// Acquires a permit for a task that had one before it blocked, ahead of all other tasks. See

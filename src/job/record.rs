@@ -295,7 +295,7 @@ impl JobPtr {
             // SAFETY: no handle and no busy task is left.
             unsafe { self.free(0) };
         } else if left.awaited() {
-            crate::task::parking::parking_lot().wake(key);
+            crate::task::later::wake(key);
         }
     }
 

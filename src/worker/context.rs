@@ -228,11 +228,10 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a token of the running job for this thread. A pending future keeps the token of its task, and another thread may
-    /// use that token up at once.
-    #[cfg(feature = "futures")]
+    /// Adds a token of the running job for this thread. A pending future or a waiter keeps the token of its task, and another
+    /// thread may use that token up at once.
     pub fn keep_job(&self) {
-        let job = self.lease.job.get().expect("a future is polled under its permit");
+        let job = self.lease.job.get().expect("a task runs under its permit");
         job.tokens.add_tasks(1);
         self.lease.take_token();
     }
@@ -242,7 +241,7 @@ impl Context {
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
-            && crate::worker::turn::may_go_on(job)
+            && admission::may_go_on(job)
     }
 
     /// Returns true if tasks that may be of other jobs wait for this worker, or if the thread has no seat.

@@ -3,7 +3,7 @@
 //! If the job's limit binds no worker, the worker moves tasks from the queue into its *batch*, where other workers can steal
 //! them. Otherwise the worker pops tasks one at a time.
 
-use crate::job::admission;
+use crate::job::admission::{self, is_waited_for, may_go_on};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped};
 use crate::job::record::JobPtr;
@@ -334,18 +334,6 @@ impl Worker<'_> {
     }
 }
 
-/// Returns true if tasks wait in the queue of this gate or of an ancestor.
-fn is_waited_for(gate: JobPtr) -> bool {
-    let mut gate = Some(gate);
-    while let Some(outer) = gate {
-        if !outer.queue().is_empty() {
-            return true;
-        }
-        gate = outer.parent();
-    }
-    false
-}
-
 /// Tries to get the queue lock a few times. Its owner usually keeps it for a few instructions only.
 #[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
@@ -355,16 +343,4 @@ fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
         spin_loop();
         if queue.is_unlocked() { queue.try_lock_quietly() } else { None }
     })
-}
-
-/// Returns true if a further task of the job may start under the permits of a task that has ended.
-pub fn may_go_on(job: JobPtr) -> bool {
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        if !outer.permits.load().may_go_on() {
-            return false;
-        }
-        gate = outer.parent();
-    }
-    !job.pool().drops()
 }

@@ -7,10 +7,7 @@ use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::deque::Steal;
-#[cfg(feature = "futures")]
-use crate::sync::fence_after_rmw;
-use crate::sync::{Condvar, MutexGuard, full_fence};
-#[cfg(feature = "futures")]
+use crate::sync::{Condvar, MutexGuard, fence_after_rmw, full_fence};
 use crate::worker::context::Context;
 use crate::worker::sleep::Notified;
 use std::collections::BTreeSet;
@@ -67,19 +64,16 @@ impl Shared {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts a future as in flight: a drain waits for it.
-    #[cfg(feature = "futures")]
+    /// Counts a pending future, or a permit without a task, as in flight: a drain waits for it.
     pub fn flight_starts(&self) {
         self.add_flights(1);
     }
 
-    /// Counts off a future in flight that has ended, or is on its way into a line.
-    #[cfg(feature = "futures")]
+    /// Counts off a future in flight that has ended, or a permit that was given back. If a drain waits for nothing else, ends it.
     pub fn flight_ends(&self) {
         self.add_flights(1_u64.wrapping_neg());
     }
 
-    #[cfg(feature = "futures")]
     fn add_flights(&self, change: u64) {
         let here = Context::with(|context| {
             let seat = context.filter(|context| std::ptr::eq(context.pool(), self))?.seat()?;

@@ -1,0 +1,127 @@
+//! Permits without tasks: acquired, granted to a waiter in the queue, given back.
+//!
+//! A waiter stands in its job's queue like a task, and passes the gates like one (P1 to P4, R1 to R3). The thread that admits the
+//! waiter acquires the permits for it at once: no worker and no deque comes between. A permit that is held counts as a running
+//! task: it has one token, and one flight, for which a drain waits.
+//!
+//! A permit that is given back goes to the first waiter of the job directly, under the conditions under which a worker starts a
+//! further task under its lease: no gate is held, cancelled or over its limit, and no sibling waits at a gate outside. The word
+//! does not change, so no pusher finds room that it must check again.
+
+use super::Start;
+use super::{
+    is_waited_for, make_good, may_go_on, release, release_at, reserve_outside, start, unlock,
+};
+use crate::job::permits::Asked;
+use crate::job::queue::Popped;
+use crate::job::record::JobPtr;
+use crate::task::{CellPtr, Mark};
+
+/// Acquires a permit of each gate of the job, one token and one flight. Returns false if a gate has no room, or if a task or a
+/// waiter waits there. The caller must keep the job alive.
+#[inline]
+pub fn try_acquire(job: JobPtr) -> bool {
+    let mut gate = Some(job);
+    while let Some(outer) = gate {
+        // Nothing passes those that wait (P1).
+        let Some(Asked::Granted(word)) = outer
+            .queue()
+            .is_empty()
+            .then(|| outer.permits.acquire_in_room(outer.pool().ready_cap()))
+        else {
+            release_inside(job, outer);
+            return false;
+        };
+        outer.tally.note_running(word);
+        gate = outer.parent();
+    }
+    job.tokens.add_tasks(1);
+    job.pool().flight_starts();
+    true
+}
+
+/// Releases the permits at the gates inside `end`.
+fn release_inside(job: JobPtr, end: JobPtr) {
+    let mut inner = job;
+    while inner != end {
+        release_at(inner);
+        inner = inner.parent().expect("the gate that refused is outside the job");
+    }
+}
+
+/// Pushes a task or a waiter into the queue of its job, whether or not there is room (P2 to P4).
+#[inline]
+pub fn push_behind(job: JobPtr, cell: CellPtr) {
+    job.queue().push(cell); // P2, P3
+    let served = make_good(job); // P4
+    if served {
+        job.pool().drop_late();
+    }
+}
+
+/// Takes a waiter that was counted at `passed` through the gates further out, and grants it the permits. The caller may hold queue
+/// locks.
+#[cold]
+pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
+    if reserve_outside(cell, passed).is_none() {
+        return;
+    }
+    cell.set_mark(Mark::Ready);
+    if start(cell) != Start::Run {
+        return;
+    }
+    let job = cell.job();
+    job.pool().flight_starts();
+    if !cell.grant() {
+        // The waiter has left. A late push is not dropped here, for the caller may hold queue locks.
+        job.count_cancelled();
+        release(job);
+        job.pool().flight_ends();
+        job.drop_tasks(1);
+    }
+}
+
+/// Gives back a permit of each gate of the job, one token and one flight. The first waiter of the job gets them if it may. The
+/// caller must hold no queue lock.
+pub fn give_back(job: JobPtr) {
+    if hand_over(job) {
+        return;
+    }
+    release(job);
+    job.pool().drop_late();
+    job.pool().flight_ends();
+    job.drop_tasks(1);
+}
+
+/// Grants the caller's permits, token and flight to the first waiter in the job's queue. Returns false if the caller keeps them:
+/// a task is first, or the queue is locked or empty, or a gate does not allow it.
+fn hand_over(job: JobPtr) -> bool {
+    while !job.queue().is_empty() {
+        let siblings_wait = job.parent().is_some_and(is_waited_for);
+        if siblings_wait || !may_go_on(job) {
+            return false;
+        }
+        let Some(cell) = pop_waiter(job) else { return false };
+        if cell.grant() {
+            return true;
+        }
+        job.count_cancelled();
+    }
+    false
+}
+
+/// Pops the first cell of the job's queue if it is a waiter of this job.
+fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
+    let mut consumer = job.queue().try_lock_quietly()?;
+    let waiter = match consumer.pop() {
+        Popped::Task(cell) if cell.is_waiter() && cell.job() == job => Some(cell),
+        Popped::Task(other) => {
+            // The caller releases its permit, and checks the queue after that.
+            job.queue().push_returned(other);
+            None
+        }
+        Popped::Empty | Popped::HalfDone => None,
+    };
+    unlock(job, consumer);
+    waiter
+}

@@ -1,0 +1,122 @@
+//! Wake-ups that a thread puts off while it holds a queue lock.
+//!
+//! A waker is foreign code: it may push, cancel or wait, and a wait needs the queue lock. So a thread that admits waiters notes
+//! them here, and notifies them when it has given up its last queue lock. The list is the thread's own and needs no memory: it
+//! links the cells by their headers.
+
+use crate::sync::atomic::Ordering;
+use crate::sync::thread_static;
+use crate::task::parking::parking_lot;
+use crate::task::{CellPtr, Header};
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::ptr;
+
+/// The wake-ups that one thread has put off. Nothing in it needs a destructor, so it works at the end of a thread, too.
+struct Later {
+    /// How many queues the thread serves, one inside the other.
+    depth: Cell<u32>,
+    first: Cell<*mut Header>,
+    last: Cell<*mut Header>,
+    /// Keys of the parking lot. Empty, and without memory, while `depth` is 0.
+    keys: ManuallyDrop<Cell<Vec<usize>>>,
+}
+
+thread_static! {
+    static LATER: Later = Later {
+        depth: Cell::new(0),
+        first: Cell::new(ptr::null_mut()),
+        last: Cell::new(ptr::null_mut()),
+        keys: ManuallyDrop::new(Cell::new(Vec::new())),
+    };
+}
+
+/// Puts off the thread's wake-ups while it exists.
+#[must_use]
+#[derive(Debug)]
+pub struct Deferral(());
+
+impl Deferral {
+    /// Begins to put off wake-ups.
+    pub fn begin() -> Self {
+        LATER.with(|later| later.depth.set(later.depth.get() + 1));
+        Self(())
+    }
+}
+
+impl Drop for Deferral {
+    fn drop(&mut self) {
+        let depth = LATER.with(|later| {
+            later.depth.set(later.depth.get() - 1);
+            later.depth.get()
+        });
+        if depth == 0 {
+            LATER.with(Later::catch_up);
+        }
+    }
+}
+
+impl Later {
+    /// Adds a cell at the end of the list.
+    fn add(&self, cell: CellPtr) {
+        // Ordering: Relaxed; the cell is in this thread's own list.
+        cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
+        match CellPtr::from_ptr(self.last.replace(cell.as_ptr())) {
+            // Ordering: as above.
+            Some(last) => last.header().next.store(cell.as_ptr(), Ordering::Relaxed),
+            None => self.first.set(cell.as_ptr()),
+        }
+    }
+
+    /// Takes the first cell of the list.
+    fn take(&self) -> Option<CellPtr> {
+        let cell = CellPtr::from_ptr(self.first.get())?;
+        // Ordering: as in `add`, Relaxed; the list is this thread's own.
+        let next = cell.header().next.load(Ordering::Relaxed);
+        self.first.set(next);
+        if next.is_null() {
+            self.last.set(ptr::null_mut());
+        }
+        Some(cell)
+    }
+
+    /// Does what was put off. A waker may put off more meanwhile, and catch up with it.
+    fn catch_up(&self) {
+        for key in self.keys.take() {
+            parking_lot().wake(key);
+        }
+        while let Some(cell) = self.take() {
+            cell.notify();
+        }
+    }
+}
+
+/// Notifies a waiter whose outcome is decided, as soon as the thread serves no queue.
+pub fn notify(cell: CellPtr) {
+    let now = LATER.with(|later| {
+        let now = later.depth.get() == 0;
+        if !now {
+            later.add(cell);
+        }
+        now
+    });
+    if now {
+        cell.notify();
+    }
+}
+
+/// Wakes all waiters of `key` in the parking lot, as soon as the thread serves no queue.
+pub fn wake(key: usize) {
+    let now = LATER.with(|later| {
+        let now = later.depth.get() == 0;
+        if !now {
+            let mut keys = later.keys.take();
+            keys.push(key);
+            later.keys.set(keys);
+        }
+        now
+    });
+    if now {
+        parking_lot().wake(key);
+    }
+}

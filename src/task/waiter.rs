@@ -1,0 +1,362 @@
+//! The cell of a waiter: a thread or a future that waits in a job's queue for a permit, and runs nothing on the pool.
+//!
+//! | bit | name     | meaning                                                                        |
+//! |-----|----------|--------------------------------------------------------------------------------|
+//! | 0   | GRANTED  | the permits, one token and one flight are the waiter's                         |
+//! | 1   | REFUSED  | the job was cancelled: there will be no permit                                 |
+//! | 2   | LEFT     | the waiter was dropped before its outcome was decided                          |
+//! | 3   | SWAPPING | the waiter changes its waker                                                   |
+//! | 4   | QUEUE    | the reference of the queue, then of the thread that decides the outcome        |
+//! | 5   | WAITER   | the reference of the waiter                                                    |
+//!
+//! The thread that takes the cell from the queue *decides* the outcome:
+//!
+//! - `grant-1`: it sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the permits stay its own.
+//! - `grant-2`: if SWAPPING was not set, it takes the waker and wakes it. It does so when it holds no queue lock
+//!   ([`later`]).
+//!
+//! The waiter, polled again:
+//!
+//! - `swap-1`: it sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, it is ready.
+//! - `swap-2`: it changes the waker, clears SWAPPING, and reads the outcome, in one change. If the outcome is decided, it is ready.
+//!
+//! The waiter, dropped:
+//!
+//! - `leave-1`: it does `swap-1`, and drops its waker. Then it sets LEFT unless the outcome is decided, in one change. If a permit
+//!   came first, it gives the permit back, and so on to the next in the queue.
+//!
+//! All are changes of one word. So no permit is lost: `grant-1` sees LEFT, or `leave-1` sees GRANTED. No wake-up is lost: if
+//! `grant-1` sees SWAPPING, `swap-2` comes later and sees the outcome. The waker is one thread's at a time: the waiter's while
+//! SWAPPING is set and was set before the outcome, else the deciding thread's.
+//!
+//! A thread that waits has no waker: `grant-2` wakes it in the parking lot, by the cell's address.
+
+use crate::job::admission;
+use crate::job::control;
+use crate::job::idle::{cancels, note_gone};
+use crate::job::record::JobPtr;
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::task::parking::parking_lot;
+use crate::task::{CellPtr, Header, Ran, VTable, WaiterTable, cells, later};
+use crate::unwind;
+use crate::worker::context::Context;
+use std::mem::ManuallyDrop;
+use std::task::Waker;
+
+const GRANTED: u32 = 1;
+const REFUSED: u32 = 1 << 1;
+const LEFT: u32 = 1 << 2;
+const SWAPPING: u32 = 1 << 3;
+const QUEUE: u32 = 1 << 4;
+const WAITER: u32 = 1 << 5;
+
+/// The cell.
+#[repr(C)]
+#[derive(Debug)]
+struct Waiting {
+    header: Header,
+    state: State,
+    /// Empty when the cell is freed.
+    waker: UnsafeCell<Option<Waker>>,
+}
+
+/// The state word.
+#[derive(Debug)]
+struct State(AtomicU32);
+
+/// One value of the state word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Snapshot(u32);
+
+/// What a waiter got.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The permits of each gate, one token and one flight. The caller must give them back.
+    Granted,
+    /// Nothing, for the job was cancelled.
+    Refused,
+}
+
+impl Snapshot {
+    const fn has(self, bits: u32) -> bool {
+        self.0 & bits != 0
+    }
+
+    fn outcome(self) -> Option<Outcome> {
+        match (self.has(GRANTED), self.has(REFUSED)) {
+            (true, _) => Some(Outcome::Granted),
+            (_, true) => Some(Outcome::Refused),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last holder did.
+    fn load(&self) -> Snapshot {
+        Snapshot(self.0.load(Ordering::Acquire))
+    }
+
+    /// Sets GRANTED or REFUSED (`grant-1`). Returns the word before.
+    fn decide(&self, bit: u32) -> Snapshot {
+        // Ordering: AcqRel; Release for the waiter, Acquire for the waker that it has put in.
+        Snapshot(self.0.fetch_or(bit, Ordering::AcqRel))
+    }
+
+    /// Sets SWAPPING (`swap-1`). Returns the word before.
+    fn begin_swap(&self) -> Snapshot {
+        // Ordering: AcqRel; pairs with `decide`.
+        Snapshot(self.0.fetch_or(SWAPPING, Ordering::AcqRel))
+    }
+
+    /// Clears SWAPPING (`swap-2`). Returns the word before.
+    fn end_swap(&self) -> Snapshot {
+        // Ordering: AcqRel; Release for the new waker, Acquire for what the permit's last holder did.
+        Snapshot(self.0.fetch_and(!SWAPPING, Ordering::AcqRel))
+    }
+
+    /// Clears SWAPPING and, unless the outcome is decided, sets LEFT and gives up the waiter's reference (`leave-1`).
+    /// Returns the word before.
+    fn leave(&self) -> Snapshot {
+        // Ordering: AcqRel; as in `end_swap`.
+        let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let decided = Snapshot(word).outcome().is_some();
+            let next = if decided { word } else { (word | LEFT) & !WAITER };
+            Some(next & !SWAPPING)
+        });
+        Snapshot(left.unwrap_or_else(|word| word))
+    }
+
+    /// Gives up a reference. Returns true if it was the last: the caller must free the cell.
+    #[must_use]
+    fn release(&self, reference: u32) -> bool {
+        // Ordering: AcqRel; all use of the cell comes before its end.
+        let before = self.0.fetch_and(!reference, Ordering::AcqRel);
+        before & (QUEUE | WAITER) == reference
+    }
+}
+
+/// The table of all waiters. Cells are told apart by it.
+static VTABLE: VTable = VTable {
+    is_gone,
+    waiter: Some(&WaiterTable { grant, notify }),
+    ..VTable::of::<Waiting>(run, cancel)
+};
+
+/// Returns the cell.
+///
+/// # Safety
+/// It is a waiter's, and the caller keeps it alive.
+unsafe fn waiting<'a>(cell: CellPtr) -> &'a Waiting {
+    // SAFETY: by this function's contract.
+    unsafe { cell.cast::<Waiting>().as_ref() }
+}
+
+/// # Safety
+/// The cell is a waiter's, and nothing uses it any more.
+unsafe fn free(cell: CellPtr) {
+    // SAFETY: by this function's contract. The slot of the waker is empty, so nothing in it is to be dropped.
+    unsafe { cells::free(cell.as_ptr().cast::<Waiting>()) };
+}
+
+/// # Safety
+/// The cell is a waiter's, and the caller took it from its queue, or has the queue's lock.
+unsafe fn is_gone(cell: CellPtr) -> bool {
+    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    unsafe { waiting(cell) }.state.load().has(LEFT)
+}
+
+/// Hands the permits under which a worker took the cell over to the waiter.
+///
+/// # Safety
+/// The cell is a waiter's, and the caller took it from its queue.
+unsafe fn run(cell: CellPtr) -> Ran {
+    let job = cell.job();
+    Context::with(|context| context.expect("a worker calls").keep_job());
+    job.pool().flight_starts();
+    // SAFETY: by this function's contract.
+    if unsafe { grant(cell) } {
+        return Ran::Pending;
+    }
+    job.pool().flight_ends();
+    Ran::Cancelled
+}
+
+/// Grants the waiter the permits, one token and one flight of the caller (`grant-1`). Returns false if the waiter has left: they
+/// stay the caller's, and the cell is freed.
+///
+/// # Safety
+/// As `run`.
+unsafe fn grant(cell: CellPtr) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { decide(cell, GRANTED) }
+}
+
+/// Tells the waiter that there will be no permit, and counts it as cancelled.
+///
+/// # Safety
+/// As `run`.
+unsafe fn cancel(cell: CellPtr) {
+    cell.job().count_cancelled();
+    // SAFETY: by this function's contract.
+    let _ = unsafe { decide(cell, REFUSED) };
+}
+
+/// Decides the outcome. Returns false if the waiter has left: the cell is freed.
+///
+/// # Safety
+/// As `run`.
+unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
+    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    let state = unsafe { &waiting(cell).state };
+    let before = state.decide(outcome);
+    if before.has(LEFT) {
+        // SAFETY: the waiter's reference is gone, and the queue's is the caller's.
+        unsafe { free(cell) };
+        return false;
+    }
+    if before.has(SWAPPING) {
+        // The waiter is being polled or dropped: it sees the outcome at the end of that.
+        if state.release(QUEUE) {
+            // SAFETY: the reference was the last.
+            unsafe { free(cell) };
+        }
+    } else {
+        later::notify(cell);
+    }
+    true
+}
+
+/// Wakes a waiter whose outcome is decided, and gives up the queue's reference (`grant-2`).
+///
+/// # Safety
+/// The cell is a waiter's; the outcome was decided by the caller, while SWAPPING was not set.
+unsafe fn notify(cell: CellPtr) {
+    // SAFETY: by this function's contract the queue's reference keeps it alive.
+    let this = unsafe { waiting(cell) };
+    // SAFETY: by this function's contract the waker is this thread's.
+    let waker = this.waker.with_mut(|slot| unsafe { (*slot).take() });
+    if this.state.release(QUEUE) {
+        // SAFETY: the reference was the last.
+        unsafe { free(cell) };
+    }
+    match waker {
+        // Only the address is used.
+        None => parking_lot().wake(cell.as_ptr().addr()),
+        Some(waker) => {
+            if let Err(payload) = unwind::halt(|| waker.wake()) {
+                unwind::drop_quietly(payload);
+            }
+        }
+    }
+}
+
+/// The waiter's side of a cell. Dropped, it leaves the queue, and a permit that came meanwhile is given back.
+#[derive(Debug)]
+pub struct Waiter(CellPtr);
+
+// SAFETY: the state word says which thread may touch what in the cell; a waker is Send.
+unsafe impl Send for Waiter {}
+// SAFETY: through a shared reference only the state word is read.
+unsafe impl Sync for Waiter {}
+
+impl Waiter {
+    /// Makes the cell of a future with this waker, or of a thread, and pushes the cell into the job's queue. The caller must keep
+    /// the job alive while the waiter exists.
+    pub fn push(job: JobPtr, waker: Option<Waker>) -> Self {
+        let cell = cells::make(Waiting {
+            header: Header::new(&VTABLE, job),
+            state: State(AtomicU32::new(QUEUE | WAITER)),
+            waker: UnsafeCell::new(waker),
+        });
+        let cell = CellPtr::new(cell.cast::<Header>());
+        // First, so that the cell is given up if the push unwinds.
+        let this = Self(cell);
+        admission::push_behind(job, cell);
+        this
+    }
+
+    fn cell(&self) -> &Waiting {
+        // SAFETY: the waiter's reference keeps it alive.
+        unsafe { waiting(self.0) }
+    }
+
+    /// Returns the parking lot's key for a thread that waits.
+    pub fn key(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
+    /// Returns true if the outcome is decided.
+    pub fn is_decided(&self) -> bool {
+        self.cell().state.load().outcome().is_some()
+    }
+
+    /// Takes the outcome if it is decided.
+    pub fn take(self) -> Result<Outcome, Self> {
+        match self.cell().state.load().outcome() {
+            Some(outcome) => {
+                self.give_up();
+                Ok(outcome)
+            }
+            None => Err(self),
+        }
+    }
+
+    /// Takes the outcome if it is decided, or else changes the waker (`swap-1`, `swap-2`).
+    pub fn poll(self, waker: &Waker) -> Result<Outcome, Self> {
+        let waker = waker.clone();
+        let this = self.cell();
+        if this.state.begin_swap().outcome().is_none() {
+            // SAFETY: SWAPPING was set before the outcome, so the slot is the waiter's.
+            let mut other = this.waker.with_mut(|slot| unsafe { (*slot).replace(waker) });
+            if this.state.end_swap().outcome().is_some() {
+                // SAFETY: the deciding thread has seen SWAPPING, so the slot is still the waiter's.
+                other = this.waker.with_mut(|slot| unsafe { (*slot).take() });
+            }
+            drop(other);
+        }
+        self.take()
+    }
+
+    /// Gives up the waiter's reference. The outcome is decided.
+    fn give_up(self) {
+        let cell = ManuallyDrop::new(self).0;
+        // SAFETY: the waiter's reference keeps it alive.
+        if unsafe { waiting(cell) }.state.release(WAITER) {
+            // SAFETY: the reference was the last.
+            unsafe { free(cell) };
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let (cell, job) = (self.0, self.0.job());
+        let state = &self.cell().state;
+        if state.begin_swap().outcome().is_none() {
+            // SAFETY: SWAPPING was set before the outcome, so the slot is the waiter's.
+            drop(self.cell().waker.with_mut(|slot| unsafe { (*slot).take() }));
+        }
+        let Some(outcome) = state.leave().outcome() else {
+            // From here on the cell is the queue's.
+            note_gone(job);
+            return tidy_sometimes(job);
+        };
+        Self(cell).give_up();
+        if outcome == Outcome::Granted {
+            job.count_cancelled();
+            admission::give_back(job);
+        }
+    }
+}
+
+/// Frees the cells of waiters that have left the job's queue, if about half of the queue may be such cells. Called once for each
+/// waiter that leaves, so the mean cost of a call does not depend on the length of the queue.
+fn tidy_sometimes(job: JobPtr) {
+    let half = job.queue().len() as u64 / 2 + 1;
+    if cancels().is_multiple_of(half) {
+        control::tidy_queue(job);
+    }
+}
