@@ -577,6 +577,49 @@ pub const FAULTS: &[Fault] = &[
         "the owner of a set says that it waits after it has looked for a task that has ended",
         &["sets::sets_lose_nothing_when_an_end_meets_an_await"],
     ),
+    fault(
+        "waiter-left-unseen",
+        "the outcome of a waiter is decided by a load and a store: that the waiter leaves meanwhile is missed",
+        &["acquire::nothing_lost_when_a_release_meets_a_waiter_that_leaves"],
+    ),
+    fault(
+        "waiter-left-asleep",
+        "a waiter that has its permit is not woken",
+        &["acquire::limit_is_used_when_an_acquire_meets_a_release"],
+    ),
+    fault(
+        "waker-changed-unannounced",
+        "a waiter changes its waker while the thread that grants the permit may take it",
+        &["acquire::limit_is_used_by_a_waiter_that_changes_its_waker"],
+    ),
+    fault(
+        "outcome-missed-by-a-swap",
+        "a waiter that has changed its waker does not look whether its permit came meanwhile",
+        &["acquire::limit_is_used_by_a_waiter_that_changes_its_waker"],
+    ),
+    fault(
+        "permit-lost-with-its-waiter",
+        "a waiter leaves by a load and a store, and loses the permit that comes meanwhile",
+        &["acquire::nothing_lost_when_a_release_meets_a_waiter_that_leaves"],
+    ),
+    fault(
+        "granted-relaxed",
+        "a permit is handed over without publishing what was done under it",
+        &["acquire::limit_1_orders_those_who_acquire"],
+    ),
+    fault(
+        "handed-over-in-a-held-job",
+        "a permit that is given back goes to the next waiter although the job is held or above its limit",
+        &[
+            "acquire::limit_holds_for_waiters_after_a_pause",
+            "acquire::limit_holds_for_permits_handed_over_while_it_is_lowered",
+        ],
+    ),
+    fault(
+        "woken-under-the-queue-lock",
+        "a waiter is woken by a thread that holds the lock of its queue: a waker that waits for the job never ends",
+        &[],
+    ),
 ];
 
 /// The faults that models are to catch.

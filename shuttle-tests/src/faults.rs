@@ -29,6 +29,8 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("magazine-lost-with-its-thread", CELLS),
     ("untidy", CELLS),
     ("opened-without-fence", ORDER),
+    ("granted-relaxed", ORDER),
+    ("waker-changed-unannounced", TORN),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -173,6 +175,12 @@ const SEEN: &[(&str, &[&str])] = &[
         &["sets::sets_lose_nothing_while_tasks_end_and_the_owner_waits"],
     ),
     ("set-marked-after-the-look", &["sets::sets_lose_nothing_while_tasks_end_and_a_future_waits"]),
+    ("waiter-left-unseen", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
+    ("waiter-left-asleep", &["permits_are_tasks::limit_holds_for_tasks_and_permits"]),
+    ("outcome-missed-by-a-swap", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
+    ("permit-lost-with-its-waiter", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
+    ("handed-over-in-a-held-job", &["permits_are_tasks::limit_holds_while_it_moves_under_permits"]),
+    ("woken-under-the-queue-lock", &["permits_are_tasks::a_waker_may_wait_for_the_job"]),
 ];
 
 /// The faults that scenarios are to catch.

@@ -5,6 +5,7 @@
 use crate::error::{Closed, TryAcquireError};
 use crate::job::record::JobPtr;
 use crate::job::{Job, admission, control};
+use crate::pool::shared::PoolPtr;
 use crate::process;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::awaiting::Wait;
@@ -122,12 +123,9 @@ impl Future for Acquire<'_> {
             Some(waiter) => waiter.poll(cx.waker()),
             None => {
                 self.job.refuse_to_acquire_inside();
-                match self.job.try_acquire() {
-                    Ok(permit) => return Poll::Ready(Ok(permit)),
-                    Err(TryAcquireError::Closed) => return Poll::Ready(Err(Closed)),
-                    Err(TryAcquireError::NoPermit) => {
-                        Waiter::push(self.job.ptr(), Some(cx.waker().clone())).take()
-                    }
+                match self.job.acquire_or_queue(|| Some(cx.waker().clone())) {
+                    Ok(waiter) => waiter.take(),
+                    Err(outcome) => return Poll::Ready(outcome),
                 }
             }
         };
@@ -151,6 +149,23 @@ impl fmt::Debug for Acquire<'_> {
             .field("job", &self.job)
             .field("waits", &self.waiter.is_some())
             .finish()
+    }
+}
+
+/// A flight, for which a drain of the pool waits.
+struct Flight(PoolPtr);
+
+impl Flight {
+    #[inline]
+    fn begin(pool: PoolPtr) -> Self {
+        pool.shared().flight_starts();
+        Self(pool)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.shared().flight_ends();
     }
 }
 
@@ -240,12 +255,10 @@ impl Job {
     #[track_caller]
     pub fn acquire_blocking(&self) -> Result<Permit, Closed> {
         self.refuse_to_acquire_inside();
-        match self.try_acquire() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(Closed),
-            Err(TryAcquireError::NoPermit) => {}
-        }
-        let mut waiter = Waiter::push(self.ptr(), None);
+        let mut waiter = match self.acquire_or_queue(|| None) {
+            Ok(waiter) => waiter,
+            Err(outcome) => return outcome,
+        };
         loop {
             unwind::at_caller(|| waiting::wait(waiter.key(), None, || !waiter.is_decided()));
             match waiter.take() {
@@ -277,15 +290,37 @@ impl Job {
     /// ```
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, TryAcquireError> {
-        if !self.accepts() {
-            return Err(TryAcquireError::Closed);
-        }
+        self.ask().map_err(|(error, _)| error)
+    }
+
+    /// Acquires a permit if one is free. On an error the caller keeps one flight.
+    ///
+    /// The flight begins before the check for a drain. So a drain waits for a caller that passes the check.
+    #[inline]
+    fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
+        let flight = Flight::begin(job.pool_ptr());
+        if !self.accepts() {
+            return Err((TryAcquireError::Closed, flight));
+        }
         control::expect_futures(job);
-        if admission::try_acquire(job) {
-            Ok(Permit { job })
-        } else {
-            Err(TryAcquireError::NoPermit)
+        if !admission::try_acquire(job) {
+            return Err((TryAcquireError::NoPermit, flight));
+        }
+        std::mem::forget(flight); // The permit's, from here on.
+        Ok(Permit { job })
+    }
+
+    /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight of the caller lasts until the push has
+    /// ended, because the caller may then have taken another task from the queue.
+    fn acquire_or_queue(
+        &self,
+        waker: impl FnOnce() -> Option<task::Waker>,
+    ) -> Result<Waiter, Result<Permit, Closed>> {
+        match self.ask() {
+            Ok(permit) => Err(Ok(permit)),
+            Err((TryAcquireError::Closed, _)) => Err(Err(Closed)),
+            Err((TryAcquireError::NoPermit, _flight)) => Ok(Waiter::push(self.ptr(), waker())),
         }
     }
 

@@ -181,7 +181,8 @@ impl Job {
     fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
-            control::drop_gone(job, |cell| cell.job() == job);
+            // A pass that an unfinished push cuts short frees fewer cells. The next push tries again.
+            let _ = control::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
             // Ordering: Relaxed; a hint.
             capacity.left.store(2 * left, Ordering::Relaxed);

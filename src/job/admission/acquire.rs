@@ -17,8 +17,8 @@ use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
 use crate::task::{CellPtr, Mark};
 
-/// Acquires a permit of each gate of the job, one token and one flight. Returns false if a gate has no room, or if a task or a
-/// waiter waits there. The caller must keep the job alive.
+/// Acquires a permit of each gate of the job, and one token, for a caller that has a flight. Returns false if a gate has no room,
+/// or if a task or a waiter waits there. The caller must keep the job alive.
 #[inline]
 pub fn try_acquire(job: JobPtr) -> bool {
     let mut gate = Some(job);
@@ -36,7 +36,6 @@ pub fn try_acquire(job: JobPtr) -> bool {
         gate = outer.parent();
     }
     job.tokens.add_tasks(1);
-    job.pool().flight_starts();
     true
 }
 
