@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use tollgate::{Acquire, Closed, Job, Permit, Pool, TryAcquireError};
+use tollgate::{Acquire, Closed, Job, Permit, TryAcquireError};
 
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, panic_of, pool, with_workers, within};
