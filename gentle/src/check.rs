@@ -4,6 +4,7 @@
 //! A job has as many tokio tasks, its *lanes*, as its greatest limit. A lane takes a permit of the job, sends one request after the
 //! other, and gives the permit back at the end of its turn.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,13 +16,15 @@ use tollgate::{Job, Pool};
 
 use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
-use crate::deliver::Target;
+use crate::cookies::Jar;
+use crate::deliver::{Delivered, Target};
 use crate::failure_log::FailureLog;
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, Route, child};
-use crate::pace::Pacer;
+use crate::pace::{Gate, Pacer};
 use crate::permit::{Permit, Waiting, acquire};
-use crate::plan::JobPlan;
+use crate::plan::{JobPlan, StepPlan, Targets};
+use crate::session::Session;
 use crate::source::Source;
 use crate::tally::{Mistake, Tally};
 
@@ -34,6 +37,8 @@ pub(crate) struct Check {
     pub(crate) plan: JobPlan,
     pub(crate) template: Template,
     tls: Arc<ClientConfig>,
+    /// The cookies of all requests, if the job keeps cookies and has no steps.
+    jar: Option<Arc<Mutex<Jar>>>,
     job: Job,
     /// Where all requests go, if they go to one server. A limited host of the server is the job's parent.
     pub(crate) route: Option<Route>,
@@ -108,7 +113,8 @@ impl Check {
         let host = route.as_ref().and_then(|route| route.host.as_deref());
         Ok(Arc::new(Check {
             job: child(pool, host, plan.limits[0]),
-            template: Template::new(&plan),
+            template: Template::of(&plan),
+            jar: plan.cookies.then(Arc::default),
             tls,
             route,
             hosts: Arc::clone(hosts),
@@ -136,6 +142,7 @@ impl Check {
     pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>) {
         let mut stop = self.phase.subscribe();
         let mut turn = None;
+        let mut session = Session { jar: self.jar.clone(), ..Session::default() };
         loop {
             let phase = *stop.borrow();
             let Phase::Stage(stage) = phase else { return };
@@ -161,27 +168,99 @@ impl Check {
             }
             let Some(turn) = &mut turn else { return };
             let Phase::Stage(stage) = *stop.borrow() else { return };
-            let next = match &self.source {
-                Source::Slow(_) => tokio::select! {
-                    next = self.source.next(&self.plan) => next,
-                    _ = stopped(&mut stop) => None,
-                },
-                source => source.next(&self.plan).await,
-            };
-            let Some(next) = next else { return };
-            let stage = self.step(next.number).unwrap_or(stage);
             turn.sent += 1;
-            match next.url {
-                Ok(url) => {
-                    let target = Target { url, path: next.path, stage };
-                    self.deliver(&client, target, gate, &mut stop).await;
+            let more = match &self.plan.targets {
+                Targets::Session { steps, .. } => {
+                    self.next_step(steps, &client, &mut session, stage, gate, &mut stop).await
                 }
-                Err(bad_line) => {
-                    self.tally().record_unsent(&bad_line);
-                    self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
-                }
+                _ => self.next_request(&client, &mut session, stage, gate, &mut stop).await,
+            };
+            if !more {
+                return;
             }
         }
+    }
+
+    /// Sends the next request. Returns false if there is none.
+    async fn next_request(
+        &self,
+        client: &Client,
+        session: &mut Session,
+        stage: usize,
+        gate: Option<Gate<'_>>,
+        stop: &mut Stop,
+    ) -> bool {
+        let next = match &self.source {
+            Source::Slow(_) => tokio::select! {
+                next = self.source.next(&self.plan) => next,
+                _ = stopped(stop) => None,
+            },
+            source => source.next(&self.plan).await,
+        };
+        let Some(next) = next else { return false };
+        let stage = self.begin_stage_of(next.number).unwrap_or(stage);
+        match next.url {
+            Ok(url) => {
+                let template = Cow::Borrowed(&self.template);
+                let shown = match (&self.plan.targets, next.path) {
+                    (Targets::Paths { shown, .. }, Some(path)) => Some(shown[path].as_str()),
+                    _ => None,
+                };
+                let (path, expect) = (next.path, &self.plan.expect);
+                let target = Target { url, shown, path, stage, template, expect, step: None };
+                self.deliver(client, target, gate, session, stop).await;
+            }
+            Err(bad_line) => {
+                self.tally().record_unsent(&bad_line);
+                self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
+            }
+        }
+        true
+    }
+
+    /// Sends the step of the session that is due, or the first of the next session. Returns false behind the last one.
+    async fn next_step(
+        &self,
+        steps: &[StepPlan],
+        client: &Client,
+        session: &mut Session,
+        stage: usize,
+        gate: Option<Gate<'_>>,
+        stop: &mut Stop,
+    ) -> bool {
+        if session.step == 0 || session.step == steps.len() {
+            if self.source.next_session(&self.plan).is_none() {
+                return false;
+            }
+            *session = Session::start(&self.plan);
+        }
+        let (at, step) = (session.step, &steps[session.step]);
+        session.step += 1;
+        let request = session.url(step).and_then(|url| {
+            let template = session.template(&self.plan, step)?;
+            Ok((url, Cow::Owned(template)))
+        });
+        let passed = match request {
+            Ok((url, template)) => {
+                let (shown, expect) = (Some(step.shown.as_str()), &step.expect);
+                let path = Some(at);
+                let step = Some(step);
+                let target = Target { url, shown, path, stage, template, expect, step };
+                self.deliver(client, target, gate, session, stop).await
+            }
+            Err(cause) => {
+                let mistake = Mistake::unexpected(cause);
+                self.tally().record_not_sent(&mistake, &step.shown);
+                self.log(&step.shown, &mistake, None, Duration::ZERO);
+                Delivered::Failed
+            }
+        };
+        if passed == Delivered::Failed {
+            // Later steps need this one's answer.
+            self.tally().skipped += (steps.len() - session.step) as u64;
+            session.step = steps.len();
+        }
+        true
     }
 
     /// Waits for a permit of the job; `None` if it takes no more tasks.
@@ -213,7 +292,7 @@ impl Check {
     }
 
     /// Begins the next stage, if this is its first request. Returns the request's stage, if stages are told by numbers.
-    fn step(&self, number: u64) -> Option<usize> {
+    fn begin_stage_of(&self, number: u64) -> Option<usize> {
         let stage = self.plan.stage_of(number)?;
         if number > 0 && self.plan.stage_of(number - 1) != Some(stage) {
             self.begin_stage(stage);

@@ -1,31 +1,56 @@
 //! Sends one request of a job, follows its redirects, and tallies what came of it.
 
 use std::borrow::Cow;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::RETRY_AFTER;
+use http::header::{COOKIE, RETRY_AFTER};
 use http::{StatusCode, Uri};
 use tokio::time::sleep;
 
 use crate::check::{Check, Stop, stopped};
-use crate::client::{Answer, Cause, Client, Failure};
+use crate::client::{Answer, Cause, Client, Failure, Template};
+use crate::cookies::Jar;
 use crate::gauge::Held;
 use crate::hosts::{LimitedHost, Route};
 use crate::judge::judge;
 use crate::pace::{Gate, Slot};
 use crate::permit::{Permit, acquire};
-use crate::plan::{AfterTimeout, Statuses};
+use crate::plan::{AfterTimeout, Expect, Statuses, StepPlan};
 use crate::redirect::Redirect;
 use crate::restraint::{Pass, Taken};
+use crate::session::Session;
 use crate::tally::{Kind, Mistake, Sent};
 
 /// What is sent to, and what it counts for.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     pub(crate) url: Uri,
-    /// The place of the URL among the plan's paths.
+    /// What the URL is called where it is shown; `None` if nothing of it is secret.
+    pub(crate) shown: Option<&'a str>,
+    /// The place of the URL among the plan's paths or steps.
     pub(crate) path: Option<usize>,
     pub(crate) stage: usize,
+    pub(crate) template: Cow<'a, Template>,
+    /// What the answer must be.
+    pub(crate) expect: &'a Expect,
+    /// The step of the session that it is, if it is one.
+    pub(crate) step: Option<&'a StepPlan>,
+}
+
+impl Target<'_> {
+    fn shown(&self) -> Cow<'_, str> {
+        self.shown.map_or_else(|| Cow::Owned(self.url.to_string()), Cow::Borrowed)
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    Passed,
+    Failed,
+    /// It was not sent, because the run is being stopped.
+    Stopped,
 }
 
 /// What a request needs to be sent to a server.
@@ -54,20 +79,20 @@ impl Check {
     pub(crate) async fn deliver(
         &self,
         client: &Client,
-        target: Target,
+        target: Target<'_>,
         mut gate: Option<Gate<'_>>,
+        session: &mut Session,
         stop: &mut Stop,
-    ) {
-        let mut template = Cow::Borrowed(&self.template);
-        let Target { url, path, stage } = target;
-        let (mut target, mut took, mut start) = (url.clone(), Duration::ZERO, None);
+    ) -> Delivered {
+        let mut template = Cow::Borrowed(target.template.as_ref());
+        let (mut url, mut took, mut start) = (target.url.clone(), Duration::ZERO, None);
         let (mut followed, mut slot) = (0, None);
         loop {
             let own_route;
             let route = match &self.route {
                 Some(route) => route,
                 None => {
-                    own_route = self.hosts.route_of(&target).await;
+                    own_route = self.hosts.route_of(&url).await;
                     &own_route
                 }
             };
@@ -79,34 +104,38 @@ impl Check {
             };
             let leave = match leave {
                 Ok(leave) => leave,
-                Err(Refused::Stopped) => return,
-                Err(Refused::GivenUp) => return self.record_given_up(&url),
+                Err(Refused::Stopped) => return Delivered::Stopped,
+                Err(Refused::GivenUp) => return self.record_given_up(&target),
             };
             let _in_flight = self.in_flight.enter();
             let _in_flight_to_host = leave.host.map(LimitedHost::enter);
             let in_hands = (self.in_hands.hold(), leave.host.map(LimitedHost::hold));
             let sent = Instant::now();
-            let answer = client.send(&template, &target).await;
+            let answer = match &session.jar {
+                None => client.send(&template, &url).await,
+                Some(jar) => send_with_cookies(client, &template, &url, jar).await,
+            };
             took += sent.elapsed();
             let start = *start.get_or_insert(sent);
             if let Some(pass) = leave.pass {
-                pass.end(self.taken(&answer));
+                pass.end(taken(target.expect, &answer));
             }
             if followed < self.plan.redirects
                 && let Ok(answer) = &answer
-                && let Some(redirect) = Redirect::of(answer, &template.method, &target)
+                && let Some(redirect) = Redirect::of(answer, &template.method, &url)
             {
                 followed += 1;
-                template = Cow::Owned(redirect.template(&template, &target));
-                target = redirect.target;
+                template = Cow::Owned(redirect.template(&template, &url));
+                url = redirect.target;
                 continue;
             }
             let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
-            self.record(&url, Times { start, took, slot, path, stage }, followed, answer);
+            let times = Times { start, took, slot };
+            let delivered = self.record(&target, times, followed, answer, session);
             if timed_out {
                 self.after_timeout(in_hands, stop).await;
             }
-            return;
+            return delivered;
         }
     }
 
@@ -142,35 +171,14 @@ impl Check {
         Ok(Leave { pass, host, _permit: permit })
     }
 
-    /// How the server took a request. A status that the plan expects is no refusal.
-    fn taken(&self, answer: &Result<Answer, Failure>) -> Taken {
-        match answer {
-            Ok(answer) => {
-                let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-                let is_expected = |statuses: &Statuses| statuses.contain(answer.status);
-                if busy.contains(&answer.status)
-                    && !self.plan.expect.statuses.iter().any(is_expected)
-                {
-                    Taken::Refused(retry_after(answer))
-                } else {
-                    Taken::Well
-                }
-            }
-            Err(failure) => match failure.cause {
-                Cause::Refused => Taken::Refused(None),
-                _ => Taken::Lost,
-            },
-        }
-    }
-
     /// Counts a request that was not sent, because its server refused too often.
-    fn record_given_up(&self, url: &Uri) {
+    fn record_given_up(&self, target: &Target<'_>) -> Delivered {
         let cause = "not sent: the server has refused too often".to_owned();
         let mistake = Mistake { kind: Kind::Refused, cause };
-        self.tally().record_not_sent(&mistake, url);
-        if self.log.is_some() {
-            self.log(&url.to_string(), &mistake, None, Duration::ZERO);
-        }
+        let shown = target.shown();
+        self.tally().record_not_sent(&mistake, &shown);
+        self.log(&shown, &mistake, None, Duration::ZERO);
+        Delivered::Failed
     }
 
     /// Waits as long as the plan says after a time-out.
@@ -193,23 +201,33 @@ impl Check {
         }
     }
 
-    fn record(&self, url: &Uri, times: Times, redirects: usize, answer: Result<Answer, Failure>) {
-        let Times { start, took, slot, path, stage } = times;
+    fn record(
+        &self,
+        target: &Target<'_>,
+        times: Times,
+        redirects: usize,
+        answer: Result<Answer, Failure>,
+        session: &mut Session,
+    ) -> Delivered {
+        let Times { start, took, slot } = times;
+        let end = Instant::now();
         let (status, mistake) = match answer {
             Ok(answer) => {
-                let cause = judge(&self.plan.expect, &answer, took);
+                let cause = judge(target.expect, &session.captured, &answer, took);
+                let cause = cause.or_else(|| session.capture(target.step?, &answer).err());
                 (Some(answer.status), cause.map(Mistake::unexpected))
             }
             Err(failure) => (None, Some(Mistake::from(failure))),
         };
-        if let (Some(mistake), Some(_)) = (&mistake, &self.log) {
-            self.log(&url.to_string(), mistake, status.map(|status| status.as_u16()), took);
+        let delivered = if mistake.is_some() { Delivered::Failed } else { Delivered::Passed };
+        let shown = if mistake.is_some() { target.shown() } else { Cow::Borrowed("") };
+        if let Some(mistake) = &mistake {
+            self.log(&shown, mistake, status.map(|status| status.as_u16()), took);
         }
-        let end = Instant::now();
         self.tally().record(&Sent {
-            url,
-            path,
-            stage,
+            shown: &shown,
+            path: target.path,
+            stage: target.stage,
             start,
             end,
             took,
@@ -218,6 +236,49 @@ impl Check {
             status,
             mistake,
         });
+        delivered
+    }
+}
+
+/// Sends a request with the cookies that are for it, and keeps those that the answer sets.
+async fn send_with_cookies(
+    client: &Client,
+    template: &Template,
+    url: &Uri,
+    jar: &Mutex<Jar>,
+) -> Result<Answer, Failure> {
+    let lock = || jar.lock().expect("nothing panics under this lock");
+    let cookies = lock().header(url, template.headers.get(COOKIE), SystemTime::now());
+    let answer = match cookies {
+        None => client.send(template, url).await,
+        Some(cookies) => {
+            let mut template = template.clone();
+            template.headers.insert(COOKIE, cookies);
+            client.send(&template, url).await
+        }
+    };
+    if let Ok(answer) = &answer {
+        lock().store(url, &answer.headers, SystemTime::now());
+    }
+    answer
+}
+
+/// How the server took a request. A status that the plan expects is no refusal.
+fn taken(expect: &Expect, answer: &Result<Answer, Failure>) -> Taken {
+    match answer {
+        Ok(answer) => {
+            let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+            let is_expected = |statuses: &Statuses| statuses.contain(answer.status);
+            if busy.contains(&answer.status) && !expect.statuses.iter().any(is_expected) {
+                Taken::Refused(retry_after(answer))
+            } else {
+                Taken::Well
+            }
+        }
+        Err(failure) => match failure.cause {
+            Cause::Refused => Taken::Refused(None),
+            _ => Taken::Lost,
+        },
     }
 }
 
@@ -233,12 +294,10 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
     }
 }
 
-/// When a request was sent, how long it took, and what it counts for.
+/// When a request was sent, and how long it took.
 struct Times {
     start: Instant,
     took: Duration,
     /// The request's place in the job's schedule, if the job has a rate.
     slot: Option<Slot>,
-    path: Option<usize>,
-    stage: usize,
 }

@@ -3,38 +3,45 @@
 use std::time::Duration;
 
 use crate::client::Answer;
-use crate::plan::{Expect, Statuses};
+use crate::plan::{Captured, Expect, Statuses, Wanted};
 
 /// Returns why an answer fails the check, if it does. The text is the same for each answer that fails for the same reason.
-pub(crate) fn judge(expect: &Expect, answer: &Answer, took: Duration) -> Option<String> {
+/// A value in what is expected is not in it.
+pub(crate) fn judge(
+    expect: &Expect,
+    captured: &Captured,
+    answer: &Answer,
+    took: Duration,
+) -> Option<String> {
     if !expect.statuses.iter().any(|statuses| statuses.contain(answer.status)) {
         let wanted = expect.statuses.iter().map(Statuses::to_string).collect::<Vec<_>>();
         let status = answer.status.as_str();
         return Some(format!("status {status} instead of {}", wanted.join(" or ")));
     }
-    wrong_header(expect, answer).or_else(|| wrong_body(expect, answer)).or_else(|| {
+    let wrong = wrong_header(expect, captured, answer);
+    wrong.or_else(|| wrong_body(expect, captured, answer)).or_else(|| {
         expect.latency.filter(|most| took >= *most).map(|most| format!("not within {most:?}"))
     })
 }
 
-fn wrong_header(expect: &Expect, answer: &Answer) -> Option<String> {
+fn wrong_header(expect: &Expect, captured: &Captured, answer: &Answer) -> Option<String> {
     for (name, wanted) in &expect.headers {
         let mut values = answer.headers.get_all(name).iter().peekable();
         if values.peek().is_none() {
             return Some(format!("no header {name}"));
         }
-        let wanted_bytes = wanted.as_bytes();
+        let part = wanted.fill(captured);
         let contains = |value: &[u8]| {
-            wanted.is_empty() || value.windows(wanted.len()).any(|part| part == wanted_bytes)
+            part.is_empty() || value.windows(part.len()).any(|found| found == part.as_bytes())
         };
         if !values.any(|value| contains(value.as_bytes())) {
-            return Some(format!("the header {name} does not contain {wanted:?}"));
+            return Some(format!("the header {name} does not contain {:?}", wanted.spelled()));
         }
     }
     None
 }
 
-fn wrong_body(expect: &Expect, answer: &Answer) -> Option<String> {
+fn wrong_body(expect: &Expect, captured: &Captured, answer: &Answer) -> Option<String> {
     if !expect.needs_body() {
         return None;
     }
@@ -43,9 +50,9 @@ fn wrong_body(expect: &Expect, answer: &Answer) -> Option<String> {
     };
     let text = String::from_utf8_lossy(body);
     if let Some(wanted) = &expect.contains
-        && !text.contains(wanted)
+        && !text.contains(wanted.fill(captured).as_ref())
     {
-        return Some(format!("the body does not contain {wanted:?}"));
+        return Some(format!("the body does not contain {:?}", wanted.spelled()));
     }
     if let Some(regex) = &expect.matches
         && !regex.is_match(&text)
@@ -61,14 +68,24 @@ fn wrong_body(expect: &Expect, answer: &Answer) -> Option<String> {
     for (pointer, wanted) in &expect.json {
         match json.pointer(pointer) {
             None => return Some(format!("the JSON has nothing at {pointer:?}")),
-            Some(value) if !is_same(value, wanted) => {
-                let wanted = serde_json::to_string(wanted).unwrap_or_default();
+            Some(value) if !is_wanted(value, wanted, captured) => {
+                let wanted = match wanted {
+                    Wanted::Text(text) => format!("{:?}", text.spelled()),
+                    Wanted::Other(value) => serde_json::to_string(value).unwrap_or_default(),
+                };
                 return Some(format!("the JSON at {pointer:?} is not {wanted}"));
             }
             Some(_) => {}
         }
     }
     None
+}
+
+fn is_wanted(json: &serde_json::Value, wanted: &Wanted, captured: &Captured) -> bool {
+    match wanted {
+        Wanted::Text(text) => json.as_str().is_some_and(|json| json == text.fill(captured)),
+        Wanted::Other(value) => is_same(json, value),
+    }
 }
 
 /// Returns true if a value of JSON is the value that the plan has as TOML. Numbers are compared by value.

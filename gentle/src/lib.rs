@@ -11,6 +11,7 @@
 
 mod check;
 mod client;
+mod cookies;
 mod deliver;
 mod descriptors;
 mod failure_log;
@@ -32,6 +33,7 @@ mod restraint;
 mod run;
 mod screen;
 mod server;
+mod session;
 mod source;
 mod stats;
 mod table;
@@ -47,7 +49,7 @@ use std::sync::Arc;
 use crate::failure_log::FailureLog;
 use crate::options::{Command, Options};
 use crate::output::{Input, Output};
-use crate::plan::Plan;
+use crate::plan::{Plan, Values};
 use crate::progress::say;
 use crate::report::Report;
 use crate::run::{Outcome, Ready};
@@ -93,16 +95,23 @@ fn gentle(options: &Options) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(path) = &options.plan else {
+        if !options.set.is_empty() {
+            return Err("--set: the built-in plan has no values: give a PLAN".to_owned());
+        }
         let server = Server::start()
             .map_err(|error| format!("the built-in server does not start: {error}: give a PLAN"))?;
         let plan = plan::parse("built-in", &server.plan()).map_err(|error| error.to_string())?;
         return check(options, "built-in", plan, Some(&server));
     };
+    let values = Values::new(options.values()?);
     let is_dash = output::is_dash(path);
     let name = if is_dash { "standard input".to_owned() } else { path.display().to_string() };
     let bytes = if is_dash { read_all(io::stdin()) } else { fs::read(path) };
     let bytes = bytes.map_err(|error| format!("{name}: {error}: name a plan that can be read"))?;
-    let plan = plan::parse_bytes(&name, &bytes).map_err(|error| error.to_string())?;
+    let plan = plan::parse_bytes(&name, &bytes, &values).map_err(|error| error.to_string())?;
+    if let Some(unused) = values.unused() {
+        return Err(format!("--set {unused}: {name} has no ${{{unused}}}: leave it out"));
+    }
     if is_dash && let Some(job) = plan.jobs.iter().find(|job| job.files().any(|file| file == "-")) {
         let both = "standard input has the plan already";
         return Err(format!("{name}: job {:?}: {both}: give the job a file", job.name));

@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::output::Wanted;
+use crate::plan::is_name;
 
 /// Checks HTTP endpoints, and hits each no harder than it can take.
 ///
@@ -40,6 +42,10 @@ pub(crate) struct Options {
     /// Also write the latencies to FILE, as a log of HDR histograms, one for each job
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
+
+    /// Put VALUE where the plan has ${NAME}; names that are not set come from the environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
 
     /// Read the plan, open every file, say what would be sent, and send nothing
     #[arg(long)]
@@ -101,6 +107,7 @@ const AFTER_HELP: &str = r##"The plan:
   thresholds = { p95 = "< 200ms", failed = "< 1%", rate = "> 50/s" }
                                  what the results must be; also p50, p90, p99, p999, max, mean. A bound
                                  of failed allows failures
+  cookies = true                 send the cookies that answers set
   redirects = 5                  follow at most this many, 0 to 10; left out: none
   timeout = "5s"                 for a request, until the last byte of its answer: "250ms", "2m"
   after_timeout = "hold"         keep the permit of a request that timed out for as long again: the server
@@ -114,6 +121,17 @@ const AFTER_HELP: &str = r##"The plan:
   [[job.stage]]                  instead of repeat: stages of a job, one after the other
   limit = 8                      and rate, burst
   for = "30s"
+
+  [[job.step]]                   instead of paths: sessions, repeat times. The steps are sent in order, and take
+  path = "/sign-in"              the keys of the job that they do not have
+  method = "POST"
+  capture = { token = { json = "/token" }, next = { header = "location" } }
+  [[job.step]]                   a step that fails ends its session
+  path = "${next}"
+  headers = { authorization = "Bearer ${token}" }
+
+  ${NAME} is a value of --set NAME=VALUE or of the environment, in base, paths, headers, body and what the
+  body and the headers must have. Values are never printed or written. $${ is the text ${
 
   [defaults]                     keys for all jobs that do not have the key, and headers one by one
   timeout = "1.5s"
@@ -140,6 +158,7 @@ Try:
   gentle                         run the built-in plan
   gentle init my.toml            start a plan of your own
   gentle my.toml --json out.json
+  TOKEN=... gentle my.toml --set BASE=http://127.0.0.1:8080    where my.toml has ${BASE} and ${TOKEN}
   grep -h http *.txt | gentle my.toml    where my.toml has a job with urls = "-""##;
 
 impl Options {
@@ -156,6 +175,21 @@ impl Options {
             path.clone().map(|path| Wanted { option, path })
         };
         options.into_iter().filter_map(wanted).collect()
+    }
+
+    /// What `--set` says. An error shows no value.
+    pub(crate) fn values(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut values = BTreeMap::new();
+        for set in &self.set {
+            let value = set.split_once('=').filter(|(name, _)| is_name(name));
+            let Some((name, value)) = value else {
+                return Err("--set has no name: write it like --set NAME=VALUE".to_owned());
+            };
+            if values.insert(name.to_owned(), value.to_owned()).is_some() {
+                return Err(format!("--set {name} is here twice: keep one"));
+            }
+        }
+        Ok(values)
     }
 
     /// Reads the command line, or says in one line what is wrong with it. Ends the process where it asks for help.

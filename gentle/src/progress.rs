@@ -103,7 +103,7 @@ fn standing(check: &Check) -> JobLine {
     let tally = check.tally();
     JobLine {
         name: check.plan().name.clone(),
-        done: tally.all.requests(),
+        done: tally.all.requests() + tally.skipped,
         planned: check.plan().requests(),
         running,
         limit,

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::Uri;
 use serde::Serialize;
 
 use crate::check::Check;
 use crate::hosts::LimitedHost;
 use crate::moment;
-use crate::plan::{Measure, Targets, Threshold};
+use crate::plan::{Measure, StepPlan, Targets, Threshold};
 use crate::run::Outcome;
 use crate::server::Server;
 use crate::stats::{Latencies, Stats, Summary};
@@ -103,6 +102,8 @@ pub(crate) struct JobReport {
     pub(crate) failed: u64,
     /// How many this machine could not send, for want of open files or the like.
     pub(crate) own_failures: u64,
+    /// How many steps were not sent, because a step before them failed.
+    pub(crate) skipped: u64,
     /// How many redirects were followed.
     pub(crate) redirects: u64,
     /// How many were given up when their time was over.
@@ -178,8 +179,7 @@ impl Counts {
 }
 
 impl PathReport {
-    fn new((url, stats): (&Uri, &Stats)) -> Self {
-        let path = url.path_and_query().map_or_else(String::new, ToString::to_string);
+    fn new((path, stats): (String, &Stats)) -> Self {
         PathReport { path, counts: Counts::of(stats) }
     }
 }
@@ -255,6 +255,7 @@ impl JobReport {
             ok: all.ok,
             failed: all.failed,
             own_failures: all.own,
+            skipped: tally.skipped,
             redirects: tally.redirects,
             abandoned: tally.abandoned,
             elapsed_seconds: all.elapsed().as_secs_f64(),
@@ -279,8 +280,13 @@ impl JobReport {
                 })
                 .collect(),
             paths: match &plan.targets {
-                Targets::Paths { urls, .. } => {
-                    urls.iter().zip(&tally.paths).map(PathReport::new).collect()
+                Targets::Paths { shown, .. } => {
+                    let paths = shown.iter().map(|shown| path_of(shown).to_owned());
+                    paths.zip(&tally.paths).map(PathReport::new).collect()
+                }
+                Targets::Session { steps, .. } => {
+                    let steps = steps.iter().map(StepPlan::label);
+                    steps.zip(&tally.paths).map(PathReport::new).collect()
                 }
                 Targets::List(_) => Vec::new(),
             },
@@ -289,11 +295,16 @@ impl JobReport {
         }
     }
 
+    /// How many requests of the plan are over, or will never be sent.
+    pub(crate) fn done(&self) -> u64 {
+        self.requests + self.skipped
+    }
+
     pub(crate) fn is_as_expected(&self) -> bool {
         (self.failed == 0 || self.may_fail)
             && self.own_failures == 0
             && self.thresholds.iter().all(|threshold| threshold.held)
-            && self.requests == self.planned.unwrap_or(self.requests.max(1))
+            && self.done() == self.planned.unwrap_or(self.done().max(1))
             && self.limit_held()
     }
 
@@ -302,4 +313,10 @@ impl JobReport {
         let greatest = self.limits.iter().copied().max().unwrap_or(0);
         self.most_in_flight.max(self.server_saw.unwrap_or(0)) <= greatest
     }
+}
+
+/// The path of a URL as it is shown.
+fn path_of(shown: &str) -> &str {
+    let behind_scheme = shown.find("://").map_or(0, |at| at + 3);
+    shown[behind_scheme..].find('/').map_or(shown, |at| &shown[behind_scheme + at..])
 }

@@ -16,7 +16,7 @@ const READ_AHEAD: usize = 64;
 /// The targets of one job, each given out once.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The plan's paths, by the number of the request.
+    /// The plan's paths or sessions, by their number.
     Paths(Mutex<u64>),
     /// A list that is there as a whole.
     File(Mutex<UrlList>),
@@ -63,13 +63,8 @@ impl Source {
     /// The next target; `None` behind the last.
     pub(crate) async fn next(&self, plan: &JobPlan) -> Option<Next> {
         match (self, &plan.targets) {
-            (Source::Paths(next), Targets::Paths { urls, repeat }) => {
-                let mut next = next.lock().expect("nothing panics under this lock");
-                let number = *next;
-                if plan.times.is_none() && number == urls.len() as u64 * repeat {
-                    return None;
-                }
-                *next += 1;
+            (Source::Paths(_), Targets::Paths { urls, repeat, .. }) => {
+                let number = self.count(plan, urls.len() as u64 * repeat)?;
                 let path = (number % urls.len() as u64) as usize;
                 Some(Next { number, path: Some(path), url: Ok(urls[path].clone()) })
             }
@@ -81,8 +76,28 @@ impl Source {
                 let url = list.lock().await.recv().await?;
                 Some(Next { number: 0, path: None, url })
             }
-            (Source::Paths(_), Targets::List(_)) => None,
+            (Source::Paths(_), _) => None,
         }
+    }
+
+    /// The number of the next session; `None` behind the last.
+    pub(crate) fn next_session(&self, plan: &JobPlan) -> Option<u64> {
+        match &plan.targets {
+            Targets::Session { repeat, .. } => self.count(plan, *repeat),
+            _ => None,
+        }
+    }
+
+    /// Counts up, to `most` if the plan has no times.
+    fn count(&self, plan: &JobPlan, most: u64) -> Option<u64> {
+        let Source::Paths(next) = self else { return None };
+        let mut next = next.lock().expect("nothing panics under this lock");
+        let number = *next;
+        if plan.times.is_none() && number == most {
+            return None;
+        }
+        *next += 1;
+        Some(number)
     }
 }
 

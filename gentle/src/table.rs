@@ -153,6 +153,9 @@ impl JobReport {
             let (p50, p99) = (corrected.p50_ms, corrected.p99_ms);
             writeln!(f, "{name}: corrected for the rate: p50 {p50:.1} ms, p99 {p99:.1} ms")?;
         }
+        if self.skipped > 0 {
+            writeln!(f, "{name}: {} steps not sent behind one that failed", self.skipped)?;
+        }
         if self.redirects > 0 {
             writeln!(f, "{name}: {} redirects followed", self.redirects)?;
         }
@@ -163,8 +166,8 @@ impl JobReport {
             writeln!(f, "{name}: {line}")?;
         }
         match self.planned {
-            Some(planned) if self.requests < planned => {
-                writeln!(f, "{name}: {} of {planned} requests not sent", planned - self.requests)
+            Some(planned) if self.done() < planned => {
+                writeln!(f, "{name}: {} of {planned} requests not sent", planned - self.done())
             }
             None if self.requests == 0 => writeln!(f, "{name}: no URL came from the list"),
             _ => Ok(()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use http::{StatusCode, Uri};
+use http::StatusCode;
 
 use crate::client::{Cause, Failure as NoAnswer};
 use crate::list::BadLine;
@@ -28,6 +28,8 @@ pub(crate) struct Tally {
     pub(crate) paths: Vec<Stats>,
     /// What the latencies of the requests that passed would have been if each had been sent when it was due.
     pub(crate) corrected: Option<Latencies>,
+    /// Steps that were not sent, because a step before them failed.
+    pub(crate) skipped: u64,
     /// Requests that were given up when their time was over.
     pub(crate) abandoned: u64,
     /// How many redirects were followed.
@@ -81,7 +83,8 @@ pub(crate) struct Mistake {
 /// One request that is over.
 #[derive(Debug)]
 pub(crate) struct Sent<'a> {
-    pub(crate) url: &'a Uri,
+    /// What the URL is called.
+    pub(crate) shown: &'a str,
     /// The place of the URL among the plan's paths.
     pub(crate) path: Option<usize>,
     pub(crate) stage: usize,
@@ -126,6 +129,7 @@ impl Tally {
     pub(crate) fn new(plan: &JobPlan) -> Self {
         let paths = match &plan.targets {
             Targets::Paths { urls, .. } => urls.len(),
+            Targets::Session { steps, .. } => steps.len(),
             Targets::List(_) => 0,
         };
         let each = |count: usize| match count {
@@ -137,6 +141,7 @@ impl Tally {
             paths: each(paths),
             all: Stats::new(3),
             corrected: None,
+            skipped: 0,
             abandoned: 0,
             redirects: 0,
             statuses: BTreeMap::new(),
@@ -162,23 +167,23 @@ impl Tally {
             *self.statuses.entry(status.as_u16()).or_default() += 1;
         }
         if let Some(mistake) = &sent.mistake {
-            self.count_failure(mistake, || sent.url.to_string());
+            self.count_failure(mistake, sent.shown);
         }
     }
 
     /// Counts a line of a list for which no request can be sent as a check that failed.
     pub(crate) fn record_unsent(&mut self, bad_line: &BadLine) {
         self.all.record_unsent();
-        self.count_failure(&Mistake::line(bad_line), || bad_line.place.clone());
+        self.count_failure(&Mistake::line(bad_line), &bad_line.place);
     }
 
     /// Counts a request that was not sent as a check that failed.
-    pub(crate) fn record_not_sent(&mut self, mistake: &Mistake, url: &Uri) {
+    pub(crate) fn record_not_sent(&mut self, mistake: &Mistake, shown: &str) {
         self.all.record_unsent();
-        self.count_failure(mistake, || url.to_string());
+        self.count_failure(mistake, shown);
     }
 
-    fn count_failure(&mut self, mistake: &Mistake, first: impl FnOnce() -> String) {
+    fn count_failure(&mut self, mistake: &Mistake, first: &str) {
         let full = self.failures.len() >= MOST_CAUSES;
         let is_same =
             |failure: &&mut Failure| failure.kind == mistake.kind && failure.cause == mistake.cause;
@@ -189,7 +194,7 @@ impl Tally {
                 kind: mistake.kind,
                 cause: mistake.cause.clone(),
                 count: 1,
-                first: first(),
+                first: first.to_owned(),
             }),
         }
     }

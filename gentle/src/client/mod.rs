@@ -106,17 +106,27 @@ impl Origin {
 }
 
 impl Template {
-    pub(crate) fn new(plan: &JobPlan) -> Self {
-        let mut headers = plan.headers.clone();
+    /// The requests of a job without steps.
+    pub(crate) fn of(plan: &JobPlan) -> Self {
+        let body = Bytes::from(plan.body.clone().unwrap_or_default());
+        let keeps_body = plan.expect.needs_body();
+        Self::new(&plan.method, plan.headers.clone(), body, plan.timeout, keeps_body)
+    }
+
+    pub(crate) fn new(
+        method: &Method,
+        mut headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+        keeps_body: bool,
+    ) -> Self {
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static("gentle"));
-        let body = Bytes::from(plan.body.clone().unwrap_or_default());
-        let has_content = [Method::POST, Method::PUT, Method::PATCH].contains(&plan.method);
+        let has_content = [Method::POST, Method::PUT, Method::PATCH].contains(method);
         if has_content && body.is_empty() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let (method, timeout) = (plan.method.clone(), plan.timeout);
-        let keeps_body = plan.expect.needs_body();
+        let method = method.clone();
         Template { method, headers, body, timeout, keeps_body }
     }
 

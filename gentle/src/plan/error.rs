@@ -1,12 +1,14 @@
 //! What is wrong with a plan, as one line: where, what and the mend.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
 use toml::Spanned;
 
+use super::phrase::{Phrase, Values};
 use super::raw::Whole;
-use super::values;
+use super::values::{self, quoted};
 
 /// Why a text is no plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +31,12 @@ impl std::error::Error for PlanError {}
 pub(super) struct Source<'a> {
     name: &'a str,
     text: &'a str,
+    values: &'a Values,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(name: &'a str, text: &'a str) -> Self {
-        Source { name, text }
+    pub(super) fn new(name: &'a str, text: &'a str, values: &'a Values) -> Self {
+        Source { name, text, values }
     }
 
     /// The line on which `place` starts, counted from 1.
@@ -71,6 +74,30 @@ impl<'a> Source<'a> {
         check: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, PlanError> {
         check(value.get_ref()).map_err(|message| self.error(value.span(), message))
+    }
+
+    /// Puts values into a text. Names in `captured` stay.
+    pub(super) fn phrase(
+        &self,
+        text: &Spanned<String>,
+        captured: &BTreeSet<String>,
+    ) -> Result<Phrase, PlanError> {
+        self.value(text, |text| Phrase::read(text, self.values, captured))
+    }
+
+    /// Puts values into a text and runs a check of [`values`] on it. The error shows no value.
+    pub(super) fn checked_phrase<T>(
+        &self,
+        text: &Spanned<String>,
+        captured: &BTreeSet<String>,
+        check: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<(Phrase, T), PlanError> {
+        let phrase = self.phrase(text, captured)?;
+        let filled = phrase.sample().into_owned();
+        let checked = self.value(text, |spelled| {
+            check(&filled).map_err(|error| error.replace(&quoted(&filled), &quoted(spelled)))
+        })?;
+        Ok((phrase, checked))
     }
 
     /// Checks that a number is whole and from 0 to `most`.

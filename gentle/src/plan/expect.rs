@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 use regex_lite::Regex;
 
+use super::phrase::Phrase;
 use super::values::{self, quoted};
 
 /// What an answer must be to pass the check.
@@ -14,15 +15,24 @@ pub struct Expect {
     /// The statuses that pass; at least one.
     pub statuses: Vec<Statuses>,
     /// Headers, and what the value of each must contain.
-    pub headers: Vec<(HeaderName, String)>,
+    pub headers: Vec<(HeaderName, Phrase)>,
     /// What the body must contain.
-    pub contains: Option<String>,
+    pub contains: Option<Phrase>,
     /// What the body must match.
     pub matches: Option<Regex>,
     /// JSON pointers into the body, and the value at each.
-    pub json: Vec<(String, toml::Value)>,
+    pub json: Vec<(String, Wanted)>,
     /// The time that the answer must take less than.
     pub latency: Option<Duration>,
+}
+
+/// A value of JSON.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// A text.
+    Text(Phrase),
+    /// A number, a truth value, a list or a table.
+    Other(toml::Value),
 }
 
 /// A status, or a class of them.

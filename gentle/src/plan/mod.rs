@@ -2,14 +2,16 @@
 //!
 //! [`parse`] is pure and answers any text with a [`Plan`] whose every value can be used as it
 //! stands, or with one line that names the source, the line and the mend. What the keys look like
-//! in TOML is in `raw`, how they become a plan in `read`, what their values may be in `values`, `expect`,
-//! `threshold` and `urls`.
+//! in TOML is in `raw`, how they become a plan in `read` and `steps`, what their values may be in `values`, `expect`,
+//! `threshold` and `urls`. Values of the environment are put in by `phrase`.
 
 mod error;
 mod expect;
+mod phrase;
 mod raw;
 mod read;
 mod spelling;
+mod steps;
 mod threshold;
 mod urls;
 mod values;
@@ -17,9 +19,10 @@ mod values;
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
-pub use self::expect::{Expect, Statuses};
+pub use self::expect::{Expect, Statuses, Wanted};
+pub use self::phrase::{Captured, Phrase, Values, is_name};
 pub use self::read::{parse, parse_bytes};
 pub use self::threshold::{Measure, Threshold};
 pub use self::urls::{Host, listed, port_of};
@@ -88,6 +91,8 @@ pub struct JobPlan {
     pub backoff: bool,
     /// What the results must be.
     pub thresholds: Vec<Threshold>,
+    /// Whether cookies that answers set are sent with later requests.
+    pub cookies: bool,
     /// How many redirects are followed for a request.
     pub redirects: usize,
     /// How long a request may take, from the connection to the last byte of the answer.
@@ -166,11 +171,52 @@ pub enum Targets {
     Paths {
         /// Where to.
         urls: Vec<Uri>,
+        /// What each is called where it is shown. A value that may be a secret is not in it.
+        shown: Vec<String>,
         /// How often to each.
+        repeat: u64,
+    },
+    /// Through the steps of a session, one after the other, `repeat` times over.
+    Session {
+        /// The server.
+        origin: Uri,
+        /// At least one.
+        steps: Vec<StepPlan>,
+        /// How many sessions.
         repeat: u64,
     },
     /// To each line of a list, which is read as the requests are sent.
     List(ListPlan),
+}
+
+/// A request of a session.
+#[derive(Clone, Debug)]
+pub struct StepPlan {
+    /// The method.
+    pub method: Method,
+    /// What the path is put behind.
+    pub base: String,
+    /// The path.
+    pub path: Phrase,
+    /// What the URL is called where it is shown. A value that may be a secret is not in it.
+    pub shown: String,
+    /// The headers.
+    pub headers: Vec<(HeaderName, Phrase)>,
+    /// The body.
+    pub body: Option<Phrase>,
+    /// What the answer must be.
+    pub expect: Expect,
+    /// What later steps need of the answer: the names, and where their values are.
+    pub captures: Vec<(String, Capture)>,
+}
+
+/// A place in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// A JSON pointer into the body.
+    Json(String),
+    /// A header.
+    Header(HeaderName),
 }
 
 /// A list of URLs, one a line.
@@ -195,8 +241,11 @@ impl JobPlan {
     /// How many requests the job sends, if that can be told without reading a list.
     pub fn requests(&self) -> Option<u64> {
         match &self.targets {
-            Targets::Paths { urls, repeat } if self.times.is_none() => {
+            Targets::Paths { urls, repeat, .. } if self.times.is_none() => {
                 Some(urls.len() as u64 * repeat)
+            }
+            Targets::Session { steps, repeat, .. } if self.times.is_none() => {
+                Some(steps.len() as u64 * repeat)
             }
             _ => None,
         }
@@ -218,7 +267,7 @@ impl JobPlan {
     pub fn files(&self) -> impl Iterator<Item = &str> {
         let list = match &self.targets {
             Targets::List(list) => Some(list.file.as_str()),
-            Targets::Paths { .. } => None,
+            Targets::Paths { .. } | Targets::Session { .. } => None,
         };
         let shown = self.tls.certificate.iter().flat_map(|shown| [&shown.chain, &shown.key]);
         let named = self.tls.cacert.iter().chain(shown).map(|named| named.file.as_str());
@@ -230,6 +279,7 @@ impl JobPlan {
         match &self.targets {
             Targets::Paths { urls, .. } => urls.first().cloned(),
             Targets::List(list) => list.base.as_ref().and_then(|base| base.parse().ok()),
+            Targets::Session { origin, .. } => Some(origin.clone()),
         }
     }
 
@@ -242,7 +292,12 @@ impl JobPlan {
     /// How many requests can be in flight at once.
     pub fn most_at_once(&self) -> usize {
         let most = self.greatest_limit();
-        self.requests().map_or(most, |requests| most.min(requests as usize))
+        let requests = match &self.targets {
+            // The steps of a session are sent one after the other.
+            Targets::Session { repeat, .. } if self.times.is_none() => Some(*repeat),
+            _ => self.requests(),
+        };
+        requests.map_or(most, |requests| most.min(requests as usize))
     }
 
     /// The greatest limit that is in force at any time.
@@ -251,19 +306,47 @@ impl JobPlan {
     }
 }
 
+impl StepPlan {
+    /// Whether the body of an answer is looked at.
+    pub fn needs_body(&self) -> bool {
+        let is_json = |(_, capture): &(String, Capture)| matches!(capture, Capture::Json(_));
+        self.expect.needs_body() || self.captures.iter().any(is_json)
+    }
+
+    /// The method and the path, as the plan spells them.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.method, self.path.spelled())
+    }
+}
+
+impl fmt::Display for StepPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.shown)
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for JobPlan { name, limits, times, targets, method, .. } in &self.jobs {
-            write!(f, "{name}: limit {limits:?}, {method} ")?;
+            write!(f, "{name}: limit {limits:?}, ")?;
             match targets {
-                Targets::Paths { urls, repeat } => {
-                    let (first, more) = (&urls[0], urls.len() - 1);
-                    write!(f, "{first} and {more} more")?;
+                Targets::Paths { shown, repeat, .. } => {
+                    let (first, more) = (&shown[0], shown.len() - 1);
+                    write!(f, "{method} {first} and {more} more")?;
                     if times.is_none() {
                         write!(f, ", {repeat} times each")?;
                     }
                 }
-                Targets::List(ListPlan { file, .. }) => write!(f, "the URLs in {file}")?,
+                Targets::Session { steps, repeat, .. } => {
+                    let steps: Vec<_> = steps.iter().map(StepPlan::to_string).collect();
+                    write!(f, "{}", steps.join(", then "))?;
+                    if times.is_none() {
+                        write!(f, ", {repeat} times")?;
+                    }
+                }
+                Targets::List(ListPlan { file, .. }) => {
+                    write!(f, "{method} the URLs in {file}")?;
+                }
             }
             for time in times.iter().flatten() {
                 write!(f, ", for {:?}", time.lasts)?;

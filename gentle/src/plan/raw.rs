@@ -61,6 +61,8 @@ pub(super) struct RawJob {
     pub(super) json: Option<BTreeMap<Text, toml::Value>>,
     pub(super) header: Option<RawHeaders>,
     pub(super) latency: Option<Text>,
+    pub(super) step: Option<Spanned<List<Spanned<RawStep>>>>,
+    pub(super) cookies: Option<Spanned<bool>>,
     pub(super) redirects: Option<Spanned<Whole>>,
     pub(super) thresholds: Option<BTreeMap<Text, Text>>,
     pub(super) timeout: Option<Text>,
@@ -83,7 +85,87 @@ pub(super) struct RawStage {
     pub(super) lasts: Option<Text>,
 }
 
+/// One `[[job.step]]` table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table that starts with [[job.step]]")]
+pub(super) struct RawStep {
+    pub(super) path: Option<Text>,
+    pub(super) method: Option<Text>,
+    pub(super) headers: Option<RawHeaders>,
+    pub(super) body: Option<Text>,
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub(super) expect: Option<Spanned<List<RawStatus>>>,
+    pub(super) body_contains: Option<Text>,
+    pub(super) body_matches: Option<Text>,
+    pub(super) json: Option<BTreeMap<Text, toml::Value>>,
+    pub(super) header: Option<RawHeaders>,
+    pub(super) latency: Option<Text>,
+    pub(super) capture: Option<BTreeMap<Text, Spanned<RawCapture>>>,
+}
+
+/// Where in an answer a value is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a place such as { json = \"/id\" } or { header = \"location\" }"
+)]
+pub(super) struct RawCapture {
+    pub(super) json: Option<Text>,
+    pub(super) header: Option<Text>,
+}
+
+/// The keys that say what an answer must be.
+pub(super) struct RawExpect<'a> {
+    pub(super) expect: Option<&'a Spanned<List<RawStatus>>>,
+    pub(super) body_contains: Option<&'a Text>,
+    pub(super) body_matches: Option<&'a Text>,
+    pub(super) json: Option<&'a BTreeMap<Text, toml::Value>>,
+    pub(super) header: Option<&'a RawHeaders>,
+    pub(super) latency: Option<&'a Text>,
+}
+
+macro_rules! raw_expect {
+    ($from:expr) => {
+        RawExpect {
+            expect: $from.expect.as_ref(),
+            body_contains: $from.body_contains.as_ref(),
+            body_matches: $from.body_matches.as_ref(),
+            json: $from.json.as_ref(),
+            header: $from.header.as_ref(),
+            latency: $from.latency.as_ref(),
+        }
+    };
+}
+
+impl RawStep {
+    /// Takes each key that the step does not have from its job. Headers are taken one by one.
+    pub(super) fn or(mut self, job: &RawJob) -> Self {
+        macro_rules! fill {
+            ($($key:ident),*) => {
+                $(if self.$key.is_none() {
+                    self.$key.clone_from(&job.$key);
+                })*
+            };
+        }
+        if let Some(headers) = &job.headers {
+            self.headers.get_or_insert_default().add(headers);
+        }
+        fill!(method, body, expect, body_contains, body_matches, json, header, latency);
+        self
+    }
+
+    /// What the answer must be.
+    pub(super) fn expects(&self) -> RawExpect<'_> {
+        raw_expect!(self)
+    }
+}
+
 impl RawJob {
+    /// What an answer must be.
+    pub(super) fn expects(&self) -> RawExpect<'_> {
+        raw_expect!(self)
+    }
+
     /// Takes each key that the job does not have from the defaults. Headers are taken one by one.
     pub(super) fn or(mut self, defaults: &RawJob) -> Self {
         macro_rules! fill {
@@ -115,7 +197,7 @@ impl RawJob {
         if self.rate.is_none() && self.burst.is_none() {
             fill!(rate, burst);
         }
-        fill!(backoff, thresholds, timeout, after_timeout, http, cacert, insecure);
+        fill!(cookies, backoff, thresholds, timeout, after_timeout, http, cacert, insecure);
         self
     }
 
@@ -126,6 +208,7 @@ impl RawJob {
         let ramp = || self.ramp.as_ref().map(|ramp| ("ramp", ramp.span()));
         let urls = || self.urls.as_ref().map(|urls| ("urls", urls.span()));
         let paths = || self.paths.as_ref().map(|paths| ("paths", paths.span()));
-        name.or_else(stage).or_else(ramp).or_else(urls).or_else(paths)
+        let step = || self.step.as_ref().map(|step| ("step", step.span()));
+        name.or_else(stage).or_else(ramp).or_else(urls).or_else(paths).or_else(step)
     }
 }

@@ -1,17 +1,18 @@
 //! Makes a plan of what TOML spells, and names the line of the first mistake.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method};
 use toml::Spanned;
 
 use super::error::{PlanError, Source};
-use super::raw::{List, RawHeaders, RawHost, RawJob, RawPlan, RawStage, RawStatus, Text, Whole};
+use super::raw::{List, RawHost, RawJob, RawPlan, RawStage, Text, Whole};
+use super::steps::Base;
 use super::values::{self, quoted};
 use super::{
-    AfterTimeout, Certificate, Expect, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
-    Rate, StageTime, Statuses, Targets, Threshold, TlsPlan, expect, threshold, urls,
+    AfterTimeout, Captured, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
+    Rate, StageTime, Targets, Threshold, TlsPlan, Values, threshold, urls,
 };
 
 /// The most workers.
@@ -24,28 +25,32 @@ const MOST_AT_ONCE: u64 = 100_000;
 const MOST_REDIRECTS: u64 = 10;
 
 /// The most requests of one job.
-const MOST_REQUESTS: u64 = 1_000_000_000;
+pub(super) const MOST_REQUESTS: u64 = 1_000_000_000;
 
 /// What some editors write before a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Reads a plan from the bytes of a file.
-pub fn parse_bytes(source_name: &str, bytes: &[u8]) -> Result<Plan, PlanError> {
+/// Reads a plan from the bytes of a file. `values` has what `${NAME}` stands for in it.
+pub fn parse_bytes(source_name: &str, bytes: &[u8], values: &Values) -> Result<Plan, PlanError> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(source_name, text),
+        Ok(text) => read(source_name, text, values),
         Err(error) => {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let end = valid.len()..valid.len();
             let mend = "not UTF-8 text: save the plan as UTF-8";
-            Err(Source::new(source_name, &valid).error(end, mend))
+            Err(Source::new(source_name, &valid, values).error(end, mend))
         }
     }
 }
 
-/// Reads a plan from TOML; `source_name` is what an error calls it.
+/// Reads a plan from TOML, without values; `source_name` is what an error calls it.
 pub fn parse(source_name: &str, text: &str) -> Result<Plan, PlanError> {
+    read(source_name, text, &Values::default())
+}
+
+fn read(source_name: &str, text: &str, values: &Values) -> Result<Plan, PlanError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let source = Source::new(source_name, text);
+    let source = Source::new(source_name, text, values);
     let raw: RawPlan = toml::from_str(text).map_err(|error| source.toml_error(&error))?;
     let workers = |workers: &_| source.whole("workers", workers, MOST_WORKERS);
     let workers = raw.workers.as_ref().map(workers).transpose()?.map(|workers| workers as usize);
@@ -111,18 +116,22 @@ impl Source<'_> {
         let after_timeout = raw.after_timeout.as_ref().map(|text| self.value(text, after));
         let tls = self.tls(&raw)?;
         let (limits, times) = self.shape(table, &raw, limit)?;
+        // What a session's requests are stands in its steps.
+        let own = raw.step.is_none().then_some(&raw);
+        let empty = RawJob::default();
         Ok(JobPlan {
             name: self.value(name?, values::name)?,
             targets: self.targets(table, &raw)?,
             limits,
             times,
             method: method.unwrap_or(Ok(Method::GET))?,
-            headers: self.headers(raw.headers.as_ref())?,
-            body: raw.body.as_ref().map(|body| body.get_ref().clone()),
-            expect: self.expect(&raw)?,
+            headers: own.map_or(Ok(HeaderMap::new()), |raw| self.headers(raw))?,
+            body: own.map_or(Ok(None), |raw| self.body(raw))?,
+            expect: self.expect(&own.unwrap_or(&empty).expects(), &BTreeSet::new())?,
             rate: self.rate(raw.rate.as_ref(), raw.burst.as_ref())?,
             backoff: raw.backoff.as_ref().is_none_or(|backoff| *backoff.get_ref()),
             thresholds: self.thresholds(raw.thresholds.as_ref())?,
+            cookies: raw.cookies.as_ref().is_some_and(|cookies| *cookies.get_ref()),
             redirects: match &raw.redirects {
                 Some(redirects) => self.whole_or_zero("redirects", redirects, MOST_REDIRECTS)?,
                 None => 0,
@@ -158,13 +167,16 @@ impl Source<'_> {
         })
     }
 
-    fn missing(&self, table: &Range<usize>, key: &str, example: &str) -> PlanError {
+    pub(super) fn missing(&self, table: &Range<usize>, key: &str, example: &str) -> PlanError {
         self.error(table.clone(), format!("this job has no {key}: add {example}"))
     }
 
     /// Checks where a job's requests go.
     fn targets(&self, table: &Range<usize>, raw: &RawJob) -> Result<Targets, PlanError> {
-        let base = raw.base.as_ref().map(|base| self.value(base, urls::base)).transpose()?;
+        if let Some(steps) = &raw.step {
+            return self.session(table, raw, steps);
+        }
+        let base = self.base(raw)?;
         if let Some(file) = &raw.urls {
             let beside = |place, key| {
                 Err(self
@@ -176,6 +188,7 @@ impl Source<'_> {
                 (_, _, Some(ramp)) => beside(ramp.span(), "ramp"),
                 (None, None, None) => {
                     let line = self.line(&file.span());
+                    let base = base.map(|base| base.text);
                     Ok(Targets::List(ListPlan { file: file.get_ref().clone(), line, base }))
                 }
             };
@@ -188,7 +201,7 @@ impl Source<'_> {
             Some(repeat) => self.whole("repeat", repeat, MOST_REQUESTS)?,
             None => 1,
         };
-        let urls = self.urls(&base, paths)?;
+        let (urls, shown) = self.urls(&base, paths)?.into_iter().unzip::<_, _, Vec<_>, _>();
         let requests = (urls.len() as u64).saturating_mul(repeat);
         let steps = raw.ramp.as_ref().map_or(1, |ramp| ramp.get_ref().0.len()) as u64;
         if requests > MOST_REQUESTS {
@@ -200,17 +213,26 @@ impl Source<'_> {
             let mend = "raise repeat or shorten the ramp";
             Err(self.error(table.clone(), format!("{needs}: {mend}")))
         } else {
-            Ok(Targets::Paths { urls, repeat })
+            Ok(Targets::Paths { urls, shown, repeat })
         }
     }
 
-    /// Puts each path behind the base.
-    fn urls(&self, base: &str, paths: &Spanned<List<Text>>) -> Result<Vec<Uri>, PlanError> {
+    /// Puts each path behind the base. Gives the URLs, and what is shown of them.
+    fn urls(
+        &self,
+        base: &Base,
+        paths: &Spanned<List<Text>>,
+    ) -> Result<Vec<(http::Uri, String)>, PlanError> {
         if paths.get_ref().0.is_empty() {
             let mend = "paths is empty: list at least one, such as [\"/\"]";
             return Err(self.error(paths.span(), mend));
         }
-        let url = |path| self.value(path, |path| urls::path(base, path));
+        let url = |path| {
+            let check = |path: &str| urls::path(&base.text, path);
+            let (path, url) = self.checked_phrase(path, &BTreeSet::new(), check)?;
+            let shown = base.shown(&path, &url);
+            Ok((url, shown))
+        };
         paths.get_ref().0.iter().map(url).collect()
     }
 
@@ -270,44 +292,20 @@ impl Source<'_> {
         steps.iter().map(|step| self.limit("a limit in ramp", step)).collect()
     }
 
-    fn headers(&self, raw: Option<&RawHeaders>) -> Result<HeaderMap, PlanError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in raw.iter().flat_map(|raw| &raw.0) {
-            let key = self.value(name, values::header_name)?;
-            let value = self.value(value, values::header_value)?;
-            if headers.insert(key, value).is_some() {
-                let mend = format!("the header {} is here twice: keep one", quoted(name.get_ref()));
-                return Err(self.error(name.span(), mend));
-            }
-        }
-        Ok(headers)
+    /// Checks the headers of requests that are all the same.
+    fn headers(&self, raw: &RawJob) -> Result<HeaderMap, PlanError> {
+        let headers = self.header_phrases(raw.headers.as_ref(), &BTreeSet::new())?;
+        let nothing = Captured::new();
+        let header = |(name, value): &(http::HeaderName, super::Phrase)| {
+            let value = HeaderValue::from_str(&value.fill(&nothing));
+            (name.clone(), value.expect("the value was checked"))
+        };
+        Ok(headers.iter().map(header).collect())
     }
 
-    /// Checks the keys that say what an answer must be.
-    fn expect(&self, raw: &RawJob) -> Result<Expect, PlanError> {
-        let statuses = raw.expect.as_ref().map(|statuses| self.statuses(statuses));
-        let header = |(name, value): (&Text, &Text)| {
-            let name = self.value(name, values::expected_header)?;
-            Ok((name, value.get_ref().clone()))
-        };
-        let pointer = |(pointer, value): (&Text, &toml::Value)| {
-            Ok((self.value(pointer, expect::pointer)?, value.clone()))
-        };
-        let (headers, json) = (raw.header.as_ref(), raw.json.as_ref());
-        let regex = raw.body_matches.as_ref().map(|regex| self.value(regex, expect::regex));
-        let latency = raw.latency.as_ref().map(|latency| self.value(latency, expect::latency));
-        Ok(Expect {
-            statuses: statuses.unwrap_or_else(|| Ok(vec![Statuses::one(StatusCode::OK)]))?,
-            headers: headers
-                .iter()
-                .flat_map(|headers| &headers.0)
-                .map(header)
-                .collect::<Result<_, _>>()?,
-            contains: raw.body_contains.as_ref().map(|text| text.get_ref().clone()),
-            matches: regex.transpose()?,
-            json: json.into_iter().flatten().map(pointer).collect::<Result<_, _>>()?,
-            latency: latency.transpose()?,
-        })
+    fn body(&self, raw: &RawJob) -> Result<Option<String>, PlanError> {
+        let body = raw.body.as_ref().map(|body| self.phrase(body, &BTreeSet::new())).transpose()?;
+        Ok(body.map(|body| body.fill(&Captured::new()).into_owned()))
     }
 
     fn thresholds(&self, raw: Option<&BTreeMap<Text, Text>>) -> Result<Vec<Threshold>, PlanError> {
@@ -316,19 +314,6 @@ impl Source<'_> {
             self.value(bound, |bound| threshold::threshold(key.get_ref(), measure, bound))
         };
         raw.into_iter().flatten().map(threshold).collect()
-    }
-
-    fn statuses(&self, raw: &Spanned<List<RawStatus>>) -> Result<Vec<Statuses>, PlanError> {
-        let statuses = &raw.get_ref().0;
-        if statuses.is_empty() {
-            return Err(self.error(raw.span(), "expect is empty: give a status, such as 200"));
-        }
-        let read = |status: &RawStatus| match status {
-            RawStatus::One(number) => values::status(*number).map(Statuses::one),
-            RawStatus::Class(class) => expect::class(class),
-        };
-        let status = |status| read(status).map_err(|mend| self.error(raw.span(), mend));
-        statuses.iter().map(status).collect()
     }
 
     /// Checks the `[host]` tables against the jobs that are to send to them.
@@ -349,6 +334,9 @@ impl Source<'_> {
                 _ if job.redirects > 0 => true,
                 Targets::Paths { urls, .. } => {
                     host.takes(&urls[0]) || (by_address && host.may_take(&urls[0]))
+                }
+                Targets::Session { origin, .. } => {
+                    host.takes(origin) || (by_address && host.may_take(origin))
                 }
                 Targets::List(_) => true,
             };

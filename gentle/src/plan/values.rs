@@ -41,6 +41,9 @@ pub(super) fn whole(key: &str, number: Whole, most: u64) -> Result<u64, String> 
 
 /// A job's name: short, and fit for a table.
 pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.contains("${") {
+        return Err(format!("the name {} is shown as it is: write it without ${{", quoted(text)));
+    }
     let fits = !text.trim().is_empty() && text.chars().count() <= LONGEST_NAME;
     if fits && !text.chars().any(char::is_control) {
         Ok(text.to_owned())

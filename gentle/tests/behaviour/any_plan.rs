@@ -6,14 +6,17 @@
 use http::Uri;
 use toml::{Table, Value};
 
-use crate::plan::{JobPlan, Plan, Rate, StageTime, Statuses, Targets, parse, parse_bytes};
+use crate::plan::{
+    Capture, Expect, JobPlan, Phrase, Plan, Rate, StageTime, Statuses, StepPlan, Targets, Values,
+    parse, parse_bytes,
+};
 
 /// Reads bytes as a plan.
 ///
 /// # Panics
 /// If what must hold does not.
 pub fn read(bytes: &[u8]) {
-    match parse_bytes("plan.toml", bytes) {
+    match parse_bytes("plan.toml", bytes, &Values::default()) {
         Ok(plan) => {
             let text = std::str::from_utf8(bytes).expect("a plan is UTF-8");
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -151,7 +154,10 @@ fn job_says_the_same(job: &JobPlan, said: &Table) {
     let limits = stages.or(wholes(said, "ramp")).or(wholes(said, "limit"));
     assert_eq!(Some(job.limits.iter().map(|limit| *limit as i64).collect()), limits);
     assert_eq!(job.method.as_str(), text("method").unwrap_or("GET"));
-    assert_eq!(job.body.as_deref(), text("body"));
+    if let Targets::Session { steps, .. } = &job.targets {
+        return session_says_the_same(job, steps, said);
+    }
+    assert_eq!(job.body, text("body").map(unescaped));
     let expect = said.get("expect").cloned().unwrap_or(Value::Integer(200));
     let statuses = match expect {
         Value::Array(list) => list,
@@ -162,8 +168,7 @@ fn job_says_the_same(job: &JobPlan, said: &Table) {
         job.expect.statuses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         statuses.iter().map(spelled).collect::<Vec<_>>()
     );
-    let contains = text("body_contains");
-    assert_eq!(job.expect.contains.as_deref(), contains);
+    assert_eq!(job.expect.contains.as_ref().map(Phrase::spelled), text("body_contains"));
     assert_eq!(job.redirects as i64, whole(said, "redirects").unwrap_or(0));
     let json = said.get("json").and_then(Value::as_table);
     assert_eq!(job.expect.json.len(), json.map_or(0, Table::len));
@@ -177,22 +182,55 @@ fn job_says_the_same(job: &JobPlan, said: &Table) {
     let headers = said.get("headers").and_then(Value::as_table);
     assert_eq!(job.headers.len(), headers.map_or(0, Table::len));
     for (name, value) in headers.into_iter().flatten() {
-        assert_eq!(Some(job.headers[name.as_str()].as_bytes()), value.as_str().map(str::as_bytes));
+        let value = value.as_str().map(unescaped).expect("a header's value is a text");
+        assert_eq!(job.headers[name.as_str()].as_bytes(), value.as_bytes());
     }
     match &job.targets {
-        Targets::Paths { urls, repeat } => {
+        Targets::Paths { urls, repeat, .. } => {
             assert_eq!(*repeat as i64, whole(said, "repeat").unwrap_or(1));
-            let base = text("base").expect("paths have a base").trim_end_matches('/');
+            let base = text("base").map(unescaped).expect("paths have a base");
+            let base = base.trim_end_matches('/');
             let paths = said["paths"].as_array().expect("the paths are a list");
-            let url = |path: &Value| format!("{base}{}", path.as_str().expect("a path is a text"));
+            let url = |path: &Value| {
+                format!("{base}{}", unescaped(path.as_str().expect("a path is a text")))
+            };
             let due: Vec<Uri> = paths.iter().map(|path| url(path).parse().unwrap()).collect();
             assert_eq!(*urls, due);
         }
         Targets::List(list) => {
             assert_eq!(Some(list.file.as_str()), text("urls"));
-            assert_eq!(list.base.as_deref(), text("base").map(|base| base.trim_end_matches('/')));
+            let base = text("base").map(unescaped);
+            assert_eq!(
+                list.base.as_deref(),
+                base.as_deref().map(|base| base.trim_end_matches('/'))
+            );
         }
+        Targets::Session { .. } => unreachable!("a session has been looked at"),
     }
+}
+
+/// A text in which no value is: `$${` is how `${` is spelled.
+fn unescaped(text: &str) -> String {
+    text.replace("$${", "${")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+fn session_says_the_same(job: &JobPlan, steps: &[StepPlan], said: &Table) {
+    let said_steps = said["step"].as_array().expect("the steps are a list");
+    assert_eq!(steps.len(), said_steps.len());
+    for (step, said_step) in steps.iter().zip(said_steps) {
+        let text = |key| said_step.get(key).or_else(|| said.get(key)).and_then(Value::as_str);
+        assert_eq!(Some(step.path.spelled()), text("path"));
+        assert_eq!(step.method.as_str(), text("method").unwrap_or("GET"));
+        assert_eq!(step.body.as_ref().map(Phrase::spelled), text("body"));
+        assert_eq!(step.expect.contains.as_ref().map(Phrase::spelled), text("body_contains"));
+        let captures = said_step.get("capture").and_then(Value::as_table).map_or(0, Table::len);
+        assert_eq!(step.captures.len(), captures);
+    }
+    assert_eq!(job.requests().is_none(), said.contains_key("for") || said.contains_key("stage"));
 }
 
 fn whole(said: &Table, key: &str) -> Option<i64> {
@@ -235,6 +273,41 @@ fn spelled(plan: &Plan) -> Table {
     whole
 }
 
+fn spelled_statuses(expect: &Expect) -> Value {
+    let status = |status: &Statuses| match status.to_string().parse::<i64>() {
+        Ok(status) => Value::from(status),
+        Err(_) => Value::from(status.to_string()),
+    };
+    expect.statuses.iter().map(status).collect::<Vec<_>>().into()
+}
+
+fn spelled_step(step: &StepPlan) -> Value {
+    let mut keys = Table::from_iter([
+        ("path".to_owned(), step.path.spelled().into()),
+        ("method".to_owned(), step.method.as_str().into()),
+        ("expect".to_owned(), spelled_statuses(&step.expect)),
+    ]);
+    let header = |(name, value): &(http::HeaderName, Phrase)| {
+        (name.to_string(), Value::from(value.spelled()))
+    };
+    keys.insert("headers".into(), step.headers.iter().map(header).collect::<Table>().into());
+    if let Some(body) = &step.body {
+        keys.insert("body".into(), body.spelled().into());
+    }
+    if let Some(text) = &step.expect.contains {
+        keys.insert("body_contains".into(), text.spelled().into());
+    }
+    let capture = |(name, capture): &(String, Capture)| {
+        let (kind, place) = match capture {
+            Capture::Json(pointer) => ("json", pointer.clone()),
+            Capture::Header(header) => ("header", header.to_string()),
+        };
+        (name.clone(), Table::from_iter([(kind.to_owned(), place.into())]).into())
+    };
+    keys.insert("capture".into(), step.captures.iter().map(capture).collect::<Table>().into());
+    keys.into()
+}
+
 fn put_rate(keys: &mut Table, rate: Option<Rate>) {
     if let Some(Rate { per_second, burst }) = rate {
         keys.insert("rate".into(), format!("{per_second}/s").into());
@@ -266,28 +339,28 @@ fn spelled_job(job: &JobPlan) -> Table {
         [limit] => keys.push(("limit", limit.clone())),
         _ => keys.push(("ramp", limits.into())),
     }
-    let status = |status: &Statuses| match status.to_string().parse::<i64>() {
-        Ok(status) => Value::from(status),
-        Err(_) => Value::from(status.to_string()),
-    };
-    let expect = job.expect.statuses.iter().map(status);
-    keys.push(("expect", expect.collect::<Vec<_>>().into()));
+    keys.push(("cookies", job.cookies.into()));
+    if !matches!(job.targets, Targets::Session { .. }) {
+        keys.push(("expect", spelled_statuses(&job.expect)));
+    }
     keys.push(("redirects", (job.redirects as i64).into()));
-    keys.extend(job.expect.contains.clone().map(|text| ("body_contains", text.into())));
+    let contains = job.expect.contains.as_ref();
+    keys.extend(contains.map(|text| ("body_contains", text.spelled().into())));
     let headers = job.headers.iter();
     let headers = headers.map(|(name, value)| {
-        (name.to_string(), Value::from(value.to_str().expect("a header is ASCII")))
+        (name.to_string(), Value::from(escaped(value.to_str().expect("a header is ASCII"))))
     });
     keys.push(("headers", headers.collect::<Table>().into()));
     if let Some(body) = &job.body {
-        keys.push(("body", body.clone().into()));
+        keys.push(("body", escaped(body).into()));
     }
     match &job.targets {
-        Targets::Paths { urls, repeat } => {
+        Targets::Paths { urls, repeat, .. } => {
             let origin = urls[0].authority().expect("a URL has a host");
             let scheme = urls[0].scheme_str().expect("a URL has a scheme");
             keys.push(("base", format!("{scheme}://{origin}").into()));
-            let path = |url: &Uri| url.path_and_query().expect("a URL has a path").to_string();
+            let path =
+                |url: &Uri| escaped(url.path_and_query().expect("a URL has a path").as_str());
             keys.push(("paths", urls.iter().map(path).collect::<Vec<_>>().into()));
             if job.times.is_none() {
                 keys.push(("repeat", (*repeat as i64).into()));
@@ -295,7 +368,14 @@ fn spelled_job(job: &JobPlan) -> Table {
         }
         Targets::List(list) => {
             keys.push(("urls", list.file.clone().into()));
-            keys.extend(list.base.clone().map(|base| ("base", base.into())));
+            keys.extend(list.base.clone().map(|base| ("base", escaped(&base).into())));
+        }
+        Targets::Session { steps, repeat, .. } => {
+            keys.push(("base", escaped(&steps[0].base).into()));
+            keys.push(("step", steps.iter().map(spelled_step).collect::<Vec<_>>().into()));
+            if job.times.is_none() {
+                keys.push(("repeat", (*repeat as i64).into()));
+            }
         }
     }
     keys.push(("backoff", job.backoff.into()));

@@ -54,9 +54,16 @@ fn the_schema_has_the_keys_that_the_reader_knows() {
     assert_eq!(keys("/$defs/job/properties"), known(&format!("{job}zzzzzz = 1")));
     let stage = "/$defs/job/properties/stage/items/properties";
     assert_eq!(keys(stage), known(&format!("{job}[[job.stage]]\nzzzzzz = 1")));
+    let step = "/$defs/job/properties/step/items/properties";
+    assert_eq!(keys(step), known(&format!("{job}[[job.step]]\nzzzzzz = 1")));
+    let capture = format!("{step}/capture/additionalProperties/properties");
+    let captures = format!("{job}[[job.step]]\ncapture = {{ a = {{ zzzzzz = 1 }} }}");
+    let error = parse("plan.toml", &captures).unwrap_err().to_string();
+    assert!(error.contains("use one of json, header"), "{error}");
+    assert_eq!(keys(&capture), ["header", "json"].map(str::to_owned).into());
     let host = "/properties/host/additionalProperties/properties";
     assert_eq!(keys(host), known("[host.a]\nzzzzzz = 1"));
-    let of_one_job = ["name", "ramp", "stage", "urls", "paths"].map(str::to_owned);
+    let of_one_job = ["name", "ramp", "stage", "step", "urls", "paths"].map(str::to_owned);
     let defaults = keys("/properties/defaults/properties");
     assert_eq!(&keys("/$defs/job/properties") - &BTreeSet::from(of_one_job), defaults);
 }
@@ -96,6 +103,11 @@ fn the_schema_refuses_wrong_plans() {
         "thresholds = { p33 = '< 1s' }",
         "stage = [{ limit = 1 }]",
         "after_timeout = 'never'",
+        "step = []",
+        "step = [{ path = 'x' }]",
+        "step = [{ path = '/', capture = { a = {} } }]",
+        "step = [{ path = '/', capture = { '1' = { json = '' } } }]",
+        "cookies = 1",
     ] {
         assert!(refusal(&format!("{job}{line}")).is_some(), "{line}");
     }

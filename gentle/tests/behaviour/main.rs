@@ -15,6 +15,7 @@ mod results;
 mod servers;
 mod stages;
 mod tls;
+mod values;
 mod wire;
 
 use gentle::plan;

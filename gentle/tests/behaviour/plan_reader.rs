@@ -6,7 +6,12 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::any_plan;
-use crate::plan::{Targets, listed, parse, parse_bytes};
+use crate::plan::{Targets, Values, listed, parse};
+
+/// Reads a plan without values.
+fn parse_bytes(name: &str, bytes: &[u8]) -> Result<crate::plan::Plan, String> {
+    crate::plan::parse_bytes(name, bytes, &Values::default()).map_err(|error| error.to_string())
+}
 
 /// A job with everything that it needs.
 const JOB: &str = r#"[[job]]
@@ -56,6 +61,21 @@ for = "30s"
 limit = 7
 rate = "5/s"
 for = "1m"
+[[job]]
+name = "session"
+limit = 2
+base = "http://127.0.0.1:8080"
+cookies = true
+[[job.step]]
+path = "/login"
+method = "POST"
+body = "$${x}"
+capture = { id = { json = "/id" }, next = { header = "location" } }
+[[job.step]]
+path = "${next}?${id}"
+headers = { x-id = "${id}" }
+body_contains = "${id}"
+json = { "/id" = "${id}" }
 [host."127.0.0.1:8080"]
 limit = 6
 rate = "90/m"
@@ -73,7 +93,7 @@ fn reads_every_key() {
     let job = &plan.jobs[0];
     assert_eq!(job.name, "search");
     assert_eq!(job.limits, [1, 2, 4]);
-    let Targets::Paths { urls, repeat: 50 } = &job.targets else { panic!("{job:?}") };
+    let Targets::Paths { urls, repeat: 50, .. } = &job.targets else { panic!("{job:?}") };
     assert_eq!(urls[1], "http://127.0.0.1:8080/v1/search?q=b");
     assert_eq!(job.requests(), Some(100));
     assert_eq!(job.method, "POST");
@@ -81,6 +101,9 @@ fn reads_every_key() {
     assert_eq!(job.body.as_deref(), Some("soup"));
     assert_eq!(job.expect.statuses, [200, 404]);
     assert_eq!(job.timeout, Duration::from_millis(250));
+    let Targets::Session { steps, repeat: 1, .. } = &plan.jobs[2].targets else { panic!("{plan}") };
+    assert_eq!(steps[1].label(), "GET ${next}?${id}");
+    assert_eq!((steps[0].captures.len(), plan.jobs[2].cookies), (2, true));
 }
 
 #[test]
@@ -399,7 +422,7 @@ fn refuses_stages_and_times_that_do_not_fit() {
         &format!("{no_limit}[[job.stage]]\nfor = \"1s\"\n"),
         "1: this job has no limit: add limit = 2",
     );
-    let stage = parse("plan.toml", FULL).unwrap().jobs.pop().unwrap();
+    let stage = parse("plan.toml", FULL).unwrap().jobs.swap_remove(1);
     let times: Vec<_> = stage.times.unwrap().iter().map(|time| time.lasts.as_secs()).collect();
     assert_eq!((stage.limits, times), (vec![3, 7], vec![30, 60]));
 }
