@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::plan::{JobPlan, StepPlan, Targets};
 use crate::session::Session;
 use crate::source::Source;
 use crate::tally::{Mistake, Tally};
+use crate::timeline::Timeline;
 
 /// How many requests a lane sends in a turn, where another job waits for the host.
 const TURN: u32 = 16;
@@ -56,6 +57,7 @@ pub(crate) struct Check {
     /// How often a request was sent again, because a connection that was kept open had died.
     repeated: Arc<AtomicU64>,
     pub(crate) in_flight: Gauge,
+    pub(crate) timeline: Option<Timeline>,
     /// Requests that the server may be working on, those that were given up among them.
     pub(crate) in_hands: Arc<Gauge>,
     /// Where each failure is written.
@@ -126,6 +128,9 @@ impl Check {
             waiting: Waiting::default(),
             repeated: Arc::default(),
             in_flight: Gauge::default(),
+            timeline: hosts
+                .noted_since()
+                .map(|start| Timeline::new(start, plan.limits.first().copied())),
             in_hands: Arc::default(),
             log: log.cloned(),
             tally: Mutex::new(Tally::new(&plan)),
@@ -301,7 +306,11 @@ impl Check {
     }
 
     fn begin_stage(&self, stage: usize) {
-        self.job.set_limit(self.plan.limits[stage]);
+        let limit = self.plan.limits[stage];
+        self.job.set_limit(limit);
+        if let Some(timeline) = &self.timeline {
+            timeline.set_limit(Instant::now(), limit);
+        }
         self.phase.send_if_modified(|phase| match phase {
             Phase::Stage(now) => {
                 *now = stage;
@@ -350,6 +359,11 @@ impl Check {
     /// How many requests are under way, and the most at once.
     pub(crate) fn in_flight(&self) -> &Gauge {
         &self.in_flight
+    }
+
+    /// What happened when, if it was noted.
+    pub(crate) fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_ref()
     }
 
     /// The most requests that the server may have been working on at once.

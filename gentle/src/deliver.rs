@@ -107,7 +107,9 @@ impl Check {
                 Err(Refused::Stopped) => return Delivered::Stopped,
                 Err(Refused::GivenUp) => return self.record_given_up(&target),
             };
-            let _in_flight = self.in_flight.enter();
+            let in_flight = self.in_flight.enter();
+            let timeline = self.timeline.as_ref();
+            let _noted = timeline.map(|timeline| timeline.enter(in_flight.with_this()));
             let _in_flight_to_host = leave.host.map(LimitedHost::enter);
             let in_hands = (self.in_hands.hold(), leave.host.map(LimitedHost::hold));
             let sent = Instant::now();
@@ -223,6 +225,9 @@ impl Check {
         let shown = if mistake.is_some() { target.shown() } else { Cow::Borrowed("") };
         if let Some(mistake) = &mistake {
             self.log(&shown, mistake, status.map(|status| status.as_u16()), took);
+        }
+        if let Some(timeline) = &self.timeline {
+            timeline.record(end, mistake.is_none().then_some(took));
         }
         self.tally().record(&Sent {
             shown: &shown,

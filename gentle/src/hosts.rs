@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use tokio::net::lookup_host;
@@ -19,9 +19,13 @@ use crate::pace::Pacer;
 use crate::permit::Waiting;
 use crate::plan::{HostPlan, Plan, port_of};
 use crate::restraint::Restraint;
+use crate::timeline::{Noted, Timeline};
 
 /// How long a look-up of a name may take before the name stands for itself.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
+
+/// A request that a host counts as in flight, and notes.
+type Entered<'a> = (Option<Noted<'a>>, Inside<'a>);
 
 /// All hosts of a run.
 pub(crate) struct Hosts {
@@ -35,6 +39,8 @@ pub(crate) struct Hosts {
     restraints: Mutex<HashMap<Place, Arc<Restraint>>>,
     /// What names stand for; `None` if a name stands for itself.
     names: Option<Mutex<HashMap<String, String>>>,
+    /// Since when it is noted what happens when; `None` if it is not.
+    noted_since: Option<Instant>,
 }
 
 /// A name, which may stand for others, and a port.
@@ -61,6 +67,7 @@ pub(crate) struct LimitedHost {
     in_flight: Gauge,
     /// Requests that the server may be working on, those that were given up among them.
     in_hands: Arc<Gauge>,
+    timeline: Option<Timeline>,
     /// Tasks that wait for a permit of this host, on whatever port.
     waiting: Waiting,
     /// The host on all its ports, where this is one of them.
@@ -68,7 +75,8 @@ pub(crate) struct LimitedHost {
 }
 
 impl Hosts {
-    pub(crate) fn new(pool: &Arc<Pool>, plan: &Plan) -> Self {
+    /// `noted_since` is when the run began, if it must be noted what happens when.
+    pub(crate) fn new(pool: &Arc<Pool>, plan: &Plan, noted_since: Option<Instant>) -> Self {
         let has_rules = !plan.hosts.is_empty() || plan.other_hosts.is_some();
         let mut hosts = Hosts {
             pool: Arc::clone(pool),
@@ -77,6 +85,7 @@ impl Hosts {
             made: Mutex::default(),
             restraints: Mutex::default(),
             names: (has_rules && plan.by_address).then(Mutex::default),
+            noted_since,
         };
         let mut plans: Vec<_> = plan.hosts.iter().collect();
         plans.sort_by_key(|plan| plan.host.has_port());
@@ -84,7 +93,7 @@ impl Hosts {
             let (name, port) = (hosts.stands_for(plan.host.name()), plan.host.port());
             let is_whole = |known: &&Arc<LimitedHost>| known.name == name && known.port.is_none();
             let whole = port.and_then(|_| hosts.named.iter().find(is_whole)).cloned();
-            let host = LimitedHost::new(pool, plan.clone(), name, port, whole);
+            let host = LimitedHost::new(pool, plan.clone(), (name, port), whole, noted_since);
             hosts.named.push(Arc::new(host));
         }
         hosts
@@ -119,7 +128,8 @@ impl Hosts {
             let mut made = lock(&self.made);
             let make = || {
                 let plan = HostPlan { host: plan.host.named(&name, port), ..plan.clone() };
-                let host = LimitedHost::new(&self.pool, plan, name.clone(), Some(port), None);
+                let place = (name.clone(), Some(port));
+                let host = LimitedHost::new(&self.pool, plan, place, None, self.noted_since);
                 Arc::new(host)
             };
             Some(Arc::clone(made.entry(place.clone()).or_insert_with(make)))
@@ -176,6 +186,11 @@ impl Hosts {
         self.named.iter().find(is_unused).map(|host| &host.plan)
     }
 
+    /// Since when it is noted what happens when; `None` if it is not.
+    pub(crate) fn noted_since(&self) -> Option<Instant> {
+        self.noted_since
+    }
+
     /// How often requests to each server were held off, for those that were.
     pub(crate) fn holds(&self) -> Vec<(String, u64)> {
         let restraints = lock(&self.restraints);
@@ -208,13 +223,14 @@ impl LimitedHost {
     fn new(
         pool: &Pool,
         plan: HostPlan,
-        name: String,
-        port: Option<u16>,
+        (name, port): (String, Option<u16>),
         whole: Option<Arc<LimitedHost>>,
+        noted_since: Option<Instant>,
     ) -> Self {
         LimitedHost {
             job: child(pool, whole.as_deref(), plan.limit.unwrap_or(usize::MAX)),
             pacer: plan.rate.map(Pacer::new),
+            timeline: noted_since.map(|start| Timeline::new(start, plan.limit)),
             plan,
             name,
             port,
@@ -226,8 +242,19 @@ impl LimitedHost {
     }
 
     /// Counts a request as in flight until the guards drop.
-    pub(crate) fn enter(&self) -> (Inside<'_>, Option<Inside<'_>>) {
-        (self.in_flight.enter(), self.whole.as_ref().map(|whole| whole.in_flight.enter()))
+    pub(crate) fn enter(&self) -> (Entered<'_>, Option<Entered<'_>>) {
+        (self.enter_this(), self.whole.as_ref().map(|whole| whole.enter_this()))
+    }
+
+    fn enter_this(&self) -> Entered<'_> {
+        let inside = self.in_flight.enter();
+        let timeline = self.timeline.as_ref();
+        (timeline.map(|timeline| timeline.enter(inside.with_this())), inside)
+    }
+
+    /// What happened when, if it was noted.
+    pub(crate) fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_ref()
     }
 
     /// Counts a request as in the server's hands until the guards drop.

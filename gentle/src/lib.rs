@@ -9,6 +9,7 @@
 //! A plan becomes a pool with a job for each of its jobs, and a request needs a permit of its job: the library keeps each job
 //! within its limit while all of them run together.
 
+mod chart;
 mod check;
 mod client;
 mod cookies;
@@ -24,6 +25,7 @@ mod moment;
 mod options;
 mod output;
 mod pace;
+mod page;
 mod permit;
 pub mod plan;
 mod progress;
@@ -39,6 +41,7 @@ mod stats;
 mod table;
 mod tables;
 mod tally;
+mod timeline;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -199,6 +202,7 @@ fn write(mut output: Output, report: &Report, outcome: &Outcome) -> io::Result<(
         "--csv" => report.csv(),
         "--junit" => report.junit(),
         "--hdr" => hdr::log(outcome),
+        "--html" => report.html(outcome),
         _ => unreachable!("each option has a form"),
     };
     output.write(text.as_bytes())?;

@@ -35,6 +35,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
 
+    /// Also write the results to FILE, as one page of HTML with charts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
     /// Also write each failure to FILE, a line of JSON each, as it happens
     #[arg(long, value_name = "FILE")]
     pub(crate) failures: Option<PathBuf>,
@@ -157,7 +161,7 @@ Exit status:
 Try:
   gentle                         run the built-in plan
   gentle init my.toml            start a plan of your own
-  gentle my.toml --json out.json
+  gentle my.toml --json out.json --html out.html
   TOKEN=... gentle my.toml --set BASE=http://127.0.0.1:8080    where my.toml has ${BASE} and ${TOKEN}
   grep -h http *.txt | gentle my.toml    where my.toml has a job with urls = "-""##;
 
@@ -168,6 +172,7 @@ impl Options {
             ("--json", &self.json),
             ("--csv", &self.csv),
             ("--junit", &self.junit),
+            ("--html", &self.html),
             ("--failures", &self.failures),
             ("--hdr", &self.hdr),
         ];

@@ -74,7 +74,8 @@ impl Ready {
         let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
         let pool = pool.map_err(|error| format!("{name}: the pool does not start: {error}"))?;
         let pool = Arc::new(pool);
-        let hosts = Arc::new(Hosts::new(&pool, &plan));
+        let noted_since = options.html.as_ref().map(|_| Instant::now());
+        let hosts = Arc::new(Hosts::new(&pool, &plan, noted_since));
         let pacer = plan.rate.map(|rate| Arc::new(Pacer::new(rate)));
         let files =
             TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };

@@ -111,7 +111,7 @@ fn test_case(text: &mut String, class: &str, name: &str, seconds: f64, mistakes:
 }
 
 /// The text for an attribute or the inside of an element of XML.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -8,6 +8,7 @@ mod first_plan;
 mod gentleness;
 mod hosts_and_lists;
 mod outputs;
+mod page;
 mod peers;
 mod plan_reader;
 mod program;

@@ -112,7 +112,7 @@ fn a_mistake_in_a_value_does_not_show_the_value() {
 /// Everything that a run says and writes.
 fn all_that_is_said(plan: &str, more: &[&str]) -> (Ended, String) {
     let plan = Scratch::file("plan.toml", plan);
-    let outputs = ["--json", "--csv", "--junit", "--failures", "--hdr"];
+    let outputs = ["--json", "--csv", "--junit", "--html", "--failures", "--hdr"];
     let files = outputs.map(|option| Scratch::file(&option[2..], ""));
     let mut arguments = vec![plan.path().to_str().unwrap()];
     for (option, file) in outputs.iter().zip(&files) {

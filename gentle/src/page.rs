@@ -1,0 +1,466 @@
+//! The results as one page of HTML, which needs no other file and no network, and which runs no script.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use crate::chart::{Axis, Bar, Chart, Unit};
+use crate::check::Check;
+use crate::plan::Rate;
+use crate::report::{Counts, HostReport, JobReport, Report, ThresholdReport};
+use crate::run::Outcome;
+use crate::stats::Latencies;
+use crate::tables::escaped;
+use crate::tally::{Failure, Kind};
+use crate::timeline::{History, Timeline};
+
+/// Bars and points of a chart over time.
+const MOST_POINTS: usize = 64;
+
+/// Bars of a distribution.
+const BARS: usize = 44;
+
+/// Rows of a table; more are only counted.
+const MOST_ROWS: usize = 100;
+
+impl Report {
+    /// The results as a page of HTML. It is XML, too.
+    pub(crate) fn html(&self, outcome: &Outcome) -> String {
+        let now = Instant::now();
+        let plan = escaped(&self.plan);
+        let mut page = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+             <title>gentle: {plan}</title>\n<style>\n{}</style></head>\n<body>\n",
+            include_str!("page.css")
+        );
+        self.write_head(&mut page);
+        let histories: Vec<_> =
+            outcome.checks.iter().map(|check| history(check.timeline(), now)).collect();
+        if self.jobs.len() > 1 {
+            self.write_jobs(&mut page, histories.iter().flatten());
+        }
+        let parts = self.jobs.iter().zip(&outcome.checks).zip(&histories);
+        for (number, ((job, check), history)) in parts.enumerate() {
+            job.write(&mut page, number, check, history.as_ref());
+        }
+        if !self.hosts.is_empty() {
+            page +=
+                "<section><h2>Hosts</h2>\n<p class=\"soft\">Limits over all jobs together.</p>\n";
+            page += "<div class=\"charts\">\n";
+            for (host, limited) in self.hosts.iter().zip(outcome.hosts.all()) {
+                if let Some(history) = history(limited.timeline(), now) {
+                    let title = format!("{}: in flight", escaped(&host.host));
+                    page += &in_flight(&title, &history);
+                }
+            }
+            page += "</div>\n";
+            let columns = ["host", "limit", "most in flight", "most in its hands"];
+            write_table(&mut page, &columns, self.hosts.iter().map(HostReport::cells));
+            page += "</section>\n";
+        }
+        _ = writeln!(page, "<section class=\"soft\"><p>{}</p></section>", escaped(self.tool));
+        page + "</body></html>\n"
+    }
+
+    fn write_head(&self, page: &mut String) {
+        let (class, verdict) = match (self.interrupted, self.as_expected) {
+            (true, _) => ("bad", "interrupted"),
+            (false, true) => ("good", "all as expected"),
+            (false, false) => ("bad", "not as expected"),
+        };
+        let (plan, started) = (escaped(&self.plan), &self.started);
+        let sum = |count: fn(&JobReport) -> u64| self.jobs.iter().map(count).sum::<u64>();
+        let (requests, failed) = (sum(|job| job.requests), sum(|job| job.failed));
+        _ = write!(
+            page,
+            "<h1>{plan}</h1>\n<p><span class=\"{class}\">{verdict}</span> \
+             <span class=\"soft\">· started {started}, took {:.1} s</span></p>\n",
+            self.elapsed_seconds
+        );
+        let rate = requests as f64 / self.elapsed_seconds.max(1e-3);
+        let mut facts = vec![
+            (requests.to_string(), "requests"),
+            (failed.to_string(), "failed"),
+            (format!("{rate:.1}"), "requests a second"),
+            (self.jobs.len().to_string(), "jobs"),
+        ];
+        let own = sum(|job| job.own_failures);
+        if own > 0 {
+            facts.push((own.to_string(), "not sent by this machine"));
+        }
+        write_facts(page, &facts);
+        write_thresholds(page, &self.thresholds);
+        for (server, times) in &self.held_off {
+            let server = escaped(server);
+            _ = writeln!(page, "<p>{server} refused, and was left alone {times} times.</p>");
+        }
+    }
+
+    /// The table of all jobs, and their requests together.
+    fn write_jobs<'a>(&self, page: &mut String, histories: impl Iterator<Item = &'a History>) {
+        *page += "<section><h2>All jobs</h2>\n";
+        let all = histories.cloned().reduce(|mut all, other| {
+            all.add(&other);
+            all
+        });
+        if let Some(all) = all {
+            _ = write!(
+                page,
+                "<div class=\"charts\">\n{}{}</div>\n",
+                rate(&all, None),
+                latency(&all)
+            );
+        }
+        let columns = [
+            "job",
+            "limit",
+            "requests",
+            "ok",
+            "failed",
+            "req/s",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "most in flight",
+        ];
+        let rows = self.jobs.iter().enumerate().map(|(number, job)| {
+            let mut cells = vec![
+                format!("<a href=\"#job-{number}\">{}</a>", escaped(&job.name)),
+                job.limits_spelled(),
+            ];
+            cells.extend(job.counts().cells());
+            cells.push(job.most_in_flight.to_string());
+            cells
+        });
+        write_table(page, &columns, rows);
+        *page += "</section>\n";
+    }
+}
+
+impl JobReport {
+    fn limits_spelled(&self) -> String {
+        self.limits.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            requests: self.requests,
+            ok: self.ok,
+            failed: self.failed,
+            requests_per_second: self.requests_per_second,
+            latency: self.latency,
+        }
+    }
+
+    fn write(&self, page: &mut String, number: usize, check: &Check, history: Option<&History>) {
+        let (class, verdict) = if self.is_as_expected() {
+            ("good", "as expected")
+        } else {
+            ("bad", "not as expected")
+        };
+        let name = escaped(&self.name);
+        _ = write!(
+            page,
+            "<section class=\"job\" id=\"job-{number}\"><h2>{name}</h2>\n<p class=\"{class}\">{verdict}</p>\n"
+        );
+        write_facts(page, &self.facts());
+        *page += "<div class=\"charts\">\n";
+        if let Some(history) = history {
+            *page += &in_flight("In flight", history);
+            *page += &rate(history, check.plan().rate);
+            *page += &latency(history);
+        }
+        *page += &distribution(check.tally().all.passed());
+        *page += "</div>\n";
+        write_failures(page, &self.failures);
+        write_thresholds(page, &self.thresholds);
+        let rows =
+            self.statuses.iter().map(|(status, count)| vec![status.to_string(), count.to_string()]);
+        write_part(page, "Statuses", &["status", "count"], rows);
+        const COUNTS: [&str; 7] =
+            ["requests", "ok", "failed", "req/s", "p50 ms", "p95 ms", "p99 ms"];
+        let stage = |stage: &crate::report::StageReport| {
+            let rate = stage.rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate}/s"));
+            [vec![stage.limit.to_string(), rate], stage.counts.cells()].concat()
+        };
+        let columns: Vec<_> = ["limit", "rate"].into_iter().chain(COUNTS).collect();
+        write_part(page, "Stages", &columns, self.stages.iter().map(stage));
+        let path = |path: &crate::report::PathReport| {
+            [vec![escaped(&path.path)], path.counts.cells()].concat()
+        };
+        let columns: Vec<_> = ["path"].into_iter().chain(COUNTS).collect();
+        write_part(page, "Paths", &columns, self.paths.iter().map(path));
+        *page += "</section>\n";
+    }
+
+    fn facts(&self) -> Vec<(String, &'static str)> {
+        let ms = |value: f64| format!("{value:.1} ms");
+        let limit = self.limits.iter().copied().max().unwrap_or(0);
+        let mut facts = vec![
+            (self.requests.to_string(), "requests"),
+            (self.failed.to_string(), "failed"),
+            (format!("{:.1}", self.requests_per_second), "requests a second"),
+            (ms(self.latency.p50_ms), "p50"),
+            (ms(self.latency.p95_ms), "p95"),
+            (ms(self.latency.p99_ms), "p99"),
+            (ms(self.latency.max_ms), "longest"),
+            (format!("{} of {limit}", self.most_in_flight), "most in flight"),
+        ];
+        let unsent = self.planned.map_or(0, |planned| planned.saturating_sub(self.done()));
+        for (count, what) in [
+            (unsent, "not sent"),
+            (self.skipped, "steps not sent"),
+            (self.own_failures, "not sent by this machine"),
+            (self.redirects, "redirects followed"),
+            (self.abandoned, "abandoned"),
+        ] {
+            if count > 0 {
+                facts.push((count.to_string(), what));
+            }
+        }
+        if self.abandoned > 0 {
+            facts.push((self.most_in_hands.to_string(), "most in the server's hands"));
+        }
+        if let Some(corrected) = &self.corrected_latency {
+            facts.push((ms(corrected.p50_ms), "p50, corrected"));
+            facts.push((ms(corrected.p99_ms), "p99, corrected"));
+        }
+        if let Some(failed) = &self.failed_latency {
+            facts.push((ms(failed.p50_ms), "p50 of failures"));
+        }
+        facts
+    }
+}
+
+impl Counts {
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.requests.to_string(),
+            self.ok.to_string(),
+            self.failed.to_string(),
+            format!("{:.1}", self.requests_per_second),
+            format!("{:.1}", self.latency.p50_ms),
+            format!("{:.1}", self.latency.p95_ms),
+            format!("{:.1}", self.latency.p99_ms),
+        ]
+    }
+}
+
+impl HostReport {
+    fn cells(&self) -> Vec<String> {
+        let limit = self.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+        let (in_flight, in_hands) =
+            (self.most_in_flight.to_string(), self.most_in_hands.to_string());
+        vec![escaped(&self.host), limit, in_flight, in_hands]
+    }
+}
+
+fn history(timeline: Option<&Timeline>, now: Instant) -> Option<History> {
+    timeline.map(|timeline| timeline.until(now))
+}
+
+/// The ends of each slot, in seconds.
+fn times(history: &History) -> impl Iterator<Item = (f64, f64)> {
+    let width = history.width.as_secs_f64();
+    (0..history.slots.len()).map(move |slot| (slot as f64 * width, (slot + 1) as f64 * width))
+}
+
+fn time_axis(history: &History) -> Axis {
+    Axis::exactly(history.width.as_secs_f64() * history.slots.len() as f64, Unit::Seconds)
+}
+
+/// Requests in flight against the limit, over time.
+fn in_flight(title: &str, history: &History) -> String {
+    let limits = history.slots.iter().filter_map(|slot| slot.limit);
+    let most = history.slots.iter().map(|slot| slot.in_flight).chain(limits).max().unwrap_or(0);
+    let y = Axis::linear(most as f64 * 1.05, Unit::Count);
+    let mut chart = Chart::new(title, time_axis(history), y);
+    let slots = || times(history).zip(&history.slots);
+    let inside: Vec<_> =
+        slots().map(|((from, to), slot)| (from, to, slot.in_flight as f64)).collect();
+    chart.steps("ok", &inside, true);
+    chart.explain("ok", "requests");
+    let limits: Vec<_> =
+        slots().filter_map(|((from, to), slot)| Some((from, to, slot.limit? as f64))).collect();
+    if !limits.is_empty() {
+        chart.steps("limit", &limits, false);
+        chart.explain("limit", "limit");
+    }
+    chart.figure()
+}
+
+/// Requests a second over time, those that failed on top.
+fn rate(history: &History, limit: Option<Rate>) -> String {
+    let history = history.coarser(MOST_POINTS);
+    let width = history.width.as_secs_f64();
+    let per_second = |count: u64| count as f64 / width;
+    let most =
+        history.slots.iter().map(|slot| per_second(slot.ok + slot.failed)).fold(0.0, f64::max);
+    let limit = limit.map(|rate| rate.per_second).filter(|rate| *rate < most * 3.0);
+    let y = Axis::linear(most.max(limit.unwrap_or(0.0)) * 1.05, Unit::PerSecond);
+    let mut chart = Chart::new("Ended requests a second", time_axis(&history), y);
+    let (mut ok, mut failed) = (Vec::new(), Vec::new());
+    for ((from, to), slot) in times(&history).zip(&history.slots) {
+        let says = format!("{from:.2} s to {to:.2} s: {} passed, {} failed", slot.ok, slot.failed);
+        let (passed, all) = (per_second(slot.ok), per_second(slot.ok + slot.failed));
+        ok.push(Bar { from, to, bottom: 0.0, top: passed, says: says.clone() });
+        failed.push(Bar { from, to, bottom: passed, top: all, says });
+    }
+    chart.bars("ok", &ok);
+    chart.bars("failed", &failed);
+    chart.explain("ok", "passed");
+    if history.slots.iter().any(|slot| slot.failed > 0) {
+        chart.explain("failed", "failed");
+    }
+    if let Some(limit) = limit {
+        chart.across("limit", limit);
+        chart.explain("limit", "rate of the plan");
+    }
+    chart.figure()
+}
+
+/// Latencies of the requests that passed, over time.
+fn latency(history: &History) -> String {
+    const LINES: [(&str, &str, f64); 3] =
+        [("most", "longest", 1.0), ("high", "p95", 0.95), ("ok", "p50", 0.5)];
+    let history = history.coarser(MOST_POINTS);
+    let lines = LINES.map(|(class, name, quantile)| {
+        let points = times(&history).zip(&history.slots);
+        let points =
+            points.map(|((from, to), slot)| ((from + to) / 2.0, slot.quantile_ms(quantile)));
+        (class, name, points.collect::<Vec<_>>())
+    });
+    let values = lines.iter().flat_map(|(_, _, points)| points).filter_map(|(_, value)| *value);
+    let (least, most) = values
+        .fold((f64::MAX, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
+    let is_wide = most > least * 15.0;
+    let y = match is_wide {
+        true => Axis::log(least, most, Unit::Milliseconds),
+        false => Axis::linear(most * 1.05, Unit::Milliseconds),
+    };
+    let title = if is_wide { "Latency (logarithmic)" } else { "Latency" };
+    let mut chart = Chart::new(title, time_axis(&history), y);
+    for (class, name, points) in &lines {
+        chart.line(class, points);
+        chart.explain(class, name);
+    }
+    chart.figure()
+}
+
+/// How many of the requests that passed took how long.
+fn distribution(passed: &Latencies) -> String {
+    let histogram = passed.histogram();
+    if histogram.is_empty() {
+        return String::new();
+    }
+    let ms = |microseconds: u64| microseconds.max(1) as f64 / 1_000.0;
+    let (least, most) = (ms(histogram.min()), passed.summary().max_ms.max(ms(1)));
+    let x = Axis::log(least, most, Unit::Milliseconds);
+    let edges = x.edges(BARS);
+    let mut counts = [0_u64; BARS];
+    for value in histogram.iter_recorded() {
+        let place = edges.partition_point(|edge| *edge <= ms(value.value_iterated_to()));
+        counts[place.saturating_sub(1).min(BARS - 1)] += value.count_since_last_iteration();
+    }
+    let tallest = counts.iter().max().copied().unwrap_or(0);
+    // Room for the names of the quantiles.
+    let y = Axis::linear(tallest as f64 * 1.25, Unit::Count);
+    let mut chart = Chart::new("How many took how long", x, y);
+    let bar = |(at, count): (usize, &u64)| {
+        let (from, to) = (edges[at], edges[at + 1]);
+        let says = format!("{from:.2} ms to {to:.2} ms: {count}");
+        Bar { from, to, bottom: 0.0, top: *count as f64, says }
+    };
+    let bars: Vec<_> = counts.iter().enumerate().map(bar).collect();
+    chart.bars("ok", &bars);
+    for (row, (name, quantile)) in
+        [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)].into_iter().enumerate()
+    {
+        chart.upwards(passed.quantile_ms(quantile), name, row);
+    }
+    chart.figure()
+}
+
+fn write_facts(page: &mut String, facts: &[(String, &str)]) {
+    *page += "<ul class=\"facts\">";
+    for (value, what) in facts {
+        _ = write!(page, "<li><b>{value}</b><span>{what}</span></li>");
+    }
+    *page += "</ul>\n";
+}
+
+fn write_thresholds(page: &mut String, thresholds: &[ThresholdReport]) {
+    let row = |threshold: &ThresholdReport| {
+        let (class, verdict) = if threshold.held { ("good", "held") } else { ("bad", "not held") };
+        let found = threshold.found.as_deref().unwrap_or("nothing to measure");
+        vec![
+            escaped(&threshold.threshold),
+            escaped(found),
+            format!("<span class=\"{class}\">{verdict}</span>"),
+        ]
+    };
+    write_part(page, "Thresholds", &["threshold", "found", ""], thresholds.iter().map(row));
+}
+
+fn write_failures(page: &mut String, failures: &[Failure]) {
+    if failures.is_empty() {
+        return;
+    }
+    *page += "<h3>Failures by cause</h3>\n<div class=\"scroll\"><table>\n<tr><th class=\"text\">cause</th>\
+              <th>count</th><th></th><th class=\"text\">kind</th><th class=\"text\">first</th></tr>\n";
+    let most = failures.iter().map(|failure| failure.count).max().unwrap_or(1).max(1);
+    for Failure { kind, cause, count, first } in failures {
+        let (cause, first) = (escaped(cause), escaped(first));
+        let width = (110.0 * *count as f64 / most as f64).round();
+        let kind = match kind {
+            Kind::Unexpected => "unexpected answer",
+            Kind::Refused => "refused",
+            Kind::Closed => "closed",
+            Kind::Timeout => "time-out",
+            Kind::Other => "other",
+            Kind::Line => "line of a list",
+            Kind::Own => "this machine",
+        };
+        _ = writeln!(
+            page,
+            "<tr><td class=\"text\">{cause}</td><td>{count}</td><td class=\"share-cell\">\
+             <span class=\"share\" style=\"width: {width}px\"></span></td>\
+             <td class=\"text\">{kind}</td><td class=\"text\">{first}</td></tr>"
+        );
+    }
+    *page += "</table></div>\n";
+}
+
+/// Writes a table under a title, if it has rows.
+fn write_part(
+    page: &mut String,
+    title: &str,
+    columns: &[&str],
+    rows: impl ExactSizeIterator<Item = Vec<String>>,
+) {
+    if rows.len() > 0 {
+        _ = writeln!(page, "<h3>{title}</h3>");
+        write_table(page, columns, rows);
+    }
+}
+
+fn write_table(
+    page: &mut String,
+    columns: &[&str],
+    rows: impl ExactSizeIterator<Item = Vec<String>>,
+) {
+    let more = rows.len().saturating_sub(MOST_ROWS);
+    *page += "<div class=\"scroll\"><table>\n<tr>";
+    columns.iter().for_each(|column| _ = write!(page, "<th>{column}</th>"));
+    *page += "</tr>\n";
+    for row in rows.take(MOST_ROWS) {
+        *page += "<tr>";
+        row.iter().for_each(|cell| _ = write!(page, "<td>{cell}</td>"));
+        *page += "</tr>\n";
+    }
+    *page += "</table></div>\n";
+    if more > 0 {
+        _ = writeln!(page, "<p class=\"soft\">and {more} more; --json has them all</p>");
+    }
+}

@@ -1,0 +1,103 @@
+//! The page of HTML: it is whole, it shows what happened, and it needs nothing beside itself.
+
+use std::fs;
+use std::path::Path;
+
+use roxmltree::{Document, Node};
+
+use crate::program::{Scratch, gentle, plan_job};
+use crate::servers::{OK, Server, ok};
+
+/// Runs a plan and gives the page.
+fn page(plan: &str) -> String {
+    let (plan, html) = (Scratch::file("plan.toml", plan), Scratch::file("page.html", ""));
+    let ended = gentle([plan.path(), Path::new("--html"), html.path(), Path::new("--quiet")]);
+    assert!(ended.status < Some(2), "{ended:?}");
+    fs::read_to_string(html.path()).unwrap()
+}
+
+/// Reads the page as XML, in which each tag has an end.
+fn parsed(page: &str) -> Document<'_> {
+    let page = page.strip_prefix("<!DOCTYPE html>\n").unwrap();
+    Document::parse(page).unwrap_or_else(|error| panic!("{error} in {page}"))
+}
+
+fn all<'a>(node: Node<'a, 'a>, tag: &'static str) -> Vec<Node<'a, 'a>> {
+    node.descendants().filter(|node| node.has_tag_name(tag)).collect()
+}
+
+fn text(node: Node<'_, '_>) -> String {
+    node.descendants().filter_map(|node| node.text().filter(|_| node.is_text())).collect()
+}
+
+#[test]
+fn the_page_needs_no_network_and_no_script() {
+    let server = Server::start(ok);
+    let page = page(&plan_job("a", 2, &server.base(), 20, "rate = \"400/s\""));
+    let document = parsed(&page);
+    for node in document.descendants().filter(Node::is_element) {
+        let tag = node.tag_name().name();
+        assert!(!["script", "link", "img", "iframe", "object", "image"].contains(&tag), "{tag}");
+        for attribute in node.attributes().filter(|attribute| attribute.name() == "href") {
+            assert!(attribute.value().starts_with('#'), "{attribute:?}");
+        }
+    }
+    assert!(!page.contains("url(") && !page.contains("@import"));
+    assert!(page.contains("content=\"default-src 'none'; style-src 'unsafe-inline'\""));
+    assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
+}
+
+#[test]
+fn the_page_shows_each_job_host_and_cause() {
+    let server = Server::start(|seen| match seen.path().as_str() {
+        "/b" => OK.replace("200 OK", "500 No"),
+        _ => OK.to_owned(),
+    });
+    let more = "ramp = [1, 2]\nthresholds = { p50 = \"< 1m\", failed = \"< 1\" }";
+    let plan = plan_job("a <b> & \\\"c\\\"", 2, &server.base(), 10, more)
+        .replace("[\"/\"]", "[\"/a\", \"/b\"]")
+        + &plan_job("second", 1, &server.base(), 5, "rate = \"500/s\"")
+        + "[host.\"127.0.0.1\"]\nlimit = 2\n";
+    let page = page(&plan);
+    let document = parsed(&page);
+    let sections: Vec<_> =
+        document.descendants().filter(|node| node.attribute("class") == Some("job")).collect();
+    assert_eq!(sections.len(), 2);
+    let titles = |node| all(node, "figcaption").into_iter().map(text).collect::<Vec<_>>();
+    for section in &sections {
+        let titles = titles(*section);
+        let starts = ["In flight", "Ended requests", "Latency", "How many took how long"];
+        assert_eq!(titles.len(), 4, "{titles:?}");
+        assert!(
+            titles.iter().zip(starts).all(|(title, start)| title.starts_with(start)),
+            "{titles:?}"
+        );
+    }
+    let first = text(sections[0]);
+    assert!(first.starts_with("a <b> & \"c\"\nnot as expected"), "{first}");
+    for part in [
+        "status 500 instead of 200",
+        &format!("{}/b", server.base()),
+        "Thresholds",
+        "not held",
+        "Stages",
+        "Paths",
+        "/a",
+    ] {
+        assert!(first.contains(part), "{part} in {first}");
+    }
+    assert!(titles(sections[1])[1].contains("rate of the plan"));
+    let hosts =
+        all(document.root(), "h2").into_iter().find(|title| text(*title) == "Hosts").unwrap();
+    let figures = titles(hosts.parent().unwrap());
+    assert_eq!(figures, ["127.0.0.1: in flight requests limit"]);
+    assert!(all(document.root(), "h2").into_iter().any(|title| text(title) == "All jobs"));
+}
+
+#[test]
+fn a_run_without_answers_has_a_page() {
+    let page = page(&plan_job("a", 2, &crate::servers::down(), 3, ""));
+    let document = parsed(&page);
+    assert!(text(document.root()).contains("connection refused"));
+    assert_eq!(all(document.root(), "figure").len(), 3, "no distribution of nothing");
+}
