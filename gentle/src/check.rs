@@ -4,9 +4,10 @@
 //! A job has as many tokio tasks, its *lanes*, as its greatest limit. A lane takes a permit of the job, sends one request after the
 //! other, and gives the permit back at the end of its turn.
 
-use std::borrow::Cow;
+mod lane;
+
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -17,20 +18,16 @@ use tollgate::{Job, Pool};
 use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
 use crate::cookies::Jar;
-use crate::deliver::{Delivered, Target};
 use crate::failure_log::FailureLog;
 use crate::gauge::Gauge;
 use crate::hosts::{Hosts, LimitedHost, Route, child};
-use crate::pace::{Gate, Pacer};
-use crate::permit::{Permit, Waiting, acquire};
-use crate::plan::{JobPlan, StepPlan, Targets};
+use crate::pace::Pacer;
+use crate::permit::Waiting;
+use crate::plan::JobPlan;
 use crate::session::Session;
 use crate::source::Source;
 use crate::tally::{Mistake, Tally};
 use crate::timeline::Timeline;
-
-/// How many requests a lane sends in a turn, where another job waits for the host.
-const TURN: u32 = 16;
 
 /// A job of the plan and what has come of it so far.
 #[derive(Debug)]
@@ -70,27 +67,25 @@ pub(crate) struct Check {
 pub(crate) enum Phase {
     /// It sends, in this stage.
     Stage(usize),
+    /// It sends what has been given out, in this stage. There is no more.
+    Ending(usize),
     /// It sends no more.
     Stopped,
 }
 
-/// Tells a lane what its job does.
-pub(crate) type Stop = watch::Receiver<Phase>;
-
-/// A permit that a lane keeps for a turn.
-#[derive(Debug)]
-struct Turn<'a> {
-    _permit: Permit,
-    sent: u32,
-    holding: &'a AtomicUsize,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        // Ordering: Relaxed; a hint when to give a permit back.
-        self.holding.fetch_sub(1, Ordering::Relaxed);
+impl Phase {
+    /// The stage in which a lane sends, if it has something to send.
+    fn stage(self, session: &Session) -> Option<usize> {
+        match self {
+            Phase::Stage(stage) => Some(stage),
+            Phase::Ending(stage) => (session.step > 0).then_some(stage),
+            Phase::Stopped => None,
+        }
     }
 }
+
+/// Tells a lane what its job does.
+pub(crate) type Stop = watch::Receiver<Phase>;
 
 impl Check {
     /// Makes the job; nothing is sent before its [lanes](Check::lane) run. A list is taken from `directory`.
@@ -143,154 +138,6 @@ impl Check {
         Client::new(&self.plan, lanes, Arc::clone(&self.tls), Arc::clone(&self.repeated))
     }
 
-    /// Sends requests until there are no more, or `stop` says to stop.
-    pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>) {
-        let mut stop = self.phase.subscribe();
-        let mut turn = None;
-        let mut session = Session { jar: self.jar.clone(), ..Session::default() };
-        loop {
-            let phase = *stop.borrow();
-            let Phase::Stage(stage) = phase else { return };
-            let gate = match &self.pacers[stage] {
-                None => None,
-                Some(pacer) => {
-                    // A permit is not kept while nothing may be sent.
-                    turn = None;
-                    tokio::select! {
-                        gate = pacer.gate() => Some(gate),
-                        _ = stop.wait_for(|now| *now != phase) => continue,
-                    }
-                }
-            };
-            if turn.as_ref().is_some_and(|turn| self.must_yield(turn)) {
-                turn = None;
-            }
-            if turn.is_none() {
-                turn = tokio::select! {
-                    turn = self.begin_turn() => turn,
-                    _ = stopped(&mut stop) => None,
-                };
-            }
-            let Some(turn) = &mut turn else { return };
-            let Phase::Stage(stage) = *stop.borrow() else { return };
-            turn.sent += 1;
-            let more = match &self.plan.targets {
-                Targets::Session { steps, .. } => {
-                    self.next_step(steps, &client, &mut session, stage, gate, &mut stop).await
-                }
-                _ => self.next_request(&client, &mut session, stage, gate, &mut stop).await,
-            };
-            if !more {
-                return;
-            }
-        }
-    }
-
-    /// Sends the next request. Returns false if there is none.
-    async fn next_request(
-        &self,
-        client: &Client,
-        session: &mut Session,
-        stage: usize,
-        gate: Option<Gate<'_>>,
-        stop: &mut Stop,
-    ) -> bool {
-        let next = match &self.source {
-            Source::Slow(_) => tokio::select! {
-                next = self.source.next(&self.plan) => next,
-                _ = stopped(stop) => None,
-            },
-            source => source.next(&self.plan).await,
-        };
-        let Some(next) = next else { return false };
-        let stage = self.begin_stage_of(next.number).unwrap_or(stage);
-        match next.url {
-            Ok(url) => {
-                let template = Cow::Borrowed(&self.template);
-                let shown = match (&self.plan.targets, next.path) {
-                    (Targets::Paths { shown, .. }, Some(path)) => Some(shown[path].as_str()),
-                    _ => None,
-                };
-                let (path, expect) = (next.path, &self.plan.expect);
-                let target = Target { url, shown, path, stage, template, expect, step: None };
-                self.deliver(client, target, gate, session, stop).await;
-            }
-            Err(bad_line) => {
-                self.tally().record_unsent(&bad_line);
-                self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
-            }
-        }
-        true
-    }
-
-    /// Sends the step of the session that is due, or the first of the next session. Returns false behind the last one.
-    async fn next_step(
-        &self,
-        steps: &[StepPlan],
-        client: &Client,
-        session: &mut Session,
-        stage: usize,
-        gate: Option<Gate<'_>>,
-        stop: &mut Stop,
-    ) -> bool {
-        if session.step == 0 || session.step == steps.len() {
-            if self.source.next_session(&self.plan).is_none() {
-                return false;
-            }
-            *session = Session::start(&self.plan);
-        }
-        let (at, step) = (session.step, &steps[session.step]);
-        session.step += 1;
-        let request = session.url(step).and_then(|url| {
-            let template = session.template(&self.plan, step)?;
-            Ok((url, Cow::Owned(template)))
-        });
-        let passed = match request {
-            Ok((url, template)) => {
-                let (shown, expect) = (Some(step.shown.as_str()), &step.expect);
-                let path = Some(at);
-                let step = Some(step);
-                let target = Target { url, shown, path, stage, template, expect, step };
-                self.deliver(client, target, gate, session, stop).await
-            }
-            Err(cause) => {
-                let mistake = Mistake::unexpected(cause);
-                self.tally().record_not_sent(&mistake, &step.shown);
-                self.log(&step.shown, &mistake, None, Duration::ZERO);
-                Delivered::Failed
-            }
-        };
-        if passed == Delivered::Failed {
-            // Later steps need this one's answer.
-            self.tally().skipped += (steps.len() - session.step) as u64;
-            session.step = steps.len();
-        }
-        true
-    }
-
-    /// Waits for a permit of the job; `None` if it takes no more tasks.
-    async fn begin_turn(&self) -> Option<Turn<'_>> {
-        let permit = {
-            let _waiting = self.waiting.enter();
-            let _waiting_for_host = self.host().map(|host| host.outermost().waiting().enter());
-            acquire(&self.job).await?
-        };
-        // Ordering: Relaxed; a hint when to give a permit back.
-        self.holding.fetch_add(1, Ordering::Relaxed);
-        Some(Turn { _permit: permit, sent: 0, holding: &self.holding })
-    }
-
-    /// Whether a lane must give its permit back: the limit was lowered, or the turn is over and another job waits for
-    /// the host.
-    fn must_yield(&self, turn: &Turn<'_>) -> bool {
-        // Ordering: Relaxed; a hint when to give a permit back.
-        if self.plan.limits.len() > 1 && self.holding.load(Ordering::Relaxed) > self.job.limit() {
-            return true;
-        }
-        let others = |host: &LimitedHost| host.outermost().waiting().count() > self.waiting.count();
-        turn.sent >= TURN && self.host().is_some_and(others)
-    }
-
     /// The limited host that all requests are sent to.
     fn host(&self) -> Option<&LimitedHost> {
         self.route.as_ref().and_then(|route| route.host.as_deref())
@@ -312,7 +159,7 @@ impl Check {
             timeline.set_limit(Instant::now(), limit);
         }
         self.phase.send_if_modified(|phase| match phase {
-            Phase::Stage(now) => {
+            Phase::Stage(now) | Phase::Ending(now) => {
                 *now = stage;
                 true
             }

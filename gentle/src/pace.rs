@@ -52,7 +52,7 @@ impl Pacer {
         let now = Instant::now();
         schedule.start.get_or_insert(now);
         // A bucket that is full lets a burst pass at once.
-        let full = now.checked_sub(self.interval * (self.burst - 1)).unwrap_or(now);
+        let full = now.checked_sub(times(self.interval, (self.burst - 1).into())).unwrap_or(now);
         let next = *schedule.next.get_or_insert(full);
         tokio::time::sleep_until(next.into()).await;
         Gate { interval: self.interval, burst: self.burst, schedule }

@@ -1,5 +1,6 @@
 //! Where the next request's URL comes from.
 
+use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
@@ -19,7 +20,7 @@ pub(crate) enum Source {
     /// The plan's paths or sessions, by their number.
     Paths(Mutex<u64>),
     /// A list that is there as a whole.
-    File(Mutex<UrlList>),
+    File(Mutex<Peekable<UrlList>>),
     /// A list that may be long in coming, which a thread of its own reads.
     Slow(tokio::sync::Mutex<mpsc::Receiver<Result<Uri, BadLine>>>),
 }
@@ -31,6 +32,8 @@ pub(crate) struct Next {
     /// The place of the URL among the plan's paths.
     pub(crate) path: Option<usize>,
     pub(crate) url: Result<Uri, BadLine>,
+    /// Whether it is known that there is no other behind it.
+    pub(crate) is_last: bool,
 }
 
 impl Source {
@@ -46,7 +49,7 @@ impl Source {
         let open = UrlList::open(list.clone(), directory)
             .map_err(|error| format!("{}: {}: {error}", list.line, list.file))?;
         if is_file(list, directory) {
-            return Ok(Source::File(Mutex::new(open)));
+            return Ok(Source::File(Mutex::new(open.peekable())));
         }
         let (give, take) = mpsc::channel(READ_AHEAD);
         let reader = thread::Builder::new().name("list".to_owned()).spawn(move || {
@@ -64,40 +67,42 @@ impl Source {
     pub(crate) async fn next(&self, plan: &JobPlan) -> Option<Next> {
         match (self, &plan.targets) {
             (Source::Paths(_), Targets::Paths { urls, repeat, .. }) => {
-                let number = self.count(plan, urls.len() as u64 * repeat)?;
+                let (number, is_last) = self.count(plan, urls.len() as u64 * repeat)?;
                 let path = (number % urls.len() as u64) as usize;
-                Some(Next { number, path: Some(path), url: Ok(urls[path].clone()) })
+                Some(Next { number, path: Some(path), url: Ok(urls[path].clone()), is_last })
             }
             (Source::File(list), _) => {
-                let url = list.lock().expect("nothing panics under this lock").next()?;
-                Some(Next { number: 0, path: None, url })
+                let mut list = list.lock().expect("nothing panics under this lock");
+                let url = list.next()?;
+                Some(Next { number: 0, path: None, url, is_last: list.peek().is_none() })
             }
             (Source::Slow(list), _) => {
                 let url = list.lock().await.recv().await?;
-                Some(Next { number: 0, path: None, url })
+                Some(Next { number: 0, path: None, url, is_last: false })
             }
             (Source::Paths(_), _) => None,
         }
     }
 
-    /// The number of the next session; `None` behind the last.
-    pub(crate) fn next_session(&self, plan: &JobPlan) -> Option<u64> {
+    /// Takes the next session, and tells whether it is the last; `None` behind the last.
+    pub(crate) fn next_session(&self, plan: &JobPlan) -> Option<bool> {
         match &plan.targets {
-            Targets::Session { repeat, .. } => self.count(plan, *repeat),
+            Targets::Session { repeat, .. } => Some(self.count(plan, *repeat)?.1),
             _ => None,
         }
     }
 
-    /// Counts up, to `most` if the plan has no times.
-    fn count(&self, plan: &JobPlan, most: u64) -> Option<u64> {
+    /// Counts up, to `most` if the plan has no times, and tells whether that was the last number.
+    fn count(&self, plan: &JobPlan, most: u64) -> Option<(u64, bool)> {
         let Source::Paths(next) = self else { return None };
         let mut next = next.lock().expect("nothing panics under this lock");
         let number = *next;
-        if plan.times.is_none() && number == most {
+        let is_counted = plan.times.is_none();
+        if is_counted && number == most {
             return None;
         }
         *next += 1;
-        Some(number)
+        Some((number, is_counted && *next == most))
     }
 }
 

@@ -1,10 +1,13 @@
 //! How gentle a run stays when a server does not behave: time-outs, rates, refusals.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
 
 use crate::program::{Scratch, check, end, gentle, interrupt, job, plan_job, start};
 use crate::servers::{Latch, OK, Server, down, ok};
@@ -48,7 +51,7 @@ fn a_request_that_timed_out_keeps_its_permit_for_a_grace() {
 
 #[test]
 fn a_permit_that_is_released_at_once_shows_in_the_report() {
-    let (server, times) = oblivious();
+    let (server, _) = oblivious();
     let more = "timeout = \"200ms\"\nafter_timeout = \"release\"";
     let plan = plan_job("a", 2, &server.base(), 6, more) + "[host.\"127.0.0.1\"]\nlimit = 2\n";
     let (_, results) = check(&plan);
@@ -56,7 +59,6 @@ fn a_permit_that_is_released_at_once_shows_in_the_report() {
     // Those that were given up, and those that were sent since.
     assert!(job(&results, "a")["most_in_hands"].as_u64() >= Some(4), "{results}");
     assert!(results["hosts"][0]["most_in_hands"].as_u64() >= Some(4), "{results}");
-    assert!(shortest(&times, 2) < Duration::from_millis(350));
 }
 
 #[test]
@@ -72,41 +74,38 @@ fn a_signal_does_not_wait_for_a_grace() {
     assert!(ended.stdout.contains("a: 8 of 9 requests not sent"), "{ended:?}");
 }
 
-/// A server that answers at once, and when its requests came.
-fn timed() -> (Server, Times) {
-    let times = Times::default();
-    let came = Arc::clone(&times);
-    let server = Server::start(move |_| {
-        came.lock().unwrap().push(Instant::now());
-        OK
-    });
-    (server, times)
-}
-
-/// Asserts that, for each count of requests, no shorter time than the rate's has passed, but for a little delay on the way.
-fn keeps_to(times: &Times, interval: Duration, burst: usize) {
-    let slack = Duration::from_millis(30);
-    let requests = times.lock().unwrap().len();
-    for count in burst..requests {
-        let due = interval * (count + 1 - burst) as u32;
-        let found = shortest(times, count);
-        assert!(found + slack >= due, "{count} more requests in {found:?}, not {due:?}");
-    }
+/// Asserts that a run of `requests` took as long as the rate says. A thread that was late may catch up with its burst, and may then
+/// be one interval ahead.
+fn keeps_to(seconds: &Value, interval: Duration, burst: u32, requests: u32) {
+    let due = interval * (requests - burst - 2);
+    assert!(seconds.as_f64() >= Some(due.as_secs_f64()), "{seconds} s, not {due:?}");
 }
 
 #[test]
 fn a_job_keeps_to_its_rate_and_its_burst() {
     for (burst, count) in [(1, 30), (10, 40)] {
-        let (server, times) = timed();
+        let server = Server::start(ok);
         let more = format!("rate = \"50/s\"\nburst = {burst}");
-        let (ended, _) = check(&plan_job("a", 8, &server.base(), count, &more));
+        let (ended, results) = check(&plan_job("a", 8, &server.base(), count, &more));
         assert_eq!(ended.status, Some(0), "{ended:?}");
-        keeps_to(&times, Duration::from_millis(20), burst);
-        let first = { times.lock().unwrap()[0] };
-        if burst == 10 {
-            let tenth = times.lock().unwrap()[9] - first;
-            assert!(tenth < Duration::from_millis(150), "a burst comes at once, not in {tenth:?}");
-        }
+        let seconds = &job(&results, "a")["elapsed_seconds"];
+        keeps_to(seconds, Duration::from_millis(20), burst, count as u32);
+    }
+}
+
+#[test]
+fn a_burst_comes_at_once_and_a_job_ends_with_its_last_answer() {
+    // Else this would take hours. A list tells its end, too.
+    let server = Server::start(ok);
+    let rate = "rate = \"1/h\"\nburst = 10";
+    let list = Scratch::file("urls.txt", &format!("{}/\n", server.base()).repeat(10));
+    let list = format!("[[job]]\nname = \"list\"\nlimit = 8\nurls = {:?}\n{rate}\n", list.path());
+    let steps = plan_job("steps", 8, &server.base(), 5, rate).replace("paths = [\"/\"]\n", "")
+        + "[[job.step]]\npath = \"/\"\n[[job.step]]\npath = \"/\"\n";
+    for plan in [plan_job("a", 8, &server.base(), 10, rate), list, steps] {
+        let (ended, results) = check(&plan);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert_eq!(results["jobs"][0]["ok"], 10, "{results}");
     }
 }
 
@@ -115,15 +114,15 @@ fn a_host_and_the_plan_keep_to_their_rates_over_all_jobs() {
     for (before, after) in
         [("rate = \"50/s\"\n", ""), ("", "[host.\"127.0.0.1\"]\nrate = \"3000/m\"\n")]
     {
-        let (server, times) = timed();
+        let server = Server::start(ok);
         let plan = before.to_owned()
             + &plan_job("a", 4, &server.base(), 10, "")
             + &plan_job("b", 4, &server.base(), 10, "")
             + after;
-        let (ended, _) = check(&plan);
+        let (ended, results) = check(&plan);
         assert_eq!(ended.status, Some(0), "{ended:?}");
-        assert_eq!(times.lock().unwrap().len(), 20);
-        keeps_to(&times, Duration::from_millis(20), 1);
+        assert_eq!(server.seen().len(), 20);
+        keeps_to(&results["elapsed_seconds"], Duration::from_millis(20), 1, 20);
     }
 }
 
@@ -140,8 +139,8 @@ fn a_stall_shows_in_the_latencies_that_are_corrected_for_the_rate() {
     let results = job(&results, "a");
     let p95 = |table: &str| results[table]["p95_ms"].as_f64().unwrap();
     // One request of 150 was slow. Those that were due meanwhile, about 100, were not sent at all.
-    assert!(p95("latency") < 300.0, "{results}");
     assert!(p95("corrected_latency") > 600.0, "{results}");
+    assert!(p95("corrected_latency") > p95("latency"), "{results}");
     assert!(ended.stdout.contains("a: corrected for the rate: p50 "), "{ended:?}");
     let server = Server::start(ok);
     let (_, results) = check(&plan_job("a", 1, &server.base(), 2, ""));
@@ -161,14 +160,44 @@ fn serve(listener: TcpListener, requests: usize) {
     }
 }
 
+/// A socket that has an address, and does not listen.
+fn taken(address: SocketAddr) -> OwnedFd {
+    let SocketAddr::V4(address) = address else { panic!("{address}") };
+    let name = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+        sin_zero: [0; 8],
+    };
+    let (one, length) = (1_i32, size_of::<libc::sockaddr_in>() as libc::socklen_t);
+    // SAFETY: the call has no conditions.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    assert!(socket >= 0);
+    // SAFETY: the call above has opened the descriptor, and nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: the pointer is to an integer of the length that is given.
+    let set = unsafe {
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const one).cast(), 4)
+    };
+    // SAFETY: the pointer is to an address of the length that is given.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) };
+    assert_eq!((set, bound), (0, 0), "{address}");
+    socket
+}
+
 #[test]
 fn a_restart_of_the_server_costs_tens_of_failures() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         serve(listener, 500);
+        // The port stays taken, so that no other server gets it and with it these requests.
+        let taken = taken(address);
         sleep(Duration::from_millis(1_200));
-        serve(TcpListener::bind(address).unwrap(), usize::MAX);
+        // SAFETY: the descriptor is an open socket.
+        assert_eq!(unsafe { libc::listen(taken.as_raw_fd(), 128) }, 0);
+        serve(TcpListener::from(taken), usize::MAX);
     });
     let (ended, results) = check(&plan_job("a", 16, &format!("http://{address}"), 5_000, ""));
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -181,23 +210,25 @@ fn a_restart_of_the_server_costs_tens_of_failures() {
 
 #[test]
 fn a_server_that_is_busy_is_left_alone_unless_the_plan_says_otherwise() {
-    for (backoff, least, most) in [("", 1, 12), ("backoff = false", 60, 350)] {
-        let busy_since = Mutex::new(None);
+    for backoff in ["", "backoff = false"] {
+        let times = Times::default();
+        let came = Arc::clone(&times);
         let server = Server::start(move |seen| {
-            sleep(Duration::from_millis(1));
-            let mut busy_since = busy_since.lock().unwrap();
-            if seen.number < 50
-                || busy_since.get_or_insert_with(Instant::now).elapsed().as_millis() > 800
-            {
-                return OK.to_owned();
-            }
-            OK.replace("200 OK", "503 Busy")
+            came.lock().unwrap().push(Instant::now());
+            let is_busy = (50..53).contains(&seen.number);
+            OK.replace("200 OK", if is_busy { "503 Busy" } else { "200 OK" })
         });
         let (ended, results) = check(&plan_job("a", 8, &server.base(), 400, backoff));
         assert_eq!(ended.status, Some(1), "{ended:?}");
-        let failed = job(&results, "a")["failed"].as_u64().unwrap();
-        assert!((least..=most).contains(&failed), "{results}");
+        assert_eq!(job(&results, "a")["failed"], 3, "{results}");
         assert_eq!(results["held_off"].as_object().unwrap().is_empty(), !backoff.is_empty());
+        if backoff.is_empty() {
+            // Behind the requests that were on their way there is a pause.
+            let times = times.lock().unwrap();
+            let pauses = times[50..70].windows(2).map(|pair| pair[1] - pair[0]);
+            let longest = pauses.max().unwrap();
+            assert!(longest >= Duration::from_millis(300), "{longest:?}");
+        }
     }
 }
 
@@ -220,7 +251,8 @@ fn a_server_that_says_for_how_long_is_left_alone_for_so_long() {
         assert_eq!(job(&results, "a")["failed"], 1, "{results}");
         let times = times.lock().unwrap();
         assert!(times[1] - times[0] >= Duration::from_millis(950), "{times:?}");
-        assert!(times[2] - times[1] < Duration::from_millis(500), "{times:?}");
+        let address = server.base().replace("http://", "");
+        assert_eq!(results["held_off"][address], 1, "{results}");
     }
 }
 
