@@ -1,11 +1,12 @@
 //! Shows how far the jobs are, on standard error: a screen on a terminal, plain lines elsewhere.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::check::Check;
-use crate::screen::{JobLine, Size, screen};
+use crate::screen::{JobLine, Size, painted, screen};
 
 /// The longest time between two rounds of plain lines.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -14,7 +15,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// A screen that is drawn over the one before.
-    Screen { start: Instant, drawn: usize },
+    Screen { start: Instant, drawn: usize, has_colours: bool },
     /// A line a job, now and then until the job is over.
     Lines { pause: Duration, next: Instant, over: Vec<bool> },
     /// Nowhere.
@@ -25,8 +26,11 @@ impl Progress {
     pub(crate) fn new(quiet: bool, checks: &[Arc<Check>]) -> Self {
         if quiet {
             Progress::Quiet
-        } else if io::stderr().is_terminal() {
-            Progress::Screen { start: Instant::now(), drawn: 0 }
+        } else if io::stderr().is_terminal()
+            && env::var_os("TERM").is_none_or(|term| term != "dumb")
+        {
+            let no_colours = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            Progress::Screen { start: Instant::now(), drawn: 0, has_colours: !no_colours }
         } else {
             let pause = Duration::from_secs(1);
             Progress::Lines { pause, next: Instant::now() + pause, over: vec![false; checks.len()] }
@@ -36,9 +40,12 @@ impl Progress {
     /// Shows where the jobs are now.
     pub(crate) fn update(&mut self, checks: &[Arc<Check>]) {
         match self {
-            Progress::Screen { start, drawn } => {
+            Progress::Screen { start, drawn, has_colours } => {
                 let lines: Vec<_> = checks.iter().map(|check| standing(check)).collect();
-                let lines = screen(Size::of_terminal(), start.elapsed(), &lines);
+                let mut lines = screen(Size::of_terminal(), start.elapsed(), &lines);
+                if *has_colours {
+                    lines.iter_mut().for_each(|line| *line = painted(line));
+                }
                 draw(drawn, &lines);
             }
             Progress::Lines { pause, next, over } if Instant::now() >= *next => {
@@ -109,5 +116,6 @@ fn standing(check: &Check) -> JobLine {
         limit,
         failed: tally.all.failed,
         p95_ms: tally.all.passed().quantile_ms(0.95),
+        lasts: check.plan().lasts(),
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct JobLine {
     pub(crate) limit: usize,
     pub(crate) failed: u64,
     pub(crate) p95_ms: f64,
+    /// How long the job lasts, if the plan says so.
+    pub(crate) lasts: Option<Duration>,
 }
 
 impl Size {
@@ -74,17 +76,53 @@ fn line(job: &JobLine, name_width: usize) -> String {
 fn total(elapsed: Duration, jobs: &[JobLine]) -> String {
     let done: u64 = jobs.iter().map(|job| job.done).sum();
     let failed: u64 = jobs.iter().map(|job| job.failed).sum();
-    let planned = jobs.iter().map(|job| job.planned).sum::<Option<u64>>();
-    let seconds = elapsed.as_secs_f64();
-    let rate = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
+    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
     let p95 = jobs.iter().map(|job| job.p95_ms).fold(0.0, f64::max);
-    let left = match planned {
-        Some(planned) if done > 0 && planned > done => {
-            format!(", {:.0} s left", (planned - done) as f64 / rate)
-        }
+    let left = jobs
+        .iter()
+        .map(|job| job.left(elapsed))
+        .try_fold(Duration::ZERO, |most, left| left.map(|left| most.max(left)));
+    let left = match left {
+        Some(left) if left > Duration::ZERO => format!(", {} left", spelled(left)),
         _ => String::new(),
     };
-    format!("{seconds:.0} s{left}, {rate:.0} req/s, p95 {p95:.0} ms, {failed} failed")
+    let elapsed = spelled(elapsed);
+    format!("{elapsed}{left}, {rate:.0} req/s, p95 {p95:.0} ms, {failed} failed")
+}
+
+impl JobLine {
+    /// How long the job will take from now on; `None` if that cannot be told.
+    fn left(&self, elapsed: Duration) -> Option<Duration> {
+        match (self.lasts, self.planned) {
+            (Some(lasts), _) => Some(lasts.saturating_sub(elapsed)),
+            (None, Some(planned)) if planned <= self.done => Some(Duration::ZERO),
+            (None, Some(planned)) if self.done > 0 => {
+                let left = (planned - self.done) as f64 / self.done as f64;
+                Duration::try_from_secs_f64(elapsed.as_secs_f64() * left).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A time in two units at most, such as "14m53s".
+fn spelled(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+    }
+}
+
+/// The line with its count of failures in red, if there are some.
+pub(crate) fn painted(line: &str) -> String {
+    let Some(count) = line.strip_suffix(" failed") else { return line.to_owned() };
+    let digits = count.trim_end_matches(|letter: char| letter.is_ascii_digit()).len();
+    match &line[digits..] {
+        "0 failed" => line.to_owned(),
+        failed => format!("{}\x1b[31m{failed}\x1b[0m", &line[..digits]),
+    }
 }
 
 /// The text, or as much of it as fits.
@@ -110,6 +148,7 @@ mod tests {
             limit: 100,
             failed: 12_345,
             p95_ms: 120.0,
+            lasts: None,
         };
         let jobs: Vec<_> = (0..60).map(job).collect();
         let size = Size { columns: 60, rows: 24 };
@@ -119,6 +158,43 @@ mod tests {
         let name = "a job with a long n";
         assert!(lines[0].starts_with(name) && lines[0].contains("59/100"), "{lines:#?}");
         assert_eq!(lines[21], "... and 39 more jobs");
-        assert!(lines[22].starts_with("90 s, 893 s left") || lines[22].contains("s left"));
+        assert_eq!(lines[22], "1m30s, 13m30s left, 666667 req/s, p95 120 ms, 740700 failed");
+        // Even on a terminal of one row there is a total.
+        let lines = screen(Size { columns: 20, rows: 1 }, Duration::ZERO, &jobs);
+        assert!(lines.last().unwrap().starts_with("0s, "), "{lines:#?}");
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_the_longest_of_any_job() {
+        let job = |done, planned, lasts: Option<u64>| JobLine {
+            name: "a".to_owned(),
+            done,
+            planned,
+            running: 1,
+            limit: 1,
+            failed: 0,
+            p95_ms: 1.0,
+            lasts: lasts.map(Duration::from_secs),
+        };
+        let left = |jobs: &[JobLine]| {
+            let total = total(Duration::from_secs(60), jobs);
+            total.split(", ").nth(1).unwrap().to_owned()
+        };
+        assert_eq!(left(&[job(1, Some(3), None), job(10, Some(11), None)]), "2m00s left");
+        assert_eq!(left(&[job(1, Some(3), None), job(1, None, Some(7_320))]), "2h01m left");
+        assert_eq!(left(&[job(3, Some(3), None), job(1, None, Some(65))]), "5s left");
+        // A list, and a job without an answer, may take any time.
+        for other in [job(5, None, None), job(0, Some(3), None)] {
+            assert_eq!(left(&[job(1, Some(3), None), other]), "0 req/s");
+        }
+        assert_eq!(left(&[job(3, Some(3), None)]), "0 req/s");
+    }
+
+    #[test]
+    fn failures_are_red() {
+        assert_eq!(painted("a 3 done 1/1, 12 failed"), "a 3 done 1/1, \x1b[31m12 failed\x1b[0m");
+        for line in ["1s, 0 req/s, 0 failed", "a 3 done 1/1", "cut off, 12 fai~", "failed"] {
+            assert_eq!(painted(line), line);
+        }
     }
 }

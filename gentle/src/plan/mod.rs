@@ -263,6 +263,12 @@ impl JobPlan {
         own.or(self.rate)
     }
 
+    /// How long the job lasts, if the plan says so.
+    pub fn lasts(&self) -> Option<Duration> {
+        let times = self.times.as_ref()?;
+        Some(times.iter().map(|time| time.lasts).sum())
+    }
+
     /// The files that the job reads, from the plan's directory; `-` is standard input.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         let list = match &self.targets {

@@ -15,6 +15,7 @@ mod program;
 mod results;
 mod servers;
 mod stages;
+mod terminal;
 mod tls;
 mod values;
 mod wire;
