@@ -1,0 +1,10 @@
+//! gentle against servers and a browser that others wrote. `ci/peers` runs the tests with nginx, `gentle/ci-peers` the one with Chromium.
+
+mod nginx;
+mod page;
+#[path = "../behaviour/program.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod program;
+#[path = "../behaviour/peers.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod tls;
