@@ -88,6 +88,12 @@ impl Failure {
                 Failure::new(Cause::Closed, "connection reset")
             }
             io::ErrorKind::UnexpectedEof => Failure::new(Cause::Closed, CLOSED_EARLY),
+            // hyper says so of wrong chunks.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                if error.raw_os_error().is_none() =>
+            {
+                Failure::new(Cause::Other, format!("the answer is not HTTP: {error}"))
+            }
             _ => Failure::new(Cause::Other, error.to_string()),
         }
     }

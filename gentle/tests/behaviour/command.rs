@@ -162,6 +162,21 @@ fn a_server_that_answers_garbage_fails_its_own_checks() {
 }
 
 #[test]
+fn a_server_that_sends_bad_chunks_fails_its_own_checks() {
+    let start = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (chunks, cause) in [
+        ("zz\r\nok\r\n0\r\n\r\n", "the answer is not HTTP: "),
+        ("ffffffffffffffffff\r\nok\r\n", "the answer is not HTTP: "),
+        ("2\r\nok\r\n", "connection closed before the answer was whole"),
+        ("9\r\nok", "connection closed before the answer was whole"),
+    ] {
+        let server = Server::start(move |_| format!("{start}{chunks}"));
+        let found = cause_of_failure(&server.base(), "60s");
+        assert!(found.starts_with(cause), "{chunks:?}: {found}");
+    }
+}
+
+#[test]
 fn a_server_that_closes_early_fails_its_own_checks() {
     let server = Server::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok");
     assert_eq!(

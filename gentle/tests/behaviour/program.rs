@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,15 +14,26 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
+    /// The signal that ended the run, if one did; tests show it when they fail.
+    #[allow(dead_code, reason = "it is shown")]
+    pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs the command to its end.
 pub(crate) fn gentle<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ended {
-    let output = command().args(arguments).stdin(Stdio::null()).output().unwrap();
+    let mut command = command();
+    command.args(arguments);
+    run(command)
+}
+
+/// Runs a command to its end, without standard input.
+pub(crate) fn run(mut command: Command) -> Ended {
+    let output = command.stdin(Stdio::null()).output().unwrap();
     Ended {
         status: output.status.code(),
+        signal: output.status.signal(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
@@ -53,7 +65,8 @@ pub(crate) fn job<'a>(results: &'a Value, name: &str) -> &'a Value {
 pub(crate) fn end(mut child: Child) -> Ended {
     let mut stdout = String::new();
     child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-    Ended { status: child.wait().unwrap().code(), stdout, stderr: String::new() }
+    let status = child.wait().unwrap();
+    Ended { status: status.code(), signal: status.signal(), stdout, stderr: String::new() }
 }
 
 /// Lines of text.

@@ -4,17 +4,14 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::program::{Ended, Scratch, check, command, end, interrupt, job, plan_job, start};
+use crate::program::{Ended, Scratch, check, command, end, interrupt, job, plan_job, run, start};
 use crate::servers::{OK, Seen, Server, ok};
 
 /// Runs the command with a value in its environment.
 fn with_token(arguments: &[&str]) -> Ended {
-    let output = command().args(arguments).env("GENTLE_TOKEN", "s3cr3t/1").output().unwrap();
-    Ended {
-        status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let mut command = command();
+    command.args(arguments).env("GENTLE_TOKEN", "s3cr3t/1");
+    run(command)
 }
 
 fn ok_with(headers: &str, body: &str) -> String {

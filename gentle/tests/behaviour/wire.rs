@@ -83,3 +83,27 @@ fn reaches_an_ipv6_address() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(answered.load(Ordering::SeqCst), 5);
 }
+
+/// A server that answers as if it kept the connection, and closes it at once.
+fn answers_and_closes() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut reader = BufReader::new(TcpStream::try_clone(&stream).unwrap());
+                if read_head(&mut reader) {
+                    (&stream).write_all(KEPT).unwrap();
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_server_that_answers_and_closes_at_once_loses_no_request() {
+    let (ended, results) = check(&plan_job("a", 4, &answers_and_closes(), 300, ""));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(job(&results, "a")["statuses"]["200"], 300);
+}
