@@ -101,6 +101,7 @@ impl Family {
     }
 
     /// Removes the entry of a job that is about to be freed, if it had children. Returns the counts of the jobs below it.
+    #[cold]
     pub fn forget(&self, job: JobPtr) -> Ended {
         if !job.permits.load_alone().has(Flag::Parent) {
             return Ended::default();

@@ -345,10 +345,10 @@ impl JobPtr {
     #[must_use]
     unsafe fn free_one(self, held: u64) -> Option<Self> {
         assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
-        let family = &self.pool().family;
-        match self.parent {
-            Some(parent) => family.leave(parent, self),
-            None => _ = family.forget(self),
+        if let Some(parent) = self.parent {
+            self.pool().family.leave(parent, self);
+        } else if self.permits.load_alone().has(Flag::Parent) {
+            self.pool().family.forget(self);
         }
         let (pool, parent) = (self.pool, self.parent);
         // Ordering: Relaxed; by this function's contract no other thread uses the record.
