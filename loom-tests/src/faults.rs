@@ -605,14 +605,14 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "granted-relaxed",
         "a permit is handed over without publishing what was done under it",
-        &["acquire::limit_1_orders_those_who_acquire"],
+        &["acquire::limit_1_orders_a_waiter_that_is_polled_before_it_is_woken"],
     ),
     fault(
         "handed-over-in-a-held-job",
         "a permit that is given back goes to the next waiter although the job is held or above its limit",
         &[
-            "acquire::limit_holds_for_waiters_after_a_pause",
-            "acquire::limit_holds_for_permits_handed_over_while_it_is_lowered",
+            "acquire::limit_holds_for_permits_given_back_in_a_paused_job",
+            "acquire::limit_holds_for_permits_given_back_above_a_lowered_limit",
         ],
     ),
     fault(

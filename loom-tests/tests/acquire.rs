@@ -248,24 +248,61 @@ fn limit_holds_for_waiters_after_it_was_lowered() {
 }
 
 #[test]
-fn limit_holds_for_permits_handed_over_while_it_is_lowered() {
-    // Two permits are held when the limit falls to 1: the first that is given back goes to none.
-    check(Bound::Preemptions(3), || {
+fn limit_holds_for_permits_given_back_above_a_lowered_limit() {
+    check(Bound::None, || {
         let stage = Stage::new(1);
         let job = stage.job(2);
-        let held = [(), ()].map(|()| job.try_acquire().unwrap());
+        let [first, second] = [(), ()].map(|()| job.try_acquire().unwrap());
         let mut waiter = queued(&job);
         job.set_limit(1);
-        let holders = held.map(|permit| thread::spawn(move || drop(permit)));
-        let first = poll(&mut waiter, Waker::noop());
-        assert!(job.stats().running <= 2, "a permit was granted above the limit");
-        holders.into_iter().for_each(|holder| holder.join().unwrap());
-        assert_eq!(job.stats().running, 1, "the waiter has the one permit");
-        let permit = match first {
+        let holder = thread::spawn(move || drop(first));
+        assert!(poll(&mut waiter, Waker::noop()).is_pending(), "the limit is full without it");
+        holder.join().unwrap();
+        assert!(poll(&mut waiter, Waker::noop()).is_pending(), "the limit is full without it");
+        drop(second);
+        drop(block_on(waiter).unwrap());
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_holds_for_permits_given_back_in_a_paused_job() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        let held = job.try_acquire().unwrap();
+        let mut waiter = queued(&job);
+        job.pause();
+        let holder = thread::spawn(move || drop(held));
+        assert!(poll(&mut waiter, Waker::noop()).is_pending(), "the job is paused");
+        holder.join().unwrap();
+        assert!(poll(&mut waiter, Waker::noop()).is_pending(), "the job is paused");
+        job.resume();
+        drop(block_on(waiter).unwrap());
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_1_orders_a_waiter_that_is_polled_before_it_is_woken() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, ledger) = (stage.job(1), Ledger::new());
+        let held = job.try_acquire().unwrap();
+        let mut waiter = queued(&job);
+        let lines = ledger.clone();
+        let holder = thread::spawn(move || {
+            lines.write(0);
+            drop(held);
+        });
+        let permit = match poll(&mut waiter, Waker::noop()) {
             Poll::Ready(permit) => permit,
             Poll::Pending => block_on(waiter),
         };
+        ledger.write(1);
         drop(permit.unwrap());
+        holder.join().unwrap();
+        assert_eq!(ledger.read(), [0, 1]);
         rest(stage, job);
     });
 }
