@@ -161,8 +161,8 @@ pub const FAULTS: &[Fault] = &[
         &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
     ),
     fault(
-        "scope-looks-before-it-marks",
-        "the waiter of a scope checks the count of tasks before it marks itself as waiting",
+        "scope-waits-unmarked",
+        "the waiter of a scope does not mark itself as waiting",
         &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
     ),
     fault(

@@ -67,7 +67,7 @@ const SEEN: &[(&str, &[&str])] = &[
     ("end-without-last-look", &["scope::nothing_lost_of_lazy_input"]),
     ("scoped-task-not-counted", &["scope::nothing_lost_in_a_scope"]),
     ("scope-ends-in-silence", &["scope::nothing_lost_in_a_scope"]),
-    ("scope-looks-before-it-marks", &["scope::nothing_lost_in_a_scope"]),
+    ("scope-waits-unmarked", &["scope::nothing_lost_in_a_scope"]),
     ("push-left-to-the-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
     ("handles-alone-free", &["nothing_lost::nothing_lost_when_the_last_handle_goes_early"]),
     ("hand-on-at-own-gate-only", &["children::limit_is_used_by_siblings"]),
