@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Futures under way for a job without a limit.
+/// The most futures under way for a job without a limit.
 const WITHOUT_LIMIT: usize = 1024;
 
-/// What [`Job::map_async`] takes: an iterator, or a stream.
+/// An input of [`Job::map_async`]: an iterator or a stream.
 ///
 /// # Examples
 ///
@@ -33,12 +33,12 @@ const WITHOUT_LIMIT: usize = 1024;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 pub trait AsyncInput<Kind> {
-    /// What is pulled.
+    /// The type of the items.
     type Item;
-    /// The stream that it is pulled from.
+    /// The type of the stream.
     type Stream: Stream<Item = Self::Item>;
 
-    /// The input as a stream.
+    /// Turns the input into a stream.
     ///
     /// # Examples
     ///
@@ -51,7 +51,7 @@ pub trait AsyncInput<Kind> {
     fn into_stream(self) -> Self::Stream;
 }
 
-/// The kind of [`AsyncInput`] that is an iterator; inferred.
+/// The kind of an [`AsyncInput`] that is an iterator. The compiler infers it.
 ///
 /// # Examples
 ///
@@ -64,7 +64,7 @@ pub trait AsyncInput<Kind> {
 #[derive(Debug)]
 pub enum Iterated {}
 
-/// The kind of [`AsyncInput`] that is a stream; inferred.
+/// The kind of an [`AsyncInput`] that is a stream. The compiler infers it.
 ///
 /// # Examples
 ///
@@ -95,7 +95,7 @@ impl<S: Stream> AsyncInput<Streamed> for S {
     }
 }
 
-/// An iterator as a stream that is always ready; what [`AsyncInput`] makes of one.
+/// An iterator as a stream that is always ready. Made by [`AsyncInput::into_stream`].
 ///
 /// # Examples
 ///
@@ -118,13 +118,13 @@ impl<I: Iterator> Stream for Iter<I> {
     }
 }
 
-/// The input, what makes futures of it, and for how many there is room.
+/// The input, the closure that makes futures of its items, and the job whose limits bound them.
 struct Pull<S, F> {
     job: Job,
-    /// What is left; `None` behind the end.
+    /// The rest of the input. `None` after its end.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// The input was cut off: one more item says so.
+    /// True if the input was cut off and the item that reports it was not yielded.
     cut_off: bool,
 }
 
@@ -135,7 +135,8 @@ where
     R: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    /// The task of the next item, if there is room beside those `under_way` and the input has one now.
+    /// Pushes the future of the next item, and returns its handle. Returns `None` if `under_way` futures leave no room, or if
+    /// the input has no item now.
     fn next(&mut self, under_way: usize, cx: &mut Context<'_>) -> Option<TaskHandle<T>> {
         if under_way >= self.room() {
             return None;
@@ -156,6 +157,7 @@ where
         }
     }
 
+    /// Returns how many futures may be under way.
     fn room(&self) -> usize {
         let mut gate = Some(self.job.ptr());
         let mut room = usize::MAX;
@@ -166,7 +168,7 @@ where
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 
-    /// What the stream says when nothing is under way.
+    /// Returns the next item of the stream if no future is under way.
     fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
         if std::mem::take(&mut self.cut_off) {
             return Poll::Ready(Some(Err(JoinError::Cancelled)));
@@ -175,7 +177,7 @@ where
     }
 }
 
-/// A task that is cancelled when nobody wants its result any more.
+/// A task that is cancelled when this is dropped.
 struct Wanted<T>(TaskHandle<T>);
 
 impl<T> Drop for Wanted<T> {
@@ -190,7 +192,7 @@ impl<T> Wanted<T> {
     }
 }
 
-/// Results of futures in the order of the input, as a stream; from [`Job::map_async`].
+/// A stream of the results of futures, in the order of the input. Made by [`Job::map_async`].
 ///
 /// # Examples
 ///
@@ -217,7 +219,7 @@ impl<S, F, T> MapAsync<S, F, T> {
         Self { pull, under_way: VecDeque::new() }
     }
 
-    /// Gives each result as soon as it is there.
+    /// Yields results in the order of their completion.
     ///
     /// # Examples
     ///
@@ -240,7 +242,7 @@ impl<S, F, T> MapAsync<S, F, T> {
     pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
         let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
         let finished = Arc::new(Finished::default());
-        // Those are looked at first: the looks leave wakers.
+        // The first poll checks all of these futures, and so leaves wakers with them.
         finished.lock().numbers.extend(under_way.keys());
         let pulled = under_way.len() as u64;
         MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }
@@ -283,7 +285,7 @@ impl<S, F, T> fmt::Debug for MapAsync<S, F, T> {
     }
 }
 
-/// Which futures of a stream may have finished, and who polls the stream.
+/// The futures of a stream that may have finished, and the waker of the stream's poller.
 #[derive(Default)]
 struct Finished(Mutex<News>);
 
@@ -299,7 +301,7 @@ impl Finished {
     }
 }
 
-/// The waker of one future of a stream.
+/// The waker of one future of a stream. It notes the future's number and wakes the poller.
 struct Bell {
     number: u64,
     finished: Arc<Finished>,
@@ -318,7 +320,7 @@ impl Wake for Bell {
     }
 }
 
-/// Results of futures as they come, as a stream; from [`MapAsync::as_completed`].
+/// A stream of the results of futures, in the order of their completion. Made by [`MapAsync::as_completed`].
 ///
 /// # Examples
 ///
@@ -339,7 +341,7 @@ pub struct MapAsyncAsCompleted<S, F, T> {
 }
 
 impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
-    /// Looks at the future with this number, which rings when it is to be looked at again.
+    /// Polls the handle of the future with this number, with a waker that notes the number.
     fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
         let task = self.under_way.get_mut(&number)?;
         let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));
@@ -366,7 +368,7 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // Before the looks, so that a bell that rings meanwhile rings here.
+        // The waker is stored before the handles are polled, so that a future that ends meanwhile wakes this poller.
         let waker = cx.waker().clone();
         let before = this.finished.lock().reader.replace(waker);
         drop(before);
