@@ -48,13 +48,13 @@ inline release() {
 #if FAULT == 1 /* a thread that releases a permit wakes no waiter */
     running--;
 #else
-    d_step { running--; seen = returning }; /* [admission R1] */
+    d_step { running--; seen = returning }; /* [admission release-1] */
     if
     :: seen -> wake_one()
     :: else
     fi;
 #endif
-    look(); /* [admission R3] */
+    look(); /* [admission release-3] */
     seen = false
 }
 

@@ -1,25 +1,26 @@
-//! The way of a task: pushed, let through, started, ended, and its permit handed on.
+//! The way of a task through its gates: it is pushed, admitted, started and ended, and its permit is passed on.
 //!
-//! A task is *let through* when its job has room (`reserve`: counted as ready, then into a deque) and
-//! otherwise waits in the backlog. Whoever makes room looks at the backlog. The two face each
-//! other as in every sleep protocol:
+//! A job with room *admits* a task: it counts the task as ready (`reserve`), and the task goes to a deque. Without room, the
+//! task waits in the job's queue.
 //!
-//! - P1: the pusher finds the job full, or others waiting before it.
-//! - P2: it pushes into the backlog. P3: a full fence (both in `Queue::push`).
-//! - P4: it loads the word. Is there room after all, it *promotes*.
+//! - `push-1`: the pusher finds the job full, or tasks waiting.
+//! - `push-2`: it pushes the task into the queue.
+//! - `push-3`: it executes a full fence (like `push-2` in `Queue::push`).
+//! - `push-4`: it loads the word. If there is room after all, it admits tasks.
 //!
-//! - R1: whoever ends a task gives the permit back (or raises the limit, or resumes).
-//! - R2: a full fence.
-//! - R3: it looks at the backlog. Does anything wait, and is there room, it promotes.
+//! - `release-1`: the thread that ends a task releases the permit. A raise of the limit and a resume do the same.
+//! - `release-2`: it executes a full fence.
+//! - `release-3`: it checks the queue. If a task waits and there is room, it admits tasks.
 //!
-//! By the fences, P4 sees R1 or R3 sees P2: no task waits while there is room. *Promoting* takes the
-//! consumer right; whoever fails to get it leaves word with the holder, who looks again (both in
-//! `queue`). The promoter reserves before it pops, so that nobody overtakes: a pusher that sees
-//! the backlog empty sees the reservation, too (`serial_in_order`).
+//! By the fences, `push-4` sees `release-1` or `release-3` sees `push-2`. So no task waits while there is room.
 //!
-//! A job under others passes the gates from the inside out. At a gate that refuses, the task joins that
-//! gate's backlog as its job's one *delegate*, and the gate inside is marked `Blocked`: siblings stand
-//! in line with one task each, which is what makes the line go round.
+//! A thread that admits tasks takes the queue lock. If it fails to get the lock, it sets the pending bit, and the owner
+//! checks the queue again (module `queue`). The owner reserves before it pops, so that no task is overtaken: a pusher that
+//! sees the queue empty also sees the reservation (`serial_in_order`).
+//!
+//! A task of a child passes the gates from the inside out. If a gate refuses it, the task joins the queue of that gate as the
+//! one *delegate* of its child, and the child is marked `Blocked`. So each child has one task in that queue, and the children
+//! take turns.
 
 mod acquire;
 mod drops;
@@ -42,9 +43,9 @@ use crate::task::{CellPtr, Mark};
 use crate::worker::sleep::Notified;
 use returns::{refuse, wait_at};
 
-/// Takes a task into a job: into the injector if there is room, else into the backlog.
+/// Pushes a task into the injector if its job has room, or else into the job's queue.
 pub fn push(job: JobPtr, cell: CellPtr) {
-    // P1: nobody passes those who wait.
+    // No task may overtake those that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
         job.tokens.add_tasks(1);
         if ascend(cell, job) == Notified::TooLate {
@@ -55,8 +56,8 @@ pub fn push(job: JobPtr, cell: CellPtr) {
     push_behind(job, cell);
 }
 
-/// P4, R3: looks whether a task waits for which there is room. The caller has a fence behind what it
-/// did, and keeps the job alive.
+/// Checks the queue, and admits tasks if there is room (push-4, release-3). The caller must have executed a full fence after its
+/// change, and must keep the job.
 #[inline]
 pub fn look(job: JobPtr) {
     if !job.queue().is_empty() {
@@ -64,7 +65,7 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// `look` at every gate of the job.
+/// Calls [`look`] for the job and each ancestor.
 pub fn look_outwards(job: JobPtr) {
     let mut gate = Some(job);
     while let Some(outer) = gate {
@@ -73,7 +74,7 @@ pub fn look_outwards(job: JobPtr) {
     }
 }
 
-/// Gives up a task's room at a gate that it will not pass now: another may have waited for it.
+/// Cancels a reservation at a gate, then checks the queue: a task may have been refused while the reservation was held.
 fn leave_gate(gate: JobPtr) {
     gate.permits.unreserve();
     fence_after_rmw();
@@ -92,7 +93,7 @@ fn make_good(job: JobPtr) -> bool {
     due
 }
 
-/// Lets tasks through from the backlog while there is room, or requests a sweep if the job is cancelled.
+/// Admits tasks from the queue while there is room, or requests a sweep if the job is cancelled.
 #[cold]
 pub fn serve_line(job: JobPtr) {
     if let Some(consumer) = job.queue().try_lock() {
@@ -100,7 +101,7 @@ pub fn serve_line(job: JobPtr) {
     }
 }
 
-/// `serve_line` for who has the consumer right already, and has been left word; lets go of it.
+/// Does what [`serve_line`] does, for a caller that has the queue lock and saw the pending bit. Unlocks the queue.
 #[cold]
 pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
@@ -147,7 +148,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     all_gone
 }
 
-/// Reserves room for one task, then takes it out of the backlog. False: there is no room.
+/// Reserves room for one task, then pops the task and admits it. Returns false if there is no room.
 fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     let unlimited = job.is_unlimited(job.permits.load());
     let ready_cap = if unlimited { 1 } else { job.pool().ready_cap() };
@@ -157,8 +158,8 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::HalfDone => {
-            // A push came between. Who pushed meanwhile may have found the job full because of this
-            // reservation: the caller looks once more.
+            // Another thread has popped the task, or its push is unfinished. A pusher may have found the job full because of
+            // this reservation, so the caller checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
         }
@@ -166,7 +167,7 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     true
 }
 
-/// Lets go of the consumer right, and looks again if somebody asked for it.
+/// Unlocks the queue. If the pending bit was set, serves the queue first.
 #[inline]
 pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     if let Unlocked::LookAgain(consumer) = consumer.unlock() {
@@ -174,12 +175,12 @@ pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     }
 }
 
-/// Lets a task through that waited at `gate` and has just been counted there.
+/// Admits a task from the queue of `gate`, where room was reserved just now.
 fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     match child_below(gate, cell.job()) {
         None => gate.tokens.add_tasks(1),
         Some(inner) => {
-            // The next of its siblings may come. The cell in hand keeps `inner` alive.
+            // The child may send its next delegate. The cell keeps `inner` alive.
             inner.permits.clear(Flag::Blocked);
             fence_after_rmw();
             look(inner);
@@ -192,7 +193,7 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     }
 }
 
-/// The gate that a task of `job` passed last before it came to `gate`.
+/// Returns the child of `gate` that is `job` or an ancestor of it. Returns `None` if `gate` is `job`.
 fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     let mut inner = job;
     while inner != gate {
@@ -205,7 +206,8 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Takes a task that was counted at `passed` through the gates further out, and injects it. `TooLate`: as for `inject`.
+/// Reserves room for a task, which was counted at `passed`, at each gate further out. Injects the task, or leaves it in the queue
+/// of a gate without room. Returns what `inject` returns.
 #[inline]
 fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
     let Some(outermost) = reserve_outside(cell, passed) else {
@@ -232,19 +234,19 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     Some(inner)
 }
 
-/// What became of a task that a worker took from a deque.
+/// What a worker must do with a cell that it took from a deque.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// It holds its permits and a token: run it.
+    /// Run the task: it holds its permits and a token.
     Run,
-    /// It waits again, or was dropped: it is no longer the caller's.
+    /// Nothing: the task waits again or was dropped, and is no longer the worker's.
     Gone,
-    /// It is no task: sweep the queue of its job.
+    /// Sweep the queue of the cell's job: the cell is no task.
     Sweep,
 }
 
-/// Takes the permits of a task from a deque.
+/// Acquires the permits of a task from a deque.
 #[inline]
 pub fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -282,7 +284,7 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Starts a task at the gates outside its own; returns the one that refused.
+/// Acquires the permits of a task at the ancestors of its job. Returns the first gate that refused.
 #[inline]
 fn start_outside(job: JobPtr) -> Option<JobPtr> {
     let mut gate = job.parent();
@@ -296,14 +298,14 @@ fn start_outside(job: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Wakes those who wait for the job if it may have become idle without a task's end.
+/// Wakes the waiters of the job if no task of it is ready or running. Called where a job may become idle without a task's end.
 pub fn wake_if_idle(job: JobPtr) {
     if job.tokens.load().awaited() {
         later::wake(job.idle_key());
     }
 }
 
-/// Wakes those who wait until no more tasks run than the limit allows, if `word` says so.
+/// Wakes the waiters for [`Job::settled`](crate::Job::settled) if, by `word`, no more tasks run than the limit allows.
 #[inline]
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {
@@ -312,7 +314,7 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
     }
 }
 
-/// Releases a task's permits at every gate of the job, and hands them on (R1 to R3).
+/// Releases a task's permits at the job and each ancestor, and passes them on (release-1 to release-3).
 #[inline]
 pub fn release(job: JobPtr) {
     let mut gate = Some(job);
@@ -322,16 +324,16 @@ pub fn release(job: JobPtr) {
     }
 }
 
-/// Releases a permit at one gate, and hands it on.
+/// Releases a permit at one gate, and passes it on.
 #[inline]
 fn release_at(gate: JobPtr) {
-    let word = gate.permits.release(); // R1
+    let word = gate.permits.release(); // release-1
     if word.has(Flag::Reclaiming) {
         parking_lot().wake_one(gate.permit_key());
     }
     settle(gate, word);
-    fence_after_rmw(); // R2
-    look(gate); // R3
+    fence_after_rmw(); // release-2
+    look(gate); // release-3
 }
 
 /// Returns true if tasks wait at this gate or further out.

@@ -1,6 +1,6 @@
 //! Permits without tasks: acquired, granted to a waiter in the queue, given back.
 //!
-//! A waiter stands in its job's queue like a task, and passes the gates like one (P1 to P4, R1 to R3). The thread that admits the
+//! A waiter stands in its job's queue like a task, and passes the gates like one (push-1 to push-4, release-1 to release-3). The thread that admits the
 //! waiter acquires the permits for it at once: no worker and no deque comes between. A permit that is held counts as a running
 //! task: it has one token, and one flight, for which a drain waits.
 //!
@@ -23,7 +23,7 @@ use crate::task::{CellPtr, Mark};
 pub fn try_acquire(job: JobPtr) -> bool {
     let mut gate = Some(job);
     while let Some(outer) = gate {
-        // Nothing passes those that wait (P1).
+        // Nothing passes those that wait (push-1).
         let Some(Asked::Granted(word)) = outer
             .queue()
             .is_empty()
@@ -48,11 +48,11 @@ fn release_inside(job: JobPtr, end: JobPtr) {
     }
 }
 
-/// Pushes a task or a waiter into the queue of its job, whether or not there is room (P2 to P4).
+/// Pushes a task or a waiter into the queue of its job, whether or not there is room (push-2 to push-4).
 #[inline]
 pub fn push_behind(job: JobPtr, cell: CellPtr) {
-    job.queue().push(cell); // P2, P3
-    let served = make_good(job); // P4
+    job.queue().push(cell); // push-2, push-3
+    let served = make_good(job); // push-4
     if served {
         job.pool().drop_late();
     }

@@ -1,5 +1,4 @@
-//! Tasks that were counted as ready and are not let on: back into a line, their own job's or that of a gate further
-//! out. And futures that were woken.
+//! Ready tasks that a gate refuses: each goes back to a queue, its own job's or that of an ancestor. And futures that were woken.
 
 use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
 use crate::job::control;
@@ -11,12 +10,12 @@ use crate::task::{CellPtr, Mark};
 #[cfg(feature = "futures")]
 use crate::worker::context::{Context, LOCAL_MOST};
 
-/// Puts a task that was counted at all gates inside `gate` into the line there. If the gate
-/// inside has a delegate in that line already, the task waits one gate further in.
+/// Pushes a task that has room at all gates inside of `gate` into the queue of `gate`. If the child there has a delegate in that
+/// queue already, the task goes to the queue of the child instead, and so on.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
-    // Once in the line the task may be run by others: this handle keeps the gates alive.
+    // Once in the queue the task may run and end. This handle keeps the gates alive.
     job.tokens.keep();
     let doubts = Doubts::of(cell);
     let mut line = gate;
@@ -27,7 +26,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         line = inner;
     }
     line.queue().push(cell);
-    // The gates between are not waited for any more.
+    // The task has no room any more at the gates between.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
         leave_gate(inner);
@@ -42,8 +41,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Sends a ready task back to the line of the gate that refused it: in front, for it was let through
-/// before those who wait there.
+/// Puts a ready task back into the queue of the gate that refused it: at the front, because it was admitted before the tasks that
+/// wait there.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
@@ -51,13 +50,13 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.tokens.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // Inside the gate: started, and only ready again.
+    // At the gates inside, the task has permits. It is only ready again.
     let mut inner = job;
     while inner != gate {
         settle(inner, inner.permits.unstart());
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
-    // Outside the gate: no longer waited for.
+    // At the gates outside, the task gives its room up.
     let mut outside = gate.parent();
     while let Some(outer) = outside {
         leave_gate(outer);
@@ -76,7 +75,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
         leaves.push(inner);
     }
     line.queue().push_returned(cell);
-    // Whoever counted on this task to look at the backlog counts on nobody now.
+    // Pushers relied on the owner of a batch to check the queue. They must check it themselves now.
     line.permits.clear(Flag::BatchOut);
     for gate in leaves {
         gate.permits.unreserve();
@@ -92,19 +91,20 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Whether a task may have been cancelled on its way into a line where nobody would come by for it.
+/// Tells whether a task was cancelled on its way into the queue of a held gate, where no worker would drop it.
 struct Doubts {
     gone: bool,
     cancels: u64,
 }
 
 impl Doubts {
-    /// Before it is in the line.
+    /// Reads the state before the task is in the queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Once it is, with a fence behind the push: who cancels from now on finds it there.
+    /// Drops the task if it was cancelled meanwhile. A full fence was executed after the push, so a thread that cancels from now on
+    /// finds the task in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && control::is_stuck(line) && cancelled() {
@@ -113,19 +113,19 @@ impl Doubts {
     }
 }
 
-/// Puts a future that waits without a permit, and was woken, at the front of its job's queue. The future has a token.
+/// Puts a woken future that has no permit at the front of its job's queue. The future has a token.
 #[cfg(feature = "futures")]
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.tokens.keep();
-    // P2 to P4. A task in a queue has no token.
+    // push-2 to push-4. A task in a queue has no token.
     job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);
     job.drop_handle();
 }
 
-/// Puts a future that was woken, and holds its permits or must be dropped, where a worker finds it.
+/// Puts a woken future that holds its permits, or must be dropped, into a deque or the injector.
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
@@ -138,7 +138,7 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         _ => _ = context.pool().inject(cell),
     });
     if !inside {
-        // Once pushed, the task may run and the pool end.
+        // Once injected, the task may run, and the pool may end.
         pool.own();
         let _ = pool.shared().inject(cell);
         pool.disown(1);
