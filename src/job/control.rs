@@ -1,4 +1,5 @@
-//! What a job's owner changes while it runs: limit, pause, close, cancel; and what leaves the lines of those that are held.
+//! What a job's owner changes while it runs: limit, pause, close and cancel. And the removal of cancelled tasks from the queues of
+//! held jobs.
 
 use crate::job::admission::{
     doom, drop_task, is_dropped, look, request_sweep, settle, unlock, wake_if_idle,
@@ -26,12 +27,12 @@ pub(super) fn is_stopped(word: Snapshot) -> bool {
     is_held(word) || word.has(Flag::HeldOff)
 }
 
-/// Whether nothing of the job can start until its owner acts.
+/// Returns true if no task of the job can start until its owner acts: the job is paused or has a limit of 0.
 pub(super) fn is_held(word: Snapshot) -> bool {
     word.has(Flag::Paused) || word.limit() == 0
 }
 
-/// Sets the limit. On return no task starts while as many as the limit, or more, run.
+/// Sets the limit. After the return no task starts while as many tasks as the limit run.
 pub fn set_limit(job: JobPtr, limit: u64) {
     let set = || {
         let before = job.permits.set_limit(limit);
@@ -40,7 +41,7 @@ pub fn set_limit(job: JobPtr, limit: u64) {
     if limit == 0 { job.pool().defer_end(set) } else { set() }
 }
 
-/// Holds the job. On return no task of it starts.
+/// Pauses the job. After the return no task of it starts.
 pub fn pause(job: JobPtr) {
     job.pool().defer_end(|| {
         job.permits.set(Flag::Paused);
@@ -48,13 +49,13 @@ pub fn pause(job: JobPtr) {
     });
 }
 
-/// Lets a paused job go on.
+/// Resumes a paused job.
 pub fn resume(job: JobPtr) {
     job.permits.clear(Flag::Paused);
     changed(job, true);
 }
 
-/// After a change of the word: who runs on under a permit looks again, and so do we.
+/// Acts on a change of the word: workers with a lease must check the word, and this thread checks the queue.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {
@@ -68,7 +69,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     }
     settle(job, word);
     if held_changed && is_held(word) && word.has(Flag::Parent) {
-        // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
+        // Cancelled delegates would be dropped at their turn. A held gate has no turns, so they are dropped now.
         drop_delegates_in(job);
     }
     job.pool().drop_late();
@@ -97,8 +98,8 @@ pub fn list_if_held(job: JobPtr) {
     }
 }
 
-/// Gives back a handle of a job that may be on the list of held jobs: if it is the last but the list's
-/// and nothing is held, the job leaves the list, too.
+/// Subtracts a handle of a job. If only the handle of the list of held jobs is left, and the job has no task, removes the job from
+/// that list.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
     if give_back_handle(job) {
@@ -122,8 +123,8 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // Under the lock, for of two that go at once the second must see that it is the last;
-    // until the lock is let go the list's own handle keeps the record.
+    // The lock is kept over the change: of two threads that drop handles at once, the second must see that its handle is the
+    // last. While the lock is held, the list's own handle keeps the record.
     let left = job.tokens.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job);
@@ -133,13 +134,13 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
     false
 }
 
-/// Closes the job: no further tasks are accepted.
+/// Closes the job: it accepts no further tasks.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
     job.pool().blocked_pushers.wake();
 }
 
-/// Whether the job or one above it is closed.
+/// Returns true if the job or one of its ancestors is closed.
 #[inline]
 pub fn is_closed(job: JobPtr) -> bool {
     let mut gate = job;
@@ -154,7 +155,7 @@ pub fn is_closed(job: JobPtr) -> bool {
     }
 }
 
-/// Closes the job, and no task of it starts any more. False: it was cancelled before.
+/// Closes the job and marks it as cancelled: no task of it starts any more. Returns false if it was cancelled before.
 pub fn mark_cancelled(job: JobPtr) -> bool {
     job.permits.set(Flag::Closed);
     if job.permits.set(Flag::Cancelled).has(Flag::Cancelled) {
@@ -166,14 +167,14 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     true
 }
 
-/// Has all dropped that a cancelled job still holds, by the workers.
+/// Requests that workers drop all tasks of a cancelled job that have not started, and its pending futures.
 pub fn drop_waiting(job: JobPtr) {
     sweep_line(job);
     #[cfg(feature = "futures")]
     crate::task::future::pending::cancel(job);
 }
 
-/// Has all dropped that waits to be started, of a cancelled job.
+/// Requests that workers drop the queued tasks of a cancelled job.
 fn sweep_line(job: JobPtr) {
     let waits = !job.queue().is_empty() || job.permits.load().has(Flag::Blocked);
     if waits {
@@ -197,19 +198,19 @@ fn cancel_held(job: JobPtr) {
     parking_lot().wake(job.permit_key());
 }
 
-/// What came of dropping tasks in a line.
+/// What a call of [`drop_gone`] did.
 #[must_use]
 #[derive(PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// None are there; or somebody else has the consumer right, and has been left word.
+    /// There were none. Or another thread has the queue lock, and sees the pending bit.
     None,
     Some,
-    /// A push is half done, and may hide some.
+    /// There were none, but an unfinished push may hide some.
     NotYet,
 }
 
-/// Drops the tasks in a job's line that are cancelled, by their handles or with their jobs, and that `which` picks, for no worker
-/// will come by for them. The others keep their places, for a job that is let go meanwhile must not find its line empty.
+/// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled jobs.
+/// Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
 pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
@@ -224,7 +225,7 @@ pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped
     }
 }
 
-/// Takes the cancelled tasks that `which` picks out of a line, each with a token; false if a push is half done, and may hide
+/// Removes the cancelled tasks that `which` accepts from a queue, each with a token. Returns false if an unfinished push may hide
 /// some.
 pub fn take_gone(
     line: JobPtr,
@@ -238,7 +239,7 @@ pub fn take_gone(
         consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
     let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
     if own > 0 {
-        // The job is not idle before they are counted.
+        // The job must not be idle before the tasks are counted.
         line.tokens.add_tasks(own);
     }
     whole
@@ -251,7 +252,7 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     }
     for cell in taken {
         if cell.job() == line {
-            // Nothing to drop: its handle has dropped the captures.
+            // Its handle has dropped the captures. Only the cell is left.
             drop_task(cell);
         } else {
             doom(cell, line);
@@ -273,8 +274,8 @@ pub fn is_stuck(gate: JobPtr) -> bool {
     false
 }
 
-/// Drops the delegates in the lines of stuck gates above this job that have been cancelled, by their handles or with their
-/// jobs: no worker will come by for them, either. Whoever has the consumer right there meanwhile does it instead.
+/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another thread
+/// has a queue lock there, that thread drops them.
 pub fn drop_delegates_above(job: JobPtr) {
     let mut gate = job.parent();
     while let Some(outer) = gate {
@@ -283,19 +284,19 @@ pub fn drop_delegates_above(job: JobPtr) {
     }
 }
 
-/// The same in the lines of this gate and of all inside it, which are stuck since a moment ago.
+/// Drops the cancelled delegates in the queues of this gate and of all gates inside of it, which have become stuck.
 pub(super) fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // The gate is looked at first: a chain of gates would be walked for each of its members.
+        // This gate is checked first: otherwise each gate of a chain would walk the whole chain.
         drop_delegates_at(inner.ptr(), || is_stopped(gate.permits.load()) || is_stuck(inner.ptr()));
         below.append(&mut family::gates_in(inner.ptr()));
     }
 }
 
 fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
-    // One that leaves may let another of its job come forward.
+    // When a delegate leaves, its child may send another one.
     while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {
             Dropped::None => break,
