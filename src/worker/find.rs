@@ -1,4 +1,4 @@
-//! Where a worker looks for a task: near, then in the injector and in others' deques; and when it parks.
+//! The search for a task: a worker looks in its own deques, in the injector and in the deques of other workers, and then parks.
 
 use crate::sync::deque::Steal;
 use crate::sync::{shrunk, spin_loop};
@@ -7,13 +7,13 @@ use crate::worker::Worker;
 use crate::worker::sleep::Woken;
 use crate::worker::turn::OLDEST_EVERY;
 
-/// Ready tasks of the job that has just had its turn that a worker passes over, looking for another's.
+/// The number of ready tasks of the last job that a worker passes over to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
-/// Further looks that the only searching worker takes before it parks, yielding in between.
+/// The number of further searches of the only searching worker before it parks. It yields before each.
 const LINGER: usize = shrunk(16, 0);
 
 impl Worker<'_> {
-    /// The next task from anywhere; parks while there is none. `None`: the pool is drained.
+    /// Returns the next task, wherever it is. Parks while there is none. Returns `None` if the pool is drained.
     pub(super) fn find(&self) -> Option<CellPtr> {
         if let Some(cell) = self.context.next_task.take() {
             return Some(cell);
@@ -36,7 +36,7 @@ impl Worker<'_> {
                 return Some(cell);
             }
             if lingered < LINGER && sleep.one_searches() {
-                // One stays awake for a moment: a wake-up costs a pusher more than its push.
+                // One worker stays awake for a moment, because a wake-up costs a pusher more than its push.
                 lingered += 1;
                 crate::sync::thread::yield_now();
                 continue;
@@ -53,14 +53,14 @@ impl Worker<'_> {
         }
     }
 
-    /// The next task from the local queue or the injector, each going first in turn.
+    /// Returns the next task from the local queue or the injector. They take turns in going first.
     pub(super) fn find_near(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Futures that wake one another here would keep the tasks of their own job, which wait in the
-            // injector, from their turn.
+            // Otherwise futures that wake one another on this worker would delay tasks of their own job in the injector for
+            // ever.
             let waiting = self.take_injected_of_others().or_else(|| self.steal_injected_one());
             let cell = waiting.or_else(|| self.steal_oldest());
             if cell.is_some() {
@@ -74,7 +74,7 @@ impl Worker<'_> {
                 return cell;
             }
         } else {
-            // Next time those who have waited longest go first.
+            // At the next call, the tasks that have waited longest go first.
             seat.others_first.set(true);
         }
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
@@ -95,7 +95,7 @@ impl Worker<'_> {
             passed = true;
         }
         if passed {
-            // Out of the injector for a moment, they were in no searcher's sight.
+            // While the tasks were out of the injector, a searching worker could not find them.
             self.pool().notify();
         }
         found
@@ -112,12 +112,12 @@ impl Worker<'_> {
             return Some(cell);
         }
         deque.push(cell);
-        // Out of the deque for a moment, it was in no searcher's sight.
+        // While the task was out of the deque, a searching worker could not find it.
         self.pool().notify();
         None
     }
 
-    /// The oldest task of the thread's own deque, from the thieves' end.
+    /// Steals the oldest task from the worker's own deque.
     pub(super) fn steal_oldest(&self) -> Option<CellPtr> {
         match self.pool().victims()[self.seat().index].deque.steal() {
             Steal::Success(cell) => Some(cell),
@@ -125,8 +125,9 @@ impl Worker<'_> {
         }
     }
 
-    /// For a worker that nobody counts as searching: those who look while the batch is on its way to the deque see it
-    /// neither there nor in the injector, and may park.
+    /// Steals a batch from the injector. Call it only in a worker that does not count as searching.
+    ///
+    /// While the batch moves it is in neither queue, so a worker in its final check may park. This worker notifies afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {
@@ -140,6 +141,7 @@ impl Worker<'_> {
         }
     }
 
+    /// Steals one task from the injector.
     fn steal_injected_one(&self) -> Option<CellPtr> {
         loop {
             match self.pool().injector().steal() {
@@ -150,7 +152,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Looks into the injector and into all deques, from a random victim on.
+    /// Searches the injector and the deques of all workers, from a random victim on.
     pub(super) fn search(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let victims = self.pool().victims();
@@ -185,12 +187,12 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes a task out of somebody's deques, and brings more along.
+    /// Steals a task from a victim's deques, and moves further tasks to this worker's deques.
     fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         let batch = pool.victims()[victim].batch.steal_batch_and_pop(&seat.batch);
         if let Steal::Success(cell) = &batch {
-            // This thread's own was empty, and a victim's is of one job at a time.
+            // This worker's batch was empty, and a victim's batch is of one job.
             seat.note_batch(cell.job().idle_key());
         }
         if !batch.is_empty() {
@@ -200,7 +202,7 @@ impl Worker<'_> {
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
             if pool.seats[victim].running_job() == job {
-                // Likely its children, all of them: this thread goes on with them as if they were its own.
+                // Probably all of them were pushed by one task. This worker treats them as its own.
                 seat.note_top(job, u64::MAX);
             }
         }
