@@ -1,4 +1,4 @@
-//! What a pool's workers, jobs and handles share.
+//! The state that a pool's workers, jobs and handles share.
 
 mod drain;
 
@@ -22,69 +22,69 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-/// A hook that is told a worker's index.
+/// A hook that gets a worker's index.
 pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
-/// A hook that is told a panic's payload.
+/// A hook that gets the payload of a panic.
 pub type PanicHook = Box<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 
-/// The code of the pool's owner that the pool's threads call.
+/// The user's code that the pool's threads call.
 pub struct Hooks {
     /// Returns the name of the thread with this index.
     pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
-    /// On each worker's thread, before its first task.
+    /// Called on each worker's thread, before its first task.
     pub start: Option<WorkerHook>,
-    /// On each worker's thread, after its last task.
+    /// Called on each worker's thread, after its last task.
     pub stop: Option<WorkerHook>,
-    /// For each panic that no handle carries over.
+    /// Called for each panic of a task without a handle.
     pub panic: Option<PanicHook>,
 }
 
-/// The pool.
+/// The shared state of a pool.
 pub struct Shared {
     injector: Injector<CellPtr>,
     victims: Box<[Victim]>,
-    /// One for each worker.
+    /// The seats, one for each worker.
     pub seats: Box<[CachePadded<Seat>]>,
-    /// Who sleeps.
+    /// The idle workers.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
-    /// The code of the pool's owner, until the last worker has left. No part of any protocol, and of no model.
+    /// The user's code, until the last worker has left. No protocol reads it, and no model has it.
     hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
-    /// Who is whose child.
+    /// The children of the pool's jobs.
     pub family: Family,
-    /// Who waits for room in a bounded backlog.
+    /// The pushers that wait for a slot.
     pub blocked_pushers: BlockedPushers,
-    /// How threads are made.
+    /// The way in which threads are made.
     pub threads: Threads,
-    /// Threads that take the place of one that waits.
+    /// The spare workers.
     pub spares: Spares,
-    /// Tasks that wait inside, by job.
+    /// The number of waiting tasks of each job.
     pub waiting: Waiting,
     refused: AtomicU64,
-    /// The process that has the workers.
+    /// The id of the process that has the workers.
     process: u32,
     has_spare_cores: bool,
-    /// As in `Seat`, for threads that sit in no place.
+    /// The count of pending futures, as in `Seat`, for threads without a seat.
     flights: AtomicU64,
-    /// Tasks that `shutdown_now` dropped.
+    /// The number of tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
-    /// Jobs that are paused or have a limit of 0, each with a handle, for the drain to cancel.
+    /// The list of held jobs, which are paused or have a limit of 0, each with a handle. A drain cancels them.
     held: Mutex<BTreeSet<JobPtr>>,
-    /// What waits for a time.
+    /// The timer, with the entries that wait for a time.
     pub timer: Timer<Due>,
-    /// What shows the time, if the pool goes by a clock that a test moves.
+    /// The clock that a test moves, if the pool has one.
     pub hands: Option<Arc<Hands>>,
     ended: Mutex<bool>,
     ended_changed: Condvar,
     working: AtomicUsize,
-    /// The pool, each worker, each record.
+    /// The number of owners: the pool, each worker, each record.
     owners: CachePadded<AtomicU64>,
 }
 
-/// What all workers read at each task and hardly anybody writes.
+/// The fields that all workers read at each task, and that seldom change.
 #[derive(Debug)]
 struct Notice {
-    /// Goes up when a job is held back: who runs on under a permit looks at its word again.
+    /// Grows when workers with a lease must check their jobs' words again.
     epoch: AtomicU64,
     draining: AtomicBool,
     drops: AtomicBool,
@@ -144,20 +144,20 @@ impl PoolPtr {
         Self(cells::make(shared))
     }
 
-    /// The pool.
+    /// Returns the shared state.
     #[inline]
     pub fn shared(&self) -> &Shared {
         // SAFETY: by the type's contract an owner keeps it alive.
         unsafe { self.0.as_ref() }
     }
 
-    /// One more owner: a record, or a builder of one.
+    /// Adds an owner: a record, or a builder of one.
     pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A record is freed: one owner fewer. A worker counts for itself and settles when it ends.
+    /// Subtracts an owner, because a record is freed. A worker counts these, and subtracts them when it ends.
     #[inline]
     pub fn record_freed(self) {
         if !Context::of_pool(self, Context::count_freed_record) {
@@ -165,7 +165,7 @@ impl PoolPtr {
         }
     }
 
-    /// So many owners fewer; the last one frees the pool.
+    /// Subtracts owners. The last one frees the pool.
     pub fn disown(self, owners: u64) {
         // Ordering: AcqRel; all use of the pool comes before its end.
         if self.shared().owners.fetch_sub(owners, Ordering::AcqRel) == owners {
@@ -184,30 +184,30 @@ impl Shared {
         self.process != std::process::id()
     }
 
-    /// Whether there is a core for each worker, so that one that spins takes nothing from another.
+    /// Returns true if there is a core for each worker, so that a worker that spins delays no other one.
     #[inline]
     pub fn has_spare_cores(&self) -> bool {
         self.has_spare_cores
     }
 
-    /// Returns the code of the pool's owner. A thread of the pool gives its share back before it leaves the pool.
+    /// Returns the user's code. A thread of the pool must drop its reference before it leaves the pool.
     pub fn hooks(&self) -> Option<std::sync::Arc<Hooks>> {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Drops the code of the pool's owner. A `Job` that outlives the pool must not keep what the closures have captured.
+    /// Drops the user's code. A `Job` that outlives the pool must not keep the captures of the closures.
     fn drop_hooks(&self) {
         let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         crate::unwind::drop_quietly(hooks);
     }
 
-    /// How many workers.
+    /// Returns the number of workers.
     #[inline]
     pub fn workers(&self) -> usize {
         self.seats.len()
     }
 
-    /// How many ready tasks of one job may lie in deques at a time.
+    /// Returns the ready cap: the most ready tasks of one job at a time.
     #[inline]
     pub fn ready_cap(&self) -> u64 {
         (self.seats.len() as u64).clamp(2, MOST_READY_CAP)
@@ -228,25 +228,25 @@ impl Shared {
         debug_assert_eq!(notified, Notified::Fine, "the pool does not end while a worker is awake");
     }
 
-    /// Whether the injector looks empty.
+    /// Returns true if the injector seems to be empty.
     #[inline]
     pub fn injector_is_empty(&self) -> bool {
         self.injector.is_empty()
     }
 
-    /// The injector.
+    /// Returns the injector.
     #[inline]
     pub fn injector(&self) -> &Injector<CellPtr> {
         &self.injector
     }
 
-    /// The thieves' ends of all deques.
+    /// Returns the ends of all deques from which thieves take.
     #[inline]
     pub fn victims(&self) -> &[Victim] {
         &self.victims
     }
 
-    /// Whether a task lies in any deque.
+    /// Returns true if a task is in the injector or in a deque.
     pub fn has_ready(&self) -> bool {
         !self.injector.is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
@@ -262,15 +262,15 @@ impl Shared {
             && self.timer.is_empty()
     }
 
-    /// How often a job was held back.
+    /// Returns the epoch. It grows when workers with a lease must check their jobs' words again.
     #[inline]
     pub fn epoch(&self) -> u64 {
-        // Ordering: Acquire; pairs with `advance_epoch`: who sees the new epoch, and looks at a word
-        // because of it, sees the change that was made there.
+        // Ordering: Acquire; pairs with `advance_epoch`: a worker that sees the new epoch sees the change of the
+        // job's word, too.
         self.notice.epoch.load(Ordering::Acquire)
     }
 
-    /// A job is held back: every worker looks before it starts a further task of its job.
+    /// Advances the epoch, so that each worker checks its job's word before its next task.
     pub fn advance_epoch(&self) {
         // Ordering: Release; after the change of the job's word.
         self.notice.epoch.fetch_add(1, Ordering::Release);
@@ -282,7 +282,7 @@ impl Shared {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many tasks gates have refused.
+    /// Returns the number of tasks that gates have refused.
     pub fn refused(&self) -> u64 {
         // Ordering: Relaxed; a figure.
         self.refused.load(Ordering::Relaxed)
