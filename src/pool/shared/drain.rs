@@ -1,4 +1,4 @@
-//! The ends of a pool: what a drain cancels and waits for, and what the last worker does.
+//! The end of a pool: the drain, the drop of all tasks, and the end of the last worker.
 
 use super::Shared;
 use crate::error::Unfinished;
@@ -13,21 +13,21 @@ use crate::worker::sleep::Notified;
 use std::collections::BTreeSet;
 
 impl Shared {
-    /// Whether pushes from outside are refused.
+    /// Returns true if the pool drains: it refuses pushes from outside.
     #[inline]
     pub fn draining(&self) -> bool {
         // Ordering: Relaxed; a push that comes too late is caught by the sleepers' word.
         self.notice.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether tasks are dropped instead of started.
+    /// Returns true if tasks are dropped instead of started.
     #[inline]
     pub fn drops(&self) -> bool {
         // Ordering: Relaxed; the epoch carries it.
         self.notice.drops.load(Ordering::Relaxed)
     }
 
-    /// Starts the drain: refuses outsiders, cancels the jobs that are held, and lets the workers leave when nothing is left.
+    /// Starts the drain: refuses pushes from outside, cancels the held jobs, and lets the workers leave when no task is left.
     pub fn drain(&self) {
         // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
         self.notice.draining.store(true, Ordering::Release);
@@ -51,7 +51,7 @@ impl Shared {
         self.sleep.arrive(|| self.is_busy());
     }
 
-    /// From now on tasks are dropped instead of started.
+    /// Lets tasks be dropped instead of started from now on.
     pub fn drop_all(&self) {
         // Ordering: Release; before the epoch.
         self.notice.drops.store(true, Ordering::Release);
@@ -59,7 +59,7 @@ impl Shared {
         self.close_timer();
     }
 
-    /// The list of held jobs.
+    /// Locks the list of held jobs.
     pub fn held(&self) -> MutexGuard<'_, BTreeSet<JobPtr>> {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -69,7 +69,7 @@ impl Shared {
         self.add_flights(1);
     }
 
-    /// Counts off a future in flight that has ended, or a permit that was given back. If a drain waits for nothing else, ends it.
+    /// Subtracts a future that has ended, or a permit that was given back. Ends a drain that waits for nothing else.
     pub fn flight_ends(&self) {
         self.add_flights(1_u64.wrapping_neg());
     }
@@ -83,7 +83,7 @@ impl Shared {
         if here.is_none() {
             // Ordering: AcqRel; read under the sleepers' lock.
             self.flights.fetch_add(change, Ordering::AcqRel);
-            // Either this sees the drain, or the drain sees the change.
+            // Either this thread sees the drain, or the drain sees the change.
             fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());
@@ -91,7 +91,7 @@ impl Shared {
         }
     }
 
-    /// Whether anything is left for a drain to wait for, when all workers are parked.
+    /// Returns true if a drain must still wait although all workers are parked.
     pub fn is_busy(&self) -> bool {
         self.flights() != 0 || self.has_ready() || self.waits_for_the_clock()
     }
@@ -111,7 +111,7 @@ impl Shared {
         Unfinished { running, pending: self.flights() as usize }
     }
 
-    /// So many workers will never come: their threads could not be started.
+    /// Subtracts workers whose threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         self.sleep.give_up_workers(missing);
         // Ordering: AcqRel; as in `worker_left`.
@@ -120,16 +120,16 @@ impl Shared {
         }
     }
 
-    /// A spare worker is about to start: one more to wait for, one more owner.
+    /// Counts a spare worker that is about to start. It is an owner of the pool.
     pub fn worker_comes(&self, pool: PoolPtr) {
         // Ordering: Relaxed both; the caller is a worker, and counted.
         self.working.fetch_add(1, Ordering::Relaxed);
         pool.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A worker has run its last task. The last one ends the pool.
+    /// Subtracts a worker that has run its last task. The last one ends the pool.
     pub fn worker_left(&self) {
-        // Ordering: AcqRel; the last one sees what the others did.
+        // Ordering: AcqRel; the last worker sees what the other workers did.
         if self.working.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
@@ -143,13 +143,13 @@ impl Shared {
         self.ended_changed.notify_all();
     }
 
-    /// Waits until the last worker has left; `None` waits for ever. True: it has.
+    /// Waits until the last worker has left, for at most `timeout`. Returns true if it has.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
         let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         wait_until(ended, &self.ended_changed, timeout)
     }
 
-    /// Drops what was injected after the workers had left: tasks whose push came too late. The caller holds no queue lock.
+    /// Drops the tasks that were injected after the workers had left. The caller must not hold a queue lock.
     #[inline]
     pub fn drop_late(&self) {
         if self.sleep.seen() == Notified::TooLate {
