@@ -56,7 +56,7 @@ fn the_page_shows_each_job_host_and_cause() {
     let more = "ramp = [1, 2]\nthresholds = { p50 = \"< 1m\", failed = \"< 1\" }";
     let plan = plan_job("a <b> & \\\"c\\\"", 2, &server.base(), 10, more)
         .replace("[\"/\"]", "[\"/a\", \"/b\"]")
-        + &plan_job("second", 1, &server.base(), 5, "rate = \"500/s\"")
+        + &plan_job("second", 1, &server.base(), 2, "rate = \"2/s\"")
         + "[host.\"127.0.0.1\"]\nlimit = 2\n";
     let page = page(&plan);
     let document = parsed(&page);
