@@ -286,7 +286,7 @@ impl Job {
     /// job.set_limit(2);
     /// assert!(job.try_acquire().is_ok());
     /// drop(permit);
-    /// # Ok::<(), tollgate::TryAcquireError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, TryAcquireError> {
