@@ -111,7 +111,6 @@ impl Seat {
     }
 
     /// Changes the count of pending futures.
-    #[cfg(feature = "futures")]
     pub fn add_flights(&self, change: u64) {
         // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
         let flights = self.flights.load(Ordering::Relaxed);
