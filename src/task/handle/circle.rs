@@ -1,8 +1,8 @@
 //! Joins that wait for each other in a circle: none of them could ever end.
 //!
 //! A task with a handle that joins another one is noted while it waits. The join that closes a circle finds it. A thread first
-//! sets WAITED at the task that it joins, and then notes its own task under the lock. If its own task has WAITED, it follows
-//! the notes, from the joined task on.
+//! sets WAITED at the task that it joins. Then, under the lock, it notes its own task and, if that task has WAITED, follows the
+//! notes, from the joined task on.
 //!
 //! Of the joins in a circle, the last one to be noted sees all notes, and WAITED at its own task. Each noted task is blocked until
 //! the one that it joins has ended, so a circle of notes is final. A note whose join has just ended leads to a task that has
@@ -57,31 +57,37 @@ impl Noted {
         if tasks.is_empty() {
             return None;
         }
-        joins().extend(tasks.iter().map(|task| (key(*task), Join { joined, job })));
-        let noted = Self { tasks };
         // SAFETY: the cells have a face, and last until their tasks end on this thread.
         let is_waited_for =
             |task: &CellPtr| unsafe { task.cast::<Face>().as_ref() }.is_waited_for();
-        if noted.tasks.iter().any(is_waited_for) {
-            noted.refuse_circle(joined);
+        let noted = Self { tasks };
+        // One lock for the note and the check: of the joins in a circle only the last one finds it.
+        let mut joins = joins();
+        joins.extend(noted.tasks.iter().map(|task| (key(*task), Join { joined, job })));
+        let closes = noted.tasks.iter().any(is_waited_for);
+        let circle = closes.then(|| noted.circle(&joins, joined)).flatten();
+        drop(joins);
+        if let Some(jobs) = circle {
+            unwind::refuse(message(&jobs));
         }
         Some(noted)
     }
 
-    fn refuse_circle(&self, joined: usize) {
-        let joins = joins();
+    /// Returns the names of the jobs whose tasks join each other in a circle, if the notes lead from the task at `joined` to
+    /// one of these tasks.
+    fn circle(&self, joins: &BTreeMap<usize, Join>, joined: usize) -> Option<Vec<Option<String>>> {
         let (mut at, mut jobs) = (joined, Vec::new());
         // The steps are bounded: a circle that does not lead here is another join's to find.
         for _ in 0..joins.len() {
-            let Some(join) = joins.get(&at) else { return };
+            let join = joins.get(&at)?;
             // A noted task keeps its job, and its note is removed under the lock.
             jobs.push(join.job.extra().and_then(|extra| extra.name.clone()));
             if self.tasks.iter().any(|task| key(*task) == at) {
-                drop(joins);
-                unwind::refuse(message(&jobs));
+                return Some(jobs);
             }
             at = join.joined;
         }
+        None
     }
 }
 
