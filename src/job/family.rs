@@ -95,9 +95,11 @@ impl Family {
         let mut shard = self.shard(parent);
         // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
-        let below = shard.get_mut(&parent).expect("a child keeps its parent's entry");
-        below.children.remove(&child);
-        below.left += ended;
+        // Only a model's child, which never was in the table, finds no entry.
+        if let Some(below) = shard.get_mut(&parent) {
+            below.children.remove(&child);
+            below.left += ended;
+        }
     }
 
     /// Removes the entry of a job that is about to be freed, if it had children. Returns the counts of the jobs below it.
