@@ -26,7 +26,7 @@ fn limit_is_used_when_a_pusher_waits_for_room() {
 #[test]
 fn limit_is_used_when_two_pushers_wait_for_room() {
     // Nothing runs: room comes back when a task is cancelled, by one pusher after the other.
-    check(Bound::Preemptions(2), || {
+    check(Bound::Preemptions(1), || {
         let stage = Stage::new(1);
         let job = stage.bounded(1, 1);
         job.pause();
