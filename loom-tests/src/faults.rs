@@ -156,11 +156,6 @@ pub const FAULTS: &[Fault] = &[
         &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
     ),
     fault(
-        "relaxed-end-of-a-scoped-task",
-        "the waiter of a scope goes on before it sees what the scope's tasks did",
-        &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],
-    ),
-    fault(
         "scope-waits-unmarked",
         "the waiter of a scope does not mark itself as waiting",
         &["scopes::nothing_lost_when_the_end_of_a_task_meets_the_wait_of_its_scope"],

@@ -10,7 +10,6 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-last-share", ORDER),
     ("reference-given-up-relaxed", ORDER),
     ("wake-seen-and-not-written", ORDER),
-    ("relaxed-end-of-a-scoped-task", ORDER),
     ("push-without-fence", ORDER),
     ("release-without-fence", ORDER),
     ("relaxed-epoch", ORDER),
