@@ -1,8 +1,8 @@
 //! Joins that wait for each other in a circle: none of them could ever end.
 //!
 //! A task with a handle that joins another one is noted while it waits. The join that closes a circle finds it. A thread first
-//! sets WAITED at the task that it joins. Then, under the lock, it notes its own task and, if that task has WAITED, follows the
-//! notes, from the joined task on.
+//! sets WAITED at the task that it joins, and then notes its own task under the lock. If its own task has WAITED, it follows
+//! the notes, from the joined task on. A join that finds a circle takes its own note out of it under the same lock.
 //!
 //! Of the joins in a circle, the last one to be noted sees all notes, and WAITED at its own task. Each noted task is blocked until
 //! the one that it joins has ended, so a circle of notes is final. A note whose join has just ended leads to a task that has
@@ -57,32 +57,34 @@ impl Noted {
         if tasks.is_empty() {
             return None;
         }
+        joins().extend(tasks.iter().map(|task| (key(*task), Join { joined, job })));
+        let noted = Self { tasks };
         // SAFETY: the cells have a face, and last until their tasks end on this thread.
         let is_waited_for =
             |task: &CellPtr| unsafe { task.cast::<Face>().as_ref() }.is_waited_for();
-        let noted = Self { tasks };
-        // One lock for the note and the check: of the joins in a circle only the last one finds it.
-        let mut joins = joins();
-        joins.extend(noted.tasks.iter().map(|task| (key(*task), Join { joined, job })));
-        let closes = noted.tasks.iter().any(is_waited_for);
-        let circle = closes.then(|| noted.circle(&joins, joined)).flatten();
-        drop(joins);
-        if let Some(jobs) = circle {
+        if noted.tasks.iter().any(is_waited_for)
+            && let Some(jobs) = noted.take_out_of_circle(joined)
+        {
+            // All joins of the circle are blocked until this one unwinds, so their jobs are kept.
             unwind::refuse(message(&jobs));
         }
         Some(noted)
     }
 
-    /// Returns the names of the jobs whose tasks join each other in a circle, if the notes lead from the task at `joined` to
-    /// one of these tasks.
-    fn circle(&self, joins: &BTreeMap<usize, Join>, joined: usize) -> Option<Vec<Option<String>>> {
+    /// Removes the notes of these tasks if the notes lead from the task at `joined` to one of them. Returns the jobs of the tasks
+    /// in that circle.
+    ///
+    /// Both happen under one lock, so one join of a circle finds it, and no other. Nothing else may happen under the lock: it is
+    /// none of a scenario's, and a step in between would block the scenario's one thread.
+    fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
+        let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
         // The steps are bounded: a circle that does not lead here is another join's to find.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
-            // A noted task keeps its job, and its note is removed under the lock.
-            jobs.push(join.job.extra().and_then(|extra| extra.name.clone()));
+            jobs.push(join.job);
             if self.tasks.iter().any(|task| key(*task) == at) {
+                self.tasks.iter().for_each(|task| _ = joins.remove(&key(*task)));
                 return Some(jobs);
             }
             at = join.joined;
@@ -100,8 +102,8 @@ impl Drop for Noted {
     }
 }
 
-fn message(jobs: &[Option<String>]) -> String {
-    let name = |job: &Option<String>| match job {
+fn message(jobs: &[JobPtr]) -> String {
+    let name = |job: &JobPtr| match job.extra().and_then(|extra| extra.name.as_deref()) {
         Some(name) => format!("`{name}`"),
         None => "a job without a name".to_owned(),
     };
