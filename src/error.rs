@@ -349,7 +349,7 @@ impl Error for BuildError {
     }
 }
 
-/// What had not ended when the time of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout) was over.
+/// The error of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout): the tasks that had not ended in time.
 ///
 /// # Examples
 ///
@@ -375,7 +375,8 @@ impl Error for BuildError {
 pub struct Unfinished {
     /// Tasks that had started and not ended, those that wait included, but not pending futures. They run to their end.
     pub running: usize,
-    /// Futures that waited to be woken. The workers drop them.
+    /// Futures that waited to be woken, and permits without a task. The workers drop the futures; each permit stays valid until
+    /// it is dropped.
     pub pending: usize,
 }
 
@@ -384,8 +385,8 @@ impl fmt::Display for Unfinished {
         let Self { running, pending } = self;
         write!(
             f,
-            "the pool was not drained in time: {running} of its tasks still run, and {pending} pending futures were \
-             dropped"
+            "the pool was not drained in time: {running} of its tasks still run, and {pending} futures or permits were \
+             pending"
         )
     }
 }

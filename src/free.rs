@@ -50,8 +50,7 @@ pub fn current_job() -> Option<Job> {
     Context::with(|context| {
         let job = context?.lease().job.get()?;
         // The running task counts as busy, which keeps the record until the handle is added.
-        job.tokens.add_handle();
-        Some(Job::from_handle(job))
+        Some(Job::of(job))
     })
 }
 

@@ -82,6 +82,16 @@ impl Job {
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
 
+    /// Adds a handle. The caller keeps the job meanwhile.
+    ///
+    /// # Panics
+    /// If there are 67,108,864 handles and children already.
+    #[track_caller]
+    pub(crate) fn of(job: JobPtr) -> Self {
+        job.tokens.add_handle();
+        Self(job)
+    }
+
     /// Takes over a handle.
     pub(crate) fn from_handle(job: JobPtr) -> Self {
         Self(job)
@@ -295,8 +305,7 @@ impl Clone for Job {
     /// If there are 67,108,864 handles and children already.
     #[track_caller]
     fn clone(&self) -> Self {
-        self.0.tokens.add_handle();
-        Self(self.0)
+        Self::of(self.0)
     }
 }
 

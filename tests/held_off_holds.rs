@@ -259,7 +259,7 @@ fn a_task_that_has_begun_goes_on() {
         });
         gauge.until_running(1);
         latch.open();
-        // It has gone on once it has pushed.
+        // The task runs again once it has pushed.
         while job.stats().backlog == 0 {
             thread::yield_now();
         }
@@ -333,7 +333,7 @@ fn a_drain_cancels_what_is_paused_and_held_off() {
     });
 }
 
-/// Nobody has a handle of the jobs: the tasks that wait keep them.
+/// No handle of the jobs is left: the tasks that wait keep them.
 #[test]
 fn jobs_without_a_handle_are_opened() {
     with_clock(|pool, clock| {

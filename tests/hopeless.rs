@@ -160,7 +160,7 @@ fn two_joins_that_close_a_circle_together_are_refused_once() {
             }
             jobs.iter().for_each(|job| job.set_limit(1));
             jobs.iter().for_each(Job::wait);
-            // The other one has the result of the one that was refused, which is true.
+            // One join was refused, and its task returns true. The other task returns that result.
             let ended = jobs.iter().map(|job| job.stats().completed).sum::<u64>();
             assert_eq!(ended, 2);
         }

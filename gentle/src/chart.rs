@@ -177,7 +177,7 @@ impl Chart {
         _ = write!(self.drawn, "<path class=\"line {class}\" d=\"{path}\"/>");
     }
 
-    /// Draws a line through points. A gap stays a gap.
+    /// Draws a line through the points. The line has a gap where a point is missing.
     pub(crate) fn line(&mut self, class: &str, points: &[(f64, Option<f64>)]) {
         let mut path = String::new();
         let mut dots = String::new();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::chart::{Axis, Bar, Chart, Unit};
 use crate::check::Check;
 use crate::plan::Rate;
-use crate::report::{Counts, HostReport, JobReport, Report, ThresholdReport};
+use crate::report::{HostReport, JobReport, Report, ThresholdReport};
 use crate::run::Outcome;
 use crate::stats::Latencies;
 use crate::tables::escaped;
@@ -143,16 +143,6 @@ impl JobReport {
         self.limits.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    fn counts(&self) -> Counts {
-        Counts {
-            requests: self.requests,
-            ok: self.ok,
-            failed: self.failed,
-            requests_per_second: self.requests_per_second,
-            latency: self.latency,
-        }
-    }
-
     fn write(&self, page: &mut String, number: usize, check: &Check, history: Option<&History>) {
         let (class, verdict) = if self.is_as_expected() {
             ("good", "as expected")
@@ -230,20 +220,6 @@ impl JobReport {
             facts.push((ms(failed.p50_ms), "p50 of failures"));
         }
         facts
-    }
-}
-
-impl Counts {
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.requests.to_string(),
-            self.ok.to_string(),
-            self.failed.to_string(),
-            format!("{:.1}", self.requests_per_second),
-            format!("{:.1}", self.latency.p50_ms),
-            format!("{:.1}", self.latency.p95_ms),
-            format!("{:.1}", self.latency.p99_ms),
-        ]
     }
 }
 

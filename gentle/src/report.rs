@@ -242,6 +242,17 @@ impl HostReport {
 }
 
 impl JobReport {
+    /// The counts of all requests of the job.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            requests: self.requests,
+            ok: self.ok,
+            failed: self.failed,
+            requests_per_second: self.requests_per_second,
+            latency: self.latency,
+        }
+    }
+
     fn new(check: &Check, may_fail: bool, server: Option<&Server>) -> Self {
         let plan = check.plan();
         let tally = check.tally();

@@ -90,11 +90,9 @@ impl ThresholdReport {
 }
 
 impl Counts {
-    /// A row below the job's.
-    fn row(&self, name: String, limit: String) -> Vec<String> {
+    /// The cells that each table has: requests, ok, failed, a second, p50, p95 and p99 in milliseconds.
+    pub(crate) fn cells(&self) -> Vec<String> {
         vec![
-            name,
-            limit,
             self.requests.to_string(),
             self.ok.to_string(),
             self.failed.to_string(),
@@ -104,23 +102,20 @@ impl Counts {
             format!("{:.1}", self.latency.p99_ms),
         ]
     }
+
+    /// A row of the table of jobs, up to p99.
+    fn row(&self, name: String, limit: String) -> Vec<String> {
+        let mut row = vec![name, limit];
+        row.append(&mut self.cells());
+        row
+    }
 }
 
 impl JobReport {
     fn row(&self, abandoned: bool) -> Vec<String> {
         let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
-        let mut row = vec![
-            self.name.clone(),
-            limits.join(","),
-            self.requests.to_string(),
-            self.ok.to_string(),
-            self.failed.to_string(),
-            format!("{:.1}", self.requests_per_second),
-            format!("{:.1}", self.latency.p50_ms),
-            format!("{:.1}", self.latency.p95_ms),
-            format!("{:.1}", self.latency.p99_ms),
-            self.most_in_flight.to_string(),
-        ];
+        let mut row = self.counts().row(self.name.clone(), limits.join(","));
+        row.push(self.most_in_flight.to_string());
         if abandoned {
             row.extend([self.abandoned.to_string(), self.most_in_hands.to_string()]);
         }

@@ -124,7 +124,7 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Makes one for the calling thread.
+    /// Makes a bell that wakes the calling thread.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { rung: AtomicBool::new(false), thread: current() })
     }

@@ -1,5 +1,5 @@
-//! Jobs that the clock holds: pushers, workers and those who hold a job off against the thread that fires the pool's timer. A
-//! model's thread plays that one, by moving the pool's clock.
+//! Jobs that the clock holds: pushers, workers and calls of `hold_off` against the thread that fires the pool's timer. A
+//! thread of the model plays the timer's thread, by moving the pool's clock.
 
 #![cfg(tollgate_loom)]
 

@@ -1,4 +1,4 @@
-//! Promise: held_off_holds. A pool's clock moves beside those who hold jobs off, push into them and end the pool.
+//! Promise: held_off_holds. A pool's clock moves while other threads hold jobs off, push into them and end the pool.
 
 #![cfg(tollgate_shuttle)]
 

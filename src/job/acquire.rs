@@ -62,8 +62,7 @@ impl Permit {
     #[must_use]
     #[track_caller]
     pub fn job(&self) -> Job {
-        self.job.tokens.add_handle();
-        Job::from_handle(self.job)
+        Job::of(self.job)
     }
 }
 
@@ -208,7 +207,7 @@ impl Job {
     ///     for _ in 0..100 {
     ///         let job = job.clone();
     ///         requests.spawn(async move {
-    ///             let _permit = job.acquire().await.expect("nobody closes the job");
+    ///             let _permit = job.acquire().await.expect("the job stays open");
     ///             tokio::task::yield_now().await; // the request
     ///         });
     ///     }
@@ -349,9 +348,5 @@ impl Job {
 
 /// Returns the outermost parent of a job, which may be the job itself.
 fn outermost(job: JobPtr) -> JobPtr {
-    let mut gate = job;
-    while let Some(outer) = gate.parent() {
-        gate = outer;
-    }
-    gate
+    job.gates().last().expect("a job is its own first gate")
 }

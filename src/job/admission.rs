@@ -67,11 +67,7 @@ pub fn look(job: JobPtr) {
 
 /// Calls [`look`] for the job and each ancestor.
 pub fn look_outwards(job: JobPtr) {
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        look(outer);
-        gate = outer.parent();
-    }
+    job.gates().for_each(look);
 }
 
 /// Cancels a reservation at a gate, then checks the queue: a task may have been refused while the reservation was held.
@@ -287,13 +283,11 @@ pub fn start(cell: CellPtr) -> Start {
 /// Acquires the permits of a task at the ancestors of its job. Returns the first gate that refused.
 #[inline]
 fn start_outside(job: JobPtr) -> Option<JobPtr> {
-    let mut gate = job.parent();
-    while let Some(outer) = gate {
+    for outer in job.gates().skip(1) {
         match outer.permits.start() {
             Asked::Granted(word) => outer.tally.note_running(word),
             Asked::Refused(_) => return Some(outer),
         }
-        gate = outer.parent();
     }
     None
 }
@@ -317,11 +311,7 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
 /// Releases a task's permits at the job and each ancestor, and passes them on (release-1 to release-3).
 #[inline]
 pub fn release(job: JobPtr) {
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        release_at(outer);
-        gate = outer.parent();
-    }
+    job.gates().for_each(release_at);
 }
 
 /// Releases a permit at one gate, and passes it on.
@@ -338,18 +328,12 @@ fn release_at(gate: JobPtr) {
 
 /// Returns true if tasks wait at this gate or further out.
 pub fn is_waited_for(gate: JobPtr) -> bool {
-    let mut gate = Some(gate);
-    while let Some(outer) = gate {
-        if !outer.queue().is_empty() {
-            return true;
-        }
-        gate = outer.parent();
-    }
-    false
+    gate.gates().any(|gate| !gate.queue().is_empty())
 }
 
 /// Returns true if a further task may start under the permits of one that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
+    // A loop, and not `gates`, because each inline join pays for it: the iterator takes three instructions more.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

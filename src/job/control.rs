@@ -202,10 +202,11 @@ fn cancel_held(job: JobPtr) {
 #[must_use]
 #[derive(PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// There were none. Or another thread has the queue lock, and sees the pending bit.
+    /// It dropped no task: there was none to drop, or another thread has the queue lock, and will see the pending bit.
     None,
+    /// It dropped at least one task.
     Some,
-    /// There were none, but an unfinished push may hide some.
+    /// It dropped no task, but an unfinished push may hide tasks to drop.
     NotYet,
 }
 
@@ -264,23 +265,14 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
 /// Returns true if no task leaves the gate's queue for now: the job or one of its ancestors is paused, held off or has a limit
 /// of 0.
 pub fn is_stuck(gate: JobPtr) -> bool {
-    let mut gate = Some(gate);
-    while let Some(outer) = gate {
-        if is_stopped(outer.permits.load()) {
-            return true;
-        }
-        gate = outer.parent();
-    }
-    false
+    gate.gates().any(|gate| is_stopped(gate.permits.load()))
 }
 
 /// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another thread
 /// has a queue lock there, that thread drops them.
 pub fn drop_delegates_above(job: JobPtr) {
-    let mut gate = job.parent();
-    while let Some(outer) = gate {
+    for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
-        gate = outer.parent();
     }
 }
 
@@ -310,12 +302,10 @@ fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
 /// workers.
 #[inline]
 pub fn expect_futures(job: JobPtr) {
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        if !outer.permits.load().has(Flag::Futures) {
-            note_futures(outer);
+    for gate in job.gates() {
+        if !gate.permits.load().has(Flag::Futures) {
+            note_futures(gate);
         }
-        gate = outer.parent();
     }
 }
 

@@ -246,19 +246,18 @@ impl Job {
 
 /// Returns the reasons of a task that waits to start, behind `ahead` tasks.
 fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
-    let gates = || std::iter::successors(Some(job), |gate| gate.parent());
     if job.pool().drops() {
-        return vec![Reason::Cancelled { job: handle(job) }];
+        return vec![Reason::Cancelled { job: Job::of(job) }];
     }
-    if let Some(gate) = gates().find(|gate| gate.permits.load().has(Flag::Cancelled)) {
-        return vec![Reason::Cancelled { job: handle(gate) }];
+    if let Some(gate) = job.gates().find(|gate| gate.permits.load().has(Flag::Cancelled)) {
+        return vec![Reason::Cancelled { job: Job::of(gate) }];
     }
     let mut reasons = Vec::new();
-    let paused = gates().filter(|gate| gate.permits.load().has(Flag::Paused));
-    reasons.extend(paused.map(|gate| Reason::Paused { job: handle(gate) }));
+    let paused = job.gates().filter(|gate| gate.permits.load().has(Flag::Paused));
+    reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
     let mut closed: Vec<_> =
-        gates().filter_map(limit).chain(gates().filter_map(held_off)).collect();
-    // A limit of 0 stays until it is changed. A time comes by itself. Another limit may let a task start at any moment.
+        job.gates().filter_map(limit).chain(job.gates().filter_map(held_off)).collect();
+    // A limit of 0 binds until the caller changes it, a hold-off until its time, and any other limit until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
         Reason::HeldOff { .. } => 1,
@@ -277,7 +276,7 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
 /// Returns the time until which this job is held off as a reason, if it is.
 fn held_off(gate: JobPtr) -> Option<Reason> {
     let until = hold::held_until(gate)?;
-    Some(Reason::HeldOff { job: handle(gate), until })
+    Some(Reason::HeldOff { job: Job::of(gate), until })
 }
 
 /// Returns the limit of this job as a reason, if it binds.
@@ -285,7 +284,7 @@ fn limit(gate: JobPtr) -> Option<Reason> {
     let word = gate.permits.load();
     let full = word.running() >= word.limit();
     full.then(|| Reason::Limit {
-        job: handle(gate),
+        job: Job::of(gate),
         running: word.running() as usize,
         limit: control::limit_of(word),
     })
@@ -296,12 +295,6 @@ fn worker(job: JobPtr) -> Reason {
     let workers = job.pool().workers();
     let busy = workers.saturating_sub(job.pool().sleep.idle());
     if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
-}
-
-/// Makes a handle of the job that was asked, or of one of its ancestors, which the asked one keeps.
-fn handle(job: JobPtr) -> Job {
-    job.tokens.add_handle();
-    Job::from_handle(job)
 }
 
 /// Returns how many tasks go before a task that has not started.
@@ -317,10 +310,8 @@ fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
 /// Returns how many tasks go before the first task that is of `job`, or of a job below it, and stands in the queue of an
 /// ancestor.
 fn place_above(job: JobPtr) -> Option<usize> {
-    let below = |cell: CellPtr| {
-        std::iter::successors(Some(cell.job()), |gate| gate.parent()).any(|gate| gate == job)
-    };
-    std::iter::successors(job.parent(), |gate| gate.parent()).find_map(|gate| place(gate, below))
+    let below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
+    job.gates().skip(1).find_map(|gate| place(gate, below))
 }
 
 /// Returns how many tasks go before the first one in this queue that `is_it` accepts. `None` if there is none, or if

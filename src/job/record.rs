@@ -7,6 +7,7 @@ use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::task::cells;
+use std::iter;
 use std::ptr::{self, NonNull};
 
 /// The shared state of a job.
@@ -268,6 +269,12 @@ impl JobPtr {
             tally: Tally::new(),
             departures: Departures::new(),
         }))
+    }
+
+    /// Returns this job and its ancestors, from the inside out: the gates that each of its tasks passes.
+    #[inline]
+    pub fn gates(self) -> impl Iterator<Item = Self> {
+        iter::successors(Some(self), |gate| gate.parent)
     }
 
     /// Returns the parking lot's key for waiters that wait until the job is idle.

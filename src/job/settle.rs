@@ -308,7 +308,7 @@ fn is_settled(job: JobPtr) -> bool {
 
 /// Sets the flag, then checks the running tasks (`settle-1`: both are of one word). Returns true if the caller must wait.
 ///
-/// A thread that releases a permit changes the same word. If it does so after this check, it sees the flag.
+/// A thread that releases a permit changes the same word. If the release comes after this check, that thread sees the flag.
 fn must_wait(job: JobPtr) -> bool {
     job.permits.set(Flag::Settling);
     fence_after_rmw();

@@ -10,7 +10,7 @@ use crate::timer::Key;
 pub struct Times {
     /// The time until which the job is held off. It may have come.
     pub held_until: Option<Instant>,
-    /// The key of the entry that is armed. Its time may be earlier than the one that the job waits for.
+    /// The key of the entry that is armed. Its time may be earlier than `held_until`.
     pub armed: Option<Key>,
 }
 

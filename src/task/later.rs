@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-/// The wake-ups that one thread has put off. Nothing in it needs a destructor, so it works at the end of a thread, too.
+/// The wake-ups that a thread has put off. No field has a destructor, so a thread may use it until its end.
 struct Later {
     /// How many queues the thread serves, one inside the other.
     depth: Cell<u32>,

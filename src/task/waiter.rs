@@ -157,7 +157,7 @@ unsafe fn waiting<'a>(cell: CellPtr) -> &'a Waiting {
 /// # Safety
 /// The cell is a waiter's, and nothing uses it any more.
 unsafe fn free(cell: CellPtr) {
-    // SAFETY: by this function's contract. The slot of the waker is empty, so nothing in it is to be dropped.
+    // SAFETY: by this function's contract. The waker's slot is empty, so it needs no drop.
     unsafe { cells::free(cell.as_ptr().cast::<Waiting>()) };
 }
 

@@ -215,7 +215,7 @@ impl Sleep {
         let word = self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
         if away(word) != 0 || busy() {
-            // A task or a call came in time. A thread that has seen the flag waits for the lock, then goes on.
+            // A task or a call came in time. A thread that has seen the flag waits for the lock, then checks the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
         }

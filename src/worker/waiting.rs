@@ -120,11 +120,7 @@ fn without_permits(context: &Context, f: impl FnOnce()) {
     context.pool().waiting.enter(job.idle_key());
     admission::release(job); // wait-2
     f(); // wait-3
-    let mut gate = Some(job);
-    while let Some(outer) = gate {
-        take_back(outer); // wait-4
-        gate = outer.parent();
-    }
+    job.gates().for_each(take_back); // wait-4
     context.pool().waiting.leave(job.idle_key());
     lease.resume(job, tokens);
     // The end of `wait-5`: all permits are back.

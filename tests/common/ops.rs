@@ -140,7 +140,7 @@ pub enum Does {
     },
 }
 
-/// Calls beside all others.
+/// Calls on jobs that no other operation uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aside {
     EmptyInput,

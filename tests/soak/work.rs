@@ -409,7 +409,7 @@ pub mod futures {
     use crate::ledger::{Ledger, Started, Ticket};
     use crate::world::Slot;
 
-    /// A future that is inside while it is polled. With a bomb its drop panics, unless it was never polled or has panicked.
+    /// A future whose polls count as inside a task. With a bomb, its drop panics if it was polled and has not panicked.
     struct Body<F> {
         future: Option<Pin<Box<F>>>,
         polled: bool,

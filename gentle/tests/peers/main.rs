@@ -1,4 +1,4 @@
-//! gentle against servers and a browser that others wrote. `ci/peers` runs the tests with nginx, `gentle/ci-peers` the one with Chromium.
+//! gentle against nginx and Chromium. `ci/peers` runs the tests with nginx, `gentle/ci-peers` the one with Chromium.
 
 mod nginx;
 mod page;

@@ -107,11 +107,7 @@ pub fn discard(cell: CellPtr) {
         }
         Mark::Ready => {
             // The captures may wait for a task that needs the reservations.
-            let mut gate = Some(job);
-            while let Some(outer) = gate {
-                leave_gate(outer);
-                gate = outer.parent();
-            }
+            job.gates().for_each(leave_gate);
             drop_task(cell);
         }
         Mark::Loose | Mark::Doomed => drop_task(cell),

@@ -159,12 +159,8 @@ where
 
     /// Returns how many futures may be under way.
     fn room(&self) -> usize {
-        let mut gate = Some(self.job.ptr());
-        let mut room = usize::MAX;
-        while let Some(outer) = gate {
-            room = room.min(control::limit_of(outer.permits.load()));
-            gate = outer.parent();
-        }
+        let limits = self.job.ptr().gates().map(|gate| control::limit_of(gate.permits.load()));
+        let room = limits.min().unwrap_or(usize::MAX);
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 

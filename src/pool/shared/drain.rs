@@ -102,7 +102,7 @@ impl Shared {
         self.seats.iter().map(|seat| seat.flights()).fold(elsewhere, u64::wrapping_add)
     }
 
-    /// Returns what a drain waits for: tasks that have started, and pending futures. It is exact while no task starts, ends
+    /// Returns what a drain waits for: tasks that have started, pending futures, and permits without a task. It is exact while no task starts, ends
     /// or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();

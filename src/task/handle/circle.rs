@@ -33,7 +33,7 @@ struct Join {
 /// The note of a join. Dropping it removes the note.
 #[derive(Debug)]
 pub struct Noted {
-    /// The tasks that wait: the one that joins, and those that it runs inside of.
+    /// The task that joins, and each task inside which it runs inline.
     tasks: Vec<CellPtr>,
 }
 

@@ -1,4 +1,4 @@
-//! Calls on jobs of their own, beside all others: each has one right outcome, whatever the other operations have done.
+//! Calls on jobs that no other operation uses: each has one right outcome, whatever the other operations have done.
 
 use std::ops::Range;
 use std::panic::resume_unwind;
