@@ -27,7 +27,9 @@ pub mod scope;
 pub mod set;
 pub mod settle;
 pub mod stream;
+pub mod tally;
 pub mod times;
+pub mod tokens;
 pub mod wait;
 
 use crate::job::permits::MOST;

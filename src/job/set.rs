@@ -1,46 +1,27 @@
 //! `TaskSet`: tasks of one job whose results are taken together.
 //!
-//! Each task of a set carries a guard. The guard is dropped with the task's closure or future, whether the task ran,
-//! panicked or was cancelled, and adds the task's number to the set's list:
-//!
-//! - `set-1`: the guard locks the list, adds the number, and takes the mark *waited*.
-//! - `set-2`: if the mark was set, it wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise it does not
-//!   wait. It does so under the lock of its bucket in the parking lot.
-//!
-//! The list's lock orders `set-1` and `set-3`: the owner sees the number, or the guard sees the mark and wakes the owner.
-//!
-//! A task's outcome becomes final shortly after its guard was dropped. The owner then joins the task by its handle.
+//! [`ended`] has the list of ended tasks, and the wake-up of the set's owner.
+
+mod ended;
+mod poll;
+
+pub use ended::TaskId;
 
 use crate::error::JoinError;
 use crate::job::Job;
-use crate::sync::{Arc, Mutex, MutexGuard, shrunk, thread};
+use crate::job::set::ended::{EndedList, Guard};
+
+use crate::sync::{Arc, shrunk, thread};
 use crate::task::handle::TaskHandle;
 use crate::task::handle::awaiting::Wait;
 use crate::task::parking::{ONLY, parking_lot};
 use crate::unwind;
 use crate::worker::waiting;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 /// How often the owner looks for an outcome that is about to be final before it waits for it.
 const LOOKS: usize = shrunk(100, 1);
-
-/// The number of a task in a [`TaskSet`], in the order of the pushes, from 0.
-///
-/// # Examples
-///
-/// ```
-/// let pool = tollgate::Pool::builder().workers(2).build()?;
-/// let mut set = pool.job(1).set();
-/// let (one, two) = (set.spawn(|| "one"), set.spawn(|| "two"));
-/// assert!(one < two);
-/// # Ok::<(), tollgate::BuildError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(u64);
 
 /// Tasks of one job whose results are taken together, made by [`Job::set`].
 ///
@@ -70,63 +51,11 @@ pub struct TaskSet<T> {
     job: Job,
     tasks: BTreeMap<TaskId, TaskHandle<T>>,
     next: u64,
-    ended: Arc<Ended>,
+    ended: Arc<EndedList>,
     /// A task whose number was taken from the list, and whose outcome was awaited before it was final.
     last: Option<TaskId>,
     /// The wait of the future that awaits the set.
     wait: Wait,
-}
-
-/// The tasks of a set that have ended, and whose results were not taken.
-#[derive(Debug)]
-struct Ended(Mutex<List>);
-
-#[derive(Debug)]
-struct List {
-    numbers: VecDeque<TaskId>,
-    /// The owner waits, or is about to.
-    waited: bool,
-}
-
-/// Tells the set that its task has ended.
-struct Guard {
-    ended: Arc<Ended>,
-    id: TaskId,
-}
-
-impl Ended {
-    fn lock(&self) -> MutexGuard<'_, List> {
-        // No foreign code runs under the lock.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn key(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    fn take(&self) -> Option<TaskId> {
-        self.lock().numbers.pop_front()
-    }
-
-    /// Sets the mark, unless a task has ended. Returns true if the owner must wait (`set-3`).
-    fn set_waited(&self) -> bool {
-        let mut list = self.lock();
-        list.waited = list.numbers.is_empty();
-        list.waited
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let waited = {
-            let mut list = self.ended.lock(); // set-1
-            list.numbers.push_back(self.id);
-            std::mem::take(&mut list.waited)
-        };
-        if waited {
-            parking_lot().wake(self.ended.key()); // set-2
-        }
-    }
 }
 
 impl Job {
@@ -143,12 +72,11 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn set<T>(&self) -> TaskSet<T> {
-        let list = List { numbers: VecDeque::new(), waited: false };
         TaskSet {
             job: self.clone(),
             tasks: BTreeMap::new(),
             next: 0,
-            ended: Arc::new(Ended(Mutex::new(list))),
+            ended: Arc::new(EndedList::new()),
             last: None,
             wait: Wait::default(),
         }
@@ -180,8 +108,7 @@ impl<T: Send + 'static> TaskSet<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        let guard = self.guard();
-        let id = guard.id;
+        let (id, guard) = self.guard();
         let handle = self.job.spawn(move || {
             let _guard = guard;
             task()
@@ -209,8 +136,7 @@ impl<T: Send + 'static> TaskSet<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let guard = self.guard();
-        let id = guard.id;
+        let (id, guard) = self.guard();
         let handle = self.job.spawn_future(async move {
             let _guard = guard;
             future.await
@@ -221,10 +147,11 @@ impl<T: Send + 'static> TaskSet<T> {
 }
 
 impl<T> TaskSet<T> {
-    fn guard(&mut self) -> Guard {
+    /// Numbers the next task, and makes its guard.
+    fn guard(&mut self) -> (TaskId, Guard) {
         let id = TaskId(self.next);
         self.next += 1;
-        Guard { ended: self.ended.clone(), id }
+        (id, Guard::new(&self.ended, id))
     }
 
     /// Returns the number of tasks whose results were not taken.
@@ -435,85 +362,6 @@ impl<T> TaskSet<T> {
     pub fn cancel_all(&self) -> usize {
         self.tasks.values().filter(|task| task.cancel()).count()
     }
-
-    /// Polls for the next task that ends: [`join_next_with_id`](Self::join_next_with_id) for a future of one's own.
-    ///
-    /// A future of a pool holds no permit while it waits here, as with an awaited handle. The waker of the last call is woken.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use futures::executor::block_on;
-    /// use std::future::poll_fn;
-    ///
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let mut set = pool.job(1).set();
-    /// set.spawn(|| 5);
-    /// let (_, five) = block_on(poll_fn(|cx| set.poll_join_next_with_id(cx))).unwrap();
-    /// assert_eq!(five.unwrap(), 5);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn poll_join_next_with_id(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<(TaskId, Result<T, JoinError>)>> {
-        if self.tasks.is_empty() {
-            return Poll::Ready(None);
-        }
-        loop {
-            if let Some(id) = self.last.take().or_else(|| self.ended.take()) {
-                self.wait.end();
-                let handle = self.tasks.get_mut(&id).expect("each task ends once");
-                let Poll::Ready(result) = Pin::new(handle).poll(cx) else {
-                    self.last = Some(id);
-                    return Poll::Pending;
-                };
-                self.tasks.remove(&id);
-                return Poll::Ready(Some((id, result)));
-            }
-            let key = self.ended.key();
-            let wait = || self.ended.set_waited();
-            if parking_lot().enter(key, Some(ONLY), cx.waker(), wait).is_some() {
-                self.wait.begin();
-                return Poll::Pending;
-            }
-        }
-    }
-}
-
-/// Results as tasks end.
-///
-/// # Examples
-///
-/// ```
-/// use futures::StreamExt;
-///
-/// let pool = tollgate::Pool::builder().workers(2).build()?;
-/// let mut set = pool.job(2).set();
-/// for i in 0..10 {
-///     set.spawn(move || i);
-/// }
-/// let sum = futures::executor::block_on(async {
-///     let mut sum = 0;
-///     while let Some(value) = set.next().await {
-///         sum += value.unwrap();
-///     }
-///     sum
-/// });
-/// assert_eq!(sum, 45);
-/// # Ok::<(), tollgate::BuildError>(())
-/// ```
-#[cfg(feature = "futures")]
-impl<T> futures_core::Stream for TaskSet<T> {
-    type Item = Result<T, JoinError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_join_next_with_id(cx).map(|next| Some(next?.1))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.len(), Some(self.len()))
-    }
 }
 
 impl<T> Drop for TaskSet<T> {
@@ -525,11 +373,10 @@ impl<T> Drop for TaskSet<T> {
 
 impl<T> fmt::Debug for TaskSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ended = self.ended.lock().numbers.len();
         f.debug_struct("TaskSet")
             .field("job", &self.job)
             .field("tasks", &self.len())
-            .field("ended", &ended)
+            .field("ended", &self.ended.len())
             .finish()
     }
 }

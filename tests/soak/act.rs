@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::rng::Rng;
+use crate::groups;
 use crate::work::{self, Spawned, push};
 use crate::world::{Slot, World, limit};
 
@@ -50,14 +51,14 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
                 _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500))
             }
             830..836 => poll_once(&slot),
-            836..840 => work::set(&slot, rng),
-            840..846 => work::scope(&slot, rng),
-            846..852 => work::for_each(&slot, rng),
-            852..858 => work::map(&slot, rng),
+            836..840 => groups::set(&slot, rng),
+            840..846 => groups::scope(&slot, rng),
+            846..852 => groups::for_each(&slot, rng),
+            852..858 => groups::map(&slot, rng),
             #[cfg(feature = "futures")]
             858..864 => work::futures::map_async(&slot, rng),
             864..870 => work::push_and_cancel(world, &slot, rng),
-            870..874 => work::nothing(&slot, rng),
+            870..874 => groups::nothing(&slot, rng),
             874..895 => replace_after(world, rng, |slot| {
                 slot.job.close();
                 slot.let_go();

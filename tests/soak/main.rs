@@ -11,6 +11,7 @@ mod common;
 mod ledger;
 
 mod act;
+mod groups;
 mod work;
 mod world;
 

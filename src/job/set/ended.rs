@@ -1,0 +1,102 @@
+//! The tasks of a set that have ended, and the wake-up of the set's owner.
+//!
+//! Each task of a set carries a guard. The guard is dropped with the task's closure or future, whether the task ran,
+//! panicked or was cancelled, and adds the task's number to the set's list:
+//!
+//! - `set-1`: the guard locks the list, adds the number, and takes the mark *waited*.
+//! - `set-2`: if the mark was set, it wakes the set's owner.
+//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise it does not
+//!   wait. It does so under the lock of its bucket in the parking lot.
+//!
+//! The list's lock orders `set-1` and `set-3`: the owner sees the number, or the guard sees the mark and wakes the owner.
+//!
+//! A task's outcome becomes final shortly after its guard was dropped. The owner then joins the task by its handle.
+
+use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::task::parking::parking_lot;
+use std::collections::VecDeque;
+
+/// The number of a task in a [`TaskSet`](crate::TaskSet), in the order of the pushes, from 0.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let mut set = pool.job(1).set();
+/// let (one, two) = (set.spawn(|| "one"), set.spawn(|| "two"));
+/// assert!(one < two);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub(super) u64);
+
+/// The tasks of a set that have ended, and whose results were not taken.
+#[derive(Debug)]
+pub struct EndedList(Mutex<List>);
+
+#[derive(Debug)]
+struct List {
+    numbers: VecDeque<TaskId>,
+    /// The owner waits, or is about to.
+    waited: bool,
+}
+
+/// Tells the set that its task has ended.
+pub struct Guard {
+    ended: Arc<EndedList>,
+    id: TaskId,
+}
+
+impl EndedList {
+    /// Makes an empty list.
+    pub fn new() -> Self {
+        Self(Mutex::new(List { numbers: VecDeque::new(), waited: false }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        // No foreign code runs under the lock.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns the parking lot's key for the set's owner.
+    pub fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Takes the number of the task that ended first.
+    pub fn take(&self) -> Option<TaskId> {
+        self.lock().numbers.pop_front()
+    }
+
+    /// Returns the number of tasks on the list.
+    pub fn len(&self) -> usize {
+        self.lock().numbers.len()
+    }
+
+    /// Sets the mark, unless a task has ended. Returns true if the owner must wait (`set-3`).
+    pub fn set_waited(&self) -> bool {
+        let mut list = self.lock();
+        list.waited = list.numbers.is_empty();
+        list.waited
+    }
+}
+
+impl Guard {
+    /// Makes the guard of the task with this number.
+    pub fn new(ended: &Arc<EndedList>, id: TaskId) -> Self {
+        Self { ended: ended.clone(), id }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let waited = {
+            let mut list = self.ended.lock(); // set-1
+            list.numbers.push_back(self.id);
+            std::mem::take(&mut list.waited)
+        };
+        if waited {
+            parking_lot().wake(self.ended.key()); // set-2
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The statistics in a job's record.
+
+use crate::job::permits::Snapshot;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A job's statistics: how its tasks ended, and the most that ran at once.
+#[derive(Debug)]
+pub struct Tally {
+    /// The number of tasks that returned.
+    pub completed: AtomicU64,
+    /// The number of tasks that were dropped without running.
+    pub cancelled: AtomicU64,
+    /// The number of tasks that panicked.
+    pub panicked: AtomicU64,
+    /// The most tasks that were running at once.
+    most_running: AtomicU32,
+}
+
+impl Tally {
+    pub fn new() -> Self {
+        Self {
+            completed: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+            most_running: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts a task that has returned or panicked.
+    pub fn count(&self, returned: bool) {
+        let count = if returned { &self.completed } else { &self.panicked };
+        // Ordering: Relaxed; the report of the task's end publishes it.
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Raises `most_running` to the number of permits held in `word`.
+    #[inline]
+    pub fn note_running(&self, word: Snapshot) {
+        let running = word.running() as u32;
+        // Ordering: Relaxed both; a statistic. A wait for the job orders it before the waiter reads it.
+        if running > self.most_running.load(Ordering::Relaxed) {
+            self.most_running.fetch_max(running, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the number of tasks that have ended in any way.
+    pub fn ended(&self) -> u64 {
+        // Ordering: Relaxed; read behind a look at the tokens, which are given back later.
+        self.completed.load(Ordering::Relaxed)
+            + self.cancelled.load(Ordering::Relaxed)
+            + self.panicked.load(Ordering::Relaxed)
+    }
+
+    /// Returns the most tasks that were running at once.
+    pub fn most_running(&self) -> usize {
+        // Ordering: Relaxed; a figure.
+        self.most_running.load(Ordering::Relaxed) as usize
+    }
+}

@@ -1,0 +1,131 @@
+//! The word that keeps a record: how many tasks are busy, and how many handles there are.
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// The counts that keep a record: busy tasks and handles, in one word.
+///
+/// | bits   | field   | meaning                                                                     |
+/// |--------|---------|-----------------------------------------------------------------------------|
+/// | 0..36  | tasks   | one for each task that is ready or running; queued tasks are not counted    |
+/// | 36     | waited  | a flag: a waiter waits until the tasks field is 0                           |
+/// | 37..64 | handles | one for each handle, child job, and entry in the pool's list of held jobs   |
+///
+/// A worker may add several to the tasks field at once, for tasks that it is about to push. It subtracts what it has
+/// not used at the end of its turn. So the field may be too great for a while, and is never too small.
+#[derive(Debug)]
+pub struct Tokens(AtomicU64);
+
+const WAITED: u64 = 1 << 36;
+const TASKS: u64 = WAITED - 1;
+const HANDLE: u64 = 1 << 37;
+const MOST_HANDLES: u64 = 1 << 26;
+
+/// One value of the word of counts.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left(u64);
+
+impl Left {
+    /// Returns true if no handle and no task needs the record. The thread whose change led to this value must free
+    /// the record.
+    pub const fn unneeded(self) -> bool {
+        self.0 & !WAITED == 0
+    }
+
+    /// Returns true if no task is ready or running.
+    pub const fn no_tasks(self) -> bool {
+        self.0 & TASKS == 0
+    }
+
+    /// Returns true if no task is ready or running and a waiter waits for that.
+    pub const fn awaited(self) -> bool {
+        self.0 & TASKS == 0 && self.0 & WAITED != 0
+    }
+
+    /// Returns the tasks field.
+    pub const fn tasks(self) -> u64 {
+        self.0 & TASKS
+    }
+
+    /// Returns the handles field.
+    pub const fn handles(self) -> u64 {
+        self.0 / HANDLE
+    }
+}
+
+impl Tokens {
+    /// Makes the counts of a new record: one handle, no task.
+    pub fn new() -> Self {
+        Self(AtomicU64::new(HANDLE))
+    }
+
+    /// Reads the word.
+    #[inline]
+    pub fn load(&self) -> Left {
+        // Ordering: Acquire; pairs with `drop_tasks`. A thread that sees no task left sees what the last task did.
+        Left(self.0.load(Ordering::Acquire))
+    }
+
+    /// Adds to the tasks field. The caller must have a handle or be counted already.
+    #[inline]
+    pub fn add_tasks(&self, count: u64) {
+        // Ordering: Relaxed; the caller has a token or a handle, and what the tasks are pushed into publishes them.
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Subtracts from the tasks field. Returns the word after it.
+    #[inline]
+    pub fn drop_tasks(&self, count: u64) -> Left {
+        // Ordering: AcqRel; each use of the record happens before it is freed.
+        Left(self.0.fetch_sub(count, Ordering::AcqRel) - count)
+    }
+
+    /// Adds a handle. The caller must have a handle or be counted already.
+    ///
+    /// # Panics
+    /// If there are 2²⁶ handles already.
+    #[track_caller]
+    pub fn add_handle(&self) {
+        // Ordering: Relaxed; the caller's own count keeps the record.
+        let before = self.0.fetch_add(HANDLE, Ordering::Relaxed);
+        if Left(before).handles() >= MOST_HANDLES {
+            self.0.fetch_sub(HANDLE, Ordering::Relaxed);
+            panic!("too many handles and children of one job: drop some before more are made");
+        }
+    }
+
+    /// Adds an internal handle. Never fails: user handles are limited to half of the field's range.
+    pub fn keep(&self) {
+        // Ordering: as in `add_handle`.
+        self.0.fetch_add(HANDLE, Ordering::Relaxed);
+    }
+
+    /// Adds a handle and returns true, unless the record is about to be freed. The caller need not be counted.
+    pub fn add_handle_if_needed(&self) -> bool {
+        // Ordering: Acquire on success; pairs with the Release of the threads that have used the record.
+        self.0
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |count| {
+                (!Left(count).unneeded()).then_some(count + HANDLE)
+            })
+            .is_ok()
+    }
+
+    /// Subtracts a handle. Returns the word after it.
+    #[inline]
+    pub fn drop_handle(&self) -> Left {
+        // Ordering: AcqRel; as in `drop_tasks`.
+        Left(self.0.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE)
+    }
+
+    /// Clears the flag *waited*. The caller must hold the lock of the key's bucket, and the key must have no waiter.
+    pub fn clear_waited(&self) {
+        // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag.
+        self.0.fetch_and(!WAITED, Ordering::AcqRel);
+    }
+
+    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the key's bucket.
+    pub fn set_waited(&self) {
+        // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag (unpark-1).
+        self.0.fetch_or(WAITED, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,188 @@
+//! Tasks of one job that one call pushes and waits for: scopes, sets and lazy input.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use tollgate::JoinError;
+
+use crate::common::rng::Rng;
+use crate::common::unwind;
+use crate::ledger::Ticket;
+use crate::world::Slot;
+
+/// Tasks that borrow, some of them joined.
+pub fn scope(slot: &Slot, rng: &mut Rng) {
+    let tickets: Vec<_> = (0..1 + rng.below(6)).map(|_| slot.ledger.ticket()).collect();
+    let started: Vec<_> = tickets.iter().map(Ticket::started).collect();
+    let ran = AtomicUsize::new(0);
+    let task = |ticket: Ticket| {
+        let _entry = ticket.enter();
+        ran.fetch_add(1, SeqCst);
+    };
+    slot.job.scope(|scope| {
+        for (ticket, started) in tickets.into_iter().zip(&started) {
+            match rng.below(4) {
+                0 | 1 => scope.execute(move || task(ticket)),
+                2 => drop(scope.spawn(move || task(ticket))),
+                _ => {
+                    let ran = &ran;
+                    let failing = scope.spawn(move || {
+                        let entry = ticket.enter();
+                        ran.fetch_add(1, SeqCst);
+                        entry.will_panic();
+                        unwind("a task of a scope that fails");
+                    });
+                    let result: Result<(), _> = failing.join();
+                    assert_eq!(matches!(result, Err(JoinError::Panicked(_))), started.get());
+                }
+            }
+        }
+    });
+    let all = started.iter().filter(|started| started.get()).count();
+    assert_eq!(ran.into_inner(), all, "a scope came back before its tasks had ended");
+}
+
+/// A set of tasks, read to the end or dropped before.
+pub fn set(slot: &Slot, rng: &mut Rng) {
+    let (count, taken) = (rng.below(20), rng.below(30));
+    let mut set = slot.job.set();
+    let mut started = Vec::new();
+    for i in 0..count {
+        let ticket = slot.ledger.ticket();
+        started.push(ticket.started());
+        set.spawn(move || {
+            drop(ticket.enter());
+            i
+        });
+    }
+    let mut seen = [false; 20];
+    for _ in 0..taken {
+        let Some((_, result)) = set.join_next_with_id() else { break };
+        if let Ok(i) = result {
+            assert!(started[i].get(), "a result of a task that has not run");
+            assert!(!std::mem::replace(&mut seen[i], true), "a result came twice");
+        }
+    }
+    if set.is_empty() && taken > count {
+        let ran = started.iter().filter(|started| started.get()).count();
+        assert_eq!(seen.iter().filter(|seen| **seen).count(), ran, "a result was lost");
+    }
+    (0..set.cancel_all()).for_each(|_| slot.ledger.count_cancelled_by_handle());
+}
+
+/// Numbers, of an input whose `next` or whose drop may panic at the end.
+struct Input {
+    left: std::ops::Range<usize>,
+    next_panics: bool,
+    drop_panics: bool,
+}
+
+impl Input {
+    fn new(count: usize, rng: &mut Rng) -> Self {
+        Self { left: 0..count, next_panics: rng.one_in(3), drop_panics: rng.one_in(3) }
+    }
+
+    fn panics(&self) -> bool {
+        self.next_panics || self.drop_panics
+    }
+}
+
+impl Iterator for Input {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let item = self.left.next();
+        if item.is_none() && self.next_panics {
+            unwind("an input that fails");
+        }
+        item
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if self.drop_panics {
+            unwind("the drop of an input that fails");
+        }
+    }
+}
+
+/// Lazy input that is empty, of a job that is held and that nothing lets go.
+pub fn nothing(slot: &Slot, rng: &mut Rng) {
+    let held = slot.job.job(0);
+    match rng.below(3) {
+        0 => assert!(!matches!(held.map(0..0, |_| ()).next(), Some(Ok(())))),
+        1 => {
+            let mut results = held.map(std::iter::empty::<()>(), |_| ()).as_completed();
+            assert!(!matches!(results.next(), Some(Ok(()))));
+        }
+        _ => _ = held.for_each(0..0, |_| unreachable!()),
+    }
+    assert_eq!((held.stats().completed, held.stats().panicked), (0, 0));
+}
+
+/// Items of a range, or of an iterator that is none; one of them may fail, and so may the iterator.
+pub fn for_each(slot: &Slot, rng: &mut Rng) {
+    let (count, bad) = (rng.below(60), rng.below(300));
+    let mut panics = false;
+    let ran = AtomicUsize::new(0);
+    let item = |i: usize| {
+        let entry = slot.ledger.ticket().enter();
+        ran.fetch_add(1, SeqCst);
+        if i == bad {
+            entry.will_panic();
+            unwind("an item that fails");
+        }
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| match rng.below(3) {
+        0 => slot.job.for_each(0..count, item),
+        1 => slot.job.for_each((0..count).filter(|_| true), item),
+        _ => {
+            let input = Input::new(count, rng);
+            panics = input.panics();
+            slot.job.for_each(input, item)
+        }
+    }));
+    let ran = ran.into_inner();
+    match result {
+        Ok(Ok(())) => {
+            assert_eq!(ran, count, "an item was lost");
+            assert!(!panics, "a panic of the input was lost");
+        }
+        Ok(Err(_)) => assert!(ran <= count),
+        Err(_) => assert!(bad < count || panics, "a panic of nobody's"),
+    }
+}
+
+/// Results in order or as they come, read to the end or not.
+pub fn map(slot: &Slot, rng: &mut Rng) {
+    let (count, bad, taken) = (rng.below(60), rng.below(300), rng.below(100));
+    let (ledger, input) = (Arc::clone(&slot.ledger), Input::new(count, rng));
+    let panics = input.panics();
+    let results = slot.job.map(input, move |i| {
+        let entry = ledger.ticket().enter();
+        if i == bad {
+            entry.will_panic();
+            unwind("an item that fails");
+        }
+        i
+    });
+    if rng.one_in(2) {
+        let mut seen = 0;
+        for (at, result) in results.take(taken).enumerate() {
+            seen += usize::from(!matches!(result, Err(JoinError::Cancelled)));
+            match result {
+                Ok(i) => assert_eq!(i, at, "out of order"),
+                Err(JoinError::Panicked(_)) => assert!(at == bad || panics, "a panic of nobody's"),
+                Err(_) => {}
+            }
+        }
+        assert!(seen <= count + usize::from(panics), "more results than items and one panic");
+    } else {
+        let mut seen = [false; 60];
+        for i in results.as_completed().take(taken).flatten() {
+            assert!(!std::mem::replace(&mut seen[i], true), "a result came twice");
+        }
+    }
+}
