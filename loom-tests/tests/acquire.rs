@@ -2,57 +2,21 @@
 
 #![cfg(tollgate_loom)]
 
-use loom::sync::atomic::{AtomicBool, Ordering};
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Gauge, Ledger, rest};
+use loom_tests::instruments::{Gauge, Ledger, block_on, rest};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use tollgate::model::Stage;
-use tollgate::model::sync::thread::{Thread, current, park};
 use tollgate::{Acquire, Closed, Job, Permit, TryAcquireError};
-
-/// Wakes the thread that made it.
-struct Bell {
-    rung: AtomicBool,
-    thread: Thread,
-}
-
-impl Bell {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { rung: AtomicBool::new(false), thread: current() })
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        // A swap, for loom lets a later swap overlook a plain store.
-        self.rung.swap(true, Ordering::AcqRel);
-        self.thread.unpark();
-    }
-}
 
 type Polled = Poll<Result<Permit, Closed>>;
 
 fn poll(acquire: &mut Acquire<'_>, waker: &Waker) -> Polled {
     Pin::new(acquire).poll(&mut Context::from_waker(waker))
-}
-
-/// Polls until ready; a wake-up that is lost is a deadlock, which loom reports.
-fn block_on(mut acquire: Acquire<'_>) -> Result<Permit, Closed> {
-    let bell = Bell::new();
-    let waker = Waker::from(bell.clone());
-    loop {
-        if let Poll::Ready(out) = poll(&mut acquire, &waker) {
-            return out;
-        }
-        while !bell.rung.swap(false, Ordering::Acquire) {
-            park();
-        }
-    }
 }
 
 /// A waiter that stands in the queue, behind a permit that is held. Its waker does nothing.
@@ -67,14 +31,18 @@ fn visit(permit: Permit, gauge: &Gauge) {
     drop(permit);
 }
 
+/// Acquires the job's permit, and has another thread visit the gauge under it.
+fn held_elsewhere(job: &Job, gauge: &Arc<Gauge>) -> JoinHandle<()> {
+    let (held, seen) = (job.try_acquire().unwrap(), gauge.clone());
+    thread::spawn(move || visit(held, &seen))
+}
+
 #[test]
 fn limit_is_used_when_an_acquire_meets_a_release() {
     check(Bound::Preemptions(3), || {
         let stage = Stage::new(1);
         let (job, gauge) = (stage.job(1), Gauge::new(1));
-        let held = job.try_acquire().unwrap();
-        let seen = gauge.clone();
-        let holder = thread::spawn(move || visit(held, &seen));
+        let holder = held_elsewhere(&job, &gauge);
         visit(block_on(job.acquire()).unwrap(), &gauge);
         holder.join().unwrap();
         rest(stage, job);
@@ -87,9 +55,7 @@ fn limit_is_used_when_a_thread_acquires() {
     check(Bound::Preemptions(3), || {
         let stage = Stage::new(1);
         let (job, gauge) = (stage.job(1), Gauge::new(1));
-        let held = job.try_acquire().unwrap();
-        let seen = gauge.clone();
-        let holder = thread::spawn(move || visit(held, &seen));
+        let holder = held_elsewhere(&job, &gauge);
         visit(job.acquire_blocking().unwrap(), &gauge);
         holder.join().unwrap();
         rest(stage, job);
@@ -137,9 +103,7 @@ fn limit_is_used_by_a_task_behind_a_permit() {
     check(Bound::Preemptions(3), || {
         let stage = Stage::new(1);
         let (job, gauge) = (stage.job(1), Gauge::new(1));
-        let held = job.try_acquire().unwrap();
-        let seen = gauge.clone();
-        let holder = thread::spawn(move || visit(held, &seen));
+        let holder = held_elsewhere(&job, &gauge);
         job.execute(gauge.task());
         holder.join().unwrap();
         rest(stage, job);
