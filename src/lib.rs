@@ -19,6 +19,7 @@
 //! | start workers, and end them | [`Pool`], [`PoolBuilder`] |
 //! | limit how many run at once, live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
 //! | limit them inside a larger limit | [`Job::job`] |
+//! | let no more start in a time | [`JobBuilder::rate`], [`Rate`] |
 //! | back off until a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
 //! | push a future | `Job::spawn_future` |
@@ -88,6 +89,7 @@
 //! - **limit_holds**: never do more than `limit` tasks of a job run at once, also while the limit changes.
 //! - **limit_is_used**: a task that waits while fewer than `limit` run and a worker is idle starts.
 //! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
+//! - **rate_holds**: in any window of length t, at most burst + t / interval tasks of a job with a rate start.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job for
 //!   each worker. A turn is 16 tasks; a task that a join runs inline belongs to the task that joins.
@@ -113,6 +115,7 @@ mod job;
 pub mod model;
 mod pool;
 mod process;
+mod rate;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 #[path = "../checking/sequential/mod.rs"]
@@ -145,6 +148,7 @@ pub use job::stream::map::{AsCompleted, Map};
 pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use pool::clock::ManualClock;
+pub use rate::Rate;
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
 pub use task::handle::cancel_on_drop::CancelOnDrop;

@@ -40,6 +40,8 @@ pub struct VTable {
     cancel: unsafe fn(CellPtr),
     /// Returns true if its handle has cancelled the task, or run it, while the cell was in a queue.
     is_gone: unsafe fn(CellPtr) -> bool,
+    /// Returns true if the task has begun, was cancelled by its handle, or runs inside the task that joins it.
+    is_claimed: unsafe fn(CellPtr) -> bool,
     /// Frees the memory of a cell that is empty.
     free: unsafe fn(CellPtr),
     /// What only the cell of a waiter can do: a thread or future that waits for a permit.
@@ -62,6 +64,7 @@ impl VTable {
             run,
             cancel,
             is_gone: |_| false,
+            is_claimed: |_| false,
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
             free: |cell| unsafe { cells::free(cell.cast::<C>().as_ptr()) },
             waiter: None,
@@ -181,6 +184,12 @@ impl CellPtr {
     pub fn is_gone(self) -> bool {
         // SAFETY: as in `run`.
         unsafe { (self.header().vtable.is_gone)(self) }
+    }
+
+    /// Returns true if the task has begun, or its handle has cancelled it, or runs it: to run the cell starts nothing.
+    pub fn is_claimed(self) -> bool {
+        // SAFETY: as in `run`.
+        unsafe { (self.header().vtable.is_claimed)(self) }
     }
 
     /// Returns true if it is the cell of a waiter: a thread or future that waits for a permit.

@@ -1,6 +1,6 @@
 //! The timer of a pool: the entries that wait for a time, in the order of their times.
 //!
-//! An entry is armed, and later taken when its time has come. Each takes O(log n) under one lock. The timer knows neither jobs nor tasks: its user decides what an entry means.
+//! An entry is armed, and later taken when its time has come, or cancelled. Each takes O(log n) under one lock. The timer knows neither jobs nor tasks: its user decides what an entry means.
 //!
 //! The timer's thread is started with the first entry. It sleeps until the earliest time, and ends when the timer has been
 //! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
@@ -98,6 +98,11 @@ impl<T> Timer<T> {
             self.changed.notify_one();
         }
         Ok(key)
+    }
+
+    /// Removes an entry. Returns `None` if the entry was taken before.
+    pub fn cancel(&self, key: Key) -> Option<T> {
+        self.lock().entries.remove(&key)
     }
 
     /// Takes the entry with the earliest time, if that time has come.

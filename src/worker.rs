@@ -11,7 +11,7 @@ pub mod spares;
 pub mod turn;
 pub mod waiting;
 
-use crate::job::admission::{self, Start};
+use crate::job::admission::{self, Start, rated};
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
@@ -148,10 +148,16 @@ impl Worker<'_> {
             // The future took its permit earlier. The worker must check whether another task may run under that permit.
             epoch = epoch.wrapping_sub(1);
         }
+        let mut alone = false;
         match admission::start(cell) {
             Start::Gone => return,
             Start::Sweep => return self.sweep(cell),
             Start::Run => {}
+            Start::RunAlone => {
+                // As above: the check will say no.
+                epoch = epoch.wrapping_sub(1);
+                alone = true;
+            }
         }
         let job = cell.job();
         let (lease, key) = (self.context.lease(), job.idle_key());
@@ -190,6 +196,9 @@ impl Worker<'_> {
             }
             seat.figures.add_run(u64::from(lease.turn.get()));
             seat.publish(0, 0);
+        }
+        if (alone || resumed) && then == Then::GoOn && rated::has_rate(job) {
+            rated::note_end(job);
         }
         match then {
             Then::GoOn => lease.close(),

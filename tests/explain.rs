@@ -248,3 +248,23 @@ fn a_task_that_is_ready_starts_when_left_alone() {
         assert!(ready > 0 && others > 0, "{ready} {others}");
     });
 }
+
+#[test]
+fn the_clock_is_a_reason() {
+    let clock = tollgate::ManualClock::new();
+    let pool = tollgate::Pool::builder().workers(2).clock(&clock).build().unwrap();
+    let (second, host) =
+        (std::time::Duration::from_secs(1), pool.job_builder().name("host").build());
+    let page = host.job_builder().rate(tollgate::Rate::every(second)).build();
+    page.execute(|| ());
+    page.wait();
+    page.execute(|| ());
+    host.hold_off(2 * second);
+    let held = |job: &Job, after| Reason::HeldOff { job: job.clone(), until: clock.now() + after };
+    assert_eq!(page.explain().reasons(), [held(&page, second), held(&host, 2 * second)]);
+    assert_eq!(host.explain().to_string(), "there is no task");
+    page.set_rates(&[]);
+    assert_eq!(page.explain().to_string(), "job \"host\" is held off for another 2.0s");
+    clock.advance(2 * second);
+    page.wait();
+}

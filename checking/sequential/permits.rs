@@ -73,6 +73,7 @@ enum Op {
     Reserve { ready_cap: u16 },
     Unreserve,
     Start,
+    StartAtARate,
     Unstart,
     Acquire,
     Reacquire { draining: bool },
@@ -132,9 +133,13 @@ impl Plain {
         !self.held_back() && self.ready < cap && self.running + self.ready < self.limit
     }
 
-    fn may_start(self) -> bool {
-        const NO: [Flag; 4] = [Flag::Paused, Flag::Reclaiming, Flag::HeldOff, Flag::Rated];
+    fn may_start_at_a_rate(self) -> bool {
+        const NO: [Flag; 3] = [Flag::Paused, Flag::Reclaiming, Flag::HeldOff];
         !NO.iter().any(|flag| self.has(*flag)) && self.running < self.limit
+    }
+
+    fn may_start(self) -> bool {
+        !self.has(Flag::Rated) && self.may_start_at_a_rate()
     }
 
     fn may_go_on(self) -> bool {
@@ -200,6 +205,12 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
             plain.running += u64::from(may);
             answers(permits.start(), may, *plain);
         }
+        Op::StartAtARate if plain.ready > 0 => {
+            let may = plain.may_start_at_a_rate();
+            plain.ready -= u64::from(may);
+            plain.running += u64::from(may);
+            answers(permits.start_at_a_rate(), may, *plain);
+        }
         Op::Unstart if plain.running > 0 && plain.ready < MOST_READY => {
             plain.running -= 1;
             plain.ready += 1;
@@ -233,7 +244,7 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
             plain.set(flag, false);
             agree(permits.clear(flag), before);
         }
-        Op::Unreserve | Op::Start | Op::Unstart | Op::Release => {}
+        Op::Unreserve | Op::Start | Op::StartAtARate | Op::Unstart | Op::Release => {}
     }
 }
 
@@ -256,6 +267,11 @@ fn agree(word: Snapshot, plain: Plain) {
     assert_eq!(word.at_rest(), plain.running == 0 && plain.ready == 0, "at_rest: {plain:?}");
     assert_eq!(word.held_back(), plain.held_back(), "held_back: {plain:?}");
     assert_eq!(word.may_start(), plain.may_start(), "may_start: {plain:?}");
+    assert_eq!(
+        word.may_start_at_a_rate(),
+        plain.may_start_at_a_rate(),
+        "may_start_at_a_rate: {plain:?}"
+    );
     assert_eq!(word.may_go_on(), plain.may_go_on(), "may_go_on: {plain:?}");
     for draining in [false, true] {
         let due = plain.may_reclaim(draining);

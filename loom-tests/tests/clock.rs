@@ -4,15 +4,16 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::AcqRel;
+use loom::sync::atomic::Ordering::{AcqRel, Relaxed};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, rest};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tollgate::model::Stage;
-use tollgate::{ManualClock, Pool};
+use tollgate::{ManualClock, Pool, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -127,5 +128,118 @@ fn nothing_lost_when_an_abrupt_end_meets_a_hold_off() {
         assert_eq!((stats.completed + stats.cancelled, drops.count()), (1, 1), "{stats:?}");
         drop(job);
         drop(pool);
+    });
+}
+
+/// Lets a job start one task a second.
+fn at_a_rate(job: &tollgate::Job) {
+    job.set_rates(&[Rate::every(SECOND)]);
+}
+
+#[test]
+fn rate_holds_for_two_workers() {
+    // Two workers, each with a task below the same rate: one of the tasks starts, and the other waits in a queue.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(2, &clock);
+        let (job, gauge) = (stage.job(2), Gauge::new(1));
+        at_a_rate(&job);
+        job.execute(gauge.task());
+        let other = thread::spawn(move || stage.play(1, usize::MAX));
+        job.execute(gauge.task());
+        stage.play(0, usize::MAX);
+        other.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!((gauge.ran(), job.stats().backlog), (1, 1), "not one of two tasks in a second");
+        clock.advance(SECOND);
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 2);
+        // Until the timer is empty.
+        clock.advance(SECOND);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn rate_holds_for_a_worker_that_keeps_its_permit() {
+    // The worker has started one task when the rate is set. It starts at most one other.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let job = stage.job(1);
+        let (set, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..3 {
+            let (set, late) = (set.clone(), late.clone());
+            job.execute(move || {
+                if set.fetch_or(false, AcqRel) {
+                    late.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        at_a_rate(&job);
+        let running = job.stats().running;
+        set.fetch_or(true, AcqRel);
+        worker.join().unwrap();
+        let late = late.load(Relaxed);
+        assert!(late <= running + 1, "{late} tasks started at once, {running} ran");
+        (0..3).for_each(|_| {
+            clock.advance(SECOND);
+            stage.play(0, usize::MAX);
+        });
+        clock.advance(SECOND);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn rate_holds_no_longer_than_its_interval_beside_a_push() {
+    // The time comes while a task is pushed, and a worker starts one.
+    check(Bound::Preemptions(2), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge) = (stage.job(2), Gauge::new(1));
+        at_a_rate(&job);
+        job.execute(gauge.task());
+        stage.play(0, usize::MAX);
+        let (theirs, task) = (job.clone(), gauge.task());
+        let pusher = thread::spawn(move || theirs.execute(task));
+        let mover = clock.clone();
+        let other = thread::spawn(move || mover.advance(SECOND));
+        stage.play(0, usize::MAX);
+        pusher.join().unwrap();
+        other.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 2, "the second task was left behind");
+        clock.advance(SECOND);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn rate_holds_and_nothing_is_used_up_where_a_parent_refuses() {
+    // The parent's rate goes to one child. The other child must not have used its own rate up by then.
+    check(Bound::Preemptions(2), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(2, &clock);
+        let parent = stage.job(2);
+        let children = [stage.child(&parent, 1), stage.child(&parent, 1)];
+        let gauge = Gauge::new(1);
+        at_a_rate(&parent);
+        for child in &children {
+            child.set_rates(&[Rate::every(10 * SECOND)]);
+            child.execute(gauge.task());
+        }
+        let other = thread::spawn(move || stage.play(1, usize::MAX));
+        stage.play(0, usize::MAX);
+        other.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 1);
+        clock.advance(SECOND);
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 2, "the second child's rate is used up");
+        drop(children);
+        clock.advance(10 * SECOND);
+        rest(stage, parent);
     });
 }

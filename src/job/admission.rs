@@ -25,6 +25,7 @@
 mod acquire;
 mod drops;
 pub mod hold;
+pub mod rated;
 mod returns;
 
 pub use acquire::{give_back, push_behind, try_acquire};
@@ -236,6 +237,8 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
 pub enum Start {
     /// Run the task: it holds its permits and a token.
     Run,
+    /// Run the task, as for `Run`, and start no other task under its permits: a rate bounds the starts.
+    RunAlone,
     /// Nothing: the task waits again or was dropped, and is no longer the worker's.
     Gone,
     /// Sweep the queue of the cell's job: the cell is no task.
@@ -267,12 +270,9 @@ pub fn start(cell: CellPtr) -> Start {
         Mark::Ready => match job.permits.start() {
             Asked::Granted(word) => {
                 job.tally.note_running(word);
-                let Some(refused) = start_outside(job) else {
-                    return Start::Run;
-                };
-                refuse(cell, refused);
-                return Start::Gone;
+                return start_outside(cell, job);
             }
+            Asked::Refused(word) if word.has(Flag::Rated) => return start_at_a_rate(cell, job),
             Asked::Refused(_) => {}
         },
     }
@@ -280,16 +280,32 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Acquires the permits of a task at the ancestors of its job. Returns the first gate that refused.
+/// Starts a task at `gate`, which has a rate, and at the jobs outside it.
+#[cold]
+fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
+    match rated::start(cell, gate) {
+        None => Start::RunAlone,
+        Some(refused) => {
+            refuse(cell, refused);
+            Start::Gone
+        }
+    }
+}
+
+/// Acquires the permits of a task at the ancestors of its job.
 #[inline]
-fn start_outside(job: JobPtr) -> Option<JobPtr> {
+fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     for outer in job.gates().skip(1) {
         match outer.permits.start() {
             Asked::Granted(word) => outer.tally.note_running(word),
-            Asked::Refused(_) => return Some(outer),
+            Asked::Refused(word) if word.has(Flag::Rated) => return start_at_a_rate(cell, outer),
+            Asked::Refused(_) => {
+                refuse(cell, outer);
+                return Start::Gone;
+            }
         }
     }
-    None
+    Start::Run
 }
 
 /// Wakes the waiters of the job if no task of it is ready or running. Called where a job may become idle without a task's end.

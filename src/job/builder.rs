@@ -1,9 +1,11 @@
 //! `JobBuilder`: makes a job with a name, a capacity or a parent.
 
+use crate::job::admission::rated;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
 use crate::job::{Job, family};
 use crate::pool::shared::PoolPtr;
+use crate::rate::Rate;
 use crate::sync::Arc;
 
 /// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder) and [`Job::job_builder`].
@@ -24,6 +26,7 @@ pub struct JobBuilder {
     parent: Option<Job>,
     name: Option<String>,
     capacity: Option<usize>,
+    rates: Vec<Rate>,
 }
 
 /// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
@@ -64,7 +67,14 @@ impl Job {
 impl JobBuilder {
     pub(crate) fn new(pool: PoolPtr) -> Self {
         pool.own();
-        Self { pool: Owner(pool), limit: usize::MAX, parent: None, name: None, capacity: None }
+        Self {
+            pool: Owner(pool),
+            limit: usize::MAX,
+            parent: None,
+            name: None,
+            capacity: None,
+            rates: Vec::new(),
+        }
     }
 
     /// Sets how many tasks may run at once. Without this call there is no limit.
@@ -170,6 +180,41 @@ impl JobBuilder {
         self
     }
 
+    /// Adds a rate: tasks of the job start no more often. May be called several times; then all the rates hold.
+    ///
+    /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below count.
+    /// The rate is apart from the limit: a rate sets no limit, and a limit no rate. A start is the moment at which the task gets
+    /// its permits. A task that waits for a rate stands in the queue: it holds no permit, of its job or of a parent, no worker
+    /// and no thread. A task that goes on after it has waited needs no leave. What a pause saves up is at most the burst.
+    ///
+    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. A task that joins another one of the same job
+    /// does not run it inline. [`Job::set_rates`] changes the rates of a job.
+    ///
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(4).clock(&clock).build()?;
+    /// let host = pool.job(4);
+    /// let search = host.job_builder().rate(Rate::per_second(10)).build();
+    /// let first = search.spawn(|| 1);
+    /// let second = search.spawn(|| 2);
+    /// assert_eq!(first.join().unwrap(), 1);
+    /// assert_eq!(host.stats().running, 0); // the second task holds no permit of the host
+    /// clock.advance(Duration::from_millis(100));
+    /// assert_eq!(second.join().unwrap(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rates.push(rate);
+        self
+    }
+
     /// Makes the job.
     ///
     /// # Panics
@@ -193,6 +238,10 @@ impl JobBuilder {
             capacity = Some(Arc::new(Capacity::new(most)));
         }
         let extra = Extra::new(self.name, capacity);
-        family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra)
+        let job = family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra);
+        if !self.rates.is_empty() {
+            rated::set_rates(job.ptr(), &self.rates);
+        }
+        job
     }
 }

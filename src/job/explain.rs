@@ -73,11 +73,11 @@ pub enum Reason {
         /// The paused job.
         job: Job,
     },
-    /// The clock holds this job off, after [`Job::hold_off`].
+    /// The clock holds this job: after [`Job::hold_off`], or because a rate allows no start now.
     HeldOff {
-        /// The job that is held off.
+        /// The job that is held off, or whose rate it is.
         job: Job,
-        /// The time until which it is.
+        /// The time at which the next task may start.
         until: Instant,
     },
     /// As many tasks of this job run as its limit allows.
@@ -273,9 +273,9 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns the time until which this job is held off as a reason, if it is.
+/// Returns the time that holds this job as a reason, if one does.
 fn held_off(gate: JobPtr) -> Option<Reason> {
-    let until = hold::held_until(gate)?;
+    let until = hold::closed_until(gate)?;
     Some(Reason::HeldOff { job: Job::of(gate), until })
 }
 

@@ -1,7 +1,8 @@
-//! Holding a job off for a time: `hold_off`, `hold_off_until`, `held_until`.
+//! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rates`.
 
 use crate::job::Job;
-use crate::job::admission::hold;
+use crate::job::admission::{hold, rated};
+use crate::rate::Rate;
 use crate::sync::time::Instant;
 use std::time::Duration;
 
@@ -74,6 +75,33 @@ impl Job {
         if let Err(error) = hold::hold_off(self.ptr(), until) {
             panic!("no thread for the pool's timer: {error}");
         }
+    }
+
+    /// Replaces the job's rates, live. No rate at all lifts them.
+    ///
+    /// Once this call has returned, each start needs the leave of these rates, as with [`JobBuilder::rate`]. A rate in the place of
+    /// another takes over how much of it is used up, so a call grants no further burst.
+    ///
+    /// [`JobBuilder::rate`]: crate::JobBuilder::rate
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new(); // no time passes
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job(2);
+    /// job.set_rates(&[Rate::per_minute(1)]);
+    /// job.spawn(|| ()).join().unwrap();
+    /// let second = job.spawn(|| "at last");
+    /// assert_eq!(job.stats().backlog, 1);
+    /// job.set_rates(&[]);
+    /// assert_eq!(second.join().unwrap(), "at last");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn set_rates(&self, rates: &[Rate]) {
+        rated::set_rates(self.ptr(), rates);
     }
 
     /// Returns the time until which the job is held off, or `None` if it is not.

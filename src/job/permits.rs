@@ -136,6 +136,11 @@ impl Snapshot {
         !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
 
+    /// Returns true if a ready task of a job with a rate may start now, once it has the rate's leave.
+    pub const fn may_start_at_a_rate(self) -> bool {
+        !self.has_any(NO_START) && self.running() < self.limit()
+    }
+
     /// Returns true if no more tasks run than the limit allows. A paused job allows none.
     pub const fn is_settled(self) -> bool {
         let most = if self.has(Flag::Paused) { 0 } else { self.limit() };
@@ -273,6 +278,11 @@ impl Permits {
     #[inline]
     pub fn start(&self) -> Asked {
         self.update(|word| word.may_start().then(|| word.started()))
+    }
+
+    /// Exchanges a reservation for a permit, also at a job with a rate. The caller asks the rate for its leave.
+    pub fn start_at_a_rate(&self) -> Asked {
+        self.update(|word| word.may_start_at_a_rate().then(|| word.started()))
     }
 
     /// Acquires a permit for a task that has no reservation.

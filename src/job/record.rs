@@ -268,13 +268,15 @@ impl Record {
     ///
     /// Tasks of an unlimited job may lie in deques uncounted and in any order. So a job is never unlimited if its
     /// limit is 1, because its tasks must start in order. Nor is a job with a parent or with children, because gates
-    /// outside may bind. Nor is a job with futures, because a pending future holds a permit without a worker.
+    /// outside may bind. Nor is a job with futures, because a pending future holds a permit without a worker. Nor is a job
+    /// with a rate, because each start needs its leave.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
         self.parent.is_none()
             && word.limit() >= (self.pool().workers() as u64).max(2)
             && !word.has(Flag::Parent)
             && !word.has(Flag::Futures)
+            && !word.has(Flag::Rated)
     }
 
     /// Returns true if a task should be admitted from the queue now, given this value of the word.

@@ -1,5 +1,6 @@
-//! The times that hold a job: until when it is held off.
+//! The times that hold a job: until when it is held off, and what is left of its rates.
 
+use crate::rate::{Pace, Rate};
 use crate::sync::time::Instant;
 use crate::timer::Key;
 
@@ -12,11 +13,36 @@ pub struct Times {
     pub held_until: Option<Instant>,
     /// The key of the entry that is armed. Its time may be earlier than `held_until`.
     pub armed: Option<Key>,
+    /// The job's rates. Each start needs the leave of all.
+    paces: Vec<Pace>,
 }
 
 impl Times {
-    /// Returns the time until which no task may start, or `None` if tasks may start at the time `now`.
+    /// Returns the time until which no task may start, or `None` if a task may start at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
-        self.held_until.filter(|until| *until > now)
+        let held = self.held_until.filter(|until| *until > now);
+        let paced = self.paces.iter().filter_map(|pace| pace.until(now));
+        paced.chain(held).max()
+    }
+
+    /// Counts a start at all rates.
+    pub fn start(&mut self, now: Instant) {
+        self.paces.iter_mut().for_each(|pace| pace.start(now));
+    }
+
+    /// Counts the end of a task at all rates.
+    pub fn end(&mut self, now: Instant) {
+        self.paces.iter_mut().for_each(|pace| pace.end(now));
+    }
+
+    /// Replaces the rates. A rate in the place of another takes over how much of it is used up.
+    pub fn set_rates(&mut self, rates: &[Rate], now: Instant) {
+        let old =
+            std::mem::take(&mut self.paces).into_iter().map(Some).chain(std::iter::repeat(None));
+        let paces = rates.iter().zip(old).map(|(rate, old)| match old {
+            Some(old) => old.with_rate(*rate, now),
+            None => Pace::new(*rate),
+        });
+        self.paces = paces.collect();
     }
 }

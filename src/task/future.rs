@@ -18,7 +18,7 @@ use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::TaskHandle;
-use crate::task::handle::joint::{Face, HandleTable, Joint, is_empty};
+use crate::task::handle::joint::{Face, HandleTable, Joint, is_claimed, is_empty};
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
 use crate::task::{CellPtr, Header, Mark, Ran, VTable};
@@ -47,8 +47,11 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    const FUTURE: VTable =
-        VTable { is_gone: is_empty, ..VTable::of::<Self>(Self::run_future, Self::cancel_future) };
+    const FUTURE: VTable = VTable {
+        is_gone: is_empty,
+        is_claimed,
+        ..VTable::of::<Self>(Self::run_future, Self::cancel_future)
+    };
     const FUTURE_HANDLE: HandleTable =
         HandleTable { run: None, cancel: Self::cancel_future_by_handle, outcome: Self::outcome };
 

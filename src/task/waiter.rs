@@ -141,6 +141,7 @@ impl State {
 /// The table of all waiters. Cells are told apart by it.
 static VTABLE: VTable = VTable {
     is_gone,
+    is_claimed: is_gone,
     waiter: Some(&WaiterTable { grant, notify }),
     ..VTable::of::<Waiting>(run, cancel)
 };

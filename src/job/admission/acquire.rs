@@ -8,11 +8,11 @@
 //! further task under its lease: no gate is held, cancelled or over its limit, and no sibling waits at a gate outside. The word
 //! does not change, so no pusher finds room that it must check again.
 
-use super::Start;
+use super::{Start, rated};
 use super::{
     is_waited_for, make_good, may_go_on, release, release_at, reserve_outside, start, unlock,
 };
-use crate::job::permits::Asked;
+use crate::job::permits::{Asked, Flag};
 use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
 use crate::task::{CellPtr, Mark};
@@ -21,7 +21,7 @@ use crate::task::{CellPtr, Mark};
 /// or if a task or a waiter waits there. The caller must keep the job alive.
 #[inline]
 pub fn try_acquire(job: JobPtr) -> bool {
-    let mut gate = Some(job);
+    let (mut gate, mut rated) = (Some(job), false);
     while let Some(outer) = gate {
         // Nothing passes those that wait (push-1).
         let Some(Asked::Granted(word)) = outer
@@ -33,7 +33,12 @@ pub fn try_acquire(job: JobPtr) -> bool {
             return false;
         };
         outer.tally.note_running(word);
+        rated |= word.has(Flag::Rated);
         gate = outer.parent();
+    }
+    if rated && !rated::take_leave_of(job) {
+        release(job);
+        return false;
     }
     job.tokens.add_tasks(1);
     true
@@ -66,7 +71,7 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
         return;
     }
     cell.set_mark(Mark::Ready);
-    if start(cell) != Start::Run {
+    if matches!(start(cell), Start::Gone | Start::Sweep) {
         return;
     }
     let job = cell.job();
@@ -85,6 +90,9 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
+    }
+    if rated::has_rate(job) {
+        rated::note_end(job);
     }
     release(job);
     job.pool().drop_late();

@@ -61,7 +61,7 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
 }
 
 /// Arms the timer for the time `until` or an earlier one, and sets the flag. The caller has the lock of the times.
-fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
+pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());
     }
@@ -104,6 +104,14 @@ fn open(due: Due, key: Key) {
     look(job); // open-3
     job.pool().drop_late();
     control::drop_handle(job);
+}
+
+/// Returns the time at which the clock lets a task of the job start, if that time is still to come: for a hold-off or a rate.
+pub fn closed_until(job: JobPtr) -> Option<Instant> {
+    if !job.permits.load().has(Flag::HeldOff) {
+        return None;
+    }
+    job.extra()?.times().until(job.pool().now())
 }
 
 /// Returns the time until which the job is held off, if that time is still to come.

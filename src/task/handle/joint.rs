@@ -9,7 +9,7 @@ use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::task::parking::parking_lot;
-use crate::task::state::{CANCELLED, Claim, Finish, Reference, Snapshot, State, WAITED};
+use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, Snapshot, State, WAITED};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -111,7 +111,7 @@ where
     O: Owner,
 {
     const VTABLE: VTable =
-        VTable { is_gone: is_empty, ..VTable::of::<Self>(Self::run, Self::cancel) };
+        VTable { is_gone: is_empty, is_claimed, ..VTable::of::<Self>(Self::run, Self::cancel) };
     pub const HANDLE: HandleTable = HandleTable {
         run: Some(Self::run_claimed),
         cancel: Self::cancel_by_handle,
@@ -324,6 +324,15 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         // SAFETY: by this function's contract.
         unsafe { out.cast::<Result<T, JoinError>>().write(outcome) };
     }
+}
+
+/// Returns true if a thread has claimed the closure in a cell, or if the future in it has started.
+///
+/// # Safety
+/// As [`is_empty`].
+pub unsafe fn is_claimed(cell: CellPtr) -> bool {
+    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CLAIMED)
 }
 
 /// Returns true if a cell in a queue has no closure or future any more.

@@ -1,0 +1,146 @@
+//! Starts of jobs with rates.
+//!
+//! A task of a job with a rate, or of a job below one, needs the leave of each rate of each job above it. The leave is taken last,
+//! when the task has all its permits, and at all jobs at once. So a task that a permit or a rate refuses has used up nothing.
+//!
+//! A worker that starts such a task:
+//! - `rate-1`: It exchanges the reservations for permits, from the inside out. The flag `HeldOff` refuses, as at any start.
+//! - `rate-2`: It takes the locks of the times of all jobs with rates, from the inside out. If one refuses, the worker gives
+//!   back the permits of that job and of those outside it, and the task goes back to the front of that job's queue.
+//! - `rate-3`: Otherwise it counts the start at each rate. If a rate allows no further start now, the worker holds the job off
+//!   until the time at which it does (`off-1`, `off-2` of `hold`). The opening admits the next task.
+//!
+//! So the tasks of a job whose rate is used up stand in a queue. They have no permit, no reservation and no worker.
+//!
+//! The starts keep to the rate. Each start passes `rate-2`: the flag `Rated` makes the usual start fail, no task of the job is
+//! run inside another, and no worker goes on under a permit. The times change under their lock only.
+//!
+//! At most one task is admitted before its start, because the ready cap is 1. So `rate-2` refuses only if the times have changed
+//! since the admission.
+//!
+//! If the timer's thread cannot be started, no opening would come. Then the flag `HeldOff` stays clear: the task is refused and
+//! admitted again until its time has come.
+
+use super::hold::close_until;
+use super::{look, settle};
+use crate::job::permits::{Asked, Flag};
+use crate::job::record::JobPtr;
+use crate::rate::Rate;
+use crate::sync::fence_after_rmw;
+use crate::sync::time::Instant;
+use crate::task::CellPtr;
+
+/// Starts a task at `gate`, where a plain start was refused, and at the jobs outside it. Returns the job that refuses.
+#[cold]
+pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
+    let mut next = Some(gate);
+    while let Some(outer) = next {
+        let Asked::Granted(_) = outer.permits.start_at_a_rate() else {
+            return Some(outer);
+        };
+        next = outer.parent(); // rate-1
+    }
+    if !cell.is_claimed()
+        && let Err(refused) = take_leave(Some(cell.job()), cell.job().pool().now())
+    {
+        let mut next = Some(refused);
+        while let Some(outer) = next {
+            settle(outer, outer.permits.unstart());
+            next = outer.parent();
+        }
+        return Some(refused);
+    }
+    let mut next = Some(gate);
+    while let Some(outer) = next {
+        outer.tally.note_running(outer.permits.load());
+        next = outer.parent();
+    }
+    None
+}
+
+/// Returns the first job with a rate, from `gate` outwards.
+fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
+    while let Some(outer) = gate
+        && !outer.permits.load().has(Flag::Rated)
+    {
+        gate = outer.parent();
+    }
+    gate
+}
+
+/// Takes the leave of all rates of the job and of those above it, for a permit without a task. Returns false if a rate refuses.
+/// The caller has the permits.
+#[cold]
+pub(super) fn take_leave_of(job: JobPtr) -> bool {
+    take_leave(Some(job), job.pool().now()).is_ok()
+}
+
+/// Takes the leave of all rates from `gate` outwards, or of none. Returns the job that refuses.
+fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
+    let Some(gate) = first_with_rate(gate) else { return Ok(()) };
+    let mut times = gate.extra_or_make().times();
+    if let Some(until) = times.until(now) {
+        let _ = close_until(gate, &mut times, until);
+        return Err(gate);
+    }
+    // The lock is kept meanwhile. Locks are taken from the inside out, so two threads never wait for each other.
+    take_leave(gate.parent(), now)?; // rate-2
+    times.start(now);
+    if let Some(until) = times.until(now) {
+        // A failure needs no action: see the module.
+        let _ = close_until(gate, &mut times, until); // rate-3
+    }
+    Ok(())
+}
+
+/// Tells the rates of the job and of those above it that a task has ended. The task still has its permits.
+#[cold]
+pub fn note_end(job: JobPtr) {
+    let mut gate = first_with_rate(Some(job));
+    while let Some(outer) = gate {
+        let now = outer.pool().now();
+        let mut times = outer.extra_or_make().times();
+        times.end(now);
+        if let Some(until) = times.until(now) {
+            let _ = close_until(outer, &mut times, until);
+        }
+        drop(times);
+        gate = first_with_rate(outer.parent());
+    }
+}
+
+/// Returns true if the job or one above it has a rate.
+pub fn has_rate(job: JobPtr) -> bool {
+    first_with_rate(Some(job)).is_some()
+}
+
+/// Sets the job's rates. On return each start needs their leave.
+pub fn set_rates(job: JobPtr, rates: &[Rate]) {
+    let pool = job.pool();
+    let handle = {
+        let now = pool.now();
+        let mut times = job.extra_or_make().times();
+        times.set_rates(rates, now);
+        if rates.is_empty() {
+            job.permits.clear(Flag::Rated);
+            // No worker may have a batch of the job that pushers rely on.
+            job.permits.clear(Flag::BatchOut);
+        } else {
+            job.permits.set(Flag::Rated);
+        }
+        pool.advance_epoch();
+        // Whatever was armed was armed for the old rates.
+        let handle = times.armed.take().is_some_and(|key| pool.timer.cancel(key).is_some());
+        let until = times.until(now);
+        if until.is_none_or(|until| close_until(job, &mut times, until).is_err()) {
+            job.permits.clear(Flag::HeldOff);
+        }
+        handle
+    };
+    fence_after_rmw();
+    look(job);
+    pool.drop_late();
+    if handle {
+        job.drop_handle();
+    }
+}

@@ -1,0 +1,238 @@
+//! `Rate`: how often tasks of a job may start.
+
+use crate::sync::time::Instant;
+use std::time::Duration;
+
+/// The longest interval: about thirty years. Each clock can add it.
+const MOST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// A bound on how often tasks start: at most so many in a time, or a pause after each task.
+///
+/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval* and a
+/// *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
+/// [`burst`](Self::burst) sets another. A job that starts nothing for a while saves up no more than the burst.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Rate;
+///
+/// let pool = tollgate::Pool::builder().workers(4).build()?;
+/// // At most ten a second, of which three may start at once, and at most 100 a minute.
+/// let job = pool.job_builder().rate(Rate::per_second(10).burst(3)).rate(Rate::per_minute(100)).build();
+/// assert_eq!(job.spawn(|| "in time").join().unwrap(), "in time");
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One start after each interval, and up to `burst` at once.
+    Every { interval: Duration, burst: u32 },
+    /// No start for so long after the end of a task.
+    GapAfterEnd(Duration),
+}
+
+impl Rate {
+    /// Makes a rate of so many starts a second, evenly spread.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::Rate;
+    ///
+    /// assert_eq!(Rate::per_second(10), Rate::every(Duration::from_millis(100)));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn per_second(starts: u32) -> Self {
+        Self::within(Duration::from_secs(1), starts)
+    }
+
+    /// Makes a rate of so many starts a minute, evenly spread.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::Rate;
+    ///
+    /// assert_eq!(Rate::per_minute(20), Rate::every(Duration::from_secs(3)));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn per_minute(starts: u32) -> Self {
+        Self::within(Duration::from_secs(60), starts)
+    }
+
+    #[track_caller]
+    fn within(time: Duration, starts: u32) -> Self {
+        assert!(starts > 0, "a rate of 0 would start no task: pause the job instead");
+        // Rounded up, so that no window has a start too many.
+        let nanos = (time.as_nanos() as u64).div_ceil(u64::from(starts));
+        Self::every(Duration::from_nanos(nanos))
+    }
+
+    /// Makes a rate of one start in each interval.
+    ///
+    /// # Panics
+    ///
+    /// If the interval is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use tollgate::Rate;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let interval = Duration::from_millis(5);
+    /// let host = pool.job_builder().rate(Rate::every(interval)).build();
+    /// let before = Instant::now();
+    /// let starts = [(); 3].map(|()| host.spawn(Instant::now));
+    /// let last = starts.map(|start| start.join().unwrap()).into_iter().max();
+    /// assert!(last >= Some(before + 2 * interval));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn every(interval: Duration) -> Self {
+        assert!(!interval.is_zero(), "an interval of 0 is no rate: leave the rate out instead");
+        Self { kind: Kind::Every { interval: interval.min(MOST), burst: 1 } }
+    }
+
+    /// Makes a rate by which no task starts for this long after a task has ended.
+    ///
+    /// In a job with a limit of 1 this is the pause between two tasks, as of a crawler that leaves a server alone between two
+    /// requests. Tasks that run at the same time do not wait for each other's ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let gap = Rate::gap_after_end(Duration::from_secs(5));
+    /// let host = pool.job_builder().limit(1).rate(gap).build();
+    /// host.execute(|| ());
+    /// host.wait();
+    /// let second = host.spawn(|| ());
+    /// assert_eq!(host.stats().backlog, 1);
+    /// clock.advance(Duration::from_secs(5));
+    /// second.join().unwrap();
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn gap_after_end(gap: Duration) -> Self {
+        Self { kind: Kind::GapAfterEnd(gap.min(MOST)) }
+    }
+
+    /// Sets how many tasks may start at once after a pause.
+    ///
+    /// # Panics
+    ///
+    /// If the number is 0, or if the rate is a [`gap_after_end`](Self::gap_after_end).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new(); // no time passes
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job_builder().rate(Rate::per_second(1).burst(3)).build();
+    /// for _ in 0..4 {
+    ///     job.execute(|| ());
+    /// }
+    /// while job.stats().completed < 3 {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(job.stats().backlog, 1); // a second later it would start
+    /// assert_eq!(pool.shutdown_now(), 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn burst(self, starts: u32) -> Self {
+        assert!(starts > 0, "a burst of 0 would start no task: set at least 1");
+        match self.kind {
+            Kind::Every { interval, .. } => Self { kind: Kind::Every { interval, burst: starts } },
+            Kind::GapAfterEnd(_) => panic!("a gap after the end of a task has no burst"),
+        }
+    }
+}
+
+/// A rate, and what is left of it.
+///
+/// The state of a rate with an interval is the time at which its whole burst is free again. A start moves that time one
+/// interval further on. A start is allowed if that time is at most `burst - 1` intervals away. So each start but the first
+/// `burst` in a window needs an interval of that window.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    rate: Rate,
+    /// The time at which the burst is free, or at which the gap ends. `None` means that it is so now.
+    free: Option<Instant>,
+}
+
+impl Pace {
+    /// Makes the state of a rate that nothing has used.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, free: None }
+    }
+
+    /// Makes the state of this rate for a job that went by `self` until now. As many starts as were used up are used up
+    /// still, at most the new burst.
+    pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
+        let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
+        let wait = match (self.rate.kind, rate.kind) {
+            (Kind::Every { interval: old, .. }, Kind::Every { interval, burst }) => {
+                let scaled = left.as_nanos().saturating_mul(interval.as_nanos());
+                let scaled = u64::try_from(scaled.div_ceil(old.as_nanos())).unwrap_or(u64::MAX);
+                Duration::from_nanos(scaled).min(interval.saturating_mul(burst))
+            }
+            (Kind::GapAfterEnd(_), Kind::GapAfterEnd(gap)) => left.min(gap),
+            _ => Duration::ZERO,
+        };
+        Self { rate, free: now.checked_add(wait) }
+    }
+
+    /// Returns the time at which the rate allows a start, or `None` if it does at the time `now`.
+    pub fn until(&self, now: Instant) -> Option<Instant> {
+        let left = self.free?.saturating_duration_since(now);
+        let saved = match self.rate.kind {
+            Kind::Every { interval, burst } => interval.saturating_mul(burst - 1),
+            Kind::GapAfterEnd(_) => Duration::ZERO,
+        };
+        let wait = left.saturating_sub(saved);
+        if wait.is_zero() { None } else { now.checked_add(wait) }
+    }
+
+    /// Counts a start at the time `now`, which the rate has allowed.
+    pub fn start(&mut self, now: Instant) {
+        if let Kind::Every { interval, .. } = self.rate.kind {
+            let free = self.free.map_or(now, |free| free.max(now));
+            self.free = free.checked_add(interval);
+        }
+    }
+
+    /// Counts the end of a task at the time `now`.
+    pub fn end(&mut self, now: Instant) {
+        if let Kind::GapAfterEnd(gap) = self.rate.kind {
+            self.free = self.free.max(now.checked_add(gap));
+        }
+    }
+}
