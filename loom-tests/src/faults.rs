@@ -309,6 +309,31 @@ pub const FAULTS: &[Fault] = &[
         &["clock::held_off_holds_no_longer_than_its_time_beside_a_push"],
     ),
     fault(
+        "rate-asked-job-by-job",
+        "a start is counted at a child's rate before the parent's rate is asked, which refuses",
+        &["clock::rate_holds_and_nothing_is_used_up_where_a_parent_refuses"],
+    ),
+    fault(
+        "rate-not-counted",
+        "a start is not counted at its rate",
+        &["clock::rate_holds_for_two_workers"],
+    ),
+    fault(
+        "rate-set-in-silence",
+        "a rate is set, and the epoch stays: a worker goes on under its permit",
+        &["clock::rate_holds_for_a_worker_that_keeps_its_permit"],
+    ),
+    fault(
+        "rate-unseen-by-the-lease",
+        "a worker that keeps its permit over several tasks does not look for a rate",
+        &["clock::rate_holds_for_two_workers"],
+    ),
+    fault(
+        "rate-unseen-by-the-start",
+        "a ready task of a job with a rate starts without its leave",
+        &["clock::rate_holds_for_two_workers"],
+    ),
+    fault(
         "relaxed-done",
         "a task's end does not publish its outcome",
         &["handles::nothing_lost_when_complete_meets_join"],

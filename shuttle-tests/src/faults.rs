@@ -32,6 +32,8 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("waker-changed-unannounced", TORN),
     ("drain-decides-on-an-old-count", TORN),
     ("handed-over-in-a-held-job", TORN),
+    ("rate-set-in-silence", TORN),
+    ("rate-asked-job-by-job", TORN),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -159,6 +161,9 @@ const SEEN: &[(&str, &[&str])] = &[
         "opened-before-its-time",
         &["held_off_holds::held_off_holds_when_it_is_extended_as_its_time_comes"],
     ),
+    ("rate-not-counted", &["held_off_holds::rate_holds_for_many_workers"]),
+    ("rate-unseen-by-the-lease", &["held_off_holds::rate_holds_for_many_workers"]),
+    ("rate-unseen-by-the-start", &["held_off_holds::rate_holds_for_many_workers"]),
     ("opened-without-look", &["held_off_holds::held_off_holds_no_longer_than_its_time"]),
     ("one-waiter-of-many-woken", &["stay::limit_is_used_by_all_that_wait_for_a_job"]),
     ("entry-left-by-who-does-not-park", &["stay::limit_is_used_by_a_pusher_that_waits_for_a_slot"]),

@@ -1,4 +1,4 @@
-//! Promise: held_off_holds. A pool's clock moves while other threads hold jobs off, push into them and end the pool.
+//! Promises: held_off_holds, rate_holds. A pool's clock moves while other threads hold jobs off, push into them and end the pool.
 
 #![cfg(tollgate_shuttle)]
 
@@ -9,7 +9,7 @@ use shuttle_tests::instruments::{Fates, Gauge};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tollgate::{ManualClock, Pool};
+use tollgate::{ManualClock, Pool, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -141,5 +141,31 @@ fn nothing_lost_when_abrupt_ends_meet_the_time() {
         let stats = job.stats();
         assert_eq!(stats.completed + stats.cancelled, 6, "{stats:?}");
         assert_eq!(fates.ran() as u64, stats.completed);
+    });
+}
+
+#[test]
+fn rate_holds_for_many_workers() {
+    check(|| {
+        let (pool, clock) = with_clock(3);
+        let job = pool.job_builder().rate(Rate::every(SECOND).burst(2)).build();
+        let (child, gauge) = (job.job(2), Gauge::new(3));
+        let pushers = [job.clone(), child].map(|job| {
+            let gauge = gauge.clone();
+            thread::spawn(move || (0..3).for_each(|_| job.execute(gauge.task())))
+        });
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        for seconds in 0..4 {
+            while job.stats().running > 0 || gauge.ran() < 2 + seconds {
+                thread::yield_now();
+            }
+            (0..10).for_each(|_| thread::yield_now());
+            assert_eq!(gauge.ran(), 2 + seconds, "too many start in {seconds} seconds");
+            clock.advance(SECOND);
+        }
+        job.wait();
+        assert_eq!(gauge.ran(), 6);
     });
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
+use tollgate::Rate;
+
 use crate::common::rng::Rng;
 use crate::groups;
 use crate::work::{self, Spawned, push};
@@ -36,7 +38,9 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             480..560 => slot.set_limit(limit(rng)),
             560..590 => slot.job.pause(),
             590..600 => slot.job.hold_off(Duration::from_micros(rng.next() % 2_000)),
-            600..660 => slot.let_go(),
+            600..605 => slot.job.set_rates(&[Rate::per_second(20_000).burst(50)]),
+            605..615 => slot.job.set_rates(&[]),
+            615..660 => slot.let_go(),
             660..760 => slot.sharpen(),
             760..800 => _ = slot.job.wait_timeout(Duration::from_micros(rng.next() % 3_000)),
             800..820 => {
