@@ -409,7 +409,7 @@ fn a_drain_waits_for_the_rate_and_an_abrupt_end_does_not() {
 }
 
 #[test]
-fn a_rate_that_nobody_can_keep_is_refused() {
+fn a_rate_that_starts_nothing_is_refused() {
     let calls: [fn(); 5] = [
         || _ = Rate::per_second(0),
         || _ = Rate::per_minute(0),
