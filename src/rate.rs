@@ -229,6 +229,11 @@ impl Pace {
         }
     }
 
+    /// Returns true if ends count, and not starts.
+    pub fn is_gap(&self) -> bool {
+        matches!(self.rate.kind, Kind::GapAfterEnd(_))
+    }
+
     /// Counts the end of a task at the time `now`.
     pub fn end(&mut self, now: Instant) {
         if let Kind::GapAfterEnd(gap) = self.rate.kind {

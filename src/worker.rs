@@ -11,7 +11,7 @@ pub mod spares;
 pub mod turn;
 pub mod waiting;
 
-use crate::job::admission::{self, Start, rated};
+use crate::job::admission::{self, Start};
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
@@ -84,6 +84,8 @@ struct Worker<'a> {
 enum Then {
     /// It runs the next task under the permit.
     GoOn,
+    /// The same, but the task has not ended: it waits for another task, or its handle had cancelled it.
+    GoOnUnended,
     /// It leaves the permit to the task, a pending future.
     LeavePermit,
 }
@@ -148,17 +150,12 @@ impl Worker<'_> {
             // The future took its permit earlier. The worker must check whether another task may run under that permit.
             epoch = epoch.wrapping_sub(1);
         }
-        let mut alone = false;
-        match admission::start(cell) {
+        let paced = match admission::start(cell) {
             Start::Gone => return,
             Start::Sweep => return self.sweep(cell),
-            Start::Run => {}
-            Start::RunAlone => {
-                // As above: the check will say no.
-                epoch = epoch.wrapping_sub(1);
-                alone = true;
-            }
-        }
+            Start::Run => false,
+            Start::RunPaced => true,
+        };
         let job = cell.job();
         let (lease, key) = (self.context.lease(), job.idle_key());
         if self.seat().begin_batch(key) {
@@ -166,7 +163,7 @@ impl Worker<'_> {
         }
         lease.open(job, epoch, self.seat().top_of(key));
         self.last.set(Some(job));
-        let mut unlimited = job.is_unlimited(job.permits.load());
+        let unlimited = !paced && job.is_unlimited(job.permits.load());
         if !unlimited {
             // The start has made room for a ready task. The worker checks now, because a future or a task inside `blocking`
             // may keep the permit for long.
@@ -176,6 +173,30 @@ impl Worker<'_> {
                 self.begin_turn_below(parent);
             }
         }
+        let then = if paced {
+            self.run_tasks_paced(cell, job)
+        } else {
+            self.run_tasks(cell, job, unlimited)
+        };
+        if let Some(seat) = self.context.seat() {
+            if lease.left.get() > 0 {
+                seat.note_top(key, lease.left.get());
+            }
+            seat.figures.add_run(u64::from(lease.turn.get()));
+            seat.publish(0, 0);
+        }
+        if resumed && then == Then::GoOn {
+            admission::rated::note_end(job);
+        }
+        match then {
+            Then::GoOn | Then::GoOnUnended => lease.close(),
+            Then::LeavePermit => lease.detach(),
+        }
+    }
+
+    /// Runs a task that has its permits, and then further tasks of its job while the turn lasts.
+    #[inline]
+    fn run_tasks(&self, cell: CellPtr, job: JobPtr, mut unlimited: bool) -> Then {
         let mut next = Some(cell);
         let mut then = Then::GoOn;
         while let Some(cell) = next {
@@ -185,25 +206,13 @@ impl Worker<'_> {
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
                 // The turn ends.
-                lease.turn.set(lease.turn.get() + 1);
+                let turn = &self.context.lease().turn;
+                turn.set(turn.get() + 1);
                 break;
             }
             next = self.next_under_permit(job, &mut unlimited);
         }
-        if let Some(seat) = self.context.seat() {
-            if lease.left.get() > 0 {
-                seat.note_top(key, lease.left.get());
-            }
-            seat.figures.add_run(u64::from(lease.turn.get()));
-            seat.publish(0, 0);
-        }
-        if (alone || resumed) && then == Then::GoOn && rated::has_rate(job) {
-            rated::note_end(job);
-        }
-        match then {
-            Then::GoOn => lease.close(),
-            Then::LeavePermit => lease.detach(),
-        }
+        then
     }
 
     /// Drops the tasks in the queue of a cancelled job, one at a time (sweep-2). After [`BUDGET`] tasks, other ready tasks
@@ -237,8 +246,14 @@ impl Worker<'_> {
             Ran::Counted => {}
             Ran::Pending => return Then::LeavePermit,
             #[cfg(feature = "futures")]
-            Ran::Waits => self.context.lease().give_token(),
-            Ran::Cancelled => job.count_cancelled(),
+            Ran::Waits => {
+                self.context.lease().give_token();
+                return Then::GoOnUnended;
+            }
+            Ran::Cancelled => {
+                job.count_cancelled();
+                return Then::GoOnUnended;
+            }
             Ran::Panicked(payload) => {
                 // Ordering: Relaxed; ordered by the permit that is released after it.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);

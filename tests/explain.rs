@@ -260,11 +260,18 @@ fn the_clock_is_a_reason() {
     page.wait();
     page.execute(|| ());
     host.hold_off(2 * second);
-    let held = |job: &Job, after| Reason::HeldOff { job: job.clone(), until: clock.now() + after };
-    assert_eq!(page.explain().reasons(), [held(&page, second), held(&host, 2 * second)]);
-    assert_eq!(host.explain().to_string(), "there is no task");
+    let rate = Reason::Rate { job: page.clone(), until: clock.now() + second };
+    let held = Reason::HeldOff { job: host.clone(), until: clock.now() + 2 * second };
+    let both = page.explain();
+    let text = both.to_string();
     page.set_rates(&[]);
-    assert_eq!(page.explain().to_string(), "job \"host\" is held off for another 2.0s");
+    let one = page.explain();
+    // All is checked after the task has run: while the clock holds it, the pool would not end.
     clock.advance(2 * second);
     page.wait();
+    assert_eq!(both.reasons(), [held.clone(), rate]);
+    assert_eq!(one.reasons(), [held]);
+    let (first, second) = text.split_once(", and ").unwrap();
+    assert_eq!(first, "job \"host\" is held off for another 2.0s");
+    assert_eq!(second, "a job without a name starts no task for another 1.0s, by its rate");
 }

@@ -43,6 +43,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => number().prop_map(|job| Op::Pause { job }),
         3 => number().prop_map(|job| Op::Resume { job }),
         2 => (number(), 0..4_u8).prop_map(|(job, seconds)| Op::HoldOff { job, seconds }),
+        1 => (number(), 0..4_u8, 0..3_u8)
+            .prop_map(|(job, seconds, burst)| Op::SetRate { job, seconds, burst }),
         2 => (0..4_u8).prop_map(|seconds| Op::Advance { seconds }),
         1 => number().prop_map(|job| Op::Close { job }),
         1 => number().prop_map(|job| Op::Cancel { job }),

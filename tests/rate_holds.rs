@@ -360,6 +360,136 @@ fn no_way_in_goes_round_the_rate() {
     });
 }
 
+/// A permit needs leave as a task does, from whichever call it comes.
+#[test]
+fn a_permit_counts_as_a_start() {
+    with_clock(|pool, clock| {
+        let host = pool.job_builder().limit(4).rate(Rate::per_second(1).burst(2)).build();
+        let (job, gauge) = (host.job(4), Gauge::new());
+        drop((job.try_acquire().unwrap(), job.try_acquire().unwrap()));
+        assert!(job.try_acquire().is_err());
+        let held = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let permit = job.acquire_blocking().unwrap();
+                    held.fetch_add(1, SeqCst);
+                    drop(permit);
+                });
+            }
+            while job.stats().backlog < 3 {
+                thread::yield_now();
+            }
+            push(&job, &gauge, 1);
+            for due in 1..=3 {
+                assert_eq!((host.stats().running, held.load(SeqCst)), (0, due - 1));
+                clock.advance(SECOND);
+                while held.load(SeqCst) < due {
+                    thread::yield_now();
+                }
+                settle(&host);
+            }
+        });
+        // In one order with the task.
+        assert_eq!(gauge.started(), 0);
+        clock.advance(SECOND);
+        assert_started(&job, &gauge, 1);
+        assert_eq!(host.stats().completed + job.stats().completed, 6);
+    });
+}
+
+#[test]
+fn a_gap_follows_the_end_of_each_permit() {
+    with_clock(|pool, clock| {
+        let job = pool.job_builder().limit(2).rate(Rate::gap_after_end(5 * SECOND)).build();
+        let (first, second) = (job.try_acquire().unwrap(), job.try_acquire().unwrap());
+        drop(first);
+        clock.advance(4 * SECOND);
+        drop(second);
+        clock.advance(5 * SECOND - Duration::from_nanos(1));
+        assert!(job.try_acquire().is_err());
+        clock.advance(Duration::from_nanos(1));
+        assert!(job.try_acquire().is_ok());
+    });
+}
+
+/// What no rate forbids goes on as without one: the tasks of one job run side by side, and a worker turns to other jobs.
+#[test]
+fn a_rate_that_does_not_bind_delays_nothing() {
+    with_clock(|pool, _| {
+        let rate = Rate::every(Duration::from_nanos(1)).burst(u32::MAX);
+        let workers = pool.workers();
+        let (job, gauge, latch) =
+            (pool.job_builder().limit(workers).rate(rate).build(), Gauge::new(), Latch::new());
+        (0..workers).for_each(|_| job.execute(stay(&gauge, &latch)));
+        gauge.until_running(workers);
+        push(&job, &gauge, 500);
+        let lone = pool.job(1).spawn(|| ());
+        latch.open();
+        lone.join().unwrap();
+        job.wait();
+        assert_eq!((gauge.started(), job.stats().most_running), (500 + workers, workers));
+    });
+}
+
+/// The tasks of a job with a limit of 1 start in the order pushed, also if the rate ends the turns.
+#[test]
+fn a_rate_keeps_the_order() {
+    with_clock(|pool, clock| {
+        let job = pool.job_builder().limit(1).rate(Rate::per_second(1).burst(7)).build();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for i in 0..50 {
+            let seen = seen.clone();
+            job.execute(move || seen.lock().unwrap().push(i));
+        }
+        while !job.wait_timeout(Duration::ZERO) {
+            settle(&job);
+            clock.advance(2 * SECOND);
+        }
+        assert_eq!(*seen.lock().unwrap(), (0..50).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn one_rate_replaces_all() {
+    with_clock(|pool, clock| {
+        let job = pool.job_builder().rate(Rate::per_minute(1)).rate(Rate::per_second(9)).build();
+        let gauge = Gauge::new();
+        push(&job, &gauge, 3);
+        assert_started(&job, &gauge, 1);
+        job.set_rate(Rate::per_second(1));
+        assert_started(&job, &gauge, 1);
+        for due in 2..=3 {
+            clock.advance(SECOND);
+            assert_started(&job, &gauge, due);
+        }
+    });
+}
+
+/// A task that waits has not ended, so no gap begins.
+#[cfg(feature = "futures")]
+#[test]
+fn a_wait_begins_no_gap() {
+    with_clock(|pool, clock| {
+        let job = pool.job_builder().limit(1).rate(Rate::gap_after_end(SECOND)).build();
+        let (other, gauge) = (pool.job(0), Gauge::new());
+        let (waited_for, polled) = (other.spawn(|| ()), gauge.clone());
+        let future = job.spawn_future(async move {
+            drop(polled.enter());
+            waited_for.await.unwrap();
+        });
+        gauge.until_ended(1);
+        push(&job, &gauge, 1);
+        gauge.until_ended(2); // while the future waits
+        while job.stats().running > 0 {
+            thread::yield_now();
+        }
+        other.set_limit(1);
+        clock.advance(SECOND); // after the end of that task
+        future.join().unwrap();
+    });
+}
+
 /// A future needs leave once, however often it goes on.
 #[cfg(feature = "futures")]
 #[test]

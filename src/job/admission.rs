@@ -237,8 +237,8 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
 pub enum Start {
     /// Run the task: it holds its permits and a token.
     Run,
-    /// Run the task, as for `Run`, and start no other task under its permits: a rate bounds the starts.
-    RunAlone,
+    /// Run the task, as for `Run`. A rate bounds the starts: each further task under its permits needs the rate's leave.
+    RunPaced,
     /// Nothing: the task waits again or was dropped, and is no longer the worker's.
     Gone,
     /// Sweep the queue of the cell's job: the cell is no task.
@@ -284,7 +284,7 @@ pub fn start(cell: CellPtr) -> Start {
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
-        None => Start::RunAlone,
+        None => Start::RunPaced,
         Some(refused) => {
             refuse(cell, refused);
             Start::Gone

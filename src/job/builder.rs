@@ -183,12 +183,16 @@ impl JobBuilder {
     /// Adds a rate: tasks of the job start no more often. May be called several times; then all the rates hold.
     ///
     /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below count.
-    /// The rate is apart from the limit: a rate sets no limit, and a limit no rate. A start is the moment at which the task gets
-    /// its permits. A task that waits for a rate stands in the queue: it holds no permit, of its job or of a parent, no worker
-    /// and no thread. A task that goes on after it has waited needs no leave. What a pause saves up is at most the burst.
+    /// A task counts once, when a worker starts it. A task that goes on after it has waited needs no further leave. A
+    /// [`Permit`](crate::Permit) counts when it is acquired. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as
+    /// tasks. What a pause saves up is at most the burst.
     ///
-    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. A task that joins another one of the same job
+    /// The rate is apart from the limit: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands in the
+    /// queue: it holds no permit of its job or of a parent, no worker and no thread. A task that joins another one of the same job
     /// does not run it inline. [`Job::set_rates`] changes the rates of a job.
+    ///
+    /// A task that is cancelled, or that a permit or another rate refuses, uses nothing up. One exception: a task that its handle
+    /// cancels between the worker's start and the task's first instruction has used up its start.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate.
     ///

@@ -73,11 +73,18 @@ pub enum Reason {
         /// The paused job.
         job: Job,
     },
-    /// The clock holds this job: after [`Job::hold_off`], or because a rate allows no start now.
+    /// The clock holds this job off, after [`Job::hold_off`].
     HeldOff {
-        /// The job that is held off, or whose rate it is.
+        /// The job that is held off.
         job: Job,
-        /// The time at which the next task may start.
+        /// The time until which it is.
+        until: Instant,
+    },
+    /// A [`Rate`](crate::Rate) of this job allows no start now.
+    Rate {
+        /// The job whose rate it is.
+        job: Job,
+        /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
     /// As many tasks of this job run as its limit allows.
@@ -255,12 +262,12 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let paused = job.gates().filter(|gate| gate.permits.load().has(Flag::Paused));
     reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
-    let mut closed: Vec<_> =
-        job.gates().filter_map(limit).chain(job.gates().filter_map(held_off)).collect();
-    // A limit of 0 binds until the caller changes it, a hold-off until its time, and any other limit until a task ends.
+    let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
+    let mut closed: Vec<_> = job.gates().filter_map(limit).chain(clock).collect();
+    // A limit of 0 binds until the caller changes it, a hold-off or a rate until its time, and any other limit until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
-        Reason::HeldOff { .. } => 1,
+        Reason::HeldOff { .. } | Reason::Rate { .. } => 1,
         _ => 2,
     });
     reasons.append(&mut closed);
@@ -273,10 +280,16 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns the time that holds this job as a reason, if one does.
+/// Returns the time until which this job is held off as a reason, if it is.
 fn held_off(gate: JobPtr) -> Option<Reason> {
-    let until = hold::closed_until(gate)?;
+    let until = hold::held_until(gate)?;
     Some(Reason::HeldOff { job: Job::of(gate), until })
+}
+
+/// Returns the time at which the rates of this job allow a start as a reason, if they allow none now.
+fn paced(gate: JobPtr) -> Option<Reason> {
+    let until = hold::paced_until(gate)?;
+    Some(Reason::Rate { job: Job::of(gate), until })
 }
 
 /// Returns the limit of this job as a reason, if it binds.
@@ -358,6 +371,10 @@ impl fmt::Display for Reason {
             Self::HeldOff { job, until } => {
                 let left = until.saturating_duration_since(job.ptr().pool().now());
                 write!(f, "{} is held off for another {left:.1?}", Named(job))
+            }
+            Self::Rate { job, until } => {
+                let left = until.saturating_duration_since(job.ptr().pool().now());
+                write!(f, "{} starts no task for another {left:.1?}, by its rate", Named(job))
             }
             Self::Limit { job, running: 0, limit: 0 } => {
                 write!(f, "{} has a limit of 0", Named(job))

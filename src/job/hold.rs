@@ -1,4 +1,4 @@
-//! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rates`.
+//! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
 
 use crate::job::Job;
 use crate::job::admission::{hold, rated};
@@ -77,10 +77,33 @@ impl Job {
         }
     }
 
+    /// Sets the job's one rate, live. Does what [`set_rates`](Self::set_rates) does for one rate.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job_builder().rate(Rate::per_minute(1)).build();
+    /// job.spawn(|| ()).join().unwrap();
+    /// let second = job.spawn(|| "a second later");
+    /// job.set_rate(Rate::per_second(1));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(second.join().unwrap(), "a second later");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn set_rate(&self, rate: Rate) {
+        self.set_rates(&[rate]);
+    }
+
     /// Replaces the job's rates, live. No rate at all lifts them.
     ///
-    /// Once this call has returned, each start needs the leave of these rates, as with [`JobBuilder::rate`]. A rate in the place of
-    /// another takes over how much of it is used up, so a call grants no further burst.
+    /// After this call each start needs the leave of these rates, as with [`JobBuilder::rate`]. A worker that is between two tasks
+    /// of the job may still start one by the old rates. A rate in the place of another takes over how much of it is used up, so a
+    /// call grants no further burst. A [gap](Rate::gap_after_end) follows each task that starts after the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
     ///

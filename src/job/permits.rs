@@ -153,6 +153,12 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
+    /// Returns true if a worker may start a further task under the permit that it already holds, once the task has the leave of
+    /// the job's rate.
+    pub const fn may_go_on_at_a_rate(self) -> bool {
+        !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
+    }
+
     /// Returns true if a task that has blocked may re-acquire its permit. In a drain, a held job permits it, too.
     pub const fn may_reclaim(self, draining: bool) -> bool {
         let limit = if draining && self.limit() == 0 { 1 } else { self.limit() };

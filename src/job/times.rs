@@ -20,14 +20,22 @@ pub struct Times {
 impl Times {
     /// Returns the time until which no task may start, or `None` if a task may start at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
-        let held = self.held_until.filter(|until| *until > now);
-        let paced = self.paces.iter().filter_map(|pace| pace.until(now));
-        paced.chain(held).max()
+        self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }
 
     /// Counts a start at all rates.
     pub fn start(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.start(now));
+    }
+
+    /// Returns true if the end of a task counts for any rate.
+    pub fn has_gap(&self) -> bool {
+        self.paces.iter().any(Pace::is_gap)
+    }
+
+    /// Returns the time at which the rates allow a start, or `None` if they do at the time `now`.
+    pub fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.paces.iter().filter_map(|pace| pace.until(now)).max()
     }
 
     /// Counts the end of a task at all rates.

@@ -3,6 +3,8 @@
 //! If the job's limit binds no worker, the worker moves tasks from the queue into its *batch*, where other workers can steal
 //! them. Otherwise the worker pops tasks one at a time.
 
+mod paced;
+
 use crate::job::admission::{self, is_waited_for, may_go_on};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped};

@@ -58,6 +58,12 @@ pub enum Op {
         job: u8,
         seconds: u8,
     },
+    /// Gives the job one rate: one start in so many seconds, and such a burst. No seconds lift it.
+    SetRate {
+        job: u8,
+        seconds: u8,
+        burst: u8,
+    },
     /// Moves the pool's clock by so many seconds.
     Advance {
         seconds: u8,
@@ -205,8 +211,9 @@ impl Op {
                 Self::Push { job, way, does }
             }
             13 | 14 => Self::SetLimit { job: next()?, limit: Limit(next()?) },
-            15 => match kind / 32 % 2 {
+            15 => match kind / 32 % 4 {
                 0 => Self::HoldOff { job: next()?, seconds: next()? },
+                2 => Self::SetRate { job: next()?, seconds: next()?, burst: next()? },
                 _ => Self::Advance { seconds: next()? },
             },
             16 => Self::Pause { job: next()? },

@@ -10,11 +10,13 @@
 
 use super::{Start, rated};
 use super::{
-    is_waited_for, make_good, may_go_on, release, release_at, reserve_outside, start, unlock,
+    is_waited_for, look_outwards, make_good, may_go_on, release, release_at, reserve_outside,
+    start, unlock,
 };
 use crate::job::permits::{Asked, Flag};
 use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
+use crate::sync::fence_after_rmw;
 use crate::task::{CellPtr, Mark};
 
 /// Acquires a permit of each gate of the job, and one token, for a caller that has a flight. Returns false if a gate has no room,
@@ -71,11 +73,14 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
         return;
     }
     cell.set_mark(Mark::Ready);
-    if matches!(start(cell), Start::Gone | Start::Sweep) {
+    if !matches!(start(cell), Start::Run | Start::RunPaced) {
         return;
     }
     let job = cell.job();
     job.pool().flight_starts();
+    // The start has made room for a ready task. A push may have found a gate full of ready tasks.
+    fence_after_rmw();
+    look_outwards(job);
     if !cell.grant() {
         // The waiter has left. A late push is not dropped here, for the caller may hold queue locks.
         job.count_cancelled();
@@ -91,9 +96,7 @@ pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
     }
-    if rated::has_rate(job) {
-        rated::note_end(job);
-    }
+    rated::note_end(job);
     release(job);
     job.pool().drop_late();
     job.pool().flight_ends();

@@ -106,12 +106,12 @@ fn open(due: Due, key: Key) {
     control::drop_handle(job);
 }
 
-/// Returns the time at which the clock lets a task of the job start, if that time is still to come: for a hold-off or a rate.
-pub fn closed_until(job: JobPtr) -> Option<Instant> {
+/// Returns the time at which the job's rates allow a start, if that time is still to come.
+pub fn paced_until(job: JobPtr) -> Option<Instant> {
     if !job.permits.load().has(Flag::HeldOff) {
         return None;
     }
-    job.extra()?.times().until(job.pool().now())
+    job.extra()?.times().paced_until(job.pool().now())
 }
 
 /// Returns the time until which the job is held off, if that time is still to come.

@@ -40,9 +40,7 @@ pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
         };
         next = outer.parent(); // rate-1
     }
-    if !cell.is_claimed()
-        && let Err(refused) = take_leave(Some(cell.job()), cell.job().pool().now())
-    {
+    if let Err(refused) = take_leave_or_not(cell) {
         let mut next = Some(refused);
         while let Some(outer) = next {
             settle(outer, outer.permits.unstart());
@@ -66,6 +64,24 @@ fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
         gate = outer.parent();
     }
     gate
+}
+
+/// Takes the leave of all rates for a task, or needs none because the task has begun or will not. Returns the job that refuses.
+fn take_leave_or_not(cell: CellPtr) -> Result<(), JobPtr> {
+    if cell.is_claimed() {
+        return Ok(());
+    }
+    take_leave(Some(cell.job()), cell.job().pool().now())
+}
+
+/// Takes the leave of all rates for a task that runs under a permit held. Returns false if a rate refuses.
+pub fn take_leave_for(cell: CellPtr) -> bool {
+    take_leave_or_not(cell).is_ok()
+}
+
+/// Returns true if a further task may start under the permits of one that has ended, once it has the leave of all rates.
+pub fn may_go_on(job: JobPtr) -> bool {
+    job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
 
 /// Takes the leave of all rates of the job and of those above it, for a permit without a task. Returns false if a rate refuses.
@@ -94,24 +110,25 @@ fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
 }
 
 /// Tells the rates of the job and of those above it that a task has ended. The task still has its permits.
-#[cold]
 pub fn note_end(job: JobPtr) {
     let mut gate = first_with_rate(Some(job));
     while let Some(outer) = gate {
-        let now = outer.pool().now();
-        let mut times = outer.extra_or_make().times();
-        times.end(now);
-        if let Some(until) = times.until(now) {
-            let _ = close_until(outer, &mut times, until);
-        }
-        drop(times);
+        note_end_at(outer);
         gate = first_with_rate(outer.parent());
     }
 }
 
-/// Returns true if the job or one above it has a rate.
-pub fn has_rate(job: JobPtr) -> bool {
-    first_with_rate(Some(job)).is_some()
+/// Tells the rates of one job that a task has ended.
+#[cold]
+fn note_end_at(gate: JobPtr) {
+    let mut times = gate.extra_or_make().times();
+    if times.has_gap() {
+        let now = gate.pool().now();
+        times.end(now);
+        if let Some(until) = times.until(now) {
+            let _ = close_until(gate, &mut times, until);
+        }
+    }
 }
 
 /// Sets the job's rates. On return each start needs their leave.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tollgate::{Job, JoinError, ManualClock, Pool, TaskHandle};
+use tollgate::{Job, JoinError, ManualClock, Pool, Rate, TaskHandle};
 
 use super::ledger::Ledger;
 use super::task::{Body, Nested, Record, check_result};
@@ -104,11 +104,27 @@ pub struct KnownJob {
     pub held_until: Option<Instant>,
     /// How many tasks of it and below had started when nothing moved, while it is held off.
     started: Option<usize>,
+    /// Its rate, if it has one.
+    pub rate: Option<KnownRate>,
     pub closed: bool,
     /// Its limit, if that is 1, has been so throughout.
     pub serial: bool,
     /// It, or one above it, was cancelled, or tasks of it by their handles.
     pub cancels: bool,
+}
+
+/// The rate of a job, from the call on that set it.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownRate {
+    pub interval: Duration,
+    burst: usize,
+    set: Instant,
+    /// How many tasks of the job and below it had started at the call, or were in hand.
+    before: usize,
+    /// How many had started when the clock moved last.
+    pub seen: usize,
+    /// No start was later.
+    pub last: Instant,
 }
 
 pub struct KnownTask {
@@ -146,6 +162,9 @@ impl User {
             }),
             Op::HoldOff { job, seconds } => {
                 self.with_job(job, |user, id| user.holds_off(id, seconds))
+            }
+            Op::SetRate { job, seconds, burst } => {
+                self.with_job(job, |user, id| user.sets_rate(id, seconds, burst))
             }
             Op::Advance { seconds } => self.advances(seconds),
             Op::Close { job } => self.with_job(job, |user, id| {
@@ -213,7 +232,7 @@ impl User {
     }
 
     /// The job and all below it.
-    fn below(&self, id: usize) -> Vec<usize> {
+    pub fn below(&self, id: usize) -> Vec<usize> {
         (0..self.jobs.len()).filter(|below| self.above(*below).any(|above| above == id)).collect()
     }
 
@@ -235,6 +254,7 @@ impl User {
             paused: false,
             held_until: None,
             started: None,
+            rate: None,
             closed: above.is_some_and(|above| above.closed),
             serial: limit == 1,
             cancels: false,
@@ -408,8 +428,40 @@ impl User {
         }
     }
 
+    fn sets_rate(&mut self, id: usize, seconds: u8, burst: u8) {
+        let interval = Duration::from_secs(u64::from(seconds % 4));
+        let burst = usize::from(burst % 3) + 1;
+        if interval.is_zero() {
+            self.api(id).set_rates(&[]);
+            self.jobs[id].rate = None;
+            return;
+        }
+        let at_rest = self.is_at_rest(id);
+        self.api(id).set_rate(Rate::every(interval).burst(burst as u32));
+        let (now, seen) = (self.clock.now(), self.started(id));
+        // Each worker may have a task in hand that it has not begun.
+        let before = seen + if at_rest { 0 } else { self.workers };
+        self.jobs[id].rate = Some(KnownRate { interval, burst, set: now, before, seen, last: now });
+    }
+
+    /// rate_holds: no more tasks have started than the rates allow.
+    fn keeps_rates(&mut self) {
+        let now = self.clock.now();
+        for id in 0..self.jobs.len() {
+            let Some(mut rate) = self.jobs[id].rate else { continue };
+            let started = self.started(id);
+            let intervals = (now - rate.set).as_secs() / rate.interval.as_secs();
+            let most = rate.before + rate.burst + intervals as usize;
+            assert!(started <= most, "{started} started at {rate:?}: {}", self.says());
+            if started > rate.seen {
+                (rate.seen, rate.last) = (started, now);
+            }
+            self.jobs[id].rate = Some(rate);
+        }
+    }
+
     /// How many tasks of the job and below it have started.
-    fn started(&self, id: usize) -> usize {
+    pub fn started(&self, id: usize) -> usize {
         let below = self.below(id);
         let started = |task: &&KnownTask| task.record.start().is_some();
         self.tasks.iter().filter(|task| below.contains(&task.record.job)).filter(started).count()
@@ -422,6 +474,7 @@ impl User {
                 assert_eq!(self.started(id), started, "started in a job held off: {}", self.says());
             }
         }
+        self.keeps_rates();
         self.clock.advance(Duration::from_secs(u64::from(seconds % 8)));
         let now = self.clock.now();
         for known in &mut self.jobs {
@@ -443,18 +496,33 @@ impl User {
             // The drain would wait for it.
             (0..2).for_each(|_| self.advances(7));
         }
-        match how {
-            Shutdown::Drain => {
-                pool.shutdown();
-                self.pool = Some(pool);
+        self.keeps_rates();
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // A drain waits for the tasks that wait for a rate, and a job may have no handle to lift its rate by.
+            if self.jobs.iter().any(|known| known.rate.is_some()) {
+                scope.spawn(|| {
+                    while !ended.load(Relaxed) {
+                        self.clock.advance(Duration::from_secs(1));
+                        thread::yield_now();
+                    }
+                });
             }
-            Shutdown::Drop => drop(pool),
-            Shutdown::Now => {
-                pool.shutdown_now();
-                self.pool = Some(pool);
+            match how {
+                Shutdown::Drain => {
+                    pool.shutdown();
+                    self.pool = Some(pool);
+                }
+                Shutdown::Drop => drop(pool),
+                Shutdown::Now => {
+                    pool.shutdown_now();
+                    self.pool = Some(pool);
+                }
+                Shutdown::Timeout => self.left = pool.shutdown_timeout(Duration::ZERO).is_err(),
             }
-            Shutdown::Timeout => self.left = pool.shutdown_timeout(Duration::ZERO).is_err(),
-        }
+            ended.store(true, Relaxed);
+        });
+        self.jobs.iter_mut().for_each(|known| known.rate = None);
         let mut watch = surely();
         let tasks = || self.tasks.iter().map(|task| &task.record);
         while tasks().any(|record| record.start().is_some() && !record.has_ended()) {

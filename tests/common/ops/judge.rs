@@ -30,7 +30,11 @@ impl User {
             let job = &self.jobs[id];
             let running = records()
                 .filter(|record| record.runs() && self.above(record.job).any(|above| above == id));
-            !job.paused && job.held_until.is_none() && running.count() < job.limit
+            // It is sure to let a task start an interval after the last start.
+            let paced = job.rate.is_some_and(|rate| {
+                self.started(id) > rate.seen || self.clock.now() < rate.last + rate.interval
+            });
+            !job.paused && job.held_until.is_none() && !paced && running.count() < job.limit
         };
         let could_run = |task: &KnownTask| {
             let waits = task.record.is_pushed() && task.record.start().is_none() && !task.never;
@@ -48,6 +52,10 @@ impl User {
     /// its permit, whatever was done to the job since.
     pub fn is_at_rest(&self, id: usize) -> bool {
         let Some(job) = &self.jobs[id].job else { return false };
+        // A rate may let a task start of which this is not sure.
+        if self.above(id).chain(self.below(id)).any(|id| self.jobs[id].rate.is_some()) {
+            return false;
+        }
         let runs = |task: &&KnownTask| {
             task.record.runs() && self.above(task.record.job).any(|above| above == id)
         };
@@ -69,7 +77,7 @@ impl User {
 
     fn is_held(&self, id: usize) -> bool {
         let known = &self.jobs[id];
-        known.paused || known.held_until.is_some() || known.limit == 0
+        known.paused || known.held_until.is_some() || known.rate.is_some() || known.limit == 0
     }
 
     /// Whether every task will end without anything that the user does.
@@ -146,8 +154,8 @@ impl User {
         let job = |known: &KnownJob| {
             let stats = known.job.as_ref().map(Job::stats);
             format!(
-                "\n  limit {} paused {} held until {:?} parent {:?} {stats:?}",
-                known.limit, known.paused, known.held_until, known.parent
+                "\n  limit {} paused {} held until {:?} {:?} parent {:?} {stats:?}",
+                known.limit, known.paused, known.held_until, known.rate, known.parent
             )
         };
         self.jobs.iter().map(job).collect()

@@ -1,0 +1,60 @@
+//! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate, or of a job below one.
+//!
+//! It is a turn of its own, so that other jobs do not pay for the rates. Before each task but the first, the worker:
+//! - `pace-1`: It checks the words of the job and of those above it, and pops a task. A job that is held off ends the turn.
+//! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
+//!   of the queue, and the turn ends. The release of the permit checks the queue after that.
+
+use super::COUNTED_EVERY;
+use crate::job::admission::rated;
+use crate::job::record::JobPtr;
+use crate::task::CellPtr;
+use crate::worker::{BUDGET, Then, Worker};
+
+impl Worker<'_> {
+    /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts.
+    #[cold]
+    pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr) -> Then {
+        let lease = self.context.lease();
+        let mut next = Some(cell);
+        let mut then = Then::GoOn;
+        while let Some(cell) = next {
+            then = self.run_cell(cell, job);
+            lease.turn.set(lease.turn.get() + 1);
+            match then {
+                Then::LeavePermit => break,
+                Then::GoOn => rated::note_end(job),
+                Then::GoOnUnended => {}
+            }
+            next = self.next_paced(job);
+        }
+        then
+    }
+
+    /// Returns the next task of the job, to run under the permit held. Returns `None` if the turn ends.
+    fn next_paced(&self, job: JobPtr) -> Option<CellPtr> {
+        let lease = self.context.lease();
+        // A thread without a seat runs no further task.
+        let seat = self.context.seat()?;
+        let turn = lease.turn.get();
+        if turn.is_multiple_of(COUNTED_EVERY) {
+            lease.settle(job);
+        }
+        if turn.is_multiple_of(BUDGET) && self.context.others_wait() {
+            seat.others_first.set(true);
+            return None;
+        }
+        if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
+            return None;
+        }
+        if !rated::may_go_on(job) {
+            return None; // pace-1
+        }
+        let cell = self.pop_waiting(job)?;
+        if rated::take_leave_for(cell) {
+            return Some(cell); // pace-2
+        }
+        job.queue().push_returned(cell);
+        None
+    }
+}
