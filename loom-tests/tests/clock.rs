@@ -9,8 +9,10 @@ use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, rest};
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tollgate::model::Stage;
 use tollgate::{ManualClock, Pool, Rate};
@@ -163,7 +165,7 @@ fn rate_holds_for_two_workers() {
 #[test]
 fn rate_holds_for_a_worker_that_keeps_its_permit() {
     // The worker has started one task when the rate is set. It starts at most one other.
-    check(Bound::Preemptions(3), || {
+    check(Bound::Preemptions(2), || {
         let clock = ManualClock::new();
         let stage = Stage::with_clock(1, &clock);
         let job = stage.job(1);
@@ -240,6 +242,108 @@ fn rate_holds_and_nothing_is_used_up_where_a_parent_refuses() {
         assert_eq!(gauge.ran(), 2, "the second child's rate is used up");
         drop(children);
         clock.advance(10 * SECOND);
+        rest(stage, parent);
+    });
+}
+
+#[test]
+fn rate_holds_for_a_turn() {
+    // One worker, which keeps its permit from task to task.
+    check(Bound::None, || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge) = (stage.job(1), Gauge::new(1));
+        job.set_rate(Rate::every(SECOND).burst(2));
+        (0..4).for_each(|_| job.execute(gauge.task()));
+        for due in 2..=4 {
+            while stage.play(0, usize::MAX) > 0 {}
+            assert_eq!(gauge.ran(), due, "not two tasks, and one more each second");
+            clock.advance(SECOND);
+        }
+        clock.advance(SECOND);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_holds_after_a_pause_in_a_turn_at_a_rate() {
+    // The rate lets three tasks start at once, but no task starts after the pause but those that held a permit.
+    check(Bound::Preemptions(2), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let job = stage.job(1);
+        job.set_rate(Rate::every(SECOND).burst(3));
+        let (paused, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..3 {
+            let (paused, late) = (paused.clone(), late.clone());
+            job.execute(move || {
+                if paused.fetch_or(false, AcqRel) {
+                    late.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        job.pause();
+        let running = job.stats().running;
+        paused.fetch_or(true, AcqRel);
+        worker.join().unwrap();
+        let late = late.load(Relaxed);
+        assert!(late <= running, "{late} tasks started in a paused job, {running} ran");
+        job.resume();
+        while stage.play(0, usize::MAX) > 0 {}
+        clock.advance(3 * SECOND);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn rate_holds_for_a_permit_beside_a_task() {
+    // A thread acquires a permit while a worker starts a task: one of the two has the rate's leave.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        at_a_rate(&job);
+        job.execute(gauge.task());
+        let worker = thread::spawn(move || while stage.play(0, usize::MAX) > 0 {});
+        let permit = job.try_acquire();
+        worker.join().unwrap();
+        let acquired = usize::from(permit.is_ok());
+        drop(permit);
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran() + acquired, 1, "not one start in a second");
+        clock.advance(SECOND);
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 1);
+        clock.advance(SECOND);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_is_used_beside_a_waiter_that_is_granted_at_a_rate() {
+    // The thread that grants the permit counts the waiter as ready for a moment. Meanwhile the push finds no room at the parent.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let parent = stage.job(2);
+        let (first, second) = (stage.child(&parent, 1), stage.child(&parent, 1));
+        let gauge = Gauge::new(2);
+        parent.set_rate(Rate::every(SECOND).burst(2));
+        first.hold_off(SECOND);
+        let mut acquire = Box::pin(first.acquire());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(acquire.as_mut().poll(&mut context).is_pending(), "the job is held off");
+        let mover = clock.clone();
+        let other = thread::spawn(move || mover.advance(SECOND));
+        second.execute(gauge.task());
+        other.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(gauge.ran(), 1, "the task was left behind while the permit is held");
+        assert!(acquire.as_mut().poll(&mut context).is_ready(), "the waiter was left behind");
+        drop(acquire);
+        drop((first, second));
+        clock.advance(2 * SECOND);
         rest(stage, parent);
     });
 }
