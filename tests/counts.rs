@@ -7,9 +7,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tollgate::count::{Counts, counts};
-use tollgate::{Job, Pool};
+use tollgate::{Job, Pool, Rate};
 
 /// Counts the calling thread's allocations.
 struct Counting;
@@ -124,13 +125,12 @@ fn a_job_made_and_dropped() {
 
 /// What the tasks of a job cost the worker that runs them one after the other: between the first and the last of
 /// them, on the worker's own thread.
-fn drain_cost(pool: &Pool, limit: usize) -> Cost {
-    let job = pool.job(limit);
+fn drain_cost(job: &Job) -> Cost {
     job.pause();
     let (tell, told) = mpsc::channel();
     let begin = move || (counts(), ALLOCATIONS.with(Cell::get));
     let start = job.spawn(begin);
-    fill(&job);
+    fill(job);
     job.execute(move || tell.send(begin()).unwrap());
     job.resume();
     let (before, allocated) = start.join().unwrap();
@@ -146,14 +146,25 @@ fn drain_cost(pool: &Pool, limit: usize) -> Cost {
 #[test]
 fn a_task_of_a_serial_job() {
     // The consumer right is taken and let go for each.
-    drain_cost(&warm(), 1).at_most("a task of a serial job", 2.05, 0.05, 0.05);
+    drain_cost(&warm().job(1)).at_most("a task of a serial job", 2.05, 0.05, 0.05);
+}
+
+#[test]
+fn a_task_at_a_rate_that_does_not_bind() {
+    let rate = Rate::every(Duration::from_nanos(1)).burst(u32::MAX);
+    let pool = warm();
+    let job = pool.job_builder().limit(1).rate(rate).build();
+    // As of a serial job. The lock of the job's times is not counted.
+    drain_cost(&job).at_most("a task at a rate that does not bind", 2.05, 0.05, 0.05);
 }
 
 #[test]
 fn a_task_of_a_job_whose_limit_does_not_bind() {
     // Taken from the backlog by the batch, popped from the worker's own deque.
-    drain_cost(&warm(), 2).at_most("a task of an open job", 0.3, 0.1, 0.05);
-    drain_cost(&warm(), usize::MAX).at_most("a task of a job without limit", 0.3, 0.1, 0.05);
+    let pool = warm();
+    drain_cost(&pool.job(2)).at_most("a task of an open job", 0.3, 0.1, 0.05);
+    let pool = warm();
+    drain_cost(&pool.job(usize::MAX)).at_most("a task of a job without limit", 0.3, 0.1, 0.05);
 }
 
 #[test]

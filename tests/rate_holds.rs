@@ -335,7 +335,7 @@ fn no_way_in_goes_round_the_rate() {
         let over = Arc::new(Mutex::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
-                job.scope(|scope| (0..3).for_each(|_| _ = scope.execute(task(&started))));
+                job.scope(|scope| (0..3).for_each(|_| scope.execute(task(&started))));
                 job.for_each(0..3, |_| task(&started)()).unwrap();
                 let count = task(&started);
                 assert_eq!(job.map(0..3, move |_| count()).count(), 3);

@@ -324,9 +324,19 @@ pub const FAULTS: &[Fault] = &[
         &["clock::rate_holds_for_a_worker_that_keeps_its_permit"],
     ),
     fault(
+        "rate-turn-unchecked",
+        "a worker goes on in a turn at a rate without a look at the words of the job and of those above it",
+        &["clock::limit_holds_after_a_pause_in_a_turn_at_a_rate"],
+    ),
+    fault(
+        "rate-turn-without-leave",
+        "a worker goes on in a turn at a rate without the leave of the rate",
+        &["clock::rate_holds_for_a_turn"],
+    ),
+    fault(
         "rate-unseen-by-the-lease",
         "a worker that keeps its permit over several tasks does not look for a rate",
-        &["clock::rate_holds_for_two_workers"],
+        &["clock::rate_holds_for_a_worker_that_keeps_its_permit"],
     ),
     fault(
         "rate-unseen-by-the-start",
@@ -621,6 +631,16 @@ pub const FAULTS: &[Fault] = &[
         "permit-lost-with-its-waiter",
         "a waiter leaves by a load and a store, and loses the permit that comes meanwhile",
         &["acquire::nothing_lost_when_a_release_meets_a_waiter_that_leaves"],
+    ),
+    fault(
+        "permit-without-leave",
+        "a permit of a job with a rate is acquired without the leave of the rate",
+        &["clock::rate_holds_for_a_permit_beside_a_task"],
+    ),
+    fault(
+        "waiter-granted-without-look",
+        "a waiter that is granted its permit was counted as ready, and a task that found no room for that is left behind",
+        &["clock::limit_is_used_beside_a_waiter_that_is_granted_at_a_rate"],
     ),
     fault(
         "granted-relaxed",

@@ -32,8 +32,9 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("waker-changed-unannounced", TORN),
     ("drain-decides-on-an-old-count", TORN),
     ("handed-over-in-a-held-job", TORN),
-    ("rate-set-in-silence", TORN),
     ("rate-asked-job-by-job", TORN),
+    ("rate-turn-unchecked", TORN),
+    ("waiter-granted-without-look", TORN),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -162,7 +163,10 @@ const SEEN: &[(&str, &[&str])] = &[
         &["held_off_holds::held_off_holds_when_it_is_extended_as_its_time_comes"],
     ),
     ("rate-not-counted", &["held_off_holds::rate_holds_for_many_workers"]),
-    ("rate-unseen-by-the-lease", &["held_off_holds::rate_holds_for_many_workers"]),
+    ("rate-set-in-silence", &["held_off_holds::rate_holds_once_it_is_set"]),
+    ("rate-turn-without-leave", &["held_off_holds::rate_holds_for_many_workers"]),
+    ("permit-without-leave", &["held_off_holds::rate_holds_for_permits_beside_tasks"]),
+    ("rate-unseen-by-the-lease", &["held_off_holds::rate_holds_once_it_is_set"]),
     ("rate-unseen-by-the-start", &["held_off_holds::rate_holds_for_many_workers"]),
     ("opened-without-look", &["held_off_holds::held_off_holds_no_longer_than_its_time"]),
     ("one-waiter-of-many-woken", &["stay::limit_is_used_by_all_that_wait_for_a_job"]),

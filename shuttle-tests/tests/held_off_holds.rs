@@ -169,3 +169,66 @@ fn rate_holds_for_many_workers() {
         assert_eq!(gauge.ran(), 6);
     });
 }
+
+#[test]
+fn rate_holds_for_permits_beside_tasks() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let job = pool.job_builder().rate(Rate::every(SECOND).burst(2)).build();
+        let started = Arc::new(AtomicUsize::new(0));
+        let (theirs, permits) = (job.clone(), started.clone());
+        let other = thread::spawn(move || {
+            for _ in 0..3 {
+                let permit = theirs.acquire_blocking().unwrap();
+                permits.fetch_add(1, Relaxed);
+                drop(permit);
+            }
+        });
+        for _ in 0..3 {
+            let tasks = started.clone();
+            job.execute(move || _ = tasks.fetch_add(1, Relaxed));
+        }
+        for due in 2..=6 {
+            while started.load(Relaxed) < due {
+                thread::yield_now();
+            }
+            (0..10).for_each(|_| thread::yield_now());
+            assert_eq!(started.load(Relaxed), due, "too many start");
+            clock.advance(SECOND);
+        }
+        other.join().unwrap();
+        job.wait();
+    });
+}
+
+#[test]
+fn rate_holds_once_it_is_set() {
+    check(|| {
+        let (pool, _clock) = with_clock(2);
+        let job = pool.job(2);
+        let (set, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let pushers = [job.clone(), job.job(1)].map(|job| {
+            let (set, late) = (set.clone(), late.clone());
+            thread::spawn(move || {
+                for _ in 0..4 {
+                    let (set, late) = (set.clone(), late.clone());
+                    job.execute(move || _ = late.fetch_add(set.load(Relaxed).into(), Relaxed));
+                }
+            })
+        });
+        job.set_rate(Rate::every(SECOND));
+        let running = job.stats().running;
+        set.store(true, Relaxed);
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        while job.stats().running > 0 {
+            thread::yield_now();
+        }
+        (0..10).for_each(|_| thread::yield_now());
+        let late = late.load(Relaxed);
+        assert!(late <= running + 1, "{late} tasks started at once, {running} ran");
+        job.set_rates(&[]);
+        job.wait();
+    });
+}

@@ -12,8 +12,14 @@
 //!
 //! So the tasks of a job whose rate is used up stand in a queue. They have no permit, no reservation and no worker.
 //!
-//! The starts keep to the rate. Each start passes `rate-2`: the flag `Rated` makes the usual start fail, no task of the job is
-//! run inside another, and no worker goes on under a permit. The times change under their lock only.
+//! The starts keep to the rate, because each start passes `rate-2`, and the times change under their lock only:
+//! - The flag `Rated` makes the usual start fail, and forbids to run a task of the job inside another one.
+//! - The flag ends each lease that was opened before it was set. A worker that starts a task at a rate takes the leave for each
+//!   further task of its turn (module `worker::turn::paced`).
+//! - A thread that acquires a permit without a task takes the leave last, as a worker does (module `acquire`).
+//!
+//! A task that has begun needs no leave, nor does a task that its handle has cancelled by then. A handle may cancel the task
+//! after that, before the task's first instruction. Then the start stays counted.
 //!
 //! At most one task is admitted before its start, because the ready cap is 1. So `rate-2` refuses only if the times have changed
 //! since the admission.
