@@ -184,6 +184,8 @@ impl Rate {
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
+    /// The most that `free` may be away if a start is allowed.
+    saved: Duration,
     /// The time at which the burst is free, or at which the gap ends. `None` means that it is so now.
     free: Option<Instant>,
 }
@@ -191,7 +193,7 @@ pub struct Pace {
 impl Pace {
     /// Makes the state of a rate that nothing has used.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, free: None }
+        Self { rate, saved: saved(rate), free: None }
     }
 
     /// Makes the state of this rate for a job that went by `self` until now. As many starts as were used up are used up
@@ -207,17 +209,13 @@ impl Pace {
             (Kind::GapAfterEnd(_), Kind::GapAfterEnd(gap)) => left.min(gap),
             _ => Duration::ZERO,
         };
-        Self { rate, free: now.checked_add(wait) }
+        Self { rate, saved: saved(rate), free: now.checked_add(wait) }
     }
 
     /// Returns the time at which the rate allows a start, or `None` if it does at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         let left = self.free?.saturating_duration_since(now);
-        let saved = match self.rate.kind {
-            Kind::Every { interval, burst } => interval.saturating_mul(burst - 1),
-            Kind::GapAfterEnd(_) => Duration::ZERO,
-        };
-        let wait = left.saturating_sub(saved);
+        let wait = left.saturating_sub(self.saved);
         if wait.is_zero() { None } else { now.checked_add(wait) }
     }
 
@@ -239,5 +237,13 @@ impl Pace {
         if let Kind::GapAfterEnd(gap) = self.rate.kind {
             self.free = self.free.max(now.checked_add(gap));
         }
+    }
+}
+
+/// Returns how far the burst of this rate may be from free when it allows a start.
+fn saved(rate: Rate) -> Duration {
+    match rate.kind {
+        Kind::Every { interval, burst } => interval.saturating_mul(burst - 1),
+        Kind::GapAfterEnd(_) => Duration::ZERO,
     }
 }

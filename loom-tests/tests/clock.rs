@@ -230,9 +230,14 @@ fn rate_holds_and_nothing_is_used_up_where_a_parent_refuses() {
         at_a_rate(&parent);
         for child in &children {
             child.set_rates(&[Rate::every(10 * SECOND)]);
-            child.execute(gauge.task());
         }
-        let other = thread::spawn(move || stage.play(1, usize::MAX));
+        children[0].execute(gauge.task());
+        // The second task may become ready when the first one has its permits, and not yet the leave.
+        let (theirs, task) = (children[1].clone(), gauge.task());
+        let other = thread::spawn(move || {
+            theirs.execute(task);
+            stage.play(1, usize::MAX)
+        });
         stage.play(0, usize::MAX);
         other.join().unwrap();
         while stage.play(0, usize::MAX) > 0 {}

@@ -2,6 +2,7 @@
 
 use crate::job::capacity::Capacity;
 use crate::job::times::Times;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// Made by the builder, or when the job is first held off. Freed with the record.
@@ -13,17 +14,31 @@ pub struct Extra {
     pub capacity: Option<Arc<Capacity>>,
     /// The times that hold the job.
     times: Mutex<Times>,
+    /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
+    has_gap: AtomicBool,
 }
 
 impl Extra {
     /// Makes the fields of a job with this name and this capacity.
     pub fn new(name: Option<String>, capacity: Option<Arc<Capacity>>) -> Self {
-        Self { name, capacity, times: Mutex::default() }
+        Self { name, capacity, times: Mutex::default(), has_gap: AtomicBool::new(false) }
     }
 
     /// Locks the times that hold the job.
     pub fn times(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns true if the end of a task counts for a rate of the job. The thread that started the task had the lock of the times.
+    pub fn has_gap(&self) -> bool {
+        // Ordering: Relaxed; changed under a lock that the thread that started the task has held since.
+        self.has_gap.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the end of a task counts for a rate of the job. The caller has the lock of the times.
+    pub fn set_gap(&self, has_gap: bool) {
+        // Ordering: Relaxed; as in `has_gap`.
+        self.has_gap.store(has_gap, Ordering::Relaxed);
     }
 
     /// Whether there is nothing extra.

@@ -29,6 +29,7 @@
 
 use super::hold::close_until;
 use super::{look, settle};
+use crate::job::extra::Extra;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
 use crate::rate::Rate;
@@ -119,7 +120,9 @@ fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
 pub fn note_end(job: JobPtr) {
     let mut gate = first_with_rate(Some(job));
     while let Some(outer) = gate {
-        note_end_at(outer);
+        if outer.extra().is_some_and(Extra::has_gap) {
+            note_end_at(outer);
+        }
         gate = first_with_rate(outer.parent());
     }
 }
@@ -127,13 +130,11 @@ pub fn note_end(job: JobPtr) {
 /// Tells the rates of one job that a task has ended.
 #[cold]
 fn note_end_at(gate: JobPtr) {
+    let now = gate.pool().now();
     let mut times = gate.extra_or_make().times();
-    if times.has_gap() {
-        let now = gate.pool().now();
-        times.end(now);
-        if let Some(until) = times.until(now) {
-            let _ = close_until(gate, &mut times, until);
-        }
+    times.end(now);
+    if let Some(until) = times.until(now) {
+        let _ = close_until(gate, &mut times, until);
     }
 }
 
@@ -142,8 +143,10 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
     let pool = job.pool();
     let handle = {
         let now = pool.now();
-        let mut times = job.extra_or_make().times();
+        let extra = job.extra_or_make();
+        let mut times = extra.times();
         times.set_rates(rates, now);
+        extra.set_gap(times.has_gap());
         if rates.is_empty() {
             job.permits.clear(Flag::Rated);
             // No worker may have a batch of the job that pushers rely on.
