@@ -3,12 +3,13 @@
 //!
 //! Time is a clock that the test moves. So each start has an exact time, and a test waits until as many have come as may.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod ways;
+mod windows;
 
 use common::event::{Gauge, Latch, pass_through, stay};
 use common::{LONG, WORKERS, within};
-use proptest::prelude::*;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,101 +56,6 @@ fn assert_started(job: &Job, gauge: &Gauge, tasks: usize) {
 
 fn push(job: &Job, gauge: &Gauge, tasks: usize) {
     (0..tasks).for_each(|_| job.execute(pass_through(gauge)));
-}
-
-/// One rate as the promise words it: the burst, and the interval in milliseconds.
-type Stated = (u32, u64);
-
-/// How often one of these many starts may come at a time, after these earlier ones: as often as no window has too many.
-fn may_start(stated: &[Stated], starts: &[u64], now: u64) -> bool {
-    stated.iter().all(|&(burst, interval)| {
-        // Windows that end now, each from an earlier start on.
-        starts.iter().enumerate().all(|(i, start)| {
-            let in_window = (starts.len() - i + 1) as u64;
-            in_window <= u64::from(burst) + (now - start) / interval
-        })
-    })
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Push(usize),
-    Advance(u64),
-    Pause,
-    Resume,
-    SetLimit(usize),
-    HoldOff(u64),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        4 => (0..6_usize).prop_map(Op::Push),
-        6 => (0..40_u64).prop_map(Op::Advance),
-        1 => (0..1_000_u64).prop_map(Op::Advance),
-        1 => Just(Op::Pause),
-        2 => Just(Op::Resume),
-        1 => (1..5_usize).prop_map(Op::SetLimit),
-        1 => (0..50_u64).prop_map(Op::HoldOff),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Whatever is done to a job, exactly those starts come that the promise allows.
-    #[test]
-    fn starts_are_those_that_no_window_forbids(
-        workers in 1..4_usize,
-        limit in prop_oneof![Just(usize::MAX), 1..4_usize],
-        below in any::<bool>(),
-        stated in prop::collection::vec((1..4_u32, 1..30_u64), 1..3),
-        ops in prop::collection::vec(op(), 1..40),
-    ) {
-        let (pool, clock) = pool(workers);
-        let mut builder = pool.job_builder().limit(limit);
-        for &(burst, interval) in &stated {
-            builder = builder.rate(Rate::every(Duration::from_millis(interval)).burst(burst));
-        }
-        let (rated, gauge) = (builder.build(), Gauge::new());
-        // The tasks are the job's own, or those of two children.
-        let jobs = if below { vec![rated.job(2), rated.job(usize::MAX)] } else { vec![rated.clone()] };
-        let (mut now, mut waiting, mut starts) = (0, 0, Vec::new());
-        let (mut paused, mut held) = (false, 0);
-        for op in ops {
-            match op {
-                Op::Push(tasks) => {
-                    (0..tasks).for_each(|i| jobs[i % jobs.len()].execute(pass_through(&gauge)));
-                    waiting += tasks;
-                }
-                Op::Advance(by) => {
-                    now += by;
-                    clock.advance(Duration::from_millis(by));
-                }
-                Op::Pause => {
-                    rated.pause();
-                    paused = true;
-                }
-                Op::Resume => {
-                    rated.resume();
-                    paused = false;
-                }
-                Op::SetLimit(limit) => rated.set_limit(limit),
-                Op::HoldOff(by) => {
-                    rated.hold_off(Duration::from_millis(by));
-                    held = held.max(now + by);
-                }
-            }
-            while waiting > 0 && !paused && held <= now && may_start(&stated, &starts, now) {
-                starts.push(now);
-                waiting -= 1;
-            }
-            gauge.until_ended(starts.len());
-            settle(&rated);
-            prop_assert_eq!(gauge.started(), starts.len(), "at {}: {:?}", now, starts);
-        }
-        pool.shutdown_now();
-        prop_assert_eq!(gauge.started(), starts.len());
-    }
 }
 
 #[test]
@@ -322,97 +228,6 @@ fn rates_change_live() {
     });
 }
 
-/// The rate bounds starts from wherever they come: a batch, a lease, a join, a scope, lazy input.
-#[test]
-fn no_way_in_goes_round_the_rate() {
-    with_clock(|pool, clock| {
-        let job = pool.job_builder().rate(Rate::per_second(1)).build();
-        let started = Arc::new(AtomicUsize::new(0));
-        let task = |started: &Arc<AtomicUsize>| {
-            let started = started.clone();
-            move || _ = started.fetch_add(1, SeqCst)
-        };
-        let over = Arc::new(Mutex::new(false));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                job.scope(|scope| (0..3).for_each(|_| scope.execute(task(&started))));
-                job.for_each(0..3, |_| task(&started)()).unwrap();
-                let count = task(&started);
-                assert_eq!(job.map(0..3, move |_| count()).count(), 3);
-                let (inside, count) = (job.clone(), started.clone());
-                let joins = job.spawn(move || {
-                    count.fetch_add(1, SeqCst);
-                    inside.spawn(move || count.fetch_add(1, SeqCst)).join().unwrap()
-                });
-                joins.join().unwrap();
-                *over.lock().unwrap() = true;
-            });
-            while !*over.lock().unwrap() {
-                let before = started.load(SeqCst);
-                clock.advance(SECOND);
-                for _ in 0..100 {
-                    thread::yield_now();
-                    assert!(started.load(SeqCst) <= before + 2, "more than one a second");
-                }
-            }
-        });
-        assert_eq!(started.load(SeqCst), 11);
-    });
-}
-
-/// A permit needs leave as a task does, from whichever call it comes.
-#[test]
-fn a_permit_counts_as_a_start() {
-    with_clock(|pool, clock| {
-        let host = pool.job_builder().limit(4).rate(Rate::per_second(1).burst(2)).build();
-        let (job, gauge) = (host.job(4), Gauge::new());
-        drop((job.try_acquire().unwrap(), job.try_acquire().unwrap()));
-        assert!(job.try_acquire().is_err());
-        let held = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    let permit = job.acquire_blocking().unwrap();
-                    held.fetch_add(1, SeqCst);
-                    drop(permit);
-                });
-            }
-            while job.stats().backlog < 3 {
-                thread::yield_now();
-            }
-            push(&job, &gauge, 1);
-            for due in 1..=3 {
-                assert_eq!((host.stats().running, held.load(SeqCst)), (0, due - 1));
-                clock.advance(SECOND);
-                while held.load(SeqCst) < due {
-                    thread::yield_now();
-                }
-                settle(&host);
-            }
-        });
-        // In one order with the task.
-        assert_eq!(gauge.started(), 0);
-        clock.advance(SECOND);
-        assert_started(&job, &gauge, 1);
-        assert_eq!(host.stats().completed + job.stats().completed, 6);
-    });
-}
-
-#[test]
-fn a_gap_follows_the_end_of_each_permit() {
-    with_clock(|pool, clock| {
-        let job = pool.job_builder().limit(2).rate(Rate::gap_after_end(5 * SECOND)).build();
-        let (first, second) = (job.try_acquire().unwrap(), job.try_acquire().unwrap());
-        drop(first);
-        clock.advance(4 * SECOND);
-        drop(second);
-        clock.advance(5 * SECOND - Duration::from_nanos(1));
-        assert!(job.try_acquire().is_err());
-        clock.advance(Duration::from_nanos(1));
-        assert!(job.try_acquire().is_ok());
-    });
-}
-
 /// What no rate forbids goes on as without one: the tasks of one job run side by side, and a worker turns to other jobs.
 #[test]
 fn a_rate_that_does_not_bind_delays_nothing() {
@@ -463,55 +278,6 @@ fn one_rate_replaces_all() {
             clock.advance(SECOND);
             assert_started(&job, &gauge, due);
         }
-    });
-}
-
-/// A task that waits has not ended, so no gap begins.
-#[cfg(feature = "futures")]
-#[test]
-fn a_wait_begins_no_gap() {
-    with_clock(|pool, clock| {
-        let job = pool.job_builder().limit(1).rate(Rate::gap_after_end(SECOND)).build();
-        let (other, gauge) = (pool.job(0), Gauge::new());
-        let (waited_for, polled) = (other.spawn(|| ()), gauge.clone());
-        let future = job.spawn_future(async move {
-            drop(polled.enter());
-            waited_for.await.unwrap();
-        });
-        gauge.until_ended(1);
-        push(&job, &gauge, 1);
-        gauge.until_ended(2); // while the future waits
-        while job.stats().running > 0 {
-            thread::yield_now();
-        }
-        other.set_limit(1);
-        clock.advance(SECOND); // after the end of that task
-        future.join().unwrap();
-    });
-}
-
-/// A future needs leave once, however often it goes on.
-#[cfg(feature = "futures")]
-#[test]
-fn a_task_that_goes_on_needs_no_leave() {
-    with_clock(|pool, clock| {
-        let job = pool.job_builder().limit(1).rate(Rate::per_second(1)).build();
-        let (other, gauge) = (pool.job(0), Gauge::new());
-        let (waited_for, polled) = (other.spawn(|| ()), gauge.clone());
-        let future = job.spawn_future(async move {
-            drop(polled.enter());
-            waited_for.await.unwrap();
-            "went on"
-        });
-        gauge.until_ended(1);
-        while job.stats().running > 0 {
-            thread::yield_now(); // until it waits without a permit
-        }
-        clock.advance(SECOND);
-        other.set_limit(1);
-        assert_eq!(future.join().unwrap(), "went on");
-        // It has left the leave of this second to another task.
-        assert_eq!(job.spawn(|| 1).join().unwrap(), 1);
     });
 }
 
