@@ -183,9 +183,9 @@ impl JobBuilder {
     /// Adds a rate: tasks of the job start no more often. May be called several times; then all the rates hold.
     ///
     /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below count.
-    /// A task counts once, when a worker starts it. A task that goes on after it has waited needs no further leave. A
-    /// [`Permit`](crate::Permit) counts when it is acquired. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as
-    /// tasks. What a pause saves up is at most the burst.
+    /// A task counts once, when a worker gives it its permits; the system may delay its first instruction after that. A task that
+    /// goes on after it has waited does not count again. A [`Permit`](crate::Permit) counts when it is acquired. Items of
+    /// [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. What a pause saves up is at most the burst.
     ///
     /// The rate is apart from the limit: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands in the
     /// queue: it holds no permit of its job or of a parent, no worker and no thread. A task that joins another one of the same job
@@ -194,7 +194,8 @@ impl JobBuilder {
     /// A task that is cancelled, or that a permit or another rate refuses, uses nothing up. One exception: a task that its handle
     /// cancels between the worker's start and the task's first instruction has used up its start.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate.
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its memory
+    /// until the next start would be allowed, also without a handle.
     ///
     /// # Examples
     ///
