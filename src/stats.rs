@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push.
 /// While tasks run, the counts are read one after the other: a task that moves on meanwhile may be counted as both `backlog`
-/// and `ready`, or as both `ready` and `running`. A job that has work never shows none. `completed` lags behind by at most 64
+/// and `ready`, or as both `ready` and `running`. A job that has work never shows none. `completed` lags behind by at most 16
 /// tasks for each worker, and `running` by the tasks that have told their handles and are about to give their permits back.
 ///
 /// A task is counted before a join of its handle returns. One exception: a task that its handle has cancelled is

@@ -23,7 +23,7 @@ pub const OLDEST_EVERY: u32 = 4 * BUDGET;
 /// tasks, while the newest ones wait.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks after which a worker adds completed tasks to the job's statistics within a turn.
-const COUNTED_EVERY: u32 = 4 * BUDGET;
+const COUNTED_EVERY: u32 = BUDGET;
 /// The number of checks of an empty queue before the worker gives the permit back.
 const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each of these checks.
