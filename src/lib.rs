@@ -56,15 +56,16 @@
 //! circle. These waits it does not see. Each lasts until its cause is removed, and holds no permit and no worker unless said
 //! otherwise:
 //!
-//! | wait | what ends it |
-//! |---|---|
-//! | two tasks that wait for each other's jobs, and other circles of waits that are not all joins, as of futures that await each other | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] |
-//! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead |
-//! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] |
-//! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] |
-//! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two |
-//! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] |
-//! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures |
+//! | wait | what ends it | what [`Job::explain`] shows |
+//! |---|---|---|
+//! | two tasks that wait for each other's jobs, and other circles of waits that are not all joins | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] | [`Reason::Waiting`], with the job that is awaited |
+//! | futures that await each other | dropping one, by [`TaskHandle::cancel`] | [`Reason::Pending`] for the task |
+//! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
+//! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
+//! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`] |
+//! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two | [`Reason::Limit`] |
+//! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
+//! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures | [`Reason::Pending`] for the task, or as above |
 //!
 //! # Features
 //!

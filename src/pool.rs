@@ -4,6 +4,7 @@ pub mod builder;
 pub mod clock;
 pub mod due;
 pub mod shared;
+pub mod waits;
 
 use crate::error::{BuildError, Unfinished};
 use crate::job::Job;

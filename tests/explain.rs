@@ -184,6 +184,37 @@ fn a_task_of_another_job_is_refused() {
     });
 }
 
+#[test]
+fn a_task_that_waits_inside_names_the_job_that_it_waits_for() {
+    with_workers(|pool, _| {
+        let (search, other) = (job(pool, "search", 4), job(pool, "other", 0));
+        let held = other.spawn(|| ());
+        let waits = [(); 2].map(|()| {
+            let other = other.clone();
+            search.spawn(move || other.wait())
+        });
+        let joins = search.spawn(move || held.join().unwrap());
+        let for_other = |tasks| Reason::Waiting { tasks, awaited: Some(other.clone()) };
+        let for_a_task = Reason::Waiting { tasks: 1, awaited: None };
+        // Each of them waits in the end: nothing lets them go on.
+        let expected = [for_other(2), for_a_task.clone()];
+        let all_wait = || {
+            let why = search.explain();
+            why.reasons().len() == 2 && expected.iter().all(|reason| why.reasons().contains(reason))
+        };
+        while !all_wait() {
+            std::thread::yield_now();
+        }
+        assert_eq!(search.explain_task(&waits[0]).reasons(), [for_other(1)]);
+        assert_eq!(search.explain_task(&waits[1]).to_string(), "1 task waits for job \"other\"");
+        assert_eq!(search.explain_task(&joins).reasons(), [for_a_task]);
+        assert_eq!(search.stats().running, 0);
+        other.set_limit(1);
+        search.wait();
+        assert_eq!(search.explain().reasons(), [Reason::Idle]);
+    });
+}
+
 #[cfg(feature = "futures")]
 #[test]
 fn a_future_is_pending_or_waits_for_its_permit() {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, message_of, pool, until_parked, with_workers, within};
-use tollgate::{Job, Pool, TaskHandle};
+#[cfg(feature = "futures")]
+use futures::channel::oneshot;
+use tollgate::{Job, Pool, Reason, TaskHandle};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -17,7 +19,7 @@ const SHORT: Duration = Duration::from_millis(20);
 fn two_tasks_that_wait_for_each_others_jobs() {
     within(LONG, || {
         let pool = pool(1);
-        let (one, two) = (pool.job(1), pool.job(1));
+        let [one, two] = ["one", "two"].map(|name| pool.job_builder().name(name).limit(1).build());
         let (began, begun) = mpsc::channel();
         for (own, other) in [(&one, &two), (&two, &one)] {
             let (other, began) = (other.clone(), began.clone());
@@ -32,6 +34,11 @@ fn two_tasks_that_wait_for_each_others_jobs() {
         assert_eq!(pool.job(1).spawn(|| 1).join().unwrap(), 1);
         assert!(!one.wait_timeout(SHORT));
         until_parked(&pool, 1);
+        for (job, other) in [(&one, &two), (&two, &one)] {
+            let waiting = Reason::Waiting { tasks: 1, awaited: Some(other.clone()) };
+            assert_eq!(job.explain().reasons(), [waiting]);
+        }
+        assert_eq!(one.explain().to_string(), "1 task waits for job \"two\"");
         let left = pool.shutdown_timeout(SHORT).unwrap_err();
         assert_eq!((left.running, left.pending), (2, 0));
         assert!(left.to_string().contains("2 of its tasks still run"), "{left}");
@@ -50,9 +57,99 @@ fn a_drain_beside_a_future_that_is_never_woken() {
             std::thread::yield_now();
         }
         until_parked(&pool, 2);
+        assert_eq!(job.explain_task(&task).reasons(), [Reason::Pending]);
         let left = pool.shutdown_timeout(SHORT).unwrap_err();
         assert_eq!((left.running, left.pending), (0, 1));
         assert!(task.join().unwrap_err().is_cancelled());
+    });
+}
+
+/// Futures that each await the other's handle: neither is woken, and neither holds a permit.
+#[test]
+#[cfg(feature = "futures")]
+fn futures_that_await_each_other() {
+    within(LONG, || {
+        let pool = pool(2);
+        let jobs = [pool.job(1), pool.job(1)];
+        let (ways, ends): (Vec<_>, Vec<_>) =
+            (0..2).map(|_| oneshot::channel::<TaskHandle<()>>()).unzip();
+        let mut tasks: Vec<_> = jobs
+            .iter()
+            .zip(ends)
+            .map(|(job, end)| job.spawn_future(async move { _ = end.await.unwrap().await }))
+            .collect();
+        let looks: Vec<_> = jobs.iter().map(|job| job.spawn(|| ())).collect();
+        tasks.rotate_left(1);
+        for (way, task) in ways.into_iter().zip(tasks) {
+            way.send(task).unwrap();
+        }
+        // Both have given their permits up, so these can start.
+        looks.into_iter().for_each(|look| look.join().unwrap());
+        until_parked(&pool, 2);
+        for job in &jobs {
+            assert_eq!(job.explain().reasons(), [Reason::Waiting { tasks: 1, awaited: None }]);
+        }
+        assert!(!jobs[0].wait_timeout(SHORT));
+        jobs[0].cancel();
+        jobs.iter().for_each(Job::wait);
+    });
+}
+
+/// A task that blocks its thread on a handle keeps its permit and its worker.
+#[test]
+#[cfg(feature = "futures")]
+fn a_task_that_blocks_on_a_handle_of_its_own_job() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job(1);
+        let (give, given) = mpsc::channel::<TaskHandle<()>>();
+        let (began, begun) = mpsc::channel();
+        let blocks = job.spawn(move || {
+            let next = given.recv().unwrap();
+            began.send(()).unwrap();
+            futures::executor::block_on(next).unwrap_err()
+        });
+        give.send(job.spawn(|| ())).unwrap();
+        begun.recv().unwrap();
+        assert_eq!(job.explain_task(&blocks).reasons(), [Reason::Running { running: 1 }]);
+        assert_eq!(
+            job.explain().reasons(),
+            [Reason::Limit { job: job.clone(), running: 1, limit: 1 }]
+        );
+        job.cancel();
+        assert!(blocks.join().unwrap().is_cancelled());
+    });
+}
+
+/// Two tasks that each hold a permit and acquire one of the other's job.
+#[test]
+fn two_tasks_that_acquire_each_others_permits() {
+    within(LONG, || {
+        let pool = pool(2);
+        let gates = [pool.job(1), pool.job(1)];
+        let (began, begun) = mpsc::channel();
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let tasks = [0, 1].map(|which| {
+            let (gates, began, both) = (gates.clone(), began.clone(), Arc::clone(&both));
+            pool.job(1).spawn(move || {
+                let first = gates[which].try_acquire().unwrap();
+                tollgate::blocking(|| both.wait());
+                began.send(()).unwrap();
+                let second = gates[1 - which].acquire_blocking();
+                drop((first, second.is_ok()));
+            })
+        });
+        begun.recv().unwrap();
+        begun.recv().unwrap();
+        for gate in &gates {
+            let full = Reason::Limit { job: gate.clone(), running: 1, limit: 1 };
+            // The acquire is about to stand in the queue.
+            while gate.explain().first() != &full {
+                std::thread::yield_now();
+            }
+        }
+        gates[0].cancel();
+        tasks.into_iter().for_each(|task| task.join().unwrap());
     });
 }
 

@@ -4,7 +4,9 @@
 pub use loom::hint::spin_loop;
 pub(crate) use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+// No model reads figures that a lock guards. A lock of loom would make the models of waits longer for nothing.
 pub use loom::thread_local as thread_static;
+pub use std::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 
 #[path = "watched.rs"]
 mod watched;

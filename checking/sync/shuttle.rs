@@ -3,6 +3,8 @@
 pub use shuttle::hint::spin_loop;
 pub(crate) use shuttle::lazy_static;
 pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+// Scenarios explain jobs, which takes further steps under the lock.
+pub use shuttle::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 pub use shuttle::thread_local as thread_static;
 
 #[path = "../../src/sync/cell.rs"]

@@ -215,7 +215,7 @@ impl Job {
             };
             // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
             unwind::at_caller(|| {
-                waiting::wait_then(capacity.key(), None, wait, || self.pass_on(capacity));
+                waiting::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
         }
         None

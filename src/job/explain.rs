@@ -12,6 +12,8 @@ use crate::job::record::JobPtr;
 use crate::sync::thread;
 use crate::sync::time::Instant;
 use crate::task::CellPtr;
+#[cfg(feature = "futures")]
+use crate::task::future::pending::pending;
 use crate::task::handle::{Stage, TaskHandle};
 use std::fmt;
 
@@ -112,10 +114,17 @@ pub enum Reason {
     Ready,
     /// The future waits to be woken. It holds its permits, unless it awaits a task or a job of this library.
     Pending,
-    /// The task has started, and runs or waits for another task. Of a job: nothing waits to start, and these tasks run.
+    /// The task has started, and runs. Of a job: nothing waits to start, and these tasks run.
     Running {
         /// The tasks that hold a permit. 1 for a task.
         running: usize,
+    },
+    /// The task has started, and waits without a permit. Of a job: these tasks and futures do.
+    Waiting {
+        /// The tasks that wait. 1 for a task.
+        tasks: usize,
+        /// The job for whose rest they wait, in [`Job::wait`]. `None` if they wait for anything else, such as another task.
+        awaited: Option<Job>,
     },
     /// The task has ended.
     Ended,
@@ -191,16 +200,24 @@ impl Job {
     /// ```
     pub fn explain(&self) -> Explanation {
         let stats = self.stats();
-        if stats.backlog + stats.ready > 0 {
+        // They count as ready, because each keeps its token.
+        let futures = futures_without_permit(self.ptr());
+        if stats.backlog + stats.ready > futures {
             // The first task waits behind those that are ready, and behind other jobs in the queue of an ancestor.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation(waiting(self.ptr(), ahead));
         }
-        Explanation(vec![match stats.running {
-            0 if self.is_closed() => Reason::Closed { job: self.clone() },
-            0 => Reason::Idle,
-            running => Reason::Running { running },
-        }])
+        let mut reasons = waits_of(self.ptr(), futures);
+        if stats.running > 0 {
+            reasons.insert(0, Reason::Running { running: stats.running });
+        }
+        if reasons.is_empty() {
+            reasons.push(match self.is_closed() {
+                true => Reason::Closed { job: self.clone() },
+                false => Reason::Idle,
+            });
+        }
+        Explanation(reasons)
     }
 
     /// Tells why a task of this job does not run. See [`Reason`] for the answers.
@@ -240,7 +257,7 @@ impl Job {
             "a task is explained by a job that is not its own: ask its own job"
         );
         Explanation(match stage {
-            Stage::Ended | Stage::Running => vec![Reason::Running { running: 1 }],
+            Stage::Ended | Stage::Running => vec![waits(job, cell)],
             Stage::Pending => vec![Reason::Pending],
             Stage::Woken => match place(job, |queued| queued == cell) {
                 Some(ahead) => waiting(job, ahead),
@@ -249,6 +266,45 @@ impl Job {
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
         })
     }
+}
+
+/// Returns how many futures of the job wait without a permit.
+#[cfg(feature = "futures")]
+fn futures_without_permit(job: JobPtr) -> usize {
+    pending().without_permit(job)
+}
+
+#[cfg(not(feature = "futures"))]
+fn futures_without_permit(_: JobPtr) -> usize {
+    0
+}
+
+/// Returns the waits of the job's tasks as reasons, those for one job as one. Of its futures so many wait without a permit.
+fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    if futures > 0 {
+        reasons.push(Reason::Waiting { tasks: futures, awaited: None });
+    }
+    job.pool().waits.each(job, |wait| {
+        let awaited = wait.awaited.map(Job::of);
+        let same = |reason: &&mut Reason| matches!(reason, Reason::Waiting { awaited: other, .. } if *other == awaited);
+        match reasons.iter_mut().find(same) {
+            Some(Reason::Waiting { tasks, .. }) => *tasks += 1,
+            _ => reasons.push(Reason::Waiting { tasks: 1, awaited }),
+        }
+    });
+    reasons
+}
+
+/// Returns what a task with a handle does that has started.
+fn waits(job: JobPtr, cell: CellPtr) -> Reason {
+    let mut reason = Reason::Running { running: 1 };
+    job.pool().waits.each(job, |wait| {
+        if wait.task == Some(cell) {
+            reason = Reason::Waiting { tasks: 1, awaited: wait.awaited.map(Job::of) };
+        }
+    });
+    reason
 }
 
 /// Returns the reasons of a task that waits to start, behind `ahead` tasks.
@@ -388,7 +444,16 @@ impl fmt::Display for Reason {
             Self::NoWorker { busy, .. } => write!(f, "all {busy} workers are busy"),
             Self::Ready => f.write_str("a worker is about to take it"),
             Self::Pending => f.write_str("the future waits to be woken"),
-            Self::Running { running } => write!(f, "nothing waits: {} started", Tasks(*running)),
+            Self::Running { running: 1 } => f.write_str("1 task runs"),
+            Self::Running { running } => write!(f, "{running} tasks run"),
+            Self::Waiting { tasks: 1, awaited: None } => f.write_str("1 task waits for another"),
+            Self::Waiting { tasks, awaited: None } => write!(f, "{tasks} tasks wait for others"),
+            Self::Waiting { tasks: 1, awaited: Some(job) } => {
+                write!(f, "1 task waits for {}", Named(job))
+            }
+            Self::Waiting { tasks, awaited: Some(job) } => {
+                write!(f, "{tasks} tasks wait for {}", Named(job))
+            }
             Self::Ended => f.write_str("the task has ended"),
             Self::Idle => f.write_str("there is no task"),
             Self::Closed { job } => write!(f, "{} is closed and has no task", Named(job)),

@@ -19,7 +19,7 @@ pub fn wait(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> b
         return true;
     }
     enter_while_busy(job, |wait, clear| {
-        waiting::wait_then(job.idle_key(), until, || !enough() && wait(), clear);
+        waiting::wait_then(job.idle_key(), Some(job), until, || !enough() && wait(), clear);
         false
     });
     forget_waiters(job);

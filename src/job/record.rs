@@ -306,7 +306,7 @@ impl JobPtr {
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();
-        self.tokens.load().tasks().saturating_sub(spare + pool.waiting.count(key))
+        self.tokens.load().tasks().saturating_sub(spare + pool.waits.count(self))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::job::family::Family;
 use crate::job::permits::MOST_READY_CAP;
 use crate::job::record::JobPtr;
 use crate::pool::due::{Due, Hands};
+use crate::pool::waits::Waits;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
 use crate::sync::{Arc, Condvar, Mutex, RESTS};
@@ -16,7 +17,6 @@ use crate::worker::context::Context;
 use crate::worker::seat::{Seat, Victim};
 use crate::worker::sleep::{Notified, Sleep};
 use crate::worker::spares::{Spares, Threads};
-use crate::worker::waiting::Waiting;
 use crossbeam_utils::CachePadded;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -58,8 +58,8 @@ pub struct Shared {
     pub threads: Threads,
     /// The spare workers.
     pub spares: Spares,
-    /// The number of waiting tasks of each job.
-    pub waiting: Waiting,
+    /// The tasks that wait inside.
+    pub waits: Waits,
     refused: AtomicU64,
     /// The id of the process that has the workers.
     process: u32,
@@ -126,7 +126,7 @@ impl PoolPtr {
             blocked_pushers: BlockedPushers::new(),
             threads,
             spares: Spares::new(most_spares),
-            waiting: Waiting::default(),
+            waits: Waits::default(),
             refused: AtomicU64::new(0),
             process: crate::process::note_maker(),
             has_spare_cores: crate::sync::thread::available_parallelism()
@@ -256,7 +256,7 @@ impl Shared {
         !self.is_busy()
             && self.sleep.none_away()
             && self.spares.is_unused()
-            && self.waiting.is_empty()
+            && self.waits.is_empty()
             && self.blocked_pushers.is_empty()
             && self.held().is_empty()
             && self.timer.is_empty()

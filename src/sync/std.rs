@@ -3,6 +3,8 @@
 pub use crossbeam_deque as deque;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+// A lock for what only figures and explanations read. Models do not see it.
+pub use std::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 pub use std::time;
 
 #[path = "cell.rs"]

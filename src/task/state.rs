@@ -173,6 +173,11 @@ impl Snapshot {
         self.0 & bits != 0
     }
 
+    /// Returns true if the future is pending, was not woken, and waits without a permit.
+    pub fn waits_without_permit(self) -> bool {
+        self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
+    }
+
     /// Returns true if no thread but the holder of the queue's reference can reach the cell, other than by the list of
     /// pending futures.
     pub const fn is_alone(self) -> bool {

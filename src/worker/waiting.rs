@@ -19,6 +19,7 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
+use crate::pool::waits::Wait;
 use crate::process;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
@@ -26,7 +27,6 @@ use crate::task::parking::{Waited, parking_lot};
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
-use std::collections::BTreeMap;
 
 /// Waits for `key` until `wait` returns false or the time is over. `wait` must set the bit that makes the waking thread look
 /// into the parking lot, and then return true if the caller must wait.
@@ -34,15 +34,21 @@ use std::collections::BTreeMap;
 /// # Panics
 /// By [`unwind::refuse`]: on a worker's thread, if there is no spare worker to be had; in a forked child.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
-    wait_then(key, until, wait, || ());
+    wait_then(key, None, until, wait, || ());
 }
 
 /// Waits as [`wait`] does. On a worker's thread, calls `then` before the task re-acquires its permits, which may take long.
-/// A caller that was woken alone passes the wake-up on there.
+/// A caller that was woken alone passes the wake-up on there. `awaited` is the job for whose rest the caller waits, if it is one.
 ///
 /// # Panics
 /// As [`wait`].
-pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, then: impl FnOnce()) {
+pub fn wait_then(
+    key: usize,
+    awaited: Option<JobPtr>,
+    until: Option<Instant>,
+    wait: impl Fn() -> bool,
+    then: impl FnOnce(),
+) {
     if process::is_child() {
         unwind::refuse(process::NO_WORKERS.into());
     }
@@ -59,7 +65,7 @@ pub fn wait_then(key: usize, until: Option<Instant>, wait: impl Fn() -> bool, th
                 if let Err(none) = lend_place(context, usize::MAX) {
                     refuse(context, &none);
                 }
-                without_permits(context, || {
+                without_permits(context, awaited, || {
                     park_while(key, until, wait);
                     then();
                 });
@@ -81,7 +87,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
                 if lend_place(context, usize::MAX).is_err() {
                     show_stash(context);
                 }
-                without_permits(context, || park_while(key, None, wait));
+                without_permits(context, None, || park_while(key, None, wait));
             }
         }
     });
@@ -108,8 +114,9 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     }
 }
 
-/// Runs `f` without the permits of the running task (wait-2 to wait-5). The caller has lent the seat.
-fn without_permits(context: &Context, f: impl FnOnce()) {
+/// Runs `f` without the permits of the running task (wait-2 to wait-5). The caller has lent the seat. `awaited` is the job for
+/// whose rest the task waits.
+fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let lease = context.lease();
     let Some(job) = lease.job.take() else {
         // A destructor of captures waits. There are no permits.
@@ -117,48 +124,14 @@ fn without_permits(context: &Context, f: impl FnOnce()) {
     };
     let tokens = lease.tokens.replace(0);
     lease.settle(job);
-    context.pool().waiting.enter(job.idle_key());
+    let begun = context.pool().waits.enter(job, Wait { task: context.running_cell(), awaited });
     admission::release(job); // wait-2
     f(); // wait-3
     job.gates().for_each(take_back); // wait-4
-    context.pool().waiting.leave(job.idle_key());
+    context.pool().waits.leave(job, begun);
     lease.resume(job, tokens);
     // The end of `wait-5`: all permits are back.
     admission::look_outwards(job);
-}
-
-/// The number of waiting tasks of each job, which are neither running nor ready. For figures only: no protocol reads it, and
-/// no model has it.
-#[derive(Debug, Default)]
-pub struct Waiting(std::sync::Mutex<BTreeMap<usize, usize>>);
-
-impl Waiting {
-    fn counts(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, usize>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn enter(&self, job: usize) {
-        *self.counts().entry(job).or_default() += 1;
-    }
-
-    fn leave(&self, job: usize) {
-        let mut counts = self.counts();
-        let count = counts.get_mut(&job).expect("it entered");
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&job);
-        }
-    }
-
-    /// Returns true if no task waits.
-    pub fn is_empty(&self) -> bool {
-        self.counts().is_empty()
-    }
-
-    /// Returns the number of waiting tasks of the job with this address.
-    pub fn count(&self, job: usize) -> u64 {
-        self.counts().get(&job).map_or(0, |count| *count as u64)
-    }
 }
 
 /// The number of spare workers from which [`blocking`] starts no further one: a wait must have one, `blocking` need not.

@@ -64,6 +64,22 @@ impl List {
         debug_assert!(listed.is_some(), "a future is taken off once");
     }
 
+    /// Returns how many futures of the job wait without a permit, and were not woken.
+    pub fn without_permit(&self, job: JobPtr) -> usize {
+        let waits = |cell: &CellPtr| {
+            // SAFETY: a listed future has not ended, and cannot end before the lock is free.
+            unsafe { cell.cast::<Face>().as_ref() }.state.load().waits_without_permit()
+        };
+        let of = |shard| {
+            self.lock(shard)
+                .range((job, 0)..=(job, usize::MAX))
+                .map(|(_, cell)| *cell)
+                .filter(waits)
+                .count()
+        };
+        (0..SHARDS).map(of).sum()
+    }
+
     /// Cancels the futures that `due` picks from each shard (`cancel-2`).
     fn cancel(&self, due: impl Fn(&Shard) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {

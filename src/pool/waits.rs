@@ -1,0 +1,70 @@
+//! The tasks of a pool that wait inside, and the jobs that they wait for.
+//!
+//! For figures and explanations only: no protocol reads them, and no model has them.
+
+use crate::job::record::JobPtr;
+use crate::sync::{FiguresGuard, FiguresMutex};
+use crate::task::CellPtr;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+/// All tasks of a pool that wait inside. They are neither running nor ready.
+#[derive(Debug, Default)]
+pub struct Waits(FiguresMutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the waiting task's job, and a number that no other wait of the pool has.
+    waits: BTreeMap<(JobPtr, u64), Wait>,
+    /// The number of waits so far.
+    begun: u64,
+}
+
+/// A wait of one task.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// The cell of the task, if the task has a handle.
+    pub task: Option<CellPtr>,
+    /// The job for whose rest the task waits. `None` if it waits for anything else, such as another task.
+    pub awaited: Option<JobPtr>,
+}
+
+/// The number of a wait that has begun. [`Waits::leave`] takes it.
+#[derive(Debug)]
+pub struct Begun(u64);
+
+impl Waits {
+    fn state(&self) -> FiguresGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a task of `job` waits. The caller keeps both jobs until it has left.
+    pub fn enter(&self, job: JobPtr, wait: Wait) -> Begun {
+        let mut state = self.state();
+        state.begun += 1;
+        let begun = state.begun;
+        state.waits.insert((job, begun), wait);
+        Begun(begun)
+    }
+
+    /// Removes the note of a wait.
+    pub fn leave(&self, job: JobPtr, begun: Begun) {
+        self.state().waits.remove(&(job, begun.0));
+    }
+
+    /// Returns true if no task waits.
+    pub fn is_empty(&self) -> bool {
+        self.state().waits.is_empty()
+    }
+
+    /// Calls `see` with each wait of the job's tasks. No wait begins or ends meanwhile, so a job that is awaited is kept.
+    pub fn each(&self, job: JobPtr, mut see: impl FnMut(&Wait)) {
+        let state = self.state();
+        state.waits.range((job, 0)..=(job, u64::MAX)).for_each(|(_, wait)| see(wait));
+    }
+
+    /// Returns the number of waiting tasks of the job.
+    pub fn count(&self, job: JobPtr) -> u64 {
+        self.state().waits.range((job, 0)..=(job, u64::MAX)).count() as u64
+    }
+}
