@@ -151,14 +151,27 @@ pub enum Does {
 pub enum Aside {
     EmptyInput,
     Cancels,
-    Input { next_panics: bool, drop_panics: bool },
+    Input {
+        next_panics: bool,
+        drop_panics: bool,
+    },
+    /// A future whose drop panics, after it was ready or after a cancel.
+    Bomb {
+        ready: bool,
+    },
+    /// So many tasks that join each other in a circle.
+    Circle {
+        tasks: usize,
+    },
 }
 
 impl Aside {
     pub fn of(number: u8) -> Self {
-        match number % 6 {
+        match number % 10 {
             0 => Self::EmptyInput,
             1 => Self::Cancels,
+            more @ (6 | 7) => Self::Bomb { ready: more == 6 },
+            more @ (8 | 9) => Self::Circle { tasks: more as usize - 6 },
             more => Self::Input { next_panics: more & 1 > 0, drop_panics: more & 2 > 0 },
         }
     }

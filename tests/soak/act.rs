@@ -63,7 +63,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             #[cfg(feature = "futures")]
             858..864 => work::futures::map_async(&slot, rng),
             864..870 => work::push_and_cancel(world, &slot, rng),
-            870..874 => groups::nothing(&slot, rng),
+            870..873 => groups::nothing(&slot, rng),
+            873 => groups::circle(&slot, rng),
             874..895 => replace_after(world, rng, |slot| {
                 slot.job.close();
                 slot.let_go();

@@ -1,10 +1,10 @@
 //! Tasks of one job that one call pushes and waits for: scopes, sets and lazy input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
-use tollgate::JoinError;
+use tollgate::{Job, JoinError, TaskHandle};
 
 use crate::common::rng::Rng;
 use crate::common::unwind;
@@ -120,6 +120,31 @@ pub fn nothing(slot: &Slot, rng: &mut Rng) {
         _ => _ = held.for_each(0..0, |_| unreachable!()),
     }
     assert_eq!((held.stats().completed, held.stats().panicked), (0, 0));
+}
+
+/// Tasks of jobs below, held until all are there, that join each other in a circle.
+pub fn circle(slot: &Slot, rng: &mut Rng) {
+    let jobs: Vec<_> = (0..2 + rng.below(3)).map(|_| slot.job.job(0)).collect();
+    let next: Arc<Vec<Mutex<Option<TaskHandle<()>>>>> =
+        Arc::new(jobs.iter().map(|_| Mutex::new(None)).collect());
+    let [started, refused] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    for (i, job) in jobs.iter().enumerate() {
+        let next = Arc::clone(&next);
+        let (places, counts) = (Arc::clone(&next), [&started, &refused].map(Arc::clone));
+        let task = job.spawn(move || {
+            counts[0].fetch_add(1, SeqCst);
+            let joined = next[(i + 1) % next.len()].lock().unwrap().take().unwrap();
+            if catch_unwind(AssertUnwindSafe(|| joined.join())).is_err() {
+                counts[1].fetch_add(1, SeqCst);
+            }
+        });
+        *places[i].lock().unwrap() = Some(task);
+    }
+    jobs.iter().for_each(|job| job.set_limit(1));
+    jobs.iter().for_each(Job::wait);
+    // A cancel may drop some of them before they start, and then there is no circle.
+    let whole = started.load(SeqCst) == jobs.len();
+    assert_eq!(refused.load(SeqCst), usize::from(whole), "joins in a circle were refused");
 }
 
 /// Items of a range, or of an iterator that is none; one of them may fail, and so may the iterator.

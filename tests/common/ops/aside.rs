@@ -1,9 +1,11 @@
 //! Calls on jobs that no other operation uses: each has one right outcome, whatever the other operations have done.
 
 use std::ops::Range;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
-use tollgate::{Job, JoinError, Pool, Rejected};
+use tollgate::{Job, JoinError, Pool, Rejected, TaskHandle};
 
 /// Lazy input that is empty ends at once, although its job is held.
 pub fn empty_input(parent: &Job) {
@@ -68,4 +70,68 @@ pub fn input_that_panics(pool: &Pool, next_panics: bool, drop_panics: bool) {
         Some(result) => panic!("{result:?} after all items"),
     }
     assert!(results.next().is_none());
+}
+
+/// A future whose drop panics, and which is ready at its first poll or never.
+#[cfg(feature = "futures")]
+struct Bomb {
+    ready: bool,
+    polled: std::sync::mpsc::Sender<()>,
+}
+
+#[cfg(feature = "futures")]
+impl Future for Bomb {
+    type Output = ();
+
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        _ = self.polled.send(());
+        if self.ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    }
+}
+
+#[cfg(feature = "futures")]
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("drop"));
+    }
+}
+
+/// The panic of its drop is the future's outcome, and counts. Call it only if a worker is sure to be free.
+#[cfg(feature = "futures")]
+pub fn future_whose_drop_panics(pool: &Pool, ready: bool) {
+    let job = pool.job(1);
+    let (polled, first_poll) = std::sync::mpsc::channel();
+    let task = job.spawn_future(Bomb { ready, polled });
+    first_poll.recv().unwrap();
+    if !ready {
+        task.cancel();
+    }
+    match task.join() {
+        Err(JoinError::Panicked(payload)) => assert_eq!(payload.message(), Some("drop")),
+        result => panic!("{result:?} of a future whose drop panics"),
+    }
+    let stats = job.stats();
+    assert_eq!((stats.completed, stats.panicked, stats.cancelled), (0, 1, 0));
+}
+
+/// Of joins in a circle one panics, and the others end. Call it only if a worker is sure to be free.
+pub fn joins_in_a_circle(pool: &Pool, count: usize) {
+    let jobs: Vec<_> = (0..count).map(|_| pool.job(0)).collect(); // held
+    let next: Arc<Vec<Mutex<Option<TaskHandle<()>>>>> =
+        Arc::new(jobs.iter().map(|_| Mutex::new(None)).collect());
+    let refused = Arc::new(AtomicUsize::new(0));
+    for (i, job) in jobs.iter().enumerate() {
+        let (next, refused) = (Arc::clone(&next), Arc::clone(&refused));
+        let place = Arc::clone(&next);
+        let task = job.spawn(move || {
+            let joined = next[(i + 1) % next.len()].lock().unwrap().take().unwrap();
+            if catch_unwind(AssertUnwindSafe(|| joined.join().unwrap())).is_err() {
+                refused.fetch_add(1, SeqCst);
+            }
+        });
+        *place[i].lock().unwrap() = Some(task);
+    }
+    jobs.iter().for_each(|job| job.set_limit(1));
+    jobs.iter().for_each(Job::wait);
+    assert_eq!(refused.load(SeqCst), 1, "{count} joins in a circle");
 }

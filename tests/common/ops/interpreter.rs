@@ -197,6 +197,18 @@ impl User {
                     aside::empty_input(self.api(job));
                 }
             }
+            Aside::Bomb { ready } => {
+                #[cfg(feature = "futures")]
+                if !self.tasks.iter().any(open) {
+                    aside::future_whose_drop_panics(pool, ready);
+                }
+                _ = ready;
+            }
+            Aside::Circle { tasks } => {
+                if !self.tasks.iter().any(open) {
+                    aside::joins_in_a_circle(pool, tasks);
+                }
+            }
             Aside::Cancels => aside::cancels_behind_a_capacity(pool, 1 + job as usize % 8),
             Aside::Input { next_panics, drop_panics } => {
                 if !self.tasks.iter().any(open) {
