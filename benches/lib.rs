@@ -1,0 +1,1 @@
+//! Empty: the benches are targets of this package (see `README.md`).
