@@ -52,6 +52,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => number().prop_map(|job| Op::Wait { job }),
         2 => any::<u8>().prop_map(|handle| Op::Join { handle }),
         2 => any::<u8>().prop_map(|handle| Op::CancelTask { handle }),
+        3 => (number(), any::<bool>()).prop_map(|(job, leaves)| Op::Acquire { job, leaves }),
         1 => any::<u8>().prop_map(|handle| Op::DropHandle { handle }),
         4 => (1..4_u8).prop_map(|count| Op::LetGo { count }),
         4 => Just(Op::Settle),

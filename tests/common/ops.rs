@@ -15,6 +15,8 @@ mod interpreter;
 mod judge;
 #[path = "ledger.rs"]
 mod ledger;
+#[path = "ops/permit.rs"]
+mod permit;
 #[path = "ops/task.rs"]
 mod task;
 
@@ -88,6 +90,12 @@ pub enum Op {
     },
     CancelTask {
         handle: u8,
+    },
+    /// Acquires a permit without a task if one is free. The user gives it back as it lets a task go. With `leaves`, the user
+    /// stands in the queue if there is none, and leaves it at once.
+    Acquire {
+        job: u8,
+        leaves: bool,
     },
     DropHandle {
         handle: u8,
@@ -239,7 +247,10 @@ impl Op {
             24 | 25 => Self::CancelTask { handle: next()? },
             26 => Self::DropHandle { handle: next()? },
             27 | 28 => Self::LetGo { count: next()? },
-            29 => Self::Settle,
+            29 => match kind / 32 % 4 {
+                0 | 1 => Self::Settle,
+                more => Self::Acquire { job: next()?, leaves: more == 2 },
+            },
             30 => Self::Aside { job: next()?, what: Aside::of(next()?) },
             _ => Self::Shutdown {
                 how: match kind / 32 % 4 {

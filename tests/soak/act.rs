@@ -8,9 +8,9 @@ use std::time::Duration;
 use tollgate::Rate;
 
 use crate::common::rng::Rng;
-use crate::groups;
 use crate::work::{self, Spawned, push};
 use crate::world::{Slot, World, limit};
+use crate::{groups, permits};
 
 /// Tasks that may wait at once; pushers hold back beyond it.
 const MOST_OUTSTANDING: usize = 50_000;
@@ -55,7 +55,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             820..830 => {
                 _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500))
             }
-            830..836 => poll_once(&slot),
+            830..833 => poll_once(&slot),
+            833..836 => permits::acquire(world, &slot, rng),
             836..840 => groups::set(&slot, rng),
             840..846 => groups::scope(&slot, rng),
             846..852 => groups::for_each(&slot, rng),

@@ -14,6 +14,9 @@ use crate::ledger::Ledger;
 const HOSTS: usize = 8;
 const SLOTS: usize = 300;
 
+/// Permits that the actors share, fewer than there are actors.
+pub const PERMITS: usize = 2;
+
 /// Tasks that may wait inside for others at once: fewer than the spare workers there are.
 const MOST_WAITERS: usize = 100;
 
@@ -80,6 +83,10 @@ pub struct World {
     slots: Vec<RwLock<Arc<Slot>>>,
     /// A job that nothing ever holds.
     pub free: Job,
+    /// A job of which the actors acquire permits, and nothing else does. Its limit is [`PERMITS`].
+    pub permits: Job,
+    /// How many of these permits are held.
+    pub held: AtomicUsize,
     /// Jobs whose last handle was dropped, with all their tasks to run.
     pub let_go: Mutex<Vec<Arc<Ledger>>>,
     /// Jobs that were replaced after a close or a cancel.
@@ -105,13 +112,15 @@ impl World {
             let host = Slot::new(hosts[i].job.job(1 + i), 1 + i, Some(&hosts[i]));
             hosts.push(host);
         }
-        let free = pool.job(usize::MAX);
+        let (free, permits) = (pool.job(usize::MAX), pool.job(PERMITS));
         let slots = (0..SLOTS).map(|_| RwLock::new(new_job(&pool, &hosts, rng))).collect();
         let world = Self {
             pool: RwLock::new(Some(pool)),
             hosts,
             slots,
             free,
+            permits,
+            held: AtomicUsize::new(0),
             let_go: Mutex::default(),
             closed: Mutex::default(),
             outstanding: AtomicUsize::new(0),

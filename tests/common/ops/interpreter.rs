@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tollgate::{Job, JoinError, ManualClock, Pool, Rate, TaskHandle};
 
 use super::ledger::Ledger;
+use super::permit::HeldPermit;
 use super::task::{Body, Nested, Record, check_result};
 use super::{Aside, Does, Limit, Op, Shutdown, Way, aside};
 use crate::watch::{PAUSE, Watch};
@@ -137,6 +138,28 @@ pub struct KnownTask {
     pub joined_inside: bool,
     /// The task that pushes it; none for the user.
     pub pushed_by: Option<usize>,
+    /// It is a permit without a task, which the user holds until it is let go: no worker does.
+    permit: Option<HeldPermit>,
+}
+
+impl KnownTask {
+    /// A permit that the user holds.
+    pub fn held(record: Arc<Record>, permit: HeldPermit) -> Self {
+        let permit = Some(permit);
+        Self { record, handle: None, never: false, joined_inside: false, pushed_by: None, permit }
+    }
+
+    /// It keeps a worker until it is let go.
+    pub fn keeps_a_worker(&self) -> bool {
+        self.record.runs() && self.record.holds() && self.permit.is_none()
+    }
+
+    fn let_go(&mut self) {
+        self.record.let_go();
+        if let Some(permit) = self.permit.take() {
+            permit.give_back(&self.record);
+        }
+    }
 }
 
 impl User {
@@ -176,6 +199,7 @@ impl User {
             Op::DropJob { job } => self.with_job(job, |user, id| drop(user.jobs[id].job.take())),
             Op::Wait { job } => self.with_job(job, Self::waits),
             Op::Join { handle } => self.joins(handle),
+            Op::Acquire { job, leaves } => self.with_job(job, |user, id| user.acquires(id, leaves)),
             Op::CancelTask { handle } => self.cancels_task(handle),
             Op::DropHandle { handle } => {
                 drop(self.handle(handle).map(|id| self.tasks[id].handle.take()))
@@ -235,7 +259,7 @@ impl User {
         self.tasks[id].handle.is_some().then_some(id)
     }
 
-    fn api(&self, id: usize) -> &Job {
+    pub fn api(&self, id: usize) -> &Job {
         self.jobs[id].job.as_ref().expect("the handle is there")
     }
 
@@ -329,6 +353,7 @@ impl User {
                 never: refused && i == 0,
                 joined_inside: joined_inside && i > 0,
                 pushed_by: (i > 0).then_some(number),
+                permit: None,
             });
         }
     }
@@ -497,13 +522,13 @@ impl User {
     }
 
     fn lets_go(&mut self, count: usize) {
-        let holding = self.tasks.iter().filter(|task| task.record.runs() && task.record.holds());
-        holding.take(count).for_each(|task| task.record.let_go());
+        let runs = |task: &&mut KnownTask| task.record.runs() && task.record.holds();
+        self.tasks.iter_mut().filter(runs).take(count).for_each(KnownTask::let_go);
     }
 
     fn shuts_down(&mut self, how: Shutdown) {
         let Some(pool) = self.pool.take() else { return };
-        self.tasks.iter().for_each(|task| task.record.let_go());
+        self.tasks.iter_mut().for_each(KnownTask::let_go);
         if matches!(how, Shutdown::Drain | Shutdown::Drop) {
             // The drain would wait for it.
             (0..2).for_each(|_| self.advances(7));

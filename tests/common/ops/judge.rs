@@ -21,7 +21,7 @@ impl User {
     /// No task runs but those that hold, and none could start.
     pub fn is_stable(&self) -> bool {
         let records = || self.tasks.iter().map(|task| &task.record);
-        let holding = records().filter(|record| record.runs() && record.holds()).count();
+        let holding = self.tasks.iter().filter(|task| task.keeps_a_worker()).count();
         let moving = records().any(|record| record.runs() && !record.holds());
         if moving || self.over {
             return !moving;
@@ -75,7 +75,7 @@ impl User {
         false
     }
 
-    fn is_held(&self, id: usize) -> bool {
+    pub fn is_held(&self, id: usize) -> bool {
         let known = &self.jobs[id];
         known.paused || known.held_until.is_some() || known.rate.is_some() || known.limit == 0
     }

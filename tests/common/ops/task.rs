@@ -50,6 +50,17 @@ impl Record {
         Some(self.start.load(SeqCst)).filter(|start| *start > 0)
     }
 
+    /// It is a permit, which was acquired just now.
+    pub fn has_started(&self) {
+        self.will_be_pushed();
+        self.start.store(STARTS.fetch_add(1, SeqCst), SeqCst);
+    }
+
+    /// It is a permit, which is given back.
+    pub fn will_end(&self) {
+        self.ended.store(true, SeqCst);
+    }
+
     pub fn has_ended(&self) -> bool {
         self.ended.load(SeqCst)
     }
