@@ -25,13 +25,14 @@ use std::time::Duration;
 
 /// A pool of worker threads that runs the tasks of any number of jobs.
 ///
-/// Tasks go in by its jobs, which are cheap to clone and to hand around; the pool stays with whoever ends it.
+/// Tasks are pushed into the jobs of the pool, which are cheap to clone and to pass around. The pool itself has one owner, which
+/// shuts it down or drops it.
 ///
-/// A child of `fork` has none of the workers. There a call that would wait panics, a push is never run, and dropping the
-/// pool does nothing. The child may make pools of its own; it then must not wait for a task of its parent's.
+/// A child process of `fork` has none of the workers. There a call that would wait panics, a task that is pushed never runs, and
+/// dropping the pool does nothing. The child may make pools of its own. It must never wait for a task of its parent process.
 ///
-/// Dropping the pool [drains](Self::shutdown) it: it waits until all that can run has run. Dropped from inside one of its own
-/// tasks, it starts the drain and returns; the workers end by themselves.
+/// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
+/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves.
 ///
 /// # Examples
 ///
@@ -47,18 +48,18 @@ use std::time::Duration;
 pub struct Pool {
     shared: PoolPtr,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Whether a shutdown has left what runs to end by itself.
+    /// True after a shutdown that did not wait for the tasks that run.
     abandoned: AtomicBool,
-    /// The clock that the pool has entered.
+    /// The clock that tells the pool when it moves.
     clock: Option<ManualClock>,
 }
 
 impl Pool {
-    /// A pool with a worker for each core that is available to the process.
+    /// Makes a pool with one worker for each core that is available to the process.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Spawn`] if a thread could not be started.
+    /// Returns [`BuildError::Spawn`] if a thread could not be started.
     ///
     /// # Examples
     ///
@@ -71,7 +72,7 @@ impl Pool {
         Self::builder().build()
     }
 
-    /// Makes a pool step by step.
+    /// Returns a builder for a pool that differs from the default.
     ///
     /// # Examples
     ///
@@ -84,8 +85,8 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    /// A new job: at most `limit` of its tasks run at once. 0 holds the job, `usize::MAX` is no limit. It takes no thread,
-    /// channel or queue: make one for whatever wants a limit of its own.
+    /// Makes a job of which at most `limit` tasks run at once. 0 holds the job, `usize::MAX` is no limit. A job takes no thread and
+    /// no channel, so make one for each thing that needs a limit of its own.
     ///
     /// # Examples
     ///
@@ -98,7 +99,7 @@ impl Pool {
         family::make(self.shared, None, limit, Extra::default())
     }
 
-    /// Makes a job step by step: with a name, a parent, a bounded backlog.
+    /// Returns a builder for a job with a name, a parent or a bounded backlog.
     ///
     /// # Examples
     ///
@@ -111,7 +112,7 @@ impl Pool {
         JobBuilder::new(self.shared)
     }
 
-    /// How many workers the pool has. [Spare workers](PoolBuilder::max_spare_workers) are not among them.
+    /// Returns the number of workers. [Spare workers](PoolBuilder::max_spare_workers) are not among them.
     ///
     /// # Examples
     ///
@@ -124,7 +125,7 @@ impl Pool {
         self.shared.shared().workers()
     }
 
-    /// What the pool is doing and has done.
+    /// Returns what the workers are doing and have done.
     ///
     /// # Examples
     ///
@@ -151,11 +152,11 @@ impl Pool {
         }
     }
 
-    /// Drains the pool: waits until all that can run has run, then ends the workers.
+    /// Drains the pool: waits until all tasks that can run have ended, then ends the workers.
     ///
-    /// From now on pushes from outside are refused; tasks of the pool may push on while it drains. A job that is paused
-    /// or has a limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that becomes so while
-    /// the drain lasts. Calling it again does nothing.
+    /// From now on pushes from outside are refused. Tasks of the pool may still push while it drains. A job that is paused or has a
+    /// limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that is paused, or gets a limit of 0,
+    /// during the drain. A second call does nothing.
     ///
     /// # Blocking
     ///
@@ -164,7 +165,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Inside a task of this pool: it would wait for itself.
+    /// Panics inside a task of this pool, which would wait for itself.
     ///
     /// # Examples
     ///
@@ -184,10 +185,10 @@ impl Pool {
         self.join_workers();
     }
 
-    /// Drops all that has not started, waits for what runs, then ends the workers; returns how many tasks
-    /// were dropped, those that an earlier call dropped included, and pushes that were refused since.
+    /// Drops all tasks that have not started, waits for those that run, then ends the workers. Returns the number of dropped tasks.
+    /// The number includes tasks that an earlier call dropped, and pushes that were refused since.
     ///
-    /// Futures in flight are dropped, too, and counted. Closures that run can ask [`is_cancelled`](crate::is_cancelled).
+    /// Futures that have been polled and are not ready are dropped and counted, too. A closure that runs can ask [`is_cancelled`](crate::is_cancelled).
     ///
     /// # Blocking
     ///
@@ -195,7 +196,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Inside a task of this pool: it would wait for itself.
+    /// Panics inside a task of this pool, which would wait for itself.
     ///
     /// # Examples
     ///
@@ -220,15 +221,15 @@ impl Pool {
     /// Drains the pool for at most `timeout`. If that is too short, drops all tasks that have not started and all pending
     /// futures, and returns what is left.
     ///
-    /// The tasks that run are left to end by themselves. Neither this call nor the pool's drop waits for them, so the call
-    /// returns beside a task that never ends, and beside a future that is never woken.
+    /// The tasks that run end by themselves. Neither this call nor the pool's drop waits for them. So the call returns although a
+    /// task never ends or a future is never woken.
     ///
     /// A task that waits for the permit of one that still runs is dropped, and its handle says
     /// [`Cancelled`](crate::JoinError::Cancelled), when that one ends.
     ///
     /// # Errors
     ///
-    /// [`Unfinished`] if the time is over.
+    /// Returns [`Unfinished`] if the time is over.
     ///
     /// # Blocking
     ///
@@ -237,7 +238,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Inside a task of this pool: it would wait for itself.
+    /// Panics inside a task of this pool, which would wait for itself.
     ///
     /// # Examples
     ///

@@ -1,5 +1,5 @@
-//! The task cell: one block that holds a task's header, its closure and, for a task with a handle,
-//! its state and its result.
+//! The task cell: one block of memory with a task's header, its closure and, for a task with a handle, its state and its
+//! result.
 //!
 //! Queues pass pointers to the header around. The header's vtable knows the type of the cell.
 
@@ -25,7 +25,7 @@ use std::ptr::{self, NonNull};
 #[derive(Debug)]
 pub struct Header {
     vtable: &'static VTable,
-    /// The job whose tag the task bears.
+    /// The job that the task belongs to.
     pub job: JobPtr,
     /// The next cell of a list; in a deque, the cell's [`Mark`].
     pub next: AtomicPtr<Header>,
@@ -76,23 +76,23 @@ impl VTable {
 #[must_use]
 #[derive(Debug)]
 pub enum Ran {
-    /// It returned, and is not counted yet.
+    /// The task returned, and is not counted yet.
     Completed,
-    /// It returned or unwound, and its handle's side has counted it.
+    /// The task returned or unwound. The function that ran it has counted it.
     Counted,
-    /// It unwound and nobody holds a handle.
+    /// The task unwound, and has no handle.
     Panicked(Box<dyn Any + Send>),
-    /// It had been cancelled by its handle.
+    /// The task's handle had cancelled it.
     Cancelled,
     /// The task keeps its permits and one token: it is a pending future, or a waiter that was granted them. Before that the
     /// worker was given a token of its own, by [`Context::keep_job`](crate::worker::context::Context::keep_job).
     Pending,
-    /// As `Pending`, but it waits for something of this library's: it keeps one token and no permit.
+    /// As `Pending`, but the future waits for a task or a job of this library: it keeps one token and no permit.
     #[cfg(feature = "futures")]
     Waits,
 }
 
-/// Under which right a cell lies in a deque.
+/// The right under which a cell is in a deque.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Mark {
@@ -116,38 +116,38 @@ pub struct CellPtr(NonNull<Header>);
 unsafe impl Send for CellPtr {}
 
 impl CellPtr {
-    /// The pointer to a cell that was made just now.
+    /// Makes the pointer to a new cell.
     #[inline]
     pub fn new(cell: NonNull<Header>) -> Self {
         Self(cell)
     }
 
-    /// The pointer, unless it is null.
+    /// Makes the pointer. `None` if it is null.
     #[inline]
     pub fn from_ptr(cell: *mut Header) -> Option<Self> {
         NonNull::new(cell).map(Self)
     }
 
-    /// The raw pointer.
+    /// Returns the raw pointer.
     #[inline]
     pub fn as_ptr(self) -> *mut Header {
         self.0.as_ptr()
     }
 
-    /// The header; the cell is alive while this pointer is in a queue or in its taker's hands.
+    /// Returns the header. The cell is alive while the pointer is in a queue, or with the thread that took it out.
     #[inline]
     pub fn header(&self) -> &Header {
         // SAFETY: by the type's contract the cell is alive.
         unsafe { self.0.as_ref() }
     }
 
-    /// The pointer, as one to the whole cell.
+    /// Returns the pointer as one to the whole cell.
     #[inline]
     pub fn cast<C>(self) -> NonNull<C> {
         self.0.cast()
     }
 
-    /// The job whose tag the task bears.
+    /// Returns the job that the task belongs to.
     #[inline]
     pub fn job(self) -> JobPtr {
         self.header().job
@@ -160,7 +160,7 @@ impl CellPtr {
         self.header().next.store(ptr::without_provenance_mut(mark as usize), Ordering::Relaxed);
     }
 
-    /// The mark of a cell that came out of a deque.
+    /// Returns the mark of a cell that came out of a deque.
     #[inline]
     pub fn mark(self) -> Mark {
         // Ordering: Relaxed; as in `set_mark`.
@@ -180,7 +180,7 @@ impl CellPtr {
         unsafe { (self.header().vtable.run)(self) }
     }
 
-    /// Whether its handle has cancelled it, or run it: what lies in the queue is an empty cell.
+    /// Returns true if the handle has cancelled the task, or run it. The cell in the queue is then empty.
     pub fn is_gone(self) -> bool {
         // SAFETY: as in `run`.
         unsafe { (self.header().vtable.is_gone)(self) }
@@ -261,7 +261,7 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     #[inline]
     unsafe fn take(cell: CellPtr) -> F {
         let whole = cell.as_ptr().cast::<Self>();
-        // SAFETY: by this function's contract the cell is whole, and nobody else has it.
+        // SAFETY: by this function's contract the cell is whole, and no other thread has it.
         let Plain { header: _, task } = unsafe { whole.read() };
         // SAFETY: its contents were moved out just now.
         unsafe { cells::free(whole) };

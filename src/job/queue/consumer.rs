@@ -98,8 +98,8 @@ impl<'a> Consumer<'a> {
         Popped::HalfDone
     }
 
-    /// Shows the tasks that wait to `look`, and leaves them where they are: a line that was emptied, if only for a
-    /// moment, would look empty to whoever has a permit for it. `None`: a push is half done, and hides others.
+    /// Calls `look` with each task that waits. The tasks stay in the queue: a queue that is emptied for a moment would look empty
+    /// to a thread that has a permit for it. Returns `None` if an unfinished push hides tasks.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer takes, so what is linked stays.
@@ -119,8 +119,8 @@ impl<'a> Consumer<'a> {
         whole.then_some(())
     }
 
-    /// Takes the tasks out that `gone` picks, wherever they stand; the others stay in their places, and the line does
-    /// not look empty meanwhile. False: a push is half done; the one before it stays, and others are hidden behind it.
+    /// Takes out the tasks that `gone` picks. The rest keep their places, and the queue does not look empty meanwhile. Returns
+    /// false if an unfinished push hides tasks: the task before the push stays.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
@@ -146,8 +146,8 @@ impl<'a> Consumer<'a> {
         arrivals.tail.load(Ordering::Acquire) == before
     }
 
-    /// Takes `cell` out from between `before`, whose link to it is given (or the head, if it is the first), and `next`.
-    /// False: it is the last, and a push behind it is half done.
+    /// Takes `cell` out of the list, between `before` and `next`. The link to `cell` is given: that of `before`, or the head.
+    /// Returns false if `cell` is the last and a push behind it is unfinished.
     fn unlink(
         arrivals: &Arrivals,
         link: &AtomicPtr<Header>,
@@ -161,7 +161,7 @@ impl<'a> Consumer<'a> {
         if !next.is_null() {
             return true;
         }
-        // It is the last. Its link is gone before the tail is, as in `pop`: behind that, a pusher may set it at once.
+        // It is the last. Its link must be cleared before the tail is, as in `pop`. Afterwards a pusher may set it.
         // Ordering: as in `pop`; Release also for the header of `before`, which the next pusher writes through.
         let cut = arrivals.tail.compare_exchange(
             cell.as_ptr(),
@@ -170,13 +170,13 @@ impl<'a> Consumer<'a> {
             Ordering::Relaxed,
         );
         if cut.is_err() {
-            // A push came in between: its pusher links behind `cell`, and nobody else writes here.
+            // A push came in between: its pusher links behind `cell`, and no other thread writes here.
             link.store(cell.as_ptr(), Ordering::Release);
         }
         cut.is_ok()
     }
 
-    /// `take_out` among those that go first.
+    /// Does what `take_out` does, in the front stack.
     fn take_out_returned(
         &mut self,
         gone: &mut impl FnMut(CellPtr) -> bool,
@@ -207,7 +207,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// What was returned since, right before `cell`, which was on top.
+    /// Returns the task that was returned right after `cell`, which was on top.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);
