@@ -4,6 +4,8 @@
 mod common;
 
 use std::mem::ManuallyDrop;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use common::{message_of, panic_of, pool};
 
@@ -50,6 +52,21 @@ fn a_forked_child_is_told_that_it_has_no_workers() {
         let full = pool.job_builder().limit(0).capacity(1).build();
         full.execute(|| ());
         refused(panic_of(|| full.execute(|| ())));
+        refused(panic_of(|| full.acquire_blocking()));
+        // Futures: each poll that would be pending.
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut late = job.spawn(|| 1);
+        refused(panic_of(|| pin!(&mut late).poll(&mut cx)));
+        refused(panic_of(|| pin!(full.acquire()).poll(&mut cx)));
+        refused(panic_of(|| pin!(full.idle()).poll(&mut cx)));
+        let mut set = job.set();
+        set.spawn(|| ());
+        refused(panic_of(|| set.join_next()));
+        #[cfg(feature = "futures")]
+        {
+            let mut results = job.map_async([1], |i| async move { i });
+            refused(panic_of(|| futures::Stream::poll_next(pin!(&mut results), &mut cx)));
+        }
         refused(panic_of(|| pool.shutdown()));
         refused(panic_of(|| pool.shutdown_timeout(common::LONG)));
         // Its drop does not wait.

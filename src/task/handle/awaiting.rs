@@ -21,6 +21,7 @@
 //! always finds the mark of the last poll.
 
 use crate::error::JoinError;
+use crate::process;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::Face;
 use crate::task::parking::{ONLY, parking_lot};
@@ -41,7 +42,12 @@ unsafe impl Sync for Wait {}
 
 impl Wait {
     /// Begins a wait of the future that polls here, if a future of a pool does.
+    ///
+    /// # Panics
+    /// In a forked child, where no worker is left to end the wait.
+    #[track_caller]
     pub fn begin(&mut self) {
+        assert!(!process::is_child(), "{}", process::NO_WORKERS);
         let running = Face::of_running();
         let polled = running.and_then(|(face, word)| word.has(POLLING).then_some(face));
         if self.0 == polled {
@@ -103,6 +109,7 @@ impl<T> Unpin for TaskHandle<T> {}
 impl<T> Future for TaskHandle<T> {
     type Output = Result<T, JoinError>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         if !self.is_finished() {
             self.refuse_itself();
@@ -121,6 +128,7 @@ impl<T> Future for TaskHandle<T> {
 }
 
 impl<T> TaskHandle<T> {
+    #[track_caller]
     fn refuse_itself(&self) {
         let itself = Context::with(|context| context.is_some_and(|own| own.is_running(self.key())));
         assert!(!itself, "a task awaits itself, which could never end: await it from elsewhere");
