@@ -67,6 +67,74 @@ fn a_stop_hook_finds_its_task_cancelled() {
     });
 }
 
+/// A hook that need not wait does not panic: what it joins has ended, or is refused.
+#[test]
+fn a_start_hook_may_join_what_has_ended() {
+    within(LONG, || {
+        let other = common::pool(1);
+        let job = other.job(1);
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let ended = Mutex::new(Some(job.spawn(|| 23)));
+        job.wait();
+        let pool = Pool::builder()
+            .workers(1)
+            .on_worker_start(move |_| {
+                job.wait();
+                let joined = ended.lock().unwrap().take().map(|task| task.join().unwrap());
+                tell.lock().unwrap().send(joined).unwrap();
+            })
+            .build()
+            .unwrap();
+        assert_eq!(told.recv().unwrap(), Some(23));
+        assert_eq!(sum(&pool.job(1)), 23);
+    });
+}
+
+#[test]
+fn a_stop_hook_that_waits_is_told() {
+    within(LONG, || {
+        let other = common::pool(1);
+        let held = other.job(0);
+        let (tell, told) = mpsc::channel();
+        let (tell, task) = (Mutex::new(tell), Mutex::new(Some(held.spawn(|| ()))));
+        let pool = Pool::builder()
+            .workers(1)
+            .on_worker_stop(move |_| {
+                let task = task.lock().unwrap().take().unwrap();
+                tell.lock().unwrap().send(panic_of(|| task.join())).unwrap();
+            })
+            .build()
+            .unwrap();
+        pool.shutdown();
+        let said = told.recv().unwrap();
+        assert!(said.contains("a hook of a pool waits"), "{said}");
+    });
+}
+
+#[test]
+fn a_panic_hook_of_the_process_may_wait() {
+    within(LONG, || {
+        let pool = common::pool(1);
+        let (job, (tell, told)) = (pool.job(1), mpsc::channel());
+        let tell = Mutex::new(tell);
+        let before = std::panic::take_hook();
+        // The hook is the process's: other tests may panic meanwhile.
+        let mine = std::thread::current().id();
+        std::panic::set_hook(Box::new(move |info| {
+            let message = info.payload_as_str().unwrap_or_default();
+            match message == format!("told to the process, by {mine:?}") {
+                true => tell.lock().unwrap().send(sum(&job)).unwrap(),
+                false => before(info),
+            }
+        }));
+        let task = pool.job(1).spawn(move || panic!("told to the process, by {mine:?}"));
+        assert!(task.join().is_err());
+        assert_eq!(told.recv().unwrap(), 23);
+        drop(std::panic::take_hook());
+    });
+}
+
 #[test]
 fn a_panic_hook_may_wait() {
     within(LONG, || {
@@ -102,7 +170,12 @@ fn a_name_that_waits_is_told_and_the_thread_has_its_usual_name() {
             .unwrap();
         job.set(pool.job(1)).unwrap();
         let (outer, inner) = (pool.job(1), pool.job(1));
-        assert_eq!(outer.spawn(move || sum(&inner)).join().unwrap(), 23);
+        let name = outer.spawn(move || {
+            // The join has a spare worker take this thread's place.
+            inner.spawn(|| std::thread::current().name().map(str::to_owned)).join().unwrap()
+        });
+        let name = name.join().unwrap().unwrap();
+        assert!(name.starts_with("named-"), "{name}");
         let said = told.recv().unwrap();
         assert!(said.contains("a hook of a pool waits"), "{said}");
     });
