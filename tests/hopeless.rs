@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, message_of, pool, until_parked, with_workers, within};
 #[cfg(feature = "futures")]
-use futures::channel::oneshot;
+use futures::{channel::oneshot, future::select};
 use tollgate::{Job, Pool, Reason, TaskHandle};
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -150,6 +150,47 @@ fn two_tasks_that_acquire_each_others_permits() {
         }
         gates[0].cancel();
         tasks.into_iter().for_each(|task| task.join().unwrap());
+    });
+}
+
+/// A task that blocks its thread on a handle of another job, and is the only worker that could run that task.
+#[test]
+#[cfg(feature = "futures")]
+fn a_task_that_blocks_the_only_worker() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, other) = (pool.job(1), pool.job(1));
+        let (began, begun) = mpsc::channel();
+        let awaited = other.clone();
+        let (give_up, given_up) = oneshot::channel::<()>();
+        let blocks = job.spawn(move || {
+            let task = awaited.spawn(|| ());
+            began.send(()).unwrap();
+            futures::executor::block_on(select(task, given_up));
+        });
+        begun.recv().unwrap();
+        let no_worker = Reason::NoWorker { busy: 1, workers: 1 };
+        assert_eq!(other.explain().reasons(), [no_worker]);
+        assert_eq!(job.explain_task(&blocks).reasons(), [Reason::Running { running: 1 }]);
+        give_up.send(()).unwrap();
+        blocks.join().unwrap();
+        other.wait();
+        assert_eq!(other.stats().completed, 1);
+    });
+}
+
+#[test]
+fn a_drain_beside_a_permit_that_is_not_given_back() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job(1);
+        let permit = job.try_acquire().unwrap();
+        assert_eq!(job.explain().reasons(), [Reason::Running { running: 1 }]);
+        let left = pool.shutdown_timeout(SHORT).unwrap_err();
+        assert_eq!((left.running, left.pending), (0, 1));
+        drop(permit);
+        job.wait();
+        assert_eq!(job.stats().completed, 1);
     });
 }
 
