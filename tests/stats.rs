@@ -5,6 +5,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, pool, with_workers, within};
@@ -40,6 +41,29 @@ fn completed_lags_by_at_most_16_tasks_for_each_worker() {
             last.open();
             job.wait();
             assert_eq!(job.stats().completed, 1_001);
+        }
+    });
+}
+
+#[test]
+fn completed_never_lags_further_while_tasks_run() {
+    with_workers(|pool, workers| {
+        for limit in [1, 2, usize::MAX] {
+            let job = pool.job(limit);
+            let ended = Arc::new(AtomicUsize::new(0));
+            for _ in 0..20_000 {
+                let ended = Arc::clone(&ended);
+                job.execute(move || _ = ended.fetch_add(1, SeqCst));
+            }
+            loop {
+                // Each worker may also be about to return from one.
+                let least = ended.load(SeqCst).saturating_sub(17 * workers) as u64;
+                let completed = job.stats().completed;
+                assert!(completed >= least, "{completed} of {least}, limit {limit}");
+                if completed == 20_000 || job.wait_timeout(Duration::ZERO) {
+                    break;
+                }
+            }
         }
     });
 }
