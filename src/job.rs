@@ -71,6 +71,9 @@ pub struct Job(JobPtr);
 impl Job {
     /// The greatest limit: 2,097,150. Each greater number means no limit.
     ///
+    /// A job without a limit still counts what runs: at most 2,097,151 tasks, futures and permits at once. Further ones wait in its
+    /// queue.
+    ///
     /// # Examples
     ///
     /// ```

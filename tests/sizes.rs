@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::thread;
 
 use common::{LONG, pool, within};
-use tollgate::{Job, Pool};
+use tollgate::{Job, Pool, TryAcquireError};
 
 /// Half of a worker's stack, so that a second copy does not fit.
 const MIB: usize = 1 << 20;
@@ -23,6 +23,19 @@ fn with_small_stacks(test: impl FnOnce(&Pool) + Send + 'static) {
         test(&pool);
     };
     thread::Builder::new().stack_size(64 * MIB).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_job_without_a_limit_runs_as_many_as_its_word_can_count() {
+    let pool = pool(1);
+    let job = pool.job(usize::MAX);
+    let permits: Vec<_> = (0..=Job::MAX_LIMIT).map(|_| job.try_acquire().unwrap()).collect();
+    assert_eq!(permits.len(), 2_097_151);
+    assert_eq!(job.try_acquire().unwrap_err(), TryAcquireError::NoPermit);
+    let waits = job.spawn(|| 1);
+    assert!(job.explain().to_string().ends_with("the most that any job can"), "{}", job.explain());
+    drop(permits);
+    assert_eq!(waits.join().unwrap(), 1);
 }
 
 #[test]

@@ -435,6 +435,9 @@ impl fmt::Display for Reason {
             Self::Limit { job, running: 0, limit: 0 } => {
                 write!(f, "{} has a limit of 0", Named(job))
             }
+            Self::Limit { job, running, limit: usize::MAX } => {
+                write!(f, "{} runs {}, the most that any job can", Named(job), Tasks(*running))
+            }
             Self::Limit { job, running, limit } => {
                 write!(f, "{} runs {} of at most {limit}", Named(job), Tasks(*running))
             }
