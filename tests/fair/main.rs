@@ -99,6 +99,33 @@ fn a_lone_task_starts_soon_behind_a_queue() {
     });
 }
 
+/// Tasks that join tasks of their own job inside count as one each with those: a turn has 16 of them.
+#[test]
+fn tasks_that_join_others_inside_take_turns() {
+    with_workers(|pool, workers| {
+        for limit in limits(workers) {
+            let most = if workers == 1 { 16 } else { BOUND * workers };
+            bounded(workers, most, || {
+                let (big, started, latch) = (pool.job(limit), Started::default(), Latch::new());
+                block(pool, &big, &latch);
+                for _ in 0..QUEUED / 40 {
+                    let (own, start) = (big.clone(), started.task());
+                    big.execute(move || {
+                        start();
+                        (0..3).for_each(|_| own.spawn(|| ()).join().unwrap());
+                    });
+                }
+                let (task, at_start, small) = lone(pool, &started);
+                small.execute(task);
+                latch.open();
+                let before = at_start.recv().unwrap();
+                end(&big);
+                before
+            });
+        }
+    });
+}
+
 /// The same while the large job's tasks are dropped, for it was cancelled.
 #[test]
 fn a_lone_task_starts_soon_beside_a_sweep() {
