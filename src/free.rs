@@ -46,12 +46,11 @@ use crate::worker::context::Context;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 #[must_use]
+#[track_caller]
 pub fn current_job() -> Option<Job> {
-    Context::with(|context| {
-        let job = context?.lease().job.get()?;
-        // The running task counts as busy, which keeps the record until the handle is added.
-        Some(Job::of(job))
-    })
+    let job = Context::with(|context| context?.lease().job.get())?;
+    // The running task counts as busy, which keeps the record until the handle is added.
+    Some(Job::of(job))
 }
 
 /// Returns true if the task that runs on this thread was cancelled and should return soon.

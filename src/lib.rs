@@ -48,18 +48,18 @@
 //! | [`PoolBuilder::on_worker_start`] | a thread of the pool that has no task yet | panics, unless there is nothing to wait for |
 //! | [`PoolBuilder::on_worker_stop`] | a thread of the pool that has no task any more | as at the start; a push there is cancelled at once |
 //! | [`PoolBuilder::thread_name`] for a spare worker | a thread whose task is about to wait | panics; the thread gets its usual name |
-//! | any code in a child of `fork` | a process without the pool's threads | panics |
+//! | any code in a child of `fork` | a process without the pool's threads | panics, also in the poll of a future that is not ready |
 //!
 //! # Waits that nothing ends
 //!
 //! The pool sees these waits, and panics: a task that joins itself or waits for its own job, and tasks that join each other in a
-//! circle. These waits it does not see. Each lasts until its cause is removed, and holds no permit and no worker unless said
-//! otherwise:
+//! circle. Of other waits it cannot be sure: a job that is awaited may rest for a moment, a limit may be raised, a future may be
+//! woken. Each of these lasts until its cause is removed, and holds no permit and no worker unless said otherwise:
 //!
 //! | wait | what ends it | what [`Job::explain`] shows |
 //! |---|---|---|
 //! | two tasks that wait for each other's jobs, and other circles of waits that are not all joins | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] | [`Reason::Waiting`], with the job that is awaited |
-//! | futures that await each other | dropping one, by [`TaskHandle::cancel`] | [`Reason::Pending`] for the task |
+//! | futures that await each other | [`Job::cancel`], or [`TaskHandle::cancel`] by the future that has the handle | [`Reason::Waiting`] |
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
 //! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`] |

@@ -117,6 +117,7 @@ pub struct Acquire<'a> {
 impl Future for Acquire<'_> {
     type Output = Result<Permit, Closed>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let waited = match self.waiter.take() {
             Some(waiter) => waiter.poll(cx.waker()),

@@ -121,6 +121,7 @@ impl Job {
     /// assert!(job.stats().most_running <= 3);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn map_async<Kind, I, F, R>(&self, input: I, f: F) -> MapAsync<I::Stream, F, R::Output>
     where
         I: AsyncInput<Kind>,

@@ -92,8 +92,9 @@ impl Job {
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
+        let job = self.clone();
         unwind::at_caller(|| {
-            let (job, tasks) = (self.clone(), Tasks::new());
+            let tasks = Tasks::new();
             let scope = Scope { job, tasks, scope: PhantomData, env: PhantomData };
             scope.tasks.enter(|| f(&scope)).unwrap_or_else(|payload| resume_unwind(payload))
         })

@@ -71,6 +71,7 @@ impl Job {
     /// assert!(set.join_next().is_none());
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn set<T>(&self) -> TaskSet<T> {
         TaskSet {
             job: self.clone(),

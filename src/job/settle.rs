@@ -41,6 +41,7 @@ impl Job {
     /// assert_eq!(job.stats().completed, 5);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn idle(&self) -> Idle {
         Idle {
             resting: None,
@@ -78,6 +79,7 @@ impl Job {
     /// # running.join().unwrap();
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn settled(&self) -> Settled {
         Settled { job: self.clone(), entry: None, wait: Wait::default() }
     }
@@ -185,6 +187,7 @@ impl Idle {
 impl Future for Idle {
     type Output = ();
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.job.refuse_to_wait_inside();
         let job = self.job.clone();

@@ -68,6 +68,7 @@ impl Job {
     /// assert!(job.wait_timeout(Duration::from_secs(60)));
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[must_use = "it says whether the time was enough"]
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.refuse_to_wait_inside();

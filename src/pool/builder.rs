@@ -264,6 +264,7 @@ impl PoolBuilder {
     /// assert!(matches!(error, BuildError::TooManyWorkers { most: 32_767, .. }));
     /// # Ok::<(), BuildError>(())
     /// ```
+    #[track_caller]
     pub fn build(self) -> Result<Pool, BuildError> {
         let workers = self.workers.unwrap_or_else(available_cores);
         if workers == 0 {

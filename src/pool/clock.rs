@@ -174,9 +174,14 @@ impl ManualClock {
     /// On return each job whose hold-off has ended takes tasks again, and its tasks are on their way to the workers. The call
     /// does not wait until they run.
     ///
+    /// # Panics
+    ///
+    /// Panics if the platform's clock has no time so late.
+    ///
     /// # Examples
     ///
     /// As for [`ManualClock`].
+    #[track_caller]
     pub fn advance(&self, by: Duration) {
         self.0.hands.advance(by);
         let pools: Vec<PoolPtr> = {

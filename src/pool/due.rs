@@ -47,6 +47,7 @@ impl Hands {
     ///
     /// # Panics
     /// If no time can be so late.
+    #[track_caller]
     pub fn advance(&self, by: Duration) {
         let mut now = self.lock();
         *now = now.checked_add(by).expect("a clock cannot be moved so far");

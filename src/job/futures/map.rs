@@ -208,10 +208,12 @@ pub struct MapAsync<S, F, T> {
 }
 
 impl<S, F, T> MapAsync<S, F, T> {
+    #[track_caller]
     pub(crate) fn new(job: &Job, input: S, f: F) -> Self {
+        let job = job.clone();
         let input = (!job.is_closed()).then(|| Box::pin(input));
         let cut_off = input.is_none();
-        let pull = Pull { job: job.clone(), input, f, cut_off };
+        let pull = Pull { job, input, f, cut_off };
         Self { pull, under_way: VecDeque::new() }
     }
 

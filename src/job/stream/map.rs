@@ -54,6 +54,7 @@ impl Job {
     /// assert!(job.stats().most_running <= 2);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn map<I, F, R>(&self, input: I, f: F) -> Map<R>
     where
         I: IntoIterator,
@@ -62,7 +63,7 @@ impl Job {
         R: Send + 'static,
     {
         let stage = if self.accepts() { Stage::Going } else { Stage::Refused };
-        Map { pump: pump::make(self, input.into_iter(), f), taken: 0, stage }
+        Map { pump: pump::make(self.clone(), input.into_iter(), f), taken: 0, stage }
     }
 }
 

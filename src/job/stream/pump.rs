@@ -25,7 +25,7 @@ use std::fmt::DebugStruct;
 const READY_MOST: usize = shrunk(16, 2);
 
 /// Makes the iterating side of a new stream.
-pub fn make<I, F, R>(job: &Job, input: I, f: F) -> Box<dyn Pump<R>>
+pub fn make<I, F, R>(job: Job, input: I, f: F) -> Box<dyn Pump<R>>
 where
     I: Iterator + Send + 'static,
     F: Fn(I::Item) -> R + Send + Sync + 'static,
@@ -37,7 +37,7 @@ where
         results: Results::new(READY_MOST * job.ptr().pool().workers()),
         abandoned: AtomicBool::new(false),
     });
-    Box::new(Handle { stream, job: job.clone() })
+    Box::new(Handle { stream, job })
 }
 
 /// What the iterator finds next.
