@@ -109,8 +109,44 @@ impl<T: Send + 'static> TaskSet<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
+        let job = self.job.clone();
+        self.spawn_in(&job, task)
+    }
+
+    /// Pushes a task into another job, and keeps its handle as that of a task of this set.
+    ///
+    /// So the tasks of one set may need different resources: make a job for each resource.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Job::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Job::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let build = pool.job(4);
+    /// let (compilers, linkers) = (build.job(3), build.job(1));
+    /// let mut set = build.set();
+    /// for unit in 0..3 {
+    ///     set.spawn_in(&compilers, move || format!("compiled {unit}"));
+    /// }
+    /// set.spawn_in(&linkers, || "linked".to_owned());
+    /// assert_eq!(set.join_all().pop().unwrap()?, "linked");
+    /// assert_eq!((compilers.stats().completed, linkers.stats().completed), (3, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_in<F>(&mut self, job: &Job, task: F) -> TaskId
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
         let (id, guard) = self.guard();
-        let handle = self.job.spawn(move || {
+        let handle = job.spawn(move || {
             let _guard = guard;
             task()
         });
