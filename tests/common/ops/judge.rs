@@ -75,7 +75,7 @@ impl User {
         false
     }
 
-    pub fn is_held(&self, id: usize) -> bool {
+    fn is_held(&self, id: usize) -> bool {
         let known = &self.jobs[id];
         known.paused || known.held_until.is_some() || known.rate.is_some() || known.limit == 0
     }
