@@ -12,6 +12,7 @@ pub mod admission;
 pub mod builder;
 pub mod capacity;
 pub mod control;
+pub mod delay;
 pub mod explain;
 pub mod extra;
 pub mod family;

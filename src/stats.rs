@@ -41,6 +41,8 @@ pub struct JobStats {
     /// it. The count is right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong,
     /// but each task still runs or is reported cancelled.
     pub backlog: usize,
+    /// Tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after).
+    pub delayed: usize,
     /// Tasks that returned.
     pub completed: u64,
     /// Tasks that panicked.
@@ -104,6 +106,7 @@ impl fmt::Debug for JobStats {
             .field("running", &self.running)
             .field("ready", &self.ready)
             .field("backlog", &self.backlog)
+            .field("delayed", &self.delayed)
             .field("completed", &self.completed)
             .field("panicked", &self.panicked)
             .field("cancelled", &self.cancelled)

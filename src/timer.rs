@@ -5,6 +5,7 @@
 //! The timer's thread is started with the first entry. It sleeps until the earliest time, and ends when the timer has been
 //! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub type Key = (Instant, u64);
 #[derive(Debug)]
 pub struct Timer<T> {
     state: Mutex<State<T>>,
+    /// The number of keys made so far.
+    keys: AtomicU64,
     /// Notified when the thread must read the state again.
     changed: Condvar,
 }
@@ -29,8 +32,6 @@ pub struct Timer<T> {
 #[derive(Debug)]
 struct State<T> {
     entries: BTreeMap<Key, T>,
-    /// The number of entries armed so far.
-    armed: u64,
     /// True while a thread waits for the earliest time.
     has_thread: bool,
     /// The thread that was started last, which may have ended.
@@ -54,11 +55,11 @@ impl<T> Timer<T> {
         Self {
             state: Mutex::new(State {
                 entries: BTreeMap::new(),
-                armed: 0,
                 has_thread: false,
                 thread: None,
                 closed: false,
             }),
+            keys: AtomicU64::new(0),
             changed: Condvar::new(),
         }
     }
@@ -67,7 +68,13 @@ impl<T> Timer<T> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Adds an entry for the time `when`. If the timer needs a thread and has none, calls `start` to start one.
+    /// Makes the key of an entry for the time `when`. Of two entries for one time, the one with the earlier key is taken first.
+    pub fn key(&self, when: Instant) -> Key {
+        // Ordering: Relaxed; only the number matters.
+        (when, self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds an entry under a new key. If the timer needs a thread and has none, calls `start` to start one.
     ///
     /// `start` is called under the timer's lock, so it must run no user code. `None` means that the timer needs no thread.
     ///
@@ -75,10 +82,10 @@ impl<T> Timer<T> {
     /// If the timer is closed, or the thread could not be started. Then nothing was added.
     pub fn arm(
         &self,
-        when: Instant,
+        key: Key,
         entry: T,
         start: Option<impl FnOnce() -> std::io::Result<thread::JoinHandle<()>>>,
-    ) -> Result<Key, NotArmed> {
+    ) -> Result<(), NotArmed> {
         let mut state = self.lock();
         if state.closed {
             return Err(NotArmed::Closed);
@@ -89,20 +96,26 @@ impl<T> Timer<T> {
             state.thread = Some(start().map_err(NotArmed::NoThread)?);
             state.has_thread = true;
         }
-        let key = (when, state.armed);
-        state.armed += 1;
         state.entries.insert(key, entry);
         let is_first = state.entries.first_key_value().is_some_and(|(first, _)| *first == key);
         drop(state);
         if is_first {
             self.changed.notify_one();
         }
-        Ok(key)
+        Ok(())
     }
 
     /// Removes an entry. Returns `None` if the entry was taken before.
     pub fn cancel(&self, key: Key) -> Option<T> {
-        self.lock().entries.remove(&key)
+        let mut state = self.lock();
+        let entry = state.entries.remove(&key);
+        let is_empty = state.entries.is_empty();
+        drop(state);
+        if is_empty && entry.is_some() {
+            // The thread waits for the time of this entry, and has nothing to wait for now.
+            self.changed.notify_one();
+        }
+        entry
     }
 
     /// Takes the entry with the earliest time, if that time has come.

@@ -174,9 +174,10 @@ pub fn drop_waiting(job: JobPtr) {
     crate::task::future::pending::cancel(job);
 }
 
-/// Requests that workers drop the queued tasks of a cancelled job.
+/// Requests that workers drop the queued and the delayed tasks of a cancelled job.
 fn sweep_line(job: JobPtr) {
-    let waits = !job.queue().is_empty() || job.permits.load().has(Flag::Blocked);
+    let waits =
+        !job.queue().is_empty() || job.permits.load().has(Flag::Blocked) || job.delayed_tasks() > 0;
     if waits {
         request_sweep(job);
     }

@@ -89,6 +89,11 @@ pub enum Reason {
         /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
+    /// The task waits for its time, after [`Job::spawn_after`] or [`Job::spawn_at`]. Of a job: so do all its tasks.
+    Delayed {
+        /// The time at which the task takes its place in the queue. Of a job: the earliest one.
+        until: Instant,
+    },
     /// As many tasks of this job run as its limit allows.
     Limit {
         /// The job whose limit it is.
@@ -212,9 +217,10 @@ impl Job {
             reasons.insert(0, Reason::Running { running: stats.running });
         }
         if reasons.is_empty() {
-            reasons.push(match self.is_closed() {
-                true => Reason::Closed { job: self.clone() },
-                false => Reason::Idle,
+            reasons.push(match self.ptr().first_delayed() {
+                Some(until) => Reason::Delayed { until },
+                None if self.is_closed() => Reason::Closed { job: self.clone() },
+                None => Reason::Idle,
             });
         }
         Explanation(reasons)
@@ -263,6 +269,13 @@ impl Job {
                 Some(ahead) => waiting(job, ahead),
                 None => vec![worker(job)],
             },
+            Stage::Delayed => match cancelled(job) {
+                Some(cancelled) => vec![cancelled],
+                // The entry has a time, whatever becomes of the task meanwhile.
+                None => {
+                    task.not_before().map(|until| Reason::Delayed { until }).into_iter().collect()
+                }
+            },
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
         })
     }
@@ -309,11 +322,8 @@ fn waits(job: JobPtr, cell: CellPtr) -> Reason {
 
 /// Returns the reasons of a task that waits to start, behind `ahead` tasks.
 fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
-    if job.pool().drops() {
-        return vec![Reason::Cancelled { job: Job::of(job) }];
-    }
-    if let Some(gate) = job.gates().find(|gate| gate.permits.load().has(Flag::Cancelled)) {
-        return vec![Reason::Cancelled { job: Job::of(gate) }];
+    if let Some(cancelled) = cancelled(job) {
+        return vec![cancelled];
     }
     let mut reasons = Vec::new();
     let paused = job.gates().filter(|gate| gate.permits.load().has(Flag::Paused));
@@ -334,6 +344,13 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
         reasons.push(worker(job));
     }
     reasons
+}
+
+/// Returns as a reason that this job, one of its ancestors or its pool was cancelled, if so.
+fn cancelled(job: JobPtr) -> Option<Reason> {
+    let gate = job.gates().find(|gate| gate.permits.load().has(Flag::Cancelled));
+    let cancelled = gate.or_else(|| job.pool().drops().then_some(job))?;
+    Some(Reason::Cancelled { job: Job::of(cancelled) })
 }
 
 /// Returns the time until which this job is held off as a reason, if it is.
@@ -428,6 +445,7 @@ impl fmt::Display for Reason {
                 let left = until.saturating_duration_since(job.ptr().pool().now());
                 write!(f, "{} is held off for another {left:.1?}", Named(job))
             }
+            Self::Delayed { .. } => f.write_str("the task waits for its time"),
             Self::Rate { job, until } => {
                 let left = until.saturating_duration_since(job.ptr().pool().now());
                 write!(f, "{} starts no task for another {left:.1?}, by its rate", Named(job))

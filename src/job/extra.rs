@@ -1,18 +1,18 @@
-//! What few jobs have: a name, a bounded backlog, times that hold them.
+//! What few jobs have: a name, a bounded backlog, times.
 
 use crate::job::capacity::Capacity;
 use crate::job::times::Times;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
-/// Made by the builder, or when the job is first held off. Freed with the record.
+/// Made by the builder, or for the job's first hold-off or delayed task. Freed with the record.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
     /// The bound of tasks that wait or are ready.
     pub capacity: Option<Arc<Capacity>>,
-    /// The times that hold the job.
+    /// The job's times.
     times: Mutex<Times>,
     /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
     has_gap: AtomicBool,
@@ -24,7 +24,7 @@ impl Extra {
         Self { name, capacity, times: Mutex::default(), has_gap: AtomicBool::new(false) }
     }
 
-    /// Locks the times that hold the job.
+    /// Locks the job's times.
     pub fn times(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

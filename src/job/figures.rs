@@ -30,6 +30,7 @@ impl Job {
         let queued = job.queue().len();
         let word = job.permits.load();
         let running = word.running() as usize;
+        let delayed = job.delayed_tasks();
         // The task that stands in the parent's queue is not ready.
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
@@ -37,8 +38,8 @@ impl Job {
             // A task between queue and deque is reserved for, and not yet counted as busy.
             ready = word.ready() as usize;
         }
-        let counts =
-            Counts { running, ready: ready.saturating_sub(delegate), backlog: queued + delegate };
+        let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
+        let counts = Counts { running, ready, backlog, delayed };
         counts.with(job, Ended::of(job))
     }
 
@@ -64,9 +65,10 @@ impl Job {
     /// ```
     pub fn stats_with_children(&self) -> JobStats {
         let root = self.ptr();
-        let (mut backlog, mut busy, mut delegates, mut reserved) = (0, 0, 0, 0);
+        let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
         let ended = family::see_all(root, |job| {
             backlog += job.queue().len();
+            delayed += job.delayed_tasks();
             let word = job.permits.load();
             busy += job.busy_tasks() as usize;
             delegates += usize::from(word.has(Flag::Blocked));
@@ -81,7 +83,7 @@ impl Job {
             // As in `stats`.
             ready = reserved;
         }
-        Counts { running, ready, backlog }.with(root, ended)
+        Counts { running, ready, backlog, delayed }.with(root, ended)
     }
 }
 
@@ -90,18 +92,20 @@ struct Counts {
     running: usize,
     ready: usize,
     backlog: usize,
+    delayed: usize,
 }
 
 impl Counts {
     /// Adds the tasks that have ended, and the job's own figures.
     fn with(self, job: JobPtr, ended: Ended) -> JobStats {
-        let Self { running, ready, backlog } = self;
+        let Self { running, ready, backlog, delayed } = self;
         let Ended { completed, panicked, cancelled } = ended;
         JobStats {
             limit: control::limit_of(job.permits.load()),
             running,
             ready,
             backlog,
+            delayed,
             completed,
             panicked,
             cancelled,

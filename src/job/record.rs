@@ -8,6 +8,7 @@ use crate::job::tokens::Tokens;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::time::Instant;
 use crate::task::cells;
 use std::iter;
 use std::ptr::{self, NonNull};
@@ -301,12 +302,23 @@ impl JobPtr {
         self.busy_tasks().saturating_sub(word.running())
     }
 
+    /// Returns how many of the job's tasks wait for their time in the pool's timer.
+    pub fn delayed_tasks(self) -> usize {
+        self.extra().map_or(0, |extra| extra.times().delayed.len())
+    }
+
+    /// Returns the earliest time for which a delayed task of the job waits.
+    pub fn first_delayed(self) -> Option<Instant> {
+        self.extra()?.times().delayed.first().map(|(when, _)| *when)
+    }
+
     /// Returns how many of the job's tasks lie in deques, run, or stand in the queue of a job above; exact while none of its
     /// tasks moves.
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();
-        self.tokens.load().tasks().saturating_sub(spare + pool.waits.count(self))
+        let elsewhere = spare + pool.waits.count(self) + self.delayed_tasks() as u64;
+        self.tokens.load().tasks().saturating_sub(elsewhere)
     }
 }
 

@@ -1,10 +1,12 @@
-//! The times that hold a job: until when it is held off, and what is left of its rates.
+//! The times of a job: until when it is held off, what is left of its rates, and when its delayed tasks are due.
 
 use crate::rate::{Pace, Rate};
 use crate::sync::time::Instant;
 use crate::timer::Key;
+use std::collections::BTreeSet;
 
-/// The times of one job, under one lock. At most one entry of the pool's timer is armed for them.
+/// The times of one job, under one lock. One entry of the pool's timer at most is armed for a hold-off, and one for each delayed
+/// task.
 ///
 /// Whenever the lock is free, the flag `HeldOff` of the job is set exactly if an entry is armed.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub struct Times {
     pub held_until: Option<Instant>,
     /// The key of the entry that is armed. Its time may be earlier than `held_until`.
     pub armed: Option<Key>,
+    /// The keys of the delayed tasks.
+    pub delayed: BTreeSet<Key>,
     /// The job's rates. Each start needs the leave of all.
     paces: Vec<Pace>,
 }

@@ -62,14 +62,24 @@ impl Shared {
 }
 
 impl PoolPtr {
-    /// Arms the pool's timer, and starts its thread if there is none.
+    /// Arms the pool's timer for the time `when`, and starts its thread if there is none.
     ///
     /// # Errors
     /// As [`Timer::arm`](crate::timer::Timer::arm).
     pub fn arm(self, when: Instant, due: Due) -> Result<Key, NotArmed> {
+        let key = self.shared().timer.key(when);
+        self.arm_as(key, due)?;
+        Ok(key)
+    }
+
+    /// Does what [`arm`](Self::arm) does, for a caller that has made the key.
+    ///
+    /// # Errors
+    /// As [`arm`](Self::arm).
+    pub fn arm_as(self, key: Key, due: Due) -> Result<(), NotArmed> {
         let shared = self.shared();
         let needs_thread = !CHECKED && shared.hands.is_none();
-        shared.timer.arm(when, due, needs_thread.then_some(|| self.start_timer()))
+        shared.timer.arm(key, due, needs_thread.then_some(|| self.start_timer()))
     }
 
     fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
@@ -171,8 +181,8 @@ impl ManualClock {
 
     /// Moves the clock forward, and lets everything happen whose time has come.
     ///
-    /// On return each job whose hold-off has ended takes tasks again, and its tasks are on their way to the workers. The call
-    /// does not wait until they run.
+    /// On return each job whose hold-off has ended takes tasks again, and its tasks are on their way to the workers. So are the
+    /// delayed tasks whose time has come. The call does not wait until they run.
     ///
     /// # Panics
     ///

@@ -3,22 +3,52 @@
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
+use crate::task::CellPtr;
 use crate::timer::Key;
 use std::time::Duration;
 
 /// An entry of a pool's timer: what waits, and what happens when its time has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
-    /// The job that waits. Whatever arms the entry gives it a handle of the job.
-    pub job: JobPtr,
+    /// What waits.
+    pub waits: Waits,
     /// What to do.
     pub act: &'static Act,
+}
+
+/// What waits for a time.
+#[derive(Clone, Copy, Debug)]
+pub enum Waits {
+    /// A job. Whatever arms the entry gives it a handle of the job.
+    Job(JobPtr),
+    /// A task. Whatever arms the entry gives it a reference to the cell.
+    Task(CellPtr),
+}
+
+impl Due {
+    /// Returns the job that waits.
+    ///
+    /// # Panics
+    /// If a task waits.
+    pub fn job(&self) -> JobPtr {
+        let Waits::Job(job) = self.waits else { unreachable!("the entry is a task's") };
+        job
+    }
+
+    /// Returns the cell of the task that waits.
+    ///
+    /// # Panics
+    /// If a job waits.
+    pub fn cell(&self) -> CellPtr {
+        let Waits::Task(cell) = self.waits else { unreachable!("the entry is a job's") };
+        cell
+    }
 }
 
 /// What an entry does.
 #[derive(Debug)]
 pub struct Act {
-    /// Fires the entry with this key. The function takes over the entry's handle. It may run no user code.
+    /// Fires the entry with this key. The function takes over the entry's handle or reference. It may run no user code.
     pub fire: fn(Due, Key),
     /// Returns true if a drain must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,

@@ -52,8 +52,12 @@ where
         is_claimed,
         ..VTable::of::<Self>(Self::run_future, Self::cancel_future)
     };
-    const FUTURE_HANDLE: HandleTable =
-        HandleTable { run: None, cancel: Self::cancel_future_by_handle, outcome: Self::outcome };
+    const FUTURE_HANDLE: HandleTable = HandleTable {
+        run: None,
+        cancel: Self::cancel_future_by_handle,
+        outcome: Self::outcome,
+        not_before: Self::not_before,
+    };
 
     /// Polls the future, or drops it if it was cancelled.
     ///

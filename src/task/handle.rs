@@ -15,11 +15,11 @@ use crate::sync::time::Instant;
 use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
 use crate::task::handle::circle::Noted;
-use crate::task::handle::joint::{Face, Joint};
+use crate::task::handle::joint::{Face, Joint, Owner};
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{
-    CLAIMED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
+    CLAIMED, DELAYED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
 };
 use crate::unwind;
 use crate::worker::context::Context;
@@ -63,6 +63,19 @@ where
     // SAFETY: nothing is borrowed.
     let cell = unsafe { Joint::<F, T>::closure(job, State::of_closure(), (), task) };
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T>::HANDLE });
+    (handle.task.cell(), handle)
+}
+
+/// Makes the cell and the handle of a closure that waits in the timer, for its owner.
+pub fn delayed<F, T, O>(job: JobPtr, owner: O, task: F) -> (CellPtr, TaskHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+    O: Owner,
+{
+    // SAFETY: nothing is borrowed.
+    let cell = unsafe { Joint::<F, T, O>::closure(job, State::of_delayed(), owner, task) };
+    let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE });
     (handle.task.cell(), handle)
 }
 
@@ -253,6 +266,8 @@ impl<T> TaskHandle<T> {
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The closure has not started, and waits for its time.
+    Delayed,
     /// The closure, or the future before its first poll, has not started.
     Waiting,
     /// The closure or a poll of the future has started, and has not ended.
@@ -272,12 +287,19 @@ impl<T> TaskHandle<T> {
         let is_future = self.task.table.run.is_none();
         let stage = match () {
             () if word.has(DONE) => Stage::Ended,
+            () if !word.has(CLAIMED) && word.has(DELAYED) => Stage::Delayed,
             () if !word.has(CLAIMED) => Stage::Waiting,
             () if !is_future || word.has(POLLING) => Stage::Running,
             () if word.has(SCHEDULED) => Stage::Woken,
             () => Stage::Pending,
         };
         (stage, self.task.job(), self.task.cell())
+    }
+
+    /// Returns the time before which the task must not start, if there is one.
+    pub(crate) fn not_before(&self) -> Option<Instant> {
+        // SAFETY: the handle has a reference, and the table is that of the cell's type.
+        unsafe { (self.task.table.not_before)(self.task.cell) }
     }
 
     /// Drops the handle. Returns the outcome, if it is there and was not taken.

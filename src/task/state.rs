@@ -14,6 +14,7 @@
 //! | 9      | POLLING   | a worker polls or drops the future                                          |
 //! | 10     | LISTED    | the future is in the list of pending futures                                |
 //! | 11     | NO_PERMIT | the pending future waits without a permit                                   |
+//! | 12     | DELAYED   | the closure's time has not come: no join may run it inline                  |
 //! | 16..40 | wakers    | references of wakers, of waits and of scopes                                |
 //! | 40..64 | waits     | tasks and jobs of this library that the future awaits                       |
 //!
@@ -52,6 +53,7 @@ pub const SCHEDULED: u64 = 1 << 8;
 pub const POLLING: u64 = 1 << 9;
 const LISTED: u64 = 1 << 10;
 const NO_PERMIT: u64 = 1 << 11;
+pub const DELAYED: u64 = 1 << 12;
 const WAKER: u64 = 1 << 16;
 const WAKERS: u64 = WAIT - WAKER;
 const WAIT: u64 = 1 << 40;
@@ -84,7 +86,7 @@ pub enum Reference {
 pub enum Claim {
     /// The closure is the caller's.
     Granted,
-    /// A worker or the handle has claimed it before.
+    /// A worker or the handle has claimed it before, or its time has not come for a join inline.
     Refused,
     /// The closure has run inside the task that joins it, and was counted there.
     Inline,
@@ -197,7 +199,7 @@ impl Snapshot {
     const fn claim(self, inline: bool) -> (Self, Claim) {
         if self.has(INLINE) {
             (self, Claim::Inline)
-        } else if self.has(CLAIMED) {
+        } else if self.has(CLAIMED) || (inline && self.has(DELAYED)) {
             (self, Claim::Refused)
         } else {
             (Self(self.0 | CLAIMED | if inline { INLINE } else { 0 }), Claim::Granted)
@@ -276,6 +278,11 @@ impl State {
         Self(AtomicU64::new(QUEUE | HANDLE))
     }
 
+    /// Makes the state of a closure in the timer, with a handle.
+    pub fn of_delayed() -> Self {
+        Self(AtomicU64::new(QUEUE | HANDLE | DELAYED))
+    }
+
     /// Makes the state of a closure in a queue, with a reference of a scope. `handle`: with a handle, too.
     pub fn of_scoped(handle: bool) -> Self {
         Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
@@ -313,6 +320,12 @@ impl State {
     pub fn set(&self, bits: u64) -> Snapshot {
         // Ordering: AcqRel; as in `change`.
         Snapshot(self.0.fetch_or(bits, Ordering::AcqRel))
+    }
+
+    /// Clears bits.
+    pub fn clear(&self, bits: u64) {
+        // Ordering: AcqRel; as in `change`.
+        self.0.fetch_and(!bits, Ordering::AcqRel);
     }
 
     /// Adds a reference of a waker or of a wait. The caller keeps the cell alive meanwhile.

@@ -6,7 +6,7 @@
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. This thread
 //!   drops nothing itself.
 //! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then it pops the
-//!   next one.
+//!   next one. It does the same with the job's delayed tasks, which it takes out of the timer.
 //! - `sweep-3`: Before the destructor waits, the worker injects the sweep again. Another worker goes on with the queue.
 //!
 //! No task stays in the queue of a cancelled job. The canceller sets the flag, fences, and looks at the queue. A pusher
@@ -47,7 +47,7 @@ pub fn request_sweep(job: JobPtr) {
 /// false, because it has injected the sweep again. The caller must not hold a queue lock.
 pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     let job = sweep.job();
-    while let Some(task) = pop_one(job) {
+    while let Some(task) = pop_one(job).or_else(|| take_delayed(job)) {
         if !drop_one(task) {
             return;
         }
@@ -76,6 +76,17 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
                 Unlocked::Free => return None,
                 Unlocked::LookAgain(again) => consumer = again,
             },
+        }
+    }
+}
+
+/// Takes one delayed task, with its token, out of the pool's timer.
+fn take_delayed(job: JobPtr) -> Option<CellPtr> {
+    loop {
+        let key = job.extra()?.times().delayed.pop_first()?;
+        // Another thread may have taken the entry, or is about to arm it. That thread has the task.
+        if let Some(due) = job.pool().timer.cancel(key) {
+            return Some(due.cell());
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::error::JoinError;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
+use crate::sync::time::Instant;
 use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, Snapshot, State, WAITED};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
@@ -36,6 +37,19 @@ pub trait Owner: Copy + Send {
     }
     /// Notes the end of the task. Its closure is gone, and its outcome is gone or owned by its handle.
     fn task_ended(self) {}
+    /// Called by the handle's thread that has claimed the closure, to drop it. Returns true if that thread now owns the queue's
+    /// reference and a token of the job, because it has taken the task out of the timer.
+    fn leaves_timer(self) -> bool {
+        false
+    }
+    /// Gives a token of the job back, after `leaves_timer`.
+    fn left_timer(self, _: JobPtr) {}
+    /// Returns the time before which the task must not start, if there is one.
+    fn not_before(self) -> Option<Instant> {
+        None
+    }
+    /// Notes that the memory of the cell is freed.
+    fn freed(self) {}
 }
 
 impl Owner for () {}
@@ -61,6 +75,8 @@ pub struct HandleTable {
     pub cancel: unsafe fn(NonNull<Face>) -> bool,
     /// Moves the outcome to the pointer, a `Result<T, JoinError>`.
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),
+    /// Returns the time before which the task must not start, if there is one.
+    pub not_before: unsafe fn(NonNull<Face>) -> Option<Instant>,
 }
 
 impl Face {
@@ -110,12 +126,17 @@ where
     T: Send,
     O: Owner,
 {
-    const VTABLE: VTable =
-        VTable { is_gone: is_empty, is_claimed, ..VTable::of::<Self>(Self::run, Self::cancel) };
+    const VTABLE: VTable = VTable {
+        is_gone: is_empty,
+        is_claimed,
+        free: Self::free,
+        ..VTable::of::<Self>(Self::run, Self::cancel)
+    };
     pub const HANDLE: HandleTable = HandleTable {
         run: Some(Self::run_claimed),
         cancel: Self::cancel_by_handle,
         outcome: Self::outcome,
+        not_before: Self::not_before,
     };
 
     /// Makes the cell of a closure.
@@ -223,10 +244,33 @@ where
             face.state.set(CANCELLED); // It should end soon.
             return false;
         }
+        // SAFETY: by this function's contract.
+        let owner = unsafe { cell.cast::<Self>().as_ref() }.owner;
+        let job = face.header.job;
+        if owner.leaves_timer() {
+            job.count_cancelled();
+            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            unsafe { Self::drop_claimed(cell.cast(), Some(Reference::Queue)) };
+            owner.left_timer(job);
+            return true;
+        }
         // SAFETY: it is claimed just now, and the handle has a reference.
         unsafe { Self::drop_claimed(cell.cast(), None) };
-        note_gone(face.header.job);
+        note_gone(job);
         true
+    }
+
+    /// Frees the memory of a cell.
+    ///
+    /// # Safety
+    /// The cell is of this type, and as in [`Face::free`].
+    unsafe fn free(cell: CellPtr) {
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract; the memory is not freed yet.
+        let owner = unsafe { whole.as_ref() }.owner;
+        // SAFETY: by this function's contract nothing uses the cell any more.
+        unsafe { cells::free(whole.as_ptr()) };
+        owner.freed();
     }
 }
 
@@ -312,6 +356,18 @@ impl<F, T, O: Owner> Joint<F, T, O> {
             // SAFETY: by this function's contract the slot is an outcome, and moved out once.
             unsafe { ManuallyDrop::take(&mut (*slot).outcome) }
         })
+    }
+
+    /// Returns the time before which the task must not start, if there is one.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller has a reference.
+    pub unsafe fn not_before(cell: NonNull<Face>) -> Option<Instant>
+    where
+        O: Owner,
+    {
+        // SAFETY: by this function's contract.
+        unsafe { cell.cast::<Self>().as_ref() }.owner.not_before()
     }
 
     /// Moves the outcome to `out`.

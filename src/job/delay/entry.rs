@@ -1,0 +1,140 @@
+//! The way of a delayed task: into the pool's timer, and out of it.
+//!
+//! A delayed task has one token, so that its job is not idle, and no permit. The entry of the timer owns the token, and the queue's
+//! reference to the cell. The thread that takes the entry out of the timer owns both from then on.
+//!
+//! The thread that delays a task:
+//! - `delay-1`: It adds the entry's key to the keys of the job. Then it arms the timer.
+//! - `delay-2`: It executes a full fence, and checks whether the job was cancelled. If so, it takes the entry out, and hands
+//!   the task to a worker, which drops it.
+//!
+//! The thread that fires the entry:
+//! - `due-1`: It pushes the task as any other task of the job.
+//! - `due-2`: It gives the entry's token back. So the job is not idle between the timer and the queue.
+//!
+//! The thread that cancels the task by its handle:
+//! - `undelay-1`: It claims the closure, and takes the entry out. If another thread has taken the entry, that thread has the
+//!   cell, and finds it empty.
+//! - `undelay-2`: Until then it counts as outstanding. So a drain that waited for the entry checks again.
+//!
+//! A thread that cancels the job sets the flag, and looks at the job's keys. If there are keys, a sweep takes the entries out.
+//! The keys have a lock. So that thread sees the key of `delay-1`, or `delay-2` sees the flag. A sweep that finds a key without an
+//! entry leaves the task to `delay-2`, which comes later under the timer's lock.
+//!
+//! The cell is an owner of the pool, because a handle may look into the timer when the job is gone.
+
+use crate::job::admission::{self, doom, drop_task, is_dropped};
+use crate::job::control;
+use crate::job::record::JobPtr;
+use crate::pool::due::{Act, Due, Waits};
+use crate::pool::shared::PoolPtr;
+use crate::sync::full_fence;
+use crate::sync::time::Instant;
+use crate::task::CellPtr;
+use crate::task::handle::joint::{Face, Owner};
+use crate::task::state::DELAYED;
+use crate::timer::{Key, NotArmed};
+
+/// Pushes a task whose time has come. A drain waits for it.
+static START: Act = Act { fire: start, is_waited_for: |_| true };
+
+/// The entry of a delayed task in the timer of its pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay {
+    pool: PoolPtr,
+    key: Key,
+}
+
+impl Delay {
+    /// Makes the entry for a cell. The cell becomes an owner of the pool.
+    pub fn new(pool: PoolPtr, when: Instant) -> Self {
+        pool.own();
+        Self { pool, key: pool.shared().timer.key(when) }
+    }
+
+    /// Puts a task into the timer. The caller must keep the job. If the pool drops its tasks, this drops the task.
+    ///
+    /// # Errors
+    /// If the timer's thread could not be started. Then the task was dropped.
+    pub fn arm(self, cell: CellPtr) -> std::io::Result<()> {
+        let job = cell.job();
+        job.tokens.add_tasks(1);
+        job.extra_or_make().times().delayed.insert(self.key); // delay-1
+        if let Err(error) =
+            self.pool.arm_as(self.key, Due { waits: Waits::Task(cell), act: &START })
+        {
+            forget(job, self.key);
+            drop_task(cell);
+            return match error {
+                // The pool has ended, or drops the tasks.
+                NotArmed::Closed => Ok(()),
+                NotArmed::NoThread(error) => Err(error),
+            };
+        }
+        full_fence();
+        if is_dropped(job) {
+            self.pool.shared().defer_end(|| self.hand_to_worker()); // delay-2
+            self.pool.shared().drop_late();
+        }
+        Ok(())
+    }
+
+    /// Takes the entry of a task in a cancelled job out of the timer, and hands the task to a worker, which drops it.
+    fn hand_to_worker(self) {
+        if let Some(due) = self.pool.shared().timer.cancel(self.key) {
+            let cell = due.cell();
+            forget(cell.job(), self.key);
+            doom(cell, cell.job());
+        }
+    }
+}
+
+impl Owner for Delay {
+    fn leaves_timer(self) -> bool {
+        let shared = self.pool.shared();
+        let mut entry = None;
+        // undelay-2
+        shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
+        if let Some(due) = entry {
+            forget(due.cell().job(), self.key);
+        }
+        entry.is_some()
+    }
+
+    fn left_timer(self, job: JobPtr) {
+        job.tokens.keep();
+        job.drop_tasks(1);
+        control::drop_handle(job);
+    }
+
+    fn not_before(self) -> Option<Instant> {
+        Some(self.key.0)
+    }
+
+    fn freed(self) {
+        self.pool.disown(1);
+    }
+}
+
+/// Removes the key of an entry that was taken out of the timer.
+fn forget(job: JobPtr, key: Key) {
+    job.extra_or_make().times().delayed.remove(&key);
+}
+
+/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks.
+fn start(due: Due, key: Key) {
+    let cell = due.cell();
+    let job = cell.job();
+    job.tokens.keep();
+    forget(job, key);
+    // SAFETY: a delayed task has a face, and the entry's reference is this thread's.
+    unsafe { cell.cast::<Face>().as_ref() }.state.clear(DELAYED);
+    if job.pool().drops() {
+        doom(cell, job);
+    } else {
+        admission::push(job, cell); // due-1
+        job.drop_tasks(1); // due-2
+    }
+    job.pool().drop_late();
+    control::drop_handle(job);
+}
