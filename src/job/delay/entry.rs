@@ -9,8 +9,8 @@
 //!   the task to a worker, which drops it.
 //!
 //! The thread that fires the entry:
-//! - `due-1`: It pushes the task as any other task of the job.
-//! - `due-2`: It gives the entry's token back. So the job is not idle between the timer and the queue.
+//! - `due-1`: It pushes the task as any other task of the job, and then gives the entry's token back. So the job is not idle
+//!   between the timer and the queue.
 //!
 //! The thread that cancels the task by its handle:
 //! - `undelay-1`: It claims the closure, and takes the entry out. If another thread has taken the entry, that thread has the
@@ -132,8 +132,9 @@ fn start(due: Due, key: Key) {
     if job.pool().drops() {
         doom(cell, job);
     } else {
-        admission::push(job, cell); // due-1
-        job.drop_tasks(1); // due-2
+        // due-1
+        admission::push(job, cell);
+        job.drop_tasks(1);
     }
     job.pool().drop_late();
     control::drop_handle(job);

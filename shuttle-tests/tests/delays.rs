@@ -1,0 +1,90 @@
+//! Delayed tasks: a pool's clock moves while other threads delay tasks, cancel them, and end the pool.
+
+#![cfg(tollgate_shuttle)]
+
+use shuttle::thread;
+use shuttle_tests::check;
+use shuttle_tests::instruments::Fates;
+use std::time::Duration;
+use tollgate::{ManualClock, Pool};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn with_clock(workers: usize) -> (Pool, ManualClock) {
+    let clock = ManualClock::new();
+    let pool = Pool::builder().workers(workers).clock(&clock);
+    (pool.build().expect("shuttle starts any thread"), clock)
+}
+
+#[test]
+fn nothing_lost_when_cancels_meet_the_time() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let (job, fates) = (pool.job(1), Fates::of(6));
+        let tasks: Vec<_> =
+            (0..6).map(|number| job.spawn_after(SECOND, fates.task(number))).collect();
+        let canceller = thread::spawn(move || {
+            let cancelled = tasks.iter().step_by(2).filter(|task| task.cancel()).count();
+            drop(tasks);
+            cancelled
+        });
+        clock.advance(SECOND);
+        let cancelled = canceller.join().unwrap();
+        job.wait();
+        let stats = job.stats();
+        assert_eq!((stats.cancelled as usize, stats.delayed), (cancelled, 0), "{stats:?}");
+        assert_eq!(fates.ran(), 6 - cancelled);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_jobs_cancel_meets_delays() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let (job, fates) = (pool.job(1), Fates::of(6));
+        let (theirs, tickets) = (job.clone(), fates.clone());
+        let pusher = thread::spawn(move || {
+            for number in 0..6 {
+                drop(theirs.spawn_after(SECOND, tickets.task(number)));
+            }
+        });
+        let mover = thread::spawn(move || clock.advance(SECOND));
+        job.cancel();
+        pusher.join().unwrap();
+        mover.join().unwrap();
+        job.wait();
+        let stats = job.stats();
+        assert_eq!((stats.completed + stats.cancelled, stats.delayed), (6, 0), "{stats:?}");
+        assert_eq!(fates.ran() as u64, stats.completed);
+    });
+}
+
+#[test]
+fn nothing_lost_when_drains_meet_delays() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let (job, fates) = (pool.job(1), Fates::of(4));
+        let tasks: Vec<_> =
+            (0..4).map(|number| job.spawn_after(SECOND, fates.task(number))).collect();
+        let canceller = thread::spawn(move || tasks.iter().filter(|task| task.cancel()).count());
+        let mover = thread::spawn(move || clock.advance(SECOND));
+        pool.shutdown();
+        mover.join().unwrap();
+        assert_eq!(fates.ran() + canceller.join().unwrap(), 4);
+    });
+}
+
+#[test]
+fn nothing_lost_when_waits_meet_the_time() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let (job, fates) = (pool.job(1), Fates::of(3));
+        for number in 0..3 {
+            drop(job.spawn_after(SECOND, fates.task(number)));
+        }
+        let mover = thread::spawn(move || clock.advance(SECOND));
+        job.wait();
+        assert_eq!(fates.ran(), 3);
+        mover.join().unwrap();
+    });
+}
