@@ -26,6 +26,8 @@ pub enum JoinError {
     Panicked(PanicPayload),
     /// The task was dropped before it started. A future was dropped before it was ready.
     Cancelled,
+    /// The task was dropped because it had not started by its deadline: see [`Job::spawn_within`](crate::Job::spawn_within).
+    Expired,
 }
 
 impl JoinError {
@@ -34,7 +36,7 @@ impl JoinError {
         Self::Panicked(PanicPayload(payload))
     }
 
-    /// Returns true if the task was dropped before it ended.
+    /// Returns true if the task was dropped before it ended, by a cancel or a refusal.
     ///
     /// # Examples
     ///
@@ -48,6 +50,23 @@ impl JoinError {
     /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
+    }
+
+    /// Returns true if the task was dropped because it had not started by its deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let held = pool.job(0);
+    /// let task = held.spawn_within(Duration::ZERO, || ());
+    /// assert!(task.join().unwrap_err().is_expired());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_expired(&self) -> bool {
+        matches!(self, Self::Expired)
     }
 
     /// Returns true if the task panicked.
@@ -81,7 +100,9 @@ impl JoinError {
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self {
             Self::Panicked(payload) => payload.into_inner(),
-            Self::Cancelled => panic!("a cancelled task has no panic: check `is_panic` first"),
+            Self::Cancelled | Self::Expired => {
+                panic!("a task that was dropped has no panic: check `is_panic` first")
+            }
         }
     }
 }
@@ -140,6 +161,7 @@ impl fmt::Display for JoinError {
                 None => f.write_str("the task panicked"),
             },
             Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::Expired => f.write_str("the task had not started by its deadline"),
         }
     }
 }

@@ -105,6 +105,27 @@ impl<T> Timer<T> {
         Ok(())
     }
 
+    /// Lets another thread than the caller's serve the timer from now on, if any entry is left. Calls `start` to start it.
+    /// Returns false if the caller must go on, because no thread could be started.
+    ///
+    /// `start` is called under the timer's lock.
+    pub fn change_thread(
+        &self,
+        start: impl FnOnce() -> std::io::Result<thread::JoinHandle<()>>,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.closed || state.entries.is_empty() {
+            state.has_thread = false;
+            return true;
+        }
+        let started = start();
+        let is_started = started.is_ok();
+        if let Ok(thread) = started {
+            state.thread = Some(thread);
+        }
+        is_started
+    }
+
     /// Removes an entry. Returns `None` if the entry was taken before.
     pub fn cancel(&self, key: Key) -> Option<T> {
         let mut state = self.lock();

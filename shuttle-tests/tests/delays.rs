@@ -70,7 +70,8 @@ fn nothing_lost_when_drains_meet_delays() {
         let mover = thread::spawn(move || clock.advance(SECOND));
         pool.shutdown();
         mover.join().unwrap();
-        assert_eq!(fates.ran() + canceller.join().unwrap(), 4);
+        let cancelled = canceller.join().unwrap();
+        assert_eq!(fates.ran() + cancelled, 4);
     });
 }
 

@@ -1,14 +1,19 @@
-//! Tasks that wait for a time before they stand in the queue: `spawn_after`, `spawn_at`.
+//! Tasks that wait for a time before they stand in the queue: `spawn_after`, `spawn_at`. And tasks that must start by a time:
+//! `spawn_within`, `spawn_before`.
 //!
-//! The way of such a task, from the pool's timer to the queue, is in [`entry`].
+//! The way of a delayed task, from the pool's timer to the queue, is in [`entry`]. What ends a task at its deadline is in
+//! [`deadline`].
 
+mod deadline;
 mod entry;
 
 use crate::job::Job;
+use crate::job::delay::deadline::Deadline;
 use crate::job::delay::entry::Delay;
 use crate::sync::time::Instant;
 use crate::task::handle::{self, TaskHandle};
 use crate::task::is_large;
+use crate::task::state::State;
 use std::time::Duration;
 
 impl Job {
@@ -103,6 +108,120 @@ impl Job {
         }
     }
 
+    /// Pushes a task that must start within this time. Returns its handle.
+    ///
+    /// The task stands in the queue as any other. If it has not started when the time is over, it is dropped then: its captures
+    /// are dropped and its handle says [`JoinError::Expired`](crate::JoinError::Expired). It counts as cancelled. A time of
+    /// zero drops the task at once. A task that has started is not affected: a bound on how long it runs is the caller's.
+    ///
+    /// The thread of the pool's timer drops the captures, or the thread that moves the pool's
+    /// [`ManualClock`](crate::ManualClock). Their destructors may wait for the pool. A destructor that blocks on anything else
+    /// delays all other times of the pool.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn). The time goes on while the call blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{JoinError, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job(1);
+    /// job.pause();
+    /// let quote = job.spawn_within(Duration::from_secs(2), || "too old by then");
+    /// clock.advance(Duration::from_secs(2));
+    /// assert!(matches!(quote.join(), Err(JoinError::Expired)));
+    /// job.resume();
+    /// assert_eq!(job.spawn_within(Duration::from_secs(2), || "in time").join().unwrap(), "in time");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_within<F, T>(&self, time: Duration, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_before(self.ptr().pool().after(time), task)
+    }
+
+    /// Pushes a task that must start before this time, as [`spawn_within`](Self::spawn_within) does. Returns its handle.
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn_within`](Self::spawn_within).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// let deadline = Instant::now() + Duration::from_millis(20);
+    /// let task = job.spawn_before(deadline, || unreachable!());
+    /// assert!(task.join().unwrap_err().is_expired());
+    /// assert!(Instant::now() >= deadline);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_before<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.take_slot() {
+            None => self.bounded(deadline, task),
+            Some(slot) => self.bounded(deadline, slot.around(task)),
+        }
+    }
+
+    /// Makes a task that must start before the deadline, and pushes it.
+    #[track_caller]
+    fn bounded<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if const { is_large::<F>() } {
+            let task = Box::new(task);
+            return self.bounded_in_cell(deadline, task);
+        }
+        self.bounded_in_cell(deadline, task)
+    }
+
+    #[track_caller]
+    fn bounded_in_cell<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let job = self.ptr();
+        let deadline = Deadline::new(job.pool_ptr(), deadline);
+        let (cell, handle) = handle::owned(job, State::of_closure(), deadline, task);
+        if !self.accepts() {
+            cell.cancel();
+            return handle;
+        }
+        match deadline.arm::<F, T>(cell) {
+            Ok(true) => self.push(cell),
+            Ok(false) => {}
+            Err(error) => panic!("no thread for the pool's timer: {error}"),
+        }
+        handle
+    }
+
     /// Makes a task that waits until the time `when`, and puts it into the pool's timer.
     #[track_caller]
     fn delayed<F, T>(&self, when: Instant, task: F) -> TaskHandle<T>
@@ -125,7 +244,7 @@ impl Job {
     {
         let job = self.ptr();
         let delay = Delay::new(job.pool_ptr(), when);
-        let (cell, handle) = handle::delayed(job, delay, task);
+        let (cell, handle) = handle::owned(job, State::of_delayed(), delay, task);
         if !self.accepts() {
             cell.cancel();
         } else if let Err(error) = delay.arm(cell) {

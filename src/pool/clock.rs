@@ -1,7 +1,8 @@
 //! The clock of a pool, its timer, and the timer's thread.
 //!
 //! What waits for a time is an entry of the pool's [`Timer`]. The timer's thread, or [`ManualClock::advance`], fires the
-//! entries whose time has come.
+//! entries whose time has come. An entry may drop a task's captures, whose destructors are user code. If a destructor waits on the
+//! timer's thread, that thread hands the timer to a new thread first.
 //!
 //! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end. If a drain is deciding
 //!   whether it ends, the thread waits for the decision.
@@ -11,7 +12,7 @@
 //! A drain waits for each entry that a task waits for. By `fire-1` it also waits for such an entry that was taken, until its
 //! tasks are where the drain sees them.
 
-use crate::pool::due::{Due, Hands};
+use crate::pool::due::{self, Due, Hands};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::time::Instant;
 use crate::sync::{Arc, CHECKED, Mutex, thread};
@@ -93,10 +94,13 @@ impl PoolPtr {
         started
     }
 
-    /// The life of the timer's thread.
+    /// The life of the timer's thread, until it hands the timer over or nothing waits for a time any more.
     fn run_timer(self) {
+        due::become_timer_thread(self, |pool| {
+            pool.shared().timer.change_thread(|| pool.start_timer())
+        });
         #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
-        while self.shared().timer.wait_until_due(|| self.shared().now()) {
+        while due::is_timer_thread() && self.shared().timer.wait_until_due(|| self.shared().now()) {
             self.shared().fire_due();
         }
         self.disown(1);

@@ -221,7 +221,7 @@ where
             Ok(_) if alone => ran = Ran::Completed,
             Ok(_) => _ = job.tally.completed.fetch_add(1, Ordering::Relaxed),
             Err(JoinError::Panicked(_)) => _ = job.tally.panicked.fetch_add(1, Ordering::Relaxed),
-            Err(JoinError::Cancelled) => job.count_cancelled(),
+            Err(JoinError::Cancelled | JoinError::Expired) => job.count_cancelled(),
         }
         // SAFETY: by this function's contract.
         unsafe { Self::finish(cell.cast(), outcome, Some(Reference::Queue)) };
@@ -245,7 +245,7 @@ where
             Cancel::Drop => {}
         }
         // SAFETY: it was claimed just now, so the slot is the future and this thread's, and the handle has a reference.
-        unsafe { Self::drop_claimed(cell.cast(), None) };
+        unsafe { Self::drop_claimed(cell.cast(), JoinError::Cancelled, None) };
         note_gone(this.header.job);
         true
     }

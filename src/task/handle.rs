@@ -66,15 +66,15 @@ where
     (handle.task.cell(), handle)
 }
 
-/// Makes the cell and the handle of a closure that waits in the timer, for its owner.
-pub fn delayed<F, T, O>(job: JobPtr, owner: O, task: F) -> (CellPtr, TaskHandle<T>)
+/// Makes the cell and the handle of a closure with an owner.
+pub fn owned<F, T, O>(job: JobPtr, state: State, owner: O, task: F) -> (CellPtr, TaskHandle<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
     O: Owner,
 {
     // SAFETY: nothing is borrowed.
-    let cell = unsafe { Joint::<F, T, O>::closure(job, State::of_delayed(), owner, task) };
+    let cell = unsafe { Joint::<F, T, O>::closure(job, state, owner, task) };
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE });
     (handle.task.cell(), handle)
 }

@@ -19,6 +19,7 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
+use crate::pool::due;
 use crate::pool::waits::Wait;
 use crate::process;
 use crate::sync::fence_after_rmw;
@@ -59,7 +60,10 @@ pub fn wait_then(
                 unwind::refuse(NOT_HERE.into());
             }
         }
-        None => park_while(key, until, wait),
+        None => {
+            due::before_wait();
+            park_while(key, until, wait);
+        }
         Some(context) => {
             if wait() {
                 if let Err(none) = lend_place(context, usize::MAX) {
@@ -81,7 +85,10 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
         return;
     }
     Context::with(|context| match context.filter(|context| context.serves.get()) {
-        None => park_while(key, None, wait),
+        None => {
+            due::before_wait();
+            park_while(key, None, wait);
+        }
         Some(context) => {
             if wait() {
                 if lend_place(context, usize::MAX).is_err() {

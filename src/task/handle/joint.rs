@@ -37,6 +37,13 @@ pub trait Owner: Copy + Send {
     }
     /// Notes the end of the task. Its closure is gone, and its outcome is gone or owned by its handle.
     fn task_ended(self) {}
+    /// Called by the thread that has claimed the closure.
+    fn claimed(self, _: NonNull<Face>) {}
+    /// Called after `claimed`, before the task is run. Returns true if the time is over by which the task had to start: it is
+    /// dropped instead.
+    fn is_late(self) -> bool {
+        false
+    }
     /// Called by the handle's thread that has claimed the closure, to drop it. Returns true if that thread now owns the queue's
     /// reference and a token of the job, because it has taken the task out of the timer.
     fn leaves_timer(self) -> bool {
@@ -167,6 +174,13 @@ where
                 };
             }
         }
+        this.owner.claimed(cell.cast());
+        if this.owner.is_late() {
+            this.count_expired();
+            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            unsafe { Self::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue)) };
+            return Ran::Counted;
+        }
         // SAFETY: it is claimed, so the slot is the closure and this thread's.
         let task = unsafe { this.take_task() };
         // The frame ends before the outcome is told: from then on the cell may be gone, and foreign code may run.
@@ -188,11 +202,25 @@ where
     /// The cell is of this type, the caller claimed it, and has the handle's reference.
     unsafe fn run_claimed(cell: NonNull<Face>) {
         let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract the handle's reference keeps it alive.
+        let this = unsafe { whole.as_ref() };
+        this.owner.claimed(cell);
+        if this.owner.is_late() {
+            this.count_expired();
+            // SAFETY: by this function's contract.
+            return unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
+        }
         // SAFETY: by this function's contract the slot is the closure and this thread's.
-        let task = unsafe { whole.as_ref().take_task() };
+        let task = unsafe { this.take_task() };
         let outcome = unwind::halt(task);
         // SAFETY: by this function's contract; the closure was moved out.
         unsafe { Self::report(whole, outcome, None) };
+    }
+
+    /// Counts a task that was dropped because it had to start earlier.
+    #[cold]
+    fn count_expired(&self) {
+        self.header.job.count_cancelled();
     }
 
     /// Counts a closure that has run, and tells its outcome.
@@ -225,8 +253,10 @@ where
             cell.job().count_cancelled();
         }
         if claim == Claim::Granted {
+            // SAFETY: the queue's reference keeps it alive.
+            unsafe { whole.as_ref() }.owner.claimed(cell.cast());
             // SAFETY: it is claimed, and the queue's reference is this thread's.
-            unsafe { Self::drop_claimed(whole, Some(Reference::Queue)) };
+            unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
         } else {
             // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
             unsafe { Face::release(cell.cast(), Reference::Queue) };
@@ -247,15 +277,18 @@ where
         // SAFETY: by this function's contract.
         let owner = unsafe { cell.cast::<Self>().as_ref() }.owner;
         let job = face.header.job;
+        owner.claimed(cell);
         if owner.leaves_timer() {
             job.count_cancelled();
             // SAFETY: it is claimed, and the queue's reference is this thread's.
-            unsafe { Self::drop_claimed(cell.cast(), Some(Reference::Queue)) };
+            unsafe {
+                Self::drop_claimed(cell.cast(), JoinError::Cancelled, Some(Reference::Queue));
+            };
             owner.left_timer(job);
             return true;
         }
         // SAFETY: it is claimed just now, and the handle has a reference.
-        unsafe { Self::drop_claimed(cell.cast(), None) };
+        unsafe { Self::drop_claimed(cell.cast(), JoinError::Cancelled, None) };
         note_gone(job);
         true
     }
@@ -275,6 +308,11 @@ where
 }
 
 impl<F, T, O: Owner> Joint<F, T, O> {
+    /// Returns what the task belongs to besides its job.
+    pub fn owner(&self) -> O {
+        self.owner
+    }
+
     /// Makes a cell.
     pub fn make(header: Header, state: State, owner: O, task: F) -> NonNull<Face> {
         const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
@@ -282,11 +320,15 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         cells::make(Self { header, state, slot, owner }).cast()
     }
 
-    /// Drops the closure or future in the slot, and reports the task cancelled.
+    /// Drops the closure or future in the slot, and makes the error final.
     ///
     /// # Safety
     /// As `finish`, but the closure or future is in the slot.
-    pub unsafe fn drop_claimed(cell: NonNull<Self>, reference: Option<Reference>) {
+    pub unsafe fn drop_claimed(
+        cell: NonNull<Self>,
+        error: JoinError,
+        reference: Option<Reference>,
+    ) {
         // SAFETY: the reference keeps it alive.
         unsafe { cell.as_ref() }.slot.with_mut(|slot| {
             // SAFETY: by this function's contract the slot is the task, and this thread's.
@@ -294,7 +336,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
             unwind::drop_quietly(dropped);
         });
         // SAFETY: by this function's contract; the task was dropped just now.
-        unsafe { Self::finish(cell, Err(JoinError::Cancelled), reference) };
+        unsafe { Self::finish(cell, Err(error), reference) };
     }
 
     /// Moves the closure out.

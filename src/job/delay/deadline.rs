@@ -1,0 +1,123 @@
+//! The deadline of a task: the time by which it must have started.
+//!
+//! The task stands in the queue as any other. An entry of the pool's timer has a reference to its cell, which is given up by the
+//! thread that takes the entry out.
+//!
+//! - `start-1`: The thread that claims the closure, to run or to drop it, takes the entry out.
+//! - `start-2`: If the deadline has come, a thread that was to run the task drops it instead.
+//! - `expire-1`: The thread that fires the entry claims the closure. If another thread has claimed it, the task has started or
+//!   was cancelled in time.
+//! - `expire-2`: It drops the closure, and then wakes the waiters of the job: the empty cell may be the last in its queue.
+//!
+//! The claim is one change of the state word, so exactly one thread has the closure. The entry is armed before the task is
+//! pushed, so the thread of `start-1` finds it.
+//!
+//! The cell is an owner of the pool, because a handle may look into the timer when the job is gone.
+
+use crate::error::JoinError;
+use crate::job::admission::drop_task;
+use crate::job::idle::note_gone;
+use crate::pool::due::{Act, Due, Waits};
+use crate::pool::shared::PoolPtr;
+use crate::sync::time::Instant;
+use crate::task::CellPtr;
+use crate::task::handle::joint::{Face, Joint, Owner};
+use crate::task::state::{Claim, Reference};
+use crate::timer::{Key, NotArmed};
+use std::ptr::NonNull;
+
+/// The entry of a task in the timer of its pool, and the time by which the task must have started.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    pool: PoolPtr,
+    key: Key,
+}
+
+impl Deadline {
+    /// Makes the entry for a cell. The cell becomes an owner of the pool.
+    pub fn new(pool: PoolPtr, deadline: Instant) -> Self {
+        pool.own();
+        Self { pool, key: pool.shared().timer.key(deadline) }
+    }
+
+    /// Arms the timer for a task of these types with a handle. The caller must keep the job, and must push the task if this
+    /// returns true. Otherwise the task was dropped: the deadline has come, or the pool has ended.
+    ///
+    /// # Errors
+    /// If the timer's thread could not be started. Then the task was dropped.
+    pub fn arm<F, T>(self, cell: CellPtr) -> std::io::Result<bool>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let whole = cell.cast::<Joint<F, T, Self>>();
+        // SAFETY: by this function's contract the cell is of this type, and the handle keeps it alive.
+        let state = unsafe { &whole.as_ref().state };
+        if self.is_late() {
+            if state.claim(false) == Claim::Granted {
+                cell.job().count_cancelled();
+                // SAFETY: it is claimed just now, and no queue has the cell.
+                unsafe {
+                    Joint::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue));
+                }
+            }
+            return Ok(false);
+        }
+        state.add(Reference::Waker);
+        let due = Due { waits: Waits::Task(cell), act: &Joint::<F, T, Self>::EXPIRE };
+        let Err(error) = self.pool.arm_as(self.key, due) else { return Ok(true) };
+        // SAFETY: the reference was added just now, and the handle has another one.
+        unsafe { Face::release(cell.cast(), Reference::Waker) };
+        cell.job().tokens.add_tasks(1);
+        drop_task(cell);
+        match error {
+            NotArmed::Closed => Ok(false),
+            NotArmed::NoThread(error) => Err(error),
+        }
+    }
+}
+
+impl Owner for Deadline {
+    fn claimed(self, cell: NonNull<Face>) {
+        // start-1
+        if self.pool.shared().timer.cancel(self.key).is_some() {
+            // SAFETY: the reference was the entry's. The caller has another one.
+            unsafe { Face::release(cell, Reference::Waker) };
+        }
+    }
+
+    // start-2
+    fn is_late(self) -> bool {
+        self.key.0 <= self.pool.shared().now()
+    }
+
+    fn freed(self) {
+        self.pool.disown(1);
+    }
+}
+
+impl<F, T> Joint<F, T, Deadline>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    /// Drops the task at its deadline. A drain does not wait for it: the task itself is what a drain waits for.
+    const EXPIRE: Act = Act { fire: Self::expire, is_waited_for: |_| false };
+
+    /// Drops the task unless it has started. Only gives up the entry's reference if the deadline has not come.
+    fn expire(due: Due, key: Key) {
+        let cell = due.cell();
+        let whole = cell.cast::<Self>();
+        // SAFETY: the cell is of this type, and the entry's reference is this thread's.
+        let this = unsafe { whole.as_ref() };
+        let job = this.header.job;
+        if key.0 <= this.owner().pool.shared().now() && this.state.claim(false) == Claim::Granted {
+            // expire-1
+            // SAFETY: it is claimed just now, and the entry's reference keeps it alive.
+            unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
+            note_gone(job); // expire-2
+        }
+        // SAFETY: the reference was the entry's. If it is the last, the task has ended, and its outcome is gone.
+        unsafe { Face::release(cell.cast(), Reference::Waker) };
+    }
+}
