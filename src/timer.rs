@@ -7,7 +7,8 @@
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
-use crate::sync::{Condvar, Mutex, MutexGuard, thread};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread, thread_static};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 use std::time::Duration;
@@ -15,6 +16,39 @@ use std::time::Duration;
 /// How long the thread of an empty timer waits for a further entry before it ends.
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const KEPT: Duration = Duration::from_secs(1);
+
+thread_static! {
+    /// On a timer's thread: hands the timer to another thread. Returns false if that failed.
+    static HAND_OVER: Cell<Option<Box<dyn Fn() -> bool>>> = Cell::new(None);
+}
+
+/// Notes that this thread serves a timer, until `hand_over` returns true.
+pub fn begin_service(hand_over: impl Fn() -> bool + 'static) {
+    HAND_OVER.with(|timer| timer.set(Some(Box::new(hand_over))));
+}
+
+/// Returns true if this thread serves a timer.
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+pub fn is_in_service() -> bool {
+    HAND_OVER.with(|timer| {
+        let hand_over = timer.take();
+        let serves = hand_over.is_some();
+        timer.set(hand_over);
+        serves
+    })
+}
+
+/// Hands the timer to another thread if this thread serves one. Call it before a thread outside of all tasks waits: a
+/// destructor or a waker on a timer's thread may wait for what only the timer brings.
+pub fn end_service() {
+    HAND_OVER.with(|timer| {
+        if let Some(hand_over) = timer.take()
+            && !hand_over()
+        {
+            timer.set(Some(hand_over));
+        }
+    });
+}
 
 /// The key of an entry: its time, and a number that no other entry of the timer has.
 pub type Key = (Instant, u64);
@@ -70,7 +104,7 @@ impl<T> Timer<T> {
 
     /// Makes the key of an entry for the time `when`. Of two entries for one time, the one with the earlier key is taken first.
     pub fn key(&self, when: Instant) -> Key {
-        // Ordering: Relaxed; only the number matters.
+        // Ordering: Relaxed; a figure that no other key has.
         (when, self.keys.fetch_add(1, Ordering::Relaxed))
     }
 

@@ -313,10 +313,11 @@ fn a_drain_waits_for_delayed_tasks_and_for_those_that_they_push() {
     with_clock(|pool, clock| {
         let (job, gauge) = (pool.job(1), Gauge::new());
         let (inside, seen) = (job.clone(), gauge.clone());
-        job.execute({
+        let first = job.spawn({
             let (inside, seen) = (inside.clone(), seen.clone());
             move || drop(inside.spawn_after(SECOND, pass_through(&seen)))
         });
+        first.join().unwrap();
         drop(job.spawn_after(SECOND, move || {
             drop(inside.spawn_after(SECOND, pass_through(&seen)));
         }));

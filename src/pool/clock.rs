@@ -12,11 +12,11 @@
 //! A drain waits for each entry that a task waits for. By `fire-1` it also waits for such an entry that was taken, until its
 //! tasks are where the drain sees them.
 
-use crate::pool::due::{self, Due, Hands};
+use crate::pool::due::{Due, Hands};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::time::Instant;
 use crate::sync::{Arc, CHECKED, Mutex, thread};
-use crate::timer::{Key, NotArmed};
+use crate::timer::{self, Key, NotArmed};
 use std::fmt;
 use std::time::Duration;
 
@@ -96,11 +96,9 @@ impl PoolPtr {
 
     /// The life of the timer's thread, until it hands the timer over or nothing waits for a time any more.
     fn run_timer(self) {
-        due::become_timer_thread(self, |pool| {
-            pool.shared().timer.change_thread(|| pool.start_timer())
-        });
+        timer::begin_service(move || self.shared().timer.change_thread(|| self.start_timer()));
         #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
-        while due::is_timer_thread() && self.shared().timer.wait_until_due(|| self.shared().now()) {
+        while timer::is_in_service() && self.shared().timer.wait_until_due(|| self.shared().now()) {
             self.shared().fire_due();
         }
         self.disown(1);

@@ -1,12 +1,10 @@
 //! What waits for a pool's clock, and what the clock shows.
 
 use crate::job::record::JobPtr;
-use crate::pool::shared::PoolPtr;
 use crate::sync::time::Instant;
-use crate::sync::{Mutex, MutexGuard, thread_static};
+use crate::sync::{Mutex, MutexGuard};
 use crate::task::CellPtr;
 use crate::timer::Key;
-use std::cell::Cell;
 use std::time::Duration;
 
 /// An entry of a pool's timer: what waits, and what happens when its time has come.
@@ -55,33 +53,6 @@ pub struct Act {
     pub fire: fn(Due, Key),
     /// Returns true if a drain must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,
-}
-
-thread_static! {
-    /// On a timer's thread: the pool, and the function by which that thread hands the timer to another thread.
-    static TIMER_THREAD: Cell<Option<(PoolPtr, fn(PoolPtr) -> bool)>> = Cell::new(None);
-}
-
-/// Notes that this thread is the pool's timer thread from now on.
-pub fn become_timer_thread(pool: PoolPtr, hand_over: fn(PoolPtr) -> bool) {
-    TIMER_THREAD.with(|timer| timer.set(Some((pool, hand_over))));
-}
-
-/// Returns true if this thread is a timer's thread, and has not handed its timer over.
-pub fn is_timer_thread() -> bool {
-    TIMER_THREAD.with(|timer| timer.get().is_some())
-}
-
-/// Hands the timer to another thread if this is a timer's thread. Call it before a thread outside of all tasks waits: a
-/// destructor or a waker may wait for what only the timer brings.
-pub fn before_wait() {
-    TIMER_THREAD.with(|timer| {
-        if let Some((pool, hand_over)) = timer.get()
-            && hand_over(pool)
-        {
-            timer.set(None);
-        }
-    });
 }
 
 /// The time that a clock shows which a test moves.

@@ -19,12 +19,12 @@
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
-use crate::pool::due;
 use crate::pool::waits::Wait;
 use crate::process;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::parking::{Waited, parking_lot};
+use crate::timer;
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
@@ -61,7 +61,7 @@ pub fn wait_then(
             }
         }
         None => {
-            due::before_wait();
+            timer::end_service();
             park_while(key, until, wait);
         }
         Some(context) => {
@@ -86,7 +86,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     }
     Context::with(|context| match context.filter(|context| context.serves.get()) {
         None => {
-            due::before_wait();
+            timer::end_service();
             park_while(key, None, wait);
         }
         Some(context) => {
