@@ -24,6 +24,7 @@ pub mod idle;
 pub mod permits;
 pub mod queue;
 pub mod record;
+pub mod retry;
 pub mod scope;
 pub mod set;
 pub mod settle;

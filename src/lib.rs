@@ -117,6 +117,7 @@ pub mod model;
 mod pool;
 mod process;
 mod rate;
+mod retry;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 #[path = "../checking/sequential/mod.rs"]
@@ -150,6 +151,7 @@ pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use pool::clock::ManualClock;
 pub use rate::Rate;
+pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
 pub use task::handle::cancel_on_drop::CancelOnDrop;

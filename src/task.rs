@@ -78,7 +78,7 @@ impl VTable {
 pub enum Ran {
     /// The task returned, and is not counted yet.
     Completed,
-    /// The task returned or unwound. The function that ran it has counted it.
+    /// The task returned or unwound. The function that ran it has counted it. Or the task waits for its next attempt.
     Counted,
     /// The task unwound, and has no handle.
     Panicked(Box<dyn Any + Send>),

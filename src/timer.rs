@@ -173,6 +173,14 @@ impl<T> Timer<T> {
         entry
     }
 
+    /// Returns an entry.
+    pub fn get(&self, key: Key) -> Option<T>
+    where
+        T: Copy,
+    {
+        self.lock().entries.get(&key).copied()
+    }
+
     /// Takes the entry with the earliest time, if that time has come.
     pub fn take_due(&self, now: Instant) -> Option<(Key, T)> {
         let mut state = self.lock();

@@ -1,16 +1,13 @@
 //! Tasks that wait for a time before they stand in the queue: `spawn_after`, `spawn_at`. And tasks that must start by a time:
 //! `spawn_within`, `spawn_before`.
 //!
-//! The way of a delayed task, from the pool's timer to the queue, is in [`entry`]. What ends a task at its deadline is in
-//! [`deadline`].
-
-mod deadline;
-mod entry;
+//! The way of a delayed task, from the pool's timer to the queue, is in [`handle::delay`]. What ends a task at its deadline is in
+//! [`handle::deadline`].
 
 use crate::job::Job;
-use crate::job::delay::deadline::Deadline;
-use crate::job::delay::entry::Delay;
 use crate::sync::time::Instant;
+use crate::task::handle::deadline::Deadline;
+use crate::task::handle::delay::Delay;
 use crate::task::handle::{self, TaskHandle};
 use crate::task::is_large;
 use crate::task::state::State;

@@ -271,10 +271,11 @@ impl Job {
             },
             Stage::Delayed => match cancelled(job) {
                 Some(cancelled) => vec![cancelled],
-                // The entry has a time, whatever becomes of the task meanwhile.
-                None => {
-                    task.not_before().map(|until| Reason::Delayed { until }).into_iter().collect()
-                }
+                None => match job.delayed_until(cell) {
+                    Some(until) => vec![Reason::Delayed { until }],
+                    // Its time has just come.
+                    None => waiting(job, 0),
+                },
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
         })

@@ -9,7 +9,8 @@ use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::time::Instant;
-use crate::task::cells;
+use crate::task::{CellPtr, cells};
+use crate::timer::Key;
 use std::iter;
 use std::ptr::{self, NonNull};
 
@@ -310,6 +311,13 @@ impl JobPtr {
     /// Returns the earliest time for which a delayed task of the job waits.
     pub fn first_delayed(self) -> Option<Instant> {
         self.extra()?.times().delayed.first().map(|(when, _)| *when)
+    }
+
+    /// Returns the time for which a task of the job waits, if its entry is in the pool's timer.
+    pub fn delayed_until(self, cell: CellPtr) -> Option<Instant> {
+        let keys: Vec<_> = self.extra()?.times().delayed.iter().copied().collect();
+        let of = |key: &Key| self.pool().timer.get(*key).is_some_and(|due| due.cell() == cell);
+        keys.into_iter().find(of).map(|(when, _)| when)
     }
 
     /// Returns how many of the job's tasks lie in deques, run, or stand in the queue of a job above; exact while none of its

@@ -56,7 +56,7 @@ where
         run: None,
         cancel: Self::cancel_future_by_handle,
         outcome: Self::outcome,
-        not_before: Self::not_before,
+        is_future: true,
     };
 
     /// Polls the future, or drops it if it was cancelled.

@@ -5,8 +5,11 @@
 pub mod awaiting;
 pub mod cancel_on_drop;
 mod circle;
+pub mod deadline;
+pub mod delay;
 pub mod joint;
 pub mod pointer;
+pub mod retry;
 pub mod scoped;
 
 use crate::error::JoinError;
@@ -284,7 +287,7 @@ impl<T> TaskHandle<T> {
     /// Returns how far the task has come, its job, and its cell. The job may be used only if the caller keeps it.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
         let word = self.state().load();
-        let is_future = self.task.table.run.is_none();
+        let is_future = self.task.table.is_future;
         let stage = match () {
             () if word.has(DONE) => Stage::Ended,
             () if !word.has(CLAIMED) && word.has(DELAYED) => Stage::Delayed,
@@ -294,12 +297,6 @@ impl<T> TaskHandle<T> {
             () => Stage::Pending,
         };
         (stage, self.task.job(), self.task.cell())
-    }
-
-    /// Returns the time before which the task must not start, if there is one.
-    pub(crate) fn not_before(&self) -> Option<Instant> {
-        // SAFETY: the handle has a reference, and the table is that of the cell's type.
-        unsafe { (self.task.table.not_before)(self.task.cell) }
     }
 
     /// Drops the handle. Returns the outcome, if it is there and was not taken.

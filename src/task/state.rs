@@ -206,6 +206,18 @@ impl Snapshot {
         }
     }
 
+    const fn again(self) -> (Self, bool) {
+        if self.has(CANCELLED) {
+            (self, false)
+        } else {
+            (Self((self.0 & !CLAIMED) | DELAYED), true)
+        }
+    }
+
+    const fn ask(self) -> (Self, bool) {
+        if self.has(CLAIMED) { (Self(self.0 | CANCELLED), true) } else { (self, false) }
+    }
+
     const fn finish(self, reference: u64) -> (Self, Finish) {
         let done = Self(self.0 | DONE);
         if !self.has(HANDLE) {
@@ -351,6 +363,17 @@ impl State {
     #[inline]
     pub fn claim(&self, inline: bool) -> Claim {
         self.change(|word| word.claim(inline))
+    }
+
+    /// Gives up the claim of a closure that will be run again, and sets DELAYED. Returns false if the handle has asked the task to
+    /// end: then the claim stays.
+    pub fn again(&self) -> bool {
+        self.change(Snapshot::again)
+    }
+
+    /// Asks a closure that was claimed to end. Returns false if no thread has claimed the closure.
+    pub fn ask(&self) -> bool {
+        self.change(Snapshot::ask)
     }
 
     /// Sets DONE after the outcome was written (`unpark-1`), and gives up `reference`, or none. With a handle the caller

@@ -8,7 +8,6 @@ use crate::error::JoinError;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
-use crate::sync::time::Instant;
 use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, Snapshot, State, WAITED};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
@@ -51,10 +50,6 @@ pub trait Owner: Copy + Send {
     }
     /// Gives a token of the job back, after `leaves_timer`.
     fn left_timer(self, _: JobPtr) {}
-    /// Returns the time before which the task must not start, if there is one.
-    fn not_before(self) -> Option<Instant> {
-        None
-    }
     /// Notes that the memory of the cell is freed.
     fn freed(self) {}
 }
@@ -82,8 +77,8 @@ pub struct HandleTable {
     pub cancel: unsafe fn(NonNull<Face>) -> bool,
     /// Moves the outcome to the pointer, a `Result<T, JoinError>`.
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),
-    /// Returns the time before which the task must not start, if there is one.
-    pub not_before: unsafe fn(NonNull<Face>) -> Option<Instant>,
+    /// Whether the task is a future.
+    pub is_future: bool,
 }
 
 impl Face {
@@ -143,7 +138,7 @@ where
         run: Some(Self::run_claimed),
         cancel: Self::cancel_by_handle,
         outcome: Self::outcome,
-        not_before: Self::not_before,
+        is_future: false,
     };
 
     /// Makes the cell of a closure.
@@ -292,19 +287,6 @@ where
         note_gone(job);
         true
     }
-
-    /// Frees the memory of a cell.
-    ///
-    /// # Safety
-    /// The cell is of this type, and as in [`Face::free`].
-    unsafe fn free(cell: CellPtr) {
-        let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract; the memory is not freed yet.
-        let owner = unsafe { whole.as_ref() }.owner;
-        // SAFETY: by this function's contract nothing uses the cell any more.
-        unsafe { cells::free(whole.as_ptr()) };
-        owner.freed();
-    }
 }
 
 impl<F, T, O: Owner> Joint<F, T, O> {
@@ -318,6 +300,19 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
         let slot = UnsafeCell::new(Slot { task: ManuallyDrop::new(task) });
         cells::make(Self { header, state, slot, owner }).cast()
+    }
+
+    /// Frees the memory of a cell.
+    ///
+    /// # Safety
+    /// The cell is of this type, and as in [`Face::free`].
+    pub unsafe fn free(cell: CellPtr) {
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract; the memory is not freed yet.
+        let owner = unsafe { whole.as_ref() }.owner;
+        // SAFETY: by this function's contract nothing uses the cell any more.
+        unsafe { cells::free(whole.as_ptr()) };
+        owner.freed();
     }
 
     /// Drops the closure or future in the slot, and makes the error final.
@@ -398,18 +393,6 @@ impl<F, T, O: Owner> Joint<F, T, O> {
             // SAFETY: by this function's contract the slot is an outcome, and moved out once.
             unsafe { ManuallyDrop::take(&mut (*slot).outcome) }
         })
-    }
-
-    /// Returns the time before which the task must not start, if there is one.
-    ///
-    /// # Safety
-    /// The cell is of this type, and the caller has a reference.
-    pub unsafe fn not_before(cell: NonNull<Face>) -> Option<Instant>
-    where
-        O: Owner,
-    {
-        // SAFETY: by this function's contract.
-        unsafe { cell.cast::<Self>().as_ref() }.owner.not_before()
     }
 
     /// Moves the outcome to `out`.

@@ -49,16 +49,26 @@ impl Delay {
     /// Makes the entry for a cell. The cell becomes an owner of the pool.
     pub fn new(pool: PoolPtr, when: Instant) -> Self {
         pool.own();
+        Self::again(pool, when)
+    }
+
+    /// Makes a further entry for a cell that is an owner of the pool.
+    pub fn again(pool: PoolPtr, when: Instant) -> Self {
         Self { pool, key: pool.shared().timer.key(when) }
     }
 
-    /// Puts a task into the timer. The caller must keep the job. If the pool drops its tasks, this drops the task.
+    /// Puts a task into the timer, or pushes the task if its time has come. The caller must keep the job. If the pool drops its
+    /// tasks, this drops the task.
     ///
     /// # Errors
     /// If the timer's thread could not be started. Then the task was dropped.
     pub fn arm(self, cell: CellPtr) -> std::io::Result<()> {
         let job = cell.job();
         job.tokens.add_tasks(1);
+        if self.key.0 <= self.pool.shared().now() {
+            push(cell);
+            return Ok(());
+        }
         job.extra_or_make().times().delayed.insert(self.key); // delay-1
         if let Err(error) =
             self.pool.arm_as(self.key, Due { waits: Waits::Task(cell), act: &START })
@@ -73,13 +83,30 @@ impl Delay {
         }
         full_fence();
         if is_dropped(job) {
-            self.pool.shared().defer_end(|| self.hand_to_worker()); // delay-2
-            self.pool.shared().drop_late();
+            self.take_back(); // delay-2
         }
         Ok(())
     }
 
-    /// Takes the entry of a task in a cancelled job out of the timer, and hands the task to a worker, which drops it.
+    /// Takes the entry out of the timer, for the handle's thread that has claimed the closure. Returns true if that thread now owns
+    /// the token and the queue's reference.
+    pub fn take_out(self) -> bool {
+        let shared = self.pool.shared();
+        let mut entry = None;
+        // undelay-2
+        shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
+        if let Some(due) = entry {
+            forget(due.cell().job(), self.key);
+        }
+        entry.is_some()
+    }
+
+    /// Takes the entry of a cancelled task out of the timer, and hands the task to a worker, which drops it.
+    pub fn take_back(self) {
+        self.pool.shared().defer_end(|| self.hand_to_worker());
+        self.pool.shared().drop_late();
+    }
+
     fn hand_to_worker(self) {
         if let Some(due) = self.pool.shared().timer.cancel(self.key) {
             let cell = due.cell();
@@ -91,24 +118,11 @@ impl Delay {
 
 impl Owner for Delay {
     fn leaves_timer(self) -> bool {
-        let shared = self.pool.shared();
-        let mut entry = None;
-        // undelay-2
-        shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
-        if let Some(due) = entry {
-            forget(due.cell().job(), self.key);
-        }
-        entry.is_some()
+        self.take_out()
     }
 
     fn left_timer(self, job: JobPtr) {
-        job.tokens.keep();
-        job.drop_tasks(1);
-        control::drop_handle(job);
-    }
-
-    fn not_before(self) -> Option<Instant> {
-        Some(self.key.0)
+        give_token(job);
     }
 
     fn freed(self) {
@@ -116,17 +130,30 @@ impl Owner for Delay {
     }
 }
 
+/// Gives the token of an entry back.
+pub fn give_token(job: JobPtr) {
+    job.tokens.keep();
+    job.drop_tasks(1);
+    control::drop_handle(job);
+}
+
 /// Removes the key of an entry that was taken out of the timer.
 fn forget(job: JobPtr, key: Key) {
     job.extra_or_make().times().delayed.remove(&key);
 }
 
-/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks.
+/// Fires an entry: pushes its task.
 fn start(due: Due, key: Key) {
     let cell = due.cell();
+    forget(cell.job(), key);
+    push(cell);
+}
+
+/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over a token and the queue's
+/// reference.
+fn push(cell: CellPtr) {
     let job = cell.job();
     job.tokens.keep();
-    forget(job, key);
     // SAFETY: a delayed task has a face, and the entry's reference is this thread's.
     unsafe { cell.cast::<Face>().as_ref() }.state.clear(DELAYED);
     if job.pool().drops() {

@@ -1,0 +1,253 @@
+//! Tasks that are tried again: one cell from the push to the end of the last attempt.
+//!
+//! Each attempt is a task as any other: it stands in the queue, passes the gates, and needs a permit. Between two attempts the cell
+//! is in the pool's timer, as a [delayed](super::delay) one. So waiting takes no permit and no allocation.
+//!
+//! A worker that has made an attempt:
+//! - `retry-1`: It writes the key of the next entry into the cell. Then it gives the claim up, unless the handle has asked the
+//!   task to end.
+//! - `retry-2`: It arms the timer, and then checks whether the closure was claimed meanwhile. If so, it takes the entry out, and
+//!   hands the task to a worker, which drops it.
+//!
+//! A thread that cancels the task by its handle:
+//! - `stop-1`: It claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the state
+//!   word. So the claim comes after `retry-1`, or `retry-1` finds the request.
+//! - `stop-2`: With the claim it takes the entry out of the timer, as `undelay-1` does. If there is none yet, `retry-2` comes
+//!   later under the timer's lock, and sees the claim.
+
+use crate::error::JoinError;
+use crate::job::admission::is_dropped;
+use crate::job::idle::note_gone;
+use crate::job::record::JobPtr;
+use crate::pool::shared::PoolPtr;
+use crate::retry::{Attempts, Retried, Retry};
+use crate::sync::time::Instant;
+use crate::task::handle::TaskHandle;
+use crate::task::handle::delay::{Delay, give_token};
+use crate::task::handle::joint::{Face, HandleTable, Joint, Owner, is_claimed, is_empty};
+use crate::task::handle::pointer::TaskPtr;
+use crate::task::state::{CLAIMED, Claim, Reference, State};
+use crate::task::{CellPtr, Header, Ran, VTable};
+use crate::unwind;
+use crate::worker::context::Context;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+/// A closure that may be called again, and how often it was.
+#[derive(Debug)]
+pub struct Tried<F> {
+    task: F,
+    attempts: Attempts,
+    /// The entry of the last delay.
+    delay: Option<Delay>,
+}
+
+/// The pool of which the cell is an owner, because a handle may look into the timer when the job is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct OfPool(PoolPtr);
+
+impl Owner for OfPool {
+    fn freed(self) {
+        self.0.disown(1);
+    }
+}
+
+/// Makes the cell and the handle of a closure that is tried again while it fails.
+pub fn retried<F, T, E>(job: JobPtr, policy: Retry, task: F) -> (CellPtr, TaskHandle<Retried<T, E>>)
+where
+    F: FnMut() -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    job.pool_ptr().own();
+    let header = Header::new(&Again::<F, T, E>::AGAIN, job);
+    let tried = Tried { task, attempts: Attempts::new(policy), delay: None };
+    let cell = Again::<F, T, E>::make(header, State::of_closure(), OfPool(job.pool_ptr()), tried);
+    let handle = TaskHandle::new(TaskPtr { cell, table: &Again::<F, T, E>::AGAIN_HANDLE });
+    (CellPtr::new(cell.cast()), handle)
+}
+
+/// The cell of such a closure.
+type Again<F, T, E> = Joint<Tried<F>, Retried<T, E>, OfPool>;
+
+/// What follows an attempt.
+enum Then<T, E> {
+    /// The task has ended.
+    End(Result<Retried<T, E>, JoinError>),
+    /// The attempt has failed, and another one follows at this time.
+    Again(Instant, Retried<T, E>),
+}
+
+impl<F, T, E> Again<F, T, E>
+where
+    F: FnMut() -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    const AGAIN: VTable = VTable {
+        is_gone: is_empty,
+        is_claimed,
+        free: Self::free,
+        ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
+    };
+    const AGAIN_HANDLE: HandleTable = HandleTable {
+        // A cell that was run inline would be in a queue and in the timer at once.
+        run: None,
+        cancel: Self::cancel_by_handle_between,
+        outcome: Self::outcome,
+        is_future: false,
+    };
+
+    /// Makes an attempt on a worker.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller took it from its queue.
+    unsafe fn run_attempt(cell: CellPtr) -> Ran {
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        let this = unsafe { whole.as_ref() };
+        if this.state.claim(false) != Claim::Granted {
+            // SAFETY: the queue's reference is the caller's; the thread that claimed the closure drops it.
+            unsafe { Face::release(cell.cast(), Reference::Queue) };
+            return Ran::Cancelled;
+        }
+        // SAFETY: it is claimed just now.
+        let then = unsafe { this.attempt(cell) };
+        let outcome = match then {
+            Then::End(outcome) => outcome,
+            // SAFETY: the claim and the queue's reference are this thread's.
+            Then::Again(when, failed) => match unsafe { Self::wait_again(cell, when) } {
+                true => {
+                    unwind::drop_quietly(failed);
+                    return Ran::Counted;
+                }
+                false => Ok(failed),
+            },
+        };
+        // SAFETY: the claim is this thread's, and the closure is not used again.
+        unsafe { this.drop_task() };
+        this.header.job.tally.count(outcome.is_ok());
+        // SAFETY: the claim and the queue's reference are this thread's, and the closure was dropped just now.
+        unsafe { Self::finish(whole, outcome, Some(Reference::Queue)) };
+        Ran::Counted
+    }
+
+    /// Calls the closure once.
+    ///
+    /// # Safety
+    /// The closure is in the slot, and was claimed by the caller.
+    unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
+        let job = self.header.job;
+        self.slot.with_mut(|slot| {
+            // SAFETY: by this function's contract.
+            let tried = unsafe { &mut *(*slot).task };
+            let attempts = tried.attempts.count();
+            let mut call = || unwind::halt(|| (tried.task)());
+            let result = Context::with(|context| match context {
+                Some(context) => context.as_task(cell.as_ptr().addr(), Some(cell), call),
+                None => call(),
+            });
+            let result = match result {
+                Ok(result) => result,
+                Err(payload) => return Then::End(Err(JoinError::panicked(payload))),
+            };
+            let retried = Retried { result, attempts };
+            if retried.result.is_ok() || is_dropped(job) {
+                return Then::End(Ok(retried));
+            }
+            match tried.attempts.next_delay() {
+                Some(delay) => Then::Again(job.pool().after(delay), retried),
+                None => Then::End(Ok(retried)),
+            }
+        })
+    }
+
+    /// Puts the task into the timer until its next attempt. Returns false if the handle has asked it to end. Otherwise the cell is
+    /// no longer the caller's.
+    ///
+    /// # Safety
+    /// The cell is of this type. The closure is in the slot and was claimed by the caller, which has the queue's reference.
+    unsafe fn wait_again(cell: CellPtr, when: Instant) -> bool {
+        // SAFETY: by this function's contract; the reference that is added below keeps it alive.
+        let this = unsafe { cell.cast::<Self>().as_ref() };
+        let delay = Delay::again(this.owner().0, when);
+        this.slot.with_mut(|slot| {
+            // SAFETY: by this function's contract.
+            unsafe { &mut *(*slot).task }.delay = Some(delay);
+        });
+        this.state.add(Reference::Waker);
+        let goes_on = this.state.again(); // retry-1
+        if goes_on {
+            // If there is no thread for the timer, the task was dropped.
+            let _ = delay.arm(cell);
+            // retry-2
+            if this.state.load().has(CLAIMED) {
+                delay.take_back();
+            }
+        }
+        // SAFETY: the reference was added above. If it is the last, the task has ended, and its outcome is gone.
+        unsafe { Face::release(cell.cast(), Reference::Waker) };
+        goes_on
+    }
+
+    /// Drops the task unrun, and reports it cancelled.
+    ///
+    /// # Safety
+    /// As `run_attempt`.
+    unsafe fn cancel_attempt(cell: CellPtr) {
+        let whole = cell.cast::<Self>();
+        cell.job().count_cancelled();
+        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        if unsafe { whole.as_ref() }.state.claim(false) == Claim::Granted {
+            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
+        } else {
+            // SAFETY: the queue's reference is the caller's; the thread that claimed the closure drops it.
+            unsafe { Face::release(cell.cast(), Reference::Queue) };
+        }
+    }
+
+    /// Cancels the task for its handle if no attempt is under way. Otherwise lets no further attempt follow.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller has the handle's reference.
+    unsafe fn cancel_by_handle_between(cell: NonNull<Face>) -> bool {
+        let whole = cell.cast::<Self>();
+        // SAFETY: by this function's contract.
+        let this = unsafe { whole.as_ref() };
+        while this.state.claim(false) != Claim::Granted {
+            if this.state.ask() {
+                return false; // stop-1
+            }
+        }
+        let job = this.header.job;
+        let delay = this.slot.with_mut(|slot| {
+            // SAFETY: it is claimed just now, so the slot is the closure and this thread's.
+            unsafe { &mut *(*slot).task }.delay.take()
+        });
+        if delay.is_some_and(Delay::take_out) {
+            // stop-2
+            job.count_cancelled();
+            // SAFETY: it is claimed, and the queue's reference was the entry's.
+            unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
+            give_token(job);
+        } else {
+            // SAFETY: it is claimed, and the handle has a reference.
+            unsafe { Self::drop_claimed(whole, JoinError::Cancelled, None) };
+            note_gone(job);
+        }
+        true
+    }
+
+    /// Drops the closure, and ignores a panic of its destructor.
+    ///
+    /// # Safety
+    /// The closure is in the slot, was claimed by the caller, and is not used again.
+    unsafe fn drop_task(&self) {
+        let tried = self.slot.with_mut(|slot| {
+            // SAFETY: by this function's contract.
+            unsafe { ManuallyDrop::take(&mut (*slot).task) }
+        });
+        unwind::drop_quietly(tried);
+    }
+}
