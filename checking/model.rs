@@ -179,6 +179,11 @@ pub fn assert_none_waits() {
     assert!(crate::task::future::pending::pending().is_empty(), "a future is left in flight");
 }
 
+/// The time that a clock shows.
+pub fn now(clock: &ManualClock) -> sync::time::Instant {
+    clock.hands().now()
+}
+
 /// The job's record.
 pub fn record_of(job: &Job) -> record::JobPtr {
     job.ptr()

@@ -1,4 +1,4 @@
-//! Delayed tasks: a pool's clock moves while other threads delay tasks, cancel them, and end the pool.
+//! Delayed tasks, deadlines and retries: a pool's clock moves while other threads push tasks, cancel them, and end the pool.
 
 #![cfg(tollgate_shuttle)]
 
@@ -6,7 +6,7 @@ use shuttle::thread;
 use shuttle_tests::check;
 use shuttle_tests::instruments::Fates;
 use std::time::Duration;
-use tollgate::{ManualClock, Pool};
+use tollgate::{JoinError, ManualClock, Pool, Retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,5 +87,69 @@ fn nothing_lost_when_waits_meet_the_time() {
         job.wait();
         assert_eq!(fates.ran(), 3);
         mover.join().unwrap();
+    });
+}
+
+#[test]
+fn deadlines_hold_while_tasks_start_and_are_cancelled() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let (job, fates) = (pool.job(1), Fates::of(6));
+        let tasks: Vec<_> =
+            (0..6).map(|number| job.spawn_within(SECOND, fates.task(number))).collect();
+        let canceller = thread::spawn(move || {
+            let cancelled: Vec<_> = tasks.iter().map(|task| task.cancel()).step_by(3).collect();
+            (tasks, cancelled)
+        });
+        clock.advance(SECOND);
+        let (tasks, _) = canceller.join().unwrap();
+        job.wait();
+        let stats = job.stats();
+        let ends: Vec<_> = tasks.into_iter().map(|task| task.join()).collect();
+        let ran = ends.iter().filter(|end| end.is_ok()).count();
+        assert!(ends.iter().all(|end| !matches!(end, Err(JoinError::Panicked(_)))));
+        assert_eq!((fates.ran(), stats.completed as usize), (ran, ran));
+        assert_eq!(stats.completed + stats.cancelled, 6, "{stats:?}");
+    });
+}
+
+#[test]
+fn deadlines_hold_for_those_who_wait_for_a_held_job() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let (job, fates) = (pool.job(0), Fates::of(3));
+        for number in 0..3 {
+            drop(job.spawn_within(SECOND, fates.task(number)));
+        }
+        let mover = thread::spawn(move || clock.advance(SECOND));
+        job.wait();
+        mover.join().unwrap();
+        assert_eq!((fates.ran(), job.stats().cancelled), (0, 3));
+    });
+}
+
+#[test]
+fn nothing_lost_when_cancels_meet_attempts() {
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let job = pool.job(1);
+        let policy = Retry::new().attempts(3).first_delay(SECOND).jitter(0.0).seed(1);
+        let tasks: Vec<_> = (0..3).map(|_| job.spawn_retry(policy, || Err::<(), ()>(()))).collect();
+        let canceller = thread::spawn(move || {
+            let cancelled: Vec<_> = tasks.iter().map(|task| task.cancel()).collect();
+            tasks
+                .into_iter()
+                .zip(cancelled)
+                .map(|(task, cancelled)| (task.join(), cancelled))
+                .collect()
+        });
+        clock.advance(SECOND);
+        let ends: Vec<(Result<_, _>, bool)> = canceller.join().unwrap();
+        job.wait();
+        for (end, cancelled) in ends {
+            assert_eq!(matches!(end, Err(JoinError::Cancelled)), cancelled);
+        }
+        let stats = job.stats();
+        assert_eq!((stats.completed + stats.cancelled, stats.delayed), (3, 0), "{stats:?}");
     });
 }
