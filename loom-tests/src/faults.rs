@@ -660,6 +660,74 @@ pub const FAULTS: &[Fault] = &[
         "a waiter is woken by a thread that holds the lock of its queue: a waker that waits for the job never ends",
         &[],
     ),
+    fault(
+        "delay-not-noted",
+        "a cancel of the job does not find a delayed task",
+        &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],
+    ),
+    fault(
+        "delay-without-look",
+        "a task is put into the timer while its job is cancelled, and stays there",
+        &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],
+    ),
+    fault(
+        "delay-token-given-first",
+        "a job is idle while its delayed task is between the timer and the queue",
+        &["delays::nothing_lost_when_a_wait_meets_the_time"],
+    ),
+    fault(
+        "delay-cancelled-though-taken",
+        "a handle's cancel ends a task that the thread that fires has taken from the timer",
+        &["delays::nothing_lost_when_a_handles_cancel_meets_the_time"],
+    ),
+    fault(
+        "delay-cancelled-in-silence",
+        "a drain is not told that the task that it waited for is cancelled",
+        &["delays::nothing_lost_when_a_drain_meets_a_handles_cancel"],
+    ),
+    fault(
+        "deadline-entry-kept",
+        "a task that has started leaves its deadline in the timer",
+        &[
+            "deadlines::deadlines_hold_when_a_start_meets_the_time",
+            "deadlines::nothing_lost_when_a_handles_cancel_meets_the_deadline",
+        ],
+    ),
+    fault(
+        "deadline-unseen-by-the-start",
+        "a worker that comes before the timer starts a task after its deadline",
+        &["deadlines::deadlines_hold_for_a_worker_that_comes_before_the_timer"],
+    ),
+    fault(
+        "deadline-expires-unclaimed",
+        "a task is dropped at its deadline although it has started",
+        &["deadlines::deadlines_hold_when_a_start_meets_the_time"],
+    ),
+    fault(
+        "deadline-in-silence",
+        "the waiters of a held job are not told that its last task has expired",
+        &["deadlines::nothing_lost_when_a_wait_meets_the_deadline"],
+    ),
+    fault(
+        "retry-request-overlooked",
+        "a further attempt follows although the handle has asked the task to end",
+        &["retries::nothing_lost_when_a_handles_cancel_meets_the_end_of_an_attempt"],
+    ),
+    fault(
+        "retry-armed-without-look",
+        "a task that was cancelled before it was in the timer stays there",
+        &["retries::nothing_lost_when_a_handles_cancel_meets_the_end_of_an_attempt"],
+    ),
+    fault(
+        "retry-stopped-beside-its-attempt",
+        "a request to end comes after the attempt that was to see it",
+        &["retries::nothing_lost_when_a_handles_cancel_meets_the_end_of_an_attempt"],
+    ),
+    fault(
+        "retry-stopped-with-its-entry",
+        "a task that its handle has cancelled between two attempts leaves its entry in the timer",
+        &["retries::nothing_lost_when_a_handles_cancel_meets_the_end_of_an_attempt"],
+    ),
 ];
 
 /// The faults that models are to catch.

@@ -35,6 +35,11 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("rate-asked-job-by-job", TORN),
     ("rate-turn-unchecked", TORN),
     ("waiter-granted-without-look", TORN),
+    (
+        "deadline-entry-kept",
+        "what is left in the timer is harmless, and only the pool's end sees it",
+    ),
+    ("deadline-unseen-by-the-start", TORN),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -189,6 +194,17 @@ const SEEN: &[(&str, &[&str])] = &[
     ("outcome-missed-by-a-swap", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
     ("permit-lost-with-its-waiter", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
     ("woken-under-the-queue-lock", &["permits_are_tasks::a_waker_may_wait_for_the_job"]),
+    ("delay-not-noted", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
+    ("delay-without-look", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
+    ("delay-token-given-first", &["delays::nothing_lost_when_waits_meet_the_time"]),
+    ("delay-cancelled-though-taken", &["delays::nothing_lost_when_cancels_meet_the_time"]),
+    ("delay-cancelled-in-silence", &["delays::nothing_lost_when_drains_meet_delays"]),
+    ("deadline-expires-unclaimed", &["delays::deadlines_hold_while_tasks_start_and_are_cancelled"]),
+    ("deadline-in-silence", &["delays::deadlines_hold_for_those_who_wait_for_a_held_job"]),
+    ("retry-request-overlooked", &["delays::nothing_lost_when_cancels_meet_attempts"]),
+    ("retry-armed-without-look", &["delays::nothing_lost_when_cancels_meet_attempts"]),
+    ("retry-stopped-beside-its-attempt", &["delays::nothing_lost_when_cancels_meet_attempts"]),
+    ("retry-stopped-with-its-entry", &["delays::nothing_lost_when_cancels_meet_attempts"]),
 ];
 
 /// The faults that scenarios are to catch.
