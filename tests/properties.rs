@@ -31,7 +31,14 @@ fn does() -> impl Strategy<Value = Does> {
 }
 
 fn way() -> impl Strategy<Value = Way> {
-    prop_oneof![Just(Way::Spawn), Just(Way::Execute), Just(Way::TrySpawn), Just(Way::TryExecute)]
+    prop_oneof![
+        4 => Just(Way::Spawn),
+        4 => Just(Way::Execute),
+        4 => Just(Way::TrySpawn),
+        4 => Just(Way::TryExecute),
+        2 => (0..4_u8).prop_map(Way::After),
+        2 => (0..4_u8).prop_map(Way::Within),
+    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {

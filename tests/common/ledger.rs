@@ -23,6 +23,8 @@ pub struct Ledger {
     dropped: AtomicUsize,
     given_back: AtomicUsize,
     cancelled_by_handle: AtomicUsize,
+    /// Tasks with a deadline that were dropped without running.
+    expired: AtomicUsize,
     /// Futures may have been cancelled in flight. A stream that ends early cancels futures that this does not count. A
     /// future that its handle or its job cancels during its last poll ends, and counts as cancelled.
     cut: AtomicBool,
@@ -60,6 +62,11 @@ impl Ledger {
     /// A handle's `cancel` said true.
     pub fn count_cancelled_by_handle(&self) {
         self.cancelled_by_handle.fetch_add(1, SeqCst);
+    }
+
+    /// A task with a deadline was dropped without running.
+    pub fn count_expired(&self) {
+        self.expired.fetch_add(1, SeqCst);
     }
 
     /// Futures of it may be cancelled in flight.
@@ -111,13 +118,16 @@ impl Ledger {
         } else {
             assert_eq!(counted, (ran, panicked, cancelled), "{stats:?} {self:?}");
         }
-        assert_eq!((stats.running, stats.ready, stats.backlog), (0, 0, 0), "{stats:?}");
+        let unended = (stats.running, stats.ready, stats.backlog, stats.delayed);
+        assert_eq!(unended, (0, 0, 0, 0), "{stats:?}");
     }
 
     /// The job was let go without a cancel, and drained: all ran but what its handles cancelled or it gave back.
     pub fn check_ran(&self) {
         self.check();
-        let kept = self.cancelled_by_handle.load(SeqCst) + self.given_back.load(SeqCst);
+        let kept = self.cancelled_by_handle.load(SeqCst)
+            + self.given_back.load(SeqCst)
+            + self.expired.load(SeqCst);
         assert!(self.is_cut() || self.not_run() == kept, "a task was lost: {self:?}");
     }
 
@@ -224,6 +234,18 @@ impl Flight {
         self.away = false;
         self.ticket.ledger.enter();
         value
+    }
+
+    /// The task has no permit from now on, until it [comes back](Self::comes_back).
+    pub fn goes_away(&mut self) {
+        self.ticket.ledger.leave();
+        self.away = true;
+    }
+
+    /// The task has a permit again.
+    pub fn comes_back(&mut self) {
+        self.away = false;
+        self.ticket.ledger.enter();
     }
 
     /// The future is about to be ready, or to panic.

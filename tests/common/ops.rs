@@ -127,13 +127,17 @@ impl Limit {
     }
 }
 
-/// The four ways in.
+/// The ways in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Spawn,
     Execute,
     TrySpawn,
     TryExecute,
+    /// After so many seconds of the pool's clock.
+    After(u8),
+    /// To be started within so many seconds of the pool's clock.
+    Within(u8),
 }
 
 /// What a task does.
@@ -232,10 +236,16 @@ impl Op {
                 Self::Push { job, way, does }
             }
             13 | 14 => Self::SetLimit { job: next()?, limit: Limit(next()?) },
-            15 => match kind / 32 % 4 {
+            15 => match kind / 32 {
                 0 => Self::HoldOff { job: next()?, seconds: next()? },
                 2 => Self::SetRate { job: next()?, seconds: next()?, burst: next()? },
-                _ => Self::Advance { seconds: next()? },
+                1 | 3 => Self::Advance { seconds: next()? },
+                timed => {
+                    let does = if timed % 2 == 0 { Does::Nothing } else { Does::Holds };
+                    let (job, seconds) = (next()?, next()?);
+                    let way = if timed < 6 { Way::After(seconds) } else { Way::Within(seconds) };
+                    Self::Push { job, way, does }
+                }
             },
             16 => Self::Pause { job: next()? },
             17 | 18 => Self::Resume { job: next()? },

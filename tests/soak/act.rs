@@ -64,9 +64,10 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             #[cfg(feature = "futures")]
             858..864 => work::futures::map_async(&slot, rng),
             864..870 => work::push_and_cancel(world, &slot, rng),
-            870..873 => groups::nothing(&slot, rng),
-            873 => groups::circle(&slot, rng),
-            874..895 => replace_after(world, rng, |slot| {
+            870..872 => groups::nothing(&slot, rng),
+            872 => groups::circle(&slot, rng),
+            873..875 => (0..20).for_each(|_| work::retry(world, &slot, rng)),
+            875..895 => replace_after(world, rng, |slot| {
                 slot.job.close();
                 slot.let_go();
             }),

@@ -74,7 +74,8 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
         for slot in &all {
             let stats = slot.job.stats();
             slot.ledger.check_against(stats);
-            assert_eq!((stats.running, stats.ready, stats.backlog), (0, 0, 0), "{:?}", slot.job);
+            let unended = (stats.running, stats.ready, stats.backlog, stats.delayed);
+            assert_eq!(unended, (0, 0, 0, 0), "{:?}", slot.job);
             if slot.runs_all() {
                 slot.ledger.check_ran();
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{JoinError, TaskHandle};
+use tollgate::{JoinError, Retry, TaskHandle};
 
 use crate::common::rng::Rng;
 use crate::common::unwind;
@@ -122,6 +122,7 @@ pub struct Spawned {
     started: Started,
     slot: Arc<Slot>,
     is_future: bool,
+    has_deadline: bool,
 }
 
 impl Spawned {
@@ -132,7 +133,7 @@ impl Spawned {
                 Some(self)
             }
             Ok(result) => {
-                let ran = !matches!(result, Err(JoinError::Cancelled));
+                let ran = !matches!(result, Err(JoinError::Cancelled | JoinError::Expired));
                 let agree = ran == self.started.get() || (!ran && self.slot.ledger.is_cut());
                 assert!(agree, "a handle and its task disagree: {result:?}");
                 None
@@ -150,12 +151,64 @@ impl Spawned {
         if !self.handle.cancel() {
             return None;
         }
-        self.slot.ledger.count_cancelled_by_handle();
+        if !self.has_deadline {
+            self.slot.ledger.count_cancelled_by_handle();
+        }
         if !self.handle.is_finished() || self.started.get() {
             assert!(self.is_future, "cancelled and not finished, or run");
             self.slot.ledger.may_be_cut();
         }
         self.join_for(Duration::ZERO)
+    }
+}
+
+/// Goes with a task that has a deadline: counts it if it is dropped without running.
+struct Expires {
+    slot: Arc<Slot>,
+    started: Started,
+}
+
+impl Drop for Expires {
+    fn drop(&mut self) {
+        if !self.started.get() {
+            self.slot.ledger.count_expired();
+        }
+    }
+}
+
+/// Pushes a task that is tried again, and soon does something to its handle.
+pub fn retry(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) {
+    let policy = Retry::new().attempts(3).first_delay(Duration::from_micros(rng.next() % 1_000));
+    let (outstanding, ticket) = (Outstanding::new(world, rng), slot.ledger.ticket());
+    let (started, mut fails) = (ticket.started(), rng.below(4));
+    let (mut ticket, mut flight) = (Some(ticket), None);
+    let handle = slot.job.spawn_retry(policy, move || {
+        let _inside = Inside::new();
+        let _ = &outstanding;
+        let flight = match (&mut flight, ticket.take()) {
+            (flight @ None, Some(ticket)) => flight.insert(ticket.board()),
+            (Some(flight), _) => {
+                flight.comes_back();
+                flight
+            }
+            (None, None) => unreachable!("the ticket is used once"),
+        };
+        thread::yield_now();
+        // Any attempt may be the last.
+        flight.land(false);
+        flight.goes_away();
+        fails = usize::saturating_sub(fails, 1);
+        if fails == 0 { Ok(()) } else { Err(()) }
+    });
+    match rng.below(4) {
+        0 if handle.cancel() => {
+            slot.ledger.count_cancelled_by_handle();
+            if started.get() {
+                slot.ledger.may_be_cut();
+            }
+        }
+        0 | 1 => drop(handle.join_timeout(Duration::from_micros(rng.next() % 2_000))),
+        _ => drop(handle),
     }
 }
 
@@ -169,10 +222,34 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
         let task = async move { futures::fly(&outstanding, ticket, rng_of_task).await };
         let bomb = rng.one_in(8).then(|| (Arc::clone(&slot.ledger), started.clone()));
         let handle = slot.job.spawn_future(futures::inside(task, bomb));
-        return Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: true });
+        return Some(Spawned {
+            handle,
+            started,
+            slot: Arc::clone(slot),
+            is_future: true,
+            has_deadline: false,
+        });
+    }
+    let has_deadline = rng.one_in(12);
+    if has_deadline {
+        let time = Duration::from_micros(rng.next() % 2_000);
+        let expires = Expires { slot: Arc::clone(slot), started: started.clone() };
+        let task = move || {
+            work(&outstanding, ticket, rng_of_task);
+            drop(expires);
+        };
+        let handle = slot.job.spawn_within(time, task);
+        return Some(Spawned {
+            handle,
+            started,
+            slot: Arc::clone(slot),
+            is_future: false,
+            has_deadline,
+        });
     }
     let task = move || work(&outstanding, ticket, rng_of_task);
-    let handle = match rng.below(6) {
+    let handle = match rng.below(7) {
+        6 => slot.job.spawn_after(Duration::from_micros(rng.next() % 2_000), task),
         0 => slot.job.spawn(task),
         1 => match slot.job.try_spawn(task) {
             Ok(handle) => handle,
@@ -192,7 +269,7 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
             return None;
         }
     };
-    Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: false })
+    Some(Spawned { handle, started, slot: Arc::clone(slot), is_future: false, has_deadline })
 }
 
 /// Pushes tasks that their handles cancel at once, more than a bounded job has slots.
@@ -204,7 +281,10 @@ pub fn push_and_cancel(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) {
         match slot.job.try_spawn(move || work(&outstanding, ticket, rng)) {
             Ok(handle) => {
                 let slot = Arc::clone(slot);
-                drop(Spawned { handle, started, slot, is_future: false }.cancel());
+                drop(
+                    Spawned { handle, started, slot, is_future: false, has_deadline: false }
+                        .cancel(),
+                );
             }
             Err(_) => slot.ledger.count_given_back(),
         }

@@ -140,13 +140,32 @@ pub struct KnownTask {
     pub pushed_by: Option<usize>,
     /// It is a permit without a task, which the user holds until it is let go: no worker does.
     permit: Option<HeldPermit>,
+    /// It waits for this time in the timer.
+    pub not_before: Option<Instant>,
+    /// It was delayed, so it may start after tasks that were pushed later.
+    pub was_delayed: bool,
+    /// It is dropped at this time unless it has started.
+    deadline: Option<Instant>,
+    /// It had no handle at its deadline, so nothing tells whether it had started.
+    pub may_have_expired: bool,
 }
 
 impl KnownTask {
     /// A permit that the user holds.
     pub fn held(record: Arc<Record>, permit: HeldPermit) -> Self {
         let permit = Some(permit);
-        Self { record, handle: None, never: false, joined_inside: false, pushed_by: None, permit }
+        Self {
+            record,
+            handle: None,
+            never: false,
+            joined_inside: false,
+            pushed_by: None,
+            permit,
+            not_before: None,
+            was_delayed: false,
+            deadline: None,
+            may_have_expired: false,
+        }
     }
 
     /// It keeps a worker until it is let go.
@@ -326,6 +345,7 @@ impl User {
         let refused = self.over || self.jobs[id].closed;
         let job = self.api(id);
         let mut handle = None;
+        let time = |seconds: u8| Duration::from_secs(u64::from(seconds % 8));
         match way {
             Way::Spawn => handle = Some(job.spawn(closure)),
             Way::Execute => job.execute(|| _ = closure()),
@@ -333,6 +353,8 @@ impl User {
                 Ok(accepted) => handle = Some(accepted),
                 Err(_) => ledger.count_given_back(),
             },
+            Way::After(seconds) => handle = Some(job.spawn_after(time(seconds), closure)),
+            Way::Within(seconds) => handle = Some(job.spawn_within(time(seconds), closure)),
             Way::TryExecute => {
                 if job.try_execute(|| _ = closure()).is_err() {
                     ledger.count_given_back();
@@ -345,15 +367,29 @@ impl User {
         if refused && let Some(handle) = &handle {
             assert!(handle.is_finished(), "a refused task is not over");
         }
+        let now = self.clock.now();
+        let (not_before, deadline) = match way {
+            Way::After(seconds) if !time(seconds).is_zero() => (Some(now + time(seconds)), None),
+            Way::Within(seconds) => (None, Some(now + time(seconds))),
+            _ => (None, None),
+        };
+        let too_late = deadline.is_some_and(|deadline| deadline <= now);
+        if too_late && let Some(handle) = &handle {
+            assert!(handle.is_finished(), "a task that is too late is not over");
+        }
         let joined_inside = matches!(does, Does::Joins { .. });
         for (i, record) in tasks.into_iter().enumerate() {
             self.tasks.push(KnownTask {
                 record,
                 handle: handle.take(),
-                never: refused && i == 0,
+                never: (refused || too_late) && i == 0,
                 joined_inside: joined_inside && i > 0,
                 pushed_by: (i > 0).then_some(number),
                 permit: None,
+                not_before: not_before.filter(|_| !refused && i == 0),
+                was_delayed: not_before.is_some() && i == 0,
+                deadline: deadline.filter(|_| !too_late && i == 0),
+                may_have_expired: false,
             });
         }
     }
@@ -504,8 +540,11 @@ impl User {
         self.tasks.iter().filter(|task| below.contains(&task.record.job)).filter(started).count()
     }
 
-    /// Moves the clock. Until now no task of a job that is held off has started.
+    /// Moves the clock. Until now no task of a job that is held off has started, and no delayed one.
     fn advances(&mut self, seconds: u8) {
+        for task in self.tasks.iter().filter(|task| task.not_before.is_some()) {
+            assert_eq!(task.record.start(), None, "started before its time: {}", self.says());
+        }
         for id in 0..self.jobs.len() {
             if let Some(started) = self.jobs[id].started {
                 assert_eq!(self.started(id), started, "started in a job held off: {}", self.says());
@@ -517,6 +556,20 @@ impl User {
         for known in &mut self.jobs {
             if known.held_until.is_some_and(|until| until <= now) {
                 (known.held_until, known.started) = (None, None);
+            }
+        }
+        for task in &mut self.tasks {
+            task.not_before = task.not_before.filter(|time| *time > now);
+            if task.deadline.is_some_and(|deadline| deadline <= now) {
+                task.deadline = None;
+                match &task.handle {
+                    // Whatever had not started is dropped when the clock has moved.
+                    Some(handle) => {
+                        let is_over = handle.is_finished();
+                        task.never |= is_over && task.record.start().is_none();
+                    }
+                    None => task.may_have_expired = true,
+                }
             }
         }
     }
@@ -576,7 +629,7 @@ impl User {
             let free = self
                 .above(task.record.job)
                 .all(|id| !held(id) && !self.jobs[id].cancels && !self.jobs[id].closed);
-            if drained && free && task.record.is_pushed() && !task.never {
+            if drained && free && task.record.is_pushed() && !task.never && !task.may_have_expired {
                 assert!(task.record.start().is_some(), "a drain left a task out: {}", self.says());
             }
             // A worker that was left may have one in hand.

@@ -37,7 +37,11 @@ impl User {
             !job.paused && job.held_until.is_none() && !paced && running.count() < job.limit
         };
         let could_run = |task: &KnownTask| {
-            let waits = task.record.is_pushed() && task.record.start().is_none() && !task.never;
+            let waits = task.record.is_pushed()
+                && task.record.start().is_none()
+                && !task.never
+                && !task.may_have_expired
+                && task.not_before.is_none();
             // Nobody saw whether a task pushed it before its job was closed.
             let refused = task.pushed_by.is_some() && self.jobs[task.record.job].closed;
             waits
@@ -85,7 +89,9 @@ impl User {
         let held = |id: usize| self.is_held(id);
         let stuck = |task: &KnownTask| {
             let open = task.record.is_pushed() && !task.record.has_ended() && !task.never;
-            open && (task.record.holds() || self.above(task.record.job).any(held))
+            open && (task.record.holds()
+                || task.not_before.is_some()
+                || self.above(task.record.job).any(held))
         };
         // A task that will push into a held job, or hold, is stuck before it is there.
         let may_be_stuck = |task: &KnownTask| {
@@ -142,7 +148,11 @@ impl User {
     /// serial_in_order: what one pusher pushed started in that order.
     fn started_in_order(&self, job: usize) {
         let mut last = HashMap::new();
-        for task in self.tasks.iter().filter(|task| task.record.job == job && !task.joined_inside) {
+        for task in self
+            .tasks
+            .iter()
+            .filter(|task| task.record.job == job && !task.joined_inside && !task.was_delayed)
+        {
             if let Some(start) = task.record.start() {
                 let before = last.insert(task.pushed_by, start);
                 assert!(before < Some(start), "a job of limit 1 ran its tasks out of order");
