@@ -22,6 +22,8 @@
 //! | let no more start in a time | [`JobBuilder::rate`], [`Rate`] |
 //! | back off until a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
+//! | push a closure that runs later, or in time only | [`Job::spawn_after`], [`Job::spawn_within`] |
+//! | try again what fails | [`Job::spawn_retry`], [`Retry`] |
 //! | push a future | `Job::spawn_future` |
 //! | limit work that runs elsewhere, on tokio, say | [`Job::acquire`], [`Permit`] |
 //! | wait for a task, from anywhere, or await it | [`TaskHandle`] |
@@ -44,7 +46,7 @@
 //! | [`PoolBuilder::on_panic`], and a panic hook of the process | the thread of the task that panicked | is safe, as in that task |
 //! | the input of [`Job::map`] and [`Job::for_each`] | a thread of the pool, as a part of a task | is safe |
 //! | a waker | the thread that ends what it waits for | is safe |
-//! | a destructor of a capture or a result | the thread that drops it | is safe |
+//! | a destructor of a capture or a result | the thread that drops it; at a deadline, that of the pool's timer | is safe |
 //! | [`PoolBuilder::on_worker_start`] | a thread of the pool that has no task yet | panics, unless there is nothing to wait for |
 //! | [`PoolBuilder::on_worker_stop`] | a thread of the pool that has no task any more | as at the start; a push there is cancelled at once |
 //! | [`PoolBuilder::thread_name`] for a spare worker | a thread whose task is about to wait | panics; the thread gets its usual name |
@@ -62,7 +64,7 @@
 //! | futures that await each other | [`Job::cancel`], or [`TaskHandle::cancel`] by the future that has the handle | [`Reason::Waiting`] |
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
-//! | a job that is held off, and has tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`] |
+//! | a job that is held off, and has tasks, or that has delayed tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
 //! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two | [`Reason::Limit`] |
 //! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
 //! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures | [`Reason::Pending`] for the task, or as above |
@@ -91,6 +93,7 @@
 //! - **limit_is_used**: a task that waits while fewer than `limit` run and a worker is idle starts.
 //! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
 //! - **rate_holds**: in any window of length t, at most burst + t / interval tasks of a job with a rate start.
+//! - **deadlines_hold**: a task with a deadline has started by then, or is dropped then.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job for
 //!   each worker. A turn is 16 tasks; a task that a join runs inline belongs to the task that joins.

@@ -156,7 +156,7 @@ impl Pool {
     ///
     /// From now on pushes from outside are refused. Tasks of the pool may still push while it drains. A job that is paused or has a
     /// limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that is paused, or gets a limit of 0,
-    /// during the drain. A second call does nothing.
+    /// during the drain. The drain waits for delayed tasks. A second call does nothing.
     ///
     /// # Blocking
     ///

@@ -41,13 +41,14 @@ pub struct JobStats {
     /// it. The count is right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong,
     /// but each task still runs or is reported cancelled.
     pub backlog: usize,
-    /// Tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after).
+    /// Tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after) or between two attempts.
     pub delayed: usize,
     /// Tasks that returned.
     pub completed: u64,
     /// Tasks that panicked.
     pub panicked: u64,
-    /// Closures that were dropped without running, and futures that were dropped before they were ready.
+    /// Closures that were dropped without running, those that expired included, and futures that were dropped before they were
+    /// ready.
     pub cancelled: u64,
     /// The most tasks that were running at once.
     pub most_running: usize,

@@ -688,10 +688,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "deadline-entry-kept",
         "a task that has started leaves its deadline in the timer",
-        &[
-            "deadlines::deadlines_hold_when_a_start_meets_the_time",
-            "deadlines::nothing_lost_when_a_handles_cancel_meets_the_deadline",
-        ],
+        &["deadlines::deadlines_leave_nothing_behind_when_a_cancel_meets_a_start"],
     ),
     fault(
         "deadline-unseen-by-the-start",

@@ -130,3 +130,22 @@ fn nothing_lost_when_a_wait_meets_the_deadline() {
         rest(stage, job);
     });
 }
+
+#[test]
+fn deadlines_leave_nothing_behind_when_a_cancel_meets_a_start() {
+    // The clock does not move. An entry that is left in the timer keeps its cell, and the cell keeps the pool.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
+        let task = bounded(&job, &gauge, &drops);
+        let worker = thread::spawn(move || play(stage));
+        let cancelled = task.cancel();
+        worker.join().unwrap();
+        play(stage);
+        assert_eq!((gauge.ran(), drops.count()), (usize::from(!cancelled), 1));
+        drop(task);
+        rest(stage, job);
+        drop(clock);
+    });
+}

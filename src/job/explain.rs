@@ -89,7 +89,7 @@ pub enum Reason {
         /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
-    /// The task waits for its time, after [`Job::spawn_after`] or [`Job::spawn_at`]. Of a job: so do all its tasks.
+    /// The task waits for its time, after [`Job::spawn_after`], or between two attempts. Of a job: so do all its tasks.
     Delayed {
         /// The time at which the task takes its place in the queue. Of a job: the earliest one.
         until: Instant,

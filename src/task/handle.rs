@@ -8,6 +8,7 @@ mod circle;
 pub mod deadline;
 pub mod delay;
 pub mod joint;
+pub mod owner;
 pub mod pointer;
 pub mod retry;
 pub mod scoped;
@@ -18,7 +19,8 @@ use crate::sync::time::Instant;
 use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
 use crate::task::handle::circle::Noted;
-use crate::task::handle::joint::{Face, Joint, Owner};
+use crate::task::handle::joint::{Face, Joint};
+use crate::task::handle::owner::Owner;
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{
@@ -31,7 +33,7 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::time::Duration;
 
-/// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn).
+/// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn) and the other calls that push.
 ///
 /// Dropping the handle detaches the task: the task runs all the same, and its result is dropped. The handle is also a future,
 /// for any executor.
@@ -130,7 +132,7 @@ impl<T> TaskHandle<T> {
     /// # Errors
     ///
     /// [`JoinError::Panicked`] with the payload if the task panicked. [`JoinError::Cancelled`] if a closure was dropped
-    /// before it started, or a future before it ended.
+    /// before it started, or a future before it ended. [`JoinError::Expired`] if a closure had not started by its deadline.
     ///
     /// # Examples
     ///
@@ -188,7 +190,8 @@ impl<T> TaskHandle<T> {
     /// If the task has not started, its closure or future is dropped now, on this thread, and the handle says
     /// [`JoinError::Cancelled`].
     ///
-    /// A closure that runs is not stopped, and has a result. [`is_cancelled`](crate::is_cancelled) is true in it from now on.
+    /// A closure that runs is not stopped, and has a result. [`is_cancelled`](crate::is_cancelled) is true in it from now on, and it
+    /// is not tried again.
     ///
     /// A future in flight is never polled again. A worker drops it at once, or at the end of the poll that is under way.
     /// Then the handle says `Cancelled`. A future that awaited a task, and waits for its permit, is dropped when its turn

@@ -8,6 +8,7 @@ use crate::error::JoinError;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
+use crate::task::handle::owner::Owner;
 use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, Snapshot, State, WAITED};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
@@ -25,36 +26,6 @@ pub struct Joint<F, T, O = ()> {
     pub slot: UnsafeCell<Slot<F, T>>,
     owner: O,
 }
-
-/// What a task belongs to besides its job: a scope, or a stream.
-pub trait Owner: Copy + Send {
-    /// The statistics of the job count the task.
-    const COUNTED: bool = true;
-    /// Takes the panic of a task without a handle.
-    fn take_panic(self, payload: Box<dyn Any + Send>) {
-        unwind::drop_quietly(payload);
-    }
-    /// Notes the end of the task. Its closure is gone, and its outcome is gone or owned by its handle.
-    fn task_ended(self) {}
-    /// Called by the thread that has claimed the closure.
-    fn claimed(self, _: NonNull<Face>) {}
-    /// Called after `claimed`, before the task is run. Returns true if the time is over by which the task had to start: it is
-    /// dropped instead.
-    fn is_late(self) -> bool {
-        false
-    }
-    /// Called by the handle's thread that has claimed the closure, to drop it. Returns true if that thread now owns the queue's
-    /// reference and a token of the job, because it has taken the task out of the timer.
-    fn leaves_timer(self) -> bool {
-        false
-    }
-    /// Gives a token of the job back, after `leaves_timer`.
-    fn left_timer(self, _: JobPtr) {}
-    /// Notes that the memory of the cell is freed.
-    fn freed(self) {}
-}
-
-impl Owner for () {}
 
 pub union Slot<F, T> {
     pub task: ManuallyDrop<F>,
