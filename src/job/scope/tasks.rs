@@ -14,7 +14,7 @@
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, shrunk};
-use crate::task::handle::owner::Owner;
+use crate::task::handle::joint::Owner;
 use crate::task::handle::scoped::ScopedTask;
 use crate::task::parking::parking_lot;
 use crate::unwind;

@@ -13,7 +13,7 @@ use crate::job::{Job, admission};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, full_fence, shrunk};
 use crate::task::CellPtr;
-use crate::task::handle::owner::Owner;
+use crate::task::handle::joint::Owner;
 use crate::task::handle::scoped::ScopedTask;
 use crate::task::parking::parking_lot;
 use crate::unwind;

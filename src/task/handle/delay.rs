@@ -31,8 +31,7 @@ use crate::pool::shared::PoolPtr;
 use crate::sync::full_fence;
 use crate::sync::time::Instant;
 use crate::task::CellPtr;
-use crate::task::handle::joint::Face;
-use crate::task::handle::owner::Owner;
+use crate::task::handle::joint::{Face, Owner};
 use crate::task::state::DELAYED;
 use crate::timer::{Key, NotArmed};
 

@@ -4,17 +4,17 @@
 //! the thread that takes the cell from a queue. Those of [`HandleTable`] are for the handle, which does not know the
 //! closure's type.
 
+pub use crate::task::handle::face::{Face, HandleTable, Owner};
+
 use crate::error::JoinError;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
-use crate::task::handle::owner::Owner;
 use crate::task::parking::parking_lot;
-use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, Snapshot, State, WAITED};
+use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, State};
 use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
-use std::any::Any;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -30,67 +30,6 @@ pub struct Joint<F, T, O = ()> {
 pub union Slot<F, T> {
     pub task: ManuallyDrop<F>,
     pub outcome: ManuallyDrop<Result<T, JoinError>>,
-}
-
-/// What such a cell begins with, whatever its types.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Face {
-    pub header: Header,
-    pub state: State,
-}
-
-/// What a handle can do to a cell whose closure's type it does not know.
-pub struct HandleTable {
-    /// Runs the task inside the task that joins it. The caller has claimed it.
-    pub run: Option<unsafe fn(NonNull<Face>)>,
-    /// Cancels the task; returns true if this call cancelled it.
-    pub cancel: unsafe fn(NonNull<Face>) -> bool,
-    /// Moves the outcome to the pointer, a `Result<T, JoinError>`.
-    pub outcome: unsafe fn(NonNull<Face>, *mut ()),
-    /// Whether the task is a future.
-    pub is_future: bool,
-}
-
-impl Face {
-    /// Returns true if a waiter for the task's handle may be in the parking lot.
-    pub fn is_waited_for(&self) -> bool {
-        self.state.load().has(WAITED)
-    }
-
-    /// Returns the cell and the state of the innermost task that runs on this thread, if that task has a handle.
-    pub fn of_running() -> Option<(NonNull<Self>, Snapshot)> {
-        let cell = Context::with(|context| context.and_then(Context::running_cell))?;
-        let face = cell.cast::<Self>();
-        // SAFETY: the cell has a face, and lasts until the task ends.
-        Some((face, unsafe { face.as_ref() }.state.load()))
-    }
-
-    /// Gives up a reference, and frees the cell if it was the last.
-    ///
-    /// # Safety
-    /// The reference is the caller's. The cell's closure, future and outcome are gone if it is the last.
-    #[inline]
-    pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
-        // SAFETY: the reference keeps the cell alive.
-        if unsafe { face.as_ref() }.state.release(reference) {
-            // SAFETY: the last reference was given up, and by this function's contract the contents are gone.
-            unsafe { Self::free(face) };
-        }
-    }
-
-    /// Frees the memory of a cell.
-    ///
-    /// # Safety
-    /// There is no reference to the cell, and its closure, future and outcome are gone.
-    #[inline]
-    pub unsafe fn free(mut face: NonNull<Self>) {
-        // SAFETY: by this function's contract this is the only use of the cell.
-        let whole = unsafe { face.as_mut() };
-        let free = whole.header.vtable.free;
-        // SAFETY: the function is that of the cell's type; the rest is this function's contract.
-        unsafe { free(CellPtr::new(face.cast())) };
-    }
 }
 
 impl<F, T, O> Joint<F, T, O>

@@ -3,8 +3,7 @@
 use crate::job::record::JobPtr;
 use crate::task::CellPtr;
 use crate::task::handle::TaskHandle;
-use crate::task::handle::joint::{Face, Joint};
-use crate::task::handle::owner::Owner;
+use crate::task::handle::joint::{Face, Joint, Owner};
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::state::{CLAIMED, Reference, State};
 use crate::worker::context::Context;
