@@ -9,7 +9,6 @@ pub mod waits;
 use crate::error::{BuildError, Unfinished};
 use crate::job::Job;
 use crate::job::builder::JobBuilder;
-use crate::job::extra::Extra;
 use crate::job::family;
 use crate::pool::builder::PoolBuilder;
 use crate::pool::clock::ManualClock;
@@ -96,7 +95,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn job(&self, limit: usize) -> Job {
-        family::make(self.shared, None, limit, Extra::default())
+        family::make(self.shared, None, limit, None)
     }
 
     /// Returns a builder for a job with a name, a parent or a bounded backlog.

@@ -242,7 +242,8 @@ impl JobBuilder {
             // Not in a closure, which would hide the caller's line from a panic.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
-        let extra = Extra::new(self.name, capacity);
+        let few = self.name.is_some() || capacity.is_some();
+        let extra = few.then(|| Extra::new(self.name, capacity));
         let job = family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra);
         if !self.rates.is_empty() {
             rated::set_rates(job.ptr(), &self.rates);

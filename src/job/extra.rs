@@ -40,9 +40,4 @@ impl Extra {
         // Ordering: Relaxed; as in `has_gap`.
         self.has_gap.store(has_gap, Ordering::Relaxed);
     }
-
-    /// Whether there is nothing extra.
-    pub fn is_empty(&self) -> bool {
-        self.name.is_none() && self.capacity.is_none()
-    }
 }

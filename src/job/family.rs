@@ -325,7 +325,7 @@ impl Job {
     /// ```
     #[track_caller]
     pub fn job(&self, limit: usize) -> Self {
-        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, Extra::default())
+        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, None)
     }
 }
 
@@ -336,10 +336,10 @@ pub fn make(
     pool: crate::pool::shared::PoolPtr,
     parent: Option<JobPtr>,
     limit: usize,
-    extra: Extra,
+    extra: Option<Extra>,
 ) -> Job {
     let job = JobPtr::make(pool, parent, control::limit_bits(limit));
-    if !extra.is_empty() {
+    if let Some(extra) = extra {
         job.set_extra(extra);
     }
     if let Some(parent) = parent {
