@@ -341,6 +341,25 @@ fn a_drain_waits_for_delayed_tasks_and_for_those_that_they_push() {
 }
 
 #[test]
+fn a_pool_that_is_dropped_waits_for_delayed_tasks() {
+    with_clock(|pool, clock| {
+        let pool = Pool::builder().workers(pool.workers()).clock(clock).build().unwrap();
+        let (job, gauge) = (pool.job(1), Gauge::new());
+        drop(job.spawn_after(SECOND, pass_through(&gauge)));
+        thread::scope(|scope| {
+            let dropped = scope.spawn(move || drop(pool));
+            while job.try_execute(|| ()).is_ok() {
+                thread::yield_now();
+            }
+            assert!(!dropped.is_finished());
+            clock.advance(SECOND);
+            dropped.join().unwrap();
+        });
+        assert_eq!(gauge.started(), 1);
+    });
+}
+
+#[test]
 fn a_drain_ends_when_the_last_delayed_task_is_cancelled() {
     with_clock(|pool, _| {
         let job = pool.job(1);
