@@ -146,7 +146,7 @@ pub struct KnownTask {
     pub was_delayed: bool,
     /// It is dropped at this time unless it has started.
     deadline: Option<Instant>,
-    /// It had no handle at its deadline, so nothing tells whether it had started.
+    /// Nothing tells whether it had started at its deadline.
     pub may_have_expired: bool,
 }
 
@@ -562,14 +562,10 @@ impl User {
             task.not_before = task.not_before.filter(|time| *time > now);
             if task.deadline.is_some_and(|deadline| deadline <= now) {
                 task.deadline = None;
-                match &task.handle {
-                    // Whatever had not started is dropped when the clock has moved.
-                    Some(handle) => {
-                        let is_over = handle.is_finished();
-                        task.never |= is_over && task.record.start().is_none();
-                    }
-                    None => task.may_have_expired = true,
-                }
+                let is_over = task.handle.as_ref().map(TaskHandle::is_finished);
+                task.never |= is_over == Some(true) && task.record.start().is_none();
+                // It runs, or a worker has come just after the deadline and drops it. Without a handle nothing tells.
+                task.may_have_expired |= is_over != Some(true);
             }
         }
     }
@@ -613,6 +609,11 @@ impl User {
             ended.store(true, Relaxed);
         });
         self.jobs.iter_mut().for_each(|known| known.rate = None);
+        for task in &mut self.tasks {
+            // The clock may have come to any time.
+            task.not_before = None;
+            task.may_have_expired |= task.deadline.take().is_some();
+        }
         let mut watch = surely();
         let tasks = || self.tasks.iter().map(|task| &task.record);
         while tasks().any(|record| record.start().is_some() && !record.has_ended()) {
