@@ -319,19 +319,22 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        let leave_clock = || {
+            if let Some(clock) = &self.clock {
+                clock.leave(self.shared);
+            }
+        };
         if self.shared.shared().is_in_child() {
             // Another thread may have held a lock when the process was forked. The memory stays.
-            return;
+            return leave_clock();
         }
         self.shared.shared().drain();
         // Ordering: Relaxed; the owner of the pool drops it after all calls.
         if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
             self.join_workers();
         }
-        if let Some(clock) = &self.clock {
-            // Not before the drain has ended, which may wait for times.
-            clock.leave(self.shared);
-        }
+        // Not before the drain has ended, which may wait for the clock.
+        leave_clock();
         self.shared.disown(1);
     }
 }

@@ -321,6 +321,27 @@ fn an_abrupt_end_drops_what_is_held_off() {
     });
 }
 
+/// A pool that is dropped goes by its clock until its tasks have run.
+#[test]
+fn a_drop_of_the_pool_waits_for_the_time() {
+    for workers in WORKERS {
+        within(LONG, move || {
+            let clock = ManualClock::new();
+            let pool = Pool::builder().workers(workers).clock(&clock).build().unwrap();
+            let job = pool.job(1);
+            job.hold_off(SECOND);
+            let task = job.spawn(|| "ran");
+            let dropped = thread::spawn(move || drop(pool));
+            while job.try_execute(|| ()).is_ok() {
+                thread::yield_now(); // until the drain has begun
+            }
+            clock.advance(SECOND);
+            assert_eq!(task.join().unwrap(), "ran");
+            dropped.join().unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_drain_cancels_what_is_paused_and_held_off() {
     with_clock(|pool, _| {
