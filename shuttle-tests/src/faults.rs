@@ -40,6 +40,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
         "what is left in the timer is harmless, and only the pool's end sees it",
     ),
     ("deadline-unseen-by-the-start", TORN),
+    ("retry-stopped-beside-its-attempt", TORN),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -198,12 +199,11 @@ const SEEN: &[(&str, &[&str])] = &[
     ("delay-without-look", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
     ("delay-token-given-first", &["delays::nothing_lost_when_waits_meet_the_time"]),
     ("delay-cancelled-though-taken", &["delays::nothing_lost_when_cancels_meet_the_time"]),
-    ("delay-cancelled-in-silence", &["delays::nothing_lost_when_drains_meet_delays"]),
+    ("delay-cancelled-in-silence", &["delays::nothing_lost_when_drains_meet_cancels_of_delays"]),
     ("deadline-expires-unclaimed", &["delays::deadlines_hold_while_tasks_start_and_are_cancelled"]),
     ("deadline-in-silence", &["delays::deadlines_hold_for_those_who_wait_for_a_held_job"]),
     ("retry-request-overlooked", &["delays::nothing_lost_when_cancels_meet_attempts"]),
     ("retry-armed-without-look", &["delays::nothing_lost_when_cancels_meet_attempts"]),
-    ("retry-stopped-beside-its-attempt", &["delays::nothing_lost_when_cancels_meet_attempts"]),
     ("retry-stopped-with-its-entry", &["delays::nothing_lost_when_cancels_meet_attempts"]),
 ];
 

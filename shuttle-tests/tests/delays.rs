@@ -76,6 +76,21 @@ fn nothing_lost_when_drains_meet_delays() {
 }
 
 #[test]
+fn nothing_lost_when_drains_meet_cancels_of_delays() {
+    // The clock does not move: only the cancels end the drain.
+    check(|| {
+        let (pool, clock) = with_clock(2);
+        let job = pool.job(1);
+        let tasks: Vec<_> = (0..2).map(|_| job.spawn_after(SECOND, || ())).collect();
+        let canceller = thread::spawn(move || assert!(tasks.iter().all(|task| task.cancel())));
+        pool.shutdown();
+        canceller.join().unwrap();
+        assert_eq!(job.stats().cancelled, 2);
+        drop(clock);
+    });
+}
+
+#[test]
 fn nothing_lost_when_waits_meet_the_time() {
     check(|| {
         let (pool, clock) = with_clock(2);
