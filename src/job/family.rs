@@ -329,7 +329,7 @@ impl Job {
     }
 }
 
-/// Makes a job. Adds a child to the table, and a held job to the pool's list.
+/// Makes a job. Most jobs have no `extra`. Adds a child to the table, and a held job to the pool's list.
 #[inline]
 #[track_caller]
 pub fn make(
