@@ -7,8 +7,10 @@ pub use crate::task::{CellPtr, cells, handle, parking, plain};
 pub use crate::worker::{sleep, spares};
 
 use crate::job::Job;
+use crate::job::builder::JobBuilder;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
+use crate::job::keyed::Keyed;
 use crate::pool::clock::ManualClock;
 use crate::pool::shared::{Hooks, PoolPtr};
 use crate::task::Mark;
@@ -60,6 +62,11 @@ impl Stage {
         let capacity = Some(crate::sync::Arc::new(Capacity::new(capacity)));
         job.ptr().set_extra(Extra::new(None, capacity));
         job
+    }
+
+    /// A keyed job: the limit of its parent is no limit, and each key has this one.
+    pub fn keyed(self, limit: usize) -> Keyed<u8> {
+        JobBuilder::new(self.0).keyed(move |_, builder| builder.limit(limit))
     }
 
     fn make(self, parent: Option<record::JobPtr>, limit: usize) -> Job {

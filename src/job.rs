@@ -21,6 +21,7 @@ mod figures;
 pub mod futures;
 pub mod hold;
 pub mod idle;
+pub mod keyed;
 pub mod permits;
 pub mod queue;
 pub mod record;

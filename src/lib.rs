@@ -20,6 +20,7 @@
 //! | limit how many run at once, live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
 //! | limit them inside a larger limit | [`Job::job`] |
 //! | let no more start in a time | [`JobBuilder::rate`], [`Rate`] |
+//! | limit each key, with keys that come and go | [`JobBuilder::keyed`], [`Keyed`] |
 //! | back off until a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
 //! | push a closure that runs later, or in time only | [`Job::spawn_after`], [`Job::spawn_within`] |
@@ -101,6 +102,7 @@
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
+//! - **keys_are_free**: an idle key of a [`Keyed`] is dropped, and a key that is in use or was changed stays.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -145,6 +147,7 @@ pub use job::builder::JobBuilder;
 pub use job::explain::{Explanation, Reason};
 #[cfg(feature = "futures")]
 pub use job::futures::map::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
+pub use job::keyed::Keyed;
 pub use job::scope::Scope;
 pub use job::scope::handle::ScopedHandle;
 pub use job::set::{TaskId, TaskSet};

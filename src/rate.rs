@@ -212,6 +212,16 @@ impl Pace {
         Self { rate, saved: saved(rate), free: now.checked_add(wait) }
     }
 
+    /// Returns the rate.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Returns true if nothing of the rate is used up at the time `now`.
+    pub fn is_unused(&self, now: Instant) -> bool {
+        self.free.is_none_or(|free| free <= now)
+    }
+
     /// Returns the time at which the rate allows a start, or `None` if it does at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         let left = self.free?.saturating_duration_since(now);

@@ -19,6 +19,9 @@ pub fn fence_after_rmw() {
     full_fence();
 }
 
+/// Hashes alike in each run, so that a schedule can be replayed.
+pub type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 /// There are no caches.
 pub fn prefetch_write(_: *const u8) {}
 

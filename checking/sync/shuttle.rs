@@ -19,7 +19,7 @@ pub mod memory;
 #[path = "time.rs"]
 pub mod time;
 pub(crate) use checked::global;
-pub use checked::{fault, fence_after_rmw, full_fence, prefetch_write};
+pub use checked::{RandomState, fault, fence_after_rmw, full_fence, prefetch_write};
 
 /// Atomic integers and pointers. Under shuttle all of them are sequentially consistent.
 pub mod atomic {

@@ -32,6 +32,26 @@ pub(super) fn is_held(word: Snapshot) -> bool {
     word.has(Flag::Paused) || word.limit() == 0
 }
 
+/// Notes the state of a new job of a key, before other threads know the job.
+pub fn note_as_made(job: JobPtr) {
+    job.tally.note_limit_as_made(job.permits.load());
+    if let Some(extra) = job.extra() {
+        extra.times().note_as_made();
+    }
+}
+
+/// Returns true if a new job in the place of this job of a key would be the same. Checks each state that an idle job keeps: its limit,
+/// what holds or closes it, and what its tasks have used up of its rates.
+pub fn is_as_made(job: JobPtr) -> bool {
+    let word = job.permits.load();
+    let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
+    word.limit() == job.tally.limit_as_made()
+        && !word.has(Flag::Paused)
+        && !word.has(Flag::HeldOff)
+        && (!closed || job.parent().is_some_and(is_closed))
+        && job.extra().is_none_or(|extra| extra.times().is_as_made(job.pool().now()))
+}
+
 /// Sets the limit. After the return no task starts while as many tasks as the limit run.
 pub fn set_limit(job: JobPtr, limit: u64) {
     let set = || {

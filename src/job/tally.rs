@@ -14,6 +14,8 @@ pub struct Tally {
     pub panicked: AtomicU64,
     /// The most tasks that were running at once.
     most_running: AtomicU32,
+    /// The limit that a key's job was made with, as in the word. Stands here because the record has room here.
+    limit_as_made: AtomicU32,
 }
 
 impl Tally {
@@ -23,6 +25,7 @@ impl Tally {
             cancelled: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             most_running: AtomicU32::new(0),
+            limit_as_made: AtomicU32::new(0),
         }
     }
 
@@ -49,6 +52,18 @@ impl Tally {
         self.completed.load(Ordering::Relaxed)
             + self.cancelled.load(Ordering::Relaxed)
             + self.panicked.load(Ordering::Relaxed)
+    }
+
+    /// Notes the limit in `word`. Call it on a new job of a key, before other threads know the job.
+    pub fn note_limit_as_made(&self, word: Snapshot) {
+        // Ordering: Relaxed; the table's lock publishes it together with the job.
+        self.limit_as_made.store(word.limit() as u32, Ordering::Relaxed);
+    }
+
+    /// Returns the limit that a key's job was made with.
+    pub fn limit_as_made(&self) -> u64 {
+        // Ordering: Relaxed; the table's lock publishes it, and it never changes later.
+        self.limit_as_made.load(Ordering::Relaxed).into()
     }
 
     /// Returns the most tasks that were running at once.

@@ -19,6 +19,8 @@ pub struct Times {
     pub delayed: BTreeSet<Key>,
     /// The job's rates. Each start needs the leave of all.
     paces: Vec<Pace>,
+    /// The rates that the job of a key was made with.
+    as_made: Box<[Rate]>,
 }
 
 impl Times {
@@ -56,5 +58,16 @@ impl Times {
             None => Pace::new(*rate),
         });
         self.paces = paces.collect();
+    }
+
+    /// Notes the rates of a new job of a key.
+    pub fn note_as_made(&mut self) {
+        self.as_made = self.paces.iter().map(Pace::rate).collect();
+    }
+
+    /// Returns true if the job has the rates that it was made with, and nothing of them is used up at the time `now`.
+    pub fn is_as_made(&self, now: Instant) -> bool {
+        self.paces.iter().map(Pace::rate).eq(self.as_made.iter().copied())
+            && self.paces.iter().all(|pace| pace.is_unused(now))
     }
 }

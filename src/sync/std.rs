@@ -1,6 +1,7 @@
 //! Production: `std` and crossbeam.
 
 pub use crossbeam_deque as deque;
+pub use std::hash::RandomState;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 // A lock for what only figures and explanations read. Models do not see it.

@@ -175,13 +175,15 @@ pub enum Aside {
     Circle {
         tasks: usize,
     },
+    Keys,
 }
 
 impl Aside {
     pub fn of(number: u8) -> Self {
-        match number % 10 {
+        match number % 11 {
             0 => Self::EmptyInput,
             1 => Self::Cancels,
+            10 => Self::Keys,
             more @ (6 | 7) => Self::Bomb { ready: more == 6 },
             more @ (8 | 9) => Self::Circle { tasks: more as usize - 6 },
             more => Self::Input { next_panics: more & 1 > 0, drop_panics: more & 2 > 0 },

@@ -67,6 +67,7 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             870..872 => groups::nothing(&slot, rng),
             872 => groups::circle(&slot, rng),
             873..875 => (0..20).for_each(|_| work::retry(world, &slot, rng)),
+            945..965 => world.keys.use_some(rng),
             875..895 => replace_after(world, rng, |slot| {
                 slot.job.close();
                 slot.let_go();

@@ -84,6 +84,7 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
             until_settled(ledger);
             ledger.check_ran();
         }
+        world.keys.check(true);
         world.closed.lock().unwrap().extend(all);
         drop(world.pool.write().unwrap().take());
     } else {
@@ -103,7 +104,7 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
         }
     }
     let closed = std::mem::take(&mut *world.closed.lock().unwrap());
-    let mut accounted = 0;
+    let mut accounted = world.keys.check(false);
     for slot in world.hosts.iter().cloned().chain(world.slots()).chain(closed) {
         slot.job.wait();
         slot.ledger.check();

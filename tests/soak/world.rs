@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Job, Pool};
+use tollgate::{Job, Keyed, Pool};
 
 use crate::ACTORS;
 use crate::common::rng::Rng;
@@ -13,6 +13,8 @@ use crate::ledger::Ledger;
 
 const HOSTS: usize = 8;
 const SLOTS: usize = 300;
+const KEYS: usize = 40;
+const KEYS_LIMIT: usize = 8;
 
 /// Permits that the actors share, fewer than there are actors.
 pub const PERMITS: usize = 2;
@@ -75,6 +77,65 @@ impl Slot {
     }
 }
 
+/// Keys that come and go, and the books of each key's tasks. The books of a key outlast its job.
+pub struct Keys {
+    jobs: Keyed<usize>,
+    ledgers: Vec<Arc<Ledger>>,
+}
+
+impl Keys {
+    fn new(parent: &Job) -> Self {
+        let jobs =
+            parent.job_builder().limit(KEYS_LIMIT).keyed(|key, builder| builder.limit(1 + key % 3));
+        let parent = Ledger::new(KEYS_LIMIT, None);
+        let ledgers = (0..KEYS).map(|key| Ledger::new(1 + key % 3, Some(&parent))).collect();
+        Self { jobs, ledgers }
+    }
+
+    /// Pushes tasks into keys, acquires permits of keys, or drops idle keys.
+    pub fn use_some(&self, rng: &mut Rng) {
+        let key = rng.below(KEYS);
+        let ledger = &self.ledgers[key];
+        match rng.below(8) {
+            0 => _ = self.jobs.evict_idle(),
+            1 => {
+                if let Ok(permit) = self.jobs.job(&key).try_acquire() {
+                    let entry = ledger.ticket().enter();
+                    drop(entry);
+                    drop(permit);
+                }
+            }
+            2 => {
+                let job = self.jobs.job(&key);
+                assert_eq!((job.limit(), self.jobs.get(&key)), (1 + key % 3, Some(job)));
+            }
+            _ => {
+                for _ in 0..1 + rng.below(5) {
+                    let ticket = ledger.ticket();
+                    self.jobs.job(&key).execute(move || drop(ticket.enter()));
+                }
+            }
+        }
+    }
+
+    /// Waits until no task is left, and checks the books. Returns the number of tasks.
+    pub fn check(&self, all_ran: bool) -> usize {
+        self.jobs.parent().wait();
+        for ledger in &self.ledgers {
+            ledger.check();
+            if all_ran {
+                ledger.check_ran();
+            }
+        }
+        while !self.jobs.is_empty() {
+            // A worker that has ended a task may keep a handle a little longer.
+            self.jobs.evict_idle();
+            thread::yield_now();
+        }
+        self.ledgers.iter().map(|ledger| ledger.tickets()).sum()
+    }
+}
+
 /// All that a round's threads and tasks share.
 pub struct World {
     pub pool: RwLock<Option<Pool>>,
@@ -87,6 +148,7 @@ pub struct World {
     pub permits: Job,
     /// How many of these permits are held.
     pub held: AtomicUsize,
+    pub keys: Keys,
     /// Jobs whose last handle was dropped, with all their tasks to run.
     pub let_go: Mutex<Vec<Arc<Ledger>>>,
     /// Jobs that were replaced after a close or a cancel.
@@ -113,6 +175,8 @@ impl World {
             hosts.push(host);
         }
         let (free, permits) = (pool.job(usize::MAX), pool.job(PERMITS));
+        let free = pool.job(usize::MAX);
+        let keys = Keys::new(&pool.job(usize::MAX));
         let slots = (0..SLOTS).map(|_| RwLock::new(new_job(&pool, &hosts, rng))).collect();
         let world = Self {
             pool: RwLock::new(Some(pool)),
@@ -121,6 +185,7 @@ impl World {
             free,
             permits,
             held: AtomicUsize::new(0),
+            keys,
             let_go: Mutex::default(),
             closed: Mutex::default(),
             outstanding: AtomicUsize::new(0),

@@ -15,6 +15,22 @@ pub fn empty_input(parent: &Job) {
     assert_eq!(held.stats().completed, 0);
 }
 
+/// Keys stay exactly while they are used or changed, whatever holds or closes their parent.
+pub fn keys(parent: &Job) {
+    let keyed = parent.job_builder().keyed::<u8>(|key, builder| builder.limit((*key).into()));
+    let used = keyed.job(&0);
+    keyed.job(&1).set_limit(5);
+    keyed.job(&2).pause();
+    for key in 3..9 {
+        assert_eq!(keyed.job(&key).limit(), key.into());
+    }
+    assert_eq!((keyed.len(), keyed.evict_idle(), keyed.len()), (9, 6, 3));
+    assert_eq!((keyed.job(&0), keyed.job(&1).limit()), (used, 5));
+    keyed.job(&1).set_limit(1);
+    keyed.job(&2).resume();
+    assert_eq!(keyed.evict_idle(), 3);
+}
+
 /// Cancelled tasks take no slot, and do not pile up in the queue.
 pub fn cancels_behind_a_capacity(pool: &Pool, capacity: usize) {
     let job = pool.job_builder().limit(0).capacity(capacity).build(); // held

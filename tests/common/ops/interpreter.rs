@@ -252,6 +252,11 @@ impl User {
                     aside::joins_in_a_circle(pool, tasks);
                 }
             }
+            Aside::Keys => {
+                if let Some(job) = self.job(job) {
+                    aside::keys(self.api(job));
+                }
+            }
             Aside::Cancels => aside::cancels_behind_a_capacity(pool, 1 + job as usize % 8),
             Aside::Input { next_panics, drop_panics } => {
                 if !self.tasks.iter().any(open) {
