@@ -725,6 +725,31 @@ pub const FAULTS: &[Fault] = &[
         "a task that its handle has cancelled between two attempts leaves its entry in the timer",
         &["retries::nothing_lost_when_a_handles_cancel_meets_the_end_of_an_attempt"],
     ),
+    fault(
+        "keyed-handle-after-unlock",
+        "a look-up adds its handle when another thread may have dropped the key",
+        &["keyed::keys_are_free_and_stay_while_there_is_a_handle"],
+    ),
+    fault(
+        "keyed-handles-unseen",
+        "a key is dropped although a thread has a handle of its job",
+        &["keyed::keys_are_free_and_stay_while_there_is_a_handle"],
+    ),
+    fault(
+        "keyed-tasks-unseen",
+        "a key is dropped although a task of it runs or a permit is held",
+        &["keyed::keys_are_free_and_stay_while_a_permit_is_held"],
+    ),
+    fault(
+        "keyed-state-before-count",
+        "the state of a key's job is read before the count of its handles",
+        &["keyed::keys_are_free_and_a_change_of_their_limit_stays"],
+    ),
+    fault(
+        "keyed-made-twice",
+        "a thread that has made a key's job does not look the key up again",
+        &["keyed::keys_are_free_and_made_once"],
+    ),
 ];
 
 /// The faults that models are to catch.

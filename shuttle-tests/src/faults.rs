@@ -184,6 +184,11 @@ const SEEN: &[(&str, &[&str])] = &[
     ("pushed-inside-in-silence", &["stay::limit_is_used_by_what_a_task_pushes_and_stays_for"]),
     ("puller-leaves-at-once", &["streams::limit_is_used_by_items_after_a_raise"]),
     ("puller-counts-until-it-has-looked", &["streams::limit_is_used_by_items_after_a_raise"]),
+    ("keyed-handle-after-unlock", &["keyed::keys_are_free_and_their_limits_hold"]),
+    ("keyed-handles-unseen", &["keyed::keys_are_free_and_their_limits_hold"]),
+    ("keyed-tasks-unseen", &["keyed::keys_are_free_and_their_limits_hold"]),
+    ("keyed-state-before-count", &["keyed::keys_are_free_and_keep_what_was_changed"]),
+    ("keyed-made-twice", &["keyed::keys_are_free_and_made_once"]),
     ("set-wakes-nobody", &["sets::sets_lose_nothing_while_tasks_end_and_the_owner_waits"]),
     (
         "set-mark-taken-before-the-number",

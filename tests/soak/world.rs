@@ -175,7 +175,6 @@ impl World {
             hosts.push(host);
         }
         let (free, permits) = (pool.job(usize::MAX), pool.job(PERMITS));
-        let free = pool.job(usize::MAX);
         let keys = Keys::new(&pool.job(usize::MAX));
         let slots = (0..SLOTS).map(|_| RwLock::new(new_job(&pool, &hosts, rng))).collect();
         let world = Self {
