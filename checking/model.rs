@@ -66,7 +66,15 @@ impl Stage {
 
     /// A keyed job: the limit of its parent is no limit, and each key has this one.
     pub fn keyed(self, limit: usize) -> Keyed<u8> {
-        JobBuilder::new(self.0).keyed(move |_, builder| builder.limit(limit))
+        self.keyed_by(move |builder| builder.limit(limit))
+    }
+
+    /// A keyed job, each of whose keys is made by `make`.
+    pub fn keyed_by(
+        self,
+        make: impl Fn(JobBuilder) -> JobBuilder + Send + Sync + 'static,
+    ) -> Keyed<u8> {
+        JobBuilder::new(self.0).keyed(move |_, builder| make(builder))
     }
 
     fn make(self, parent: Option<record::JobPtr>, limit: usize) -> Job {

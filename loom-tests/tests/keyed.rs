@@ -7,8 +7,9 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Gauge, rest};
 use std::sync::Arc;
-use tollgate::Keyed;
+use std::time::Duration;
 use tollgate::model::Stage;
+use tollgate::{Keyed, ManualClock, Rate};
 
 /// Has another thread drop the idle keys.
 fn evict_elsewhere(jobs: &Keyed<u8>) -> JoinHandle<usize> {
@@ -67,6 +68,25 @@ fn keys_are_free_and_a_change_of_their_limit_stays() {
         evictor.join().unwrap();
         assert_eq!(jobs.get(&0).map(|job| job.limit()), Some(2), "the limit was lost");
         assert_eq!(jobs.evict_idle(), 0);
+        end(stage, jobs);
+    });
+}
+
+#[test]
+fn keys_are_free_and_what_is_used_up_of_their_rate_stays() {
+    // Of a burst of two, one start is used up, and the clock does not move.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let jobs = stage.keyed_by(|builder| builder.rate(Rate::per_second(1).burst(2)));
+        drop(jobs.job(&0));
+        let evictor = evict_elsewhere(&jobs);
+        drop(jobs.job(&0).try_acquire().unwrap());
+        evictor.join().unwrap();
+        drop(jobs.job(&0).try_acquire().unwrap());
+        assert!(jobs.job(&0).try_acquire().is_err(), "three starts of a burst of two");
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(jobs.evict_idle(), 1);
         end(stage, jobs);
     });
 }
