@@ -9,10 +9,14 @@
 
 #[path = "ops/aside.rs"]
 mod aside;
+#[path = "ops/clock.rs"]
+mod clock;
 #[path = "ops/interpreter.rs"]
 mod interpreter;
 #[path = "ops/judge.rs"]
 mod judge;
+#[path = "ops/known.rs"]
+mod known;
 #[path = "ledger.rs"]
 mod ledger;
 #[path = "ops/permit.rs"]

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tollgate::{Job, JoinError, ManualClock, Pool, Rate, TaskHandle};
+use tollgate::{Job, JoinError, ManualClock, Pool, TaskHandle};
 
+use super::known::{KnownJob, KnownTask};
 use super::ledger::Ledger;
-use super::permit::HeldPermit;
 use super::task::{Body, Nested, Record, check_result};
 use super::{Aside, Does, Limit, Op, Shutdown, Way, aside};
 use crate::watch::{PAUSE, Watch};
@@ -92,93 +92,6 @@ pub struct User {
     pub over: bool,
     /// Its workers were left to drop what had not started.
     pub left: bool,
-}
-
-pub struct KnownJob {
-    /// None once it was dropped.
-    pub job: Option<Job>,
-    pub parent: Option<usize>,
-    pub ledger: Arc<Ledger>,
-    pub limit: usize,
-    pub paused: bool,
-    /// Until when it is held off.
-    pub held_until: Option<Instant>,
-    /// How many tasks of it and below had started when nothing moved, while it is held off.
-    started: Option<usize>,
-    /// Its rate, if it has one.
-    pub rate: Option<KnownRate>,
-    pub closed: bool,
-    /// Its limit, if that is 1, has been so throughout.
-    pub serial: bool,
-    /// It, or one above it, was cancelled, or tasks of it by their handles.
-    pub cancels: bool,
-}
-
-/// The rate of a job, from the call on that set it.
-#[derive(Clone, Copy, Debug)]
-pub struct KnownRate {
-    pub interval: Duration,
-    burst: usize,
-    set: Instant,
-    /// How many tasks of the job and below it had started at the call, or were in hand.
-    before: usize,
-    /// How many had started when the clock moved last.
-    pub seen: usize,
-    /// No start was later.
-    pub last: Instant,
-}
-
-pub struct KnownTask {
-    pub record: Arc<Record>,
-    /// None once it was joined or dropped, and for tasks without one.
-    pub handle: Option<TaskHandle<usize>>,
-    /// It must not start any more.
-    pub never: bool,
-    /// Run out of turn by the task that joins it, maybe.
-    pub joined_inside: bool,
-    /// The task that pushes it; none for the user.
-    pub pushed_by: Option<usize>,
-    /// It is a permit without a task, which the user holds until it is let go: no worker does.
-    permit: Option<HeldPermit>,
-    /// It waits for this time in the timer.
-    pub not_before: Option<Instant>,
-    /// It was delayed, so it may start after tasks that were pushed later.
-    pub was_delayed: bool,
-    /// It is dropped at this time unless it has started.
-    deadline: Option<Instant>,
-    /// Nothing tells whether it had started at its deadline.
-    pub may_have_expired: bool,
-}
-
-impl KnownTask {
-    /// A permit that the user holds.
-    pub fn held(record: Arc<Record>, permit: HeldPermit) -> Self {
-        let permit = Some(permit);
-        Self {
-            record,
-            handle: None,
-            never: false,
-            joined_inside: false,
-            pushed_by: None,
-            permit,
-            not_before: None,
-            was_delayed: false,
-            deadline: None,
-            may_have_expired: false,
-        }
-    }
-
-    /// It keeps a worker until it is let go.
-    pub fn keeps_a_worker(&self) -> bool {
-        self.record.runs() && self.record.holds() && self.permit.is_none()
-    }
-
-    fn let_go(&mut self) {
-        self.record.let_go();
-        if let Some(permit) = self.permit.take() {
-            permit.give_back(&self.record);
-        }
-    }
 }
 
 impl User {
@@ -267,18 +180,18 @@ impl User {
     }
 
     /// The job of this number, if its handle is still there.
-    fn job(&self, number: u8) -> Option<usize> {
+    pub fn job(&self, number: u8) -> Option<usize> {
         let id = (number as usize).checked_rem(self.jobs.len())?;
         self.jobs[id].job.is_some().then_some(id)
     }
 
-    fn with_job(&mut self, number: u8, call: impl FnOnce(&mut Self, usize)) {
+    pub fn with_job(&mut self, number: u8, call: impl FnOnce(&mut Self, usize)) {
         if let Some(id) = self.job(number) {
             call(self, id);
         }
     }
 
-    fn handle(&self, number: u8) -> Option<usize> {
+    pub fn handle(&self, number: u8) -> Option<usize> {
         let id = (number as usize).checked_rem(self.tasks.len())?;
         self.tasks[id].handle.is_some().then_some(id)
     }
@@ -488,90 +401,6 @@ impl User {
             assert_eq!(task.record.start(), None, "cancelled and run");
             task.never = true;
             self.jobs[task.record.job].cancels = true;
-        }
-    }
-
-    fn holds_off(&mut self, id: usize, seconds: u8) {
-        let time = Duration::from_secs(u64::from(seconds % 8));
-        self.api(id).hold_off(time);
-        let until = self.clock.now() + time;
-        if !time.is_zero() && self.jobs[id].held_until.is_none_or(|held| held < until) {
-            self.jobs[id].held_until = Some(until);
-        }
-        if !self.over {
-            assert_eq!(self.api(id).held_until(), self.jobs[id].held_until);
-        }
-        if self.jobs[id].held_until.is_some() && self.is_at_rest(id) {
-            self.jobs[id].started = Some(self.started(id));
-        }
-    }
-
-    fn sets_rate(&mut self, id: usize, seconds: u8, burst: u8) {
-        let interval = Duration::from_secs(u64::from(seconds % 4));
-        let burst = usize::from(burst % 3) + 1;
-        if interval.is_zero() {
-            self.api(id).set_rates(&[]);
-            self.jobs[id].rate = None;
-            return;
-        }
-        let at_rest = self.is_at_rest(id);
-        self.api(id).set_rate(Rate::every(interval).burst(burst as u32));
-        let (now, seen) = (self.clock.now(), self.started(id));
-        // Each worker may have a task in hand that it has not begun.
-        let before = seen + if at_rest { 0 } else { self.workers };
-        self.jobs[id].rate = Some(KnownRate { interval, burst, set: now, before, seen, last: now });
-    }
-
-    /// rate_holds: no more tasks have started than the rates allow.
-    fn keeps_rates(&mut self) {
-        let now = self.clock.now();
-        for id in 0..self.jobs.len() {
-            let Some(mut rate) = self.jobs[id].rate else { continue };
-            let started = self.started(id);
-            let intervals = (now - rate.set).as_secs() / rate.interval.as_secs();
-            let most = rate.before + rate.burst + intervals as usize;
-            assert!(started <= most, "{started} started at {rate:?}: {}", self.says());
-            if started > rate.seen {
-                (rate.seen, rate.last) = (started, now);
-            }
-            self.jobs[id].rate = Some(rate);
-        }
-    }
-
-    /// How many tasks of the job and below it have started.
-    pub fn started(&self, id: usize) -> usize {
-        let below = self.below(id);
-        let started = |task: &&KnownTask| task.record.start().is_some();
-        self.tasks.iter().filter(|task| below.contains(&task.record.job)).filter(started).count()
-    }
-
-    /// Moves the clock. Until now no task of a job that is held off has started, and no delayed one.
-    fn advances(&mut self, seconds: u8) {
-        for task in self.tasks.iter().filter(|task| task.not_before.is_some()) {
-            assert_eq!(task.record.start(), None, "started before its time: {}", self.says());
-        }
-        for id in 0..self.jobs.len() {
-            if let Some(started) = self.jobs[id].started {
-                assert_eq!(self.started(id), started, "started in a job held off: {}", self.says());
-            }
-        }
-        self.keeps_rates();
-        self.clock.advance(Duration::from_secs(u64::from(seconds % 8)));
-        let now = self.clock.now();
-        for known in &mut self.jobs {
-            if known.held_until.is_some_and(|until| until <= now) {
-                (known.held_until, known.started) = (None, None);
-            }
-        }
-        for task in &mut self.tasks {
-            task.not_before = task.not_before.filter(|time| *time > now);
-            if task.deadline.is_some_and(|deadline| deadline <= now) {
-                task.deadline = None;
-                let is_over = task.handle.as_ref().map(TaskHandle::is_finished);
-                task.never |= is_over == Some(true) && task.record.start().is_none();
-                // It runs, or a worker has come just after the deadline and drops it. Without a handle nothing tells.
-                task.may_have_expired |= is_over != Some(true);
-            }
         }
     }
 

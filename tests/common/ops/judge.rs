@@ -5,7 +5,8 @@ use std::thread;
 
 use tollgate::Job;
 
-use super::interpreter::{KnownJob, KnownTask, User, surely, surely_ends, surely_idle};
+use super::interpreter::{User, surely, surely_ends, surely_idle};
+use super::known::{KnownJob, KnownTask};
 use super::task::check_result;
 
 impl User {

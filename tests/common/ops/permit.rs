@@ -5,7 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use tollgate::{Permit, TryAcquireError};
 
-use super::interpreter::{KnownTask, User};
+use super::interpreter::User;
+use super::known::KnownTask;
 use super::ledger::Entry;
 use super::task::Record;
 
