@@ -319,22 +319,19 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let leave_clock = || {
-            if let Some(clock) = &self.clock {
-                clock.leave(self.shared);
-            }
-        };
         if self.shared.shared().is_in_child() {
             // Another thread may have held a lock when the process was forked. The memory stays.
-            return leave_clock();
+            return;
         }
         self.shared.shared().drain();
         // Ordering: Relaxed; the owner of the pool drops it after all calls.
         if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
             self.join_workers();
         }
-        // Not before the drain has ended, which may wait for the clock.
-        leave_clock();
+        if let Some(clock) = &self.clock {
+            // Not before the drain has ended, which may wait for the clock.
+            clock.leave_if_ended(self.shared);
+        }
         self.shared.disown(1);
     }
 }

@@ -322,6 +322,29 @@ fn an_abrupt_end_drops_what_is_held_off() {
 }
 
 /// A pool that is dropped goes by its clock until its tasks have run.
+/// The drop inside a task does not wait for the drain, which goes by the clock all the same.
+#[test]
+fn a_pool_dropped_by_its_own_task_goes_by_its_clock_to_the_end() {
+    within(LONG, || {
+        let (clock, ended) = (ManualClock::new(), Arc::new(()));
+        let (hook, weak) = (Arc::clone(&ended), Arc::downgrade(&ended));
+        drop(ended);
+        let builder = Pool::builder().workers(2).clock(&clock).on_worker_stop(move |_| _ = &hook);
+        let pool = builder.build().unwrap();
+        let (job, other) = (pool.job(1), pool.job(1));
+        job.hold_off(Duration::from_secs(5));
+        let held = job.spawn(|| "in time");
+        other.spawn(move || drop(pool)).join().unwrap();
+        assert!(!held.is_finished());
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(held.join().unwrap(), "in time");
+        while weak.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+        clock.advance(Duration::from_secs(1)); // forgets the pool
+    });
+}
+
 #[test]
 fn a_drop_of_the_pool_waits_for_the_time() {
     for workers in WORKERS {

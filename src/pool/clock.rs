@@ -133,7 +133,7 @@ pub struct ManualClock(Arc<Inner>);
 
 struct Inner {
     hands: Arc<Hands>,
-    /// The pools that go by this clock, each until it is dropped.
+    /// The pools that go by this clock, each until it has ended. The list is an owner of each.
     pools: Mutex<Vec<PoolPtr>>,
 }
 
@@ -198,24 +198,42 @@ impl ManualClock {
         self.0.hands.advance(by);
         let pools: Vec<PoolPtr> = {
             let pools = self.pools();
-            // A pool leaves the list before its owner gives it up.
             pools.iter().for_each(|pool| pool.own());
             pools.clone()
         };
         for pool in pools {
             pool.shared().fire_due();
+            self.leave_if_ended(pool);
             pool.disown(1);
         }
     }
 
     /// From now on the clock tells this pool when it moves.
     pub(crate) fn enter(&self, pool: PoolPtr) {
+        pool.own();
         self.pools().push(pool);
     }
 
-    /// The pool is about to be dropped by its owner.
-    pub(crate) fn leave(&self, pool: PoolPtr) {
-        self.pools().retain(|other| *other != pool);
+    /// Takes the pool off the list if its last worker has left. A pool that was dropped may still drain, and wait for times.
+    pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
+        if !pool.shared().has_ended() {
+            return;
+        }
+        let place = {
+            let mut pools = self.pools();
+            let place = pools.iter().position(|other| *other == pool);
+            place.map(|place| pools.swap_remove(place))
+        };
+        if place.is_some() {
+            pool.disown(1);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let pools = self.pools.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        pools.drain(..).for_each(|pool| pool.disown(1));
     }
 }
 

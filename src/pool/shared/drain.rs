@@ -143,6 +143,11 @@ impl Shared {
         self.ended_changed.notify_all();
     }
 
+    /// Returns true if the last worker has left.
+    pub fn has_ended(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Waits until the last worker has left, for at most `timeout`. Returns true if it has.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
         let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
