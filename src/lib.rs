@@ -37,6 +37,23 @@
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
 //! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
 //!
+//! # Gates
+//!
+//! A task starts when all its gates are open. They are independent: no gate sets, changes or replaces another. Each two of them
+//! may be closed at once, and open in any order. A task that waits for a gate holds no permit of its job or of a parent, no worker
+//! and no thread.
+//!
+//! | gate | closed | opens |
+//! |---|---|---|
+//! | [limit](Job::set_limit), of the job and of each parent | while that many tasks run | when one ends, or with a higher limit |
+//! | [pause](Job::pause), of the job and of each parent | until [`Job::resume`] | then |
+//! | [rate](JobBuilder::rate), of the job and of each parent | while its burst is used up | at the next interval, or with another rate |
+//! | [hold-off](Job::hold_off), of the job and of each parent | until its time | then |
+//! | [delay](Job::spawn_after), of the task | until its time | then. The task takes its place in the queue |
+//!
+//! A [deadline](Job::spawn_within) is no gate: it drops a task that has not passed its gates in time. Nor is a
+//! [capacity](JobBuilder::capacity): it keeps the pusher waiting.
+//!
 //! # Where code may wait
 //!
 //! To wait means to call [`TaskHandle::join`], [`Job::wait`], [`Job::scope`], [`Settled::wait`] and the like.
