@@ -132,6 +132,9 @@ pub fn future_whose_drop_panics(pool: &Pool, ready: bool) {
 
 /// Of joins in a circle one panics, and the others end. Call it only if a worker is sure to be free.
 pub fn joins_in_a_circle(pool: &Pool, count: usize) {
+    if cfg!(fuzzing) {
+        return; // The fuzzer takes each panic for a crash, also one that is caught.
+    }
     let jobs: Vec<_> = (0..count).map(|_| pool.job(0)).collect(); // held
     let next: Arc<Vec<Mutex<Option<TaskHandle<()>>>>> =
         Arc::new(jobs.iter().map(|_| Mutex::new(None)).collect());
