@@ -53,6 +53,13 @@ impl User {
         holding >= self.workers || !self.tasks.iter().any(could_run)
     }
 
+    /// How many tasks have started, and how many have ended. Both only grow.
+    fn moved(&self) -> (usize, usize) {
+        let count =
+            |did: fn(&KnownTask) -> bool| self.tasks.iter().filter(|task| did(task)).count();
+        (count(|task| task.record.start().is_some()), count(|task| task.record.has_ended()))
+    }
+
     /// Nothing moves, and no worker has a task of the job, or of one below it, in hand that it has not begun: such a task has
     /// its permit, whatever was done to the job since.
     pub fn is_at_rest(&self, id: usize) -> bool {
@@ -65,13 +72,15 @@ impl User {
             task.record.runs() && self.above(task.record.job).any(|above| above == id)
         };
         for _ in 0..100 {
+            let before = self.moved();
             let held = job.stats().running;
             if !self.is_stable() {
                 return false;
             }
             let all_run = self.tasks.iter().filter(runs).count() == held;
             // None came meanwhile for one that is in hand.
-            if all_run && job.stats().running == held {
+            // And none started or ended between the looks, which come one after the other.
+            if all_run && job.stats().running == held && self.moved() == before {
                 return true;
             }
             // Or one has just ended, and is about to give its permit back.
