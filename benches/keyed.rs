@@ -10,6 +10,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use benches::median;
 use tollgate::{Job, Keyed, Pool};
 
 const PUSHES: usize = 200_000;
@@ -33,11 +34,6 @@ fn timed(parent: &Job, count: usize, push: impl Fn(usize)) -> Duration {
 
 fn task(number: usize) -> impl FnOnce() + Send + 'static {
     move || _ = black_box(number)
-}
-
-fn median(mut values: Vec<i128>) -> i128 {
-    values.sort_unstable();
-    values[values.len() / 2]
 }
 
 /// Compares both ways into these many keys.

@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use benches::compare;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
@@ -106,36 +107,6 @@ fn theirs_nested(runtime: &Runtime, inner: &[Arc<Semaphore>], outer: &Arc<Semaph
     })
 }
 
-fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
-    values.sort_by(|one, other| one.partial_cmp(other).expect("it is a number"));
-    values[values.len() / 2]
-}
-
-/// Runs both in turn, each first in every other round, and prints a line.
-fn compare(
-    name: &str,
-    rounds: usize,
-    mut ours: impl FnMut() -> Duration,
-    mut theirs: impl FnMut() -> Duration,
-) {
-    let (_, _) = (ours(), theirs());
-    let (mut own, mut other, mut ratios) = (vec![], vec![], vec![]);
-    for round in 0..rounds {
-        let (a, b) = if round % 2 == 0 {
-            let a = ours();
-            (a, theirs())
-        } else {
-            let b = theirs();
-            (ours(), b)
-        };
-        own.push(a);
-        other.push(b);
-        ratios.push(a.as_secs_f64() / b.as_secs_f64());
-    }
-    let (own, other) = (median(own).as_nanos(), median(other).as_nanos());
-    println!("{name:32} ours {own:6} ns   tokio {other:6} ns   ratio {:.2}", median(ratios));
-}
-
 fn semaphores(count: usize, limit: usize) -> Vec<Arc<Semaphore>> {
     (0..count).map(|_| Arc::new(Semaphore::new(limit))).collect()
 }
@@ -147,20 +118,26 @@ fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
 
     let (job, permits) = (pool.job(1_000), Arc::new(Semaphore::new(1_000)));
-    compare("uncontended, owned", rounds, || ours_alone(&job), || owned_alone(&permits));
-    compare("uncontended, borrowed", rounds, || ours_alone(&job), || borrowed_alone(&permits));
+    compare("uncontended, owned", "tokio", rounds, || ours_alone(&job), || owned_alone(&permits));
+    compare(
+        "uncontended, borrowed",
+        "tokio",
+        rounds,
+        || ours_alone(&job),
+        || borrowed_alone(&permits),
+    );
 
     let (jobs, permits) = ([pool.job(10)], semaphores(1, 10));
-    compare("contended", rounds, || ours(&runtime, &jobs), || theirs(&runtime, &permits));
+    compare("contended", "tokio", rounds, || ours(&runtime, &jobs), || theirs(&runtime, &permits));
 
     let parent = pool.job(20);
     let (jobs, inner, outer) = ([parent.job(10)], semaphores(1, 10), Arc::new(Semaphore::new(20)));
     let nested = || theirs_nested(&runtime, &inner, &outer);
-    compare("nested", rounds, || ours(&runtime, &jobs), nested);
+    compare("nested", "tokio", rounds, || ours(&runtime, &jobs), nested);
 
     let parent = pool.job(10);
     let jobs: Vec<_> = (0..10).map(|_| parent.job(10)).collect();
     let (inner, outer) = (semaphores(10, 10), Arc::new(Semaphore::new(10)));
     let nested = || theirs_nested(&runtime, &inner, &outer);
-    compare("nested, the parent binds", rounds, || ours(&runtime, &jobs), nested);
+    compare("nested, the parent binds", "tokio", rounds, || ours(&runtime, &jobs), nested);
 }

@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use benches::{compare, median};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -101,36 +102,6 @@ impl Theirs {
     }
 }
 
-fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
-    values.sort_by(|one, other| one.partial_cmp(other).expect("it is a number"));
-    values[values.len() / 2]
-}
-
-/// Runs both in turn, each first in every other round, and prints a line.
-fn compare(
-    name: &str,
-    rounds: usize,
-    mut ours: impl FnMut() -> Duration,
-    mut theirs: impl FnMut() -> Duration,
-) {
-    let (_, _) = (ours(), theirs());
-    let (mut own, mut other, mut ratios) = (vec![], vec![], vec![]);
-    for round in 0..rounds {
-        let (a, b) = if round % 2 == 0 {
-            let a = ours();
-            (a, theirs())
-        } else {
-            let b = theirs();
-            (ours(), b)
-        };
-        own.push(a);
-        other.push(b);
-        ratios.push(a.as_secs_f64() / b.as_secs_f64());
-    }
-    let (own, other) = (median(own).as_nanos(), median(other).as_nanos());
-    println!("{name:36} ours {own:8} ns   theirs {other:8} ns   ratio {:.2}", median(ratios));
-}
-
 fn does_not_bind(pool: &Pool, rounds: usize) {
     for limit in [1, 2] {
         let bare = pool.job_builder().limit(limit).build();
@@ -138,7 +109,13 @@ fn does_not_bind(pool: &Pool, rounds: usize) {
         for micros in [0, 1, 10] {
             let (count, work) = (40_000 / (micros as u32 + 1), Duration::from_micros(micros));
             let name = format!("does not bind, limit {limit}, {micros} µs");
-            compare(&name, rounds, || tasks(&paced, count, work), || tasks(&bare, count, work));
+            compare(
+                &name,
+                "theirs",
+                rounds,
+                || tasks(&paced, count, work),
+                || tasks(&bare, count, work),
+            );
         }
     }
 }
@@ -154,11 +131,11 @@ fn main() {
 
     let never = Quota::per_second(NonZeroU32::MAX);
     let (job, theirs) = (pool.job_builder().rate(loose()).build(), Theirs::new(never, 1_000));
-    compare("permit", rounds, || ours_alone(&job), || theirs.alone());
+    compare("permit", "theirs", rounds, || ours_alone(&job), || theirs.alone());
 
     let (job, theirs) = (pool.job_builder().limit(2).rate(loose()).build(), Theirs::new(never, 2));
     let ours = || tasks(&job, TASKS, Duration::ZERO);
-    compare("tasks", rounds, ours, || theirs.tasks(&runtime, TASKS));
+    compare("tasks", "theirs", rounds, ours, || theirs.tasks(&runtime, TASKS));
 
     let slow = NonZeroU32::new(1_000).expect("it is more than none");
     let slow = Quota::per_second(slow).allow_burst(NonZeroU32::MIN);
