@@ -6,27 +6,11 @@
 mod common;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, WORKERS, within};
+use common::{LONG, SECOND, capture, with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tollgate::{Job, JoinError, ManualClock, Pool, Reason, Rejected, TaskHandle};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs `test` with each number of workers, in a pool that goes by a clock.
-fn with_clock(test: impl Fn(&Pool, &ManualClock) + Send + Sync + 'static) {
-    let test = Arc::new(test);
-    for workers in WORKERS {
-        let test = Arc::clone(&test);
-        within(LONG, move || {
-            eprintln!("with {workers} workers");
-            let clock = ManualClock::new();
-            let pool = Pool::builder().workers(workers).clock(&clock).build().unwrap();
-            test(&pool, &clock);
-        });
-    }
-}
 
 /// Says that so many tasks wait for their time, and that none waits for a permit, or has one.
 #[track_caller]
@@ -39,13 +23,6 @@ fn assert_delayed(job: &Job, tasks: usize) {
 #[track_caller]
 fn assert_cancelled<T: std::fmt::Debug>(task: TaskHandle<T>) {
     assert!(matches!(task.join(), Err(JoinError::Cancelled)));
-}
-
-/// A capture, and whether it was dropped.
-fn capture() -> (Arc<()>, impl Fn() -> bool) {
-    let capture = Arc::new(());
-    let weak = Arc::downgrade(&capture);
-    (capture, move || weak.strong_count() == 0)
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LONG, within};
+use common::{LONG, pool_with_clock, within};
 use tollgate::{Job, ManualClock, Pool, Rate, Reason, TaskHandle};
 
 /// The jobs of one trial, in a pool that goes by a clock.
@@ -107,8 +107,7 @@ fn waits(jobs: &Jobs, task: &TaskHandle<i32>, closed: &[Gate]) {
 
 fn trial(first: Gate, second: Gate) {
     eprintln!("{first:?}, then {second:?}");
-    let clock = ManualClock::new();
-    let pool = Pool::builder().workers(2).clock(&clock).build().unwrap();
+    let (pool, clock) = pool_with_clock(2);
     let parent = pool.job(1);
     let (job, beside) = (parent.job(1), parent.job(1));
     let jobs = Jobs { clock, pool, parent, job, beside };

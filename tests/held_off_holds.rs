@@ -8,27 +8,11 @@
 mod common;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, WORKERS, within};
+use common::{LONG, SECOND, WORKERS, with_clock, within};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tollgate::{Job, ManualClock, Pool, TaskHandle};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs `test` with each number of workers, in a pool that goes by a clock.
-fn with_clock(test: impl Fn(&Pool, &ManualClock) + Send + Sync + 'static) {
-    let test = Arc::new(test);
-    for workers in WORKERS {
-        let test = Arc::clone(&test);
-        within(LONG, move || {
-            eprintln!("with {workers} workers");
-            let clock = ManualClock::new();
-            let pool = Pool::builder().workers(workers).clock(&clock).build().unwrap();
-            test(&pool, &clock);
-        });
-    }
-}
 
 /// Says that so many tasks wait, and that none has a permit or is on the way to one.
 #[track_caller]

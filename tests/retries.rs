@@ -6,33 +6,17 @@
 mod common;
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, WORKERS, within};
+use common::{LONG, SECOND, with_clock, within};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use tollgate::{Job, JoinError, ManualClock, Pool, Reason, Rejected, Retried, Retry};
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// Delays of 1, 2, 4, ... seconds.
 fn doubling(attempts: u32) -> Retry {
     let policy = Retry::new().attempts(attempts).first_delay(SECOND).factor(2.0);
     policy.longest_delay(3600 * SECOND).jitter(0.0)
-}
-
-/// Runs `test` with each number of workers, in a pool that goes by a clock.
-fn with_clock(test: impl Fn(&Pool, &ManualClock) + Send + Sync + 'static) {
-    let test = Arc::new(test);
-    for workers in WORKERS {
-        let test = Arc::clone(&test);
-        within(LONG, move || {
-            eprintln!("with {workers} workers");
-            let clock = ManualClock::new();
-            let pool = Pool::builder().workers(workers).clock(&clock).build().unwrap();
-            test(&pool, &clock);
-        });
-    }
 }
 
 /// Waits until so many tasks of the job wait for their time.

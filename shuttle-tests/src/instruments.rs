@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize as Count, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use tollgate::{ManualClock, Pool};
 
 /// Sees how many tasks are inside at once.
 #[derive(Debug)]
@@ -200,4 +202,14 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Pending => shuttle::thread::park(),
         }
     }
+}
+
+/// A second of a clock that the scenario moves.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// Makes a pool of so many workers, and the clock that the pool goes by.
+pub fn pool_with_clock(workers: usize) -> (Pool, ManualClock) {
+    let clock = ManualClock::new();
+    let pool = Pool::builder().workers(workers).clock(&clock);
+    (pool.build().expect("shuttle starts any thread"), clock)
 }

@@ -4,22 +4,13 @@
 
 use shuttle::thread;
 use shuttle_tests::check;
-use shuttle_tests::instruments::Fates;
-use std::time::Duration;
-use tollgate::{JoinError, ManualClock, Pool, Retry};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn with_clock(workers: usize) -> (Pool, ManualClock) {
-    let clock = ManualClock::new();
-    let pool = Pool::builder().workers(workers).clock(&clock);
-    (pool.build().expect("shuttle starts any thread"), clock)
-}
+use shuttle_tests::instruments::{Fates, SECOND, pool_with_clock};
+use tollgate::{JoinError, Retry};
 
 #[test]
 fn nothing_lost_when_cancels_meet_the_time() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(6));
         let tasks: Vec<_> =
             (0..6).map(|number| job.spawn_after(SECOND, fates.task(number))).collect();
@@ -40,7 +31,7 @@ fn nothing_lost_when_cancels_meet_the_time() {
 #[test]
 fn nothing_lost_when_a_jobs_cancel_meets_delays() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(6));
         let (theirs, tickets) = (job.clone(), fates.clone());
         let pusher = thread::spawn(move || {
@@ -62,7 +53,7 @@ fn nothing_lost_when_a_jobs_cancel_meets_delays() {
 #[test]
 fn nothing_lost_when_drains_meet_delays() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(4));
         let tasks: Vec<_> =
             (0..4).map(|number| job.spawn_after(SECOND, fates.task(number))).collect();
@@ -79,7 +70,7 @@ fn nothing_lost_when_drains_meet_delays() {
 fn nothing_lost_when_drains_meet_cancels_of_delays() {
     // The clock does not move: only the cancels end the drain.
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let job = pool.job(1);
         let tasks: Vec<_> = (0..2).map(|_| job.spawn_after(SECOND, || ())).collect();
         let canceller = thread::spawn(move || assert!(tasks.iter().all(|task| task.cancel())));
@@ -93,7 +84,7 @@ fn nothing_lost_when_drains_meet_cancels_of_delays() {
 #[test]
 fn nothing_lost_when_waits_meet_the_time() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(3));
         for number in 0..3 {
             drop(job.spawn_after(SECOND, fates.task(number)));
@@ -108,7 +99,7 @@ fn nothing_lost_when_waits_meet_the_time() {
 #[test]
 fn deadlines_hold_while_tasks_start_and_are_cancelled() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(6));
         let tasks: Vec<_> =
             (0..6).map(|number| job.spawn_within(SECOND, fates.task(number))).collect();
@@ -131,7 +122,7 @@ fn deadlines_hold_while_tasks_start_and_are_cancelled() {
 #[test]
 fn deadlines_hold_for_those_who_wait_for_a_held_job() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(0), Fates::of(3));
         for number in 0..3 {
             drop(job.spawn_within(SECOND, fates.task(number)));
@@ -146,7 +137,7 @@ fn deadlines_hold_for_those_who_wait_for_a_held_job() {
 #[test]
 fn nothing_lost_when_cancels_meet_attempts() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let job = pool.job(1);
         let policy = Retry::new().attempts(3).first_delay(SECOND).jitter(0.0).seed(1);
         let tasks: Vec<_> = (0..3).map(|_| job.spawn_retry(policy, || Err::<(), ()>(()))).collect();

@@ -5,24 +5,15 @@
 use shuttle::sync::Barrier;
 use shuttle::thread;
 use shuttle_tests::check;
-use shuttle_tests::instruments::{Fates, Gauge};
+use shuttle_tests::instruments::{Fates, Gauge, SECOND, pool_with_clock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
-use tollgate::{ManualClock, Pool, Rate};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn with_clock(workers: usize) -> (Pool, ManualClock) {
-    let clock = ManualClock::new();
-    let pool = Pool::builder().workers(workers).clock(&clock);
-    (pool.build().expect("shuttle starts any thread"), clock)
-}
+use tollgate::Rate;
 
 #[test]
 fn held_off_holds_no_longer_than_its_time() {
     check(|| {
-        let (pool, clock) = with_clock(3);
+        let (pool, clock) = pool_with_clock(3);
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         let child = job.job(1);
         let pushers = [job.clone(), child.clone()].map(|job| {
@@ -49,7 +40,7 @@ fn held_off_holds_no_longer_than_its_time() {
 #[test]
 fn held_off_holds_when_it_is_extended_as_its_time_comes() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, gauge) = (pool.job(2), Gauge::new(2));
         job.hold_off(SECOND);
         job.execute(gauge.task());
@@ -75,7 +66,7 @@ fn held_off_holds_when_it_is_extended_as_its_time_comes() {
 #[test]
 fn held_off_holds_for_who_has_a_permit() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let job = pool.job(1);
         let (started, end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
         let late = Arc::new(AtomicUsize::new(0));
@@ -107,7 +98,7 @@ fn held_off_holds_for_who_has_a_permit() {
 #[test]
 fn nothing_lost_when_drains_meet_the_time() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (held, free, fates) = (pool.job(1), pool.job(2), Fates::of(6));
         held.hold_off(SECOND);
         for number in 0..6 {
@@ -125,7 +116,7 @@ fn nothing_lost_when_drains_meet_the_time() {
 #[test]
 fn nothing_lost_when_abrupt_ends_meet_the_time() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(6));
         let (theirs, tickets) = (job.clone(), fates.clone());
         let holder = thread::spawn(move || {
@@ -147,7 +138,7 @@ fn nothing_lost_when_abrupt_ends_meet_the_time() {
 #[test]
 fn rate_holds_for_many_workers() {
     check(|| {
-        let (pool, clock) = with_clock(3);
+        let (pool, clock) = pool_with_clock(3);
         let job = pool.job_builder().rate(Rate::every(SECOND).burst(2)).build();
         let (child, gauge) = (job.job(2), Gauge::new(3));
         let pushers = [job.clone(), child].map(|job| {
@@ -173,7 +164,7 @@ fn rate_holds_for_many_workers() {
 #[test]
 fn rate_holds_for_permits_beside_tasks() {
     check(|| {
-        let (pool, clock) = with_clock(2);
+        let (pool, clock) = pool_with_clock(2);
         let job = pool.job_builder().rate(Rate::every(SECOND).burst(2)).build();
         let started = Arc::new(AtomicUsize::new(0));
         let (theirs, permits) = (job.clone(), started.clone());
@@ -204,7 +195,7 @@ fn rate_holds_for_permits_beside_tasks() {
 #[test]
 fn rate_holds_once_it_is_set() {
     check(|| {
-        let (pool, _clock) = with_clock(2);
+        let (pool, _clock) = pool_with_clock(2);
         let job = pool.job(1);
         let (set, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for _ in 0..8 {

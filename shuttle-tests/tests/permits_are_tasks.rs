@@ -168,7 +168,7 @@ struct Waiting(Job);
 
 impl Wake for Waiting {
     fn wake(self: Arc<Self>) {
-        self.0.wait_timeout(Duration::ZERO);
+        _ = self.0.wait_timeout(Duration::ZERO);
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Job, JoinError, Pool, Rejected, TaskHandle};
+use tollgate::{Job, JoinError, ManualClock, Pool, Rejected, TaskHandle};
 
 use event::{Gauge, Latch, stay};
 use watch::Watch;
@@ -59,6 +59,36 @@ pub fn with_workers(test: impl Fn(&Pool, usize) + Send + Sync + 'static) {
             test(&pool, workers);
         });
     }
+}
+
+/// A second of a clock that the test moves.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// Makes a pool of so many workers, and the clock that the pool goes by.
+pub fn pool_with_clock(workers: usize) -> (Pool, ManualClock) {
+    let clock = ManualClock::new();
+    let pool = Pool::builder().workers(workers).clock(&clock).build();
+    (pool.expect("a pool of a few workers starts"), clock)
+}
+
+/// Runs `test` with each number of workers in [`WORKERS`], in a pool that goes by a clock, under the watchdog.
+pub fn with_clock(test: impl Fn(&Pool, &ManualClock) + Send + Sync + 'static) {
+    let test = Arc::new(test);
+    for workers in WORKERS {
+        let test = Arc::clone(&test);
+        within(LONG, move || {
+            eprintln!("with {workers} workers");
+            let (pool, clock) = pool_with_clock(workers);
+            test(&pool, &clock);
+        });
+    }
+}
+
+/// Makes a capture, and a function that returns true if the capture was dropped.
+pub fn capture() -> (Arc<()>, impl Fn() -> bool) {
+    let capture = Arc::new(());
+    let weak = Arc::downgrade(&capture);
+    (capture, move || weak.strong_count() == 0)
 }
 
 /// A pool of so many workers.

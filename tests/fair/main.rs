@@ -79,22 +79,28 @@ fn lone(
     (move || says.send(started.so_far()).unwrap(), at_start, pool.job(1))
 }
 
-/// The large job cannot move while the lone task is pushed: what starts before it is counted exactly.
+/// Returns how many tasks of a large job with this limit start before a lone task that is pushed behind them. `fill` pushes those.
+/// The large job cannot move while the lone task is pushed, so the number is exact.
+fn before_a_lone_task(pool: &Pool, limit: usize, fill: impl Fn(&Job, &Started)) -> usize {
+    let (big, started, latch) = (pool.job(limit), Started::default(), Latch::new());
+    block(pool, &big, &latch);
+    fill(&big, &started);
+    let (task, at_start, small) = lone(pool, &started);
+    small.execute(task);
+    latch.open();
+    let before = at_start.recv().unwrap();
+    end(&big);
+    before
+}
+
 #[test]
 fn a_lone_task_starts_soon_behind_a_queue() {
     with_workers(|pool, workers| {
         for limit in limits(workers) {
-            bounded(workers, BOUND * workers, || {
-                let (big, started, latch) = (pool.job(limit), Started::default(), Latch::new());
-                block(pool, &big, &latch);
+            let fill = |big: &Job, started: &Started| {
                 (0..QUEUED / 4).for_each(|_| big.execute(started.task()));
-                let (task, at_start, small) = lone(pool, &started);
-                small.execute(task);
-                latch.open();
-                let before = at_start.recv().unwrap();
-                end(&big);
-                before
-            });
+            };
+            bounded(workers, BOUND * workers, || before_a_lone_task(pool, limit, fill));
         }
     });
 }
@@ -104,10 +110,7 @@ fn a_lone_task_starts_soon_behind_a_queue() {
 fn tasks_that_join_others_inside_take_turns() {
     with_workers(|pool, workers| {
         for limit in limits(workers) {
-            let most = if workers == 1 { 16 } else { BOUND * workers };
-            bounded(workers, most, || {
-                let (big, started, latch) = (pool.job(limit), Started::default(), Latch::new());
-                block(pool, &big, &latch);
+            let fill = |big: &Job, started: &Started| {
                 for _ in 0..QUEUED / 40 {
                     let (own, start) = (big.clone(), started.task());
                     big.execute(move || {
@@ -115,13 +118,9 @@ fn tasks_that_join_others_inside_take_turns() {
                         (0..3).for_each(|_| own.spawn(|| ()).join().unwrap());
                     });
                 }
-                let (task, at_start, small) = lone(pool, &started);
-                small.execute(task);
-                latch.open();
-                let before = at_start.recv().unwrap();
-                end(&big);
-                before
-            });
+            };
+            let most = if workers == 1 { 16 } else { BOUND * workers };
+            bounded(workers, most, || before_a_lone_task(pool, limit, fill));
         }
     });
 }

@@ -9,31 +9,11 @@ mod ways;
 mod windows;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, WORKERS, within};
+use common::{LONG, SECOND, pool_with_clock, with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use tollgate::{Job, ManualClock, Pool, Rate};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn pool(workers: usize) -> (Pool, ManualClock) {
-    let clock = ManualClock::new();
-    (Pool::builder().workers(workers).clock(&clock).build().unwrap(), clock)
-}
-
-/// Runs `test` with each number of workers, in a pool that goes by a clock.
-fn with_clock(test: impl Fn(&Pool, &ManualClock) + Send + Sync + 'static) {
-    let test = Arc::new(test);
-    for workers in WORKERS {
-        let test = Arc::clone(&test);
-        within(LONG, move || {
-            eprintln!("with {workers} workers");
-            let (pool, clock) = pool(workers);
-            test(&pool, &clock);
-        });
-    }
-}
+use tollgate::{Job, Rate};
 
 /// Waits until the job starts nothing more at this time: nothing runs, and nothing is on its way to a worker.
 fn settle(job: &Job) {
@@ -228,7 +208,7 @@ fn rates_change_live() {
     });
 }
 
-/// What no rate forbids goes on as without one: the tasks of one job run side by side, and a worker turns to other jobs.
+/// A rate that never binds changes nothing: the tasks of one job run side by side, and a worker turns to other jobs.
 #[test]
 fn a_rate_that_does_not_bind_delays_nothing() {
     with_clock(|pool, _| {
@@ -296,7 +276,7 @@ fn a_drain_waits_for_the_rate_and_an_abrupt_end_does_not() {
             drain.join().unwrap();
         });
         assert_eq!(gauge.started(), 3);
-        let (pool, _) = self::pool(pool.workers());
+        let (pool, _) = pool_with_clock(pool.workers());
         let (job, gauge) = (pool.job_builder().rate(Rate::per_second(1)).build(), Gauge::new());
         push(&job, &gauge, 5);
         assert_started(&job, &gauge, 1);

@@ -123,7 +123,7 @@ fn a_wait_begins_no_gap() {
     });
 }
 
-/// A future needs leave once, however often it goes on.
+/// A future takes the leave once, at its first poll. No later poll needs it.
 #[cfg(feature = "futures")]
 #[test]
 fn a_task_that_goes_on_needs_no_leave() {

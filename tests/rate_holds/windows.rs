@@ -1,7 +1,8 @@
 //! Random calls, and the starts that no window forbids.
 
 use crate::common::event::{Gauge, pass_through};
-use crate::{pool, settle};
+use crate::common::pool_with_clock;
+use crate::settle;
 use proptest::prelude::*;
 use std::time::Duration;
 use tollgate::Rate;
@@ -54,7 +55,7 @@ proptest! {
         stated in prop::collection::vec((1..4_u32, 1..30_u64), 1..3),
         ops in prop::collection::vec(op(), 1..40),
     ) {
-        let (pool, clock) = pool(workers);
+        let (pool, clock) = pool_with_clock(workers);
         let mut builder = pool.job_builder().limit(limit);
         for &(burst, interval) in &stated {
             builder = builder.rate(Rate::every(Duration::from_millis(interval)).burst(burst));
