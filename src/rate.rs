@@ -3,8 +3,8 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// The longest interval: about thirty years. Each clock can add it.
-const MOST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// A time that is far enough to be never, and near enough for every platform's clock to add it: about thirty years.
+pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A bound on how often tasks start: at most so many in a time, or a pause after each task.
 ///
@@ -110,7 +110,7 @@ impl Rate {
     #[track_caller]
     pub fn every(interval: Duration) -> Self {
         assert!(!interval.is_zero(), "an interval of 0 is no rate: leave the rate out instead");
-        Self { kind: Kind::Every { interval: interval.min(MOST), burst: 1 } }
+        Self { kind: Kind::Every { interval: interval.min(FAR), burst: 1 } }
     }
 
     /// Makes a rate by which no task starts for this long after a task has ended.
@@ -138,7 +138,7 @@ impl Rate {
     /// ```
     #[must_use]
     pub fn gap_after_end(gap: Duration) -> Self {
-        Self { kind: Kind::GapAfterEnd(gap.min(MOST)) }
+        Self { kind: Kind::GapAfterEnd(gap.min(FAR)) }
     }
 
     /// Sets how many tasks may start at once after a pause.

@@ -1,10 +1,8 @@
 //! `Retry`: how often a task is tried, and how long it waits between two attempts.
 
+use crate::rate::FAR;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
-
-/// The longest delay: about thirty years. Each clock can add it.
-const MOST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long it waits between two attempts.
 ///
@@ -192,7 +190,7 @@ impl Retry {
 
     /// Returns the delay after the attempt with this number, from 1 on, without jitter.
     fn full_delay(&self, attempt: u32) -> Duration {
-        let longest = self.longest_delay.min(MOST);
+        let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
         let seconds = self.first_delay.as_secs_f64() * power;
         // Zero times an infinite power is no number.
@@ -299,7 +297,7 @@ mod tests {
         assert_eq!(millis(policy.first_delay(Duration::ZERO)), [0; 5]);
         // No number is too great.
         let great = Retry::new().attempts(5_000).longest_delay(Duration::MAX).jitter(0.0);
-        assert_eq!(delays(great).last(), Some(&MOST));
+        assert_eq!(delays(great).last(), Some(&FAR));
         let zero = great.first_delay(Duration::ZERO);
         assert_eq!(delays(zero).last(), Some(&Duration::ZERO));
     }

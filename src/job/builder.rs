@@ -183,8 +183,8 @@ impl JobBuilder {
     /// Adds a rate: tasks of the job start no more often. May be called several times; then all the rates hold.
     ///
     /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below count.
-    /// A task counts once, when a worker gives it its permits; the system may delay its first instruction after that. A task that
-    /// goes on after it has waited does not count again. A [`Permit`](crate::Permit) counts when it is acquired. Items of
+    /// A task counts once, when a worker gives it its permits; the system may delay its first instruction after that. A wait inside
+    /// a task does not make the task count again. An acquired [`Permit`](crate::Permit) counts as a start. Items of
     /// [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. What a pause saves up is at most the burst.
     ///
     /// The rate is apart from the limit: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands in the

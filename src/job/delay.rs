@@ -117,7 +117,7 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn). The time goes on while the call blocks.
+    /// As with [`spawn`](Self::spawn). The deadline does not move while the call blocks.
     ///
     /// # Cancellation
     ///

@@ -109,7 +109,7 @@ impl Job {
             "a task is explained by a job that is not its own: ask its own job"
         );
         Explanation(match stage {
-            Stage::Ended | Stage::Running => vec![waits(job, cell)],
+            Stage::Ended | Stage::Running => vec![of_started(job, cell)],
             Stage::Pending => vec![Reason::Pending],
             Stage::Woken => match place(job, |queued| queued == cell) {
                 Some(ahead) => waiting(job, ahead),
@@ -156,8 +156,8 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns what a task with a handle does that has started.
-fn waits(job: JobPtr, cell: CellPtr) -> Reason {
+/// Returns the reason of a task with a handle that has started: it runs, or it waits inside.
+fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     let mut reason = Reason::Running { running: 1 };
     job.pool().waits.each(job, |wait| {
         if wait.task == Some(cell) {

@@ -160,7 +160,7 @@ impl<K: Hash + Eq> Keyed<K> {
 
     /// Calls `see` for each key and its job. `see` may look keys up.
     ///
-    /// A key that is made or dropped meanwhile may be seen or not.
+    /// A key that is made or dropped meanwhile may be seen or not. The keys' `Clone` must not use the `Keyed`: it runs under a lock.
     ///
     /// # Examples
     ///

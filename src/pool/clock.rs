@@ -14,14 +14,12 @@
 
 use crate::pool::due::{Due, Hands};
 use crate::pool::shared::{PoolPtr, Shared};
+use crate::rate::FAR;
 use crate::sync::time::Instant;
 use crate::sync::{Arc, CHECKED, Mutex, thread};
 use crate::timer::{self, Key, NotArmed};
 use std::fmt;
 use std::time::Duration;
-
-/// A time to wait for that is far enough to be never, and near enough for every platform's clock: about thirty years.
-const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 impl Shared {
     /// Returns the time by the pool's clock.

@@ -11,17 +11,17 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
     /// What waits.
-    pub waits: Waits,
+    pub waits: Timed,
     /// What to do.
     pub act: &'static Act,
 }
 
 /// What waits for a time.
 #[derive(Clone, Copy, Debug)]
-pub enum Waits {
-    /// A job. Whatever arms the entry gives it a handle of the job.
+pub enum Timed {
+    /// A job. The thread that arms the entry gives the entry a handle of the job.
     Job(JobPtr),
-    /// A task. Whatever arms the entry gives it a reference to the cell.
+    /// A task. The thread that arms the entry gives the entry a reference to the cell.
     Task(CellPtr),
 }
 
@@ -31,7 +31,7 @@ impl Due {
     /// # Panics
     /// If a task waits.
     pub fn job(&self) -> JobPtr {
-        let Waits::Job(job) = self.waits else { unreachable!("the entry is a task's") };
+        let Timed::Job(job) = self.waits else { unreachable!("the entry is a task's") };
         job
     }
 
@@ -40,7 +40,7 @@ impl Due {
     /// # Panics
     /// If a job waits.
     pub fn cell(&self) -> CellPtr {
-        let Waits::Task(cell) = self.waits else { unreachable!("the entry is a job's") };
+        let Timed::Task(cell) = self.waits else { unreachable!("the entry is a job's") };
         cell
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks of one job that one call pushes and waits for: scopes, sets and lazy input.
+//! Calls that push several tasks and wait for all of them: scopes, sets, lazy input, joins in a circle.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

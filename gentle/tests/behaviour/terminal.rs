@@ -14,7 +14,7 @@ fn terminal() -> (File, OwnedFd) {
     let (mut own, mut its) = (0, 0);
     let size = libc::winsize { ws_row: 24, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 };
     let (name, settings) = (std::ptr::null_mut(), std::ptr::null());
-    // SAFETY: two pointers are to integers and one is to a size, and all three outlive the call. The rest may be null.
+    // SAFETY: the integers and the size outlive the call. `openpty` accepts null for the name and the settings.
     let made =
         unsafe { libc::openpty(&raw mut own, &raw mut its, name, settings, &raw const size) };
     assert_eq!(made, 0);

@@ -24,7 +24,7 @@ use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::times::Times;
-use crate::pool::due::{Act, Due, Waits};
+use crate::pool::due::{Act, Due, Timed};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::timer::{Key, NotArmed};
@@ -66,7 +66,7 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
         return Ok(());
     }
     job.tokens.keep();
-    match job.pool_ptr().arm(until, Due { waits: Waits::Job(job), act: &OPEN }) {
+    match job.pool_ptr().arm(until, Due { waits: Timed::Job(job), act: &OPEN }) {
         Ok(key) => times.armed = Some(key), // off-1
         Err(error) => {
             // The caller has a handle.

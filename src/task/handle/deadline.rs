@@ -17,7 +17,7 @@
 use crate::error::JoinError;
 use crate::job::admission::drop_task;
 use crate::job::idle::note_gone;
-use crate::pool::due::{Act, Due, Waits};
+use crate::pool::due::{Act, Due, Timed};
 use crate::pool::shared::PoolPtr;
 use crate::sync::time::Instant;
 use crate::task::CellPtr;
@@ -64,7 +64,7 @@ impl Deadline {
             return Ok(false);
         }
         state.add(Reference::Waker);
-        let due = Due { waits: Waits::Task(cell), act: &Joint::<F, T, Self>::EXPIRE };
+        let due = Due { waits: Timed::Task(cell), act: &Joint::<F, T, Self>::EXPIRE };
         let Err(error) = self.pool.arm_as(self.key, due) else { return Ok(true) };
         // SAFETY: the reference was added just now, and the handle has another one.
         unsafe { Face::release(cell.cast(), Reference::Waker) };

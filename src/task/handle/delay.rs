@@ -26,7 +26,7 @@
 use crate::job::admission::{self, doom, drop_task, is_dropped};
 use crate::job::control;
 use crate::job::record::JobPtr;
-use crate::pool::due::{Act, Due, Waits};
+use crate::pool::due::{Act, Due, Timed};
 use crate::pool::shared::PoolPtr;
 use crate::sync::full_fence;
 use crate::sync::time::Instant;
@@ -71,7 +71,7 @@ impl Delay {
         }
         job.extra_or_make().times().delayed.insert(self.key); // delay-1
         if let Err(error) =
-            self.pool.arm_as(self.key, Due { waits: Waits::Task(cell), act: &START })
+            self.pool.arm_as(self.key, Due { waits: Timed::Task(cell), act: &START })
         {
             forget(job, self.key);
             drop_task(cell);
