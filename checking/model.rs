@@ -1,11 +1,14 @@
 //! For this project's models: the protocols by name, and a pool without threads of its own. Not part of
 //! the library.
 
+pub use crate::base::task::{CellPtr, plain};
+pub use crate::base::{cache, parking, sleep};
 pub use crate::job::stream::{Feed, batches};
 pub use crate::job::{admission, control, idle, permits, queue, record};
-pub use crate::task::{CellPtr, cells, handle, parking, plain};
-pub use crate::worker::{sleep, spares};
+pub use crate::task::handle;
+pub use crate::worker::spares;
 
+use crate::base::task::Mark;
 use crate::job::Job;
 use crate::job::builder::JobBuilder;
 use crate::job::capacity::Capacity;
@@ -13,7 +16,6 @@ use crate::job::extra::Extra;
 use crate::job::keyed::Keyed;
 use crate::pool::clock::ManualClock;
 use crate::pool::shared::{Hooks, PoolPtr};
-use crate::task::Mark;
 use crate::worker::context::Context;
 use crate::worker::play;
 use crate::worker::spares::Threads;

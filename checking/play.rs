@@ -1,10 +1,10 @@
 //! For models: a worker's part, played by a model's own threads, from one of its states to another.
 
+use crate::base::sleep::Woken;
 use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
 use crate::worker::Worker;
 use crate::worker::context::Context;
-use crate::worker::sleep::Woken;
 use std::cell::Cell;
 
 /// Takes the place with this index, serves up to `most` tasks that a search finds, and leaves.

@@ -129,6 +129,17 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
+/// Primitives that know no jobs.
+mod base {
+    pub mod cache;
+    pub mod later;
+    pub mod parking;
+    pub mod queues;
+    pub mod rests;
+    pub mod sleep;
+    pub mod task;
+    pub mod timer;
+}
 mod error;
 mod free;
 mod job;
@@ -149,8 +160,13 @@ mod sync;
 #[cfg(tollgate_count)]
 #[doc(hidden)]
 pub use sync::count;
-mod task;
-mod timer;
+mod task {
+    #[cfg(feature = "futures")]
+    pub mod future;
+    pub mod handle;
+    pub mod state;
+    pub mod waiter;
+}
 mod unwind;
 mod worker;
 

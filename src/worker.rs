@@ -5,21 +5,19 @@ mod find;
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[path = "../checking/play.rs"]
 pub mod play;
-pub mod seat;
-pub mod sleep;
 pub mod spares;
 pub mod turn;
 pub mod waiting;
 
+use crate::base::queues::Seat;
+use crate::base::task::{CellPtr, Mark, Ran};
 use crate::job::admission::{self, Start};
 use crate::job::record::JobPtr;
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
 use crate::sync::scaled;
-use crate::task::{CellPtr, Mark, Ran};
 use crate::unwind;
 use crate::worker::context::Context;
-use crate::worker::seat::Seat;
 use std::any::Any;
 use std::cell::Cell;
 

@@ -5,8 +5,8 @@
 //! at once, as when as many threads are interrupted there.
 
 use super::{Arrivals, Consumer, Departures, Popped, Queue, Unlocked};
+use crate::base::task::{CellPtr, Header, plain};
 use crate::sync::atomic::Ordering;
-use crate::task::{CellPtr, Header, plain};
 use crate::{Job, Pool};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use std::collections::VecDeque;

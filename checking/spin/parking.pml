@@ -1,7 +1,7 @@
 /* The parking lot: a waiter whose condition holds goes on.
  *
  * Two waiters of one object and one waking thread, for ever: when all have gone on, the object is made anew.
- * Steps as in src/task/parking.rs, named in comments.
+ * Steps as in src/base/parking.rs, named in comments.
  *
  * CHECK
  */

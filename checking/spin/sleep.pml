@@ -2,7 +2,7 @@
  *
  * Two workers and two pushers, for ever. A pusher pushes a task and waits until it has ended. A task stays: it ends
  * only when no task is queued, so a wake-up that was not passed on leaves a task queued for ever.
- * Steps as in src/worker/sleep.rs, named in comments.
+ * Steps as in src/base/sleep.rs, named in comments.
  *
  * CHECK
  */

@@ -9,7 +9,7 @@ use loom_tests::check::Bound;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
-use tollgate::model::cells;
+use tollgate::model::cache;
 
 const SMALL: usize = 0;
 
@@ -28,7 +28,7 @@ unsafe impl Send for Hands {}
 
 impl Hands {
     fn take(&self) -> NonNull<u8> {
-        let cell = cells::take(SMALL);
+        let cell = cache::take(SMALL);
         let address = cell.addr().get();
         assert!(self.out.lock().unwrap().insert(address), "a cell is in two hands");
         self.mark(address);
@@ -39,7 +39,7 @@ impl Hands {
         let address = cell.addr().get();
         self.mark(address);
         assert!(self.out.lock().unwrap().remove(&address));
-        cells::give(SMALL, cell.as_ptr());
+        cache::give(SMALL, cell.as_ptr());
     }
 
     fn mark(&self, address: usize) {
@@ -65,13 +65,13 @@ fn no_cell_is_in_two_hands() {
             thread::spawn(move || {
                 hands.turn(count);
                 hands.turn(3);
-                cells::clear();
+                cache::clear();
             })
         });
         for other in others {
             other.join().unwrap();
         }
-        cells::empty_reserve();
+        cache::empty_reserve();
     });
 }
 
@@ -86,7 +86,7 @@ fn a_cell_may_be_given_back_by_another_thread() {
                 out.lock().unwrap().push(theirs.take().addr());
             }
             theirs.turn(1);
-            cells::clear();
+            cache::clear();
         });
         let (theirs, inbox) = (hands.clone(), sent.clone());
         let breaker = thread::spawn(move || {
@@ -95,7 +95,7 @@ fn a_cell_may_be_given_back_by_another_thread() {
                 theirs.give(at(address));
             }
             theirs.turn(3);
-            cells::clear();
+            cache::clear();
         });
         maker.join().unwrap();
         breaker.join().unwrap();
@@ -103,8 +103,8 @@ fn a_cell_may_be_given_back_by_another_thread() {
         for address in left {
             hands.give(at(address));
         }
-        cells::clear();
-        cells::empty_reserve();
+        cache::clear();
+        cache::empty_reserve();
     });
 }
 
@@ -120,12 +120,12 @@ fn idle_is_free_after_a_burst() {
         let theirs = hands.clone();
         let other = thread::spawn(move || {
             theirs.turn(8);
-            cells::clear();
+            cache::clear();
         });
         hands.turn(8);
         other.join().unwrap();
-        cells::clear();
-        cells::tidy();
-        assert_eq!(cells::empty_reserve(), 0, "the reserve is kept after a burst");
+        cache::clear();
+        cache::tidy();
+        assert_eq!(cache::empty_reserve(), 0, "the reserve is kept after a burst");
     });
 }

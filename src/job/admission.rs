@@ -33,15 +33,15 @@ pub use drops::{discard, doom, drop_task, is_dropped, request_sweep, sweep};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 
+use crate::base::later::{self, Deferral};
+use crate::base::parking::parking_lot;
+use crate::base::sleep::Notified;
+use crate::base::task::{CellPtr, Mark};
 use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
-use crate::task::later::{self, Deferral};
-use crate::task::parking::parking_lot;
-use crate::task::{CellPtr, Mark};
-use crate::worker::sleep::Notified;
 use returns::{refuse, wait_at};
 
 /// Pushes a task into the injector if its job has room, or else into the job's queue.

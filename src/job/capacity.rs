@@ -27,10 +27,10 @@
 //! No wake-up is lost. Either `full-2` sees `slot-1`, or `slot-1` sees the bit and `slot-2` finds the pusher's entry.
 //! Either `close-2` finds the key of `full-1`, or `full-2` sees the flag of `close-1`.
 
+use crate::base::parking::parking_lot;
 use crate::job::{Job, control};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
-use crate::task::parking::parking_lot;
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;

@@ -1,6 +1,8 @@
 //! What a job's owner changes while it runs: limit, pause, close and cancel. And the removal of cancelled tasks from the queues of
 //! held jobs.
 
+use crate::base::parking::parking_lot;
+use crate::base::task::CellPtr;
 use crate::job::admission::{
     doom, drop_task, is_dropped, look, request_sweep, settle, unlock, wake_if_idle,
 };
@@ -9,8 +11,6 @@ use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
-use crate::task::CellPtr;
-use crate::task::parking::parking_lot;
 
 /// Returns the limit in the form of the packed word. A limit above the greatest one means no limit.
 pub fn limit_bits(limit: usize) -> u64 {

@@ -4,12 +4,12 @@
 //! The way of a delayed task, from the pool's timer to the queue, is in [`handle::delay`]. What ends a task at its deadline is in
 //! [`handle::deadline`].
 
+use crate::base::task::is_large;
 use crate::job::Job;
 use crate::sync::time::Instant;
 use crate::task::handle::deadline::Deadline;
 use crate::task::handle::delay::Delay;
 use crate::task::handle::{self, TaskHandle};
-use crate::task::is_large;
 use crate::task::state::State;
 use std::time::Duration;
 

@@ -7,14 +7,12 @@ mod reason;
 
 pub use reason::{Explanation, Reason};
 
-use crate::job::Job;
-use crate::job::admission;
-use crate::job::admission::hold;
-use crate::job::control;
+use crate::base::task::CellPtr;
+use crate::job::admission::{self, hold};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::job::{Job, control};
 use crate::sync::thread;
-use crate::task::CellPtr;
 #[cfg(feature = "futures")]
 use crate::task::future::pending::pending;
 use crate::task::handle::{Stage, TaskHandle};

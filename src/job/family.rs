@@ -3,15 +3,14 @@
 //! A task needs only the way from a job to its parent, which the record has. The way down is needed by `cancel` and `wait`. A
 //! table of the pool has it, so that a job without children needs no field for it.
 
-use crate::job::Job;
+use crate::base::rests::Resting;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{control, idle};
+use crate::job::{Job, control, idle};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, thread};
-use crate::task::rests::Resting;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
@@ -75,7 +74,7 @@ impl Family {
     }
 
     fn shard(&self, parent: JobPtr) -> MutexGuard<'_, Children> {
-        let shard = &self.shards[parent.idle_key() / crate::task::cells::LARGE % SHARDS];
+        let shard = &self.shards[parent.idle_key() / crate::base::cache::LARGE % SHARDS];
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -2,11 +2,11 @@
 
 pub mod map;
 
+use crate::base::task::{CellPtr, is_large};
 use crate::job::futures::map::{AsyncInput, MapAsync};
 use crate::job::{Job, control};
 use crate::task::future::future as make;
 use crate::task::handle::TaskHandle;
-use crate::task::{CellPtr, is_large};
 
 impl Job {
     /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.

@@ -1,5 +1,7 @@
 //! The check whether a job is idle, the wait until it is, and the count of tasks that handles have cancelled.
 
+use crate::base::parking::parking_lot;
+use crate::base::task::CellPtr;
 use crate::job::admission::serve_line_with;
 use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_stopped};
 use crate::job::permits::Flag;
@@ -8,8 +10,6 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, global, thread};
-use crate::task::CellPtr;
-use crate::task::parking::parking_lot;
 use crate::worker::waiting;
 use std::cell::{Cell, RefCell};
 

@@ -1,11 +1,11 @@
 //! Pushing closures into a job: `spawn`, `execute`, `try_spawn`, `try_execute`.
 
+use crate::base::task::{CellPtr, is_large, plain};
 use crate::error::Rejected;
 use crate::job::capacity::Asked;
 use crate::job::record::JobPtr;
 use crate::job::{Job, admission, control};
 use crate::task::handle::{self, TaskHandle};
-use crate::task::{CellPtr, is_large, plain};
 use crate::worker::context::Context;
 
 impl Job {

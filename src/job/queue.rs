@@ -22,9 +22,9 @@ pub mod sequential;
 
 pub use consumer::{Consumer, Popped, Unlocked};
 
+use crate::base::task::{CellPtr, Header};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::sync::fence_after_rmw;
-use crate::task::{CellPtr, Header};
 use std::ptr;
 
 /// The tail side: what pushers write.

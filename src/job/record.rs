@@ -1,5 +1,8 @@
 //! The record of a job: its shared state, in one cell. It is freed when no handle and no task needs it.
 
+use crate::base::cache;
+use crate::base::task::CellPtr;
+use crate::base::timer::Key;
 use crate::job::extra::Extra;
 use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::job::queue::{Arrivals, Departures, Queue};
@@ -9,8 +12,6 @@ use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::time::Instant;
-use crate::task::{CellPtr, cells};
-use crate::timer::Key;
 use std::iter;
 use std::ptr::{self, NonNull};
 
@@ -48,7 +49,7 @@ pub struct Record {
 
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = {
-    assert!(size_of::<Record>() == cells::LARGE && cells::LARGE.is_multiple_of(16));
+    assert!(size_of::<Record>() == cache::LARGE && cache::LARGE.is_multiple_of(16));
     assert!(std::mem::offset_of!(Record, tokens) == 48);
     assert!(std::mem::offset_of!(Record, departures) == 88);
 };
@@ -80,7 +81,7 @@ impl JobPtr {
             parent.tokens.add_handle();
         }
         pool.own();
-        Self(cells::make(Record {
+        Self(cache::make(Record {
             arrivals: Arrivals::new(),
             permits: Permits::new(limit),
             tokens: Tokens::new(),
@@ -123,7 +124,7 @@ impl JobPtr {
             // SAFETY: no handle and no busy task is left.
             unsafe { self.free(0) };
         } else if left.awaited() {
-            crate::task::later::wake(key);
+            crate::base::later::wake(key);
         }
     }
 
@@ -183,8 +184,8 @@ impl JobPtr {
         let extra = self.extra.load(Ordering::Relaxed);
         // SAFETY: by this function's contract no other thread uses the record.
         unsafe { self.0.as_ptr().drop_in_place() };
-        // SAFETY: its contents were dropped just now, and it came from `cells::make`.
-        unsafe { cells::free(self.0.as_ptr()) };
+        // SAFETY: its contents were dropped just now, and it came from `cache::make`.
+        unsafe { cache::free(self.0.as_ptr()) };
         if !extra.is_null() {
             // SAFETY: it came from `Box::into_raw`, and is freed only here.
             drop(unsafe { Box::from_raw(extra) });

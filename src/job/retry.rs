@@ -1,10 +1,10 @@
 //! Tasks that are tried again while they fail: `spawn_retry`.
 
+use crate::base::task::is_large;
 use crate::job::Job;
 use crate::retry::{Retried, Retry};
 use crate::task::handle::TaskHandle;
 use crate::task::handle::retry::retried;
-use crate::task::is_large;
 
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns its handle.

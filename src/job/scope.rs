@@ -3,11 +3,11 @@
 pub mod handle;
 pub mod tasks;
 
+use crate::base::task::is_large;
 use crate::job::Job;
 use crate::job::scope::handle::ScopedHandle;
 use crate::job::scope::tasks::Tasks;
 use crate::task::handle::TaskHandle;
-use crate::task::is_large;
 use crate::unwind;
 use std::fmt;
 use std::marker::PhantomData;

@@ -7,16 +7,16 @@ mod poll;
 
 pub use ended::TaskId;
 
+use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use crate::job::Job;
 use crate::job::set::ended::{EndedList, Guard};
-
 use crate::sync::{Arc, shrunk, thread};
 use crate::task::handle::TaskHandle;
 use crate::task::handle::awaiting::Wait;
-use crate::task::parking::{ONLY, parking_lot};
 use crate::unwind;
 use crate::worker::waiting;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,5 +1,7 @@
 //! `Job::idle`: a future waits until a job is idle. `Job::settled`: a thread or a future waits until a lowered limit holds.
 
+use crate::base::parking::parking_lot;
+use crate::base::rests::Resting;
 use crate::job::family::{self, Passes};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -7,8 +9,6 @@ use crate::job::{Job, idle};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
-use crate::task::parking::parking_lot;
-use crate::task::rests::Resting;
 use crate::unwind;
 use crate::worker::waiting;
 use std::fmt;

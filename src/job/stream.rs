@@ -24,12 +24,12 @@ pub mod map;
 pub mod pump;
 pub mod results;
 
+use crate::base::task::CellPtr;
 use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
-use crate::task::CellPtr;
 use crate::task::handle::scoped::ScopedTask;
 use crate::unwind;
 use crate::worker::context::Context;

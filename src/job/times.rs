@@ -1,8 +1,8 @@
 //! The times of a job: until when it is held off, what is left of its rates, and when its delayed tasks are due.
 
+use crate::base::timer::Key;
 use crate::rate::{Pace, Rate};
 use crate::sync::time::Instant;
-use crate::timer::Key;
 use std::collections::BTreeSet;
 
 /// The times of one job, under one lock. One entry of the pool's timer at most is armed for a hold-off, and one for each delayed

@@ -1,5 +1,6 @@
 //! `PoolBuilder`: configures the workers of a pool, and starts them.
 
+use crate::base::sleep::MOST_SPARES;
 use crate::error::BuildError;
 use crate::pool::Pool;
 use crate::pool::clock::ManualClock;
@@ -7,12 +8,11 @@ use crate::pool::shared::{Hooks, PoolPtr};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::worker;
-use crate::worker::sleep::MOST_SPARES;
 use crate::worker::spares::{Threads, may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The most workers that a pool may have. The word of [`Sleep`](crate::worker::sleep::Sleep) can count them.
+/// The most workers that a pool may have. The word of [`Sleep`](crate::base::sleep::Sleep) can count them.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
 /// The smallest stack of a worker in bytes.

@@ -12,12 +12,12 @@
 //! A drain waits for each entry that a task waits for. By `fire-1` it also waits for such an entry that was taken, until its
 //! tasks are where the drain sees them.
 
+use crate::base::timer::{self, Key, NotArmed};
 use crate::pool::due::{Due, Hands};
 use crate::pool::shared::{PoolPtr, Shared};
 use crate::rate::FAR;
 use crate::sync::time::Instant;
 use crate::sync::{Arc, CHECKED, Mutex, thread};
-use crate::timer::{self, Key, NotArmed};
 use std::fmt;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl PoolPtr {
     /// Arms the pool's timer for the time `when`, and starts its thread if there is none.
     ///
     /// # Errors
-    /// As [`Timer::arm`](crate::timer::Timer::arm).
+    /// As [`Timer::arm`](crate::base::timer::Timer::arm).
     pub fn arm(self, when: Instant, due: Due) -> Result<Key, NotArmed> {
         let key = self.shared().timer.key(when);
         self.arm_as(key, due)?;

@@ -1,10 +1,10 @@
 //! What waits for a pool's clock, and what the clock shows.
 
+use crate::base::task::CellPtr;
+use crate::base::timer::Key;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
-use crate::task::CellPtr;
-use crate::timer::Key;
 use std::time::Duration;
 
 /// An entry of a pool's timer: what waits, and what happens when its time has come.

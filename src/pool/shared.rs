@@ -2,6 +2,11 @@
 
 mod drain;
 
+use crate::base::cache;
+use crate::base::queues::{Seat, Victim};
+use crate::base::sleep::{Notified, Sleep};
+use crate::base::task::CellPtr;
+use crate::base::timer::Timer;
 use crate::job::capacity::BlockedPushers;
 use crate::job::family::Family;
 use crate::job::permits::MOST_READY_CAP;
@@ -11,11 +16,7 @@ use crate::pool::waits::Waits;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
 use crate::sync::{Arc, Condvar, Mutex, RESTS};
-use crate::task::{CellPtr, cells};
-use crate::timer::Timer;
 use crate::worker::context::Context;
-use crate::worker::seat::{Seat, Victim};
-use crate::worker::sleep::{Notified, Sleep};
 use crate::worker::spares::{Spares, Threads};
 use crossbeam_utils::CachePadded;
 use std::any::Any;
@@ -141,7 +142,7 @@ impl PoolPtr {
             working: AtomicUsize::new(workers),
             owners: CachePadded::new(AtomicU64::new(workers as u64 + 1)),
         };
-        Self(cells::make(shared))
+        Self(cache::make(shared))
     }
 
     /// Returns the shared state.
@@ -172,8 +173,8 @@ impl PoolPtr {
             assert!(!RESTS || self.shared().is_at_rest(), "a pool is freed that is not at rest");
             // SAFETY: no owner is left.
             unsafe { self.0.as_ptr().drop_in_place() };
-            // SAFETY: its contents were dropped just now, and it came from `cells::make`.
-            unsafe { cells::free(self.0.as_ptr()) };
+            // SAFETY: its contents were dropped just now, and it came from `cache::make`.
+            unsafe { cache::free(self.0.as_ptr()) };
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! For figures and explanations only: no protocol reads them, and no model has them.
 
+use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
 use crate::sync::{FiguresGuard, FiguresMutex};
-use crate::task::CellPtr;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 

@@ -12,6 +12,7 @@
 
 pub mod pending;
 
+use crate::base::task::{CellPtr, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::admission;
 use crate::job::idle::note_gone;
@@ -21,7 +22,6 @@ use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::{Face, HandleTable, Joint, is_claimed, is_empty};
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
-use crate::task::{CellPtr, Header, Mark, Ran, VTable};
 use crate::unwind;
 use crate::worker::context::Context;
 use pending::pending;

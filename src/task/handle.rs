@@ -13,15 +13,15 @@ pub mod pointer;
 pub mod retry;
 pub mod scoped;
 
+use crate::base::parking::{ONLY, parking_lot};
+use crate::base::task::CellPtr;
 use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
-use crate::task::CellPtr;
 use crate::task::handle::awaiting::Wait;
 use crate::task::handle::circle::Noted;
 use crate::task::handle::joint::{Face, Joint, Owner};
 use crate::task::handle::pointer::TaskPtr;
-use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{
     CLAIMED, DELAYED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
 };

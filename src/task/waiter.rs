@@ -31,14 +31,14 @@
 //!
 //! A thread that waits has no waker: `grant-2` wakes it in the parking lot, by the cell's address.
 
-use crate::job::admission;
-use crate::job::control;
+use crate::base::parking::parking_lot;
+use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};
+use crate::base::{cache, later};
 use crate::job::idle::{cancels, note_gone};
 use crate::job::record::JobPtr;
+use crate::job::{admission, control};
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::task::parking::parking_lot;
-use crate::task::{CellPtr, Header, Ran, VTable, WaiterTable, cells, later};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
@@ -159,7 +159,7 @@ unsafe fn waiting<'a>(cell: CellPtr) -> &'a Waiting {
 /// The cell is a waiter's, and nothing uses it any more.
 unsafe fn free(cell: CellPtr) {
     // SAFETY: by this function's contract. The waker's slot is empty, so it needs no drop.
-    unsafe { cells::free(cell.as_ptr().cast::<Waiting>()) };
+    unsafe { cache::free(cell.as_ptr().cast::<Waiting>()) };
 }
 
 /// # Safety
@@ -267,7 +267,7 @@ impl Waiter {
     /// Makes the cell of a future with this waker, or of a thread, and pushes the cell into the job's queue. The caller must keep
     /// the job alive while the waiter exists.
     pub fn push(job: JobPtr, waker: Option<Waker>) -> Self {
-        let cell = cells::make(Waiting {
+        let cell = cache::make(Waiting {
             header: Header::new(&VTABLE, job),
             state: State(AtomicU32::new(QUEUE | WAITER)),
             waker: UnsafeCell::new(waker),

@@ -2,6 +2,8 @@
 //!
 //! A thread-local leads to it, for calls of the library from inside a task.
 
+use crate::base::queues::Seat;
+use crate::base::task::{CellPtr, Mark};
 use crate::job::admission;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -9,8 +11,6 @@ use crate::pool::shared::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
 use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};
-use crate::task::{CellPtr, Mark};
-use crate::worker::seat::Seat;
 use std::cell::Cell;
 use std::ptr;
 

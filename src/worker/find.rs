@@ -1,10 +1,11 @@
 //! The search for a task: a worker looks in its own deques, in the injector and in the deques of other workers, and then parks.
 
+use crate::base::cache;
+use crate::base::sleep::Woken;
+use crate::base::task::{CellPtr, Mark};
 use crate::sync::deque::Steal;
 use crate::sync::{shrunk, spin_loop};
-use crate::task::{CellPtr, Mark, cells};
 use crate::worker::Worker;
-use crate::worker::sleep::Woken;
 use crate::worker::turn::OLDEST_EVERY;
 
 /// The number of ready tasks of the last job that a worker passes over to find a task of another job.
@@ -43,7 +44,7 @@ impl Worker<'_> {
             }
             lingered = 0;
             self.seat().figures.add_parked();
-            cells::tidy();
+            cache::tidy();
             let pool = self.pool();
             let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
             match sleep.park(self.seat().index, look, busy) {

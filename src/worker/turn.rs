@@ -5,14 +5,14 @@
 
 mod paced;
 
+use crate::base::queues::Seat;
+use crate::base::task::{CellPtr, Mark};
 use crate::job::admission::{self, is_waited_for, may_go_on};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, shrunk, spin_loop};
-use crate::task::{CellPtr, Mark};
-use crate::worker::seat::Seat;
 use crate::worker::{BUDGET, Worker};
 use std::time::Duration;
 

@@ -16,18 +16,17 @@
 //! No wake-up is lost between `wait-4` and `wait-5`. The waiter sets the flag and then checks for room, both under the lock of
 //! the bucket. A permit that is released before is seen by that check. A thread that releases one later sees the flag.
 
+use crate::base::parking::{Waited, parking_lot};
+use crate::base::timer;
 use crate::job::admission;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
 use crate::pool::waits::Wait;
-use crate::process;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::task::parking::{Waited, parking_lot};
-use crate::timer;
-use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::spares::NoSpare;
+use crate::{process, unwind};
 
 /// Waits for `key` until `wait` returns false or the time is over. `wait` must set the bit that makes the waking thread look
 /// into the parking lot, and then return true if the caller must wait.

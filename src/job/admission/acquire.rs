@@ -13,11 +13,11 @@ use super::{
     is_waited_for, look_outwards, make_good, may_go_on, release, release_at, reserve_outside,
     start, unlock,
 };
+use crate::base::task::{CellPtr, Mark};
 use crate::job::permits::{Asked, Flag};
 use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
-use crate::task::{CellPtr, Mark};
 
 /// Acquires a permit of each gate of the job, and one token, for a caller that has a flight. Returns false if a gate has no room,
 /// or if a task or a waiter waits there. The caller must keep the job alive.

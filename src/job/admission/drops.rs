@@ -16,11 +16,11 @@
 //! A push that comes too late, when the workers have left, is dropped by the pusher.
 
 use super::{child_below, leave_gate, release, wake_if_idle};
+use crate::base::task::{self, CellPtr, Mark};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
-use crate::task::{self, CellPtr, Mark};
 
 /// Returns true if tasks of the job are dropped instead of started.
 #[inline]

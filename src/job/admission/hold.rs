@@ -20,6 +20,7 @@
 //! time that holds now.
 
 use super::look;
+use crate::base::timer::{Key, NotArmed};
 use crate::job::control;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -27,7 +28,6 @@ use crate::job::times::Times;
 use crate::pool::due::{Act, Due, Timed};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::timer::{Key, NotArmed};
 
 /// Opens a job when its time has come. A drain waits for it if tasks wait in the job's queue.
 static OPEN: Act = Act { fire: open, is_waited_for: |due| !due.job().queue().is_empty() };

@@ -29,13 +29,13 @@
 
 use super::hold::close_until;
 use super::{look, settle};
+use crate::base::task::CellPtr;
 use crate::job::extra::Extra;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
 use crate::rate::Rate;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::task::CellPtr;
 
 /// Starts a task at `gate`, where a plain start was refused, and at the jobs outside it. Returns the job that refuses.
 #[cold]

@@ -1,12 +1,12 @@
 //! Ready tasks that a gate refuses: each goes back to a queue, its own job's or that of an ancestor. And futures that were woken.
 
 use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
+use crate::base::task::{CellPtr, Mark};
 use crate::job::control;
 use crate::job::idle::cancels;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
-use crate::task::{CellPtr, Mark};
 #[cfg(feature = "futures")]
 use crate::worker::context::{Context, LOCAL_MOST};
 

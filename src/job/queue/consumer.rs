@@ -1,9 +1,9 @@
 //! The consumer of a queue: what the owner of the queue lock may do, and how it unlocks.
 
 use super::{Arrivals, FREE, HELD, Queue};
+use crate::base::task::{CellPtr, Header};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::prefetch_write;
-use crate::task::{CellPtr, Header};
 use std::ptr;
 
 /// The result of a pop.

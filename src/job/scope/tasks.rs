@@ -11,12 +11,12 @@
 //!
 //! [`ScopedHandle`]: crate::ScopedHandle
 
+use crate::base::parking::parking_lot;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, shrunk};
 use crate::task::handle::joint::Owner;
 use crate::task::handle::scoped::ScopedTask;
-use crate::task::parking::parking_lot;
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;

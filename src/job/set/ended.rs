@@ -12,8 +12,8 @@
 //!
 //! A task's outcome becomes final shortly after its guard was dropped. The owner then joins the task by its handle.
 
+use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::task::parking::parking_lot;
 use std::collections::VecDeque;
 
 /// The number of a task in a [`TaskSet`](crate::TaskSet), in the order of the pushes, from 0.

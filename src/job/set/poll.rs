@@ -1,8 +1,8 @@
 //! A set as a stream, and the poll for a future of one's own.
 
+use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use crate::job::set::{TaskId, TaskSet};
-use crate::task::parking::{ONLY, parking_lot};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -6,16 +6,16 @@
 //! room leaves, executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a
 //! puller if one is missing.
 
+use crate::base::parking::parking_lot;
+use crate::base::task::CellPtr;
 use crate::error::JoinError;
 use crate::job::stream::results::{Outcome, Results};
 use crate::job::stream::{Feed, Pulled, Watch};
 use crate::job::{Job, admission};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, full_fence, shrunk};
-use crate::task::CellPtr;
 use crate::task::handle::joint::Owner;
 use crate::task::handle::scoped::ScopedTask;
-use crate::task::parking::parking_lot;
 use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;

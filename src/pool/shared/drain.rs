@@ -1,6 +1,7 @@
 //! The end of a pool: the drain, the drop of all tasks, and the end of the last worker.
 
 use super::Shared;
+use crate::base::sleep::Notified;
 use crate::error::Unfinished;
 use crate::job::control;
 use crate::job::record::JobPtr;
@@ -9,7 +10,6 @@ use crate::sync::atomic::Ordering;
 use crate::sync::deque::Steal;
 use crate::sync::{Condvar, MutexGuard, fence_after_rmw, full_fence};
 use crate::worker::context::Context;
-use crate::worker::sleep::Notified;
 use std::collections::BTreeSet;
 
 impl Shared {

@@ -8,11 +8,11 @@
 //! `cancel-2` and `pend-1` lock the same shard. If `pend-1` comes first, `cancel-2` finds the future. Else `pend-2` sees the
 //! flag. A future is taken off the list before its cell may be freed, so `cancel-2` may use the cell under the lock.
 
+use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::shared::PoolPtr;
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
-use crate::task::CellPtr;
 use crate::task::future::queue;
 use crate::task::handle::joint::Face;
 use crate::task::state::Cancel;

@@ -20,11 +20,11 @@
 //! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change, so `await-3`
 //! always finds the mark of the last poll.
 
+use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use crate::process;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::Face;
-use crate::task::parking::{ONLY, parking_lot};
 use crate::task::state::{DONE, POLLING, Reference, TAKEN, WAITED};
 use crate::worker::context::Context;
 use std::pin::Pin;

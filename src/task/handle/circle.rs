@@ -11,8 +11,8 @@
 //! Not noted are joins with a timeout, waits for jobs and scopes, and futures that await. No part of another protocol, and of
 //! no model: `tests/hopeless.rs` has joins that close a circle at the same time.
 
+use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
-use crate::task::CellPtr;
 use crate::task::handle::joint::Face;
 use crate::unwind;
 use crate::worker::context::Context;

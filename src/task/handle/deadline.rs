@@ -14,16 +14,16 @@
 //!
 //! The cell is an owner of the pool, because a handle may look into the timer when the job is gone.
 
+use crate::base::task::CellPtr;
+use crate::base::timer::{Key, NotArmed};
 use crate::error::JoinError;
 use crate::job::admission::drop_task;
 use crate::job::idle::note_gone;
 use crate::pool::due::{Act, Due, Timed};
 use crate::pool::shared::PoolPtr;
 use crate::sync::time::Instant;
-use crate::task::CellPtr;
 use crate::task::handle::joint::{Face, Joint, Owner};
 use crate::task::state::{Claim, Reference};
-use crate::timer::{Key, NotArmed};
 use std::ptr::NonNull;
 
 /// The entry of a task in the timer of its pool, and the time by which the task must have started.

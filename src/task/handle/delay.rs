@@ -23,6 +23,8 @@
 //!
 //! The cell is an owner of the pool, because a handle may look into the timer when the job is gone.
 
+use crate::base::task::CellPtr;
+use crate::base::timer::{Key, NotArmed};
 use crate::job::admission::{self, doom, drop_task, is_dropped};
 use crate::job::control;
 use crate::job::record::JobPtr;
@@ -30,10 +32,8 @@ use crate::pool::due::{Act, Due, Timed};
 use crate::pool::shared::PoolPtr;
 use crate::sync::full_fence;
 use crate::sync::time::Instant;
-use crate::task::CellPtr;
 use crate::task::handle::joint::{Face, Owner};
 use crate::task::state::DELAYED;
-use crate::timer::{Key, NotArmed};
 
 /// Pushes a task whose time has come. A drain waits for it.
 static START: Act = Act { fire: start, is_waited_for: |_| true };

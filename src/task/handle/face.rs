@@ -1,9 +1,9 @@
 //! What is known of a cell with a handle without the types of its closure and its result: the head of the cell, the functions for
 //! its handle, and its owner.
 
+use crate::base::task::{CellPtr, Header};
 use crate::job::record::JobPtr;
 use crate::task::state::{Reference, Snapshot, State, WAITED};
-use crate::task::{CellPtr, Header};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::any::Any;

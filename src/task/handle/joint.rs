@@ -6,13 +6,14 @@
 
 pub use crate::task::handle::face::{Face, HandleTable, Owner};
 
+use crate::base::cache;
+use crate::base::parking::parking_lot;
+use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
-use crate::task::parking::parking_lot;
 use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, State};
-use crate::task::{CellPtr, Header, Ran, VTable, cells};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
@@ -209,7 +210,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     pub fn make(header: Header, state: State, owner: O, task: F) -> NonNull<Face> {
         const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
         let slot = UnsafeCell::new(Slot { task: ManuallyDrop::new(task) });
-        cells::make(Self { header, state, slot, owner }).cast()
+        cache::make(Self { header, state, slot, owner }).cast()
     }
 
     /// Frees the memory of a cell.
@@ -221,7 +222,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         // SAFETY: by this function's contract; the memory is not freed yet.
         let owner = unsafe { whole.as_ref() }.owner;
         // SAFETY: by this function's contract nothing uses the cell any more.
-        unsafe { cells::free(whole.as_ptr()) };
+        unsafe { cache::free(whole.as_ptr()) };
         owner.freed();
     }
 

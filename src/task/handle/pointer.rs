@@ -1,11 +1,11 @@
 //! What a handle and a scope can do to a task whose closure's type they do not know.
 
+use crate::base::task::CellPtr;
 use crate::job::control;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::task::CellPtr;
 use crate::task::handle::joint::{Face, HandleTable};
 use crate::task::state::{Claim, DONE, State, WAITED};
 use crate::worker::context::Context;

@@ -15,6 +15,7 @@
 //! - `stop-2`: With the claim it takes the entry out of the timer, as `undelay-1` does. If there is none yet, `retry-2` comes
 //!   later under the timer's lock, and sees the claim.
 
+use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::admission::is_dropped;
 use crate::job::idle::note_gone;
@@ -27,7 +28,6 @@ use crate::task::handle::delay::{Delay, give_token};
 use crate::task::handle::joint::{Face, HandleTable, Joint, Owner, is_claimed, is_empty};
 use crate::task::handle::pointer::TaskPtr;
 use crate::task::state::{CLAIMED, Claim, Reference, State};
-use crate::task::{CellPtr, Header, Ran, VTable};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::mem::ManuallyDrop;

@@ -1,7 +1,7 @@
 //! The reference of a scope to one of its tasks.
 
+use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
-use crate::task::CellPtr;
 use crate::task::handle::TaskHandle;
 use crate::task::handle::joint::{Face, Joint, Owner};
 use crate::task::handle::pointer::TaskPtr;

@@ -6,9 +6,9 @@
 //!   of the queue, and the turn ends. The release of the permit checks the queue after that.
 
 use super::COUNTED_EVERY;
+use crate::base::task::CellPtr;
 use crate::job::admission::rated;
 use crate::job::record::JobPtr;
-use crate::task::CellPtr;
 use crate::worker::{BUDGET, Then, Worker};
 
 impl Worker<'_> {

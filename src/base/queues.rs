@@ -3,9 +3,9 @@
 //! There are as many seats as workers. A seat has one owner at a time, the thread that sits in it. A thread that waits inside a
 //! task lends its seat to a spare worker.
 
+use crate::base::task::CellPtr;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Stealer, Worker};
-use crate::task::CellPtr;
 use std::cell::Cell;
 
 /// The seat of one worker.

@@ -4,10 +4,10 @@
 //! them here, and notifies them when it has given up its last queue lock. The list is the thread's own and needs no memory: it
 //! links the cells by their headers.
 
+use crate::base::parking::parking_lot;
+use crate::base::task::{CellPtr, Header};
 use crate::sync::atomic::Ordering;
 use crate::sync::thread_static;
-use crate::task::parking::parking_lot;
-use crate::task::{CellPtr, Header};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr;

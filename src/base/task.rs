@@ -3,16 +3,7 @@
 //!
 //! Queues pass pointers to the header around. The header's vtable knows the type of the cell.
 
-pub mod cells;
-#[cfg(feature = "futures")]
-pub mod future;
-pub mod handle;
-pub mod later;
-pub mod parking;
-pub mod rests;
-pub mod state;
-pub mod waiter;
-
+use crate::base::cache;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::unwind;
@@ -24,7 +15,7 @@ use std::ptr::{self, NonNull};
 #[repr(C)]
 #[derive(Debug)]
 pub struct Header {
-    vtable: &'static VTable,
+    pub(crate) vtable: &'static VTable,
     /// The job that the task belongs to.
     pub job: JobPtr,
     /// The next cell of a list; in a deque, the cell's [`Mark`].
@@ -35,38 +26,38 @@ pub struct Header {
 #[derive(Debug)]
 pub struct VTable {
     /// Runs the task, and gives up the queue's reference to the cell.
-    run: unsafe fn(CellPtr) -> Ran,
+    pub(crate) run: unsafe fn(CellPtr) -> Ran,
     /// Drops the task, counts it and reports it cancelled if it has not run, and gives up the queue's reference to the cell.
-    cancel: unsafe fn(CellPtr),
+    pub(crate) cancel: unsafe fn(CellPtr),
     /// Returns true if its handle has cancelled the task, or run it, while the cell was in a queue.
-    is_gone: unsafe fn(CellPtr) -> bool,
+    pub(crate) is_gone: unsafe fn(CellPtr) -> bool,
     /// Returns true if the task has begun, was cancelled by its handle, or runs inside the task that joins it.
-    is_claimed: unsafe fn(CellPtr) -> bool,
+    pub(crate) is_claimed: unsafe fn(CellPtr) -> bool,
     /// Frees the memory of a cell that is empty.
-    free: unsafe fn(CellPtr),
+    pub(crate) free: unsafe fn(CellPtr),
     /// What only the cell of a waiter can do: a thread or future that waits for a permit.
-    waiter: Option<&'static WaiterTable>,
+    pub(crate) waiter: Option<&'static WaiterTable>,
 }
 
 /// How the thread that takes a waiter's cell from a queue decides its outcome.
 #[derive(Debug)]
 pub struct WaiterTable {
     /// Grants the waiter the caller's permits, one token and one flight. Returns false if the waiter has left.
-    grant: unsafe fn(CellPtr) -> bool,
+    pub(crate) grant: unsafe fn(CellPtr) -> bool,
     /// Wakes the waiter.
-    notify: unsafe fn(CellPtr),
+    pub(crate) notify: unsafe fn(CellPtr),
 }
 
 impl VTable {
     /// Makes the table of a cell of type `C` that no handle can reach. The functions must be those of that type.
-    const fn of<C>(run: unsafe fn(CellPtr) -> Ran, cancel: unsafe fn(CellPtr)) -> Self {
+    pub(crate) const fn of<C>(run: unsafe fn(CellPtr) -> Ran, cancel: unsafe fn(CellPtr)) -> Self {
         Self {
             run,
             cancel,
             is_gone: |_| false,
             is_claimed: |_| false,
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
-            free: |cell| unsafe { cells::free(cell.cast::<C>().as_ptr()) },
+            free: |cell| unsafe { cache::free(cell.cast::<C>().as_ptr()) },
             waiter: None,
         }
     }
@@ -211,7 +202,7 @@ impl CellPtr {
     }
 
     /// Wakes a waiter whose outcome is decided. The cell is no longer the caller's.
-    fn notify(self) {
+    pub(super) fn notify(self) {
         // SAFETY: as in `run`; `later` has the cell from the thread that decided.
         unsafe { (self.waiter().notify)(self) }
     }
@@ -264,7 +255,7 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
         // SAFETY: by this function's contract the cell is whole, and no other thread has it.
         let Plain { header: _, task } = unsafe { whole.read() };
         // SAFETY: its contents were moved out just now.
-        unsafe { cells::free(whole) };
+        unsafe { cache::free(whole) };
         ManuallyDrop::into_inner(task)
     }
 }
@@ -291,7 +282,7 @@ pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
 #[inline]
 fn plain_in_cell<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
     CellPtr(
-        cells::make(Plain {
+        cache::make(Plain {
             header: Header::new(&Plain::<F>::VTABLE, job),
             task: ManuallyDrop::new(task),
         })
@@ -318,20 +309,20 @@ impl Sweep {
     /// The cell is a `Sweep` that the caller took from its queue.
     unsafe fn cancel(cell: CellPtr) {
         // SAFETY: by this function's contract; nothing in it is to be dropped.
-        unsafe { cells::free(cell.as_ptr().cast::<Self>()) };
+        unsafe { cache::free(cell.as_ptr().cast::<Self>()) };
     }
 }
 
 /// Makes a sweep of the job's queue: a cell that is no task. Its taker drops the tasks that wait there.
 pub fn sweep(job: JobPtr) -> CellPtr {
-    let cell = CellPtr(cells::make(Sweep { header: Header::new(&Sweep::VTABLE, job) }).cast());
+    let cell = CellPtr(cache::make(Sweep { header: Header::new(&Sweep::VTABLE, job) }).cast());
     cell.set_mark(Mark::Sweep);
     cell
 }
 
 impl Header {
     #[inline]
-    fn new(vtable: &'static VTable, job: JobPtr) -> Self {
+    pub(crate) fn new(vtable: &'static VTable, job: JobPtr) -> Self {
         Self { vtable, job, next: AtomicPtr::new(ptr::null_mut()) }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The count exists while the job has waiters. No part of another protocol, and of no model.
 
-use crate::task::parking::parking_lot;
+use crate::base::parking::parking_lot;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
