@@ -15,7 +15,7 @@ use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
 use crate::job::keyed::Keyed;
 use crate::pool::clock::ManualClock;
-use crate::pool::shared::{Hooks, PoolPtr};
+use crate::pool::core::{Hooks, PoolPtr};
 use crate::worker::context::Context;
 use crate::worker::play;
 use crate::worker::spares::Threads;

@@ -2,7 +2,7 @@
 
 use crate::base::sleep::Woken;
 use crate::job::record::JobPtr;
-use crate::pool::shared::PoolPtr;
+use crate::pool::core::PoolPtr;
 use crate::worker::Worker;
 use crate::worker::context::Context;
 use std::cell::Cell;

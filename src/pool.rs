@@ -2,17 +2,16 @@
 
 pub mod builder;
 pub mod clock;
+pub mod core;
 pub mod due;
-pub mod shared;
 pub mod waits;
 
 use crate::error::{BuildError, Unfinished};
-use crate::job::Job;
 use crate::job::builder::JobBuilder;
-use crate::job::family;
+use crate::job::{Job, family};
 use crate::pool::builder::PoolBuilder;
 use crate::pool::clock::ManualClock;
-use crate::pool::shared::PoolPtr;
+use crate::pool::core::PoolPtr;
 use crate::process;
 use crate::stats::{PoolStats, WorkerStats};
 use crate::sync::Mutex;

@@ -13,7 +13,7 @@ use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Mark, Ran};
 use crate::job::admission::{self, Start};
 use crate::job::record::JobPtr;
-use crate::pool::shared::{PoolPtr, Shared};
+use crate::pool::core::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
 use crate::sync::scaled;
 use crate::unwind;

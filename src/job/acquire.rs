@@ -5,14 +5,13 @@
 use crate::error::{Closed, TryAcquireError};
 use crate::job::record::JobPtr;
 use crate::job::{Job, admission, control};
-use crate::pool::shared::PoolPtr;
-use crate::process;
+use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::awaiting::Wait;
 use crate::task::waiter::{Outcome, Waiter};
-use crate::unwind;
 use crate::worker::context::Context;
 use crate::worker::waiting;
+use crate::{process, unwind};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{self, Poll};

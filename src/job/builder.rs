@@ -4,7 +4,7 @@ use crate::job::admission::rated;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
 use crate::job::{Job, family};
-use crate::pool::shared::PoolPtr;
+use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
 use crate::sync::Arc;
 

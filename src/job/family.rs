@@ -332,7 +332,7 @@ impl Job {
 #[inline]
 #[track_caller]
 pub fn make(
-    pool: crate::pool::shared::PoolPtr,
+    pool: crate::pool::core::PoolPtr,
     parent: Option<JobPtr>,
     limit: usize,
     extra: Option<Extra>,

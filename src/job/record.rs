@@ -8,7 +8,7 @@ use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::job::queue::{Arrivals, Departures, Queue};
 use crate::job::tally::Tally;
 use crate::job::tokens::Tokens;
-use crate::pool::shared::{PoolPtr, Shared};
+use crate::pool::core::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::time::Instant;

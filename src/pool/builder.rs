@@ -4,7 +4,7 @@ use crate::base::sleep::MOST_SPARES;
 use crate::error::BuildError;
 use crate::pool::Pool;
 use crate::pool::clock::ManualClock;
-use crate::pool::shared::{Hooks, PoolPtr};
+use crate::pool::core::{Hooks, PoolPtr};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::worker;

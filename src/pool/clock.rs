@@ -13,8 +13,8 @@
 //! tasks are where the drain sees them.
 
 use crate::base::timer::{self, Key, NotArmed};
+use crate::pool::core::{PoolPtr, Shared};
 use crate::pool::due::{Due, Hands};
-use crate::pool::shared::{PoolPtr, Shared};
 use crate::rate::FAR;
 use crate::sync::time::Instant;
 use crate::sync::{Arc, CHECKED, Mutex, thread};

@@ -7,7 +7,7 @@ use crate::base::task::{CellPtr, Mark};
 use crate::job::admission;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::pool::shared::{PoolPtr, Shared};
+use crate::pool::core::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
 use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};

@@ -4,7 +4,7 @@
 //! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
 //! [`KEPT`] ends.
 
-use crate::pool::shared::{Hooks, PoolPtr, Shared};
+use crate::pool::core::{Hooks, PoolPtr, Shared};
 use crate::sync::thread::Builder;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::unwind;

@@ -11,7 +11,7 @@
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::pool::shared::PoolPtr;
+use crate::pool::core::PoolPtr;
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
 use crate::task::future::queue;
 use crate::task::handle::joint::Face;

@@ -20,7 +20,7 @@ use crate::error::JoinError;
 use crate::job::admission::is_dropped;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
-use crate::pool::shared::PoolPtr;
+use crate::pool::core::PoolPtr;
 use crate::retry::{Attempts, Retried, Retry};
 use crate::sync::time::Instant;
 use crate::task::handle::TaskHandle;

@@ -5,7 +5,7 @@ use crate::base::sleep::Notified;
 use crate::error::Unfinished;
 use crate::job::control;
 use crate::job::record::JobPtr;
-use crate::pool::shared::PoolPtr;
+use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::deque::Steal;
 use crate::sync::{Condvar, MutexGuard, fence_after_rmw, full_fence};
