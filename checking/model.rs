@@ -4,7 +4,7 @@
 pub use crate::base::task::{CellPtr, plain};
 pub use crate::base::{cache, parking, sleep};
 pub use crate::job::stream::{Feed, batches};
-pub use crate::job::{admission, control, idle, permits, queue, record};
+pub use crate::job::{control, gate, idle, permits, queue, record};
 pub use crate::task::handle;
 pub use crate::worker::spares;
 
@@ -158,7 +158,7 @@ impl Stage {
 
     /// It ends.
     pub fn ends_elsewhere(self, job: &Job) {
-        admission::release(job.ptr());
+        gate::release(job.ptr());
         job.ptr().drop_tasks(1);
     }
 

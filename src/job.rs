@@ -1,15 +1,15 @@
 //! `Job`: the handle of a group of tasks with a limit; its limit, its end, its figures.
 //!
 //! The ways in are in `push`, lazy input in `stream` and `futures`, scopes in `scope`, the waits in `wait` and `settle`. Behind
-//! the handle is the `record`; `permits` and `queue` are its two halves, `admission` is what happens between them,
+//! the handle is the `record`; `permits` and `queue` are its two halves, `gate` is what happens between them,
 //! `control` what the owner changes, and `family` and `builder` make jobs.
 
 // First, for the docs have a job's methods in the order of these lines.
 pub mod push;
 
 pub mod acquire;
-pub mod admission;
 pub mod builder;
+pub mod busy;
 pub mod capacity;
 pub mod control;
 pub mod delay;
@@ -19,6 +19,7 @@ pub mod family;
 mod figures;
 #[cfg(feature = "futures")]
 pub mod futures;
+pub mod gate;
 pub mod hold;
 pub mod idle;
 pub mod keyed;
@@ -32,7 +33,6 @@ pub mod settle;
 pub mod stream;
 pub mod tally;
 pub mod times;
-pub mod tokens;
 pub mod wait;
 
 use crate::job::permits::MOST;

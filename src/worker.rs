@@ -11,7 +11,7 @@ pub mod waiting;
 
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Mark, Ran};
-use crate::job::admission::{self, Start};
+use crate::job::gate::{self, Start};
 use crate::job::record::JobPtr;
 use crate::pool::core::{PoolPtr, Shared};
 use crate::sync::atomic::Ordering;
@@ -148,7 +148,7 @@ impl Worker<'_> {
             // The future took its permit earlier. The worker must check whether another task may run under that permit.
             epoch = epoch.wrapping_sub(1);
         }
-        let paced = match admission::start(cell) {
+        let paced = match gate::start(cell) {
             Start::Gone => return,
             Start::Sweep => return self.sweep(cell),
             Start::Run => false,
@@ -165,7 +165,7 @@ impl Worker<'_> {
         if !unlimited {
             // The start has made room for a ready task. The worker checks now, because a future or a task inside `blocking`
             // may keep the permit for long.
-            admission::look_outwards(job);
+            gate::look_outwards(job);
             // A future that was pending has had its turn. After its end the siblings' turn comes.
             if let Some(parent) = lease.parent.get().filter(|_| !resumed) {
                 self.begin_turn_below(parent);
@@ -184,7 +184,7 @@ impl Worker<'_> {
             seat.publish(0, 0);
         }
         if resumed && then == Then::GoOn {
-            admission::rated::note_end(job);
+            gate::rated::note_end(job);
         }
         match then {
             Then::GoOn | Then::GoOnUnended => lease.close(),
@@ -217,9 +217,9 @@ impl Worker<'_> {
     /// go first.
     fn sweep(&self, sweep: CellPtr) {
         let mut dropped = 0;
-        admission::sweep(sweep, |task| {
+        gate::sweep(sweep, |task| {
             self.context.next_task.set(Some(sweep));
-            admission::drop_task(task);
+            gate::drop_task(task);
             // If the destructor has waited, the wait has injected the sweep (sweep-3).
             let goes_on = self.context.next_task.take().is_some();
             dropped += 1;

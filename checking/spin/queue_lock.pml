@@ -2,7 +2,7 @@
  *
  * Two pushers and two workers, for ever. A job's limit is raised from 0 once. A pusher pushes a task, waits until it has
  * ended, and pushes again or stops: later traffic must not be what helps a stranded task. The queue is a ring: `tail` is swapped first, and the cell is linked later.
- * Steps as in src/job/admission.rs and src/job/queue.rs, named in comments.
+ * Steps as in src/job/gate.rs and src/job/queue.rs, named in comments.
  *
  * CHECK -DLIMIT=1
  * CHECK -DLIMIT=2
@@ -77,22 +77,22 @@ active [N] proctype pusher() {
         unfinished[me] = true;
         got = false;
         if
-        :: empty -> atomic { if :: room -> ready++; deque ! me; got = true :: else fi } /* [admission push-1] */
+        :: empty -> atomic { if :: room -> ready++; deque ! me; got = true :: else fi } /* [gate push-1] */
         :: !empty
         fi;
         if
         :: got
         :: else ->
-#if FAULT == 2 /* the look at the word is older than the push: no [admission push-3] */
+#if FAULT == 2 /* the look at the word is older than the push: no [gate push-3] */
             bool seen = room;
 #endif
             d_step { slot = tail; tail = (tail + 1) % N; who[slot] = me; linked[slot] = false; count++ };
-            linked[slot] = true; /* [admission push-2] */
+            linked[slot] = true; /* [gate push-2] */
 #if FAULT == 2
             if :: seen -> serve() :: else fi
 #elif FAULT == 3 /* the pusher does not look again */
 #else
-            look() /* [admission push-4] */
+            look() /* [gate push-4] */
 #endif
         fi;
         atomic { slot = 0; got = false };
@@ -110,13 +110,13 @@ active [N] proctype worker() {
     do
     :: atomic { deque ? me -> ready--; running++ };
         assert(running <= LIMIT);
-#if FAULT == 4 /* the look at the queue is older than the permit's return: no [admission release-2] */
+#if FAULT == 4 /* the look at the queue is older than the permit's return: no [gate release-2] */
         got = !empty;
         d_step { running--; unfinished[me] = false };
         if :: got && room -> serve() :: else fi
 #else
-        d_step { running--; unfinished[me] = false }; /* [admission release-1] */
-        look(); /* [admission release-3] */
+        d_step { running--; unfinished[me] = false }; /* [gate release-1] */
+        look(); /* [gate release-3] */
 #endif
         atomic { me = 0; got = false }
     od

@@ -2,7 +2,7 @@
  *
  * Two tasks block and reclaim their permits, ROUNDS times each, beside two queued tasks and two workers. The limit is raised from 0
  * to LIMIT at any time. In the end all have ended. If the limit is above 1, one of the two keeps its permit until then. The queue is a count: queue_lock.pml has its lock.
- * Steps as in src/worker/waiting.rs, src/job/admission.rs and src/base/parking.rs, named in comments.
+ * Steps as in src/worker/waiting.rs, src/job/gate.rs and src/base/parking.rs, named in comments.
  *
  * CHECK -DLIMIT=1
  * CHECK -DLIMIT=2
@@ -48,13 +48,13 @@ inline release() {
 #if FAULT == 1 /* a thread that releases a permit wakes no waiter */
     running--;
 #else
-    d_step { running--; seen = returning }; /* [admission release-1] */
+    d_step { running--; seen = returning }; /* [gate release-1] */
     if
     :: seen -> wake_one()
     :: else
     fi;
 #endif
-    look(); /* [admission release-3] */
+    look(); /* [gate release-3] */
     seen = false
 }
 

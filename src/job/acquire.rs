@@ -1,10 +1,10 @@
 //! Permits without tasks: `acquire`, `acquire_blocking`, `try_acquire`.
 //!
-//! The way of a permit is in `admission::acquire`, and the cell of a waiter in `task::waiter`.
+//! The way of a permit is in `gate::acquire`, and the cell of a waiter in `task::waiter`.
 
 use crate::error::{Closed, TryAcquireError};
 use crate::job::record::JobPtr;
-use crate::job::{Job, admission, control};
+use crate::job::{Job, control, gate};
 use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::awaiting::Wait;
@@ -69,7 +69,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // Ordering: Relaxed; the release of the permit and of the token publishes it.
         self.job.tally.completed.fetch_add(1, Ordering::Relaxed);
-        admission::give_back(self.job);
+        gate::give_back(self.job);
     }
 }
 
@@ -303,7 +303,7 @@ impl Job {
             return Err((TryAcquireError::Closed, flight));
         }
         control::expect_futures(job);
-        if !admission::try_acquire(job) {
+        if !gate::try_acquire(job) {
             return Err((TryAcquireError::NoPermit, flight));
         }
         std::mem::forget(flight); // The permit's, from here on.

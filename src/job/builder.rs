@@ -1,8 +1,8 @@
 //! `JobBuilder`: makes a job with a name, a capacity or a parent.
 
-use crate::job::admission::rated;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
+use crate::job::gate::rated;
 use crate::job::{Job, family};
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;

@@ -3,10 +3,10 @@
 
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
-use crate::job::admission::{
+use crate::job::family;
+use crate::job::gate::{
     doom, drop_task, is_dropped, look, request_sweep, settle, unlock, wake_if_idle,
 };
-use crate::job::family;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;

@@ -8,7 +8,7 @@ mod reason;
 pub use reason::{Explanation, Reason};
 
 use crate::base::task::CellPtr;
-use crate::job::admission::{self, hold};
+use crate::job::gate::{self, hold};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{Job, control};
@@ -258,7 +258,7 @@ fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
             found |= is_it(cell);
             ahead += usize::from(!found && !cell.is_gone());
         });
-        admission::unlock(queue, consumer);
+        gate::unlock(queue, consumer);
         return found.then_some(ahead);
     }
     None

@@ -1,7 +1,7 @@
 //! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
 
 use crate::job::Job;
-use crate::job::admission::{hold, rated};
+use crate::job::gate::{hold, rated};
 use crate::rate::Rate;
 use crate::sync::time::Instant;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
-use crate::job::admission::serve_line_with;
 use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_stopped};
+use crate::job::gate::serve_line_with;
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Unlocked};
 use crate::job::record::JobPtr;

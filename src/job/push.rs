@@ -4,7 +4,7 @@ use crate::base::task::{CellPtr, is_large, plain};
 use crate::error::Rejected;
 use crate::job::capacity::Asked;
 use crate::job::record::JobPtr;
-use crate::job::{Job, admission, control};
+use crate::job::{Job, control, gate};
 use crate::task::handle::{self, TaskHandle};
 use crate::worker::context::Context;
 
@@ -202,7 +202,7 @@ impl Job {
             None => false,
         });
         if !inside {
-            admission::push(job, cell);
+            gate::push(job, cell);
         }
     }
 }

@@ -13,7 +13,7 @@
 //! | ≠ head | set    | null         | unfinished push: the second pusher has swapped, but not linked  |
 //!
 //! A consumer that meets an unfinished push gives up at once. That is safe: the pusher checks the job's word after it
-//! has linked, and admits a task itself if there is room (`push-4` of `admission`).
+//! has linked, and admits a task itself if there is room (`push-4` of `gate`).
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
@@ -86,7 +86,7 @@ impl<'a> Queue<'a> {
         Self { arrivals, departures }
     }
 
-    /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `admission`).
+    /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `gate`).
     ///
     /// By the fence, a load of the job's word that follows is not older than the push.
     #[inline]

@@ -3,11 +3,11 @@
 use crate::base::cache;
 use crate::base::task::CellPtr;
 use crate::base::timer::Key;
+use crate::job::busy::Tokens;
 use crate::job::extra::Extra;
 use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::job::queue::{Arrivals, Departures, Queue};
 use crate::job::tally::Tally;
-use crate::job::tokens::Tokens;
 use crate::pool::core::{PoolPtr, Shared};
 use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, Ordering};

@@ -305,7 +305,7 @@ impl<'a> Watch<'a> {
         let epoch = self.context.pool().epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
-            return !crate::job::admission::may_go_on(self.job);
+            return !crate::job::gate::may_go_on(self.job);
         }
         false
     }

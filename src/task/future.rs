@@ -14,7 +14,7 @@ pub mod pending;
 
 use crate::base::task::{CellPtr, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
-use crate::job::admission;
+use crate::job::gate;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
@@ -165,7 +165,7 @@ where
         if !listed {
             job.pool().flight_starts();
             pending().list(cell); // pend-1
-            if admission::is_dropped(job) {
+            if gate::is_dropped(job) {
                 state.set(CANCELLED); // pend-2: only the poller ends it now.
             }
         }
@@ -255,15 +255,15 @@ where
 /// `to_the_end`: behind all other tasks, for a future that has woken itself.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
-        return admission::go_on(cell, Mark::Admitted, to_the_end);
+        return gate::go_on(cell, Mark::Admitted, to_the_end);
     }
     // SAFETY: SCHEDULED is set, and the cell is in no queue: only the caller can end the future.
     let cancelled = unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CANCELLED);
-    if cancelled || admission::is_dropped(cell.job()) {
+    if cancelled || gate::is_dropped(cell.job()) {
         // A future needs no permit to be dropped.
-        admission::go_on(cell, Mark::Doomed, true);
+        gate::go_on(cell, Mark::Doomed, true);
     } else {
-        admission::come_back(cell); // await-3
+        gate::come_back(cell); // await-3
     }
 }
 

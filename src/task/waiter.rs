@@ -36,7 +36,7 @@ use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};
 use crate::base::{cache, later};
 use crate::job::idle::{cancels, note_gone};
 use crate::job::record::JobPtr;
-use crate::job::{admission, control};
+use crate::job::{control, gate};
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::unwind;
@@ -275,7 +275,7 @@ impl Waiter {
         let cell = CellPtr::new(cell.cast::<Header>());
         // First, so that the cell is given up if the push unwinds.
         let this = Self(cell);
-        admission::push_behind(job, cell);
+        gate::push_behind(job, cell);
         this
     }
 
@@ -348,7 +348,7 @@ impl Drop for Waiter {
         Self(cell).give_up();
         if outcome == Outcome::Granted {
             job.count_cancelled();
-            admission::give_back(job);
+            gate::give_back(job);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Mark};
-use crate::job::admission;
+use crate::job::gate;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::core::{PoolPtr, Shared};
@@ -239,9 +239,7 @@ impl Context {
     /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
     /// job, the job's gates still allow it, and there is stack left.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
-        self.lease.job.get() == Some(job)
-            && self.depth.get() < DEPTH_MOST
-            && admission::may_go_on(job)
+        self.lease.job.get() == Some(job) && self.depth.get() < DEPTH_MOST && gate::may_go_on(job)
     }
 
     /// Returns true if tasks that may be of other jobs wait for this worker, or if the thread has no seat.
@@ -381,7 +379,7 @@ impl Lease {
             return;
         }
         self.settle(job);
-        admission::release(job);
+        gate::release(job);
         job.drop_tasks(tokens);
     }
 }

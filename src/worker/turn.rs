@@ -7,7 +7,7 @@ mod paced;
 
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Mark};
-use crate::job::admission::{self, is_waited_for, may_go_on};
+use crate::job::gate::{self, is_waited_for, may_go_on};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped};
 use crate::job::record::JobPtr;
@@ -206,7 +206,7 @@ impl Worker<'_> {
                 // The task runs under the permit held, so its reservation is released.
                 job.permits.unreserve();
                 fence_after_rmw();
-                admission::look(job);
+                gate::look(job);
             }
             Mark::Admitted | Mark::Sweep | Mark::Doomed => {
                 self.context.next_task.set(Some(cell));
@@ -227,14 +227,14 @@ impl Worker<'_> {
             None => try_briefly(&job)?,
         };
         let popped = consumer.pop();
-        admission::unlock(job, consumer);
+        gate::unlock(job, consumer);
         match popped {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
                 // It is a child's task: the turn ends, so that the child gets the permit. There may be room at once.
                 job.queue().push_returned(delegate);
                 fence_after_rmw();
-                admission::look(job);
+                gate::look(job);
                 None
             }
             Popped::Empty | Popped::HalfDone => None,
@@ -268,7 +268,7 @@ impl Worker<'_> {
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
-            admission::look(job);
+            gate::look(job);
         }
     }
 
@@ -324,10 +324,10 @@ impl Worker<'_> {
                 job.permits.set(Flag::BatchOut);
             }
         }
-        admission::unlock(job, consumer);
+        gate::unlock(job, consumer);
         if returned {
             fence_after_rmw();
-            admission::look(job);
+            gate::look(job);
         }
         if moved > 0 {
             self.pool().notify();

@@ -5,7 +5,7 @@
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker. From here on the pool runs without the thread, but a drain waits
 //!   for it.
-//! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `admission`). It keeps its tokens, which
+//! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its tokens, which
 //!   keep the job's record.
 //! - `wait-3`: it waits in the parking lot, as a thread from outside does.
 //! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
@@ -18,7 +18,7 @@
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
-use crate::job::admission;
+use crate::job::gate;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
 use crate::pool::waits::Wait;
@@ -131,13 +131,13 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     let tokens = lease.tokens.replace(0);
     lease.settle(job);
     let begun = context.pool().waits.enter(job, Wait { task: context.running_cell(), awaited });
-    admission::release(job); // wait-2
+    gate::release(job); // wait-2
     f(); // wait-3
     job.gates().for_each(take_back); // wait-4
     context.pool().waits.leave(job, begun);
     lease.resume(job, tokens);
     // The end of `wait-5`: all permits are back.
-    admission::look_outwards(job);
+    gate::look_outwards(job);
 }
 
 /// The number of spare workers from which [`blocking`] starts no further one: a wait must have one, `blocking` need not.

@@ -1,7 +1,7 @@
 //! `map_async`: a stream of the results of futures, pulled lazily.
 
 use crate::error::JoinError;
-use crate::job::{Job, admission, control};
+use crate::job::{Job, control, gate};
 use crate::sync::{Mutex, MutexGuard};
 use crate::task::handle::TaskHandle;
 use futures_core::Stream;
@@ -142,7 +142,7 @@ where
             return None;
         }
         let input = self.input.as_mut()?;
-        if admission::is_dropped(self.job.ptr()) || !self.job.pool_takes() {
+        if gate::is_dropped(self.job.ptr()) || !self.job.pool_takes() {
             self.input = None;
             self.cut_off = true;
             return None;

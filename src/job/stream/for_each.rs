@@ -4,7 +4,7 @@ use crate::error::JoinError;
 use crate::job::scope::tasks::Tasks;
 use crate::job::stream::batches::{Batches, Pulled};
 use crate::job::stream::{Feed, Watch};
-use crate::job::{Job, admission};
+use crate::job::{Job, gate};
 use crate::sync::atomic::Ordering;
 use crate::sync::shrunk;
 use crate::sync::time::Instant;
@@ -135,7 +135,7 @@ where
             let puller =
                 unsafe { self.pullers.make::<false, _, _>(job, false, move || self.run()) };
             self.pullers.list(puller.clone());
-            self.feed.queue(puller, |cell| admission::push(job, cell));
+            self.feed.queue(puller, |cell| gate::push(job, cell));
         });
     }
 

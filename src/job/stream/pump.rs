@@ -11,7 +11,7 @@ use crate::base::task::CellPtr;
 use crate::error::JoinError;
 use crate::job::stream::results::{Outcome, Results};
 use crate::job::stream::{Feed, Pulled, Watch};
-use crate::job::{Job, admission};
+use crate::job::{Job, gate};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, full_fence, shrunk};
 use crate::task::handle::joint::Owner;
@@ -134,7 +134,7 @@ where
     R: Send + 'static,
 {
     fn send_puller(stream: &Arc<Self>) {
-        Self::send_puller_by(stream, |turn| admission::push(stream.feed.job(), turn));
+        Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
     /// Sends a puller by `push` if one is missing and the results have room (send-2, send-3).
@@ -313,7 +313,7 @@ where
     fn send_puller(&self) {
         Stream::send_puller_by(&self.stream, |turn| {
             if self.job.pool_takes() {
-                admission::push(self.job.ptr(), turn);
+                gate::push(self.job.ptr(), turn);
             } else {
                 turn.cancel();
             }

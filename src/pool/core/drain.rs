@@ -169,7 +169,7 @@ impl Shared {
         }
         loop {
             match self.injector.steal() {
-                Steal::Success(cell) => crate::job::admission::discard(cell),
+                Steal::Success(cell) => crate::job::gate::discard(cell),
                 Steal::Empty => return,
                 Steal::Retry => crate::sync::spin_loop(),
             }

@@ -17,7 +17,7 @@
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
 use crate::error::JoinError;
-use crate::job::admission::drop_task;
+use crate::job::gate::drop_task;
 use crate::job::idle::note_gone;
 use crate::pool::core::PoolPtr;
 use crate::pool::due::{Act, Due, Timed};

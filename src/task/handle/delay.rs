@@ -25,8 +25,8 @@
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
-use crate::job::admission::{self, doom, drop_task, is_dropped};
 use crate::job::control;
+use crate::job::gate::{self, doom, drop_task, is_dropped};
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::pool::due::{Act, Due, Timed};
@@ -160,7 +160,7 @@ fn push(cell: CellPtr) {
         doom(cell, job);
     } else {
         // due-1
-        admission::push(job, cell);
+        gate::push(job, cell);
         job.drop_tasks(1);
     }
     job.pool().drop_late();

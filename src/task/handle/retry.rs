@@ -17,7 +17,7 @@
 
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
-use crate::job::admission::is_dropped;
+use crate::job::gate::is_dropped;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;

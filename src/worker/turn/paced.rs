@@ -7,7 +7,7 @@
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
-use crate::job::admission::rated;
+use crate::job::gate::rated;
 use crate::job::record::JobPtr;
 use crate::worker::{BUDGET, Then, Worker};
 
