@@ -168,7 +168,17 @@ mod task {
     pub mod waiter;
 }
 mod unwind;
-mod worker;
+mod worker {
+    pub mod blocking;
+    pub mod context;
+    pub mod find;
+    #[cfg(any(tollgate_loom, tollgate_shuttle))]
+    #[path = "../../checking/play.rs"]
+    pub mod play;
+    pub mod run;
+    pub mod spares;
+    pub mod turn;
+}
 
 pub use error::{
     BuildError, Closed, JoinError, PanicPayload, Rejected, TryAcquireError, Unfinished,
@@ -194,7 +204,7 @@ pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::handle::TaskHandle;
 pub use task::handle::cancel_on_drop::CancelOnDrop;
-pub use worker::waiting::blocking;
+pub use worker::blocking::blocking;
 
 /// The README's examples, as tests.
 #[cfg(doctest)]

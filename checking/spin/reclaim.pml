@@ -2,7 +2,7 @@
  *
  * Two tasks block and reclaim their permits, ROUNDS times each, beside two queued tasks and two workers. The limit is raised from 0
  * to LIMIT at any time. In the end all have ended. If the limit is above 1, one of the two keeps its permit until then. The queue is a count: queue_lock.pml has its lock.
- * Steps as in src/worker/waiting.rs, src/job/gate.rs and src/base/parking.rs, named in comments.
+ * Steps as in src/worker/blocking.rs, src/job/gate.rs and src/base/parking.rs, named in comments.
  *
  * CHECK -DLIMIT=1
  * CHECK -DLIMIT=2
@@ -68,7 +68,7 @@ active [BLOCKED] proctype blocked() {
         do
         :: took -> break
         :: else ->
-            d_step { if :: may_return -> running++; took = true :: else fi }; /* [waiting wait-4] */
+            d_step { if :: may_return -> running++; took = true :: else fi }; /* [blocking wait-4] */
             if
             :: took
             :: else ->
@@ -91,7 +91,7 @@ active [BLOCKED] proctype blocked() {
                 seen = false
             fi
         od;
-        /* [waiting wait-5] */
+        /* [blocking wait-5] */
         lock();
         d_step {
             others = entered[1 - me];

@@ -9,8 +9,8 @@ use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::handle::awaiting::Wait;
 use crate::task::waiter::{Outcome, Waiter};
+use crate::worker::blocking;
 use crate::worker::context::Context;
-use crate::worker::waiting;
 use crate::{process, unwind};
 use std::fmt;
 use std::pin::Pin;
@@ -259,7 +259,7 @@ impl Job {
             Err(outcome) => return outcome,
         };
         loop {
-            unwind::at_caller(|| waiting::wait(waiter.key(), None, || !waiter.is_decided()));
+            unwind::at_caller(|| blocking::wait(waiter.key(), None, || !waiter.is_decided()));
             match waiter.take() {
                 Ok(outcome) => return self.permit_of(outcome),
                 Err(waits) => waiter = waits,

@@ -32,8 +32,8 @@ use crate::job::{Job, control};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
 use crate::unwind;
+use crate::worker::blocking;
 use crate::worker::context::Context;
-use crate::worker::waiting;
 
 const WAITED: u64 = 1;
 const TASK: u64 = 1 << 1;
@@ -215,7 +215,7 @@ impl Job {
             };
             // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
             unwind::at_caller(|| {
-                waiting::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
+                blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
         }
         None

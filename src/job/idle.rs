@@ -10,7 +10,7 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, global, thread};
-use crate::worker::waiting;
+use crate::worker::blocking;
 use std::cell::{Cell, RefCell};
 
 /// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is busy then.
@@ -19,7 +19,7 @@ pub fn wait(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> b
         return true;
     }
     enter_while_busy(job, |wait, clear| {
-        waiting::wait_then(job.idle_key(), Some(job), until, || !enough() && wait(), clear);
+        blocking::wait_then(job.idle_key(), Some(job), until, || !enough() && wait(), clear);
         false
     });
     forget_waiters(job);

@@ -15,7 +15,7 @@ use crate::sync::{Arc, shrunk, thread};
 use crate::task::handle::TaskHandle;
 use crate::task::handle::awaiting::Wait;
 use crate::unwind;
-use crate::worker::waiting;
+use crate::worker::blocking;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -276,7 +276,7 @@ impl<T> TaskSet<T> {
                 return Some(ended);
             }
             unwind::at_caller(|| {
-                waiting::wait(self.ended.key(), None, || self.ended.set_waited());
+                blocking::wait(self.ended.key(), None, || self.ended.set_waited());
             });
         }
         None

@@ -10,7 +10,7 @@ use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::awaiting::Wait;
 use crate::unwind;
-use crate::worker::waiting;
+use crate::worker::blocking;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -320,7 +320,7 @@ fn must_wait(job: JobPtr) -> bool {
 
 fn wait(job: JobPtr, until: Option<Instant>) {
     if !is_settled(job) {
-        waiting::wait(job.settle_key(), until, || must_wait(job));
+        blocking::wait(job.settle_key(), until, || must_wait(job));
     }
 }
 

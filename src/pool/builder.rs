@@ -7,7 +7,7 @@ use crate::pool::clock::ManualClock;
 use crate::pool::core::{Hooks, PoolPtr};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
-use crate::worker;
+use crate::worker::run;
 use crate::worker::spares::{Threads, may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
@@ -296,7 +296,7 @@ impl PoolBuilder {
         let mut threads = Vec::with_capacity(workers);
         for (index, name) in names.into_iter().enumerate() {
             let builder = shared.shared().threads.builder_named(name);
-            match builder.spawn(move || worker::work(shared, index, index)) {
+            match builder.spawn(move || run::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     // Subtracts the missing workers, so that dropping the pool ends the ones that have started.

@@ -144,7 +144,7 @@ impl Spares {
         drop(state);
         let builder = spare_builder(shared, index);
         shared.worker_comes(pool);
-        match builder.spawn(move || crate::worker::work(pool, index, seat)) {
+        match builder.spawn(move || crate::worker::run::work(pool, index, seat)) {
             Ok(thread) => {
                 // The pool counts its threads and waits for that count, so the handle is not needed.
                 drop(thread);

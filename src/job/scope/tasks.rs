@@ -18,8 +18,8 @@ use crate::sync::{Mutex, MutexGuard, shrunk};
 use crate::task::handle::joint::Owner;
 use crate::task::handle::scoped::ScopedTask;
 use crate::unwind;
+use crate::worker::blocking;
 use crate::worker::context::Context;
-use crate::worker::waiting;
 use std::any::Any;
 use std::ptr::NonNull;
 
@@ -168,11 +168,11 @@ impl Tasks {
         let key = (&raw const *self).addr();
         // Ordering: AcqRel; pairs with `task_ended` (park-2). Acquire shows this thread what the tasks did.
         let must_wait = || self.pending.fetch_or(WAITED, Ordering::AcqRel) >= TASK;
-        if let Err(payload) = unwind::halt(|| waiting::wait(key, None, must_wait)) {
+        if let Err(payload) = unwind::halt(|| blocking::wait(key, None, must_wait)) {
             self.note_panic(payload);
             let listed = std::mem::take(&mut self.lock().tasks);
             unstarted.iter().chain(&listed).for_each(ScopedTask::cancel_unstarted);
-            waiting::wait_in_any_case(key, must_wait);
+            blocking::wait_in_any_case(key, must_wait);
         }
     }
 

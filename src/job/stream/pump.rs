@@ -17,8 +17,8 @@ use crate::sync::{Arc, full_fence, shrunk};
 use crate::task::handle::joint::Owner;
 use crate::task::handle::scoped::ScopedTask;
 use crate::unwind;
+use crate::worker::blocking;
 use crate::worker::context::Context;
-use crate::worker::waiting;
 use std::fmt::DebugStruct;
 
 /// The number of ready results per worker that leaves no room for more.
@@ -282,7 +282,7 @@ where
                     continue;
                 }
             }
-            waiting::wait(results.key(), None, || results.set_waited());
+            blocking::wait(results.key(), None, || results.set_waited());
         }
     }
 

@@ -8,8 +8,8 @@ use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::task::handle::joint::{Face, HandleTable};
 use crate::task::state::{Claim, DONE, State, WAITED};
+use crate::worker::blocking;
 use crate::worker::context::Context;
-use crate::worker::waiting;
 use std::ptr::NonNull;
 
 /// A pointer to the cell of a task, and the functions of the cell's type. Its owner must have a reference to the cell.
@@ -61,9 +61,9 @@ impl TaskPtr {
     /// Parks the thread until the task has ended or the time is over.
     ///
     /// # Panics
-    /// As [`waiting::wait`].
+    /// As [`blocking::wait`].
     pub fn wait(&self, until: Option<Instant>) {
-        waiting::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
+        blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }
 
     /// Runs the task inline, under the permit of the task that runs on this thread, if it has not started and belongs to the

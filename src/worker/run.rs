@@ -1,14 +1,5 @@
 //! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and passes the permit on.
 
-pub mod context;
-mod find;
-#[cfg(any(tollgate_loom, tollgate_shuttle))]
-#[path = "../checking/play.rs"]
-pub mod play;
-pub mod spares;
-pub mod turn;
-pub mod waiting;
-
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Mark, Ran};
 use crate::job::gate::{self, Start};
@@ -22,7 +13,7 @@ use std::any::Any;
 use std::cell::Cell;
 
 /// The number of tasks of one job after which another job's turn comes.
-const BUDGET: u32 = scaled(16, 4, 2) as u32;
+pub(super) const BUDGET: u32 = scaled(16, 4, 2) as u32;
 
 /// Runs a worker or a spare, from the start of its thread to the end. `index` is the thread's number, `seat` its first seat.
 pub fn work(pool: PoolPtr, index: usize, seat: usize) {
@@ -69,17 +60,17 @@ fn call_hook(hook: impl FnOnce() -> Option<()>) {
 }
 
 /// A worker at work.
-struct Worker<'a> {
-    context: &'a Context,
+pub(super) struct Worker<'a> {
+    pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
-    searching: Cell<bool>,
+    pub(super) searching: Cell<bool>,
     /// The job that ran last. Only compared, because it may be freed.
-    last: Cell<Option<JobPtr>>,
+    pub(super) last: Cell<Option<JobPtr>>,
 }
 
 /// What a worker does with the permit of a task that has run.
 #[derive(PartialEq, Eq)]
-enum Then {
+pub(super) enum Then {
     /// It runs the next task under the permit.
     GoOn,
     /// The same, but the task has not ended: it waits for another task, or its handle had cancelled it.
@@ -125,16 +116,16 @@ impl Worker<'_> {
         Left::Pool
     }
 
-    fn pool(&self) -> &Shared {
+    pub(super) fn pool(&self) -> &Shared {
         self.context.pool()
     }
 
-    fn seat(&self) -> &Seat {
+    pub(super) fn seat(&self) -> &Seat {
         self.context.seat().expect("a worker that looks for tasks sits in a place")
     }
 
     /// Serves a task from a deque: its turn, a drop or a sweep.
-    fn serve(&self, cell: CellPtr) {
+    pub(super) fn serve(&self, cell: CellPtr) {
         self.context.serves.set(true);
         self.take_turn(cell);
         self.context.serves.set(false);
@@ -232,7 +223,7 @@ impl Worker<'_> {
     }
 
     /// Runs one task of the turn, and counts its end.
-    fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
+    pub(super) fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(seat) = self.context.seat() {
             seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
         }
