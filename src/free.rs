@@ -2,7 +2,7 @@
 
 use crate::job::Job;
 use crate::job::permits::Flag;
-use crate::task::handle::joint::Face;
+use crate::task::closure::Face;
 use crate::task::state::CANCELLED;
 use crate::worker::context::Context;
 

@@ -161,9 +161,19 @@ mod sync;
 #[doc(hidden)]
 pub use sync::count;
 mod task {
+    pub mod awaiting;
+    pub mod cancel_on_drop;
+    pub mod circle;
+    pub mod closure;
+    pub mod deadline;
+    pub mod delay;
+    pub mod face;
     #[cfg(feature = "futures")]
     pub mod future;
     pub mod handle;
+    pub mod pointer;
+    pub mod retry;
+    pub mod scoped;
     pub mod state;
     pub mod waiter;
 }
@@ -202,8 +212,8 @@ pub use pool::clock::ManualClock;
 pub use rate::Rate;
 pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};
+pub use task::cancel_on_drop::CancelOnDrop;
 pub use task::handle::TaskHandle;
-pub use task::handle::cancel_on_drop::CancelOnDrop;
 pub use worker::blocking::blocking;
 
 /// The README's examples, as tests.

@@ -7,7 +7,7 @@ use crate::job::record::JobPtr;
 use crate::job::{Job, control, gate};
 use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
-use crate::task::handle::awaiting::Wait;
+use crate::task::awaiting::Wait;
 use crate::task::waiter::{Outcome, Waiter};
 use crate::worker::blocking;
 use crate::worker::context::Context;

@@ -1,14 +1,14 @@
 //! Tasks that wait for a time before they stand in the queue: `spawn_after`, `spawn_at`. And tasks that must start by a time:
 //! `spawn_within`, `spawn_before`.
 //!
-//! The way of a delayed task, from the pool's timer to the queue, is in [`handle::delay`]. What ends a task at its deadline is in
-//! [`handle::deadline`].
+//! The way of a delayed task, from the pool's timer to the queue, is in [`crate::task::delay`]. What ends a task at its deadline is in
+//! [`crate::task::deadline`].
 
 use crate::base::task::is_large;
 use crate::job::Job;
 use crate::sync::time::Instant;
-use crate::task::handle::deadline::Deadline;
-use crate::task::handle::delay::Delay;
+use crate::task::deadline::Deadline;
+use crate::task::delay::Delay;
 use crate::task::handle::{self, TaskHandle};
 use crate::task::state::State;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use crate::base::task::is_large;
 use crate::job::Job;
 use crate::retry::{Retried, Retry};
 use crate::task::handle::TaskHandle;
-use crate::task::handle::retry::retried;
+use crate::task::retry::retried;
 
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns its handle.

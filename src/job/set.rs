@@ -12,8 +12,8 @@ use crate::error::JoinError;
 use crate::job::Job;
 use crate::job::set::ended::{EndedList, Guard};
 use crate::sync::{Arc, shrunk, thread};
+use crate::task::awaiting::Wait;
 use crate::task::handle::TaskHandle;
-use crate::task::handle::awaiting::Wait;
 use crate::unwind;
 use crate::worker::blocking;
 

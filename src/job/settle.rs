@@ -8,7 +8,7 @@ use crate::job::record::JobPtr;
 use crate::job::{Job, idle};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::task::handle::awaiting::Wait;
+use crate::task::awaiting::Wait;
 use crate::unwind;
 use crate::worker::blocking;
 use std::fmt;

@@ -30,7 +30,7 @@ use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
-use crate::task::handle::scoped::ScopedTask;
+use crate::task::scoped::ScopedTask;
 use crate::unwind;
 use crate::worker::context::Context;
 use std::any::Any;

@@ -6,7 +6,7 @@
 //! [`state`](crate::task::state), as one word.
 //!
 //! A pending future keeps one token of its job, so its job's record is alive. It keeps its permits, too, unless it
-//! [awaits](crate::task::handle::awaiting) something of this library.
+//! [awaits](crate::task::awaiting) something of this library.
 //!
 //! A waker may outlive the future, its job and its pool: it keeps the memory of the cell, and uses only the state word.
 
@@ -18,9 +18,9 @@ use crate::job::gate;
 use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
+use crate::task::closure::{Face, HandleTable, Joint, is_claimed, is_empty};
 use crate::task::handle::TaskHandle;
-use crate::task::handle::joint::{Face, HandleTable, Joint, is_claimed, is_empty};
-use crate::task::handle::pointer::TaskPtr;
+use crate::task::pointer::TaskPtr;
 use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
 use crate::unwind;
 use crate::worker::context::Context;

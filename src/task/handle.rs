@@ -1,27 +1,16 @@
 //! `TaskHandle`: join, cancel, detach.
 //!
-//! `awaiting` has the handle as a future, `joint` the cell behind it. `scoped` has the reference of a scope to a task.
-
-pub mod awaiting;
-pub mod cancel_on_drop;
-mod circle;
-pub mod deadline;
-pub mod delay;
-pub mod face;
-pub mod joint;
-pub mod pointer;
-pub mod retry;
-pub mod scoped;
+//! `awaiting` has the handle as a future, `closure` the cell behind it. `scoped` has the reference of a scope to a task.
 
 use crate::base::parking::{ONLY, parking_lot};
 use crate::base::task::CellPtr;
 use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
-use crate::task::handle::awaiting::Wait;
-use crate::task::handle::circle::Noted;
-use crate::task::handle::joint::{Face, Joint, Owner};
-use crate::task::handle::pointer::TaskPtr;
+use crate::task::awaiting::Wait;
+use crate::task::circle::Noted;
+use crate::task::closure::{Face, Joint, Owner};
+use crate::task::pointer::TaskPtr;
 use crate::task::state::{
     CLAIMED, DELAYED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
 };
@@ -49,7 +38,7 @@ use std::time::Duration;
 pub struct TaskHandle<T> {
     task: TaskPtr,
     /// The wait of the future that awaits this task.
-    wait: Wait,
+    pub(super) wait: Wait,
     result: PhantomData<T>,
 }
 
@@ -89,11 +78,11 @@ impl<T> TaskHandle<T> {
         Self { task, wait: Wait::default(), result: PhantomData }
     }
 
-    fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &State {
         self.task.state()
     }
 
-    fn key(&self) -> usize {
+    pub(super) fn key(&self) -> usize {
         self.task.key()
     }
 
@@ -246,7 +235,7 @@ impl<T> TaskHandle<T> {
     /// # Panics
     /// If it was moved out before.
     #[track_caller]
-    fn move_out(&self) -> Result<T, JoinError> {
+    pub(super) fn move_out(&self) -> Result<T, JoinError> {
         let taken = self.state().load().has(TAKEN);
         assert!(!taken, "a task's result was taken from its handle before: await or join it once");
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();

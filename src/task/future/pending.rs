@@ -13,8 +13,8 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
+use crate::task::closure::Face;
 use crate::task::future::queue;
-use crate::task::handle::joint::Face;
 use crate::task::state::Cancel;
 use std::collections::BTreeMap;
 

@@ -23,8 +23,8 @@
 use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use crate::process;
+use crate::task::closure::Face;
 use crate::task::handle::TaskHandle;
-use crate::task::handle::joint::Face;
 use crate::task::state::{DONE, POLLING, Reference, TAKEN, WAITED};
 use crate::worker::context::Context;
 use std::pin::Pin;

@@ -22,7 +22,7 @@ use crate::job::idle::note_gone;
 use crate::pool::core::PoolPtr;
 use crate::pool::due::{Act, Due, Timed};
 use crate::sync::time::Instant;
-use crate::task::handle::joint::{Face, Joint, Owner};
+use crate::task::closure::{Face, Joint, Owner};
 use crate::task::state::{Claim, Reference};
 use std::ptr::NonNull;
 

@@ -32,7 +32,7 @@ use crate::pool::core::PoolPtr;
 use crate::pool::due::{Act, Due, Timed};
 use crate::sync::full_fence;
 use crate::sync::time::Instant;
-use crate::task::handle::joint::{Face, Owner};
+use crate::task::closure::{Face, Owner};
 use crate::task::state::DELAYED;
 
 /// Pushes a task whose time has come. A drain waits for it.

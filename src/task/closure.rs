@@ -4,7 +4,7 @@
 //! the thread that takes the cell from a queue. Those of [`HandleTable`] are for the handle, which does not know the
 //! closure's type.
 
-pub use crate::task::handle::face::{Face, HandleTable, Owner};
+pub use crate::task::face::{Face, HandleTable, Owner};
 
 use crate::base::cache;
 use crate::base::parking::parking_lot;

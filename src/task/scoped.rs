@@ -2,9 +2,9 @@
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
+use crate::task::closure::{Face, Joint, Owner};
 use crate::task::handle::TaskHandle;
-use crate::task::handle::joint::{Face, Joint, Owner};
-use crate::task::handle::pointer::TaskPtr;
+use crate::task::pointer::TaskPtr;
 use crate::task::state::{CLAIMED, Reference, State};
 use crate::worker::context::Context;
 

@@ -13,7 +13,7 @@
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
-use crate::task::handle::joint::Face;
+use crate::task::closure::Face;
 use crate::unwind;
 use crate::worker::context::Context;
 use std::collections::BTreeMap;

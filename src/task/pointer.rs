@@ -6,7 +6,7 @@ use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
-use crate::task::handle::joint::{Face, HandleTable};
+use crate::task::closure::{Face, HandleTable};
 use crate::task::state::{Claim, DONE, State, WAITED};
 use crate::worker::blocking;
 use crate::worker::context::Context;
