@@ -1,20 +1,20 @@
 //! For this project's models: the protocols by name, and a pool without threads of its own. Not part of
 //! the library.
 
+pub use crate::api::stream::{Feed, batches};
 pub use crate::base::task::{CellPtr, plain};
 pub use crate::base::{cache, parking, sleep};
-pub use crate::job::stream::{Feed, batches};
 pub use crate::job::{control, gate, idle, permits, queue, record};
 pub use crate::task::handle;
 pub use crate::worker::spares;
 
+use crate::api::builder::JobBuilder;
+use crate::api::capacity::Capacity;
+use crate::api::clock::ManualClock;
+use crate::api::job::Job;
+use crate::api::keyed::Keyed;
 use crate::base::task::Mark;
-use crate::job::Job;
-use crate::job::builder::JobBuilder;
-use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
-use crate::job::keyed::Keyed;
-use crate::pool::clock::ManualClock;
 use crate::pool::core::{Hooks, PoolPtr};
 use crate::worker::context::Context;
 use crate::worker::play;

@@ -129,6 +129,34 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
+/// What users see. The docs have the methods of a job in the order of these lines.
+mod api {
+    pub mod push;
+
+    pub mod acquire;
+    pub mod builder;
+    pub mod capacity;
+    pub mod clock;
+    pub mod current;
+    pub mod delay;
+    pub mod explain;
+    pub mod figures;
+    #[cfg(feature = "futures")]
+    pub mod futures;
+    pub mod hold;
+    pub mod job;
+    pub mod keyed;
+    #[cfg(feature = "futures")]
+    pub mod map_async;
+    pub mod pool;
+    pub mod pool_builder;
+    pub mod retry;
+    pub mod scope;
+    pub mod set;
+    pub mod settle;
+    pub mod stream;
+    pub mod wait;
+}
 /// Primitives that know no jobs.
 mod base {
     pub mod cache;
@@ -141,13 +169,28 @@ mod base {
     pub mod timer;
 }
 mod error;
-mod free;
-mod job;
+mod job {
+    pub mod busy;
+    pub mod control;
+    pub mod extra;
+    pub mod family;
+    pub mod gate;
+    pub mod idle;
+    pub mod permits;
+    pub mod queue;
+    pub mod record;
+    pub mod tally;
+    pub mod times;
+}
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[doc(hidden)]
 #[path = "../checking/model.rs"]
 pub mod model;
-mod pool;
+mod pool {
+    pub mod core;
+    pub mod due;
+    pub mod waits;
+}
 mod process;
 mod rate;
 mod retry;
@@ -190,25 +233,25 @@ mod worker {
     pub mod turn;
 }
 
+pub use api::acquire::{Acquire, Permit};
+pub use api::builder::JobBuilder;
+pub use api::clock::ManualClock;
+pub use api::current::{current_job, is_cancelled};
+pub use api::explain::{Explanation, Reason};
+pub use api::job::Job;
+pub use api::keyed::Keyed;
+#[cfg(feature = "futures")]
+pub use api::map_async::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
+pub use api::pool::Pool;
+pub use api::pool_builder::PoolBuilder;
+pub use api::scope::Scope;
+pub use api::scope::handle::ScopedHandle;
+pub use api::set::{TaskId, TaskSet};
+pub use api::settle::{Idle, Settled};
+pub use api::stream::map::{AsCompleted, Map};
 pub use error::{
     BuildError, Closed, JoinError, PanicPayload, Rejected, TryAcquireError, Unfinished,
 };
-pub use free::{current_job, is_cancelled};
-pub use job::Job;
-pub use job::acquire::{Acquire, Permit};
-pub use job::builder::JobBuilder;
-pub use job::explain::{Explanation, Reason};
-#[cfg(feature = "futures")]
-pub use job::futures::map::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
-pub use job::keyed::Keyed;
-pub use job::scope::Scope;
-pub use job::scope::handle::ScopedHandle;
-pub use job::set::{TaskId, TaskSet};
-pub use job::settle::{Idle, Settled};
-pub use job::stream::map::{AsCompleted, Map};
-pub use pool::Pool;
-pub use pool::builder::PoolBuilder;
-pub use pool::clock::ManualClock;
 pub use rate::Rate;
 pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};

@@ -222,7 +222,7 @@ fn cancel_held(job: JobPtr) {
 /// What a call of [`drop_gone`] did.
 #[must_use]
 #[derive(PartialEq, Eq)]
-pub(super) enum Dropped {
+pub(crate) enum Dropped {
     /// It dropped no task: there was none to drop, or another thread has the queue lock, and will see the pending bit.
     None,
     /// It dropped at least one task.
@@ -233,7 +233,7 @@ pub(super) enum Dropped {
 
 /// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled jobs.
 /// Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
-pub(super) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
+pub(crate) fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
     let all = take_gone(job, &mut consumer, which, &mut taken);

@@ -3,11 +3,12 @@
 //! A task needs only the way from a job to its parent, which the record has. The way down is needed by `cancel` and `wait`. A
 //! table of the pool has it, so that a job without children needs no field for it.
 
+use crate::api::job::Job;
 use crate::base::rests::Resting;
 use crate::job::extra::Extra;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::job::{Job, control, idle};
+use crate::job::{control, idle};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, thread};

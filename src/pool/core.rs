@@ -2,12 +2,12 @@
 
 mod drain;
 
+use crate::api::capacity::BlockedPushers;
 use crate::base::cache;
 use crate::base::queues::{Seat, Victim};
 use crate::base::sleep::{Notified, Sleep};
 use crate::base::task::CellPtr;
 use crate::base::timer::Timer;
-use crate::job::capacity::BlockedPushers;
 use crate::job::family::Family;
 use crate::job::permits::MOST_READY_CAP;
 use crate::job::record::JobPtr;

@@ -1,0 +1,353 @@
+//! Permits without tasks: `acquire`, `acquire_blocking`, `try_acquire`.
+//!
+//! The way of a permit is in `gate::acquire`, and the cell of a waiter in `task::waiter`.
+
+use crate::api::job::Job;
+use crate::error::{Closed, TryAcquireError};
+use crate::job::record::JobPtr;
+use crate::job::{control, gate};
+use crate::pool::core::PoolPtr;
+use crate::sync::atomic::Ordering;
+use crate::task::awaiting::Wait;
+use crate::task::waiter::{Outcome, Waiter};
+use crate::worker::blocking;
+use crate::worker::context::Context;
+use crate::{process, unwind};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+/// The right to do one task's work of a job, without a task. Dropping it gives the permit back.
+///
+/// A permit is one of each job from its own up to the outermost parent. While it is held it counts as a running task: in
+/// [`JobStats::running`](crate::JobStats::running), for [`Job::wait`] and [`Job::settled`], and for a
+/// [drain](crate::Pool::shutdown) of the pool. Given back, it counts as completed.
+///
+/// It belongs to no thread and may outlive the [`Pool`](crate::Pool) and all handles of its job. A permit that is never given
+/// back, by `mem::forget` or in a task that hangs, keeps the drain waiting: see
+/// [`shutdown_timeout`](crate::Pool::shutdown_timeout).
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(2);
+/// let permit = job.try_acquire()?;
+/// assert_eq!(job.stats().running, 1);
+/// std::thread::spawn(move || drop(permit)).join().unwrap();
+/// assert_eq!((job.stats().running, job.stats().completed), (0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a permit that is dropped at once limits nothing"]
+pub struct Permit {
+    /// Kept by the permit's token.
+    job: JobPtr,
+}
+
+impl Permit {
+    /// Returns the job that the permit is of.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the job already has 67,108,864 handles and children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(1);
+    /// assert_eq!(job.try_acquire()?.job(), job);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn job(&self) -> Job {
+        Job::of(self.job)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; the release of the permit and of the token publishes it.
+        self.job.tally.completed.fetch_add(1, Ordering::Relaxed);
+        gate::give_back(self.job);
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.job.permits.load();
+        let mut permit = f.debug_struct("Permit");
+        if let Some(name) = self.job.extra().and_then(|extra| extra.name.as_ref()) {
+            permit.field("job", name);
+        }
+        permit
+            .field("limit", &crate::stats::DebugLimit(control::limit_of(word)))
+            .field("running", &word.running())
+            .finish()
+    }
+}
+
+/// Waits for a permit; from [`Job::acquire`].
+///
+/// # Examples
+///
+/// A wait that is given up leaves the queue:
+///
+/// ```
+/// use futures::executor::block_on;
+/// use futures::future::{Either, ready, select};
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(1);
+/// let held = job.try_acquire()?;
+/// assert!(matches!(block_on(select(job.acquire(), ready("enough"))), Either::Right(("enough", _))));
+/// drop(held);
+/// assert!(job.try_acquire().is_ok()); // nothing waits
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Acquire<'a> {
+    job: &'a Job,
+    /// From the first pending poll on. Goes before the wait, for it may have a permit to give back.
+    waiter: Option<Waiter>,
+    wait: Wait,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<Permit, Closed>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let waited = match self.waiter.take() {
+            Some(waiter) => waiter.poll(cx.waker()),
+            None => {
+                self.job.refuse_to_acquire_inside();
+                match self.job.acquire_or_queue(|| Some(cx.waker().clone())) {
+                    Ok(waiter) => waiter.take(),
+                    Err(outcome) => return Poll::Ready(outcome),
+                }
+            }
+        };
+        match waited {
+            Ok(outcome) => {
+                self.wait.end();
+                Poll::Ready(self.job.permit_of(outcome))
+            }
+            Err(waiter) => {
+                self.waiter = Some(waiter);
+                self.wait.begin();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Acquire<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("job", &self.job)
+            .field("waits", &self.waiter.is_some())
+            .finish()
+    }
+}
+
+/// A flight, for which a drain of the pool waits.
+struct Flight(PoolPtr);
+
+impl Flight {
+    #[inline]
+    fn begin(pool: PoolPtr) -> Self {
+        pool.shared().flight_starts();
+        Self(pool)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.shared().flight_ends();
+    }
+}
+
+impl Job {
+    /// Acquires a permit for work that runs elsewhere: on tokio, on a thread of one's own. Needs no worker and no runtime.
+    ///
+    /// The future waits in the job's queue: tasks and waiters are admitted in one order, and so at each parent. The thread that
+    /// admits a waiter wakes it; no worker comes between. The [`Permit`] counts as a running task of the job and of each parent.
+    /// [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold for permits as for tasks. A
+    /// [`capacity`](crate::JobBuilder::capacity) does not: a waiter takes no slot.
+    ///
+    /// A future of a pool that awaits it holds no permit of its own job meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves the queue. If a permit came at the same time, the next in the queue gets it. A waiter that has
+    /// left or was refused counts as cancelled.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Closed`] if the job is closed or cancelled, if its pool has shut down, or if the job is cancelled while the future
+    /// waits. A job that is closed meanwhile still admits the future, and so does a drain of the pool. After
+    /// [`shutdown_now`](crate::Pool::shutdown_now) a waiter gets `Closed` when the next permit of its job is given back.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is polled inside a task of the same job, or of a job with a common parent: that task must have its own permit
+    /// to go on, and this permit may be the last one. [`try_acquire`](Self::try_acquire) never waits, and works there.
+    ///
+    /// # Examples
+    ///
+    /// At most two requests at once, on tokio:
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(2);
+    /// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// runtime.block_on(async {
+    ///     let mut requests = tokio::task::JoinSet::new();
+    ///     for _ in 0..100 {
+    ///         let job = job.clone();
+    ///         requests.spawn(async move {
+    ///             let _permit = job.acquire().await.expect("the job stays open");
+    ///             tokio::task::yield_now().await; // the request
+    ///         });
+    ///     }
+    ///     requests.join_all().await;
+    /// });
+    /// let stats = job.stats();
+    /// assert_eq!((stats.completed, stats.running), (100, 0));
+    /// assert!(stats.most_running <= 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn acquire(&self) -> Acquire<'_> {
+        Acquire { job: self, waiter: None, wait: Wait::default() }
+    }
+
+    /// Acquires a permit as [`acquire`](Self::acquire) does, on a thread that may block.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread. Inside a task of an unrelated job, that task holds no permit while it waits, and a spare worker
+    /// takes its place, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    ///
+    /// # Errors
+    ///
+    /// As with [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    ///
+    /// As with [`acquire`](Self::acquire). Inside another task, panics if all
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(1);
+    /// std::thread::scope(|s| {
+    ///     for _ in 0..3 {
+    ///         s.spawn(|| drop(job.acquire_blocking().unwrap()));
+    ///     }
+    /// });
+    /// assert_eq!((job.stats().completed, job.stats().most_running), (3, 1));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_blocking(&self) -> Result<Permit, Closed> {
+        self.refuse_to_acquire_inside();
+        let mut waiter = match self.acquire_or_queue(|| None) {
+            Ok(waiter) => waiter,
+            Err(outcome) => return outcome,
+        };
+        loop {
+            unwind::at_caller(|| blocking::wait(waiter.key(), None, || !waiter.is_decided()));
+            match waiter.take() {
+                Ok(outcome) => return self.permit_of(outcome),
+                Err(waits) => waiter = waits,
+            }
+        }
+    }
+
+    /// Acquires a permit if one is free and nothing waits for it. Never waits, so it may be called anywhere, also inside a task of
+    /// the same job.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit, or if a task or a waiter waits for
+    /// one there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool has shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(1);
+    /// let permit = job.try_acquire()?;
+    /// assert!(job.try_acquire().is_err());
+    /// job.set_limit(2);
+    /// assert!(job.try_acquire().is_ok());
+    /// drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit, TryAcquireError> {
+        self.ask().map_err(|(error, _)| error)
+    }
+
+    /// Acquires a permit if one is free. On an error the caller keeps one flight.
+    ///
+    /// The flight begins before the check for a drain. So a drain waits for a caller that passes the check.
+    #[inline]
+    fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
+        let job = self.ptr();
+        let flight = Flight::begin(job.pool_ptr());
+        if !self.accepts() {
+            return Err((TryAcquireError::Closed, flight));
+        }
+        control::expect_futures(job);
+        if !gate::try_acquire(job) {
+            return Err((TryAcquireError::NoPermit, flight));
+        }
+        std::mem::forget(flight); // The permit's, from here on.
+        Ok(Permit { job })
+    }
+
+    /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight of the caller lasts until the push has
+    /// ended, because the caller may then have taken another task from the queue.
+    fn acquire_or_queue(
+        &self,
+        waker: impl FnOnce() -> Option<task::Waker>,
+    ) -> Result<Waiter, Result<Permit, Closed>> {
+        match self.ask() {
+            Ok(permit) => Err(Ok(permit)),
+            Err((TryAcquireError::Closed, _)) => Err(Err(Closed)),
+            Err((TryAcquireError::NoPermit, _flight)) => Ok(Waiter::push(self.ptr(), waker())),
+        }
+    }
+
+    /// Makes the permit of a waiter's outcome.
+    fn permit_of(&self, outcome: Outcome) -> Result<Permit, Closed> {
+        match outcome {
+            Outcome::Granted => Ok(Permit { job: self.ptr() }),
+            Outcome::Refused => Err(Closed),
+        }
+    }
+
+    /// Panics if a task of this job or of a job with a common parent runs on this thread.
+    #[track_caller]
+    fn refuse_to_acquire_inside(&self) {
+        let inside = Context::with(|context| context?.lease().job.get());
+        let Some(inside) = inside else { return };
+        assert!(!self.ptr().pool().is_in_child(), "{}", process::NO_WORKERS);
+        assert!(
+            outermost(inside) != outermost(self.ptr()),
+            "a task acquires a permit of its own job{}, or of one with a common parent, which might never come: use \
+             `try_acquire`, or acquire from outside",
+            self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
+        );
+    }
+}
+
+/// Returns the outermost parent of a job, which may be the job itself.
+fn outermost(job: JobPtr) -> JobPtr {
+    job.gates().last().expect("a job is its own first gate")
+}

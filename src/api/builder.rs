@@ -1,0 +1,254 @@
+//! `JobBuilder`: makes a job with a name, a capacity or a parent.
+
+use crate::api::capacity::Capacity;
+use crate::api::job::Job;
+use crate::job::extra::Extra;
+use crate::job::family;
+use crate::job::gate::rated;
+use crate::pool::core::PoolPtr;
+use crate::rate::Rate;
+use crate::sync::Arc;
+
+/// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder) and [`Job::job_builder`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let search = pool.job_builder().limit(2).build();
+/// assert_eq!(search.limit(), 2);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder makes no job until `build` is called"]
+pub struct JobBuilder {
+    pool: Owner,
+    limit: usize,
+    parent: Option<Job>,
+    name: Option<String>,
+    capacity: Option<usize>,
+    rates: Vec<Rate>,
+}
+
+/// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
+#[derive(Debug)]
+struct Owner(PoolPtr);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.disown(1);
+    }
+}
+
+impl Job {
+    /// Makes a child of this job step by step: with a name, a limit, a bounded queue.
+    ///
+    /// The builder begins with this job as the parent. Needs no [`Pool`](crate::Pool).
+    ///
+    /// # Panics
+    ///
+    /// If this job has 67,108,864 handles and children already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(6);
+    /// let search = host.job_builder().name("search").limit(2).capacity(100).build();
+    /// assert_eq!(search.spawn(|| "found").join().unwrap(), "found");
+    /// assert_eq!(host.stats().most_running, 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn job_builder(&self) -> JobBuilder {
+        JobBuilder::new(self.ptr().pool_ptr()).parent(self)
+    }
+}
+
+impl JobBuilder {
+    pub(crate) fn new(pool: PoolPtr) -> Self {
+        pool.own();
+        Self {
+            pool: Owner(pool),
+            limit: usize::MAX,
+            parent: None,
+            name: None,
+            capacity: None,
+            rates: Vec::new(),
+        }
+    }
+
+    /// Sets how many tasks may run at once. Without this call there is no limit.
+    ///
+    /// A limit of 0 holds the job, as with [`Job::set_limit`](crate::Job::set_limit). A limit above
+    /// [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT) means no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job_builder().limit(2).build().limit(), 2);
+    /// assert_eq!(pool.job_builder().build().limit(), usize::MAX);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Makes the job a child of `parent`, as [`Job::job`](crate::Job::job) does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `parent` is a job of another pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(1);
+    /// let page = pool.job_builder().parent(&host).limit(5).build();
+    /// page.spawn(|| ()).join().unwrap();
+    /// assert_eq!(host.stats().most_running, 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn parent(mut self, parent: &Job) -> Self {
+        assert!(
+            parent.ptr().pool_ptr() == self.pool.0,
+            "a job's parent is of another pool: make the job by that pool"
+        );
+        self.parent = Some(parent.clone());
+        self
+    }
+
+    /// Names the job.
+    ///
+    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain it.
+    /// Inside a task, also in a panic hook, [`current_job`](crate::current_job) returns the job with its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let search = pool.job_builder().name("search").limit(2).build();
+    /// assert_eq!(search.name(), Some("search"));
+    /// assert!(format!("{search:?}").contains("search"));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets how many tasks may wait to start: the number of *slots*. Without this call there is no bound.
+    ///
+    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. A task that its handle cancels drops
+    /// its captures and releases its slot at once. Its empty cell is freed when a worker reaches it, or by a later push. The
+    /// queue never holds many more empty cells than the capacity, or than its tasks if these are more.
+    ///
+    /// If no slot is free:
+    ///
+    /// - [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) return the closure as
+    ///   [`Full`](crate::Rejected::Full).
+    /// - [`spawn`](Job::spawn), [`execute`](Job::execute) and the tasks of a [`scope`](Job::scope) block until a slot
+    ///   is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
+    /// - Inside a task of the same pool they never block, because that task may keep the only worker. They exceed the
+    ///   capacity instead.
+    ///
+    /// Futures of `spawn_future`, and items of [`map`](Job::map) and [`for_each`](Job::for_each), need no slot.
+    ///
+    /// If the capacity is 0, [`build`](Self::build) panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Rejected;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job_builder().limit(0).capacity(2).build(); // held
+    /// job.execute(|| ());
+    /// job.execute(|| ());
+    /// assert!(matches!(job.try_execute(|| ()), Err(Rejected::Full(_))));
+    /// job.set_limit(1);
+    /// job.execute(|| ()); // waits until one of the others has started
+    /// job.wait();
+    /// assert_eq!(job.stats().completed, 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn capacity(mut self, tasks: usize) -> Self {
+        self.capacity = Some(tasks);
+        self
+    }
+
+    /// Adds a rate: tasks of the job start no more often. May be called several times; then all the rates hold.
+    ///
+    /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below count.
+    /// A task counts once, when a worker gives it its permits; the system may delay its first instruction after that. A wait inside
+    /// a task does not make the task count again. An acquired [`Permit`](crate::Permit) counts as a start. Items of
+    /// [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. What a pause saves up is at most the burst.
+    ///
+    /// The rate is apart from the limit: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands in the
+    /// queue: it holds no permit of its job or of a parent, no worker and no thread. A task that joins another one of the same job
+    /// does not run it inline. [`Job::set_rates`] changes the rates of a job.
+    ///
+    /// A task that is cancelled, or that a permit or another rate refuses, uses nothing up. One exception: a task that its handle
+    /// cancels between the worker's start and the task's first instruction has used up its start.
+    ///
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its memory
+    /// until the next start would be allowed, also without a handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(4).clock(&clock).build()?;
+    /// let host = pool.job(4);
+    /// let search = host.job_builder().rate(Rate::per_second(10)).build();
+    /// let first = search.spawn(|| 1);
+    /// let second = search.spawn(|| 2);
+    /// assert_eq!(first.join().unwrap(), 1);
+    /// assert_eq!(host.stats().running, 0); // the second task holds no permit of the host
+    /// clock.advance(Duration::from_millis(100));
+    /// assert_eq!(second.join().unwrap(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rates.push(rate);
+        self
+    }
+
+    /// Makes the job.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the capacity is 0, or if the parent already has 67,108,864 handles and children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(6);
+    /// let search = pool.job_builder().name("search").parent(&host).limit(2).capacity(100).build();
+    /// assert_eq!(search.spawn(|| "found").join().unwrap(), "found");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn build(self) -> Job {
+        let mut capacity = None;
+        if let Some(most) = self.capacity {
+            // Not in a closure, which would hide the caller's line from a panic.
+            capacity = Some(Arc::new(Capacity::new(most)));
+        }
+        let few = self.name.is_some() || capacity.is_some();
+        let extra = few.then(|| Extra::new(self.name, capacity));
+        let job = family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra);
+        if !self.rates.is_empty() {
+            rated::set_rates(job.ptr(), &self.rates);
+        }
+        job
+    }
+}

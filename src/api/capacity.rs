@@ -1,0 +1,286 @@
+//! The capacity of a job: a bound on its tasks that have not started, and the wait for a free slot.
+//!
+//! Each accepted task of such a job owns a *slot*, here [`Slot`]. The slot is released when the closure starts or is
+//! dropped. So the count is exact wherever the task lies, and a job without a capacity pays nothing.
+//!
+//! A pusher that finds no free slot:
+//! - `full-1`: it adds its key to the pool's list of blocked pushers.
+//! - `full-2`: under the lock of the parking lot's bucket it sets the *waited* bit and executes a full fence. Then it
+//!   checks that no slot is free and that the job is open.
+//!
+//! A thread that releases a slot:
+//! - `slot-1`: it lowers the count and reads the *waited* bit, in one read-modify-write.
+//! - `slot-2`: if the bit was set, it wakes one pusher.
+//!
+//! A thread that closes the job or the pool:
+//! - `close-1`: it sets the flag.
+//! - `close-2`: it wakes the pushers of every key in the list of blocked pushers.
+//!
+//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no pusher waits any more, it
+//! clears the bit. A task of another pool may first have to re-acquire its permit. It passes the wake-up on in the same
+//! way before that.
+//!
+//! A task that its handle has cancelled releases its slot at once, and leaves an empty cell in the queue. A worker frees that
+//! cell when its turn comes. A pusher that finds more empty cells than slots, and more than tasks, frees them all. So the queue
+//! holds at most twice as many cells as tasks may wait.
+//!
+//! No wake-up is lost. Either `full-2` sees `slot-1`, or `slot-1` sees the bit and `slot-2` finds the pusher's entry.
+//! Either `close-2` finds the key of `full-1`, or `full-2` sees the flag of `close-1`.
+
+use crate::api::job::Job;
+use crate::base::parking::parking_lot;
+use crate::job::control;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
+use crate::unwind;
+use crate::worker::blocking;
+use crate::worker::context::Context;
+
+const WAITED: u64 = 1;
+const TASK: u64 = 1 << 1;
+
+/// The slots of one job: how many there are, and how many are taken.
+#[derive(Debug)]
+pub struct Capacity {
+    most: u64,
+    /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
+    taken: AtomicU64,
+    /// The number of cells without a slot that a pusher left in the queue, twice. Cells of children have no slot here.
+    left: AtomicU64,
+}
+
+impl Capacity {
+    /// Makes `most` slots, all free.
+    ///
+    /// # Panics
+    /// If `most` is 0.
+    #[track_caller]
+    pub fn new(most: usize) -> Self {
+        assert!(
+            most > 0,
+            "a job with a capacity of 0 would take no task: set at least 1, or none for no bound"
+        );
+        Self {
+            most: (most as u64).min(u64::MAX / TASK),
+            taken: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the number of slots.
+    pub fn most(&self) -> usize {
+        self.most as usize
+    }
+
+    /// Returns the parking lot's key for pushers that wait for a slot of this job.
+    fn key(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
+    /// Returns true if all slots are free. No other thread may use them.
+    pub fn is_unused(&self) -> bool {
+        // Ordering: Relaxed; no other thread uses the slots.
+        self.taken.load(Ordering::Relaxed) / TASK == 0
+    }
+
+    /// Returns how many of `cells` cells in the queue have no slot, at least.
+    fn without_slot(&self, cells: usize) -> u64 {
+        // Ordering: Relaxed; a hint.
+        (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
+    }
+
+    /// Returns true if `empty` cells without a slot are so many that a pass over the queue is due.
+    fn is_pass_due(&self, empty: u64) -> bool {
+        // Ordering: Relaxed both; hints.
+        let tasks = self.taken.load(Ordering::Relaxed) / TASK;
+        empty >= self.most.max(tasks).max(self.left.load(Ordering::Relaxed))
+    }
+
+    /// Returns true if no slot is free.
+    fn is_full(&self) -> bool {
+        // Ordering: Acquire; pairs with the release of a slot. In `full-2` the caller has executed a fence.
+        self.taken.load(Ordering::Acquire) / TASK >= self.most
+    }
+}
+
+/// A slot, owned by one task until the task starts or is dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Capacity>);
+
+impl Slot {
+    /// Takes a slot if one is free.
+    fn try_take(capacity: &Arc<Capacity>) -> Option<Self> {
+        // Ordering: AcqRel on success; pairs with the release of a slot. Relaxed on failure: only the count matters.
+        let taken = capacity.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
+            (taken / TASK < capacity.most).then_some(taken + TASK)
+        });
+        taken.is_ok().then(|| Self(capacity.clone()))
+    }
+
+    /// Takes a slot even if none is free, so that the number of slots taken may exceed the capacity.
+    fn take_over(capacity: &Arc<Capacity>) -> Self {
+        // Ordering: as in `try_take`.
+        capacity.taken.fetch_add(TASK, Ordering::AcqRel);
+        Self(capacity.clone())
+    }
+
+    /// Wraps a closure so that it releases the slot when it starts or is dropped.
+    pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
+        move || {
+            drop(self);
+            task()
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Ordering: AcqRel; pairs with `full-2`, which sets the bit (slot-1).
+        if self.0.taken.fetch_sub(TASK, Ordering::AcqRel) & WAITED != 0 {
+            parking_lot().wake_one(self.0.key()); // slot-2
+        }
+    }
+}
+
+/// The result of asking for a slot without waiting.
+#[derive(Debug)]
+pub enum Asked {
+    /// The job has no capacity, so it needs no slot.
+    Unbounded,
+    /// A slot was free, and is taken now.
+    Taken(Slot),
+    /// No slot is free.
+    Full,
+}
+
+impl Job {
+    /// Takes a slot for one task. Blocks until one is free, unless the caller is a task of the same pool.
+    ///
+    /// Returns `None` if the job has no capacity, or if the job or its pool was closed while the caller waited.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn take_slot(&self) -> Option<Slot> {
+        let capacity = self.extra()?.capacity.as_ref()?;
+        self.take_slot_of(capacity)
+    }
+
+    /// Takes a slot for one task, if one is free. Never blocks.
+    #[inline]
+    pub(crate) fn try_take_slot(&self) -> Asked {
+        match self.extra().and_then(|extra| extra.capacity.as_ref()) {
+            None => Asked::Unbounded,
+            Some(capacity) => {
+                self.free_empty_cells(capacity);
+                Slot::try_take(capacity).map_or(Asked::Full, Asked::Taken)
+            }
+        }
+    }
+
+    /// Frees the empty cells in the job's queue if they are as many as its slots and its tasks.
+    ///
+    /// A pass takes time for each cell. It frees at least half of the cells, so a push pays for two cells at most.
+    fn free_empty_cells(&self, capacity: &Capacity) {
+        let job = self.ptr();
+        if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
+            // A pass that an unfinished push cuts short frees fewer cells. The next push tries again.
+            let _ = control::drop_gone(job, |cell| cell.job() == job);
+            let left = capacity.without_slot(job.queue().len());
+            // Ordering: Relaxed; a hint.
+            capacity.left.store(2 * left, Ordering::Relaxed);
+        }
+    }
+
+    /// Does what [`take_slot`](Self::take_slot) does, for a job with a capacity.
+    #[cold]
+    #[track_caller]
+    fn take_slot_of(&self, capacity: &Arc<Capacity>) -> Option<Slot> {
+        self.free_empty_cells(capacity);
+        if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
+            return Some(Slot::take_over(capacity));
+        }
+        if let Some(slot) = Slot::try_take(capacity) {
+            return Some(slot);
+        }
+        let job = self.ptr();
+        let _crowd = Crowd::enter(&job.pool().blocked_pushers, capacity.key()); // full-1
+        while self.accepts() {
+            if let Some(taken) = Slot::try_take(capacity) {
+                self.pass_on(capacity);
+                return Some(taken);
+            }
+            let wait = || {
+                // Ordering: AcqRel; pairs with `slot-1`, which reads the bit (full-2).
+                capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
+                fence_after_rmw();
+                capacity.is_full() && self.accepts()
+            };
+            // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
+            unwind::at_caller(|| {
+                blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
+            });
+        }
+        None
+    }
+
+    /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
+    fn pass_on(&self, capacity: &Capacity) {
+        let others = parking_lot().if_none_waits(capacity.key(), || {
+            // Ordering: AcqRel; as in `full-2`, under the same lock.
+            capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
+        });
+        if others && !capacity.is_full() {
+            parking_lot().wake_one(capacity.key());
+        }
+    }
+}
+
+/// The blocked pushers of one pool: their keys in the parking lot.
+#[derive(Debug)]
+pub struct BlockedPushers(Mutex<Vec<usize>>);
+
+impl BlockedPushers {
+    /// Makes an empty list.
+    pub fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns true if no pusher is blocked.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Wakes every blocked pusher, so that it checks whether its job still accepts tasks (`close-2`).
+    pub fn wake(&self) {
+        let keys = self.lock().clone();
+        for key in keys {
+            parking_lot().wake(key);
+        }
+    }
+}
+
+/// One entry in the list of blocked pushers. Dropping it removes the entry.
+struct Crowd<'a> {
+    blocked_pushers: &'a BlockedPushers,
+    key: usize,
+}
+
+impl<'a> Crowd<'a> {
+    /// Adds an entry to the list (`full-1`).
+    fn enter(blocked_pushers: &'a BlockedPushers, key: usize) -> Self {
+        blocked_pushers.lock().push(key);
+        Self { blocked_pushers, key }
+    }
+}
+
+impl Drop for Crowd<'_> {
+    fn drop(&mut self) {
+        let mut keys = self.blocked_pushers.lock();
+        if let Some(entry) = keys.iter().position(|key| *key == self.key) {
+            keys.swap_remove(entry);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Functions that a task calls to learn about itself.
+
+use crate::api::job::Job;
+use crate::job::permits::Flag;
+use crate::task::closure::Face;
+use crate::task::state::CANCELLED;
+use crate::worker::context::Context;
+
+/// Returns the job whose task runs on this thread, or `None` outside of a pool's tasks.
+///
+/// It works in a panic hook and in [`on_panic`](crate::PoolBuilder::on_panic), too: there it returns the job of the
+/// task that panicked.
+///
+/// # Panics
+///
+/// Panics if the job already has 67,108,864 handles and children.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let search = pool.job_builder().name("search").build();
+/// let name = search.spawn(|| tollgate::current_job()?.name().map(str::to_owned));
+/// assert_eq!(name.join().unwrap().as_deref(), Some("search"));
+/// assert!(tollgate::current_job().is_none());
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+///
+/// Panics that say which job they happened in:
+///
+/// ```
+/// # use std::sync::{Arc, Mutex};
+/// # let printed = Arc::new(Mutex::new(String::new()));
+/// # let print = printed.clone();
+/// # let print = move |line: String| print.lock().unwrap().push_str(&line);
+/// std::panic::set_hook(Box::new(move |panic| {
+///     let job = tollgate::current_job();
+///     let name = job.as_ref().and_then(|job| job.name()).unwrap_or("no job");
+///     print(format!("{name}: {}", panic.payload_as_str().unwrap_or("panicked")));
+/// }));
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let search = pool.job_builder().name("search").build();
+/// assert!(search.spawn(|| panic!("no such page")).join().is_err());
+/// assert_eq!(*printed.lock().unwrap(), "search: no such page");
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use]
+#[track_caller]
+pub fn current_job() -> Option<Job> {
+    let job = Context::with(|context| context?.lease().job.get())?;
+    // The running task counts as busy, which keeps the record until the handle is added.
+    Some(Job::of(job))
+}
+
+/// Returns true if the task that runs on this thread was cancelled and should return soon.
+///
+/// A task is cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] on its job or an ancestor, and
+/// by [`Pool::shutdown_now`](crate::Pool::shutdown_now). Outside of a pool's tasks the function returns false. A call
+/// costs a few loads, so a loop may call it in each iteration.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(1);
+/// let (tell, told) = mpsc::channel();
+/// let rounds = job.spawn(move || {
+///     tell.send("started").unwrap();
+///     let mut rounds = 0_u64;
+///     while !tollgate::is_cancelled() {
+///         rounds += 1; // a bit of the work
+///     }
+///     rounds
+/// });
+/// told.recv().unwrap();
+/// assert!(!tollgate::is_cancelled());
+/// job.cancel();
+/// assert!(rounds.join().is_ok()); // it was running, so it has a result
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use]
+pub fn is_cancelled() -> bool {
+    Context::with(|context| {
+        let Some(context) = context else { return false };
+        let Some(mut gate) = context.lease().job.get() else { return false };
+        if gate.pool().drops() || Face::of_running().is_some_and(|(_, word)| word.has(CANCELLED)) {
+            return true;
+        }
+        loop {
+            if gate.permits.load().has(Flag::Cancelled) {
+                return true;
+            }
+            match gate.parent() {
+                Some(outer) => gate = outer,
+                None => return false,
+            }
+        }
+    })
+}

@@ -1,0 +1,252 @@
+//! Tasks that wait for a time before they stand in the queue: `spawn_after`, `spawn_at`. And tasks that must start by a time:
+//! `spawn_within`, `spawn_before`.
+//!
+//! The way of a delayed task, from the pool's timer to the queue, is in [`crate::task::delay`]. What ends a task at its deadline is in
+//! [`crate::task::deadline`].
+
+use crate::api::job::Job;
+use crate::base::task::is_large;
+use crate::sync::time::Instant;
+use crate::task::deadline::Deadline;
+use crate::task::delay::Delay;
+use crate::task::handle::{self, TaskHandle};
+use crate::task::state::State;
+use std::time::Duration;
+
+impl Job {
+    /// Pushes a task that waits for this time before it stands in the queue. Returns its handle.
+    ///
+    /// Meanwhile the task holds no permit, no worker and no thread: one timer serves the whole pool. When its time has come, the
+    /// task takes its place behind the tasks that wait then, as if it were [spawned](Self::spawn) at that moment. Tasks with
+    /// one time take their places in the order pushed. A delay of zero is no delay.
+    ///
+    /// A delayed task is a task of the job that has not ended: [`wait`](Self::wait) waits for it,
+    /// [`JobStats::delayed`](crate::JobStats::delayed) counts it, and it takes a slot of the
+    /// [`capacity`](crate::JobBuilder::capacity). In a job that is paused, has a limit of 0 or is held off then, it waits on in
+    /// the queue. A job that is [closed](Self::close) meanwhile still runs it. A [drain](crate::Pool::shutdown) of the pool
+    /// waits for it. A push into a closed job is refused at once, as with [`spawn`](Self::spawn).
+    ///
+    /// A task that joins a delayed task holds no permit while it waits, and never runs that task inline before its time.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Cancellation
+    ///
+    /// [`TaskHandle::cancel`] drops the captures at once, on the calling thread, and nothing waits for the time any more. After
+    /// [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now) the workers drop the captures at once.
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new(); // an hour takes no time in a test
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job(1);
+    /// let later = job.spawn_after(Duration::from_secs(3600), || "an hour later");
+    /// assert_eq!(job.spawn(|| "now").join().unwrap(), "now"); // the permit is free
+    /// assert_eq!((job.stats().delayed, later.is_finished()), (1, false));
+    /// clock.advance(Duration::from_secs(3600));
+    /// assert_eq!(later.join().unwrap(), "an hour later");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_after<F, T>(&self, delay: Duration, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if delay.is_zero() {
+            return self.spawn(task);
+        }
+        self.spawn_at(self.ptr().pool().after(delay), task)
+    }
+
+    /// Pushes a task that waits until this time before it stands in the queue, as [`spawn_after`](Self::spawn_after) does.
+    /// Returns its handle.
+    ///
+    /// If the time has come, this is [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn_after`](Self::spawn_after).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// let when = Instant::now() + Duration::from_millis(20);
+    /// let began = job.spawn_at(when, Instant::now).join().unwrap();
+    /// assert!(began >= when);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_at<F, T>(&self, when: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if when <= self.ptr().pool().now() {
+            return self.spawn(task);
+        }
+        match self.take_slot() {
+            None => self.delayed(when, task),
+            Some(slot) => self.delayed(when, slot.around(task)),
+        }
+    }
+
+    /// Pushes a task that must start within this time. Returns its handle.
+    ///
+    /// The task stands in the queue as any other. If it has not started when the time is over, it is dropped then: its captures
+    /// are dropped and its handle says [`JoinError::Expired`](crate::JoinError::Expired). It counts as cancelled. A time of
+    /// zero drops the task at once. A task that has started is not affected: a bound on how long it runs is the caller's.
+    ///
+    /// The thread of the pool's timer drops the captures, or the thread that moves the pool's
+    /// [`ManualClock`](crate::ManualClock). Their destructors may wait for the pool. A destructor that blocks on anything else
+    /// delays all other times of the pool.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn). The deadline does not move while the call blocks.
+    ///
+    /// # Cancellation
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{JoinError, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job(1);
+    /// job.pause();
+    /// let quote = job.spawn_within(Duration::from_secs(2), || "too old by then");
+    /// clock.advance(Duration::from_secs(2));
+    /// assert!(matches!(quote.join(), Err(JoinError::Expired)));
+    /// job.resume();
+    /// assert_eq!(job.spawn_within(Duration::from_secs(2), || "in time").join().unwrap(), "in time");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_within<F, T>(&self, time: Duration, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_before(self.ptr().pool().after(time), task)
+    }
+
+    /// Pushes a task that must start before this time, as [`spawn_within`](Self::spawn_within) does. Returns its handle.
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn_within`](Self::spawn_within).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// let deadline = Instant::now() + Duration::from_millis(20);
+    /// let task = job.spawn_before(deadline, || unreachable!());
+    /// assert!(task.join().unwrap_err().is_expired());
+    /// assert!(Instant::now() >= deadline);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_before<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.take_slot() {
+            None => self.bounded(deadline, task),
+            Some(slot) => self.bounded(deadline, slot.around(task)),
+        }
+    }
+
+    /// Makes a task that must start before the deadline, and pushes it.
+    #[track_caller]
+    fn bounded<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if const { is_large::<F>() } {
+            let task = Box::new(task);
+            return self.bounded_in_cell(deadline, task);
+        }
+        self.bounded_in_cell(deadline, task)
+    }
+
+    #[track_caller]
+    fn bounded_in_cell<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let job = self.ptr();
+        let deadline = Deadline::new(job.pool_ptr(), deadline);
+        let (cell, handle) = handle::owned(job, State::of_closure(), deadline, task);
+        if !self.accepts() {
+            cell.cancel();
+            return handle;
+        }
+        match deadline.arm::<F, T>(cell) {
+            Ok(true) => self.push(cell),
+            Ok(false) => {}
+            Err(error) => panic!("no thread for the pool's timer: {error}"),
+        }
+        handle
+    }
+
+    /// Makes a task that waits until the time `when`, and puts it into the pool's timer.
+    #[track_caller]
+    fn delayed<F, T>(&self, when: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if const { is_large::<F>() } {
+            let task = Box::new(task);
+            return self.delayed_in_cell(when, task);
+        }
+        self.delayed_in_cell(when, task)
+    }
+
+    #[track_caller]
+    fn delayed_in_cell<F, T>(&self, when: Instant, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let job = self.ptr();
+        let delay = Delay::new(job.pool_ptr(), when);
+        let (cell, handle) = handle::owned(job, State::of_delayed(), delay, task);
+        if !self.accepts() {
+            cell.cancel();
+        } else if let Err(error) = delay.arm(cell) {
+            panic!("no thread for the pool's timer: {error}");
+        }
+        handle
+    }
+}

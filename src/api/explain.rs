@@ -1,0 +1,266 @@
+//! `Job::explain`: why a task does not run now, read from the gates as they are.
+//!
+//! Nothing is noted while tasks run, so an explanation costs only its caller. It reads one word after the other, without a
+//! lock that stops the workers. So it is a snapshot that may never have been true as a whole.
+
+mod reason;
+
+pub use reason::{Explanation, Reason};
+
+use crate::api::job::Job;
+use crate::base::task::CellPtr;
+use crate::job::control;
+use crate::job::gate::{self, hold};
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::thread;
+#[cfg(feature = "futures")]
+use crate::task::future::pending::pending;
+use crate::task::handle::{Stage, TaskHandle};
+
+/// How often a walk through a queue is tried while another thread has the queue's lock.
+const TRIES: usize = 100;
+
+impl Job {
+    /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
+    ///
+    /// The call costs the tasks nothing: it reads the job and its ancestors as they are. Under a parent that binds it walks
+    /// through the parent's queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let search = pool.job_builder().name("search").limit(1).build();
+    /// let (go, wait_for_go) = mpsc::channel::<()>();
+    /// let (begin, wait_for_begin) = mpsc::channel();
+    /// search.execute(move || {
+    ///     begin.send(()).unwrap();
+    ///     wait_for_go.recv().unwrap();
+    /// });
+    /// search.execute(|| ());
+    /// wait_for_begin.recv().unwrap();
+    /// assert_eq!(search.explain().to_string(), "job \"search\" runs 1 task of at most 1");
+    /// go.send(()).unwrap();
+    /// search.wait();
+    /// assert_eq!(search.explain().to_string(), "there is no task");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn explain(&self) -> Explanation {
+        let stats = self.stats();
+        // They count as ready, because each keeps its token.
+        let futures = futures_without_permit(self.ptr());
+        if stats.backlog + stats.ready > futures {
+            // The first task waits behind those that are ready, and behind other jobs in the queue of an ancestor.
+            let ahead = place_above(self.ptr()).unwrap_or(0);
+            return Explanation(waiting(self.ptr(), ahead));
+        }
+        let mut reasons = waits_of(self.ptr(), futures);
+        if stats.running > 0 {
+            reasons.insert(0, Reason::Running { running: stats.running });
+        }
+        if reasons.is_empty() {
+            reasons.push(match self.ptr().first_delayed() {
+                Some(until) => Reason::Delayed { until },
+                None if self.is_closed() => Reason::Closed { job: self.clone() },
+                None => Reason::Idle,
+            });
+        }
+        Explanation(reasons)
+    }
+
+    /// Tells why a task of this job does not run. See [`Reason`] for the answers.
+    ///
+    /// The call walks through the job's queue up to the task, and through an ancestor's queue if that ancestor's limit binds.
+    /// Pushers and workers do not wait meanwhile, but no task leaves the queue.
+    ///
+    /// # Panics
+    ///
+    /// If the task has not ended and is of another job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Reason;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0);
+    /// let tasks: Vec<_> = (0..3).map(|i| job.spawn(move || i)).collect();
+    /// let why = job.explain_task(&tasks[2]);
+    /// assert_eq!(why.reasons()[1], Reason::Behind { ahead: 2 });
+    /// assert_eq!(why.to_string(), "a job without a name has a limit of 0, and 2 tasks go first");
+    /// job.set_limit(1);
+    /// job.wait();
+    /// assert_eq!(job.explain_task(&tasks[2]).first(), &Reason::Ended);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn explain_task<T>(&self, task: &TaskHandle<T>) -> Explanation {
+        let (stage, job, cell) = task.look();
+        if stage == Stage::Ended {
+            return Explanation(vec![Reason::Ended]);
+        }
+        // A task that has not ended keeps its job, so equal addresses mean the same job.
+        assert!(
+            job == self.ptr(),
+            "a task is explained by a job that is not its own: ask its own job"
+        );
+        Explanation(match stage {
+            Stage::Ended | Stage::Running => vec![of_started(job, cell)],
+            Stage::Pending => vec![Reason::Pending],
+            Stage::Woken => match place(job, |queued| queued == cell) {
+                Some(ahead) => waiting(job, ahead),
+                None => vec![worker(job)],
+            },
+            Stage::Delayed => match cancelled(job) {
+                Some(cancelled) => vec![cancelled],
+                None => match job.delayed_until(cell) {
+                    Some(until) => vec![Reason::Delayed { until }],
+                    // Its time has just come.
+                    None => waiting(job, 0),
+                },
+            },
+            Stage::Waiting => waiting(job, ahead_of(job, cell)),
+        })
+    }
+}
+
+/// Returns how many futures of the job wait without a permit.
+#[cfg(feature = "futures")]
+fn futures_without_permit(job: JobPtr) -> usize {
+    pending().without_permit(job)
+}
+
+#[cfg(not(feature = "futures"))]
+fn futures_without_permit(_: JobPtr) -> usize {
+    0
+}
+
+/// Returns the waits of the job's tasks as reasons, those for one job as one. Of its futures so many wait without a permit.
+fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    if futures > 0 {
+        reasons.push(Reason::Waiting { tasks: futures, awaited: None });
+    }
+    job.pool().waits.each(job, |wait| {
+        let awaited = wait.awaited.map(Job::of);
+        let same = |reason: &&mut Reason| matches!(reason, Reason::Waiting { awaited: other, .. } if *other == awaited);
+        match reasons.iter_mut().find(same) {
+            Some(Reason::Waiting { tasks, .. }) => *tasks += 1,
+            _ => reasons.push(Reason::Waiting { tasks: 1, awaited }),
+        }
+    });
+    reasons
+}
+
+/// Returns the reason of a task with a handle that has started: it runs, or it waits inside.
+fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
+    let mut reason = Reason::Running { running: 1 };
+    job.pool().waits.each(job, |wait| {
+        if wait.task == Some(cell) {
+            reason = Reason::Waiting { tasks: 1, awaited: wait.awaited.map(Job::of) };
+        }
+    });
+    reason
+}
+
+/// Returns the reasons of a task that waits to start, behind `ahead` tasks.
+fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
+    if let Some(cancelled) = cancelled(job) {
+        return vec![cancelled];
+    }
+    let mut reasons = Vec::new();
+    let paused = job.gates().filter(|gate| gate.permits.load().has(Flag::Paused));
+    reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
+    let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
+    let mut closed: Vec<_> = job.gates().filter_map(limit).chain(clock).collect();
+    // A limit of 0 binds until the caller changes it, a hold-off or a rate until its time, and any other limit until a task ends.
+    closed.sort_by_key(|reason| match reason {
+        Reason::Limit { limit: 0, .. } => 0,
+        Reason::HeldOff { .. } | Reason::Rate { .. } => 1,
+        _ => 2,
+    });
+    reasons.append(&mut closed);
+    if ahead > 0 {
+        reasons.push(Reason::Behind { ahead });
+    }
+    if reasons.is_empty() {
+        reasons.push(worker(job));
+    }
+    reasons
+}
+
+/// Returns as a reason that this job, one of its ancestors or its pool was cancelled, if so.
+fn cancelled(job: JobPtr) -> Option<Reason> {
+    let gate = job.gates().find(|gate| gate.permits.load().has(Flag::Cancelled));
+    let cancelled = gate.or_else(|| job.pool().drops().then_some(job))?;
+    Some(Reason::Cancelled { job: Job::of(cancelled) })
+}
+
+/// Returns the time until which this job is held off as a reason, if it is.
+fn held_off(gate: JobPtr) -> Option<Reason> {
+    let until = hold::held_until(gate)?;
+    Some(Reason::HeldOff { job: Job::of(gate), until })
+}
+
+/// Returns the time at which the rates of this job allow a start as a reason, if they allow none now.
+fn paced(gate: JobPtr) -> Option<Reason> {
+    let until = hold::paced_until(gate)?;
+    Some(Reason::Rate { job: Job::of(gate), until })
+}
+
+/// Returns the limit of this job as a reason, if it binds.
+fn limit(gate: JobPtr) -> Option<Reason> {
+    let word = gate.permits.load();
+    let full = word.running() >= word.limit();
+    full.then(|| Reason::Limit {
+        job: Job::of(gate),
+        running: word.running() as usize,
+        limit: control::limit_of(word),
+    })
+}
+
+/// Returns the reason of a task that no gate holds.
+fn worker(job: JobPtr) -> Reason {
+    let workers = job.pool().workers();
+    let busy = workers.saturating_sub(job.pool().sleep.idle());
+    if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
+}
+
+/// Returns how many tasks go before a task that has not started.
+fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
+    let (here, above) = (place(job, |queued| queued == cell), place_above(job));
+    match (here, above) {
+        // One task of the job stands in the queue of an ancestor, and goes before those in the job's own.
+        (Some(here), Some(above)) => here + above + 1,
+        (here, above) => here.or(above).unwrap_or(0),
+    }
+}
+
+/// Returns how many tasks go before the first task that is of `job`, or of a job below it, and stands in the queue of an
+/// ancestor.
+fn place_above(job: JobPtr) -> Option<usize> {
+    let below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
+    job.gates().skip(1).find_map(|gate| place(gate, below))
+}
+
+/// Returns how many tasks go before the first one in this queue that `is_it` accepts. `None` if there is none, or if
+/// another thread has the queue's lock all the time.
+fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
+    for _ in 0..TRIES {
+        let Some(consumer) = queue.queue().try_lock_quietly() else {
+            thread::yield_now();
+            continue;
+        };
+        let (mut ahead, mut found) = (0, false);
+        let _whole = consumer.look_through(|cell| {
+            found |= is_it(cell);
+            ahead += usize::from(!found && !cell.is_gone());
+        });
+        gate::unlock(queue, consumer);
+        return found.then_some(ahead);
+    }
+    None
+}

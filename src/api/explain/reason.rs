@@ -1,0 +1,245 @@
+//! The answer of `Job::explain`: its reasons, and their words.
+
+use crate::api::job::Job;
+use crate::sync::time::Instant;
+use std::fmt;
+
+/// Why the next task of a job, or one task, does not run: returned by [`Job::explain`] and [`Job::explain_task`].
+///
+/// It has at least one reason, the most binding first: no later reason matters before the earlier ones are gone. Its
+/// `Display` is one sentence.
+///
+/// An explanation is a snapshot. Tasks start and end while it is made, and it may be out of date when it is read.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Reason;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let search = pool.job_builder().name("search").limit(2).build();
+/// search.pause();
+/// search.execute(|| ());
+/// let why = search.explain();
+/// assert_eq!(why.first(), &Reason::Paused { job: search.clone() });
+/// assert_eq!(why.to_string(), "job \"search\" is paused");
+/// # search.resume();
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation(pub(super) Vec<Reason>);
+
+/// One reason of an [`Explanation`]. A `job` is the job that was asked, or one of its ancestors.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Reason;
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let host = pool.job_builder().name("host").limit(0).build();
+/// let page = host.job(5);
+/// page.execute(|| ());
+/// let why = page.explain();
+/// assert_eq!(why.first(), &Reason::Limit { job: host.clone(), running: 0, limit: 0 });
+/// assert_eq!(why.to_string(), "job \"host\" has a limit of 0");
+/// # host.set_limit(1);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// This job, or its pool, was cancelled: the task will be dropped.
+    Cancelled {
+        /// The cancelled job.
+        job: Job,
+    },
+    /// This job is paused: [`Job::resume`] lets it go on.
+    Paused {
+        /// The paused job.
+        job: Job,
+    },
+    /// The clock holds this job off, after [`Job::hold_off`].
+    HeldOff {
+        /// The job that is held off.
+        job: Job,
+        /// The time until which it is.
+        until: Instant,
+    },
+    /// A [`Rate`](crate::Rate) of this job allows no start now.
+    Rate {
+        /// The job whose rate it is.
+        job: Job,
+        /// The time at which the rates of the job allow the next start.
+        until: Instant,
+    },
+    /// The task waits for its time, after [`Job::spawn_after`], or between two attempts. Of a job: so do all its tasks.
+    Delayed {
+        /// The time at which the task takes its place in the queue. Of a job: the earliest one.
+        until: Instant,
+    },
+    /// As many tasks of this job run as its limit allows.
+    Limit {
+        /// The job whose limit it is.
+        job: Job,
+        /// The tasks that hold a permit of the job, those of jobs below it included.
+        running: usize,
+        /// The job's limit.
+        limit: usize,
+    },
+    /// Other tasks go first: of the same job or, where a parent's limit binds, of jobs beside it.
+    Behind {
+        /// The number of those tasks.
+        ahead: usize,
+    },
+    /// Each worker of the pool runs a task.
+    NoWorker {
+        /// The workers that run tasks.
+        busy: usize,
+        /// The workers of the pool.
+        workers: usize,
+    },
+    /// Nothing holds the task. A worker is about to take it.
+    Ready,
+    /// The future waits to be woken. It holds its permits, unless it awaits a task or a job of this library.
+    Pending,
+    /// The task has started, and runs. Of a job: nothing waits to start, and these tasks run.
+    Running {
+        /// The tasks that hold a permit. 1 for a task.
+        running: usize,
+    },
+    /// The task has started, and waits without a permit. Of a job: these tasks and futures do.
+    Waiting {
+        /// The tasks that wait. 1 for a task.
+        tasks: usize,
+        /// The job for whose rest they wait, in [`Job::wait`]. `None` if they wait for anything else, such as another task.
+        awaited: Option<Job>,
+    },
+    /// The task has ended.
+    Ended,
+    /// The job has no task.
+    Idle,
+    /// The job has no task, and takes no more: it or a job above it was closed.
+    Closed {
+        /// The job that was asked.
+        job: Job,
+    },
+}
+
+impl Explanation {
+    /// Returns the most binding reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job(1).explain().first(), &tollgate::Reason::Idle);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn first(&self) -> &Reason {
+        &self.0[0]
+    }
+
+    /// Returns all reasons, the most binding first. There is at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Reason;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0);
+    /// job.execute(|| ());
+    /// job.pause();
+    /// let held = Reason::Limit { job: job.clone(), running: 0, limit: 0 };
+    /// assert_eq!(job.explain().reasons(), [Reason::Paused { job }, held]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn reasons(&self) -> &[Reason] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, reason) in self.0.iter().enumerate() {
+            let last = i + 1 == self.0.len();
+            f.write_str(if i == 0 {
+                ""
+            } else if last {
+                ", and "
+            } else {
+                ", "
+            })?;
+            reason.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled { job } => write!(f, "{} is cancelled", Named(job)),
+            Self::Paused { job } => write!(f, "{} is paused", Named(job)),
+            Self::HeldOff { job, until } => {
+                let left = until.saturating_duration_since(job.ptr().pool().now());
+                write!(f, "{} is held off for another {left:.1?}", Named(job))
+            }
+            Self::Delayed { .. } => f.write_str("the task waits for its time"),
+            Self::Rate { job, until } => {
+                let left = until.saturating_duration_since(job.ptr().pool().now());
+                write!(f, "{} starts no task for another {left:.1?}, by its rate", Named(job))
+            }
+            Self::Limit { job, running: 0, limit: 0 } => {
+                write!(f, "{} has a limit of 0", Named(job))
+            }
+            Self::Limit { job, running, limit: usize::MAX } => {
+                write!(f, "{} runs {}, the most that any job can", Named(job), Tasks(*running))
+            }
+            Self::Limit { job, running, limit } => {
+                write!(f, "{} runs {} of at most {limit}", Named(job), Tasks(*running))
+            }
+            Self::Behind { ahead: 1 } => f.write_str("1 task goes first"),
+            Self::Behind { ahead } => write!(f, "{ahead} tasks go first"),
+            Self::NoWorker { busy: 1, .. } => f.write_str("the only worker is busy"),
+            Self::NoWorker { busy, .. } => write!(f, "all {busy} workers are busy"),
+            Self::Ready => f.write_str("a worker is about to take it"),
+            Self::Pending => f.write_str("the future waits to be woken"),
+            Self::Running { running: 1 } => f.write_str("1 task runs"),
+            Self::Running { running } => write!(f, "{running} tasks run"),
+            Self::Waiting { tasks: 1, awaited: None } => f.write_str("1 task waits for another"),
+            Self::Waiting { tasks, awaited: None } => write!(f, "{tasks} tasks wait for others"),
+            Self::Waiting { tasks: 1, awaited: Some(job) } => {
+                write!(f, "1 task waits for {}", Named(job))
+            }
+            Self::Waiting { tasks, awaited: Some(job) } => {
+                write!(f, "{tasks} tasks wait for {}", Named(job))
+            }
+            Self::Ended => f.write_str("the task has ended"),
+            Self::Idle => f.write_str("there is no task"),
+            Self::Closed { job } => write!(f, "{} is closed and has no task", Named(job)),
+        }
+    }
+}
+
+/// Prints a job by its name.
+struct Named<'a>(&'a Job);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name() {
+            Some(name) => write!(f, "job {name:?}"),
+            None => f.write_str("a job without a name"),
+        }
+    }
+}
+
+/// Prints a number of tasks.
+struct Tasks(usize);
+
+impl fmt::Display for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "task" } else { "tasks" })
+    }
+}

@@ -1,0 +1,116 @@
+//! The statistics of a job, alone and with all jobs below it.
+
+use crate::api::job::Job;
+use crate::job::control;
+use crate::job::family::{self, Ended};
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::stats::JobStats;
+
+impl Job {
+    /// Returns what the job is doing and has done, without the jobs below it.
+    ///
+    /// Two counts include tasks of jobs below. `running` includes all that run, because they hold a permit of this job, too.
+    /// `backlog` includes one task of each child that waits for a permit of this job.
+    /// [`stats_with_children`](Self::stats_with_children) counts all tasks of the jobs below.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(3);
+    /// job.execute(|| ());
+    /// job.wait();
+    /// let stats = job.stats();
+    /// assert_eq!((stats.limit, stats.completed, stats.running), (3, 1, 0));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn stats(&self) -> JobStats {
+        let job = self.ptr();
+        // In the order of a task's way: a task that moves on meanwhile is counted twice, and never missed.
+        let queued = job.queue().len();
+        let word = job.permits.load();
+        let running = word.running() as usize;
+        let delayed = job.delayed_tasks();
+        // The task that stands in the parent's queue is not ready.
+        let delegate = usize::from(word.has(Flag::Blocked));
+        let mut ready = job.ready_tasks(word) as usize;
+        if queued + running + ready == 0 {
+            // A task between queue and deque is reserved for, and not yet counted as busy.
+            ready = word.ready() as usize;
+        }
+        let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
+        let counts = Counts { running, ready, backlog, delayed };
+        counts.with(job, Ended::of(job))
+    }
+
+    /// Returns what the job and all jobs below it are doing and have done, as one sum.
+    ///
+    /// Each task is counted once. The sum includes children that have ended and whose handles are gone. `limit` and
+    /// `most_running` are the job's own, because each task below holds a permit of this job, too. The call takes time for each
+    /// job below.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(6);
+    /// for _ in 0..10 {
+    ///     let page = host.job(2); // gone at the end of each round
+    ///     page.execute(|| ());
+    /// }
+    /// host.wait();
+    /// assert_eq!(host.stats().completed, 0);
+    /// assert_eq!(host.stats_with_children().completed, 10);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn stats_with_children(&self) -> JobStats {
+        let root = self.ptr();
+        let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
+        let ended = family::see_all(root, |job| {
+            backlog += job.queue().len();
+            delayed += job.delayed_tasks();
+            let word = job.permits.load();
+            busy += job.busy_tasks() as usize;
+            delegates += usize::from(word.has(Flag::Blocked));
+            reserved = reserved.max(word.ready() as usize);
+        });
+        let word = root.permits.load();
+        // A delegate of a job below stands in a queue of this sum. That of this job stands outside.
+        backlog += usize::from(word.has(Flag::Blocked));
+        let running = word.running() as usize;
+        let mut ready = busy.saturating_sub(running + delegates);
+        if backlog + running + ready == 0 {
+            // As in `stats`.
+            ready = reserved;
+        }
+        Counts { running, ready, backlog, delayed }.with(root, ended)
+    }
+}
+
+/// The tasks that have not ended.
+struct Counts {
+    running: usize,
+    ready: usize,
+    backlog: usize,
+    delayed: usize,
+}
+
+impl Counts {
+    /// Adds the tasks that have ended, and the job's own figures.
+    fn with(self, job: JobPtr, ended: Ended) -> JobStats {
+        let Self { running, ready, backlog, delayed } = self;
+        let Ended { completed, panicked, cancelled } = ended;
+        JobStats {
+            limit: control::limit_of(job.permits.load()),
+            running,
+            ready,
+            backlog,
+            delayed,
+            completed,
+            panicked,
+            cancelled,
+            most_running: job.tally.most_running(),
+        }
+    }
+}

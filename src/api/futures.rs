@@ -1,0 +1,158 @@
+//! Futures as tasks of a job: `spawn_future`, `map_async`.
+
+use crate::api::job::Job;
+use crate::api::map_async::{AsyncInput, MapAsync};
+use crate::base::task::{CellPtr, is_large};
+use crate::job::control;
+use crate::task::future::future as make;
+use crate::task::handle::TaskHandle;
+
+impl Job {
+    /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.
+    ///
+    /// The future takes a permit before its first poll, and holds it until it is ready, cancelled or panicked. So a limit of 500
+    /// lets 500 futures be under way at once, even on 2 workers. A limit far above the number of workers is the normal case. A
+    /// future that is woken needs no further permit.
+    ///
+    /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds no permit. It
+    /// takes its permit back ahead of the queue. So it may await tasks of its own job.
+    ///
+    /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
+    /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled). This call never blocks: a
+    /// [`capacity`](crate::JobBuilder::capacity) does not count futures.
+    ///
+    /// Some futures need a runtime, such as tokio's sockets and timers. They find it if the workers have entered it: see
+    /// [`on_worker_start`](crate::PoolBuilder::on_worker_start).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the handle detaches the task. [`TaskHandle::cancel`] and [`cancel`](Self::cancel) drop the future before its
+    /// handle returns. A future that has not started is dropped at once, on the calling thread or by a worker. A pending future is
+    /// dropped by a worker, without a further poll.
+    ///
+    /// A drain of the pool waits for pending futures as it does for closures that run, even if they are never woken.
+    /// [`shutdown_now`](crate::Pool::shutdown_now) drops them.
+    ///
+    /// # Panics
+    ///
+    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception: if
+    /// the handle cancels a future that has not started, and the drop panics, the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
+    ///
+    /// # Examples
+    ///
+    /// A thousand at once, each awaiting a timer, on two workers:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    /// let handle = runtime.handle().clone();
+    /// let pool = tollgate::Pool::builder()
+    ///     .workers(2)
+    ///     // For as long as the worker lives, tokio's timers work on it.
+    ///     .on_worker_start(move |_| std::mem::forget(handle.clone().enter()))
+    ///     .build()?;
+    /// let job = pool.job(1_000);
+    /// let tasks: Vec<_> = (0..1_000)
+    ///     .map(|i| {
+    ///         job.spawn_future(async move {
+    ///             tokio::time::sleep(Duration::from_millis(10)).await;
+    ///             i
+    ///         })
+    ///     })
+    ///     .collect();
+    /// let sum: u32 = tasks.into_iter().map(|task| task.join().unwrap()).sum();
+    /// assert_eq!(sum, 499_500);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_future<F>(&self, future: F) -> TaskHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (cell, handle) = self.flight(future);
+        self.push_or_cancel(cell);
+        handle
+    }
+
+    /// Calls `f` with each item of `input`, an iterator or a stream, and runs the returned futures as tasks of the job, with as
+    /// many at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of their results, in the order of the
+    /// input.
+    ///
+    /// Nothing is pulled before the first poll of the stream. Each poll pulls input until the limit is reached by the futures
+    /// under way together with the results that were not taken. This limit is the least of the limits of the job and its
+    /// ancestors, 1,024 without one, and 1 at least. `f` runs on the thread that polls the stream. Work for the pool belongs
+    /// into the future.
+    ///
+    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an error,
+    /// and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order of their completion.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the stream cancels the futures under way, and nothing more is pulled.
+    ///
+    /// After [`cancel`](Self::cancel) of the job nothing more is pulled. The stream still yields the results that are there, and
+    /// [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at its end, one
+    /// `Cancelled` follows. [`close`](Self::close) does not stop the stream.
+    ///
+    /// # Panics
+    ///
+    /// Panics of `f` and of the input are passed on to the thread that polls the stream.
+    ///
+    /// # Errors
+    ///
+    /// Items are those of [`TaskHandle::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::StreamExt;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(3); // at most 3 in flight
+    /// let urls = (0..100).map(|i| format!("/page/{i}")); // pulled lazily
+    /// let lengths = job.map_async(urls, |url| async move { url.len() });
+    /// let total = futures::executor::block_on(lengths.fold(0, |sum, length| async move {
+    ///     sum + length.unwrap()
+    /// }));
+    /// assert_eq!(total, 10 * 7 + 90 * 8);
+    /// assert!(job.stats().most_running <= 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn map_async<Kind, I, F, R>(&self, input: I, f: F) -> MapAsync<I::Stream, F, R::Output>
+    where
+        I: AsyncInput<Kind>,
+        F: FnMut(I::Item) -> R,
+        R: Future + Send + 'static,
+        R::Output: Send + 'static,
+    {
+        MapAsync::new(self, input.into_stream(), f)
+    }
+
+    /// Pushes a future that was accepted as part of an input, even if the job was closed since.
+    pub(super) fn spawn_accepted<F>(&self, future: F) -> TaskHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (cell, handle) = self.flight(future);
+        self.push(cell);
+        handle
+    }
+
+    /// Makes the cell and the handle of a future.
+    fn flight<F>(&self, future: F) -> (CellPtr, TaskHandle<F::Output>)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let job = self.ptr();
+        control::expect_futures(job);
+        if const { is_large::<F>() } {
+            return make(job, Box::pin(future));
+        }
+        make(job, future)
+    }
+}

@@ -1,0 +1,149 @@
+//! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
+
+use crate::api::job::Job;
+use crate::job::gate::{hold, rated};
+use crate::rate::Rate;
+use crate::sync::time::Instant;
+use std::time::Duration;
+
+impl Job {
+    /// Holds the job off for this time: until then no task of it, or of a job below it, starts.
+    ///
+    /// For a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the time, and never shortens
+    /// it. A task of the job itself may call this. On return no task of the job acquires a permit; a worker that is
+    /// between two tasks of the job may still start one. Tasks that have begun go on, also after they have waited. Waiting costs no thread and no worker: one timer serves the whole pool.
+    ///
+    /// The hold-off is apart from the [limit](Self::set_limit) and from a [pause](Self::pause), and a task starts only if all
+    /// of them let it. So [`resume`](Self::resume) does not end a hold-off, and its end does not end a pause. A
+    /// [closed](Self::close) job runs its accepted tasks after the hold-off. [`cancel`](Self::cancel) drops them at once.
+    ///
+    /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the tasks have run.
+    /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop them. A job
+    /// whose pool has ended is not held off.
+    ///
+    /// # Panics
+    ///
+    /// If the platform cannot start the thread of the pool's timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(2);
+    /// let inside = host.clone();
+    /// // The first answer says `Retry-After`.
+    /// host.spawn(move || inside.hold_off(Duration::from_millis(20))).join().unwrap();
+    /// let until = host.held_until();
+    /// let began = host.spawn(Instant::now).join().unwrap();
+    /// assert!(until.is_none_or(|until| began >= until));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn hold_off(&self, time: Duration) {
+        let until = self.ptr().pool().after(time);
+        self.hold_off_or_panic(until);
+    }
+
+    /// Holds the job off until this time, as [`hold_off`](Self::hold_off) does. Does nothing if the time has come.
+    ///
+    /// # Panics
+    ///
+    /// As [`hold_off`](Self::hold_off).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(2);
+    /// let until = Instant::now() + Duration::from_secs(3600);
+    /// host.hold_off_until(until);
+    /// host.hold_off(Duration::from_secs(1)); // does not shorten it
+    /// assert_eq!(host.held_until(), Some(until));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn hold_off_until(&self, until: Instant) {
+        self.hold_off_or_panic(until);
+    }
+
+    #[track_caller]
+    fn hold_off_or_panic(&self, until: Instant) {
+        if let Err(error) = hold::hold_off(self.ptr(), until) {
+            panic!("no thread for the pool's timer: {error}");
+        }
+    }
+
+    /// Sets the job's one rate, live. Does what [`set_rates`](Self::set_rates) does for one rate.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job_builder().rate(Rate::per_minute(1)).build();
+    /// job.spawn(|| ()).join().unwrap();
+    /// let second = job.spawn(|| "a second later");
+    /// job.set_rate(Rate::per_second(1));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(second.join().unwrap(), "a second later");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn set_rate(&self, rate: Rate) {
+        self.set_rates(&[rate]);
+    }
+
+    /// Replaces the job's rates, live. No rate at all lifts them.
+    ///
+    /// After this call each start needs the leave of these rates, as with [`JobBuilder::rate`]. A worker that is between two tasks
+    /// of the job may still start one by the old rates. A rate in the place of another takes over how much of it is used up, so a
+    /// call grants no further burst. A [gap](Rate::gap_after_end) follows each task that starts after the call.
+    ///
+    /// [`JobBuilder::rate`]: crate::JobBuilder::rate
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::{ManualClock, Pool, Rate};
+    ///
+    /// let clock = ManualClock::new(); // no time passes
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let job = pool.job(2);
+    /// job.set_rates(&[Rate::per_minute(1)]);
+    /// job.spawn(|| ()).join().unwrap();
+    /// let second = job.spawn(|| "at last");
+    /// assert_eq!(job.stats().backlog, 1);
+    /// job.set_rates(&[]);
+    /// assert_eq!(second.join().unwrap(), "at last");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn set_rates(&self, rates: &[Rate]) {
+        rated::set_rates(self.ptr(), rates);
+    }
+
+    /// Returns the time until which the job is held off, or `None` if it is not.
+    ///
+    /// Tells of this job only: a job above it may be held off, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(2);
+    /// assert_eq!(host.held_until(), None);
+    /// host.hold_off(Duration::from_secs(3600));
+    /// assert!(host.held_until().is_some_and(|until| until > Instant::now()));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn held_until(&self) -> Option<Instant> {
+        hold::held_until(self.ptr())
+    }
+}

@@ -1,0 +1,317 @@
+//! `Job`: the handle of a group of tasks with a limit; its limit, its end, its figures.
+//!
+//! The ways in are in `push`, lazy input in `stream` and `futures`, scopes in `scope`, the waits in `wait` and `settle`. Behind
+//! the handle is the `record`; `permits` and `queue` are its two halves, `gate` is what happens between them,
+//! `control` what the owner changes, and `family` and `builder` make jobs.
+
+use crate::job::permits::{Flag, MOST};
+use crate::job::record::JobPtr;
+use crate::job::{control, extra, family};
+use crate::stats::DebugLimit;
+use std::fmt;
+
+/// A group of tasks with a limit: at most that many of them run at once.
+///
+/// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no
+/// channel and no queue; dropping the last handle does not cancel the job's tasks. From
+/// [`Pool::job`](crate::Pool::job), or from [`Pool::job_builder`](crate::Pool::job_builder) with a name, a parent or a capacity.
+///
+/// A `Job` is a handle, which is cheap to clone, and may be kept when the pool is gone: it then refuses what is pushed.
+/// 67,108,864 handles and children of one job are counted; what would make more panics and says so.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// let pool = tollgate::Pool::builder().workers(4).build()?;
+/// let job = pool.job(2); // at most 2 at once
+/// let done = Arc::new(AtomicUsize::new(0));
+/// for _ in 0..100 {
+///     let done = done.clone();
+///     job.execute(move || {
+///         done.fetch_add(1, Ordering::Relaxed);
+///     });
+/// }
+/// job.wait();
+/// assert_eq!(done.load(Ordering::Relaxed), 100);
+/// assert!(job.stats().most_running <= 2);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub struct Job(pub(super) JobPtr);
+
+impl Job {
+    /// The greatest limit: 2,097,150. Each greater number means no limit.
+    ///
+    /// A job without a limit still counts what runs: at most 2,097,151 tasks, futures and permits at once. Further ones wait in its
+    /// queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Job;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let asked = 1_000_000_000; // from a file, say
+    /// assert_eq!(pool.job(asked).limit(), usize::MAX);
+    /// assert_eq!(pool.job(Job::MAX_LIMIT).limit(), 2_097_150);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub const MAX_LIMIT: usize = MOST as usize - 1;
+
+    /// Adds a handle. The caller keeps the job meanwhile.
+    ///
+    /// # Panics
+    /// If there are 67,108,864 handles and children already.
+    #[track_caller]
+    pub(crate) fn of(job: JobPtr) -> Self {
+        job.tokens.add_handle();
+        Self(job)
+    }
+
+    /// Takes over a handle.
+    pub(crate) fn from_handle(job: JobPtr) -> Self {
+        Self(job)
+    }
+
+    pub(crate) fn ptr(&self) -> JobPtr {
+        self.0
+    }
+
+    /// The name it was [built](crate::JobBuilder::name) with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// assert_eq!(pool.job_builder().name("search").build().name(), Some("search"));
+    /// assert_eq!(pool.job(2).name(), None);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.extra()?.name.as_deref()
+    }
+
+    /// Returns how many tasks may run at once. `usize::MAX` means no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// assert_eq!(pool.job(2).limit(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn limit(&self) -> usize {
+        control::limit_of(self.0.permits.load())
+    }
+
+    /// Sets the limit, up or down, while tasks run.
+    ///
+    /// Once it has returned, no task of the job starts while `limit` or more of its tasks run, not even
+    /// one that was ready before. Tasks that run are not stopped: after a lower limit the excess
+    /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job. A limit above
+    /// [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
+    ///
+    /// Futures in flight are running: they go on. A task that waits for another, in a join, say, needs a permit to go on,
+    /// and waits for it if the limit is 0. A [drain](crate::Pool::shutdown) of the pool cancels a job whose limit is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// let task = job.spawn(|| "gone");
+    /// assert_eq!(job.stats().backlog, 1);
+    /// job.set_limit(1);
+    /// assert_eq!(task.join().unwrap(), "gone");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn set_limit(&self, limit: usize) {
+        control::set_limit(self.0, control::limit_bits(limit));
+    }
+
+    /// Pauses the job. Once this call has returned, no task of the job, or of a job below it, starts.
+    ///
+    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0;
+    /// [`settled`](Self::settled) tells when the last one has ended. Calls do not nest: one [`resume`](Self::resume) ends any
+    /// number of pauses. A [drain](crate::Pool::shutdown) of the pool cancels a job that is paused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// job.pause();
+    /// let task = job.spawn(|| ());
+    /// assert!(!task.is_finished());
+    /// assert_eq!(job.limit(), 2);
+    /// job.resume();
+    /// task.join().unwrap();
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn pause(&self) {
+        control::pause(self.0);
+    }
+
+    /// Lets a paused job go on. Does nothing if it is not paused.
+    ///
+    /// If the pool begins to drain before this call has returned, the drain may cancel the job as a paused one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// job.pause();
+    /// let task = job.spawn(|| "went on");
+    /// job.resume();
+    /// assert_eq!(task.join().unwrap(), "went on");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn resume(&self) {
+        control::resume(self.0);
+    }
+
+    /// Closes the job and all jobs below it, and drops every task that has not started. Final: a second call does nothing.
+    ///
+    /// The workers drop the tasks: this call takes the same time for one task as for a million. The handle of a dropped task
+    /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
+    /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped.
+    ///
+    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A future
+    /// that is in its second or a later poll at that moment ends this poll first, and says `Cancelled` even if it is ready. A
+    /// worker that is between two tasks may still start one of the job, and a task that joins another of the same job may run it.
+    ///
+    /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
+    /// Destructors that wait for each other in a chain need as many
+    /// [spare workers](crate::PoolBuilder::max_spare_workers) as the chain is long. A wait that finds none panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// for _ in 0..3 {
+    ///     job.execute(|| unreachable!());
+    /// }
+    /// job.cancel();
+    /// job.wait();
+    /// assert_eq!(job.stats().cancelled, 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn cancel(&self) {
+        family::cancel(self.0);
+    }
+
+    /// Closes the job, and those below it: no new tasks, the accepted ones run. Final.
+    ///
+    /// From now on [`spawn`](Self::spawn) gives handles that say [`Cancelled`](crate::JoinError::Cancelled),
+    /// [`execute`](Self::execute) drops what it is given and counts it, and [`try_spawn`](Self::try_spawn) and
+    /// [`try_execute`](Self::try_execute) give it back. Who waits for room in its backlog waits no longer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// let accepted = job.spawn(|| 1);
+    /// job.close();
+    /// assert_eq!(accepted.join().unwrap(), 1);
+    /// assert!(job.spawn(|| 2).join().is_err());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn close(&self) {
+        control::close(self.0);
+    }
+
+    /// Whether the job, or one above it, was closed or cancelled.
+    ///
+    /// A pool that has shut down refuses tasks of all its jobs, which is not told here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job(1);
+    /// assert!(!job.is_closed());
+    /// job.cancel();
+    /// assert!(job.is_closed());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        control::is_closed(self.0)
+    }
+
+    /// What few jobs have.
+    #[inline]
+    pub(super) fn extra(&self) -> Option<&extra::Extra> {
+        self.0.extra()
+    }
+}
+
+/// Two handles are equal if they are of the same job.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let (search, pages) = (pool.job(2), pool.job(2));
+/// assert_eq!(search, search.clone());
+/// assert_ne!(search, pages);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+impl PartialEq for Job {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Job {}
+
+impl std::hash::Hash for Job {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Clone for Job {
+    /// Another handle of the same job.
+    ///
+    /// # Panics
+    ///
+    /// If there are 67,108,864 handles and children already.
+    #[track_caller]
+    fn clone(&self) -> Self {
+        Self::of(self.0)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        control::drop_handle(self.0);
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (stats, word) = (self.stats(), self.0.permits.load());
+        let mut job = f.debug_struct("Job");
+        if let Some(name) = self.name() {
+            job.field("name", &name);
+        }
+        if let Some(capacity) = self.extra().and_then(|extra| extra.capacity.as_ref()) {
+            job.field("capacity", &capacity.most());
+        }
+        job.field("limit", &DebugLimit(stats.limit))
+            .field("running", &stats.running)
+            .field("ready", &stats.ready)
+            .field("backlog", &stats.backlog)
+            .field("paused", &word.has(Flag::Paused))
+            .field("held_off", &word.has(Flag::HeldOff))
+            .field("returning", &word.has(Flag::Reclaiming))
+            .field("closed", &self.is_closed())
+            .field("cancelled", &word.has(Flag::Cancelled))
+            .finish()
+    }
+}

@@ -1,0 +1,274 @@
+//! Keyed jobs: a child for each key, made on demand and dropped when it is idle. Its table is in `table`.
+
+mod table;
+
+use crate::api::builder::JobBuilder;
+use crate::api::job::Job;
+use crate::job::control;
+use crate::sync::Arc;
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::Hash;
+use table::Table;
+
+type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
+
+/// A job for each key, under one parent. Returned by [`JobBuilder::keyed`].
+///
+/// The key's job is made at its first look-up. A clone is another handle of the same jobs.
+///
+/// # Idle keys
+///
+/// A key is *idle* if no task of it waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists. A look-up that
+/// makes a key also drops idle keys: those of one part of 64, if that part has twice as many keys as before, and at least 8. This
+/// needs no thread and no pass over all keys. [`evict_idle`](Self::evict_idle) drops all idle keys now, as after a burst of keys.
+///
+/// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new one:
+///
+/// - its [limit](Job::set_limit) or its [rates](Job::set_rates) were changed, or it is [paused](Job::pause) or
+///   [held off](Job::hold_off);
+/// - its tasks have used up a part of a [rate](JobBuilder::rate), which comes back with time;
+/// - it is [closed](Job::close) or cancelled, and the parent is not.
+///
+/// Only the figures of [`Job::stats`] go with the key. [`Job::stats_with_children`] of the [parent](Self::parent) keeps them.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(4).build()?;
+/// let hosts = pool.job_builder().limit(20).keyed::<String>(|_, builder| builder.limit(6));
+/// for page in 0..100 {
+///     let host = format!("host-{}.example", page % 10);
+///     hosts.job(&host).execute(move || drop(page)); // at most 6 to this host, 20 in all
+/// }
+/// hosts.parent().wait();
+/// assert_eq!(hosts.parent().stats_with_children().completed, 100);
+/// assert!(hosts.parent().stats().most_running <= 20);
+/// assert_eq!(hosts.len(), 10);
+/// assert_eq!(hosts.evict_idle(), 10);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub struct Keyed<K>(Arc<Inner<K>>);
+
+struct Inner<K> {
+    table: Table<K>,
+    parent: Job,
+    make: Box<Make<K>>,
+}
+
+impl<K: Hash + Eq> Keyed<K> {
+    /// Returns the job of a key, and makes it if there is none. The handle keeps the key.
+    ///
+    /// Takes one lock, which few keys share.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the parent already has 67,108,864 handles and children, and as [`JobBuilder::build`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let users = pool.job_builder().keyed::<String>(|user, builder| builder.limit(if user == "root" { 10 } else { 1 }));
+    /// assert_eq!(users.job("root").limit(), 10);
+    /// assert_eq!(users.job("guest").limit(), 1);
+    /// assert_eq!(users.job("guest"), users.job("guest"));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn job<Q>(&self, key: &Q) -> Job
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        match self.0.table.get(key) {
+            Some(job) => job,
+            None => self.make(key.to_owned()),
+        }
+    }
+
+    /// Makes the job of a key, and enters it into the table. Holds no lock while foreign code runs.
+    #[cold]
+    #[track_caller]
+    fn make(&self, key: K) -> Job {
+        let Inner { table, parent, make } = &*self.0;
+        let made = make(&key, parent.job_builder()).parent(parent).build();
+        control::note_as_made(made.ptr());
+        table.enter(key, made)
+    }
+
+    /// Returns the job of a key, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let hosts = pool.job_builder().keyed::<String>(|_, builder| builder.limit(6));
+    /// assert_eq!(hosts.get("a.example"), None);
+    /// let host = hosts.job("a.example");
+    /// assert_eq!(hosts.get("a.example"), Some(host));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn get<Q>(&self, key: &Q) -> Option<Job>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.0.table.get(key)
+    }
+
+    /// Takes a key out, whatever its state. Returns the key's job.
+    ///
+    /// The next look-up of the key makes a new job. Tasks of the old job still run, and may run beside tasks of the new one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let hosts = pool.job_builder().keyed::<u32>(|_, builder| builder.limit(6));
+    /// hosts.job(&1).cancel(); // final
+    /// assert!(hosts.job(&1).is_closed());
+    /// hosts.remove(&1);
+    /// assert!(!hosts.job(&1).is_closed());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn remove<Q>(&self, key: &Q) -> Option<Job>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.0.table.remove(key).map(|(_, job)| job)
+    }
+
+    /// Drops all keys that are [idle](Self#idle-keys) now and as they were made, and their memory. Returns how many.
+    ///
+    /// # Examples
+    ///
+    /// A key whose limit was changed stays:
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let hosts = pool.job_builder().keyed::<u32>(|_, builder| builder.limit(6));
+    /// drop(hosts.job(&1));
+    /// hosts.job(&2).set_limit(1);
+    /// assert_eq!(hosts.evict_idle(), 1);
+    /// assert_eq!(hosts.job(&2).limit(), 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn evict_idle(&self) -> usize {
+        self.0.table.evict()
+    }
+
+    /// Calls `see` for each key and its job. `see` may look keys up.
+    ///
+    /// A key that is made or dropped meanwhile may be seen or not. The keys' `Clone` must not use the `Keyed`: it runs under a lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let hosts = pool.job_builder().keyed::<String>(|_, builder| builder.limit(6));
+    /// drop((hosts.job("a.example"), hosts.job("b.test")));
+    /// hosts.for_each(|host, job| if host.ends_with(".test") { job.set_limit(1) });
+    /// assert_eq!((hosts.job("a.example").limit(), hosts.job("b.test").limit()), (6, 1));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn for_each(&self, see: impl FnMut(&K, &Job))
+    where
+        K: Clone,
+    {
+        self.0.table.for_each(see);
+    }
+}
+
+impl<K> Keyed<K> {
+    /// Returns the parent of all keys' jobs.
+    ///
+    /// Its limit holds for all keys together. [`Job::wait`] waits for all keys, and [`Job::cancel`] cancels them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let hosts = pool.job_builder().limit(20).keyed::<u32>(|_, builder| builder.limit(6));
+    /// assert_eq!(hosts.parent().limit(), 20);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn parent(&self) -> &Job {
+        &self.0.parent
+    }
+
+    /// Returns the number of keys: those in use, and idle ones that were not dropped yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let hosts = pool.job_builder().keyed::<u32>(|_, builder| builder.limit(6));
+    /// drop((hosts.job(&1), hosts.job(&2)));
+    /// assert_eq!(hosts.len(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.table.len()
+    }
+
+    /// Returns true if there is no key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let hosts = pool.job_builder().keyed::<u32>(|_, builder| builder.limit(6));
+    /// assert!(hosts.is_empty());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<K> Clone for Keyed<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K> fmt::Debug for Keyed<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed").field("parent", self.parent()).field("keys", &self.len()).finish()
+    }
+}
+
+impl JobBuilder {
+    /// Makes the job as the parent of a job for each key. `make` configures the job of a key when it is made, on demand.
+    ///
+    /// `make` gets the key, and a builder whose parent is this job. If two threads look a new key up at once, `make` may be called
+    /// twice, and one of the two jobs is dropped.
+    ///
+    /// The methods of a key's `Hash` and `Eq` must not use the [`Keyed`]: they run under a lock.
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Self::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let hosts = pool.job_builder().limit(20).keyed::<String>(|host, builder| builder.name(host).limit(6));
+    /// let host = hosts.job("a.example");
+    /// assert_eq!((host.name(), host.limit()), (Some("a.example"), 6));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn keyed<K: Hash + Eq>(
+        self,
+        make: impl Fn(&K, Self) -> Self + Send + Sync + 'static,
+    ) -> Keyed<K> {
+        Keyed(Arc::new(Inner { table: Table::new(), parent: self.build(), make: Box::new(make) }))
+    }
+}

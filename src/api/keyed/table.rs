@@ -1,0 +1,183 @@
+//! The table of a keyed job: a map from each key to its job, in shards, each under a lock.
+//!
+//! The table has one handle of each key's job.
+//!
+//! - `key-1`: a look-up adds a handle under the lock of the key's shard.
+//! - `key-2`: a thread that has made a job looks the key up again, under the lock under which it enters the job.
+//! - `evict-1`: an evictor, under the same lock, reads the counts of the job's record in one load: the table's handle must be the only
+//!   one, and no task may be busy.
+//! - `evict-2`: then it checks that the queue is empty and that the job's state is the one in which the job was made. It takes the key
+//!   out.
+//!
+//! No key in use is dropped. A push needs a handle, or a task that runs. So `evict-1` sees every push that may still come: the handle,
+//! or the token of the task. No look-up adds a handle meanwhile, because it needs the lock. A permit has a token. A child has a handle,
+//! and so has each entry of the pool's timer. `evict-2` sees a task that waits in the queue of a held job.
+//!
+//! No change is lost. A thread that changes the job's state has a handle. If `evict-1` reads the counts after that handle was dropped,
+//! `evict-2` sees the change: the drop of a handle is a release, and the load of the counts acquires. If `evict-2` came first, it might
+//! read the state before the change, and `evict-1` the counts after the handle was dropped.
+//!
+//! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction left. So such
+//! a look-up checks about two other keys in the mean.
+
+use crate::api::job::Job;
+use crate::job::control;
+use crate::job::record::JobPtr;
+use crate::sync::{Mutex, MutexGuard, RandomState, shrunk};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+
+/// The number of shards. A power of two.
+const SHARDS: usize = shrunk(64, 1);
+/// The number of keys below which no look-up evicts keys of a shard.
+const FEW: usize = shrunk(8, 1);
+
+/// A map from keys to jobs. Each shard is locked for one key at a time, or for one eviction.
+pub struct Table<K>(Box<[Mutex<Shard<K>>]>);
+
+struct Shard<K> {
+    jobs: HashMap<K, Job, RandomState>,
+    /// The number of keys at which the next look-up that makes a key evicts first.
+    full: usize,
+}
+
+impl<K> Table<K> {
+    /// Makes an empty table.
+    pub fn new() -> Self {
+        let shard = || Mutex::new(Shard { jobs: HashMap::default(), full: FEW });
+        Self((0..SHARDS).map(|_| shard()).collect())
+    }
+
+    /// Returns the number of keys.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|shard| lock(shard).jobs.len()).sum()
+    }
+}
+
+impl<K: Hash + Eq> Table<K> {
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Shard<K>> {
+        let mut spread = Spread(0);
+        key.hash(&mut spread);
+        // The product's high bits depend on all bits of the key.
+        lock(&self.0[(spread.finish() >> 32) as usize % SHARDS])
+    }
+
+    /// Returns a handle of the key's job (`key-1`).
+    #[inline]
+    pub fn get<Q>(&self, key: &Q) -> Option<Job>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.shard(key).jobs.get(key).cloned()
+    }
+
+    /// Enters a key with a new job, unless another thread has entered the key meanwhile. Returns the job that the table has.
+    pub fn enter(&self, key: K, made: Job) -> Job {
+        let mut shard = self.shard(&key);
+        // key-2
+        if let Some(job) = shard.jobs.get(&key) {
+            let job = job.clone();
+            drop(shard);
+            return job;
+        }
+        let evicted = if shard.jobs.len() >= shard.full { shard.evict() } else { Vec::new() };
+        shard.jobs.insert(key, made.clone());
+        drop(shard);
+        // The destructor of a key is foreign code: it must not run under the lock.
+        drop(evicted);
+        made
+    }
+
+    /// Takes a key out.
+    pub fn remove<Q>(&self, key: &Q) -> Option<(K, Job)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.shard(key).jobs.remove_entry(key)
+    }
+
+    /// Takes all keys out that are idle and as they were made. Returns how many.
+    pub fn evict(&self) -> usize {
+        let evict = |shard| {
+            let mut shard = lock(shard);
+            let evicted = shard.evict();
+            let full = shard.full;
+            shard.jobs.shrink_to(full);
+            drop(shard);
+            evicted.len()
+        };
+        self.0.iter().map(evict).sum()
+    }
+
+    /// Calls `see` for each key and its job, without a lock.
+    pub fn for_each(&self, mut see: impl FnMut(&K, &Job))
+    where
+        K: Clone,
+    {
+        for shard in &self.0 {
+            let entries: Vec<_> = lock(shard).jobs.iter().map(entry).collect();
+            entries.iter().for_each(|(key, job)| see(key, job));
+        }
+    }
+}
+
+fn entry<K: Clone>((key, job): (&K, &Job)) -> (K, Job) {
+    (key.clone(), job.clone())
+}
+
+impl<K: Hash + Eq> Shard<K> {
+    /// Takes the idle keys out. The caller must drop them without the lock.
+    fn evict(&mut self) -> Vec<(K, Job)> {
+        let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
+        // Freed in the order of their addresses, the last records, which the thread keeps as free cells, lie in few slabs.
+        evicted.sort_unstable_by_key(|(_, job)| job.ptr());
+        self.full = FEW.max(2 * self.jobs.len());
+        if self.jobs.capacity() > 4 * self.full {
+            self.jobs.shrink_to(self.full);
+        }
+        evicted
+    }
+}
+
+/// Returns true if nothing but the table needs the job, and a new job in its place would be the same. The caller must have the lock of
+/// the job's shard.
+fn is_evictable(job: JobPtr) -> bool {
+    // The pool's list of held jobs has a handle. Only a job that was made with a limit of 0 is as it was made and in that list.
+    let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
+    let listed = held.as_ref().is_some_and(|held| held.contains(&job));
+    let left = job.tokens.load(); // evict-1
+    drop(held);
+    let unused = left.no_tasks() && left.handles() == 1 + u64::from(listed);
+    unused && job.queue().is_empty() && control::is_as_made(job) // evict-2
+}
+
+/// Locks a shard. A key's `Hash` or `Eq` that panics leaves the map usable.
+fn lock<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
+    shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A hasher that spreads keys over the shards. It does not resist keys chosen to collide: such keys only share a lock.
+struct Spread(u64);
+
+impl Hasher for Spread {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_ne_bytes(word));
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,341 @@
+//! `Pool`: the workers' start, the three shutdowns, and the drop that drains.
+
+use crate::api::builder::JobBuilder;
+use crate::api::clock::ManualClock;
+use crate::api::job::Job;
+use crate::api::pool_builder::PoolBuilder;
+use crate::error::{BuildError, Unfinished};
+use crate::job::family;
+use crate::pool::core::PoolPtr;
+use crate::process;
+use crate::stats::{PoolStats, WorkerStats};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::JoinHandle;
+use crate::worker::context::Context;
+use std::fmt;
+use std::time::Duration;
+
+/// A pool of worker threads that runs the tasks of any number of jobs.
+///
+/// Tasks are pushed into the jobs of the pool, which are cheap to clone and to pass around. The pool itself has one owner, which
+/// shuts it down or drops it.
+///
+/// A child process of `fork` has none of the workers. There a call that would wait panics, a task that is pushed never runs, and
+/// dropping the pool does nothing. The child may make pools of its own. It must never wait for a task of its parent process.
+///
+/// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
+/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::new()?;
+/// let gentle = pool.job(2);
+/// let brisk = pool.job(20);
+/// let one = gentle.spawn(|| 1);
+/// let two = brisk.spawn(|| 2);
+/// assert_eq!(one.join().unwrap() + two.join().unwrap(), 3);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub struct Pool {
+    pub(super) shared: PoolPtr,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+    /// True after a shutdown that did not wait for the tasks that run.
+    pub(super) abandoned: AtomicBool,
+    /// The clock that tells the pool when it moves.
+    pub(super) clock: Option<ManualClock>,
+}
+
+impl Pool {
+    /// Makes a pool with one worker for each core that is available to the process.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError::Spawn`] if a thread could not be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::new()?;
+    /// assert!(pool.workers() >= 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Returns a builder for a pool that differs from the default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// Makes a job of which at most `limit` tasks run at once. 0 holds the job, `usize::MAX` is no limit. A job takes no thread and
+    /// no channel, so make one for each thing that needs a limit of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job(2).spawn(|| "ran").join().unwrap(), "ran");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn job(&self, limit: usize) -> Job {
+        family::make(self.shared, None, limit, None)
+    }
+
+    /// Returns a builder for a job with a name, a parent or a bounded backlog.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.job_builder().build().limit(), usize::MAX);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn job_builder(&self) -> JobBuilder {
+        JobBuilder::new(self.shared)
+    }
+
+    /// Returns the number of workers. [Spare workers](PoolBuilder::max_spare_workers) are not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn workers(&self) -> usize {
+        self.shared.shared().workers()
+    }
+
+    /// Returns what the workers are doing and have done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.stats().workers.len(), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn stats(&self) -> PoolStats {
+        let shared = self.shared.shared();
+        let workers = shared
+            .seats
+            .iter()
+            .map(|seat| {
+                let (run, stolen, parked) = seat.figures.read();
+                WorkerStats { run, stolen, parked }
+            })
+            .collect();
+        PoolStats {
+            workers,
+            parked: shared.sleep.parked(),
+            spare_workers: shared.spares.count(),
+            refused: shared.refused(),
+        }
+    }
+
+    /// Drains the pool: waits until all tasks that can run have ended, then ends the workers.
+    ///
+    /// From now on pushes from outside are refused. Tasks of the pool may still push while it drains. A job that is paused or has a
+    /// limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that is paused, or gets a limit of 0,
+    /// during the drain. The drain waits for delayed tasks. A second call does nothing.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread until the last worker has left. Inside a task of another pool it keeps that task's
+    /// permit and worker: wrap it in [`blocking`](crate::blocking) there.
+    ///
+    /// # Panics
+    ///
+    /// Panics inside a task of this pool, which would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// let task = job.spawn(|| 1);
+    /// pool.shutdown();
+    /// assert_eq!(task.join().unwrap(), 1);
+    /// assert!(job.try_spawn(|| 2).is_err());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn shutdown(&self) {
+        self.refuse_to_wait_inside();
+        self.shared.shared().drain();
+        self.join_workers();
+    }
+
+    /// Drops all tasks that have not started, waits for those that run, then ends the workers. Returns the number of dropped tasks.
+    /// The number includes tasks that an earlier call dropped, and pushes that were refused since.
+    ///
+    /// Futures that have been polled and are not ready are dropped and counted, too. A closure that runs can ask [`is_cancelled`](crate::is_cancelled).
+    ///
+    /// # Blocking
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    ///
+    /// # Panics
+    ///
+    /// Panics inside a task of this pool, which would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// job.execute(|| unreachable!());
+    /// assert_eq!(pool.shutdown_now(), 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn shutdown_now(&self) -> usize {
+        self.refuse_to_wait_inside();
+        let shared = self.shared.shared();
+        self.drop_all();
+        shared.drain();
+        self.join_workers();
+        // Ordering: Relaxed; the workers have been joined.
+        shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Drains the pool for at most `timeout`. If that is too short, drops all tasks that have not started and all pending
+    /// futures, and returns what is left.
+    ///
+    /// The tasks that run end by themselves. Neither this call nor the pool's drop waits for them. So the call returns although a
+    /// task never ends or a future is never woken.
+    ///
+    /// A task that waits for the permit of one that still runs is dropped, and its handle says
+    /// [`Cancelled`](crate::JoinError::Cancelled), when that one ends.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Unfinished`] if the time is over.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread until the pool is drained, or the time is over. Inside a task of another pool it keeps that
+    /// task's permit and worker, as [`shutdown`](Self::shutdown) does.
+    ///
+    /// # Panics
+    ///
+    /// Panics inside a task of this pool, which would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.job(1).execute(|| ());
+    /// assert!(pool.shutdown_timeout(Duration::from_secs(60)).is_ok());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    ///
+    /// A future that nothing wakes:
+    ///
+    /// ```
+    /// # #[cfg(feature = "futures")] {
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// let task = job.spawn_future(std::future::pending::<()>());
+    /// # while job.stats().running == 0 || pool.stats().parked < 2 {
+    /// #     std::thread::yield_now();
+    /// # }
+    /// let left = pool.shutdown_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!((left.running, left.pending), (0, 1));
+    /// assert!(task.join().unwrap_err().is_cancelled());
+    /// # }
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn shutdown_timeout(&self, timeout: Duration) -> Result<(), Unfinished> {
+        self.refuse_to_wait_inside();
+        let shared = self.shared.shared();
+        shared.drain();
+        if shared.wait_ended(Some(timeout)) {
+            self.join_workers();
+            return Ok(());
+        }
+        let left = shared.unfinished();
+        self.drop_all();
+        // Ordering: Relaxed; read by the pool's drop, which comes after all calls.
+        self.abandoned.store(true, Ordering::Relaxed);
+        Err(left)
+    }
+
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn drop_all(&self) {
+        self.shared.shared().drop_all();
+        #[cfg(feature = "futures")]
+        crate::task::future::pending::cancel_all(self.shared);
+    }
+
+    fn join_workers(&self) {
+        self.shared.shared().wait_ended(None);
+        for thread in self.take_threads() {
+            // A worker's thread does not panic: foreign code on it is stopped where it is called.
+            let _ = thread.join();
+        }
+        self.shared.shared().timer.join();
+    }
+
+    fn is_inside(&self) -> bool {
+        Context::of_pool(self.shared, |_| ())
+    }
+
+    #[track_caller]
+    fn refuse_to_wait_inside(&self) {
+        assert!(!self.shared.shared().is_in_child(), "{}", process::NO_WORKERS);
+        assert!(
+            !self.is_inside(),
+            "a task shuts down its own pool, which would wait for that task: drop the pool instead"
+        );
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.shared.shared().is_in_child() {
+            // Another thread may have held a lock when the process was forked. The memory stays.
+            return;
+        }
+        self.shared.shared().drain();
+        // Ordering: Relaxed; the owner of the pool drops it after all calls.
+        if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
+            self.join_workers();
+        }
+        if let Some(clock) = &self.clock {
+            // Not before the drain has ended, which may wait for the clock.
+            clock.leave_if_ended(self.shared);
+        }
+        self.shared.disown(1);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("workers", &self.workers())
+            .field("parked", &self.shared.shared().sleep.parked())
+            .field("draining", &self.shared.shared().draining())
+            .finish()
+    }
+}

@@ -1,0 +1,337 @@
+//! `PoolBuilder`: configures the workers of a pool, and starts them.
+
+use crate::api::clock::ManualClock;
+use crate::api::pool::Pool;
+use crate::base::sleep::MOST_SPARES;
+use crate::error::BuildError;
+use crate::pool::core::{Hooks, PoolPtr};
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicBool;
+use crate::worker::run;
+use crate::worker::spares::{Threads, may_be_a_name, usual_name};
+use std::any::Any;
+use std::fmt;
+
+/// The most workers that a pool may have. The word of [`Sleep`](crate::base::sleep::Sleep) can count them.
+const MOST_WORKERS: usize = (1 << 15) - 1;
+
+/// The smallest stack of a worker in bytes.
+const LEAST_STACK: usize = 64 << 10;
+
+/// Configures and starts a pool. Returned by [`Pool::builder`].
+///
+/// The pool drops the closures given here when its last thread has ended, not when the last [`Job`](crate::Job) handle goes.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder()
+///     .workers(2)
+///     .thread_name(|i| format!("http-{i}"))
+///     .build()?;
+/// let name = pool.job(1).spawn(|| std::thread::current().name().map(str::to_owned));
+/// assert!(name.join().unwrap().unwrap().starts_with("http-"));
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "a builder starts no pool until `build` is called"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    hooks: Hooks,
+    max_spare_workers: usize,
+    clock: Option<ManualClock>,
+}
+
+impl PoolBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: None,
+            stack_size: None,
+            hooks: Hooks { name: Box::new(usual_name), start: None, stop: None, panic: None },
+            max_spare_workers: MOST_SPARES,
+            clock: None,
+        }
+    }
+
+    /// Sets the number of workers: the threads that run tasks. From 1 to 32,767.
+    ///
+    /// Without this call there is one worker for each available core. That suits tasks that compute. Tasks that block
+    /// (on sockets, disks, locks) need more workers, up to the number of such tasks that shall run at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Names the pool's threads by their index. Without this call the names are `tollgate-0` and so on.
+    ///
+    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) those after them. If `name`
+    /// panics for a spare worker, or returns a name with a nul byte, the spare is named `tollgate-` and its index.
+    ///
+    /// # Panics
+    ///
+    /// If `name` panics for a worker, [`build`](Self::build) panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).thread_name(|i| format!("http-{i}")).build()?;
+    /// let name = pool.job(1).spawn(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.join().unwrap().as_deref(), Some("http-0"));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn thread_name(mut self, name: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
+        self.hooks.name = Box::new(name);
+        self
+    }
+
+    /// Sets the size of each thread's stack in bytes. Without this call it is the platform's default.
+    ///
+    /// A size below 64 KiB is raised to 64 KiB: the pool and the report of a panic need that much. A task that
+    /// overflows its stack aborts the process, as on any thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn deep(levels: usize) -> u64 {
+    ///     let level = std::hint::black_box([levels as u64; 1024]); // 8 KiB a level
+    ///     if levels == 0 { 0 } else { deep(levels - 1) + u64::from(level[7] > 0) }
+    /// }
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).stack_size(32 << 20).build()?;
+    /// assert_eq!(pool.job(1).spawn(|| deep(1_000)).join().unwrap(), 1_000);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes.max(LEAST_STACK));
+        self
+    }
+
+    /// Sets a hook that each thread of the pool calls with its index, before its first task.
+    ///
+    /// [Spare workers](Self::max_spare_workers) call the hook, too, with indices after the workers'. If the hook
+    /// panics, the thread ignores the panic and runs tasks. A hook that waits for a task or a job of any pool panics: it
+    /// would keep a worker that has to run that task.
+    ///
+    /// # Examples
+    ///
+    /// The hook can prepare a thread-local for all tasks. Here each thread enters a runtime, so that tasks find it:
+    ///
+    /// ```
+    /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// let handle = runtime.handle().clone();
+    /// let pool = tollgate::Pool::builder()
+    ///     .on_worker_start(move |_| std::mem::forget(handle.clone().enter()))
+    ///     .build()?;
+    /// let found = pool.job(1).spawn(|| tokio::runtime::Handle::try_current().is_ok());
+    /// assert!(found.join().unwrap());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_worker_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.hooks.start = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets a hook that each thread of the pool calls with its index, after its last task.
+    ///
+    /// A spare worker calls the hook when it ends. If the hook panics, the thread ignores the panic and ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let ended = Arc::new(AtomicUsize::new(0));
+    /// let count = ended.clone();
+    /// let pool = tollgate::Pool::builder()
+    ///     .workers(2)
+    ///     .on_worker_stop(move |_| _ = count.fetch_add(1, Ordering::Relaxed))
+    ///     .build()?;
+    /// pool.shutdown();
+    /// assert_eq!(ended.load(Ordering::Relaxed), 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn on_worker_stop(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.hooks.stop = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets a hook that a worker calls with the payload of a panic that no handle receives.
+    ///
+    /// These are the panics of tasks pushed by [`execute`](crate::Job::execute). If the hook panics, the worker
+    /// ignores that panic and runs the next task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let seen = Arc::new(AtomicUsize::new(0));
+    /// let count = seen.clone();
+    /// let pool = tollgate::Pool::builder()
+    ///     .on_panic(move |_| {
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// pool.job(1).execute(|| panic!("told to the hook"));
+    /// pool.shutdown();
+    /// assert_eq!(seen.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn on_panic(mut self, hook: impl Fn(&(dyn Any + Send)) + Send + Sync + 'static) -> Self {
+        self.hooks.panic = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets how many *spare workers* there may be: threads that replace workers whose tasks wait. From 0 to 16,383.
+    ///
+    /// Without this call there may be 16,383. The pool starts a spare worker when a task waits inside (in `join`, `wait` or
+    /// `scope`) and no spare is idle. A spare ends after five idle seconds. Each is a thread: some 20 KiB of memory, and
+    /// address space for its stack. 1,000 tasks that wait at once need 1,000.
+    ///
+    /// If all spare workers are in use, or the platform starts no further thread, a task that must wait panics and says so.
+    /// For a task that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than
+    /// 256; otherwise the call blocks its worker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).max_spare_workers(1).build()?;
+    /// let (outer, inner) = (pool.job(1), pool.job(1));
+    /// let task = outer.spawn(move || inner.spawn(|| 20).join().unwrap() + 1); // needs one
+    /// assert_eq!(task.join().unwrap(), 21);
+    /// assert_eq!(pool.stats().spare_workers, 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn max_spare_workers(mut self, most: usize) -> Self {
+        self.max_spare_workers = most;
+        self
+    }
+
+    /// Sets a clock that a test moves, for all that waits for a time: [`Job::hold_off`](crate::Job::hold_off).
+    ///
+    /// Without this call the pool goes by the real time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let clock = tollgate::ManualClock::new();
+    /// let pool = tollgate::Pool::builder().workers(1).clock(&clock).build()?;
+    /// let job = pool.job(1);
+    /// job.hold_off(Duration::from_secs(60));
+    /// assert_eq!(job.held_until(), Some(clock.now() + Duration::from_secs(60)));
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(job.held_until(), None);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
+    /// Starts the workers and returns the pool.
+    ///
+    /// # Errors
+    ///
+    /// - [`BuildError::NoWorkers`]: the number of workers is 0.
+    /// - [`BuildError::TooManyWorkers`]: it is more than 32,767.
+    /// - [`BuildError::TooManySpareWorkers`]: the number of spare workers is more than 16,383.
+    /// - [`BuildError::ThreadName`]: the name of a worker contains a nul byte.
+    /// - [`BuildError::Spawn`]: the platform could not start a thread. The threads already started are ended.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the closure given to [`thread_name`](Self::thread_name) panics. Then no thread was started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::{BuildError, Pool};
+    ///
+    /// assert_eq!(Pool::builder().workers(2).build()?.workers(), 2);
+    /// let error = Pool::builder().workers(1_000_000).build().unwrap_err();
+    /// assert!(matches!(error, BuildError::TooManyWorkers { most: 32_767, .. }));
+    /// # Ok::<(), BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let workers = self.workers.unwrap_or_else(available_cores);
+        if workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        if workers > MOST_WORKERS {
+            return Err(BuildError::TooManyWorkers { asked: workers, most: MOST_WORKERS });
+        }
+        let spares = self.max_spare_workers;
+        if spares > MOST_SPARES {
+            return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
+        }
+        // Makes all names first: if one panics, no thread must be ended.
+        let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
+        if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
+            return Err(BuildError::ThreadName { index, name: names[index].clone() });
+        }
+        let how = Threads { stack_size: self.stack_size };
+        let shared = PoolPtr::make(
+            workers,
+            self.hooks,
+            how,
+            spares,
+            self.clock.as_ref().map(ManualClock::hands),
+        );
+        if let Some(clock) = &self.clock {
+            clock.enter(shared);
+        }
+        let mut threads = Vec::with_capacity(workers);
+        for (index, name) in names.into_iter().enumerate() {
+            let builder = shared.shared().threads.builder_named(name);
+            match builder.spawn(move || run::work(shared, index, index)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    // Subtracts the missing workers, so that dropping the pool ends the ones that have started.
+                    shared.shared().give_up_workers(workers - index);
+                    shared.disown((workers - index) as u64);
+                    drop(Pool {
+                        shared,
+                        threads: Mutex::new(threads),
+                        abandoned: AtomicBool::new(false),
+                        clock: self.clock,
+                    });
+                    return Err(BuildError::Spawn(error));
+                }
+            }
+        }
+        Ok(Pool {
+            shared,
+            threads: Mutex::new(threads),
+            abandoned: AtomicBool::new(false),
+            clock: self.clock,
+        })
+    }
+}
+
+/// Returns the number of cores available to this process, or 1 if it is unknown.
+fn available_cores() -> usize {
+    crate::sync::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("workers", &self.workers)
+            .field("stack_size", &self.stack_size)
+            .field("max_spare_workers", &self.max_spare_workers)
+            .finish_non_exhaustive()
+    }
+}

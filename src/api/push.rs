@@ -1,0 +1,223 @@
+//! Pushing closures into a job: `spawn`, `execute`, `try_spawn`, `try_execute`.
+
+use crate::api::capacity::Asked;
+use crate::api::job::Job;
+use crate::base::task::{CellPtr, is_large, plain};
+use crate::error::Rejected;
+use crate::job::record::JobPtr;
+use crate::job::{control, gate};
+use crate::task::handle::{self, TaskHandle};
+use crate::worker::context::Context;
+
+impl Job {
+    /// Pushes a task and returns its handle.
+    ///
+    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit
+    /// no order is promised: a worker takes up to 16 tasks at once, and other workers start later tasks before it is through.
+    ///
+    /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled). A pool that drains still accepts pushes from its own tasks.
+    ///
+    /// If the task panics, its permit is released, and the handle returns [`Panicked`](crate::JoinError::Panicked).
+    ///
+    /// # Blocking
+    ///
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Never blocks inside
+    /// a task of the job's own pool. Inside a task of another pool, that task holds no permit while it is blocked.
+    ///
+    /// # Cancellation
+    ///
+    /// [`TaskHandle::cancel`] cancels the task, and [`Job::cancel`](Self::cancel) cancels all tasks of the job.
+    /// Dropping the handle detaches the task: it still runs.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the call must block inside a task of another pool, and all
+    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) of that pool are in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let sum = pool.job(1).spawn(|| (1..=10).sum::<u32>());
+    /// assert_eq!(sum.join().unwrap(), 55);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn spawn<F, T>(&self, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (cell, handle) = match self.take_slot() {
+            None => joint(self.0, task),
+            Some(slot) => joint(self.0, slot.around(task)),
+        };
+        self.push_or_cancel(cell);
+        handle
+    }
+
+    /// Pushes a task without a handle and without a result. This is the cheapest way to push.
+    ///
+    /// The order of starts is as with [`spawn`](Self::spawn). If the task panics, the panic is counted, and
+    /// [`on_panic`](crate::PoolBuilder::on_panic) is called with its payload. If the job is closed or its pool has
+    /// shut down, the closure is dropped and counted as cancelled.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// job.execute(|| println!("hello"));
+    /// job.wait();
+    /// assert_eq!(job.stats().completed, 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn execute<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let cell = match self.take_slot() {
+            None => plain(self.0, task),
+            Some(slot) => plain(self.0, slot.around(task)),
+        };
+        self.push_or_cancel(cell);
+    }
+
+    /// Pushes a task as [`spawn`](Self::spawn) does, or returns the closure. Never blocks.
+    ///
+    /// A closure that is returned is not counted in [`stats`](Self::stats).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the
+    /// job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// assert_eq!(job.try_spawn(|| 1).unwrap().join().unwrap(), 1);
+    /// job.close();
+    /// assert!(job.try_spawn(|| 2).is_err());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn try_spawn<F, T>(&self, task: F) -> Result<TaskHandle<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if !self.accepts() {
+            return Err(Rejected::Closed(task));
+        }
+        let (cell, handle) = match self.try_take_slot() {
+            Asked::Unbounded => joint(self.0, task),
+            Asked::Taken(slot) => joint(self.0, slot.around(task)),
+            Asked::Full => return Err(Rejected::Full(task)),
+        };
+        self.push(cell);
+        Ok(handle)
+    }
+
+    /// Pushes a task as [`execute`](Self::execute) does, or returns the closure. Never blocks.
+    ///
+    /// A closure that is returned is not counted in [`stats`](Self::stats).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the
+    /// job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// job.close();
+    /// let task = job.try_execute(|| println!("run here, then")).unwrap_err().into_inner();
+    /// task();
+    /// assert_eq!(job.stats().cancelled, 0);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn try_execute<F>(&self, task: F) -> Result<(), Rejected<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        if !self.accepts() {
+            return Err(Rejected::Closed(task));
+        }
+        let cell = match self.try_take_slot() {
+            Asked::Unbounded => plain(self.0, task),
+            Asked::Taken(slot) => plain(self.0, slot.around(task)),
+            Asked::Full => return Err(Rejected::Full(task)),
+        };
+        self.push(cell);
+        Ok(())
+    }
+
+    /// Returns true if a push by this thread is accepted now: the job must be open, and so must the pool.
+    #[inline]
+    pub(crate) fn accepts(&self) -> bool {
+        if control::is_closed(self.0) {
+            return false;
+        }
+        self.pool_takes()
+    }
+
+    /// Returns true if the pool accepts a push by this thread. A pool that drains accepts one from its own tasks only.
+    #[inline]
+    pub(crate) fn pool_takes(&self) -> bool {
+        let pool = self.0.pool();
+        !pool.draining() || (!pool.drops() && Context::of_pool(self.0.pool_ptr(), |_| ()))
+    }
+
+    /// Pushes the task, or cancels it if the job or the pool does not accept it.
+    #[inline]
+    pub(crate) fn push_or_cancel(&self, cell: CellPtr) {
+        if self.accepts() {
+            self.push(cell);
+        } else {
+            cell.cancel();
+        }
+    }
+
+    /// Pushes the task into the deque of the worker that runs this thread, if the job allows that, or else into the
+    /// job's queue or the injector.
+    #[inline]
+    pub(crate) fn push(&self, cell: CellPtr) {
+        let job = self.0;
+        let inside = Context::with(|context| match context {
+            Some(context) => context.push_inside(job, cell).is_ok(),
+            None => false,
+        });
+        if !inside {
+            gate::push(job, cell);
+        }
+    }
+}
+
+/// Makes the cell and the handle of a task.
+#[inline]
+fn joint<F, T>(job: JobPtr, task: F) -> (CellPtr, TaskHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if const { is_large::<F>() } {
+        let task = Box::new(task);
+        return handle::joint(job, task);
+    }
+    handle::joint(job, task)
+}

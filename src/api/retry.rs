@@ -1,0 +1,86 @@
+//! Tasks that are tried again while they fail: `spawn_retry`.
+
+use crate::api::job::Job;
+use crate::base::task::is_large;
+use crate::retry::{Retried, Retry};
+use crate::task::handle::TaskHandle;
+use crate::task::retry::retried;
+
+impl Job {
+    /// Pushes a task that is tried again while it returns an error. Returns its handle.
+    ///
+    /// The policy says how often the task is tried at most, and how long it waits between two attempts. Each attempt is a start as
+    /// that of any task: it stands in the queue behind the tasks that wait then, and needs a permit anew. Between two attempts the
+    /// task holds no permit, no worker and no thread. It then counts as [`delayed`](crate::JobStats::delayed), as after
+    /// [`spawn_after`](Self::spawn_after), and all that is said there of a delayed task holds for it.
+    ///
+    /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task:
+    /// [`completed`](crate::JobStats::completed) counts it once. In a job with a [`capacity`](crate::JobBuilder::capacity) it has a
+    /// slot until its first attempt. The task never runs inline in a task that joins it.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Cancellation
+    ///
+    /// [`TaskHandle::cancel`] between two attempts drops the task as it does one that has not started. During an attempt no other
+    /// one follows: [`is_cancelled`](crate::is_cancelled) is true in it, and its result is the last. So it is after
+    /// [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now). A [closed](Self::close) job, and a pool that
+    /// drains, still make the attempts of an accepted task.
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn`](Self::spawn). An attempt that panics is the last, and the handle returns
+    /// [`Panicked`](crate::JoinError::Panicked). If the platform cannot start the thread of the pool's timer after an attempt, the
+    /// handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::Retry;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(2);
+    /// let mut answers = [Err("busy"), Err("busy"), Ok("page")].into_iter();
+    /// let policy = Retry::new().first_delay(Duration::from_millis(5));
+    /// let page = host.spawn_retry(policy, move || answers.next().unwrap()).join().unwrap();
+    /// assert_eq!((page.result, page.attempts), (Ok("page"), 3));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_retry<F, T, E>(&self, policy: Retry, task: F) -> TaskHandle<Retried<T, E>>
+    where
+        F: FnMut() -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        match self.take_slot() {
+            None => self.retried(policy, task),
+            Some(slot) => {
+                let (mut task, mut slot) = (task, Some(slot));
+                self.retried(policy, move || {
+                    drop(slot.take());
+                    task()
+                })
+            }
+        }
+    }
+
+    /// Makes a task that is tried again, and pushes it.
+    fn retried<F, T, E>(&self, policy: Retry, task: F) -> TaskHandle<Retried<T, E>>
+    where
+        F: FnMut() -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (cell, handle) = if const { is_large::<F>() } {
+            retried(self.ptr(), policy, Box::new(task))
+        } else {
+            retried(self.ptr(), policy, task)
+        };
+        self.push_or_cancel(cell);
+        handle
+    }
+}

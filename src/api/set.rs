@@ -1,0 +1,419 @@
+//! `TaskSet`: tasks of one job whose results are taken together.
+//!
+//! [`ended`] has the list of ended tasks, and the wake-up of the set's owner.
+
+mod ended;
+mod poll;
+
+pub use ended::TaskId;
+
+use crate::api::job::Job;
+use crate::api::set::ended::{EndedList, Guard};
+use crate::base::parking::{ONLY, parking_lot};
+use crate::error::JoinError;
+use crate::sync::{Arc, shrunk, thread};
+use crate::task::awaiting::Wait;
+use crate::task::handle::TaskHandle;
+use crate::unwind;
+use crate::worker::blocking;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How often the owner looks for an outcome that is about to be final before it waits for it.
+const LOOKS: usize = shrunk(100, 1);
+
+/// Tasks of one job whose results are taken together, made by [`Job::set`].
+///
+/// Results come as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes
+/// ([`join_all`](Self::join_all)). A set that is dropped cancels its tasks that have not started; a closure that runs can
+/// ask [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
+///
+/// The limit is that of the job, which other sets and tasks may share.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(4).build()?;
+/// let mut set = pool.job(2).set(); // at most 2 at once
+/// for page in 1..=10 {
+///     set.spawn(move || page * page);
+/// }
+/// let mut sum = 0;
+/// while let Some(square) = set.join_next() {
+///     sum += square.unwrap();
+/// }
+/// assert_eq!(sum, 385);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "a set that is dropped cancels its tasks"]
+pub struct TaskSet<T> {
+    job: Job,
+    tasks: BTreeMap<TaskId, TaskHandle<T>>,
+    next: u64,
+    ended: Arc<EndedList>,
+    /// A task whose number was taken from the list, and whose outcome was awaited before it was final.
+    last: Option<TaskId>,
+    /// The wait of the future that awaits the set.
+    wait: Wait,
+}
+
+impl Job {
+    /// Makes an empty set of tasks of this job. See [`TaskSet`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let mut set = pool.job(1).set();
+    /// set.spawn(|| 6 * 7);
+    /// assert_eq!(set.join_next().unwrap().unwrap(), 42);
+    /// assert!(set.join_next().is_none());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn set<T>(&self) -> TaskSet<T> {
+        TaskSet {
+            job: self.clone(),
+            tasks: BTreeMap::new(),
+            next: 0,
+            ended: Arc::new(EndedList::new()),
+            last: None,
+            wait: Wait::default(),
+        }
+    }
+}
+
+impl<T: Send + 'static> TaskSet<T> {
+    /// Pushes a task into the job, as [`Job::spawn`] does, and keeps its handle.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Job::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Job::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let mut set = pool.job(2).set();
+    /// let id = set.spawn(|| "found");
+    /// assert_eq!(set.join_next_with_id().map(|(id, result)| (id, result.unwrap())), Some((id, "found")));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn<F>(&mut self, task: F) -> TaskId
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let job = self.job.clone();
+        self.spawn_in(&job, task)
+    }
+
+    /// Pushes a task into another job, and keeps its handle as that of a task of this set.
+    ///
+    /// So the tasks of one set may need different resources: make a job for each resource.
+    ///
+    /// # Blocking
+    ///
+    /// As [`Job::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Job::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let build = pool.job(4);
+    /// let (compilers, linkers) = (build.job(3), build.job(1));
+    /// let mut set = build.set();
+    /// for unit in 0..3 {
+    ///     set.spawn_in(&compilers, move || format!("compiled {unit}"));
+    /// }
+    /// set.spawn_in(&linkers, || "linked".to_owned());
+    /// assert_eq!(set.join_all().pop().unwrap()?, "linked");
+    /// assert_eq!((compilers.stats().completed, linkers.stats().completed), (3, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_in<F>(&mut self, job: &Job, task: F) -> TaskId
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (id, guard) = self.guard();
+        let handle = job.spawn(move || {
+            let _guard = guard;
+            task()
+        });
+        self.tasks.insert(id, handle);
+        id
+    }
+
+    /// Pushes a future into the job, as [`Job::spawn_future`] does, and keeps its handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let mut set = pool.job(100).set();
+    /// for page in 0..3 {
+    ///     set.spawn_future(async move { page });
+    /// }
+    /// let pages: Vec<_> = set.join_all().into_iter().map(Result::unwrap).collect();
+    /// assert_eq!(pages, [0, 1, 2]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[cfg(feature = "futures")]
+    pub fn spawn_future<F>(&mut self, future: F) -> TaskId
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (id, guard) = self.guard();
+        let handle = self.job.spawn_future(async move {
+            let _guard = guard;
+            future.await
+        });
+        self.tasks.insert(id, handle);
+        id
+    }
+}
+
+impl<T> TaskSet<T> {
+    /// Numbers the next task, and makes its guard.
+    fn guard(&mut self) -> (TaskId, Guard) {
+        let id = TaskId(self.next);
+        self.next += 1;
+        (id, Guard::new(&self.ended, id))
+    }
+
+    /// Returns the number of tasks whose results were not taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let mut set = pool.job(1).set();
+    /// set.spawn(|| ());
+    /// assert_eq!(set.len(), 1);
+    /// # set.join_next().unwrap().unwrap();
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Returns true if the result of each task was taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert!(pool.job(1).set::<()>().is_empty());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Waits for the next task that ends, and returns its result. `None` if no task is left.
+    ///
+    /// # Blocking
+    ///
+    /// As [`TaskHandle::join`]: inside a task of a pool it never deadlocks. The task that waits holds no permit meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// As [`TaskHandle::join`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TaskHandle::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let (go, wait_for_go) = mpsc::channel::<()>();
+    /// let mut set = pool.job(2).set();
+    /// set.spawn(move || {
+    ///     wait_for_go.recv().unwrap();
+    ///     "slow"
+    /// });
+    /// set.spawn(|| "quick");
+    /// assert_eq!(set.join_next().unwrap().unwrap(), "quick");
+    /// go.send(()).unwrap();
+    /// assert_eq!(set.join_next().unwrap().unwrap(), "slow");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        Some(self.join_next_with_id()?.1)
+    }
+
+    /// Waits as [`join_next`](Self::join_next) does, and returns the task's number, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let mut set = pool.job(1).set();
+    /// let ids = [set.spawn(|| ()), set.spawn(|| ())];
+    /// assert_eq!(set.join_next_with_id().unwrap().0, ids[0]);
+    /// assert_eq!(set.join_next_with_id().unwrap().0, ids[1]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+        while !self.tasks.is_empty() {
+            if let Some(ended) = self.try_join_next_with_id() {
+                return Some(ended);
+            }
+            unwind::at_caller(|| {
+                blocking::wait(self.ended.key(), None, || self.ended.set_waited());
+            });
+        }
+        None
+    }
+
+    /// Returns the number and the result of a task that has ended, if there is one.
+    ///
+    /// # Blocking
+    ///
+    /// Only for as long as a task that has ended needs to store its result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// let mut set = job.set();
+    /// assert!(set.try_join_next_with_id().is_none());
+    /// set.spawn(|| ());
+    /// job.wait();
+    /// assert!(set.try_join_next_with_id().is_some());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn try_join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+        let id = self.last.take().or_else(|| self.ended.take())?;
+        let handle = self.tasks.remove(&id).expect("each task ends once");
+        for _ in 0..LOOKS {
+            if handle.is_finished() {
+                break;
+            }
+            thread::yield_now();
+        }
+        Some((id, handle.join()))
+    }
+
+    /// Waits for all tasks, and returns their results in the order of the pushes, without those taken before.
+    ///
+    /// # Blocking
+    ///
+    /// As [`join_next`](Self::join_next). In a task of the same job, tasks that have not started run inline.
+    ///
+    /// # Panics
+    ///
+    /// As [`TaskHandle::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(4).build()?;
+    /// let mut set = pool.job(3).set();
+    /// for i in 0..5 {
+    ///     set.spawn(move || i);
+    /// }
+    /// let all: Vec<_> = set.join_all().into_iter().map(Result::unwrap).collect();
+    /// assert_eq!(all, [0, 1, 2, 3, 4]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn join_all(mut self) -> Vec<Result<T, JoinError>> {
+        let mut results = Vec::with_capacity(self.tasks.len());
+        while let Some((_, task)) = self.tasks.pop_first() {
+            results.push(task.join());
+        }
+        results
+    }
+
+    /// Waits for all tasks, and returns their values in the order of the pushes. The first error cancels the others.
+    ///
+    /// A task that panics or is cancelled is an error. What has not started by then is cancelled. What runs is not waited for.
+    ///
+    /// # Blocking
+    ///
+    /// As [`join_next`](Self::join_next).
+    ///
+    /// # Panics
+    ///
+    /// As [`TaskHandle::join`].
+    ///
+    /// # Errors
+    ///
+    /// That of the first task to fail, by the time of its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let mut set = pool.job(1).set();
+    /// set.spawn(|| 1);
+    /// set.spawn(|| panic!("no such page"));
+    /// let error = set.try_join_all().unwrap_err();
+    /// assert_eq!(error.to_string(), "the task panicked: no such page");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn try_join_all(mut self) -> Result<Vec<T>, JoinError> {
+        let mut values = BTreeMap::new();
+        while let Some((id, result)) = self.join_next_with_id() {
+            values.insert(id, result?);
+        }
+        Ok(values.into_values().collect())
+    }
+
+    /// Cancels all tasks, as [`TaskHandle::cancel`] does, and returns how many this call cancelled. Their results are still to
+    /// be taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::JoinError;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// let mut set = job.set();
+    /// set.spawn(|| ());
+    /// assert_eq!(set.cancel_all(), 1);
+    /// assert!(matches!(set.join_next(), Some(Err(JoinError::Cancelled))));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn cancel_all(&self) -> usize {
+        self.tasks.values().filter(|task| task.cancel()).count()
+    }
+}
+
+impl<T> Drop for TaskSet<T> {
+    fn drop(&mut self) {
+        parking_lot().leave(self.ended.key(), ONLY);
+        self.cancel_all();
+    }
+}
+
+impl<T> fmt::Debug for TaskSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskSet")
+            .field("job", &self.job)
+            .field("tasks", &self.len())
+            .field("ended", &self.ended.len())
+            .finish()
+    }
+}

@@ -1,0 +1,353 @@
+//! `Job::idle`: a future waits until a job is idle. `Job::settled`: a thread or a future waits until a lowered limit holds.
+
+use crate::api::job::Job;
+use crate::base::parking::parking_lot;
+use crate::base::rests::Resting;
+use crate::job::family::{self, Passes};
+use crate::job::idle;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::fence_after_rmw;
+use crate::sync::time::Instant;
+use crate::task::awaiting::Wait;
+use crate::unwind;
+use crate::worker::blocking;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+impl Job {
+    /// Returns a future that waits as [`wait`](Self::wait) does. It needs no runtime.
+    ///
+    /// A future of a pool holds no permit while it awaits this one.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the wait, and changes nothing else.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is polled inside a task of this job or of a job below it, because the task would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// for _ in 0..5 {
+    ///     job.execute(|| ());
+    /// }
+    /// futures::executor::block_on(job.idle());
+    /// assert_eq!(job.stats().completed, 5);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn idle(&self) -> Idle {
+        Idle {
+            resting: None,
+            job: self.clone(),
+            passes: Passes::default(),
+            entry: None,
+            wait: Wait::default(),
+        }
+    }
+
+    /// Waits until no more tasks of the job run than its limit allows, or until none runs if the job is paused.
+    ///
+    /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
+    /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. It reads the limit and the pause anew
+    /// at each check. Tasks of jobs below count, because each holds a permit of this job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// let (go, wait_for_go) = mpsc::channel();
+    /// let running = job.spawn(move || wait_for_go.recv().unwrap());
+    /// while job.stats().running == 0 {
+    ///     std::thread::yield_now();
+    /// }
+    /// job.set_limit(0);
+    /// assert!(!job.settled().wait_timeout(Duration::from_millis(1))); // one still runs
+    /// go.send(()).unwrap();
+    /// job.settled().wait();
+    /// assert_eq!(job.stats().running, 0);
+    /// # running.join().unwrap();
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn settled(&self) -> Settled {
+        Settled { job: self.clone(), entry: None, wait: Wait::default() }
+    }
+}
+
+/// An entry in the parking lot. It keeps the job whose address is its key. Its drop removes it.
+struct Entry {
+    job: Job,
+    key: usize,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        parking_lot().leave(self.key, self.number);
+    }
+}
+
+/// Registers the waker for `key` if `wait` returns true. Returns the same. Keeps an entry for the same key, and removes another
+/// one.
+fn enter(
+    entry: &mut Option<Entry>,
+    job: &Job,
+    key: usize,
+    cx: &Context<'_>,
+    wait: impl FnOnce() -> bool,
+) -> bool {
+    let number = entry.as_ref().filter(|entry| entry.key == key).map(|entry| entry.number);
+    match parking_lot().enter(key, number, cx.waker(), wait) {
+        Some(number) => {
+            if entry.as_ref().is_none_or(|entry| entry.key != key) {
+                *entry = Some(Entry { job: job.clone(), key, number });
+            }
+            true
+        }
+        None => false,
+    }
+}
+
+/// A future that waits until a job has no task queued or running. Made by [`Job::idle`].
+///
+/// # Examples
+///
+/// A wait that is given up when something else comes first:
+///
+/// ```
+/// use futures::executor::block_on;
+/// use futures::future::{Either, ready, select};
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job(0); // held
+/// job.execute(|| ());
+/// assert!(matches!(block_on(select(job.idle(), ready("enough"))), Either::Right(("enough", _))));
+/// job.set_limit(1);
+/// block_on(job.idle());
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Idle {
+    /// `None` before the first poll. Must be dropped before the job.
+    resting: Option<Resting>,
+    job: Job,
+    passes: Passes,
+    entry: Option<Entry>,
+    wait: Wait,
+}
+
+impl Idle {
+    /// Passes over the job and all jobs below it. Returns the number of their tasks that have ended. Returns `None` if a job is
+    /// busy, and registers the waker for that job.
+    fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
+        let mut ended = self.pass_one(job, cx)?;
+        let mut below = family::children_of(job.ptr());
+        while let Some(child) = below.pop() {
+            ended = ended.wrapping_add(self.pass_one(&child, cx)?);
+            below.append(&mut family::children_of(child.ptr()));
+        }
+        Some(ended)
+    }
+
+    /// Does what [`pass`](Self::pass) does, for the job alone.
+    fn pass_one(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
+        let ptr = job.ptr();
+        if !idle::is_idle(ptr) {
+            let busy = idle::enter_while_busy(ptr, |wait, _| {
+                enter(&mut self.entry, job, ptr.idle_key(), cx, wait)
+            });
+            if busy {
+                return None;
+            }
+        }
+        Some(ptr.tally.ended())
+    }
+
+    /// Removes the entry in the parking lot.
+    fn leave(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            let job = entry.job.clone();
+            drop(entry);
+            idle::forget_waiters(job.ptr());
+        }
+    }
+}
+
+impl Future for Idle {
+    type Output = ();
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.job.refuse_to_wait_inside();
+        let job = self.job.clone();
+        let resting = self.resting.take().unwrap_or_else(|| Resting::enter(job.ptr().idle_key()));
+        while !resting.has_come() {
+            let mut passes = std::mem::take(&mut self.passes);
+            let last = passes.make(job.ptr(), || self.pass(&job, cx));
+            self.passes = passes;
+            match last {
+                None if resting.has_come() => {}
+                None => {
+                    self.resting = Some(resting);
+                    self.wait.begin();
+                    return Poll::Pending;
+                }
+                Some(true) => {
+                    resting.note();
+                    break;
+                }
+                Some(false) => {}
+            }
+        }
+        self.wait.end();
+        self.leave();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+/// A wait until no more tasks run than the limit allows. Made by [`Job::settled`].
+///
+/// # Examples
+///
+/// As a future:
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(2);
+/// (0..100).for_each(|_| job.execute(|| ()));
+/// job.set_limit(0);
+/// futures::executor::block_on(job.settled());
+/// assert_eq!(job.stats().running, 0); // and nothing starts
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "it tells only if it is waited for or polled"]
+pub struct Settled {
+    job: Job,
+    entry: Option<Entry>,
+    wait: Wait,
+}
+
+impl Settled {
+    /// Waits until no more tasks of the job run than its limit allows.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread. Inside a task, that task holds no permit while it waits, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of this job does not wait for itself.
+    ///
+    /// # Panics
+    ///
+    /// Panics inside a task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// (0..100).for_each(|_| job.execute(|| ()));
+    /// job.set_limit(1);
+    /// job.settled().wait();
+    /// assert!(job.stats().running <= 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn wait(self) {
+        unwind::at_caller(|| wait(self.job.ptr(), None));
+    }
+
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if no more tasks run than the limit allows.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`wait`](Self::wait), until the time is over.
+    ///
+    /// # Panics
+    ///
+    /// As with [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert!(pool.job(1).settled().wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use = "it says whether the time was enough"]
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        unwind::at_caller(|| wait(self.job.ptr(), Instant::now().checked_add(timeout)));
+        is_settled(self.job.ptr())
+    }
+}
+
+fn is_settled(job: JobPtr) -> bool {
+    job.permits.load().is_settled()
+}
+
+/// Sets the flag, then checks the running tasks (`settle-1`: both are of one word). Returns true if the caller must wait.
+///
+/// A thread that releases a permit changes the same word. If the release comes after this check, that thread sees the flag.
+fn must_wait(job: JobPtr) -> bool {
+    job.permits.set(Flag::Settling);
+    fence_after_rmw();
+    !is_settled(job)
+}
+
+fn wait(job: JobPtr, until: Option<Instant>) {
+    if !is_settled(job) {
+        blocking::wait(job.settle_key(), until, || must_wait(job));
+    }
+}
+
+impl Future for Settled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let job = this.job.ptr();
+        let busy = !is_settled(job)
+            && enter(&mut this.entry, &this.job, job.settle_key(), cx, || must_wait(job));
+        if busy {
+            this.wait.begin();
+            return Poll::Pending;
+        }
+        this.wait.end();
+        this.entry = None;
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settled")
+            .field("job", &self.job)
+            .field("settled", &is_settled(self.job.ptr()))
+            .finish()
+    }
+}

@@ -1,0 +1,193 @@
+//! Batches: several items that a puller of `Job::for_each` pulls at once, and what it gives back of them.
+//!
+//! A puller may have to stop within a batch. It gives the rest back, and the next pullers pull that before the input. So the
+//! end of the input is not the end of the items. A puller that meets it while other pullers hold batches leaves. The last
+//! holder of a batch pulls again. No puller is missing then:
+//!
+//! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the source. If the lock is
+//!   taken, it leaves, executes a full fence, and tries once more (pull-1 to pull-3 of the module above).
+//! - `end-1`: a puller that finds the input at its end, and a batch held, unlocks the source, stops counting as a puller, and
+//!   executes a full fence. It leaves only if a batch is still held.
+//!
+//! By the fences, the first puller finds the lock free or the second sees that no batch is held.
+
+use crate::api::stream::Feed;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, full_fence};
+use crate::unwind;
+use std::any::Any;
+use std::collections::VecDeque;
+
+/// What the pullers of one input share to pull batches.
+pub struct Batches<T> {
+    /// Items that were given back. Never locked while the input is pulled.
+    returned: Mutex<VecDeque<T>>,
+    /// The number of items in `returned`.
+    given_back: AtomicUsize,
+    /// The number of pullers that hold a batch of more than one item.
+    held: AtomicUsize,
+    /// The payload of the input's panic, until a puller takes it.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// The outcome of an attempt to pull a batch.
+pub enum Pulled {
+    /// At least one item was put into the batch.
+    Batch,
+    /// Nothing is left.
+    End,
+    /// Another puller has the lock of the source, or other pullers hold the rest of the items. This puller has left.
+    Left,
+    /// The input panicked. Nothing is left.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<T> Batches<T> {
+    /// Makes the state of an input of which no batch is held.
+    pub fn new() -> Self {
+        Self {
+            returned: Mutex::new(VecDeque::new()),
+            given_back: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+        }
+    }
+
+    /// Pulls up to `most` items into `batch`, which must be empty. `had`: the puller has run a batch of more than one item
+    /// since it last pulled.
+    ///
+    /// If the `size_hint` of the input promises no further items, pulls one: `next` of such an input may block until an
+    /// item that was pulled before has been run.
+    pub fn pull<I: Iterator<Item = T>>(
+        &self,
+        feed: &Feed<I>,
+        batch: &mut Vec<T>,
+        most: usize,
+        had: bool,
+    ) -> Pulled {
+        if had {
+            self.put_down(); // batch-1
+        }
+        loop {
+            let Some(mut source) = feed.come_to_source() else { return Pulled::Left };
+            if feed.is_finished() {
+                return Pulled::End;
+            }
+            // Ordering: Acquire; pairs with `put_down`. If no batch is held, this puller sees all that was given back, and
+            // the input's panic. No puller takes another batch meanwhile, because this one has the lock of the source.
+            let others = self.held.load(Ordering::Acquire) > 0;
+            self.pull_returned(batch, most);
+            let mut end = None;
+            if batch.is_empty() {
+                end = pull_from(&mut source, batch, most);
+                feed.count_pulled(batch.len() as u64);
+            }
+            if batch.len() > 1 || end.is_some() {
+                // Ordering: Relaxed; the lock of the source orders it before the next load under it.
+                self.held.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(source);
+            if let Some(end) = end {
+                self.end(end);
+                if batch.len() <= 1 {
+                    self.put_down(); // batch-1
+                }
+                if batch.is_empty() {
+                    continue;
+                }
+            }
+            if !batch.is_empty() {
+                return Pulled::Batch;
+            }
+            if let Some(payload) = self.lock_panic().take() {
+                return Pulled::Panicked(payload);
+            }
+            if !others {
+                return Pulled::End;
+            }
+            feed.leave(); // end-1
+            full_fence();
+            // Ordering: Relaxed; the fence before it.
+            if self.held.load(Ordering::Relaxed) > 0 {
+                return Pulled::Left;
+            }
+            feed.come_back();
+        }
+    }
+
+    fn pull_returned(&self, batch: &mut Vec<T>, most: usize) {
+        // Ordering: Relaxed; a hint while a batch is held. If none does, the load of `held` comes after all changes.
+        if self.given_back.load(Ordering::Relaxed) > 0 {
+            let mut returned = self.lock_returned();
+            let again = most.min(returned.len());
+            batch.extend(returned.drain(..again));
+            // Ordering: Relaxed; written under the lock of `returned`, and read under that of the source.
+            self.given_back.store(returned.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Drops the input at its end, without the lock: its destructor may wait. Keeps the input's first panic.
+    fn end<I>(&self, (input, panic): End<I>) {
+        let dropped = unwind::halt(|| drop(input)).err();
+        let (first, second) = if panic.is_some() { (panic, dropped) } else { (dropped, None) };
+        *self.lock_panic() = first;
+        unwind::drop_quietly(second);
+    }
+
+    /// Gives the rest of a batch of more than one item back.
+    pub fn give_back(&self, rest: impl Iterator<Item = T>) {
+        let mut returned = self.lock_returned();
+        returned.extend(rest);
+        // Ordering: Relaxed; `put_down` publishes it.
+        self.given_back.store(returned.len(), Ordering::Relaxed);
+        drop(returned);
+        self.put_down();
+    }
+
+    /// Stops counting the puller as the holder of a batch of more than one item.
+    fn put_down(&self) {
+        // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after it.
+        self.held.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn lock_returned(&self) -> MutexGuard<'_, VecDeque<T>> {
+        // Nothing panics under this lock: items are moved.
+        self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lock_panic(&self) -> MutexGuard<'_, Option<Box<dyn Any + Send>>> {
+        self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for Batches<T> {
+    fn drop(&mut self) {
+        // One at a time: two panics at once would abort the process.
+        let returned = std::mem::take(&mut *self.lock_returned());
+        returned.into_iter().for_each(unwind::drop_quietly);
+    }
+}
+
+/// An input that is at its end, and the payload of its panic.
+type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
+
+/// Pulls as many items as the input promises, at most `most`, and at least one unless it is at its end. Takes the input at
+/// its end.
+fn pull_from<I: Iterator>(
+    source: &mut Option<I>,
+    batch: &mut Vec<I::Item>,
+    most: usize,
+) -> Option<End<I>> {
+    let input = source.as_mut()?;
+    let mut wanted = 0;
+    let outcome = unwind::halt(|| {
+        wanted = input.size_hint().0.clamp(1, most);
+        if wanted == 1 {
+            batch.extend(input.next());
+        } else {
+            batch.extend(input.by_ref().take(wanted));
+        }
+    });
+    let ended = outcome.is_err() || batch.len() < wanted;
+    ended.then(|| (source.take(), outcome.err()))
+}

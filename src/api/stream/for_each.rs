@@ -1,0 +1,304 @@
+//! `Job::for_each`.
+
+use crate::api::job::Job;
+use crate::api::scope::tasks::Tasks;
+use crate::api::stream::batches::{Batches, Pulled};
+use crate::api::stream::{Feed, Watch};
+use crate::error::JoinError;
+use crate::job::gate;
+use crate::sync::atomic::Ordering;
+use crate::sync::shrunk;
+use crate::sync::time::Instant;
+use crate::unwind;
+use crate::worker::context::Context;
+use std::time::Duration;
+use std::vec::Drain;
+
+impl Job {
+    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Blocks until all calls have ended.
+    ///
+    /// The tasks of the job pull the input lazily, and one task at a time pulls. Input and closure may borrow. Each call
+    /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
+    /// order of the input.
+    ///
+    /// A task pulls one item at first. If pulling an item and calling `f` take less than 1 µs, the task pulls several items
+    /// at once: never more than take about 1 µs, never more than 1,024, and never more than the input's
+    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of
+    /// a channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls
+    /// that take less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
+    ///
+    /// `f` must not wait for a later item to start, because one task may hold both. It may if the input promises nothing,
+    /// as [`std::iter::from_fn`] does.
+    ///
+    /// Without a limit, as many items run at once as the pool has workers.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread until all calls of `f` have ended. Never deadlocks inside a task, as with
+    /// [`scope`](Self::scope). Returns at once if the [`size_hint`](Iterator::size_hint) of the input says that it is
+    /// empty. Any other input is pulled by tasks, so a job that is paused or has a limit of 0 blocks the call.
+    ///
+    /// # Cancellation
+    ///
+    /// After [`cancel`](Self::cancel) nothing more is pulled, and this function returns when the calls of `f` under way have
+    /// ended. [`close`](Self::close) does not stop it, because the input was accepted before.
+    ///
+    /// # Panics
+    ///
+    /// Passes on the first panic of `f`, of the input or of the input's drop, when the calls of `f` under way have ended.
+    /// Nothing is pulled after the panic.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Returns it also if the job was cancelled or
+    /// its pool shut down before the end of the input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(4).build()?;
+    /// let job = pool.job(2); // at most 2 at once
+    /// let total = AtomicUsize::new(0);
+    ///
+    /// let lines = "ten\nmillion\nlines".lines();
+    /// job.for_each(lines, |line| {
+    ///     total.fetch_add(line.len(), Ordering::Relaxed);
+    /// })?;
+    /// assert_eq!(total.load(Ordering::Relaxed), 15);
+    ///
+    /// job.for_each(0..1_000, |i| {
+    ///     total.fetch_add(i, Ordering::Relaxed);
+    /// })?;
+    /// assert_eq!(total.into_inner(), 15 + 499_500);
+    /// assert!(job.stats().most_running <= 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn for_each<I, F>(&self, input: I, f: F) -> Result<(), JoinError>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send,
+        I::Item: Send,
+        F: Fn(I::Item) + Sync,
+    {
+        if !self.accepts() {
+            return Err(JoinError::Cancelled);
+        }
+        let each = ForEach {
+            feed: Feed::new(self.ptr(), input.into_iter()),
+            batches: Batches::new(),
+            f,
+            pullers: Tasks::new(),
+        };
+        if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
+            // A second panic, of what is left of the input, would abort the process.
+            unwind::drop_quietly(each);
+            unwind::pass_on(payload);
+        }
+        if each.feed.is_finished() { Ok(()) } else { Err(JoinError::Cancelled) }
+    }
+}
+
+/// An input, the closure for its items, and the pullers.
+struct ForEach<I: Iterator, F> {
+    feed: Feed<I>,
+    batches: Batches<I::Item>,
+    f: F,
+    pullers: Tasks,
+}
+
+/// The most items that a puller pulls at once.
+const MOST: usize = shrunk(1_024, 4);
+/// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller batch.
+const BLOCK: usize = shrunk(256, 2);
+/// The time that a batch is meant to take, from its pull to its end.
+const BATCH_TIME: Duration = Duration::from_micros(1);
+
+/// A puller at work. Its drop adds what it did to the job's statistics.
+struct Puller<'a, I: Iterator, F: Fn(I::Item)> {
+    each: &'a ForEach<I, F>,
+    completed: u64,
+    unwinds: bool,
+}
+
+impl<I, F> ForEach<I, F>
+where
+    I: Iterator<Item: Send> + Send,
+    F: Fn(I::Item) + Sync,
+{
+    /// Sends a puller if one is missing. Call it in [`Tasks::enter`] of `pullers`, or in a puller.
+    fn send_puller(&self) {
+        let job = self.feed.job();
+        self.feed.send_puller(|| {
+            // SAFETY: the puller borrows only this, which `Job::for_each` keeps where it is until `Tasks::enter` returns.
+            let puller =
+                unsafe { self.pullers.make::<false, _, _>(job, false, move || self.run()) };
+            self.pullers.list(puller.clone());
+            self.feed.queue(puller, |cell| gate::push(job, cell));
+        });
+    }
+
+    /// Runs a puller from its start to its end. Keeps a panic of the closure.
+    fn run(&self) {
+        let mut puller = Puller { each: self, completed: 0, unwinds: true };
+        self.feed.start();
+        let work = || {
+            Context::with(|context| {
+                let context = context.expect("a task runs on a thread of its pool");
+                puller.work(Watch::new(context, self.feed.job()));
+            });
+            puller.unwinds = false;
+            drop(puller);
+        };
+        if let Err(payload) = unwind::halt(work) {
+            self.feed.job().tally.count(false);
+            self.pullers.note_panic(payload);
+        }
+    }
+}
+
+impl<I, F> Puller<'_, I, F>
+where
+    I: Iterator<Item: Send> + Send,
+    F: Fn(I::Item) + Sync,
+{
+    fn work(&mut self, mut watch: Watch<'_>) {
+        let ForEach { feed, batches, .. } = self.each;
+        let (mut batch, mut size, mut had) = (Vec::with_capacity(1), 1, false);
+        // The clock is not read for an input that promises nothing.
+        let mut full = true;
+        loop {
+            let began = full.then(Instant::now);
+            match batches.pull(feed, &mut batch, size, had) {
+                Pulled::Batch => {}
+                Pulled::Left => return,
+                Pulled::End => {
+                    feed.leave();
+                    return feed.finish();
+                }
+                Pulled::Panicked(payload) => {
+                    feed.leave();
+                    self.each.pullers.note_panic(payload);
+                    return feed.finish();
+                }
+            }
+            self.each.send_puller();
+            let pulled = batch.len();
+            let ran = self.run_batch(&mut batch, &mut watch, began);
+            had = pulled > 1 && ran == Batch::Done;
+            if ran == Batch::Stopped {
+                feed.leave();
+                self.each.send_puller();
+                return;
+            }
+            full = pulled == size;
+            if let Some(began) = began.filter(|_| full) {
+                size = next_size(size, began.elapsed());
+            }
+        }
+    }
+
+    #[inline]
+    fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) {
+        let whole = rest.len();
+        let mut block = Block { rest, whole, completed: &mut self.completed, unwinds: true };
+        for item in block.rest.by_ref().take(items) {
+            (self.each.f)(item);
+        }
+        block.unwinds = false;
+    }
+
+    /// Runs a batch, or gives the rest of it back.
+    fn run_batch(
+        &mut self,
+        batch: &mut Vec<I::Item>,
+        watch: &mut Watch<'_>,
+        began: Option<Instant>,
+    ) -> Batch {
+        let pulled = batch.len();
+        let mut rest = Rest(batch.drain(..));
+        let block = if pulled < BLOCK { 1 } else { BLOCK };
+        let mut checked = 0;
+        loop {
+            self.run_block(&mut rest.0, block);
+            let stop = watch.must_stop();
+            let left = rest.0.len();
+            if left == 0 && !stop {
+                return Batch::Done;
+            }
+            // The clock is read after each quarter of a batch.
+            let run = pulled - left;
+            let reads = !stop && run >= checked + pulled / 4;
+            if reads {
+                checked = run;
+            }
+            let is_slow = reads && began.is_some_and(|began| began.elapsed() > 4 * BATCH_TIME);
+            if stop || is_slow {
+                if pulled > 1 {
+                    self.each.batches.give_back(rest.0.by_ref());
+                }
+                return if stop { Batch::Stopped } else { Batch::Slow };
+            }
+        }
+    }
+}
+
+/// A block that is being run. Its drop adds the number of calls that returned.
+struct Block<'a, 'b, T> {
+    rest: &'a mut Drain<'b, T>,
+    whole: usize,
+    completed: &'a mut u64,
+    unwinds: bool,
+}
+
+impl<T> Drop for Block<'_, '_, T> {
+    fn drop(&mut self) {
+        let begun = self.whole - self.rest.len();
+        *self.completed += (begun - usize::from(self.unwinds)) as u64;
+    }
+}
+
+/// How a puller leaves a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    /// All its items were run.
+    Done,
+    /// The rest was given back because the puller must stop.
+    Stopped,
+    /// The rest was given back because the items take longer than expected.
+    Slow,
+}
+
+/// Returns the size of the batch after one of `size` items that took this long.
+fn next_size(size: usize, took: Duration) -> usize {
+    if took < BATCH_TIME / 2 {
+        (2 * size).min(MOST)
+    } else if took < 2 * BATCH_TIME {
+        size
+    } else {
+        let fitting = size as u128 * BATCH_TIME.as_nanos() / took.as_nanos();
+        (fitting as usize).max(1)
+    }
+}
+
+/// The items of a batch that have not been run. A panic of an item's drop is caught.
+struct Rest<'a, T>(Drain<'a, T>);
+
+impl<T> Drop for Rest<'_, T> {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(unwind::drop_quietly);
+    }
+}
+
+impl<I: Iterator, F: Fn(I::Item)> Drop for Puller<'_, I, F> {
+    fn drop(&mut self) {
+        // Ordering: Relaxed; published by the end of the part.
+        self.each.feed.job().tally.completed.fetch_add(self.completed, Ordering::Relaxed);
+        if self.unwinds {
+            self.each.feed.leave();
+            self.each.feed.finish();
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `Job::map`: results as an iterator.
+
+use crate::api::job::Job;
+use crate::api::stream::pump::{self, Next, Pump};
+use crate::error::JoinError;
+use crate::unwind;
+use std::fmt;
+use std::iter::FusedIterator;
+
+impl Job {
+    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Returns an iterator over the
+    /// results, in the order of the input.
+    ///
+    /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily:
+    /// a task pulls an item only when it has a permit to run `f`. So no more items are in memory than run. If 16 results per
+    /// worker wait to be taken, no more is pulled until the iterator takes some. Each call of `f` counts as a task in
+    /// [`stats`](Self::stats).
+    ///
+    /// Each item of the iterator is a `Result`, as with [`spawn`](Self::spawn). A call of `f` that panics yields an error, and
+    /// the other calls go on. [`as_completed`](Map::as_completed) yields results in the order of their completion.
+    ///
+    /// # Blocking
+    ///
+    /// `next` parks the calling thread until a result is there. It never deadlocks inside a task. If that task belongs to the
+    /// same job and the needed item was not pulled, `f` runs inline on this thread. Otherwise `next` waits as
+    /// [`TaskHandle::join`](crate::TaskHandle::join) does. `next` returns `None` at once if the
+    /// [`size_hint`](Iterator::size_hint) of the input says that it is empty. Tasks pull any other input, so `next` blocks
+    /// while the job is paused or has a limit of 0.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the iterator cancels the rest: nothing more is pulled. The calls of `f` under way end later, and the drop does
+    /// not wait for them.
+    ///
+    /// After [`cancel`](Self::cancel) the iterator still yields the results that are there or under way. Then it yields
+    /// [`JoinError::Cancelled`] once, unless the input was at its end. [`close`](Self::close) does not stop the iterator,
+    /// because the input was accepted before.
+    ///
+    /// # Errors
+    ///
+    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before `map`. It is that also if the job was
+    /// cancelled or its pool shut down before the end of the input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(4).build()?;
+    /// let job = pool.job(2); // at most 2 at once
+    /// let urls = (0..1_000).map(|i| format!("/page/{i}")); // made one by one, when there is a permit
+    /// let lengths = job.map(urls, |url| url.len());
+    /// let total: usize = lengths.map(|length| length.unwrap()).sum();
+    /// assert_eq!(total, 10 * 7 + 90 * 8 + 900 * 9);
+    /// assert!(job.stats().most_running <= 2);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn map<I, F, R>(&self, input: I, f: F) -> Map<R>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let stage = if self.accepts() { Stage::Going } else { Stage::Refused };
+        Map { pump: pump::make(self.clone(), input.into_iter(), f), taken: 0, stage }
+    }
+}
+
+/// An iterator over results, in the order of the input. Made by [`Job::map`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let mut squares = pool.job(2).map(1.., |i: u64| i * i); // without an end
+/// assert_eq!(squares.next().unwrap().unwrap(), 1);
+/// assert_eq!(squares.next().unwrap().unwrap(), 4);
+/// drop(squares); // cancels the rest
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
+pub struct Map<R> {
+    pump: Box<dyn Pump<R>>,
+    /// The number of results taken.
+    taken: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Results may come.
+    Going,
+    /// The job was closed before. The only item is `Cancelled`.
+    Refused,
+    /// All items were yielded.
+    Over,
+}
+
+impl<R> Map<R> {
+    /// Yields results in the order of their completion instead of the order of the input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::sync::Mutex;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let (go, wait_for_go) = mpsc::channel::<()>();
+    /// let wait_for_go = Mutex::new(wait_for_go);
+    /// let mut results = pool
+    ///     .job(2)
+    ///     .map(["slow", "quick"], move |name| {
+    ///         if name == "slow" {
+    ///             wait_for_go.lock().unwrap().recv().unwrap();
+    ///         }
+    ///         name
+    ///     })
+    ///     .as_completed();
+    /// assert_eq!(results.next().unwrap().unwrap(), "quick");
+    /// go.send(()).unwrap();
+    /// assert_eq!(results.next().unwrap().unwrap(), "slow");
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn as_completed(self) -> AsCompleted<R> {
+        self.pump.order_by_completion();
+        AsCompleted(self)
+    }
+}
+
+impl<R> Iterator for Map<R> {
+    type Item = Result<R, JoinError>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match self.stage {
+            Stage::Going => unwind::at_caller(|| self.pump.next(self.taken)),
+            Stage::Refused => Next::Cancelled,
+            Stage::Over => Next::End,
+        };
+        match next {
+            Next::Result(result) => {
+                self.taken += 1;
+                Some(result)
+            }
+            Next::Cancelled => {
+                self.stage = Stage::Over;
+                Some(Err(JoinError::Cancelled))
+            }
+            Next::End => {
+                self.stage = Stage::Over;
+                None
+            }
+        }
+    }
+}
+
+impl<R> FusedIterator for Map<R> {}
+
+impl<R> Drop for Map<R> {
+    fn drop(&mut self) {
+        self.pump.stop();
+    }
+}
+
+impl<R> fmt::Debug for Map<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pump.describe(f.debug_struct("Map").field("taken", &self.taken)).finish()
+    }
+}
+
+/// An iterator over results, in the order of their completion. Made by [`Map::as_completed`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let results = pool.job(2).map(0..10, |i| i * i).as_completed();
+/// assert_eq!(results.map(|square| square.unwrap()).sum::<i32>(), 285);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
+pub struct AsCompleted<R>(Map<R>);
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = Result<R, JoinError>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<R> FusedIterator for AsCompleted<R> {}
+
+impl<R> fmt::Debug for AsCompleted<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Map { pump, taken, .. } = &self.0;
+        pump.describe(f.debug_struct("AsCompleted").field("taken", taken)).finish()
+    }
+}

@@ -1,0 +1,323 @@
+//! The pullers of `Job::map`, and the iterator's wait for a result.
+//!
+//! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
+//!
+//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no
+//! room leaves, executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a
+//! puller if one is missing.
+
+use crate::api::job::Job;
+use crate::api::stream::results::{Outcome, Results};
+use crate::api::stream::{Feed, Pulled, Watch};
+use crate::base::parking::parking_lot;
+use crate::base::task::CellPtr;
+use crate::error::JoinError;
+use crate::job::gate;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, full_fence, shrunk};
+use crate::task::closure::Owner;
+use crate::task::scoped::ScopedTask;
+use crate::unwind;
+use crate::worker::blocking;
+use crate::worker::context::Context;
+use std::fmt::DebugStruct;
+
+/// The number of ready results per worker that leaves no room for more.
+const READY_MOST: usize = shrunk(16, 2);
+
+/// Makes the iterating side of a new stream.
+pub fn make<I, F, R>(job: Job, input: I, f: F) -> Box<dyn Pump<R>>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let stream = Arc::new(Stream {
+        feed: Feed::new(job.ptr(), input),
+        f,
+        results: Results::new(READY_MOST * job.ptr().pool().workers()),
+        abandoned: AtomicBool::new(false),
+    });
+    Box::new(Handle { stream, job })
+}
+
+/// What the iterator finds next.
+pub enum Next<R> {
+    /// The next result.
+    Result(Outcome<R>),
+    /// The end: the job was cancelled, or its pool shut down, before the end of the input.
+    Cancelled,
+    /// The end.
+    End,
+}
+
+/// A stream, as its iterator sees it: without the types of input and closure.
+pub trait Pump<R>: Send + Sync {
+    /// Waits for the next result. `taken`: the number of results taken before.
+    fn next(&self, taken: u64) -> Next<R>;
+    /// Lets results come in the order of their completion from now on.
+    fn order_by_completion(&self);
+    /// Ends the stream, because the iterator is dropped: nothing more is pulled.
+    fn stop(&self);
+    /// Adds the fields of the debug output.
+    fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
+}
+
+/// What the pullers and the iterator share.
+struct Stream<I, F, R> {
+    feed: Feed<I>,
+    f: F,
+    results: Results<R>,
+    /// True when the iterator was dropped.
+    abandoned: AtomicBool,
+}
+
+struct Handle<I, F, R> {
+    stream: Arc<Stream<I, F, R>>,
+    job: Job,
+}
+
+/// A puller that is queued or runs. Its drop wakes the iterator if it was the last.
+struct Puller<I, F, R>(Arc<Stream<I, F, R>>);
+
+impl<I, F, R> Puller<I, F, R> {
+    fn new(stream: &Arc<Stream<I, F, R>>) -> Self {
+        stream.results.add_puller();
+        Self(stream.clone())
+    }
+}
+
+impl<I, F, R> Puller<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Runs the puller from its start to its end.
+    fn run(self) {
+        let stream = &self.0;
+        stream.feed.start();
+        Context::with(|context| {
+            let context = context.expect("a task runs on a thread of its pool");
+            Stream::work(stream, Turn::While(Watch::new(context, stream.feed.job())));
+        });
+    }
+}
+
+impl<I, F, R> Drop for Puller<I, F, R> {
+    fn drop(&mut self) {
+        if self.0.results.drop_puller() {
+            parking_lot().wake(self.0.results.key());
+        }
+    }
+}
+
+/// The owner of pullers: no statistics count them.
+#[derive(Clone, Copy)]
+struct NoOwner;
+
+impl Owner for NoOwner {
+    const COUNTED: bool = false;
+}
+
+/// How long a puller goes on.
+enum Turn<'a> {
+    /// Until it must stop.
+    While(Watch<'a>),
+    /// For one item.
+    Once,
+}
+
+impl<I, F, R> Stream<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn send_puller(stream: &Arc<Self>) {
+        Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
+    }
+
+    /// Sends a puller by `push` if one is missing and the results have room (send-2, send-3).
+    fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
+        full_fence();
+        if !stream.results.have_ample_room() {
+            return;
+        }
+        stream.feed.send_puller(|| {
+            let puller = Puller::new(stream);
+            // SAFETY: it borrows nothing.
+            let puller =
+                unsafe { ScopedTask::make(stream.feed.job(), false, NoOwner, || puller.run()) };
+            stream.feed.queue(puller, push);
+        });
+    }
+
+    /// Pulls items and runs `f` with each, until nothing is left or `turn` is over. The caller has counted the puller.
+    fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
+        let feed = &stream.feed;
+        loop {
+            if !stream.results.have_room() {
+                feed.leave();
+                full_fence();
+                if !stream.results.have_room() {
+                    return;
+                }
+                feed.come_back();
+            }
+            match feed.pull_item() {
+                Pulled::Item(number, item) => {
+                    if stream.is_abandoned() {
+                        unwind::drop_quietly(item);
+                        feed.leave();
+                        return stream.drop_input();
+                    }
+                    Self::send_puller(stream);
+                    let outcome = unwind::halt(|| (stream.f)(item));
+                    feed.job().tally.count(outcome.is_ok());
+                    stream.put(number, outcome.map_err(JoinError::panicked));
+                }
+                Pulled::Panicked(number, payload) => {
+                    feed.leave();
+                    let wakes = stream.results.put_last(number, Err(JoinError::panicked(payload)));
+                    stream.tell(wakes);
+                    return feed.finish();
+                }
+                Pulled::End => {
+                    feed.leave();
+                    return feed.finish();
+                }
+                Pulled::Left => return,
+            }
+            let stop = match &mut turn {
+                Turn::While(watch) => watch.must_stop(),
+                Turn::Once => true,
+            };
+            if stop {
+                feed.leave();
+                return Self::send_puller(stream);
+            }
+        }
+    }
+
+    fn put(&self, number: u64, outcome: Outcome<R>) {
+        let wakes = self.results.put(number, outcome);
+        self.tell(wakes);
+    }
+
+    /// Wakes the iterator if `wakes`. Call it after each result that was put.
+    fn tell(&self, wakes: bool) {
+        if wakes {
+            parking_lot().wake(self.results.key());
+        }
+        // This thread sees the mark of `stop`, or `stop` drops the result: both take the lock of the results.
+        if self.is_abandoned() {
+            self.drop_results();
+        }
+    }
+
+    /// Drops the results one at a time: two panics at once would abort the process.
+    fn drop_results(&self) {
+        while let Some(result) = self.results.take_any() {
+            unwind::drop_quietly(result);
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        // Ordering: Acquire; pairs with `stop`.
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    fn drop_input(&self) {
+        if let Some(input) = self.feed.take_input() {
+            unwind::drop_quietly(input);
+        }
+    }
+
+    /// Pulls one item and runs `f` with it inline, under the permit of the task that iterates here. Returns true if the
+    /// iterator must check the results again.
+    ///
+    /// Does so only if that task belongs to the same job, and if all items that were pulled were taken. So this item's
+    /// result is the next one.
+    fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
+        Context::with(|context| {
+            let Some(context) = context else { return false };
+            if taken != stream.feed.pulled() || !context.may_run_inside(stream.feed.job()) {
+                return false;
+            }
+            context.depth.set(context.depth.get() + 1);
+            stream.feed.come_back();
+            Self::work(stream, Turn::Once);
+            context.depth.set(context.depth.get() - 1);
+            taken != stream.feed.pulled() || stream.feed.is_finished()
+        })
+    }
+}
+
+impl<I, F, R> Pump<R> for Handle<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn next(&self, taken: u64) -> Next<R> {
+        let Stream { feed, results, .. } = &*self.stream;
+        loop {
+            // In this order: a puller that has ended has put its results before.
+            let idle = results.have_no_pullers();
+            let finished = feed.is_finished();
+            if let Some(result) = results.take() {
+                self.send_puller();
+                return Next::Result(result);
+            }
+            if finished && taken == feed.pulled() {
+                return Next::End;
+            }
+            if idle && !finished && feed.is_in_line() {
+                // The queued puller was dropped.
+                return Next::Cancelled;
+            }
+            if !finished {
+                self.send_puller();
+                if Stream::work_here(&self.stream, taken) {
+                    continue;
+                }
+            }
+            blocking::wait(results.key(), None, || results.set_waited());
+        }
+    }
+
+    fn order_by_completion(&self) {
+        self.stream.results.order_by_completion();
+    }
+
+    fn stop(&self) {
+        // Ordering: Release; before the pullers see the end.
+        self.stream.abandoned.store(true, Ordering::Release);
+        self.stream.feed.finish();
+        self.stream.drop_input();
+        self.stream.drop_results();
+    }
+
+    fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b> {
+        let Stream { feed, results, .. } = &*self.stream;
+        f.field("job", &self.job).field("pulled", &feed.pulled()).field("ready", &results.ready())
+    }
+}
+
+impl<I, F, R> Handle<I, F, R>
+where
+    I: Iterator + Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn send_puller(&self) {
+        Stream::send_puller_by(&self.stream, |turn| {
+            if self.job.pool_takes() {
+                gate::push(self.job.ptr(), turn);
+            } else {
+                turn.cancel();
+            }
+        });
+    }
+}

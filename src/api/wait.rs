@@ -1,0 +1,98 @@
+//! `Job::wait`: a thread waits until a job is idle. Module `settle` has the same wait as a future.
+
+use crate::api::job::Job;
+use crate::job::family;
+use crate::sync::time::Instant;
+use crate::worker::context::Context;
+use crate::{process, unwind};
+use std::time::Duration;
+
+impl Job {
+    /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
+    /// future.
+    ///
+    /// When this function returns, all tasks that were pushed before the call have ended, and so have the tasks that they pushed
+    /// into the job. At some moment since the call no task was queued or running. That moment releases all threads that wait,
+    /// although one of them may push again before another one has returned.
+    ///
+    /// # Blocking
+    ///
+    /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
+    /// cancelled. Inside a task of another job, that task holds no permit while it waits, and a spare worker takes its place,
+    /// as in [`TaskHandle::join`](crate::TaskHandle::join).
+    ///
+    /// # Panics
+    ///
+    /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics inside another
+    /// task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// for _ in 0..5 {
+    ///     job.execute(|| ());
+    /// }
+    /// job.wait();
+    /// assert_eq!(job.stats().completed, 5);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) {
+        self.refuse_to_wait_inside();
+        unwind::at_caller(|| family::wait(self.0, None));
+    }
+
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job is idle.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then takes its permit back,
+    /// which may take longer.
+    ///
+    /// # Panics
+    ///
+    /// As with [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// job.execute(|| ());
+    /// assert!(!job.wait_timeout(Duration::from_millis(1)));
+    /// job.set_limit(1);
+    /// assert!(job.wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[must_use = "it says whether the time was enough"]
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.refuse_to_wait_inside();
+        unwind::at_caller(|| family::wait(self.0, Instant::now().checked_add(timeout)))
+    }
+
+    /// Panics if the caller is a task of this job or of a job below it, or is in a forked child.
+    #[track_caller]
+    pub(crate) fn refuse_to_wait_inside(&self) {
+        assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);
+        let inside = Context::with(|context| {
+            let mut job = context.and_then(|context| context.lease().job.get());
+            while let Some(inner) = job {
+                if inner == self.0 {
+                    return true;
+                }
+                job = inner.parent();
+            }
+            false
+        });
+        assert!(
+            !inside,
+            "a task waits for its own job{}, which could never end: wait from outside, or join the tasks",
+            self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
+        );
+    }
+}
