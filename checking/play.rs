@@ -4,7 +4,7 @@ use crate::base::sleep::Woken;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::worker::context::Context;
-use crate::worker::run::Worker;
+use crate::worker::core::Worker;
 use std::cell::Cell;
 
 /// Takes the place with this index, serves up to `most` tasks that a search finds, and leaves.

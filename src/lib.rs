@@ -129,8 +129,9 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
-/// What users see. The docs have the methods of a job in the order of these lines.
+/// What users see. The docs have the methods of a type in the order of these lines.
 mod api {
+    pub mod pool_builder;
     pub mod push;
 
     pub mod acquire;
@@ -149,7 +150,6 @@ mod api {
     #[cfg(feature = "futures")]
     pub mod map_async;
     pub mod pool;
-    pub mod pool_builder;
     pub mod retry;
     pub mod scope;
     pub mod set;
@@ -224,6 +224,7 @@ mod unwind;
 mod worker {
     pub mod blocking;
     pub mod context;
+    pub mod core;
     pub mod find;
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     #[path = "../../checking/play.rs"]

@@ -3,8 +3,7 @@
 use crate::api::builder::JobBuilder;
 use crate::api::clock::ManualClock;
 use crate::api::job::Job;
-use crate::api::pool_builder::PoolBuilder;
-use crate::error::{BuildError, Unfinished};
+use crate::error::Unfinished;
 use crate::job::family;
 use crate::pool::core::PoolPtr;
 use crate::process;
@@ -48,36 +47,6 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Makes a pool with one worker for each core that is available to the process.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`BuildError::Spawn`] if a thread could not be started.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::new()?;
-    /// assert!(pool.workers() >= 1);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn new() -> Result<Self, BuildError> {
-        Self::builder().build()
-    }
-
-    /// Returns a builder for a pool that differs from the default.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(3).build()?;
-    /// assert_eq!(pool.workers(), 3);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
     /// Makes a job of which at most `limit` tasks run at once. 0 holds the job, `usize::MAX` is no limit. A job takes no thread and
     /// no channel, so make one for each thing that needs a limit of its own.
     ///
@@ -105,7 +74,7 @@ impl Pool {
         JobBuilder::new(self.shared)
     }
 
-    /// Returns the number of workers. [Spare workers](PoolBuilder::max_spare_workers) are not among them.
+    /// Returns the number of workers. [Spare workers](crate::PoolBuilder::max_spare_workers) are not among them.
     ///
     /// # Examples
     ///

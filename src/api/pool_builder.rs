@@ -321,6 +321,38 @@ impl PoolBuilder {
     }
 }
 
+impl Pool {
+    /// Makes a pool with one worker for each core that is available to the process.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError::Spawn`] if a thread could not be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::new()?;
+    /// assert!(pool.workers() >= 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Returns a builder for a pool that differs from the default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.workers(), 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
 /// Returns the number of cores available to this process, or 1 if it is unknown.
 fn available_cores() -> usize {
     crate::sync::thread::available_parallelism().map_or(1, usize::from)

@@ -20,16 +20,10 @@
 //! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change, so `await-3`
 //! always finds the mark of the last poll.
 
-use crate::base::parking::{ONLY, parking_lot};
-use crate::error::JoinError;
 use crate::process;
 use crate::task::closure::Face;
-use crate::task::handle::TaskHandle;
-use crate::task::state::{DONE, POLLING, Reference, TAKEN, WAITED};
-use crate::worker::context::Context;
-use std::pin::Pin;
+use crate::task::state::{POLLING, Reference};
 use std::ptr::NonNull;
-use std::task::{self, Poll};
 
 /// The wait of a future for a task or a job of this library, counted in the future's state while it lasts.
 #[derive(Debug, Default)]
@@ -73,64 +67,5 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-impl<T> Unpin for TaskHandle<T> {}
-
-/// Waits for the task, by any executor or none of this library's. Ready with the task's result, as
-/// [`join`](TaskHandle::join) is.
-///
-/// A future of a pool holds no permit while it awaits a handle, alone or with other things. It takes its permit back ahead of
-/// the queue. So it may await tasks of its own job, also at a limit of 1.
-///
-/// # Cancellation
-///
-/// If the future that awaits, or a handle that was polled, is dropped, the task is detached and goes on. To give up the wait
-/// and keep the handle, await `&mut handle`.
-///
-/// # Panics
-///
-/// If it is polled after it was ready; if a task awaits itself.
-///
-/// # Examples
-///
-/// ```
-/// let pool = tollgate::Pool::builder().workers(2).build()?;
-/// let job = pool.job(1);
-/// let sum = futures::executor::block_on(async {
-///     let one = job.spawn(|| 1);
-///     let two = job.spawn(|| 2);
-///     one.await.unwrap() + two.await.unwrap()
-/// });
-/// assert_eq!(sum, 3);
-/// # Ok::<(), tollgate::BuildError>(())
-/// ```
-impl<T> Future for TaskHandle<T> {
-    type Output = Result<T, JoinError>;
-
-    #[track_caller]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        if !self.is_finished() {
-            self.refuse_itself();
-            let wait = || !self.state().set(WAITED).has(DONE);
-            let entry = parking_lot().enter(self.key(), Some(ONLY), cx.waker(), wait);
-            if entry.is_some() {
-                self.wait.begin();
-                return Poll::Pending;
-            }
-        }
-        self.wait.end();
-        let outcome = self.move_out();
-        self.state().set(TAKEN);
-        Poll::Ready(outcome)
-    }
-}
-
-impl<T> TaskHandle<T> {
-    #[track_caller]
-    fn refuse_itself(&self) {
-        let itself = Context::with(|context| context.is_some_and(|own| own.is_running(self.key())));
-        assert!(!itself, "a task awaits itself, which could never end: await it from elsewhere");
     }
 }

@@ -1,6 +1,6 @@
 //! `TaskHandle`: join, cancel, detach.
 //!
-//! `awaiting` has the handle as a future, `closure` the cell behind it. `scoped` has the reference of a scope to a task.
+//! `awaiting` has the waits of a future for a handle, `closure` the cell behind it. `scoped` has the reference of a scope to a task.
 
 use crate::base::parking::{ONLY, parking_lot};
 use crate::base::task::CellPtr;
@@ -19,6 +19,8 @@ use crate::worker::context::Context;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 /// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn) and the other calls that push.
@@ -38,7 +40,7 @@ use std::time::Duration;
 pub struct TaskHandle<T> {
     task: TaskPtr,
     /// The wait of the future that awaits this task.
-    pub(super) wait: Wait,
+    wait: Wait,
     result: PhantomData<T>,
 }
 
@@ -78,11 +80,11 @@ impl<T> TaskHandle<T> {
         Self { task, wait: Wait::default(), result: PhantomData }
     }
 
-    pub(super) fn state(&self) -> &State {
+    fn state(&self) -> &State {
         self.task.state()
     }
 
-    pub(super) fn key(&self) -> usize {
+    fn key(&self) -> usize {
         self.task.key()
     }
 
@@ -235,7 +237,7 @@ impl<T> TaskHandle<T> {
     /// # Panics
     /// If it was moved out before.
     #[track_caller]
-    pub(super) fn move_out(&self) -> Result<T, JoinError> {
+    fn move_out(&self) -> Result<T, JoinError> {
         let taken = self.state().load().has(TAKEN);
         assert!(!taken, "a task's result was taken from its handle before: await or join it once");
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();
@@ -337,5 +339,64 @@ impl<T> fmt::Debug for TaskHandle<T> {
             (false, false) => "waiting",
         };
         f.debug_struct("TaskHandle").field("state", &state).finish()
+    }
+}
+
+impl<T> Unpin for TaskHandle<T> {}
+
+/// Waits for the task, by any executor or none of this library's. Ready with the task's result, as
+/// [`join`](TaskHandle::join) is.
+///
+/// A future of a pool holds no permit while it awaits a handle, alone or with other things. It takes its permit back ahead of
+/// the queue. So it may await tasks of its own job, also at a limit of 1.
+///
+/// # Cancellation
+///
+/// If the future that awaits, or a handle that was polled, is dropped, the task is detached and goes on. To give up the wait
+/// and keep the handle, await `&mut handle`.
+///
+/// # Panics
+///
+/// If it is polled after it was ready; if a task awaits itself.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let job = pool.job(1);
+/// let sum = futures::executor::block_on(async {
+///     let one = job.spawn(|| 1);
+///     let two = job.spawn(|| 2);
+///     one.await.unwrap() + two.await.unwrap()
+/// });
+/// assert_eq!(sum, 3);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+impl<T> Future for TaskHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if !self.is_finished() {
+            self.refuse_itself();
+            let wait = || !self.state().set(WAITED).has(DONE);
+            let entry = parking_lot().enter(self.key(), Some(ONLY), cx.waker(), wait);
+            if entry.is_some() {
+                self.wait.begin();
+                return Poll::Pending;
+            }
+        }
+        self.wait.end();
+        let outcome = self.move_out();
+        self.state().set(TAKEN);
+        Poll::Ready(outcome)
+    }
+}
+
+impl<T> TaskHandle<T> {
+    #[track_caller]
+    fn refuse_itself(&self) {
+        let itself = Context::with(|context| context.is_some_and(|own| own.is_running(self.key())));
+        assert!(!itself, "a task awaits itself, which could never end: await it from elsewhere");
     }
 }

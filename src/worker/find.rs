@@ -5,7 +5,7 @@ use crate::base::sleep::Woken;
 use crate::base::task::{CellPtr, Mark};
 use crate::sync::deque::Steal;
 use crate::sync::{shrunk, spin_loop};
-use crate::worker::run::Worker;
+use crate::worker::core::Worker;
 use crate::worker::turn::OLDEST_EVERY;
 
 /// The number of ready tasks of the last job that a worker passes over to find a task of another job.

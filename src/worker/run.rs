@@ -1,19 +1,12 @@
 //! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and passes the permit on.
 
-use crate::base::queues::Seat;
-use crate::base::task::{CellPtr, Mark, Ran};
+use crate::base::task::{CellPtr, Mark};
 use crate::job::gate::{self, Start};
 use crate::job::record::JobPtr;
-use crate::pool::core::{PoolPtr, Shared};
-use crate::sync::atomic::Ordering;
-use crate::sync::scaled;
-use crate::unwind;
+use crate::pool::core::PoolPtr;
 use crate::worker::context::Context;
-use std::any::Any;
+use crate::worker::core::{BUDGET, Then, Worker, call_hook};
 use std::cell::Cell;
-
-/// The number of tasks of one job after which another job's turn comes.
-pub(super) const BUDGET: u32 = scaled(16, 4, 2) as u32;
 
 /// Runs a worker or a spare, from the start of its thread to the end. `index` is the thread's number, `seat` its first seat.
 pub fn work(pool: PoolPtr, index: usize, seat: usize) {
@@ -52,33 +45,6 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     pool.disown(context.owners());
 }
 
-/// Calls a hook, and ignores its panic, which the panic hook has printed.
-fn call_hook(hook: impl FnOnce() -> Option<()>) {
-    if let Err(payload) = unwind::halt(hook) {
-        unwind::drop_quietly(payload);
-    }
-}
-
-/// A worker at work.
-pub(super) struct Worker<'a> {
-    pub(super) context: &'a Context,
-    /// True if the pool counts this worker as searching.
-    pub(super) searching: Cell<bool>,
-    /// The job that ran last. Only compared, because it may be freed.
-    pub(super) last: Cell<Option<JobPtr>>,
-}
-
-/// What a worker does with the permit of a task that has run.
-#[derive(PartialEq, Eq)]
-pub(super) enum Then {
-    /// It runs the next task under the permit.
-    GoOn,
-    /// The same, but the task has not ended: it waits for another task, or its handle had cancelled it.
-    GoOnUnended,
-    /// It leaves the permit to the task, a pending future.
-    LeavePermit,
-}
-
 /// Why a thread no longer looks for tasks.
 enum Left {
     /// It has lent its seat, while it waited inside a task.
@@ -114,14 +80,6 @@ impl Worker<'_> {
             }
         }
         Left::Pool
-    }
-
-    pub(super) fn pool(&self) -> &Shared {
-        self.context.pool()
-    }
-
-    pub(super) fn seat(&self) -> &Seat {
-        self.context.seat().expect("a worker that looks for tasks sits in a place")
     }
 
     /// Serves a task from a deque: its turn, a drop or a sweep.
@@ -220,42 +178,5 @@ impl Worker<'_> {
             }
             goes_on
         });
-    }
-
-    /// Runs one task of the turn, and counts its end.
-    pub(super) fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
-        if let Some(seat) = self.context.seat() {
-            seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
-        }
-        match cell.run() {
-            Ran::Completed => {
-                let completed = &self.context.lease().completed;
-                completed.set(completed.get() + 1);
-            }
-            Ran::Counted => {}
-            Ran::Pending => return Then::LeavePermit,
-            #[cfg(feature = "futures")]
-            Ran::Waits => {
-                self.context.lease().give_token();
-                return Then::GoOnUnended;
-            }
-            Ran::Cancelled => {
-                job.count_cancelled();
-                return Then::GoOnUnended;
-            }
-            Ran::Panicked(payload) => {
-                // Ordering: Relaxed; ordered by the permit that is released after it.
-                job.tally.panicked.fetch_add(1, Ordering::Relaxed);
-                self.report(payload);
-            }
-        }
-        Then::GoOn
-    }
-
-    /// Gives the payload of a panic to the hook, and drops it.
-    #[cold]
-    fn report(&self, payload: Box<dyn Any + Send>) {
-        call_hook(|| self.pool().hooks()?.panic.as_ref().map(|hook| hook(&*payload)));
-        unwind::drop_quietly(payload);
     }
 }

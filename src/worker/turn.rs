@@ -13,7 +13,7 @@ use crate::job::queue::{Consumer, Popped};
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, shrunk, spin_loop};
-use crate::worker::run::{BUDGET, Worker};
+use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
 /// The number of tasks after which a worker takes the oldest task of its deque instead of the newest, if tasks of other jobs

@@ -9,7 +9,7 @@ use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
 use crate::job::gate::rated;
 use crate::job::record::JobPtr;
-use crate::worker::run::{BUDGET, Then, Worker};
+use crate::worker::core::{BUDGET, Then, Worker};
 
 impl Worker<'_> {
     /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts.

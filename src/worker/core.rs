@@ -1,0 +1,89 @@
+//! A worker at work: what the search for a task, the turn and the loop share.
+
+use crate::base::queues::Seat;
+use crate::base::task::{CellPtr, Ran};
+use crate::job::record::JobPtr;
+use crate::pool::core::Shared;
+use crate::sync::atomic::Ordering;
+use crate::sync::scaled;
+use crate::unwind;
+use crate::worker::context::Context;
+use std::any::Any;
+use std::cell::Cell;
+
+/// The number of tasks of one job after which another job's turn comes.
+pub(super) const BUDGET: u32 = scaled(16, 4, 2) as u32;
+
+/// A worker at work.
+pub(super) struct Worker<'a> {
+    pub(super) context: &'a Context,
+    /// True if the pool counts this worker as searching.
+    pub(super) searching: Cell<bool>,
+    /// The job that ran last. Only compared, because it may be freed.
+    pub(super) last: Cell<Option<JobPtr>>,
+}
+
+/// What a worker does with the permit of a task that has run.
+#[derive(PartialEq, Eq)]
+pub(super) enum Then {
+    /// It runs the next task under the permit.
+    GoOn,
+    /// The same, but the task has not ended: it waits for another task, or its handle had cancelled it.
+    GoOnUnended,
+    /// It leaves the permit to the task, a pending future.
+    LeavePermit,
+}
+
+impl Worker<'_> {
+    pub(super) fn pool(&self) -> &Shared {
+        self.context.pool()
+    }
+
+    pub(super) fn seat(&self) -> &Seat {
+        self.context.seat().expect("a worker that looks for tasks sits in a place")
+    }
+
+    /// Runs one task of the turn, and counts its end.
+    pub(super) fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
+        if let Some(seat) = self.context.seat() {
+            seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
+        }
+        match cell.run() {
+            Ran::Completed => {
+                let completed = &self.context.lease().completed;
+                completed.set(completed.get() + 1);
+            }
+            Ran::Counted => {}
+            Ran::Pending => return Then::LeavePermit,
+            #[cfg(feature = "futures")]
+            Ran::Waits => {
+                self.context.lease().give_token();
+                return Then::GoOnUnended;
+            }
+            Ran::Cancelled => {
+                job.count_cancelled();
+                return Then::GoOnUnended;
+            }
+            Ran::Panicked(payload) => {
+                // Ordering: Relaxed; ordered by the permit that is released after it.
+                job.tally.panicked.fetch_add(1, Ordering::Relaxed);
+                self.report(payload);
+            }
+        }
+        Then::GoOn
+    }
+
+    /// Gives the payload of a panic to the hook, and drops it.
+    #[cold]
+    fn report(&self, payload: Box<dyn Any + Send>) {
+        call_hook(|| self.pool().hooks()?.panic.as_ref().map(|hook| hook(&*payload)));
+        unwind::drop_quietly(payload);
+    }
+}
+
+/// Calls a hook, and ignores its panic, which the panic hook has printed.
+pub(super) fn call_hook(hook: impl FnOnce() -> Option<()>) {
+    if let Err(payload) = unwind::halt(hook) {
+        unwind::drop_quietly(payload);
+    }
+}
