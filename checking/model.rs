@@ -2,10 +2,11 @@
 //! the library.
 
 pub use crate::api::stream::{Feed, batches};
-pub use crate::base::task::{CellPtr, plain};
+pub use crate::base::task::CellPtr;
 pub use crate::base::{cache, parking, sleep};
 pub use crate::job::{control, gate, idle, permits, queue, record};
 pub use crate::task::handle;
+pub use crate::task::plain::plain;
 pub use crate::worker::spares;
 
 use crate::api::builder::JobBuilder;

@@ -214,6 +214,7 @@ mod task {
     #[cfg(feature = "futures")]
     pub mod future;
     pub mod handle;
+    pub mod plain;
     pub mod pointer;
     pub mod retry;
     pub mod scoped;

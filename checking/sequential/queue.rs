@@ -5,8 +5,9 @@
 //! at once, as when as many threads are interrupted there.
 
 use super::{Arrivals, Consumer, Departures, Popped, Queue, Unlocked};
-use crate::base::task::{CellPtr, Header, plain};
+use crate::base::task::{CellPtr, Header};
 use crate::sync::atomic::Ordering;
+use crate::task::plain::plain;
 use crate::{Job, Pool};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use std::collections::VecDeque;

@@ -5,11 +5,11 @@
 //! [`crate::task::deadline`].
 
 use crate::api::job::Job;
-use crate::base::task::is_large;
 use crate::sync::time::Instant;
 use crate::task::deadline::Deadline;
 use crate::task::delay::Delay;
 use crate::task::handle::{self, TaskHandle};
+use crate::task::plain::is_large;
 use crate::task::state::State;
 use std::time::Duration;
 

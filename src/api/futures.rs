@@ -2,10 +2,11 @@
 
 use crate::api::job::Job;
 use crate::api::map_async::{AsyncInput, MapAsync};
-use crate::base::task::{CellPtr, is_large};
+use crate::base::task::CellPtr;
 use crate::job::control;
 use crate::task::future::future as make;
 use crate::task::handle::TaskHandle;
+use crate::task::plain::is_large;
 
 impl Job {
     /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.

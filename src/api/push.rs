@@ -2,11 +2,12 @@
 
 use crate::api::capacity::Asked;
 use crate::api::job::Job;
-use crate::base::task::{CellPtr, is_large, plain};
+use crate::base::task::CellPtr;
 use crate::error::Rejected;
 use crate::job::record::JobPtr;
 use crate::job::{control, gate};
 use crate::task::handle::{self, TaskHandle};
+use crate::task::plain::{is_large, plain};
 use crate::worker::context::Context;
 
 impl Job {

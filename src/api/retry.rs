@@ -1,9 +1,9 @@
 //! Tasks that are tried again while they fail: `spawn_retry`.
 
 use crate::api::job::Job;
-use crate::base::task::is_large;
 use crate::retry::{Retried, Retry};
 use crate::task::handle::TaskHandle;
+use crate::task::plain::is_large;
 use crate::task::retry::retried;
 
 impl Job {

@@ -1,14 +1,11 @@
-//! The task cell: one block of memory with a task's header, its closure and, for a task with a handle, its state and its
-//! result.
+//! The head of a task's cell: a block of memory with a header, the task's closure and, for a task with a handle, its state and
+//! its result.
 //!
 //! Queues pass pointers to the header around. The header's vtable knows the type of the cell.
 
 use crate::base::cache;
-use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicPtr, Ordering};
-use crate::unwind;
 use std::any::Any;
-use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 /// The head of every cell.
@@ -17,9 +14,35 @@ use std::ptr::{self, NonNull};
 pub struct Header {
     pub(crate) vtable: &'static VTable,
     /// The job that the task belongs to.
-    pub job: JobPtr,
+    pub job: OpaqueJob,
     /// The next cell of a list; in a deque, the cell's [`Mark`].
     pub next: AtomicPtr<Header>,
+}
+
+/// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpaqueJob(NonNull<()>);
+
+// SAFETY: it is an address here, and the layer of the jobs may use a record on each thread.
+unsafe impl Send for OpaqueJob {}
+// SAFETY: as above.
+unsafe impl Sync for OpaqueJob {}
+
+impl OpaqueJob {
+    /// Makes the pointer.
+    ///
+    /// # Safety
+    /// The pointer is a record's.
+    #[inline]
+    pub unsafe fn new(record: NonNull<()>) -> Self {
+        Self(record)
+    }
+
+    /// Returns the pointer to the record.
+    #[inline]
+    pub fn record(self) -> NonNull<()> {
+        self.0
+    }
 }
 
 /// How a cell is run or dropped, by the type of its closure.
@@ -138,12 +161,6 @@ impl CellPtr {
         self.0.cast()
     }
 
-    /// Returns the job that the task belongs to.
-    #[inline]
-    pub fn job(self) -> JobPtr {
-        self.header().job
-    }
-
     /// Marks the cell before it goes into a deque.
     #[inline]
     pub fn set_mark(self, mark: Mark) {
@@ -215,81 +232,6 @@ impl CellPtr {
     }
 }
 
-/// A cell without a handle: header and closure.
-#[repr(C)]
-struct Plain<F> {
-    header: Header,
-    task: ManuallyDrop<F>,
-}
-
-impl<F: FnOnce() + Send + 'static> Plain<F> {
-    const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
-
-    /// # Safety
-    /// The cell is a `Plain<F>` that the caller took from its queue.
-    unsafe fn run(cell: CellPtr) -> Ran {
-        // SAFETY: by this function's contract.
-        let task = unsafe { Self::take(cell) };
-        match unwind::halt(task) {
-            Ok(()) => Ran::Completed,
-            Err(payload) => Ran::Panicked(payload),
-        }
-    }
-
-    /// # Safety
-    /// As `run`.
-    unsafe fn cancel(cell: CellPtr) {
-        cell.job().count_cancelled();
-        // SAFETY: by this function's contract.
-        let task = unsafe { Self::take(cell) };
-        unwind::drop_quietly(task);
-    }
-
-    /// Moves the closure out and frees the cell.
-    ///
-    /// # Safety
-    /// As `run`.
-    #[inline]
-    unsafe fn take(cell: CellPtr) -> F {
-        let whole = cell.as_ptr().cast::<Self>();
-        // SAFETY: by this function's contract the cell is whole, and no other thread has it.
-        let Plain { header: _, task } = unsafe { whole.read() };
-        // SAFETY: its contents were moved out just now.
-        unsafe { cache::free(whole) };
-        ManuallyDrop::into_inner(task)
-    }
-}
-
-/// The greatest size of captures in bytes that lie in a cell. A larger closure is boxed: it is then called from its box, so
-/// that the stack of the thread that runs it must hold the captures only once.
-const MOST_IN_CELL: usize = 4 << 10;
-
-/// Returns true if a closure of this type must be boxed.
-pub const fn is_large<F>() -> bool {
-    size_of::<F>() > MOST_IN_CELL
-}
-
-/// Makes the cell of a task without a handle.
-#[inline]
-pub fn plain<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
-    if const { is_large::<F>() } {
-        let task = Box::new(task);
-        return plain_in_cell(job, task);
-    }
-    plain_in_cell(job, task)
-}
-
-#[inline]
-fn plain_in_cell<F: FnOnce() + Send + 'static>(job: JobPtr, task: F) -> CellPtr {
-    CellPtr(
-        cache::make(Plain {
-            header: Header::new(&Plain::<F>::VTABLE, job),
-            task: ManuallyDrop::new(task),
-        })
-        .cast(),
-    )
-}
-
 /// The cell of a sweep.
 #[repr(C)]
 struct Sweep {
@@ -314,7 +256,7 @@ impl Sweep {
 }
 
 /// Makes a sweep of the job's queue: a cell that is no task. Its taker drops the tasks that wait there.
-pub fn sweep(job: JobPtr) -> CellPtr {
+pub fn sweep(job: OpaqueJob) -> CellPtr {
     let cell = CellPtr(cache::make(Sweep { header: Header::new(&Sweep::VTABLE, job) }).cast());
     cell.set_mark(Mark::Sweep);
     cell
@@ -322,7 +264,7 @@ pub fn sweep(job: JobPtr) -> CellPtr {
 
 impl Header {
     #[inline]
-    pub(crate) fn new(vtable: &'static VTable, job: JobPtr) -> Self {
+    pub(crate) fn new(vtable: &'static VTable, job: OpaqueJob) -> Self {
         Self { vtable, job, next: AtomicPtr::new(ptr::null_mut()) }
     }
 }

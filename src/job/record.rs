@@ -1,7 +1,7 @@
 //! The record of a job: its shared state, in one cell. It is freed when no handle and no task needs it.
 
 use crate::base::cache;
-use crate::base::task::CellPtr;
+use crate::base::task::{CellPtr, Header, OpaqueJob};
 use crate::base::timer::Key;
 use crate::job::busy::Tokens;
 use crate::job::extra::Extra;
@@ -73,7 +73,36 @@ impl std::ops::Deref for JobPtr {
     }
 }
 
+impl CellPtr {
+    /// Returns the job that the task belongs to.
+    #[inline]
+    pub fn job(self) -> JobPtr {
+        self.header().job()
+    }
+}
+
+impl Header {
+    /// Returns the job that the task belongs to.
+    #[inline]
+    pub fn job(&self) -> JobPtr {
+        JobPtr::of(self.job)
+    }
+}
+
 impl JobPtr {
+    /// Returns the pointer that `opaque` has hidden.
+    #[inline]
+    pub fn of(job: OpaqueJob) -> Self {
+        Self(job.record().cast())
+    }
+
+    /// Returns the pointer in the form in which lower layers keep it.
+    #[inline]
+    pub fn opaque(self) -> OpaqueJob {
+        // SAFETY: it is a record's.
+        unsafe { OpaqueJob::new(self.0.cast()) }
+    }
+
     /// Makes a record with one handle. The record itself counts as one handle of its parent.
     #[track_caller]
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {

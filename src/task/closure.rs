@@ -57,7 +57,7 @@ where
     /// # Safety
     /// What the closure and its result borrow must last until the closure and the outcome are gone.
     pub unsafe fn closure(job: JobPtr, state: State, owner: O, task: F) -> NonNull<Face> {
-        Self::make(Header::new(&Self::VTABLE, job), state, owner, task)
+        Self::make(Header::new(&Self::VTABLE, job.opaque()), state, owner, task)
     }
 
     /// Runs the closure on a worker.
@@ -126,7 +126,7 @@ where
     /// Counts a task that was dropped because it had to start earlier.
     #[cold]
     fn count_expired(&self) {
-        self.header.job.count_cancelled();
+        self.header.job().count_cancelled();
     }
 
     /// Counts a closure that has run, and tells its outcome.
@@ -141,7 +141,7 @@ where
     ) {
         if O::COUNTED {
             // SAFETY: by this function's contract some reference keeps it alive.
-            unsafe { cell.as_ref() }.header.job.tally.count(outcome.is_ok());
+            unsafe { cell.as_ref() }.header.job().tally.count(outcome.is_ok());
         }
         // SAFETY: by this function's contract.
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
@@ -182,7 +182,7 @@ where
         }
         // SAFETY: by this function's contract.
         let owner = unsafe { cell.cast::<Self>().as_ref() }.owner;
-        let job = face.header.job;
+        let job = face.header.job();
         owner.claimed(cell);
         if owner.leaves_timer() {
             job.count_cancelled();

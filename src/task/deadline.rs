@@ -110,7 +110,7 @@ where
         let whole = cell.cast::<Self>();
         // SAFETY: the cell is of this type, and the entry's reference is this thread's.
         let this = unsafe { whole.as_ref() };
-        let job = this.header.job;
+        let job = this.header.job();
         if key.0 <= this.owner().pool.shared().now() && this.state.claim(false) == Claim::Granted {
             // expire-1
             // SAFETY: it is claimed just now, and the entry's reference keeps it alive.

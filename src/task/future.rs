@@ -36,7 +36,7 @@ where
     F: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    let header = Header::new(&Joint::<F, T>::FUTURE, job);
+    let header = Header::new(&Joint::<F, T>::FUTURE, job.opaque());
     let cell = Joint::<F, T>::make(header, State::of_future(), (), future);
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T>::FUTURE_HANDLE });
     (CellPtr::new(cell.cast()), handle)
@@ -246,7 +246,7 @@ where
         }
         // SAFETY: it was claimed just now, so the slot is the future and this thread's, and the handle has a reference.
         unsafe { Self::drop_claimed(cell.cast(), JoinError::Cancelled, None) };
-        note_gone(this.header.job);
+        note_gone(this.header.job());
         true
     }
 }

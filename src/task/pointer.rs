@@ -34,7 +34,7 @@ impl TaskPtr {
     /// Returns the task's job. It may be used only if the caller keeps it.
     pub fn job(&self) -> JobPtr {
         // SAFETY: by the type's contract the cell is alive.
-        unsafe { self.cell.as_ref() }.header.job
+        unsafe { self.cell.as_ref() }.header.job()
     }
 
     /// Returns the parking lot's key for threads that wait for the task.

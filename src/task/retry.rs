@@ -60,7 +60,7 @@ where
     E: Send + 'static,
 {
     job.pool_ptr().own();
-    let header = Header::new(&Again::<F, T, E>::AGAIN, job);
+    let header = Header::new(&Again::<F, T, E>::AGAIN, job.opaque());
     let tried = Tried { task, attempts: Attempts::new(policy), delay: None };
     let cell = Again::<F, T, E>::make(header, State::of_closure(), OfPool(job.pool_ptr()), tried);
     let handle = TaskHandle::new(TaskPtr { cell, table: &Again::<F, T, E>::AGAIN_HANDLE });
@@ -126,7 +126,7 @@ where
         };
         // SAFETY: the claim is this thread's, and the closure is not used again.
         unsafe { this.drop_task() };
-        this.header.job.tally.count(outcome.is_ok());
+        this.header.job().tally.count(outcome.is_ok());
         // SAFETY: the claim and the queue's reference are this thread's, and the closure was dropped just now.
         unsafe { Self::finish(whole, outcome, Some(Reference::Queue)) };
         Ran::Counted
@@ -137,7 +137,7 @@ where
     /// # Safety
     /// The closure is in the slot, and was claimed by the caller.
     unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
-        let job = self.header.job;
+        let job = self.header.job();
         self.slot.with_mut(|slot| {
             // SAFETY: by this function's contract.
             let tried = unsafe { &mut *(*slot).task };
@@ -220,7 +220,7 @@ where
                 return false; // stop-1
             }
         }
-        let job = this.header.job;
+        let job = this.header.job();
         let delay = this.slot.with_mut(|slot| {
             // SAFETY: it is claimed just now, so the slot is the closure and this thread's.
             unsafe { &mut *(*slot).task }.delay.take()

@@ -268,7 +268,7 @@ impl Waiter {
     /// the job alive while the waiter exists.
     pub fn push(job: JobPtr, waker: Option<Waker>) -> Self {
         let cell = cache::make(Waiting {
-            header: Header::new(&VTABLE, job),
+            header: Header::new(&VTABLE, job.opaque()),
             state: State(AtomicU32::new(QUEUE | WAITER)),
             waker: UnsafeCell::new(waker),
         });

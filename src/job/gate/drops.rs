@@ -40,7 +40,7 @@ pub fn is_dropped(job: JobPtr) -> bool {
 pub fn request_sweep(job: JobPtr) {
     // A sweep has a handle and no token, for it is no task.
     job.tokens.keep();
-    let _ = job.pool().inject(task::sweep(job));
+    let _ = job.pool().inject(task::sweep(job.opaque()));
 }
 
 /// Drops the tasks in the queue of the sweep's job by `drop_one`, one at a time (sweep-2). Ends early if `drop_one` returns
