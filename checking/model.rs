@@ -5,21 +5,20 @@ pub use crate::api::stream::{Feed, batches};
 pub use crate::base::task::CellPtr;
 pub use crate::base::{cache, parking, sleep};
 pub use crate::job::{control, gate, idle, permits, queue, record};
+pub use crate::pool::spares;
 pub use crate::task::handle;
 pub use crate::task::plain::plain;
-pub use crate::worker::spares;
 
 use crate::api::builder::JobBuilder;
-use crate::api::capacity::Capacity;
 use crate::api::clock::ManualClock;
 use crate::api::job::Job;
 use crate::api::keyed::Keyed;
 use crate::base::task::Mark;
+use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
-use crate::pool::core::{Hooks, PoolPtr};
+use crate::pool::core::{Hooks, PoolPtr, Threads};
 use crate::worker::context::Context;
 use crate::worker::play;
-use crate::worker::spares::Threads;
 
 /// The facade, as the library sees it.
 pub mod sync {
@@ -33,7 +32,7 @@ pub struct Stage(PoolPtr);
 impl Stage {
     /// Room for so many workers.
     pub fn new(workers: usize) -> Self {
-        let threads = Threads { stack_size: None };
+        let threads = Threads { stack_size: None, work: crate::worker::run::work };
         let name = Box::new(|_| String::new());
         let hooks = Hooks { name, start: None, stop: None, panic: None };
         Self(PoolPtr::make(workers, hooks, threads, 0, None))
@@ -41,7 +40,7 @@ impl Stage {
 
     /// Room for so many workers, in a pool that goes by a clock. The clock must not be moved after [`end`](Self::end).
     pub fn with_clock(workers: usize, clock: &ManualClock) -> Self {
-        let threads = Threads { stack_size: None };
+        let threads = Threads { stack_size: None, work: crate::worker::run::work };
         let name = Box::new(|_| String::new());
         let hooks = Hooks { name, start: None, stop: None, panic: None };
         let pool = PoolPtr::make(workers, hooks, threads, 0, Some(clock.hands()));
@@ -148,7 +147,7 @@ impl Stage {
 
     /// Lends a seat to an idle spare. Returns false if none is idle. `spares` must not be able to make one.
     pub fn lend(self, spares: &spares::Spares, seat: usize) -> bool {
-        spares.lend(self.0, seat, usize::MAX).is_ok()
+        spares.lend(seat, usize::MAX).is_ok()
     }
 
     /// A task of the job runs elsewhere, until `ends_elsewhere`.

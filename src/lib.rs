@@ -171,6 +171,7 @@ mod base {
 mod error;
 mod job {
     pub mod busy;
+    pub mod capacity;
     pub mod control;
     pub mod extra;
     pub mod family;
@@ -187,8 +188,10 @@ mod job {
 #[path = "../checking/model.rs"]
 pub mod model;
 mod pool {
+    pub mod blocked;
     pub mod core;
     pub mod due;
+    pub mod spares;
     pub mod waits;
 }
 mod process;

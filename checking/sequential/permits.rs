@@ -290,7 +290,7 @@ fn agree(word: Snapshot, plain: Plain) {
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests {
     use super::*;
-    use crate::job::permits::MOST_READY_CAP;
+    use crate::pool::core::MOST_READY_CAP;
 
     #[test]
     fn a_window_at_each_of_sixteen_gates_fits_and_no_wider_one() {

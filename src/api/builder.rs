@@ -1,7 +1,7 @@
 //! `JobBuilder`: makes a job with a name, a capacity or a parent.
 
-use crate::api::capacity::Capacity;
 use crate::api::job::Job;
+use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
 use crate::job::family;
 use crate::job::gate::rated;

@@ -29,118 +29,14 @@
 
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;
+use crate::job::capacity::{Capacity, Slot, WAITED};
 use crate::job::control;
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, fence_after_rmw};
+use crate::pool::blocked::Crowd;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, fence_after_rmw};
 use crate::unwind;
 use crate::worker::blocking;
 use crate::worker::context::Context;
-
-const WAITED: u64 = 1;
-const TASK: u64 = 1 << 1;
-
-/// The slots of one job: how many there are, and how many are taken.
-#[derive(Debug)]
-pub struct Capacity {
-    most: u64,
-    /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
-    taken: AtomicU64,
-    /// The number of cells without a slot that a pusher left in the queue, twice. Cells of children have no slot here.
-    left: AtomicU64,
-}
-
-impl Capacity {
-    /// Makes `most` slots, all free.
-    ///
-    /// # Panics
-    /// If `most` is 0.
-    #[track_caller]
-    pub fn new(most: usize) -> Self {
-        assert!(
-            most > 0,
-            "a job with a capacity of 0 would take no task: set at least 1, or none for no bound"
-        );
-        Self {
-            most: (most as u64).min(u64::MAX / TASK),
-            taken: AtomicU64::new(0),
-            left: AtomicU64::new(0),
-        }
-    }
-
-    /// Returns the number of slots.
-    pub fn most(&self) -> usize {
-        self.most as usize
-    }
-
-    /// Returns the parking lot's key for pushers that wait for a slot of this job.
-    fn key(&self) -> usize {
-        (&raw const *self).addr()
-    }
-
-    /// Returns true if all slots are free. No other thread may use them.
-    pub fn is_unused(&self) -> bool {
-        // Ordering: Relaxed; no other thread uses the slots.
-        self.taken.load(Ordering::Relaxed) / TASK == 0
-    }
-
-    /// Returns how many of `cells` cells in the queue have no slot, at least.
-    fn without_slot(&self, cells: usize) -> u64 {
-        // Ordering: Relaxed; a hint.
-        (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
-    }
-
-    /// Returns true if `empty` cells without a slot are so many that a pass over the queue is due.
-    fn is_pass_due(&self, empty: u64) -> bool {
-        // Ordering: Relaxed both; hints.
-        let tasks = self.taken.load(Ordering::Relaxed) / TASK;
-        empty >= self.most.max(tasks).max(self.left.load(Ordering::Relaxed))
-    }
-
-    /// Returns true if no slot is free.
-    fn is_full(&self) -> bool {
-        // Ordering: Acquire; pairs with the release of a slot. In `full-2` the caller has executed a fence.
-        self.taken.load(Ordering::Acquire) / TASK >= self.most
-    }
-}
-
-/// A slot, owned by one task until the task starts or is dropped.
-#[derive(Debug)]
-pub struct Slot(Arc<Capacity>);
-
-impl Slot {
-    /// Takes a slot if one is free.
-    fn try_take(capacity: &Arc<Capacity>) -> Option<Self> {
-        // Ordering: AcqRel on success; pairs with the release of a slot. Relaxed on failure: only the count matters.
-        let taken = capacity.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
-            (taken / TASK < capacity.most).then_some(taken + TASK)
-        });
-        taken.is_ok().then(|| Self(capacity.clone()))
-    }
-
-    /// Takes a slot even if none is free, so that the number of slots taken may exceed the capacity.
-    fn take_over(capacity: &Arc<Capacity>) -> Self {
-        // Ordering: as in `try_take`.
-        capacity.taken.fetch_add(TASK, Ordering::AcqRel);
-        Self(capacity.clone())
-    }
-
-    /// Wraps a closure so that it releases the slot when it starts or is dropped.
-    pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
-        move || {
-            drop(self);
-            task()
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        // Ordering: AcqRel; pairs with `full-2`, which sets the bit (slot-1).
-        if self.0.taken.fetch_sub(TASK, Ordering::AcqRel) & WAITED != 0 {
-            parking_lot().wake_one(self.0.key()); // slot-2
-        }
-    }
-}
 
 /// The result of asking for a slot without waiting.
 #[derive(Debug)]
@@ -230,57 +126,6 @@ impl Job {
         });
         if others && !capacity.is_full() {
             parking_lot().wake_one(capacity.key());
-        }
-    }
-}
-
-/// The blocked pushers of one pool: their keys in the parking lot.
-#[derive(Debug)]
-pub struct BlockedPushers(Mutex<Vec<usize>>);
-
-impl BlockedPushers {
-    /// Makes an empty list.
-    pub fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<usize>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Returns true if no pusher is blocked.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    /// Wakes every blocked pusher, so that it checks whether its job still accepts tasks (`close-2`).
-    pub fn wake(&self) {
-        let keys = self.lock().clone();
-        for key in keys {
-            parking_lot().wake(key);
-        }
-    }
-}
-
-/// One entry in the list of blocked pushers. Dropping it removes the entry.
-struct Crowd<'a> {
-    blocked_pushers: &'a BlockedPushers,
-    key: usize,
-}
-
-impl<'a> Crowd<'a> {
-    /// Adds an entry to the list (`full-1`).
-    fn enter(blocked_pushers: &'a BlockedPushers, key: usize) -> Self {
-        blocked_pushers.lock().push(key);
-        Self { blocked_pushers, key }
-    }
-}
-
-impl Drop for Crowd<'_> {
-    fn drop(&mut self) {
-        let mut keys = self.blocked_pushers.lock();
-        if let Some(entry) = keys.iter().position(|key| *key == self.key) {
-            keys.swap_remove(entry);
         }
     }
 }

@@ -144,8 +144,8 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     if futures > 0 {
         reasons.push(Reason::Waiting { tasks: futures, awaited: None });
     }
-    job.pool().waits.each(job, |wait| {
-        let awaited = wait.awaited.map(Job::of);
+    job.pool().waits.each(job.opaque(), |wait| {
+        let awaited = wait.awaited.map(|job| Job::of(JobPtr::of(job)));
         let same = |reason: &&mut Reason| matches!(reason, Reason::Waiting { awaited: other, .. } if *other == awaited);
         match reasons.iter_mut().find(same) {
             Some(Reason::Waiting { tasks, .. }) => *tasks += 1,
@@ -158,9 +158,12 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
 /// Returns the reason of a task with a handle that has started: it runs, or it waits inside.
 fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     let mut reason = Reason::Running { running: 1 };
-    job.pool().waits.each(job, |wait| {
+    job.pool().waits.each(job.opaque(), |wait| {
         if wait.task == Some(cell) {
-            reason = Reason::Waiting { tasks: 1, awaited: wait.awaited.map(Job::of) };
+            reason = Reason::Waiting {
+                tasks: 1,
+                awaited: wait.awaited.map(|job| Job::of(JobPtr::of(job))),
+            };
         }
     });
     reason

@@ -4,11 +4,11 @@ use crate::api::clock::ManualClock;
 use crate::api::pool::Pool;
 use crate::base::sleep::MOST_SPARES;
 use crate::error::BuildError;
-use crate::pool::core::{Hooks, PoolPtr};
+use crate::pool::core::{Hooks, PoolPtr, Threads};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
 use crate::worker::run;
-use crate::worker::spares::{Threads, may_be_a_name, usual_name};
+use crate::worker::spares::{may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
@@ -282,7 +282,7 @@ impl PoolBuilder {
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
         }
-        let how = Threads { stack_size: self.stack_size };
+        let how = Threads { stack_size: self.stack_size, work: run::work };
         let shared = PoolPtr::make(
             workers,
             self.hooks,

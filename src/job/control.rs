@@ -105,7 +105,7 @@ fn changed(job: JobPtr, held_changed: bool) {
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held();
     if !is_held(job.permits.load()) {
-        let listed = held.remove(&job);
+        let listed = held.remove(&job.opaque());
         drop(held);
         if listed {
             job.drop_handle();
@@ -113,7 +113,7 @@ pub fn list_if_held(job: JobPtr) {
     } else if job.pool().draining() {
         drop(held);
         cancel_held(job);
-    } else if held.insert(job) {
+    } else if held.insert(job.opaque()) {
         job.tokens.keep();
     }
 }
@@ -139,7 +139,7 @@ pub fn give_back_handle(job: JobPtr) -> bool {
 #[cold]
 fn give_back_handle_of_held(job: JobPtr) -> bool {
     let mut held = job.pool().held();
-    if !held.contains(&job) {
+    if !held.contains(&job.opaque()) {
         drop(held);
         return job.give_back_handle();
     }
@@ -147,7 +147,7 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
     // last. While the lock is held, the list's own handle keeps the record.
     let left = job.tokens.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
-        held.remove(&job);
+        held.remove(&job.opaque());
         drop(held);
         return job.give_back_handle();
     }

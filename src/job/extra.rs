@@ -1,6 +1,6 @@
 //! What few jobs have: a name, a bounded backlog, times.
 
-use crate::api::capacity::Capacity;
+use crate::job::capacity::Capacity;
 use crate::job::times::Times;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};

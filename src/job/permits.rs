@@ -3,6 +3,7 @@
 //! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. A
 //! transition changes the word and nothing else: it returns what it found, and the caller must act on that.
 
+use crate::pool::core::MOST_READY_CAP;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(any(test, fuzzing))]
@@ -13,11 +14,9 @@ pub mod sequential;
 pub const MOST: u64 = (1 << 21) - 1;
 /// The greatest value of the ready field.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-/// The greatest ready cap: the most tasks of one job that may be ready at a time.
-///
-/// If an outer gate refuses tasks, their job counts all of them as ready again at once. The ready field therefore has
-/// room for the caps of sixteen gates.
-pub const MOST_READY_CAP: u64 = MOST_READY / 16;
+// If an outer gate refuses tasks, their job counts all of them as ready again at once. The ready field therefore has room for
+// the caps of sixteen gates.
+const _: () = assert!(MOST_READY_CAP <= MOST_READY / 16);
 
 const RUNNING: u64 = 1;
 const LIMIT_SHIFT: u32 = 21;

@@ -355,7 +355,7 @@ impl JobPtr {
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();
-        let elsewhere = spare + pool.waits.count(self) + self.delayed_tasks() as u64;
+        let elsewhere = spare + pool.waits.count(self.opaque()) + self.delayed_tasks() as u64;
         self.tokens.load().tasks().saturating_sub(elsewhere)
     }
 }

@@ -2,26 +2,28 @@
 
 mod drain;
 
-use crate::api::capacity::BlockedPushers;
 use crate::base::cache;
 use crate::base::queues::{Seat, Victim};
 use crate::base::sleep::{Notified, Sleep};
-use crate::base::task::CellPtr;
+use crate::base::task::{CellPtr, OpaqueJob};
 use crate::base::timer::Timer;
 use crate::job::family::Family;
-use crate::job::permits::MOST_READY_CAP;
-use crate::job::record::JobPtr;
+use crate::pool::blocked::BlockedPushers;
 use crate::pool::due::{Due, Hands};
+use crate::pool::spares::Spares;
 use crate::pool::waits::Waits;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
+use crate::sync::thread::Builder;
 use crate::sync::{Arc, Condvar, Mutex, RESTS};
 use crate::worker::context::Context;
-use crate::worker::spares::{Spares, Threads};
 use crossbeam_utils::CachePadded;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
+
+/// The greatest ready cap: the most tasks of one job that may be ready at a time.
+pub const MOST_READY_CAP: u64 = 127;
 
 /// A hook that gets a worker's index.
 pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
@@ -38,6 +40,26 @@ pub struct Hooks {
     pub stop: Option<WorkerHook>,
     /// Called for each panic of a task without a handle.
     pub panic: Option<PanicHook>,
+}
+
+/// How the pool's threads are made, and what its workers do.
+#[derive(Debug)]
+pub struct Threads {
+    /// The size of a stack in bytes, or `None` for the platform's default.
+    pub stack_size: Option<usize>,
+    /// The life of a worker or a spare: it gets the number of its thread, and its first seat.
+    pub work: fn(PoolPtr, usize, usize),
+}
+
+impl Threads {
+    /// Returns a thread builder with this name.
+    pub fn builder_named(&self, name: String) -> Builder {
+        let builder = Builder::new().name(name);
+        match self.stack_size {
+            Some(bytes) => builder.stack_size(bytes),
+            None => builder,
+        }
+    }
 }
 
 /// The shared state of a pool.
@@ -70,7 +92,7 @@ pub struct Shared {
     /// The number of tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
     /// The list of held jobs, which are paused or have a limit of 0, each with a handle. A drain cancels them.
-    held: Mutex<BTreeSet<JobPtr>>,
+    held: Mutex<BTreeSet<OpaqueJob>>,
     /// The timer, with the entries that wait for a time.
     pub timer: Timer<Due>,
     /// The clock that a test moves, if the pool has one.

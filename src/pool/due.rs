@@ -1,8 +1,7 @@
 //! What waits for a pool's clock, and what the clock shows.
 
-use crate::base::task::CellPtr;
+use crate::base::task::{CellPtr, OpaqueJob};
 use crate::base::timer::Key;
-use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,7 +19,7 @@ pub struct Due {
 #[derive(Clone, Copy, Debug)]
 pub enum Timed {
     /// A job. The thread that arms the entry gives the entry a handle of the job.
-    Job(JobPtr),
+    Job(OpaqueJob),
     /// A task. The thread that arms the entry gives the entry a reference to the cell.
     Task(CellPtr),
 }
@@ -30,7 +29,7 @@ impl Due {
     ///
     /// # Panics
     /// If a task waits.
-    pub fn job(&self) -> JobPtr {
+    pub fn job(&self) -> OpaqueJob {
         let Timed::Job(job) = self.waits else { unreachable!("the entry is a task's") };
         job
     }

@@ -2,8 +2,7 @@
 //!
 //! For figures and explanations only: no protocol reads them, and no model has them.
 
-use crate::base::task::CellPtr;
-use crate::job::record::JobPtr;
+use crate::base::task::{CellPtr, OpaqueJob};
 use crate::sync::{FiguresGuard, FiguresMutex};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -15,7 +14,7 @@ pub struct Waits(FiguresMutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// By the waiting task's job, and a number that no other wait of the pool has.
-    waits: BTreeMap<(JobPtr, u64), Wait>,
+    waits: BTreeMap<(OpaqueJob, u64), Wait>,
     /// The number of waits so far.
     begun: u64,
 }
@@ -26,7 +25,7 @@ pub struct Wait {
     /// The cell of the task, if the task has a handle.
     pub task: Option<CellPtr>,
     /// The job for whose rest the task waits. `None` if it waits for anything else, such as another task.
-    pub awaited: Option<JobPtr>,
+    pub awaited: Option<OpaqueJob>,
 }
 
 /// The number of a wait that has begun. [`Waits::leave`] takes it.
@@ -39,7 +38,7 @@ impl Waits {
     }
 
     /// Notes that a task of `job` waits. The caller keeps both jobs until it has left.
-    pub fn enter(&self, job: JobPtr, wait: Wait) -> Begun {
+    pub fn enter(&self, job: OpaqueJob, wait: Wait) -> Begun {
         let mut state = self.state();
         state.begun += 1;
         let begun = state.begun;
@@ -48,7 +47,7 @@ impl Waits {
     }
 
     /// Removes the note of a wait.
-    pub fn leave(&self, job: JobPtr, begun: Begun) {
+    pub fn leave(&self, job: OpaqueJob, begun: Begun) {
         self.state().waits.remove(&(job, begun.0));
     }
 
@@ -58,13 +57,13 @@ impl Waits {
     }
 
     /// Calls `see` with each wait of the job's tasks. No wait begins or ends meanwhile, so a job that is awaited is kept.
-    pub fn each(&self, job: JobPtr, mut see: impl FnMut(&Wait)) {
+    pub fn each(&self, job: OpaqueJob, mut see: impl FnMut(&Wait)) {
         let state = self.state();
         state.waits.range((job, 0)..=(job, u64::MAX)).for_each(|(_, wait)| see(wait));
     }
 
     /// Returns the number of waiting tasks of the job.
-    pub fn count(&self, job: JobPtr) -> u64 {
+    pub fn count(&self, job: OpaqueJob) -> u64 {
         self.state().waits.range((job, 0)..=(job, u64::MAX)).count() as u64
     }
 }

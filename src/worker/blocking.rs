@@ -21,11 +21,12 @@ use crate::base::timer;
 use crate::job::gate;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
+use crate::pool::spares::NoSpare;
 use crate::pool::waits::Wait;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::worker::context::Context;
-use crate::worker::spares::NoSpare;
+use crate::worker::spares::lend;
 use crate::{process, unwind};
 
 /// Waits for `key` until `wait` returns false or the time is over. `wait` must set the bit that makes the waking thread look
@@ -130,11 +131,12 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     };
     let tokens = lease.tokens.replace(0);
     lease.settle(job);
-    let begun = context.pool().waits.enter(job, Wait { task: context.running_cell(), awaited });
+    let wait = Wait { task: context.running_cell(), awaited: awaited.map(JobPtr::opaque) };
+    let begun = context.pool().waits.enter(job.opaque(), wait);
     gate::release(job); // wait-2
     f(); // wait-3
     job.gates().for_each(take_back); // wait-4
-    context.pool().waits.leave(job, begun);
+    context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, tokens);
     // The end of `wait-5`: all permits are back.
     gate::look_outwards(job);
@@ -150,7 +152,7 @@ fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
     shared.sleep.depart();
     // Figures do not include spare tokens of a thread without a seat.
     context.lease().give_spare_tokens();
-    match shared.spares.lend(context.pool_ptr(), seat.index, most) {
+    match lend(context.pool_ptr(), seat.index, most) {
         Ok(()) => {
             context.sit(None);
             show_stash(context);

@@ -147,7 +147,7 @@ impl<K: Hash + Eq> Shard<K> {
 fn is_evictable(job: JobPtr) -> bool {
     // The pool's list of held jobs has a handle. Only a job that was made with a limit of 0 is as it was made and in that list.
     let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
-    let listed = held.as_ref().is_some_and(|held| held.contains(&job));
+    let listed = held.as_ref().is_some_and(|held| held.contains(&job.opaque()));
     let left = job.tokens.load(); // evict-1
     drop(held);
     let unused = left.no_tasks() && left.handles() == 1 + u64::from(listed);

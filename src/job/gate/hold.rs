@@ -30,7 +30,8 @@ use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 
 /// Opens a job when its time has come. A drain waits for it if tasks wait in the job's queue.
-static OPEN: Act = Act { fire: open, is_waited_for: |due| !due.job().queue().is_empty() };
+static OPEN: Act =
+    Act { fire: open, is_waited_for: |due| !JobPtr::of(due.job()).queue().is_empty() };
 
 /// Holds the job until the time `until`, unless it is held off until a later time. On return no task of it acquires a permit.
 ///
@@ -66,7 +67,7 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
         return Ok(());
     }
     job.tokens.keep();
-    match job.pool_ptr().arm(until, Due { waits: Timed::Job(job), act: &OPEN }) {
+    match job.pool_ptr().arm(until, Due { waits: Timed::Job(job.opaque()), act: &OPEN }) {
         Ok(key) => times.armed = Some(key), // off-1
         Err(error) => {
             // The caller has a handle.
@@ -81,7 +82,7 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
 
 /// Opens the job whose entry has fired, or arms the timer again.
 fn open(due: Due, key: Key) {
-    let job = due.job();
+    let job = JobPtr::of(due.job());
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {

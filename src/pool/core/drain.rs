@@ -2,6 +2,7 @@
 
 use super::Shared;
 use crate::base::sleep::Notified;
+use crate::base::task::OpaqueJob;
 use crate::error::Unfinished;
 use crate::job::control;
 use crate::job::record::JobPtr;
@@ -36,7 +37,7 @@ impl Shared {
         self.defer_end(|| {
             let held = std::mem::take(&mut *self.held()); // end-2
             for job in held {
-                control::cancel_listed(job);
+                control::cancel_listed(JobPtr::of(job));
             }
             self.sleep.drain(|| self.is_busy());
         });
@@ -60,7 +61,7 @@ impl Shared {
     }
 
     /// Locks the list of held jobs.
-    pub fn held(&self) -> MutexGuard<'_, BTreeSet<JobPtr>> {
+    pub fn held(&self) -> MutexGuard<'_, BTreeSet<OpaqueJob>> {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

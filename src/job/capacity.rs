@@ -1,0 +1,112 @@
+//! The slots of a job with a capacity. How pushers wait for one is in [`api::capacity`](crate::api::capacity).
+
+use crate::base::parking::parking_lot;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// The bit of a pusher that waits for a slot.
+pub const WAITED: u64 = 1;
+const TASK: u64 = 1 << 1;
+
+/// The slots of one job: how many there are, and how many are taken.
+#[derive(Debug)]
+pub struct Capacity {
+    most: u64,
+    /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
+    pub taken: AtomicU64,
+    /// The number of cells without a slot that a pusher left in the queue, twice. Cells of children have no slot here.
+    pub left: AtomicU64,
+}
+
+impl Capacity {
+    /// Makes `most` slots, all free.
+    ///
+    /// # Panics
+    /// If `most` is 0.
+    #[track_caller]
+    pub fn new(most: usize) -> Self {
+        assert!(
+            most > 0,
+            "a job with a capacity of 0 would take no task: set at least 1, or none for no bound"
+        );
+        Self {
+            most: (most as u64).min(u64::MAX / TASK),
+            taken: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the number of slots.
+    pub fn most(&self) -> usize {
+        self.most as usize
+    }
+
+    /// Returns the parking lot's key for pushers that wait for a slot of this job.
+    pub fn key(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
+    /// Returns true if all slots are free. No other thread may use them.
+    pub fn is_unused(&self) -> bool {
+        // Ordering: Relaxed; no other thread uses the slots.
+        self.taken.load(Ordering::Relaxed) / TASK == 0
+    }
+
+    /// Returns how many of `cells` cells in the queue have no slot, at least.
+    pub fn without_slot(&self, cells: usize) -> u64 {
+        // Ordering: Relaxed; a hint.
+        (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
+    }
+
+    /// Returns true if `empty` cells without a slot are so many that a pass over the queue is due.
+    pub fn is_pass_due(&self, empty: u64) -> bool {
+        // Ordering: Relaxed both; hints.
+        let tasks = self.taken.load(Ordering::Relaxed) / TASK;
+        empty >= self.most.max(tasks).max(self.left.load(Ordering::Relaxed))
+    }
+
+    /// Returns true if no slot is free.
+    pub fn is_full(&self) -> bool {
+        // Ordering: Acquire; pairs with the release of a slot. In `full-2` the caller has executed a fence.
+        self.taken.load(Ordering::Acquire) / TASK >= self.most
+    }
+}
+
+/// A slot, owned by one task until the task starts or is dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Capacity>);
+
+impl Slot {
+    /// Takes a slot if one is free.
+    pub fn try_take(capacity: &Arc<Capacity>) -> Option<Self> {
+        // Ordering: AcqRel on success; pairs with the release of a slot. Relaxed on failure: only the count matters.
+        let taken = capacity.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
+            (taken / TASK < capacity.most).then_some(taken + TASK)
+        });
+        taken.is_ok().then(|| Self(capacity.clone()))
+    }
+
+    /// Takes a slot even if none is free, so that the number of slots taken may exceed the capacity.
+    pub fn take_over(capacity: &Arc<Capacity>) -> Self {
+        // Ordering: as in `try_take`.
+        capacity.taken.fetch_add(TASK, Ordering::AcqRel);
+        Self(capacity.clone())
+    }
+
+    /// Wraps a closure so that it releases the slot when it starts or is dropped.
+    pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
+        move || {
+            drop(self);
+            task()
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Ordering: AcqRel; pairs with `full-2`, which sets the bit (slot-1).
+        if self.0.taken.fetch_sub(TASK, Ordering::AcqRel) & WAITED != 0 {
+            parking_lot().wake_one(self.0.key()); // slot-2
+        }
+    }
+}

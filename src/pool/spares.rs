@@ -1,0 +1,171 @@
+//! The spare workers of a pool: how many there are, and the seats that are lent to them.
+//!
+//! A worker that is about to block lends its seat to an idle spare, or to a new one. After its wait it continues its
+//! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
+//! [`KEPT`] ends.
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long a spare stays idle before it ends.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// The spare workers of a pool.
+#[derive(Debug)]
+pub struct Spares {
+    state: Mutex<State>,
+    changed: Condvar,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Indices of seats that are lent and that no spare has taken yet.
+    offered: VecDeque<usize>,
+    /// The number of spares that wait for a seat.
+    idle: usize,
+    /// The number of spares, idle or not.
+    threads: usize,
+    /// The number of spares made so far. Gives each spare its index.
+    made: usize,
+    /// Set when the pool has drained: an idle spare must end.
+    closed: bool,
+}
+
+/// Why a seat could not be lent.
+#[derive(Debug)]
+pub enum NoSpare {
+    /// The greatest number of spares exists, and none is idle. Holds that number.
+    Most(usize),
+    /// The platform could not start a thread.
+    Refused(std::io::Error),
+}
+
+impl std::fmt::Display for NoSpare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Most(most) => write!(
+                f,
+                "all {most} spare workers are waiting inside tasks: wait less deeply, or raise \
+                 `max_spare_workers`"
+            ),
+            Self::Refused(error) => write!(f, "no thread for a spare worker: {error}"),
+        }
+    }
+}
+
+/// What has become of a seat that was lent.
+#[must_use]
+#[derive(Debug)]
+pub enum Lent {
+    /// An idle spare takes it.
+    ToIdle,
+    /// The caller must make a spare for it. Holds the number of spares made before.
+    Make(usize),
+}
+
+impl Spares {
+    /// Makes the state of a pool without spares, which may get up to `most`.
+    pub fn new(most: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                offered: VecDeque::new(),
+                idle: 0,
+                threads: 0,
+                made: 0,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+            most,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Offers the seat with this index to an idle spare. If none is idle, counts a new spare, which the caller must make. There may
+    /// be as many spares as `most`, and as the pool's own greatest number.
+    ///
+    /// # Errors
+    /// If no spare is idle and no further one may be made. The caller keeps the seat.
+    pub fn lend(&self, seat: usize, most: usize) -> Result<Lent, NoSpare> {
+        let mut state = self.lock();
+        if state.idle > state.offered.len() {
+            state.offered.push_back(seat);
+            self.changed.notify_one();
+            return Ok(Lent::ToIdle);
+        }
+        let most = most.min(self.most);
+        if state.threads >= most {
+            return Err(NoSpare::Most(most));
+        }
+        let made = state.made;
+        state.threads += 1;
+        state.made += 1;
+        Ok(Lent::Make(made))
+    }
+
+    /// Counts a spare off whose thread could not be started.
+    pub fn give_up(&self) {
+        self.lock().threads -= 1;
+    }
+
+    /// Waits, as a spare, until a seat is lent. Returns its index, or `None` if the spare must end.
+    pub fn wait_for_place(&self) -> Option<usize> {
+        let mut state = self.lock();
+        state.idle += 1;
+        let seat = loop {
+            if let Some(seat) = state.offered.pop_front() {
+                break Some(seat);
+            }
+            if state.closed {
+                break None;
+            }
+            let (next, timed_out) = wait(&self.changed, state);
+            state = next;
+            if timed_out && state.offered.is_empty() {
+                break None;
+            }
+        };
+        state.idle -= 1;
+        if seat.is_none() {
+            // Any thread without a seat may end here, a former worker as well as a spare. Only the number matters.
+            state.threads -= 1;
+        }
+        seat
+    }
+
+    /// Ends all idle spares, now and later. Called when the pool has drained.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Returns true if no seat is lent, and no spare waits for one.
+    pub fn is_unused(&self) -> bool {
+        let state = self.lock();
+        state.offered.is_empty() && state.idle == 0
+    }
+
+    /// Returns the number of spares, idle or not.
+    pub fn count(&self) -> usize {
+        self.lock().threads
+    }
+}
+
+/// Waits for a notification or for [`KEPT`]. The flag tells that the time has passed.
+#[cfg(not(tollgate_loom))]
+fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+    let (state, result) =
+        changed.wait_timeout(state, KEPT).unwrap_or_else(std::sync::PoisonError::into_inner);
+    (state, result.timed_out())
+}
+
+/// Waits for a notification: in a loom model no time passes.
+#[cfg(tollgate_loom)]
+fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+    let _ = KEPT;
+    (changed.wait(state).unwrap(), false)
+}
