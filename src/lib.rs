@@ -137,6 +137,7 @@ mod api {
     pub mod acquire;
     pub mod builder;
     pub mod capacity;
+    pub mod children;
     pub mod clock;
     pub mod current;
     pub mod delay;
@@ -171,12 +172,15 @@ mod base {
 mod error;
 mod job {
     pub mod busy;
+    pub mod cancels;
     pub mod capacity;
+    pub mod children;
     pub mod control;
     pub mod extra;
     pub mod family;
     pub mod gate;
     pub mod idle;
+    pub mod lifetime;
     pub mod permits;
     pub mod queue;
     pub mod record;
@@ -189,8 +193,10 @@ mod job {
 pub mod model;
 mod pool {
     pub mod blocked;
+    pub mod children;
     pub mod core;
     pub mod due;
+    pub mod here;
     pub mod spares;
     pub mod waits;
 }

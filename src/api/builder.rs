@@ -1,9 +1,9 @@
 //! `JobBuilder`: makes a job with a name, a capacity or a parent.
 
+use crate::api::children;
 use crate::api::job::Job;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
-use crate::job::family;
 use crate::job::gate::rated;
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
@@ -245,7 +245,8 @@ impl JobBuilder {
         }
         let few = self.name.is_some() || capacity.is_some();
         let extra = few.then(|| Extra::new(self.name, capacity));
-        let job = family::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra);
+        let job =
+            children::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra);
         if !self.rates.is_empty() {
             rated::set_rates(job.ptr(), &self.rates);
         }

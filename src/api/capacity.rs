@@ -30,7 +30,7 @@
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;
 use crate::job::capacity::{Capacity, Slot, WAITED};
-use crate::job::control;
+use crate::job::gate;
 use crate::pool::blocked::Crowd;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, fence_after_rmw};
@@ -79,7 +79,7 @@ impl Job {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
             // A pass that an unfinished push cuts short frees fewer cells. The next push tries again.
-            let _ = control::drop_gone(job, |cell| cell.job() == job);
+            let _ = gate::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
             // Ordering: Relaxed; a hint.
             capacity.left.store(2 * left, Ordering::Relaxed);

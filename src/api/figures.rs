@@ -1,10 +1,10 @@
 //! The statistics of a job, alone and with all jobs below it.
 
 use crate::api::job::Job;
-use crate::job::control;
-use crate::job::family::{self, Ended};
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::job::{control, family};
+use crate::pool::children::Ended;
 use crate::stats::JobStats;
 
 impl Job {

@@ -6,7 +6,7 @@
 
 use crate::job::permits::{Flag, MOST};
 use crate::job::record::JobPtr;
-use crate::job::{control, extra, family};
+use crate::job::{control, extra, lifetime};
 use crate::stats::DebugLimit;
 use std::fmt;
 
@@ -201,7 +201,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn cancel(&self) {
-        family::cancel(self.0);
+        control::cancel(self.0);
     }
 
     /// Closes the job, and those below it: no new tasks, the accepted ones run. Final.
@@ -289,7 +289,7 @@ impl Clone for Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        control::drop_handle(self.0);
+        lifetime::drop_handle(self.0);
     }
 }
 

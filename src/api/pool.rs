@@ -1,10 +1,11 @@
 //! `Pool`: the workers' start, the three shutdowns, and the drop that drains.
 
 use crate::api::builder::JobBuilder;
+use crate::api::children;
 use crate::api::clock::ManualClock;
 use crate::api::job::Job;
 use crate::error::Unfinished;
-use crate::job::family;
+use crate::job::control;
 use crate::pool::core::PoolPtr;
 use crate::process;
 use crate::stats::{PoolStats, WorkerStats};
@@ -58,7 +59,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn job(&self, limit: usize) -> Job {
-        family::make(self.shared, None, limit, None)
+        children::make(self.shared, None, limit, None)
     }
 
     /// Returns a builder for a job with a name, a parent or a bounded backlog.
@@ -143,7 +144,7 @@ impl Pool {
     #[track_caller]
     pub fn shutdown(&self) {
         self.refuse_to_wait_inside();
-        self.shared.shared().drain();
+        control::drain(self.shared.shared());
         self.join_workers();
     }
 
@@ -174,7 +175,7 @@ impl Pool {
         self.refuse_to_wait_inside();
         let shared = self.shared.shared();
         self.drop_all();
-        shared.drain();
+        control::drain(shared);
         self.join_workers();
         // Ordering: Relaxed; the workers have been joined.
         shared.dropped.load(Ordering::Relaxed)
@@ -235,7 +236,7 @@ impl Pool {
     pub fn shutdown_timeout(&self, timeout: Duration) -> Result<(), Unfinished> {
         self.refuse_to_wait_inside();
         let shared = self.shared.shared();
-        shared.drain();
+        control::drain(shared);
         if shared.wait_ended(Some(timeout)) {
             self.join_workers();
             return Ok(());
@@ -286,7 +287,7 @@ impl Drop for Pool {
             // Another thread may have held a lock when the process was forked. The memory stays.
             return;
         }
-        self.shared.shared().drain();
+        control::drain(self.shared.shared());
         // Ordering: Relaxed; the owner of the pool drops it after all calls.
         if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
             self.join_workers();

@@ -155,6 +155,7 @@ impl Idle {
         let mut ended = self.pass_one(job, cx)?;
         let mut below = family::children_of(job.ptr());
         while let Some(child) = below.pop() {
+            let child = Job::from_handle(child.into_handle());
             ended = ended.wrapping_add(self.pass_one(&child, cx)?);
             below.append(&mut family::children_of(child.ptr()));
         }

@@ -1,8 +1,11 @@
 //! `Job::wait`: a thread waits until a job is idle. Module `settle` has the same wait as a future.
 
 use crate::api::job::Job;
-use crate::job::family;
+use crate::base::rests::Resting;
+use crate::job::record::JobPtr;
+use crate::job::{family, idle};
 use crate::sync::time::Instant;
+use crate::worker::blocking;
 use crate::worker::context::Context;
 use crate::{process, unwind};
 use std::time::Duration;
@@ -41,7 +44,7 @@ impl Job {
     #[track_caller]
     pub fn wait(&self) {
         self.refuse_to_wait_inside();
-        unwind::at_caller(|| family::wait(self.0, None));
+        unwind::at_caller(|| wait(self.0, None));
     }
 
     /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job is idle.
@@ -72,7 +75,7 @@ impl Job {
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.refuse_to_wait_inside();
-        unwind::at_caller(|| family::wait(self.0, Instant::now().checked_add(timeout)))
+        unwind::at_caller(|| wait(self.0, Instant::now().checked_add(timeout)))
     }
 
     /// Panics if the caller is a task of this job or of a job below it, or is in a forked child.
@@ -95,4 +98,58 @@ impl Job {
             self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
         );
     }
+}
+
+/// Waits until the job and all jobs below it have no task queued or running, or until another waiter has seen that. Returns
+/// false if the time is over first.
+fn wait(job: JobPtr, until: Option<Instant>) -> bool {
+    let resting = Resting::enter(job.idle_key());
+    let mut passes = family::Passes::default();
+    loop {
+        match passes.make(job, || wait_for_each(job, until, &resting)) {
+            None => return resting.has_come(),
+            Some(true) => {
+                resting.note();
+                return true;
+            }
+            Some(false) if resting.has_come() => return true,
+            Some(false) => {}
+        }
+    }
+}
+
+/// Waits for the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns
+/// `None` if the time is over, or if another waiter has seen all idle.
+fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
+    let mut ended = wait_for_one(job, until, resting)?;
+    let mut below = family::children_of(job);
+    while let Some(child) = below.pop() {
+        ended = ended.wrapping_add(wait_for_one(child.ptr(), until, resting)?);
+        below.append(&mut family::children_of(child.ptr()));
+    }
+    Some(ended)
+}
+
+/// Does what [`wait_for_each`] does, for the job alone.
+fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
+    while !wait_while_busy(job, until, || resting.has_come()) {
+        // The job is busy again, or still: a parent is idle for a moment between two tasks of its children.
+        if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
+            return None;
+        }
+    }
+    Some(job.tally.ended())
+}
+
+/// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is busy then.
+fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
+    if idle::is_idle(job) {
+        return true;
+    }
+    idle::enter_while_busy(job, |wait, clear| {
+        blocking::wait_then(job.idle_key(), Some(job), until, || !enough() && wait(), clear);
+        false
+    });
+    idle::forget_waiters(job);
+    idle::is_idle(job)
 }

@@ -6,7 +6,11 @@
 use crate::base::task::CellPtr;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Stealer, Worker};
+use crate::sync::shrunk;
 use std::cell::Cell;
+
+/// The number of tasks in a local queue from which on pushes from inside a task go to the job's queue.
+pub const LOCAL_MOST: usize = shrunk(256, 4);
 
 /// The seat of one worker.
 pub struct Seat {

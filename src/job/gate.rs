@@ -24,12 +24,17 @@
 
 mod acquire;
 mod drops;
+mod gone;
 pub mod hold;
 pub mod rated;
 mod returns;
 
 pub use acquire::{give_back, push_behind, try_acquire};
-pub use drops::{discard, doom, drop_task, is_dropped, request_sweep, sweep};
+pub use drops::{discard, doom, drop_late, drop_task, is_dropped, request_sweep, sweep};
+pub use gone::{
+    Dropped, drop_delegates_above, drop_delegates_in, drop_gone, drop_taken, is_stuck, take_gone,
+    tidy_queue,
+};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 
@@ -37,7 +42,6 @@ use crate::base::later::{self, Deferral};
 use crate::base::parking::parking_lot;
 use crate::base::sleep::Notified;
 use crate::base::task::{CellPtr, Mark};
-use crate::job::control;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
@@ -50,7 +54,7 @@ pub fn push(job: JobPtr, cell: CellPtr) {
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
         job.tokens.add_tasks(1);
         if ascend(cell, job) == Notified::TooLate {
-            job.pool().drop_late();
+            drop_late(job.pool());
         }
         return;
     }
@@ -127,16 +131,15 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
             }
         }
         // The pending bit may have been set for a task that its handle has cancelled. No worker pops that of a held job.
-        let all = !word_left
-            || !control::is_stuck(job)
-            || control::take_gone(job, &mut consumer, |_| true, &mut gone);
+        let all =
+            !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
         match consumer.unlock() {
             Unlocked::LookAgain(again) => consumer = again,
             Unlocked::Free => break all,
         }
     };
-    control::drop_taken(job, gone);
+    drop_taken(job, gone);
     if cancelled {
         request_sweep(job); // sweep-1
     }

@@ -1,30 +1,14 @@
-//! The check whether a job is idle, the wait until it is, and the count of tasks that handles have cancelled.
+//! The check whether a job is idle, and what a waiter must do before it parks.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
-use crate::job::control::{Dropped, drop_delegates_above, drop_gone, is_stopped};
-use crate::job::gate::serve_line_with;
+use crate::job::cancels::cancels;
+use crate::job::gate::{Dropped, drop_delegates_above, drop_gone, drop_late, serve_line_with};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Unlocked};
 use crate::job::record::JobPtr;
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::time::Instant;
-use crate::sync::{fence_after_rmw, global, thread};
-use crate::worker::blocking;
+use crate::sync::{fence_after_rmw, thread};
 use std::cell::{Cell, RefCell};
-
-/// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is busy then.
-pub fn wait(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
-    if is_idle(job) {
-        return true;
-    }
-    enter_while_busy(job, |wait, clear| {
-        blocking::wait_then(job.idle_key(), Some(job), until, || !enough() && wait(), clear);
-        false
-    });
-    forget_waiters(job);
-    is_idle(job)
-}
 
 /// Calls `enter`, which adds a waiter for the job's idle key to the parking lot if its first argument returns true (`park-2`).
 /// Returns what `enter` returns.
@@ -41,7 +25,7 @@ pub fn enter_while_busy(
     loop {
         let before = cancels();
         drop_delegates_above(job);
-        job.pool().drop_late();
+        drop_late(job.pool());
         let cancelled = || job.parent().is_some() && cancels() != before;
         let (line, found) = (RefCell::new(None), Cell::new(false));
         let clear = || {
@@ -121,7 +105,7 @@ impl Work<'_> {
             Work::HalfSeen => thread::yield_now(),
             Work::None | Work::Some => {}
         }
-        job.pool().drop_late();
+        drop_late(job.pool());
     }
 }
 
@@ -153,11 +137,11 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
     };
     let word = job.permits.load();
     let (mut waits, mut gone, mut half_seen) = (!job.queue().is_empty(), false, false);
-    if waits && (is_stopped(word) || word.has(Flag::Parent)) {
+    if waits && (word.is_stopped() || word.has(Flag::Parent)) {
         waits = false;
         let see = |cell: CellPtr| {
             let own = cell.job() == *job;
-            gone |= own && is_stopped(word) && cell.is_gone();
+            gone |= own && word.is_stopped() && cell.is_gone();
             waits |= own;
         };
         half_seen = consumer.look_through(see).is_none() && !waits;
@@ -170,24 +154,4 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         Unlocked::Free => Work::Some,
         Unlocked::LookAgain(consumer) => Work::Line(consumer),
     }
-}
-
-global! {
-    /// Returns the number of tasks that handles have cancelled, in all pools. A thread that waits for a job checks it again
-    /// when the number has grown. The number is no job's, because a job may be gone when the handle counts.
-    fn cancel_count() -> AtomicU64 { AtomicU64::new(0) }
-}
-
-/// Wakes the waiters of a job in whose queue a handle has cancelled a task, because that task may be the last. Uses only the
-/// job's address.
-pub fn note_gone(job: JobPtr) {
-    // Ordering: AcqRel; before the wake, for `enter_while_busy`.
-    cancel_count().fetch_add(1, Ordering::AcqRel);
-    parking_lot().wake(job.idle_key());
-}
-
-/// Returns a number that changes when a task in a queue was cancelled by its handle, or emptied otherwise.
-pub fn cancels() -> u64 {
-    // Ordering: Acquire; a thread that sees the number sees the claim.
-    cancel_count().load(Ordering::Acquire)
 }

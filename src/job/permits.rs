@@ -74,6 +74,16 @@ const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
 pub struct Snapshot(u64);
 
 impl Snapshot {
+    /// Returns true if no task of the job can start until its owner acts: the job is paused or has a limit of 0.
+    pub const fn is_held(self) -> bool {
+        self.has(Flag::Paused) || self.limit() == 0
+    }
+
+    /// Returns true if no task of the job can start until its owner acts, or until the time has come that the job is held off for.
+    pub const fn is_stopped(self) -> bool {
+        self.is_held() || self.has(Flag::HeldOff)
+    }
+
     /// Makes the word of a new job with this limit: no permit held, no task ready, no flag set.
     pub const fn new(limit: u64) -> Self {
         Self(limit << LIMIT_SHIFT)

@@ -9,7 +9,6 @@ use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::job::queue::{Arrivals, Departures, Queue};
 use crate::job::tally::Tally;
 use crate::pool::core::{PoolPtr, Shared};
-use crate::sync::RESTS;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::time::Instant;
 use std::iter;
@@ -38,7 +37,7 @@ pub struct Record {
     pool: PoolPtr,
     parent: Option<JobPtr>,
     /// Null, or a box that this record owns.
-    extra: AtomicPtr<Extra>,
+    pub(super) extra: AtomicPtr<Extra>,
     /// The counts of busy tasks and of handles, which keep the record.
     pub tokens: Tokens,
     /// The statistics.
@@ -56,7 +55,7 @@ const _: () = {
 
 /// A pointer to a record. May be used only while a handle or a busy task keeps the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct JobPtr(NonNull<Record>);
+pub struct JobPtr(pub(super) NonNull<Record>);
 
 // SAFETY: a record consists of atomics, and of pointers that never change.
 unsafe impl Send for JobPtr {}
@@ -142,104 +141,9 @@ impl JobPtr {
     pub fn settle_key(self) -> usize {
         self.0.as_ptr().addr() + 3
     }
-
-    /// Subtracts busy tasks. Wakes the job's waiters if it has no busy task left, and frees the record if nothing
-    /// needs it.
-    #[inline]
-    pub fn drop_tasks(self, count: u64) {
-        let key = self.idle_key();
-        let left = self.tokens.drop_tasks(count);
-        if left.unneeded() {
-            // SAFETY: no handle and no busy task is left.
-            unsafe { self.free(0) };
-        } else if left.awaited() {
-            crate::base::later::wake(key);
-        }
-    }
-
-    /// Subtracts a handle, and frees the record if nothing needs it.
-    #[inline]
-    pub fn drop_handle(self) {
-        if self.give_back_handle() {
-            // SAFETY: no handle and no busy task is left.
-            unsafe { self.free(0) };
-        }
-    }
-
-    /// Subtracts a handle. Returns true if nothing needs the record: the caller must free it.
-    #[inline]
-    #[must_use]
-    pub fn give_back_handle(self) -> bool {
-        let left = self.tokens.drop_handle();
-        left.unneeded()
-    }
-
-    /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.
-    /// The caller holds `held` permits of the job.
-    ///
-    /// # Panics
-    /// In a build that is to be checked, if anything of a job is not at rest.
-    ///
-    /// # Safety
-    /// No other thread uses the record, now or later.
-    #[inline]
-    pub unsafe fn free(self, held: u64) {
-        // SAFETY: by this function's contract.
-        let mut parent = unsafe { self.free_one(held) };
-        while let Some(outer) = parent {
-            if !crate::job::control::give_back_handle(outer) {
-                return;
-            }
-            // SAFETY: no handle and no busy task is left.
-            parent = unsafe { outer.free_one(0) };
-        }
-    }
-
-    /// Frees the record, and returns its parent, whose handle the caller must subtract.
-    ///
-    /// # Safety
-    /// As [`free`](Self::free).
-    #[inline]
-    #[must_use]
-    unsafe fn free_one(self, held: u64) -> Option<Self> {
-        assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
-        if let Some(parent) = self.parent {
-            self.pool().family.leave(parent, self);
-        } else if self.permits.load_alone().has(Flag::Parent) {
-            self.pool().family.forget(self);
-        }
-        let (pool, parent) = (self.pool, self.parent);
-        // Ordering: Relaxed; by this function's contract no other thread uses the record.
-        let extra = self.extra.load(Ordering::Relaxed);
-        // SAFETY: by this function's contract no other thread uses the record.
-        unsafe { self.0.as_ptr().drop_in_place() };
-        // SAFETY: its contents were dropped just now, and it came from `cache::make`.
-        unsafe { cache::free(self.0.as_ptr()) };
-        if !extra.is_null() {
-            // SAFETY: it came from `Box::into_raw`, and is freed only here.
-            drop(unsafe { Box::from_raw(extra) });
-        }
-        pool.record_freed();
-        parent
-    }
 }
 
 impl Record {
-    /// Returns true if nothing of the job is queued, reserved or waited for, and exactly `held` permits are held.
-    ///
-    /// No other thread may use the record. So the loads are Relaxed: under loom they are stale if an access of another
-    /// thread is not ordered before.
-    fn is_at_rest(&self, held: u64) -> bool {
-        let word = self.permits.load_alone();
-        let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
-        let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
-        word.running() == held
-            && word.ready() == 0
-            && !waited_for
-            && self.queue().is_unused()
-            && capacity.is_none_or(|capacity| capacity.is_unused())
-    }
-
     /// Returns the job's queue.
     #[inline]
     pub fn queue(&self) -> Queue<'_> {

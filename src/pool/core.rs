@@ -7,8 +7,8 @@ use crate::base::queues::{Seat, Victim};
 use crate::base::sleep::{Notified, Sleep};
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::base::timer::Timer;
-use crate::job::family::Family;
 use crate::pool::blocked::BlockedPushers;
+use crate::pool::children::Family;
 use crate::pool::due::{Due, Hands};
 use crate::pool::spares::Spares;
 use crate::pool::waits::Waits;
@@ -16,7 +16,6 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::Injector;
 use crate::sync::thread::Builder;
 use crate::sync::{Arc, Condvar, Mutex, RESTS};
-use crate::worker::context::Context;
 use crossbeam_utils::CachePadded;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -88,7 +87,7 @@ pub struct Shared {
     process: u32,
     has_spare_cores: bool,
     /// The count of pending futures, as in `Seat`, for threads without a seat.
-    flights: AtomicU64,
+    pub(super) flights: AtomicU64,
     /// The number of tasks that `shutdown_now` dropped.
     pub dropped: AtomicUsize,
     /// The list of held jobs, which are paused or have a limit of 0, each with a handle. A drain cancels them.
@@ -178,14 +177,6 @@ impl PoolPtr {
     pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Subtracts an owner, because a record is freed. A worker counts these, and subtracts them when it ends.
-    #[inline]
-    pub fn record_freed(self) {
-        if !Context::of_pool(self, Context::count_freed_record) {
-            self.disown(1);
-        }
     }
 
     /// Subtracts owners. The last one frees the pool.

@@ -10,7 +10,7 @@ use crate::base::cache;
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
-use crate::job::idle::note_gone;
+use crate::job::cancels::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, State};

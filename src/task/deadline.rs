@@ -17,8 +17,8 @@
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
 use crate::error::JoinError;
+use crate::job::cancels::note_gone;
 use crate::job::gate::drop_task;
-use crate::job::idle::note_gone;
 use crate::pool::core::PoolPtr;
 use crate::pool::due::{Act, Due, Timed};
 use crate::sync::time::Instant;

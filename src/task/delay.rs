@@ -25,8 +25,8 @@
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
-use crate::job::control;
-use crate::job::gate::{self, doom, drop_task, is_dropped};
+use crate::job::gate::{self, doom, drop_late, drop_task, is_dropped};
+use crate::job::lifetime;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::pool::due::{Act, Due, Timed};
@@ -104,7 +104,7 @@ impl Delay {
     /// Takes the entry of a cancelled task out of the timer, and hands the task to a worker, which drops it.
     pub fn take_back(self) {
         self.pool.shared().defer_end(|| self.hand_to_worker());
-        self.pool.shared().drop_late();
+        drop_late(self.pool.shared());
     }
 
     fn hand_to_worker(self) {
@@ -134,7 +134,7 @@ impl Owner for Delay {
 pub fn give_token(job: JobPtr) {
     job.tokens.keep();
     job.drop_tasks(1);
-    control::drop_handle(job);
+    lifetime::drop_handle(job);
 }
 
 /// Removes the key of an entry that was taken out of the timer.
@@ -163,6 +163,6 @@ fn push(cell: CellPtr) {
         gate::push(job, cell);
         job.drop_tasks(1);
     }
-    job.pool().drop_late();
-    control::drop_handle(job);
+    drop_late(job.pool());
+    lifetime::drop_handle(job);
 }

@@ -14,8 +14,8 @@ pub mod pending;
 
 use crate::base::task::{CellPtr, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
+use crate::job::cancels::note_gone;
 use crate::job::gate;
-use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::closure::{Face, HandleTable, Joint, is_claimed, is_empty};

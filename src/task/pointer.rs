@@ -1,8 +1,8 @@
 //! What a handle and a scope can do to a task whose closure's type they do not know.
 
 use crate::base::task::CellPtr;
-use crate::job::control;
-use crate::job::idle::note_gone;
+use crate::job::cancels::note_gone;
+use crate::job::gate;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
@@ -92,7 +92,7 @@ impl TaskPtr {
 /// The claim comes before. Either this thread sees that the gate is held, or the thread that holds the gate sees the claim.
 fn note_empty(job: JobPtr) {
     fence_after_rmw();
-    if control::is_stuck(job) {
+    if gate::is_stuck(job) {
         note_gone(job);
     }
 }

@@ -17,8 +17,8 @@
 
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
+use crate::job::cancels::note_gone;
 use crate::job::gate::is_dropped;
-use crate::job::idle::note_gone;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::retry::{Attempts, Retried, Retry};

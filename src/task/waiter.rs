@@ -34,9 +34,9 @@
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};
 use crate::base::{cache, later};
-use crate::job::idle::{cancels, note_gone};
+use crate::job::cancels::{cancels, note_gone};
+use crate::job::gate;
 use crate::job::record::JobPtr;
-use crate::job::{control, gate};
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::unwind;
@@ -358,6 +358,6 @@ impl Drop for Waiter {
 fn tidy_sometimes(job: JobPtr) {
     let half = job.queue().len() as u64 / 2 + 1;
     if cancels().is_multiple_of(half) {
-        control::tidy_queue(job);
+        gate::tidy_queue(job);
     }
 }

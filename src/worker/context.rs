@@ -2,12 +2,13 @@
 //!
 //! A thread-local leads to it, for calls of the library from inside a task.
 
-use crate::base::queues::Seat;
+use crate::base::queues::{LOCAL_MOST, Seat};
 use crate::base::task::{CellPtr, Mark};
 use crate::job::gate;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::core::{PoolPtr, Shared};
+use crate::pool::here::Here;
 use crate::sync::atomic::Ordering;
 use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};
@@ -16,9 +17,6 @@ use std::ptr;
 
 /// The number of spare tokens that a worker takes at once for tasks that it pushes from inside a task.
 const CREDIT: u64 = shrunk(16, 2) as u64;
-/// The number of tasks in a local queue from which on pushes from inside a task go to the job's queue.
-pub const LOCAL_MOST: usize = shrunk(256, 4);
-
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
@@ -52,8 +50,7 @@ impl Drop for Restore<'_> {
 /// The state of one worker's thread.
 #[derive(Debug)]
 pub struct Context {
-    pool: PoolPtr,
-    seat: Cell<*const Seat>,
+    here: Here,
     /// A task of another job that came out of the deque while a permit was held, or the sweep that this worker runs.
     pub next_task: Cell<Option<CellPtr>>,
     /// True while the thread serves a task that it has found: runs it, drops it, or passes its permit on.
@@ -61,8 +58,6 @@ pub struct Context {
     lease: Lease,
     /// The frame of the innermost task that runs on this thread, or null.
     running: Cell<*const Frame>,
-    /// The number of job records freed on this thread, whose counts as owners of the pool it has not given up.
-    freed_records: Cell<u64>,
     /// The number of tasks that run inline inside one another on this thread.
     pub depth: Cell<u32>,
 }
@@ -96,8 +91,7 @@ impl Context {
     /// Makes the context of a thread without a seat.
     pub fn new(pool: PoolPtr) -> Self {
         Self {
-            pool,
-            seat: Cell::new(ptr::null()),
+            here: Here::new(pool),
             next_task: Cell::new(None),
             serves: Cell::new(false),
             lease: Lease {
@@ -112,7 +106,6 @@ impl Context {
                 completed: Cell::new(0),
             },
             running: Cell::new(ptr::null()),
-            freed_records: Cell::new(0),
             depth: Cell::new(0),
         }
     }
@@ -120,7 +113,7 @@ impl Context {
     /// Runs `f` with this as the thread's context.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         CURRENT.with(|current| current.set(self));
-        let out = f();
+        let out = self.here.enter(f);
         CURRENT.with(|current| current.set(ptr::null()));
         out
     }
@@ -151,7 +144,7 @@ impl Context {
     #[inline]
     pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
         Self::with(|context| match context {
-            Some(context) if context.pool == pool => {
+            Some(context) if context.pool_ptr() == pool => {
                 f(context);
                 true
             }
@@ -161,24 +154,23 @@ impl Context {
 
     /// Returns what all threads of the pool share.
     pub fn pool(&self) -> &Shared {
-        self.pool.shared()
+        self.here.pool()
     }
 
     /// Returns the pointer to the pool.
     pub fn pool_ptr(&self) -> PoolPtr {
-        self.pool
+        self.here.pool_ptr()
     }
 
     /// Returns the thread's seat, unless it has lent its seat.
     #[inline]
     pub fn seat(&self) -> Option<&Seat> {
-        // SAFETY: seats live as long as their pool, and the thread is an owner of the pool.
-        unsafe { self.seat.get().as_ref() }
+        self.here.seat()
     }
 
     /// Takes a seat, or gives it up.
     pub fn sit(&self, seat: Option<&Seat>) {
-        self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
+        self.here.sit(seat);
     }
 
     /// Returns the lease.
@@ -250,15 +242,9 @@ impl Context {
         })
     }
 
-    /// Counts a record that was freed on this thread.
-    #[inline]
-    pub fn count_freed_record(&self) {
-        self.freed_records.set(self.freed_records.get() + 1);
-    }
-
     /// Returns the number of owners of the pool that end with this thread: the thread, and the records that it freed.
     pub fn owners(&self) -> u64 {
-        self.freed_records.replace(0) + 1
+        self.here.owners()
     }
 
     /// Pushes a task of the running job into the thread's deque, if the job's limit binds no worker. Returns the cell otherwise.

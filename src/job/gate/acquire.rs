@@ -8,10 +8,9 @@
 //! further task under its lease: no gate is held, cancelled or over its limit, and no sibling waits at a gate outside. The word
 //! does not change, so no pusher finds room that it must check again.
 
-use super::{Start, rated};
 use super::{
-    is_waited_for, look_outwards, make_good, may_go_on, release, release_at, reserve_outside,
-    start, unlock,
+    Start, drop_late, is_waited_for, look_outwards, make_good, may_go_on, rated, release,
+    release_at, reserve_outside, start, unlock,
 };
 use crate::base::task::{CellPtr, Mark};
 use crate::job::permits::{Asked, Flag};
@@ -61,7 +60,7 @@ pub fn push_behind(job: JobPtr, cell: CellPtr) {
     job.queue().push(cell); // push-2, push-3
     let served = make_good(job); // push-4
     if served {
-        job.pool().drop_late();
+        drop_late(job.pool());
     }
 }
 
@@ -98,7 +97,7 @@ pub fn give_back(job: JobPtr) {
     }
     rated::note_end(job);
     release(job);
-    job.pool().drop_late();
+    drop_late(job.pool());
     job.pool().flight_ends();
     job.drop_tasks(1);
 }

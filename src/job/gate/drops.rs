@@ -15,12 +15,16 @@
 //!
 //! A push that comes too late, when the workers have left, is dropped by the pusher.
 
-use super::{child_below, leave_gate, release, wake_if_idle};
+use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
+use crate::base::sleep::Notified;
 use crate::base::task::{self, CellPtr, Mark};
-use crate::job::control;
+use crate::job::lifetime;
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
+use crate::pool::core::Shared;
+use crate::sync::deque::Steal;
+use crate::sync::spin_loop;
 
 /// Returns true if tasks of the job are dropped instead of started.
 #[inline]
@@ -52,10 +56,10 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
             return;
         }
     }
-    control::drop_delegates_above(job);
+    drop_delegates_above(job);
     wake_if_idle(job);
     sweep.cancel();
-    control::drop_handle(job);
+    lifetime::drop_handle(job);
 }
 
 /// Pops one task, with a token, from the queue of a cancelled job. `None`: the queue is empty, a push is half done, or
@@ -153,5 +157,27 @@ fn leave_queue(cell: CellPtr, gate: JobPtr) {
     while inner != gate {
         leave_gate(inner);
         inner = inner.parent().expect("the gate is outside the job");
+    }
+}
+
+/// Drops the tasks that were injected after the workers had left. The caller must not hold a queue lock.
+#[inline]
+pub fn drop_late(pool: &Shared) {
+    if pool.sleep.seen() == Notified::TooLate {
+        discard_injected(pool);
+    }
+}
+
+#[cold]
+fn discard_injected(pool: &Shared) {
+    if !pool.sleep.workers_left() {
+        return;
+    }
+    loop {
+        match pool.injector().steal() {
+            Steal::Success(cell) => discard(cell),
+            Steal::Empty => return,
+            Steal::Retry => spin_loop(),
+        }
     }
 }

@@ -19,9 +19,9 @@
 //! No task starts too early. An entry may fire before the job's time, because a later call has extended it. `open-1` reads the
 //! time that holds now.
 
-use super::look;
+use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};
-use crate::job::control;
+use crate::job::lifetime;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::times::Times;
@@ -56,7 +56,7 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
     }
     if job.permits.load().has(Flag::Parent) {
         // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
-        control::drop_delegates_in(job);
+        drop_delegates_in(job);
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ fn open(due: Due, key: Key) {
         if times.armed != Some(key) {
             // The entry was replaced when its time had just come.
             drop(times);
-            return control::drop_handle(job);
+            return lifetime::drop_handle(job);
         }
         times.armed = None;
         let until = times.until(job.pool().now());
@@ -103,8 +103,8 @@ fn open(due: Due, key: Key) {
     }
     fence_after_rmw(); // open-2
     look(job); // open-3
-    job.pool().drop_late();
-    control::drop_handle(job);
+    drop_late(job.pool());
+    lifetime::drop_handle(job);
 }
 
 /// Returns the time at which the job's rates allow a start, if that time is still to come.

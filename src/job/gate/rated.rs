@@ -28,7 +28,7 @@
 //! admitted again until its time has come.
 
 use super::hold::close_until;
-use super::{look, settle};
+use super::{drop_late, look, settle};
 use crate::base::task::CellPtr;
 use crate::job::extra::Extra;
 use crate::job::permits::{Asked, Flag};
@@ -165,7 +165,7 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
     };
     fence_after_rmw();
     look(job);
-    pool.drop_late();
+    drop_late(pool);
     if handle {
         job.drop_handle();
     }

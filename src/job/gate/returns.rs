@@ -1,14 +1,17 @@
 //! Ready tasks that a gate refuses: each goes back to a queue, its own job's or that of an ancestor. And futures that were woken.
 
-use super::{child_below, is_dropped, leave_gate, look, make_good, settle};
+use super::{
+    child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, make_good, settle,
+};
+#[cfg(feature = "futures")]
+use crate::base::queues::LOCAL_MOST;
 use crate::base::task::{CellPtr, Mark};
-use crate::job::control;
-use crate::job::idle::cancels;
+use crate::job::cancels::cancels;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
-use crate::sync::fence_after_rmw;
 #[cfg(feature = "futures")]
-use crate::worker::context::{Context, LOCAL_MOST};
+use crate::pool::here::Here;
+use crate::sync::fence_after_rmw;
 
 /// Pushes a task that has room at all gates inside of `gate` into the queue of `gate`. If the child there has a delegate in that
 /// queue already, the task goes to the queue of the child instead, and so on.
@@ -107,8 +110,8 @@ impl Doubts {
     /// finds the task in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
-        if line != job && control::is_stuck(line) && cancelled() {
-            control::drop_delegates_above(job);
+        if line != job && is_stuck(line) && cancelled() {
+            drop_delegates_above(job);
         }
     }
 }
@@ -130,12 +133,12 @@ pub fn come_back(cell: CellPtr) {
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
     cell.set_mark(mark);
-    let inside = Context::of_pool(pool, |context| match context.seat() {
+    let inside = Here::of_pool(pool, |here| match here.seat() {
         Some(seat) if !to_the_end && seat.deque.len() < LOCAL_MOST => {
             seat.deque.push(cell);
-            context.pool().notify();
+            here.pool().notify();
         }
-        _ => _ = context.pool().inject(cell),
+        _ => _ = here.pool().inject(cell),
     });
     if !inside {
         // Once injected, the task may run, and the pool may end.

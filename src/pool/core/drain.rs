@@ -1,16 +1,11 @@
 //! The end of a pool: the drain, the drop of all tasks, and the end of the last worker.
 
 use super::Shared;
-use crate::base::sleep::Notified;
 use crate::base::task::OpaqueJob;
 use crate::error::Unfinished;
-use crate::job::control;
-use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
-use crate::sync::deque::Steal;
-use crate::sync::{Condvar, MutexGuard, fence_after_rmw, full_fence};
-use crate::worker::context::Context;
+use crate::sync::{Condvar, MutexGuard, full_fence};
 use std::collections::BTreeSet;
 
 impl Shared {
@@ -28,19 +23,12 @@ impl Shared {
         self.notice.drops.load(Ordering::Relaxed)
     }
 
-    /// Starts the drain: refuses pushes from outside, cancels the held jobs, and lets the workers leave when no task is left.
-    pub fn drain(&self) {
+    /// Refuses pushes from outside from now on.
+    pub fn refuse_outsiders(&self) {
         // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.blocked_pushers.wake();
-        self.defer_end(|| {
-            let held = std::mem::take(&mut *self.held()); // end-2
-            for job in held {
-                control::cancel_listed(JobPtr::of(job));
-            }
-            self.sleep.drain(|| self.is_busy());
-        });
     }
 
     /// Runs `f`, which holds or cancels a job. The drain does not end meanwhile, so a worker takes the sweep that `f` requests.
@@ -63,33 +51,6 @@ impl Shared {
     /// Locks the list of held jobs.
     pub fn held(&self) -> MutexGuard<'_, BTreeSet<OpaqueJob>> {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Counts a pending future, or a permit without a task, as in flight: a drain waits for it.
-    pub fn flight_starts(&self) {
-        self.add_flights(1);
-    }
-
-    /// Subtracts a future that has ended, or a permit that was given back. Ends a drain that waits for nothing else.
-    pub fn flight_ends(&self) {
-        self.add_flights(1_u64.wrapping_neg());
-    }
-
-    fn add_flights(&self, change: u64) {
-        let here = Context::with(|context| {
-            let seat = context.filter(|context| std::ptr::eq(context.pool(), self))?.seat()?;
-            seat.add_flights(change);
-            Some(())
-        });
-        if here.is_none() {
-            // Ordering: AcqRel; read under the sleepers' lock.
-            self.flights.fetch_add(change, Ordering::AcqRel);
-            // Either this thread sees the drain, or the drain sees the change.
-            fence_after_rmw();
-            if self.draining() {
-                self.sleep.reconsider_drain(|| self.is_busy());
-            }
-        }
     }
 
     /// Returns true if a drain must still wait although all workers are parked.
@@ -153,28 +114,6 @@ impl Shared {
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
         let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         wait_until(ended, &self.ended_changed, timeout)
-    }
-
-    /// Drops the tasks that were injected after the workers had left. The caller must not hold a queue lock.
-    #[inline]
-    pub fn drop_late(&self) {
-        if self.sleep.seen() == Notified::TooLate {
-            self.discard_injected();
-        }
-    }
-
-    #[cold]
-    fn discard_injected(&self) {
-        if !self.sleep.workers_left() {
-            return;
-        }
-        loop {
-            match self.injector.steal() {
-                Steal::Success(cell) => crate::job::gate::discard(cell),
-                Steal::Empty => return,
-                Steal::Retry => crate::sync::spin_loop(),
-            }
-        }
     }
 }
 

@@ -1,0 +1,65 @@
+//! Makes jobs, and children of jobs.
+
+use crate::api::job::Job;
+use crate::job::control;
+use crate::job::extra::Extra;
+use crate::job::record::JobPtr;
+
+impl Job {
+    /// Makes a child of this job. A task of the child needs a permit of the child and of each job above it.
+    ///
+    /// A task passes the limits from the inside out, and waits at the first job without a free permit. If the parent is
+    /// full, its children take turns of 16 tasks or 100 µs, however long their queues are. A future that was pending ends
+    /// its child's turn. Calls on a parent include all jobs below it: [`set_limit`](Self::set_limit) and
+    /// [`pause`](Self::pause) hold back their tasks, [`close`](Self::close) and [`cancel`](Self::cancel) close them, and
+    /// [`wait`](Self::wait) waits for them. Children may have children, to any depth.
+    ///
+    /// # Panics
+    ///
+    /// Panics if this job has 67,108,864 handles and children already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(8).build()?;
+    /// let everything = pool.job(20);
+    /// let host = everything.job(6); // at most 6 to this host
+    /// let search = host.job(2); // of which at most 2 searches
+    /// let pages = host.job(5);
+    /// for _ in 0..50 {
+    ///     search.execute(|| ());
+    ///     pages.execute(|| ());
+    /// }
+    /// everything.wait();
+    /// assert_eq!(search.stats().completed + pages.stats().completed, 100);
+    /// assert!(search.stats().most_running <= 2);
+    /// assert!(host.stats().most_running <= 6);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn job(&self, limit: usize) -> Self {
+        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, None)
+    }
+}
+
+/// Makes a job. Most jobs have no `extra`. Adds a child to the table, and a held job to the pool's list.
+#[inline]
+#[track_caller]
+pub fn make(
+    pool: crate::pool::core::PoolPtr,
+    parent: Option<JobPtr>,
+    limit: usize,
+    extra: Option<Extra>,
+) -> Job {
+    let job = JobPtr::make(pool, parent, control::limit_bits(limit));
+    if let Some(extra) = extra {
+        job.set_extra(extra);
+    }
+    if let Some(parent) = parent {
+        job.pool().family.enter(parent, job);
+    }
+    if limit == 0 {
+        control::list_if_held(job);
+    }
+    Job::from_handle(job)
+}

@@ -1,0 +1,114 @@
+//! Cancelled tasks in the queues of held jobs, where no worker would pop them.
+
+use super::{doom, drop_task, is_dropped, unlock, wake_if_idle};
+use crate::base::task::CellPtr;
+use crate::job::family;
+use crate::job::queue::Consumer;
+use crate::job::record::JobPtr;
+
+/// What a call of [`drop_gone`] did.
+#[must_use]
+#[derive(PartialEq, Eq)]
+pub enum Dropped {
+    /// It dropped no task: there was none to drop, or another thread has the queue lock, and will see the pending bit.
+    None,
+    /// It dropped at least one task.
+    Some,
+    /// It dropped no task, but an unfinished push may hide tasks to drop.
+    NotYet,
+}
+
+/// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled jobs.
+/// Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
+pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
+    let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
+    let mut taken = Vec::new();
+    let all = take_gone(job, &mut consumer, which, &mut taken);
+    unlock(job, consumer);
+    let some = !taken.is_empty();
+    drop_taken(job, taken);
+    match (all, some) {
+        (false, _) => Dropped::NotYet,
+        (true, true) => Dropped::Some,
+        (true, false) => Dropped::None,
+    }
+}
+
+/// Removes the cancelled tasks that `which` accepts from a queue, each with a token. Returns false if an unfinished push may hide
+/// some.
+pub fn take_gone(
+    line: JobPtr,
+    consumer: &mut Consumer<'_>,
+    which: impl Fn(CellPtr) -> bool,
+    taken: &mut Vec<CellPtr>,
+) -> bool {
+    let with_its_job = |cell: CellPtr| cell.job() != line && is_dropped(cell.job());
+    let before = taken.len();
+    let whole =
+        consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
+    let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
+    if own > 0 {
+        // The job must not be idle before the tasks are counted.
+        line.tokens.add_tasks(own);
+    }
+    whole
+}
+
+/// Drops the cancelled tasks that were taken out of a queue. The caller does not hold the lock of that queue.
+pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
+    if taken.is_empty() {
+        return;
+    }
+    for cell in taken {
+        if cell.job() == line {
+            // Its handle has dropped the captures. Only the cell is left.
+            drop_task(cell);
+        } else {
+            doom(cell, line);
+        }
+    }
+    wake_if_idle(line);
+}
+
+/// Returns true if no task leaves the gate's queue for now: the job or one of its ancestors is paused, held off or has a limit
+/// of 0.
+pub fn is_stuck(gate: JobPtr) -> bool {
+    gate.gates().any(|gate| gate.permits.load().is_stopped())
+}
+
+/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another thread
+/// has a queue lock there, that thread drops them.
+pub fn drop_delegates_above(job: JobPtr) {
+    for outer in job.gates().skip(1) {
+        drop_delegates_at(outer, || is_stuck(outer));
+    }
+}
+
+/// Drops the cancelled delegates in the queues of this gate and of all gates inside of it, which have become stuck.
+pub fn drop_delegates_in(gate: JobPtr) {
+    drop_delegates_at(gate, || is_stuck(gate));
+    let mut below = family::gates_in(gate);
+    while let Some(inner) = below.pop() {
+        // This gate is checked first: otherwise each gate of a chain would walk the whole chain.
+        drop_delegates_at(inner.ptr(), || {
+            gate.permits.load().is_stopped() || is_stuck(inner.ptr())
+        });
+        below.append(&mut family::gates_in(inner.ptr()));
+    }
+}
+
+fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
+    // When a delegate leaves, its child may send another one.
+    while is_stuck() {
+        match drop_gone(gate, |cell| cell.job() != gate) {
+            Dropped::None => break,
+            Dropped::Some => {}
+            Dropped::NotYet => crate::sync::thread::yield_now(),
+        }
+    }
+}
+
+/// Takes the tasks that their handles have cancelled, and the waiters that have left, out of the job's queue.
+pub fn tidy_queue(job: JobPtr) {
+    let _ = drop_gone(job, |cell| cell.job() == job);
+}

@@ -1,0 +1,173 @@
+//! The end of a record: the counts that keep it, and its memory.
+
+use crate::base::{cache, later};
+use crate::job::permits::Flag;
+use crate::job::record::{JobPtr, Record};
+use crate::sync::RESTS;
+use crate::sync::atomic::Ordering;
+
+impl JobPtr {
+    /// Subtracts busy tasks. Wakes the job's waiters if it has no busy task left, and frees the record if nothing
+    /// needs it.
+    #[inline]
+    pub fn drop_tasks(self, count: u64) {
+        let key = self.idle_key();
+        let left = self.tokens.drop_tasks(count);
+        if left.unneeded() {
+            // SAFETY: no handle and no busy task is left.
+            unsafe { self.free(0) };
+        } else if left.awaited() {
+            later::wake(key);
+        }
+    }
+
+    /// Subtracts a handle, and frees the record if nothing needs it.
+    #[inline]
+    pub fn drop_handle(self) {
+        if self.give_back_handle() {
+            // SAFETY: no handle and no busy task is left.
+            unsafe { self.free(0) };
+        }
+    }
+
+    /// Subtracts a handle. Returns true if nothing needs the record: the caller must free it.
+    #[inline]
+    #[must_use]
+    pub fn give_back_handle(self) -> bool {
+        let left = self.tokens.drop_handle();
+        left.unneeded()
+    }
+
+    /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.
+    /// The caller holds `held` permits of the job.
+    ///
+    /// # Panics
+    /// In a build that is to be checked, if anything of a job is not at rest.
+    ///
+    /// # Safety
+    /// No other thread uses the record, now or later.
+    #[inline]
+    pub unsafe fn free(self, held: u64) {
+        // SAFETY: by this function's contract.
+        let mut parent = unsafe { self.free_one(held) };
+        while let Some(outer) = parent {
+            if !give_back_handle(outer) {
+                return;
+            }
+            // SAFETY: no handle and no busy task is left.
+            parent = unsafe { outer.free_one(0) };
+        }
+    }
+
+    /// Frees the record, and returns its parent, whose handle the caller must subtract.
+    ///
+    /// # Safety
+    /// As [`free`](Self::free).
+    #[inline]
+    #[must_use]
+    unsafe fn free_one(self, held: u64) -> Option<Self> {
+        assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
+        if let Some(parent) = self.parent() {
+            self.pool().family.leave(parent, self);
+        } else if self.permits.load_alone().has(Flag::Parent) {
+            self.pool().family.forget(self);
+        }
+        let (pool, parent) = (self.pool_ptr(), self.parent());
+        // Ordering: Relaxed; by this function's contract no other thread uses the record.
+        let extra = self.extra.load(Ordering::Relaxed);
+        // SAFETY: by this function's contract no other thread uses the record.
+        unsafe { self.0.as_ptr().drop_in_place() };
+        // SAFETY: its contents were dropped just now, and it came from `cache::make`.
+        unsafe { cache::free(self.0.as_ptr()) };
+        if !extra.is_null() {
+            // SAFETY: it came from `Box::into_raw`, and is freed only here.
+            drop(unsafe { Box::from_raw(extra) });
+        }
+        pool.record_freed();
+        parent
+    }
+}
+
+impl Record {
+    /// Returns true if nothing of the job is queued, reserved or waited for, and exactly `held` permits are held.
+    ///
+    /// No other thread may use the record. So the loads are Relaxed: under loom they are stale if an access of another
+    /// thread is not ordered before.
+    fn is_at_rest(&self, held: u64) -> bool {
+        let word = self.permits.load_alone();
+        let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
+        let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
+        word.running() == held
+            && word.ready() == 0
+            && !waited_for
+            && self.queue().is_unused()
+            && capacity.is_none_or(|capacity| capacity.is_unused())
+    }
+}
+
+/// Subtracts a handle of a job. If only the handle of the list of held jobs is left, and the job has no task, removes the job from
+/// that list.
+#[inline]
+pub fn drop_handle(job: JobPtr) {
+    if give_back_handle(job) {
+        // SAFETY: no handle and no busy task is left.
+        unsafe { job.free(0) };
+    }
+}
+
+/// Does what [`drop_handle`] does, but returns true if the caller must free the record: so a chain of parents is freed in a
+/// loop.
+#[inline]
+#[must_use]
+pub fn give_back_handle(job: JobPtr) -> bool {
+    if job.permits.load().is_held() {
+        give_back_handle_of_held(job)
+    } else {
+        job.give_back_handle()
+    }
+}
+
+#[cold]
+fn give_back_handle_of_held(job: JobPtr) -> bool {
+    let mut held = job.pool().held();
+    if !held.contains(&job.opaque()) {
+        drop(held);
+        return job.give_back_handle();
+    }
+    // The lock is kept over the change: of two threads that drop handles at once, the second must see that its handle is the
+    // last. While the lock is held, the list's own handle keeps the record.
+    let left = job.tokens.drop_handle();
+    if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
+        held.remove(&job.opaque());
+        drop(held);
+        return job.give_back_handle();
+    }
+    false
+}
+
+/// A handle of a job, which keeps the record until it is dropped.
+#[derive(Debug)]
+pub struct Kept(JobPtr);
+
+impl Kept {
+    /// Takes over a handle that the caller has added.
+    pub fn from_handle(job: JobPtr) -> Self {
+        Self(job)
+    }
+
+    /// Gives the handle to the caller.
+    pub fn into_handle(self) -> JobPtr {
+        std::mem::ManuallyDrop::new(self).0
+    }
+
+    /// Returns the job.
+    pub fn ptr(&self) -> JobPtr {
+        self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop_handle(self.0);
+    }
+}

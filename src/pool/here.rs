@@ -1,0 +1,124 @@
+//! The place of a thread in its pool: the pool, the thread's seat, and the counts that the thread keeps for the pool.
+
+use crate::base::queues::Seat;
+use crate::pool::core::{PoolPtr, Shared};
+use crate::sync::atomic::Ordering;
+use crate::sync::{fence_after_rmw, thread_static};
+use std::cell::Cell;
+use std::ptr;
+
+thread_static! {
+    static HERE: Cell<*const Here> = Cell::new(ptr::null());
+}
+
+/// The place of one worker's thread.
+#[derive(Debug)]
+pub struct Here {
+    pool: PoolPtr,
+    seat: Cell<*const Seat>,
+    /// The number of job records freed on this thread, whose counts as owners of the pool it has not given up.
+    freed_records: Cell<u64>,
+}
+
+impl Here {
+    /// Makes the place of a thread without a seat.
+    pub fn new(pool: PoolPtr) -> Self {
+        Self { pool, seat: Cell::new(ptr::null()), freed_records: Cell::new(0) }
+    }
+
+    /// Runs `f` with this as the thread's place.
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        HERE.with(|here| here.set(self));
+        let out = f();
+        HERE.with(|here| here.set(ptr::null()));
+        out
+    }
+
+    /// Runs `f` with the thread's place. `None`: the thread is not a pool's.
+    #[inline]
+    pub fn with<R>(f: impl FnOnce(Option<&Self>) -> R) -> R {
+        let here = HERE.try_with(Cell::get).unwrap_or(ptr::null());
+        // SAFETY: `enter` keeps the place alive while the pointer is set, on this thread.
+        f(unsafe { here.as_ref() })
+    }
+
+    /// Runs `f` if the thread is a worker of `pool`. Returns true if it is.
+    #[inline]
+    pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
+        Self::with(|here| match here {
+            Some(here) if here.pool == pool => {
+                f(here);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Returns what all threads of the pool share.
+    #[inline]
+    pub fn pool(&self) -> &Shared {
+        self.pool.shared()
+    }
+
+    /// Returns the pointer to the pool.
+    #[inline]
+    pub fn pool_ptr(&self) -> PoolPtr {
+        self.pool
+    }
+
+    /// Returns the thread's seat, unless it has lent its seat.
+    #[inline]
+    pub fn seat(&self) -> Option<&Seat> {
+        // SAFETY: seats live as long as their pool, and the thread is an owner of the pool.
+        unsafe { self.seat.get().as_ref() }
+    }
+
+    /// Takes a seat, or gives it up.
+    pub fn sit(&self, seat: Option<&Seat>) {
+        self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
+    }
+
+    /// Returns the number of owners of the pool that end with this thread: the thread, and the records that it freed.
+    pub fn owners(&self) -> u64 {
+        self.freed_records.replace(0) + 1
+    }
+}
+
+impl PoolPtr {
+    /// Subtracts an owner, because a record is freed. A worker counts these, and subtracts them when it ends.
+    #[inline]
+    pub fn record_freed(self) {
+        if !Here::of_pool(self, |here| here.freed_records.set(here.freed_records.get() + 1)) {
+            self.disown(1);
+        }
+    }
+}
+
+impl Shared {
+    /// Counts a pending future, or a permit without a task, as in flight: a drain waits for it.
+    pub fn flight_starts(&self) {
+        self.add_flights(1);
+    }
+
+    /// Subtracts a future that has ended, or a permit that was given back. Ends a drain that waits for nothing else.
+    pub fn flight_ends(&self) {
+        self.add_flights(1_u64.wrapping_neg());
+    }
+
+    fn add_flights(&self, change: u64) {
+        let here = Here::with(|here| {
+            let seat = here.filter(|here| std::ptr::eq(here.pool(), self))?.seat()?;
+            seat.add_flights(change);
+            Some(())
+        });
+        if here.is_none() {
+            // Ordering: AcqRel; read under the sleepers' lock.
+            self.flights.fetch_add(change, Ordering::AcqRel);
+            // Either this thread sees the drain, or the drain sees the change.
+            fence_after_rmw();
+            if self.draining() {
+                self.sleep.reconsider_drain(|| self.is_busy());
+            }
+        }
+    }
+}
