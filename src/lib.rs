@@ -1,5 +1,5 @@
-//! A work-stealing thread pool in which tasks belong to *jobs*, and each job has a *limit*: at most that
-//! many of its tasks run at once, whatever the pool's size, and the limit can change while they run.
+//! A work-stealing thread pool in which tasks belong to *jobs*, and each job has a *limit*. At most that many of its tasks run
+//! at once, whatever the pool's size. The limit can change while they run.
 //!
 //! ```
 //! # fn fetch(url: &str) -> usize { url.len() }
@@ -40,8 +40,7 @@
 //! # Gates
 //!
 //! A task starts when all its gates are open. They are independent: no gate sets, changes or replaces another. Each two of them
-//! may be closed at once, and open in any order. A task that waits for a gate holds no permit of its job or of a parent, no worker
-//! and no thread.
+//! may be closed at once, and open in any order. A task that waits for a gate holds no permit, no worker and no thread.
 //!
 //! | gate | closed | opens |
 //! |---|---|---|
@@ -72,9 +71,10 @@
 //!
 //! # Waits that nothing ends
 //!
-//! The pool sees these waits, and panics: a task that joins itself or waits for its own job, and tasks that join each other in a
-//! circle. Of other waits it cannot be sure: a job that is awaited may rest for a moment, a limit may be raised, a future may be
-//! woken. Each of these lasts until its cause is removed, and holds no permit and no worker unless said otherwise:
+//! The pool sees two such waits, and panics. In one, a task joins itself or waits for its own job. In the other, tasks join
+//! each other in a circle. It cannot see that another wait is without end. A job that is awaited may rest for a moment. A limit
+//! may be raised, or a future may be woken. Each of these lasts until its cause is removed, and holds no permit and no worker
+//! unless said otherwise:
 //!
 //! | wait | what ends it | what [`Job::explain`] shows |
 //! |---|---|---|

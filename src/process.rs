@@ -3,7 +3,7 @@
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{CHECKED, global};
 
-/// What a call says that would wait for workers that the process does not have.
+/// The panic message of a call in a forked child that would wait for workers.
 pub const NO_WORKERS: &str = "a forked child has none of its parent's workers, so this call could never end: make a pool in the child";
 
 global! {
@@ -11,7 +11,7 @@ global! {
     fn last_maker() -> AtomicU32 { AtomicU32::new(0) }
 }
 
-/// Returns the id of this process, which is about to make a pool.
+/// Stores the id of this process as that of the process that made the last pool, and returns it.
 pub fn note_maker() -> u32 {
     let id = std::process::id();
     if !CHECKED {
@@ -21,7 +21,7 @@ pub fn note_maker() -> u32 {
     id
 }
 
-/// Returns true if a process before a fork made the last pool.
+/// Returns true if this process did not make the last pool. Then it is a forked child that has made no pool of its own.
 pub fn is_child() -> bool {
     // Ordering: Relaxed; what carries the pool to this thread publishes it.
     !CHECKED && last_maker().load(Ordering::Relaxed) != std::process::id()

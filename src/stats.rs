@@ -4,13 +4,14 @@ use std::fmt;
 
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
-/// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push.
-/// While tasks run, the counts are read one after the other: a task that moves on meanwhile may be counted as both `backlog`
-/// and `ready`, or as both `ready` and `running`. A job that has work never shows none. `completed` lags behind by at most 16
-/// tasks for each worker, and `running` by the tasks that have told their handles and are about to give their permits back.
+/// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push. While
+/// tasks run, the counts are read one after the other. So a task that moves on meanwhile may be counted twice: as `backlog` and
+/// `ready`, or as `ready` and `running`. A job with work never shows 0 in all three. `completed` lags behind by at most 16
+/// tasks for each worker. `running` may include a task whose handle already has the outcome, until the task's permit is
+/// released.
 ///
-/// A task is counted before a join of its handle returns. One exception: a task that its handle has cancelled is
-/// counted later, when a worker reaches it or when a thread waits for the job.
+/// A task is counted before a join of its handle returns. The exception is a task that its handle has cancelled. That task is
+/// counted when a worker reaches it, or when a thread waits for the job.
 ///
 /// # Examples
 ///
@@ -33,13 +34,13 @@ pub struct JobStats {
     pub limit: usize,
     /// Tasks that hold a permit now.
     pub running: usize,
-    /// Tasks in a worker's deque, admitted but not yet started.
+    /// Tasks that were admitted to a worker's deque or to the injector, and have not started.
     pub ready: usize,
     /// Tasks in the job's queue, waiting for a permit.
     ///
-    /// A task that its handle has cancelled, or that a join has run inline, is counted here until a worker reaches
-    /// it. The count is right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong,
-    /// but each task still runs or is reported cancelled.
+    /// Includes each task that its handle has cancelled, or that a join has run inline, until a worker reaches it. The count is
+    /// right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong, but each task still runs
+    /// or is reported cancelled.
     pub backlog: usize,
     /// Tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after) or between two attempts.
     pub delayed: usize,
@@ -47,8 +48,8 @@ pub struct JobStats {
     pub completed: u64,
     /// Tasks that panicked.
     pub panicked: u64,
-    /// Closures that were dropped without running, those that expired included, and futures that were dropped before they were
-    /// ready.
+    /// Closures that were dropped without running, and futures that were dropped before they were ready. Closures that expired
+    /// are included.
     pub cancelled: u64,
     /// The most tasks that were running at once.
     pub most_running: usize,
@@ -73,7 +74,7 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// How often a ready task had to go back to its queue, because a limit had been lowered since it was admitted.
+    /// How often a ready task went back to its queue, because a limit was lowered after its admission.
     pub refused: u64,
 }
 
@@ -92,11 +93,11 @@ pub struct PoolStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// Tasks that it has run.
+    /// Tasks that the worker has run.
     pub run: u64,
-    /// How often it has stolen from another worker.
+    /// How often the worker has stolen from another worker.
     pub stolen: u64,
-    /// How often it has parked.
+    /// How often the worker has parked.
     pub parked: u64,
 }
 
@@ -116,7 +117,7 @@ impl fmt::Debug for JobStats {
     }
 }
 
-/// Prints a limit, and `unlimited` for no limit.
+/// Prints a limit: `unlimited` for `usize::MAX`, otherwise the number.
 pub(crate) struct DebugLimit(pub(crate) usize);
 
 impl fmt::Debug for DebugLimit {

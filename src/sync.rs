@@ -1,7 +1,7 @@
 //! The one switch between `std`, loom and shuttle: atomics, cells, threads, deques, statics, time.
 //!
-//! All arms give the same names and hold no logic of ours. Everything else in the crate takes its
-//! concurrency from here, so that the code that models and scenarios check is the code that runs.
+//! All arms give the same names, and hold no logic of this crate. All other code takes its concurrency from here. So the models
+//! and scenarios check the code that runs.
 
 #[cfg(tollgate_loom)]
 #[path = "../checking/sync/loom.rs"]
@@ -19,18 +19,20 @@ pub mod count;
 
 pub use arm::*;
 
-/// Whether this build is to be checked: by models under loom, or scenarios under shuttle.
+/// True in a build that is checked: by models under loom, or by scenarios under shuttle.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// Whether a job or a pool that is freed must be at rest, or the build fails its check.
+/// True in a build that asserts that each job or pool is at rest when it is freed. At rest, nothing of it is queued, running or
+/// waited for.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
-/// Picks the production constant or the one that keeps a model small.
+/// Returns `production`, or `model` in a build that is checked. A small constant keeps a model small.
 pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }
 }
 
-/// As `shrunk`, where scenarios under shuttle bear more than models under loom do.
+/// Returns `production`, or `scenario` under shuttle, or `model` under loom. A scenario can run with a larger constant than a
+/// model.
 pub const fn scaled(production: usize, scenario: usize, model: usize) -> usize {
     if cfg!(tollgate_shuttle) { scenario } else { shrunk(production, model) }
 }

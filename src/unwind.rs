@@ -1,11 +1,11 @@
-//! Stops panics of user code, and carries refusals of this crate to the line of the caller.
+//! Catches panics of user code, and reports misuse of this crate at the line of the caller.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `f` and returns its result, or the payload of its panic.
 ///
-/// `f` need not be unwind safe. It is consumed here, and the caller reports the panic, as a join of a thread does.
+/// `f` need not be unwind safe. It is consumed here, and the caller reports the panic, as the join of a `std` thread does.
 #[inline]
 pub fn halt<T>(f: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(f))
@@ -21,16 +21,18 @@ pub fn drop_quietly<T>(value: T) {
     }
 }
 
-/// Why a call cannot go on. Unwinds, silently, from where that is found to [`at_caller`].
+/// The payload of a panic that [`refuse`] starts and [`at_caller`] catches. It is the message for the caller of the public
+/// function. The panic hook never sees this payload.
 struct Refusal(String);
 
-/// Unwinds to [`at_caller`], which panics with this message. Each public call that may come here must be inside of it.
+/// Unwinds to [`at_caller`], which panics with this message. Each public function from which this may be called must run its
+/// code inside `at_caller`.
 #[cold]
 pub fn refuse(message: String) -> ! {
     resume_unwind(Box::new(Refusal(message)))
 }
 
-/// Runs `f`. If `f` was [refused](refuse), panics at the line of the caller.
+/// Runs `f`. If `f` calls [`refuse`], panics with its message at the line of the caller.
 #[inline]
 #[track_caller]
 pub fn at_caller<T>(f: impl FnOnce() -> T) -> T {
@@ -40,7 +42,7 @@ pub fn at_caller<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Passes on a panic. Panics at the line of the caller if it is a [refusal](refuse).
+/// Continues a panic that was caught. If it comes from [`refuse`], panics with its message at the line of the caller.
 #[cold]
 #[track_caller]
 pub fn pass_on(payload: Box<dyn Any + Send>) -> ! {

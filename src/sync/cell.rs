@@ -1,6 +1,6 @@
-//! The cell of the arms that cannot check its accesses: a plain `UnsafeCell`, with loom's face.
+//! A plain `UnsafeCell` with the methods of loom's, for builds without loom.
 
-/// A cell whose accesses loom can check; here a plain `UnsafeCell`.
+/// A cell with the methods of loom's `UnsafeCell`. Here no access is checked.
 #[derive(Debug)]
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
@@ -10,7 +10,7 @@ impl<T> UnsafeCell<T> {
         Self(std::cell::UnsafeCell::new(value))
     }
 
-    /// Runs `f` with a pointer to write through.
+    /// Runs `f` with a pointer to the value. `f` may write through it.
     pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
     }

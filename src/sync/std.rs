@@ -1,10 +1,10 @@
-//! Production: `std` and crossbeam.
+//! The arm for production: the names are those of `std` and crossbeam.
 
 pub use crossbeam_deque as deque;
 pub use std::hash::RandomState;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-// A lock for what only figures and explanations read. Models do not see it.
+// The lock of data that only figures and explanations read. Models do not check its uses.
 pub use std::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 pub use std::time;
 
@@ -35,8 +35,8 @@ pub mod memory {
 
 /// A full fence for a thread whose last atomic access was a read-modify-write.
 ///
-/// On x86 that instruction is the fence already, as the Linux kernel's `smp_mb__after_atomic`
-/// has it; only the compiler must be held back.
+/// On x86 a read-modify-write is a full fence already, so only the compiler must be kept from reordering. The Linux kernel's
+/// `smp_mb__after_atomic` does the same.
 #[inline]
 pub fn fence_after_rmw() {
     #[cfg(target_arch = "x86_64")]
@@ -47,14 +47,14 @@ pub fn fence_after_rmw() {
 
 /// A full fence.
 ///
-/// On x86 a locked instruction on a line that the thread owns, its stack's, is one, at a seventh of the price of the
-/// `mfence` that the standard one becomes.
+/// On x86 each locked instruction is a full fence. On the thread's own stack it takes a seventh of the time of `mfence`, which
+/// the standard fence compiles to.
 #[inline]
 pub fn full_fence() {
     #[cfg(tollgate_count)]
     crate::sync::count::count_fence();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: it leaves the word on top of the stack as it is, and for the compiler it may touch any memory.
+    // SAFETY: the instruction does not change the word on top of the stack. The compiler assumes that it may touch any memory.
     unsafe {
         std::arch::asm!("lock or dword ptr [rsp], 0", options(nostack));
     }
@@ -62,7 +62,7 @@ pub fn full_fence() {
     std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
 }
 
-/// Fetches the line at this address, for it is about to be written; it need not be an address of anything.
+/// Prefetches the cache line at this address for a write. The address may be invalid.
 #[inline(always)]
 pub fn prefetch_write(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -74,7 +74,7 @@ pub fn prefetch_write(address: *const u8) {
     let _ = address;
 }
 
-/// A thread's own value, with a constant to begin with.
+/// Declares a thread-local whose first value is a constant.
 macro_rules! thread_static {
     ($(#[$doc:meta])* static $name:ident: $ty:ty = $init:expr;) => {
         std::thread_local! {
@@ -85,7 +85,8 @@ macro_rules! thread_static {
 }
 pub(crate) use thread_static;
 
-/// A static that is made at its first use; in models, anew in each iteration.
+/// Declares a function that returns a static. Its first call makes the static; in a model, the first call of each iteration
+/// does.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
         $(#[$doc])*
