@@ -8,7 +8,7 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::any::Any;
 use std::ptr::{self, NonNull};
 
-/// The head of every cell.
+/// The first fields of each cell, whatever the type of its closure.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Header {
@@ -62,7 +62,7 @@ pub struct VTable {
     pub(crate) waiter: Option<&'static WaiterTable>,
 }
 
-/// How the thread that takes a waiter's cell from a queue decides its outcome.
+/// The functions for the thread that takes a waiter's cell from a queue, and so decides the waiter's outcome.
 #[derive(Debug)]
 pub struct WaiterTable {
     /// Grants the waiter the caller's permits, one token and one flight. Returns false if the waiter has left.
@@ -92,37 +92,38 @@ impl VTable {
 pub enum Ran {
     /// The task returned, and is not counted yet.
     Completed,
-    /// The task returned or unwound. The function that ran it has counted it. Or the task waits for its next attempt.
+    /// The worker must count nothing: `run` has counted the task, or the task waits for its next attempt.
     Counted,
-    /// The task unwound, and has no handle.
+    /// The task panicked with this payload, and has no handle.
     Panicked(Box<dyn Any + Send>),
-    /// The task's handle had cancelled it.
+    /// The task did not run, because its handle had cancelled it.
     Cancelled,
-    /// The task keeps its permits and one token: it is a pending future, or a waiter that was granted them. Before that the
-    /// worker was given a token of its own, by [`Context::keep_job`](crate::worker::context::Context::keep_job).
+    /// The task is a pending future, or a waiter that was granted its permits. It keeps the permits and one token of its job.
+    /// The worker has a further token, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
     Pending,
-    /// As `Pending`, but the future waits for a task or a job of this library: it keeps one token and no permit.
+    /// The task is a pending future that waits for a task or a job of this library. It keeps one token of its job, and no
+    /// permit.
     #[cfg(feature = "futures")]
     Waits,
 }
 
-/// The right under which a cell is in a deque.
+/// What a cell in a deque holds: a reservation, its permits, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Mark {
-    /// Not counted in its job's word: it must acquire a permit, or run under one of its job.
+    /// Nothing. The task must acquire a permit, or run under a permit that the worker holds for its job.
     Loose = 0,
-    /// Counted as ready in its job's word and in those of its ancestors.
+    /// A reservation at each gate: the words of its job and of each ancestor count the task as ready.
     Ready = 1,
-    /// Holds its permits already.
+    /// The permits of the task.
     Admitted = 2,
-    /// A sweep, which is no task: its taker drops the tasks in the queue of its cancelled job.
+    /// The cell is a sweep, which is no task. The worker that takes it drops the tasks in the queue of its cancelled job.
     Sweep = 3,
-    /// Cancelled, with a token: its taker drops it.
+    /// One token of its job. The task is cancelled, and the worker that takes it drops it.
     Doomed = 4,
 }
 
-/// A pointer to a cell that some queue, or the thread that took it out, owns.
+/// A pointer to a cell. The queue that has the cell owns it, or the thread that took it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellPtr(NonNull<Header>);
 
@@ -136,7 +137,7 @@ impl CellPtr {
         Self(cell)
     }
 
-    /// Makes the pointer. `None` if it is null.
+    /// Makes the pointer to a cell, or returns `None` if `cell` is null.
     #[inline]
     pub fn from_ptr(cell: *mut Header) -> Option<Self> {
         NonNull::new(cell).map(Self)
@@ -181,7 +182,7 @@ impl CellPtr {
         }
     }
 
-    /// Runs the task. The cell is no longer the caller's.
+    /// Runs the task. The caller must not use the cell afterwards.
     #[inline]
     pub fn run(self) -> Ran {
         // SAFETY: the vtable is of the cell's type, and the caller took the cell from its queue.
@@ -194,7 +195,8 @@ impl CellPtr {
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Returns true if the task has begun, or its handle has cancelled it, or runs it: to run the cell starts nothing.
+    /// Returns true if running the cell would start nothing. Then the task has begun, or its handle has cancelled it or runs
+    /// it.
     pub fn is_claimed(self) -> bool {
         // SAFETY: as in `run`.
         unsafe { (self.header().vtable.is_claimed)(self) }
@@ -206,13 +208,13 @@ impl CellPtr {
         self.header().vtable.waiter.is_some()
     }
 
-    /// Returns the table of a waiter.
+    /// Returns the further functions of a waiter's cell.
     fn waiter(self) -> &'static WaiterTable {
         self.header().vtable.waiter.expect("it is a waiter's cell")
     }
 
-    /// Grants a waiter the caller's permits, one token and one flight. Returns false if the waiter has left: they stay the
-    /// caller's. The cell is no longer the caller's.
+    /// Gives a waiter the caller's permits, one token and one flight. Returns false if the waiter has left: the caller keeps
+    /// all of them. The caller must not use the cell afterwards.
     pub fn grant(self) -> bool {
         // SAFETY: as in `run`.
         unsafe { (self.waiter().grant)(self) }
@@ -224,7 +226,7 @@ impl CellPtr {
         unsafe { (self.waiter().notify)(self) }
     }
 
-    /// Drops the task unrun, counts it and reports it cancelled. The cell is no longer the caller's.
+    /// Drops the task without running it, counts it, and reports it as cancelled. The caller must not use the cell afterwards.
     #[inline]
     pub fn cancel(self) {
         // SAFETY: as in `run`.

@@ -62,7 +62,7 @@ const WAIT: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct State(AtomicU64);
 
-/// A value of the state word. Its transitions are pure.
+/// A value of the state word. Its transitions return the next value, and change no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
@@ -70,23 +70,23 @@ pub struct Snapshot(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Reference {
-    /// The queues' and workers'.
+    /// The reference of the queues, and of the worker that takes the cell from a queue.
     Queue = QUEUE,
-    /// The handle's.
+    /// The reference of the handle.
     Handle = HANDLE,
-    /// A waker's, or a scope's.
+    /// The reference of a waker, of a scope, or of an entry in the timer.
     Waker = WAKER,
-    /// That of a future's wait for a task or a job of this library.
+    /// The reference of a future's wait for a task or a job of this library. It also counts the wait.
     Wait = WAIT + WAKER,
 }
 
-/// What an attempt to claim a closure came to.
+/// The result of an attempt to claim a closure.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The closure is the caller's.
+    /// The caller owns the closure.
     Granted,
-    /// A worker or the handle has claimed it before, or its time has not come for a join inline.
+    /// A worker or the handle has claimed the closure before. Or a join wants to run it inline, and its time has not come.
     Refused,
     /// The closure has run inside the task that joins it, and was counted there.
     Inline,
@@ -180,8 +180,7 @@ impl Snapshot {
         self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
     }
 
-    /// Returns true if no thread but the holder of the queue's reference can reach the cell, other than by the list of
-    /// pending futures.
+    /// Returns true if the queue's reference is the only one. The list of pending futures may still lead to the cell.
     pub const fn is_alone(self) -> bool {
         !self.has(HANDLE | WAKERS)
     }
@@ -234,7 +233,7 @@ impl Snapshot {
         (next, if next.is_last() { Leave::Free } else { Leave::Nothing })
     }
 
-    /// `poll-1`.
+    /// Starts a poll of a future, or its drop (`poll-1`).
     const fn start(self, to_drop: bool) -> (Self, Start) {
         if self.is_empty() {
             return (self, Start::Gone);
@@ -248,7 +247,8 @@ impl Snapshot {
         }
     }
 
-    /// `poll-3`. A future that awaits something of this library waits without a permit (`await-1`).
+    /// Ends the poll of a pending future (`poll-3`). A future that awaits something of this library waits without a permit
+    /// (`await-1`).
     const fn end_poll(self) -> (Self, EndPoll) {
         if self.has(CANCELLED) {
             return (self, EndPoll::Cancelled);
@@ -258,7 +258,7 @@ impl Snapshot {
         (Self(next), EndPoll::Pending { woken, without_permit })
     }
 
-    /// `schedule-1`. `ends`: the reference of the waker that wakes is given up.
+    /// Schedules a future (`schedule-1`). If `ends`, also gives up the waker's reference.
     const fn wake(self, ends: bool) -> (Self, Wake) {
         let next = Self(if ends { self.0 - WAKER } else { self.0 });
         if self.has(DONE) {
@@ -295,7 +295,7 @@ impl State {
         Self(AtomicU64::new(QUEUE | HANDLE | DELAYED))
     }
 
-    /// Makes the state of a closure in a queue, with a reference of a scope. `handle`: with a handle, too.
+    /// Makes the state of a closure in a queue, with the reference of a scope. If `handle`, it has a handle, too.
     pub fn of_scoped(handle: bool) -> Self {
         Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
     }
@@ -308,8 +308,8 @@ impl State {
     /// Reads the word.
     #[inline]
     pub fn load(&self) -> Snapshot {
-        // Ordering: Acquire; pairs with the Release of each change: a thread that sees DONE sees the outcome, and the
-        // holder of the last reference sees what the other holders did.
+        // Ordering: Acquire; pairs with the Release of each change. A thread that sees DONE sees the outcome. The holder of the
+        // last reference sees what the other holders did.
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
@@ -317,8 +317,8 @@ impl State {
     #[inline]
     fn change<R>(&self, transition: impl Fn(Snapshot) -> (Snapshot, R)) -> R {
         let mut result = None;
-        // Ordering: AcqRel; Release publishes what this thread did to the next thread that changes the word, Acquire
-        // shows this thread what the last one did. Acquire on failure: the transition is computed from it.
+        // Ordering: AcqRel; Release publishes this thread's writes to the next thread that changes the word. Acquire shows this
+        // thread the writes of the earlier ones. Acquire on failure: the transition is computed from the value read.
         let changed = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let (next, then) = transition(Snapshot(word));
             result = Some(then);
@@ -340,12 +340,12 @@ impl State {
         self.0.fetch_and(!bits, Ordering::AcqRel);
     }
 
-    /// Adds a reference of a waker or of a wait. The caller keeps the cell alive meanwhile.
+    /// Adds a reference of a waker or of a wait. The caller must keep the cell alive meanwhile.
     pub fn add(&self, reference: Reference) {
         // Ordering: Relaxed; the caller keeps the cell alive, and publishes the reference by other means.
         let before = self.0.fetch_add(reference as u64, Ordering::Relaxed);
         if before & WAKERS > WAKERS / 2 {
-            // Wakers are leaked in a loop. As for a reference count, there is no way on.
+            // The program leaks wakers in a loop. Aborts before the count overflows, as `Arc` does.
             std::process::abort();
         }
     }
@@ -359,7 +359,7 @@ impl State {
         Snapshot(self.0.fetch_sub(reference, Ordering::AcqRel) - reference).is_last()
     }
 
-    /// Claims a closure for a worker or, `inline`, for the task that joins it.
+    /// Claims a closure, to run or to drop it. If `inline`, the task that joins it runs it.
     #[inline]
     pub fn claim(&self, inline: bool) -> Claim {
         self.change(|word| word.claim(inline))
@@ -371,13 +371,13 @@ impl State {
         self.change(Snapshot::again)
     }
 
-    /// Asks a closure that was claimed to end. Returns false if no thread has claimed the closure.
+    /// Asks a closure that was claimed to end soon. Returns false if no thread has claimed the closure.
     pub fn ask(&self) -> bool {
         self.change(Snapshot::ask)
     }
 
-    /// Sets DONE after the outcome was written (`unpark-1`), and gives up `reference`, or none. With a handle the caller
-    /// may use the cell afterwards only by a further reference.
+    /// Sets DONE after the outcome was written (`unpark-1`), and gives up `reference` if the task has a handle. Then the caller
+    /// needs another reference to use the cell afterwards.
     #[inline]
     pub fn finish(&self, reference: Option<Reference>) -> Finish {
         let reference = reference.map_or(0, |reference| reference as u64);
@@ -390,7 +390,7 @@ impl State {
         self.change(Snapshot::leave)
     }
 
-    /// Starts a poll of a future that was taken from a queue, or its drop.
+    /// Starts the poll of a future that was taken from a queue. If `to_drop`, or if the future was cancelled, starts its drop.
     #[inline]
     pub fn start(&self, to_drop: bool) -> Start {
         let word = self.load();
@@ -408,7 +408,7 @@ impl State {
         self.change(Snapshot::end_poll)
     }
 
-    /// Schedules a future. `ends`: the reference of the waker that wakes is given up.
+    /// Schedules a future. If `ends`, also gives up the waker's reference.
     pub fn wake(&self, ends: bool) -> Wake {
         self.change(|word| word.wake(ends))
     }

@@ -1,4 +1,4 @@
-//! The cell of a waiter: a thread or a future that waits in a job's queue for a permit, and runs nothing on the pool.
+//! The cell of a waiter. A waiter is a thread or a future that waits in a job's queue for a permit, and has no task.
 //!
 //! | bit | name     | meaning                                                                        |
 //! |-----|----------|--------------------------------------------------------------------------------|
@@ -11,23 +11,25 @@
 //!
 //! The thread that takes the cell from the queue *decides* the outcome:
 //!
-//! - `grant-1`: it sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the permits stay its own.
-//! - `grant-2`: if SWAPPING was not set, it takes the waker and wakes it. It does so when it holds no queue lock
+//! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, it keeps the
+//!   permits.
+//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out, and wakes it as soon as the thread holds no queue lock
 //!   ([`later`]).
 //!
 //! The waiter, polled again:
 //!
-//! - `swap-1`: it sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, it is ready.
-//! - `swap-2`: it changes the waker, clears SWAPPING, and reads the outcome, in one change. If the outcome is decided, it is ready.
+//! - `swap-1`: the waiter sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, the waiter is ready.
+//! - `swap-2`: the waiter changes the waker. Then it clears SWAPPING, and reads the outcome, in one change. If the outcome is
+//!   decided, the waiter is ready.
 //!
 //! The waiter, dropped:
 //!
-//! - `leave-1`: it does `swap-1`, and drops its waker. Then it sets LEFT unless the outcome is decided, in one change. If a permit
-//!   came first, it gives the permit back, and so on to the next in the queue.
+//! - `leave-1`: the waiter does `swap-1`, and drops its waker. Then it sets LEFT unless the outcome is decided, in one change.
+//!   If a permit was granted before, the waiter gives it back, for the next task or waiter in the queue.
 //!
 //! All are changes of one word. So no permit is lost: `grant-1` sees LEFT, or `leave-1` sees GRANTED. No wake-up is lost: if
-//! `grant-1` sees SWAPPING, `swap-2` comes later and sees the outcome. The waker is one thread's at a time: the waiter's while
-//! SWAPPING is set and was set before the outcome, else the deciding thread's.
+//! `grant-1` sees SWAPPING, `swap-2` comes later and sees the outcome. Only one thread may touch the waker. It is the waiter
+//! while SWAPPING is set, if SWAPPING was set before the outcome. Otherwise it is the deciding thread.
 //!
 //! A thread that waits has no waker: `grant-2` wakes it in the parking lot, by the cell's address.
 
@@ -51,13 +53,13 @@ const SWAPPING: u32 = 1 << 3;
 const QUEUE: u32 = 1 << 4;
 const WAITER: u32 = 1 << 5;
 
-/// The cell.
+/// The cell of a waiter.
 #[repr(C)]
 #[derive(Debug)]
 struct Waiting {
     header: Header,
     state: State,
-    /// Empty when the cell is freed.
+    /// The waker of a future that waits. `None` for a thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
 }
 
@@ -69,13 +71,13 @@ struct State(AtomicU32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Snapshot(u32);
 
-/// What a waiter got.
+/// The outcome of a wait for a permit.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The permits of each gate, one token and one flight. The caller must give them back.
+    /// The waiter has a permit of each gate, one token and one flight. The caller must give them back.
     Granted,
-    /// Nothing, for the job was cancelled.
+    /// The waiter gets no permit, because the job was cancelled.
     Refused,
 }
 
@@ -94,14 +96,14 @@ impl Snapshot {
 }
 
 impl State {
-    /// Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last holder did.
+    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last holder did.
     fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
     /// Sets GRANTED or REFUSED (`grant-1`). Returns the word before.
     fn decide(&self, bit: u32) -> Snapshot {
-        // Ordering: AcqRel; Release for the waiter, Acquire for the waker that it has put in.
+        // Ordering: AcqRel; Release for the waiter, Acquire for the waker that the waiter has stored.
         Snapshot(self.0.fetch_or(bit, Ordering::AcqRel))
     }
 
@@ -138,7 +140,7 @@ impl State {
     }
 }
 
-/// The table of all waiters. Cells are told apart by it.
+/// The functions of a waiter's cell. All waiters' cells have this table, and no other cell has it.
 static VTABLE: VTable = VTable {
     is_gone,
     is_claimed: is_gone,
@@ -169,7 +171,7 @@ unsafe fn is_gone(cell: CellPtr) -> bool {
     unsafe { waiting(cell) }.state.load().has(LEFT)
 }
 
-/// Hands the permits under which a worker took the cell over to the waiter.
+/// Gives the waiter the permits with which a worker took its cell from a deque. Returns `Cancelled` if the waiter has left.
 ///
 /// # Safety
 /// The cell is a waiter's, and the caller took it from its queue.
@@ -185,8 +187,8 @@ unsafe fn run(cell: CellPtr) -> Ran {
     Ran::Cancelled
 }
 
-/// Grants the waiter the permits, one token and one flight of the caller (`grant-1`). Returns false if the waiter has left: they
-/// stay the caller's, and the cell is freed.
+/// Gives the waiter the caller's permits, one token and one flight (`grant-1`). Returns false if the waiter has left: the
+/// caller keeps all of them, and the cell is freed.
 ///
 /// # Safety
 /// As `run`.
@@ -219,7 +221,7 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
         return false;
     }
     if before.has(SWAPPING) {
-        // The waiter is being polled or dropped: it sees the outcome at the end of that.
+        // The waiter is being polled or dropped, and sees the outcome when it clears SWAPPING.
         if state.release(QUEUE) {
             // SAFETY: the reference was the last.
             unsafe { free(cell) };
@@ -244,7 +246,7 @@ unsafe fn notify(cell: CellPtr) {
         unsafe { free(cell) };
     }
     match waker {
-        // Only the address is used.
+        // A thread waits, which has no waker. The cell may be freed: only its address is used.
         None => parking_lot().wake(cell.as_ptr().addr()),
         Some(waker) => {
             if let Err(payload) = unwind::halt(|| waker.wake()) {
@@ -254,7 +256,7 @@ unsafe fn notify(cell: CellPtr) {
     }
 }
 
-/// The waiter's side of a cell. Dropped, it leaves the queue, and a permit that came meanwhile is given back.
+/// The waiter's reference to its cell. Dropping it marks the cell as left, and gives back a permit that was granted meanwhile.
 #[derive(Debug)]
 pub struct Waiter(CellPtr);
 
@@ -264,8 +266,8 @@ unsafe impl Send for Waiter {}
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
-    /// Makes the cell of a future with this waker, or of a thread, and pushes the cell into the job's queue. The caller must keep
-    /// the job alive while the waiter exists.
+    /// Makes the cell of a waiter, and pushes it into the job's queue. A future passes its waker, a thread passes `None`. The
+    /// caller must keep the job alive while the waiter exists.
     pub fn push(job: JobPtr, waker: Option<Waker>) -> Self {
         let cell = cache::make(Waiting {
             header: Header::new(&VTABLE, job.opaque()),
@@ -273,7 +275,7 @@ impl Waiter {
             waker: UnsafeCell::new(waker),
         });
         let cell = CellPtr::new(cell.cast::<Header>());
-        // First, so that the cell is given up if the push unwinds.
+        // Made before the push, so that the reference is given up if the push unwinds.
         let this = Self(cell);
         gate::push_behind(job, cell);
         this
@@ -321,7 +323,7 @@ impl Waiter {
         self.take()
     }
 
-    /// Gives up the waiter's reference. The outcome is decided.
+    /// Gives up the waiter's reference, after the outcome was decided.
     fn give_up(self) {
         let cell = ManuallyDrop::new(self).0;
         // SAFETY: the waiter's reference keeps it alive.
@@ -341,7 +343,7 @@ impl Drop for Waiter {
             drop(self.cell().waker.with_mut(|slot| unsafe { (*slot).take() }));
         }
         let Some(outcome) = state.leave().outcome() else {
-            // From here on the cell is the queue's.
+            // The waiter has given up its reference: from here on only the queue has the cell.
             note_gone(job);
             return tidy_sometimes(job);
         };
@@ -353,8 +355,8 @@ impl Drop for Waiter {
     }
 }
 
-/// Frees the cells of waiters that have left the job's queue, if about half of the queue may be such cells. Called once for each
-/// waiter that leaves, so the mean cost of a call does not depend on the length of the queue.
+/// Frees the cells of waiters that have left, if about half of the job's queue may be such cells. It is called once for each
+/// waiter that leaves. So the mean cost of a call does not depend on the length of the queue.
 fn tidy_sometimes(job: JobPtr) {
     let half = job.queue().len() as u64 / 2 + 1;
     if cancels().is_multiple_of(half) {
