@@ -1,8 +1,8 @@
 //! Memory for tasks and job records, recycled between threads.
 //!
-//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*: it
-//! takes cells from one and puts freed cells into the other. A thread exchanges whole magazines with the *depot*. So a
-//! cell costs a few nanoseconds even if one thread allocates it and another frees it.
+//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*. It takes cells
+//! from one, and puts freed cells into the other. A thread exchanges whole magazines with the *depot*. So a cell costs a few
+//! nanoseconds even if one thread allocates it and another frees it.
 //!
 //! The depot keeps a small reserve. Cells beyond the reserve go back to the *slab* that they were carved from. A slab
 //! whose cells are all free goes back to the allocator, so the memory of a burst is released.
@@ -112,7 +112,7 @@ impl ThreadCache {
         serving.and_then(Magazine::take).unwrap_or_else(|| self.reload(class))
     }
 
-    /// Puts a freed cell in.
+    /// Puts a freed cell into the loading magazine.
     #[inline]
     fn give(&self, class: usize, cell: *mut u8) {
         // SAFETY: as in `take`.
@@ -140,7 +140,7 @@ impl ThreadCache {
         cell
     }
 
-    /// Puts a freed cell in when the loading magazine is full.
+    /// Puts a freed cell into a magazine when the loading one is full.
     ///
     /// Swaps the two magazines if the serving one is empty. Otherwise exchanges the full one at the depot.
     #[cold]
@@ -198,8 +198,8 @@ impl Drop for ThreadCaches {
 
 /// Returns this thread's cached cells to their slabs.
 ///
-/// A thread of a loom model must call this at its end: loom destroys a model's statics before the thread-locals of
-/// its last threads.
+/// A thread of a loom model must call this at its end. Loom destroys a model's statics before the thread-locals of the last
+/// threads.
 #[cfg(tollgate_loom)]
 pub fn clear() {
     CACHES.with(ThreadCaches::clear);

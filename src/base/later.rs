@@ -1,8 +1,8 @@
 //! Wake-ups that a thread puts off while it holds a queue lock.
 //!
-//! A waker is foreign code: it may push, cancel or wait, and a wait needs the queue lock. So a thread that admits waiters notes
-//! them here, and notifies them when it has given up its last queue lock. The list is the thread's own and needs no memory: it
-//! links the cells by their headers.
+//! A waker is user code: it may push, cancel or wait, and a wait needs the queue lock. So a thread that admits waiters lists
+//! them here. It notifies them when it has given up its last queue lock. Each thread has its own list. The list allocates
+//! nothing, because it links the cells by their headers.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -14,11 +14,11 @@ use std::ptr;
 
 /// The wake-ups that a thread has put off. No field has a destructor, so a thread may use it until its end.
 struct Later {
-    /// How many queues the thread serves, one inside the other.
+    /// The number of [`Deferral`]s on this thread. Wake-ups are put off unless it is 0.
     depth: Cell<u32>,
     first: Cell<*mut Header>,
     last: Cell<*mut Header>,
-    /// Keys of the parking lot. Empty, and without memory, while `depth` is 0.
+    /// The keys to wake in the parking lot. Empty, and without an allocation, while `depth` is 0.
     keys: ManuallyDrop<Cell<Vec<usize>>>,
 }
 
@@ -57,7 +57,7 @@ impl Drop for Deferral {
 }
 
 impl Later {
-    /// Adds a cell at the end of the list.
+    /// Adds a waiter's cell at the end of the list.
     fn add(&self, cell: CellPtr) {
         // Ordering: Relaxed; the cell is in this thread's own list.
         cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Later {
         Some(cell)
     }
 
-    /// Does what was put off. A waker may put off more meanwhile, and catch up with it.
+    /// Does the wake-ups that were put off. A waker that runs here may put off further ones, and then does these itself.
     fn catch_up(&self) {
         for key in self.keys.take() {
             parking_lot().wake(key);
@@ -91,7 +91,7 @@ impl Later {
     }
 }
 
-/// Notifies a waiter whose outcome is decided, as soon as the thread serves no queue.
+/// Notifies a waiter whose outcome is decided: at once, or when the last [`Deferral`] on this thread ends.
 pub fn notify(cell: CellPtr) {
     let now = LATER.with(|later| {
         let now = later.depth.get() == 0;
@@ -105,7 +105,7 @@ pub fn notify(cell: CellPtr) {
     }
 }
 
-/// Wakes all waiters of `key` in the parking lot, as soon as the thread serves no queue.
+/// Wakes all waiters of `key` in the parking lot: at once, or when the last [`Deferral`] on this thread ends.
 pub fn wake(key: usize) {
     let now = LATER.with(|later| {
         let now = later.depth.get() == 0;

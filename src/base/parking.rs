@@ -1,7 +1,7 @@
 //! The parking lot: queues of waiters (threads and wakers), by the address of what they wait for.
 //!
-//! An object that can be waited for needs one bit, *waited*. The thread that ends the wait comes here only if that
-//! bit is set. So an object without waiters costs nothing here.
+//! An object that can be waited for needs one bit, *waited*. The thread that ends the wait uses the parking lot only if that
+//! bit is set. So an object without waiters costs nothing.
 //!
 //! A waiter:
 //! - `park-1`: it locks the bucket of its key.
@@ -45,7 +45,7 @@ enum Waiter {
 /// Wakes one parked thread.
 #[derive(Debug)]
 struct Signal {
-    /// Set before the thread is unparked, so that a spurious return of `park` is told from a wake-up.
+    /// Set before the thread is unparked. It tells a wake-up from a spurious return of `park`.
     given: AtomicBool,
     thread: thread::Thread,
 }
@@ -99,7 +99,7 @@ impl ParkingLot {
 
     /// Locks the bucket of `key`.
     ///
-    /// The caller must not clone, wake or drop a waker under the lock: these run foreign code.
+    /// The caller must not clone, wake or drop a waker under the lock, because these run user code.
     fn lock(&self, key: usize) -> MutexGuard<'_, Bucket> {
         // Keys are multiples of eight. The multiplication spreads them over the buckets.
         let bucket = (key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS;
@@ -140,7 +140,7 @@ impl ParkingLot {
 
     /// Registers a waker for `key` and returns its entry number, or `None` if `wait` returns false.
     ///
-    /// `wait` is as in [`park`](Self::park). With an `entry` of an earlier call, the waker there is replaced and the
+    /// `wait` is as in [`park`](Self::park). If `entry` is the number from an earlier call, the waker there is replaced. The
     /// entry keeps its place in the queue.
     pub fn enter(
         &self,
@@ -196,7 +196,7 @@ impl ParkingLot {
         waits
     }
 
-    /// Wakes all waiters of `key`. The object at that address may already be freed: the address is only compared.
+    /// Wakes all waiters of `key`. The object at that address may already be freed, because the address is only compared.
     pub fn wake(&self, key: usize) {
         let mut woken = Vec::new();
         {

@@ -1,16 +1,17 @@
-//! Rests: moments at which a job had nothing queued or running, for the waiters that come too late to see one.
+//! Rests: moments at which a job had nothing queued or running. A waiter that checks the job too late learns of them here.
 //!
-//! A waiter that sees a job at rest may push at once. Another waiter of that rest, woken with it, then finds the job busy
-//! again, and could miss each rest for ever. So the waiter that sees the rest first raises a count. A waiter that finds the job
-//! busy compares the count with the one at its own start: if they differ, the job was at rest meanwhile.
+//! A waiter that sees a job at rest may push a task at once. A second waiter, woken at the same time, then finds the job busy
+//! again. So the second waiter could miss each rest for ever. To prevent this, the waiter that sees the rest first raises a
+//! count. A waiter that finds the job busy compares this count with the count at its own start. If they differ, the job was at
+//! rest meanwhile.
 //!
-//! The count exists while the job has waiters. No part of another protocol, and of no model.
+//! The count exists while the job has waiters. No other protocol uses it, and no model checks it.
 
 use crate::base::parking::parking_lot;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// By the address of the job: the waiters for its rest.
+/// The waiters for the rest of each job, by the address of the job.
 static RESTS: Mutex<BTreeMap<usize, Rest>> = Mutex::new(BTreeMap::new());
 
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ struct Rest {
     count: u64,
 }
 
-/// A waiter for the rest of a job. The caller must keep the job until it is dropped.
+/// A waiter for the rest of a job. The caller must keep the job until this value is dropped.
 #[derive(Debug)]
 pub struct Resting {
     key: usize,
@@ -27,7 +28,7 @@ pub struct Resting {
 }
 
 impl Resting {
-    /// Enters a waiter for the job with this key in the parking lot.
+    /// Counts one more waiter for the rest of a job. `key` is the job's key in the parking lot.
     pub fn enter(key: usize) -> Self {
         let began = with_rest(key, |rest| {
             rest.waiters += 1;
@@ -36,14 +37,14 @@ impl Resting {
         Self { key, began }
     }
 
-    /// Returns true if another waiter has seen the job at rest since this waiter was entered.
+    /// Returns true if another waiter has seen the job at rest since this waiter was counted.
     pub fn has_come(&self) -> bool {
         with_rest(self.key, |rest| rest.count != self.began)
     }
 
     /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
     ///
-    /// A waiter that waits for one of the job's children meanwhile is not woken. It compares the count when that child rests.
+    /// A waiter that is waiting for one of the job's children is not woken. It compares the count when that child is at rest.
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

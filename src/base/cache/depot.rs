@@ -17,7 +17,7 @@ pub struct Depot {
     /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
     slabs: Mutex<Slabs>,
-    /// Set when cells have gone back to slabs: a burst is ending, and `tidy` must empty the reserve.
+    /// True if cells have gone back to slabs since the last `tidy`. Then a burst is ending, and `tidy` must empty the reserve.
     untidy: AtomicBool,
 }
 
@@ -122,7 +122,7 @@ pub fn empty_reserve() -> usize {
     reserve
 }
 
-/// Steals one element, and retries until the queue answers.
+/// Steals one element. Retries until it gets one, or the queue is empty.
 fn steal<T>(from: &Injector<T>) -> Option<T> {
     loop {
         match from.steal() {

@@ -1,8 +1,8 @@
 //! A magazine: an array of free cells that threads exchange as a whole.
 //!
-//! Free cells are not linked into a list through their own memory, for two reasons. A thread that takes a cell from
-//! an array knows the next cells and can prefetch their cache lines, which another thread has written. And cells are
-//! taken in the order in which they were given, so neighbours in memory stay together, as hardware prefetchers expect.
+//! Free cells are not linked into a list through their own memory, for two reasons. First, a thread that takes a cell from an
+//! array knows the next cells, and can prefetch their cache lines. Second, cells are taken in the order in which they were
+//! given. So neighbours in memory stay together, as hardware prefetchers expect.
 
 use crate::sync::{prefetch_write, shrunk};
 use std::ptr::{self, NonNull};
@@ -15,7 +15,7 @@ const AHEAD: usize = shrunk(8, 1);
 /// Up to [`MAGAZINE`] free cells, first in, first out.
 #[derive(Debug)]
 pub struct Magazine {
-    /// The cells from index `taken` up to `given` are there.
+    /// The magazine holds the cells from index `taken` up to `given`.
     cells: [*mut u8; MAGAZINE],
     taken: usize,
     given: usize,
@@ -31,13 +31,13 @@ impl Default for Magazine {
 }
 
 impl Magazine {
-    /// Returns true if it has no cell to take.
+    /// Returns true if the magazine has no cell to take.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.taken == self.given
     }
 
-    /// Returns true if it has no room for a further cell.
+    /// Returns true if the magazine has no room for a further cell.
     pub fn is_full(&self) -> bool {
         self.given == MAGAZINE
     }
