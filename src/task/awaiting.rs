@@ -1,41 +1,41 @@
-//! Awaiting a task, and the waits of a pool's future while it awaits.
+//! The handle as a future, and the waits of a pool's future for tasks and jobs.
 //!
-//! The parking lot keeps a handle's waker, under the cell's address. The cell has one bit for it, WAITED, and not the 24 bytes
-//! of a waker with its lock, because few handles are awaited before their task has ended. The bit is set and DONE is checked
-//! in one change, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the change that sets DONE
-//! (`unpark-1`). A handle has one entry there, so the waker of the last poll is woken.
+//! The parking lot keeps a handle's waker, under the cell's address. The cell has only one bit for it, WAITED. A waker with its
+//! lock would take 24 bytes of the cell. Few handles are awaited before their task has ended. One change sets the bit and
+//! checks DONE, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the change that sets DONE
+//! (`unpark-1`). A handle has one entry in the parking lot, so the waker of the last poll is woken.
 //!
 //! # Without a permit
 //!
-//! A future that awaits something of this library (a task, an idle job or a settled job) must not keep its permit meanwhile:
-//! the awaited task may need it. So each such wait is counted, from the poll that finds it pending until it is ready or
+//! A future may await a task, an idle job or a settled job of this library. It must not keep its permit meanwhile, because the
+//! awaited task may need the permit. So each such wait is counted, from the poll that finds it pending until it is ready or
 //! dropped.
 //!
 //! - `await-1`: the poll of a future ends, and waits are counted. The future is marked NO_PERMIT.
-//! - `await-2`: its worker goes on with the next task under the permit, or gives the permit back. The future keeps one
-//!   token, so the job is not idle.
-//! - `await-3`: a thread that wakes the future pushes it to the front of its job's queue, and gives its token back. From there
-//!   the future starts as any task does, ahead of all that have not started.
+//! - `await-2`: the worker runs the next task under the permit, or gives the permit back. The future keeps one token, so the
+//!   job is not idle.
+//! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's token back. Then the future
+//!   starts as any task does, ahead of all tasks that have not started.
 //!
 //! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change, so `await-3`
-//! always finds the mark of the last poll.
+//! always sees whether the last poll has set NO_PERMIT.
 
 use crate::process;
 use crate::task::closure::Face;
 use crate::task::state::{POLLING, Reference};
 use std::ptr::NonNull;
 
-/// The wait of a future for a task or a job of this library, counted in the future's state while it lasts.
+/// A wait of a pool's future for a task or a job. While it lasts, the state word of the future counts it.
 #[derive(Debug, Default)]
 pub struct Wait(Option<NonNull<Face>>);
 
-// SAFETY: of the cell only the state is used, which is atomic, and the reference, which any thread may give up.
+// SAFETY: only the state of the cell is used, which is atomic. Any thread may give up the reference.
 unsafe impl Send for Wait {}
 // SAFETY: as above.
 unsafe impl Sync for Wait {}
 
 impl Wait {
-    /// Begins a wait of the future that polls here, if a future of a pool does.
+    /// Begins a wait of the pool's future that this thread polls. Does nothing if this thread polls none.
     ///
     /// # Panics
     /// In a forked child, where no worker is left to end the wait.

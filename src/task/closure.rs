@@ -19,7 +19,8 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// A cell with a handle or an owner. The slot is a closure or a future until it is taken or dropped, an outcome from DONE on.
+/// The cell of a task with a handle or an [`Owner`]. The slot holds the closure or future until that is taken or dropped. From
+/// DONE on the slot holds the outcome.
 #[repr(C)]
 pub struct Joint<F, T, O = ()> {
     pub header: Header,
@@ -89,7 +90,7 @@ where
         }
         // SAFETY: it is claimed, so the slot is the closure and this thread's.
         let task = unsafe { this.take_task() };
-        // The frame ends before the outcome is told: from then on the cell may be gone, and foreign code may run.
+        // `as_task` ends before the outcome is reported. After the report the cell may be freed, and user code may run.
         let outcome = Context::with(|context| match context {
             Some(context) => {
                 let key = cell.as_ptr().addr();
@@ -123,16 +124,17 @@ where
         unsafe { Self::report(whole, outcome, None) };
     }
 
-    /// Counts a task that was dropped because it had to start earlier.
+    /// Counts a task that was dropped at its deadline.
     #[cold]
     fn count_expired(&self) {
         self.header.job().count_cancelled();
     }
 
-    /// Counts a closure that has run, and tells its outcome.
+    /// Counts a closure that has run, and makes its outcome final.
     ///
     /// # Safety
-    /// The caller claimed the cell, has moved the closure out, and has `reference`, or the handle's.
+    /// The caller claimed the cell, and has moved the closure out. It has `reference`, or the handle's reference if that is
+    /// `None`.
     #[inline]
     unsafe fn report(
         cell: NonNull<Self>,
@@ -169,7 +171,8 @@ where
         }
     }
 
-    /// Cancels a closure for its handle if it has not started, or asks it to end.
+    /// Cancels a closure for its handle if it has not started, and returns true. Otherwise asks the closure to end, and returns
+    /// false.
     ///
     /// # Safety
     /// The cell is of this type, and the caller has the handle's reference.
@@ -177,7 +180,7 @@ where
         // SAFETY: by this function's contract.
         let face = unsafe { cell.as_ref() };
         if face.state.claim(false) != Claim::Granted {
-            face.state.set(CANCELLED); // It should end soon.
+            face.state.set(CANCELLED); // Asks the closure to end soon.
             return false;
         }
         // SAFETY: by this function's contract.
@@ -206,7 +209,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         self.owner
     }
 
-    /// Makes a cell.
+    /// Makes a cell with this closure or future in its slot.
     pub fn make(header: Header, state: State, owner: O, task: F) -> NonNull<Face> {
         const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
         let slot = UnsafeCell::new(Slot { task: ManuallyDrop::new(task) });
@@ -226,7 +229,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         owner.freed();
     }
 
-    /// Drops the closure or future in the slot, and makes the error final.
+    /// Drops the closure or future in the slot, and makes `error` the final outcome.
     ///
     /// # Safety
     /// As `finish`, but the closure or future is in the slot.
@@ -256,11 +259,11 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         })
     }
 
-    /// Makes the outcome final, gives up `reference`, drops an outcome that no handle takes, and tells the owner.
+    /// Makes the outcome final, and gives up `reference`. Drops an outcome that no handle takes. Then tells the owner.
     ///
     /// # Safety
-    /// The caller claimed the cell, the closure or future is gone, and the caller has `reference`, or another one if it is
-    /// `None`.
+    /// The caller claimed the cell, and has moved out or dropped the closure or future. It has `reference`, or another
+    /// reference if that is `None`.
     #[inline]
     pub unsafe fn finish(
         cell: NonNull<Self>,
@@ -298,7 +301,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome out.
     ///
     /// # Safety
-    /// DONE is set and seen, and the outcome is the caller's, once.
+    /// The caller has seen DONE, owns the outcome, and calls this once.
     pub unsafe fn take_outcome(&self) -> Result<T, JoinError> {
         self.slot.with_mut(|slot| {
             // SAFETY: by this function's contract the slot is an outcome, and moved out once.
@@ -309,7 +312,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome to `out`.
     ///
     /// # Safety
-    /// As `take_outcome`; the cell is of this type, and `out` is to be written.
+    /// As `take_outcome`; the cell is of this type, and `out` points to memory for a `Result<T, JoinError>`.
     pub unsafe fn outcome(cell: NonNull<Face>, out: *mut ()) {
         // SAFETY: by this function's contract.
         let outcome = unsafe { cell.cast::<Self>().as_ref().take_outcome() };
@@ -336,7 +339,7 @@ pub unsafe fn is_empty(cell: CellPtr) -> bool {
     unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
 }
 
-/// Drops the outcome of a task without a handle. Its panic is its owner's.
+/// Drops the outcome of a task without a handle. The owner gets the payload of a panic.
 fn discard<T>(owner: impl Owner, outcome: Result<T, JoinError>) {
     match outcome {
         Err(JoinError::Panicked(payload)) => owner.take_panic(payload.into_inner()),

@@ -1,5 +1,5 @@
-//! What is known of a cell with a handle without the types of its closure and its result: the head of the cell, the functions for
-//! its handle, and its owner.
+//! The parts of a cell with a handle that do not depend on the types of its closure and its result. These are its first fields,
+//! the functions for its handle, and its owner.
 
 use crate::base::task::{CellPtr, Header};
 use crate::job::record::JobPtr;
@@ -9,7 +9,7 @@ use crate::worker::context::Context;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// What such a cell begins with, whatever its types.
+/// The first fields of a cell with a handle, whatever the types of its closure and its result.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Face {
@@ -17,15 +17,15 @@ pub struct Face {
     pub state: State,
 }
 
-/// What a handle can do to a cell whose closure's type it does not know.
+/// The functions by which a handle uses its cell. The handle does not know the closure's type.
 pub struct HandleTable {
-    /// Runs the task inside the task that joins it. The caller has claimed it.
+    /// Runs the task inside the task that joins it. The caller must have claimed it. `None` if the task never runs inline.
     pub run: Option<unsafe fn(NonNull<Face>)>,
     /// Cancels the task; returns true if this call cancelled it.
     pub cancel: unsafe fn(NonNull<Face>) -> bool,
-    /// Moves the outcome to the pointer, a `Result<T, JoinError>`.
+    /// Moves the outcome out, to a pointer to a `Result<T, JoinError>`.
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),
-    /// Whether the task is a future.
+    /// True if the task is a future.
     pub is_future: bool,
 }
 
@@ -70,31 +70,32 @@ impl Face {
     }
 }
 
-/// What a task belongs to besides its job. Each function that a task has no use for is empty, and costs nothing.
+/// What a task belongs to besides its job: a scope or an entry of the timer, say. The functions are called at the steps of the
+/// task. By default they do nothing, and cost nothing.
 pub trait Owner: Copy + Send {
-    /// The statistics of the job count the task.
+    /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
-    /// Takes the panic of a task without a handle.
+    /// Takes the payload of a panic of a task without a handle.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Notes the end of the task. Its closure is gone, and its outcome is gone or owned by its handle.
+    /// Called at the end of the task. Its closure is gone. Its outcome is gone, or its handle owns the outcome.
     fn task_ended(self) {}
-    /// Called by the thread that has claimed the closure.
+    /// Called by the thread that has claimed the closure, before it runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}
-    /// Called after `claimed`, before the task is run. Returns true if the time is over by which the task had to start: it is
-    /// dropped instead.
+    /// Called after `claimed`, before the task is run. Returns true if the task's deadline has come: then the task is dropped
+    /// instead.
     fn is_late(self) -> bool {
         false
     }
-    /// Called by the handle's thread that has claimed the closure, to drop it. Returns true if that thread now owns the queue's
-    /// reference and a token of the job, because it has taken the task out of the timer.
+    /// Called after `claimed`, before a handle drops the closure. Returns true if this call has taken the task out of the
+    /// timer. Then the caller owns the queue's reference and a token of the job.
     fn leaves_timer(self) -> bool {
         false
     }
-    /// Gives a token of the job back, after `leaves_timer`.
+    /// Gives back the token that the caller owns since `leaves_timer` returned true.
     fn left_timer(self, _: JobPtr) {}
-    /// Notes that the memory of the cell is freed.
+    /// Called after the memory of the cell was freed.
     fn freed(self) {}
 }
 

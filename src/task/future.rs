@@ -1,14 +1,14 @@
-//! Futures as tasks: one cell from the push to the end, which is also what their wakers point to.
+//! Futures as tasks. A future has one cell from its push to its end, and its wakers point to that cell.
 //!
-//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it
-//! lies. While the future is pending no queue has the cell: the wakers and the list of [`pending`] futures lead to it. A
-//! waker puts the same cell into a queue again, so waking allocates nothing. Which thread may do what is in
-//! [`state`](crate::task::state), as one word.
+//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
+//! While the future is pending, no queue has the cell. Only the wakers and the list of [`pending`] futures lead to it. A waker
+//! puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state) says which thread
+//! may do what.
 //!
 //! A pending future keeps one token of its job, so its job's record is alive. It keeps its permits, too, unless it
 //! [awaits](crate::task::awaiting) something of this library.
 //!
-//! A waker may outlive the future, its job and its pool: it keeps the memory of the cell, and uses only the state word.
+//! A waker may outlive the future, its job and its pool. It keeps the memory of the cell, and uses only the state word.
 
 pub mod pending;
 
@@ -78,7 +78,7 @@ where
         debug_assert!(matches!(ran, Ran::Counted), "a dropped future was counted");
     }
 
-    /// Polls the future or, if `to_drop` or if it was cancelled, drops it.
+    /// Drops the future if `to_drop`, or if it was cancelled. Otherwise polls it.
     ///
     /// # Safety
     /// As `run_future`.
@@ -103,7 +103,7 @@ where
         }
     }
 
-    /// Polls the future where it lies. Ready, or unwound, it is dropped.
+    /// Polls the future in its cell. If it is ready or has panicked, also drops it.
     ///
     /// # Safety
     /// The cell is of this type; the slot is the future and the caller's.
@@ -111,8 +111,8 @@ where
         // SAFETY: by this function's contract the queue's reference keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
-        // SAFETY: the functions of the table want a future's cell, which outlives this waker. The poller's own reference
-        // stands for the waker's, which is not dropped.
+        // SAFETY: the functions of the table need a future's cell, which outlives this waker. The waker borrows the poller's
+        // reference, and is never dropped.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
@@ -136,7 +136,8 @@ where
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
-    /// Drops the future where it lies, and returns its outcome. The first panic of a future is its outcome.
+    /// Drops the future in its cell, and returns its outcome. If its poll and its destructor both panic, the first panic is the
+    /// outcome.
     ///
     /// # Safety
     /// The slot is the future and the caller's; it is not used again.
@@ -153,7 +154,7 @@ where
         kept
     }
 
-    /// Notes all that a pending future needs, and gives the future up (`poll-3`).
+    /// Lists a pending future unless it is listed, and leaves it to its wakers (`poll-3`).
     ///
     /// # Safety
     /// The cell is of this type; the future is in the slot, and the caller's.
@@ -192,10 +193,10 @@ where
         unsafe { Self::end(cell, outcome, listed) }
     }
 
-    /// Takes a future off the list, decides its outcome, counts it, and gives the queue's reference up.
+    /// Takes a future off the list, decides its outcome, counts it, and gives up the queue's reference.
     ///
     /// # Safety
-    /// The cell is of this type; the future was dropped by the caller, who owned it.
+    /// The cell is of this type. The caller owned the future, and has dropped it.
     unsafe fn end(cell: CellPtr, outcome: Result<T, JoinError>, listed: bool) -> Ran {
         // SAFETY: by this function's contract the queue's reference keeps it alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -206,7 +207,7 @@ where
         }
         let word = state.load();
         let alone = word.is_alone();
-        // From here on no cancel succeeds.
+        // After this change no cancel succeeds.
         let word = if alone { word } else { state.set(CANCELLED) };
         let outcome = match outcome {
             Ok(value) if word.has(CANCELLED) => {
@@ -228,7 +229,7 @@ where
         ran
     }
 
-    /// Cancels a future for its handle. A future that has not started is dropped here.
+    /// Cancels a future for its handle. Drops a future that has not started. Returns true if this call cancelled it.
     ///
     /// # Safety
     /// The cell is of this type, and the caller has the handle's reference.
@@ -251,8 +252,8 @@ where
     }
 }
 
-/// Puts a pending future that was woken or cancelled where a worker finds it. From then on the cell is not the caller's.
-/// `to_the_end`: behind all other tasks, for a future that has woken itself.
+/// Queues a pending future that was woken or cancelled, for a worker. The caller must not use the cell afterwards. If
+/// `to_the_end`, the future goes behind all other tasks, because it has woken itself.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);

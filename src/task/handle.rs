@@ -23,7 +23,8 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-/// The handle of a task: join it, ask for it, cancel it. Made by [`Job::spawn`](crate::Job::spawn) and the other calls that push.
+/// The handle of a task, by which a caller joins or cancels it. Made by [`Job::spawn`](crate::Job::spawn) and the other calls
+/// that push.
 ///
 /// Dropping the handle detaches the task: the task runs all the same, and its result is dropped. The handle is also a future,
 /// for any executor.
@@ -61,7 +62,7 @@ where
     (handle.task.cell(), handle)
 }
 
-/// Makes the cell and the handle of a closure with an owner.
+/// Makes the cell and the handle of a closure with an [`Owner`].
 pub fn owned<F, T, O>(job: JobPtr, state: State, owner: O, task: F) -> (CellPtr, TaskHandle<T>)
 where
     F: FnOnce() -> T + Send + 'static,
@@ -75,7 +76,7 @@ where
 }
 
 impl<T> TaskHandle<T> {
-    /// Makes the handle of a task. The reference `Handle` must be its own.
+    /// Makes the handle of a task. The handle takes over the reference `Handle` of the cell.
     pub(super) fn new(task: TaskPtr) -> Self {
         Self { task, wait: Wait::default(), result: PhantomData }
     }
@@ -108,16 +109,15 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended. Inside a task of a pool it never deadlocks. If the joined task
-    /// belongs to the same job and has not started, it runs inline on this thread, ahead of its turn. Otherwise the joining
-    /// task holds no permit while it waits, and a spare worker takes its place. It takes its permit back ahead of the queue.
+    /// Parks the calling thread until the task has ended. Inside a task of a pool it never deadlocks. A joined task of the same
+    /// job that has not started runs inline on this thread, ahead of the queue. Otherwise the joining task holds no permit
+    /// while it waits, and a spare worker takes its place. It takes its permit back ahead of the queue.
     ///
     /// # Panics
     ///
-    /// If a task joins itself, or tasks join each other in a circle, which could never end: the join that closes the circle
-    /// panics, and names the tasks' jobs. Inside a task, if all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use. If the result was taken before, by an await
-    /// of `&mut handle`.
+    /// If a task joins itself. If tasks join each other in a circle: the join that closes the circle panics, and names the
+    /// tasks' jobs. Inside a task, if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use. If the
+    /// result was taken before, by an await of `&mut handle`.
     ///
     /// # Errors
     ///
@@ -138,12 +138,12 @@ impl<T> TaskHandle<T> {
         self.take()
     }
 
-    /// Waits for the task for at most `timeout`. Returns the handle if that was too short.
+    /// Waits for the task for at most `timeout`. Returns the handle if the task has not ended by then.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended or the time is over. A task of a pool holds no permit while it
-    /// waits here, as in [`join`](Self::join). It takes its permit back when the time is over, which may take longer. The
+    /// Parks the calling thread until the task has ended or the time is over. A task of a pool holds no permit while it waits
+    /// here, as in [`join`](Self::join). When the time is over, it waits for its permit, so the call may take longer. The
     /// joined task never runs inline.
     ///
     /// # Panics
@@ -170,22 +170,22 @@ impl<T> TaskHandle<T> {
     /// ```
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
-        // A time that overflows is never.
+        // If the end of the timeout is too far for the clock, there is no timeout.
         self.wait(Instant::now().checked_add(timeout));
         if self.is_finished() { Ok(self.take()) } else { Err(self) }
     }
 
     /// Cancels the task. Returns true if this call cancelled it.
     ///
-    /// If the task has not started, its closure or future is dropped now, on this thread, and the handle says
+    /// If the task has not started, its closure or future is dropped now, on this thread. Then the handle says
     /// [`JoinError::Cancelled`].
     ///
-    /// A closure that runs is not stopped, and has a result. [`is_cancelled`](crate::is_cancelled) is true in it from now on, and it
-    /// is not tried again.
+    /// A closure that runs is not stopped, and has a result. From now on [`is_cancelled`](crate::is_cancelled) is true in the
+    /// closure, and it is not tried again.
     ///
-    /// A future in flight is never polled again. A worker drops it at once, or at the end of the poll that is under way.
-    /// Then the handle says `Cancelled`. A future that awaited a task, and waits for its permit, is dropped when its turn
-    /// comes.
+    /// A future in flight is never polled again. A worker drops it at once, or at the end of the poll that is under way. Then
+    /// the handle says `Cancelled`. A future that awaited a task may wait for its permit. It is dropped when a worker takes it
+    /// from the queue.
     ///
     /// # Examples
     ///
@@ -218,7 +218,7 @@ impl<T> TaskHandle<T> {
             }
         });
         if self.is_finished() {
-            // It ran here.
+            // The joined task has run inline.
             return;
         }
         unwind::at_caller(|| {
@@ -232,10 +232,11 @@ impl<T> TaskHandle<T> {
         });
     }
 
-    /// Moves the outcome of a finished task out. The caller has the handle to itself, and notes that it is taken.
+    /// Moves the outcome of a finished task out. The caller must be the only user of the handle, and must note that the outcome
+    /// is taken.
     ///
     /// # Panics
-    /// If it was moved out before.
+    /// If the outcome was moved out before.
     #[track_caller]
     fn move_out(&self) -> Result<T, JoinError> {
         let taken = self.state().load().has(TAKEN);
@@ -277,7 +278,7 @@ pub enum Stage {
 }
 
 impl<T> TaskHandle<T> {
-    /// Returns how far the task has come, its job, and its cell. The job may be used only if the caller keeps it.
+    /// Returns how far the task has come, its job, and its cell. The caller may use the job only while it keeps the job alive.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
         let word = self.state().load();
         let is_future = self.task.table.is_future;
@@ -302,7 +303,7 @@ impl<T> TaskHandle<T> {
     /// Gives up the handle's reference. Returns the outcome, if it is there and was not taken. Call it once.
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
-            // Before the reference is given up, for the key may then become another task's.
+            // Must come before the reference is given up: the memory, and so the key, may then become another task's.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {

@@ -1,12 +1,12 @@
 //! The list of pending futures, by job: where a thread that cancels a job finds them.
 //!
-//! A pending future is in no queue, so it is in this list from its first pending poll until it ends.
+//! A pending future is in no queue. It is in this list from its first pending poll until it ends.
 //!
-//! - `cancel-1`: a thread that cancels sets the flag of the job, or of the pool. `cancel-2`: it cancels the listed futures.
-//! - `pend-1`: the poller adds the future to the list. `pend-2`: it checks the flags.
+//! - `cancel-1`: the thread that cancels sets a flag of the job, or of the pool. `cancel-2`: it cancels the listed futures.
+//! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags.
 //!
 //! `cancel-2` and `pend-1` lock the same shard. If `pend-1` comes first, `cancel-2` finds the future. Else `pend-2` sees the
-//! flag. A future is taken off the list before its cell may be freed, so `cancel-2` may use the cell under the lock.
+//! flag. A future is taken off the list before its cell may be freed. So `cancel-2` may use the cell under the lock.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
@@ -37,7 +37,7 @@ global! {
 }
 
 impl List {
-    /// Locks a shard. No foreign code runs under the lock.
+    /// Locks a shard. The caller must not run user code under the lock.
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
         self.shards[shard].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -100,7 +100,7 @@ impl List {
     }
 }
 
-/// Cancels the pending futures of a job whose flag is set.
+/// Cancels the pending futures of a job, after the flag *cancelled* was set for it (`cancel-1`).
 pub fn cancel(job: JobPtr) {
     if job.permits.load().has(Flag::Futures) {
         pending().cancel(|shard| {
@@ -109,7 +109,7 @@ pub fn cancel(job: JobPtr) {
     }
 }
 
-/// Cancels the pending futures of all jobs of a pool whose flag is set.
+/// Cancels the pending futures of all jobs of a pool, after the pool's flag *drops* was set (`cancel-1`).
 pub fn cancel_all(pool: PoolPtr) {
     // A job is alive while a future of it is listed.
     pending().cancel(|shard| {
