@@ -29,7 +29,8 @@ impl<T> TaskHandle<T> {
 
 /// A [`TaskHandle`] that cancels its task when it is dropped, made by [`TaskHandle::cancel_on_drop`].
 ///
-/// It has the calls of the handle, and is a future as the handle is. A task that has ended is not affected.
+/// The guard has the methods of the handle, and is a future as the handle is. Dropping it does not affect a task that has
+/// ended.
 ///
 /// # Examples
 ///
@@ -45,7 +46,7 @@ impl<T> TaskHandle<T> {
 #[must_use = "a guard that is dropped cancels its task"]
 pub struct CancelOnDrop<T>(Option<TaskHandle<T>>);
 
-/// Why the handle is there: only a call that takes the guard by value takes it out.
+/// The message if the handle were missing. It never is: only a call that takes the guard by value takes the handle out.
 const KEPT: &str = "the handle is there until the guard is dropped";
 
 impl<T> CancelOnDrop<T> {

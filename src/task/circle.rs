@@ -1,15 +1,16 @@
 //! Joins that wait for each other in a circle: none of them could ever end.
 //!
-//! A task with a handle that joins another one is noted while it waits. The join that closes a circle finds it. A thread first
-//! sets WAITED at the task that it joins, and then notes its own task under the lock. If its own task has WAITED, it follows
-//! the notes, from the joined task on. A join that finds a circle takes its own note out of it under the same lock.
+//! A task with a handle that joins another task is noted while it waits. The join that closes a circle finds the circle. A
+//! thread first sets WAITED at the task that it joins. Then it notes its own task, under the lock. If WAITED is set at its own
+//! task, the thread follows the notes, from the joined task on. A join that finds a circle removes its own note under the same
+//! lock.
 //!
-//! Of the joins in a circle, the last one to be noted sees all notes, and WAITED at its own task. Each noted task is blocked until
-//! the one that it joins has ended, so a circle of notes is final. A note whose join has just ended leads to a task that has
-//! ended, which is in no circle.
+//! The join of a circle that is noted last sees all notes, and sees WAITED at its own task. Each noted task is blocked until
+//! the task that it joins has ended. So a circle of notes is final. The note of a join that has just ended leads to a task that
+//! has ended, which is in no circle.
 //!
-//! Not noted are joins with a timeout, waits for jobs and scopes, and futures that await. No part of another protocol, and of
-//! no model: `tests/hopeless.rs` has joins that close a circle at the same time.
+//! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes, and
+//! no model checks them. `tests/hopeless.rs` has joins that close a circle at the same time.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -19,21 +20,21 @@ use crate::worker::context::Context;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// By the address of a task that waits in a join: what it joins.
+/// The joins that wait, by the address of the task that waits.
 static JOINS: Mutex<BTreeMap<usize, Join>> = Mutex::new(BTreeMap::new());
 
 #[derive(Clone, Copy, Debug)]
 struct Join {
     /// The address of the task that is joined.
     joined: usize,
-    /// The job of the task that waits, which keeps it.
+    /// The job of the task that waits. The task keeps the job alive.
     job: JobPtr,
 }
 
 /// The note of a join. Dropping it removes the note.
 #[derive(Debug)]
 pub struct Noted {
-    /// The task that joins, and each task inside which it runs inline.
+    /// The task that joins, and each task inside which that task runs inline.
     tasks: Vec<CellPtr>,
 }
 
@@ -46,8 +47,8 @@ fn key(task: CellPtr) -> usize {
 }
 
 impl Noted {
-    /// Notes that the tasks of this thread join the task at this address, which has not ended. The caller has set WAITED
-    /// there. Outside of tasks with handles there is nothing to note.
+    /// Notes that the tasks of this thread join the task at this address, which has not ended. The caller must have set WAITED
+    /// there. Returns `None` if no task with a handle runs on this thread.
     ///
     /// # Panics
     /// By [`unwind::refuse`], if the join closes a circle.
@@ -65,7 +66,7 @@ impl Noted {
         if noted.tasks.iter().any(is_waited_for)
             && let Some(jobs) = noted.take_out_of_circle(joined)
         {
-            // All joins of the circle are blocked until this one unwinds, so their jobs are kept.
+            // All joins of the circle are blocked until this one unwinds, so their jobs are alive.
             unwind::refuse(message(&jobs));
         }
         Some(noted)
@@ -74,12 +75,13 @@ impl Noted {
     /// Removes the notes of these tasks if the notes lead from the task at `joined` to one of them. Returns the jobs of the tasks
     /// in that circle.
     ///
-    /// Both happen under one lock, so one join of a circle finds it, and no other. Nothing else may happen under the lock: it is
-    /// none of a scenario's, and a step in between would block the scenario's one thread.
+    /// Both happen under one lock, so exactly one join of a circle finds it. Nothing else may happen under the lock. Shuttle
+    /// does not know this lock, so a switch of threads under it would block a scenario for ever.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The steps are bounded: a circle that does not lead here is another join's to find.
+        // The number of steps is bounded, because the notes may lead into a circle without this join. Another join finds that
+        // circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
             jobs.push(join.job);

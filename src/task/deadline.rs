@@ -1,18 +1,19 @@
 //! The deadline of a task: the time by which it must have started.
 //!
-//! The task stands in the queue as any other. An entry of the pool's timer has a reference to its cell, which is given up by the
-//! thread that takes the entry out.
+//! The task stands in the queue as any other task. An entry of the pool's timer has a reference to the task's cell. The thread
+//! that takes the entry out gives that reference up.
 //!
 //! - `start-1`: The thread that claims the closure, to run or to drop it, takes the entry out.
-//! - `start-2`: If the deadline has come, a thread that was to run the task drops it instead.
+//! - `start-2`: If the deadline has come, a thread that has claimed the closure to run it drops it instead.
 //! - `expire-1`: The thread that fires the entry claims the closure. If another thread has claimed it, the task has started or
 //!   was cancelled in time.
-//! - `expire-2`: It drops the closure, and then wakes the waiters of the job: the empty cell may be the last in its queue.
+//! - `expire-2`: The thread drops the closure, and then wakes the waiters of the job. The empty cell may be the last in the
+//!   job's queue.
 //!
 //! The claim is one change of the state word, so exactly one thread has the closure. The entry is armed before the task is
 //! pushed, so the thread of `start-1` finds it.
 //!
-//! The cell is an owner of the pool, because a handle may look into the timer when the job is gone.
+//! The cell is an owner of the pool, because a handle may use the timer after the job was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -26,7 +27,7 @@ use crate::task::closure::{Face, Joint, Owner};
 use crate::task::state::{Claim, Reference};
 use std::ptr::NonNull;
 
-/// The entry of a task in the timer of its pool, and the time by which the task must have started.
+/// The entry of a task in its pool's timer. Its key has the time by which the task must have started.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pool: PoolPtr,
@@ -40,8 +41,8 @@ impl Deadline {
         Self { pool, key: pool.shared().timer.key(deadline) }
     }
 
-    /// Arms the timer for a task of these types with a handle. The caller must keep the job, and must push the task if this
-    /// returns true. Otherwise the task was dropped: the deadline has come, or the pool has ended.
+    /// Puts the deadline of a task with a handle into the timer. If this returns true, the caller must push the task. If it
+    /// returns false, the task was dropped: the deadline has come, or the pool has ended. The caller must keep the job alive.
     ///
     /// # Errors
     /// If the timer's thread could not be started. Then the task was dropped.
@@ -79,14 +80,14 @@ impl Deadline {
 
 impl Owner for Deadline {
     fn claimed(self, cell: NonNull<Face>) {
-        // start-1
+        // The deadline does not matter any more: the task starts or is dropped (start-1).
         if self.pool.shared().timer.cancel(self.key).is_some() {
             // SAFETY: the reference was the entry's. The caller has another one.
             unsafe { Face::release(cell, Reference::Waker) };
         }
     }
 
-    // start-2
+    // Returns true if the deadline has come: the task is dropped instead of run (start-2).
     fn is_late(self) -> bool {
         self.key.0 <= self.pool.shared().now()
     }
@@ -101,10 +102,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    /// Drops the task at its deadline. A drain does not wait for it: the task itself is what a drain waits for.
+    /// The action of the entry: drops the task at its deadline. A drain waits for the task, so it need not wait for the entry.
     const EXPIRE: Act = Act { fire: Self::expire, is_waited_for: |_| false };
 
-    /// Drops the task unless it has started. Only gives up the entry's reference if the deadline has not come.
+    /// Drops the task if the deadline has come and the task has not started. In each case gives up the entry's reference.
     fn expire(due: Due, key: Key) {
         let cell = due.cell();
         let whole = cell.cast::<Self>();
@@ -112,7 +113,7 @@ where
         let this = unsafe { whole.as_ref() };
         let job = this.header.job();
         if key.0 <= this.owner().pool.shared().now() && this.state.claim(false) == Claim::Granted {
-            // expire-1
+            // The deadline has come before the task has started (expire-1).
             // SAFETY: it is claimed just now, and the entry's reference keeps it alive.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
             note_gone(job); // expire-2

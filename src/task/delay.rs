@@ -1,10 +1,10 @@
 //! The way of a delayed task: into the pool's timer, and out of it.
 //!
-//! A delayed task has one token, so that its job is not idle, and no permit. The entry of the timer owns the token, and the queue's
-//! reference to the cell. The thread that takes the entry out of the timer owns both from then on.
+//! A delayed task has no permit. It has one token, so that its job is not idle. The entry of the timer owns the token, and the
+//! queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
 //!
 //! The thread that delays a task:
-//! - `delay-1`: It adds the entry's key to the keys of the job. Then it arms the timer.
+//! - `delay-1`: The thread adds the entry's key to the keys of the job. Then it arms the timer.
 //! - `delay-2`: It executes a full fence, and checks whether the job was cancelled. If so, it takes the entry out, and hands
 //!   the task to a worker, which drops it.
 //!
@@ -15,13 +15,13 @@
 //! The thread that cancels the task by its handle:
 //! - `undelay-1`: It claims the closure, and takes the entry out. If another thread has taken the entry, that thread has the
 //!   cell, and finds it empty.
-//! - `undelay-2`: Until then it counts as outstanding. So a drain that waited for the entry checks again.
+//! - `undelay-2`: During `undelay-1` the thread counts as outstanding. So a drain that waited for the entry checks again.
 //!
-//! A thread that cancels the job sets the flag, and looks at the job's keys. If there are keys, a sweep takes the entries out.
-//! The keys have a lock. So that thread sees the key of `delay-1`, or `delay-2` sees the flag. A sweep that finds a key without an
-//! entry leaves the task to `delay-2`, which comes later under the timer's lock.
+//! A thread that cancels the job sets the flag, and then reads the job's keys. If there are keys, a sweep takes the entries
+//! out. The keys have a lock. So the cancelling thread sees the key of `delay-1`, or `delay-2` sees the flag. If a sweep finds
+//! a key without an entry, `delay-2` comes later under the timer's lock, and takes the entry out.
 //!
-//! The cell is an owner of the pool, because a handle may look into the timer when the job is gone.
+//! The cell is an owner of the pool, because a handle may use the timer after the job was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -35,7 +35,7 @@ use crate::sync::time::Instant;
 use crate::task::closure::{Face, Owner};
 use crate::task::state::DELAYED;
 
-/// Pushes a task whose time has come. A drain waits for it.
+/// The action of a delayed task's entry: pushes the task. A drain waits for the entry.
 static START: Act = Act { fire: start, is_waited_for: |_| true };
 
 /// The entry of a delayed task in the timer of its pool.
@@ -88,12 +88,12 @@ impl Delay {
         Ok(())
     }
 
-    /// Takes the entry out of the timer, for the handle's thread that has claimed the closure. Returns true if that thread now owns
-    /// the token and the queue's reference.
+    /// Takes the entry out of the timer. The caller has claimed the closure to cancel it by its handle. Returns true if the
+    /// caller now owns the token and the queue's reference.
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // undelay-2
+        // The caller counts as outstanding meanwhile (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);
@@ -101,7 +101,7 @@ impl Delay {
         entry.is_some()
     }
 
-    /// Takes the entry of a cancelled task out of the timer, and hands the task to a worker, which drops it.
+    /// Takes the entry of a cancelled task out of the timer. Hands the task to a worker, which drops it.
     pub fn take_back(self) {
         self.pool.shared().defer_end(|| self.hand_to_worker());
         drop_late(self.pool.shared());
@@ -130,7 +130,7 @@ impl Owner for Delay {
     }
 }
 
-/// Gives the token of an entry back.
+/// Gives back the token of an entry that was taken out of the timer.
 pub fn give_token(job: JobPtr) {
     job.tokens.keep();
     job.drop_tasks(1);
@@ -142,15 +142,15 @@ fn forget(job: JobPtr, key: Key) {
     job.extra_or_make().times().delayed.remove(&key);
 }
 
-/// Fires an entry: pushes its task.
+/// Pushes the task of an entry whose time has come.
 fn start(due: Due, key: Key) {
     let cell = due.cell();
     forget(cell.job(), key);
     push(cell);
 }
 
-/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over a token and the queue's
-/// reference.
+/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over the entry's token and the
+/// queue's reference.
 fn push(cell: CellPtr) {
     let job = cell.job();
     job.tokens.keep();

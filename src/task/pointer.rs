@@ -1,4 +1,4 @@
-//! What a handle and a scope can do to a task whose closure's type they do not know.
+//! A pointer to a task, for handles and scopes, which do not know the type of the task's closure.
 
 use crate::base::task::CellPtr;
 use crate::job::cancels::note_gone;
@@ -12,7 +12,8 @@ use crate::worker::blocking;
 use crate::worker::context::Context;
 use std::ptr::NonNull;
 
-/// A pointer to the cell of a task, and the functions of the cell's type. Its owner must have a reference to the cell.
+/// A pointer to the cell of a task, and the functions for its handle. The owner of this value must have a reference to the
+/// cell.
 #[derive(Clone, Copy)]
 pub struct TaskPtr {
     pub cell: NonNull<Face>,
@@ -31,7 +32,7 @@ impl TaskPtr {
         unsafe { &self.cell.as_ref().state }
     }
 
-    /// Returns the task's job. It may be used only if the caller keeps it.
+    /// Returns the task's job. The caller may use the job only while it keeps the job alive.
     pub fn job(&self) -> JobPtr {
         // SAFETY: by the type's contract the cell is alive.
         unsafe { self.cell.as_ref() }.header.job()
@@ -42,7 +43,7 @@ impl TaskPtr {
         self.cell.as_ptr().addr()
     }
 
-    /// Returns the cell, for its queue.
+    /// Returns the pointer to the cell that a queue takes.
     pub fn cell(&self) -> CellPtr {
         CellPtr::new(self.cell.cast())
     }
@@ -66,8 +67,8 @@ impl TaskPtr {
         blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }
 
-    /// Runs the task inline, under the permit of the task that runs on this thread, if it has not started and belongs to the
-    /// same job. Returns true if it ran.
+    /// Runs the task inline, under the permit of the task that runs on this thread. Does nothing if the task has started, or
+    /// may not run under that permit. Returns true if the task ran.
     pub fn run_inside(&self, context: &Context) -> bool {
         let job = self.job();
         let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {
@@ -87,9 +88,11 @@ impl TaskPtr {
     }
 }
 
-/// Wakes the waiters of a job whose task was claimed in a queue, if no worker takes the empty cell out because a gate is held.
+/// Wakes the waiters of a job after one of its tasks was claimed in a queue. Does nothing unless a gate is held, because
+/// otherwise a worker takes the empty cell out.
 ///
-/// The claim comes before. Either this thread sees that the gate is held, or the thread that holds the gate sees the claim.
+/// The caller has claimed the task before. Either this thread sees that the gate is held, or the thread that holds the gate
+/// sees the claim.
 fn note_empty(job: JobPtr) {
     fence_after_rmw();
     if gate::is_stuck(job) {

@@ -1,7 +1,7 @@
 //! Tasks that are tried again: one cell from the push to the end of the last attempt.
 //!
-//! Each attempt is a task as any other: it stands in the queue, passes the gates, and needs a permit. Between two attempts the cell
-//! is in the pool's timer, as a [delayed](super::delay) one. So waiting takes no permit and no allocation.
+//! Each attempt is like a task: it stands in the queue, passes the gates, and needs a permit. Between two attempts the cell is
+//! in the pool's timer, like that of a [delayed](super::delay) task. So waiting takes no permit and no allocation.
 //!
 //! A worker that has made an attempt:
 //! - `retry-1`: It writes the key of the next entry into the cell. Then it gives the claim up, unless the handle has asked the
@@ -12,8 +12,8 @@
 //! A thread that cancels the task by its handle:
 //! - `stop-1`: It claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the state
 //!   word. So the claim comes after `retry-1`, or `retry-1` finds the request.
-//! - `stop-2`: With the claim it takes the entry out of the timer, as `undelay-1` does. If there is none yet, `retry-2` comes
-//!   later under the timer's lock, and sees the claim.
+//! - `stop-2`: After the claim it takes the entry out of the timer, as `undelay-1` does. If there is no entry yet, `retry-2`
+//!   comes later under the timer's lock, and sees the claim.
 
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
@@ -42,7 +42,7 @@ pub struct Tried<F> {
     delay: Option<Delay>,
 }
 
-/// The pool of which the cell is an owner, because a handle may look into the timer when the job is gone.
+/// The pool of the task. The cell is an owner of the pool, because a handle may use the timer after the job was freed.
 #[derive(Clone, Copy, Debug)]
 pub struct OfPool(PoolPtr);
 
@@ -67,7 +67,7 @@ where
     (CellPtr::new(cell.cast()), handle)
 }
 
-/// The cell of such a closure.
+/// The cell of a closure that may be called again.
 type Again<F, T, E> = Joint<Tried<F>, Retried<T, E>, OfPool>;
 
 /// What follows an attempt.
@@ -91,14 +91,14 @@ where
         ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
     };
     const AGAIN_HANDLE: HandleTable = HandleTable {
-        // A cell that was run inline would be in a queue and in the timer at once.
+        // The task never runs inline, because then its cell could be in a queue and in the timer at once.
         run: None,
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,
         is_future: false,
     };
 
-    /// Makes an attempt on a worker.
+    /// Runs one attempt on a worker.
     ///
     /// # Safety
     /// The cell is of this type, and the caller took it from its queue.
@@ -162,8 +162,8 @@ where
         })
     }
 
-    /// Puts the task into the timer until its next attempt. Returns false if the handle has asked it to end. Otherwise the cell is
-    /// no longer the caller's.
+    /// Puts the task into the timer until its next attempt. Returns false if the handle has asked the task to end. Otherwise
+    /// the caller must not use the cell afterwards.
     ///
     /// # Safety
     /// The cell is of this type. The closure is in the slot and was claimed by the caller, which has the queue's reference.
@@ -178,9 +178,9 @@ where
         this.state.add(Reference::Waker);
         let goes_on = this.state.again(); // retry-1
         if goes_on {
-            // If there is no thread for the timer, the task was dropped.
+            // If the timer's thread cannot be started, `arm` has dropped the task.
             let _ = delay.arm(cell);
-            // retry-2
+            // The handle may have claimed the closure before the timer was armed (retry-2).
             if this.state.load().has(CLAIMED) {
                 delay.take_back();
             }
@@ -190,7 +190,7 @@ where
         goes_on
     }
 
-    /// Drops the task unrun, and reports it cancelled.
+    /// Drops the task without a further attempt, and reports it as cancelled.
     ///
     /// # Safety
     /// As `run_attempt`.
@@ -226,7 +226,7 @@ where
             unsafe { &mut *(*slot).task }.delay.take()
         });
         if delay.is_some_and(Delay::take_out) {
-            // stop-2
+            // This thread has taken the entry, and so owns the queue's reference and a token (stop-2).
             job.count_cancelled();
             // SAFETY: it is claimed, and the queue's reference was the entry's.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };

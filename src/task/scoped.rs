@@ -8,15 +8,14 @@ use crate::task::pointer::TaskPtr;
 use crate::task::state::{CLAIMED, Reference, State};
 use crate::worker::context::Context;
 
-/// A reference to a task that may borrow.
+/// A scope's reference to a task that may borrow from the stack.
 pub struct ScopedTask(TaskPtr);
 
 impl ScopedTask {
-    /// Makes a task of `job`. With a `handle`, the caller must call [`handle`](Self::handle) once.
+    /// Makes a task of `job`. If `handle` is true, the caller must call [`handle`](Self::handle) once.
     ///
     /// # Safety
-    /// What `task` and its result borrow must last until the `owner` [is told](Owner::task_ended) of its end, and until its
-    /// handle is dropped.
+    /// What `task` and its result borrow must last until [`Owner::task_ended`] is called, and until the handle is dropped.
     pub unsafe fn make<F, T, O>(job: JobPtr, handle: bool, owner: O, task: F) -> Self
     where
         F: FnOnce() -> T + Send,
