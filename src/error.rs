@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do about it.
+//! The errors of the crate. Each message says what to do.
 
 use std::any::Any;
 use std::error::Error;
@@ -193,7 +193,7 @@ pub enum Rejected<F> {
 }
 
 impl<F> Rejected<F> {
-    /// The closure that was not taken.
+    /// Returns the closure that was not taken.
     ///
     /// # Examples
     ///
@@ -306,27 +306,27 @@ impl Error for TryAcquireError {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A pool of no workers would never run anything.
+    /// The number of workers is 0.
     NoWorkers,
     /// More workers than the pool can count.
     TooManyWorkers {
         /// How many were asked for.
         asked: usize,
-        /// How many there may be.
+        /// The greatest number that is allowed.
         most: usize,
     },
     /// More spare workers than the pool can count.
     TooManySpareWorkers {
         /// How many were asked for.
         asked: usize,
-        /// How many there may be.
+        /// The greatest number that is allowed.
         most: usize,
     },
-    /// A worker's name cannot be a thread's: there is a nul byte in it.
+    /// The name of a worker has a nul byte in it, so no thread can have that name.
     ThreadName {
         /// The worker's index.
         index: usize,
-        /// What it was to be called.
+        /// The name that was asked for.
         name: String,
     },
     /// A worker's thread could not be started.
@@ -395,7 +395,8 @@ impl Error for BuildError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// Tasks that had started and not ended, those that wait included, but not pending futures. They run to their end.
+    /// Tasks that had started and not ended. Tasks that wait are included, pending futures are not. All of them run to their
+    /// end.
     pub running: usize,
     /// Futures that waited to be woken, and permits without a task. The workers drop the futures; each permit stays valid until
     /// it is dropped.

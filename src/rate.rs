@@ -3,10 +3,10 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// A time that is far enough to be never, and near enough for every platform's clock to add it: about thirty years.
+/// About thirty years. A time so far away counts as never, and the clock of each platform can still represent it.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// A bound on how often tasks start: at most so many in a time, or a pause after each task.
+/// A bound on how often tasks start. It allows a number of starts in a time, or sets a pause after the end of each task.
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval* and a
 /// *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
@@ -32,12 +32,12 @@ pub struct Rate {
 enum Kind {
     /// One start after each interval, and up to `burst` at once.
     Every { interval: Duration, burst: u32 },
-    /// No start for so long after the end of a task.
+    /// No start for this time after the end of a task.
     GapAfterEnd(Duration),
 }
 
 impl Rate {
-    /// Makes a rate of so many starts a second, evenly spread.
+    /// Makes a rate of `starts` starts a second, evenly spread.
     ///
     /// # Panics
     ///
@@ -57,7 +57,7 @@ impl Rate {
         Self::within(Duration::from_secs(1), starts)
     }
 
-    /// Makes a rate of so many starts a minute, evenly spread.
+    /// Makes a rate of `starts` starts a minute, evenly spread.
     ///
     /// # Panics
     ///
@@ -115,7 +115,7 @@ impl Rate {
 
     /// Makes a rate by which no task starts for this long after a task has ended.
     ///
-    /// In a job with a limit of 1 this is the pause between two tasks, as of a crawler that leaves a server alone between two
+    /// In a job with a limit of 1 this is the pause between two tasks. For example, a crawler leaves a server alone between two
     /// requests. Tasks that run at the same time do not wait for each other's ends.
     ///
     /// # Examples
@@ -176,7 +176,7 @@ impl Rate {
     }
 }
 
-/// A rate, and what is left of it.
+/// A rate, and how much of its burst is used up.
 ///
 /// The state of a rate with an interval is the time at which its whole burst is free again. A start moves that time one
 /// interval further on. A start is allowed if that time is at most `burst - 1` intervals away. So each start but the first
@@ -184,9 +184,9 @@ impl Rate {
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
-    /// The most that `free` may be away if a start is allowed.
+    /// A start is allowed while `free` is at most this far away.
     saved: Duration,
-    /// The time at which the burst is free, or at which the gap ends. `None` means that it is so now.
+    /// The time at which the burst is free, or at which the gap ends. `None` means that this time has come.
     free: Option<Instant>,
 }
 
@@ -196,8 +196,7 @@ impl Pace {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Makes the state of this rate for a job that went by `self` until now. As many starts as were used up are used up
-    /// still, at most the new burst.
+    /// Replaces the rate by `rate`. The starts that are used up stay used up, but at most as many as the new burst.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {
@@ -222,7 +221,7 @@ impl Pace {
         self.free.is_none_or(|free| free <= now)
     }
 
-    /// Returns the time at which the rate allows a start, or `None` if it does at the time `now`.
+    /// Returns the time at which the rate allows a start, or `None` if it allows one at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         let left = self.free?.saturating_duration_since(now);
         let wait = left.saturating_sub(self.saved);
@@ -237,7 +236,7 @@ impl Pace {
         }
     }
 
-    /// Returns true if ends count, and not starts.
+    /// Returns true if the rate counts the ends of tasks, and not their starts.
     pub fn is_gap(&self) -> bool {
         matches!(self.rate.kind, Kind::GapAfterEnd(_))
     }
@@ -250,7 +249,7 @@ impl Pace {
     }
 }
 
-/// Returns how far the burst of this rate may be from free when it allows a start.
+/// Returns the value of the field `saved` of [`Pace`] for this rate.
 fn saved(rate: Rate) -> Duration {
     match rate.kind {
         Kind::Every { interval, burst } => interval.saturating_mul(burst - 1),

@@ -152,7 +152,8 @@ impl Retry {
         self
     }
 
-    /// Sets by how much a delay is shortened at most, as a part of it: 0 by nothing, 1 by all of it. The part is random.
+    /// Sets the greatest part of each delay that the jitter takes away: 0 for nothing, 1 for the whole delay. The part that it
+    /// does take away is random.
     ///
     /// # Panics
     ///
@@ -193,7 +194,7 @@ impl Retry {
         let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
         let seconds = self.first_delay.as_secs_f64() * power;
-        // Zero times an infinite power is no number.
+        // Zero times an infinite power is not a number. So a first delay of zero is a case of its own.
         let delay = Duration::try_from_secs_f64(seconds);
         if self.first_delay.is_zero() {
             Duration::ZERO
@@ -209,7 +210,7 @@ impl Default for Retry {
     }
 }
 
-/// The end of a task that was tried again: the result of its last attempt, and how many attempts were made.
+/// The outcome of a task that may be tried again. It has the result of the last attempt, and the number of attempts.
 ///
 /// # Examples
 ///
@@ -239,9 +240,9 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Begins with none.
+    /// Makes the state of a task that was not tried yet.
     pub fn new(policy: Retry) -> Self {
-        // A hasher of the standard library has random keys.
+        // The random number comes from the standard library: each new hasher has random keys.
         let random = policy.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         Self { policy, made: 0, random }
     }

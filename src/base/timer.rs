@@ -1,6 +1,7 @@
 //! The timer of a pool: the entries that wait for a time, in the order of their times.
 //!
-//! An entry is armed, and later taken when its time has come, or cancelled. Each takes O(log n) under one lock. The timer knows neither jobs nor tasks: its user decides what an entry means.
+//! To *arm* an entry is to add it. Later the entry is taken because its time has come, or cancelled. Each of these takes O(log
+//! n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an entry means.
 //!
 //! The timer's thread is started with the first entry. It sleeps until the earliest time, and ends when the timer has been
 //! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
@@ -18,11 +19,13 @@ use std::time::Duration;
 const KEPT: Duration = Duration::from_secs(1);
 
 thread_static! {
-    /// On a timer's thread: hands the timer to another thread. Returns false if that failed.
+    /// On a timer's thread, the function that hands the timer to another thread. The function returns false if that failed.
+    /// `None` on all other threads.
     static HAND_OVER: Cell<Option<Box<dyn Fn() -> bool>>> = Cell::new(None);
 }
 
-/// Notes that this thread serves a timer, until `hand_over` returns true.
+/// Notes that this thread serves a timer. [`end_service`] calls `hand_over`, which must hand the timer to another thread. It
+/// returns false if that failed.
 pub fn begin_service(hand_over: impl Fn() -> bool + 'static) {
     HAND_OVER.with(|timer| timer.set(Some(Box::new(hand_over))));
 }
@@ -38,8 +41,8 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// Hands the timer to another thread if this thread serves one. Call it before a thread outside of all tasks waits: a
-/// destructor or a waker on a timer's thread may wait for what only the timer brings.
+/// Hands the timer to another thread if this thread serves one. Call it before a thread waits outside of all tasks. A
+/// destructor or a waker on a timer's thread may wait for a later entry of the same timer.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()
@@ -110,7 +113,7 @@ impl<T> Timer<T> {
 
     /// Adds an entry under a new key. If the timer needs a thread and has none, calls `start` to start one.
     ///
-    /// `start` is called under the timer's lock, so it must run no user code. `None` means that the timer needs no thread.
+    /// `start` is called under the timer's lock, so it must run no user code. If `start` is `None`, the timer needs no thread.
     ///
     /// # Errors
     /// If the timer is closed, or the thread could not be started. Then nothing was added.
@@ -139,8 +142,8 @@ impl<T> Timer<T> {
         Ok(())
     }
 
-    /// Lets another thread than the caller's serve the timer from now on, if any entry is left. Calls `start` to start it.
-    /// Returns false if the caller must go on, because no thread could be started.
+    /// Replaces the timer's thread, which is the caller, by a new thread from `start`. If no entry is left, starts no thread.
+    /// Returns false if no thread could be started: then the caller must go on serving the timer.
     ///
     /// `start` is called under the timer's lock.
     pub fn change_thread(
@@ -160,7 +163,7 @@ impl<T> Timer<T> {
         is_started
     }
 
-    /// Removes an entry. Returns `None` if the entry was taken before.
+    /// Removes and returns the entry with this key. Returns `None` if the entry was taken before.
     pub fn cancel(&self, key: Key) -> Option<T> {
         let mut state = self.lock();
         let entry = state.entries.remove(&key);
@@ -173,7 +176,7 @@ impl<T> Timer<T> {
         entry
     }
 
-    /// Returns an entry.
+    /// Returns a copy of the entry with this key, if it is armed.
     pub fn get(&self, key: Key) -> Option<T>
     where
         T: Copy,
@@ -188,7 +191,7 @@ impl<T> Timer<T> {
         due.map(|entry| entry.remove_entry())
     }
 
-    /// Returns true if `which` picks any entry. `which` is called under the timer's lock.
+    /// Returns true if `which` returns true for any entry. `which` is called under the timer's lock.
     pub fn any(&self, which: impl FnMut(&T) -> bool) -> bool {
         self.lock().entries.values().any(which)
     }
