@@ -1,4 +1,4 @@
-//! The search for a task: a worker looks in its own deques, in the injector and in the deques of other workers, and then parks.
+//! The search for a task. A worker looks in its own deques, in the injector, and in the deques of other workers. Then it parks.
 
 use crate::base::cache;
 use crate::base::sleep::Woken;
@@ -8,7 +8,7 @@ use crate::sync::{shrunk, spin_loop};
 use crate::worker::core::Worker;
 use crate::worker::turn::OLDEST_EVERY;
 
-/// The number of ready tasks of the last job that a worker passes over to find a task of another job.
+/// The number of tasks of one job that a worker passes over to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
 /// The number of further searches of the only searching worker before it parks. It yields before each.
 const LINGER: usize = shrunk(16, 0);
@@ -54,14 +54,15 @@ impl Worker<'_> {
         }
     }
 
-    /// Returns the next task from the local queue or the injector. They take turns in going first.
+    /// Returns the next task from the worker's own deques or the injector. At every second call the tasks that have waited
+    /// longest go first.
     pub(super) fn find_near(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Otherwise futures that wake one another on this worker would delay tasks of their own job in the injector for
-            // ever.
+            // Takes the oldest task. Otherwise futures that wake one another on this worker could delay tasks of their own job
+            // for ever.
             let waiting = self.take_injected_of_others().or_else(|| self.steal_injected_one());
             let cell = waiting.or_else(|| self.steal_oldest());
             if cell.is_some() {
@@ -81,8 +82,8 @@ impl Worker<'_> {
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
-    /// Returns the task that has waited longest of those that came from the injector or are in it, unless it is of the job that
-    /// has just had its turn. Passes over a few tasks of that job.
+    /// Returns the oldest task that came from the injector or is in it. Passes over a few tasks of the job that has just had
+    /// its turn.
     fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
@@ -102,10 +103,11 @@ impl Worker<'_> {
         found
     }
 
-    /// Pops the top of the deque if it came from the injector.
+    /// Pops the task at the top of the deque if that task came from the injector.
     ///
-    /// A batch from the injector lies on the deque with its oldest task on top. All of it is older than what the injector has
-    /// now. A task that was pushed from inside, or woken, is not marked as ready.
+    /// A batch from the injector lies on the deque with its oldest task on top. All its tasks are older than the tasks that the
+    /// injector has now. Only tasks from the injector are marked as ready. A task that was pushed from inside a task, or a
+    /// woken future, is not.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;
@@ -153,7 +155,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Searches the injector and the deques of all workers, from a random victim on.
+    /// Searches the injector, then the deques of the other workers, and then the worker's own deques. Begins with a random
+    /// worker.
     pub(super) fn search(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let victims = self.pool().victims();
@@ -203,7 +206,8 @@ impl Worker<'_> {
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
             if pool.seats[victim].running_job() == job {
-                // Probably all of them were pushed by one task. This worker treats them as its own.
+                // Probably one task of this job has pushed all the stolen tasks. This worker treats them as if its own task had
+                // pushed them.
                 seat.note_top(job, u64::MAX);
             }
         }

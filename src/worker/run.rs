@@ -28,7 +28,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
         while let Some(index) = seat {
             shared.sleep.sit_down(index);
             let sitting = &shared.seats[index];
-            // The thread that lent this seat has published a job that no longer runs here.
+            // The thread that lent this seat has published the job that it ran. That job no longer runs here.
             sitting.publish(0, 0);
             context.sit(Some(sitting));
             seat = match worker.run() {
@@ -47,7 +47,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
 
 /// Why a thread no longer looks for tasks.
 enum Left {
-    /// It has lent its seat, while it waited inside a task.
+    /// The thread has lent its seat, while it waited inside a task.
     Seat,
     /// The pool is drained.
     Pool,
@@ -89,7 +89,7 @@ impl Worker<'_> {
         self.context.serves.set(false);
     }
 
-    /// Runs a task from a deque if its gates allow it, and then further tasks of its job while the turn lasts.
+    /// Runs a task from a deque if its gates allow it. Then runs further tasks of its job while the turn lasts.
     fn take_turn(&self, cell: CellPtr) {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
@@ -152,7 +152,7 @@ impl Worker<'_> {
             }
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
-                // The turn ends.
+                // The turn ends with this task.
                 let turn = &self.context.lease().turn;
                 turn.set(turn.get() + 1);
                 break;

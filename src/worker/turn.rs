@@ -1,7 +1,7 @@
 //! A turn: the tasks of one job that a worker runs one after another under one permit.
 //!
-//! If the job's limit binds no worker, the worker moves tasks from the queue into its *batch*, where other workers can steal
-//! them. Otherwise the worker pops tasks one at a time.
+//! For an *unlimited* job, the worker moves tasks from the queue into its *batch*, where other workers can steal them.
+//! Otherwise the worker pops tasks one at a time.
 
 mod paced;
 
@@ -16,17 +16,17 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// The number of tasks after which a worker takes the oldest task of its deque instead of the newest, if tasks of other jobs
-/// are there.
+/// After this number of tasks, a worker takes the oldest task of its deque instead of the newest. It does so if tasks of other
+/// jobs are in the deque.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// The same number if all tasks there seem to be of the job. It is greater, because the oldest task of a tree pushes more
-/// tasks, while the newest ones wait.
+/// As [`OLDEST_EVERY`], if all tasks in the deque seem to be of the worker's job. It is greater, because the oldest task of a
+/// tree pushes many more tasks.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks after which a worker adds completed tasks to the job's statistics within a turn.
 const COUNTED_EVERY: u32 = BUDGET;
 /// The number of checks of an empty queue before the worker gives the permit back.
 const LOOKS: usize = shrunk(8, 0);
-/// The number of spins before each of these checks.
+/// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
 /// The most time that a turn takes while tasks of siblings wait, if the turn's tasks take equally long.
@@ -42,8 +42,8 @@ impl Worker<'_> {
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
     ///
     /// If siblings waited when the turn began, it ends after [`BUDGET`] tasks or [`TURN_TIME`]. The worker reads the clock
-    /// after 1, 2, 4 and 8 tasks. The next reading follows after as many tasks again, so half the time is the most that may
-    /// be over. If siblings came later, the turn ends at once.
+    /// after 1, 2, 4 and 8 tasks. The next reading comes after as many tasks again. So the turn ends if half of its time is
+    /// over. If siblings came later, the turn ends at once.
     #[inline]
     fn is_siblings_turn(&self, parent: JobPtr) -> bool {
         let lease = self.context.lease();
@@ -67,7 +67,7 @@ impl Worker<'_> {
         lease.turn.set(turn);
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The two most frequent cases come first: the next task of the batch, and the next task of a full job's queue.
+        // The two most frequent cases come first. They are the next task of the batch, and the next task of a full job's queue.
         if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -87,14 +87,14 @@ impl Worker<'_> {
         self.next_of_turn(job, seat, unlimited)
     }
 
-    /// Returns the next task of a full job whose queue has no task to pop.
+    /// Returns the next task of a job whose queue has no task to pop. Looks in the deque, then waits for a moment.
     #[inline(never)]
     fn next_beside_the_queue(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
         near.or_else(|| self.linger_for(job, false))
     }
 
-    /// Does what `next_under_permit` does in all other cases.
+    /// Does what `next_under_permit` does, for the less frequent cases.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -120,7 +120,7 @@ impl Worker<'_> {
         self.next_at_hand(job, *unlimited).or_else(|| self.linger_for(job, *unlimited))
     }
 
-    /// Looks for the job's next task in the deque and in the queue.
+    /// Looks for the job's next task in the deques and in the queue. Does not wait.
     #[inline]
     fn next_at_hand(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         if unlimited {
@@ -133,7 +133,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Returns the next task of a job whose limit binds no worker: one pushed from inside, one of the batch, or one of a new
+    /// Returns the next task of an unlimited job. It was pushed from inside a task, or comes from the batch or from a new
     /// batch.
     #[inline]
     fn next_of_unlimited(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
@@ -159,7 +159,8 @@ impl Worker<'_> {
         self.refill(job, 1).or_else(|| self.run_on_with(self.context.seat()?.deque.pop()?, job))
     }
 
-    /// Waits 1–2 µs for a task of a job whose queue has just become empty, if there is no other work.
+    /// Spins for 1–2 µs if the job's queue has just become empty and there is no other work. Returns a task that was pushed
+    /// meanwhile.
     ///
     /// A concurrent pusher usually adds several tasks in that time, and all of them run under the permit held. The worker checks
     /// seldom, because each check takes the cache line of the queue's tail from the pushers.
@@ -217,8 +218,8 @@ impl Worker<'_> {
         Some(cell)
     }
 
-    /// Pops one task from the queue of a job whose limit binds. Returns `None` if there is none, if it is a
-    /// child's, or if another thread keeps the queue lock.
+    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty or the task is a
+    /// child's. Also returns `None` if another thread keeps the queue lock.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
         let queue = job.queue();
@@ -231,7 +232,8 @@ impl Worker<'_> {
         match popped {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
-                // It is a child's task: the turn ends, so that the child gets the permit. There may be room at once.
+                // The task is a child's. The turn ends, so that the child gets the permit. There may be room for the task at
+                // once.
                 job.queue().push_returned(delegate);
                 fence_after_rmw();
                 gate::look(job);
@@ -250,8 +252,9 @@ impl Worker<'_> {
     }
 
     fn put_new_batch_out(&self, job: JobPtr) {
-        // Tasks of the job at the top of the deque can be stolen, too. But `left` is a guess. So the worker relies on them only
-        // after it has checked the queue in this turn, and not while pushers rely on a further check (BatchOut).
+        // Other workers can also steal the job's tasks at the top of the deque. But `left` is a guess. So the worker relies on
+        // these tasks only after it has checked the queue in this turn. It never does so while pushers rely on a further check
+        // (BatchOut).
         let lease = self.context.lease();
         let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {
@@ -264,7 +267,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers have relied on this check.
+            // Pushers that saw BatchOut rely on the check that follows.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
@@ -272,15 +275,15 @@ impl Worker<'_> {
         }
     }
 
-    /// Puts what is left of the batch back at the front of the job's queue, because the turn is over: in a deque it would
-    /// start ahead of other jobs' tasks. When the lease is closed, the worker looks at the queue.
+    /// Puts the tasks that are left in the batch back at the front of the job's queue. The turn is over. In a deque they would
+    /// start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
-            // A task in a queue has no token.
+            // A task in a queue has no token, so its token goes back to the lease.
             lease.take_token();
             job.queue().push_returned(cell);
-            // Pushers relied on the batch.
+            // From now on pushers must not rely on the batch.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
         }

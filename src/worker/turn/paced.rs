@@ -1,9 +1,11 @@
-//! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate, or of a job below one.
+//! A paced turn: the tasks that a worker runs under one permit, if the job or one of its ancestors has a rate.
 //!
-//! It is a turn of its own, so that other jobs do not pay for the rates. Before each task but the first, the worker:
-//! - `pace-1`: It checks the words of the job and of those above it, and pops a task. A job that is held off ends the turn.
-//! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
-//!   of the queue, and the turn ends. The release of the permit checks the queue after that.
+//! The code is apart from that of other turns, so that jobs without a rate pay nothing. Before each task but the first, the
+//! worker does this:
+//! - `pace-1`: It checks the words of the job and of each ancestor, and pops a task. If one of these jobs is held off, the turn
+//!   ends.
+//! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If a rate refuses, the task goes back to the
+//!   front of the queue, and the turn ends. The release of the permit then checks the queue.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
@@ -12,7 +14,7 @@ use crate::job::record::JobPtr;
 use crate::worker::core::{BUDGET, Then, Worker};
 
 impl Worker<'_> {
-    /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts.
+    /// Runs a task that has its permits and the leave of all rates. Then runs further tasks of its job while the turn lasts.
     #[cold]
     pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr) -> Then {
         let lease = self.context.lease();
