@@ -24,11 +24,12 @@ pub struct Seat {
     batch_of: Cell<usize>,
     /// The address of a job, and the number of tasks at the top of `deque` that belong to it. The address is only compared.
     pub top: Cell<(usize, u64)>,
-    /// The number of times the owner has looked for a task near by. Wraps.
+    /// The number of times that the owner has called `find_near`. Wraps.
     pub turns: Cell<u32>,
     /// The state of the random numbers by which victims are chosen.
     rng: Cell<u32>,
-    /// True if the owner must next take a task that has waited long: from the injector, or from the other end of the deque.
+    /// True if the owner must next take a task that has waited long. Such a task is in the injector, or at the old end of the
+    /// deque.
     pub others_first: Cell<bool>,
     /// The address of the job that runs here, or 0. For figures, and as a hint for thieves.
     job: AtomicUsize,
@@ -55,7 +56,7 @@ impl Victim {
     }
 }
 
-/// What a worker has done so far. Only the seat's owner writes it.
+/// The statistics of one worker. Only the owner of its seat writes them.
 #[derive(Debug, Default)]
 pub struct Figures {
     run: AtomicU64,
@@ -114,16 +115,16 @@ impl Seat {
         self.job.load(Ordering::Relaxed)
     }
 
-    /// Changes the count of pending futures.
+    /// Adds `change` to the count of pending futures. A sum that overflows wraps, so `change` may stand for a negative number.
     pub fn add_flights(&self, change: u64) {
-        // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
+        // Ordering: Relaxed; one writer, and the drain reads it when all workers are parked.
         let flights = self.flights.load(Ordering::Relaxed);
         self.flights.store(flights.wrapping_add(change), Ordering::Relaxed);
     }
 
     /// Returns the count of pending futures.
     pub fn flights(&self) -> u64 {
-        // Ordering: Relaxed; one writer, and the drain reads it when all places are parked.
+        // Ordering: Relaxed; one writer, and the drain reads it when all workers are parked.
         self.flights.load(Ordering::Relaxed)
     }
 
@@ -155,7 +156,7 @@ impl Seat {
         moved
     }
 
-    /// Notes that the tasks at the top of the deque are of this job: `count` of them, or as many as there are.
+    /// Notes that `count` tasks at the top of the deque are of this job. If the deque has fewer tasks, all are of this job.
     #[inline]
     pub fn note_top(&self, job: usize, count: u64) {
         self.top.set((job, count));
@@ -201,7 +202,7 @@ impl Figures {
         Self::add(&self.stolen, 1);
     }
 
-    /// Adds a time that the worker parked.
+    /// Counts that the worker has parked once more.
     pub fn add_parked(&self) {
         Self::add(&self.parked, 1);
     }

@@ -22,12 +22,12 @@
 //!   second case the two fences order `wake-1` before `sleep-3`. So `sleep-3` sees the task.
 //! - If `wake-3` sees no parked worker, each worker reaches `sleep-1` after `wake-3`. The same argument holds.
 //!
-//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the
-//! worker does `wake-4`: a notifier may have seen this worker in `wake-3` and woken no other.
+//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the worker does
+//! `wake-4`. A notifier may have seen this worker in `wake-3`, and so woken no other worker.
 //!
-//! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That
-//! worker sets `TERMINATED` under the lock, executes a full fence, and checks once more that nothing is outstanding and that
-//! all queues are empty. A pusher that is too late sees the flag in `wake-3` or `wake-4`. It then cancels all tasks in the
+//! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That worker sets
+//! `TERMINATED` under the lock, and executes a full fence. Then it checks once more that nothing is outstanding and that all
+//! queues are empty. A pusher that is too late sees the flag in `wake-3` or `wake-4`. Then the pusher cancels all tasks in the
 //! injector, its own included. A call that is too late to count as outstanding waits for the lock, and so for the decision.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,7 +37,7 @@ const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const AWAY_COUNT: u64 = (1 << 24) - 1;
-/// The greatest number of spare workers: each stands for an outstanding task.
+/// The greatest number of spare workers. Each of them stands for an outstanding task, which the word must count.
 pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;
@@ -46,11 +46,11 @@ const COUNT: u64 = (1 << 16) - 1;
 /// Counts a pool's workers by state, and parks and wakes them.
 #[derive(Debug)]
 pub struct Sleep {
-    /// The counts of searching, parked and outstanding, and the two flags of a drain.
+    /// The counts of searching workers, of parked workers and of outstanding tasks, and the two flags of a drain.
     word: AtomicU64,
     /// The indices of the parked workers.
     list: Mutex<Vec<usize>>,
-    /// One for each worker.
+    /// One parker for each worker.
     parkers: Box<[Parker]>,
     /// The number of workers. Changed under the list's lock.
     workers: AtomicU64,
@@ -59,7 +59,7 @@ pub struct Sleep {
 /// Parks and wakes the thread of one worker.
 #[derive(Debug)]
 struct Parker {
-    /// Set before the thread is unparked, so that a spurious return of `park` is told from a wake-up.
+    /// Set before the thread is unparked. It tells a wake-up from a spurious return of `park`.
     woken: AtomicBool,
     thread: Mutex<Option<thread::Thread>>,
 }
@@ -101,7 +101,8 @@ impl Sleep {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Registers the calling thread as the one to unpark for the worker with this index.
+    /// Registers the calling thread as the owner of the seat with this index. To wake the worker of that seat unparks this
+    /// thread.
     pub fn sit_down(&self, index: usize) {
         *self.parkers[index].thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(thread::current());
@@ -253,18 +254,19 @@ impl Sleep {
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Counts one more outstanding task: one that no parked worker shows, but that a drain must wait for.
+    /// Counts one more outstanding task or call: a drain must wait for it, although no seat runs it.
     ///
-    /// Outstanding are a task on a thread that has lent its seat, a pending future, and a call that holds or cancels jobs.
+    /// It is a task on a thread that has lent its seat, or a call that holds or cancels jobs. Pending futures are counted
+    /// elsewhere.
     pub fn depart(&self) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         self.word.fetch_add(AWAY, Ordering::AcqRel);
     }
 
-    /// Does what [`depart`](Self::depart) does, for a call on a thread that no worker's count stands for.
+    /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
-    /// A drain may be deciding meanwhile whether it ends. If it has set TERMINATED before, this waits for the decision: the
-    /// drain may have missed what the caller is about to take out of its sight. Otherwise the drain sees the count.
+    /// A drain may be deciding meanwhile whether it ends. If the drain has set TERMINATED before, it may not see this count, so
+    /// this waits for the decision. Otherwise the drain sees the count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; as in `depart`, and pairs with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -289,14 +291,14 @@ impl Sleep {
         if terminated { Notified::TooLate } else { Notified::Fine }
     }
 
-    /// Returns true if the workers have left, or leave. The last one that parks sets the flag for a moment to find out,
-    /// under the lock.
+    /// Returns true if the workers have left, or are leaving. Takes the lock, because the last worker to park sets the flag
+    /// under it while it decides.
     pub fn workers_left(&self) -> bool {
         let _list = self.lock();
         self.seen() == Notified::TooLate
     }
 
-    /// Returns true if nothing is outstanding. No other thread may use the word.
+    /// Returns true if nothing is outstanding. No other thread may use the pool.
     pub fn none_away(&self) -> bool {
         // Ordering: Relaxed; no other thread uses the word.
         away(self.word.load(Ordering::Relaxed)) == 0

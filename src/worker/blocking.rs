@@ -1,4 +1,5 @@
-//! Waiting inside a task: without a permit and without a worker's seat. Afterwards the task gets its permit first.
+//! Waits inside a task. Meanwhile the task has no permit, and its thread has no seat. Afterwards the task re-acquires its
+//! permit ahead of the queue.
 //!
 //! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Then only `wait-1` and `wait-3`
 //! apply.
@@ -10,11 +11,11 @@
 //! - `wait-3`: it waits in the parking lot, as a thread from outside does.
 //! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
 //!   parking lot. While the flag is set, no other task gets a permit there.
-//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one waiter. A waiter that has re-acquired its
-//!   permit and finds no other waiter clears the flag, executes a full fence, and checks the queue.
+//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one waiter. A waiter that has re-acquired its permit
+//!   and finds no other waiter clears the flag. Then it executes a full fence, and checks the queue.
 //!
 //! No wake-up is lost between `wait-4` and `wait-5`. The waiter sets the flag and then checks for room, both under the lock of
-//! the bucket. A permit that is released before is seen by that check. A thread that releases one later sees the flag.
+//! the bucket. That check sees a permit that was released before. A thread that releases a permit later sees the flag.
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
@@ -29,17 +30,18 @@ use crate::worker::context::Context;
 use crate::worker::spares::lend;
 use crate::{process, unwind};
 
-/// Waits for `key` until `wait` returns false or the time is over. `wait` must set the bit that makes the waking thread look
-/// into the parking lot, and then return true if the caller must wait.
+/// Waits in the parking lot for `key`, until `wait` returns false or the time `until` has come. `wait` must set the bit
+/// *waited* of the object, and then return true if the caller must wait.
 ///
 /// # Panics
-/// By [`unwind::refuse`]: on a worker's thread, if there is no spare worker to be had; in a forked child.
+/// By [`unwind::refuse`]. In a task, if there is no spare worker to take its place. In a hook that would have to wait. In a
+/// forked child.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. On a worker's thread, calls `then` before the task re-acquires its permits, which may take long.
-/// A caller that was woken alone passes the wake-up on there. `awaited` is the job for whose rest the caller waits, if it is one.
+/// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. That may take long,
+/// so `then` can wake another waiter first. `awaited` is the job for whose rest the caller waits, if it waits for one.
 ///
 /// # Panics
 /// As [`wait`].
@@ -78,8 +80,8 @@ pub fn wait_then(
     });
 }
 
-/// Waits as [`wait`] does, also if there is no spare worker: the thread then keeps its seat. Call it if the caller must not go
-/// on before the end of the wait, not even by unwinding. Returns at once in a forked child.
+/// Waits as [`wait`] does, but never panics. If there is no spare worker, the thread keeps its seat. It is for a caller that
+/// must not go on before the end of the wait, not even by unwinding. Returns at once in a forked child.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;
@@ -142,7 +144,8 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     gate::look_outwards(job);
 }
 
-/// The number of spare workers from which [`blocking`] starts no further one: a wait must have one, `blocking` need not.
+/// If there are this many spare workers, [`blocking`] starts no further one. A wait must have a spare worker, `blocking` need
+/// not.
 const MOST_FOR_BLOCKING: usize = 256;
 
 /// Lends the thread's seat (wait-1), unless it is lent already. Starts no further spare worker if there are `most`.
@@ -150,7 +153,7 @@ fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
     let Some(seat) = context.seat() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
-    // Figures do not include spare tokens of a thread without a seat.
+    // Statistics subtract the spare tokens of seats only, so a thread without a seat must have none.
     context.lease().give_spare_tokens();
     match lend(context.pool_ptr(), seat.index, most) {
         Ok(()) => {
@@ -172,10 +175,10 @@ fn show_stash(context: &Context) {
     }
 }
 
-/// Re-acquires the permit at one gate (wait-4), and passes the next one on (wait-5).
+/// Re-acquires the permit at one gate (wait-4). If a further permit is free, wakes the next waiter (wait-5).
 fn take_back(gate: JobPtr) {
     let key = gate.permit_key();
-    // A drain cancels held jobs; their tasks that have started run to their end.
+    // A drain cancels held jobs, but their tasks that have started must run to their end. So these get permits all the same.
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
         parking_lot().park(key, None, || {
@@ -187,7 +190,7 @@ fn take_back(gate: JobPtr) {
             !gate.permits.load().may_reclaim(draining())
         });
     }
-    // wait-5
+    // Clears the flag if no other task waits for a permit here, so that queued tasks are admitted again (wait-5).
     let others = parking_lot().if_none_waits(key, || {
         gate.permits.clear(Flag::Reclaiming);
     });

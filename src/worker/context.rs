@@ -1,6 +1,6 @@
 //! The state of a worker's thread: its pool, its seat, its lease, and the tasks that run on it.
 //!
-//! A thread-local leads to it, for calls of the library from inside a task.
+//! A thread-local points to this state, so that calls of the library from inside a task find it.
 
 use crate::base::queues::{LOCAL_MOST, Seat};
 use crate::base::task::{CellPtr, Mark};
@@ -71,8 +71,8 @@ pub struct Lease {
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's tokens that this thread has. At least one while the permit is held.
     pub tokens: Cell<u64>,
-    /// The number of tasks at the top of the thread's deque that are of the job: pushed from inside a task, or stolen together
-    /// with the first one. Thieves may have taken some of them.
+    /// The number of tasks at the top of the thread's deque that are of the job. They were pushed from inside a task, or stolen
+    /// with the first task. Other workers may have stolen some of them since.
     pub left: Cell<u64>,
     /// True if this lease has set `BatchOut` and not cleared it. Another lease may have cleared the flag: then pushers admit
     /// tasks themselves.
@@ -118,7 +118,7 @@ impl Context {
         out
     }
 
-    /// Runs `f` with the thread's context. `None`: the thread is not a pool's.
+    /// Runs `f` with the context of this thread, or with `None` if the thread belongs to no pool.
     #[inline]
     pub fn with<R>(f: impl FnOnce(Option<&Self>) -> R) -> R {
         let current = CURRENT.try_with(Cell::get).unwrap_or(ptr::null());
@@ -126,7 +126,7 @@ impl Context {
         f(unsafe { current.as_ref() })
     }
 
-    /// Runs `f`, user code on a thread of the pool that is no task. `f` must not wait for the pool.
+    /// Runs `f`, which is user code but no task. If `f` waits on a thread of a pool, the wait panics.
     pub fn outside_of_tasks<R>(f: impl FnOnce() -> R) -> R {
         struct Back<'a>(&'a Context, bool);
         impl Drop for Back<'_> {
@@ -140,7 +140,7 @@ impl Context {
         })
     }
 
-    /// Runs `f` if the thread is a worker of `pool`. Returns true if it is.
+    /// Runs `f` with this thread's context and returns true, if the thread belongs to `pool`. Otherwise returns false.
     #[inline]
     pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
         Self::with(|context| match context {
@@ -191,7 +191,7 @@ impl Context {
         out
     }
 
-    /// Returns true if the task with this key runs on this thread, or waits here for one that does.
+    /// Returns true if the task with this key runs on this thread, or waits for a task that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
         // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
@@ -220,16 +220,16 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a token of the running job for this thread. A pending future or a waiter keeps the token of its task, and another
-    /// thread may use that token up at once.
+    /// Adds a token of the running job for this thread. The task's own token stays with the pending future or the waiter, and
+    /// another thread may give it back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.tokens.add_tasks(1);
         self.lease.take_token();
     }
 
-    /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
-    /// job, the job's gates still allow it, and there is stack left.
+    /// Returns true if a task of `job` may run inline under the permit that this thread holds. The running task must be of the
+    /// same job. The job's gates must allow it. At most [`DEPTH_MOST`] tasks may run inside one another.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job) && self.depth.get() < DEPTH_MOST && gate::may_go_on(job)
     }
@@ -247,7 +247,7 @@ impl Context {
         self.here.owners()
     }
 
-    /// Pushes a task of the running job into the thread's deque, if the job's limit binds no worker. Returns the cell otherwise.
+    /// Pushes a task of the running job into the thread's deque, if the job is unlimited. Otherwise returns the cell.
     #[inline]
     pub fn push_inside(&self, job: JobPtr, cell: CellPtr) -> Result<(), CellPtr> {
         if self.lease.job.get() != Some(job) {
