@@ -9,8 +9,8 @@
 //! - `fire-2`: It takes the entry from the timer, and acts. An action may inject tasks.
 //! - `fire-3`: It counts itself off, and the drain checks again whether anything is left.
 //!
-//! A drain waits for each entry that a task waits for. By `fire-1` it also waits for such an entry that was taken, until its
-//! tasks are where the drain sees them.
+//! A drain waits for each entry that a task waits for. By `fire-1` it also waits for an entry that was taken, until the drain
+//! can see the tasks of that entry.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::pool::core::{PoolPtr, Shared};
@@ -27,7 +27,7 @@ impl Shared {
         self.hands.as_ref().map_or_else(Instant::now, |hands| hands.now())
     }
 
-    /// Returns the time that is so much later than now.
+    /// Returns the time that is `duration` later than now.
     pub fn after(&self, duration: Duration) -> Instant {
         let now = self.now();
         let far = now.checked_add(duration.min(FAR));
@@ -82,7 +82,7 @@ impl PoolPtr {
     }
 
     fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
-        // The name is not the pool owner's: a worker's name has a worker's index.
+        // The name does not come from the user's closure, because that takes the index of a worker.
         let builder = self.shared().threads.builder_named("tollgate-timer".to_owned());
         self.own();
         let started = builder.spawn(move || self.run_timer());
@@ -92,7 +92,7 @@ impl PoolPtr {
         started
     }
 
-    /// The life of the timer's thread, until it hands the timer over or nothing waits for a time any more.
+    /// Runs the timer's thread, until the thread hands the timer over or the timer needs no thread.
     fn run_timer(self) {
         timer::begin_service(move || self.shared().timer.change_thread(|| self.start_timer()));
         #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
@@ -131,7 +131,7 @@ pub struct ManualClock(Arc<Inner>);
 
 struct Inner {
     hands: Arc<Hands>,
-    /// The pools that go by this clock, each until it has ended. The list is an owner of each.
+    /// The pools that go by this clock and have not ended. The list is an owner of each pool.
     pools: Mutex<Vec<PoolPtr>>,
 }
 
@@ -152,7 +152,7 @@ impl ManualClock {
         Self(Arc::new(Inner { hands: Arc::new(Hands::new()), pools: Mutex::new(Vec::new()) }))
     }
 
-    /// Returns what shows a pool the time.
+    /// Returns the time of the clock, which the clock shares with its pools.
     pub(crate) fn hands(&self) -> Arc<Hands> {
         self.0.hands.clone()
     }
@@ -181,8 +181,8 @@ impl ManualClock {
 
     /// Moves the clock forward, and lets everything happen whose time has come.
     ///
-    /// On return each job whose hold-off has ended takes tasks again, and its tasks are on their way to the workers. So are the
-    /// delayed tasks whose time has come. The call does not wait until they run.
+    /// On return, the tasks of each job whose hold-off has ended are on their way to the workers. So are the delayed tasks
+    /// whose time has come. The call does not wait until they run.
     ///
     /// # Panics
     ///
@@ -206,7 +206,7 @@ impl ManualClock {
         }
     }
 
-    /// From now on the clock tells this pool when it moves.
+    /// Adds a pool to this clock: each `advance` fires the entries of the pool's timer whose time has come.
     pub(crate) fn enter(&self, pool: PoolPtr) {
         pool.own();
         self.pools().push(pool);

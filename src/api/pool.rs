@@ -182,13 +182,13 @@ impl Pool {
     }
 
     /// Drains the pool for at most `timeout`. If that is too short, drops all tasks that have not started and all pending
-    /// futures, and returns what is left.
+    /// futures. Then returns the numbers of tasks and futures that were left.
     ///
     /// The tasks that run end by themselves. Neither this call nor the pool's drop waits for them. So the call returns although a
     /// task never ends or a future is never woken.
     ///
-    /// A task that waits for the permit of one that still runs is dropped, and its handle says
-    /// [`Cancelled`](crate::JoinError::Cancelled), when that one ends.
+    /// A task may wait for a permit that a running task holds. It is dropped when the running task ends, and its handle then
+    /// says [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Errors
     ///
@@ -261,7 +261,7 @@ impl Pool {
     fn join_workers(&self) {
         self.shared.shared().wait_ended(None);
         for thread in self.take_threads() {
-            // A worker's thread does not panic: foreign code on it is stopped where it is called.
+            // A worker's thread does not panic, because each call of user code on it catches panics.
             let _ = thread.join();
         }
         self.shared.shared().timer.join();
@@ -293,7 +293,7 @@ impl Drop for Pool {
             self.join_workers();
         }
         if let Some(clock) = &self.clock {
-            // Not before the drain has ended, which may wait for the clock.
+            // The pool leaves the clock only after its drain has ended, because the drain may wait for the clock.
             clock.leave_if_ended(self.shared);
         }
         self.shared.disown(1);

@@ -55,8 +55,8 @@ impl PoolBuilder {
 
     /// Sets the number of workers: the threads that run tasks. From 1 to 32,767.
     ///
-    /// Without this call there is one worker for each available core. That suits tasks that compute. Tasks that block
-    /// (on sockets, disks, locks) need more workers, up to the number of such tasks that shall run at once.
+    /// Without this call there is one worker for each available core. That suits tasks that compute. Tasks that block on
+    /// sockets, disks or locks need more workers: one for each such task that shall run at once.
     ///
     /// # Examples
     ///
@@ -72,8 +72,8 @@ impl PoolBuilder {
 
     /// Names the pool's threads by their index. Without this call the names are `tollgate-0` and so on.
     ///
-    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) those after them. If `name`
-    /// panics for a spare worker, or returns a name with a nul byte, the spare is named `tollgate-` and its index.
+    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) those after them. If `name` panics for
+    /// a spare worker, or returns a nul byte, the spare is named `tollgate-` and its index.
     ///
     /// # Panics
     ///
@@ -94,8 +94,8 @@ impl PoolBuilder {
 
     /// Sets the size of each thread's stack in bytes. Without this call it is the platform's default.
     ///
-    /// A size below 64 KiB is raised to 64 KiB: the pool and the report of a panic need that much. A task that
-    /// overflows its stack aborts the process, as on any thread.
+    /// A size below 64 KiB is raised to 64 KiB. The pool and the report of a panic need that much. A task that overflows its
+    /// stack aborts the process, as on any thread.
     ///
     /// # Examples
     ///
@@ -116,9 +116,9 @@ impl PoolBuilder {
 
     /// Sets a hook that each thread of the pool calls with its index, before its first task.
     ///
-    /// [Spare workers](Self::max_spare_workers) call the hook, too, with indices after the workers'. If the hook
-    /// panics, the thread ignores the panic and runs tasks. A hook that waits for a task or a job of any pool panics: it
-    /// would keep a worker that has to run that task.
+    /// [Spare workers](Self::max_spare_workers) call the hook, too, with indices after the workers'. If the hook panics, the
+    /// thread ignores the panic and runs tasks. A hook that waits for a task or a job of any pool panics. It would block a
+    /// worker that may have to run that task.
     ///
     /// # Examples
     ///
@@ -194,13 +194,13 @@ impl PoolBuilder {
 
     /// Sets how many *spare workers* there may be: threads that replace workers whose tasks wait. From 0 to 16,383.
     ///
-    /// Without this call there may be 16,383. The pool starts a spare worker when a task waits inside (in `join`, `wait` or
-    /// `scope`) and no spare is idle. A spare ends after five idle seconds. Each is a thread: some 20 KiB of memory, and
-    /// address space for its stack. 1,000 tasks that wait at once need 1,000.
+    /// Without this call there may be 16,383. The pool starts a spare worker when a task waits in `join`, `wait` or `scope` and
+    /// no spare is idle. A spare ends after five idle seconds. A spare is a thread. It takes some 20 KiB of memory, and address
+    /// space for its stack. 1,000 tasks that wait at once need 1,000 spares.
     ///
-    /// If all spare workers are in use, or the platform starts no further thread, a task that must wait panics and says so.
-    /// For a task that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than
-    /// 256; otherwise the call blocks its worker.
+    /// A task that must wait panics if all spare workers are in use, or if the platform starts no further thread. For a task
+    /// that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than 256. Otherwise
+    /// the call blocks its worker.
     ///
     /// # Examples
     ///
@@ -217,7 +217,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a clock that a test moves, for all that waits for a time: [`Job::hold_off`](crate::Job::hold_off).
+    /// Sets a clock that a test moves. All that waits for a time goes by it, such as [`Job::hold_off`](crate::Job::hold_off).
     ///
     /// Without this call the pool goes by the real time.
     ///

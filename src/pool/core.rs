@@ -29,7 +29,7 @@ pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
 /// A hook that gets the payload of a panic.
 pub type PanicHook = Box<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 
-/// The user's code that the pool's threads call.
+/// The closures of the user that the pool's threads call.
 pub struct Hooks {
     /// Returns the name of the thread with this index.
     pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
@@ -80,7 +80,7 @@ pub struct Shared {
     pub threads: Threads,
     /// The spare workers.
     pub spares: Spares,
-    /// The tasks that wait inside.
+    /// The tasks that wait in `join`, `wait` or `scope`.
     pub waits: Waits,
     refused: AtomicU64,
     /// The id of the process that has the workers.
@@ -99,7 +99,7 @@ pub struct Shared {
     ended: Mutex<bool>,
     ended_changed: Condvar,
     working: AtomicUsize,
-    /// The number of owners: the pool, each worker, each record.
+    /// The number of owners: the pool, each worker, each record, and each task that may use the timer.
     owners: CachePadded<AtomicU64>,
 }
 
@@ -112,7 +112,7 @@ struct Notice {
     drops: AtomicBool,
 }
 
-/// A pointer to a pool that an owner of it may use.
+/// A pointer to the shared state of a pool. It may be used while the pool has an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolPtr(NonNull<Shared>);
 
@@ -173,7 +173,7 @@ impl PoolPtr {
         unsafe { self.0.as_ref() }
     }
 
-    /// Adds an owner: a record, or a builder of one.
+    /// Adds an owner, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
     pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
@@ -193,7 +193,7 @@ impl PoolPtr {
 }
 
 impl Shared {
-    /// Returns true if this process is a fork of the one that has the workers.
+    /// Returns true if this process is a forked child of the process that has the workers.
     pub fn is_in_child(&self) -> bool {
         self.process != std::process::id()
     }
@@ -204,12 +204,12 @@ impl Shared {
         self.has_spare_cores
     }
 
-    /// Returns the user's code. A thread of the pool must drop its reference before it leaves the pool.
+    /// Returns the user's closures. A thread of the pool must drop its reference before it leaves the pool.
     pub fn hooks(&self) -> Option<std::sync::Arc<Hooks>> {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Drops the user's code. A `Job` that outlives the pool must not keep the captures of the closures.
+    /// Drops the user's closures. A `Job` that outlives the pool must not keep the captures of the closures.
     fn drop_hooks(&self) {
         let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         crate::unwind::drop_quietly(hooks);

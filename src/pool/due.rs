@@ -1,4 +1,4 @@
-//! What waits for a pool's clock, and what the clock shows.
+//! The entries of a pool's timer, and the time of a clock that a test moves.
 
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::base::timer::Key;
@@ -6,16 +6,16 @@ use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// An entry of a pool's timer: what waits, and what happens when its time has come.
+/// An entry of a pool's timer: the job or task that waits, and what happens when its time has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
-    /// What waits.
+    /// The job or task that waits.
     pub waits: Timed,
-    /// What to do.
+    /// What happens when the time has come.
     pub act: &'static Act,
 }
 
-/// What waits for a time.
+/// A job or task that waits for a time.
 #[derive(Clone, Copy, Debug)]
 pub enum Timed {
     /// A job. The thread that arms the entry gives the entry a handle of the job.
@@ -44,17 +44,17 @@ impl Due {
     }
 }
 
-/// What an entry does.
+/// The functions of an entry.
 #[derive(Debug)]
 pub struct Act {
-    /// Fires the entry with this key, or gives it up if the timer is closed before its time. The function takes over the entry's
-    /// handle or reference. It may run destructors and wakers, but no task.
+    /// Called when the time of the entry with this key has come, or when the timer is closed before. The function takes over
+    /// the entry's handle or reference. It may run destructors and wakers, but no task.
     pub fire: fn(Due, Key),
     /// Returns true if a drain must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,
 }
 
-/// The time that a clock shows which a test moves.
+/// The time that a `ManualClock` shows. The clock and its pools share it.
 #[derive(Debug)]
 pub struct Hands(Mutex<Instant>);
 
@@ -68,15 +68,15 @@ impl Hands {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns the time shown.
+    /// Returns the time that the clock shows.
     pub fn now(&self) -> Instant {
         *self.lock()
     }
 
-    /// Moves the hands forward.
+    /// Moves the clock forward.
     ///
     /// # Panics
-    /// If no time can be so late.
+    /// If the platform's clock has no time so late.
     #[track_caller]
     pub fn advance(&self, by: Duration) {
         let mut now = self.lock();

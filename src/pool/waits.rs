@@ -1,13 +1,13 @@
-//! The tasks of a pool that wait inside, and the jobs that they wait for.
+//! The tasks of a pool that wait in `join`, `wait` or `scope`, and the jobs that they wait for.
 //!
-//! For figures and explanations only: no protocol reads them, and no model has them.
+//! Only statistics and explanations read them. No other protocol uses them, and no model checks them.
 
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::sync::{FiguresGuard, FiguresMutex};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-/// All tasks of a pool that wait inside. They are neither running nor ready.
+/// All tasks of a pool that wait in `join`, `wait` or `scope`. They are neither running nor ready.
 #[derive(Debug, Default)]
 pub struct Waits(FiguresMutex<State>);
 

@@ -40,7 +40,7 @@ impl Shared {
         self.sleep.arrive(|| self.is_busy());
     }
 
-    /// Lets tasks be dropped instead of started from now on.
+    /// From now on tasks are dropped instead of started. Also closes the timer.
     pub fn drop_all(&self) {
         // Ordering: Release; before the epoch.
         self.notice.drops.store(true, Ordering::Release);
