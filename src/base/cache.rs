@@ -73,7 +73,7 @@ pub unsafe fn free<T>(cell: *mut T) {
     match const { class_of::<T>() } {
         Some(class) => give(class, cell.cast()),
         None => {
-            // SAFETY: by this function's contract it came from `take_own` with this layout, and is unused.
+            // SAFETY: a cell of this size came from `take_own` with this layout, and no thread uses it again.
             unsafe { dealloc(cell.cast(), Layout::new::<T>()) };
         }
     }
@@ -115,7 +115,7 @@ impl ThreadCache {
     /// Puts a freed cell into the loading magazine.
     #[inline]
     fn give(&self, class: usize, cell: *mut u8) {
-        // SAFETY: as in `take`.
+        // SAFETY: it is null or a magazine that only this thread has, and this is the only reference to it.
         let loading = unsafe { self.loading.get().as_mut() };
         if !loading.is_some_and(|loading| loading.give(cell)) {
             self.unload(class, cell);

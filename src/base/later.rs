@@ -62,7 +62,7 @@ impl Later {
         // Ordering: Relaxed; the cell is in this thread's own list.
         cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
         match CellPtr::from_ptr(self.last.replace(cell.as_ptr())) {
-            // Ordering: as above.
+            // Ordering: Relaxed; the cell is in this thread's own list.
             Some(last) => last.header().next.store(cell.as_ptr(), Ordering::Relaxed),
             None => self.first.set(cell.as_ptr()),
         }
@@ -71,7 +71,7 @@ impl Later {
     /// Takes the first cell of the list.
     fn take(&self) -> Option<CellPtr> {
         let cell = CellPtr::from_ptr(self.first.get())?;
-        // Ordering: as in `add`, Relaxed; the list is this thread's own.
+        // Ordering: Relaxed; the list is this thread's own.
         let next = cell.header().next.load(Ordering::Relaxed);
         self.first.set(next);
         if next.is_null() {

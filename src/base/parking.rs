@@ -29,7 +29,7 @@ const BUCKETS: usize = shrunk(64, 1);
 /// The waiters whose keys hash to this bucket.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// By key and entry number. Numbers go up, so the waiters of a key are in the order of arrival.
+    /// The waiters, by key and entry number. Numbers go up, so the waiters of a key are in the order of arrival.
     waiters: BTreeMap<(usize, u64), Waiter>,
     /// The entry number given out last.
     last: u64,

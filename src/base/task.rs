@@ -152,11 +152,11 @@ impl CellPtr {
     /// Returns the header. The cell is alive while the pointer is in a queue, or with the thread that took it out.
     #[inline]
     pub fn header(&self) -> &Header {
-        // SAFETY: by the type's contract the cell is alive.
+        // SAFETY: the queue that has the cell, or the thread that took it out, keeps it alive.
         unsafe { self.0.as_ref() }
     }
 
-    /// Returns the pointer as one to the whole cell.
+    /// Returns a pointer to the whole cell, which must be a `C`.
     #[inline]
     pub fn cast<C>(self) -> NonNull<C> {
         self.0.cast()
@@ -172,7 +172,7 @@ impl CellPtr {
     /// Returns the mark of a cell that came out of a deque.
     #[inline]
     pub fn mark(self) -> Mark {
-        // Ordering: Relaxed; as in `set_mark`.
+        // Ordering: Relaxed; the deque publishes the mark with the pointer.
         match self.header().next.load(Ordering::Relaxed).addr() {
             0 => Mark::Loose,
             1 => Mark::Ready,
@@ -191,14 +191,14 @@ impl CellPtr {
 
     /// Returns true if the handle has cancelled the task, or run it. The cell in the queue is then empty.
     pub fn is_gone(self) -> bool {
-        // SAFETY: as in `run`.
+        // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
     /// Returns true if running the cell would start nothing. Then the task has begun, or its handle has cancelled it or runs
     /// it.
     pub fn is_claimed(self) -> bool {
-        // SAFETY: as in `run`.
+        // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }
     }
 
@@ -216,7 +216,7 @@ impl CellPtr {
     /// Gives a waiter the caller's permits, one token and one flight. Returns false if the waiter has left: the caller keeps
     /// all of them. The caller must not use the cell afterwards.
     pub fn grant(self) -> bool {
-        // SAFETY: as in `run`.
+        // SAFETY: the table is of the cell's type, and the caller took the cell from its queue.
         unsafe { (self.waiter().grant)(self) }
     }
 
@@ -229,7 +229,7 @@ impl CellPtr {
     /// Drops the task without running it, counts it, and reports it as cancelled. The caller must not use the cell afterwards.
     #[inline]
     pub fn cancel(self) {
-        // SAFETY: as in `run`.
+        // SAFETY: the vtable is of the cell's type, and the caller took the cell from its queue.
         unsafe { (self.header().vtable.cancel)(self) }
     }
 }
@@ -244,7 +244,7 @@ impl Sweep {
     const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
 
     /// # Safety
-    /// None is needed.
+    /// The function has no condition: it only panics.
     unsafe fn run(_: CellPtr) -> Ran {
         unreachable!("a sweep is no task")
     }

@@ -17,7 +17,7 @@
 //! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's token back. Then the future
 //!   starts as any task does, ahead of all tasks that have not started.
 //!
-//! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change, so `await-3`
+//! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change. So `await-3`
 //! always sees whether the last poll has set NO_PERMIT.
 
 use crate::process;
@@ -31,7 +31,7 @@ pub struct Wait(Option<NonNull<Face>>);
 
 // SAFETY: only the state of the cell is used, which is atomic. Any thread may give up the reference.
 unsafe impl Send for Wait {}
-// SAFETY: as above.
+// SAFETY: only the state of the cell is used, which is atomic.
 unsafe impl Sync for Wait {}
 
 impl Wait {

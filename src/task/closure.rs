@@ -67,7 +67,7 @@ where
     /// The cell is of this type, and the caller took it from its queue.
     unsafe fn run(cell: CellPtr) -> Ran {
         let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         match this.state.claim(false) {
             Claim::Granted => {}
@@ -109,18 +109,18 @@ where
     /// The cell is of this type, the caller claimed it, and has the handle's reference.
     unsafe fn run_claimed(cell: NonNull<Face>) {
         let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract the handle's reference keeps it alive.
+        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         this.owner.claimed(cell);
         if this.owner.is_late() {
             this.count_expired();
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller claimed the cell, and has the handle's reference. The closure is in the slot.
             return unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
         }
-        // SAFETY: by this function's contract the slot is the closure and this thread's.
+        // SAFETY: the caller claimed the cell, so the slot is the closure and this thread's.
         let task = unsafe { this.take_task() };
         let outcome = unwind::halt(task);
-        // SAFETY: by this function's contract; the closure was moved out.
+        // SAFETY: the caller claimed the cell, and has the handle's reference. The closure was moved out.
         unsafe { Self::report(whole, outcome, None) };
     }
 
@@ -145,17 +145,17 @@ where
             // SAFETY: by this function's contract some reference keeps it alive.
             unsafe { cell.as_ref() }.header.job().tally.count(outcome.is_ok());
         }
-        // SAFETY: by this function's contract.
+        // SAFETY: the caller claimed the cell, has moved the closure out, and has a reference.
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
     }
 
     /// Drops the closure, and reports the task cancelled.
     ///
     /// # Safety
-    /// As `run`.
+    /// The cell is of this type, and the caller took it from its queue.
     unsafe fn cancel(cell: CellPtr) {
         let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         let claim = unsafe { whole.as_ref() }.state.claim(false);
         if O::COUNTED && claim != Claim::Inline {
             cell.job().count_cancelled();
@@ -177,13 +177,13 @@ where
     /// # Safety
     /// The cell is of this type, and the caller has the handle's reference.
     unsafe fn cancel_by_handle(cell: NonNull<Face>) -> bool {
-        // SAFETY: by this function's contract.
+        // SAFETY: the handle's reference keeps the cell alive.
         let face = unsafe { cell.as_ref() };
         if face.state.claim(false) != Claim::Granted {
             face.state.set(CANCELLED); // Asks the closure to end soon.
             return false;
         }
-        // SAFETY: by this function's contract.
+        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
         let owner = unsafe { cell.cast::<Self>().as_ref() }.owner;
         let job = face.header.job();
         owner.claimed(cell);
@@ -219,10 +219,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Frees the memory of a cell.
     ///
     /// # Safety
-    /// The cell is of this type, and as in [`Face::free`].
+    /// The cell is of this type. There is no reference to it, and its closure, future and outcome are gone.
     pub unsafe fn free(cell: CellPtr) {
         let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract; the memory is not freed yet.
+        // SAFETY: the cell is of this type, and its memory is not freed yet.
         let owner = unsafe { whole.as_ref() }.owner;
         // SAFETY: by this function's contract nothing uses the cell any more.
         unsafe { cache::free(whole.as_ptr()) };
@@ -232,7 +232,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Drops the closure or future in the slot, and makes `error` the final outcome.
     ///
     /// # Safety
-    /// As `finish`, but the closure or future is in the slot.
+    /// The caller claimed the cell, and the closure or future is in the slot. The caller has `reference`, or another reference
+    /// if that is `None`.
     pub unsafe fn drop_claimed(
         cell: NonNull<Self>,
         error: JoinError,
@@ -240,11 +241,11 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     ) {
         // SAFETY: the reference keeps it alive.
         unsafe { cell.as_ref() }.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract the slot is the task, and this thread's.
+            // SAFETY: the caller claimed the cell, so the slot is the closure or future, and this thread's.
             let dropped = unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) });
             unwind::drop_quietly(dropped);
         });
-        // SAFETY: by this function's contract; the task was dropped just now.
+        // SAFETY: the caller claimed the cell, and has a reference. The closure or future was dropped just now.
         unsafe { Self::finish(cell, Err(error), reference) };
     }
 
@@ -254,7 +255,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// The cell is claimed by the caller, and the closure is in the slot.
     unsafe fn take_task(&self) -> F {
         self.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract the slot is the closure, and moved out once.
+            // SAFETY: the caller claimed the cell, so the slot is the closure. It is moved out only once.
             unsafe { ManuallyDrop::take(&mut (*slot).task) }
         })
     }
@@ -304,7 +305,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// The caller has seen DONE, owns the outcome, and calls this once.
     pub unsafe fn take_outcome(&self) -> Result<T, JoinError> {
         self.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract the slot is an outcome, and moved out once.
+            // SAFETY: the caller has seen DONE, so the slot is the outcome. It is moved out only once.
             unsafe { ManuallyDrop::take(&mut (*slot).outcome) }
         })
     }
@@ -312,11 +313,12 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome to `out`.
     ///
     /// # Safety
-    /// As `take_outcome`; the cell is of this type, and `out` points to memory for a `Result<T, JoinError>`.
+    /// The cell is of this type, and `out` points to memory for a `Result<T, JoinError>`. The caller has seen DONE, owns the
+    /// outcome, and calls this once.
     pub unsafe fn outcome(cell: NonNull<Face>, out: *mut ()) {
-        // SAFETY: by this function's contract.
+        // SAFETY: the cell is of this type, and the caller has seen DONE and owns the outcome.
         let outcome = unsafe { cell.cast::<Self>().as_ref().take_outcome() };
-        // SAFETY: by this function's contract.
+        // SAFETY: `out` points to memory for a `Result<T, JoinError>`.
         unsafe { out.cast::<Result<T, JoinError>>().write(outcome) };
     }
 }
@@ -324,9 +326,9 @@ impl<F, T, O: Owner> Joint<F, T, O> {
 /// Returns true if a thread has claimed the closure in a cell, or if the future in it has started.
 ///
 /// # Safety
-/// As [`is_empty`].
+/// The cell has a [`Face`], and the caller took it from its queue, or has the queue's lock.
 pub unsafe fn is_claimed(cell: CellPtr) -> bool {
-    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    // SAFETY: the cell has a `Face`, and the queue's reference keeps it alive.
     unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CLAIMED)
 }
 
@@ -335,7 +337,7 @@ pub unsafe fn is_claimed(cell: CellPtr) -> bool {
 /// # Safety
 /// The cell has a [`Face`], and the caller took it from its queue, or has the queue's lock.
 pub unsafe fn is_empty(cell: CellPtr) -> bool {
-    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    // SAFETY: the cell has a `Face`, and the queue's reference keeps it alive.
     unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
 }
 

@@ -52,7 +52,7 @@ impl Deadline {
         T: Send + 'static,
     {
         let whole = cell.cast::<Joint<F, T, Self>>();
-        // SAFETY: by this function's contract the cell is of this type, and the handle keeps it alive.
+        // SAFETY: the caller passes a cell of this type, and the handle keeps it alive.
         let state = unsafe { &whole.as_ref().state };
         if self.is_late() {
             if state.claim(false) == Claim::Granted {

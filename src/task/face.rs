@@ -1,5 +1,5 @@
-//! The parts of a cell with a handle that do not depend on the types of its closure and its result. These are its first fields,
-//! the functions for its handle, and its owner.
+//! The parts of a cell with a handle that are the same for all types of closure and result. These are its first fields, the
+//! functions for its handle, and its owner.
 
 use crate::base::task::{CellPtr, Header};
 use crate::job::record::JobPtr;
@@ -35,7 +35,7 @@ impl Face {
         self.state.load().has(WAITED)
     }
 
-    /// Returns the cell and the state of the innermost task that runs on this thread, if that task has a handle.
+    /// Returns the cell and the state of the innermost task on this thread, if that task has a handle.
     pub fn of_running() -> Option<(NonNull<Self>, Snapshot)> {
         let cell = Context::with(|context| context.and_then(Context::running_cell))?;
         let face = cell.cast::<Self>();
@@ -51,7 +51,7 @@ impl Face {
     pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
         // SAFETY: the reference keeps the cell alive.
         if unsafe { face.as_ref() }.state.release(reference) {
-            // SAFETY: the last reference was given up, and by this function's contract the contents are gone.
+            // SAFETY: the last reference was given up, and the caller guarantees that the contents are gone.
             unsafe { Self::free(face) };
         }
     }
@@ -62,10 +62,10 @@ impl Face {
     /// There is no reference to the cell, and its closure, future and outcome are gone.
     #[inline]
     pub unsafe fn free(mut face: NonNull<Self>) {
-        // SAFETY: by this function's contract this is the only use of the cell.
+        // SAFETY: no reference to the cell is left, so this is its only use.
         let whole = unsafe { face.as_mut() };
         let free = whole.header.vtable.free;
-        // SAFETY: the function is that of the cell's type; the rest is this function's contract.
+        // SAFETY: the function is that of the cell's type. No reference is left, and the contents are gone.
         unsafe { free(CellPtr::new(face.cast())) };
     }
 }

@@ -64,16 +64,16 @@ where
     /// # Safety
     /// The cell is of this type, and the caller took it from its queue.
     unsafe fn run_future(cell: CellPtr) -> Ran {
-        // SAFETY: by this function's contract.
+        // SAFETY: the cell is of this type, and the caller of `run_future` took it from its queue.
         unsafe { Self::start(cell, false) }
     }
 
     /// Drops the future, counts it, and reports it cancelled.
     ///
     /// # Safety
-    /// As `run_future`.
+    /// The cell is of this type, and the caller took it from its queue.
     unsafe fn cancel_future(cell: CellPtr) {
-        // SAFETY: by this function's contract.
+        // SAFETY: the cell is of this type, and the caller of `cancel_future` took it from its queue.
         let ran = unsafe { Self::start(cell, true) };
         debug_assert!(matches!(ran, Ran::Counted), "a dropped future was counted");
     }
@@ -81,18 +81,18 @@ where
     /// Drops the future if `to_drop`, or if it was cancelled. Otherwise polls it.
     ///
     /// # Safety
-    /// As `run_future`.
+    /// The cell is of this type, and the caller took it from its queue.
     unsafe fn start(cell: CellPtr, to_drop: bool) -> Ran {
-        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         match unsafe { cell.cast::<Self>().as_ref() }.state.start(to_drop) {
             // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
             Start::Poll { listed } => match unsafe { Self::poll(cell) } {
-                // SAFETY: as above; the future was dropped by the poll.
+                // SAFETY: this thread owned the future, and `poll` has dropped it.
                 Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
-                // SAFETY: as above.
+                // SAFETY: the future is in the slot, and this thread's.
                 Poll::Pending => unsafe { Self::park(cell, listed) },
             },
-            // SAFETY: as above.
+            // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
             Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
             Start::Gone => {
                 cell.job().count_cancelled();
@@ -106,9 +106,9 @@ where
     /// Polls the future in its cell. If it is ready or has panicked, also drops it.
     ///
     /// # Safety
-    /// The cell is of this type; the slot is the future and the caller's.
+    /// The cell is of this type. The slot holds the future, and the caller owns it.
     unsafe fn poll(cell: CellPtr) -> Poll<Result<T, JoinError>> {
-        // SAFETY: by this function's contract the queue's reference keeps it alive.
+        // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
         // SAFETY: the functions of the table need a future's cell, which outlives this waker. The waker borrows the poller's
@@ -116,7 +116,7 @@ where
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
-                // SAFETY: by this function's contract.
+                // SAFETY: the slot is the future, and only this thread may touch it.
                 let future = unsafe { &mut *(*slot).task };
                 // SAFETY: it stays in its cell until it is dropped there.
                 let future = unsafe { Pin::new_unchecked(future) };
@@ -132,7 +132,7 @@ where
             Ok(Poll::Ready(value)) => Ok(value),
             Err(payload) => Err(JoinError::panicked(payload)),
         };
-        // SAFETY: by this function's contract; it is not polled again.
+        // SAFETY: the slot is the future and this thread's, and the future is not polled again.
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
@@ -140,10 +140,10 @@ where
     /// outcome.
     ///
     /// # Safety
-    /// The slot is the future and the caller's; it is not used again.
+    /// The slot holds the future, and the caller owns it. The slot is not used again.
     unsafe fn drop_future(&self, outcome: Result<T, JoinError>) -> Result<T, JoinError> {
         let dropped = self.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract.
+            // SAFETY: the slot is the future and the caller's, and it is not used again.
             unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) })
         });
         let Err(payload) = dropped else { return outcome };
@@ -157,9 +157,9 @@ where
     /// Lists a pending future unless it is listed, and leaves it to its wakers (`poll-3`).
     ///
     /// # Safety
-    /// The cell is of this type; the future is in the slot, and the caller's.
+    /// The cell is of this type. The slot holds the future, and the caller owns it.
     unsafe fn park(cell: CellPtr, listed: bool) -> Ran {
-        // SAFETY: by this function's contract the queue's reference keeps it alive.
+        // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
         let job = cell.job();
         Context::with(|context| context.expect("a future is polled by a worker").keep_job());
@@ -184,12 +184,12 @@ where
     /// Drops a future that was cancelled, and ends it.
     ///
     /// # Safety
-    /// As `park`.
+    /// The cell is of this type. The slot holds the future, and the caller owns it.
     unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
-        // SAFETY: by this function's contract.
+        // SAFETY: the slot is the future, and the caller owns it.
         let outcome =
             unsafe { cell.cast::<Self>().as_ref().drop_future(Err(JoinError::Cancelled)) };
-        // SAFETY: by this function's contract; the future was dropped just now.
+        // SAFETY: the cell is of this type, and the future was dropped just now.
         unsafe { Self::end(cell, outcome, listed) }
     }
 
@@ -198,7 +198,7 @@ where
     /// # Safety
     /// The cell is of this type. The caller owned the future, and has dropped it.
     unsafe fn end(cell: CellPtr, outcome: Result<T, JoinError>, listed: bool) -> Ran {
-        // SAFETY: by this function's contract the queue's reference keeps it alive.
+        // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
         let job = cell.job();
         if listed {
@@ -224,7 +224,7 @@ where
             Err(JoinError::Panicked(_)) => _ = job.tally.panicked.fetch_add(1, Ordering::Relaxed),
             Err(JoinError::Cancelled | JoinError::Expired) => job.count_cancelled(),
         }
-        // SAFETY: by this function's contract.
+        // SAFETY: the future was dropped, and this thread has the queue's reference.
         unsafe { Self::finish(cell.cast(), outcome, Some(Reference::Queue)) };
         ran
     }
@@ -234,7 +234,7 @@ where
     /// # Safety
     /// The cell is of this type, and the caller has the handle's reference.
     unsafe fn cancel_future_by_handle(cell: NonNull<Face>) -> bool {
-        // SAFETY: by this function's contract.
+        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         match this.state.cancel() {
             Cancel::TooLate => return false,
@@ -285,7 +285,7 @@ const fn cell_of(data: *const ()) -> NonNull<Face> {
 /// # Safety
 /// `data` is a future's cell, and the caller keeps it alive meanwhile.
 unsafe fn clone_waker(data: *const ()) -> RawWaker {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller keeps the future's cell alive.
     unsafe { cell_of(data).as_ref() }.state.add(Reference::Waker);
     RawWaker::new(data, &WAKER)
 }
@@ -293,12 +293,12 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
 /// Schedules a future, and queues it unless its poller or a queue has it.
 ///
 /// # Safety
-/// The cell is a future's. The caller has a waker's reference, which ends here if `ends`.
+/// The cell is a future's. The caller has a waker's reference, which this call gives up if `ends`.
 unsafe fn wake(cell: NonNull<Face>, ends: bool) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller has a waker's reference, which keeps the cell alive.
     match unsafe { cell.as_ref() }.state.wake(ends) {
         Wake::Nothing => {}
-        // The queue's reference keeps the cell until it is in the queue.
+        // The queue's reference keeps the cell alive until the cell is in a queue.
         Wake::Queue { without_permit } => queue(CellPtr::new(cell.cast()), without_permit, false),
         // SAFETY: the last reference ended with the waker, so the future has ended.
         Wake::Free => unsafe { Face::free(cell) },

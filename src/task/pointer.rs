@@ -22,13 +22,13 @@ pub struct TaskPtr {
 
 // SAFETY: the cell's state is atomic, and its closure is Send.
 unsafe impl Send for TaskPtr {}
-// SAFETY: as above.
+// SAFETY: the cell's state is atomic, and its closure is Send.
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
     /// Returns the state word.
     pub fn state(&self) -> &State {
-        // SAFETY: by the type's contract the cell is alive.
+        // SAFETY: the owner of this pointer has a reference, which keeps the cell alive.
         unsafe { &self.cell.as_ref().state }
     }
 

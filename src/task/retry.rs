@@ -104,7 +104,7 @@ where
     /// The cell is of this type, and the caller took it from its queue.
     unsafe fn run_attempt(cell: CellPtr) -> Ran {
         let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         if this.state.claim(false) != Claim::Granted {
             // SAFETY: the queue's reference is the caller's; the thread that claimed the closure drops it.
@@ -139,7 +139,7 @@ where
     unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
         let job = self.header.job();
         self.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller claimed the closure, so the slot is the closure and this thread's.
             let tried = unsafe { &mut *(*slot).task };
             let attempts = tried.attempts.count();
             let mut call = || unwind::halt(|| (tried.task)());
@@ -168,11 +168,11 @@ where
     /// # Safety
     /// The cell is of this type. The closure is in the slot and was claimed by the caller, which has the queue's reference.
     unsafe fn wait_again(cell: CellPtr, when: Instant) -> bool {
-        // SAFETY: by this function's contract; the reference that is added below keeps it alive.
+        // SAFETY: the cell is of this type, and the reference that is added below keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let delay = Delay::again(this.owner().0, when);
         this.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller claimed the closure, so the slot is the closure and this thread's.
             unsafe { &mut *(*slot).task }.delay = Some(delay);
         });
         this.state.add(Reference::Waker);
@@ -193,11 +193,11 @@ where
     /// Drops the task without a further attempt, and reports it as cancelled.
     ///
     /// # Safety
-    /// As `run_attempt`.
+    /// The cell is of this type, and the caller took it from its queue.
     unsafe fn cancel_attempt(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         cell.job().count_cancelled();
-        // SAFETY: by this function's contract; the queue's reference keeps it alive.
+        // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         if unsafe { whole.as_ref() }.state.claim(false) == Claim::Granted {
             // SAFETY: it is claimed, and the queue's reference is this thread's.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
@@ -213,7 +213,7 @@ where
     /// The cell is of this type, and the caller has the handle's reference.
     unsafe fn cancel_by_handle_between(cell: NonNull<Face>) -> bool {
         let whole = cell.cast::<Self>();
-        // SAFETY: by this function's contract.
+        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         while this.state.claim(false) != Claim::Granted {
             if this.state.ask() {
@@ -245,7 +245,7 @@ where
     /// The closure is in the slot, was claimed by the caller, and is not used again.
     unsafe fn drop_task(&self) {
         let tried = self.slot.with_mut(|slot| {
-            // SAFETY: by this function's contract.
+            // SAFETY: the caller claimed the closure, so the slot is the closure. It is not used again.
             unsafe { ManuallyDrop::take(&mut (*slot).task) }
         });
         unwind::drop_quietly(tried);

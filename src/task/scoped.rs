@@ -22,7 +22,7 @@ impl ScopedTask {
         T: Send,
         O: Owner,
     {
-        // SAFETY: by this function's contract.
+        // SAFETY: the caller keeps what `task` and its result borrow, until the closure and the outcome are gone.
         let cell = unsafe { Joint::closure(job, State::of_scoped(handle), owner, task) };
         Self(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE })
     }
@@ -35,7 +35,7 @@ impl ScopedTask {
         TaskHandle::new(self.0)
     }
 
-    /// Returns the cell, for a queue.
+    /// Returns the pointer to the cell that a queue takes.
     pub fn cell(&self) -> CellPtr {
         self.0.cell()
     }

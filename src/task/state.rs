@@ -112,7 +112,7 @@ pub enum Leave {
     Take,
     /// Free the cell: the reference was the last.
     Free,
-    /// Nothing.
+    /// Do nothing.
     Nothing,
 }
 
@@ -147,7 +147,7 @@ pub enum EndPoll {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Nothing.
+    /// Do nothing.
     Nothing,
     /// Queue the future.
     Queue { without_permit: bool },
@@ -328,15 +328,15 @@ impl State {
         result.expect("the transition was applied")
     }
 
-    /// Sets bits. Returns the word before.
+    /// Sets these bits. Returns the word before.
     pub fn set(&self, bits: u64) -> Snapshot {
-        // Ordering: AcqRel; as in `change`.
+        // Ordering: AcqRel; Release publishes this thread's writes, Acquire shows those of earlier changes.
         Snapshot(self.0.fetch_or(bits, Ordering::AcqRel))
     }
 
-    /// Clears bits.
+    /// Clears these bits.
     pub fn clear(&self, bits: u64) {
-        // Ordering: AcqRel; as in `change`.
+        // Ordering: AcqRel; Release publishes this thread's writes, Acquire shows those of earlier changes.
         self.0.fetch_and(!bits, Ordering::AcqRel);
     }
 

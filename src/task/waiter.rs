@@ -1,4 +1,4 @@
-//! The cell of a waiter. A waiter is a thread or a future that waits in a job's queue for a permit, and has no task.
+//! The cell of a waiter. A waiter is a thread or a future without a task that waits in a job's queue for a permit.
 //!
 //! | bit | name     | meaning                                                                        |
 //! |-----|----------|--------------------------------------------------------------------------------|
@@ -13,8 +13,8 @@
 //!
 //! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, it keeps the
 //!   permits.
-//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out, and wakes it as soon as the thread holds no queue lock
-//!   ([`later`]).
+//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out and wakes it. The thread does so as soon as it holds no
+//!   queue lock ([`later`]).
 //!
 //! The waiter, polled again:
 //!
@@ -122,7 +122,7 @@ impl State {
     /// Clears SWAPPING and, unless the outcome is decided, sets LEFT and gives up the waiter's reference (`leave-1`).
     /// Returns the word before.
     fn leave(&self) -> Snapshot {
-        // Ordering: AcqRel; as in `end_swap`.
+        // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last holder did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let decided = Snapshot(word).outcome().is_some();
             let next = if decided { word } else { (word | LEFT) & !WAITER };
@@ -148,12 +148,12 @@ static VTABLE: VTable = VTable {
     ..VTable::of::<Waiting>(run, cancel)
 };
 
-/// Returns the cell.
+/// Returns the cell as that of a waiter.
 ///
 /// # Safety
-/// It is a waiter's, and the caller keeps it alive.
+/// The cell is a waiter's, and the caller keeps it alive.
 unsafe fn waiting<'a>(cell: CellPtr) -> &'a Waiting {
-    // SAFETY: by this function's contract.
+    // SAFETY: the cell is a waiter's, and the caller keeps it alive.
     unsafe { cell.cast::<Waiting>().as_ref() }
 }
 
@@ -167,7 +167,7 @@ unsafe fn free(cell: CellPtr) {
 /// # Safety
 /// The cell is a waiter's, and the caller took it from its queue, or has the queue's lock.
 unsafe fn is_gone(cell: CellPtr) -> bool {
-    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
     unsafe { waiting(cell) }.state.load().has(LEFT)
 }
 
@@ -179,7 +179,7 @@ unsafe fn run(cell: CellPtr) -> Ran {
     let job = cell.job();
     Context::with(|context| context.expect("a worker calls").keep_job());
     job.pool().flight_starts();
-    // SAFETY: by this function's contract.
+    // SAFETY: the cell is a waiter's, and the caller of `run` took it from its queue.
     if unsafe { grant(cell) } {
         return Ran::Pending;
     }
@@ -191,28 +191,28 @@ unsafe fn run(cell: CellPtr) -> Ran {
 /// caller keeps all of them, and the cell is freed.
 ///
 /// # Safety
-/// As `run`.
+/// The cell is a waiter's, and the caller took it from its queue.
 unsafe fn grant(cell: CellPtr) -> bool {
-    // SAFETY: by this function's contract.
+    // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     unsafe { decide(cell, GRANTED) }
 }
 
 /// Tells the waiter that there will be no permit, and counts it as cancelled.
 ///
 /// # Safety
-/// As `run`.
+/// The cell is a waiter's, and the caller took it from its queue.
 unsafe fn cancel(cell: CellPtr) {
     cell.job().count_cancelled();
-    // SAFETY: by this function's contract.
+    // SAFETY: the cell is a waiter's, and the caller of `cancel` took it from its queue.
     let _ = unsafe { decide(cell, REFUSED) };
 }
 
-/// Decides the outcome. Returns false if the waiter has left: the cell is freed.
+/// Decides the outcome of a waiter. Returns false if the waiter has left: then the cell is freed.
 ///
 /// # Safety
-/// As `run`.
+/// The cell is a waiter's, and the caller took it from its queue.
 unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
-    // SAFETY: by this function's contract; the queue's reference keeps it alive.
+    // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
     let state = unsafe { &waiting(cell).state };
     let before = state.decide(outcome);
     if before.has(LEFT) {
@@ -237,9 +237,9 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
 /// # Safety
 /// The cell is a waiter's; the outcome was decided by the caller, while SWAPPING was not set.
 unsafe fn notify(cell: CellPtr) {
-    // SAFETY: by this function's contract the queue's reference keeps it alive.
+    // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
     let this = unsafe { waiting(cell) };
-    // SAFETY: by this function's contract the waker is this thread's.
+    // SAFETY: this thread decided the outcome while SWAPPING was not set, so only this thread may touch the waker.
     let waker = this.waker.with_mut(|slot| unsafe { (*slot).take() });
     if this.state.release(QUEUE) {
         // SAFETY: the reference was the last.

@@ -84,7 +84,7 @@ impl Depot {
 
     /// Returns the cells of the reserve to their slabs, if `untidy` is set.
     fn tidy(&self) {
-        // Ordering: Relaxed both; as in `take_back_all`, and an estimate.
+        // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {
             self.untidy.store(false, Ordering::Relaxed);
             while let Some(mut full) = steal(&self.full) {
@@ -115,7 +115,7 @@ pub fn empty_reserve() -> usize {
             depot.len.fetch_sub(1, Ordering::Relaxed);
             reserve += 1;
         }
-        // Ordering: Relaxed; as above.
+        // Ordering: Relaxed; no other thread uses the depot.
         assert_eq!(depot.len.load(Ordering::Relaxed), 0, "the reserve is counted wrongly");
         assert!(depot.slabs().none_in_use(), "a cell was lost");
     }

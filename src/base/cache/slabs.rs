@@ -80,7 +80,7 @@ impl Slab {
     #[inline]
     fn push_free(slab: NonNull<Self>, cell: *mut u8) {
         let offset = cell.addr() & (SLAB - 1);
-        // SAFETY: as in `Slabs::take_from_slab`.
+        // SAFETY: the slab is allocated, and the depot's lock makes this the only reference.
         let head = unsafe { &mut *slab.as_ptr() };
         let at = Self::free_index(slab, head.free);
         head.free += 1;
@@ -91,7 +91,7 @@ impl Slab {
     /// Takes a cell from the list of free cells.
     #[inline]
     fn pop_free(slab: NonNull<Self>) -> Option<NonNull<u8>> {
-        // SAFETY: as in `Slabs::take_from_slab`.
+        // SAFETY: the slab is allocated, and the depot's lock makes this the only reference.
         let head = unsafe { &mut *slab.as_ptr() };
         head.free = head.free.checked_sub(1)?;
         // SAFETY: the index is in this slab, and `push_free` has written it.
@@ -179,13 +179,13 @@ impl Slabs {
                 return;
             }
         }
-        // SAFETY: as above.
+        // SAFETY: the slab is allocated, and the depot's lock makes this the only reference.
         let head = unsafe { &mut *slab.as_ptr() };
         // SAFETY: by `capacity` the offset is at most the slab's size.
         let mut next = unsafe { slab.cast::<u8>().add(self.start + head.carved * self.size) };
         for carved in head.carved..self.capacity {
             let cell = next;
-            // SAFETY: as above.
+            // SAFETY: by `capacity` the offset is at most the slab's size.
             next = unsafe { next.add(self.size) };
             if !more(cell) {
                 head.carved = carved + 1;
@@ -258,7 +258,7 @@ impl Slabs {
     pub fn none_in_use(&self) -> bool {
         match self.partial[..] {
             [] => self.len == 0,
-            // SAFETY: as in `take_from_slab`.
+            // SAFETY: the slab is in the list, so it is allocated, and the depot's lock makes this the only reference.
             [slab] => self.len == 1 && unsafe { slab.as_ref() }.is_unused(),
             _ => false,
         }
@@ -268,7 +268,7 @@ impl Slabs {
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
-            // SAFETY: as in `start_slab`.
+            // SAFETY: the group is allocated, and the depot's lock makes this the only reference.
             let group = unsafe { &mut (*first.as_ptr()).group };
             group.in_use -= 1;
             if group.in_use > 0 {
@@ -292,11 +292,11 @@ impl Slabs {
 
     /// Removes a slab from the list of partial slabs. The slab must be in the list.
     fn remove(&mut self, slab: NonNull<Slab>) {
-        // SAFETY: as in `take_from_slab`.
+        // SAFETY: the slab is in the list, so it is allocated, and the depot's lock makes this the only reference.
         let listed_at = unsafe { slab.as_ref() }.listed_at;
         self.partial.swap_remove(listed_at);
         if let Some(moved) = self.partial.get(listed_at) {
-            // SAFETY: as in `take_from_slab`.
+            // SAFETY: the slab is in the list, so it is allocated, and the depot's lock makes this the only reference.
             unsafe { (*moved.as_ptr()).listed_at = listed_at };
         }
     }
@@ -310,7 +310,7 @@ impl Drop for Slabs {
         if let Some(slab) = left {
             // SAFETY: slabs in the list, and the newest group's first slab, are allocated.
             let first = unsafe { slab.as_ref() }.first;
-            // SAFETY: as above.
+            // SAFETY: the first slab of a group is allocated as long as the group.
             let len = unsafe { first.as_ref() }.group.len;
             // SAFETY: it came from `alloc` with this layout, and all its cells are free.
             unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
