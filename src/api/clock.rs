@@ -9,8 +9,8 @@
 //! - `fire-2`: It takes the entry from the timer, and acts. An action may inject tasks.
 //! - `fire-3`: It counts itself off, and the drain checks again whether anything is left.
 //!
-//! A drain waits for each entry that a task waits for. By `fire-1` it also waits for an entry that was taken, until the drain
-//! can see the tasks of that entry.
+//! A drain waits for each entry that a task waits for. By `fire-1` it also waits for an entry that was taken, until it can see
+//! the entry's tasks.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::pool::core::{PoolPtr, Shared};
@@ -34,9 +34,9 @@ impl Shared {
         far.unwrap_or(now)
     }
 
-    /// Fires the entries whose time has come.
+    /// Takes the entries whose time has come out of the timer, and fires them: calls the action of each.
     pub fn fire_due(&self) {
-        // fire-1, fire-3
+        // While the thread fires entries, it counts as outstanding (fire-1, fire-3).
         self.defer_end(|| {
             let now = self.now();
             while let Some((key, due)) = self.timer.take_due(now) {
@@ -45,7 +45,7 @@ impl Shared {
         });
     }
 
-    /// Closes the timer, and fires all entries, whatever their times are.
+    /// Closes the timer, and fires all entries: calls the action of each, whatever its time is.
     pub fn close_timer(&self) {
         self.defer_end(|| {
             for (key, due) in self.timer.close() {
@@ -61,7 +61,7 @@ impl Shared {
 }
 
 impl PoolPtr {
-    /// Arms the pool's timer for the time `when`, and starts its thread if there is none.
+    /// Adds an entry for the time `when` to the pool's timer. Starts the timer's thread if there is none.
     ///
     /// # Errors
     /// As [`Timer::arm`](crate::base::timer::Timer::arm).

@@ -62,7 +62,7 @@ impl Pool {
         children::make(self.shared, None, limit, None)
     }
 
-    /// Returns a builder for a job with a name, a parent or a bounded backlog.
+    /// Returns a builder for a job with a name, a parent, a rate or a capacity.
     ///
     /// # Examples
     ///

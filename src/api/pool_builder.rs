@@ -56,7 +56,7 @@ impl PoolBuilder {
     /// Sets the number of workers: the threads that run tasks. From 1 to 32,767.
     ///
     /// Without this call there is one worker for each available core. That suits tasks that compute. Tasks that block on
-    /// sockets, disks or locks need more workers: one for each such task that shall run at once.
+    /// sockets, disks or locks need more workers: one for each that shall run at once.
     ///
     /// # Examples
     ///
@@ -198,9 +198,9 @@ impl PoolBuilder {
     /// no spare is idle. A spare ends after five idle seconds. A spare is a thread. It takes some 20 KiB of memory, and address
     /// space for its stack. 1,000 tasks that wait at once need 1,000 spares.
     ///
-    /// A task that must wait panics if all spare workers are in use, or if the platform starts no further thread. For a task
-    /// that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than 256. Otherwise
-    /// the call blocks its worker.
+    /// A task that must wait panics if all spare workers are in use. It also panics if the platform starts no further thread.
+    /// For a task that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than 256.
+    /// Otherwise the call blocks its worker.
     ///
     /// # Examples
     ///
@@ -277,7 +277,7 @@ impl PoolBuilder {
         if spares > MOST_SPARES {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
-        // Makes all names first: if one panics, no thread must be ended.
+        // Makes all names before the first thread. If the user's closure panics, no thread must be ended.
         let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });

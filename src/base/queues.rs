@@ -33,7 +33,7 @@ pub struct Seat {
     pub others_first: Cell<bool>,
     /// The address of the job that runs here, or 0. For figures, and as a hint for thieves.
     job: AtomicUsize,
-    /// The number of that job's tokens that the owner has beside those of tasks. For figures.
+    /// The number of tokens of that job that the owner has, and that belong to no task. For figures.
     spare: AtomicU64,
     /// The number of futures that became pending here, less those that ended here. Wraps.
     flights: AtomicU64,
@@ -67,7 +67,7 @@ pub struct Figures {
 // SAFETY: only the owner of the seat uses the owner's ends of the deques and the `Cell`s. Threads pass a seat on under a lock. All
 // other fields are atomics.
 unsafe impl Sync for Seat {}
-// SAFETY: as above; the fields are Send.
+// SAFETY: threads pass a seat on under a lock, and all fields are Send.
 unsafe impl Send for Seat {}
 
 impl Seat {
@@ -92,14 +92,14 @@ impl Seat {
     /// Publishes the address of the job that runs here, and the number of its tokens that belong to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
-        // Ordering: Relaxed all; figures, which are exact while the worker does not move.
+        // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
         if self.job.load(Ordering::Relaxed) != job {
             self.job.store(job, Ordering::Relaxed);
         }
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// Returns the number of tokens of the job with this address that belong to no task here.
+    /// If the job with this address runs here, returns the number of its tokens that belong to no task. Otherwise returns 0.
     pub fn spare_tokens(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; a figure.
@@ -133,12 +133,13 @@ impl Seat {
         Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
     }
 
-    /// Notes that all tasks of the batch belong to this job.
+    /// Notes that all tasks of the batch belong to the job with this address.
     pub fn note_batch(&self, job: usize) {
         self.batch_of.set(job);
     }
 
-    /// Gives the batch to this job. Moves the tasks of another job to the local queue. Returns true if there were any.
+    /// Gives the batch to the job with this address. Moves tasks of another job from the batch to the local queue. Returns true
+    /// if there were any.
     ///
     /// While a task moves, it is in neither deque, so no thief finds it. The caller must notify a worker afterwards.
     #[inline]
@@ -192,12 +193,12 @@ impl Figures {
         counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
-    /// Adds tasks that were run.
+    /// Counts tasks that were run.
     pub fn add_run(&self, count: u64) {
         Self::add(&self.run, count);
     }
 
-    /// Adds a task that was stolen.
+    /// Counts a stolen task.
     pub fn add_stolen(&self) {
         Self::add(&self.stolen, 1);
     }

@@ -78,9 +78,9 @@ pub enum Notified {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// It must search for a task again.
+    /// The worker must search for a task again.
     Search,
-    /// It must end: the drain is over.
+    /// The worker must end, because the drain is over.
     Leave,
 }
 
@@ -101,7 +101,7 @@ impl Sleep {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Registers the calling thread as the owner of the seat with this index. To wake the worker of that seat unparks this
+    /// Registers the calling thread as the owner of the seat with this index. Waking the worker of that seat then unparks this
     /// thread.
     pub fn sit_down(&self, index: usize) {
         *self.parkers[index].thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
@@ -182,10 +182,10 @@ impl Sleep {
         let parker = &self.parkers[index];
         {
             let mut list = self.lock(); // sleep-1
-            // Ordering: Relaxed; a notifier sets it only after it has taken this lock.
+            // Ordering: Relaxed; a notifier sets the flag only after it has taken this lock.
             parker.woken.store(false, Ordering::Relaxed);
             list.push(index);
-            // Ordering: AcqRel; the fence below makes it visible to notifiers in wake-3.
+            // Ordering: AcqRel; the fence below makes the change visible to notifiers in wake-3.
             let word = self.word.fetch_add(PARKED.wrapping_sub(SEARCHING), Ordering::AcqRel);
             self.end_drain_if_due(&mut list, word.wrapping_add(PARKED - SEARCHING), &busy);
         }
@@ -268,7 +268,7 @@ impl Sleep {
     /// A drain may be deciding meanwhile whether it ends. If the drain has set TERMINATED before, it may not see this count, so
     /// this waits for the decision. Otherwise the drain sees the count.
     pub fn depart_in_time(&self) {
-        // Ordering: AcqRel; as in `depart`, and pairs with the change that sets TERMINATED.
+        // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
             drop(self.lock());
         }
@@ -276,14 +276,14 @@ impl Sleep {
 
     /// Counts one outstanding task fewer, and ends the drain if it waited for nothing else.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
-        // Ordering: AcqRel; as in `depart`.
+        // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
         if word & DRAINING != 0 {
             self.reconsider_drain(busy);
         }
     }
 
-    /// Returns `TooLate` if the workers have left, or may be about to.
+    /// Returns `TooLate` if the workers have left, or may be leaving.
     #[inline]
     pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.

@@ -67,10 +67,10 @@ pub struct Shared {
     victims: Box<[Victim]>,
     /// The seats, one for each worker.
     pub seats: Box<[CachePadded<Seat>]>,
-    /// The idle workers.
+    /// The counts of the idle workers, and the means to park and wake them.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
-    /// The user's code, until the last worker has left. No protocol reads it, and no model has it.
+    /// The user's closures, until the last worker has left. No protocol reads this field, and no model has it.
     hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
     /// The children of the pool's jobs.
     pub family: Family,
@@ -118,7 +118,7 @@ pub struct PoolPtr(NonNull<Shared>);
 
 // SAFETY: all of `Shared` is Sync, or guarded by what `Seat` says.
 unsafe impl Send for PoolPtr {}
-// SAFETY: as above.
+// SAFETY: all of `Shared` is Sync, or guarded by what `Seat` says.
 unsafe impl Sync for PoolPtr {}
 
 impl PoolPtr {
@@ -169,7 +169,7 @@ impl PoolPtr {
     /// Returns the shared state.
     #[inline]
     pub fn shared(&self) -> &Shared {
-        // SAFETY: by the type's contract an owner keeps it alive.
+        // SAFETY: an owner of the pool keeps it alive while this pointer is used.
         unsafe { self.0.as_ref() }
     }
 
@@ -227,8 +227,8 @@ impl Shared {
         (self.seats.len() as u64).clamp(2, MOST_READY_CAP)
     }
 
-    /// Injects a task, and wakes a worker if none is searching. `TooLate`: the workers have left. A thread outside the pool
-    /// must then call `drop_late`, as soon as it holds no queue lock.
+    /// Injects a task, and wakes a worker if none is searching. Returns `TooLate` if the workers have left. A thread outside
+    /// the pool must then call `drop_late`, as soon as it holds no queue lock.
     #[inline]
     pub fn inject(&self, cell: CellPtr) -> Notified {
         self.injector.push(cell);

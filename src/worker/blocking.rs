@@ -128,7 +128,7 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let lease = context.lease();
     let Some(job) = lease.job.take() else {
-        // A destructor of captures waits. There are no permits.
+        // The destructor of a dropped task's captures waits. The thread has no permits.
         return f();
     };
     let tokens = lease.tokens.replace(0);
@@ -183,7 +183,7 @@ fn take_back(gate: JobPtr) {
     while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
-                // A worker with a lease must check the word before its next task.
+                // A worker with a lease must check the job's word before its next task, and so see the flag.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
@@ -199,7 +199,7 @@ fn take_back(gate: JobPtr) {
             parking_lot().wake_one(key);
         }
     } else {
-        // The caller checks the queue when all permits are back.
+        // After this fence the caller checks the queue, as soon as all permits are back.
         fence_after_rmw();
     }
 }

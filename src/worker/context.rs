@@ -29,7 +29,7 @@ const DEPTH_MOST: u32 = 32;
 struct Frame {
     /// The address that identifies the task.
     key: usize,
-    /// The cell of a task with a handle.
+    /// The cell of the task, or `None` if the task has no handle.
     cell: Option<CellPtr>,
     /// The frame of the task that waits for this one on this thread, or null.
     outer: *const Frame,
@@ -79,7 +79,7 @@ pub struct Lease {
     pub batch_out: Cell<bool>,
     /// The number of tasks run in this turn.
     pub turn: Cell<u32>,
-    /// When the turn began. `None` if no task waited then in the queue of an ancestor.
+    /// The time at which the turn began. `None` if no task waited in the queue of an ancestor at that time.
     pub began: Cell<Option<Instant>>,
     /// The pool's epoch at the last check of the job's word.
     pub epoch: Cell<u64>,
@@ -110,7 +110,7 @@ impl Context {
         }
     }
 
-    /// Runs `f` with this as the thread's context.
+    /// Runs `f` while `self` is the context of this thread.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         CURRENT.with(|current| current.set(self));
         let out = self.here.enter(f);
@@ -207,7 +207,7 @@ impl Context {
     /// Returns the cells of the tasks with handles that run or wait on this thread, the innermost first.
     pub fn running_cells(&self) -> Vec<CellPtr> {
         let first = self.running.get();
-        // SAFETY: as in `is_running`.
+        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
         let frames = std::iter::successors(unsafe { first.as_ref() }, |frame| unsafe {
             frame.outer.as_ref()
         });
@@ -216,12 +216,12 @@ impl Context {
 
     /// Returns the cell of the innermost task that runs here, if that task has a handle. The cell lasts until the task ends.
     pub fn running_cell(&self) -> Option<CellPtr> {
-        // SAFETY: as in `is_running`.
+        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a token of the running job for this thread. The task's own token stays with the pending future or the waiter, and
-    /// another thread may give it back at once.
+    /// Adds a token of the running job for this thread. The task's own token stays with the pending future or the waiter.
+    /// Another thread may give that token back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.tokens.add_tasks(1);
@@ -234,7 +234,7 @@ impl Context {
         self.lease.job.get() == Some(job) && self.depth.get() < DEPTH_MOST && gate::may_go_on(job)
     }
 
-    /// Returns true if tasks that may be of other jobs wait for this worker, or if the thread has no seat.
+    /// Returns true if tasks wait for this worker that may be of other jobs. Also returns true if the thread has no seat.
     #[inline]
     pub fn others_wait(&self) -> bool {
         self.seat().is_none_or(|seat| {
@@ -288,7 +288,7 @@ impl Lease {
         self.epoch.set(epoch);
     }
 
-    /// Closes the lease, and leaves the permits and one token to a pending future.
+    /// Closes the lease, and leaves the permits and one token to a pending future or to a waiter.
     pub fn detach(&self) {
         let job = self.job.take().expect("a lease is closed once");
         let tokens = self.tokens.replace(0) - 1;
@@ -348,7 +348,7 @@ impl Lease {
         }
     }
 
-    /// Closes the lease: releases the permits, passes them on, and gives the tokens back.
+    /// Closes the lease: releases the permits, so that other tasks get them, and gives the tokens back.
     #[inline]
     pub fn close(&self) {
         let job = self.job.take().expect("a lease is closed once");

@@ -10,7 +10,7 @@ use crate::worker::turn::OLDEST_EVERY;
 
 /// The number of tasks of one job that a worker passes over to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
-/// The number of further searches of the only searching worker before it parks. It yields before each.
+/// How often the only searching worker searches again before it parks. The worker yields before each further search.
 const LINGER: usize = shrunk(16, 0);
 
 impl Worker<'_> {
@@ -196,7 +196,8 @@ impl Worker<'_> {
         let (seat, pool) = (self.seat(), self.pool());
         let batch = pool.victims()[victim].batch.steal_batch_and_pop(&seat.batch);
         if let Steal::Success(cell) = &batch {
-            // This worker's batch was empty, and a victim's batch is of one job.
+            // This worker's batch was empty, and all tasks of a victim's batch are of one job. So are the tasks of this
+            // worker's batch now.
             seat.note_batch(cell.job().idle_key());
         }
         if !batch.is_empty() {

@@ -14,7 +14,8 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     let shared = pool.shared();
     let worker = Worker {
         context: &context,
-        // A pool counts its workers as searching from the start. A spare gets the seat of a thread that runs a task.
+        // A new pool counts all its workers as searching. It does not count a spare worker, which gets the seat of a thread
+        // that runs a task.
         searching: Cell::new(index < shared.workers()),
         last: Cell::new(None),
     };
@@ -94,7 +95,8 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed {
-            // The future took its permit earlier. The worker must check whether another task may run under that permit.
+            // The future took its permit earlier. An old epoch makes the worker check the word before another task runs under
+            // that permit.
             epoch = epoch.wrapping_sub(1);
         }
         let paced = match gate::start(cell) {

@@ -19,7 +19,7 @@ impl Shared {
     /// Returns true if tasks are dropped instead of started.
     #[inline]
     pub fn drops(&self) -> bool {
-        // Ordering: Relaxed; the epoch carries it.
+        // Ordering: Relaxed; the epoch publishes the flag.
         self.notice.drops.load(Ordering::Relaxed)
     }
 
@@ -59,13 +59,13 @@ impl Shared {
     }
 
     fn flights(&self) -> u64 {
-        // Ordering: Acquire; as in `add_flights`.
+        // Ordering: Acquire; pairs with the change in `add_flights`.
         let elsewhere = self.flights.load(Ordering::Acquire);
         self.seats.iter().map(|seat| seat.flights()).fold(elsewhere, u64::wrapping_add)
     }
 
-    /// Returns what a drain waits for: tasks that have started, pending futures, and permits without a task. It is exact while no task starts, ends
-    /// or begins to wait.
+    /// Returns what a drain waits for: tasks that have started, pending futures, and permits without a task. The numbers are
+    /// exact while no task starts, ends or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
         // A thread that has lent its seat is inside a task.
@@ -76,7 +76,7 @@ impl Shared {
     /// Subtracts workers whose threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         self.sleep.give_up_workers(missing);
-        // Ordering: AcqRel; as in `worker_left`.
+        // Ordering: AcqRel; the last worker sees what the other workers did.
         if self.working.fetch_sub(missing, Ordering::AcqRel) == missing {
             self.end();
         }
