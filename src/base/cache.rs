@@ -107,7 +107,7 @@ impl ThreadCache {
     /// Takes a free cell.
     #[inline]
     fn take(&self, class: usize) -> NonNull<u8> {
-        // SAFETY: it is null or a magazine that only this thread has, and this is the only reference to it.
+        // SAFETY: the pointer is null or leads to a magazine that only this thread has, and this is the only reference to it.
         let serving = unsafe { self.serving.get().as_mut() };
         serving.and_then(Magazine::take).unwrap_or_else(|| self.reload(class))
     }
@@ -115,7 +115,7 @@ impl ThreadCache {
     /// Puts a freed cell into the loading magazine.
     #[inline]
     fn give(&self, class: usize, cell: *mut u8) {
-        // SAFETY: it is null or a magazine that only this thread has, and this is the only reference to it.
+        // SAFETY: the pointer is null or leads to a magazine that only this thread has, and this is the only reference to it.
         let loading = unsafe { self.loading.get().as_mut() };
         if !loading.is_some_and(|loading| loading.give(cell)) {
             self.unload(class, cell);

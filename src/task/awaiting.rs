@@ -49,7 +49,7 @@ impl Wait {
         }
         self.end();
         if let Some(face) = polled {
-            // SAFETY: its poller keeps it alive while it is polled.
+            // SAFETY: the poller keeps the cell alive while the future is polled.
             unsafe { face.as_ref() }.state.add(Reference::Wait);
             self.0 = polled;
         }

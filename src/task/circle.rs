@@ -72,8 +72,8 @@ impl Noted {
         Some(noted)
     }
 
-    /// Removes the notes of these tasks if the notes lead from the task at `joined` to one of them. Returns the jobs of the tasks
-    /// in that circle.
+    /// Removes the notes of these tasks if the notes lead from the task at `joined` to one of these tasks. Returns the jobs of
+    /// the tasks in that circle.
     ///
     /// Both happen under one lock, so exactly one join of a circle finds it. Nothing else may happen under the lock. Shuttle
     /// does not know this lock, so a switch of threads under it would block a scenario for ever.

@@ -72,7 +72,7 @@ where
         match this.state.claim(false) {
             Claim::Granted => {}
             taken => {
-                // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
+                // SAFETY: the caller has the queue's reference. The thread that claimed the closure has taken the closure.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
                 return if O::COUNTED && taken == Claim::Refused {
                     Ran::Cancelled
@@ -84,11 +84,11 @@ where
         this.owner.claimed(cell.cast());
         if this.owner.is_late() {
             this.count_expired();
-            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            // SAFETY: this thread has claimed the closure, and has the queue's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue)) };
             return Ran::Counted;
         }
-        // SAFETY: it is claimed, so the slot is the closure and this thread's.
+        // SAFETY: this thread has claimed the closure, so the slot holds the closure, and this thread owns it.
         let task = unsafe { this.take_task() };
         // `as_task` ends before the outcome is reported. After the report the cell may be freed, and user code may run.
         let outcome = Context::with(|context| match context {
@@ -98,7 +98,7 @@ where
             }
             None => unwind::halt(task),
         });
-        // SAFETY: the claim and the queue's reference are this thread's, and the closure was moved out.
+        // SAFETY: this thread has the claim and the queue's reference, and the closure was moved out.
         unsafe { Self::report(whole, outcome, Some(Reference::Queue)) };
         Ran::Counted
     }
@@ -117,7 +117,7 @@ where
             // SAFETY: the caller claimed the cell, and has the handle's reference. The closure is in the slot.
             return unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
         }
-        // SAFETY: the caller claimed the cell, so the slot is the closure and this thread's.
+        // SAFETY: the caller claimed the cell, so it owns the closure in the slot.
         let task = unsafe { this.take_task() };
         let outcome = unwind::halt(task);
         // SAFETY: the caller claimed the cell, and has the handle's reference. The closure was moved out.
@@ -161,12 +161,12 @@ where
             cell.job().count_cancelled();
         }
         if claim == Claim::Granted {
-            // SAFETY: the queue's reference keeps it alive.
+            // SAFETY: the queue's reference keeps the cell alive.
             unsafe { whole.as_ref() }.owner.claimed(cell.cast());
-            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            // SAFETY: this thread has claimed the closure, and has the queue's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
         } else {
-            // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
+            // SAFETY: the caller has the queue's reference. The thread that claimed the closure has taken the closure.
             unsafe { Face::release(cell.cast(), Reference::Queue) };
         }
     }
@@ -189,14 +189,14 @@ where
         owner.claimed(cell);
         if owner.leaves_timer() {
             job.count_cancelled();
-            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            // SAFETY: this thread has claimed the closure, and has the queue's reference.
             unsafe {
                 Self::drop_claimed(cell.cast(), JoinError::Cancelled, Some(Reference::Queue));
             };
             owner.left_timer(job);
             return true;
         }
-        // SAFETY: it is claimed just now, and the handle has a reference.
+        // SAFETY: this thread claimed the closure just now, and the handle has a reference.
         unsafe { Self::drop_claimed(cell.cast(), JoinError::Cancelled, None) };
         note_gone(job);
         true
@@ -239,9 +239,9 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         error: JoinError,
         reference: Option<Reference>,
     ) {
-        // SAFETY: the reference keeps it alive.
+        // SAFETY: the caller's reference keeps the cell alive.
         unsafe { cell.as_ref() }.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the cell, so the slot is the closure or future, and this thread's.
+            // SAFETY: the caller claimed the cell, so it owns the closure or future in the slot.
             let dropped = unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) });
             unwind::drop_quietly(dropped);
         });
@@ -281,17 +281,17 @@ impl<F, T, O: Owner> Joint<F, T, O> {
             return owner.task_ended();
         }
         this.slot.with_mut(|slot| {
-            // SAFETY: the claim makes the slot this thread's until DONE.
+            // SAFETY: by the claim this thread owns the slot until DONE.
             unsafe { (*slot).outcome = ManuallyDrop::new(outcome) };
         });
         match this.state.finish(reference) {
             Finish::Nothing => {}
             Finish::Wake => parking_lot().wake(cell.addr().get()),
             Finish::Drop => {
-                // SAFETY: without a handle the outcome is this thread's.
+                // SAFETY: there is no handle, so this thread owns the outcome.
                 discard(owner, unsafe { this.take_outcome() });
                 if let Some(reference) = reference {
-                    // SAFETY: it is this thread's, and the slot is empty.
+                    // SAFETY: this thread has the reference, and the slot is empty.
                     unsafe { Face::release(cell.cast(), reference) };
                 }
             }

@@ -57,7 +57,7 @@ impl Deadline {
         if self.is_late() {
             if state.claim(false) == Claim::Granted {
                 cell.job().count_cancelled();
-                // SAFETY: it is claimed just now, and no queue has the cell.
+                // SAFETY: this thread claimed the closure just now, and no queue has the cell.
                 unsafe {
                     Joint::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue));
                 }
@@ -82,7 +82,7 @@ impl Owner for Deadline {
     fn claimed(self, cell: NonNull<Face>) {
         // The deadline does not matter any more: the task starts or is dropped (start-1).
         if self.pool.shared().timer.cancel(self.key).is_some() {
-            // SAFETY: the reference was the entry's. The caller has another one.
+            // SAFETY: the entry had this reference. The caller has another one.
             unsafe { Face::release(cell, Reference::Waker) };
         }
     }
@@ -109,16 +109,16 @@ where
     fn expire(due: Due, key: Key) {
         let cell = due.cell();
         let whole = cell.cast::<Self>();
-        // SAFETY: the cell is of this type, and the entry's reference is this thread's.
+        // SAFETY: the cell is of this type, and this thread has the entry's reference.
         let this = unsafe { whole.as_ref() };
         let job = this.header.job();
         if key.0 <= this.owner().pool.shared().now() && this.state.claim(false) == Claim::Granted {
             // The deadline has come before the task has started (expire-1).
-            // SAFETY: it is claimed just now, and the entry's reference keeps it alive.
+            // SAFETY: this thread claimed the closure just now, and the entry's reference keeps the cell alive.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
             note_gone(job); // expire-2
         }
-        // SAFETY: the reference was the entry's. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: the entry had this reference. If it is the last, the task has ended, and its outcome is gone.
         unsafe { Face::release(cell.cast(), Reference::Waker) };
     }
 }

@@ -154,7 +154,7 @@ fn start(due: Due, key: Key) {
 fn push(cell: CellPtr) {
     let job = cell.job();
     job.tokens.keep();
-    // SAFETY: a delayed task has a face, and the entry's reference is this thread's.
+    // SAFETY: a delayed task has a face, and this thread has the entry's reference.
     unsafe { cell.cast::<Face>().as_ref() }.state.clear(DELAYED);
     if job.pool().drops() {
         doom(cell, job);

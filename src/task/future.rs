@@ -85,18 +85,18 @@ where
     unsafe fn start(cell: CellPtr, to_drop: bool) -> Ran {
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         match unsafe { cell.cast::<Self>().as_ref() }.state.start(to_drop) {
-            // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
+            // SAFETY: POLLING was set just now, so this thread owns the future in the slot.
             Start::Poll { listed } => match unsafe { Self::poll(cell) } {
                 // SAFETY: this thread owned the future, and `poll` has dropped it.
                 Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
-                // SAFETY: the future is in the slot, and this thread's.
+                // SAFETY: this thread owns the future in the slot.
                 Poll::Pending => unsafe { Self::park(cell, listed) },
             },
-            // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
+            // SAFETY: POLLING was set just now, so this thread owns the future in the slot.
             Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
             Start::Gone => {
                 cell.job().count_cancelled();
-                // SAFETY: the queue's reference is the caller's. The handle's thread drops the future.
+                // SAFETY: the caller has the queue's reference. The thread of the handle drops the future.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
                 Ran::Counted
             }
@@ -116,9 +116,9 @@ where
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
-                // SAFETY: the slot is the future, and only this thread may touch it.
+                // SAFETY: only this thread may touch the future in the slot.
                 let future = unsafe { &mut *(*slot).task };
-                // SAFETY: it stays in its cell until it is dropped there.
+                // SAFETY: the future stays in its cell until it is dropped there.
                 let future = unsafe { Pin::new_unchecked(future) };
                 future.poll(&mut task::Context::from_waker(&waker))
             })
@@ -132,7 +132,7 @@ where
             Ok(Poll::Ready(value)) => Ok(value),
             Err(payload) => Err(JoinError::panicked(payload)),
         };
-        // SAFETY: the slot is the future and this thread's, and the future is not polled again.
+        // SAFETY: this thread owns the future in the slot, and the future is not polled again.
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
@@ -143,7 +143,7 @@ where
     /// The slot holds the future, and the caller owns it. The slot is not used again.
     unsafe fn drop_future(&self, outcome: Result<T, JoinError>) -> Result<T, JoinError> {
         let dropped = self.slot.with_mut(|slot| {
-            // SAFETY: the slot is the future and the caller's, and it is not used again.
+            // SAFETY: the caller owns the future in the slot, and the slot is not used again.
             unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) })
         });
         let Err(payload) = dropped else { return outcome };
@@ -171,7 +171,7 @@ where
             }
         }
         let EndPoll::Pending { woken, without_permit } = state.end_poll() else {
-            // SAFETY: the future is still this thread's.
+            // SAFETY: this thread still owns the future.
             return unsafe { Self::drop_and_end(cell, true) };
         };
         if woken {
@@ -186,7 +186,7 @@ where
     /// # Safety
     /// The cell is of this type. The slot holds the future, and the caller owns it.
     unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
-        // SAFETY: the slot is the future, and the caller owns it.
+        // SAFETY: the caller owns the future in the slot.
         let outcome =
             unsafe { cell.cast::<Self>().as_ref().drop_future(Err(JoinError::Cancelled)) };
         // SAFETY: the cell is of this type, and the future was dropped just now.
@@ -245,7 +245,7 @@ where
             }
             Cancel::Drop => {}
         }
-        // SAFETY: it was claimed just now, so the slot is the future and this thread's, and the handle has a reference.
+        // SAFETY: this thread claimed the future just now, so it owns the slot. The handle has a reference.
         unsafe { Self::drop_claimed(cell.cast(), JoinError::Cancelled, None) };
         note_gone(this.header.job());
         true
@@ -274,7 +274,7 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(
     |data| unsafe { wake(cell_of(data), true) },
     // SAFETY: the waker keeps its cell alive.
     |data| unsafe { wake(cell_of(data), false) },
-    // SAFETY: the reference is the waker's. If it is the last, the future has ended.
+    // SAFETY: the waker has this reference. If it is the last, the future has ended.
     |data| unsafe { Face::release(cell_of(data), Reference::Waker) },
 );
 

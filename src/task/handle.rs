@@ -242,9 +242,9 @@ impl<T> TaskHandle<T> {
         let taken = self.state().load().has(TAKEN);
         assert!(!taken, "a task's result was taken from its handle before: await or join it once");
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();
-        // SAFETY: it is finished, the outcome is the handle's, and the result type is the cell's.
+        // SAFETY: the task has ended, so the handle owns the outcome. `T` is the result type of the cell.
         unsafe { (self.task.table.outcome)(self.task.cell, outcome.as_mut_ptr().cast()) };
-        // SAFETY: it was written just now.
+        // SAFETY: the outcome was written just now.
         unsafe { outcome.assume_init() }
     }
 
@@ -254,7 +254,7 @@ impl<T> TaskHandle<T> {
         let outcome = self.move_out();
         let mut this = ManuallyDrop::new(self);
         this.wait.end();
-        // SAFETY: the reference is the handle's, which is not used again; the outcome was taken.
+        // SAFETY: this is the handle's reference, and the handle is not used again. The outcome was taken.
         unsafe { Face::release(this.task.cell, Reference::Handle) };
         outcome
     }
@@ -315,7 +315,7 @@ impl<T> TaskHandle<T> {
             }
             Leave::Take => {
                 let outcome = self.move_out();
-                // SAFETY: the reference is the handle's, which is not used again; the outcome was taken.
+                // SAFETY: this is the handle's reference, and the handle is not used again. The outcome was taken.
                 unsafe { Face::release(self.task.cell, Reference::Handle) };
                 Some(outcome)
             }

@@ -79,7 +79,7 @@ impl TaskPtr {
         }
         context.depth.set(context.depth.get() + 1);
         context.as_task(self.key(), Some(self.cell()), || {
-            // SAFETY: it is claimed just now, and the owner has a reference.
+            // SAFETY: this thread claimed the closure just now, and the owner has a reference.
             unsafe { run(self.cell) };
         });
         context.depth.set(context.depth.get() - 1);

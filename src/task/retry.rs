@@ -6,8 +6,8 @@
 //! A worker that has made an attempt:
 //! - `retry-1`: It writes the key of the next entry into the cell. Then it gives the claim up, unless the handle has asked the
 //!   task to end.
-//! - `retry-2`: It arms the timer, and then checks whether the closure was claimed meanwhile. If so, it takes the entry out, and
-//!   hands the task to a worker, which drops it.
+//! - `retry-2`: It arms the timer, and then checks whether the closure was claimed meanwhile. If so, it takes the entry out. It
+//!   hands the task to a worker, which drops the task.
 //!
 //! A thread that cancels the task by its handle:
 //! - `stop-1`: It claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the state
@@ -33,7 +33,7 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// A closure that may be called again, and how often it was.
+/// A closure that may be called again, and the number of its calls so far.
 #[derive(Debug)]
 pub struct Tried<F> {
     task: F,
@@ -107,15 +107,15 @@ where
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         if this.state.claim(false) != Claim::Granted {
-            // SAFETY: the queue's reference is the caller's; the thread that claimed the closure drops it.
+            // SAFETY: the caller has the queue's reference. The thread that claimed the closure drops the closure.
             unsafe { Face::release(cell.cast(), Reference::Queue) };
             return Ran::Cancelled;
         }
-        // SAFETY: it is claimed just now.
+        // SAFETY: this thread claimed the closure just now.
         let then = unsafe { this.attempt(cell) };
         let outcome = match then {
             Then::End(outcome) => outcome,
-            // SAFETY: the claim and the queue's reference are this thread's.
+            // SAFETY: this thread has the claim and the queue's reference.
             Then::Again(when, failed) => match unsafe { Self::wait_again(cell, when) } {
                 true => {
                     unwind::drop_quietly(failed);
@@ -124,7 +124,7 @@ where
                 false => Ok(failed),
             },
         };
-        // SAFETY: the claim is this thread's, and the closure is not used again.
+        // SAFETY: this thread has the claim, and the closure is not used again.
         unsafe { this.drop_task() };
         this.header.job().tally.count(outcome.is_ok());
         // SAFETY: the claim and the queue's reference are this thread's, and the closure was dropped just now.
@@ -139,7 +139,7 @@ where
     unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
         let job = self.header.job();
         self.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the closure, so the slot is the closure and this thread's.
+            // SAFETY: the caller claimed the closure, so it owns the closure in the slot.
             let tried = unsafe { &mut *(*slot).task };
             let attempts = tried.attempts.count();
             let mut call = || unwind::halt(|| (tried.task)());
@@ -172,7 +172,7 @@ where
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let delay = Delay::again(this.owner().0, when);
         this.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the closure, so the slot is the closure and this thread's.
+            // SAFETY: the caller claimed the closure, so it owns the closure in the slot.
             unsafe { &mut *(*slot).task }.delay = Some(delay);
         });
         this.state.add(Reference::Waker);
@@ -199,10 +199,10 @@ where
         cell.job().count_cancelled();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         if unsafe { whole.as_ref() }.state.claim(false) == Claim::Granted {
-            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            // SAFETY: this thread has claimed the closure, and has the queue's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
         } else {
-            // SAFETY: the queue's reference is the caller's; the thread that claimed the closure drops it.
+            // SAFETY: the caller has the queue's reference. The thread that claimed the closure drops the closure.
             unsafe { Face::release(cell.cast(), Reference::Queue) };
         }
     }
@@ -222,17 +222,17 @@ where
         }
         let job = this.header.job();
         let delay = this.slot.with_mut(|slot| {
-            // SAFETY: it is claimed just now, so the slot is the closure and this thread's.
+            // SAFETY: this thread claimed the closure just now, so it owns the closure in the slot.
             unsafe { &mut *(*slot).task }.delay.take()
         });
         if delay.is_some_and(Delay::take_out) {
             // This thread has taken the entry, and so owns the queue's reference and a token (stop-2).
             job.count_cancelled();
-            // SAFETY: it is claimed, and the queue's reference was the entry's.
+            // SAFETY: this thread has claimed the closure, and took over the entry's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
             give_token(job);
         } else {
-            // SAFETY: it is claimed, and the handle has a reference.
+            // SAFETY: this thread has claimed the closure, and the handle has a reference.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, None) };
             note_gone(job);
         }

@@ -67,7 +67,7 @@ impl Clone for ScopedTask {
 
 impl Drop for ScopedTask {
     fn drop(&mut self) {
-        // SAFETY: the reference is this owner's. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: this value has the reference. If it is the last, the task has ended, and its outcome is gone.
         unsafe { Face::release(self.0.cell.cast(), Reference::Waker) };
     }
 }

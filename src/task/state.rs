@@ -355,7 +355,7 @@ impl State {
     #[must_use = "the holder of the last reference must free the cell"]
     pub fn release(&self, reference: Reference) -> bool {
         let reference = reference as u64;
-        // Ordering: AcqRel; all use of the cell comes before its end.
+        // Ordering: AcqRel; all use of the cell comes before its memory is freed.
         Snapshot(self.0.fetch_sub(reference, Ordering::AcqRel) - reference).is_last()
     }
 
@@ -365,8 +365,8 @@ impl State {
         self.change(|word| word.claim(inline))
     }
 
-    /// Gives up the claim of a closure that will be run again, and sets DELAYED. Returns false if the handle has asked the task to
-    /// end: then the claim stays.
+    /// Gives up the claim of a closure that will be run again, and sets DELAYED. If the handle has asked the task to end,
+    /// returns false: then the claim stays.
     pub fn again(&self) -> bool {
         self.change(Snapshot::again)
     }

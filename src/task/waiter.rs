@@ -134,7 +134,7 @@ impl State {
     /// Gives up a reference. Returns true if it was the last: the caller must free the cell.
     #[must_use]
     fn release(&self, reference: u32) -> bool {
-        // Ordering: AcqRel; all use of the cell comes before its end.
+        // Ordering: AcqRel; all use of the cell comes before its memory is freed.
         let before = self.0.fetch_and(!reference, Ordering::AcqRel);
         before & (QUEUE | WAITER) == reference
     }
@@ -216,14 +216,14 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
     let state = unsafe { &waiting(cell).state };
     let before = state.decide(outcome);
     if before.has(LEFT) {
-        // SAFETY: the waiter's reference is gone, and the queue's is the caller's.
+        // SAFETY: the waiter has given up its reference, and the caller has the queue's reference.
         unsafe { free(cell) };
         return false;
     }
     if before.has(SWAPPING) {
         // The waiter is being polled or dropped, and sees the outcome when it clears SWAPPING.
         if state.release(QUEUE) {
-            // SAFETY: the reference was the last.
+            // SAFETY: the last reference was given up just now.
             unsafe { free(cell) };
         }
     } else {
@@ -242,7 +242,7 @@ unsafe fn notify(cell: CellPtr) {
     // SAFETY: this thread decided the outcome while SWAPPING was not set, so only this thread may touch the waker.
     let waker = this.waker.with_mut(|slot| unsafe { (*slot).take() });
     if this.state.release(QUEUE) {
-        // SAFETY: the reference was the last.
+        // SAFETY: the last reference was given up just now.
         unsafe { free(cell) };
     }
     match waker {
@@ -282,7 +282,7 @@ impl Waiter {
     }
 
     fn cell(&self) -> &Waiting {
-        // SAFETY: the waiter's reference keeps it alive.
+        // SAFETY: the waiter's reference keeps the cell alive.
         unsafe { waiting(self.0) }
     }
 
@@ -312,10 +312,10 @@ impl Waiter {
         let waker = waker.clone();
         let this = self.cell();
         if this.state.begin_swap().outcome().is_none() {
-            // SAFETY: SWAPPING was set before the outcome, so the slot is the waiter's.
+            // SAFETY: SWAPPING was set before the outcome, so the waiter owns the slot.
             let mut other = this.waker.with_mut(|slot| unsafe { (*slot).replace(waker) });
             if this.state.end_swap().outcome().is_some() {
-                // SAFETY: the deciding thread has seen SWAPPING, so the slot is still the waiter's.
+                // SAFETY: the deciding thread has seen SWAPPING, so the waiter still owns the slot.
                 other = this.waker.with_mut(|slot| unsafe { (*slot).take() });
             }
             drop(other);
@@ -326,9 +326,9 @@ impl Waiter {
     /// Gives up the waiter's reference, after the outcome was decided.
     fn give_up(self) {
         let cell = ManuallyDrop::new(self).0;
-        // SAFETY: the waiter's reference keeps it alive.
+        // SAFETY: the waiter's reference keeps the cell alive.
         if unsafe { waiting(cell) }.state.release(WAITER) {
-            // SAFETY: the reference was the last.
+            // SAFETY: the last reference was given up just now.
             unsafe { free(cell) };
         }
     }
@@ -339,7 +339,7 @@ impl Drop for Waiter {
         let (cell, job) = (self.0, self.0.job());
         let state = &self.cell().state;
         if state.begin_swap().outcome().is_none() {
-            // SAFETY: SWAPPING was set before the outcome, so the slot is the waiter's.
+            // SAFETY: SWAPPING was set before the outcome, so the waiter owns the slot.
             drop(self.cell().waker.with_mut(|slot| unsafe { (*slot).take() }));
         }
         let Some(outcome) = state.leave().outcome() else {

@@ -55,7 +55,7 @@ impl Depot {
             empty.fetch_first();
             return empty;
         };
-        // Ordering: Relaxed; an estimate.
+        // Ordering: Relaxed; the length is an estimate.
         self.len.fetch_sub(1, Ordering::Relaxed);
         full.fetch_first();
         self.empty.push(empty);
@@ -64,7 +64,7 @@ impl Depot {
 
     /// Exchanges a full magazine for an empty one.
     pub fn exchange_full(&self, mut full: Box<Magazine>) -> Box<Magazine> {
-        // Ordering: Relaxed both; an estimate.
+        // Ordering: Relaxed both; the length is an estimate.
         if self.len.fetch_add(1, Ordering::Relaxed) < RESERVE {
             self.full.push(full);
             return steal(&self.empty).unwrap_or_default();

@@ -286,7 +286,7 @@ impl Slabs {
         }
         self.fresh = self.fresh.filter(|fresh| *fresh != first);
         self.len -= len;
-        // SAFETY: it came from `alloc` with this layout, and all its cells are free.
+        // SAFETY: the group came from `alloc` with this layout, and all its cells are free.
         unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
     }
 
@@ -312,7 +312,7 @@ impl Drop for Slabs {
             let first = unsafe { slab.as_ref() }.first;
             // SAFETY: the first slab of a group is allocated as long as the group.
             let len = unsafe { first.as_ref() }.group.len;
-            // SAFETY: it came from `alloc` with this layout, and all its cells are free.
+            // SAFETY: the group came from `alloc` with this layout, and all its cells are free.
             unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
         }
     }
