@@ -310,14 +310,14 @@ pub enum BuildError {
     NoWorkers,
     /// More workers than the pool can count.
     TooManyWorkers {
-        /// How many were asked for.
+        /// The number that was asked for.
         asked: usize,
         /// The greatest number that is allowed.
         most: usize,
     },
     /// More spare workers than the pool can count.
     TooManySpareWorkers {
-        /// How many were asked for.
+        /// The number that was asked for.
         asked: usize,
         /// The greatest number that is allowed.
         most: usize,

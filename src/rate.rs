@@ -8,8 +8,8 @@ pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A bound on how often tasks start. It allows a number of starts in a time, or sets a pause after the end of each task.
 ///
-/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval* and a
-/// *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
+/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval* and
+/// a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
 /// [`burst`](Self::burst) sets another. A job that starts nothing for a while saves up no more than the burst.
 ///
 /// # Examples

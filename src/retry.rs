@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long it waits between two attempts.
 ///
-/// The delays grow by a factor, up to a longest one. The *jitter* shortens each delay by a random part, so that tasks that failed
+/// The delays grow by a factor, up to a longest one. The *jitter* shortens each delay by a random part. So tasks that failed
 /// together are not tried together again.
 ///
 /// | | default |

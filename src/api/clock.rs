@@ -1,8 +1,8 @@
 //! The clock of a pool, its timer, and the timer's thread.
 //!
-//! What waits for a time is an entry of the pool's [`Timer`]. The timer's thread, or [`ManualClock::advance`], fires the
-//! entries whose time has come. An entry may drop a task's captures, whose destructors are user code. If a destructor waits on the
-//! timer's thread, that thread hands the timer to a new thread first.
+//! Each job or task that waits for a time has an entry in the pool's [`Timer`]. The timer's thread, or
+//! [`ManualClock::advance`], fires the entries whose time has come. An entry may drop a task's captures, whose destructors are
+//! user code. If a destructor waits on the timer's thread, that thread hands the timer to a new thread first.
 //!
 //! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end. If a drain is deciding
 //!   whether it ends, the thread waits for the decision.

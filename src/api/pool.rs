@@ -18,11 +18,12 @@ use std::time::Duration;
 
 /// A pool of worker threads that runs the tasks of any number of jobs.
 ///
-/// Tasks are pushed into the jobs of the pool, which are cheap to clone and to pass around. The pool itself has one owner, which
-/// shuts it down or drops it.
+/// Tasks are pushed into the jobs of the pool, which are cheap to clone and to pass around. The pool itself has one owner,
+/// which shuts it down or drops it.
 ///
-/// A child process of `fork` has none of the workers. There a call that would wait panics, a task that is pushed never runs, and
-/// dropping the pool does nothing. The child may make pools of its own. It must never wait for a task of its parent process.
+/// A child process of `fork` has none of the workers. There a call that would wait panics, a task that is pushed never runs,
+/// and dropping the pool does nothing. The child may make pools of its own. It must never wait for a task of its parent
+/// process.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
 /// the pool's own tasks starts the drain and returns at once. The workers then end by themselves.
@@ -117,9 +118,9 @@ impl Pool {
 
     /// Drains the pool: waits until all tasks that can run have ended, then ends the workers.
     ///
-    /// From now on pushes from outside are refused. Tasks of the pool may still push while it drains. A job that is paused or has a
-    /// limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that is paused, or gets a limit of 0,
-    /// during the drain. The drain waits for delayed tasks. A second call does nothing.
+    /// From now on pushes from outside are refused. Tasks of the pool may still push while it drains. A job that is paused or
+    /// has a limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that is paused, or gets a
+    /// limit of 0, during the drain. The drain waits for delayed tasks. A second call does nothing.
     ///
     /// # Blocking
     ///
@@ -148,10 +149,11 @@ impl Pool {
         self.join_workers();
     }
 
-    /// Drops all tasks that have not started, waits for those that run, then ends the workers. Returns the number of dropped tasks.
-    /// The number includes tasks that an earlier call dropped, and pushes that were refused since.
+    /// Drops all tasks that have not started, waits for those that run, then ends the workers. Returns the number of dropped
+    /// tasks. The number includes tasks that an earlier call dropped, and pushes that were refused since.
     ///
-    /// Futures that have been polled and are not ready are dropped and counted, too. A closure that runs can ask [`is_cancelled`](crate::is_cancelled).
+    /// Futures that have been polled and are not ready are dropped and counted, too. A closure that runs can ask
+    /// [`is_cancelled`](crate::is_cancelled).
     ///
     /// # Blocking
     ///
@@ -184,8 +186,8 @@ impl Pool {
     /// Drains the pool for at most `timeout`. If that is too short, drops all tasks that have not started and all pending
     /// futures. Then returns the numbers of tasks and futures that were left.
     ///
-    /// The tasks that run end by themselves. Neither this call nor the pool's drop waits for them. So the call returns although a
-    /// task never ends or a future is never woken.
+    /// The tasks that run end by themselves. Neither this call nor the pool's drop waits for them. So the call returns although
+    /// a task never ends or a future is never woken.
     ///
     /// A task may wait for a permit that a running task holds. It is dropped when the running task ends, and its handle then
     /// says [`Cancelled`](crate::JoinError::Cancelled).

@@ -43,9 +43,9 @@ pub struct Seat {
 
 /// The ends of a seat's deques from which thieves take.
 pub struct Victim {
-    /// The end of the local queue.
+    /// The end of the local queue from which thieves take.
     pub deque: Stealer<CellPtr>,
-    /// The end of the batch.
+    /// The end of the batch from which thieves take.
     pub batch: Stealer<CellPtr>,
 }
 
@@ -64,8 +64,8 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: only the owner of the seat uses the owner's ends of the deques and the `Cell`s. Threads pass a seat on under a lock. All
-// other fields are atomics.
+// SAFETY: only the owner of the seat uses the owner's ends of the deques and the `Cell`s. Threads pass a seat on under a lock.
+// All other fields are atomics.
 unsafe impl Sync for Seat {}
 // SAFETY: threads pass a seat on under a lock, and all fields are Send.
 unsafe impl Send for Seat {}
@@ -102,7 +102,7 @@ impl Seat {
     /// If the job with this address runs here, returns the number of its tokens that belong to no task. Otherwise returns 0.
     pub fn spare_tokens(&self, job: usize) -> u64 {
         if self.running_job() == job {
-            // Ordering: Relaxed; a figure.
+            // Ordering: Relaxed; the number is only a figure for statistics.
             self.spare.load(Ordering::Relaxed)
         } else {
             0
@@ -111,7 +111,7 @@ impl Seat {
 
     /// Returns the address of the job that runs here, or 0.
     pub fn running_job(&self) -> usize {
-        // Ordering: Relaxed; a hint.
+        // Ordering: Relaxed; the address is only a hint.
         self.job.load(Ordering::Relaxed)
     }
 
@@ -210,7 +210,7 @@ impl Figures {
 
     /// Returns the numbers of tasks run, of tasks stolen, and of times parked.
     pub fn read(&self) -> (u64, u64, u64) {
-        // Ordering: Relaxed; figures.
+        // Ordering: Relaxed; the numbers are only figures for statistics.
         (
             self.run.load(Ordering::Relaxed),
             self.stolen.load(Ordering::Relaxed),

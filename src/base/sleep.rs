@@ -306,20 +306,20 @@ impl Sleep {
 
     /// Returns the number of workers that are searching or parked.
     pub fn idle(&self) -> usize {
-        // Ordering: Relaxed; a figure.
+        // Ordering: Relaxed; the number is only a figure for statistics.
         let word = self.word.load(Ordering::Relaxed);
         (word & COUNT) as usize + ((word / PARKED) & COUNT) as usize
     }
 
     /// Returns the number of outstanding tasks.
     pub fn away(&self) -> usize {
-        // Ordering: Relaxed; a statistic.
+        // Ordering: Relaxed; the number is only a figure for statistics.
         away(self.word.load(Ordering::Relaxed)) as usize
     }
 
     /// Returns the number of parked workers.
     pub fn parked(&self) -> usize {
-        // Ordering: Relaxed; a statistic.
+        // Ordering: Relaxed; the number is only a figure for statistics.
         ((self.word.load(Ordering::Relaxed) / PARKED) & COUNT) as usize
     }
 }

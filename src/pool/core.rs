@@ -169,7 +169,7 @@ impl PoolPtr {
     /// Returns the shared state.
     #[inline]
     pub fn shared(&self) -> &Shared {
-        // SAFETY: an owner of the pool keeps it alive while this pointer is used.
+        // SAFETY: an owner of the pool keeps the pool alive while this pointer is used.
         unsafe { self.0.as_ref() }
     }
 
@@ -181,7 +181,7 @@ impl PoolPtr {
 
     /// Subtracts owners. The last one frees the pool.
     pub fn disown(self, owners: u64) {
-        // Ordering: AcqRel; all use of the pool comes before its end.
+        // Ordering: AcqRel; all use of the pool comes before its memory is freed.
         if self.shared().owners.fetch_sub(owners, Ordering::AcqRel) == owners {
             assert!(!RESTS || self.shared().is_at_rest(), "a pool is freed that is not at rest");
             // SAFETY: no owner is left.
@@ -286,19 +286,19 @@ impl Shared {
 
     /// Advances the epoch, so that each worker checks its job's word before its next task.
     pub fn advance_epoch(&self) {
-        // Ordering: Release; after the change of the job's word.
+        // Ordering: Release; the job's word was changed before.
         self.notice.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// Counts a task that a gate refused.
     pub fn count_refused(&self) {
-        // Ordering: Relaxed; a figure.
+        // Ordering: Relaxed; the number is only a figure for statistics.
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the number of tasks that gates have refused.
     pub fn refused(&self) -> u64 {
-        // Ordering: Relaxed; a figure.
+        // Ordering: Relaxed; the number is only a figure for statistics.
         self.refused.load(Ordering::Relaxed)
     }
 }

@@ -1,4 +1,4 @@
-//! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and passes the permit on.
+//! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and releases the permit.
 
 use crate::base::task::{CellPtr, Mark};
 use crate::job::gate::{self, Start};

@@ -162,8 +162,8 @@ impl Worker<'_> {
     /// Spins for 1–2 µs if the job's queue has just become empty and there is no other work. Returns a task that was pushed
     /// meanwhile.
     ///
-    /// A concurrent pusher usually adds several tasks in that time, and all of them run under the permit held. The worker checks
-    /// seldom, because each check takes the cache line of the queue's tail from the pushers.
+    /// A concurrent pusher usually adds several tasks in that time, and all of them run under the permit held. The worker
+    /// checks seldom, because each check takes the cache line of the queue's tail from the pushers.
     fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {

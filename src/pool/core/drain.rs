@@ -42,7 +42,7 @@ impl Shared {
 
     /// From now on tasks are dropped instead of started. Also closes the timer.
     pub fn drop_all(&self) {
-        // Ordering: Release; before the epoch.
+        // Ordering: Release; the flag is set before the epoch is advanced.
         self.notice.drops.store(true, Ordering::Release);
         self.advance_epoch();
         self.close_timer();
