@@ -1,4 +1,4 @@
-//! The errors of the crate. Each message says what to do.
+//! The errors of the crate.
 
 use std::any::Any;
 use std::error::Error;

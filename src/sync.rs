@@ -1,4 +1,4 @@
-//! The one switch between `std`, loom and shuttle: atomics, cells, threads, deques, statics, time.
+//! Selects `std`, loom or shuttle as the source of atomics, cells, threads, deques, statics and time. Each source is one *arm*.
 //!
 //! All arms give the same names, and hold no logic of this crate. All other code takes its concurrency from here. So the models
 //! and scenarios check the code that runs.

@@ -6,8 +6,8 @@
 //!
 //! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end. If a drain is deciding
 //!   whether it ends, the thread waits for the decision.
-//! - `fire-2`: It takes the entry from the timer, and acts. An action may inject tasks.
-//! - `fire-3`: It counts itself off, and the drain checks again whether anything is left.
+//! - `fire-2`: The thread takes the entry from the timer, and calls the entry's action. An action may inject tasks.
+//! - `fire-3`: The thread no longer counts as outstanding, and the drain checks again whether anything is left.
 //!
 //! A drain waits for each entry that a task waits for. By `fire-1` it also waits for an entry that was taken, until it can see
 //! the entry's tasks.

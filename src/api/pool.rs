@@ -1,4 +1,4 @@
-//! `Pool`: the workers' start, the three shutdowns, and the drop that drains.
+//! `Pool`: starts the workers, and has the three shutdowns and the drop, which drains.
 
 use crate::api::builder::JobBuilder;
 use crate::api::children;

@@ -4,14 +4,15 @@
 //! bit is set. So an object without waiters costs nothing.
 //!
 //! A waiter:
-//! - `park-1`: it locks the bucket of its key.
-//! - `park-2`: it sets the object's bit and checks the condition. If the condition holds, it unlocks and returns.
-//! - `park-3`: it adds its entry to the bucket and unlocks.
-//! - `park-4`: a thread parks; a future returns `Pending`.
+//! - `park-1`: the waiter locks the bucket of its key.
+//! - `park-2`: the waiter sets the object's bit and checks the condition. If the condition holds, the waiter unlocks and
+//!   returns.
+//! - `park-3`: the waiter adds its entry to the bucket and unlocks.
+//! - `park-4`: a waiting thread parks. A future returns `Pending`.
 //!
 //! The thread that ends the wait (the *waking thread*):
-//! - `unpark-1`: it makes the condition hold and reads the bit, in one read-modify-write.
-//! - `unpark-2`: if the bit was set, it locks the bucket, takes the entries of the key out, and wakes them.
+//! - `unpark-1`: the waking thread makes the condition hold and reads the bit, in one read-modify-write.
+//! - `unpark-2`: if the bit was set, the waking thread locks the bucket. It takes the entries of the key out, and wakes them.
 //!
 //! No wake-up is lost. If `unpark-1` comes before `park-2`, then `park-2` sees that the condition holds. If `park-2`
 //! comes first, `unpark-1` sees the bit. Then `unpark-2` comes after `park-3`, because the waiter holds the lock from

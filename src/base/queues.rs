@@ -1,6 +1,6 @@
 //! A worker's seat: its deques, and the state of its own work.
 //!
-//! There are as many seats as workers. A seat has one owner at a time, the thread that sits in it. A thread that waits inside a
+//! There are as many seats as workers. A seat has one owner at a time: the thread that uses it. A thread that waits inside a
 //! task lends its seat to a spare worker.
 
 use crate::base::task::CellPtr;

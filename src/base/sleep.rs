@@ -1,21 +1,21 @@
-//! Idle workers: parks a worker that finds no task, and wakes one when a task arrives.
+//! Parks a worker that finds no task, and wakes a worker when a task arrives.
 //!
 //! A worker is *running*, *searching* (awake, looking for a task) or *parked*. One packed word counts the searching
 //! and the parked workers. A list under a lock holds the index of each parked worker.
 //!
 //! A thread that has made a task ready (a *notifier*):
-//! - `wake-1`: it puts the task into the injector or a deque.
-//! - `wake-2`: it executes a full fence.
-//! - `wake-3`: it loads the word. If a worker is searching, or no worker is parked, it is done.
-//! - `wake-4`: it takes the lock and checks the word again. Then it pops a parked worker from the list, counts that
-//!   worker as searching, and unparks it.
+//! - `wake-1`: the notifier puts the task into the injector or a deque.
+//! - `wake-2`: the notifier executes a full fence.
+//! - `wake-3`: the notifier loads the word. If a worker is searching, or no worker is parked, the notifier is done.
+//! - `wake-4`: the notifier takes the lock and checks the word again. Then it pops a parked worker from the list, counts that
+//!   worker as searching, and unparks that worker.
 //!
 //! A searching worker that has found no task:
-//! - `sleep-1`: under the lock, it adds itself to the list and counts itself as parked instead of searching.
-//! - `sleep-2`: it executes a full fence.
-//! - `sleep-3`: it checks the injector and every deque. If a task is there, it does `wake-2` to `wake-4`. This may
-//!   wake the worker itself.
-//! - `sleep-4`: it parks until a notifier has popped it from the list.
+//! - `sleep-1`: under the lock, the worker adds itself to the list, and counts itself as parked instead of searching.
+//! - `sleep-2`: the worker executes a full fence.
+//! - `sleep-3`: the worker checks the injector and every deque. If a task is there, it does `wake-2` to `wake-4`. This may wake
+//!   the worker itself.
+//! - `sleep-4`: the worker parks until a notifier has popped it from the list.
 //!
 //! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
 //! - If `wake-3` sees a searching worker, that worker finds the task or reaches `sleep-1` after `wake-3`. In the

@@ -3,8 +3,8 @@
 //! To *arm* an entry is to add it. Later the entry is taken because its time has come, or cancelled. Each of these takes O(log
 //! n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an entry means.
 //!
-//! The timer's thread is started with the first entry. It sleeps until the earliest time, and ends when the timer has been
-//! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
+//! The timer's thread is started with the first entry. The thread sleeps until the earliest time. It ends when the timer has
+//! been empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;

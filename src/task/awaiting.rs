@@ -1,9 +1,9 @@
 //! The handle as a future, and the waits of a pool's future for tasks and jobs.
 //!
-//! The parking lot keeps a handle's waker, under the cell's address. The cell has only one bit for it, WAITED. A waker with its
-//! lock would take 24 bytes of the cell. Few handles are awaited before their task has ended. One change sets the bit and
-//! checks DONE, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the change that sets DONE
-//! (`unpark-1`). A handle has one entry in the parking lot, so the waker of the last poll is woken.
+//! The parking lot keeps a handle's waker, under the cell's address. The cell has only one bit for the waker, WAITED. A waker
+//! with its lock would take 24 bytes of the cell. Few handles are awaited before their task has ended. One change sets the bit
+//! and checks DONE, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the change that sets
+//! DONE (`unpark-1`). A handle has one entry in the parking lot, so the waker of the last poll is woken.
 //!
 //! # Without a permit
 //!

@@ -1,4 +1,4 @@
-//! Joins that wait for each other in a circle: none of them could ever end.
+//! Finds joins that wait for each other in a circle. None of them could ever end.
 //!
 //! A task with a handle that joins another task is noted while it waits. The join that closes a circle finds the circle. A
 //! thread first sets WAITED at the task that it joins. Then it notes its own task, under the lock. If WAITED is set at its own

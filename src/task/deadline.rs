@@ -5,13 +5,13 @@
 //!
 //! - `start-1`: The thread that claims the closure, to run or to drop it, takes the entry out.
 //! - `start-2`: If the deadline has come, a thread that has claimed the closure to run it drops it instead.
-//! - `expire-1`: The thread that fires the entry claims the closure. If another thread has claimed it, the task has started or
-//!   was cancelled in time.
+//! - `expire-1`: The thread that fires the entry claims the closure. If another thread has claimed the closure, the task has
+//!   started or was cancelled in time.
 //! - `expire-2`: The thread drops the closure, and then wakes the waiters of the job. The empty cell may be the last in the
 //!   job's queue.
 //!
 //! The claim is one change of the state word, so exactly one thread has the closure. The entry is armed before the task is
-//! pushed, so the thread of `start-1` finds it.
+//! pushed, so the thread of `start-1` finds the entry.
 //!
 //! The cell is an owner of the pool, because a handle may use the timer after the job was freed.
 

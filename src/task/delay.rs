@@ -1,20 +1,20 @@
-//! The way of a delayed task: into the pool's timer, and out of it.
+//! Puts a delayed task into the pool's timer, and takes it out.
 //!
 //! A delayed task has no permit. It has one token, so that its job is not idle. The entry of the timer owns the token, and the
 //! queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
 //!
 //! The thread that delays a task:
 //! - `delay-1`: The thread adds the entry's key to the keys of the job. Then it arms the timer.
-//! - `delay-2`: It executes a full fence, and checks whether the job was cancelled. If so, it takes the entry out, and hands
-//!   the task to a worker, which drops it.
+//! - `delay-2`: The thread executes a full fence, and checks whether the job was cancelled. If so, it takes the entry out, and
+//!   hands the task to a worker, which drops the task.
 //!
 //! The thread that fires the entry:
-//! - `due-1`: It pushes the task as any other task of the job, and then gives the entry's token back. So the job is not idle
-//!   between the timer and the queue.
+//! - `due-1`: The thread pushes the task as any other task of the job, and then gives the entry's token back. So the job is not
+//!   idle between the timer and the queue.
 //!
 //! The thread that cancels the task by its handle:
-//! - `undelay-1`: It claims the closure, and takes the entry out. If another thread has taken the entry, that thread has the
-//!   cell, and finds it empty.
+//! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry, that thread
+//!   has the cell, and finds it empty.
 //! - `undelay-2`: During `undelay-1` the thread counts as outstanding. So a drain that waited for the entry checks again.
 //!
 //! A thread that cancels the job sets the flag, and then reads the job's keys. If there are keys, a sweep takes the entries

@@ -4,16 +4,16 @@
 //! in the pool's timer, like that of a [delayed](super::delay) task. So waiting takes no permit and no allocation.
 //!
 //! A worker that has made an attempt:
-//! - `retry-1`: It writes the key of the next entry into the cell. Then it gives the claim up, unless the handle has asked the
-//!   task to end.
-//! - `retry-2`: It arms the timer, and then checks whether the closure was claimed meanwhile. If so, it takes the entry out. It
-//!   hands the task to a worker, which drops the task.
+//! - `retry-1`: The worker writes the key of the next entry into the cell. Then it gives the claim up, unless the handle has
+//!   asked the task to end.
+//! - `retry-2`: The worker arms the timer, and then checks whether the closure was claimed meanwhile. If so, it takes the entry
+//!   out, and hands the task to a worker, which drops the task.
 //!
 //! A thread that cancels the task by its handle:
-//! - `stop-1`: It claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the state
-//!   word. So the claim comes after `retry-1`, or `retry-1` finds the request.
-//! - `stop-2`: After the claim it takes the entry out of the timer, as `undelay-1` does. If there is no entry yet, `retry-2`
-//!   comes later under the timer's lock, and sees the claim.
+//! - `stop-1`: The thread claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the
+//!   state word. So the claim comes after `retry-1`, or `retry-1` finds the request.
+//! - `stop-2`: After the claim the thread takes the entry out of the timer, as `undelay-1` does. If there is no entry yet,
+//!   `retry-2` comes later under the timer's lock, and sees the claim.
 
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;

@@ -20,15 +20,15 @@
 //!
 //! # Which thread may touch what
 //!
-//! - The thread that sets CLAIMED owns the closure. It writes the outcome before it sets DONE.
+//! - The thread that sets CLAIMED owns the closure. That thread writes the outcome before it sets DONE.
 //! - The handle owns the outcome from DONE on. Without a handle, the thread that sets DONE owns the outcome.
 //! - The thread that sets POLLING owns the future, until it clears POLLING or sets DONE.
 //! - The thread that gives up the last reference frees the cell. References are QUEUE, HANDLE, and those in `wakers`.
 //!
 //! # No wake-up is lost
 //!
-//! - `poll-1`: the poller sets POLLING and clears SCHEDULED. `poll-2`: it polls.
-//! - `poll-3`: it clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
+//! - `poll-1`: the poller sets POLLING and clears SCHEDULED. `poll-2`: the poller polls the future.
+//! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
 //! All are changes of one word. So `poll-3` sees `schedule-1`, or `schedule-1` comes after `poll-3` and queues the future.

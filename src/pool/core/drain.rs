@@ -1,4 +1,4 @@
-//! The end of a pool: the drain, the drop of all tasks, and the end of the last worker.
+//! Ends a pool: the drain, the drop of all tasks, and the end of the last worker.
 
 use super::Shared;
 use crate::base::task::OpaqueJob;

@@ -1,8 +1,9 @@
-//! The list of pending futures, by job: where a thread that cancels a job finds them.
+//! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures here.
 //!
 //! A pending future is in no queue. It is in this list from its first pending poll until it ends.
 //!
-//! - `cancel-1`: the thread that cancels sets a flag of the job, or of the pool. `cancel-2`: it cancels the listed futures.
+//! - `cancel-1`: the thread that cancels sets a flag of the job, or of the pool. `cancel-2`: that thread cancels the listed
+//!   futures.
 //! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags.
 //!
 //! `cancel-2` and `pend-1` lock the same shard. If `pend-1` comes first, `cancel-2` finds the future. Else `pend-2` sees the

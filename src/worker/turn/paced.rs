@@ -1,11 +1,10 @@
 //! A paced turn: the tasks that a worker runs under one permit, if the job or one of its ancestors has a rate.
 //!
-//! The code is apart from that of other turns, so that jobs without a rate pay nothing. Before each task but the first, the
-//! worker does this:
-//! - `pace-1`: It checks the words of the job and of each ancestor, and pops a task. If one of these jobs is held off, the turn
-//!   ends.
-//! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If a rate refuses, the task goes back to the
-//!   front of the queue, and the turn ends. The release of the permit then checks the queue.
+//! The code is apart from that of other turns, so that jobs without a rate pay nothing. Before each task but the first:
+//! - `pace-1`: The worker checks the words of the job and of each ancestor, and pops a task. If one of these jobs is held off,
+//!   the turn ends.
+//! - `pace-2`: The worker takes the leave of all rates for the task (`rate-2`, `rate-3`). If a rate refuses, the task goes back
+//!   to the front of the queue, and the turn ends. The release of the permit then checks the queue.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
