@@ -124,7 +124,7 @@ where
         unsafe { Self::report(whole, outcome, None) };
     }
 
-    /// Counts a task that was dropped at its deadline.
+    /// Counts a task as cancelled that was dropped at its deadline.
     #[cold]
     fn count_expired(&self) {
         self.header.job().count_cancelled();

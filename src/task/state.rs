@@ -116,7 +116,7 @@ pub enum Leave {
     Nothing,
 }
 
-/// What a worker must do with a future that it has taken from a queue. `listed`: it is in the list of pending futures.
+/// What a worker must do with a future that it has taken from a queue. `listed`: the future is in the list of pending futures.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

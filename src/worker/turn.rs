@@ -299,7 +299,7 @@ impl Worker<'_> {
         let mut next = || match consumer.pop() {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
-                // It is a task of the job's first child, which was made just now.
+                // The task is of the job's first child, which was made just now.
                 job.queue().push_returned(delegate);
                 returned = true;
                 None

@@ -12,7 +12,7 @@ impl Shared {
     /// Returns true if the pool drains: it refuses pushes from outside.
     #[inline]
     pub fn draining(&self) -> bool {
-        // Ordering: Relaxed; a push that comes too late is caught by the sleepers' word.
+        // Ordering: Relaxed; a push that comes too late is caught by the word of `Sleep`.
         self.notice.draining.load(Ordering::Relaxed)
     }
 
