@@ -2,7 +2,7 @@
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts that keep a record: busy tasks and handles, in one word.
+/// The counts that keep a record: busy tasks and handles, in one word. The record is freed when both are 0.
 ///
 /// | bits   | field   | meaning                                                                     |
 /// |--------|---------|-----------------------------------------------------------------------------|
@@ -10,8 +10,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// | 36     | waited  | a flag: a waiter waits until the tasks field is 0                           |
 /// | 37..64 | handles | one for each handle, child job, and entry in the pool's list of held jobs   |
 ///
-/// A worker may add several to the tasks field at once, for tasks that it is about to push. It subtracts what it has
-/// not used at the end of its turn. So the field may be too great for a while, and is never too small.
+/// A worker may add several to the tasks field at once, for tasks that it is about to push. At the end of its turn it
+/// subtracts what it has not used. So the field may be too great for a while, and is never too small.
 #[derive(Debug)]
 pub struct Tokens(AtomicU64);
 
@@ -66,10 +66,10 @@ impl Tokens {
         Left(self.0.load(Ordering::Acquire))
     }
 
-    /// Adds to the tasks field. The caller must have a handle or be counted already.
+    /// Adds to the tasks field. The caller must have a handle of the job, or be one of its counted tasks.
     #[inline]
     pub fn add_tasks(&self, count: u64) {
-        // Ordering: Relaxed; the caller has a token or a handle, and what the tasks are pushed into publishes them.
+        // Ordering: Relaxed; a handle or a counted task keeps the record, and the queue or deque publishes the tasks.
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -80,7 +80,7 @@ impl Tokens {
         Left(self.0.fetch_sub(count, Ordering::AcqRel) - count)
     }
 
-    /// Adds a handle. The caller must have a handle or be counted already.
+    /// Adds a handle. The caller must have a handle of the job, or be one of its counted tasks.
     ///
     /// # Panics
     /// If there are 2²⁶ handles already.
@@ -100,7 +100,8 @@ impl Tokens {
         self.0.fetch_add(HANDLE, Ordering::Relaxed);
     }
 
-    /// Adds a handle and returns true, unless the record is about to be freed. The caller need not be counted.
+    /// Adds a handle and returns true, unless the record is about to be freed. The caller needs neither a handle nor a counted
+    /// task.
     pub fn add_handle_if_needed(&self) -> bool {
         // Ordering: Acquire on success; pairs with the Release of the threads that have used the record.
         self.0
@@ -117,13 +118,14 @@ impl Tokens {
         Left(self.0.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE)
     }
 
-    /// Clears the flag *waited*. The caller must hold the lock of the key's bucket, and the key must have no waiter.
+    /// Clears the flag *waited*. The caller must hold the lock of the parking lot's bucket, and no waiter may be in it for
+    /// this job.
     pub fn clear_waited(&self) {
         // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag.
         self.0.fetch_and(!WAITED, Ordering::AcqRel);
     }
 
-    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the key's bucket.
+    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the parking lot's bucket.
     pub fn set_waited(&self) {
         // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag (unpark-1).
         self.0.fetch_or(WAITED, Ordering::AcqRel);

@@ -27,10 +27,10 @@ const READY: u64 = 1 << READY_SHIFT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Flag {
-    /// The clock holds the job: no task may start until the time has come that the job's timer waits for. A task that
-    /// has begun may go on.
+    /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
+    /// may go on.
     HeldOff = 1 << 53,
-    /// The job has a rate: each start needs its leave, at most one task is ready, and no worker keeps a permit over
+    /// The job has a rate: each start needs the rate's leave, at most one task is ready, and no worker keeps a permit over
     /// several tasks.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
@@ -55,9 +55,9 @@ pub enum Flag {
     Settling = 1 << 63,
 }
 
-/// The flags that forbid to start a task.
+/// The flags of which each forbids a task to start.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags that forbid to admit a task.
+/// The flags of which each forbids admitting a task.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
 
 /// One value of the word.
@@ -120,12 +120,12 @@ impl Snapshot {
         self.0 & flags != 0
     }
 
-    /// Returns true if a flag forbids to admit any task, whatever the counts are.
+    /// Returns true if a flag forbids admitting any task, whatever the counts are.
     pub const fn held_back(self) -> bool {
         self.has_any(HELD_BACK)
     }
 
-    /// Returns true if one more task may be admitted to a deque. `ready_cap` is the ready cap.
+    /// Returns true if one more task may be admitted to a deque. At most `ready_cap` tasks may be ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
         // One test of all flags: a job with a rate must cost other jobs no instruction.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
@@ -134,7 +134,8 @@ impl Snapshot {
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Does what [`has_room`](Self::has_room) does. The ready cap of a job with a rate is 1.
+    /// Answers as [`has_room`](Self::has_room) does. Here at most one task of the job may be ready, as each job with a rate
+    /// requires.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
@@ -168,7 +169,7 @@ impl Snapshot {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
 
-    /// Returns true if a task that has blocked may re-acquire its permit. In a drain, a held job permits it, too.
+    /// Returns true if a task that has blocked may re-acquire its permit. In a drain it may do so even if the job is held.
     pub const fn may_reclaim(self, draining: bool) -> bool {
         let limit = if draining && self.limit() == 0 { 1 } else { self.limit() };
         self.running() < limit && (draining || !self.has(Flag::Paused))
@@ -220,14 +221,14 @@ impl std::fmt::Debug for Snapshot {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// It was granted. Holds the word after the change.
+    /// The request was granted. Holds the word after the change.
     Granted(Snapshot),
-    /// It was refused. Holds the word that did not allow it.
+    /// The request was refused. Holds the word that did not allow it.
     Refused(Snapshot),
 }
 
 impl Asked {
-    /// Returns true if it was granted.
+    /// Returns true if the request was granted.
     pub const fn granted(self) -> bool {
         matches!(self, Self::Granted(_))
     }
@@ -259,7 +260,7 @@ impl Permits {
         Snapshot(self.0.load(Ordering::Relaxed))
     }
 
-    /// Replaces the word by `next(word)`. Changes nothing if `next` returns `None`.
+    /// Replaces the word by `next(word)`. Changes nothing, and returns `Refused`, if `next` returns `None`.
     ///
     /// Ordering: AcqRel; pairs with every other change and load of the word. What one holder of a permit did happens
     /// before what the next holder does.
@@ -277,7 +278,7 @@ impl Permits {
         }
     }
 
-    /// Reserves room for one more ready task. `ready_cap` is the ready cap.
+    /// Adds a reservation if there is room for one more ready task. At most `ready_cap` tasks may be ready at once.
     #[inline]
     pub fn reserve(&self, ready_cap: u64) -> Asked {
         self.update(|word| word.has_room(ready_cap).then(|| word.reserved()))
@@ -295,7 +296,7 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.started()))
     }
 
-    /// Exchanges a reservation for a permit, also at a job with a rate. The caller asks the rate for its leave.
+    /// Exchanges a reservation for a permit, also at a job with a rate. The caller must then take the leave of the rate.
     pub fn start_at_a_rate(&self) -> Asked {
         self.update(|word| word.may_start_at_a_rate().then(|| word.started()))
     }
@@ -306,7 +307,8 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
-    /// Acquires a permit for a waiter that has no reservation, if there is room beside those that have one.
+    /// Acquires a permit for a waiter that has no reservation. Refuses it if permits and reservations together reach the
+    /// limit, or if `ready_cap` tasks are ready.
     #[inline]
     pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
         self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))

@@ -88,14 +88,15 @@ impl<'a> Queue<'a> {
 
     /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `gate`).
     ///
-    /// By the fence, a load of the job's word that follows is not older than the push.
+    /// Because of the fence, a later load of the job's word by this thread is not older than the push.
     #[inline]
     pub fn push(self, cell: CellPtr) {
         let previous = self.swap_tail(cell);
         self.link(previous, cell);
     }
 
-    /// Does the first half of a push. Returns the previous tail, behind which the cell must be linked.
+    /// Makes the cell the tail: the first half of a push. Returns the previous tail, behind which the caller must link the
+    /// cell.
     #[inline]
     fn swap_tail(self, cell: CellPtr) -> *mut Header {
         // Ordering: Relaxed; `link` publishes it.
@@ -105,7 +106,7 @@ impl<'a> Queue<'a> {
         self.arrivals.tail.swap(cell.as_ptr(), Ordering::AcqRel)
     }
 
-    /// Does the second half of a push: links the cell, counts it, and executes a full fence.
+    /// Links the cell behind the previous tail, counts the push, and executes a full fence: the second half of a push.
     #[inline]
     fn link(self, previous: *mut Header, cell: CellPtr) {
         let link = if previous.is_null() {
@@ -128,7 +129,7 @@ impl<'a> Queue<'a> {
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Adds a ready task that was refused to the front stack, so that it is popped first.
+    /// Adds a ready task that was refused to the front stack, so that the consumer pops it first.
     pub fn push_returned(self, cell: CellPtr) {
         let stack = &self.departures.returned;
         // Ordering: Relaxed; the exchange checks the value.
@@ -208,7 +209,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Returns true if the queue lock is free. Only reads, so the owner keeps its cache line.
+    /// Returns true if the queue lock is free. Only reads the lock, so the owner's core keeps the cache line.
     #[inline]
     pub fn is_unlocked(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt.

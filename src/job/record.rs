@@ -173,7 +173,7 @@ impl Record {
     pub fn extra(&self) -> Option<&Extra> {
         // Ordering: Acquire; pairs with `set_extra`.
         let extra = self.extra.load(Ordering::Acquire);
-        // SAFETY: it is null, or a box that is freed together with the record and never replaced.
+        // SAFETY: the pointer is null, or is that of a box that is freed together with the record and never replaced.
         unsafe { extra.as_ref() }
     }
 
@@ -188,7 +188,7 @@ impl Record {
         let set =
             self.extra.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
         if set.is_err() {
-            // SAFETY: it came from `Box::into_raw` just now, and no other thread has seen it.
+            // SAFETY: the pointer came from `Box::into_raw` just now, and no other thread has seen it.
             drop(unsafe { Box::from_raw(made) });
         }
         self.extra().expect("it was set just now, and is never cleared")
@@ -200,12 +200,12 @@ impl Record {
         self.extra.store(Box::into_raw(Box::new(extra)), Ordering::Release);
     }
 
-    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so it never binds.
+    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so it never makes a task wait.
     ///
-    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So a job is never unlimited if its
-    /// limit is 1, because its tasks must start in order. Nor is a job with a parent or with children, because gates
-    /// outside may bind. Nor is a job with futures, because a pending future holds a permit without a worker. Nor is a job
-    /// with a rate, because each start needs its leave.
+    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So a job is never unlimited if its limit is 1,
+    /// because its tasks must start in order. Nor is a job with a parent or with children, because gates outside may refuse
+    /// its tasks. Nor is a job with futures, because a pending future holds a permit without a worker. Nor is a job with a
+    /// rate, because each start needs the rate's leave.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
         self.parent.is_none()
@@ -219,11 +219,12 @@ impl Record {
     #[inline]
     pub fn wants_admission(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
-            // The job is full. Answers before any further load, to keep a push into a full job cheap.
+            // The job is full. This check comes before any further load, to keep a push into a full job cheap.
             return false;
         }
         if self.is_unlimited(word) {
-            // One ready task is enough: the worker that starts it refills its batch. A stealable batch is enough, too.
+            // One ready task suffices: the worker that starts it fills its batch from the queue. A batch suffices, too: other
+            // workers can steal from it.
             word.has_room(1) && !(word.has(Flag::BatchOut) && word.running() > 0)
         } else {
             word.has_room(self.pool().ready_cap())
@@ -232,30 +233,30 @@ impl Record {
 }
 
 impl JobPtr {
-    /// Returns how many of the job's tasks lie in deques; exact while none of its tasks moves.
+    /// Returns how many of the job's tasks lie in deques. Exact only while no task of the job starts, ends or moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         self.busy_tasks().saturating_sub(word.running())
     }
 
-    /// Returns how many of the job's tasks wait for their time in the pool's timer.
+    /// Returns the number of the job's delayed tasks.
     pub fn delayed_tasks(self) -> usize {
         self.extra().map_or(0, |extra| extra.times().delayed.len())
     }
 
-    /// Returns the earliest time for which a delayed task of the job waits.
+    /// Returns the earliest time at which a delayed task of the job enters the queue, or `None` if no task is delayed.
     pub fn first_delayed(self) -> Option<Instant> {
         self.extra()?.times().delayed.first().map(|(when, _)| *when)
     }
 
-    /// Returns the time for which a task of the job waits, if its entry is in the pool's timer.
+    /// Returns the time at which a delayed task enters the queue, or `None` if the pool's timer has no entry of the task.
     pub fn delayed_until(self, cell: CellPtr) -> Option<Instant> {
         let keys: Vec<_> = self.extra()?.times().delayed.iter().copied().collect();
         let of = |key: &Key| self.pool().timer.get(*key).is_some_and(|due| due.cell() == cell);
         keys.into_iter().find(of).map(|(when, _)| when)
     }
 
-    /// Returns how many of the job's tasks lie in deques, run, or stand in the queue of a job above; exact while none of its
-    /// tasks moves.
+    /// Returns how many of the job's tasks lie in deques, run, or stand in the queue of an ancestor. Exact only while no task
+    /// of the job starts, ends or moves.
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();

@@ -9,7 +9,7 @@ use std::ptr;
 /// The result of a pop.
 #[derive(Debug)]
 pub enum Popped {
-    /// The oldest task.
+    /// The task that was popped.
     Task(CellPtr),
     /// No task waits.
     Empty,
@@ -40,7 +40,8 @@ impl<'a> Consumer<'a> {
         Self { queue }
     }
 
-    /// Returns true if `pop` would find a task now. A push before that `pop` may still make it return `HalfDone`.
+    /// Returns true if `pop` would find a task now. If a pusher pushes before the call of `pop`, `pop` may still return
+    /// `HalfDone`.
     #[inline]
     pub fn can_pop(&self) -> bool {
         let Queue { arrivals, departures } = self.queue;
@@ -98,8 +99,8 @@ impl<'a> Consumer<'a> {
         Popped::HalfDone
     }
 
-    /// Calls `look` with each task that waits. The tasks stay in the queue: a queue that is emptied for a moment would look empty
-    /// to a thread that has a permit for it. Returns `None` if an unfinished push hides tasks.
+    /// Calls `look` with each task that waits. The tasks stay in the queue: a thread with a free permit must not see the queue
+    /// empty, even for a moment. Returns `None` if an unfinished push hides tasks.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer takes, so what is linked stays.
@@ -119,8 +120,9 @@ impl<'a> Consumer<'a> {
         whole.then_some(())
     }
 
-    /// Takes out the tasks that `gone` picks. The rest keep their places, and the queue does not look empty meanwhile. Returns
-    /// false if an unfinished push hides tasks: the task before the push stays.
+    /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and the
+    /// queue never looks empty meanwhile. Returns false if a push is unfinished: it may hide tasks, and the task before it
+    /// stays.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
@@ -146,8 +148,8 @@ impl<'a> Consumer<'a> {
         arrivals.tail.load(Ordering::Acquire) == before
     }
 
-    /// Takes `cell` out of the list, between `before` and `next`. The link to `cell` is given: that of `before`, or the head.
-    /// Returns false if `cell` is the last and a push behind it is unfinished.
+    /// Unlinks `cell`, which lies between `before` and `next`. `link` is the pointer to `cell`: that of `before`, or the head.
+    /// Returns false, and keeps the cell in the list, if `cell` is the last and a push behind it is unfinished.
     fn unlink(
         arrivals: &Arrivals,
         link: &AtomicPtr<Header>,
@@ -155,13 +157,14 @@ impl<'a> Consumer<'a> {
         cell: CellPtr,
         next: *mut Header,
     ) -> bool {
-        // Ordering: Release; publishes what stands behind, as the link that its push set. No pusher writes a link that
-        // is not null.
+        // Ordering: Release; publishes the contents of the next cell, as the push of that cell did. No pusher writes a link
+        // that is not null.
         link.store(next, Ordering::Release);
         if !next.is_null() {
             return true;
         }
-        // It is the last. Its link must be cleared before the tail is, as in `pop`. Afterwards a pusher may set it.
+        // `cell` is the last. The link to it must be cleared before the tail, as in `pop`: afterwards a pusher may set that
+        // link.
         // Ordering: as in `pop`; Release also for the header of `before`, which the next pusher writes through.
         let cut = arrivals.tail.compare_exchange(
             cell.as_ptr(),
@@ -170,13 +173,13 @@ impl<'a> Consumer<'a> {
             Ordering::Relaxed,
         );
         if cut.is_err() {
-            // A push came in between: its pusher links behind `cell`, and no other thread writes here.
+            // A pusher has swapped the tail meanwhile. It links its cell behind `cell`, so no other thread writes this link.
             link.store(cell.as_ptr(), Ordering::Release);
         }
         cut.is_ok()
     }
 
-    /// Does what `take_out` does, in the front stack.
+    /// Moves each task for which `gone` returns true from the front stack to `taken`.
     fn take_out_returned(
         &mut self,
         gone: &mut impl FnMut(CellPtr) -> bool,
@@ -187,7 +190,7 @@ impl<'a> Consumer<'a> {
         // Ordering: Acquire; pairs with the Release of `push_returned`.
         let mut next = top.load(Ordering::Acquire);
         while let Some(cell) = CellPtr::from_ptr(next) {
-            // Ordering: Relaxed; only the consumer changes a link of what was returned.
+            // Ordering: Relaxed; only the consumer changes a link inside the front stack.
             next = cell.header().next.load(Ordering::Relaxed);
             if !gone(cell) {
                 stays = Some(cell);
@@ -207,7 +210,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Returns the task that was returned right after `cell`, which was on top.
+    /// Returns the task directly above `cell` in the front stack. `cell` was on top, and a later push has covered it.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);
@@ -254,7 +257,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Counts a popped task, and wraps it.
+    /// Counts a pop, and wraps the popped task as the result of `pop`.
     #[inline]
     fn counted(&mut self, cell: CellPtr) -> Popped {
         self.note_taken();
