@@ -12,12 +12,12 @@ use std::fmt;
 
 /// A group of tasks with a limit: at most that many of them run at once.
 ///
-/// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no
-/// channel and no queue; dropping the last handle does not cancel the job's tasks. From
-/// [`Pool::job`](crate::Pool::job), or from [`Pool::job_builder`](crate::Pool::job_builder) with a name, a parent or a capacity.
+/// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no channel and no queue;
+/// dropping the last handle does not cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job.
+/// [`Pool::job_builder`](crate::Pool::job_builder) makes one with a name, a parent or a capacity.
 ///
-/// A `Job` is a handle, which is cheap to clone, and may be kept when the pool is gone: it then refuses what is pushed.
-/// 67,108,864 handles and children of one job are counted; what would make more panics and says so.
+/// A `Job` is a handle, which is cheap to clone. A handle may outlive its pool: the job then refuses each task that is pushed.
+/// A job may have at most 67,108,864 handles and children. A call that would make more panics.
 ///
 /// # Examples
 ///
@@ -44,8 +44,8 @@ pub struct Job(pub(super) JobPtr);
 impl Job {
     /// The greatest limit: 2,097,150. Each greater number means no limit.
     ///
-    /// A job without a limit still counts what runs: at most 2,097,151 tasks, futures and permits at once. Further ones wait in its
-    /// queue.
+    /// A job without a limit still counts its running tasks: at most 2,097,151 tasks, futures and permits at once. Further
+    /// tasks wait in the job's queue.
     ///
     /// # Examples
     ///
@@ -60,7 +60,7 @@ impl Job {
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
 
-    /// Adds a handle. The caller keeps the job meanwhile.
+    /// Makes a further handle of a job. The caller must keep the job alive during this call.
     ///
     /// # Panics
     /// If there are 67,108,864 handles and children already.
@@ -70,7 +70,7 @@ impl Job {
         Self(job)
     }
 
-    /// Takes over a handle.
+    /// Makes a `Job` of a handle that is already counted. Dropping the `Job` subtracts that handle.
     pub(crate) fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
@@ -79,7 +79,7 @@ impl Job {
         self.0
     }
 
-    /// The name it was [built](crate::JobBuilder::name) with.
+    /// Returns the name that was given to the job's [builder](crate::JobBuilder::name), or `None`.
     ///
     /// # Examples
     ///
@@ -108,13 +108,14 @@ impl Job {
 
     /// Sets the limit, up or down, while tasks run.
     ///
-    /// Once it has returned, no task of the job starts while `limit` or more of its tasks run, not even
-    /// one that was ready before. Tasks that run are not stopped: after a lower limit the excess
-    /// drains, and [`settled`](Self::settled) tells when it has. A limit of 0 holds the job. A limit above
-    /// [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
+    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run. That holds even for a
+    /// task that was ready before. Running tasks are not stopped: after a lower limit the excess drains, and
+    /// [`settled`](Self::settled) tells when it has. A limit of 0 holds the job. A limit above [`MAX_LIMIT`](Self::MAX_LIMIT)
+    /// means no limit.
     ///
-    /// Futures in flight are running: they go on. A task that waits for another, in a join, say, needs a permit to go on,
-    /// and waits for it if the limit is 0. A [drain](crate::Pool::shutdown) of the pool cancels a job whose limit is 0.
+    /// Futures in flight are running: they go on. A task that waits, in a join for example, needs a permit to go on
+    /// afterwards. While the limit is 0, it waits for that permit. A [drain](crate::Pool::shutdown) of the pool cancels a job
+    /// whose limit is 0.
     ///
     /// # Examples
     ///
@@ -179,13 +180,14 @@ impl Job {
     /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped.
     ///
-    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. A future
-    /// that is in its second or a later poll at that moment ends this poll first, and says `Cancelled` even if it is ready. A
-    /// worker that is between two tasks may still start one of the job, and a task that joins another of the same job may run it.
+    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. If a future
+    /// is in its second or a later poll at that moment, the poll ends first. Its handle then says `Cancelled` even if the
+    /// future is ready. A worker that is between two tasks may still start one task of the job. A task that joins another task
+    /// of the same job may still run that task.
     ///
     /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
-    /// Destructors that wait for each other in a chain need as many
-    /// [spare workers](crate::PoolBuilder::max_spare_workers) as the chain is long. A wait that finds none panics.
+    /// Destructors that wait for each other in a chain need as many [spare workers](crate::PoolBuilder::max_spare_workers) as
+    /// the chain is long. A wait panics if no spare worker is left for it.
     ///
     /// # Examples
     ///
@@ -204,11 +206,12 @@ impl Job {
         control::cancel(self.0);
     }
 
-    /// Closes the job, and those below it: no new tasks, the accepted ones run. Final.
+    /// Closes the job and all jobs below it: they refuse new tasks, and run the accepted ones. Final: a closed job never opens
+    /// again.
     ///
-    /// From now on [`spawn`](Self::spawn) gives handles that say [`Cancelled`](crate::JoinError::Cancelled),
-    /// [`execute`](Self::execute) drops what it is given and counts it, and [`try_spawn`](Self::try_spawn) and
-    /// [`try_execute`](Self::try_execute) give it back. Who waits for room in its backlog waits no longer.
+    /// From now on [`spawn`](Self::spawn) gives handles that say [`Cancelled`](crate::JoinError::Cancelled).
+    /// [`execute`](Self::execute) drops each closure and counts it as cancelled. [`try_spawn`](Self::try_spawn) and
+    /// [`try_execute`](Self::try_execute) give the closure back. A thread that waits for a slot of the job stops waiting.
     ///
     /// # Examples
     ///
@@ -225,9 +228,9 @@ impl Job {
         control::close(self.0);
     }
 
-    /// Whether the job, or one above it, was closed or cancelled.
+    /// Returns true if the job or one of its ancestors was closed or cancelled.
     ///
-    /// A pool that has shut down refuses tasks of all its jobs, which is not told here.
+    /// A shutdown of the pool refuses tasks of all its jobs, but does not by itself make this method return true.
     ///
     /// # Examples
     ///
@@ -243,7 +246,7 @@ impl Job {
         control::is_closed(self.0)
     }
 
-    /// What few jobs have.
+    /// Returns the fields that few jobs have, if this job has them.
     #[inline]
     pub(super) fn extra(&self) -> Option<&extra::Extra> {
         self.0.extra()
@@ -276,7 +279,7 @@ impl std::hash::Hash for Job {
 }
 
 impl Clone for Job {
-    /// Another handle of the same job.
+    /// Makes another handle of the same job.
     ///
     /// # Panics
     ///

@@ -10,12 +10,12 @@ use crate::pool::core::Shared;
 use crate::sync::fence_after_rmw;
 use std::collections::BTreeSet;
 
-/// Returns the limit in the form of the packed word. A limit above the greatest one means no limit.
+/// Converts a limit to the form of the packed word. A limit above the greatest one means no limit.
 pub fn limit_bits(limit: usize) -> u64 {
     (limit as u64).min(MOST)
 }
 
-/// Returns the limit of the packed word in the caller's form, where `usize::MAX` means no limit.
+/// Converts the limit of the packed word to the caller's form, where `usize::MAX` means no limit.
 pub fn limit_of(word: Snapshot) -> usize {
     if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
 }
@@ -28,8 +28,8 @@ pub fn note_as_made(job: JobPtr) {
     }
 }
 
-/// Returns true if a new job in the place of this job of a key would be the same. Checks each state that an idle job keeps: its limit,
-/// what holds or closes it, and what its tasks have used up of its rates.
+/// Returns true if a new job for the same key would equal this job. Checks each state that an idle job keeps: its limit, and
+/// what holds or closes it. Also what its tasks have used up of its rates.
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
@@ -40,7 +40,7 @@ pub fn is_as_made(job: JobPtr) -> bool {
         && job.extra().is_none_or(|extra| extra.times().is_as_made(job.pool().now()))
 }
 
-/// Sets the limit. After the return no task starts while as many tasks as the limit run.
+/// Sets the limit. After the return no task starts while `limit` or more tasks run.
 pub fn set_limit(job: JobPtr, limit: u64) {
     let set = || {
         let before = job.permits.set_limit(limit);
@@ -63,7 +63,7 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Acts on a change of the word: workers with a lease must check the word, and this thread checks the queue.
+/// Acts on a change of the word: makes workers with a lease check the word, and checks the queue.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {
@@ -155,8 +155,9 @@ fn sweep_line(job: JobPtr) {
     }
 }
 
-/// Cancels a job that a drain has taken off the list, unless the job is not held any more: a resume changes the word first
-/// and the list afterwards. If the job is held again later, `list_if_held` sees the drain. Gives the list's handle back.
+/// Cancels a job that a drain has taken off the list of held jobs, and gives the list's handle back. Does not cancel the job
+/// if it is not held any more: a resume changes the word before the list. If the job is held again later, `list_if_held` sees
+/// the drain.
 pub fn cancel_listed(job: JobPtr) {
     if job.permits.load().is_held() {
         cancel_held(job);
@@ -164,7 +165,7 @@ pub fn cancel_listed(job: JobPtr) {
     job.drop_handle();
 }
 
-/// Cancels a held job, and all below it, for a drain. The caller must keep the job alive.
+/// Cancels a held job, and all jobs below it, for a drain. The caller must keep the job alive.
 fn cancel_held(job: JobPtr) {
     cancel(job);
     // A drain lets a task that has started take its permit back although the job is held.
@@ -190,7 +191,7 @@ fn note_futures(gate: JobPtr) {
         // The worker that runs the job must load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // Tasks may have been left to that worker.
+    // A pusher may have left tasks for that worker, so the queue is checked here.
     look(gate);
 }
 

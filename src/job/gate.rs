@@ -1,22 +1,22 @@
-//! The way of a task through its gates: it is pushed, admitted, started and ended, and its permit is passed on.
+//! Pushes, admits, starts and refuses tasks at their gates, and releases the permits of tasks that have ended.
 //!
 //! A job with room *admits* a task: it counts the task as ready (`reserve`), and the task goes to a deque. Without room, the
 //! task waits in the job's queue.
 //!
 //! - `push-1`: the pusher finds the job full, or tasks waiting.
-//! - `push-2`: it pushes the task into the queue.
-//! - `push-3`: it executes a full fence (like `push-2` in `Queue::push`).
-//! - `push-4`: it loads the word. If there is room after all, it admits tasks.
+//! - `push-2`: the pusher pushes the task into the queue.
+//! - `push-3`: the pusher executes a full fence (in `Queue::push`).
+//! - `push-4`: the pusher loads the word. If there is room after all, it admits tasks.
 //!
 //! - `release-1`: the thread that ends a task releases the permit. A raise of the limit and a resume do the same.
-//! - `release-2`: it executes a full fence.
-//! - `release-3`: it checks the queue. If a task waits and there is room, it admits tasks.
+//! - `release-2`: that thread executes a full fence.
+//! - `release-3`: that thread checks the queue. If a task waits and there is room, it admits tasks.
 //!
 //! By the fences, `push-4` sees `release-1` or `release-3` sees `push-2`. So no task waits while there is room.
 //!
-//! A thread that admits tasks takes the queue lock. If it fails to get the lock, it sets the pending bit, and the owner
-//! checks the queue again (module `queue`). The owner reserves before it pops, so that no task is overtaken: a pusher that
-//! sees the queue empty also sees the reservation (`serial_in_order`).
+//! A thread that admits tasks takes the queue lock. If it fails to get the lock, it sets the pending bit, and the owner checks
+//! the queue again (module `queue`). The owner reserves before it pops, so that no later push overtakes the task. A pusher
+//! that sees the queue empty also sees the reservation (`serial_in_order`).
 //!
 //! A task of a child passes the gates from the inside out. If a gate refuses it, the task joins the queue of that gate as the
 //! one *delegate* of its child, and the child is marked `Blocked`. So each child has one task in that queue, and the children
@@ -50,7 +50,7 @@ use returns::{refuse, wait_at};
 
 /// Pushes a task into the injector if its job has room, or else into the job's queue.
 pub fn push(job: JobPtr, cell: CellPtr) {
-    // No task may overtake those that wait (push-1).
+    // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
         job.tokens.add_tasks(1);
         if ascend(cell, job) == Notified::TooLate {
@@ -61,8 +61,8 @@ pub fn push(job: JobPtr, cell: CellPtr) {
     push_behind(job, cell);
 }
 
-/// Checks the queue, and admits tasks if there is room (push-4, release-3). The caller must have executed a full fence after its
-/// change, and must keep the job.
+/// Checks the queue, and admits tasks if there is room (push-4, release-3). The caller must have executed a full fence after
+/// its change of the word or of the queue, and must keep the job alive.
 #[inline]
 pub fn look(job: JobPtr) {
     if !job.queue().is_empty() {
@@ -82,7 +82,7 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
-/// Serves the queue if a waiting task should leave it; returns true if so.
+/// Serves the queue if a task may be admitted from it or must be dropped. Returns true in that case.
 #[inline]
 fn make_good(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -102,14 +102,15 @@ pub fn serve_line(job: JobPtr) {
     }
 }
 
-/// Does what [`serve_line`] does, for a caller that has the queue lock and saw the pending bit. Unlocks the queue.
+/// Admits tasks from the queue as [`serve_line`] does. The caller has the queue lock and has seen the pending bit. Unlocks the
+/// queue.
 #[cold]
 pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    // Ends when no queue lock is held: a waker is foreign code.
+    // Wakers run when `_deferral` is dropped, with no queue lock held: a waker is the user's code.
     let _deferral = Deferral::begin();
     let mut whole = serve(job, consumer, word_left);
     while !whole {
@@ -119,7 +120,7 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     }
 }
 
-/// Serves the queue and unlocks it. Returns false if an unfinished push may hide cancelled tasks.
+/// Admits tasks while there is room, then unlocks the queue. Returns false if an unfinished push may hide cancelled tasks.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
@@ -143,7 +144,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // A waiter may have set the pending bit. And the parent's queue may have been all that kept the parent busy.
+    // If the job has become idle here, its waiters must wake: the pending bit may have been set for one of them.
     wake_if_idle(job);
     all_gone
 }
@@ -167,7 +168,7 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     true
 }
 
-/// Unlocks the queue. If the pending bit was set, serves the queue first.
+/// Unlocks the queue. If the pending bit was set, admits tasks from the queue first.
 #[inline]
 pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     if let Unlocked::LookAgain(consumer) = consumer.unlock() {
@@ -175,12 +176,12 @@ pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     }
 }
 
-/// Admits a task from the queue of `gate`, where room was reserved just now.
+/// Admits a task from the queue of `gate`, where a reservation was made for it just now.
 fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     match child_below(gate, cell.job()) {
         None => gate.tokens.add_tasks(1),
         Some(inner) => {
-            // The child may send its next delegate. The cell keeps `inner` alive.
+            // The child may put its next task into this queue. The cell keeps `inner` alive.
             inner.permits.clear(Flag::Blocked);
             fence_after_rmw();
             look(inner);
@@ -206,8 +207,8 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Reserves room for a task, which was counted at `passed`, at each gate further out. Injects the task, or leaves it in the queue
-/// of a gate without room. Returns what `inject` returns.
+/// Adds a reservation at each ancestor of `passed` for a task that has one at `passed`. Then injects the task. If an ancestor
+/// has no room, the task waits in a queue instead. Returns what `inject` returns.
 #[inline]
 fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
     let Some(outermost) = reserve_outside(cell, passed) else {
@@ -217,8 +218,8 @@ fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
     outermost.pool().inject(cell)
 }
 
-/// Reserves room for a task, which was counted at `passed`, at each gate further out. Returns the outermost gate, or `None` if a
-/// gate has no room: the task is in its queue then. The caller must keep `passed` alive.
+/// Adds a reservation at each ancestor of `passed` for a task that has one at `passed`. Returns the outermost gate. Returns
+/// `None` if a gate has no room: the task then waits in a queue. The caller must keep `passed` alive.
 #[inline]
 fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     let mut inner = passed;
@@ -234,21 +235,22 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     Some(inner)
 }
 
-/// What a worker must do with a cell that it took from a deque.
+/// The action that a worker must take for a cell from a deque.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Run the task: it holds its permits and a token.
+    /// Run the task: it holds its permits, and counts as busy.
     Run,
-    /// Run the task, as for `Run`. A rate bounds the starts: each further task under its permits needs the rate's leave.
+    /// Run the task, as for `Run`. A job with a rate is among its gates: each further task under these permits needs the
+    /// rate's leave.
     RunPaced,
-    /// Nothing: the task waits again or was dropped, and is no longer the worker's.
+    /// Do nothing: the task waits in a queue again or was dropped. The worker must not touch the cell.
     Gone,
-    /// Sweep the queue of the cell's job: the cell is no task.
+    /// Drop the tasks in the queue of the cell's job. The cell itself is no task, but a *sweep*.
     Sweep,
 }
 
-/// Acquires the permits of a task from a deque.
+/// Acquires the permits of a task that a worker has taken from a deque. If a gate refuses, puts the task back into a queue.
 #[inline]
 pub fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -283,7 +285,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Starts a task at `gate`, which has a rate, and at the jobs outside it.
+/// Starts a task that was refused because `gate` has a rate: acquires the permits there and at each ancestor, and takes the
+/// leave.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
@@ -295,7 +298,7 @@ fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     }
 }
 
-/// Acquires the permits of a task at the ancestors of its job.
+/// Acquires the permits of a task at the ancestors of its job. The task has the permit of its job already.
 #[inline]
 fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     for outer in job.gates().skip(1) {
@@ -311,14 +314,15 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     Start::Run
 }
 
-/// Wakes the waiters of the job if no task of it is ready or running. Called where a job may become idle without a task's end.
+/// Wakes the waiters of the job if no task of it is ready or running. Call it where a job may become idle although no task
+/// ends.
 pub fn wake_if_idle(job: JobPtr) {
     if job.tokens.load().awaited() {
         later::wake(job.idle_key());
     }
 }
 
-/// Wakes the waiters for [`Job::settled`](crate::Job::settled) if, by `word`, no more tasks run than the limit allows.
+/// Wakes the waiters of [`Job::settled`](crate::Job::settled) if, by `word`, no more tasks run than the limit allows.
 #[inline]
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {
@@ -327,13 +331,13 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
     }
 }
 
-/// Releases a task's permits at the job and each ancestor, and passes them on (release-1 to release-3).
+/// Releases a task's permits at the job and each ancestor, and admits waiting tasks there (release-1 to release-3).
 #[inline]
 pub fn release(job: JobPtr) {
     job.gates().for_each(release_at);
 }
 
-/// Releases a permit at one gate, and passes it on.
+/// Releases a permit at one gate, and admits waiting tasks there.
 #[inline]
 fn release_at(gate: JobPtr) {
     let word = gate.permits.release(); // release-1
@@ -345,14 +349,14 @@ fn release_at(gate: JobPtr) {
     look(gate); // release-3
 }
 
-/// Returns true if tasks wait at this gate or further out.
+/// Returns true if a task waits in the queue of this gate or of an ancestor.
 pub fn is_waited_for(gate: JobPtr) -> bool {
     gate.gates().any(|gate| !gate.queue().is_empty())
 }
 
-/// Returns true if a further task may start under the permits of one that has ended.
+/// Returns true if a further task may start under the permits of a task that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // A loop, and not `gates`, because each inline join pays for it: the iterator takes three instructions more.
+    // Each inline join runs this loop. The iterator `gates` would take three instructions more.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

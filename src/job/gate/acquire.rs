@@ -1,12 +1,12 @@
-//! Permits without tasks: acquired, granted to a waiter in the queue, given back.
+//! Permits without tasks: acquires them, grants them to waiters in the queue, and gives them back.
 //!
-//! A waiter stands in its job's queue like a task, and passes the gates like one (push-1 to push-4, release-1 to release-3). The thread that admits the
-//! waiter acquires the permits for it at once: no worker and no deque comes between. A permit that is held counts as a running
-//! task: it has one token, and one flight, for which a drain waits.
+//! A waiter stands in its job's queue like a task, and passes the gates like one (push-1 to push-4, release-1 to release-3).
+//! The thread that admits the waiter acquires the permits for it at once. Neither a worker nor a deque is needed. A held
+//! permit counts as a running task. It also counts as one flight, for which a drain waits.
 //!
-//! A permit that is given back goes to the first waiter of the job directly, under the conditions under which a worker starts a
-//! further task under its lease: no gate is held, cancelled or over its limit, and no sibling waits at a gate outside. The word
-//! does not change, so no pusher finds room that it must check again.
+//! A permit that is given back goes directly to the first waiter of the job, if no gate forbids it. The conditions are those
+//! under which a worker starts a further task under its lease. No gate is held, cancelled or over its limit, and no sibling
+//! waits at an ancestor. The word does not change, so no pusher finds room that it must check again.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, make_good, may_go_on, rated, release,
@@ -18,13 +18,13 @@ use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 
-/// Acquires a permit of each gate of the job, and one token, for a caller that has a flight. Returns false if a gate has no room,
-/// or if a task or a waiter waits there. The caller must keep the job alive.
+/// Acquires a permit at each gate of the job, and counts one busy task. Returns false if a gate has no room, or if a task or a
+/// waiter stands in its queue. The caller must keep the job alive, and must have counted a flight.
 #[inline]
 pub fn try_acquire(job: JobPtr) -> bool {
     let (mut gate, mut rated) = (Some(job), false);
     while let Some(outer) = gate {
-        // Nothing passes those that wait (push-1).
+        // A permit must not overtake a task or a waiter in the queue (push-1).
         let Some(Asked::Granted(word)) = outer
             .queue()
             .is_empty()
@@ -45,7 +45,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
     true
 }
 
-/// Releases the permits at the gates inside `end`.
+/// Releases the permits of the job and of its ancestors inside `end`.
 fn release_inside(job: JobPtr, end: JobPtr) {
     let mut inner = job;
     while inner != end {
@@ -64,8 +64,8 @@ pub fn push_behind(job: JobPtr, cell: CellPtr) {
     }
 }
 
-/// Takes a waiter that was counted at `passed` through the gates further out, and grants it the permits. The caller may hold queue
-/// locks.
+/// Grants the permits to a waiter that has a reservation at `passed`, or leaves it in the queue of an ancestor without room.
+/// The caller may hold queue locks.
 #[cold]
 pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     if reserve_outside(cell, passed).is_none() {
@@ -77,11 +77,12 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
     let job = cell.job();
     job.pool().flight_starts();
-    // The start has made room for a ready task. A push may have found a gate full of ready tasks.
+    // The start has ended a reservation. A pusher may have been refused because of that reservation, so the queues are
+    // checked.
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
-        // The waiter has left. A late push is not dropped here, for the caller may hold queue locks.
+        // The waiter no longer waits. `drop_late` must not be called here, because the caller may hold queue locks.
         job.count_cancelled();
         release(job);
         job.pool().flight_ends();
@@ -89,8 +90,8 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
 }
 
-/// Gives back a permit of each gate of the job, one token and one flight. The first waiter of the job gets them if it may. The
-/// caller must hold no queue lock.
+/// Gives back a permit of each gate of the job, one busy count and one flight. If the gates allow it, the first waiter of the
+/// job gets them. The caller must hold no queue lock.
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
@@ -102,8 +103,8 @@ pub fn give_back(job: JobPtr) {
     job.drop_tasks(1);
 }
 
-/// Grants the caller's permits, token and flight to the first waiter in the job's queue. Returns false if the caller keeps them:
-/// a task is first, or the queue is locked or empty, or a gate does not allow it.
+/// Grants the caller's permits, busy count and flight to the first waiter in the job's queue. Returns false if the caller
+/// keeps them: a task is first, the queue is locked or empty, or a gate does not allow it.
 fn hand_over(job: JobPtr) -> bool {
     while !job.queue().is_empty() {
         let siblings_wait = job.parent().is_some_and(is_waited_for);
@@ -119,13 +120,13 @@ fn hand_over(job: JobPtr) -> bool {
     false
 }
 
-/// Pops the first cell of the job's queue if it is a waiter of this job.
+/// Pops the first cell of the job's queue if it is a waiter of this job. Any other cell stays first in the queue.
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {
         Popped::Task(cell) if cell.is_waiter() && cell.job() == job => Some(cell),
         Popped::Task(other) => {
-            // The caller releases its permit, and checks the queue after that.
+            // The task stays. The caller releases its permit, and checks the queue after that.
             job.queue().push_returned(other);
             None
         }

@@ -1,4 +1,5 @@
-//! Ready tasks that a gate refuses: each goes back to a queue, its own job's or that of an ancestor. And futures that were woken.
+//! Puts a ready task that a gate refuses back into a queue: its own job's or that of an ancestor. Also puts woken futures
+//! back.
 
 use super::{
     child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, make_good, settle,
@@ -13,8 +14,8 @@ use crate::job::record::JobPtr;
 use crate::pool::here::Here;
 use crate::sync::fence_after_rmw;
 
-/// Pushes a task that has room at all gates inside of `gate` into the queue of `gate`. If the child there has a delegate in that
-/// queue already, the task goes to the queue of the child instead, and so on.
+/// Pushes a task that has reservations at all gates inside of `gate` into the queue of `gate`. If the child there has a task
+/// in that queue already, the task goes to the queue of the child instead, and so on inwards.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
@@ -29,7 +30,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         line = inner;
     }
     line.queue().push(cell);
-    // The task has no room any more at the gates between.
+    // The task waits at `line` now, so its reservations at the gates from `line` outwards to `gate` are cancelled.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
         leave_gate(inner);
@@ -37,7 +38,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     }
     make_good(line);
     if line == job {
-        // The task waits in its own job's queue, where a task has no token.
+        // A task in its own job's queue is not counted as busy.
         job.drop_tasks(1);
     }
     doubts.clear(job, line);
@@ -53,13 +54,13 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.tokens.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // At the gates inside, the task has permits. It is only ready again.
+    // At the gates inside, the task has permits. Each permit becomes a reservation again.
     let mut inner = job;
     while inner != gate {
         settle(inner, inner.permits.unstart());
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
-    // At the gates outside, the task gives its room up.
+    // At the gates outside, the task has reservations, which are cancelled.
     let mut outside = gate.parent();
     while let Some(outer) = outside {
         leave_gate(outer);
@@ -78,7 +79,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
         leaves.push(inner);
     }
     line.queue().push_returned(cell);
-    // Pushers relied on the owner of a batch to check the queue. They must check it themselves now.
+    // Pushers relied on the owner of a batch to check the queue. From now on pushers must check it themselves.
     line.permits.clear(Flag::BatchOut);
     for gate in leaves {
         gate.permits.unreserve();
@@ -94,20 +95,20 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Tells whether a task was cancelled on its way into the queue of a held gate, where no worker would drop it.
+/// Detects whether a task was cancelled on its way into the queue of a held gate, where no worker would drop it.
 struct Doubts {
     gone: bool,
     cancels: u64,
 }
 
 impl Doubts {
-    /// Reads the state before the task is in the queue.
+    /// Notes the state of a task. Call it before the task is in the queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it was cancelled meanwhile. A full fence was executed after the push, so a thread that cancels from now on
-    /// finds the task in the queue.
+    /// Drops the task if it was cancelled meanwhile. The caller must have executed a full fence after the push. So a thread
+    /// that cancels the task later finds it in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {
@@ -116,12 +117,12 @@ impl Doubts {
     }
 }
 
-/// Puts a woken future that has no permit at the front of its job's queue. The future has a token.
+/// Puts a woken future that has no permit at the front of its job's queue. The future must be counted as busy.
 #[cfg(feature = "futures")]
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.tokens.keep();
-    // push-2 to push-4. A task in a queue has no token.
+    // push-2 to push-4. A task in a queue is not counted as busy.
     job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);
@@ -141,7 +142,7 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         _ => _ = here.pool().inject(cell),
     });
     if !inside {
-        // Once injected, the task may run, and the pool may end.
+        // Once injected, the task may run, and the pool may end. This reference keeps the pool's memory.
         pool.own();
         let _ = pool.shared().inject(cell);
         pool.disown(1);
