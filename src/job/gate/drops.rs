@@ -1,4 +1,4 @@
-//! Drops the tasks of cancelled jobs: on a worker between two turns, one at a time.
+//! Drops the tasks of cancelled jobs: a worker drops them between two turns, one at a time.
 //!
 //! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs one holds no queue lock,
 //! no permit, no reservation, and no second task to drop.
@@ -9,11 +9,11 @@
 //!   next one. It does the same with the job's delayed tasks, which it takes out of the timer.
 //! - `sweep-3`: Before the destructor waits, the worker injects the sweep again. Another worker goes on with the queue.
 //!
-//! No task stays in the queue of a cancelled job. The canceller sets the flag, fences, and looks at the queue. A pusher
-//! pushes, fences, and loads the flag. By the fences one of the two sees the other. A sweep that meets a half-done push ends:
-//! the pusher loads the flag after its push.
+//! No task stays in the queue of a cancelled job. The canceller sets the flag, fences, and checks the queue. A pusher pushes,
+//! fences, and loads the flag. By the fences, the canceller sees the task or the pusher sees the flag. A sweep that meets an
+//! unfinished push ends: the pusher loads the flag after its push.
 //!
-//! A push that comes too late, when the workers have left, is dropped by the pusher.
+//! If a task is pushed after all workers have ended, the pusher drops the task.
 
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;
@@ -26,7 +26,8 @@ use crate::pool::core::Shared;
 use crate::sync::deque::Steal;
 use crate::sync::spin_loop;
 
-/// Returns true if tasks of the job are dropped instead of started.
+/// Returns true if tasks of the job are dropped instead of started: the job or an ancestor is cancelled, or the pool drops
+/// all tasks.
 #[inline]
 pub fn is_dropped(job: JobPtr) -> bool {
     let mut gate = Some(job);
@@ -42,7 +43,7 @@ pub fn is_dropped(job: JobPtr) -> bool {
 /// Injects a sweep of the job's queue (sweep-1). The caller must keep the job alive.
 #[cold]
 pub fn request_sweep(job: JobPtr) {
-    // A sweep has a handle and no token, for it is no task.
+    // The sweep keeps the job by a handle. It is no task, so it is not counted as busy.
     job.tokens.keep();
     let _ = job.pool().inject(task::sweep(job.opaque()));
 }
@@ -62,8 +63,8 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     lifetime::drop_handle(job);
 }
 
-/// Pops one task, with a token, from the queue of a cancelled job. `None`: the queue is empty, a push is half done, or
-/// another thread has the queue lock and looks again.
+/// Pops one task from the queue of a cancelled job, and counts it as busy. Returns `None` if the queue is empty or a push is
+/// unfinished. Also if another thread has the queue lock: that thread re-checks the queue.
 fn pop_one(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock()?;
     loop {
@@ -84,32 +85,32 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task, with its token, out of the pool's timer.
+/// Takes one delayed task, which is counted as busy, out of the pool's timer.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;
-        // Another thread may have taken the entry, or is about to arm it. That thread has the task.
+        // Another thread may have taken the entry, or may be about to arm it. That thread then deals with the task.
         if let Some(due) = job.pool().timer.cancel(key) {
             return Some(due.cell());
         }
     }
 }
 
-/// Unlocks the queue, and ignores the pending bit: the sweep serves this queue again in any case.
+/// Unlocks the queue, and ignores the pending bit: the sweep pops from this queue again in any case.
 fn unlock(mut consumer: Consumer<'_>) {
     while let Unlocked::LookAgain(again) = consumer.unlock() {
         consumer = again;
     }
 }
 
-/// Drops a task that has a token.
+/// Drops a task that is counted as busy.
 pub fn drop_task(cell: CellPtr) {
     let job = cell.job();
     cell.cancel();
     job.drop_tasks(1);
 }
 
-/// Drops a cell from a deque without running it. The caller holds no queue lock.
+/// Drops a cell from a deque without running it. The caller must hold no queue lock.
 #[cold]
 pub fn discard(cell: CellPtr) {
     let job = cell.job();
@@ -121,7 +122,7 @@ pub fn discard(cell: CellPtr) {
             job.drop_tasks(1);
         }
         Mark::Ready => {
-            // The captures may wait for a task that needs the reservations.
+            // A destructor of the captures may wait for a task that needs the reservations, so they are cancelled first.
             job.gates().for_each(leave_gate);
             drop_task(cell);
         }
@@ -133,19 +134,19 @@ pub fn discard(cell: CellPtr) {
     }
 }
 
-/// Hands a cancelled task from the queue of `gate`, with a token, to the workers, which drop it.
+/// Injects a cancelled task from the queue of `gate`, so that a worker drops it. The task must be counted as busy.
 pub fn doom(cell: CellPtr, gate: JobPtr) {
     let pool = cell.job().pool_ptr();
     leave_queue(cell, gate);
     cell.set_mark(Mark::Doomed);
-    // Once injected, the cell may be dropped, and its job and the pool with it.
+    // Once injected, the cell may be dropped, and its job and the pool with it. This reference keeps the pool's memory.
     pool.own();
     let _ = pool.shared().inject(cell);
     pool.disown(1);
 }
 
-/// Cancels what a delegate has in the jobs inside `gate`, from whose queue it was taken: the next of its siblings may come,
-/// and its reservations are given back.
+/// Cancels the reservations that a task from the queue of `gate` has at the jobs inside `gate`. Then the child of `gate` may
+/// put its next task into that queue.
 fn leave_queue(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     if job == gate {

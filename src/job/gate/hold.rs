@@ -1,4 +1,4 @@
-//! Jobs that the clock holds.
+//! Holds jobs off until a time, and opens them at that time.
 //!
 //! A thread that holds a job off, under the lock of the job's times:
 //! - `off-1`: It notes the time. It arms the pool's timer, unless an entry of the job is armed for an earlier time. The entry
@@ -33,7 +33,8 @@ use crate::sync::time::Instant;
 static OPEN: Act =
     Act { fire: open, is_waited_for: |due| !JobPtr::of(due.job()).queue().is_empty() };
 
-/// Holds the job until the time `until`, unless it is held off until a later time. On return no task of it acquires a permit.
+/// Holds the job off until the time `until`, unless it is held off until a later time. After the return no task of the job
+/// acquires a permit before that time.
 ///
 /// # Errors
 /// If the timer's thread could not be started. Then nothing has changed.
@@ -48,7 +49,7 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
         if let Err(error) = close_until(job, &mut times, until) {
             times.held_until = before;
             return match error {
-                // The pool has ended, or drops the tasks.
+                // The pool has ended, or drops all tasks: the job needs no hold-off.
                 NotArmed::Closed => Ok(()),
                 NotArmed::NoThread(error) => Err(error),
             };
@@ -61,7 +62,8 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Arms the timer for the time `until` or an earlier one, and sets the flag. The caller has the lock of the times.
+/// Arms the timer for the time `until` or an earlier one, and sets the flag `HeldOff`. The caller must have the lock of the
+/// times.
 pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());
@@ -70,7 +72,7 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
     match job.pool_ptr().arm(until, Due { waits: Timed::Job(job.opaque()), act: &OPEN }) {
         Ok(key) => times.armed = Some(key), // off-1
         Err(error) => {
-            // The caller has a handle.
+            // The caller has a handle of its own, so this call does not free the record.
             job.drop_handle();
             return Err(error);
         }
@@ -80,13 +82,13 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
     Ok(())
 }
 
-/// Opens the job whose entry has fired, or arms the timer again.
+/// Opens the job whose entry has fired. If the job must be held off longer, arms the timer again instead.
 fn open(due: Due, key: Key) {
     let job = JobPtr::of(due.job());
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {
-            // The entry was replaced when its time had just come.
+            // This entry was replaced after it had fired, so it must not open the job.
             drop(times);
             return lifetime::drop_handle(job);
         }

@@ -1,31 +1,33 @@
-//! Starts of jobs with rates.
+//! Starts tasks of jobs with rates, and takes the leave of each rate.
 //!
-//! A task of a job with a rate, or of a job below one, needs the leave of each rate of each job above it. The leave is taken last,
-//! when the task has all its permits, and at all jobs at once. So a task that a permit or a rate refuses has used up nothing.
+//! A task of a job with a rate, or of a job below one, needs the leave of each rate of its job and of each ancestor. The
+//! worker takes the leave last, when the task has all its permits, and at all jobs at once. So a task that is refused has used
+//! up nothing.
 //!
 //! A worker that starts such a task:
 //! - `rate-1`: It exchanges the reservations for permits, from the inside out. The flag `HeldOff` refuses, as at any start.
-//! - `rate-2`: It takes the locks of the times of all jobs with rates, from the inside out. If one refuses, the worker gives
-//!   back the permits of that job and of those outside it, and the task goes back to the front of that job's queue.
+//! - `rate-2`: It takes the locks of the times of all jobs with rates, from the inside out. If one job's times allow no start,
+//!   that job refuses. The worker gives back the permits of that job and of its ancestors. The task goes back to the front of
+//!   that job's queue.
 //! - `rate-3`: Otherwise it counts the start at each rate. If a rate allows no further start now, the worker holds the job off
 //!   until the time at which it does (`off-1`, `off-2` of `hold`). The opening admits the next task.
 //!
-//! So the tasks of a job whose rate is used up stand in a queue. They have no permit, no reservation and no worker.
+//! So while a rate is used up, the job's tasks wait in a queue. They have no permit, no reservation and no worker.
 //!
-//! The starts keep to the rate, because each start passes `rate-2`, and the times change under their lock only:
+//! The starts keep to the rate, because each start passes `rate-2`, and the times change only under their lock:
 //! - The flag `Rated` makes the usual start fail, and forbids to run a task of the job inside another one.
 //! - The flag ends each lease that was opened before it was set. A worker that starts a task at a rate takes the leave for each
 //!   further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires a permit without a task takes the leave last, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no leave, nor does a task that its handle has cancelled by then. A handle may cancel the task
-//! after that, before the task's first instruction. Then the start stays counted.
+//! A task that has begun needs no leave. Nor does a task that its handle has cancelled before `rate-2`. If the handle cancels
+//! the task after `rate-2`, and before the task's first instruction, the start stays counted.
 //!
-//! At most one task is admitted before its start, because the ready cap is 1. So `rate-2` refuses only if the times have changed
-//! since the admission.
+//! The ready cap of these jobs is 1, so at most one task is admitted before its start. So `rate-2` refuses only if the times
+//! have changed since the admission.
 //!
-//! If the timer's thread cannot be started, no opening would come. Then the flag `HeldOff` stays clear: the task is refused and
-//! admitted again until its time has come.
+//! If the timer's thread cannot be started, no entry fires, so no opening comes. Then the flag `HeldOff` stays clear: the task
+//! is refused and admitted again until its time has come.
 
 use super::hold::close_until;
 use super::{drop_late, look, settle};
@@ -37,7 +39,8 @@ use crate::rate::Rate;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 
-/// Starts a task at `gate`, where a plain start was refused, and at the jobs outside it. Returns the job that refuses.
+/// Acquires the permits of a task at `gate`, which has a rate, and at its ancestors. Then takes the leave of all rates.
+/// Returns the job that refuses, or `None` if the task may run.
 #[cold]
 pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     let mut next = Some(gate);
@@ -73,7 +76,7 @@ fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
     gate
 }
 
-/// Takes the leave of all rates for a task, or needs none because the task has begun or will not. Returns the job that refuses.
+/// Takes the leave of all rates for a task. A task that has begun or was cancelled needs none. Returns the job that refuses.
 fn take_leave_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     if cell.is_claimed() {
         return Ok(());
@@ -81,24 +84,24 @@ fn take_leave_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     take_leave(Some(cell.job()), cell.job().pool().now())
 }
 
-/// Takes the leave of all rates for a task that runs under a permit held. Returns false if a rate refuses.
+/// Takes the leave of all rates for a task that runs under a permit already held. Returns false if a rate refuses.
 pub fn take_leave_for(cell: CellPtr) -> bool {
     take_leave_or_not(cell).is_ok()
 }
 
-/// Returns true if a further task may start under the permits of one that has ended, once it has the leave of all rates.
+/// Returns true if a further task may start under the permits of a task that has ended. It still needs the leave of all rates.
 pub fn may_go_on(job: JobPtr) -> bool {
     job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
 
-/// Takes the leave of all rates of the job and of those above it, for a permit without a task. Returns false if a rate refuses.
-/// The caller has the permits.
+/// Takes the leave of all rates of the job and of its ancestors, for a permit without a task. Returns false if a rate refuses.
+/// The caller must hold the permits.
 #[cold]
 pub(super) fn take_leave_of(job: JobPtr) -> bool {
     take_leave(Some(job), job.pool().now()).is_ok()
 }
 
-/// Takes the leave of all rates from `gate` outwards, or of none. Returns the job that refuses.
+/// Takes the leave of all rates from `gate` outwards. If a job refuses, takes no leave at all, and returns that job.
 fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     let Some(gate) = first_with_rate(gate) else { return Ok(()) };
     let mut times = gate.extra_or_make().times();
@@ -106,17 +109,18 @@ fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
         let _ = close_until(gate, &mut times, until);
         return Err(gate);
     }
-    // The lock is kept meanwhile. Locks are taken from the inside out, so two threads never wait for each other.
+    // The lock of these times stays held. Each thread takes the locks from the inside out, so two threads never wait for each
+    // other.
     take_leave(gate.parent(), now)?; // rate-2
     times.start(now);
     if let Some(until) = times.until(now) {
-        // A failure needs no action: see the module.
+        // A failure to arm the timer needs no action: the next task is refused and admitted again until its time has come.
         let _ = close_until(gate, &mut times, until); // rate-3
     }
     Ok(())
 }
 
-/// Tells the rates of the job and of those above it that a task has ended. The task still has its permits.
+/// Counts the end of a task at each rate of the job and of its ancestors. The task must still have its permits.
 pub fn note_end(job: JobPtr) {
     let mut gate = first_with_rate(Some(job));
     while let Some(outer) = gate {
@@ -127,7 +131,7 @@ pub fn note_end(job: JobPtr) {
     }
 }
 
-/// Tells the rates of one job that a task has ended.
+/// Counts the end of a task at the rates of one job.
 #[cold]
 fn note_end_at(gate: JobPtr) {
     let now = gate.pool().now();
@@ -138,7 +142,7 @@ fn note_end_at(gate: JobPtr) {
     }
 }
 
-/// Sets the job's rates. On return each start needs their leave.
+/// Sets the job's rates. After the return each start needs the leave of these rates.
 pub fn set_rates(job: JobPtr, rates: &[Rate]) {
     let pool = job.pool();
     let handle = {
@@ -149,13 +153,13 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         extra.set_gap(times.has_gap());
         if rates.is_empty() {
             job.permits.clear(Flag::Rated);
-            // No worker may have a batch of the job that pushers rely on.
+            // A pusher must not rely on a worker with a batch to check the queue.
             job.permits.clear(Flag::BatchOut);
         } else {
             job.permits.set(Flag::Rated);
         }
         pool.advance_epoch();
-        // Whatever was armed was armed for the old rates.
+        // The armed entry of the timer was for the old rates, so it is cancelled.
         let handle = times.armed.take().is_some_and(|key| pool.timer.cancel(key).is_some());
         let until = times.until(now);
         if until.is_none_or(|until| close_until(job, &mut times, until).is_err()) {
