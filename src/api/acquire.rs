@@ -19,12 +19,12 @@ use std::task::{self, Poll};
 
 /// The right to do one task's work of a job, without a task. Dropping it gives the permit back.
 ///
-/// A permit is one of each job from its own up to the outermost parent. While it is held it counts as a running task: in
+/// A permit counts at its job and at each ancestor. While it is held it counts as a running task: in
 /// [`JobStats::running`](crate::JobStats::running), for [`Job::wait`] and [`Job::settled`], and for a
-/// [drain](crate::Pool::shutdown) of the pool. Given back, it counts as completed.
+/// [drain](crate::Pool::shutdown) of the pool. A permit that was given back counts as a completed task.
 ///
-/// It belongs to no thread and may outlive the [`Pool`](crate::Pool) and all handles of its job. A permit that is never given
-/// back, by `mem::forget` or in a task that hangs, keeps the drain waiting: see
+/// A permit belongs to no thread. It may outlive the [`Pool`](crate::Pool) and all handles of its job. A permit that is never
+/// given back, by `mem::forget` or in a task that hangs, keeps the drain waiting: see
 /// [`shutdown_timeout`](crate::Pool::shutdown_timeout).
 ///
 /// # Examples
@@ -40,7 +40,7 @@ use std::task::{self, Poll};
 /// ```
 #[must_use = "a permit that is dropped at once limits nothing"]
 pub struct Permit {
-    /// Kept by the permit's token.
+    /// The job's record, which stays alive because the permit counts as a busy task.
     job: JobPtr,
 }
 
@@ -88,11 +88,11 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// Waits for a permit; from [`Job::acquire`].
+/// A future that waits for a permit. Made by [`Job::acquire`].
 ///
 /// # Examples
 ///
-/// A wait that is given up leaves the queue:
+/// A future that is dropped takes its waiter out of the queue:
 ///
 /// ```
 /// use futures::executor::block_on;
@@ -109,7 +109,8 @@ impl fmt::Debug for Permit {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire<'a> {
     job: &'a Job,
-    /// From the first pending poll on. Goes before the wait, for it may have a permit to give back.
+    /// The waiter in the job's queue, from the first pending poll on. Must be dropped before `wait`, because its drop may have
+    /// to give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -152,7 +153,7 @@ impl fmt::Debug for Acquire<'_> {
     }
 }
 
-/// A flight, for which a drain of the pool waits.
+/// One flight, for which a drain of the pool waits until this is dropped.
 struct Flight(PoolPtr);
 
 impl Flight {
@@ -172,28 +173,29 @@ impl Drop for Flight {
 impl Job {
     /// Acquires a permit for work that runs elsewhere: on tokio, on a thread of one's own. Needs no worker and no runtime.
     ///
-    /// The future waits in the job's queue: tasks and waiters are admitted in one order, and so at each parent. The thread that
-    /// admits a waiter wakes it; no worker comes between. The [`Permit`] counts as a running task of the job and of each parent.
-    /// [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold for permits as for tasks. A
+    /// The future waits in the job's queue, where tasks and waiters are admitted in one order. The same holds at each parent.
+    /// The thread that admits a waiter wakes it, without a worker. The [`Permit`] counts as a running task of the job and of
+    /// each parent. [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold for permits as for tasks. A
     /// [`capacity`](crate::JobBuilder::capacity) does not: a waiter takes no slot.
     ///
-    /// A future of a pool that awaits it holds no permit of its own job meanwhile.
+    /// If a future of a pool awaits this one, that future holds no permit of its own job meanwhile.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the queue. If a permit came at the same time, the next in the queue gets it. A waiter that has
-    /// left or was refused counts as cancelled.
+    /// Dropping the future takes its waiter out of the queue. If the waiter was granted a permit at the same time, the next
+    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled.
     ///
     /// # Errors
     ///
-    /// Returns [`Closed`] if the job is closed or cancelled, if its pool has shut down, or if the job is cancelled while the future
-    /// waits. A job that is closed meanwhile still admits the future, and so does a drain of the pool. After
+    /// Returns [`Closed`] if the job is closed or cancelled, if its pool has shut down, or if the job is cancelled while the
+    /// future waits. If the job is only closed meanwhile, or the pool drains, a waiting future is still admitted. After
     /// [`shutdown_now`](crate::Pool::shutdown_now) a waiter gets `Closed` when the next permit of its job is given back.
     ///
     /// # Panics
     ///
-    /// Panics if it is polled inside a task of the same job, or of a job with a common parent: that task must have its own permit
-    /// to go on, and this permit may be the last one. [`try_acquire`](Self::try_acquire) never waits, and works there.
+    /// Panics if the future is polled inside a task of the same job, or of a job with a common parent. That task must have its
+    /// own permit to go on, and this permit may be the last one. [`try_acquire`](Self::try_acquire) never waits, and works
+    /// there.
     ///
     /// # Examples
     ///
@@ -268,13 +270,14 @@ impl Job {
         }
     }
 
-    /// Acquires a permit if one is free and nothing waits for it. Never waits, so it may be called anywhere, also inside a task of
-    /// the same job.
+    /// Acquires a permit if one is free and no task or waiter waits for it. Never waits, so it may be called anywhere, also
+    /// inside a task of the same job.
     ///
     /// # Errors
     ///
-    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit, or if a task or a waiter waits for
-    /// one there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool has shut down.
+    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit, or if a task or a waiter
+    /// waits for one there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool has shut
+    /// down.
     ///
     /// # Examples
     ///
@@ -293,7 +296,7 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free. On an error the caller keeps one flight.
+    /// Acquires a permit if one is free. An error also returns the flight that was begun for this call.
     ///
     /// The flight begins before the check for a drain. So a drain waits for a caller that passes the check.
     #[inline]
@@ -307,12 +310,12 @@ impl Job {
         if !gate::try_acquire(job) {
             return Err((TryAcquireError::NoPermit, flight));
         }
-        std::mem::forget(flight); // The permit's, from here on.
+        std::mem::forget(flight); // The permit owns the flight from here on.
         Ok(Permit { job })
     }
 
-    /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight of the caller lasts until the push has
-    /// ended, because the caller may then have taken another task from the queue.
+    /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight lasts until the push has ended,
+    /// because the push may admit another task from the queue.
     fn acquire_or_queue(
         &self,
         waker: impl FnOnce() -> Option<task::Waker>,
@@ -324,7 +327,7 @@ impl Job {
         }
     }
 
-    /// Makes the permit of a waiter's outcome.
+    /// Converts the outcome of a waiter to a permit or an error.
     fn permit_of(&self, outcome: Outcome) -> Result<Permit, Closed> {
         match outcome {
             Outcome::Granted => Ok(Permit { job: self.ptr() }),
@@ -347,7 +350,7 @@ impl Job {
     }
 }
 
-/// Returns the outermost parent of a job, which may be the job itself.
+/// Returns the outermost ancestor of a job, or the job itself if it has no parent.
 fn outermost(job: JobPtr) -> JobPtr {
     job.gates().last().expect("a job is its own first gate")
 }

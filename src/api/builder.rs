@@ -41,7 +41,7 @@ impl Drop for Owner {
 }
 
 impl Job {
-    /// Makes a child of this job step by step: with a name, a limit, a bounded queue.
+    /// Returns a builder for a child of this job: with a name, a limit or a capacity.
     ///
     /// The builder begins with this job as the parent. Needs no [`Pool`](crate::Pool).
     ///
@@ -143,9 +143,10 @@ impl JobBuilder {
 
     /// Sets how many tasks may wait to start: the number of *slots*. Without this call there is no bound.
     ///
-    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. A task that its handle cancels drops
-    /// its captures and releases its slot at once. Its empty cell is freed when a worker reaches it, or by a later push. The
-    /// queue never holds many more empty cells than the capacity, or than its tasks if these are more.
+    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. A task that its handle cancels
+    /// drops its captures and releases its slot at once. Its empty cell stays in the queue until a worker reaches it or a
+    /// later push frees it. The queue never holds many more empty cells than the capacity, or than its tasks if these are
+    /// more.
     ///
     /// If no slot is free:
     ///
@@ -153,7 +154,7 @@ impl JobBuilder {
     ///   [`Full`](crate::Rejected::Full).
     /// - [`spawn`](Job::spawn), [`execute`](Job::execute) and the tasks of a [`scope`](Job::scope) block until a slot
     ///   is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
-    /// - Inside a task of the same pool they never block, because that task may keep the only worker. They exceed the
+    /// - Inside a task of the same pool they never block, because that task may occupy the only worker. They exceed the
     ///   capacity instead.
     ///
     /// Futures of `spawn_future`, and items of [`map`](Job::map) and [`for_each`](Job::for_each), need no slot.
@@ -181,19 +182,20 @@ impl JobBuilder {
         self
     }
 
-    /// Adds a rate: tasks of the job start no more often. May be called several times; then all the rates hold.
+    /// Adds a rate, which bounds how often tasks of the job start. May be called several times: then all the rates hold.
     ///
-    /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below count.
-    /// A task counts once, when a worker gives it its permits; the system may delay its first instruction after that. A wait inside
-    /// a task does not make the task count again. An acquired [`Permit`](crate::Permit) counts as a start. Items of
-    /// [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. What a pause saves up is at most the burst.
+    /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below
+    /// this one count, too. A task counts once, when a worker gives it its permits; the system may delay its first instruction
+    /// after that. A wait inside a task does not make the task count again. An acquired [`Permit`](crate::Permit) counts as a
+    /// start. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. While no task starts, at most the
+    /// burst is saved up.
     ///
-    /// The rate is apart from the limit: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands in the
-    /// queue: it holds no permit of its job or of a parent, no worker and no thread. A task that joins another one of the same job
-    /// does not run it inline. [`Job::set_rates`] changes the rates of a job.
+    /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands
+    /// in the queue. It holds no permit of its job or of a parent, no worker and no thread. A task that joins another task of
+    /// the same job does not run that task inline. [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A task that is cancelled, or that a permit or another rate refuses, uses nothing up. One exception: a task that its handle
-    /// cancels between the worker's start and the task's first instruction has used up its start.
+    /// A task that is cancelled, or that a permit or another rate refuses, uses up no start. One exception: a task that its
+    /// handle cancels between the worker's start and the task's first instruction has used up its start.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its memory
     /// until the next start would be allowed, also without a handle.
@@ -240,7 +242,7 @@ impl JobBuilder {
     pub fn build(self) -> Job {
         let mut capacity = None;
         if let Some(most) = self.capacity {
-            // Not in a closure, which would hide the caller's line from a panic.
+            // Not in a closure: a panic would then not report the caller's line.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
         let few = self.name.is_some() || capacity.is_some();

@@ -1,5 +1,5 @@
-//! Tasks that wait for a time before they stand in the queue: `spawn_after`, `spawn_at`. And tasks that must start by a time:
-//! `spawn_within`, `spawn_before`.
+//! Tasks that wait for a time before they enter the queue: `spawn_after`, `spawn_at`. And tasks that must start before a
+//! deadline: `spawn_within`, `spawn_before`.
 //!
 //! The way of a delayed task, from the pool's timer to the queue, is in [`crate::task::delay`]. What ends a task at its deadline is in
 //! [`crate::task::deadline`].
@@ -14,17 +14,18 @@ use crate::task::state::State;
 use std::time::Duration;
 
 impl Job {
-    /// Pushes a task that waits for this time before it stands in the queue. Returns its handle.
+    /// Pushes a task that enters the queue after this delay. Returns its handle.
     ///
-    /// Meanwhile the task holds no permit, no worker and no thread: one timer serves the whole pool. When its time has come, the
-    /// task takes its place behind the tasks that wait then, as if it were [spawned](Self::spawn) at that moment. Tasks with
-    /// one time take their places in the order pushed. A delay of zero is no delay.
+    /// Meanwhile the task holds no permit, no worker and no thread: one timer serves the whole pool. When its time has come,
+    /// the task takes its place behind the tasks that wait then, as if it were [spawned](Self::spawn) at that moment. Tasks
+    /// with the same time take their places in the order pushed. A delay of zero is no delay.
     ///
     /// A delayed task is a task of the job that has not ended: [`wait`](Self::wait) waits for it,
     /// [`JobStats::delayed`](crate::JobStats::delayed) counts it, and it takes a slot of the
-    /// [`capacity`](crate::JobBuilder::capacity). In a job that is paused, has a limit of 0 or is held off then, it waits on in
-    /// the queue. A job that is [closed](Self::close) meanwhile still runs it. A [drain](crate::Pool::shutdown) of the pool
-    /// waits for it. A push into a closed job is refused at once, as with [`spawn`](Self::spawn).
+    /// [`capacity`](crate::JobBuilder::capacity). If the job is paused, has a limit of 0 or is held off at that time, the task
+    /// then waits in the queue. If the job is [closed](Self::close) meanwhile, the task still runs. A
+    /// [drain](crate::Pool::shutdown) of the pool waits for it. A push into a closed job is refused at once, as with
+    /// [`spawn`](Self::spawn).
     ///
     /// A task that joins a delayed task holds no permit while it waits, and never runs that task inline before its time.
     ///
@@ -34,7 +35,7 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] drops the captures at once, on the calling thread, and nothing waits for the time any more. After
+    /// [`TaskHandle::cancel`] drops the captures at once, on the calling thread, and ends the wait for the time. After
     /// [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now) the workers drop the captures at once.
     ///
     /// # Panics
@@ -69,10 +70,10 @@ impl Job {
         self.spawn_at(self.ptr().pool().after(delay), task)
     }
 
-    /// Pushes a task that waits until this time before it stands in the queue, as [`spawn_after`](Self::spawn_after) does.
-    /// Returns its handle.
+    /// Pushes a task that enters the queue at this time, as [`spawn_after`](Self::spawn_after) does after a delay. Returns its
+    /// handle.
     ///
-    /// If the time has come, this is [`spawn`](Self::spawn).
+    /// If the time has already come, does what [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///
@@ -107,13 +108,14 @@ impl Job {
 
     /// Pushes a task that must start within this time. Returns its handle.
     ///
-    /// The task stands in the queue as any other. If it has not started when the time is over, it is dropped then: its captures
-    /// are dropped and its handle says [`JoinError::Expired`](crate::JoinError::Expired). It counts as cancelled. A time of
-    /// zero drops the task at once. A task that has started is not affected: a bound on how long it runs is the caller's.
+    /// The task stands in the queue as any other. If it has not started when the time is over, its captures are dropped at
+    /// that time, and its handle says [`JoinError::Expired`](crate::JoinError::Expired). It counts as cancelled. A time of
+    /// zero drops the task at once. A task that has started is not affected: the deadline does not bound how long the task
+    /// runs.
     ///
     /// The thread of the pool's timer drops the captures, or the thread that moves the pool's
-    /// [`ManualClock`](crate::ManualClock). Their destructors may wait for the pool. A destructor that blocks on anything else
-    /// delays all other times of the pool.
+    /// [`ManualClock`](crate::ManualClock). The destructors of the captures may wait for the pool. A destructor that blocks on
+    /// anything else delays all other times of the pool.
     ///
     /// # Blocking
     ///

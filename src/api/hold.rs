@@ -9,12 +9,13 @@ use std::time::Duration;
 impl Job {
     /// Holds the job off for this time: until then no task of it, or of a job below it, starts.
     ///
-    /// For a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the time, and never shortens
-    /// it. A task of the job itself may call this. On return no task of the job acquires a permit; a worker that is
-    /// between two tasks of the job may still start one. Tasks that have begun go on, also after they have waited. Waiting costs no thread and no worker: one timer serves the whole pool.
+    /// Use it for a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the time, and never
+    /// shortens it. A task of the job itself may call this. After the return no task of the job acquires a permit, but a
+    /// worker that is between two tasks of the job may still start one. Tasks that have begun go on, also after they have
+    /// waited. The hold-off needs no thread and no worker: one timer serves the whole pool.
     ///
-    /// The hold-off is apart from the [limit](Self::set_limit) and from a [pause](Self::pause), and a task starts only if all
-    /// of them let it. So [`resume`](Self::resume) does not end a hold-off, and its end does not end a pause. A
+    /// The hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all
+    /// three let it. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a pause. A
     /// [closed](Self::close) job runs its accepted tasks after the hold-off. [`cancel`](Self::cancel) drops them at once.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the tasks have run.
@@ -50,7 +51,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As [`hold_off`](Self::hold_off).
+    /// As with [`hold_off`](Self::hold_off).
     ///
     /// # Examples
     ///
@@ -77,7 +78,7 @@ impl Job {
         }
     }
 
-    /// Sets the job's one rate, live. Does what [`set_rates`](Self::set_rates) does for one rate.
+    /// Replaces the job's rates by this one rate, also while tasks run. [`set_rates`](Self::set_rates) takes several rates.
     ///
     /// # Examples
     ///
@@ -99,11 +100,12 @@ impl Job {
         self.set_rates(&[rate]);
     }
 
-    /// Replaces the job's rates, live. No rate at all lifts them.
+    /// Replaces the job's rates, also while tasks run. An empty slice removes all rates.
     ///
-    /// After this call each start needs the leave of these rates, as with [`JobBuilder::rate`]. A worker that is between two tasks
-    /// of the job may still start one by the old rates. A rate in the place of another takes over how much of it is used up, so a
-    /// call grants no further burst. A [gap](Rate::gap_after_end) follows each task that starts after the call.
+    /// After this call each start needs the leave of these rates, as with [`JobBuilder::rate`]. A worker that is between two
+    /// tasks of the job may still start one by the old rates. Each new rate takes over how much of the old rate at the same
+    /// index is used up. So a call grants no further burst. A [gap](Rate::gap_after_end) follows each task that starts after
+    /// the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
     ///
@@ -129,7 +131,7 @@ impl Job {
 
     /// Returns the time until which the job is held off, or `None` if it is not.
     ///
-    /// Tells of this job only: a job above it may be held off, too.
+    /// Checks this job only: a job above it may be held off, too.
     ///
     /// # Examples
     ///
