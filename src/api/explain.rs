@@ -1,7 +1,8 @@
 //! `Job::explain`: why a task does not run now, read from the gates as they are.
 //!
-//! Nothing is noted while tasks run, so an explanation costs only its caller. It reads one word after the other, without a
-//! lock that stops the workers. So it is a snapshot that may never have been true as a whole.
+//! Running tasks record nothing for an explanation, so only the calling thread pays for it. That thread reads several words
+//! one after the other, without a lock that stops the workers. So the combination that it reads may never have been true at
+//! one moment.
 
 mod reason;
 
@@ -24,8 +25,8 @@ const TRIES: usize = 100;
 impl Job {
     /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
     ///
-    /// The call costs the tasks nothing: it reads the job and its ancestors as they are. Under a parent that binds it walks
-    /// through the parent's queue.
+    /// The call costs the tasks nothing: it reads the job and its ancestors as they are. If a parent's limit binds, the call
+    /// walks through the parent's queue.
     ///
     /// # Examples
     ///
@@ -50,10 +51,10 @@ impl Job {
     /// ```
     pub fn explain(&self) -> Explanation {
         let stats = self.stats();
-        // They count as ready, because each keeps its token.
+        // `stats.ready` includes these futures, because a future without a permit still counts as busy.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
-            // The first task waits behind those that are ready, and behind other jobs in the queue of an ancestor.
+            // The first task waits behind the ready tasks, and behind tasks of other jobs in the queue of an ancestor.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation(waiting(self.ptr(), ahead));
         }
@@ -118,7 +119,7 @@ impl Job {
                 Some(cancelled) => vec![cancelled],
                 None => match job.delayed_until(cell) {
                     Some(until) => vec![Reason::Delayed { until }],
-                    // Its time has just come.
+                    // The timer has just taken the entry: the task is on its way to the queue.
                     None => waiting(job, 0),
                 },
             },
@@ -138,7 +139,8 @@ fn futures_without_permit(_: JobPtr) -> usize {
     0
 }
 
-/// Returns the waits of the job's tasks as reasons, those for one job as one. Of its futures so many wait without a permit.
+/// Returns why tasks of the job wait without a permit: one reason for each awaited job. `futures` is the number of futures that
+/// wait without a permit.
 fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if futures > 0 {
@@ -155,7 +157,7 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns the reason of a task with a handle that has started: it runs, or it waits inside.
+/// Returns whether a task with a handle, which has started, runs or waits for another task or job.
 fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     let mut reason = Reason::Running { running: 1 };
     job.pool().waits.each(job.opaque(), |wait| {
@@ -169,7 +171,7 @@ fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     reason
 }
 
-/// Returns the reasons of a task that waits to start, behind `ahead` tasks.
+/// Returns the reasons why a task has not started. `ahead` tasks go before it.
 fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     if let Some(cancelled) = cancelled(job) {
         return vec![cancelled];
@@ -179,7 +181,8 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
     let mut closed: Vec<_> = job.gates().filter_map(limit).chain(clock).collect();
-    // A limit of 0 binds until the caller changes it, a hold-off or a rate until its time, and any other limit until a task ends.
+    // The longest hold comes first. A limit of 0 binds until the caller changes it. A hold-off or a rate binds until its time,
+    // and any other limit until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
         Reason::HeldOff { .. } | Reason::Rate { .. } => 1,
@@ -195,26 +198,26 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns as a reason that this job, one of its ancestors or its pool was cancelled, if so.
+/// Returns [`Reason::Cancelled`] if this job, one of its ancestors or its pool was cancelled.
 fn cancelled(job: JobPtr) -> Option<Reason> {
     let gate = job.gates().find(|gate| gate.permits.load().has(Flag::Cancelled));
     let cancelled = gate.or_else(|| job.pool().drops().then_some(job))?;
     Some(Reason::Cancelled { job: Job::of(cancelled) })
 }
 
-/// Returns the time until which this job is held off as a reason, if it is.
+/// Returns [`Reason::HeldOff`] if this job is held off.
 fn held_off(gate: JobPtr) -> Option<Reason> {
     let until = hold::held_until(gate)?;
     Some(Reason::HeldOff { job: Job::of(gate), until })
 }
 
-/// Returns the time at which the rates of this job allow a start as a reason, if they allow none now.
+/// Returns [`Reason::Rate`] if the rates of this job allow no start now.
 fn paced(gate: JobPtr) -> Option<Reason> {
     let until = hold::paced_until(gate)?;
     Some(Reason::Rate { job: Job::of(gate), until })
 }
 
-/// Returns the limit of this job as a reason, if it binds.
+/// Returns [`Reason::Limit`] if as many tasks of this job run as its limit allows.
 fn limit(gate: JobPtr) -> Option<Reason> {
     let word = gate.permits.load();
     let full = word.running() >= word.limit();
@@ -225,14 +228,14 @@ fn limit(gate: JobPtr) -> Option<Reason> {
     })
 }
 
-/// Returns the reason of a task that no gate holds.
+/// Returns the reason why a task that no gate holds back has not started: all workers are busy, or one is about to take it.
 fn worker(job: JobPtr) -> Reason {
     let workers = job.pool().workers();
     let busy = workers.saturating_sub(job.pool().sleep.idle());
     if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
 }
 
-/// Returns how many tasks go before a task that has not started.
+/// Returns how many tasks in queues go before a task that has not started.
 fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
     let (here, above) = (place(job, |queued| queued == cell), place_above(job));
     match (here, above) {
@@ -242,15 +245,15 @@ fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
     }
 }
 
-/// Returns how many tasks go before the first task that is of `job`, or of a job below it, and stands in the queue of an
-/// ancestor.
+/// Returns how many tasks go before the first task of `job`, or of a job below it, in the queue of an ancestor. Returns `None`
+/// if no such task stands there.
 fn place_above(job: JobPtr) -> Option<usize> {
     let below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
     job.gates().skip(1).find_map(|gate| place(gate, below))
 }
 
-/// Returns how many tasks go before the first one in this queue that `is_it` accepts. `None` if there is none, or if
-/// another thread has the queue's lock all the time.
+/// Returns how many tasks go before the first task in this queue that `is_it` accepts. Returns `None` if there is no such
+/// task, or if another thread has the queue lock all the time.
 fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     for _ in 0..TRIES {
         let Some(consumer) = queue.queue().try_lock_quietly() else {

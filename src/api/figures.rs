@@ -1,4 +1,4 @@
-//! The statistics of a job, alone and with all jobs below it.
+//! The statistics of a job: of the job alone, and of the job with all jobs below it.
 
 use crate::api::job::Job;
 use crate::job::permits::Flag;
@@ -8,10 +8,10 @@ use crate::pool::children::Ended;
 use crate::stats::JobStats;
 
 impl Job {
-    /// Returns what the job is doing and has done, without the jobs below it.
+    /// Returns the statistics of the job alone: what its tasks do now, and how its earlier tasks ended.
     ///
-    /// Two counts include tasks of jobs below. `running` includes all that run, because they hold a permit of this job, too.
-    /// `backlog` includes one task of each child that waits for a permit of this job.
+    /// Two counts include tasks of jobs below. `running` includes all of them that run, because each holds a permit of this
+    /// job, too. `backlog` includes one task of each child that waits for a permit of this job.
     /// [`stats_with_children`](Self::stats_with_children) counts all tasks of the jobs below.
     ///
     /// # Examples
@@ -27,16 +27,17 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
-        // In the order of a task's way: a task that moves on meanwhile is counted twice, and never missed.
+        // Read in the order in which a task passes these counts: a task that moves meanwhile is counted twice, and never
+        // missed.
         let queued = job.queue().len();
         let word = job.permits.load();
         let running = word.running() as usize;
         let delayed = job.delayed_tasks();
-        // The task that stands in the parent's queue is not ready.
+        // One task of this job may stand in the parent's queue. It counts as queued, not as ready.
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
         if queued + running + ready == 0 {
-            // A task between queue and deque is reserved for, and not yet counted as busy.
+            // A task that moves from the queue to a deque has a reservation, and is not yet counted as busy.
             ready = word.ready() as usize;
         }
         let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
@@ -44,11 +45,11 @@ impl Job {
         counts.with(job, Ended::of(job))
     }
 
-    /// Returns what the job and all jobs below it are doing and have done, as one sum.
+    /// Returns the statistics of the job and all jobs below it, as one sum.
     ///
     /// Each task is counted once. The sum includes children that have ended and whose handles are gone. `limit` and
-    /// `most_running` are the job's own, because each task below holds a permit of this job, too. The call takes time for each
-    /// job below.
+    /// `most_running` are those of this job, because each task below holds a permit of this job, too. The call takes time for
+    /// each job below.
     ///
     /// # Examples
     ///
@@ -76,19 +77,20 @@ impl Job {
             reserved = reserved.max(word.ready() as usize);
         });
         let word = root.permits.load();
-        // A delegate of a job below stands in a queue of this sum. That of this job stands outside.
+        // A task of a job below, in its parent's queue, was counted in that queue. A task of this job in its own parent's
+        // queue was not.
         backlog += usize::from(word.has(Flag::Blocked));
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // As in `stats`.
+            // As in `stats`: a task may be on its way from the queue to a deque.
             ready = reserved;
         }
         Counts { running, ready, backlog, delayed }.with(root, ended)
     }
 }
 
-/// The tasks that have not ended.
+/// The numbers of tasks that have not ended.
 struct Counts {
     running: usize,
     ready: usize,
@@ -97,7 +99,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Adds the tasks that have ended, and the job's own figures.
+    /// Makes the job's statistics: adds the counts of ended tasks, the limit, and the most tasks that ran at once.
     fn with(self, job: JobPtr, ended: Ended) -> JobStats {
         let Self { running, ready, backlog, delayed } = self;
         let Ended { completed, panicked, cancelled } = ended;

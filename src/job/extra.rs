@@ -1,16 +1,16 @@
-//! What few jobs have: a name, a bounded backlog, times.
+//! The fields that few jobs have: a name, a capacity, times.
 
 use crate::job::capacity::Capacity;
 use crate::job::times::Times;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
-/// Made by the builder, or for the job's first hold-off or delayed task. Freed with the record.
+/// The fields that few jobs have. Made by the builder, or for the job's first hold-off or delayed task. Freed with the record.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
-    /// The bound of tasks that wait or are ready.
+    /// The bound of tasks that have not started, if the job has one.
     pub capacity: Option<Arc<Capacity>>,
     /// The job's times.
     times: Mutex<Times>,

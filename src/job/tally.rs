@@ -3,7 +3,7 @@
 use crate::job::permits::Snapshot;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// A job's statistics: how its tasks ended, and the most that ran at once.
+/// A job's statistics: how its tasks ended, and the most tasks that ran at once.
 #[derive(Debug)]
 pub struct Tally {
     /// The number of tasks that returned.
@@ -14,7 +14,7 @@ pub struct Tally {
     pub panicked: AtomicU64,
     /// The most tasks that were running at once.
     most_running: AtomicU32,
-    /// The limit that a key's job was made with, as in the word. Stands here because the record has room here.
+    /// The limit that a key's job was made with, in the form of the packed word. It is here because the record has room here.
     limit_as_made: AtomicU32,
 }
 
@@ -48,7 +48,7 @@ impl Tally {
 
     /// Returns the number of tasks that have ended in any way.
     pub fn ended(&self) -> u64 {
-        // Ordering: Relaxed; read behind a look at the tokens, which are given back later.
+        // Ordering: Relaxed; read behind a look at the busy count, from which a task is subtracted after it was counted here.
         self.completed.load(Ordering::Relaxed)
             + self.cancelled.load(Ordering::Relaxed)
             + self.panicked.load(Ordering::Relaxed)

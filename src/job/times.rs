@@ -5,19 +5,19 @@ use crate::rate::{Pace, Rate};
 use crate::sync::time::Instant;
 use std::collections::BTreeSet;
 
-/// The times of one job, under one lock. One entry of the pool's timer at most is armed for a hold-off, and one for each delayed
-/// task.
+/// The times of one job, under one lock. At most one entry of the pool's timer is armed for a hold-off, and one for each
+/// delayed task.
 ///
-/// Whenever the lock is free, the flag `HeldOff` of the job is set exactly if an entry is armed.
+/// Whenever the lock is free, the flag `HeldOff` of the job is set exactly if an entry for a hold-off is armed.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// The time until which the job is held off. It may have come.
+    /// The time until which the job is held off. It may already be over.
     pub held_until: Option<Instant>,
-    /// The key of the entry that is armed. Its time may be earlier than `held_until`.
+    /// The key of the armed entry for a hold-off. Its time may be earlier than `held_until`.
     pub armed: Option<Key>,
     /// The keys of the delayed tasks.
     pub delayed: BTreeSet<Key>,
-    /// The job's rates. Each start needs the leave of all.
+    /// The job's rates. Each start needs the leave of all of them.
     paces: Vec<Pace>,
     /// The rates that the job of a key was made with.
     as_made: Box<[Rate]>,
@@ -29,7 +29,7 @@ impl Times {
         self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }
 
-    /// Counts a start at all rates.
+    /// Counts a start at each rate.
     pub fn start(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.start(now));
     }
@@ -39,17 +39,17 @@ impl Times {
         self.paces.iter().any(Pace::is_gap)
     }
 
-    /// Returns the time at which the rates allow a start, or `None` if they do at the time `now`.
+    /// Returns the time at which all rates allow a start. Returns `None` if they allow one at the time `now`.
     pub fn paced_until(&self, now: Instant) -> Option<Instant> {
         self.paces.iter().filter_map(|pace| pace.until(now)).max()
     }
 
-    /// Counts the end of a task at all rates.
+    /// Counts the end of a task at each rate.
     pub fn end(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }
 
-    /// Replaces the rates. A rate in the place of another takes over how much of it is used up.
+    /// Replaces the rates. Each new rate takes over how much of the old rate at the same index is used up.
     pub fn set_rates(&mut self, rates: &[Rate], now: Instant) {
         let old =
             std::mem::take(&mut self.paces).into_iter().map(Some).chain(std::iter::repeat(None));
@@ -60,7 +60,7 @@ impl Times {
         self.paces = paces.collect();
     }
 
-    /// Notes the rates of a new job of a key.
+    /// Notes the rates of a key's new job, for [`is_as_made`](Self::is_as_made).
     pub fn note_as_made(&mut self) {
         self.as_made = self.paces.iter().map(Pace::rate).collect();
     }

@@ -1,4 +1,4 @@
-//! The answer of `Job::explain`: its reasons, and their words.
+//! The answer of `Job::explain`: its reasons, and their text.
 
 use crate::api::job::Job;
 use crate::sync::time::Instant;
@@ -6,10 +6,10 @@ use std::fmt;
 
 /// Why the next task of a job, or one task, does not run: returned by [`Job::explain`] and [`Job::explain_task`].
 ///
-/// It has at least one reason, the most binding first: no later reason matters before the earlier ones are gone. Its
-/// `Display` is one sentence.
+/// An explanation has at least one reason. The most binding reason comes first: a later reason matters only when the earlier
+/// ones are gone. `Display` prints one sentence.
 ///
-/// An explanation is a snapshot. Tasks start and end while it is made, and it may be out of date when it is read.
+/// An explanation is a snapshot. Tasks start and end while it is made, so it may be out of date when it is read.
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation(pub(super) Vec<Reason>);
 
-/// One reason of an [`Explanation`]. A `job` is the job that was asked, or one of its ancestors.
+/// One reason of an [`Explanation`]. In each variant, `job` is the explained job or one of its ancestors.
 ///
 /// # Examples
 ///
@@ -54,74 +54,74 @@ pub enum Reason {
         /// The cancelled job.
         job: Job,
     },
-    /// This job is paused: [`Job::resume`] lets it go on.
+    /// This job is paused, until [`Job::resume`].
     Paused {
         /// The paused job.
         job: Job,
     },
-    /// The clock holds this job off, after [`Job::hold_off`].
+    /// This job is held off until a time, by [`Job::hold_off`].
     HeldOff {
         /// The job that is held off.
         job: Job,
-        /// The time until which it is.
+        /// The time until which the job is held off.
         until: Instant,
     },
     /// A [`Rate`](crate::Rate) of this job allows no start now.
     Rate {
-        /// The job whose rate it is.
+        /// The job that has the rate.
         job: Job,
         /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
-    /// The task waits for its time, after [`Job::spawn_after`], or between two attempts. Of a job: so do all its tasks.
+    /// The task waits for its time, after [`Job::spawn_after`], or between two attempts. Of a job: all its tasks are delayed.
     Delayed {
-        /// The time at which the task takes its place in the queue. Of a job: the earliest one.
+        /// The time at which the task enters the queue. Of a job: the earliest such time.
         until: Instant,
     },
     /// As many tasks of this job run as its limit allows.
     Limit {
-        /// The job whose limit it is.
+        /// The job that has the limit.
         job: Job,
-        /// The tasks that hold a permit of the job, those of jobs below it included.
+        /// The number of tasks that hold a permit of the job. Tasks of jobs below it are included.
         running: usize,
         /// The job's limit.
         limit: usize,
     },
-    /// Other tasks go first: of the same job or, where a parent's limit binds, of jobs beside it.
+    /// Other tasks go first: tasks of the same job or, if a parent's limit binds, tasks of the parent's other children.
     Behind {
         /// The number of those tasks.
         ahead: usize,
     },
     /// Each worker of the pool runs a task.
     NoWorker {
-        /// The workers that run tasks.
+        /// The number of workers that run tasks.
         busy: usize,
-        /// The workers of the pool.
+        /// The number of workers of the pool.
         workers: usize,
     },
-    /// Nothing holds the task. A worker is about to take it.
+    /// No gate holds the task back. A worker is about to take the task.
     Ready,
     /// The future waits to be woken. It holds its permits, unless it awaits a task or a job of this library.
     Pending,
-    /// The task has started, and runs. Of a job: nothing waits to start, and these tasks run.
+    /// The task has started, and runs. Of a job: no task waits to start, and some tasks run.
     Running {
-        /// The tasks that hold a permit. 1 for a task.
+        /// The number of tasks that hold a permit. 1 in the explanation of one task.
         running: usize,
     },
-    /// The task has started, and waits without a permit. Of a job: these tasks and futures do.
+    /// The task has started, and waits without a permit. Of a job: some of its tasks or futures do.
     Waiting {
-        /// The tasks that wait. 1 for a task.
+        /// The number of tasks that wait. 1 in the explanation of one task.
         tasks: usize,
-        /// The job for whose rest they wait, in [`Job::wait`]. `None` if they wait for anything else, such as another task.
+        /// The job that they wait for in [`Job::wait`]. `None` if they wait for anything else, such as another task.
         awaited: Option<Job>,
     },
     /// The task has ended.
     Ended,
     /// The job has no task.
     Idle,
-    /// The job has no task, and takes no more: it or a job above it was closed.
+    /// The job has no task, and accepts none: this job or an ancestor was closed.
     Closed {
-        /// The job that was asked.
+        /// The explained job.
         job: Job,
     },
 }
