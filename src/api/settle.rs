@@ -20,7 +20,7 @@ use std::time::Duration;
 impl Job {
     /// Returns a future that waits as [`wait`](Self::wait) does. It needs no runtime.
     ///
-    /// A future of a pool holds no permit while it awaits this one.
+    /// If a future of a pool awaits this one, it holds no permit meanwhile.
     ///
     /// # Cancellation
     ///
@@ -28,7 +28,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics if it is polled inside a task of this job or of a job below it, because the task would wait for itself.
+    /// Panics if the future is polled inside a task of this job or of a job below it, because the task would wait for itself.
     ///
     /// # Examples
     ///
@@ -53,11 +53,11 @@ impl Job {
         }
     }
 
-    /// Waits until no more tasks of the job run than its limit allows, or until none runs if the job is paused.
+    /// Returns a wait until no more tasks of the job run than its limit allows. A paused job allows none.
     ///
     /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
-    /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. It reads the limit and the pause anew
-    /// at each check. Tasks of jobs below count, because each holds a permit of this job.
+    /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. Each check reads the limit and the
+    /// pause anew. Tasks of jobs below count, because each holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -86,7 +86,7 @@ impl Job {
     }
 }
 
-/// An entry in the parking lot. It keeps the job whose address is its key. Its drop removes it.
+/// An entry in the parking lot, which is removed when this is dropped. The handle keeps the job, whose address is in the key.
 struct Entry {
     job: Job,
     key: usize,
@@ -99,8 +99,8 @@ impl Drop for Entry {
     }
 }
 
-/// Registers the waker for `key` if `wait` returns true. Returns the same. Keeps an entry for the same key, and removes another
-/// one.
+/// Registers the waker for `key` in the parking lot if `wait` returns true, and returns true then. Reuses an entry for the
+/// same key, and replaces an entry for another key.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -124,7 +124,7 @@ fn enter(
 ///
 /// # Examples
 ///
-/// A wait that is given up when something else comes first:
+/// A future that is dropped before the job is idle ends its wait:
 ///
 /// ```
 /// use futures::executor::block_on;
@@ -140,7 +140,7 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// `None` before the first poll. Must be dropped before the job.
+    /// The waiter that another waiter may release. `None` before the first poll. Must be dropped before the job.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
@@ -149,8 +149,8 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Passes over the job and all jobs below it. Returns the number of their tasks that have ended. Returns `None` if a job is
-    /// busy, and registers the waker for that job.
+    /// Checks the job and all jobs below it, one after the other. Returns the number of their tasks that have ended. Returns
+    /// `None` if a job is busy, and registers the waker for that job.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let mut ended = self.pass_one(job, cx)?;
         let mut below = family::children_of(job.ptr());
@@ -162,7 +162,7 @@ impl Idle {
         Some(ended)
     }
 
-    /// Does what [`pass`](Self::pass) does, for the job alone.
+    /// Checks this job alone, and returns as [`pass`](Self::pass) does.
     fn pass_one(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
@@ -176,7 +176,7 @@ impl Idle {
         Some(ptr.tally.ended())
     }
 
-    /// Removes the entry in the parking lot.
+    /// Removes the future's entry from the parking lot.
     fn leave(&mut self) {
         if let Some(entry) = self.entry.take() {
             let job = entry.job.clone();
@@ -311,7 +311,8 @@ fn is_settled(job: JobPtr) -> bool {
     job.permits.load().is_settled()
 }
 
-/// Sets the flag, then checks the running tasks (`settle-1`: both are of one word). Returns true if the caller must wait.
+/// Sets the flag `Settling`, then checks the running tasks, which are in the same word (`settle-1`). Returns true if the
+/// caller must wait.
 ///
 /// A thread that releases a permit changes the same word. If the release comes after this check, that thread sees the flag.
 fn must_wait(job: JobPtr) -> bool {

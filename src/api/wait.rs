@@ -14,9 +14,9 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When this function returns, all tasks that were pushed before the call have ended, and so have the tasks that they pushed
-    /// into the job. At some moment since the call no task was queued or running. That moment releases all threads that wait,
-    /// although one of them may push again before another one has returned.
+    /// When this function returns, all tasks that were pushed before the call have ended, and so have the tasks that they
+    /// pushed into the job. At some moment since the call no task was queued or running. That moment releases all threads that
+    /// wait. One of these threads may push again before another one has returned.
     ///
     /// # Blocking
     ///
@@ -51,8 +51,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// As with [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then takes its permit back,
-    /// which may take longer.
+    /// As with [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then re-acquires its
+    /// permit, which may take longer.
     ///
     /// # Panics
     ///

@@ -86,24 +86,24 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
     }
 }
 
-/// Passes over a job and all jobs below it, each of which finds each job idle at some moment. If no task has ended between two
-/// passes, all jobs were idle at one moment. A child that leaves between them takes its count with it, so a further pass must
-/// follow.
+/// Finds out whether a job and all jobs below it are idle at one moment. A pass finds each job idle at some moment. If no task
+/// has ended between two passes, all jobs were idle at one moment. If a child has left the table meanwhile, its count is
+/// missing, and a further pass must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 
-/// What a pass has found.
+/// The result of one pass.
 #[derive(Debug)]
 struct Pass {
     /// The number of children that had left the table when the pass began.
     left: u64,
-    /// The number of tasks of all these jobs that had ended.
+    /// How many tasks of all these jobs had ended at the pass.
     ended: u64,
 }
 
 impl Passes {
-    /// Calls `pass`, which returns the number of tasks that have ended. Returns true if all jobs were idle at one moment, and
-    /// `None` if `pass` does.
+    /// Calls `pass`, which returns the number of tasks that have ended. Returns true if all jobs were idle at one moment.
+    /// Returns `None` if `pass` returns `None`.
     pub fn make(&mut self, job: JobPtr, pass: impl FnOnce() -> Option<u64>) -> Option<bool> {
         let family = &job.pool().family;
         let left = family.left();

@@ -13,11 +13,12 @@ use std::cell::{Cell, RefCell};
 /// Calls `enter`, which adds a waiter for the job's idle key to the parking lot if its first argument returns true (`park-2`).
 /// Returns what `enter` returns.
 ///
-/// The first argument runs under the lock of the bucket, where no task may be run and no thread woken. If it finds a queue
-/// that must be served, it returns false. This function then serves the queue and calls `enter` again. It does the same if a
-/// handle has cancelled a task meanwhile, because that task may be in the queue of a held ancestor.
+/// The first argument is called under the lock of the bucket, where no task may run and no thread may be woken. It returns
+/// false if the queue must be served first. It also returns false if a handle has cancelled a task meanwhile, because that
+/// task may be in the queue of a held ancestor. This function then serves the queue and calls `enter` again.
 ///
-/// The second argument serves that queue. `enter` must call it before it waits for anything else: the queue lock may be held.
+/// The second argument serves that queue. `enter` must call it before it waits for anything else, because the queue lock may
+/// be held.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
@@ -41,8 +42,8 @@ pub fn enter_while_busy(
             }
             job.tokens.set_waited();
             fence_after_rmw();
-            // This thread does not wait for the queue lock: its owner may need the bucket's lock, to wake a waiter. The pending
-            // bit is set instead. The owner then checks the queue again, and wakes the waiters.
+            // This thread must not wait for the queue lock, because the lock's owner may need the bucket's lock to wake a
+            // waiter. Instead `try_lock` sets the pending bit. The owner then checks the queue again, and wakes the waiters.
             match look_for_work(&job, || job.queue().try_lock()) {
                 Work::None => false,
                 Work::Some => true,
@@ -77,13 +78,13 @@ pub fn is_idle(job: JobPtr) -> bool {
     }
 }
 
-/// The tasks that a job has queued or running.
+/// The result of a check for tasks that a job has queued or running.
 enum Work<'a> {
-    /// The job has none.
+    /// The job has no such task.
     None,
-    /// The job has some, or another thread moves tasks and wakes the waiters.
+    /// The job has such tasks, or another thread moves tasks and wakes the waiters.
     Some,
-    /// The pending bit was set meanwhile: the caller must serve the queue.
+    /// The pending bit was set meanwhile: the caller has the queue lock, and must serve the queue.
     Line(Consumer<'a>),
     /// The job is held, and handles have cancelled tasks in its queue: the caller must drop these.
     Gone,
@@ -92,7 +93,7 @@ enum Work<'a> {
 }
 
 impl Work<'_> {
-    /// Does what the caller must do. Not under a lock: tasks may be run and threads woken.
+    /// Does what this result requires of the caller. Call it without a lock: tasks may run and threads may be woken.
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_line_with(job, consumer),
@@ -109,7 +110,7 @@ impl Work<'_> {
     }
 }
 
-/// Waits for the queue lock. Must not be called under another lock.
+/// Waits for the queue lock. The caller must hold no other lock.
 fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
     loop {
         match job.queue().try_lock_quietly() {
@@ -128,7 +129,7 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         return Work::Some;
     }
     if job.permits.load().has(Flag::Cancelled) && !job.queue().is_empty() {
-        // A sweep comes to drop the tasks, and must get the queue lock.
+        // A sweep will drop these tasks. It needs the queue lock, so this thread does not take that lock.
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {
