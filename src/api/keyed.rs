@@ -19,9 +19,10 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 ///
 /// # Idle keys
 ///
-/// A key is *idle* if no task of it waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists. A look-up that
-/// makes a key also drops idle keys: those of one part of 64, if that part has twice as many keys as before, and at least 8. This
-/// needs no thread and no pass over all keys. [`evict_idle`](Self::evict_idle) drops all idle keys now, as after a burst of keys.
+/// A key is *idle* if no task of it waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists. The
+/// keys lie in 64 parts. A look-up that makes a key also drops the idle keys of its part, if that part has at least 8 keys,
+/// and twice as many as the last such drop left. This needs no thread and no pass over all keys.
+/// [`evict_idle`](Self::evict_idle) drops all idle keys now, for example after a burst of keys.
 ///
 /// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new one:
 ///
@@ -30,7 +31,8 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// - its tasks have used up a part of a [rate](JobBuilder::rate), which comes back with time;
 /// - it is [closed](Job::close) or cancelled, and the parent is not.
 ///
-/// Only the figures of [`Job::stats`] go with the key. [`Job::stats_with_children`] of the [parent](Self::parent) keeps them.
+/// Only the figures of [`Job::stats`] are lost with the key. [`Job::stats_with_children`] of the [parent](Self::parent) keeps
+/// them.
 ///
 /// # Examples
 ///
@@ -59,7 +61,7 @@ struct Inner<K> {
 impl<K: Hash + Eq> Keyed<K> {
     /// Returns the job of a key, and makes it if there is none. The handle keeps the key.
     ///
-    /// Takes one lock, which few keys share.
+    /// Takes one lock, which this key shares with few other keys.
     ///
     /// # Panics
     ///
@@ -87,7 +89,7 @@ impl<K: Hash + Eq> Keyed<K> {
         }
     }
 
-    /// Makes the job of a key, and enters it into the table. Holds no lock while foreign code runs.
+    /// Makes the job of a key, and enters it into the table. Holds no lock while the user's code runs.
     #[cold]
     #[track_caller]
     fn make(&self, key: K) -> Job {
@@ -117,7 +119,7 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.get(key)
     }
 
-    /// Takes a key out, whatever its state. Returns the key's job.
+    /// Removes a key from the table, whatever its state. Returns the key's job.
     ///
     /// The next look-up of the key makes a new job. Tasks of the old job still run, and may run beside tasks of the new one.
     ///
@@ -140,7 +142,8 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.remove(key).map(|(_, job)| job)
     }
 
-    /// Drops all keys that are [idle](Self#idle-keys) now and as they were made, and their memory. Returns how many.
+    /// Drops all keys that are [idle](Self#idle-keys) now and whose jobs are as made, and frees their memory. Returns how many
+    /// were dropped.
     ///
     /// # Examples
     ///
@@ -161,7 +164,8 @@ impl<K: Hash + Eq> Keyed<K> {
 
     /// Calls `see` for each key and its job. `see` may look keys up.
     ///
-    /// A key that is made or dropped meanwhile may be seen or not. The keys' `Clone` must not use the `Keyed`: it runs under a lock.
+    /// `see` may or may not get a key that is made or dropped meanwhile. The keys' `Clone` must not use the `Keyed`: it runs
+    /// under a lock.
     ///
     /// # Examples
     ///

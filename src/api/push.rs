@@ -13,8 +13,9 @@ use crate::worker::context::Context;
 impl Job {
     /// Pushes a task and returns its handle.
     ///
-    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit
-    /// no order is promised: a worker takes up to 16 tasks at once, and other workers start later tasks before it is through.
+    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no
+    /// order is promised: a worker takes up to 16 tasks at once, and other workers may start later tasks before these have
+    /// run.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A pool that drains still accepts pushes from its own tasks.

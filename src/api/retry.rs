@@ -9,10 +9,10 @@ use crate::task::retry::retried;
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns its handle.
     ///
-    /// The policy says how often the task is tried at most, and how long it waits between two attempts. Each attempt is a start as
-    /// that of any task: it stands in the queue behind the tasks that wait then, and needs a permit anew. Between two attempts the
-    /// task holds no permit, no worker and no thread. It then counts as [`delayed`](crate::JobStats::delayed), as after
-    /// [`spawn_after`](Self::spawn_after), and all that is said there of a delayed task holds for it.
+    /// The policy says how often the task is tried at most, and how long it waits between two attempts. Each attempt starts
+    /// like a new task: it waits in the queue behind the tasks that wait already, and needs a permit. Between two attempts the
+    /// task holds no permit, no worker and no thread. It then counts as [`delayed`](crate::JobStats::delayed), and behaves
+    /// like a task of [`spawn_after`](Self::spawn_after).
     ///
     /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task:
     /// [`completed`](crate::JobStats::completed) counts it once. In a job with a [`capacity`](crate::JobBuilder::capacity) it has a
@@ -24,10 +24,10 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] between two attempts drops the task as it does one that has not started. During an attempt no other
-    /// one follows: [`is_cancelled`](crate::is_cancelled) is true in it, and its result is the last. So it is after
-    /// [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now). A [closed](Self::close) job, and a pool that
-    /// drains, still make the attempts of an accepted task.
+    /// [`TaskHandle::cancel`] between two attempts drops the task like one that has not started. During an attempt, the call
+    /// makes that attempt the last: [`is_cancelled`](crate::is_cancelled) is true in it, and the handle returns its result.
+    /// The same holds for [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now). A
+    /// [closed](Self::close) job, and a pool that drains, still make the attempts of an accepted task.
     ///
     /// # Panics
     ///

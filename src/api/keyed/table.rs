@@ -3,22 +3,24 @@
 //! The table has one handle of each key's job.
 //!
 //! - `key-1`: a look-up adds a handle under the lock of the key's shard.
-//! - `key-2`: a thread that has made a job looks the key up again, under the lock under which it enters the job.
+//! - `key-2`: a thread that has made a job looks the key up again. It holds the lock of the shard from this look-up until it
+//!   has entered the job.
 //! - `evict-1`: an evictor, under the same lock, reads the counts of the job's record in one load: the table's handle must be the only
 //!   one, and no task may be busy.
 //! - `evict-2`: then it checks that the queue is empty and that the job's state is the one in which the job was made. It takes the key
 //!   out.
 //!
-//! No key in use is dropped. A push needs a handle, or a task that runs. So `evict-1` sees every push that may still come: the handle,
-//! or the token of the task. No look-up adds a handle meanwhile, because it needs the lock. A permit has a token. A child has a handle,
-//! and so has each entry of the pool's timer. `evict-2` sees a task that waits in the queue of a held job.
+//! No key in use is dropped. A push needs a handle, or comes from a task that runs. So `evict-1` sees that each push may still
+//! come: by the handle, or by the count of busy tasks. No look-up adds a handle meanwhile, because it needs the lock. A permit
+//! counts as a busy task. A child has a handle, and so has each entry of the pool's timer. `evict-2` sees a task that waits in
+//! the queue of a held job.
 //!
 //! No change is lost. A thread that changes the job's state has a handle. If `evict-1` reads the counts after that handle was dropped,
 //! `evict-2` sees the change: the drop of a handle is a release, and the load of the counts acquires. If `evict-2` came first, it might
 //! read the state before the change, and `evict-1` the counts after the handle was dropped.
 //!
-//! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction left. So such
-//! a look-up checks about two other keys in the mean.
+//! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction
+//! left. So such a look-up checks about two other keys on average.
 
 use crate::api::job::Job;
 use crate::job::control;
@@ -30,7 +32,7 @@ use std::hash::{Hash, Hasher};
 
 /// The number of shards. A power of two.
 const SHARDS: usize = shrunk(64, 1);
-/// The number of keys below which no look-up evicts keys of a shard.
+/// The number of keys in a shard below which no look-up evicts keys.
 const FEW: usize = shrunk(8, 1);
 
 /// A map from keys to jobs. Each shard is locked for one key at a time, or for one eviction.
@@ -38,7 +40,7 @@ pub struct Table<K>(Box<[Mutex<Shard<K>>]>);
 
 struct Shard<K> {
     jobs: HashMap<K, Job, RandomState>,
-    /// The number of keys at which the next look-up that makes a key evicts first.
+    /// The number of keys in this shard at which the next look-up that makes a key evicts idle keys first.
     full: usize,
 }
 
@@ -85,12 +87,12 @@ impl<K: Hash + Eq> Table<K> {
         let evicted = if shard.jobs.len() >= shard.full { shard.evict() } else { Vec::new() };
         shard.jobs.insert(key, made.clone());
         drop(shard);
-        // The destructor of a key is foreign code: it must not run under the lock.
+        // The destructor of a key is the user's code, so it must not run under the lock.
         drop(evicted);
         made
     }
 
-    /// Takes a key out.
+    /// Removes a key, and returns it with its job.
     pub fn remove<Q>(&self, key: &Q) -> Option<(K, Job)>
     where
         K: Borrow<Q>,
@@ -99,7 +101,7 @@ impl<K: Hash + Eq> Table<K> {
         self.shard(key).jobs.remove_entry(key)
     }
 
-    /// Takes all keys out that are idle and as they were made. Returns how many.
+    /// Evicts all keys whose jobs are idle and as made. Returns how many.
     pub fn evict(&self) -> usize {
         let evict = |shard| {
             let mut shard = lock(shard);
@@ -112,7 +114,7 @@ impl<K: Hash + Eq> Table<K> {
         self.0.iter().map(evict).sum()
     }
 
-    /// Calls `see` for each key and its job, without a lock.
+    /// Calls `see` for each key and its job. Holds no lock during these calls.
     pub fn for_each(&self, mut see: impl FnMut(&K, &Job))
     where
         K: Clone,
@@ -129,10 +131,10 @@ fn entry<K: Clone>((key, job): (&K, &Job)) -> (K, Job) {
 }
 
 impl<K: Hash + Eq> Shard<K> {
-    /// Takes the idle keys out. The caller must drop them without the lock.
+    /// Removes the idle keys, and returns them. The caller must drop them without the lock.
     fn evict(&mut self) -> Vec<(K, Job)> {
         let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
-        // Freed in the order of their addresses, the last records, which the thread keeps as free cells, lie in few slabs.
+        // The thread keeps the last freed records as free cells. In the order of addresses, these lie in few slabs.
         evicted.sort_unstable_by_key(|(_, job)| job.ptr());
         self.full = FEW.max(2 * self.jobs.len());
         if self.jobs.capacity() > 4 * self.full {
@@ -145,7 +147,8 @@ impl<K: Hash + Eq> Shard<K> {
 /// Returns true if nothing but the table needs the job, and a new job in its place would be the same. The caller must have the lock of
 /// the job's shard.
 fn is_evictable(job: JobPtr) -> bool {
-    // The pool's list of held jobs has a handle. Only a job that was made with a limit of 0 is as it was made and in that list.
+    // The list of held jobs has a handle of each job in it. A job that is as made is in that list only if its first limit was
+    // 0.
     let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
     let listed = held.as_ref().is_some_and(|held| held.contains(&job.opaque()));
     let left = job.tokens.load(); // evict-1
@@ -154,7 +157,7 @@ fn is_evictable(job: JobPtr) -> bool {
     unused && job.queue().is_empty() && control::is_as_made(job) // evict-2
 }
 
-/// Locks a shard. A key's `Hash` or `Eq` that panics leaves the map usable.
+/// Locks a shard. If a key's `Hash` or `Eq` panics under the lock, the map stays usable.
 fn lock<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
     shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
