@@ -16,7 +16,7 @@ impl Job {
     /// future that is woken needs no further permit.
     ///
     /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds no permit. It
-    /// takes its permit back ahead of the queue. So it may await tasks of its own job.
+    /// then re-acquires its permit ahead of the queue. So it may await tasks of its own job.
     ///
     /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
     /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled). This call never blocks: a
@@ -77,14 +77,14 @@ impl Job {
         handle
     }
 
-    /// Calls `f` with each item of `input`, an iterator or a stream, and runs the returned futures as tasks of the job, with as
-    /// many at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of their results, in the order of the
-    /// input.
+    /// Calls `f` with each item of `input`, an iterator or a stream, and runs the returned futures as tasks of the job. As
+    /// many futures run at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of their results, in the order
+    /// of the input.
     ///
-    /// Nothing is pulled before the first poll of the stream. Each poll pulls input until the limit is reached by the futures
-    /// under way together with the results that were not taken. This limit is the least of the limits of the job and its
-    /// ancestors, 1,024 without one, and 1 at least. `f` runs on the thread that polls the stream. Work for the pool belongs
-    /// into the future.
+    /// Nothing is pulled before the first poll of the stream. Each poll pulls input until the futures under way and the
+    /// results that were not taken together reach the limit. The limit here is the least limit among the job and its
+    /// ancestors, but at least 1. Without any limit it is 1,024. `f` runs on the thread that polls the stream. Work for the
+    /// pool belongs into the future.
     ///
     /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an error,
     /// and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order of their completion.
@@ -103,7 +103,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Items are those of [`TaskHandle::join`].
+    /// The errors are those of [`TaskHandle::join`].
     ///
     /// # Examples
     ///

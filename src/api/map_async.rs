@@ -119,13 +119,13 @@ impl<I: Iterator> Stream for Iter<I> {
     }
 }
 
-/// The input, the closure that makes futures of its items, and the job whose limits bound them.
+/// The input, the closure that makes a future of each item, and the job of these futures.
 struct Pull<S, F> {
     job: Job,
     /// The rest of the input. `None` after its end.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// True if the input was cut off and the item that reports it was not yielded.
+    /// True if the input was cut off, and the stream must still yield `Cancelled` for that.
     cut_off: bool,
 }
 
@@ -136,8 +136,8 @@ where
     R: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    /// Pushes the future of the next item, and returns its handle. Returns `None` if `under_way` futures leave no room, or if
-    /// the input has no item now.
+    /// Pushes the future of the next item, and returns its handle. Returns `None` if `under_way` futures leave no room for
+    /// another, or if the input has no item now.
     fn next(&mut self, under_way: usize, cx: &mut Context<'_>) -> Option<TaskHandle<T>> {
         if under_way >= self.room() {
             return None;
@@ -158,14 +158,14 @@ where
         }
     }
 
-    /// Returns how many futures may be under way.
+    /// Returns the most futures that may be under way at once.
     fn room(&self) -> usize {
         let limits = self.job.ptr().gates().map(|gate| control::limit_of(gate.permits.load()));
         let room = limits.min().unwrap_or(usize::MAX);
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 
-    /// Returns the next item of the stream if no future is under way.
+    /// Returns the next item of the stream. Call it only if no future is under way.
     fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
         if std::mem::take(&mut self.cut_off) {
             return Poll::Ready(Some(Err(JoinError::Cancelled)));
@@ -241,7 +241,7 @@ impl<S, F, T> MapAsync<S, F, T> {
     pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
         let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
         let finished = Arc::new(Finished::default());
-        // The first poll checks all of these futures, and so leaves wakers with them.
+        // All numbers are listed, so that the first poll checks each of these futures and gives it a waker.
         finished.lock().numbers.extend(under_way.keys());
         let pulled = under_way.len() as u64;
         MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }
@@ -300,7 +300,7 @@ impl Finished {
     }
 }
 
-/// The waker of one future of a stream. It notes the future's number and wakes the poller.
+/// The waker of one future of a stream. Adds the future's number to the list and wakes the poller.
 struct Bell {
     number: u64,
     finished: Arc<Finished>,
@@ -340,7 +340,7 @@ pub struct MapAsyncAsCompleted<S, F, T> {
 }
 
 impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
-    /// Polls the handle of the future with this number, with a waker that notes the number.
+    /// Polls the handle of the future with this number. Passes a waker that adds the number to the list of finished futures.
     fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
         let task = self.under_way.get_mut(&number)?;
         let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));

@@ -20,10 +20,10 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all tasks of the scope have ended. Never deadlocks inside a task of a pool. If that
-    /// task belongs to the same job, tasks of the scope that have not started run inline on this thread, in order: all of
-    /// them, or 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker takes its
-    /// place. It takes its permit back ahead of the queue.
+    /// Parks the calling thread until all tasks of the scope have ended. Never deadlocks inside a task of a pool. If that task
+    /// belongs to the same job, tasks of the scope that have not started run inline on this thread, in order: all of them, or
+    /// 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker takes its place. The
+    /// waiting task re-acquires its permit ahead of the queue.
     ///
     /// # Cancellation
     ///
@@ -65,7 +65,7 @@ impl Job {
     /// });
     /// ```
     ///
-    /// Nor can the scope or a handle leave it:
+    /// The scope and its handles cannot leave the closure:
     ///
     /// ```compile_fail
     /// let pool = tollgate::Pool::new().unwrap();
@@ -101,7 +101,7 @@ impl Job {
     }
 }
 
-/// Accepts tasks that borrow. Made by [`Job::scope`].
+/// Accepts tasks that may borrow from the stack. Made by [`Job::scope`].
 ///
 /// The lifetimes are those of [`std::thread::scope`]: tasks may run during `'scope`, and may borrow what lives for `'env`.
 ///
@@ -212,7 +212,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
     }
 
-    /// Pushes a task, with a handle if `HANDLE`.
+    /// Pushes a task. Returns its handle if `HANDLE` is true.
     #[track_caller]
     fn push<const HANDLE: bool, T: Send + 'scope>(
         &'scope self,

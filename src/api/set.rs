@@ -20,7 +20,7 @@ use crate::worker::blocking;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often the owner looks for an outcome that is about to be final before it waits for it.
+/// How often the owner checks whether the outcome of an ended task is final, before it blocks.
 const LOOKS: usize = shrunk(100, 1);
 
 /// Tasks of one job whose results are taken together, made by [`Job::set`].
@@ -52,7 +52,7 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<TaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// A task whose number was taken from the list, and whose outcome was awaited before it was final.
+    /// An ended task that was taken from the list, and whose outcome was not final at the last poll.
     last: Option<TaskId>,
     /// The wait of the future that awaits the set.
     wait: Wait,
@@ -113,9 +113,9 @@ impl<T: Send + 'static> TaskSet<T> {
         self.spawn_in(&job, task)
     }
 
-    /// Pushes a task into another job, and keeps its handle as that of a task of this set.
+    /// Pushes a task into another job, and keeps its handle in this set.
     ///
-    /// So the tasks of one set may need different resources: make a job for each resource.
+    /// So the tasks of one set may be under different limits: make a job for each limited resource.
     ///
     /// # Blocking
     ///
@@ -184,7 +184,7 @@ impl<T: Send + 'static> TaskSet<T> {
 }
 
 impl<T> TaskSet<T> {
-    /// Numbers the next task, and makes its guard.
+    /// Gives the next task its number, and makes its guard.
     fn guard(&mut self) -> (TaskId, Guard) {
         let id = TaskId(self.next);
         self.next += 1;
@@ -286,7 +286,7 @@ impl<T> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// Only for as long as a task that has ended needs to store its result.
+    /// Blocks only until the ended task has stored its result.
     ///
     /// # Examples
     ///
@@ -313,7 +313,7 @@ impl<T> TaskSet<T> {
         Some((id, handle.join()))
     }
 
-    /// Waits for all tasks, and returns their results in the order of the pushes, without those taken before.
+    /// Waits for all tasks, and returns their results in the order of the pushes. Results that were taken before are left out.
     ///
     /// # Blocking
     ///
@@ -346,7 +346,8 @@ impl<T> TaskSet<T> {
 
     /// Waits for all tasks, and returns their values in the order of the pushes. The first error cancels the others.
     ///
-    /// A task that panics or is cancelled is an error. What has not started by then is cancelled. What runs is not waited for.
+    /// A task that panics or is cancelled is an error. Tasks that have not started by then are cancelled. Running tasks are
+    /// not waited for.
     ///
     /// # Blocking
     ///
@@ -358,7 +359,7 @@ impl<T> TaskSet<T> {
     ///
     /// # Errors
     ///
-    /// That of the first task to fail, by the time of its end.
+    /// Returns the error of the first task that fails, by the time of its end.
     ///
     /// # Examples
     ///
@@ -380,8 +381,8 @@ impl<T> TaskSet<T> {
         Ok(values.into_values().collect())
     }
 
-    /// Cancels all tasks, as [`TaskHandle::cancel`] does, and returns how many this call cancelled. Their results are still to
-    /// be taken.
+    /// Cancels all tasks, as [`TaskHandle::cancel`] does, and returns how many this call cancelled. Their results stay in the
+    /// set, and can still be taken.
     ///
     /// # Examples
     ///

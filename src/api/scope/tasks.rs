@@ -1,11 +1,11 @@
 //! The tasks of a scope, and the wait for all of them.
 //!
-//! A scoped task is a task with a handle whose lifetime is erased. What it borrows outlives it:
+//! A scoped task is a task with a handle whose lifetime is erased. The values that the task borrows outlive the task:
 //!
 //! - `scope-1`: `pending` counts the task before the task is in a queue.
 //! - `scope-2`: the count goes down when the task's closure is gone, and its outcome is gone or owned by a [`ScopedHandle`].
 //!   The handle borrows the scope.
-//! - `scope-3`: the scope ends when `pending` is 0. A task may push further ones only before its `scope-2`.
+//! - `scope-3`: the scope ends when `pending` is 0. A task may push further tasks only before its own `scope-2`.
 //!
 //! The list has a reference to each task that has not started. So the scope can run a task inline, or drop it.
 //!
@@ -25,7 +25,7 @@ use std::ptr::NonNull;
 
 /// The most tasks that a scope runs inline while other tasks wait for its worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
-/// The length of a list that is searched for started tasks.
+/// The least length at which the list is searched for started tasks, which are removed then.
 const LONG: usize = shrunk(64, 2);
 
 const WAITED: u64 = 1;
@@ -37,20 +37,20 @@ type Payload = Box<dyn Any + Send>;
 /// The tasks of one scope.
 pub struct Tasks {
     list: Mutex<List>,
-    /// Bit 0: a waiter may be in the parking lot. Above: the number of tasks that have not ended.
+    /// Bit 0: a waiter may be in the parking lot. The bits above: the number of tasks that have not ended.
     pending: AtomicU64,
     /// The first panic of a task or of the scope's closure.
     panic: Mutex<Option<Payload>>,
 }
 
 struct List {
-    /// The tasks that may not have started, the oldest first.
+    /// The tasks that may not have started yet, the oldest first.
     tasks: Vec<ScopedTask>,
     /// The length at which started tasks are removed.
     long: usize,
 }
 
-/// A scope, as the owner of its tasks. If not `COUNTED`, the tasks are in no statistics of their job.
+/// A scope, as the owner of its tasks. If `COUNTED` is false, the job's statistics do not count these tasks.
 #[derive(Clone, Copy)]
 struct InScope<const COUNTED: bool>(NonNull<Tasks>);
 
@@ -90,7 +90,7 @@ impl Tasks {
     ///
     /// # Safety
     /// The scope is not moved before [`enter`](Self::enter) returns. What `task` and its result borrow must last until then,
-    /// and until the task's handle is dropped. The caller is called by `f` of `enter`, or by a task of the scope.
+    /// and until the task's handle is dropped. Only `f` of `enter`, or a task of the scope, may make this call.
     pub unsafe fn make<const COUNTED: bool, F, T>(
         &self,
         job: JobPtr,
@@ -107,7 +107,7 @@ impl Tasks {
         unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
     }
 
-    /// Lists a task that is in no queue yet. Removes started tasks if the list has doubled since it last did.
+    /// Adds a task that is in no queue yet to the list. Removes started tasks if the list has doubled since the last removal.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -118,7 +118,7 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // Nothing panics under the lock.
+        // No code under the lock panics, so a poisoned lock may be used.
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -162,7 +162,8 @@ impl Tasks {
 
     /// Waits until all tasks have ended (`scope-3`).
     ///
-    /// If there is no spare worker for the wait, all that has not started is dropped, and the panic that says so is kept.
+    /// If no spare worker is left for the wait, drops all tasks that have not started. Keeps the panic of the wait for the end
+    /// of the scope.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();
@@ -201,7 +202,7 @@ impl Tasks {
     }
 }
 
-/// Ends the process when it is dropped: tasks may still use the stack that is about to go.
+/// Ends the process when it is dropped, because tasks may still use the stack that a panic unwinds.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {

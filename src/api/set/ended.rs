@@ -1,16 +1,16 @@
 //! The tasks of a set that have ended, and the wake-up of the set's owner.
 //!
-//! Each task of a set carries a guard. The guard is dropped with the task's closure or future, whether the task ran,
-//! panicked or was cancelled, and adds the task's number to the set's list:
+//! Each task of a set carries a guard. The guard is dropped with the task's closure or future, whether the task ran, panicked
+//! or was cancelled, and adds the task's number to the set's list:
 //!
-//! - `set-1`: the guard locks the list, adds the number, and takes the mark *waited*.
-//! - `set-2`: if the mark was set, it wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise it does not
-//!   wait. It does so under the lock of its bucket in the parking lot.
+//! - `set-1`: the guard locks the list, adds the number, and reads and clears the mark *waited*.
+//! - `set-2`: if the mark was set, the guard wakes the set's owner.
+//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise the owner
+//!   does not wait. This happens under the lock of the owner's bucket in the parking lot.
 //!
 //! The list's lock orders `set-1` and `set-3`: the owner sees the number, or the guard sees the mark and wakes the owner.
 //!
-//! A task's outcome becomes final shortly after its guard was dropped. The owner then joins the task by its handle.
+//! The outcome of a task becomes final shortly after its guard was dropped. So the owner joins the task by its handle.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -37,11 +37,11 @@ pub struct EndedList(Mutex<List>);
 #[derive(Debug)]
 struct List {
     numbers: VecDeque<TaskId>,
-    /// The owner waits, or is about to.
+    /// True while the owner waits, or is about to wait.
     waited: bool,
 }
 
-/// Tells the set that its task has ended.
+/// Adds the task's number to the set's list of ended tasks when it is dropped.
 pub struct Guard {
     ended: Arc<EndedList>,
     id: TaskId,
@@ -54,7 +54,7 @@ impl EndedList {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // No foreign code runs under the lock.
+        // No code of the user runs under the lock, so a poisoned lock may be used.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -73,7 +73,7 @@ impl EndedList {
         self.lock().numbers.len()
     }
 
-    /// Sets the mark, unless a task has ended. Returns true if the owner must wait (`set-3`).
+    /// Sets the mark *waited* if no ended task is on the list. Returns true then: the owner must wait (`set-3`).
     pub fn set_waited(&self) -> bool {
         let mut list = self.lock();
         list.waited = list.numbers.is_empty();

@@ -1,4 +1,4 @@
-//! A set as a stream, and the poll for a future of one's own.
+//! Polls a set: as a stream, or inside a future that the user writes.
 
 use crate::api::set::{TaskId, TaskSet};
 use crate::base::parking::{ONLY, parking_lot};
@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<T> TaskSet<T> {
-    /// Polls for the next task that ends: [`join_next_with_id`](Self::join_next_with_id) for a future of one's own.
+    /// Polls for the next task that ends, inside a future that you write. Returns what
+    /// [`join_next_with_id`](Self::join_next_with_id) returns.
     ///
-    /// A future of a pool holds no permit while it waits here, as with an awaited handle. The waker of the last call is woken.
+    /// A future of a pool holds no permit while it waits here, as with an awaited handle. Only the waker of the last call is
+    /// woken.
     ///
     /// # Examples
     ///
@@ -52,7 +54,7 @@ impl<T> TaskSet<T> {
     }
 }
 
-/// Results as tasks end.
+/// Yields each result when its task has ended.
 ///
 /// # Examples
 ///
