@@ -3,18 +3,19 @@
 //! Tasks of the job pull the input: the *pullers*. A puller pulls, runs the closure on what it has pulled, and pulls again. So
 //! an item is in memory only while a puller has it, under its permit.
 //!
-//! Pullers are sent one by one. At most one puller is queued, and it sends the next one when it has pulled an item. So the
-//! job's own limit decides how many there are, and it may change meanwhile.
+//! Pullers are sent one by one: to *send* a puller is to push it into the job's queue. At most one puller is queued, and it
+//! sends the next one when it has pulled an item. So the job's own limit decides how many pullers there are, and it may change
+//! meanwhile.
 //!
-//! One puller at a time has the lock of the input. A puller that finds the lock taken leaves, because it must not wait with a
-//! permit. No puller is missing then:
+//! One puller at a time has the lock of the input. A puller that finds the lock taken *leaves*: it ends, because it must not
+//! wait with a permit. No puller is missing then:
 //!
 //! - `pull-1`: a puller that finds the lock taken stops counting as a puller.
-//! - `pull-2`: it executes a full fence.
-//! - `pull-3`: it tries the lock once more, and leaves if the lock is still taken.
+//! - `pull-2`: that puller executes a full fence.
+//! - `pull-3`: that puller tries the lock once more, and leaves if the lock is still taken.
 //! - `send-1`: a puller that has the lock unlocks it.
-//! - `send-2`: it executes a full fence.
-//! - `send-3`: it checks how many pullers there are and whether one is queued. If one is missing, it sends one.
+//! - `send-2`: that puller executes a full fence.
+//! - `send-3`: that puller checks how many pullers there are and whether one is queued. If one is missing, it sends one.
 //!
 //! By the fences, `pull-3` finds the lock free or `send-3` sees `pull-1`.
 
@@ -40,8 +41,8 @@ use std::time::Duration;
 
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
-/// The time for which a puller keeps its worker from tasks that wait. One of them may be the next puller, so a shorter time
-/// would cost more changes than it is worth.
+/// The time for which a puller may keep its worker while other tasks wait. The waiting task may be the next puller, so a
+/// shorter time would cause too many changes between pullers.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
 /// An input and its pullers.
@@ -53,11 +54,11 @@ pub struct Feed<I> {
     pulled: AtomicU64,
     /// The number of pullers that have started and not left.
     pullers: AtomicUsize,
-    /// A puller is queued. Stays true if that puller is dropped.
+    /// True while a puller is queued. Stays true if that puller is dropped.
     in_line: AtomicBool,
     /// The puller that was queued last.
     queued: Mutex<Option<ScopedTask>>,
-    /// Nothing more is pulled.
+    /// True when no more items are pulled.
     finished: AtomicBool,
 }
 
@@ -65,19 +66,19 @@ pub struct Feed<I> {
 pub enum Pulled<I: Iterator> {
     /// One item, and its number.
     Item(u64, I::Item),
-    /// Nothing is left.
+    /// No item is left.
     End,
     /// Another puller has the lock of the input, or has found the end. This puller has left.
     Left,
-    /// The input panicked in place of the item with this number, in `next` or in its drop. Nothing is left.
+    /// The input panicked in place of the item with this number, in `next` or in its drop. No item is left.
     Panicked(u64, Box<dyn Any + Send>),
 }
 
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that it is empty, the feed is finished from the start, without a permit. The caller
-    /// must not pull to find out, because an item may be of a type that must stay on its thread.
+    /// If the `size_hint` of the input says that it is empty, the feed is finished from the start, without a permit. The
+    /// caller must not call `next` to find out, because an item may be of a type that must stay on its thread.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -103,13 +104,13 @@ impl<I: Iterator> Feed<I> {
         self.come_back();
     }
 
-    /// Stops counting a puller. [`Pulled::Left`] has done so already.
+    /// Stops counting a puller. Do not call it after [`Pulled::Left`], which has done so already.
     pub fn leave(&self) {
         // Ordering: AcqRel; before the fence of the caller (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts a puller that has left, or that was never queued.
+    /// Counts a puller that is not counted: it stopped counting before, or was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -136,8 +137,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end, without the lock: its destructor may wait. The first panic of the input is the one that
-    /// is reported.
+    /// Drops the input at its end, without the lock, because its destructor may wait. Only the first panic of the input is
+    /// reported.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
@@ -156,7 +157,8 @@ impl<I: Iterator> Feed<I> {
         self.pulled.fetch_add(items, Ordering::Relaxed)
     }
 
-    /// Locks the source (pull-1 to pull-3). Returns `None` if another puller has the lock: this puller has left then.
+    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: this puller is then no longer
+    /// counted.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         const SPINS: usize = shrunk(64, 1);
         for _ in 0..SPINS {
@@ -177,32 +179,32 @@ impl<I: Iterator> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // Nothing panics under the lock: panics of the input are caught where it is called.
+            // No code under the lock panics: panics of the input are caught where it is called.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Calls `push`, which must queue a puller, if one is missing (send-2, send-3).
+    /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3).
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
-        // Ordering: Relaxed; the fence before it.
+        // Ordering: Relaxed; the fence above orders both loads.
         if self.in_line.load(Ordering::Relaxed) || self.is_finished() {
             return;
         }
-        // Ordering: Relaxed; the fence before it.
+        // Ordering: Relaxed; the fence above orders it.
         let pullers = self.pullers.load(Ordering::Relaxed);
         let unlimited = self.job.is_unlimited(self.job.permits.load());
         if unlimited && pullers >= self.most_pullers() {
             return;
         }
-        // Ordering: AcqRel; of the threads that come this far, one sends.
+        // Ordering: AcqRel; only one of the threads that get here sends a puller.
         if !self.in_line.swap(true, Ordering::AcqRel) {
             push();
         }
     }
 
-    /// Queues a puller by `push`, or drops it if nothing more is pulled. Call it in [`send_puller`](Self::send_puller).
+    /// Queues a puller by `push`. Drops the puller if no more items are pulled. Call it in [`send_puller`](Self::send_puller).
     pub fn queue(&self, puller: ScopedTask, push: impl FnOnce(CellPtr)) {
         let cell = puller.cell();
         let started = self.queued().replace(puller);
@@ -227,10 +229,10 @@ impl<I: Iterator> Feed<I> {
         self.in_line.load(Ordering::Acquire)
     }
 
-    /// Ends the feed: nothing more is pulled. Drops a puller that has not started.
+    /// Ends the feed: no more items are pulled. Drops a puller that has not started.
     ///
-    /// The lock of `queued` orders this thread and the sender of a puller. This thread finds the puller there, or the sender
-    /// sees the end.
+    /// The lock of `queued` orders this thread and the thread that sends a puller. This thread finds the puller there, or the
+    /// other thread sees the end.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -238,11 +240,11 @@ impl<I: Iterator> Feed<I> {
     }
 
     fn queued(&self) -> MutexGuard<'_, Option<ScopedTask>> {
-        // Nothing panics under this lock: a reference is moved.
+        // No code under this lock panics, because it only moves a reference.
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the queued puller unless it has started, outside of the lock.
+    /// Drops the queued puller unless it has started. Does so without the lock.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
         if let Some(puller) = queued {
@@ -250,7 +252,7 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Returns true if nothing more is pulled.
+    /// Returns true if no more items are pulled.
     pub fn is_finished(&self) -> bool {
         // Ordering: Acquire; pairs with `finish`.
         self.finished.load(Ordering::Acquire)
@@ -293,7 +295,7 @@ impl<'a> Watch<'a> {
         Self { context, job, epoch: context.lease().epoch.get(), items: 0, began: Instant::now() }
     }
 
-    /// Returns true after an item if no further item may start, or if it is another task's turn.
+    /// Returns true if the puller must stop: no further item may start, or it is another task's turn. Call it after each item.
     #[inline]
     pub fn must_stop(&mut self) -> bool {
         self.is_held_back() || self.is_others_turn()

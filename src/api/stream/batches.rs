@@ -1,11 +1,11 @@
-//! Batches: several items that a puller of `Job::for_each` pulls at once, and what it gives back of them.
+//! Batches: several items that a puller of `Job::for_each` pulls at once, and the items of a batch that it gives back.
 //!
-//! A puller may have to stop within a batch. It gives the rest back, and the next pullers pull that before the input. So the
-//! end of the input is not the end of the items. A puller that meets it while other pullers hold batches leaves. The last
-//! holder of a batch pulls again. No puller is missing then:
+//! A puller may have to stop within a batch. It gives the rest back, and other pullers pull that rest before the input. So at
+//! the end of the input, items may still come from pullers that hold batches. A puller that finds the end leaves while batches
+//! are held, and the last holder of a batch pulls again. No puller is missing then:
 //!
-//! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the source. If the lock is
-//!   taken, it leaves, executes a full fence, and tries once more (pull-1 to pull-3 of the module above).
+//! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the input. If the lock is
+//!   taken, the puller leaves, executes a full fence, and tries once more (pull-1 to pull-3 of the module above).
 //! - `end-1`: a puller that finds the input at its end, and a batch held, unlocks the source, stops counting as a puller, and
 //!   executes a full fence. It leaves only if a batch is still held.
 //!
@@ -18,7 +18,7 @@ use crate::unwind;
 use std::any::Any;
 use std::collections::VecDeque;
 
-/// What the pullers of one input share to pull batches.
+/// The state that the pullers of one input share to pull batches.
 pub struct Batches<T> {
     /// Items that were given back. Never locked while the input is pulled.
     returned: Mutex<VecDeque<T>>,
@@ -34,16 +34,17 @@ pub struct Batches<T> {
 pub enum Pulled {
     /// At least one item was put into the batch.
     Batch,
-    /// Nothing is left.
+    /// No item is left.
     End,
-    /// Another puller has the lock of the source, or other pullers hold the rest of the items. This puller has left.
+    /// Another puller has the lock of the input, or other pullers hold the rest of the items. This puller is no longer
+    /// counted.
     Left,
-    /// The input panicked. Nothing is left.
+    /// The input panicked. No item is left.
     Panicked(Box<dyn Any + Send>),
 }
 
 impl<T> Batches<T> {
-    /// Makes the state of an input of which no batch is held.
+    /// Makes the state of an input while no puller holds a batch.
     pub fn new() -> Self {
         Self {
             returned: Mutex::new(VecDeque::new()),
@@ -53,8 +54,8 @@ impl<T> Batches<T> {
         }
     }
 
-    /// Pulls up to `most` items into `batch`, which must be empty. `had`: the puller has run a batch of more than one item
-    /// since it last pulled.
+    /// Pulls up to `most` items into `batch`, which must be empty. `had` must be true if the puller has run a batch of more
+    /// than one item since it last pulled.
     ///
     /// If the `size_hint` of the input promises no further items, pulls one: `next` of such an input may block until an
     /// item that was pulled before has been run.
@@ -116,7 +117,7 @@ impl<T> Batches<T> {
     }
 
     fn pull_returned(&self, batch: &mut Vec<T>, most: usize) {
-        // Ordering: Relaxed; a hint while a batch is held. If none does, the load of `held` comes after all changes.
+        // Ordering: Relaxed; a hint while a batch is held. If no batch is held, the load of `held` comes after all changes.
         if self.given_back.load(Ordering::Relaxed) > 0 {
             let mut returned = self.lock_returned();
             let again = most.min(returned.len());
@@ -126,7 +127,7 @@ impl<T> Batches<T> {
         }
     }
 
-    /// Drops the input at its end, without the lock: its destructor may wait. Keeps the input's first panic.
+    /// Drops the input at its end, without the lock, because its destructor may wait. Keeps the input's first panic.
     fn end<I>(&self, (input, panic): End<I>) {
         let dropped = unwind::halt(|| drop(input)).err();
         let (first, second) = if panic.is_some() { (panic, dropped) } else { (dropped, None) };
@@ -151,7 +152,7 @@ impl<T> Batches<T> {
     }
 
     fn lock_returned(&self) -> MutexGuard<'_, VecDeque<T>> {
-        // Nothing panics under this lock: items are moved.
+        // No code under this lock panics, because it only moves items.
         self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -162,7 +163,7 @@ impl<T> Batches<T> {
 
 impl<T> Drop for Batches<T> {
     fn drop(&mut self) {
-        // One at a time: two panics at once would abort the process.
+        // One item at a time: two panics at once would abort the process.
         let returned = std::mem::take(&mut *self.lock_returned());
         returned.into_iter().for_each(unwind::drop_quietly);
     }

@@ -1,4 +1,4 @@
-//! `Job::for_each`.
+//! `Job::for_each`: calls a closure with each item of an input, in tasks of the job.
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -27,8 +27,8 @@ impl Job {
     /// a channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls
     /// that take less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
     ///
-    /// `f` must not wait for a later item to start, because one task may hold both. It may if the input promises nothing,
-    /// as [`std::iter::from_fn`] does.
+    /// `f` must not wait for a later item to start, because one task may hold both items. `f` may do so if the `size_hint` of
+    /// the input promises no items, as that of [`std::iter::from_fn`] does.
     ///
     /// Without a limit, as many items run at once as the pool has workers.
     ///
@@ -93,7 +93,7 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // A second panic, of what is left of the input, would abort the process.
+            // A second panic, in the drop of the remaining input, would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -128,7 +128,7 @@ where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) + Sync,
 {
-    /// Sends a puller if one is missing. Call it in [`Tasks::enter`] of `pullers`, or in a puller.
+    /// Sends a puller if one is missing. Call it inside [`Tasks::enter`] of `pullers`, or inside a puller.
     fn send_puller(&self) {
         let job = self.feed.job();
         self.feed.send_puller(|| {
@@ -167,7 +167,7 @@ where
     fn work(&mut self, mut watch: Watch<'_>) {
         let ForEach { feed, batches, .. } = self.each;
         let (mut batch, mut size, mut had) = (Vec::with_capacity(1), 1, false);
-        // The clock is not read for an input that promises nothing.
+        // True while each pull gives as many items as wanted. Otherwise a batch cannot grow, so the clock need not be read.
         let mut full = true;
         loop {
             let began = full.then(Instant::now);
@@ -245,7 +245,7 @@ where
     }
 }
 
-/// A block that is being run. Its drop adds the number of calls that returned.
+/// A block of items that is being run. Its drop counts the calls of the closure that returned.
 struct Block<'a, 'b, T> {
     rest: &'a mut Drain<'b, T>,
     whole: usize,
@@ -260,10 +260,10 @@ impl<T> Drop for Block<'_, '_, T> {
     }
 }
 
-/// How a puller leaves a batch.
+/// The outcome of running a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Batch {
-    /// All its items were run.
+    /// All items of the batch were run.
     Done,
     /// The rest was given back because the puller must stop.
     Stopped,
@@ -271,7 +271,7 @@ enum Batch {
     Slow,
 }
 
-/// Returns the size of the batch after one of `size` items that took this long.
+/// Returns the size of the next batch, after a batch of `size` items that took this long.
 fn next_size(size: usize, took: Duration) -> usize {
     if took < BATCH_TIME / 2 {
         (2 * size).min(MOST)
@@ -283,7 +283,7 @@ fn next_size(size: usize, took: Duration) -> usize {
     }
 }
 
-/// The items of a batch that have not been run. A panic of an item's drop is caught.
+/// The items of a batch that have not been run. Its drop catches a panic of each item's drop.
 struct Rest<'a, T>(Drain<'a, T>);
 
 impl<T> Drop for Rest<'_, T> {
@@ -294,7 +294,7 @@ impl<T> Drop for Rest<'_, T> {
 
 impl<I: Iterator, F: Fn(I::Item)> Drop for Puller<'_, I, F> {
     fn drop(&mut self) {
-        // Ordering: Relaxed; published by the end of the part.
+        // Ordering: Relaxed; the end of the puller's task publishes it.
         self.each.feed.job().tally.completed.fetch_add(self.completed, Ordering::Relaxed);
         if self.unwinds {
             self.each.feed.leave();

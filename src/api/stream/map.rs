@@ -8,7 +8,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 impl Job {
-    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Returns an iterator over the
+    /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Returns an iterator over the
     /// results, in the order of the input.
     ///
     /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily:
@@ -89,9 +89,9 @@ pub struct Map<R> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Results may come.
+    /// Results may still come.
     Going,
-    /// The job was closed before. The only item is `Cancelled`.
+    /// The job refused the input. The only item is `Cancelled`.
     Refused,
     /// All items were yielded.
     Over,

@@ -2,9 +2,9 @@
 //!
 //! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
 //!
-//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no
-//! room leaves, executes a full fence, and checks again. The thread that takes a result executes a full fence, and sends a
-//! puller if one is missing.
+//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no room
+//! stops counting as a puller, executes a full fence, and checks again. The thread that takes a result executes a full fence,
+//! and sends a puller if one is missing.
 
 use crate::api::job::Job;
 use crate::api::stream::results::{Outcome, Results};
@@ -22,7 +22,7 @@ use crate::worker::blocking;
 use crate::worker::context::Context;
 use std::fmt::DebugStruct;
 
-/// The number of ready results per worker that leaves no room for more.
+/// The number of ready results per worker at which pullers stop pulling.
 const READY_MOST: usize = shrunk(16, 2);
 
 /// Makes the iterating side of a new stream.
@@ -41,34 +41,34 @@ where
     Box::new(Handle { stream, job })
 }
 
-/// What the iterator finds next.
+/// The outcome of a call of the iterator's `next`.
 pub enum Next<R> {
     /// The next result.
     Result(Outcome<R>),
-    /// The end: the job was cancelled, or its pool shut down, before the end of the input.
+    /// The end, with an error first: the job was cancelled, or its pool shut down, before the end of the input.
     Cancelled,
-    /// The end.
+    /// The end of all results.
     End,
 }
 
 /// A stream, as its iterator sees it: without the types of input and closure.
 pub trait Pump<R>: Send + Sync {
-    /// Waits for the next result. `taken`: the number of results taken before.
+    /// Waits for the next result. `taken` is the number of results taken before.
     fn next(&self, taken: u64) -> Next<R>;
     /// Lets results come in the order of their completion from now on.
     fn order_by_completion(&self);
-    /// Ends the stream, because the iterator is dropped: nothing more is pulled.
+    /// Ends the stream when its iterator is dropped: no more items are pulled.
     fn stop(&self);
     /// Adds the fields of the debug output.
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
 }
 
-/// What the pullers and the iterator share.
+/// The state that the pullers and the iterator share.
 struct Stream<I, F, R> {
     feed: Feed<I>,
     f: F,
     results: Results<R>,
-    /// True when the iterator was dropped.
+    /// True if the iterator was dropped.
     abandoned: AtomicBool,
 }
 
@@ -77,7 +77,7 @@ struct Handle<I, F, R> {
     job: Job,
 }
 
-/// A puller that is queued or runs. Its drop wakes the iterator if it was the last.
+/// A puller that is queued or runs. Its drop wakes the iterator if this was the last puller.
 struct Puller<I, F, R>(Arc<Stream<I, F, R>>);
 
 impl<I, F, R> Puller<I, F, R> {
@@ -112,7 +112,7 @@ impl<I, F, R> Drop for Puller<I, F, R> {
     }
 }
 
-/// The owner of pullers: no statistics count them.
+/// The owner of the pullers of `map`. The job's statistics do not count these tasks.
 #[derive(Clone, Copy)]
 struct NoOwner;
 
@@ -120,7 +120,7 @@ impl Owner for NoOwner {
     const COUNTED: bool = false;
 }
 
-/// How long a puller goes on.
+/// How long a puller pulls items.
 enum Turn<'a> {
     /// Until it must stop.
     While(Watch<'a>),
@@ -146,7 +146,7 @@ where
         }
         stream.feed.send_puller(|| {
             let puller = Puller::new(stream);
-            // SAFETY: it borrows nothing.
+            // SAFETY: the puller borrows nothing.
             let puller =
                 unsafe { ScopedTask::make(stream.feed.job(), false, NoOwner, || puller.run()) };
             stream.feed.queue(puller, push);
@@ -205,12 +205,12 @@ where
         self.tell(wakes);
     }
 
-    /// Wakes the iterator if `wakes`. Call it after each result that was put.
+    /// Wakes the iterator if `wakes`. Call it after each result that was stored.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // This thread sees the mark of `stop`, or `stop` drops the result: both take the lock of the results.
+        // This thread sees the mark of `stop`, or `stop` drops the stored result: both take the lock of the results.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -234,11 +234,11 @@ where
         }
     }
 
-    /// Pulls one item and runs `f` with it inline, under the permit of the task that iterates here. Returns true if the
+    /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if the
     /// iterator must check the results again.
     ///
-    /// Does so only if that task belongs to the same job, and if all items that were pulled were taken. So this item's
-    /// result is the next one.
+    /// Does so only if that task belongs to the same job, and if all items that were pulled were taken. So the result of this
+    /// item is the next one.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };
@@ -263,7 +263,7 @@ where
     fn next(&self, taken: u64) -> Next<R> {
         let Stream { feed, results, .. } = &*self.stream;
         loop {
-            // In this order: a puller that has ended has put its results before.
+            // The order of these reads matters: a puller stores its results before it ends.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {

@@ -5,13 +5,13 @@ use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 
-/// The result of one item, or why there is none.
+/// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
 /// The results of a stream.
 pub struct Results<R> {
     state: Mutex<State<R>>,
-    /// The number of ready results that leaves no room for more.
+    /// The number of ready results at which pullers stop pulling.
     most: usize,
 }
 
@@ -21,11 +21,11 @@ struct State<R> {
     ready: usize,
     /// The number of results taken.
     taken: u64,
-    /// The input's panic, and its number. It is taken after all other results.
+    /// The input's panic, with the number of results before it. It is taken after all other results.
     last: Option<(u64, Outcome<R>)>,
     /// The number of pullers that are queued or run.
     pullers: usize,
-    /// The iterator may wait in the parking lot.
+    /// True if the iterator may wait in the parking lot.
     waited: bool,
 }
 
@@ -45,7 +45,7 @@ impl<R> Results<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // Results are moved under the lock, never dropped.
+        // No code under the lock panics: results are moved there, never dropped.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -58,7 +58,7 @@ impl<R> Results<R> {
         }
     }
 
-    /// Puts the result of the item with this number. Returns true if the iterator must be woken.
+    /// Stores the result of the item with this number. Returns true if the iterator must be woken.
     #[must_use]
     pub fn put(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
@@ -76,7 +76,7 @@ impl<R> Results<R> {
         state.has_next() && std::mem::replace(&mut state.waited, false)
     }
 
-    /// Puts the input's panic, which is the last result of all. Returns true if the iterator must be woken.
+    /// Stores the input's panic, which is the last result of all. Returns true if the iterator must be woken.
     #[must_use]
     pub fn put_last(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
@@ -84,7 +84,7 @@ impl<R> Results<R> {
         state.has_next() && std::mem::replace(&mut state.waited, false)
     }
 
-    /// Takes the next result. Returns `None` if it is not there.
+    /// Takes the next result. Returns `None` if that result is not ready.
     pub fn take(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match state.take_ready() {
@@ -101,7 +101,7 @@ impl<R> Results<R> {
         Some(outcome)
     }
 
-    /// Takes any result. Call it when no iterator takes them.
+    /// Takes any ready result, whatever the order. Call it when the iterator takes no more results.
     pub fn take_any(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match &mut state.order {
@@ -116,7 +116,7 @@ impl<R> Results<R> {
         self.lock().ready < self.most
     }
 
-    /// Returns true if there is room enough to start a puller: less room would be used up at once.
+    /// Returns true if there is enough room to start a puller. A new puller would use up less room at once.
     pub fn have_ample_room(&self) -> bool {
         self.lock().ready <= self.most / 2
     }
@@ -126,7 +126,8 @@ impl<R> Results<R> {
         (&raw const *self).addr()
     }
 
-    /// Notes that the iterator waits, and returns true, if the next result is not there and a puller is (`park-2`).
+    /// Returns true if the iterator must wait: the next result is not ready, and a puller may still make it (`park-2`). Then
+    /// notes the wait.
     pub fn set_waited(&self) -> bool {
         let mut state = self.lock();
         state.waited = !state.has_next() && state.pullers > 0;
@@ -138,7 +139,7 @@ impl<R> Results<R> {
         self.lock().pullers += 1;
     }
 
-    /// Counts the end of a puller, or its drop. Returns true if the iterator must be woken.
+    /// Counts the end of a puller, or the drop of a queued one. Returns true if the iterator must be woken.
     #[must_use]
     pub fn drop_puller(&self) -> bool {
         let mut state = self.lock();
