@@ -19,7 +19,7 @@
 //! that sees the queue empty also sees the reservation (`serial_in_order`).
 //!
 //! A task of a child passes the gates from the inside out. If a gate refuses it, the task joins the queue of that gate as the
-//! one *delegate* of its child, and the child is marked `Blocked`. So each child has one task in that queue, and the children
+//! one *delegate* of its child. The child is then marked `Blocked`. So each child has one task in that queue, and the children
 //! take turns.
 
 mod acquire;
@@ -82,7 +82,7 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
-/// Serves the queue if a task may be admitted from it or must be dropped. Returns true in that case.
+/// Admits or drops tasks in the queue if one of them may leave it. Returns true in that case.
 #[inline]
 fn make_good(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -144,7 +144,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // If the job has become idle here, its waiters must wake: the pending bit may have been set for one of them.
+    // The job may be idle now. A waiter that failed to get the queue lock relies on this thread to wake it.
     wake_if_idle(job);
     all_gone
 }
@@ -159,8 +159,8 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::HalfDone => {
-            // Another thread has popped the task, or its push is unfinished. A pusher may have found the job full because of
-            // this reservation, so the caller checks the queue again.
+            // Another thread has popped the task, or the push of the task is unfinished. A pusher may have found the job full
+            // because of this reservation, so the caller checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
         }
@@ -285,8 +285,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Starts a task that was refused because `gate` has a rate: acquires the permits there and at each ancestor, and takes the
-/// leave.
+/// Starts a task that was refused because `gate` has a rate. Acquires the permits there and at each ancestor, and takes the
+/// leave of all rates.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {

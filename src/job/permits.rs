@@ -30,8 +30,7 @@ pub enum Flag {
     /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
     /// may go on.
     HeldOff = 1 << 53,
-    /// The job has a rate: each start needs the rate's leave, at most one task is ready, and no worker keeps a permit over
-    /// several tasks.
+    /// The job has a rate: each start needs the rate's leave, also under a lease, and at most one task is ready.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
     Parent = 1 << 55,
@@ -55,9 +54,9 @@ pub enum Flag {
     Settling = 1 << 63,
 }
 
-/// The flags of which each forbids a task to start.
+/// The flags that keep tasks from starting. One of them is enough.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags of which each forbids admitting a task.
+/// The flags that keep tasks from being admitted. One of them is enough.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
 
 /// One value of the word.
@@ -115,7 +114,7 @@ impl Snapshot {
         self.running() == 0 && self.ready() == 0
     }
 
-    /// Returns true if any of the flags is set. `flags` is their sum.
+    /// Returns true if any flag in the bit mask `flags` is set.
     const fn has_any(self, flags: u64) -> bool {
         self.0 & flags != 0
     }
@@ -127,21 +126,22 @@ impl Snapshot {
 
     /// Returns true if one more task may be admitted to a deque. At most `ready_cap` tasks may be ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        // One test of all flags: a job with a rate must cost other jobs no instruction.
+        // All flags are tested at once, so that a job without a rate pays no instruction for rates.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
             return self.has_room_at_a_rate(ready_cap);
         }
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Answers as [`has_room`](Self::has_room) does. Here at most one task of the job may be ready, as each job with a rate
-    /// requires.
+    /// Returns the result of [`has_room`](Self::has_room) if a flag is set that it checks. A job with a rate may have at most
+    /// one ready task.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
     }
 
-    /// Returns true if a ready task may start now. A task of a job with a rate may not: it needs the rate's leave, too.
+    /// Returns true if a ready task may start now. Returns false for a job with a rate, because its tasks need the rate's
+    /// leave, too.
     pub const fn may_start(self) -> bool {
         !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
@@ -163,8 +163,8 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker may start a further task under the permit that it already holds, once the task has the leave of
-    /// the job's rate.
+    /// Returns true if a worker may start a further task under the permit that it already holds. The task must also have the
+    /// leave of the job's rate.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
@@ -284,7 +284,7 @@ impl Permits {
         self.update(|word| word.has_room(ready_cap).then(|| word.reserved()))
     }
 
-    /// Cancels a reservation. Returns the word after it.
+    /// Cancels a reservation. Returns the word after the change.
     #[inline]
     pub fn unreserve(&self) -> Snapshot {
         Snapshot(self.0.fetch_sub(READY, Ordering::AcqRel)).unreserved()
@@ -320,7 +320,7 @@ impl Permits {
         self.update(|word| word.may_reclaim(draining).then(|| word.acquired()))
     }
 
-    /// Exchanges a permit for a reservation. Returns the word after it.
+    /// Exchanges a permit for a reservation. Returns the word after the change.
     pub fn unstart(&self) -> Snapshot {
         // The subtraction wraps on purpose: the sum adds one ready task and removes one permit.
         let change = READY.wrapping_sub(RUNNING);
@@ -328,13 +328,13 @@ impl Permits {
         Snapshot(before.wrapping_add(change))
     }
 
-    /// Releases a permit. Returns the word after it.
+    /// Releases a permit. Returns the word after the change.
     #[inline]
     pub fn release(&self) -> Snapshot {
         Snapshot(self.0.fetch_sub(RUNNING, Ordering::AcqRel)).released()
     }
 
-    /// Sets the limit. Returns the word before it.
+    /// Sets the limit. Returns the word before the change.
     pub fn set_limit(&self, limit: u64) -> Snapshot {
         let set = |word| Some(Snapshot(word).limited(limit).0);
         // Ordering: as in `update`.
@@ -343,12 +343,12 @@ impl Permits {
         }
     }
 
-    /// Sets a flag. Returns the word before it.
+    /// Sets a flag. Returns the word before the change.
     pub fn set(&self, flag: Flag) -> Snapshot {
         Snapshot(self.0.fetch_or(flag as u64, Ordering::AcqRel))
     }
 
-    /// Clears a flag. Returns the word before it.
+    /// Clears a flag. Returns the word before the change.
     pub fn clear(&self, flag: Flag) -> Snapshot {
         Snapshot(self.0.fetch_and(!(flag as u64), Ordering::AcqRel))
     }

@@ -81,7 +81,7 @@ impl Departures {
 }
 
 impl<'a> Queue<'a> {
-    /// Joins the two sides of a queue.
+    /// Makes a queue of its two sides.
     pub fn new(arrivals: &'a Arrivals, departures: &'a Departures) -> Self {
         Self { arrivals, departures }
     }
@@ -125,7 +125,8 @@ impl<'a> Queue<'a> {
     /// Adds one to the number of pushes.
     #[inline]
     fn count(self) {
-        // Ordering: AcqRel; pairs with the load in `len`. `link` relies on it as the access before its fence.
+        // Ordering: AcqRel; pairs with the load in `len`. It is also the read-modify-write that must precede the fence in
+        // `link`.
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -183,7 +184,7 @@ impl<'a> Queue<'a> {
             || !self.departures.returned.load(Ordering::Relaxed).is_null()
     }
 
-    /// Returns the number of waiting tasks. It is exact if no thread pushes or pops meanwhile.
+    /// Returns the number of waiting tasks. The number is exact if no thread pushes or pops meanwhile.
     pub fn len(self) -> usize {
         // Ordering: Acquire; pairs with the Release in `note_taken`. `taken` must be read first, so that the
         // difference is seldom negative.
@@ -192,7 +193,8 @@ impl<'a> Queue<'a> {
         difference(self.arrivals.pushed.load(Ordering::Acquire), taken)
     }
 
-    /// Tries to get the queue lock. If it is taken, sets its pending bit, so that the owner re-checks the queue.
+    /// Tries to get the queue lock. If another thread has the lock, sets the pending bit, so that the owner re-checks the
+    /// queue.
     #[inline]
     pub fn try_lock(self) -> Option<Consumer<'a>> {
         let state = &self.departures.consumer;

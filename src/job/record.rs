@@ -156,7 +156,7 @@ impl Record {
         self.parent
     }
 
-    /// Returns what all threads of the job's pool share.
+    /// Returns the state that all threads of the job's pool share.
     #[inline]
     pub fn pool(&self) -> &Shared {
         self.pool.shared()

@@ -90,8 +90,8 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
 }
 
-/// Gives back a permit of each gate of the job, one busy count and one flight. If the gates allow it, the first waiter of the
-/// job gets them. The caller must hold no queue lock.
+/// Gives back a permit of each gate of the job, and no longer counts the permit as a busy task and a flight. If the gates
+/// allow it, the first waiter of the job gets the permits instead. The caller must hold no queue lock.
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
@@ -103,8 +103,8 @@ pub fn give_back(job: JobPtr) {
     job.drop_tasks(1);
 }
 
-/// Grants the caller's permits, busy count and flight to the first waiter in the job's queue. Returns false if the caller
-/// keeps them: a task is first, the queue is locked or empty, or a gate does not allow it.
+/// Grants the caller's permits to the first waiter in the job's queue, which then counts as busy in the caller's place.
+/// Returns false if the caller keeps the permits: a task is first, the queue is locked or empty, or a gate does not allow it.
 fn hand_over(job: JobPtr) -> bool {
     while !job.queue().is_empty() {
         let siblings_wait = job.parent().is_some_and(is_waited_for);

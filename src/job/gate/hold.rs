@@ -10,7 +10,7 @@
 //! - `open-1`: Under the same lock it reads the times. If one is still to come, it arms the timer again and stops. Otherwise
 //!   it clears the flag.
 //! - `open-2`: It executes a full fence.
-//! - `open-3`: It looks at the queue, and admits tasks.
+//! - `open-3`: It checks the queue, and admits tasks.
 //!
 //! No task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher that
 //! finds the flag has pushed before (push-2 to push-4 of `gate`). By the fences the pusher sees the flag cleared, or `open-3` sees

@@ -1,8 +1,7 @@
 //! Starts tasks of jobs with rates, and takes the leave of each rate.
 //!
-//! A task of a job with a rate, or of a job below one, needs the leave of each rate of its job and of each ancestor. The
-//! worker takes the leave last, when the task has all its permits, and at all jobs at once. So a task that is refused has used
-//! up nothing.
+//! A task needs the leave of each rate of its job and of each ancestor. The worker takes the leave last, when the task has all
+//! its permits, and at all jobs at once. So a task that is refused has used up nothing.
 //!
 //! A worker that starts such a task:
 //! - `rate-1`: It exchanges the reservations for permits, from the inside out. The flag `HeldOff` refuses, as at any start.
@@ -10,12 +9,12 @@
 //!   that job refuses. The worker gives back the permits of that job and of its ancestors. The task goes back to the front of
 //!   that job's queue.
 //! - `rate-3`: Otherwise it counts the start at each rate. If a rate allows no further start now, the worker holds the job off
-//!   until the time at which it does (`off-1`, `off-2` of `hold`). The opening admits the next task.
+//!   until the rate allows one (`off-1`, `off-2` of `hold`). The opening admits the next task.
 //!
 //! So while a rate is used up, the job's tasks wait in a queue. They have no permit, no reservation and no worker.
 //!
 //! The starts keep to the rate, because each start passes `rate-2`, and the times change only under their lock:
-//! - The flag `Rated` makes the usual start fail, and forbids to run a task of the job inside another one.
+//! - The flag `Rated` makes the usual start fail. No task of a job with this flag runs inline in another task.
 //! - The flag ends each lease that was opened before it was set. A worker that starts a task at a rate takes the leave for each
 //!   further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires a permit without a task takes the leave last, as a worker does (module `acquire`).

@@ -14,8 +14,8 @@ use crate::job::record::JobPtr;
 use crate::pool::here::Here;
 use crate::sync::fence_after_rmw;
 
-/// Pushes a task that has reservations at all gates inside of `gate` into the queue of `gate`. If the child there has a task
-/// in that queue already, the task goes to the queue of the child instead, and so on inwards.
+/// Pushes a task that has reservations at all gates inside of `gate` into the queue of `gate`. The child there may have a task
+/// in that queue already. Then the task goes to the queue of the child instead, and so on inwards.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
@@ -45,8 +45,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Puts a ready task back into the queue of the gate that refused it: at the front, because it was admitted before the tasks that
-/// wait there.
+/// Puts a ready task back into the queue of the gate that refused it. The task goes to the front, because it was admitted
+/// before the tasks that wait there.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();

@@ -1,4 +1,4 @@
-//! The consumer of a queue: what the owner of the queue lock may do, and how it unlocks.
+//! The consumer of a queue: the owner of the queue lock, which pops and removes tasks, and unlocks.
 
 use super::{Arrivals, FREE, HELD, Queue};
 use crate::base::task::{CellPtr, Header};
@@ -13,7 +13,7 @@ pub enum Popped {
     Task(CellPtr),
     /// No task waits.
     Empty,
-    /// A push is unfinished. Its pusher checks the job's word once it has linked its cell.
+    /// A push is unfinished. The pusher checks the job's word after it has linked its cell.
     HalfDone,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Consumer<'a> {
     /// empty, even for a moment. Returns `None` if an unfinished push hides tasks.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
-        // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer takes, so what is linked stays.
+        // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer removes cells, so a linked cell stays.
         let mut next = departures.returned.load(Ordering::Acquire);
         while let Some(cell) = CellPtr::from_ptr(next) {
             look(cell);
@@ -173,7 +173,7 @@ impl<'a> Consumer<'a> {
             Ordering::Relaxed,
         );
         if cut.is_err() {
-            // A pusher has swapped the tail meanwhile. It links its cell behind `cell`, so no other thread writes this link.
+            // A pusher has swapped the tail meanwhile. That pusher links behind `cell`, so no other thread writes this link.
             link.store(cell.as_ptr(), Ordering::Release);
         }
         cut.is_ok()
@@ -210,7 +210,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Returns the task directly above `cell` in the front stack. `cell` was on top, and a later push has covered it.
+    /// Returns the task directly above `cell` in the front stack. `cell` was on top, but a later push has put another task
+    /// above it.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);
