@@ -68,7 +68,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // Ordering: Relaxed; the release of the permit and of the token publishes it.
+        // Ordering: Relaxed; the release of the permit publishes it.
         self.job.tally.completed.fetch_add(1, Ordering::Relaxed);
         gate::give_back(self.job);
     }
@@ -187,9 +187,10 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`Closed`] if the job is closed or cancelled, if its pool has shut down, or if the job is cancelled while the
-    /// future waits. If the job is only closed meanwhile, or the pool drains, a waiting future is still admitted. After
-    /// [`shutdown_now`](crate::Pool::shutdown_now) a waiter gets `Closed` when the next permit of its job is given back.
+    /// Returns [`Closed`] if the job is closed or cancelled, or if its pool has shut down. Returns it also if the job is
+    /// cancelled while the future waits. If the job is only closed meanwhile, or the pool drains, a waiting future is still
+    /// admitted. After [`shutdown_now`](crate::Pool::shutdown_now) a waiter gets `Closed` when the next permit of its job is
+    /// given back.
     ///
     /// # Panics
     ///
@@ -229,8 +230,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. Inside a task of an unrelated job, that task holds no permit while it waits, and a spare worker
-    /// takes its place, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. A task of an unrelated job that calls this holds no permit while it waits. A spare worker
+    /// takes the place of that task, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Errors
     ///
@@ -275,9 +276,9 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit, or if a task or a waiter
-    /// waits for one there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool has shut
-    /// down.
+    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit. Returns it also if a task or
+    /// a waiter waits for a permit there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its
+    /// pool has shut down.
     ///
     /// # Examples
     ///

@@ -17,10 +17,10 @@ impl Job {
     /// Pushes a task that enters the queue after this delay. Returns its handle.
     ///
     /// Meanwhile the task holds no permit, no worker and no thread: one timer serves the whole pool. When its time has come,
-    /// the task takes its place behind the tasks that wait then, as if it were [spawned](Self::spawn) at that moment. Tasks
-    /// with the same time take their places in the order pushed. A delay of zero is no delay.
+    /// the task takes its place behind the tasks that wait at that moment. It then behaves like a [spawned](Self::spawn) task.
+    /// Tasks with the same time take their places in the order pushed. A delay of zero is no delay.
     ///
-    /// A delayed task is a task of the job that has not ended: [`wait`](Self::wait) waits for it,
+    /// A delayed task is a task of the job that has not ended. [`wait`](Self::wait) waits for it,
     /// [`JobStats::delayed`](crate::JobStats::delayed) counts it, and it takes a slot of the
     /// [`capacity`](crate::JobBuilder::capacity). If the job is paused, has a limit of 0 or is held off at that time, the task
     /// then waits in the queue. If the job is [closed](Self::close) meanwhile, the task still runs. A

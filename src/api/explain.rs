@@ -19,7 +19,7 @@ use crate::sync::thread;
 use crate::task::future::pending::pending;
 use crate::task::handle::{Stage, TaskHandle};
 
-/// How often a walk through a queue is tried while another thread has the queue's lock.
+/// How often a search tries to get the lock of a queue before it gives up.
 const TRIES: usize = 100;
 
 impl Job {
@@ -157,7 +157,8 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns whether a task with a handle, which has started, runs or waits for another task or job.
+/// Returns [`Reason::Running`] for a task with a handle that has started, or [`Reason::Waiting`] if that task waits for
+/// another task or job.
 fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     let mut reason = Reason::Running { running: 1 };
     job.pool().waits.each(job.opaque(), |wait| {
@@ -181,8 +182,8 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
     let mut closed: Vec<_> = job.gates().filter_map(limit).chain(clock).collect();
-    // The longest hold comes first. A limit of 0 binds until the caller changes it. A hold-off or a rate binds until its time,
-    // and any other limit until a task ends.
+    // The reason that lasts longest comes first. A limit of 0 lasts until the user changes it. A hold-off or a rate lasts
+    // until its time, and any other limit until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
         Reason::HeldOff { .. } | Reason::Rate { .. } => 1,
@@ -239,7 +240,7 @@ fn worker(job: JobPtr) -> Reason {
 fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
     let (here, above) = (place(job, |queued| queued == cell), place_above(job));
     match (here, above) {
-        // One task of the job stands in the queue of an ancestor, and goes before those in the job's own.
+        // One task of the job stands in the queue of an ancestor, and goes before the tasks in the job's own queue.
         (Some(here), Some(above)) => here + above + 1,
         (here, above) => here.or(above).unwrap_or(0),
     }

@@ -20,8 +20,8 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// # Idle keys
 ///
 /// A key is *idle* if no task of it waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists. The
-/// keys lie in 64 parts. A look-up that makes a key also drops the idle keys of its part, if that part has at least 8 keys,
-/// and twice as many as the last such drop left. This needs no thread and no pass over all keys.
+/// keys lie in 64 parts. A look-up that makes a key also drops the idle keys of its part, if the part has many keys: at least
+/// 8, and twice as many as the last such drop left. This needs no thread and no pass over all keys.
 /// [`evict_idle`](Self::evict_idle) drops all idle keys now, for example after a burst of keys.
 ///
 /// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new one:
@@ -188,7 +188,7 @@ impl<K: Hash + Eq> Keyed<K> {
 impl<K> Keyed<K> {
     /// Returns the parent of all keys' jobs.
     ///
-    /// Its limit holds for all keys together. [`Job::wait`] waits for all keys, and [`Job::cancel`] cancels them.
+    /// The parent's limit holds for all keys together. [`Job::wait`] waits for all keys, and [`Job::cancel`] cancels them.
     ///
     /// # Examples
     ///

@@ -14,7 +14,7 @@ impl Job {
     /// Pushes a task and returns its handle.
     ///
     /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no
-    /// order is promised: a worker takes up to 16 tasks at once, and other workers may start later tasks before these have
+    /// order is promised. A worker takes up to 16 tasks at once, and other workers may start later tasks before these have
     /// run.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
@@ -195,8 +195,8 @@ impl Job {
         }
     }
 
-    /// Pushes the task into the deque of the worker that runs this thread, if the job allows that, or else into the
-    /// job's queue or the injector.
+    /// Pushes the task into the deque of the worker that runs this thread, if the job allows that. Otherwise pushes it into
+    /// the job's queue or the injector.
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {
         let job = self.0;

@@ -21,14 +21,15 @@ impl Job {
     /// # Blocking
     ///
     /// Parks the calling thread until all tasks of the scope have ended. Never deadlocks inside a task of a pool. If that task
-    /// belongs to the same job, tasks of the scope that have not started run inline on this thread, in order: all of them, or
-    /// 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker takes its place. The
-    /// waiting task re-acquires its permit ahead of the queue.
+    /// belongs to the same job, tasks of the scope that have not started run inline on this thread, in order. All of them run
+    /// so, or 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker takes its
+    /// place. The waiting task re-acquires its permit ahead of the queue.
     ///
     /// # Cancellation
     ///
-    /// A task is dropped and counted as cancelled if the job was closed before its push, or if the job is
-    /// [cancelled](Self::cancel) before its start. Its handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// A task is dropped and counted as cancelled if the job was closed before the push of the task. So is a task if the job
+    /// is [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
     ///

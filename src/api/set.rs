@@ -54,7 +54,7 @@ pub struct TaskSet<T> {
     ended: Arc<EndedList>,
     /// An ended task that was taken from the list, and whose outcome was not final at the last poll.
     last: Option<TaskId>,
-    /// The wait of the future that awaits the set.
+    /// The wait of a pool's future that awaits this set.
     wait: Wait,
 }
 
@@ -344,7 +344,7 @@ impl<T> TaskSet<T> {
         results
     }
 
-    /// Waits for all tasks, and returns their values in the order of the pushes. The first error cancels the others.
+    /// Waits for all tasks, and returns their values in the order of the pushes. The first error cancels the other tasks.
     ///
     /// A task that panics or is cancelled is an error. Tasks that have not started by then are cancelled. Running tasks are
     /// not waited for.

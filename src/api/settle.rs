@@ -57,7 +57,7 @@ impl Job {
     ///
     /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
     /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. Each check reads the limit and the
-    /// pause anew. Tasks of jobs below count, because each holds a permit of this job.
+    /// pause again. Tasks of jobs below count, because each holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -140,7 +140,8 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// The waiter that another waiter may release. `None` before the first poll. Must be dropped before the job.
+    /// This future's waiter, which another waiter may release by finding the job idle. `None` before the first poll. Must be
+    /// dropped before the job.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,

@@ -14,7 +14,7 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When this function returns, all tasks that were pushed before the call have ended, and so have the tasks that they
+    /// When this function returns, all tasks that were pushed before the call have ended. So have the tasks that these tasks
     /// pushed into the job. At some moment since the call no task was queued or running. That moment releases all threads that
     /// wait. One of these threads may push again before another one has returned.
     ///

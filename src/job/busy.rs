@@ -73,7 +73,7 @@ impl Tokens {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Subtracts from the tasks field. Returns the word after it.
+    /// Subtracts from the tasks field. Returns the word after the change.
     #[inline]
     pub fn drop_tasks(&self, count: u64) -> Left {
         // Ordering: AcqRel; each use of the record happens before it is freed.
@@ -111,7 +111,7 @@ impl Tokens {
             .is_ok()
     }
 
-    /// Subtracts a handle. Returns the word after it.
+    /// Subtracts a handle. Returns the word after the change.
     #[inline]
     pub fn drop_handle(&self) -> Left {
         // Ordering: AcqRel; as in `drop_tasks`.

@@ -29,13 +29,13 @@ impl Extra {
         self.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if the end of a task counts for a rate of the job. The thread that started the task had the lock of the times.
+    /// Returns true if the end of a task counts for a rate of the job.
     pub fn has_gap(&self) -> bool {
-        // Ordering: Relaxed; changed under a lock that the thread that started the task has held since.
+        // Ordering: Relaxed; changed under the lock of the times, which a start at a rate takes, too.
         self.has_gap.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the end of a task counts for a rate of the job. The caller has the lock of the times.
+    /// Notes whether the end of a task counts for a rate of the job. The caller must have the lock of the times.
     pub fn set_gap(&self, has_gap: bool) {
         // Ordering: Relaxed; as in `has_gap`.
         self.has_gap.store(has_gap, Ordering::Relaxed);

@@ -22,7 +22,7 @@ impl Family {
             if all {
                 return (alive, left);
             }
-            // A thread that frees a child is about to add the child's counts.
+            // A thread that frees a child is about to add the child's counts, so this thread tries again.
             thread::yield_now();
         }
     }
@@ -58,7 +58,7 @@ pub fn children_of(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children(parent)
 }
 
-/// Calls `see` for the job and each job below it. Returns how their tasks have ended, those of freed jobs included.
+/// Calls `see` for the job and each job below it. Returns how the tasks of these jobs and of freed jobs below have ended.
 pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
     let family = &job.pool().family;
     let mut ended = Ended::default();
@@ -87,8 +87,8 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
 }
 
 /// Finds out whether a job and all jobs below it are idle at one moment. A pass finds each job idle at some moment. If no task
-/// has ended between two passes, all jobs were idle at one moment. If a child has left the table meanwhile, its count is
-/// missing, and a further pass must follow.
+/// has ended between two passes, all jobs were idle at one moment. If a child has left the table between the passes, the
+/// child's count is missing, and a further pass must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 

@@ -1,4 +1,4 @@
-//! The times of a job: until when it is held off, what is left of its rates, and when its delayed tasks are due.
+//! The times of a job: the end of its hold-off, what its rates allow, and when its delayed tasks are due.
 
 use crate::base::timer::Key;
 use crate::rate::{Pace, Rate};
@@ -65,7 +65,7 @@ impl Times {
         self.as_made = self.paces.iter().map(Pace::rate).collect();
     }
 
-    /// Returns true if the job has the rates that it was made with, and nothing of them is used up at the time `now`.
+    /// Returns true if the job has the rates that it was made with, and no part of these rates is used up at the time `now`.
     pub fn is_as_made(&self, now: Instant) -> bool {
         self.paces.iter().map(Pace::rate).eq(self.as_made.iter().copied())
             && self.paces.iter().all(|pace| pace.is_unused(now))

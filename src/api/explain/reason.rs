@@ -29,7 +29,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation(pub(super) Vec<Reason>);
 
-/// One reason of an [`Explanation`]. In each variant, `job` is the explained job or one of its ancestors.
+/// One reason of an [`Explanation`]. In each variant, `job` is the explained job or one of its ancestors. The words *of a job*
+/// tell what a reason means if a job is explained, and not one task.
 ///
 /// # Examples
 ///

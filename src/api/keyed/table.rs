@@ -5,19 +5,18 @@
 //! - `key-1`: a look-up adds a handle under the lock of the key's shard.
 //! - `key-2`: a thread that has made a job looks the key up again. It holds the lock of the shard from this look-up until it
 //!   has entered the job.
-//! - `evict-1`: an evictor, under the same lock, reads the counts of the job's record in one load: the table's handle must be the only
-//!   one, and no task may be busy.
-//! - `evict-2`: then it checks that the queue is empty and that the job's state is the one in which the job was made. It takes the key
-//!   out.
+//! - `evict-1`: an evictor, under the same lock, reads the counts of the job's record in one load. The table's handle must be
+//!   the only one, and no task may be busy.
+//! - `evict-2`: then the evictor checks that the queue is empty and that the job is as made. If so, it takes the key out.
 //!
 //! No key in use is dropped. A push needs a handle, or comes from a task that runs. So `evict-1` sees that each push may still
 //! come: by the handle, or by the count of busy tasks. No look-up adds a handle meanwhile, because it needs the lock. A permit
 //! counts as a busy task. A child has a handle, and so has each entry of the pool's timer. `evict-2` sees a task that waits in
 //! the queue of a held job.
 //!
-//! No change is lost. A thread that changes the job's state has a handle. If `evict-1` reads the counts after that handle was dropped,
-//! `evict-2` sees the change: the drop of a handle is a release, and the load of the counts acquires. If `evict-2` came first, it might
-//! read the state before the change, and `evict-1` the counts after the handle was dropped.
+//! No change is lost. A thread that changes the job's state has a handle. If `evict-1` reads the counts after that handle was
+//! dropped, `evict-2` sees the change, because the drop of a handle is a release, and the load of the counts acquires. In the
+//! other order, `evict-2` might read the state before the change, and `evict-1` the counts after the handle was dropped.
 //!
 //! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction
 //! left. So such a look-up checks about two other keys on average.
@@ -78,7 +77,7 @@ impl<K: Hash + Eq> Table<K> {
     /// Enters a key with a new job, unless another thread has entered the key meanwhile. Returns the job that the table has.
     pub fn enter(&self, key: K, made: Job) -> Job {
         let mut shard = self.shard(&key);
-        // key-2
+        // Another thread may have entered the key since the caller's look-up (key-2).
         if let Some(job) = shard.jobs.get(&key) {
             let job = job.clone();
             drop(shard);
@@ -144,8 +143,8 @@ impl<K: Hash + Eq> Shard<K> {
     }
 }
 
-/// Returns true if nothing but the table needs the job, and a new job in its place would be the same. The caller must have the lock of
-/// the job's shard.
+/// Returns true if only the table needs the job, and a new job in its place would be the same. The caller must have the lock
+/// of the job's shard.
 fn is_evictable(job: JobPtr) -> bool {
     // The list of held jobs has a handle of each job in it. A job that is as made is in that list only if its first limit was
     // 0.

@@ -46,7 +46,7 @@ pub struct Tasks {
 struct List {
     /// The tasks that may not have started yet, the oldest first.
     tasks: Vec<ScopedTask>,
-    /// The length at which started tasks are removed.
+    /// The length of `tasks` at which started tasks are removed.
     long: usize,
 }
 
@@ -54,7 +54,7 @@ struct List {
 #[derive(Clone, Copy)]
 struct InScope<const COUNTED: bool>(NonNull<Tasks>);
 
-// SAFETY: the fields of `Tasks` are atomics and locks of what is Send.
+// SAFETY: the fields of `Tasks` are atomics, and locks of values that are Send.
 unsafe impl<const COUNTED: bool> Send for InScope<COUNTED> {}
 
 impl<const COUNTED: bool> Owner for InScope<COUNTED> {
@@ -69,7 +69,7 @@ impl<const COUNTED: bool> Owner for InScope<COUNTED> {
         let key = self.0.addr().get();
         // SAFETY: as in `take_panic`. The count goes down in the last access.
         let pending = unsafe { &(*self.0.as_ptr()).pending };
-        // Ordering: AcqRel; pairs with `must_wait`. All use of what the task borrowed comes before (scope-2, unpark-1).
+        // Ordering: AcqRel; pairs with `must_wait`. All uses of the task's borrows come before (scope-2, unpark-1).
         if pending.fetch_sub(TASK, Ordering::AcqRel) == TASK | WAITED {
             parking_lot().wake(key);
         }
@@ -128,7 +128,7 @@ impl Tasks {
         self.pending.load(Ordering::Relaxed) / TASK
     }
 
-    /// Keeps a panic for the end of the scope, or drops it if there was one before.
+    /// Keeps a panic for the end of the scope. Drops this panic if another one is kept already.
     pub fn note_panic(&self, payload: Payload) {
         let mut first = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if first.is_none() {
@@ -139,10 +139,10 @@ impl Tasks {
         }
     }
 
-    /// Runs `f`, which may make tasks, and waits for all of them.
+    /// Runs `f`, which may make tasks of this scope, and waits for all these tasks.
     ///
     /// # Errors
-    /// The first panic of `f` or of a task.
+    /// Returns the payload of the first panic of `f` or of a task.
     pub fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T, Payload> {
         let abort = AbortOnUnwind;
         let result = unwind::halt(f).map_err(|payload| self.note_panic(payload)).ok();
@@ -177,8 +177,8 @@ impl Tasks {
         }
     }
 
-    /// Runs tasks inline that have not started, the oldest first, if they are of the job of the task that waits here. Stops
-    /// early if other tasks wait for the worker. Returns tasks that have not started.
+    /// Runs tasks of the scope inline that have not started, the oldest first. Does so if the task that waits here belongs to
+    /// the same job. Stops early if other tasks wait for the worker. Returns the tasks that have not started.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {

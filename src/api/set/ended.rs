@@ -1,7 +1,7 @@
 //! The tasks of a set that have ended, and the wake-up of the set's owner.
 //!
 //! Each task of a set carries a guard. The guard is dropped with the task's closure or future, whether the task ran, panicked
-//! or was cancelled, and adds the task's number to the set's list:
+//! or was cancelled. The drop adds the task's number to the set's list:
 //!
 //! - `set-1`: the guard locks the list, adds the number, and reads and clears the mark *waited*.
 //! - `set-2`: if the mark was set, the guard wakes the set's owner.

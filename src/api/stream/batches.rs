@@ -6,10 +6,10 @@
 //!
 //! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the input. If the lock is
 //!   taken, the puller leaves, executes a full fence, and tries once more (pull-1 to pull-3 of the module above).
-//! - `end-1`: a puller that finds the input at its end, and a batch held, unlocks the source, stops counting as a puller, and
+//! - `end-1`: a puller finds the input at its end while a batch is held. It unlocks the input, stops counting as a puller, and
 //!   executes a full fence. It leaves only if a batch is still held.
 //!
-//! By the fences, the first puller finds the lock free or the second sees that no batch is held.
+//! By the fences, the puller of `batch-1` finds the lock free, or the puller of `end-1` sees that no batch is held.
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ impl<T> Batches<T> {
     /// Pulls up to `most` items into `batch`, which must be empty. `had` must be true if the puller has run a batch of more
     /// than one item since it last pulled.
     ///
-    /// If the `size_hint` of the input promises no further items, pulls one: `next` of such an input may block until an
+    /// If the `size_hint` of the input promises no further items, pulls one item. `next` of such an input may block until an
     /// item that was pulled before has been run.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
@@ -108,7 +108,7 @@ impl<T> Batches<T> {
             }
             feed.leave(); // end-1
             full_fence();
-            // Ordering: Relaxed; the fence before it.
+            // Ordering: Relaxed; the fence above orders it.
             if self.held.load(Ordering::Relaxed) > 0 {
                 return Pulled::Left;
             }
@@ -135,7 +135,7 @@ impl<T> Batches<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives the rest of a batch of more than one item back.
+    /// Gives back the rest of a batch that had more than one item.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
         returned.extend(rest);
@@ -172,8 +172,8 @@ impl<T> Drop for Batches<T> {
 /// An input that is at its end, and the payload of its panic.
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
-/// Pulls as many items as the input promises, at most `most`, and at least one unless it is at its end. Takes the input at
-/// its end.
+/// Pulls as many items as the input promises, but at least one and at most `most`. At the end of the input, pulls fewer, and
+/// takes the input out.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     batch: &mut Vec<I::Item>,

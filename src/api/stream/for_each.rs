@@ -15,17 +15,17 @@ use std::time::Duration;
 use std::vec::Drain;
 
 impl Job {
-    /// Calls `f` with each item of `input`, with as many items at once as the limit allows. Blocks until all calls have ended.
+    /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Blocks until all calls have ended.
     ///
     /// The tasks of the job pull the input lazily, and one task at a time pulls. Input and closure may borrow. Each call
     /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
     /// order of the input.
     ///
-    /// A task pulls one item at first. If pulling an item and calling `f` take less than 1 µs, the task pulls several items
-    /// at once: never more than take about 1 µs, never more than 1,024, and never more than the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of
-    /// a channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls
-    /// that take less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
+    /// A task pulls one item at first. If pulling an item and calling `f` take less than 1 µs, the task pulls several items at
+    /// once. It pulls at most as many as take about 1 µs, at most 1,024, and at most as many as the input's
+    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of a
+    /// channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls that take
+    /// less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
     ///
     /// `f` must not wait for a later item to start, because one task may hold both items. `f` may do so if the `size_hint` of
     /// the input promises no items, as that of [`std::iter::from_fn`] does.
@@ -113,10 +113,10 @@ struct ForEach<I: Iterator, F> {
 const MOST: usize = shrunk(1_024, 4);
 /// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller batch.
 const BLOCK: usize = shrunk(256, 2);
-/// The time that a batch is meant to take, from its pull to its end.
+/// The time that a batch should take, from its pull to its end.
 const BATCH_TIME: Duration = Duration::from_micros(1);
 
-/// A puller at work. Its drop adds what it did to the job's statistics.
+/// A running puller. Its drop adds the number of completed calls to the job's statistics.
 struct Puller<'a, I: Iterator, F: Fn(I::Item)> {
     each: &'a ForEach<I, F>,
     completed: u64,
@@ -140,7 +140,7 @@ where
         });
     }
 
-    /// Runs a puller from its start to its end. Keeps a panic of the closure.
+    /// Runs a puller from its start to its end. Keeps a panic of the closure for the caller of `for_each`.
     fn run(&self) {
         let mut puller = Puller { each: self, completed: 0, unwinds: true };
         self.feed.start();
@@ -210,7 +210,7 @@ where
         block.unwinds = false;
     }
 
-    /// Runs a batch, or gives the rest of it back.
+    /// Runs the items of a batch. Gives the rest back if the puller must stop, or if the items are slow.
     fn run_batch(
         &mut self,
         batch: &mut Vec<I::Item>,

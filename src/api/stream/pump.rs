@@ -25,7 +25,7 @@ use std::fmt::DebugStruct;
 /// The number of ready results per worker at which pullers stop pulling.
 const READY_MOST: usize = shrunk(16, 2);
 
-/// Makes the iterating side of a new stream.
+/// Makes a new stream, and returns the side of it that the iterator uses.
 pub fn make<I, F, R>(job: Job, input: I, f: F) -> Box<dyn Pump<R>>
 where
     I: Iterator + Send + 'static,
@@ -122,7 +122,7 @@ impl Owner for NoOwner {
 
 /// How long a puller pulls items.
 enum Turn<'a> {
-    /// Until it must stop.
+    /// Until the watch says that the puller must stop.
     While(Watch<'a>),
     /// For one item.
     Once,
@@ -205,7 +205,7 @@ where
         self.tell(wakes);
     }
 
-    /// Wakes the iterator if `wakes`. Call it after each result that was stored.
+    /// Wakes the iterator if `wakes` is true. Call it after each result that was stored.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
@@ -292,7 +292,7 @@ where
     }
 
     fn stop(&self) {
-        // Ordering: Release; before the pullers see the end.
+        // Ordering: Release; pairs with `is_abandoned`. The pullers must see it before they see the end of the feed.
         self.stream.abandoned.store(true, Ordering::Release);
         self.stream.feed.finish();
         self.stream.drop_input();

@@ -1,4 +1,4 @@
-//! Results that wait to be taken, and the pullers that may put more.
+//! The results that wait to be taken, and the count of the pullers that may still add results.
 
 use crate::error::JoinError;
 use crate::sync::{Mutex, MutexGuard};
@@ -17,7 +17,7 @@ pub struct Results<R> {
 
 struct State<R> {
     order: Order<R>,
-    /// The number of results in `order`.
+    /// The number of ready results in `order`.
     ready: usize,
     /// The number of results taken.
     taken: u64,
