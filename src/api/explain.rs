@@ -229,7 +229,7 @@ fn limit(gate: JobPtr) -> Option<Reason> {
     })
 }
 
-/// Returns the reason why a task that no gate holds back has not started: all workers are busy, or one is about to take it.
+/// Returns why a task has not started although no gate holds it back: all workers are busy, or a worker is about to take it.
 fn worker(job: JobPtr) -> Reason {
     let workers = job.pool().workers();
     let busy = workers.saturating_sub(job.pool().sleep.idle());

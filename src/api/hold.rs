@@ -10,8 +10,8 @@ impl Job {
     /// Holds the job off for this time: until then no task of it, or of a job below it, starts.
     ///
     /// Use it for a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the time, and never
-    /// shortens it. A task of the job itself may call this. After the return no task of the job acquires a permit, but a
-    /// worker that is between two tasks of the job may still start one. Tasks that have begun go on, also after they have
+    /// shortens it. A task of the job itself may call this. After the return no task of the job acquires a permit. A worker
+    /// that is between two tasks of the job may still start one of them. Tasks that have begun go on, also after they have
     /// waited. The hold-off needs no thread and no worker: one timer serves the whole pool.
     ///
     /// The hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all

@@ -12,8 +12,8 @@ use std::fmt;
 
 /// A group of tasks with a limit: at most that many of them run at once.
 ///
-/// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no channel and no queue;
-/// dropping the last handle does not cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job.
+/// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no channel and no queue.
+/// The drop of the last handle does not cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job.
 /// [`Pool::job_builder`](crate::Pool::job_builder) makes one with a name, a parent or a capacity.
 ///
 /// A `Job` is a handle, which is cheap to clone. A handle may outlive its pool: the job then refuses each task that is pushed.

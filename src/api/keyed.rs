@@ -20,8 +20,8 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// # Idle keys
 ///
 /// A key is *idle* if no task of it waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists. The
-/// keys lie in 64 parts. A look-up that makes a key also drops the idle keys of its part, if the part has many keys: at least
-/// 8, and twice as many as the last such drop left. This needs no thread and no pass over all keys.
+/// keys lie in 64 parts. A look-up that makes a key also drops the idle keys of its part, if the part has grown enough. It
+/// must have at least 8 keys, and twice as many as the last such drop left. This needs no thread and no pass over all keys.
 /// [`evict_idle`](Self::evict_idle) drops all idle keys now, for example after a burst of keys.
 ///
 /// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new one:
@@ -250,8 +250,8 @@ impl<K> fmt::Debug for Keyed<K> {
 impl JobBuilder {
     /// Makes the job as the parent of a job for each key. `make` configures the job of a key when it is made, on demand.
     ///
-    /// `make` gets the key, and a builder whose parent is this job. If two threads look a new key up at once, `make` may be called
-    /// twice, and one of the two jobs is dropped.
+    /// `make` gets the key, and a builder whose parent is this job. If two threads look a new key up at once, `make` may be
+    /// called twice, and one of the two jobs is dropped.
     ///
     /// The methods of a key's `Hash` and `Eq` must not use the [`Keyed`]: they run under a lock.
     ///

@@ -1,4 +1,4 @@
-//! Pushing closures into a job: `spawn`, `execute`, `try_spawn`, `try_execute`.
+//! Pushes closures into a job: `spawn`, `execute`, `try_spawn`, `try_execute`.
 
 use crate::api::capacity::Asked;
 use crate::api::job::Job;

@@ -28,7 +28,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics if the future is polled inside a task of this job or of a job below it, because the task would wait for itself.
+    /// Panics if the future is polled inside a task of this job or of a job below it. Such a task would wait for itself.
     ///
     /// # Examples
     ///
@@ -312,10 +312,10 @@ fn is_settled(job: JobPtr) -> bool {
     job.permits.load().is_settled()
 }
 
-/// Sets the flag `Settling`, then checks the running tasks, which are in the same word (`settle-1`). Returns true if the
-/// caller must wait.
+/// Returns true if the caller must wait: more tasks run than the limit allows. Sets the flag `Settling` before that check.
 ///
-/// A thread that releases a permit changes the same word. If the release comes after this check, that thread sees the flag.
+/// `settle-1`: the flag and the number of running tasks are in one word. A thread that releases a permit changes that word. If
+/// the release comes after the check, that thread sees the flag.
 fn must_wait(job: JobPtr) -> bool {
     job.permits.set(Flag::Settling);
     fence_after_rmw();

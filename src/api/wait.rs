@@ -21,8 +21,8 @@ impl Job {
     /// # Blocking
     ///
     /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
-    /// cancelled. Inside a task of another job, that task holds no permit while it waits, and a spare worker takes its place,
-    /// as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// cancelled. A task of another job that calls this holds no permit while it waits. A spare worker takes the place of that
+    /// task, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///

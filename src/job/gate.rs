@@ -61,8 +61,8 @@ pub fn push(job: JobPtr, cell: CellPtr) {
     push_behind(job, cell);
 }
 
-/// Checks the queue, and admits tasks if there is room (push-4, release-3). The caller must have executed a full fence after
-/// its change of the word or of the queue, and must keep the job alive.
+/// Checks the queue, and admits tasks if there is room (push-4, release-3). The caller must keep the job alive. After its
+/// change of the word or of the queue, the caller must have executed a full fence.
 #[inline]
 pub fn look(job: JobPtr) {
     if !job.queue().is_empty() {

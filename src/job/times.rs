@@ -65,7 +65,7 @@ impl Times {
         self.as_made = self.paces.iter().map(Pace::rate).collect();
     }
 
-    /// Returns true if the job has the rates that it was made with, and no part of these rates is used up at the time `now`.
+    /// Returns true if the job has the rates that it was made with, and all of them are unused at the time `now`.
     pub fn is_as_made(&self, now: Instant) -> bool {
         self.paces.iter().map(Pace::rate).eq(self.as_made.iter().copied())
             && self.paces.iter().all(|pace| pace.is_unused(now))

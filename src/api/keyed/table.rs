@@ -15,8 +15,8 @@
 //! the queue of a held job.
 //!
 //! No change is lost. A thread that changes the job's state has a handle. If `evict-1` reads the counts after that handle was
-//! dropped, `evict-2` sees the change, because the drop of a handle is a release, and the load of the counts acquires. In the
-//! other order, `evict-2` might read the state before the change, and `evict-1` the counts after the handle was dropped.
+//! dropped, `evict-2` sees the change: the drop of a handle releases, and the load of the counts acquires. In the other order,
+//! `evict-2` might read the state before the change, and `evict-1` the counts after the handle was dropped.
 //!
 //! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction
 //! left. So such a look-up checks about two other keys on average.

@@ -11,8 +11,8 @@ impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Returns an iterator over the
     /// results, in the order of the input.
     ///
-    /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily:
-    /// a task pulls an item only when it has a permit to run `f`. So no more items are in memory than run. If 16 results per
+    /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily. A
+    /// task pulls an item only when it has a permit to run `f`, so no more items are in memory than run. If 16 results per
     /// worker wait to be taken, no more is pulled until the iterator takes some. Each call of `f` counts as a task in
     /// [`stats`](Self::stats).
     ///

@@ -3,10 +3,10 @@
 //! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs one holds no queue lock,
 //! no permit, no reservation, and no second task to drop.
 //!
-//! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. This thread
-//!   drops nothing itself.
-//! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then it pops the
-//!   next one. It does the same with the job's delayed tasks, which it takes out of the timer.
+//! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. This
+//!   thread drops nothing itself.
+//! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then it pops
+//!   the next one. It does the same with the job's delayed tasks, which it takes out of the timer.
 //! - `sweep-3`: Before the destructor waits, the worker injects the sweep again. Another worker goes on with the queue.
 //!
 //! No task stays in the queue of a cancelled job. The canceller sets the flag, fences, and checks the queue. A pusher pushes,
@@ -26,8 +26,8 @@ use crate::pool::core::Shared;
 use crate::sync::deque::Steal;
 use crate::sync::spin_loop;
 
-/// Returns true if tasks of the job are dropped instead of started: the job or an ancestor is cancelled, or the pool drops
-/// all tasks.
+/// Returns true if the job or an ancestor is cancelled, or the pool drops all tasks. Then a task of the job is dropped instead
+/// of started.
 #[inline]
 pub fn is_dropped(job: JobPtr) -> bool {
     let mut gate = Some(job);
