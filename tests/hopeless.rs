@@ -64,6 +64,33 @@ fn a_drain_beside_a_future_that_is_never_woken() {
     });
 }
 
+#[test]
+fn a_destructor_of_a_cancelled_task_that_waits_for_its_own_job() {
+    struct Waits(Job, Arc<AtomicUsize>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            while self.1.load(SeqCst) == 0 && !self.0.wait_timeout(SHORT) {}
+        }
+    }
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(0);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let waits = Waits(job.clone(), ended.clone());
+        job.execute(move || drop(waits));
+        job.cancel();
+        let waiting = Reason::Waiting { tasks: 1, awaited: Some(job.clone()) };
+        while job.explain().reasons() != [waiting.clone()] {
+            std::thread::yield_now();
+        }
+        // The destructor keeps no worker.
+        assert_eq!(pool.job(1).spawn(|| 1).join().unwrap(), 1);
+        ended.store(1, SeqCst);
+        job.wait();
+        assert_eq!(job.stats().cancelled, 1);
+    });
+}
+
 /// Futures that each await the other's handle: neither is woken, and neither holds a permit.
 #[test]
 #[cfg(feature = "futures")]

@@ -183,7 +183,8 @@ impl Job {
     /// # Cancellation
     ///
     /// Dropping the future takes its waiter out of the queue. If the waiter was granted a permit at the same time, the next
-    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled.
+    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled. It leaves an empty
+    /// cell in the queue. Such cells are at most about half of a queue.
     ///
     /// # Errors
     ///

@@ -150,7 +150,8 @@ impl Pool {
     }
 
     /// Drops all tasks that have not started, waits for those that run, then ends the workers. Returns the number of dropped
-    /// tasks. The number includes tasks that an earlier call dropped, and pushes that were refused since.
+    /// tasks. The number includes tasks that an earlier call dropped, and pushes that were refused since. It leaves out a task
+    /// that a thread outside the pool pushes during the call, and that this thread itself drops after the return.
     ///
     /// Futures that have been polled and are not ready are dropped and counted, too. A closure that runs can ask
     /// [`is_cancelled`](crate::is_cancelled).

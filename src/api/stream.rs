@@ -20,6 +20,7 @@
 //! By the fences, `pull-3` finds the lock free or `send-3` sees `pull-1`.
 
 pub mod batches;
+pub mod fallible;
 pub mod for_each;
 pub mod map;
 pub mod pump;

@@ -109,7 +109,8 @@ pub enum Reason {
         /// The number of tasks that hold a permit. 1 in the explanation of one task.
         running: usize,
     },
-    /// The task has started, and waits without a permit. Of a job: some of its tasks or futures do.
+    /// The task has started, and waits without a permit. Of a job: some of its tasks or futures do. A future that keeps a
+    /// polled handle, and no longer awaits that handle, counts here whenever it waits: it holds no permit then.
     Waiting {
         /// The number of tasks that wait. 1 in the explanation of one task.
         tasks: usize,

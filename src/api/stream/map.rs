@@ -124,8 +124,13 @@ impl<R> Map<R> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn as_completed(self) -> AsCompleted<R> {
-        self.pump.order_by_completion();
+        self.order_by_completion();
         AsCompleted(self)
+    }
+
+    /// Lets results come in the order of their completion from now on.
+    pub(super) fn order_by_completion(&self) {
+        self.pump.order_by_completion();
     }
 }
 

@@ -1,0 +1,252 @@
+//! `Job::try_for_each` and `Job::try_map`: the first error is the end of the input.
+
+use crate::api::job::Job;
+use crate::api::stream::map::Map;
+use crate::error::JoinError;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::unwind;
+use std::error::Error;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::Arc;
+
+/// Why [`Job::try_for_each`] or [`Job::try_map`] ended early.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::TryError;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let outcome = pool.job(1).try_for_each(["no number"], |text| text.parse::<u8>().map(drop));
+/// match outcome {
+///     Err(TryError::Failed(error)) => assert_eq!(error.to_string(), "invalid digit found in string"),
+///     _ => unreachable!(),
+/// }
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Debug)]
+pub enum TryError<E> {
+    /// The closure returned this error.
+    Failed(E),
+    /// The closure panicked, or the job was closed or cancelled before the end of the input.
+    Join(JoinError),
+}
+
+impl<E: fmt::Display> fmt::Display for TryError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::Join(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Error> Error for TryError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => error.source(),
+            Self::Join(error) => error.source(),
+        }
+    }
+}
+
+/// An input that is at its end as soon as a call has failed.
+struct Until<I, S> {
+    input: I,
+    failed: S,
+}
+
+impl<I: Iterator, S: std::ops::Deref<Target = AtomicBool>> Iterator for Until<I, S> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        // Ordering: Acquire; pairs with the store of the call that failed.
+        if self.failed.load(Ordering::Acquire) { None } else { self.input.next() }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.input.size_hint()
+    }
+}
+
+impl Job {
+    /// Does what [`for_each`](Self::for_each) does with a closure that may fail. The first error is the end of the input.
+    ///
+    /// After an error nothing more is pulled, and no further call of `f` begins. Items that were pulled for such a call are
+    /// dropped, and count as completed tasks. The calls under way go on to their end, and their errors are dropped.
+    ///
+    /// # Blocking
+    ///
+    /// As [`for_each`](Self::for_each).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TryError::Failed`] with the first error of `f`, or else [`TryError::Join`] where `for_each` returns an error.
+    ///
+    /// # Panics
+    ///
+    /// As [`for_each`](Self::for_each). An error that came before the panic is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::TryError;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// job.try_for_each(["1", "20"], |text| text.parse::<u8>().map(drop))?;
+    /// let failed = job.try_for_each(["1", "many", "300"].iter().cycle(), |text| text.parse::<u8>().map(drop));
+    /// assert!(matches!(failed, Err(TryError::Failed(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_for_each<I, F, E>(&self, input: I, f: F) -> Result<(), TryError<E>>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send,
+        I::Item: Send,
+        F: Fn(I::Item) -> Result<(), E> + Sync,
+        E: Send,
+    {
+        let failed = AtomicBool::new(false);
+        let first = Mutex::new(None);
+        let outcome = unwind::halt(|| {
+            self.for_each(Until { input: input.into_iter(), failed: &failed }, |item| {
+                // Ordering: Acquire; pairs with the store below.
+                if failed.load(Ordering::Acquire) {
+                    return;
+                }
+                if let Err(error) = f(item) {
+                    // Ordering: Release; no call that sees it begins.
+                    failed.store(true, Ordering::Release);
+                    let mut first = first.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if first.is_none() {
+                        *first = Some(error);
+                    }
+                }
+            })
+        });
+        let first = first.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match (outcome, first) {
+            (Ok(_), Some(error)) => Err(TryError::Failed(error)),
+            (Ok(outcome), None) => outcome.map_err(TryError::Join),
+            (Err(payload), first) => {
+                // A second panic, of the error's drop, would abort the process.
+                unwind::drop_quietly(first);
+                unwind::pass_on(payload)
+            }
+        }
+    }
+
+    /// Does what [`map`](Self::map) does with a closure that may fail. The first error ends the iterator.
+    ///
+    /// The iterator yields results in the order of the input, up to the first error in this order. After the error it yields
+    /// `None`. So `collect` into a `Result` gives all results, or the error. A call of `f` that fails or panics is the end of the
+    /// input at once, also while an earlier item is under way: nothing more is pulled. The calls under way end later, and
+    /// their results are dropped.
+    ///
+    /// [`as_completed`](TryMap::as_completed) yields results in the order of their completion.
+    ///
+    /// # Blocking, cancellation
+    ///
+    /// As [`map`](Self::map).
+    ///
+    /// # Errors
+    ///
+    /// The last item is [`TryError::Failed`] if `f` failed, and [`TryError::Join`] where an item of `map` is an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// let numbers: Vec<u8> = job.try_map(["1", "20"], str::parse).collect::<Result<_, _>>()?;
+    /// assert_eq!(numbers, [1, 20]);
+    /// let failed: Result<Vec<u8>, _> = job.try_map(["1", "many", "30"], str::parse).collect();
+    /// assert_eq!(failed.unwrap_err().to_string(), "invalid digit found in string");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_map<I, F, R, E>(&self, input: I, f: F) -> TryMap<R, E>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'static,
+        F: Fn(I::Item) -> Result<R, E> + Send + Sync + 'static,
+        R: Send + 'static,
+        E: Send + 'static,
+    {
+        let failed = Arc::new(AtomicBool::new(false));
+        let input = Until { input: input.into_iter(), failed: failed.clone() };
+        let map = self.map(input, move |item| {
+            let outcome = unwind::halt(|| f(item));
+            if !matches!(outcome, Ok(Ok(_))) {
+                // Ordering: Release; pairs with the load of the input.
+                failed.store(true, Ordering::Release);
+            }
+            outcome.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+        });
+        TryMap(Some(map))
+    }
+}
+
+/// An iterator over results that ends with the first error. Made by [`Job::try_map`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let halves = |i: u32| if i % 2 == 0 { Ok(i / 2) } else { Err("odd") };
+/// let mut results = pool.job(2).try_map([4, 5, 6], halves);
+/// assert_eq!(results.next().unwrap().unwrap(), 2);
+/// assert!(results.next().unwrap().is_err());
+/// assert!(results.next().is_none());
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
+pub struct TryMap<R, E>(Option<Map<Result<R, E>>>);
+
+impl<R, E> TryMap<R, E> {
+    /// Yields results in the order of their completion instead of the order of the input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let results = pool.job(2).try_map(0..10, |i| Ok::<_, String>(i * i)).as_completed();
+    /// assert_eq!(results.map(Result::unwrap).sum::<i32>(), 285);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn as_completed(self) -> Self {
+        if let Some(map) = &self.0 {
+            map.order_by_completion();
+        }
+        self
+    }
+}
+
+impl<R, E> Iterator for TryMap<R, E> {
+    type Item = Result<R, TryError<E>>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        let error = match self.0.as_mut()?.next() {
+            Some(Ok(Ok(result))) => return Some(Ok(result)),
+            Some(Ok(Err(error))) => Some(Err(TryError::Failed(error))),
+            Some(Err(error)) => Some(Err(TryError::Join(error))),
+            None => None,
+        };
+        // Drops the results after the error.
+        self.0 = None;
+        error
+    }
+}
+
+impl<R, E> FusedIterator for TryMap<R, E> {}
+
+impl<R, E> fmt::Debug for TryMap<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TryMap").field(&self.0).finish()
+    }
+}
