@@ -79,7 +79,7 @@
 //! | wait | what ends it | what [`Job::explain`] shows |
 //! |---|---|---|
 //! | two tasks that wait for each other's jobs, and other circles of waits that are not all joins | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] | [`Reason::Waiting`], with the job that is awaited |
-//! | a destructor of a cancelled task's capture that waits for the task's own job | [`Job::wait_timeout`] there | [`Reason::Waiting`], with the job itself |
+//! | a destructor of a cancelled task's capture that waits for the task's own job | [`Job::wait_timeout`] there | [`Reason::Cancelled`] |
 //! | futures that await each other | [`Job::cancel`], or [`TaskHandle::cancel`] by the future that has the handle | [`Reason::Waiting`] |
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
@@ -258,6 +258,7 @@ pub use api::pool::Pool;
 pub use api::pool_builder::PoolBuilder;
 pub use api::scope::Scope;
 pub use api::scope::handle::ScopedHandle;
+pub use api::scope::map::ScopedMap;
 pub use api::set::{TaskId, TaskSet};
 pub use api::settle::{Idle, Settled};
 pub use api::stream::fallible::{TryError, TryMap};

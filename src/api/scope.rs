@@ -1,6 +1,7 @@
 //! `Job::scope`: tasks that borrow from the stack.
 
 pub mod handle;
+pub mod map;
 pub mod tasks;
 
 use crate::api::job::Job;

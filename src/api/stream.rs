@@ -25,6 +25,7 @@ pub mod for_each;
 pub mod map;
 pub mod pump;
 pub mod results;
+pub mod taker;
 
 use crate::base::task::CellPtr;
 use crate::job::control;

@@ -7,6 +7,7 @@ mod fallible;
 mod for_each;
 mod map;
 mod panics;
+mod scoped;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! `Job::map`: results as an iterator.
 
 use crate::api::job::Job;
-use crate::api::stream::pump::{self, Next, Pump};
+use crate::api::stream::pump;
+use crate::api::stream::taker::Taker;
 use crate::error::JoinError;
-use crate::unwind;
 use std::fmt;
 use std::iter::FusedIterator;
 
@@ -62,8 +62,8 @@ impl Job {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
         R: Send + 'static,
     {
-        let stage = if self.accepts() { Stage::Going } else { Stage::Refused };
-        Map { pump: pump::make(self.clone(), input.into_iter(), f), taken: 0, stage }
+        // SAFETY: by the bounds, input, closure and results borrow nothing.
+        Map(unsafe { Taker::new(self, input.into_iter(), f, pump::Nothing) })
     }
 }
 
@@ -80,22 +80,7 @@ impl Job {
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 #[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
-pub struct Map<R> {
-    pump: Box<dyn Pump<R>>,
-    /// The number of results taken.
-    taken: u64,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Results may still come.
-    Going,
-    /// The job refused the input. The only item is `Cancelled`.
-    Refused,
-    /// All items were yielded.
-    Over,
-}
+pub struct Map<R>(Taker<'static, R>);
 
 impl<R> Map<R> {
     /// Yields results in the order of their completion instead of the order of the input.
@@ -130,7 +115,7 @@ impl<R> Map<R> {
 
     /// Lets results come in the order of their completion from now on.
     pub(super) fn order_by_completion(&self) {
-        self.pump.order_by_completion();
+        self.0.pump.order_by_completion();
     }
 }
 
@@ -139,39 +124,15 @@ impl<R> Iterator for Map<R> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        let next = match self.stage {
-            Stage::Going => unwind::at_caller(|| self.pump.next(self.taken)),
-            Stage::Refused => Next::Cancelled,
-            Stage::Over => Next::End,
-        };
-        match next {
-            Next::Result(result) => {
-                self.taken += 1;
-                Some(result)
-            }
-            Next::Cancelled => {
-                self.stage = Stage::Over;
-                Some(Err(JoinError::Cancelled))
-            }
-            Next::End => {
-                self.stage = Stage::Over;
-                None
-            }
-        }
+        self.0.next()
     }
 }
 
 impl<R> FusedIterator for Map<R> {}
 
-impl<R> Drop for Map<R> {
-    fn drop(&mut self) {
-        self.pump.stop();
-    }
-}
-
 impl<R> fmt::Debug for Map<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.pump.describe(f.debug_struct("Map").field("taken", &self.taken)).finish()
+        self.0.describe(&mut f.debug_struct("Map"))
     }
 }
 
@@ -201,7 +162,6 @@ impl<R> FusedIterator for AsCompleted<R> {}
 
 impl<R> fmt::Debug for AsCompleted<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Map { pump, taken, .. } = &self.0;
-        pump.describe(f.debug_struct("AsCompleted").field("taken", taken)).finish()
+        self.0.0.describe(&mut f.debug_struct("AsCompleted"))
     }
 }

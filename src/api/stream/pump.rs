@@ -7,12 +7,14 @@
 //! and sends a puller if one is missing.
 
 use crate::api::job::Job;
+use crate::api::scope::tasks::Tasks;
 use crate::api::stream::results::{Outcome, Results};
 use crate::api::stream::{Feed, Pulled, Watch};
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
 use crate::error::JoinError;
 use crate::job::gate;
+use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, full_fence, shrunk};
 use crate::task::closure::Owner;
@@ -21,22 +23,28 @@ use crate::unwind;
 use crate::worker::blocking;
 use crate::worker::context::Context;
 use std::fmt::DebugStruct;
+use std::ptr::NonNull;
 
 /// The number of ready results per worker at which pullers stop pulling.
 const READY_MOST: usize = shrunk(16, 2);
 
-/// Makes a new stream, and returns the side of it that the iterator uses.
-pub fn make<I, F, R>(job: Job, input: I, f: F) -> Box<dyn Pump<R>>
+/// Makes the iterating side of a new stream, whose pullers belong to `keeper`.
+///
+/// # Safety
+/// Input, closure and results borrow nothing, or what they borrow lasts as the keeper's [`make`](Keeper::make) demands.
+pub unsafe fn make<'a, I, F, R, K>(job: Job, input: I, f: F, keeper: K) -> Box<dyn Pump<R> + 'a>
 where
-    I: Iterator + Send + 'static,
-    F: Fn(I::Item) -> R + Send + Sync + 'static,
-    R: Send + 'static,
+    I: Iterator + Send + 'a,
+    F: Fn(I::Item) -> R + Send + Sync + 'a,
+    R: Send + 'a,
+    K: Keeper + 'a,
 {
     let stream = Arc::new(Stream {
         feed: Feed::new(job.ptr(), input),
         f,
         results: Results::new(READY_MOST * job.ptr().pool().workers()),
         abandoned: AtomicBool::new(false),
+        keeper,
     });
     Box::new(Handle { stream, job })
 }
@@ -63,35 +71,37 @@ pub trait Pump<R>: Send + Sync {
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
 }
 
-/// The state that the pullers and the iterator share.
-struct Stream<I, F, R> {
+/// What the pullers and the iterator share.
+struct Stream<I, F, R, K> {
     feed: Feed<I>,
     f: F,
     results: Results<R>,
     /// True if the iterator was dropped.
     abandoned: AtomicBool,
+    keeper: K,
 }
 
-struct Handle<I, F, R> {
-    stream: Arc<Stream<I, F, R>>,
+struct Handle<I, F, R, K> {
+    stream: Arc<Stream<I, F, R, K>>,
     job: Job,
 }
 
-/// A puller that is queued or runs. Its drop wakes the iterator if this was the last puller.
-struct Puller<I, F, R>(Arc<Stream<I, F, R>>);
+/// A puller that is queued or runs. Its drop wakes the iterator if it was the last.
+struct Puller<I, F, R, K>(Arc<Stream<I, F, R, K>>);
 
-impl<I, F, R> Puller<I, F, R> {
-    fn new(stream: &Arc<Stream<I, F, R>>) -> Self {
+impl<I, F, R, K> Puller<I, F, R, K> {
+    fn new(stream: &Arc<Stream<I, F, R, K>>) -> Self {
         stream.results.add_puller();
         Self(stream.clone())
     }
 }
 
-impl<I, F, R> Puller<I, F, R>
+impl<I, F, R, K> Puller<I, F, R, K>
 where
-    I: Iterator + Send + 'static,
-    F: Fn(I::Item) -> R + Send + Sync + 'static,
-    R: Send + 'static,
+    I: Iterator + Send,
+    F: Fn(I::Item) -> R + Send + Sync,
+    R: Send,
+    K: Keeper,
 {
     /// Runs the puller from its start to its end.
     fn run(self) {
@@ -104,7 +114,7 @@ where
     }
 }
 
-impl<I, F, R> Drop for Puller<I, F, R> {
+impl<I, F, R, K> Drop for Puller<I, F, R, K> {
     fn drop(&mut self) {
         if self.0.results.drop_puller() {
             parking_lot().wake(self.0.results.key());
@@ -112,15 +122,52 @@ impl<I, F, R> Drop for Puller<I, F, R> {
     }
 }
 
-/// The owner of the pullers of `map`. The job's statistics do not count these tasks.
-#[derive(Clone, Copy)]
-struct NoOwner;
+/// What waits for the pullers of a stream.
+pub trait Keeper: Copy + Send + Sync {
+    /// Makes the task of a puller, which no statistics count.
+    ///
+    /// # Safety
+    /// Either `run` borrows nothing, or the caller is called by the closure or a task of the keeper's scope, and what `run` borrows
+    /// lasts until that scope ends.
+    unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
+}
 
-impl Owner for NoOwner {
+/// The keeper of a stream that borrows nothing. Nothing waits for its pullers.
+#[derive(Clone, Copy)]
+pub struct Nothing;
+
+impl Owner for Nothing {
     const COUNTED: bool = false;
 }
 
-/// How long a puller pulls items.
+impl Keeper for Nothing {
+    unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
+        // SAFETY: by this function's contract; this keeper has no scope, so `run` borrows nothing.
+        unsafe { ScopedTask::make(job, false, self, run) }
+    }
+}
+
+/// The keeper of a stream that may borrow: the scope with these tasks waits for the pullers.
+#[derive(Clone, Copy)]
+pub struct OfScope(pub NonNull<Tasks>);
+
+// SAFETY: the fields of `Tasks` are atomics and locks of what is Send.
+unsafe impl Send for OfScope {}
+// SAFETY: as above; a shared reference gives no more than the pointer.
+unsafe impl Sync for OfScope {}
+
+impl Keeper for OfScope {
+    unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
+        // SAFETY: by this function's contract the scope has not ended.
+        let tasks = unsafe { self.0.as_ref() };
+        // SAFETY: by this function's contract.
+        let puller = unsafe { tasks.make::<false, _, _>(job, false, run) };
+        tasks.list(puller.clone());
+        puller
+    }
+}
+
+/// How long a puller goes on.
 enum Turn<'a> {
     /// Until the watch says that the puller must stop.
     While(Watch<'a>),
@@ -128,11 +175,12 @@ enum Turn<'a> {
     Once,
 }
 
-impl<I, F, R> Stream<I, F, R>
+impl<I, F, R, K> Stream<I, F, R, K>
 where
-    I: Iterator + Send + 'static,
-    F: Fn(I::Item) -> R + Send + Sync + 'static,
-    R: Send + 'static,
+    I: Iterator + Send,
+    F: Fn(I::Item) -> R + Send + Sync,
+    R: Send,
+    K: Keeper,
 {
     fn send_puller(stream: &Arc<Self>) {
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
@@ -146,9 +194,8 @@ where
         }
         stream.feed.send_puller(|| {
             let puller = Puller::new(stream);
-            // SAFETY: the puller borrows nothing.
-            let puller =
-                unsafe { ScopedTask::make(stream.feed.job(), false, NoOwner, || puller.run()) };
+            // SAFETY: by the contract of this module's `make`. An iterator or a puller of the stream calls here.
+            let puller = unsafe { stream.keeper.make(stream.feed.job(), move || puller.run()) };
             stream.feed.queue(puller, push);
         });
     }
@@ -254,11 +301,12 @@ where
     }
 }
 
-impl<I, F, R> Pump<R> for Handle<I, F, R>
+impl<I, F, R, K> Pump<R> for Handle<I, F, R, K>
 where
-    I: Iterator + Send + 'static,
-    F: Fn(I::Item) -> R + Send + Sync + 'static,
-    R: Send + 'static,
+    I: Iterator + Send,
+    F: Fn(I::Item) -> R + Send + Sync,
+    R: Send,
+    K: Keeper,
 {
     fn next(&self, taken: u64) -> Next<R> {
         let Stream { feed, results, .. } = &*self.stream;
@@ -305,11 +353,12 @@ where
     }
 }
 
-impl<I, F, R> Handle<I, F, R>
+impl<I, F, R, K> Handle<I, F, R, K>
 where
-    I: Iterator + Send + 'static,
-    F: Fn(I::Item) -> R + Send + Sync + 'static,
-    R: Send + 'static,
+    I: Iterator + Send,
+    F: Fn(I::Item) -> R + Send + Sync,
+    R: Send,
+    K: Keeper,
 {
     fn send_puller(&self) {
         Stream::send_puller_by(&self.stream, |turn| {

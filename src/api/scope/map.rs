@@ -1,0 +1,110 @@
+//! `Scope::map`: results as an iterator, of an input and a closure that may borrow.
+
+use crate::api::scope::Scope;
+use crate::api::stream::pump::OfScope;
+use crate::api::stream::taker::Taker;
+use crate::error::JoinError;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+
+impl<'scope> Scope<'scope, '_> {
+    /// Does what [`Job::map`](crate::Job::map) does, with an input and a closure that may borrow from outside the scope.
+    ///
+    /// The tasks that pull the input belong to the scope, which waits for the calls of `f` under way.
+    ///
+    /// # Blocking, cancellation, errors
+    ///
+    /// As [`Job::map`](crate::Job::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let text = String::from("ten million lines");
+    /// let longest = "million".len();
+    /// let lengths: Vec<usize> = pool.job(2).scope(|s| {
+    ///     s.map(text.split(' '), |word| word.len().min(longest)).map(Result::unwrap).collect()
+    /// });
+    /// assert_eq!(lengths, [3, 7, 5]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    ///
+    /// The iterator cannot leave the scope:
+    ///
+    /// ```compile_fail
+    /// let pool = tollgate::Pool::new().unwrap();
+    /// let mut results = pool.job(2).scope(|s| s.map(0..3, |i| i));
+    /// results.next();
+    /// ```
+    #[track_caller]
+    pub fn map<I, F, R>(&'scope self, input: I, f: F) -> ScopedMap<'scope, R>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'scope,
+        F: Fn(I::Item) -> R + Send + Sync + 'scope,
+        R: Send + 'scope,
+    {
+        let keeper = OfScope((&self.tasks).into());
+        // SAFETY: what these borrow lives for all of 'scope, and the iterator borrows the scope. `Job::scope` keeps the scope where
+        // it is and calls `Tasks::enter`, at whose end 'scope may end. Only the iterator and its pullers, which are tasks of
+        // the scope, make pullers.
+        let taker = unsafe { Taker::new(&self.job, input.into_iter(), f, keeper) };
+        ScopedMap { taker, scope: PhantomData }
+    }
+}
+
+/// An iterator over results, in the order of the input. Made by [`Scope::map`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let numbers = [1, 2, 3];
+/// let sum: i32 = pool.job(2).scope(|s| s.map(&numbers, |i| i * i).map(Result::unwrap).sum());
+/// assert_eq!(sum, 14);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
+pub struct ScopedMap<'scope, R> {
+    taker: Taker<'scope, R>,
+    // Invariant, as the scope's own lifetime.
+    scope: PhantomData<&'scope mut &'scope ()>,
+}
+
+impl<R> ScopedMap<'_, R> {
+    /// Yields results in the order of their completion instead of the order of the input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let numbers = [1, 2, 3];
+    /// let squares = pool.job(2).scope(|s| {
+    ///     s.map(&numbers, |i| i * i).as_completed().map(Result::unwrap).sum::<i32>()
+    /// });
+    /// assert_eq!(squares, 14);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn as_completed(self) -> Self {
+        self.taker.pump.order_by_completion();
+        self
+    }
+}
+
+impl<R> Iterator for ScopedMap<'_, R> {
+    type Item = Result<R, JoinError>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.taker.next()
+    }
+}
+
+impl<R> FusedIterator for ScopedMap<'_, R> {}
+
+impl<R> fmt::Debug for ScopedMap<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.taker.describe(&mut f.debug_struct("ScopedMap"))
+    }
+}
