@@ -60,7 +60,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             836..840 => groups::set(&slot, rng),
             840..846 => groups::scope(&slot, rng),
             846..852 => groups::for_each(&slot, rng),
-            852..858 => groups::map(&slot, rng),
+            852..856 => groups::map(&slot, rng),
+            856..858 => groups::fallible(&slot, rng),
             #[cfg(feature = "futures")]
             858..864 => work::futures::map_async(&slot, rng),
             864..870 => work::push_and_cancel(world, &slot, rng),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use tollgate::{Job, JoinError, TaskHandle};
+use tollgate::{Job, JoinError, TaskHandle, TryError};
 
 use crate::common::rng::Rng;
 use crate::common::unwind;
@@ -185,15 +185,15 @@ pub fn map(slot: &Slot, rng: &mut Rng) {
     let (count, bad, taken) = (rng.below(60), rng.below(300), rng.below(100));
     let (ledger, input) = (Arc::clone(&slot.ledger), Input::new(count, rng));
     let panics = input.panics();
-    let results = slot.job.map(input, move |i| {
+    let check = move |i| {
         let entry = ledger.ticket().enter();
         if i == bad {
             entry.will_panic();
             unwind("an item that fails");
         }
         i
-    });
-    if rng.one_in(2) {
+    };
+    let in_order = |results: &mut dyn Iterator<Item = Result<usize, JoinError>>| {
         let mut seen = 0;
         for (at, result) in results.take(taken).enumerate() {
             seen += usize::from(!matches!(result, Err(JoinError::Cancelled)));
@@ -204,10 +204,41 @@ pub fn map(slot: &Slot, rng: &mut Rng) {
             }
         }
         assert!(seen <= count + usize::from(panics), "more results than items and one panic");
-    } else {
+    };
+    let as_they_come = |results: &mut dyn Iterator<Item = Result<usize, JoinError>>| {
         let mut seen = [false; 60];
-        for i in results.as_completed().take(taken).flatten() {
+        for i in results.take(taken).flatten() {
             assert!(!std::mem::replace(&mut seen[i], true), "a result came twice");
         }
+    };
+    match rng.below(4) {
+        0 => in_order(&mut slot.job.map(input, check.clone())),
+        1 => as_they_come(&mut slot.job.map(input, check.clone()).as_completed()),
+        2 => slot.job.scope(|s| in_order(&mut s.map(input, &check))),
+        _ => slot.job.scope(|s| as_they_come(&mut s.map(input, &check).as_completed())),
+    }
+}
+
+/// Items of which one may be an error, in results or without.
+pub fn fallible(slot: &Slot, rng: &mut Rng) {
+    let (count, bad) = (rng.below(60), rng.below(120));
+    let ledger = Arc::clone(&slot.ledger);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count_ran = ran.clone();
+    let check = move |i| {
+        let _entry = ledger.ticket().enter();
+        count_ran.fetch_add(1, SeqCst);
+        if i == bad { Err(i) } else { Ok(i) }
+    };
+    let outcome = if rng.one_in(2) {
+        slot.job.try_for_each(0..count, |i| check(i).map(drop))
+    } else {
+        let results: Result<Vec<_>, _> = slot.job.try_map(0..count, check).collect();
+        results.map(|results| assert!(results.into_iter().eq(0..count), "out of order"))
+    };
+    match outcome {
+        Ok(()) => assert!(bad >= count && ran.load(SeqCst) == count, "an item was lost"),
+        Err(TryError::Failed(i)) => assert!(i == bad && bad < count, "an error of nobody's"),
+        Err(TryError::Join(error)) => assert!(error.is_cancelled(), "{error}"),
     }
 }

@@ -53,12 +53,12 @@ impl<E: Error> Error for TryError<E> {
 }
 
 /// An input that is at its end as soon as a call has failed.
-struct Until<I, S> {
+struct Until<I> {
     input: I,
-    failed: S,
+    failed: Arc<AtomicBool>,
 }
 
-impl<I: Iterator, S: std::ops::Deref<Target = AtomicBool>> Iterator for Until<I, S> {
+impl<I: Iterator> Iterator for Until<I> {
     type Item = I::Item;
 
     fn next(&mut self) -> Option<I::Item> {
@@ -74,8 +74,8 @@ impl<I: Iterator, S: std::ops::Deref<Target = AtomicBool>> Iterator for Until<I,
 impl Job {
     /// Does what [`for_each`](Self::for_each) does with a closure that may fail. The first error is the end of the input.
     ///
-    /// After an error nothing more is pulled, and no further call of `f` begins. Items that were pulled for such a call are
-    /// dropped, and count as completed tasks. The calls under way go on to their end, and their errors are dropped.
+    /// After an error nothing more is pulled, and an item that was pulled and not begun is dropped. The calls under way go on to
+    /// their end, and so does a block of 256 calls that take less than 4 ns each. Their errors are dropped.
     ///
     /// # Blocking
     ///
@@ -110,22 +110,15 @@ impl Job {
         F: Fn(I::Item) -> Result<(), E> + Sync,
         E: Send,
     {
-        let failed = AtomicBool::new(false);
         let first = Mutex::new(None);
         let outcome = unwind::halt(|| {
-            self.for_each(Until { input: input.into_iter(), failed: &failed }, |item| {
-                // Ordering: Acquire; pairs with the store below.
-                if failed.load(Ordering::Acquire) {
-                    return;
+            self.for_each_while(input.into_iter(), |item| {
+                let Err(error) = f(item) else { return true };
+                let mut first = first.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if first.is_none() {
+                    *first = Some(error);
                 }
-                if let Err(error) = f(item) {
-                    // Ordering: Release; no call that sees it begins.
-                    failed.store(true, Ordering::Release);
-                    let mut first = first.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    if first.is_none() {
-                        *first = Some(error);
-                    }
-                }
+                false
             })
         });
         let first = first.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -83,11 +83,25 @@ impl Job {
         I::Item: Send,
         F: Fn(I::Item) + Sync,
     {
+        self.for_each_while(input.into_iter(), |item| {
+            f(item);
+            true
+        })
+    }
+
+    /// Does what [`for_each`](Self::for_each) does until `f` returns false. That is the end of the input, and not an error.
+    #[track_caller]
+    pub(super) fn for_each_while<I, F>(&self, input: I, f: F) -> Result<(), JoinError>
+    where
+        I: Iterator + Send,
+        I::Item: Send,
+        F: Fn(I::Item) -> bool + Sync,
+    {
         if !self.accepts() {
             return Err(JoinError::Cancelled);
         }
         let each = ForEach {
-            feed: Feed::new(self.ptr(), input.into_iter()),
+            feed: Feed::new(self.ptr(), input),
             batches: Batches::new(),
             f,
             pullers: Tasks::new(),
@@ -116,8 +130,8 @@ const BLOCK: usize = shrunk(256, 2);
 /// The time that a batch should take, from its pull to its end.
 const BATCH_TIME: Duration = Duration::from_micros(1);
 
-/// A running puller. Its drop adds the number of completed calls to the job's statistics.
-struct Puller<'a, I: Iterator, F: Fn(I::Item)> {
+/// A puller at work. Its drop adds what it did to the job's statistics.
+struct Puller<'a, I: Iterator, F: Fn(I::Item) -> bool> {
     each: &'a ForEach<I, F>,
     completed: u64,
     unwinds: bool,
@@ -126,7 +140,7 @@ struct Puller<'a, I: Iterator, F: Fn(I::Item)> {
 impl<I, F> ForEach<I, F>
 where
     I: Iterator<Item: Send> + Send,
-    F: Fn(I::Item) + Sync,
+    F: Fn(I::Item) -> bool + Sync,
 {
     /// Sends a puller if one is missing. Call it inside [`Tasks::enter`] of `pullers`, or inside a puller.
     fn send_puller(&self) {
@@ -162,7 +176,7 @@ where
 impl<I, F> Puller<'_, I, F>
 where
     I: Iterator<Item: Send> + Send,
-    F: Fn(I::Item) + Sync,
+    F: Fn(I::Item) -> bool + Sync,
 {
     fn work(&mut self, mut watch: Watch<'_>) {
         let ForEach { feed, batches, .. } = self.each;
@@ -188,10 +202,16 @@ where
             let pulled = batch.len();
             let ran = self.run_batch(&mut batch, &mut watch, began);
             had = pulled > 1 && ran == Batch::Done;
-            if ran == Batch::Stopped {
-                feed.leave();
-                self.each.send_puller();
-                return;
+            match ran {
+                Batch::Done | Batch::Slow => {}
+                Batch::Stopped => {
+                    feed.leave();
+                    return self.each.send_puller();
+                }
+                Batch::Ended => {
+                    feed.leave();
+                    return feed.finish();
+                }
             }
             full = pulled == size;
             if let Some(began) = began.filter(|_| full) {
@@ -200,14 +220,14 @@ where
         }
     }
 
+    /// Runs the next items of a batch. Returns false if a call has said that the input is at its end.
     #[inline]
-    fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) {
+    fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) -> bool {
         let whole = rest.len();
         let mut block = Block { rest, whole, completed: &mut self.completed, unwinds: true };
-        for item in block.rest.by_ref().take(items) {
-            (self.each.f)(item);
-        }
+        let go_on = block.rest.by_ref().take(items).all(&self.each.f);
         block.unwinds = false;
+        go_on
     }
 
     /// Runs the items of a batch. Gives the rest back if the puller must stop, or if the items are slow.
@@ -222,9 +242,16 @@ where
         let block = if pulled < BLOCK { 1 } else { BLOCK };
         let mut checked = 0;
         loop {
-            self.run_block(&mut rest.0, block);
-            let stop = watch.must_stop();
+            let go_on = self.run_block(&mut rest.0, block);
             let left = rest.0.len();
+            // While this puller has a batch, only a call that ends the input finishes the feed.
+            if !go_on || left > 0 && self.each.feed.is_finished() {
+                if pulled > 1 {
+                    self.each.batches.give_back(rest.0.by_ref());
+                }
+                return Batch::Ended;
+            }
+            let stop = watch.must_stop();
             if left == 0 && !stop {
                 return Batch::Done;
             }
@@ -265,6 +292,8 @@ impl<T> Drop for Block<'_, '_, T> {
 enum Batch {
     /// All items of the batch were run.
     Done,
+    /// The rest was given back, and no puller pulls it: a call has ended the input.
+    Ended,
     /// The rest was given back because the puller must stop.
     Stopped,
     /// The rest was given back because the items take longer than expected.
@@ -292,7 +321,7 @@ impl<T> Drop for Rest<'_, T> {
     }
 }
 
-impl<I: Iterator, F: Fn(I::Item)> Drop for Puller<'_, I, F> {
+impl<I: Iterator, F: Fn(I::Item) -> bool> Drop for Puller<'_, I, F> {
     fn drop(&mut self) {
         // Ordering: Relaxed; the end of the puller's task publishes it.
         self.each.feed.job().tally.completed.fetch_add(self.completed, Ordering::Relaxed);
