@@ -152,6 +152,7 @@ mod api {
     #[cfg(feature = "futures")]
     pub mod map_async;
     pub mod pool;
+    pub mod reserve;
     pub mod retry;
     pub mod scope;
     pub mod set;
@@ -256,6 +257,7 @@ pub use api::keyed::Keyed;
 pub use api::map_async::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
 pub use api::pool::Pool;
 pub use api::pool_builder::PoolBuilder;
+pub use api::reserve::{Reserve, ReservedSlot};
 pub use api::scope::Scope;
 pub use api::scope::handle::ScopedHandle;
 pub use api::scope::map::ScopedMap;

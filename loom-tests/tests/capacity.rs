@@ -5,7 +5,9 @@
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge, rest};
+use loom_tests::instruments::{Drops, Gauge, block_on, rest};
+use std::future::Future;
+use std::task::{Context, Waker};
 use tollgate::model::Stage;
 
 #[test]
@@ -41,6 +43,61 @@ fn limit_is_used_when_two_pushers_wait_for_room() {
         }
         drop(first);
         job.resume();
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_is_used_when_a_future_waits_for_room() {
+    // As above, with a future instead of a thread that blocks.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, gauge) = (stage.bounded(1, 1), Gauge::new(1));
+        job.execute(gauge.task());
+        let worker = thread::spawn(move || stage.play(0, 1));
+        block_on(job.reserve()).unwrap().execute(gauge.task());
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
+#[test]
+fn limit_is_used_when_a_wait_for_room_is_given_up() {
+    // The slot comes back while one future is on its way to give its wait up, and another one stays.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(1);
+        let job = stage.bounded(0, 1);
+        let slot = block_on(job.reserve()).unwrap();
+        let gives_up = {
+            let mut reserve = Box::pin(job.reserve());
+            let waker = Waker::noop();
+            assert!(reserve.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            reserve
+        };
+        let stays = thread::spawn({
+            let job = job.clone();
+            move || drop(block_on(job.reserve()).unwrap())
+        });
+        let gives = thread::spawn(move || drop(slot));
+        drop(gives_up);
+        gives.join().unwrap();
+        stays.join().unwrap();
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn refusal_is_loud_when_a_close_meets_a_future_that_waits_for_room() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.bounded(0, 1);
+        let slot = block_on(job.reserve()).unwrap();
+        let theirs = job.clone();
+        let waits = thread::spawn(move || assert!(block_on(theirs.reserve()).is_err()));
+        job.close();
+        waits.join().unwrap();
+        drop(slot);
         rest(stage, job);
     });
 }

@@ -152,12 +152,14 @@ impl JobBuilder {
     ///
     /// - [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) return the closure as
     ///   [`Full`](crate::Rejected::Full).
-    /// - [`spawn`](Job::spawn), [`execute`](Job::execute) and the tasks of a [`scope`](Job::scope) block until a slot
-    ///   is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
-    /// - Inside a task of the same pool they never block, because that task may occupy the only worker. They exceed the
+    /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until a
+    ///   slot is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
+    /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait without blocking the thread.
+    /// - Inside a task of the same pool they never block, because that task may keep the only worker. They exceed the
     ///   capacity instead.
     ///
-    /// Futures of `spawn_future`, and items of [`map`](Job::map) and [`for_each`](Job::for_each), need no slot.
+    /// A future starts with its first poll. Futures of `map_async`, and items of [`map`](Job::map) and
+    /// [`for_each`](Job::for_each), need no slot.
     ///
     /// If the capacity is 0, [`build`](Self::build) panics.
     ///

@@ -24,6 +24,8 @@
 //! cell when its turn comes. A pusher that finds more empty cells than slots, and more than tasks, frees them all. So the queue
 //! holds at most twice as many cells as tasks may wait.
 //!
+//! A future that waits for a slot is a pusher, too: see module `reserve`.
+//!
 //! No wake-up is lost. Either `full-2` sees `slot-1`, or `slot-1` sees the bit and `slot-2` finds the pusher's entry.
 //! Either `close-2` finds the key of `full-1`, or `full-2` sees the flag of `close-1`.
 
@@ -31,7 +33,7 @@ use crate::api::job::Job;
 use crate::base::parking::parking_lot;
 use crate::job::capacity::{Capacity, Slot, WAITED};
 use crate::job::gate;
-use crate::pool::blocked::Crowd;
+use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, fence_after_rmw};
 use crate::unwind;
@@ -75,7 +77,7 @@ impl Job {
     /// Frees the empty cells in the job's queue if they are as many as its slots and its tasks.
     ///
     /// A pass takes time for each cell. It frees at least half of the cells, so a push pays for two cells at most.
-    fn free_empty_cells(&self, capacity: &Capacity) {
+    pub(super) fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
             // A pass that an unfinished push cuts short frees fewer cells. The next push tries again.
@@ -97,19 +99,13 @@ impl Job {
         if let Some(slot) = Slot::try_take(capacity) {
             return Some(slot);
         }
-        let job = self.ptr();
-        let _crowd = Crowd::enter(&job.pool().blocked_pushers, capacity.key()); // full-1
+        let _blocked = BlockedPusher::enter(self.ptr().pool_ptr(), capacity.key()); // full-1
         while self.accepts() {
             if let Some(taken) = Slot::try_take(capacity) {
                 self.pass_on(capacity);
                 return Some(taken);
             }
-            let wait = || {
-                // Ordering: AcqRel; pairs with `slot-1`, which reads the bit (full-2).
-                capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
-                fence_after_rmw();
-                capacity.is_full() && self.accepts()
-            };
+            let wait = || self.must_wait_for_slot(capacity);
             // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
@@ -118,8 +114,16 @@ impl Job {
         None
     }
 
+    /// Sets the *waited* bit. Returns true if no slot is free and the job is open. The caller has the lock of the bucket (full-2).
+    pub(super) fn must_wait_for_slot(&self, capacity: &Capacity) -> bool {
+        // Ordering: AcqRel; pairs with `slot-1`, which reads the bit (full-2).
+        capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
+        fence_after_rmw();
+        capacity.is_full() && self.accepts()
+    }
+
     /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
-    fn pass_on(&self, capacity: &Capacity) {
+    pub(super) fn pass_on(&self, capacity: &Capacity) {
         let others = parking_lot().if_none_waits(capacity.key(), || {
             // Ordering: AcqRel; as in `full-2`, under the same lock.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
@@ -127,5 +131,26 @@ impl Job {
         if others && !capacity.is_full() {
             parking_lot().wake_one(capacity.key());
         }
+    }
+}
+
+/// One entry in a pool's list of blocked pushers. Dropping it removes the entry. The owner keeps the pool alive.
+#[derive(Debug)]
+pub struct BlockedPusher {
+    pool: PoolPtr,
+    key: usize,
+}
+
+impl BlockedPusher {
+    /// Adds an entry to the list (`full-1`).
+    pub fn enter(pool: PoolPtr, key: usize) -> Self {
+        pool.shared().blocked_pushers.add(key);
+        Self { pool, key }
+    }
+}
+
+impl Drop for BlockedPusher {
+    fn drop(&mut self) {
+        self.pool.shared().blocked_pushers.remove(self.key);
     }
 }

@@ -1,8 +1,12 @@
 //! Futures as tasks of a job: `spawn_future`, `map_async`.
 
+use crate::api::capacity::Asked;
 use crate::api::job::Job;
 use crate::api::map_async::{AsyncInput, MapAsync};
+use crate::api::reserve::ReservedSlot;
 use crate::base::task::CellPtr;
+use crate::error::Rejected;
+use crate::job::capacity::Slot;
 use crate::job::control;
 use crate::task::future::future as make;
 use crate::task::handle::TaskHandle;
@@ -19,8 +23,14 @@ impl Job {
     /// then re-acquires its permit ahead of the queue. So it may await tasks of its own job.
     ///
     /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
-    /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled). This call never blocks: a
-    /// [`capacity`](crate::JobBuilder::capacity) does not count futures.
+    /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn): a [`capacity`](crate::JobBuilder::capacity) counts futures until their first poll. In async
+    /// code, wait with [`reserve`](Self::reserve) instead.
+    ///
+    /// # Runtimes
     ///
     /// Some futures need a runtime, such as tokio's sockets and timers. They find it if the workers have entered it: see
     /// [`on_worker_start`](crate::PoolBuilder::on_worker_start).
@@ -39,6 +49,8 @@ impl Job {
     /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception: if
     /// the handle cancels a future that has not started, and the drop panics, the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
+    ///
+    /// The call itself panics where [`spawn`](Self::spawn) does.
     ///
     /// # Examples
     ///
@@ -67,12 +79,61 @@ impl Job {
     /// assert_eq!(sum, 499_500);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn spawn_future<F>(&self, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (cell, handle) = self.flight(future);
+        self.spawn_future_in_slot(self.take_slot(), future)
+    }
+
+    /// Pushes a future as [`spawn_future`](Self::spawn_future) does, or returns it. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_spawn`](Self::try_spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Rejected;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job_builder().limit(0).capacity(1).build(); // held
+    /// let first = job.try_spawn_future(async { 1 }).unwrap();
+    /// assert!(matches!(job.try_spawn_future(async { 2 }), Err(Rejected::Full(_))));
+    /// job.set_limit(1);
+    /// assert_eq!(first.join().unwrap(), 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn try_spawn_future<F>(&self, future: F) -> Result<TaskHandle<F::Output>, Rejected<F>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if !self.accepts() {
+            return Err(Rejected::Closed(future));
+        }
+        let (cell, handle) = match self.try_take_slot() {
+            Asked::Unbounded => self.flight(future),
+            Asked::Taken(slot) => self.flight(release_at_start(slot, future)),
+            Asked::Full => return Err(Rejected::Full(future)),
+        };
+        self.push(cell);
+        Ok(handle)
+    }
+
+    /// Pushes a future that owns `slot`, if the job has a capacity, until its first poll.
+    fn spawn_future_in_slot<F>(&self, slot: Option<Slot>, future: F) -> TaskHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (cell, handle) = match slot {
+            None => self.flight(future),
+            Some(slot) => self.flight(release_at_start(slot, future)),
+        };
         self.push_or_cancel(cell);
         handle
     }
@@ -155,5 +216,35 @@ impl Job {
             return make(job, Box::pin(future));
         }
         make(job, future)
+    }
+}
+
+/// Wraps a future so that it releases the slot at its first poll or when it is dropped.
+fn release_at_start<F: Future>(slot: Slot, future: F) -> impl Future<Output = F::Output> {
+    async move {
+        drop(slot);
+        future.await
+    }
+}
+
+impl ReservedSlot {
+    /// Pushes a future as [`Job::spawn_future`] does, and returns its handle. Never blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job_builder().capacity(1).build();
+    /// let slot = futures::executor::block_on(job.reserve())?;
+    /// assert_eq!(slot.spawn_future(async { 1 }).join()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_future<F>(self, future: F) -> TaskHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (job, slot) = self.into_parts();
+        job.spawn_future_in_slot(slot, future)
     }
 }

@@ -4,6 +4,7 @@ use crate::api::capacity::Asked;
 use crate::api::job::Job;
 use crate::base::task::CellPtr;
 use crate::error::Rejected;
+use crate::job::capacity::Slot;
 use crate::job::record::JobPtr;
 use crate::job::{control, gate};
 use crate::task::handle::{self, TaskHandle};
@@ -52,7 +53,17 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (cell, handle) = match self.take_slot() {
+        self.spawn_in_slot(self.take_slot(), task)
+    }
+
+    /// Pushes a task with a handle that owns `slot`, if the job has a capacity.
+    #[inline]
+    pub(crate) fn spawn_in_slot<F, T>(&self, slot: Option<Slot>, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (cell, handle) = match slot {
             None => joint(self.0, task),
             Some(slot) => joint(self.0, slot.around(task)),
         };
@@ -90,7 +101,16 @@ impl Job {
     where
         F: FnOnce() + Send + 'static,
     {
-        let cell = match self.take_slot() {
+        self.execute_in_slot(self.take_slot(), task);
+    }
+
+    /// Pushes a task without a handle that owns `slot`, if the job has a capacity.
+    #[inline]
+    pub(crate) fn execute_in_slot<F>(&self, slot: Option<Slot>, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let cell = match slot {
             None => plain(self.0, task),
             Some(slot) => plain(self.0, slot.around(task)),
         };

@@ -22,34 +22,24 @@ impl BlockedPushers {
         self.lock().is_empty()
     }
 
+    /// Adds the key of a pusher that is about to wait (`full-1`).
+    pub fn add(&self, key: usize) {
+        self.lock().push(key);
+    }
+
+    /// Removes the key of one pusher.
+    pub fn remove(&self, key: usize) {
+        let mut keys = self.lock();
+        if let Some(entry) = keys.iter().position(|listed| *listed == key) {
+            keys.swap_remove(entry);
+        }
+    }
+
     /// Wakes every blocked pusher, so that it checks whether its job still accepts tasks (`close-2`).
     pub fn wake(&self) {
         let keys = self.lock().clone();
         for key in keys {
             parking_lot().wake(key);
-        }
-    }
-}
-
-/// One entry in the list of blocked pushers. Dropping it removes the entry.
-pub struct Crowd<'a> {
-    blocked_pushers: &'a BlockedPushers,
-    key: usize,
-}
-
-impl<'a> Crowd<'a> {
-    /// Adds an entry to the list (`full-1`).
-    pub fn enter(blocked_pushers: &'a BlockedPushers, key: usize) -> Self {
-        blocked_pushers.lock().push(key);
-        Self { blocked_pushers, key }
-    }
-}
-
-impl Drop for Crowd<'_> {
-    fn drop(&mut self) {
-        let mut keys = self.blocked_pushers.lock();
-        if let Some(entry) = keys.iter().position(|key| *key == self.key) {
-            keys.swap_remove(entry);
         }
     }
 }

@@ -1,0 +1,258 @@
+//! Slots before the task is there: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
+//!
+//! A future waits for a slot as a pusher does, by the protocol of module `capacity`. It ends its wait when it has a slot or is
+//! dropped. A wake-up may have come for it meanwhile, and must reach the next pusher:
+//!
+//! - `pass-1`: it takes its entry out of the parking lot.
+//! - `pass-2`: it wakes the next pusher if a slot is free.
+
+use crate::api::capacity::{Asked, BlockedPusher};
+use crate::api::job::Job;
+use crate::base::parking::parking_lot;
+use crate::error::Closed;
+use crate::job::capacity::{Capacity, Slot};
+use crate::sync::Arc;
+use crate::task::awaiting::Wait;
+use crate::task::handle::TaskHandle;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+impl Job {
+    /// Waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), without blocking the thread. Returns the slot, which
+    /// takes one task.
+    ///
+    /// Ready at once if the job has no capacity. Threads and futures that wait are woken in the order in which they came, but a
+    /// caller that comes as a slot becomes free may be first. It needs no runtime. A future of the job's own pool holds no
+    /// permit while it awaits this one.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the wait. If a slot was meant for it, the next caller that waits is woken. So a future that waits
+    /// must be polled when it is woken, or be dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Closed`] if the job is closed or its pool has shut down, before the call or during the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job_builder().limit(1).capacity(2).build();
+    /// let sum = futures::executor::block_on(async {
+    ///     let mut tasks = Vec::new();
+    ///     for i in 0..100 {
+    ///         tasks.push(job.reserve().await?.spawn(move || i)); // never more than 2 wait to start
+    ///     }
+    ///     let mut sum = 0;
+    ///     for task in tasks {
+    ///         sum += task.await?;
+    ///     }
+    ///     Ok::<i32, Box<dyn std::error::Error>>(sum)
+    /// });
+    /// assert_eq!(sum.unwrap(), 4_950);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn reserve(&self) -> Reserve<'_> {
+        Reserve { job: self, waiting: None, wait: Wait::default() }
+    }
+
+    /// Waits for a slot as [`reserve`](Self::reserve) does, and pushes a task as [`spawn`](Self::spawn) does. Returns its handle.
+    ///
+    /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future before it is ready drops the closure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job_builder().limit(1).capacity(1).build();
+    /// let length = futures::executor::block_on(async { job.spawn_async(|| "page".len()).await.await });
+    /// assert_eq!(length.unwrap(), 4);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub async fn spawn_async<F, T>(&self, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.reserve().await {
+            Ok(slot) => slot.spawn(task),
+            Err(Closed) => self.spawn_in_slot(None, task),
+        }
+    }
+}
+
+/// A future that waits for a slot of a job. Made by [`Job::reserve`].
+///
+/// # Examples
+///
+/// ```
+/// use futures::executor::block_on;
+/// use futures::future::{Either, ready, select};
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job_builder().limit(0).capacity(1).build(); // held
+/// job.execute(|| ());
+/// assert!(matches!(block_on(select(job.reserve(), ready("enough"))), Either::Right(("enough", _))));
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Reserve<'a> {
+    job: &'a Job,
+    waiting: Option<Waiting>,
+    wait: Wait,
+}
+
+/// A future's place among those that wait for a slot.
+#[derive(Debug)]
+struct Waiting {
+    capacity: Arc<Capacity>,
+    _listed: BlockedPusher,
+    /// The number of the entry in the parking lot. A thread that wakes the future has taken the entry out.
+    entry: Option<u64>,
+}
+
+impl Reserve<'_> {
+    /// Takes a slot, or registers the waker. `None`: it waits.
+    fn take(&mut self, cx: &Context<'_>) -> Option<Result<Option<Slot>, Closed>> {
+        loop {
+            if !self.job.accepts() {
+                return Some(Err(Closed));
+            }
+            match self.job.try_take_slot() {
+                Asked::Unbounded => return Some(Ok(None)),
+                Asked::Taken(slot) => return Some(Ok(Some(slot))),
+                Asked::Full => {}
+            }
+            let job = self.job;
+            let capacity = job.extra().and_then(|extra| extra.capacity.clone())?;
+            let waiting = self.waiting.get_or_insert_with(|| Waiting {
+                _listed: BlockedPusher::enter(job.ptr().pool_ptr(), capacity.key()), // full-1
+                capacity,
+                entry: None,
+            });
+            let Waiting { capacity, entry, .. } = waiting;
+            let wait = || job.must_wait_for_slot(capacity); // full-2
+            if let Some(number) = parking_lot().enter(capacity.key(), *entry, cx.waker(), wait) {
+                *entry = Some(number);
+                return None;
+            }
+        }
+    }
+
+    /// Ends the wait.
+    fn leave(&mut self) {
+        self.wait.end();
+        if let Some(Waiting { capacity, entry: Some(entry), .. }) = &self.waiting {
+            parking_lot().leave(capacity.key(), *entry); // pass-1
+            self.job.pass_on(capacity); // pass-2
+        }
+        self.waiting = None;
+    }
+}
+
+impl Future for Reserve<'_> {
+    type Output = Result<ReservedSlot, Closed>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(taken) = self.take(cx) else {
+            self.wait.begin();
+            return Poll::Pending;
+        };
+        self.leave();
+        Poll::Ready(taken.map(|slot| ReservedSlot { job: self.job.clone(), slot }))
+    }
+}
+
+impl Drop for Reserve<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Reserve<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserve")
+            .field("job", self.job)
+            .field("waits", &self.waiting.is_some())
+            .finish()
+    }
+}
+
+/// A slot for one task of a job. Made by [`Job::reserve`]. Dropping it gives the slot back.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let job = pool.job_builder().limit(1).capacity(1).build();
+/// let slot = futures::executor::block_on(job.reserve())?;
+/// assert!(job.try_execute(|| ()).is_err()); // the only slot is taken
+/// assert_eq!(slot.spawn(|| 1).join()?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a slot that is dropped at once takes no task"]
+pub struct ReservedSlot {
+    job: Job,
+    /// `None` if the job has no capacity.
+    slot: Option<Slot>,
+}
+
+impl ReservedSlot {
+    /// Pushes a task as [`Job::spawn`] does, and returns its handle. Never blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job_builder().capacity(1).build();
+    /// assert_eq!(futures::executor::block_on(job.reserve())?.spawn(|| 1).join()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn<F, T>(self, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.job.spawn_in_slot(self.slot, task)
+    }
+
+    /// Pushes a task without a handle, as [`Job::execute`] does. Never blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let job = pool.job_builder().capacity(1).build();
+    /// futures::executor::block_on(job.reserve())?.execute(|| ());
+    /// job.wait();
+    /// assert_eq!(job.stats().completed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn execute<F>(self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.job.execute_in_slot(self.slot, task);
+    }
+}
+
+impl ReservedSlot {
+    /// Returns the job, and the slot if the job has a capacity.
+    pub(super) fn into_parts(self) -> (Job, Option<Slot>) {
+        (self.job, self.slot)
+    }
+}
+
+impl fmt::Debug for ReservedSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReservedSlot").field("job", &self.job).finish_non_exhaustive()
+    }
+}
