@@ -509,6 +509,16 @@ pub const FAULTS: &[Fault] = &[
         &["capacity::limit_is_used_when_a_pusher_waits_for_room"],
     ),
     fault(
+        "entry-of-a-dropped-wait-stays",
+        "a future that gives up its wait for a slot leaves its entry, which then gets a wake-up",
+        &["capacity::limit_is_used_when_a_wait_for_room_is_given_up"],
+    ),
+    fault(
+        "wake-up-of-a-dropped-wait-lost",
+        "a future that is woken and dropped does not wake the next pusher",
+        &["capacity::limit_is_used_when_a_wait_for_room_is_given_up"],
+    ),
+    fault(
         "closed-after-the-wake",
         "a job is closed after its blocked pushers were woken",
         &["capacity::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],

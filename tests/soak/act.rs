@@ -102,6 +102,7 @@ fn poll_once(slot: &Slot) {
     let mut cx = Context::from_waker(Waker::noop());
     _ = pin!(slot.job.idle()).poll(&mut cx);
     _ = pin!(slot.job.settled()).poll(&mut cx);
+    _ = pin!(slot.job.reserve()).poll(&mut cx);
 }
 
 fn replace_after(world: &World, rng: &mut Rng, end: impl FnOnce(&Slot)) {

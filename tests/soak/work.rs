@@ -2,12 +2,14 @@
 //! inside a task or outside.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{JoinError, Retry, TaskHandle};
+use tollgate::{Job, JoinError, ReservedSlot, Retry, TaskHandle};
 
 use crate::common::rng::Rng;
 use crate::common::unwind;
@@ -212,6 +214,14 @@ pub fn retry(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) {
     }
 }
 
+/// Asks for a slot as a future, and gives the wait up if none is free.
+fn reserve_now(job: &Job) -> Option<ReservedSlot> {
+    match pin!(job.reserve()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(reserved) => reserved.ok(),
+        Poll::Pending => None,
+    }
+}
+
 /// Pushes one task, by any of the ways in.
 pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawned> {
     let (outstanding, ticket, rng_of_task) =
@@ -248,7 +258,11 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
         });
     }
     let task = move || work(&outstanding, ticket, rng_of_task);
-    let handle = match rng.below(7) {
+    let handle = match rng.below(8) {
+        7 => match reserve_now(&slot.job) {
+            Some(reserved) => reserved.spawn(task),
+            None => slot.job.spawn(task),
+        },
         6 => slot.job.spawn_after(Duration::from_micros(rng.next() % 2_000), task),
         0 => slot.job.spawn(task),
         1 => match slot.job.try_spawn(task) {
