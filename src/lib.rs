@@ -157,6 +157,7 @@ mod api {
     pub mod scope;
     pub mod set;
     pub mod settle;
+    pub mod shutdown;
     pub mod stream;
     pub mod wait;
 }
@@ -263,6 +264,7 @@ pub use api::scope::handle::ScopedHandle;
 pub use api::scope::map::ScopedMap;
 pub use api::set::{TaskId, TaskSet};
 pub use api::settle::{Idle, Settled};
+pub use api::shutdown::Shutdown;
 pub use api::stream::fallible::{TryError, TryMap};
 pub use api::stream::map::{AsCompleted, Map};
 pub use error::{

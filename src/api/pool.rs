@@ -26,7 +26,8 @@ use std::time::Duration;
 /// process.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
-/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves.
+/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves. In async code, await
+/// [`shutdown_async`](Self::shutdown_async) before the drop, because the drop blocks the thread.
 ///
 /// # Examples
 ///
@@ -275,7 +276,7 @@ impl Pool {
     }
 
     #[track_caller]
-    fn refuse_to_wait_inside(&self) {
+    pub(super) fn refuse_to_wait_inside(&self) {
         assert!(!self.shared.shared().is_in_child(), "{}", process::NO_WORKERS);
         assert!(
             !self.is_inside(),

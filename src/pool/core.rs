@@ -2,6 +2,7 @@
 
 mod drain;
 
+use self::drain::End;
 use crate::base::cache;
 use crate::base::queues::{Seat, Victim};
 use crate::base::sleep::{Notified, Sleep};
@@ -96,7 +97,7 @@ pub struct Shared {
     pub timer: Timer<Due>,
     /// The clock that a test moves, if the pool has one.
     pub hands: Option<Arc<Hands>>,
-    ended: Mutex<bool>,
+    end_state: Mutex<End>,
     ended_changed: Condvar,
     working: AtomicUsize,
     /// The number of owners: the pool, each worker, each record, and each task that may use the timer.
@@ -158,7 +159,7 @@ impl PoolPtr {
             held: Mutex::new(BTreeSet::new()),
             timer: Timer::new(),
             hands,
-            ended: Mutex::new(false),
+            end_state: Mutex::default(),
             ended_changed: Condvar::new(),
             working: AtomicUsize::new(workers),
             owners: CachePadded::new(AtomicU64::new(workers as u64 + 1)),

@@ -4,6 +4,7 @@
 mod common;
 
 mod abrupt;
+mod awaited;
 mod drain;
 mod dropping;
 

@@ -1,12 +1,21 @@
 //! Ends a pool: the drain, the drop of all tasks, and the end of the last worker.
 
 use super::Shared;
+use crate::base::parking::parking_lot;
 use crate::base::task::OpaqueJob;
 use crate::error::Unfinished;
 use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Condvar, MutexGuard, full_fence};
 use std::collections::BTreeSet;
+
+/// The end of a pool: its last worker has left.
+#[derive(Debug, Default)]
+pub struct End {
+    has_come: bool,
+    /// A future may wait for the end, in the parking lot.
+    is_awaited: bool,
+}
 
 impl Shared {
     /// Returns true if the pool drains: it refuses pushes from outside.
@@ -101,48 +110,70 @@ impl Shared {
     fn end(&self) {
         self.close_timer();
         self.drop_hooks();
-        *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+        let mut end = self.end_state();
+        end.has_come = true;
+        let is_awaited = end.is_awaited;
+        drop(end);
         self.ended_changed.notify_all();
+        if is_awaited {
+            parking_lot().wake(self.end_key());
+        }
+    }
+
+    fn end_state(&self) -> MutexGuard<'_, End> {
+        self.end_state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Notes that a future waits for the end, in the parking lot. Returns false if the end has come.
+    pub fn await_end(&self) -> bool {
+        let mut end = self.end_state();
+        end.is_awaited = true;
+        !end.has_come
+    }
+
+    /// Returns the parking lot's key for futures that wait until the last worker has left.
+    pub fn end_key(&self) -> usize {
+        (&raw const self.end_state).addr()
     }
 
     /// Returns true if the last worker has left.
     pub fn has_ended(&self) -> bool {
-        *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.end_state().has_come
     }
 
     /// Waits until the last worker has left, for at most `timeout`. Returns true if it has.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
-        let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        wait_until(ended, &self.ended_changed, timeout)
+        wait_until(self.end_state(), &self.ended_changed, timeout)
     }
 }
 
 #[cfg(not(tollgate_loom))]
 fn wait_until(
-    ended: MutexGuard<'_, bool>,
+    end: MutexGuard<'_, End>,
     changed: &Condvar,
     timeout: Option<std::time::Duration>,
 ) -> bool {
-    let going = |ended: &mut bool| !*ended;
-    match timeout {
-        None => *changed.wait_while(ended, going).unwrap_or_else(|poison| poison.into_inner()),
+    let going = |end: &mut End| !end.has_come;
+    let end = match timeout {
+        None => changed.wait_while(end, going).unwrap_or_else(|poison| poison.into_inner()),
         Some(timeout) => {
-            *changed
-                .wait_timeout_while(ended, timeout, going)
+            changed
+                .wait_timeout_while(end, timeout, going)
                 .unwrap_or_else(|poison| poison.into_inner())
                 .0
         }
-    }
+    };
+    end.has_come
 }
 
 #[cfg(tollgate_loom)]
 fn wait_until(
-    mut ended: MutexGuard<'_, bool>,
+    mut end: MutexGuard<'_, End>,
     changed: &Condvar,
     _: Option<std::time::Duration>,
 ) -> bool {
-    while !*ended {
-        ended = changed.wait(ended).unwrap();
+    while !end.has_come {
+        end = changed.wait(end).unwrap();
     }
     true
 }

@@ -1,0 +1,109 @@
+//! `Pool::shutdown_async`: a drain that a future waits for.
+
+use crate::api::pool::Pool;
+use crate::base::parking::parking_lot;
+use crate::job::control;
+use crate::task::awaiting::Wait;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+impl Pool {
+    /// Drains the pool as [`shutdown`](Self::shutdown) does, and waits without blocking the thread. It needs no runtime.
+    ///
+    /// The drain begins at the first poll. When the future is ready, all tasks that can run have ended, and dropping the pool does
+    /// not wait for a task. On a runtime with one thread, await this before the drop: a future of the pool may need that thread,
+    /// for a timer or a socket of the runtime, and the drop would keep it.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the wait. The drain goes on.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is polled inside a task of this pool, which would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// let sum = runtime.block_on(async {
+    ///     let pool = tollgate::Pool::builder().workers(2).build().unwrap();
+    ///     let task = pool.job(1).spawn(|| (1..=10).sum::<i32>());
+    ///     pool.shutdown_async().await;
+    ///     task.await.unwrap()
+    /// });
+    /// assert_eq!(sum, 55);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown_async(&self) -> Shutdown<'_> {
+        Shutdown { pool: self, entry: None, wait: Wait::default() }
+    }
+}
+
+/// A future that waits for the end of a pool. Made by [`Pool::shutdown_async`].
+///
+/// # Examples
+///
+/// ```
+/// use futures::executor::block_on;
+/// use futures::future::{Either, ready, select};
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let permit = pool.job(1).try_acquire()?;
+/// assert!(matches!(block_on(select(pool.shutdown_async(), ready("enough"))), Either::Right(("enough", _))));
+/// drop(permit);
+/// block_on(pool.shutdown_async());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Shutdown<'a> {
+    pool: &'a Pool,
+    /// The number of the entry in the parking lot, if the drain has begun and this future has waited.
+    entry: Option<u64>,
+    wait: Wait,
+}
+
+impl Shutdown<'_> {
+    /// Removes the entry in the parking lot.
+    fn leave(&mut self) {
+        self.wait.end();
+        if let Some(entry) = self.entry.take() {
+            parking_lot().leave(self.pool.shared.shared().end_key(), entry);
+        }
+    }
+}
+
+impl Future for Shutdown<'_> {
+    type Output = ();
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.pool.refuse_to_wait_inside();
+        let shared = self.pool.shared.shared();
+        if self.entry.is_none() {
+            control::drain(shared);
+        }
+        let entry =
+            parking_lot().enter(shared.end_key(), self.entry, cx.waker(), || shared.await_end());
+        if entry.is_some() {
+            self.entry = entry;
+            self.wait.begin();
+            return Poll::Pending;
+        }
+        self.leave();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Shutdown<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Shutdown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shutdown").field("pool", self.pool).finish_non_exhaustive()
+    }
+}
