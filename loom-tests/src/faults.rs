@@ -508,6 +508,12 @@ pub const FAULTS: &[Fault] = &[
         "a pusher parks without a check for a free slot",
         &["capacity::limit_is_used_when_a_pusher_waits_for_room"],
     ),
+    fault("end-awaited-unmarked", "a future that waits for the end of a pool does not say so", &[]),
+    fault(
+        "end-wakes-no-future",
+        "the last worker does not wake the futures that wait for the end",
+        &[],
+    ),
     fault(
         "entry-of-a-dropped-wait-stays",
         "a future that gives up its wait for a slot leaves its entry, which then gets a wake-up",

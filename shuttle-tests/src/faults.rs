@@ -66,6 +66,13 @@ const SEEN: &[(&str, &[&str])] = &[
         &["nothing_lost::nothing_lost_when_cancelled_tasks_leave_a_held_line_beside_pushers"],
     ),
     ("room-bit-cleared-for-all", &["handles::nothing_lost_when_pushers_wait_for_room"]),
+    ("entry-of-a-dropped-wait-stays", &["handles::limit_is_used_when_waits_for_room_are_given_up"]),
+    (
+        "wake-up-of-a-dropped-wait-lost",
+        &["handles::limit_is_used_when_waits_for_room_are_given_up"],
+    ),
+    ("end-awaited-unmarked", &["shutdown::nothing_lost_when_futures_wait_for_the_end"]),
+    ("end-wakes-no-future", &["shutdown::nothing_lost_when_futures_wait_for_the_end"]),
     ("close-wakes-nobody", &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"]),
     ("excess-ends-quietly", &["limit_holds::limit_holds_while_it_moves"]),
     ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),

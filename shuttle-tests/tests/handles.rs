@@ -5,6 +5,7 @@
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Door, Fates, Gauge, block_on};
+use std::task::{Context, Waker};
 
 #[test]
 fn limit_is_used_when_handles_are_awaited() {
@@ -155,6 +156,32 @@ fn nothing_lost_when_pushers_wait_for_room() {
         }
         job.wait();
         assert_eq!(gauge.ran(), 8);
+    });
+}
+
+#[test]
+fn limit_is_used_when_waits_for_room_are_given_up() {
+    in_a_pool(2, |pool| {
+        let job = pool.job_builder().limit(1).capacity(1).build();
+        let gauge = Gauge::new(1);
+        // Each asks once, gives up, and then asks until it has a slot.
+        let pushers = [0, 1].map(|_| {
+            let (theirs, seen) = (job.clone(), gauge.clone());
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let mut once = Box::pin(theirs.reserve());
+                    _ = once.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    drop(once);
+                    block_on(theirs.reserve()).unwrap().execute(seen.task());
+                }
+            })
+        });
+        job.execute(gauge.task());
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        job.wait();
+        assert_eq!(gauge.ran(), 5);
     });
 }
 

@@ -5,7 +5,7 @@
 
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
-use shuttle_tests::instruments::{Fates, Gauge};
+use shuttle_tests::instruments::{Fates, Gauge, block_on};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -30,6 +30,23 @@ fn nothing_lost_when_a_drain_meets_pushes() {
         let cancelled: u64 = stats.iter().map(|stats| stats.cancelled).sum();
         assert_eq!(completed + cancelled, 8, "{stats:?}");
         assert_eq!(fates.ran() as u64, completed);
+    });
+}
+
+#[test]
+fn nothing_lost_when_futures_wait_for_the_end() {
+    in_a_pool(2, |pool| {
+        let job = pool.job(1);
+        let fates = Fates::of(3);
+        for number in 0..3 {
+            job.execute(fates.task(number));
+        }
+        let shared = Arc::new(pool);
+        let other = shared.clone();
+        let waits = thread::spawn(move || block_on(other.shutdown_async()));
+        block_on(shared.shutdown_async());
+        waits.join().unwrap();
+        assert_eq!((fates.ran(), job.stats().completed), (3, 3));
     });
 }
 
