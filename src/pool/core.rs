@@ -2,7 +2,6 @@
 
 mod drain;
 
-use self::drain::End;
 use crate::base::cache;
 use crate::base::queues::{Seat, Victim};
 use crate::base::sleep::{Notified, Sleep};
@@ -191,6 +190,14 @@ impl PoolPtr {
             unsafe { cache::free(self.0.as_ptr()) };
         }
     }
+}
+
+/// The end of a pool: its last worker has left.
+#[derive(Debug, Default)]
+struct End {
+    has_come: bool,
+    /// A future may wait for the end, in the parking lot.
+    is_awaited: bool,
 }
 
 impl Shared {

@@ -1,6 +1,6 @@
 //! Ends a pool: the drain, the drop of all tasks, and the end of the last worker.
 
-use super::Shared;
+use super::{End, Shared};
 use crate::base::parking::parking_lot;
 use crate::base::task::OpaqueJob;
 use crate::error::Unfinished;
@@ -8,14 +8,6 @@ use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Condvar, MutexGuard, full_fence};
 use std::collections::BTreeSet;
-
-/// The end of a pool: its last worker has left.
-#[derive(Debug, Default)]
-pub struct End {
-    has_come: bool,
-    /// A future may wait for the end, in the parking lot.
-    is_awaited: bool,
-}
 
 impl Shared {
     /// Returns true if the pool drains: it refuses pushes from outside.
