@@ -193,7 +193,7 @@ impl Stage {
 pub fn assert_none_waits() {
     assert!(parking::parking_lot().is_empty(), "a waiter is left in the parking lot");
     #[cfg(feature = "futures")]
-    assert!(crate::task::future::pending::pending().is_empty(), "a future is left in flight");
+    assert!(crate::job::pending::pending().is_empty(), "a future is left in flight");
 }
 
 /// The time that a clock shows.

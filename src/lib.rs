@@ -184,6 +184,8 @@ mod job {
     pub mod gate;
     pub mod idle;
     pub mod lifetime;
+    #[cfg(feature = "futures")]
+    pub mod pending;
     pub mod permits;
     pub mod queue;
     pub mod record;

@@ -12,11 +12,11 @@ use crate::api::job::Job;
 use crate::base::task::CellPtr;
 use crate::job::control;
 use crate::job::gate::{self, hold};
+#[cfg(feature = "futures")]
+use crate::job::pending::pending;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::thread;
-#[cfg(feature = "futures")]
-use crate::task::future::pending::pending;
 use crate::task::handle::{Stage, TaskHandle};
 
 /// How often a search tries to get the lock of a queue before it gives up.

@@ -259,7 +259,7 @@ impl Pool {
     fn drop_all(&self) {
         self.shared.shared().drop_all();
         #[cfg(feature = "futures")]
-        crate::task::future::pending::cancel_all(self.shared);
+        crate::job::pending::cancel_all(self.shared);
     }
 
     fn join_workers(&self) {

@@ -60,6 +60,9 @@ pub struct VTable {
     pub(crate) free: unsafe fn(CellPtr),
     /// What only the cell of a waiter can do: a thread or future that waits for a permit.
     pub(crate) waiter: Option<&'static WaiterTable>,
+    /// What only the cell of a future can do.
+    #[cfg(feature = "futures")]
+    pub(crate) future: Option<&'static FutureTable>,
 }
 
 /// The functions for the thread that takes a waiter's cell from a queue, and so decides the waiter's outcome.
@@ -69,6 +72,19 @@ pub struct WaiterTable {
     pub(crate) grant: unsafe fn(CellPtr) -> bool,
     /// Wakes the waiter.
     pub(crate) notify: unsafe fn(CellPtr),
+}
+
+/// What the cell of a pending future does for the thread that cancels it.
+#[cfg(feature = "futures")]
+#[derive(Debug)]
+pub struct FutureTable {
+    /// Cancels the future. If no queue has the cell, returns whether the future waits without a permit: the caller must queue
+    /// the cell.
+    pub(crate) cancel: unsafe fn(CellPtr) -> Option<bool>,
+    /// Puts a cancelled future where a worker finds it.
+    pub(crate) queue: unsafe fn(CellPtr, bool),
+    /// Returns true if the future waits without a permit, and was not woken.
+    pub(crate) waits_without_permit: unsafe fn(CellPtr) -> bool,
 }
 
 impl VTable {
@@ -82,6 +98,8 @@ impl VTable {
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
             free: |cell| unsafe { cache::free(cell.cast::<C>().as_ptr()) },
             waiter: None,
+            #[cfg(feature = "futures")]
+            future: None,
         }
     }
 }
@@ -224,6 +242,35 @@ impl CellPtr {
     pub(super) fn notify(self) {
         // SAFETY: as in `run`; `later` has the cell from the thread that decided.
         unsafe { (self.waiter().notify)(self) }
+    }
+
+    /// Cancels a pending future. If no queue has the cell, returns whether the future waits without a permit: the caller must then
+    /// call [`queue_cancelled`](Self::queue_cancelled). The future must not end meanwhile.
+    #[cfg(feature = "futures")]
+    #[must_use]
+    pub fn cancel_pending(self) -> Option<bool> {
+        // SAFETY: as in `run`; the caller keeps the future from its end.
+        unsafe { (self.future().cancel)(self) }
+    }
+
+    /// Puts a future that the caller has cancelled where a worker finds it. The cell is no longer the caller's.
+    #[cfg(feature = "futures")]
+    pub fn queue_cancelled(self, without_permit: bool) {
+        // SAFETY: as in `run`; the caller's cancel has given the cell to the caller.
+        unsafe { (self.future().queue)(self, without_permit) }
+    }
+
+    /// Returns true if a pending future waits without a permit, and was not woken. The future must not end meanwhile.
+    #[cfg(feature = "futures")]
+    pub fn waits_without_permit(self) -> bool {
+        // SAFETY: as in `cancel_pending`.
+        unsafe { (self.future().waits_without_permit)(self) }
+    }
+
+    /// Returns the table of a future.
+    #[cfg(feature = "futures")]
+    fn future(self) -> &'static FutureTable {
+        self.header().vtable.future.expect("it is a future's cell")
     }
 
     /// Drops the task without running it, counts it, and reports it as cancelled. The caller must not use the cell afterwards.

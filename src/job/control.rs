@@ -143,7 +143,7 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
 pub fn drop_waiting(job: JobPtr) {
     sweep_line(job);
     #[cfg(feature = "futures")]
-    crate::task::future::pending::cancel(job);
+    crate::job::pending::cancel(job);
 }
 
 /// Requests that workers drop the queued and the delayed tasks of a cancelled job.

@@ -1,7 +1,7 @@
 //! Futures as tasks. A future has one cell from its push to its end, and its wakers point to that cell.
 //!
 //! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
-//! While the future is pending, no queue has the cell. Only the wakers and the list of [`pending`] futures lead to it. A waker
+//! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures lead to it. A waker
 //! puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state) says which thread
 //! may do what.
 //!
@@ -10,12 +10,11 @@
 //!
 //! A waker may outlive the future, its job and its pool. It keeps the memory of the cell, and uses only the state word.
 
-pub mod pending;
-
-use crate::base::task::{CellPtr, Header, Mark, Ran, VTable};
+use crate::base::task::{CellPtr, FutureTable, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::cancels::note_gone;
 use crate::job::gate;
+use crate::job::pending::pending;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::closure::{Face, HandleTable, Joint, is_claimed, is_empty};
@@ -24,7 +23,6 @@ use crate::task::pointer::TaskPtr;
 use crate::task::state::{CANCELLED, Cancel, EndPoll, Reference, Start, State, Wake};
 use crate::unwind;
 use crate::worker::context::Context;
-use pending::pending;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -50,6 +48,7 @@ where
     const FUTURE: VTable = VTable {
         is_gone: is_empty,
         is_claimed,
+        future: Some(&PENDING),
         ..VTable::of::<Self>(Self::run_future, Self::cancel_future)
     };
     const FUTURE_HANDLE: HandleTable = HandleTable {
@@ -266,6 +265,30 @@ fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     } else {
         gate::come_back(cell); // await-3
     }
+}
+
+/// What a thread that cancels a job does with its pending futures.
+static PENDING: FutureTable = FutureTable {
+    cancel: cancel_pending,
+    queue: |cell, without_permit| queue(cell, without_permit, false),
+    waits_without_permit,
+};
+
+/// # Safety
+/// The cell is a future's, which does not end meanwhile.
+unsafe fn cancel_pending(cell: CellPtr) -> Option<bool> {
+    // SAFETY: by this function's contract.
+    match unsafe { cell.cast::<Face>().as_ref() }.state.cancel() {
+        Cancel::Queue { without_permit } => Some(without_permit),
+        _ => None,
+    }
+}
+
+/// # Safety
+/// As `cancel_pending`.
+unsafe fn waits_without_permit(cell: CellPtr) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { cell.cast::<Face>().as_ref() }.state.load().waits_without_permit()
 }
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(

@@ -14,9 +14,6 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
-use crate::task::closure::Face;
-use crate::task::future::queue;
-use crate::task::state::Cancel;
 use std::collections::BTreeMap;
 
 const SHARDS: usize = shrunk(64, 1);
@@ -67,10 +64,8 @@ impl List {
 
     /// Returns how many futures of the job wait without a permit, and were not woken.
     pub fn without_permit(&self, job: JobPtr) -> usize {
-        let waits = |cell: &CellPtr| {
-            // SAFETY: a listed future has not ended, and cannot end before the lock is free.
-            unsafe { cell.cast::<Face>().as_ref() }.state.load().waits_without_permit()
-        };
+        // A listed future has not ended, and cannot end before the lock is free.
+        let waits = |cell: &CellPtr| cell.waits_without_permit();
         let of = |shard| {
             self.lock(shard)
                 .range((job, 0)..=(job, usize::MAX))
@@ -87,15 +82,14 @@ impl List {
             let mut woken = Vec::new();
             let shard = self.lock(shard);
             for cell in due(&shard) {
-                // SAFETY: a listed future has not ended, and cannot end before the lock is free.
-                let face = unsafe { cell.cast::<Face>().as_ref() };
-                if let Cancel::Queue { without_permit } = face.state.cancel() {
+                // A listed future has not ended, and cannot end before the lock is free.
+                if let Some(without_permit) = cell.cancel_pending() {
                     woken.push((cell, without_permit));
                 }
             }
             drop(shard);
             for (cell, without_permit) in woken {
-                queue(cell, without_permit, false);
+                cell.queue_cancelled(without_permit);
             }
         }
     }
