@@ -105,6 +105,10 @@ impl Worker<'_> {
             Start::Run => false,
             Start::RunPaced => true,
         };
+        if paced {
+            // Each item of lazy input is a task of its own here: its puller must check the word after one.
+            epoch = epoch.wrapping_sub(1);
+        }
         let job = cell.job();
         let (lease, key) = (self.context.lease(), job.idle_key());
         if self.seat().begin_batch(key) {

@@ -147,3 +147,35 @@ fn a_task_that_goes_on_needs_no_leave() {
         assert_eq!(job.spawn(|| 1).join().unwrap(), 1);
     });
 }
+
+/// While a part of the burst is left, a puller of lazy input ends after each item, and its next one needs the leave.
+#[test]
+fn each_item_of_lazy_input_uses_up_a_part_of_the_burst() {
+    with_clock(|pool, clock| {
+        let rate = Rate::per_second(1).burst(3);
+        let each = pool.job_builder().limit(2).rate(rate).build();
+        let mapped = pool.job_builder().limit(2).rate(rate).build();
+        let [ran, mapped_ran] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        thread::scope(|scope| {
+            scope.spawn(|| each.for_each(0..10, |_| _ = ran.fetch_add(1, SeqCst)).unwrap());
+            let count = mapped_ran.clone();
+            let map = move |_| _ = count.fetch_add(1, SeqCst);
+            scope.spawn(|| assert_eq!(mapped.map(0..10, map).count(), 10));
+            for due in 3..=10 {
+                for (job, ran) in [(&each, &ran), (&mapped, &mapped_ran)] {
+                    while ran.load(SeqCst) < due {
+                        thread::yield_now();
+                    }
+                    settle(job);
+                    assert_eq!(ran.load(SeqCst), due);
+                }
+                clock.advance(SECOND);
+            }
+            // The pullers that find the end.
+            while each.stats().backlog + mapped.stats().backlog > 0 {
+                clock.advance(SECOND);
+                thread::yield_now();
+            }
+        });
+    });
+}
