@@ -121,6 +121,7 @@
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
 //! - **keys_are_free**: an idle key of a [`Keyed`] is dropped, and a key that is in use or was changed stays.
+//! - **adaptive_stays_in_range**: the limit of an adaptive job never leaves its range, whatever its rule does.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -172,6 +173,7 @@ mod base {
     pub mod task;
     pub mod timer;
 }
+mod adaptive;
 mod error;
 mod job {
     pub mod busy;
@@ -189,6 +191,7 @@ mod job {
     pub mod permits;
     pub mod queue;
     pub mod record;
+    pub mod samples;
     pub mod tally;
     pub mod times;
 }
@@ -237,6 +240,7 @@ mod task {
 }
 mod unwind;
 mod worker {
+    pub mod adapt;
     pub mod blocking;
     pub mod context;
     pub mod core;
@@ -249,10 +253,11 @@ mod worker {
     pub mod turn;
 }
 
+pub use adaptive::{Adaptive, Interval, LimitRule, MovingAverage, Vegas};
 pub use api::acquire::{Acquire, Permit};
 pub use api::builder::JobBuilder;
 pub use api::clock::ManualClock;
-pub use api::current::{current_job, is_cancelled};
+pub use api::current::{current_job, is_cancelled, overloaded};
 pub use api::explain::{Explanation, Reason};
 pub use api::job::Job;
 pub use api::keyed::Keyed;

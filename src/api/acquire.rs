@@ -4,18 +4,21 @@
 
 use crate::api::job::Job;
 use crate::error::{Closed, TryAcquireError};
+use crate::job::gate::adapt::is_adaptive;
 use crate::job::record::JobPtr;
+use crate::job::samples::Sample;
 use crate::job::{control, gate};
 use crate::pool::core::PoolPtr;
 use crate::sync::atomic::Ordering;
 use crate::task::awaiting::Wait;
 use crate::task::waiter::{Outcome, Waiter};
-use crate::worker::blocking;
 use crate::worker::context::Context;
+use crate::worker::{adapt, blocking};
 use crate::{process, unwind};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{self, Poll};
+use std::time::Duration;
 
 /// The right to do one task's work of a job, without a task. Dropping it gives the permit back.
 ///
@@ -42,9 +45,80 @@ use std::task::{self, Poll};
 pub struct Permit {
     /// The job's record, which stays alive because the permit counts as a busy task.
     job: JobPtr,
+    /// Only if a limit of the gates adapts.
+    sample: Option<Box<PermitSample>>,
+}
+
+/// The sample of a permit.
+#[derive(Clone, Copy)]
+struct PermitSample {
+    sample: Sample,
+    /// How long the work took, if its caller has told it.
+    took: Option<Duration>,
 }
 
 impl Permit {
+    /// Makes the permit of a caller that has one permit of each gate, one token and one flight.
+    #[inline]
+    fn new(job: JobPtr) -> Self {
+        let sample = is_adaptive(job)
+            .then(|| Box::new(PermitSample { sample: adapt::begin(job, false), took: None }));
+        Self { job, sample }
+    }
+
+    /// Marks the permit's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above: its work has met an
+    /// overload, such as a server that refuses, or a time-out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Adaptive, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let api = pool.job_builder().limit(20).adaptive(Adaptive::new(1..=64)).build();
+    /// let mut permit = api.try_acquire()?;
+    /// clock.advance(Duration::from_secs(5)); // a time-out
+    /// permit.overloaded();
+    /// drop(permit);
+    /// assert_eq!(api.limit(), 18);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn overloaded(&mut self) {
+        if let Some(permit) = &mut self.sample {
+            permit.sample.overloaded = true;
+        }
+    }
+
+    /// Sets how long the work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. Without this call it is the
+    /// time for which the permit was held.
+    ///
+    /// For a caller that keeps the permit longer than the work lasts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Adaptive, Interval, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let rule = |interval: &Interval| interval.mean.as_millis() as usize;
+    /// let api = pool.job_builder().adaptive(Adaptive::new(1..=64).rule(rule)).build();
+    /// let mut permit = api.try_acquire()?;
+    /// clock.advance(Duration::from_secs(1));
+    /// permit.set_latency(Duration::from_millis(30));
+    /// drop(permit);
+    /// assert_eq!(api.limit(), 30);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_latency(&mut self, latency: Duration) {
+        if let Some(permit) = &mut self.sample {
+            permit.took = Some(latency);
+        }
+    }
+
     /// Returns the job that the permit is of.
     ///
     /// # Panics
@@ -70,6 +144,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // Ordering: Relaxed; the release of the permit publishes it.
         self.job.tally.completed.fetch_add(1, Ordering::Relaxed);
+        if let Some(permit) = self.sample.take() {
+            match permit.took {
+                Some(took) => adapt::end_after(self.job, took, permit.sample.overloaded),
+                None => adapt::end(self.job, permit.sample),
+            }
+        }
         gate::give_back(self.job);
     }
 }
@@ -312,8 +392,8 @@ impl Job {
         if !gate::try_acquire(job) {
             return Err((TryAcquireError::NoPermit, flight));
         }
-        std::mem::forget(flight); // The permit owns the flight from here on.
-        Ok(Permit { job })
+        std::mem::forget(flight); // The permit's, from here on.
+        Ok(Permit::new(job))
     }
 
     /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight lasts until the push has ended,
@@ -332,7 +412,7 @@ impl Job {
     /// Converts the outcome of a waiter to a permit or an error.
     fn permit_of(&self, outcome: Outcome) -> Result<Permit, Closed> {
         match outcome {
-            Outcome::Granted => Ok(Permit { job: self.ptr() }),
+            Outcome::Granted => Ok(Permit::new(self.ptr())),
             Outcome::Refused => Err(Closed),
         }
     }

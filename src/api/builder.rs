@@ -1,10 +1,13 @@
 //! `JobBuilder`: makes a job with a name, a capacity or a parent.
 
+use crate::adaptive::Adaptive;
 use crate::api::children;
 use crate::api::job::Job;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
-use crate::job::gate::rated;
+use crate::job::gate::{adapt, rated};
+use crate::job::permits::Flag;
+use crate::job::samples::Samples;
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
 use crate::sync::Arc;
@@ -23,7 +26,9 @@ use crate::sync::Arc;
 #[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
-    limit: usize,
+    /// `None`: no limit, or the least one of an adaptive job.
+    limit: Option<usize>,
+    adaptive: Option<Adaptive>,
     parent: Option<Job>,
     name: Option<String>,
     capacity: Option<usize>,
@@ -70,7 +75,8 @@ impl JobBuilder {
         pool.own();
         Self {
             pool: Owner(pool),
-            limit: usize::MAX,
+            limit: None,
+            adaptive: None,
             parent: None,
             name: None,
             capacity: None,
@@ -92,7 +98,7 @@ impl JobBuilder {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
+        self.limit = Some(limit);
         self
     }
 
@@ -225,6 +231,51 @@ impl JobBuilder {
         self
     }
 
+    /// Lets the limit find itself within a range, by how long the tasks take.
+    ///
+    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range. Without one it starts with the least. From
+    /// then on the rule of `adaptive` sets the limit, as [`Job::set_limit`] does: tasks that run are not stopped.
+    /// [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the limit of the moment.
+    ///
+    /// - A task's sample is the time from its start to its end. A panic is an end. A task that is cancelled or expires is no sample. An attempt
+    ///   of [`spawn_retry`](Job::spawn_retry) is one, and so is a [`Permit`](crate::Permit). An item of
+    ///   [`map`](Job::map) or [`for_each`](Job::for_each) is one, too.
+    /// - A call of [`Job::set_limit`] is clamped into the range, and the rule goes on from there. So a limit of 0 does not hold the job:
+    ///   [`pause`](Job::pause) does.
+    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. The rule raises no limit
+    ///   that the tasks have not reached.
+    /// - Tasks of jobs below are samples of this job, too. A parent's limit that binds keeps the tasks from reaching this one, so the rule
+    ///   does not raise it.
+    /// - A task that joins another one of the job does not run it inline.
+    /// - Each key of a [`keyed`](Self::keyed) job has its own limit. An idle key may be dropped, and forgets what it has learnt: its next
+    ///   job starts anew.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Adaptive, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(2).clock(&clock).build()?;
+    /// let table = pool.job_builder().limit(8).adaptive(Adaptive::new(1..=16)).build();
+    /// let slow = clock.clone();
+    /// // The server refuses.
+    /// table.execute(move || {
+    ///     slow.advance(Duration::from_millis(100));
+    ///     tollgate::overloaded();
+    /// });
+    /// table.wait();
+    /// assert_eq!(table.limit(), 7);
+    /// table.set_limit(1_000);
+    /// assert_eq!(table.limit(), 16);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
+        self.adaptive = Some(adaptive);
+        self
+    }
+
     /// Makes the job.
     ///
     /// # Panics
@@ -247,10 +298,18 @@ impl JobBuilder {
             // Not in a closure: a panic would then not report the caller's line.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
-        let few = self.name.is_some() || capacity.is_some();
-        let extra = few.then(|| Extra::new(self.name, capacity));
-        let job =
-            children::make(self.pool.0, self.parent.as_ref().map(Job::ptr), self.limit, extra);
+        let samples =
+            self.adaptive.map(|adaptive| Samples::new(adaptive, self.pool.0.shared().now()));
+        let limit = match &samples {
+            Some(samples) => samples.clamped(self.limit.unwrap_or(0)),
+            None => self.limit.unwrap_or(usize::MAX),
+        };
+        let few = self.name.is_some() || capacity.is_some() || samples.is_some();
+        let extra = few.then(|| Extra::new(self.name, capacity).with_samples(samples));
+        let job = children::make(self.pool.0, self.parent.as_ref().map(Job::ptr), limit, extra);
+        if adapt::is_adaptive_itself(job.ptr()) {
+            job.ptr().permits.set(Flag::Rated);
+        }
         if !self.rates.is_empty() {
             rated::set_rates(job.ptr(), &self.rates);
         }

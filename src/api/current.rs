@@ -2,6 +2,7 @@
 
 use crate::api::job::Job;
 use crate::job::permits::Flag;
+use crate::job::samples::Sample;
 use crate::task::closure::Face;
 use crate::task::state::CANCELLED;
 use crate::worker::context::Context;
@@ -99,4 +100,39 @@ pub fn is_cancelled() -> bool {
             }
         }
     })
+}
+
+/// Says that the task that runs on this thread has met an overload: a server that refuses, or a time-out.
+///
+/// It marks the task's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. A future may call it in any of
+/// its polls. Further calls of the task change nothing. Nor does a call in another task, or outside of a pool's
+/// tasks. A [`Permit`](crate::Permit) has its own [`overloaded`](crate::Permit::overloaded).
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Adaptive;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let api = pool.job_builder().limit(10).adaptive(Adaptive::new(1..=64)).build();
+/// let status = |_: &str| 503; // too busy
+/// while api.limit() > 1 {
+///     let answer = api.spawn(move || {
+///         let answer = status("/search");
+///         if answer == 429 || answer == 503 {
+///             tollgate::overloaded();
+///         }
+///         answer
+///     });
+///     assert_eq!(answer.join().unwrap(), 503);
+/// }
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+pub fn overloaded() {
+    Context::with(|context| {
+        let Some(context) = context else { return };
+        if let Some(sample) = context.sample.get() {
+            context.sample.set(Some(Sample { overloaded: true, ..sample }));
+        }
+    });
 }

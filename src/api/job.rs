@@ -4,6 +4,7 @@
 //! the handle is the `record`; `permits` and `queue` are its two halves, `gate` is what happens between them,
 //! `control` what the owner changes, and `family` and `builder` make jobs.
 
+use crate::job::gate::adapt;
 use crate::job::permits::{Flag, MOST};
 use crate::job::record::JobPtr;
 use crate::job::{control, extra, lifetime};
@@ -129,6 +130,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn set_limit(&self, limit: usize) {
+        let limit = adapt::clamped(self.0, limit);
         control::set_limit(self.0, control::limit_bits(limit));
     }
 

@@ -33,7 +33,9 @@ pub fn note_as_made(job: JobPtr) {
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
-    word.limit() == job.tally.limit_as_made()
+    // What an adaptive limit has learnt goes with the key.
+    let adapts = job.extra().is_some_and(|extra| extra.samples.is_some());
+    (adapts || word.limit() == job.tally.limit_as_made())
         && !word.has(Flag::Paused)
         && !word.has(Flag::HeldOff)
         && (!closed || job.parent().is_some_and(is_closed))
@@ -47,6 +49,13 @@ pub fn set_limit(job: JobPtr, limit: u64) {
         changed(job, before.is_held() || limit == 0);
     };
     if limit == 0 { job.pool().defer_end(set) } else { set() }
+}
+
+/// Sets the limit to `to` if it still is `from`. Neither may be 0.
+pub fn replace_limit(job: JobPtr, from: usize, to: usize) {
+    if from != to && job.permits.replace_limit(limit_bits(from), limit_bits(to)).granted() {
+        changed(job, false);
+    }
 }
 
 /// Pauses the job. After the return no task of it starts.

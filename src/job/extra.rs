@@ -1,6 +1,7 @@
-//! The fields that few jobs have: a name, a capacity, times.
+//! What few jobs have: a name, a bounded backlog, samples, times.
 
 use crate::job::capacity::Capacity;
+use crate::job::samples::Samples;
 use crate::job::times::Times;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -12,6 +13,8 @@ pub struct Extra {
     pub name: Option<String>,
     /// The bound of tasks that have not started, if the job has one.
     pub capacity: Option<Arc<Capacity>>,
+    /// The samples of its tasks, if its limit adapts.
+    pub samples: Option<Samples>,
     /// The job's times.
     times: Mutex<Times>,
     /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
@@ -21,7 +24,12 @@ pub struct Extra {
 impl Extra {
     /// Makes the fields of a job with this name and this capacity.
     pub fn new(name: Option<String>, capacity: Option<Arc<Capacity>>) -> Self {
-        Self { name, capacity, times: Mutex::default(), has_gap: AtomicBool::new(false) }
+        Self { name, capacity, ..Self::default() }
+    }
+
+    /// Sets the samples of a job whose limit adapts.
+    pub fn with_samples(self, samples: Option<Samples>) -> Self {
+        Self { samples, ..self }
     }
 
     /// Locks the job's times.

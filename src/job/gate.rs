@@ -23,6 +23,7 @@
 //! take turns.
 
 mod acquire;
+pub mod adapt;
 mod drops;
 mod gone;
 pub mod hold;

@@ -12,14 +12,23 @@
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::job::samples::Sample;
 use crate::pool::core::PoolPtr;
+use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
 use std::collections::BTreeMap;
 
 const SHARDS: usize = shrunk(64, 1);
 
 /// Futures by job and by the cell's address.
-type Shard = BTreeMap<(JobPtr, usize), CellPtr>;
+type Futures = BTreeMap<(JobPtr, usize), CellPtr>;
+
+#[derive(Debug, Default)]
+struct Shard {
+    futures: Futures,
+    /// By the cell's address, the samples of those whose limits adapt, and the times at which they were polled last.
+    samples: BTreeMap<usize, (Sample, Instant)>,
+}
 
 /// The list, in shards with a lock each.
 #[derive(Debug)]
@@ -30,7 +39,7 @@ pub struct List {
 global! {
     /// Returns the one list of the process.
     pub fn pending() -> List {
-        List { shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect() }
+        List { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 }
 
@@ -47,19 +56,38 @@ impl List {
     /// Returns true if no future is listed. Used by models.
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub fn is_empty(&self) -> bool {
-        (0..SHARDS).all(|shard| self.lock(shard).is_empty())
+        let is_empty = |shard: &Shard| shard.futures.is_empty() && shard.samples.is_empty();
+        (0..SHARDS).all(|shard| is_empty(&self.lock(shard)))
     }
 
     /// Adds a future.
     pub fn list(&self, cell: CellPtr) {
-        let before = self.shard_of(cell).insert((cell.job(), cell.as_ptr().addr()), cell);
+        let key = (cell.job(), cell.as_ptr().addr());
+        let before = self.shard_of(cell).futures.insert(key, cell);
         debug_assert!(before.is_none(), "a future is listed once");
     }
 
-    /// Takes a future off the list.
+    /// Takes a future off the list, and its sample.
     pub fn unlist(&self, cell: CellPtr) {
-        let listed = self.shard_of(cell).remove(&(cell.job(), cell.as_ptr().addr()));
+        let key = (cell.job(), cell.as_ptr().addr());
+        let mut shard = self.shard_of(cell);
+        let listed = shard.futures.remove(&key);
         debug_assert!(listed.is_some(), "a future is taken off once");
+        if !shard.samples.is_empty() {
+            shard.samples.remove(&key.1);
+        }
+    }
+
+    /// Keeps the sample of a listed future that was polled at the time `now`.
+    #[cold]
+    pub fn keep_sample(&self, cell: CellPtr, sample: Sample, now: Instant) {
+        self.shard_of(cell).samples.insert(cell.as_ptr().addr(), (sample, now));
+    }
+
+    /// Takes the sample of a listed future, and the time at which the future was polled last.
+    #[cold]
+    pub fn take_sample(&self, cell: CellPtr) -> Option<(Sample, Instant)> {
+        self.shard_of(cell).samples.remove(&cell.as_ptr().addr())
     }
 
     /// Returns how many futures of the job wait without a permit, and were not woken.
@@ -68,6 +96,7 @@ impl List {
         let waits = |cell: &CellPtr| cell.waits_without_permit();
         let of = |shard| {
             self.lock(shard)
+                .futures
                 .range((job, 0)..=(job, usize::MAX))
                 .map(|(_, cell)| *cell)
                 .filter(waits)
@@ -77,11 +106,11 @@ impl List {
     }
 
     /// Cancels the futures that `due` picks from each shard (`cancel-2`).
-    fn cancel(&self, due: impl Fn(&Shard) -> Vec<CellPtr>) {
+    fn cancel(&self, due: impl Fn(&Futures) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {
             let mut woken = Vec::new();
             let shard = self.lock(shard);
-            for cell in due(&shard) {
+            for cell in due(&shard.futures) {
                 // A listed future has not ended, and cannot end before the lock is free.
                 if let Some(without_permit) = cell.cancel_pending() {
                     woken.push((cell, without_permit));

@@ -30,7 +30,8 @@ pub enum Flag {
     /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
     /// may go on.
     HeldOff = 1 << 53,
-    /// The job has a rate: each start needs the rate's leave, also under a lease, and at most one task is ready.
+    /// The job has a rate, or its limit adapts: each start needs its leave, at most one task is ready, and no worker keeps a permit
+    /// over several tasks.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
     Parent = 1 << 55,
@@ -343,7 +344,12 @@ impl Permits {
         }
     }
 
-    /// Sets a flag. Returns the word before the change.
+    /// Exchanges the limit `from` for the limit `to`. Does nothing if the limit is another one.
+    pub fn replace_limit(&self, from: u64, to: u64) -> Asked {
+        self.update(|word| (word.limit() == from).then(|| word.limited(to)))
+    }
+
+    /// Sets a flag. Returns the word before it.
     pub fn set(&self, flag: Flag) -> Snapshot {
         Snapshot(self.0.fetch_or(flag as u64, Ordering::AcqRel))
     }

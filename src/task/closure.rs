@@ -72,7 +72,8 @@ where
         match this.state.claim(false) {
             Claim::Granted => {}
             taken => {
-                // SAFETY: the caller has the queue's reference. The thread that claimed the closure has taken the closure.
+                Context::forget_sample();
+                // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
                 return if O::COUNTED && taken == Claim::Refused {
                     Ran::Cancelled
@@ -84,7 +85,8 @@ where
         this.owner.claimed(cell.cast());
         if this.owner.is_late() {
             this.count_expired();
-            // SAFETY: this thread has claimed the closure, and has the queue's reference.
+            Context::forget_sample();
+            // SAFETY: it is claimed, and the queue's reference is this thread's.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue)) };
             return Ran::Counted;
         }

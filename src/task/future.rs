@@ -84,16 +84,22 @@ where
     unsafe fn start(cell: CellPtr, to_drop: bool) -> Ran {
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         match unsafe { cell.cast::<Self>().as_ref() }.state.start(to_drop) {
-            // SAFETY: POLLING was set just now, so this thread owns the future in the slot.
-            Start::Poll { listed } => match unsafe { Self::poll(cell) } {
-                // SAFETY: this thread owned the future, and `poll` has dropped it.
-                Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
-                // SAFETY: this thread owns the future in the slot.
-                Poll::Pending => unsafe { Self::park(cell, listed) },
-            },
-            // SAFETY: POLLING was set just now, so this thread owns the future in the slot.
+            Start::Poll { listed } => {
+                if listed {
+                    resume_sample(cell);
+                }
+                // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
+                match unsafe { Self::poll(cell) } {
+                    // SAFETY: as above; the future was dropped by the poll.
+                    Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
+                    // SAFETY: as above.
+                    Poll::Pending => unsafe { Self::park(cell, listed) },
+                }
+            }
+            // SAFETY: as above.
             Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
             Start::Gone => {
+                Context::forget_sample();
                 cell.job().count_cancelled();
                 // SAFETY: the caller has the queue's reference. The thread of the handle drops the future.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
@@ -161,13 +167,20 @@ where
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
         let job = cell.job();
-        Context::with(|context| context.expect("a future is polled by a worker").keep_job());
+        let sample = Context::with(|context| {
+            let context = context.expect("a future is polled by a worker");
+            context.keep_job();
+            context.sample.take()
+        });
         if !listed {
             job.pool().flight_starts();
             pending().list(cell); // pend-1
             if gate::is_dropped(job) {
                 state.set(CANCELLED); // pend-2: only the poller ends it now.
             }
+        }
+        if let Some(sample) = sample {
+            pending().keep_sample(cell, sample, job.pool().now());
         }
         let EndPoll::Pending { woken, without_permit } = state.end_poll() else {
             // SAFETY: this thread still owns the future.
@@ -221,7 +234,10 @@ where
             Ok(_) if alone => ran = Ran::Completed,
             Ok(_) => _ = job.tally.completed.fetch_add(1, Ordering::Relaxed),
             Err(JoinError::Panicked(_)) => _ = job.tally.panicked.fetch_add(1, Ordering::Relaxed),
-            Err(JoinError::Cancelled | JoinError::Expired) => job.count_cancelled(),
+            Err(JoinError::Cancelled | JoinError::Expired) => {
+                Context::forget_sample();
+                job.count_cancelled();
+            }
         }
         // SAFETY: the future was dropped, and this thread has the queue's reference.
         unsafe { Self::finish(cell.cast(), outcome, Some(Reference::Queue)) };
@@ -251,8 +267,19 @@ where
     }
 }
 
-/// Queues a pending future that was woken or cancelled, for a worker. The caller must not use the cell afterwards. If
-/// `to_the_end`, the future goes behind all other tasks, because it has woken itself.
+/// Gives the thread the sample of a future that it polls again. The time in which the future had no permit does not count.
+fn resume_sample(cell: CellPtr) {
+    Context::with(|context| {
+        let Some(context) = context else { return };
+        let Some(fresh) = context.sample.get() else { return };
+        let Some((sample, left)) = pending().take_sample(cell) else { return };
+        let sample = if fresh.resumed { sample } else { sample.without(left, fresh.began) };
+        context.sample.set(Some(sample));
+    });
+}
+
+/// Puts a pending future that was woken or cancelled where a worker finds it. From then on the cell is not the caller's.
+/// `to_the_end`: behind all other tasks, for a future that has woken itself.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);

@@ -133,6 +133,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     };
     let tokens = lease.tokens.replace(0);
     lease.settle(job);
+    let sample = context.sample.take().map(|sample| (sample, job.pool().now()));
     let wait = Wait { task: context.running_cell(), awaited: awaited.map(JobPtr::opaque) };
     let begun = context.pool().waits.enter(job.opaque(), wait);
     gate::release(job); // wait-2
@@ -140,6 +141,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     job.gates().for_each(take_back); // wait-4
     context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, tokens);
+    context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
     // The end of `wait-5`: all permits are back.
     gate::look_outwards(job);
 }

@@ -7,6 +7,7 @@ use crate::base::task::{CellPtr, Mark};
 use crate::job::gate;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
+use crate::job::samples::Sample;
 use crate::pool::core::{PoolPtr, Shared};
 use crate::pool::here::Here;
 use crate::sync::atomic::Ordering;
@@ -60,6 +61,8 @@ pub struct Context {
     running: Cell<*const Frame>,
     /// The number of tasks that run inline inside one another on this thread.
     pub depth: Cell<u32>,
+    /// The sample of the task that runs here. `None` if no limit of its gates adapts.
+    pub sample: Cell<Option<Sample>>,
 }
 
 /// The permit that a thread holds over several tasks, and what the thread has done under it.
@@ -107,6 +110,7 @@ impl Context {
             },
             running: Cell::new(ptr::null()),
             depth: Cell::new(0),
+            sample: Cell::new(None),
         }
     }
 
@@ -228,8 +232,14 @@ impl Context {
         self.lease.take_token();
     }
 
-    /// Returns true if a task of `job` may run inline under the permit that this thread holds. The running task must be of the
-    /// same job. The job's gates must allow it. At most [`DEPTH_MOST`] tasks may run inside one another.
+    /// Drops the sample of the task that this thread serves, because the task has not run to its end, or has found nothing to do.
+    #[cold]
+    pub fn forget_sample() {
+        Self::with(|context| _ = context.and_then(|context| context.sample.take()));
+    }
+
+    /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
+    /// job, the job's gates still allow it, and there is stack left.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job) && self.depth.get() < DEPTH_MOST && gate::may_go_on(job)
     }

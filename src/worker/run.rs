@@ -102,7 +102,7 @@ impl Worker<'_> {
         let paced = match gate::start(cell) {
             Start::Gone => return,
             Start::Sweep => return self.sweep(cell),
-            Start::Run => false,
+            Start::Run => resumed && gate::rated::is_at_a_rate(cell.job()),
             Start::RunPaced => true,
         };
         if paced {
@@ -127,7 +127,7 @@ impl Worker<'_> {
             }
         }
         let then = if paced {
-            self.run_tasks_paced(cell, job)
+            self.run_tasks_paced(cell, job, resumed)
         } else {
             self.run_tasks(cell, job, unlimited)
         };
@@ -137,9 +137,6 @@ impl Worker<'_> {
             }
             seat.figures.add_run(u64::from(lease.turn.get()));
             seat.publish(0, 0);
-        }
-        if resumed && then == Then::GoOn {
-            gate::rated::note_end(job);
         }
         match then {
             Then::GoOn | Then::GoOnUnended => lease.close(),

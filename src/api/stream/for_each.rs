@@ -187,8 +187,9 @@ where
             let began = full.then(Instant::now);
             match batches.pull(feed, &mut batch, size, had) {
                 Pulled::Batch => {}
-                Pulled::Left => return,
+                Pulled::Left => return Context::forget_sample(),
                 Pulled::End => {
+                    Context::forget_sample();
                     feed.leave();
                     return feed.finish();
                 }

@@ -208,7 +208,7 @@ where
                 feed.leave();
                 full_fence();
                 if !stream.results.have_room() {
-                    return;
+                    return Context::forget_sample();
                 }
                 feed.come_back();
             }
@@ -231,10 +231,11 @@ where
                     return feed.finish();
                 }
                 Pulled::End => {
+                    Context::forget_sample();
                     feed.leave();
                     return feed.finish();
                 }
-                Pulled::Left => return,
+                Pulled::Left => return Context::forget_sample(),
             }
             let stop = match &mut turn {
                 Turn::While(watch) => watch.must_stop(),

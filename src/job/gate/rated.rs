@@ -29,7 +29,7 @@
 //! is refused and admitted again until its time has come.
 
 use super::hold::close_until;
-use super::{drop_late, look, settle};
+use super::{adapt, drop_late, look, settle};
 use crate::base::task::CellPtr;
 use crate::job::extra::Extra;
 use crate::job::permits::{Asked, Flag};
@@ -75,7 +75,12 @@ fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
     gate
 }
 
-/// Takes the leave of all rates for a task. A task that has begun or was cancelled needs none. Returns the job that refuses.
+/// Returns true if the job or one above it has a rate or an adaptive limit.
+pub fn is_at_a_rate(job: JobPtr) -> bool {
+    first_with_rate(Some(job)).is_some()
+}
+
+/// Takes the leave of all rates for a task, or needs none because the task has begun or will not. Returns the job that refuses.
 fn take_leave_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     if cell.is_claimed() {
         return Ok(());
@@ -150,7 +155,7 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         let mut times = extra.times();
         times.set_rates(rates, now);
         extra.set_gap(times.has_gap());
-        if rates.is_empty() {
+        if rates.is_empty() && !adapt::is_adaptive_itself(job) {
             job.permits.clear(Flag::Rated);
             // A pusher must not rely on a worker with a batch to check the queue.
             job.permits.clear(Flag::BatchOut);

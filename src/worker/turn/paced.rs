@@ -1,30 +1,41 @@
-//! A paced turn: the tasks that a worker runs under one permit, if the job or one of its ancestors has a rate.
+//! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate or an adaptive limit, or of a job below one.
 //!
-//! The code is apart from that of other turns, so that jobs without a rate pay nothing. Before each task but the first:
-//! - `pace-1`: The worker checks the words of the job and of each ancestor, and pops a task. If one of these jobs is held off,
-//!   the turn ends.
-//! - `pace-2`: The worker takes the leave of all rates for the task (`rate-2`, `rate-3`). If a rate refuses, the task goes back
-//!   to the front of the queue, and the turn ends. The release of the permit then checks the queue.
+//! It is a turn of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the first, the worker:
+//! - `pace-1`: It checks the words of the job and of those above it, and pops a task. A job that is held off ends the turn.
+//! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
+//!   of the queue, and the turn ends. The release of the permit checks the queue after that.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
+use crate::job::gate::adapt::is_adaptive;
 use crate::job::gate::rated;
 use crate::job::record::JobPtr;
+use crate::worker::adapt;
 use crate::worker::core::{BUDGET, Then, Worker};
 
 impl Worker<'_> {
-    /// Runs a task that has its permits and the leave of all rates. Then runs further tasks of its job while the turn lasts.
+    /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts. `resumed`:
+    /// the task is a future that has kept its permits since its last poll.
     #[cold]
-    pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr) -> Then {
+    pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr, mut resumed: bool) -> Then {
         let lease = self.context.lease();
+        let adapts = is_adaptive(job);
         let mut next = Some(cell);
         let mut then = Then::GoOn;
         while let Some(cell) = next {
+            let resumes = std::mem::take(&mut resumed);
+            self.context.sample.set(adapts.then(|| adapt::begin(job, resumes)));
             then = self.run_cell(cell, job);
             lease.turn.set(lease.turn.get() + 1);
+            let sample = self.context.sample.take();
             match then {
                 Then::LeavePermit => break,
-                Then::GoOn => rated::note_end(job),
+                Then::GoOn => {
+                    rated::note_end(job);
+                    if let Some(sample) = sample {
+                        adapt::end(job, sample);
+                    }
+                }
                 Then::GoOnUnended => {}
             }
             next = self.next_paced(job);

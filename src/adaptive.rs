@@ -1,0 +1,273 @@
+//! Adaptive limits: `Adaptive`, and the rules by which a limit finds itself.
+//!
+//! A rule is pure: it sees what an interval's tasks were like, and returns a limit. Where the samples come from and when a rule is
+//! asked is in `job::samples` and `job::admission::adapt`.
+
+mod moving_average;
+mod vegas;
+
+pub use moving_average::MovingAverage;
+pub use vegas::Vegas;
+
+use crate::job::permits::MOST;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The least time between two updates of a limit, unless the caller sets another.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// A limit that finds itself within a range, by how long the tasks take. For [`JobBuilder::adaptive`].
+///
+/// The library measures each task from its start to its end. The time in a queue does not count, nor does the time in which a task
+/// waits without a permit, as in a join. A task of an overloaded server says so by [`overloaded`]. After
+/// each *interval* a [`LimitRule`] sees the interval's samples and returns the next limit. The limit never leaves the range.
+///
+/// The default rule is [`MovingAverage`].
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::{Adaptive, Vegas};
+///
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let search = pool.job_builder().adaptive(Adaptive::new(1..=64)).build();
+/// let pages = pool.job_builder().adaptive(Adaptive::new(2..=20).rule(Vegas::new())).build();
+/// assert_eq!((search.limit(), pages.limit()), (1, 2));
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+///
+/// [`JobBuilder::adaptive`]: crate::JobBuilder::adaptive
+/// [`overloaded`]: crate::overloaded
+#[must_use = "a limit adapts only in a job that is built with it"]
+pub struct Adaptive {
+    pub(crate) range: RangeInclusive<usize>,
+    pub(crate) shortest: Duration,
+    pub(crate) rule: Box<dyn LimitRule>,
+}
+
+impl Adaptive {
+    /// Makes an adaptive limit that stays within `range`.
+    ///
+    /// # Panics
+    ///
+    /// If the range begins with 0, is empty, or ends above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Adaptive;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job_builder().adaptive(Adaptive::new(4..=64)).build();
+    /// assert_eq!(job.limit(), 4);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn new(range: RangeInclusive<usize>) -> Self {
+        assert!(*range.start() > 0, "an adaptive limit of 0 would start no task: begin at 1");
+        assert!(!range.is_empty(), "an adaptive limit needs a range that is not empty");
+        let most = MOST as usize - 1;
+        assert!(*range.end() <= most, "an adaptive limit ends at {most} at most: Job::MAX_LIMIT");
+        Self { range, shortest: SHORTEST, rule: Box::new(MovingAverage::new()) }
+    }
+
+    /// Sets the rule.
+    ///
+    /// # Examples
+    ///
+    /// A rule of one's own may be a closure:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Adaptive, Interval, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let grow = |interval: &Interval| if interval.overloads > 0 { 1 } else { interval.limit + 1 };
+    /// let job = pool.job_builder().adaptive(Adaptive::new(1..=8).rule(grow)).build();
+    /// for limit in 1..=8 {
+    ///     assert_eq!(job.limit(), limit);
+    ///     let permit = job.try_acquire()?;
+    ///     clock.advance(Duration::from_millis(100));
+    ///     drop(permit); // The end of an interval.
+    /// }
+    /// assert_eq!(job.limit(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rule(mut self, rule: impl LimitRule + 'static) -> Self {
+        self.rule = Box::new(rule);
+        self
+    }
+
+    /// Sets the shortest time of an interval. Without this call it is 10 ms.
+    ///
+    /// An interval also lasts at least as long as the mean task of the interval before, so that its tasks have run under its
+    /// limit. It ends with the end of a task. A job without tasks has no intervals.
+    ///
+    /// # Panics
+    ///
+    /// If the time is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Adaptive, Interval, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let adaptive = Adaptive::new(1..=8).interval(Duration::from_secs(1));
+    /// let job = pool.job_builder().adaptive(adaptive.rule(|_: &Interval| 5)).build();
+    /// drop(job.try_acquire()?);
+    /// assert_eq!(job.limit(), 1);
+    /// clock.advance(Duration::from_secs(1));
+    /// drop(job.try_acquire()?);
+    /// assert_eq!(job.limit(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn interval(mut self, shortest: Duration) -> Self {
+        assert!(!shortest.is_zero(), "an interval needs a time: set more than 0");
+        self.shortest = shortest;
+        self
+    }
+}
+
+impl fmt::Debug for Adaptive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adaptive")
+            .field("range", &self.range)
+            .field("interval", &self.shortest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decides the next limit of a job from the samples of one interval.
+///
+/// The library asks one thread at a time. It clamps the answer into the job's range, and sets it unless another call has set the
+/// limit meanwhile. A rule that panics leaves the limit as it is.
+///
+/// The rule runs on the thread that has ended the interval's last task, which holds that task's permit meanwhile. So a rule must
+/// be fast. It must not wait for the pool: on a worker such a wait panics.
+///
+/// Each job has a rule of its own, and so has each key of a [`Keyed`](crate::Keyed). The rule is dropped with its job.
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::{Adaptive, Interval, LimitRule};
+///
+/// /// Adds one after a good interval, and halves after a bad one.
+/// struct Aimd;
+///
+/// impl LimitRule for Aimd {
+///     fn next_limit(&mut self, interval: &Interval) -> usize {
+///         match interval.overloads {
+///             0 if interval.is_limit_reached() => interval.limit + 1,
+///             0 => interval.limit,
+///             _ => interval.limit / 2,
+///         }
+///     }
+/// }
+///
+/// let mut interval = Interval::new(8, 1..=64);
+/// interval.most_running = 8;
+/// assert_eq!(Aimd.next_limit(&interval), 9);
+/// interval.overloads = 1;
+/// assert_eq!(Aimd.next_limit(&interval), 4);
+/// let adaptive = Adaptive::new(1..=64).rule(Aimd);
+/// # drop(adaptive);
+/// ```
+pub trait LimitRule: Send {
+    /// Returns the limit for the next interval. A limit outside of the range means the nearer end of it.
+    ///
+    /// # Examples
+    ///
+    /// As for [`LimitRule`].
+    fn next_limit(&mut self, interval: &Interval) -> usize;
+}
+
+impl<F: FnMut(&Interval) -> usize + Send> LimitRule for F {
+    fn next_limit(&mut self, interval: &Interval) -> usize {
+        self(interval)
+    }
+}
+
+/// What the tasks were like that ended in one interval.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tollgate::{Interval, LimitRule, MovingAverage};
+///
+/// let mut interval = Interval::new(10, 1..=64);
+/// interval.tasks = 30;
+/// interval.mean = Duration::from_millis(50);
+/// interval.most_running = 10;
+/// let mut rule = MovingAverage::new();
+/// assert_eq!(rule.next_limit(&interval), 11);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Interval {
+    /// The job's limit.
+    pub limit: usize,
+    /// The range that the limit stays in.
+    pub range: RangeInclusive<usize>,
+    /// The tasks that ended. At least one.
+    pub tasks: u64,
+    /// The mean time that they took.
+    pub mean: Duration,
+    /// The standard deviation of these times.
+    pub deviation: Duration,
+    /// The tasks that called [`overloaded`](crate::overloaded).
+    pub overloads: u64,
+    /// The most tasks of the job that ran at once.
+    pub most_running: usize,
+}
+
+impl Interval {
+    /// Makes an interval without tasks, to test a rule with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let interval = tollgate::Interval::new(4, 1..=8);
+    /// assert_eq!((interval.limit, interval.tasks), (4, 0));
+    /// ```
+    #[must_use]
+    pub fn new(limit: usize, range: RangeInclusive<usize>) -> Self {
+        Self {
+            limit,
+            range,
+            tasks: 0,
+            mean: Duration::ZERO,
+            deviation: Duration::ZERO,
+            overloads: 0,
+            most_running: 0,
+        }
+    }
+
+    /// Returns true if as many tasks ran at once as the limit allows. A higher limit would be of no use otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut interval = tollgate::Interval::new(4, 1..=8);
+    /// interval.most_running = 3;
+    /// assert!(!interval.is_limit_reached());
+    /// interval.most_running = 4;
+    /// assert!(interval.is_limit_reached());
+    /// ```
+    #[must_use]
+    pub fn is_limit_reached(&self) -> bool {
+        self.most_running >= self.limit
+    }
+
+    /// Returns nine tenths of the limit, and at least one less than the limit.
+    fn lowered(&self) -> usize {
+        (self.limit - self.limit.div_ceil(10)).max(*self.range.start())
+    }
+}

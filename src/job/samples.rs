@@ -1,0 +1,173 @@
+//! The samples of a job whose limit adapts: how long its tasks took, in the interval that lasts.
+
+use crate::adaptive::{Adaptive, Interval, LimitRule};
+use crate::sync::time::Instant;
+use crate::sync::{Mutex, MutexGuard};
+use crate::unwind;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A task of an adaptive job, from its start on.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When the task started. Later by the time in which the task had no permit.
+    pub began: Instant,
+    /// True if the task has said that it met an overload.
+    pub overloaded: bool,
+    /// True if it is a future that has kept its permits since its last poll.
+    pub resumed: bool,
+}
+
+impl Sample {
+    /// Returns the sample of a task that had no permit from `left` to `now`.
+    #[must_use]
+    pub fn without(self, left: Instant, now: Instant) -> Self {
+        let later = self.began.checked_add(now.saturating_duration_since(left));
+        Self { began: later.unwrap_or(self.began), ..self }
+    }
+}
+
+/// What a task that has ended adds to its interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// How long the task took.
+    pub took: Duration,
+    /// True if it met an overload.
+    pub overloaded: bool,
+    /// The permits held at its end, its own included.
+    pub running: u64,
+}
+
+/// The range, the rule, and the interval that lasts.
+pub struct Samples {
+    range: RangeInclusive<usize>,
+    /// The least time of an interval.
+    shortest: Duration,
+    open: Mutex<Open>,
+    /// Locked by the thread that updates the limit, which is one at a time.
+    rule: Mutex<Option<Box<dyn LimitRule>>>,
+}
+
+/// The interval that lasts.
+#[derive(Debug)]
+struct Open {
+    began: Instant,
+    /// How long it lasts at least.
+    lasts: Duration,
+    tasks: u64,
+    /// The mean of the times, and the sum of the squared distances from it, in seconds.
+    mean: f64,
+    squares: f64,
+    overloads: u64,
+    most_running: u64,
+    /// True while a thread updates the limit.
+    updates: bool,
+}
+
+impl Samples {
+    /// Makes the samples of a job that is made at the time `now`.
+    pub fn new(adaptive: Adaptive, now: Instant) -> Self {
+        let Adaptive { range, shortest, rule } = adaptive;
+        let open = Mutex::new(Open::new(now, shortest));
+        Self { range, shortest, open, rule: Mutex::new(Some(rule)) }
+    }
+
+    /// Returns the nearest limit within the range.
+    pub fn clamped(&self, limit: usize) -> usize {
+        limit.clamp(*self.range.start(), *self.range.end())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Adds a task that has ended at the time `now`. Returns the interval if it is over: the caller must update the limit, and then
+    /// call [`updated`](Self::updated). `limit` returns the job's limit.
+    #[must_use]
+    pub fn add(
+        &self,
+        now: Instant,
+        ended: Ended,
+        limit: impl FnOnce() -> usize,
+    ) -> Option<Interval> {
+        let mut open = self.open();
+        open.add(ended);
+        if open.updates || now.saturating_duration_since(open.began) < open.lasts {
+            return None;
+        }
+        // The mean is that of durations, so it is one.
+        let mean = Duration::try_from_secs_f64(open.mean).unwrap_or(Duration::MAX);
+        let deviation = (open.squares / open.tasks as f64).sqrt();
+        let next = Open { updates: true, ..Open::new(now, mean.max(self.shortest)) };
+        let over = std::mem::replace(&mut *open, next);
+        Some(Interval {
+            tasks: over.tasks,
+            mean,
+            deviation: Duration::try_from_secs_f64(deviation).unwrap_or(Duration::MAX),
+            overloads: over.overloads,
+            most_running: over.most_running as usize,
+            ..Interval::new(limit(), self.range.clone())
+        })
+    }
+
+    /// Asks the rule for the next limit. Returns the limit of `interval` if the rule panics.
+    pub fn ask(&self, interval: &Interval) -> usize {
+        let mut rule = self.rule.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(rule) = rule.as_mut() else { return interval.limit };
+        match unwind::halt(|| rule.next_limit(interval)) {
+            Ok(limit) => self.clamped(limit),
+            Err(payload) => {
+                unwind::drop_quietly(payload);
+                interval.limit
+            }
+        }
+    }
+
+    /// Lets the next interval end.
+    pub fn updated(&self) {
+        self.open().updates = false;
+    }
+}
+
+impl Open {
+    fn new(began: Instant, lasts: Duration) -> Self {
+        Self {
+            began,
+            lasts,
+            tasks: 0,
+            mean: 0.0,
+            squares: 0.0,
+            overloads: 0,
+            most_running: 0,
+            updates: false,
+        }
+    }
+
+    fn add(&mut self, ended: Ended) {
+        let took = ended.took.as_secs_f64();
+        self.tasks += 1;
+        let off = took - self.mean;
+        self.mean += off / self.tasks as f64;
+        self.squares += off * (took - self.mean);
+        self.overloads += u64::from(ended.overloaded);
+        self.most_running = self.most_running.max(ended.running);
+    }
+}
+
+impl Drop for Samples {
+    fn drop(&mut self) {
+        let rule = self.rule.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Its destructor is foreign code.
+        unwind::drop_quietly(rule.take());
+    }
+}
+
+impl fmt::Debug for Samples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Samples")
+            .field("range", &self.range)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}

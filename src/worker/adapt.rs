@@ -1,0 +1,49 @@
+//! Limits that adapt: a task's sample, and the update at the end of an interval.
+//!
+//! An adaptive job has the flag `Rated`, so each start of its tasks goes the way of a rate, and no other job pays for the samples.
+//! The sample of a closure is with the worker that runs the closure. That of a pending future is in the list of pending futures. That of a
+//! [`Permit`](crate::Permit) is in the permit.
+//!
+//! The thread that ends a task, at each adaptive job from the task's own outwards:
+//! - `adapt-1`: It adds the sample, under the lock of the job's interval. If the interval is over and no thread updates the limit, it
+//!   takes the interval, and notes that it updates the limit. It releases the lock.
+//! - `adapt-2`: It asks the rule. It sets the limit, unless another call has set the limit since `adapt-1`.
+//! - `adapt-3`: It takes the note off again, under the lock. The next interval may end.
+//!
+//! So each interval has one update, of which the rule sees all, and no task waits for the rule but the one that has ended. The limit
+//! stays in its range, because each call that sets it clamps it.
+
+use crate::job::control;
+use crate::job::gate::adapt::samples;
+use crate::job::record::JobPtr;
+use crate::job::samples::{Ended, Sample};
+use crate::worker::context::Context;
+use std::time::Duration;
+
+/// Begins the sample of a task that has its permits. Call it only if the limit of its job or of one above adapts. `resumed`: the task is
+/// a future that has kept its permits since its last poll.
+pub fn begin(job: JobPtr, resumed: bool) -> Sample {
+    Sample { began: job.pool().now(), overloaded: false, resumed }
+}
+
+/// Adds the sample of a task that has ended, and still has its permits.
+#[cold]
+pub fn end(job: JobPtr, sample: Sample) {
+    let took = job.pool().now().saturating_duration_since(sample.began);
+    end_after(job, took, sample.overloaded);
+}
+
+/// Adds the sample of a task that took so long, and still has its permits.
+#[cold]
+pub fn end_after(job: JobPtr, took: Duration, overloaded: bool) {
+    let now = job.pool().now();
+    for gate in job.gates() {
+        let Some(samples) = samples(&gate) else { continue };
+        let ended = Ended { took, overloaded, running: gate.permits.load().running() };
+        let limit = || control::limit_of(gate.permits.load());
+        let Some(interval) = samples.add(now, ended, limit) else { continue }; // adapt-1
+        let limit = Context::outside_of_tasks(|| samples.ask(&interval));
+        control::replace_limit(gate, interval.limit, limit); // adapt-2
+        samples.updated(); // adapt-3
+    }
+}
