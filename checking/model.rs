@@ -79,6 +79,11 @@ impl Stage {
         JobBuilder::new(self.0).keyed(move |_, builder| make(builder))
     }
 
+    /// A job that `make` configures.
+    pub fn built(self, make: impl FnOnce(JobBuilder) -> JobBuilder) -> Job {
+        make(JobBuilder::new(self.0)).build()
+    }
+
     fn make(self, parent: Option<record::JobPtr>, limit: usize) -> Job {
         let job = record::JobPtr::make(self.0, parent, control::limit_bits(limit));
         if limit == 0 {
