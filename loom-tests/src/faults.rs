@@ -766,6 +766,38 @@ pub const FAULTS: &[Fault] = &[
         "a thread that has made a key's job does not look the key up again",
         &["keyed::keys_are_free_and_made_once"],
     ),
+    fault(
+        "adaptive-interval-kept",
+        "the samples of an interval that is over count in the next one, too",
+        &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
+    ),
+    fault(
+        "adaptive-updates-beside-each-other",
+        "an interval ends while another thread updates the limit",
+        &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
+    ),
+    fault(
+        "adaptive-set-over-a-call",
+        "an update sets its limit although a call has set another one meanwhile",
+        &["adaptive::adaptive_stays_in_range_and_keeps_what_a_call_sets"],
+    ),
+    fault(
+        "adaptive-raised-in-silence",
+        "an update raises the limit, and does not look at the queue",
+        &["adaptive::limit_is_used_after_an_update_in_a_turn"],
+    ),
+    fault(
+        "adaptive-note-kept",
+        "a thread that has updated the limit does not take its note off",
+        &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
+    ),
+    fault(
+        "sample-kept-after-the-poll",
+        "the sample of a pending future is kept when another thread may poll the future",
+        &[
+            "adaptive::adaptive_stays_in_range_with_one_sample_of_a_future_that_is_woken_as_it_parks",
+        ],
+    ),
 ];
 
 /// The faults that models are to catch.

@@ -49,6 +49,23 @@ const ORDER: &str = "all accesses are sequentially consistent here";
 
 /// A fault's name, and the scenarios that are asked, as `suite::scenario`; one must fail.
 const SEEN: &[(&str, &[&str])] = &[
+    (
+        "adaptive-interval-kept",
+        &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
+    ),
+    (
+        "adaptive-updates-beside-each-other",
+        &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
+    ),
+    ("adaptive-set-over-a-call", &["adaptive::adaptive_stays_in_range_and_keeps_what_a_call_sets"]),
+    ("adaptive-raised-in-silence", &["adaptive::limit_is_used_after_an_update_in_a_turn"]),
+    ("adaptive-note-kept", &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"]),
+    (
+        "sample-kept-after-the-poll",
+        &[
+            "adaptive::adaptive_stays_in_range_with_one_sample_of_a_future_that_is_woken_as_it_parks",
+        ],
+    ),
     ("limit-load-then-add", &["join_is_safe::join_is_safe_while_the_limit_holds"]),
     ("start-in-a-paused-job", &["limit_holds::limit_holds_after_a_pause"]),
     ("consumer-ignores-word", &["limit_is_used::limit_is_used_to_the_full"]),
