@@ -180,14 +180,17 @@ pub enum Aside {
         tasks: usize,
     },
     Keys,
+    /// A call on the user's one job with an adaptive limit.
+    Adapts(u8),
 }
 
 impl Aside {
     pub fn of(number: u8) -> Self {
-        match number % 11 {
+        match number % 12 {
             0 => Self::EmptyInput,
             1 => Self::Cancels,
             10 => Self::Keys,
+            11 => Self::Adapts(number / 12),
             more @ (6 | 7) => Self::Bomb { ready: more == 6 },
             more @ (8 | 9) => Self::Circle { tasks: more as usize - 6 },
             more => Self::Input { next_panics: more & 1 > 0, drop_panics: more & 2 > 0 },

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Job, Keyed, Pool};
+use tollgate::{Adaptive, Job, JobBuilder, Keyed, Pool, Vegas};
 
 use crate::ACTORS;
 use crate::common::rng::Rng;
@@ -85,8 +85,14 @@ pub struct Keys {
 
 impl Keys {
     fn new(parent: &Job) -> Self {
-        let jobs =
-            parent.job_builder().limit(KEYS_LIMIT).keyed(|key, builder| builder.limit(1 + key % 3));
+        let jobs = parent.job_builder().limit(KEYS_LIMIT).keyed(|key, builder: JobBuilder| {
+            let most = 1 + key % 3;
+            match key % 4 {
+                0 => builder.adaptive(Adaptive::new(1..=most).interval(Duration::from_micros(20))),
+                1 => builder.adaptive(Adaptive::new(1..=most).rule(Vegas::new())),
+                _ => builder.limit(most),
+            }
+        });
         let parent = Ledger::new(KEYS_LIMIT, None);
         let ledgers = (0..KEYS).map(|key| Ledger::new(1 + key % 3, Some(&parent))).collect();
         Self { jobs, ledgers }
@@ -107,12 +113,23 @@ impl Keys {
             }
             2 => {
                 let job = self.jobs.job(&key);
-                assert_eq!((job.limit(), self.jobs.get(&key)), (1 + key % 3, Some(job)));
+                let (limit, most) = (job.limit(), 1 + key % 3);
+                assert!(limit == most || key % 4 < 2 && (1..=most).contains(&limit), "{limit}");
+                if key % 4 < 2 {
+                    job.set_limit(rng.below(6));
+                }
+                assert_eq!(self.jobs.get(&key), Some(job));
             }
             _ => {
                 for _ in 0..1 + rng.below(5) {
                     let ticket = ledger.ticket();
-                    self.jobs.job(&key).execute(move || drop(ticket.enter()));
+                    let meets_overload = rng.one_in(8);
+                    self.jobs.job(&key).execute(move || {
+                        drop(ticket.enter());
+                        if meets_overload {
+                            tollgate::overloaded();
+                        }
+                    });
                 }
             }
         }

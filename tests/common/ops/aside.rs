@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use tollgate::{Job, JoinError, Pool, Rejected, TaskHandle};
+use tollgate::{Adaptive, Interval, Job, JoinError, Permit, Pool, Rejected, TaskHandle};
 
 /// Lazy input that is empty ends at once, although its job is held.
 pub fn empty_input(parent: &Job) {
@@ -29,6 +29,33 @@ pub fn keys(parent: &Job) {
     keyed.job(&1).set_limit(1);
     keyed.job(&2).resume();
     assert_eq!(keyed.evict_idle(), 3);
+}
+
+/// The user's job with an adaptive limit, and the permits that the user holds of it. The user gives them back before the pool ends.
+#[derive(Default)]
+pub struct Adapts(Mutex<(Option<Job>, Vec<Permit>)>);
+
+impl Adapts {
+    /// Makes a call of this number. Whatever rule and calls say, the limit stays in its range.
+    pub fn call(&self, pool: &Pool, number: u8) {
+        let (job, permits) = &mut *self.0.lock().unwrap();
+        let rule = |interval: &Interval| interval.limit * 7 % 11 + interval.overloads as usize * 20;
+        let adaptive = || Adaptive::new(2..=6).rule(rule);
+        let job = job.get_or_insert_with(|| pool.job_builder().adaptive(adaptive()).build());
+        match number % 7 {
+            0..=2 => permits.extend(job.try_acquire()),
+            3 | 4 => _ = permits.pop(),
+            5 => permits.iter_mut().take(1).for_each(Permit::overloaded),
+            _ => job.set_limit(number.into()),
+        }
+        assert!((2..=6).contains(&job.limit()) && permits.len() <= 6, "{job:?}");
+        assert_eq!(job.stats().running, permits.len());
+    }
+
+    /// Gives all permits back.
+    pub fn give_back(&self) {
+        self.0.lock().unwrap().1.clear();
+    }
 }
 
 /// Cancelled tasks take no slot, and do not pile up in the queue.

@@ -65,6 +65,7 @@ pub fn run(workers: usize, ops: &[Op]) {
         pool: Some(pool),
         clock,
         jobs: Vec::new(),
+        adapts: aside::Adapts::default(),
         tasks: Vec::new(),
         over: false,
         left: false,
@@ -87,6 +88,7 @@ pub struct User {
     pool: Option<Pool>,
     pub clock: ManualClock,
     pub jobs: Vec<KnownJob>,
+    adapts: aside::Adapts,
     pub tasks: Vec<KnownTask>,
     /// The pool has been shut down.
     pub over: bool,
@@ -170,6 +172,7 @@ impl User {
                     aside::keys(self.api(job));
                 }
             }
+            Aside::Adapts(number) => self.adapts.call(pool, number),
             Aside::Cancels => aside::cancels_behind_a_capacity(pool, 1 + job as usize % 8),
             Aside::Input { next_panics, drop_panics } => {
                 if !self.tasks.iter().any(open) {
@@ -412,6 +415,7 @@ impl User {
     fn shuts_down(&mut self, how: Shutdown) {
         let Some(pool) = self.pool.take() else { return };
         self.tasks.iter_mut().for_each(KnownTask::let_go);
+        self.adapts.give_back();
         if matches!(how, Shutdown::Drain | Shutdown::Drop) {
             // The drain would wait for it.
             (0..2).for_each(|_| self.advances(7));
