@@ -508,7 +508,11 @@ pub const FAULTS: &[Fault] = &[
         "a pusher parks without a check for a free slot",
         &["capacity::limit_is_used_when_a_pusher_waits_for_room"],
     ),
-    fault("end-awaited-unmarked", "a future that waits for the end of a pool does not say so", &[]),
+    fault(
+        "end-awaited-unmarked",
+        "a future that waits for the end of a pool does not note that it waits, so the last worker wakes no future",
+        &[],
+    ),
     fault(
         "end-wakes-no-future",
         "the last worker does not wake the futures that wait for the end",

@@ -31,8 +31,8 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// - its tasks have used up a part of a [rate](JobBuilder::rate), which comes back with time;
 /// - it is [closed](Job::close) or cancelled, and the parent is not.
 ///
-/// Only the figures of [`Job::stats`] are lost with the key. [`Job::stats_with_children`] of the [parent](Self::parent) keeps
-/// them.
+/// What an [adaptive](JobBuilder::adaptive) limit has learnt goes with the key, also if a call has set that limit. The figures of
+/// [`Job::stats`] go, too. [`Job::stats_with_children`] of the [parent](Self::parent) keeps them.
 ///
 /// # Examples
 ///

@@ -16,6 +16,7 @@ pub struct Sample {
     /// True if the task has said that it met an overload.
     pub overloaded: bool,
     /// True if it is a future that has kept its permits since its last poll.
+    #[cfg_attr(not(feature = "futures"), allow(dead_code, reason = "only futures are resumed"))]
     pub resumed: bool,
 }
 
