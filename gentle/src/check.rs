@@ -38,6 +38,8 @@ pub(crate) struct Check {
     /// The cookies of all requests, if the job keeps cookies and has no steps.
     jar: Option<Arc<Mutex<Jar>>>,
     job: Job,
+    /// Whether each permit is a sample, because a limit of the job or of its host finds itself.
+    sampled: bool,
     /// Where all requests go, if they go to one server. A limited host of the server is the job's parent.
     pub(crate) route: Option<Route>,
     pub(crate) hosts: Arc<Hosts>,
@@ -109,7 +111,8 @@ impl Check {
         let route = origin.map(|origin| hosts.route_blocking(&origin));
         let host = route.as_ref().and_then(|route| route.host.as_deref());
         Ok(Arc::new(Check {
-            job: child(pool, host, plan.limits[0]),
+            job: child(pool, host, plan.limits[0], plan.auto),
+            sampled: plan.auto.is_some() || host.is_some_and(LimitedHost::is_auto),
             template: Template::of(&plan),
             jar: plan.cookies.then(Arc::default),
             tls,
@@ -123,9 +126,9 @@ impl Check {
             waiting: Waiting::default(),
             repeated: Arc::default(),
             in_flight: Gauge::default(),
-            timeline: hosts
-                .noted_since()
-                .map(|start| Timeline::new(start, plan.limits.first().copied())),
+            timeline: hosts.noted_since().map(|start| {
+                Timeline::new(start, Some(plan.auto.map_or(plan.limits[0], |auto| auto.min)))
+            }),
             in_hands: Arc::default(),
             log: log.cloned(),
             tally: Mutex::new(Tally::new(&plan)),
@@ -165,6 +168,18 @@ impl Check {
             }
             Phase::Stopped => false,
         });
+    }
+
+    /// The limit of the moment, if it finds itself.
+    pub(crate) fn settled(&self) -> Option<usize> {
+        self.plan.auto.map(|_| self.job.limit())
+    }
+
+    /// Notes the limit of the moment, if it finds itself.
+    pub(crate) fn note_limit(&self) {
+        if let (Some(limit), Some(timeline)) = (self.settled(), &self.timeline) {
+            timeline.set_limit(Instant::now(), limit);
+        }
     }
 
     /// Goes through the stages if they have times, and ends the job after the last one.

@@ -59,7 +59,7 @@ struct Leave<'a> {
     pass: Option<Pass<'a>>,
     host: Option<&'a LimitedHost>,
     /// `None` if the job's own permit is one of the host, too.
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 /// Why a request may not be sent.
@@ -81,7 +81,7 @@ impl Check {
         client: &Client,
         target: Target<'_>,
         mut gate: Option<Gate<'_>>,
-        session: &mut Session,
+        (session, own_permit): (&mut Session, &mut Permit),
         stop: &mut Stop,
     ) -> Delivered {
         let mut template = Cow::Borrowed(target.template.as_ref());
@@ -102,10 +102,13 @@ impl Check {
                 leave = self.leave(route, gate.take(), &mut slot) => leave,
                 _ = stopped(stop) => Err(Refused::Stopped),
             };
-            let leave = match leave {
+            let mut leave = match leave {
                 Ok(leave) => leave,
                 Err(Refused::Stopped) => return Delivered::Stopped,
-                Err(Refused::GivenUp) => return self.record_given_up(&target),
+                Err(Refused::GivenUp) => {
+                    own_permit.sample(took, true);
+                    return self.record_given_up(&target);
+                }
             };
             let in_flight = self.in_flight.enter();
             let timeline = self.timeline.as_ref();
@@ -117,10 +120,23 @@ impl Check {
                 None => client.send(&template, &url).await,
                 Some(jar) => send_with_cookies(client, &template, &url, jar).await,
             };
-            took += sent.elapsed();
+            let taken = taken(target.expect, &answer);
+            let hop = sent.elapsed();
+            took += hop;
+            // A time-out is an overload, too. A connection that is lost in another way is none.
+            let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
+            let overloaded = timed_out || matches!(taken, Taken::Refused(_));
+            own_permit.sample(took, overloaded);
+            if let Some(permit) = &mut leave.permit {
+                permit.sample(hop, overloaded);
+            }
+            self.note_limit();
+            if let Some(host) = leave.host {
+                host.note_limit();
+            }
             let start = *start.get_or_insert(sent);
             if let Some(pass) = leave.pass {
-                pass.end(taken(target.expect, &answer));
+                pass.end(taken);
             }
             if followed < self.plan.redirects
                 && let Ok(answer) = &answer
@@ -131,7 +147,6 @@ impl Check {
                 url = redirect.target;
                 continue;
             }
-            let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
             let times = Times { start, took, slot };
             let delivered = self.record(&target, times, followed, answer, session);
             if timed_out {
@@ -158,7 +173,7 @@ impl Check {
             // The job is a child of the host, and its permit is one of both.
             Some(host) if self.route.is_none() => {
                 let _waiting = host.outermost().waiting().enter();
-                Some(acquire(host.job()).await.ok_or(Refused::Stopped)?)
+                Some(acquire(host.job(), host.is_auto()).await.ok_or(Refused::Stopped)?)
             }
             _ => None,
         };
@@ -170,7 +185,7 @@ impl Check {
         if let Some(gate) = gate {
             *slot = Some(gate.take());
         }
-        Ok(Leave { pass, host, _permit: permit })
+        Ok(Leave { pass, host, permit })
     }
 
     /// Counts a request that was not sent, because its server refused too often.

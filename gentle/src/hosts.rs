@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tollgate::{Job, Pool};
+use tollgate::{Adaptive, Job, Pool};
 
 use crate::gauge::{Gauge, Held, Inside};
 use crate::pace::Pacer;
 use crate::permit::Waiting;
-use crate::plan::{HostPlan, Plan, port_of};
+use crate::plan::{AutoLimit, HostPlan, Plan, port_of};
 use crate::restraint::Restraint;
 use crate::timeline::{Noted, Timeline};
 
@@ -228,9 +228,11 @@ impl LimitedHost {
         noted_since: Option<Instant>,
     ) -> Self {
         LimitedHost {
-            job: child(pool, whole.as_deref(), plan.limit.unwrap_or(usize::MAX)),
+            job: child(pool, whole.as_deref(), plan.limit.unwrap_or(usize::MAX), plan.auto),
             pacer: plan.rate.map(Pacer::new),
-            timeline: noted_since.map(|start| Timeline::new(start, plan.limit)),
+            timeline: noted_since.map(|start| {
+                Timeline::new(start, plan.auto.map_or(plan.limit, |auto| Some(auto.min)))
+            }),
             plan,
             name,
             port,
@@ -270,6 +272,26 @@ impl LimitedHost {
         &self.job
     }
 
+    /// Whether a limit of the host finds itself, on this port or on all.
+    pub(crate) fn is_auto(&self) -> bool {
+        self.plan.auto.is_some() || self.whole.as_ref().is_some_and(|whole| whole.is_auto())
+    }
+
+    /// The limit of the moment, if it finds itself.
+    pub(crate) fn settled(&self) -> Option<usize> {
+        self.plan.auto.map(|_| self.job.limit())
+    }
+
+    /// Notes the limit of the moment, if it finds itself.
+    pub(crate) fn note_limit(&self) {
+        if let (Some(limit), Some(timeline)) = (self.settled(), &self.timeline) {
+            timeline.set_limit(Instant::now(), limit);
+        }
+        if let Some(whole) = &self.whole {
+            whole.note_limit();
+        }
+    }
+
     /// The pacers of the host, the outermost first.
     pub(crate) fn pacers(&self) -> impl Iterator<Item = &Pacer> {
         let whole = self.whole.as_ref().and_then(|whole| whole.pacer.as_ref());
@@ -297,10 +319,16 @@ impl LimitedHost {
     }
 }
 
-/// A job below a host, if there is one.
-pub(crate) fn child(pool: &Pool, host: Option<&LimitedHost>, limit: usize) -> Job {
-    match host {
-        Some(host) => host.job.job(limit),
-        None => pool.job(limit),
+/// A job below a host, if there is one. `auto`: its limit finds itself.
+pub(crate) fn child(
+    pool: &Pool,
+    host: Option<&LimitedHost>,
+    limit: usize,
+    auto: Option<AutoLimit>,
+) -> Job {
+    let builder = host.map_or_else(|| pool.job_builder(), |host| host.job.job_builder());
+    match auto {
+        Some(AutoLimit { min, max }) => builder.adaptive(Adaptive::new(min..=max)).build(),
+        None => builder.limit(limit).build(),
     }
 }

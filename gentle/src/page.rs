@@ -140,7 +140,10 @@ impl Report {
 
 impl JobReport {
     fn limits_spelled(&self) -> String {
-        self.limits.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+        match &self.auto {
+            Some(auto) => format!("auto, {} of {} to {}", auto.settled, auto.min, auto.max),
+            None => self.limits_shown(", "),
+        }
     }
 
     fn write(&self, page: &mut String, number: usize, check: &Check, history: Option<&History>) {
@@ -209,6 +212,9 @@ impl JobReport {
                 facts.push((count.to_string(), what));
             }
         }
+        if let Some(auto) = &self.auto {
+            facts.push((auto.settled.to_string(), "limit at the end"));
+        }
         if self.abandoned > 0 {
             facts.push((self.most_in_hands.to_string(), "most in the server's hands"));
         }
@@ -225,7 +231,7 @@ impl JobReport {
 
 impl HostReport {
     fn cells(&self) -> Vec<String> {
-        let limit = self.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+        let limit = self.limit_shown();
         let (in_flight, in_hands) =
             (self.most_in_flight.to_string(), self.most_in_hands.to_string());
         vec![escaped(&self.host), limit, in_flight, in_hands]

@@ -5,24 +5,43 @@
 //! the next, as a worker does, and gives it back when another job waits for the host or when the limit was lowered.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tollgate::Job;
 
 /// The right to have one request of a job in flight. Dropping it gives the library's permit back.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub(crate) enum Permit {
     /// The future that holds the library's permit waits for the end of this sender.
-    _held: oneshot::Sender<()>,
+    Held { _until: oneshot::Sender<()> },
+    /// The permit is a sample for a limit that finds itself.
+    Sampled(tollgate::Permit),
 }
 
-/// Waits for a permit of `job` and of the jobs above it; `None` if the job takes no more tasks.
-pub(crate) async fn acquire(job: &Job) -> Option<Permit> {
+impl Permit {
+    /// Says how long the request took, and whether the server met an overload.
+    pub(crate) fn sample(&mut self, took: Duration, overloaded: bool) {
+        if let Permit::Sampled(permit) = self {
+            permit.set_latency(took);
+            if overloaded {
+                permit.overloaded();
+            }
+        }
+    }
+}
+
+/// Waits for a permit of `job` and of the jobs above it; `None` if the job takes no more tasks. `sampled`: a limit among theirs finds
+/// itself, so the permit is for one request.
+pub(crate) async fn acquire(job: &Job, sampled: bool) -> Option<Permit> {
+    if sampled {
+        return job.acquire().await.ok().map(Permit::Sampled);
+    }
     let (give, given) = oneshot::channel();
     let (held, returned) = oneshot::channel::<()>();
     drop(job.spawn_future(async move {
         // A message is awaited, not a task's handle: while that is awaited, a future would hold no permit.
-        if give.send(Permit { _held: held }).is_ok() {
+        if give.send(Permit::Held { _until: held }).is_ok() {
             _ = returned.await;
         }
     }));

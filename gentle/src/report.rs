@@ -1,6 +1,7 @@
 //! The results, as they are written for machines. How people see them is in `table`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::check::Check;
 use crate::hosts::LimitedHost;
 use crate::moment;
-use crate::plan::{Measure, StepPlan, Targets, Threshold};
+use crate::plan::{AutoLimit, Measure, StepPlan, Targets, Threshold};
 use crate::run::Outcome;
 use crate::server::Server;
 use crate::stats::{Latencies, Stats, Summary};
@@ -77,8 +78,10 @@ impl ThresholdReport {
 #[derive(Debug, Serialize)]
 pub(crate) struct HostReport {
     pub(crate) host: String,
-    /// `None` if the host has a rate only.
+    /// `None` if the host has a rate only. The greatest, if the limit finds itself.
     pub(crate) limit: Option<usize>,
+    /// The range of the limit and where it has settled, if it finds itself.
+    pub(crate) auto: Option<AutoReport>,
     /// The most requests in flight at once, of all jobs together.
     pub(crate) most_in_flight: usize,
     /// The most requests that the server may have been working on at once, those that were given up among them.
@@ -88,12 +91,36 @@ pub(crate) struct HostReport {
     pub(crate) server_saw: Option<usize>,
 }
 
+/// What came of a limit that finds itself.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct AutoReport {
+    pub(crate) min: usize,
+    pub(crate) max: usize,
+    /// The limit at the end.
+    pub(crate) settled: usize,
+}
+
+impl AutoReport {
+    fn new(auto: Option<AutoLimit>, settled: Option<usize>) -> Option<Self> {
+        let AutoLimit { min, max } = auto?;
+        Some(AutoReport { min, max, settled: settled? })
+    }
+}
+
+impl fmt::Display for AutoReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "auto:{}", self.settled)
+    }
+}
+
 /// What came of one job.
 #[derive(Debug, Serialize)]
 pub(crate) struct JobReport {
     pub(crate) name: String,
     /// The limits stepped through; a single one where there is no ramp.
     pub(crate) limits: Vec<usize>,
+    /// The range of the limit and where it has settled, if it finds itself.
+    pub(crate) auto: Option<AutoReport>,
     /// How many requests the plan has; not known of a list.
     pub(crate) planned: Option<u64>,
     /// How many were sent. A line of a list that is no URL counts, and fails.
@@ -228,9 +255,19 @@ impl HostReport {
         HostReport {
             host: host.plan().host.to_string(),
             limit: host.plan().limit,
+            auto: AutoReport::new(host.plan().auto, host.settled()),
             most_in_flight: host.most_in_flight(),
             most_in_hands: host.most_in_hands(),
             server_saw: server.map(Server::most_at_once),
+        }
+    }
+
+    /// The limit as it is shown.
+    pub(crate) fn limit_shown(&self) -> String {
+        match (&self.auto, self.limit) {
+            (Some(auto), _) => auto.to_string(),
+            (None, Some(limit)) => limit.to_string(),
+            (None, None) => "-".to_owned(),
         }
     }
 
@@ -261,6 +298,7 @@ impl JobReport {
         JobReport {
             name: plan.name.clone(),
             limits: plan.limits.clone(),
+            auto: AutoReport::new(plan.auto, check.settled()),
             planned: plan.requests(),
             requests: all.requests(),
             ok: all.ok,
@@ -303,6 +341,14 @@ impl JobReport {
             },
             statuses: tally.statuses.clone(),
             failures: tally.failures.clone(),
+        }
+    }
+
+    /// The limits as they are shown.
+    pub(crate) fn limits_shown(&self, between: &str) -> String {
+        match &self.auto {
+            Some(auto) => auto.to_string(),
+            None => self.limits.iter().map(usize::to_string).collect::<Vec<_>>().join(between),
         }
     }
 

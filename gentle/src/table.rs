@@ -113,8 +113,7 @@ impl Counts {
 
 impl JobReport {
     fn row(&self, abandoned: bool) -> Vec<String> {
-        let limits: Vec<_> = self.limits.iter().map(usize::to_string).collect();
-        let mut row = self.counts().row(self.name.clone(), limits.join(","));
+        let mut row = self.counts().row(self.name.clone(), self.limits_shown(","));
         row.push(self.most_in_flight.to_string());
         if abandoned {
             row.extend([self.abandoned.to_string(), self.most_in_hands.to_string()]);
@@ -172,8 +171,7 @@ impl JobReport {
 
 impl HostReport {
     fn row(&self, abandoned: bool) -> Vec<String> {
-        let limit = self.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
-        let mut row = vec![self.host.clone(), limit, self.most_in_flight.to_string()];
+        let mut row = vec![self.host.clone(), self.limit_shown(), self.most_in_flight.to_string()];
         row.extend(abandoned.then(|| self.most_in_hands.to_string()));
         row.extend(self.server_saw.map(|most| most.to_string()));
         row

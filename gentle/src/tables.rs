@@ -30,12 +30,11 @@ impl Report {
     pub(crate) fn csv(&self) -> String {
         let mut text = COLUMNS.join(",") + "\r\n";
         for job in &self.jobs {
-            let limits: Vec<_> = job.limits.iter().map(usize::to_string).collect();
             let cells = [
                 csv_cell(&self.plan),
                 self.started.clone(),
                 csv_cell(&job.name),
-                limits.join(" "),
+                job.limits_shown(" "),
                 job.planned.map_or_else(String::new, |planned| planned.to_string()),
                 job.requests.to_string(),
                 job.ok.to_string(),

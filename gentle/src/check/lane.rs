@@ -22,9 +22,16 @@ const TURN: u32 = 16;
 /// A permit that a lane keeps for a turn.
 #[derive(Debug)]
 struct Turn<'a> {
-    _permit: Permit,
+    permit: Permit,
     sent: u32,
     holding: &'a AtomicUsize,
+}
+
+/// What a lane sends a request with.
+struct Sends<'a> {
+    session: &'a mut Session,
+    permit: &'a mut Permit,
+    stage: usize,
 }
 
 impl Drop for Turn<'_> {
@@ -68,9 +75,13 @@ impl Check {
             turn.sent += 1;
             let more = match &self.plan.targets {
                 Targets::Session { steps, .. } => {
-                    self.next_step(steps, &client, &mut session, stage, gate, &mut stop).await
+                    let sends = Sends { session: &mut session, permit: &mut turn.permit, stage };
+                    self.next_step(steps, &client, sends, gate, &mut stop).await
                 }
-                _ => self.next_request(&client, &mut session, stage, gate, &mut stop).await,
+                _ => {
+                    let sends = Sends { session: &mut session, permit: &mut turn.permit, stage };
+                    self.next_request(&client, sends, gate, &mut stop).await
+                }
             };
             if !more {
                 return;
@@ -82,11 +93,11 @@ impl Check {
     async fn next_request(
         &self,
         client: &Client,
-        session: &mut Session,
-        stage: usize,
+        sends: Sends<'_>,
         gate: Option<Gate<'_>>,
         stop: &mut Stop,
     ) -> bool {
+        let Sends { session, permit, stage } = sends;
         let next = match &self.source {
             Source::Slow(_) => tokio::select! {
                 next = self.source.next(&self.plan) => next,
@@ -111,7 +122,7 @@ impl Check {
                 };
                 let (path, expect) = (next.path, &self.plan.expect);
                 let target = Target { url, shown, path, stage, template, expect, step: None };
-                self.deliver(client, target, gate, session, stop).await;
+                self.deliver(client, target, gate, (session, permit), stop).await;
             }
             Err(bad_line) => {
                 self.tally().record_unsent(&bad_line);
@@ -126,11 +137,11 @@ impl Check {
         &self,
         steps: &[StepPlan],
         client: &Client,
-        session: &mut Session,
-        stage: usize,
+        sends: Sends<'_>,
         gate: Option<Gate<'_>>,
         stop: &mut Stop,
     ) -> bool {
+        let Sends { session, permit, stage } = sends;
         if session.step == 0 {
             let Some(is_last) = self.source.next_session(&self.plan) else { return false };
             if is_last {
@@ -150,7 +161,7 @@ impl Check {
                 let path = Some(at);
                 let step = Some(step);
                 let target = Target { url, shown, path, stage, template, expect, step };
-                self.deliver(client, target, gate, session, stop).await
+                self.deliver(client, target, gate, (session, permit), stop).await
             }
             Err(cause) => {
                 let mistake = Mistake::unexpected(cause);
@@ -175,16 +186,19 @@ impl Check {
         let permit = {
             let _waiting = self.waiting.enter();
             let _waiting_for_host = self.host().map(|host| host.outermost().waiting().enter());
-            acquire(&self.job).await?
+            acquire(&self.job, self.sampled).await?
         };
         // Ordering: Relaxed; a hint when to give a permit back.
         self.holding.fetch_add(1, Ordering::Relaxed);
-        Some(Turn { _permit: permit, sent: 0, holding: &self.holding })
+        Some(Turn { permit, sent: 0, holding: &self.holding })
     }
 
-    /// Whether a lane must give its permit back: the limit was lowered, or the turn is over and another job waits for
+    /// Whether a lane must give its permit back: it is a sample of one request, the limit was lowered, or the turn is over and another job waits for
     /// the host.
     fn must_yield(&self, turn: &Turn<'_>) -> bool {
+        if self.sampled && turn.sent > 0 {
+            return true;
+        }
         // Ordering: Relaxed; a hint when to give a permit back.
         if self.plan.limits.len() > 1 && self.holding.load(Ordering::Relaxed) > self.job.limit() {
             return true;

@@ -51,10 +51,21 @@ pub struct Plan {
 pub struct HostPlan {
     /// The host.
     pub host: Host,
-    /// How many requests may be in flight to it at once.
+    /// How many requests may be in flight to it at once. The greatest number, if the limit finds itself.
     pub limit: Option<usize>,
+    /// Where the limit stays, if it finds itself.
+    pub auto: Option<AutoLimit>,
     /// How many requests may be sent to it a second.
     pub rate: Option<Rate>,
+}
+
+/// The range of a limit that finds itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutoLimit {
+    /// The least limit, at least 1, with which it starts.
+    pub min: usize,
+    /// The greatest limit.
+    pub max: usize,
 }
 
 /// How many requests may be sent a second.
@@ -71,8 +82,11 @@ pub struct Rate {
 pub struct JobPlan {
     /// What the table calls it.
     pub name: String,
-    /// The limits to step through, evenly over the requests; a single one where there is no ramp.
+    /// The limits to step through, evenly over the requests; a single one where there is no ramp. The greatest, if the limit finds
+    /// itself.
     pub limits: Vec<usize>,
+    /// Where the limit stays, if it finds itself.
+    pub auto: Option<AutoLimit>,
     /// How long each limit is in force, and at which rate; `None` if the job is over when its requests are.
     pub times: Option<Vec<StageTime>>,
     /// Where the requests go.
@@ -325,6 +339,13 @@ impl StepPlan {
     }
 }
 
+impl fmt::Display for AutoLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AutoLimit { min, max } = self;
+        write!(f, "auto, from {min} to {max}")
+    }
+}
+
 impl fmt::Display for StepPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.shown)
@@ -333,8 +354,11 @@ impl fmt::Display for StepPlan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for JobPlan { name, limits, times, targets, method, .. } in &self.jobs {
-            write!(f, "{name}: limit {limits:?}, ")?;
+        for JobPlan { name, limits, auto, times, targets, method, .. } in &self.jobs {
+            match auto {
+                Some(auto) => write!(f, "{name}: limit {auto}, ")?,
+                None => write!(f, "{name}: limit {limits:?}, ")?,
+            }
             match targets {
                 Targets::Paths { shown, repeat, .. } => {
                     let (first, more) = (&shown[0], shown.len() - 1);
@@ -359,10 +383,12 @@ impl fmt::Display for Plan {
             }
             writeln!(f)?;
         }
-        for HostPlan { host, limit, rate } in self.hosts.iter().chain(&self.other_hosts) {
+        for HostPlan { host, limit, auto, rate } in self.hosts.iter().chain(&self.other_hosts) {
             write!(f, "{host}:")?;
-            if let Some(limit) = limit {
-                write!(f, " limit {limit}")?;
+            match (auto, limit) {
+                (Some(auto), _) => write!(f, " limit {auto}")?,
+                (None, Some(limit)) => write!(f, " limit {limit}")?,
+                (None, None) => {}
             }
             if let Some(Rate { per_second, burst }) = rate {
                 write!(f, " rate {per_second}/s, burst {burst}")?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::spelling::one_or_more;
-pub(super) use super::spelling::{List, RawHeaders, RawStatus, Text, Whole};
+pub(super) use super::spelling::{List, RawHeaders, RawLimit, RawRange, RawStatus, Text, Whole};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -28,7 +28,7 @@ pub(super) struct RawPlan {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with a limit such as { limit = 6 }")]
 pub(super) struct RawHost {
-    pub(super) limit: Option<Spanned<Whole>>,
+    pub(super) limit: Option<Spanned<RawLimit>>,
     pub(super) rate: Option<Text>,
     pub(super) burst: Option<Spanned<Whole>>,
     pub(super) by: Option<Text>,
@@ -39,7 +39,7 @@ pub(super) struct RawHost {
 #[serde(deny_unknown_fields, expecting = "a table that starts with [[job]]")]
 pub(super) struct RawJob {
     pub(super) name: Option<Text>,
-    pub(super) limit: Option<Spanned<Whole>>,
+    pub(super) limit: Option<Spanned<RawLimit>>,
     pub(super) ramp: Option<Spanned<List<Spanned<Whole>>>>,
     #[serde(rename = "for")]
     pub(super) lasts: Option<Text>,

@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use toml::Spanned;
 
 use super::error::{PlanError, Source};
-use super::raw::{List, RawHost, RawJob, RawPlan, RawStage, Text, Whole};
+use super::raw::{List, RawHost, RawJob, RawLimit, RawPlan, RawRange, RawStage, Text, Whole};
 use super::steps::Base;
 use super::values::{self, quoted};
 use super::{
-    AfterTimeout, Captured, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
-    Rate, StageTime, Targets, Threshold, TlsPlan, Values, threshold, urls,
+    AfterTimeout, AutoLimit, Captured, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan,
+    NamedFile, Plan, Rate, StageTime, Targets, Threshold, TlsPlan, Values, threshold, urls,
 };
 
 /// The most workers.
@@ -29,6 +29,32 @@ pub(super) const MOST_REQUESTS: u64 = 1_000_000_000;
 
 /// What some editors write before a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The range of `limit = "auto"`.
+const AUTO: AutoLimit = AutoLimit { min: 1, max: 64 };
+
+/// A limit that was checked.
+#[derive(Clone, Copy)]
+enum Limit {
+    Fixed(usize),
+    Auto(AutoLimit),
+}
+
+impl Limit {
+    fn greatest(self) -> usize {
+        match self {
+            Limit::Fixed(limit) => limit,
+            Limit::Auto(auto) => auto.max,
+        }
+    }
+
+    fn auto(self) -> Option<AutoLimit> {
+        match self {
+            Limit::Fixed(_) => None,
+            Limit::Auto(auto) => Some(auto),
+        }
+    }
+}
 
 /// Reads a plan from the bytes of a file. `values` has what `${NAME}` stands for in it.
 pub fn parse_bytes(source_name: &str, bytes: &[u8], values: &Values) -> Result<Plan, PlanError> {
@@ -108,7 +134,7 @@ impl Source<'_> {
     fn job(&self, table: &Range<usize>, raw: RawJob) -> Result<JobPlan, PlanError> {
         let name =
             raw.name.as_ref().ok_or_else(|| self.missing(table, "name", "name = \"search\""));
-        let limit = raw.limit.as_ref().map(|limit| self.limit("limit", limit)).transpose()?;
+        let limit = raw.limit.as_ref().map(|limit| self.any_limit(limit)).transpose()?;
         let method = raw.method.as_ref().map(|method| self.value(method, values::method));
         let timeout = raw.timeout.as_ref().map(|timeout| self.value(timeout, values::timeout));
         let timeout = timeout.unwrap_or(Ok(values::DEFAULT_TIMEOUT))?;
@@ -116,6 +142,9 @@ impl Source<'_> {
         let after_timeout = raw.after_timeout.as_ref().map(|text| self.value(text, after));
         let tls = self.tls(&raw)?;
         let (limits, times) = self.shape(table, &raw, limit)?;
+        // The limits of a ramp or of stages are numbers.
+        let auto =
+            limit.and_then(Limit::auto).filter(|_| raw.ramp.is_none() && raw.stage.is_none());
         // What a session's requests are stands in its steps.
         let own = raw.step.is_none().then_some(&raw);
         let empty = RawJob::default();
@@ -123,6 +152,7 @@ impl Source<'_> {
             name: self.value(name?, values::name)?,
             targets: self.targets(table, &raw)?,
             limits,
+            auto,
             times,
             method: method.unwrap_or(Ok(Method::GET))?,
             headers: own.map_or(Ok(HeaderMap::new()), |raw| self.headers(raw))?,
@@ -241,7 +271,7 @@ impl Source<'_> {
         &self,
         table: &Range<usize>,
         raw: &RawJob,
-        limit: Option<usize>,
+        limit: Option<Limit>,
     ) -> Result<(Vec<usize>, Option<Vec<StageTime>>), PlanError> {
         let ramp = raw.ramp.as_ref().map(|ramp| ("ramp", ramp.span()));
         let repeat = raw.repeat.as_ref().map(|repeat| ("repeat", repeat.span()));
@@ -266,7 +296,15 @@ impl Source<'_> {
                 let lasts = raw.lasts.as_ref().ok_or_else(|| self.error(stage.span(), example))?;
                 let lasts = self.value(lasts, values::lasts)?;
                 let rate = self.rate(raw.rate.as_ref(), raw.burst.as_ref())?;
-                Ok((own.or(limit).ok_or_else(no_limit)?, StageTime { lasts, rate }))
+                let limit = match (own, limit) {
+                    (Some(own), _) | (None, Some(Limit::Fixed(own))) => own,
+                    (None, Some(Limit::Auto(_))) => {
+                        let mend = "this stage has no limit of its own, and the job's is no number: add limit = 2";
+                        return Err(self.error(stage.span(), mend));
+                    }
+                    (None, None) => return Err(no_limit()),
+                };
+                Ok((limit, StageTime { lasts, rate }))
             };
             let stages: Vec<_> = stages.get_ref().0.iter().map(stage).collect::<Result<_, _>>()?;
             let (limits, times) = stages.into_iter().unzip();
@@ -276,7 +314,7 @@ impl Source<'_> {
             beside("ramp", lasts)?;
             return Ok((self.ramp(ramp)?, None));
         }
-        let limits = vec![limit.ok_or_else(no_limit)?];
+        let limits = vec![limit.ok_or_else(no_limit)?.greatest()];
         let Some(lasts) = &raw.lasts else { return Ok((limits, None)) };
         beside("for", repeat)?;
         let lasts = self.value(lasts, values::lasts)?;
@@ -348,13 +386,14 @@ impl Source<'_> {
                 let mend = "by is for all hosts: put it into [host.\"*\"]";
                 return Err(self.error(by.span(), mend));
             }
-            let limit = raw.limit.as_ref().map(|limit| self.limit("limit", limit)).transpose()?;
+            let limit = raw.limit.as_ref().map(|limit| self.any_limit(limit)).transpose()?;
             let rate = self.rate(raw.rate.as_ref(), raw.burst.as_ref())?;
             if limit.is_none() && rate.is_none() && raw.by.is_none() {
                 let mend = format!("{host} has no limit: add limit = 6 or rate = \"20/s\"");
                 return Err(self.error(table.span(), mend));
             }
-            hosts.push(HostPlan { host, limit, rate });
+            let (limit, auto) = (limit.map(Limit::greatest), limit.and_then(Limit::auto));
+            hosts.push(HostPlan { host, limit, auto, rate });
         }
         Ok(hosts)
     }
@@ -376,6 +415,38 @@ impl Source<'_> {
                 self.value(rate, |text| values::rate(text, burst)).map(Some)
             }
         }
+    }
+
+    /// Checks how many requests may be in flight at once: a number, or a range in which the limit finds itself.
+    fn any_limit(&self, limit: &Spanned<RawLimit>) -> Result<Limit, PlanError> {
+        let range = match limit.get_ref() {
+            RawLimit::Fixed(number) => {
+                return self.limit("limit", &Spanned::new(limit.span(), *number)).map(Limit::Fixed);
+            }
+            RawLimit::Word(word) if word == "auto" => return Ok(Limit::Auto(AUTO)),
+            RawLimit::Word(word) => {
+                let mend = "write a whole number, \"auto\" or { min = 1, max = 64 }";
+                return Err(self.error(limit.span(), format!("limit is {}: {mend}", quoted(word))));
+            }
+            RawLimit::Range(RawRange { min: None, max: None }) => {
+                let mend = "write \"auto\" or { min = 1, max = 64 }";
+                return Err(
+                    self.error(limit.span(), format!("limit has no min and no max: {mend}"))
+                );
+            }
+            RawLimit::Range(range) => range,
+        };
+        let end = |key, end: &Option<Spanned<Whole>>, otherwise| match end {
+            Some(number) => self.limit(key, number),
+            None => Ok(otherwise),
+        };
+        let min = end("min", &range.min, AUTO.min)?;
+        let max = end("max", &range.max, AUTO.max.max(min))?;
+        if max < min {
+            let mend = "make max the greater one";
+            return Err(self.error(limit.span(), format!("min is {min} and max is {max}: {mend}")));
+        }
+        Ok(Limit::Auto(AutoLimit { min, max }))
     }
 
     /// Checks how many requests may be in flight at once.

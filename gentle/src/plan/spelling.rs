@@ -42,6 +42,56 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+/// A limit: a number, a word, or a range in which it finds itself.
+#[derive(Clone, Debug)]
+pub(super) enum RawLimit {
+    Fixed(Whole),
+    Word(String),
+    Range(RawRange),
+}
+
+/// A range in which a limit finds itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRange {
+    pub(super) min: Option<Spanned<Whole>>,
+    pub(super) max: Option<Spanned<Whole>>,
+}
+
+impl<'de> Deserialize<'de> for RawLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LimitVisitor;
+        impl<'de> Visitor<'de> for LimitVisitor {
+            type Value = RawLimit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, \"auto\" or { min = 1, max = 64 }")
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<RawLimit, E> {
+                Ok(RawLimit::Fixed(Whole(number.into())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<RawLimit, E> {
+                Ok(RawLimit::Fixed(Whole(number.into())))
+            }
+
+            fn visit_i128<E>(self, number: i128) -> Result<RawLimit, E> {
+                Ok(RawLimit::Fixed(Whole(number)))
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<RawLimit, E> {
+                Ok(RawLimit::Word(word.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawLimit, A::Error> {
+                RawRange::deserialize(MapAccessDeserializer::new(map)).map(RawLimit::Range)
+            }
+        }
+        deserializer.deserialize_any(LimitVisitor)
+    }
+}
+
 /// Header names and values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RawHeaders(pub(super) BTreeMap<Text, Text>);

@@ -7,8 +7,8 @@ use http::Uri;
 use toml::{Table, Value};
 
 use crate::plan::{
-    Capture, Expect, JobPlan, Phrase, Plan, Rate, StageTime, Statuses, StepPlan, Targets, Values,
-    parse, parse_bytes,
+    AutoLimit, Capture, Expect, JobPlan, Phrase, Plan, Rate, StageTime, Statuses, StepPlan,
+    Targets, Values, parse, parse_bytes,
 };
 
 /// Reads bytes as a plan.
@@ -152,6 +152,7 @@ fn job_says_the_same(job: &JobPlan, said: &Table) {
     };
     let stages = said.get("stage").and_then(Value::as_array).and_then(of_stages);
     let limits = stages.or(wholes(said, "ramp")).or(wholes(said, "limit"));
+    let limits = limits.or(job.auto.map(|auto| vec![auto.max as i64]));
     assert_eq!(Some(job.limits.iter().map(|limit| *limit as i64).collect()), limits);
     assert_eq!(job.method.as_str(), text("method").unwrap_or("GET"));
     if let Targets::Session { steps, .. } = &job.targets {
@@ -261,7 +262,8 @@ fn spelled(plan: &Plan) -> Table {
     whole.insert("job".into(), plan.jobs.iter().map(spelled_job).collect::<Vec<_>>().into());
     let hosts = plan.hosts.iter().chain(&plan.other_hosts).map(|host| {
         let mut keys = Table::new();
-        keys.extend(host.limit.map(|limit| ("limit".to_owned(), Value::from(limit as i64))));
+        let limit = |limit| host.auto.map_or(Value::from(limit as i64), spelled_auto);
+        keys.extend(host.limit.map(|most| ("limit".to_owned(), limit(most))));
         put_rate(&mut keys, host.rate);
         if host.host.is_any() {
             let by = if plan.by_address { "address" } else { "name" };
@@ -315,6 +317,11 @@ fn put_rate(keys: &mut Table, rate: Option<Rate>) {
     }
 }
 
+fn spelled_auto(auto: AutoLimit) -> Value {
+    let ends = [("min", auto.min), ("max", auto.max)];
+    Value::from(Table::from_iter(ends.map(|(key, end)| (key.to_owned(), Value::from(end as i64)))))
+}
+
 fn spelled_job(job: &JobPlan) -> Table {
     let mut keys: Vec<(&str, Value)> = vec![
         ("name", job.name.clone().into()),
@@ -336,7 +343,7 @@ fn spelled_job(job: &JobPlan) -> Table {
             let times = job.times.iter().flatten();
             keys.push(("stage", limits.iter().zip(times).map(stage).collect::<Vec<_>>().into()));
         }
-        [limit] => keys.push(("limit", limit.clone())),
+        [limit] => keys.push(("limit", job.auto.map_or(limit.clone(), spelled_auto))),
         _ => keys.push(("ramp", limits.into())),
     }
     keys.push(("cookies", job.cookies.into()));

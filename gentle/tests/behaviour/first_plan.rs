@@ -94,6 +94,10 @@ fn the_schema_refuses_wrong_plans() {
     let job = "[[job]]\nname = 'a'\n";
     for line in [
         "limit = 0",
+        "limit = 'many'",
+        "limit = {}",
+        "limit = { min = 0 }",
+        "limit = { mim = 1 }",
         "limt = 2",
         "paths = ['x']",
         "expect = '1xx'",
@@ -113,4 +117,7 @@ fn the_schema_refuses_wrong_plans() {
     }
     assert!(refusal("").is_some() && refusal("[defaults]\nname = 'a'\njob = []").is_some());
     assert_eq!(refusal(job), None);
+    for limit in ["'auto'", "{ max = 9 }", "{ min = 1, max = 64 }", "7"] {
+        assert_eq!(refusal(&format!("{job}limit = {limit}\n[host.a]\nlimit = {limit}")), None);
+    }
 }

@@ -335,3 +335,57 @@ fn a_host_under_another_name_that_no_job_sends_to_is_refused() {
         "{ended:?}"
     );
 }
+
+/// The most that a server serves at once which [`with_a_knee`] starts.
+const KNEE: usize = 4;
+
+/// A server that takes a while for a request, and refuses while more are inside than it serves.
+fn with_a_knee() -> Server {
+    Server::start(|seen| {
+        sleep(Duration::from_millis(20));
+        if seen.inside > KNEE {
+            return "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        }
+        OK
+    })
+}
+
+/// With a fixed limit of 64 all 64 would be inside. The limit that finds itself rises by one until the server refuses, and falls then.
+#[test]
+fn a_limit_that_finds_itself_stays_near_the_knee() {
+    let more = "backoff = false\nthresholds = { failed = \"< 100%\" }";
+    for of_host in [false, true] {
+        let server = with_a_knee();
+        let auto = "limit = { max = 64 }";
+        let plan = if of_host {
+            plan_job("a", 64, &server.base(), 400, more) + "[host.\"127.0.0.1\"]\n" + auto
+        } else {
+            plan_job("a", 64, &server.base(), 400, more).replace("limit = 64", auto)
+        };
+        let (ended, results) = check(&plan);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        let (job, host) = (job(&results, "a"), &results["hosts"][0]);
+        let limited = if of_host { host } else { job };
+        let auto = &limited["auto"];
+        assert_eq!((&auto["min"], &auto["max"]), (&1.into(), &64.into()), "{results}");
+        // A limit above the knee is refused, and lowered. On a slow machine fewer requests are inside than are in flight.
+        let settled = auto["settled"].as_u64().unwrap() as usize;
+        assert!((1..=32).contains(&settled), "{results}");
+        let most = limited["most_in_flight"].as_u64().unwrap() as usize;
+        assert!((KNEE..=32).contains(&most), "{results}");
+        assert!(ended.stdout.contains(&format!("auto:{settled}")), "{ended:?}");
+        assert!(job["ok"].as_u64() > Some(100), "{results}");
+    }
+}
+
+/// Each request times out, so the limit must not rise, although no time differs from the others.
+#[test]
+fn time_outs_keep_a_limit_that_finds_itself_low() {
+    let server = oblivious();
+    let more = "timeout = \"100ms\"\nafter_timeout = \"release\"";
+    let plan = plan_job("a", 2, &server.base(), 12, more).replace("limit = 2", "limit = \"auto\"");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let job = job(&results, "a");
+    assert_eq!((&job["auto"]["settled"], &job["most_in_flight"]), (&1.into(), &1.into()), "{job}");
+}

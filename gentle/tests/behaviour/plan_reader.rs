@@ -228,10 +228,26 @@ fn refuses_numbers_out_of_range() {
 
 #[test]
 fn refuses_numbers_that_are_not_whole() {
-    refuses("limit = 2", "limit = \"two\"", "3: a whole number belongs here, not string \"two\"");
-    refuses("limit = 2", "limit = 1.5", "3: a whole number belongs here, not floating point `1.5`");
-    refuses("limit = 2", "limit = nan", "3: a whole number belongs here, not floating point `NaN`");
-    refuses("limit = 2", "limit = inf", "3: a whole number belongs here, not floating point `inf`");
+    refuses(
+        "limit = 2",
+        "limit = \"two\"",
+        "3: limit is \"two\": write a whole number, \"auto\" or { min = 1, max = 64 }",
+    );
+    refuses(
+        "limit = 2",
+        "limit = 1.5",
+        "3: a whole number, \"auto\" or { min = 1, max = 64 } belongs here, not floating point `1.5`",
+    );
+    refuses(
+        "limit = 2",
+        "limit = nan",
+        "3: a whole number, \"auto\" or { min = 1, max = 64 } belongs here, not floating point `NaN`",
+    );
+    refuses(
+        "limit = 2",
+        "limit = inf",
+        "3: a whole number, \"auto\" or { min = 1, max = 64 } belongs here, not floating point `inf`",
+    );
 }
 
 #[test]
@@ -650,4 +666,43 @@ proptest! {
         }
         any_plan::read(&bytes);
     }
+}
+
+#[test]
+fn a_limit_may_find_itself() {
+    let auto = |limit: &str| {
+        let text = JOB.replace("limit = 2", &format!("limit = {limit}"));
+        let plan = parse(
+            "plan.toml",
+            &format!("{text}[host.localhost]\nlimit = {limit}\n[host.\"*\"]\nlimit = 7\n"),
+        );
+        // The host is named, and the job sends to an address that has the name.
+        let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(plan.hosts[0].auto, plan.jobs[0].auto);
+        assert_eq!(plan.hosts[0].limit, plan.jobs[0].limits.first().copied());
+        let other = plan.other_hosts.as_ref().unwrap();
+        assert_eq!((other.limit, other.auto), (Some(7), None));
+        (plan.jobs[0].auto.map(|auto| (auto.min, auto.max)), plan.to_string())
+    };
+    let (range, shown) = auto("\"auto\"");
+    assert_eq!(range, Some((1, 64)));
+    assert!(shown.contains("search: limit auto, from 1 to 64, GET"), "{shown}");
+    assert_eq!(auto("{ min = 2, max = 9 }").0, Some((2, 9)));
+    assert_eq!(auto("{ max = 9 }").0, Some((1, 9)));
+    assert_eq!(auto("{ min = 80 }").0, Some((80, 80)));
+    assert_eq!(auto("3").0, None);
+    let wrong = |limit: &str, error: &str| {
+        refuses("limit = 2", &format!("limit = {limit}"), &format!("3: {error}"));
+    };
+    wrong("\"atuo\"", "limit is \"atuo\": write a whole number, \"auto\" or { min = 1, max = 64 }");
+    wrong("{ mim = 2 }", "there is no key \"mim\" here: did you mean \"min\"?");
+    wrong("{ min = 0 }", "min is 0: make it a whole number from 1 to 100000");
+    wrong("{ min = 9, max = 2 }", "min is 9 and max is 2: make max the greater one");
+    wrong("{}", "limit has no min and no max: write \"auto\" or { min = 1, max = 64 }");
+    wrong("{ max = \"9\" }", "a whole number belongs here, not string \"9\"");
+    let staged = JOB.replace("limit = 2", "limit = \"auto\"").replace("repeat = 3\n", "");
+    refuses_plan(
+        &format!("{staged}[[job.stage]]\nfor = \"1s\"\n"),
+        "6: this stage has no limit of its own, and the job's is no number: add limit = 2",
+    );
 }
