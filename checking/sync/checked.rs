@@ -1,12 +1,41 @@
 //! What the arms that check have in common: seeded faults, full fences, statics, and nothing where there are no caches.
 
 use super::atomic::{Ordering, fence};
+use super::{Condvar, Mutex, MutexGuard};
+use std::cell::Cell;
+use std::time::Duration;
 
 /// Whether the named fault is seeded in this process, by `TOLLGATE_FAULT`.
 pub fn fault(name: &str) -> bool {
     static SEEDED: std::sync::LazyLock<Option<String>> =
         std::sync::LazyLock::new(|| std::env::var("TOLLGATE_FAULT").ok());
     SEEDED.as_deref() == Some(name)
+}
+
+std::thread_local! {
+    /// One thread of the system runs all of a model's threads.
+    static TIME_PASSES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets all waits with a time-out of this model time out from now on, or none. None does before the first call.
+pub fn let_time_pass(passes: bool) {
+    TIME_PASSES.set(passes);
+}
+
+/// Waits for a notification. If time passes, the wait times out at once instead, and other threads may come before this one has
+/// the lock again: the flag is true then. The guard must be of `mutex`.
+pub fn wait_timeout<'a, T>(
+    changed: &Condvar,
+    mutex: &'a Mutex<T>,
+    guard: MutexGuard<'a, T>,
+    _: Duration,
+) -> (MutexGuard<'a, T>, bool) {
+    use std::sync::PoisonError;
+    if !TIME_PASSES.get() {
+        return (changed.wait(guard).unwrap_or_else(PoisonError::into_inner), false);
+    }
+    drop(guard);
+    (mutex.lock().unwrap_or_else(PoisonError::into_inner), true)
 }
 
 /// A full fence.

@@ -20,7 +20,9 @@ pub mod memory;
 #[path = "time.rs"]
 pub mod time;
 pub(crate) use checked::global;
-pub use checked::{RandomState, fault, fence_after_rmw, full_fence, prefetch_write};
+pub use checked::{
+    RandomState, fault, fence_after_rmw, full_fence, let_time_pass, prefetch_write, wait_timeout,
+};
 
 /// Atomic integers and pointers.
 pub mod atomic {

@@ -1,6 +1,7 @@
 //! Instruments that tasks of a model carry: what they may see, and what they leave behind; and how a model ends.
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::{Condvar, Mutex};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -114,6 +115,34 @@ pub fn rest(stage: Stage, job: Job) {
     assert_eq!(job.stats().backlog, 0, "a task was left behind");
     drop(job);
     stage.end();
+}
+
+/// What a task that stays waits for. A task that nothing lets go is a deadlock, which loom reports.
+#[derive(Debug)]
+pub struct Door {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Door {
+    /// Makes a door that is shut.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { open: Mutex::new(false), opened: Condvar::new() })
+    }
+
+    /// Lets all through, now and later.
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    /// Waits until the door is open.
+    pub fn pass(&self) {
+        let mut open = self.open.lock().unwrap();
+        while !*open {
+            open = self.opened.wait(open).unwrap();
+        }
+    }
 }
 
 /// Wakes the thread that made it.

@@ -8,6 +8,7 @@ use loom_tests::check::Bound;
 use std::sync::Arc;
 use tollgate::model::Stage;
 use tollgate::model::spares::Spares;
+use tollgate::model::sync::let_time_pass;
 
 /// A spare that waits for one seat, and returns the seat's index.
 fn spare(spares: &Arc<Spares>) -> thread::JoinHandle<Option<usize>> {
@@ -65,6 +66,23 @@ fn idle_is_free_when_a_seat_is_lent_as_the_pool_ends() {
         spares.close();
         let taken = idle.map(|spare| spare.join().unwrap());
         assert_eq!(taken.into_iter().flatten().count(), usize::from(lent));
+        stage.end();
+    });
+}
+
+#[test]
+fn join_is_safe_when_a_seat_is_lent_as_the_spare_ends() {
+    // The spare's time is over, just when a seat is lent to it: it takes the seat.
+    check(Bound::None, || {
+        let_time_pass(true);
+        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(0)));
+        let idle = spare(&spares);
+        let lent = stage.lend(&spares, 0);
+        assert_eq!(
+            idle.join().unwrap(),
+            lent.then_some(0),
+            "a seat is lent, and no spare takes it"
+        );
         stage.end();
     });
 }

@@ -17,7 +17,7 @@
 
 mod depot;
 mod magazine;
-mod slabs;
+pub mod slabs;
 
 use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::{CHECKED, thread_static};

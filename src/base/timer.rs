@@ -8,14 +8,12 @@
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
-use crate::sync::{Condvar, Mutex, MutexGuard, thread, thread_static};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread, thread_static, wait_timeout};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 use std::time::Duration;
 
 /// How long the thread of an empty timer waits for a further entry before it ends.
-#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const KEPT: Duration = Duration::from_secs(1);
 
 thread_static! {
@@ -201,19 +199,6 @@ impl<T> Timer<T> {
         self.lock().entries.is_empty()
     }
 
-    /// Closes the timer, and takes all entries. The thread ends.
-    pub fn close(&self) -> BTreeMap<Key, T> {
-        let mut state = self.lock();
-        state.closed = true;
-        let entries = std::mem::take(&mut state.entries);
-        drop(state);
-        self.changed.notify_one();
-        entries
-    }
-}
-
-#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
-impl<T> Timer<T> {
     /// Waits, as the timer's thread, until the earliest time has come. Returns false if the thread must end.
     pub fn wait_until_due(&self, now: impl Fn() -> Instant) -> bool {
         let mut state = self.lock();
@@ -229,10 +214,9 @@ impl<T> Timer<T> {
             if most.is_zero() {
                 return true;
             }
-            let waited = self.changed.wait_timeout(state, most);
-            let (next, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            let (next, timed_out) = wait_timeout(&self.changed, &self.state, state, most);
             state = next;
-            if timeout.timed_out() && first.is_none() && state.entries.is_empty() {
+            if timed_out && first.is_none() && state.entries.is_empty() {
                 break;
             }
         }
@@ -240,6 +224,19 @@ impl<T> Timer<T> {
         false
     }
 
+    /// Closes the timer, and takes all entries. The thread ends.
+    pub fn close(&self) -> BTreeMap<Key, T> {
+        let mut state = self.lock();
+        state.closed = true;
+        let entries = std::mem::take(&mut state.entries);
+        drop(state);
+        self.changed.notify_one();
+        entries
+    }
+}
+
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+impl<T> Timer<T> {
     /// Waits until the timer's thread has ended. The timer must be closed. Does nothing on that thread itself.
     pub fn join(&self) {
         let thread = self.lock().thread.take();

@@ -4,7 +4,7 @@
 //! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
 //! [`KEPT`] ends.
 
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ impl Spares {
             if state.closed {
                 break None;
             }
-            let (next, timed_out) = wait(&self.changed, state);
+            let (next, timed_out) = wait_timeout(&self.changed, &self.state, state, KEPT);
             state = next;
             if timed_out && state.offered.is_empty() {
                 break None;
@@ -153,19 +153,4 @@ impl Spares {
     pub fn count(&self) -> usize {
         self.lock().threads
     }
-}
-
-/// Waits for a notification or for [`KEPT`]. The flag tells that the time has passed.
-#[cfg(not(tollgate_loom))]
-fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
-    let (state, result) =
-        changed.wait_timeout(state, KEPT).unwrap_or_else(std::sync::PoisonError::into_inner);
-    (state, result.timed_out())
-}
-
-/// Waits for a notification: in a loom model no time passes.
-#[cfg(tollgate_loom)]
-fn wait<'a>(changed: &Condvar, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
-    let _ = KEPT;
-    (changed.wait(state).unwrap(), false)
 }

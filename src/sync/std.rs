@@ -33,6 +33,18 @@ pub mod memory {
     pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 }
 
+/// Waits for a notification, or until `most` has passed: then the flag is true. The guard must be of `_mutex`.
+pub fn wait_timeout<'a, T>(
+    changed: &Condvar,
+    _mutex: &'a Mutex<T>,
+    guard: MutexGuard<'a, T>,
+    most: std::time::Duration,
+) -> (MutexGuard<'a, T>, bool) {
+    let waited = changed.wait_timeout(guard, most);
+    let (guard, result) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+    (guard, result.timed_out())
+}
+
 /// A full fence for a thread whose last atomic access was a read-modify-write.
 ///
 /// On x86 a read-modify-write is a full fence already, so only the compiler must be kept from reordering. The Linux kernel's

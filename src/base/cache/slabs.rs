@@ -10,7 +10,8 @@ use crate::sync::memory::{Layout, alloc, dealloc, handle_alloc_error};
 use crate::sync::shrunk;
 use std::ptr::NonNull;
 
-const SLAB: usize = shrunk(64 << 10, 512);
+/// The size of a slab in bytes, and its alignment.
+pub const SLAB: usize = shrunk(64 << 10, 512);
 /// The greatest number of slabs in a group.
 const GROUP: usize = shrunk(4, 2);
 /// A new group has at most one slab for each `SHARE` slabs that exist.
