@@ -17,6 +17,8 @@ pub enum Bound {
 ///
 /// loom counts a model as passed that it has cut short by `LOOM_MAX_DURATION` or `LOOM_MAX_PERMUTATIONS`;
 /// here such a model fails.
+///
+/// At the end of each iteration no waiter may be left in the parking lot, and no future in flight.
 pub fn check(bound: Bound, model: impl Fn() + Send + Sync + 'static) {
     check_at_most(usize::MAX, bound, model);
 }
@@ -62,6 +64,7 @@ pub fn check_within(
         let spent = start.elapsed();
         assert!(done < most && spent < longest, "CUT after {done} iterations in {spent:.1?}");
         model();
+        tollgate::model::assert_none_waits();
     });
     let iterations = iterations.load(Ordering::Relaxed);
     eprintln!("bound {said}: {iterations} iterations in {:.1?}", start.elapsed());

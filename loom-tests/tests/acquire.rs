@@ -301,6 +301,7 @@ fn nothing_lost_when_a_cancel_meets_a_waiter() {
         while stage.play(0, usize::MAX) > 0 {}
         holder.join().unwrap();
         canceller.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         let Poll::Ready(outcome) = poll(&mut waiter, Waker::noop()) else {
             panic!("the waiter was left in a cancelled job");

@@ -25,6 +25,7 @@ fn nothing_lost_when_cancel_meets_a_hand_over() {
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.cancel();
         worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         let stats = job.stats();
         assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
@@ -49,6 +50,7 @@ fn nothing_lost_when_cancel_meets_a_spawn() {
         });
         job.cancel();
         pusher.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         let stats = job.stats();
         assert_eq!(stats.backlog, 0, "a cancelled task was left behind");
@@ -68,6 +70,7 @@ fn nothing_lost_when_a_held_job_is_cancelled() {
         let pusher = thread::spawn(move || theirs.execute(move || drop(payload)));
         job.cancel();
         pusher.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         assert_eq!(job.stats().cancelled, 1);
         assert_eq!(drops.count(), 1);
@@ -113,6 +116,7 @@ fn nothing_lost_when_cancel_meets_a_refused_task() {
         let worker = thread::spawn(move || _ = stage.play(0, usize::MAX));
         job.cancel();
         worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         let stats = job.stats();
         assert_eq!((stats.completed, stats.cancelled, stats.backlog), (0, 1, 0));

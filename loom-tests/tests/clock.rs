@@ -151,6 +151,7 @@ fn rate_holds_for_two_workers() {
         job.execute(gauge.task());
         stage.play(0, usize::MAX);
         other.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         assert_eq!((gauge.ran(), job.stats().backlog), (1, 1), "not one of two tasks in a second");
         clock.advance(SECOND);
@@ -211,6 +212,7 @@ fn rate_holds_no_longer_than_its_interval_beside_a_push() {
         stage.play(0, usize::MAX);
         pusher.join().unwrap();
         other.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         while stage.play(0, usize::MAX) > 0 {}
         assert_eq!(gauge.ran(), 2, "the second task was left behind");
         clock.advance(SECOND);
@@ -240,6 +242,7 @@ fn rate_holds_and_nothing_is_used_up_where_a_parent_refuses() {
         });
         stage.play(0, usize::MAX);
         other.join().unwrap();
+        stage.assert_none_waits_beside_room(&parent);
         while stage.play(0, usize::MAX) > 0 {}
         assert_eq!(gauge.ran(), 1);
         clock.advance(SECOND);
@@ -343,6 +346,7 @@ fn limit_is_used_beside_a_waiter_that_is_granted_at_a_rate() {
         let other = thread::spawn(move || mover.advance(SECOND));
         second.execute(gauge.task());
         other.join().unwrap();
+        stage.assert_none_waits_beside_room(&parent);
         while stage.play(0, usize::MAX) > 0 {}
         assert_eq!(gauge.ran(), 1, "the task was left behind while the permit is held");
         assert!(acquire.as_mut().poll(&mut context).is_ready(), "the waiter was left behind");

@@ -38,6 +38,7 @@ fn deadlines_hold_when_a_start_meets_the_time() {
         let worker = thread::spawn(move || play(stage));
         clock.advance(SECOND);
         worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         let stats = job.stats();
         assert_eq!((stats.completed as usize, drops.count()), (gauge.ran(), 1));
@@ -142,6 +143,7 @@ fn deadlines_leave_nothing_behind_when_a_cancel_meets_a_start() {
         let worker = thread::spawn(move || play(stage));
         let cancelled = task.cancel();
         worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         assert_eq!((gauge.ran(), drops.count()), (usize::from(!cancelled), 1));
         drop(task);

@@ -49,6 +49,7 @@ fn nothing_lost_when_a_handles_cancel_meets_the_time() {
         clock.advance(SECOND);
         play(stage);
         let cancelled = canceller.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         let stats = job.stats();
         assert_eq!((gauge.ran(), drops.count()), (usize::from(!cancelled), 1));
@@ -67,6 +68,7 @@ fn nothing_lost_when_a_jobs_cancel_meets_a_delay() {
         let pusher = thread::spawn(move || drop(delay(&theirs, &seen, &payloads)));
         job.cancel();
         pusher.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         let stats = job.stats();
         assert_eq!((stats.cancelled, stats.delayed), (1, 0), "{stats:?}");
@@ -87,6 +89,7 @@ fn nothing_lost_when_a_jobs_cancel_meets_the_time() {
         let canceller = thread::spawn(move || theirs.cancel());
         clock.advance(SECOND);
         canceller.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         let stats = job.stats();
         assert_eq!((stats.cancelled, stats.delayed), (1, 0), "{stats:?}");

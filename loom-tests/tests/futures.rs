@@ -91,6 +91,7 @@ fn the_last_waker_meets_the_end(wakes: bool, detached: bool) {
         play_out(stage);
         drop(task.map(|task| outcome(task).unwrap()));
         foreign.join().unwrap();
+        stage.assert_none_waits_beside_room(job);
         play_out(stage);
         assert_eq!(job.stats().completed, 1);
     });
@@ -201,6 +202,7 @@ fn nothing_lost_when_a_job_s_cancel_meets_a_wake_and_the_end() {
             play_out(stage);
             waking.join().unwrap();
             cancelling.join().unwrap();
+            stage.assert_none_waits_beside_room(job);
             play_out(stage);
             let stats = job.stats();
             assert_eq!(stats.completed + stats.cancelled, 1);

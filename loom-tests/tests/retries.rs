@@ -39,6 +39,7 @@ fn nothing_lost_when_a_handles_cancel_meets_the_end_of_an_attempt() {
         let worker = thread::spawn(move || play(stage));
         let cancelled = task.cancel();
         worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         assert_eq!(job.stats().delayed, 0, "a cancelled task waits for its time");
         clock.advance(SECOND);
@@ -63,6 +64,7 @@ fn nothing_lost_when_a_jobs_cancel_meets_the_end_of_an_attempt() {
         let worker = thread::spawn(move || play(stage));
         job.cancel();
         worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play(stage);
         let stats = job.stats();
         assert_eq!((stats.completed + stats.cancelled, stats.delayed), (1, 0), "{stats:?}");

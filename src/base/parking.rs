@@ -171,6 +171,11 @@ impl ParkingLot {
             .all(|bucket| bucket.lock().is_ok_and(|bucket| bucket.waiters.is_empty()))
     }
 
+    /// Returns true if `key` has a waiter. Used by builds that check what is left at rest.
+    pub fn has_waiter(&self, key: usize) -> bool {
+        self.lock(key).first(key).is_some()
+    }
+
     /// Removes the waiter with this entry number, if it is still there.
     pub fn leave(&self, key: usize, entry: u64) {
         let left = self.lock(key).waiters.remove(&(key, entry));

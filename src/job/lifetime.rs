@@ -67,6 +67,7 @@ impl JobPtr {
     #[must_use]
     unsafe fn free_one(self, held: u64) -> Option<Self> {
         assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
+        assert!(!RESTS || self.has_no_waiters(), "a job is freed, and a waiter is left");
         if let Some(parent) = self.parent() {
             self.pool().family.leave(parent, self);
         } else if self.permits.load_alone().has(Flag::Parent) {

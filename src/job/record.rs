@@ -1,6 +1,7 @@
 //! The record of a job: its shared state, in one cell. It is freed when no handle and no task needs it.
 
 use crate::base::cache;
+use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, OpaqueJob};
 use crate::base::timer::Key;
 use crate::job::busy::Tokens;
@@ -140,6 +141,13 @@ impl JobPtr {
     /// Returns the parking lot's key for waiters that wait until no more tasks run than the limit allows.
     pub fn settle_key(self) -> usize {
         self.0.as_ptr().addr() + 3
+    }
+
+    /// Returns true if the parking lot has no waiter for the job. In a model under loom the whole parking lot is checked
+    /// at the end.
+    pub fn has_no_waiters(self) -> bool {
+        let keys = [self.idle_key(), self.permit_key(), self.settle_key()];
+        cfg!(tollgate_loom) || !keys.into_iter().any(|key| parking_lot().has_waiter(key))
     }
 }
 

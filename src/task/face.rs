@@ -1,8 +1,10 @@
 //! The parts of a cell with a handle that are the same for all types of closure and result. These are its first fields, the
 //! functions for its handle, and its owner.
 
+use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
 use crate::job::record::JobPtr;
+use crate::sync::RESTS;
 use crate::task::state::{Reference, Snapshot, State, WAITED};
 use crate::unwind;
 use crate::worker::context::Context;
@@ -56,6 +58,11 @@ impl Face {
         }
     }
 
+    /// Returns true if the parking lot has no waiter for the task. In a model under loom the whole parking lot is checked at the end.
+    fn has_no_waiter(face: NonNull<Self>) -> bool {
+        cfg!(tollgate_loom) || !parking_lot().has_waiter(face.addr().get())
+    }
+
     /// Frees the memory of a cell.
     ///
     /// # Safety
@@ -64,6 +71,7 @@ impl Face {
     pub unsafe fn free(mut face: NonNull<Self>) {
         // SAFETY: no reference to the cell is left, so this is its only use.
         let whole = unsafe { face.as_mut() };
+        assert!(!RESTS || Self::has_no_waiter(face), "a task is freed, and a waiter is left");
         let free = whole.header.vtable.free;
         // SAFETY: the function is that of the cell's type. No reference is left, and the contents are gone.
         unsafe { free(CellPtr::new(face.cast())) };
