@@ -9,7 +9,7 @@ use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Gauge, Ledger, rest};
+use loom_tests::instruments::{Door, Gauge, Ledger, rest};
 use std::sync::Arc;
 use tollgate::Job;
 use tollgate::model::Stage;
@@ -365,5 +365,92 @@ fn limit_is_used_when_a_refusal_meets_a_raise() {
         worker.join().unwrap();
         rest(stage, job);
         assert_eq!(gauge.ran(), 1);
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_stolen_batch_that_is_refused() {
+    // A thief steals a batch of a job that has been paused. The resume comes while the thief's tasks are refused.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(2);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        for _ in 0..3 {
+            stage.lay_in_batch(0, &job, gauge.task());
+        }
+        job.pause();
+        let thief = thread::spawn(move || stage.play(1, 2));
+        job.resume();
+        thief.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 3);
+    });
+}
+
+#[test]
+fn serial_in_order_beside_a_task_that_ends() {
+    // The permit comes back while a task waits for it, and another task is pushed.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, ledger) = (stage.job(1), Ledger::new());
+        stage.runs_elsewhere(&job);
+        let writes = |line| {
+            let ledger = ledger.clone();
+            move || ledger.write(line)
+        };
+        job.execute(writes(0));
+        let theirs = job.clone();
+        let other = thread::spawn(move || stage.ends_elsewhere(&theirs));
+        job.execute(writes(1));
+        other.join().unwrap();
+        rest(stage, job);
+        assert_eq!(ledger.read(), [0, 1]);
+    });
+}
+
+#[test]
+fn limit_holds_once_it_has_settled_again() {
+    // One thread waits twice. The second wait begins while the first task to end still wakes the waiters.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(2);
+        stage.runs_elsewhere(&job);
+        stage.runs_elsewhere(&job);
+        let theirs = job.clone();
+        job.set_limit(1);
+        let other = thread::spawn(move || {
+            stage.ends_elsewhere(&theirs);
+            stage.ends_elsewhere(&theirs);
+        });
+        job.settled().wait();
+        assert!(job.stats().running <= 1, "the excess has not ended");
+        job.pause();
+        job.settled().wait();
+        assert_eq!(job.stats().running, 0, "settled while a task of a paused job runs");
+        other.join().unwrap();
+        job.resume();
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn limit_is_used_beside_a_ready_task_that_runs_on_and_stays() {
+    // The worker runs a ready task under the permit that it holds, and gives up that task's reservation: there is room for the task
+    // that was pushed meanwhile.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(3);
+        let (job, started, looked) = (stage.job(2), Door::new(), Door::new());
+        let (begins, ends) = (started.clone(), looked.clone());
+        stage.lay(0, &job, move || {
+            begins.open();
+            ends.pass();
+        });
+        stage.lay(0, &job, || ());
+        let worker = thread::spawn(move || stage.play(0, 3));
+        job.execute(|| ());
+        started.pass();
+        stage.assert_none_waits_beside_room(&job);
+        looked.open();
+        worker.join().unwrap();
+        rest(stage, job);
     });
 }

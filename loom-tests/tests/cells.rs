@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 use tollgate::model::cache;
+use tollgate::model::slabs::{SLAB, Slabs};
 
 const SMALL: usize = 0;
 
@@ -127,5 +128,22 @@ fn idle_is_free_after_a_burst() {
         cache::clear();
         cache::tidy();
         assert_eq!(cache::empty_reserve(), 0, "the reserve is kept after a burst");
+    });
+}
+
+#[test]
+fn a_group_that_goes_back_is_not_started_again() {
+    // Of the newest group one slab was started. Its only cell is given back first.
+    check(Bound::None, || {
+        let mut slabs = Slabs::new(cache::LARGE);
+        let mut taken = vec![slabs.take()];
+        let slab = |cell: &NonNull<u8>| cell.addr().get() / SLAB;
+        while taken.iter().map(slab).collect::<BTreeSet<_>>().len() < 3 {
+            taken.push(slabs.take());
+        }
+        slabs.take_back(taken.pop().expect("three were taken at least").as_ptr());
+        taken.push(slabs.take());
+        taken.into_iter().for_each(|cell| slabs.take_back(cell.as_ptr()));
+        assert!(slabs.none_in_use());
     });
 }

@@ -8,7 +8,7 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use std::cell::RefCell;
 use tollgate::Scope;
-use tollgate::model::Stage;
+use tollgate::model::{Stage, Tasks, admission, record_of};
 
 /// A value that the tasks of a scope change without a lock.
 struct Borrowed(UnsafeCell<usize>);
@@ -78,5 +78,26 @@ fn nothing_lost_when_the_end_of_a_scoped_task_meets_the_drop_of_its_handle() {
         let handle = s.spawn(|| Adds(borrowed));
         start();
         drop(handle);
+    });
+}
+
+#[test]
+fn nothing_lost_of_a_task_that_the_scope_has_no_reference_to() {
+    // A scope drops its reference to a task that has started. Then only the count of tasks orders the task before the scope's end.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let (job, borrowed, tasks) = (stage.job(1), Borrowed(UnsafeCell::new(0)), Tasks::new());
+        let worker = tasks.enter(|| {
+            // SAFETY: the task borrows what outlives `enter`, and this is called by `enter`.
+            let task =
+                unsafe { tasks.make::<true, _, _>(record_of(&job), false, || borrowed.add()) };
+            admission::push(record_of(&job), task.cell());
+            thread::spawn(move || stage.play(0, 4))
+        });
+        // SAFETY: the model checks that accesses do not race.
+        borrowed.0.with(|value| assert_eq!(unsafe { *value }, 1));
+        worker.ok().expect("no task panics").join().unwrap();
+        drop((job, tasks));
+        stage.end();
     });
 }

@@ -181,6 +181,7 @@ fn nothing_lost_when_a_wake_meets_the_first_poll() {
         };
         play_out(stage);
         giver.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play_out(stage);
         assert!(task.is_finished(), "a wake-up was lost");
         drop(block_on(task).unwrap());
@@ -203,6 +204,7 @@ fn nothing_lost_when_a_handle_s_cancel_meets_the_first_poll() {
         });
         play_out(stage);
         let task = canceller.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play_out(stage);
         assert!(task.is_finished(), "a cancel was lost");
         assert!(matches!(block_on(task), Err(JoinError::Cancelled)));
@@ -227,6 +229,7 @@ fn nothing_lost_when_a_job_s_cancel_meets_the_first_poll() {
         };
         play_out(stage);
         canceller.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play_out(stage);
         assert!(task.is_finished(), "a cancel was lost");
         assert!(matches!(block_on(task), Err(JoinError::Cancelled)));
@@ -251,6 +254,7 @@ fn nothing_lost_when_a_wake_meets_a_cancel() {
         let said = task.cancel();
         play_out(stage);
         giver.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play_out(stage);
         assert!(said && task.is_finished(), "nobody polls it before the cancel");
         assert!(matches!(block_on(task), Err(JoinError::Cancelled)));
@@ -271,12 +275,34 @@ fn join_is_safe_when_a_future_awaits_a_task_of_its_own_job() {
         let other = thread::spawn(move || while stage.play(1, usize::MAX) > 0 {});
         play_out(stage);
         other.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
         play_out(stage);
         assert!(task.is_finished(), "a future was not woken, or waits beside a free permit");
         drop(block_on(task).unwrap());
         assert_eq!((drops.count(), job.stats().completed), (1, 2));
         stage.assert_none_stranded(&job);
         drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_future_that_has_awaited_a_task_of_another_job() {
+    // The permit of the future's job is free when the future is woken, or its worker is about to give it back.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (job, other) = (stage.job(1), stage.job(1));
+        let awaited = other.spawn(|| ());
+        let task = job.spawn_future(async move { awaited.await.unwrap() });
+        let worker = thread::spawn(move || stage.play(1, 1));
+        stage.play(0, 1);
+        worker.join().unwrap();
+        stage.assert_none_waits_beside_room(&job);
+        play_out(stage);
+        stage.assert_none_stranded(&job);
+        assert!(task.is_finished(), "a future was not woken, or waits beside a free permit");
+        block_on(task).unwrap();
+        drop((job, other));
         stage.end();
     });
 }
@@ -296,6 +322,74 @@ fn limit_holds_once_a_future_says_that_it_has_settled() {
         other.join().unwrap();
         job.resume();
         drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn nothing_lost_when_the_last_end_meets_a_wait_as_a_future() {
+    check(Bound::Preemptions(3), || {
+        let (stage, drops) = (Stage::new(1), Drops::default());
+        let (job, payload) = (stage.job(1), drops.payload());
+        job.execute(move || drop(payload));
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        block_on(job.idle());
+        assert_eq!(drops.count(), 1, "idle before its task has ended");
+        worker.join().unwrap();
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn nothing_is_left_of_a_wait_as_a_future_that_is_given_up() {
+    check(Bound::Preemptions(3), || {
+        let (stage, drops) = (Stage::new(1), Drops::default());
+        let (job, payload) = (stage.job(1), drops.payload());
+        job.execute(move || drop(payload));
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        let bell = Bell::new();
+        let waker = Waker::from(bell.clone());
+        let mut idle = job.idle();
+        let _ = Pin::new(&mut idle).poll(&mut Context::from_waker(&waker));
+        drop((idle, waker));
+        worker.join().unwrap();
+        assert_eq!(Arc::strong_count(&bell), 1, "a waker is left in the parking lot");
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn serial_in_order_for_a_future_that_comes_back_beside_a_push() {
+    // A future that has awaited a task goes ahead of the tasks that have not started.
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let (job, other, order) =
+            (stage.job(1), stage.job(1), Arc::new(std::sync::Mutex::new(vec![])));
+        other.pause();
+        let (awaited, first) = (other.clone(), order.clone());
+        let task = job.spawn_future(async move {
+            awaited.spawn(|| ()).await.unwrap();
+            first.lock().unwrap().push(0);
+        });
+        play_out(stage);
+        job.pause();
+        let writes = |line| {
+            let order = order.clone();
+            move || order.lock().unwrap().push(line)
+        };
+        job.execute(writes(1));
+        other.resume();
+        let (theirs, second) = (job.clone(), writes(2));
+        let pusher = thread::spawn(move || theirs.execute(second));
+        play_out(stage);
+        pusher.join().unwrap();
+        job.resume();
+        play_out(stage);
+        block_on(task).unwrap();
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
+        drop((job, other));
         stage.end();
     });
 }

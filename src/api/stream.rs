@@ -32,7 +32,7 @@ use crate::job::control;
 use crate::job::record::JobPtr;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::time::Instant;
-use crate::sync::{Mutex, MutexGuard, full_fence, shrunk, spin_loop};
+use crate::sync::{Mutex, MutexGuard, full_fence, scaled, shrunk, spin_loop};
 use crate::task::scoped::ScopedTask;
 use crate::unwind;
 use crate::worker::context::Context;
@@ -162,7 +162,7 @@ impl<I: Iterator> Feed<I> {
     /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: this puller is then no longer
     /// counted.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
-        const SPINS: usize = shrunk(64, 1);
+        const SPINS: usize = scaled(64, 1, 0);
         for _ in 0..SPINS {
             if let Some(source) = self.try_lock() {
                 return Some(source);
