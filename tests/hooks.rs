@@ -307,3 +307,18 @@ fn a_hook_whose_drop_panics_ends_with_its_pool() {
         drop(pool);
     });
 }
+
+#[test]
+fn a_name_that_panics_leaves_its_task_free_to_wait_again() {
+    within(LONG, || {
+        let pool = Pool::builder()
+            .workers(1)
+            .thread_name(|index| if index == 0 { "one".to_owned() } else { unwind("no name") })
+            .build()
+            .unwrap();
+        let (outer, inner) = (pool.job(1), pool.job(1));
+        let task = outer
+            .spawn(move || [1, 2, 3].map(|number| inner.spawn(move || number).join().unwrap()));
+        assert_eq!(task.join().unwrap(), [1, 2, 3]);
+    });
+}

@@ -273,3 +273,24 @@ fn fair_by_the_time_of_a_turn() {
     // One that a worker is about to start, and one of the other sibling.
     fair_to_a_lone_task(Duration::from_micros(100), 2);
 }
+
+#[test]
+fn nothing_lost_in_the_figures_of_children_that_go() {
+    // A child's counts move to its parent while the child is freed. A reader must see them in one of the two.
+    in_a_pool(2, |pool| {
+        let parent = pool.job(2);
+        let theirs = parent.clone();
+        let reader = thread::spawn(move || {
+            let mut before = 0;
+            for _ in 0..6 {
+                let now = theirs.stats_with_children().completed;
+                assert!(now >= before, "{now} tasks have ended, after {before}");
+                before = now;
+            }
+        });
+        (0..3).for_each(|_| parent.job(1).execute(|| ()));
+        reader.join().unwrap();
+        parent.wait();
+        assert_eq!(parent.stats_with_children().completed, 3);
+    });
+}

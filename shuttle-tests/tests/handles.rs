@@ -5,7 +5,9 @@
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Door, Fates, Gauge, block_on};
-use std::task::{Context, Waker};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 #[test]
 fn limit_is_used_when_handles_are_awaited() {
@@ -243,5 +245,40 @@ fn nothing_lost_when_a_close_meets_pushers_of_which_one_finds_room() {
         let stats = job.stats();
         assert_eq!(stats.completed + stats.cancelled, 7, "{stats:?}");
         assert_eq!(fates.ran() as u64, stats.completed);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_polled_handle_is_dropped_as_its_task_ends() {
+    // The memory of the task may be another task's as soon as the handle has given its reference up.
+    in_a_pool(2, |pool| {
+        let job = pool.job(2);
+        let theirs = job.clone();
+        let dropper = thread::spawn(move || {
+            for _ in 0..4 {
+                let mut task = theirs.spawn(|| ());
+                block_on(poll_fn(|cx| {
+                    let _ = Pin::new(&mut task).poll(cx);
+                    Poll::Ready(())
+                }));
+                drop(task);
+            }
+        });
+        for number in 0..4 {
+            assert_eq!(block_on(job.spawn(move || number)).unwrap(), number);
+        }
+        dropper.join().unwrap();
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_future_that_awaits_a_task_of_another_job() {
+    in_a_pool(2, |pool| {
+        let (job, other) = (pool.job(1), pool.job(1));
+        for _ in 0..3 {
+            let theirs = other.clone();
+            let task = job.spawn_future(async move { theirs.spawn(|| ()).await.unwrap() });
+            block_on(task).unwrap();
+        }
     });
 }

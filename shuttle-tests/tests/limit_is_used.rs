@@ -5,9 +5,10 @@
 
 use shuttle::sync::Barrier;
 use shuttle::thread;
-use shuttle_tests::in_a_pool;
-use shuttle_tests::instruments::Gauge;
+use shuttle_tests::instruments::{Door, Gauge, block_on};
+use shuttle_tests::{check, in_a_pool};
 use std::sync::Arc;
+use tollgate::Pool;
 
 #[test]
 fn limit_is_used_to_the_full() {
@@ -170,5 +171,26 @@ fn limit_is_used_beside_a_thread_that_explains() {
         job.wait();
         asker.join().unwrap();
         assert_eq!(job.stats().completed, 4);
+    });
+}
+
+#[test]
+fn limit_is_used_beside_a_worker_whose_start_hook_stays() {
+    // A pusher that takes the first worker for a searching one wakes none. The hook ends only when the task has started.
+    check(|| {
+        let (door, passed) = (Door::new(), Door::new());
+        let inside = door.clone();
+        let pool = Pool::builder().workers(2).on_worker_start(move |index| {
+            if index == 0 {
+                block_on(inside.clone().pass());
+            }
+        });
+        let pool = pool.build().unwrap();
+        let (opens, tells) = (door.clone(), passed.clone());
+        pool.job(2).execute(move || {
+            opens.open();
+            tells.open();
+        });
+        block_on(passed.pass());
     });
 }

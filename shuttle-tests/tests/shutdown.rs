@@ -192,3 +192,14 @@ fn nothing_lost_when_the_pool_is_dropped_from_inside() {
         assert_eq!(gauge.ran(), 4);
     });
 }
+
+#[test]
+fn nothing_lost_when_an_abrupt_end_meets_first_polls() {
+    // No waker is left: a future that is not cancelled never ends.
+    in_a_pool(2, |pool| {
+        let job = pool.job(4);
+        (0..3).for_each(|_| drop(job.spawn_future(std::future::pending::<()>())));
+        pool.shutdown_now();
+        assert_eq!(job.stats().cancelled, 3);
+    });
+}

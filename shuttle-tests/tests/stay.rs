@@ -33,8 +33,8 @@ fn limit_is_used_by_a_pair_behind_a_task_that_ends() {
 }
 
 /// Behind a task that ends, one stays until the one that is pushed at that moment has started.
-fn pushes_as_the_last_task_starts(job: &Job) {
-    let barrier = pair();
+fn pushes_as_the_last_task_starts(pool: &Pool, job: &Job) {
+    let (barrier, other) = (pair(), pool.job(1));
     for round in 1..6 {
         job.pause();
         job.execute(|| ());
@@ -42,16 +42,19 @@ fn pushes_as_the_last_task_starts(job: &Job) {
         let (theirs, both) = (job.clone(), barrier.clone());
         let pusher = thread::spawn(move || theirs.execute(stays(&both)));
         job.resume();
+        // A worker takes half of what is injected: with a third task, one of this job lies in the worker's own deque.
+        other.execute(|| ());
         pusher.join().unwrap();
         job.wait();
         assert_eq!(job.stats().completed, 3 * round);
     }
+    other.wait();
 }
 
 #[test]
 fn limit_is_used_beside_the_last_task_of_a_batch() {
     // The pusher leaves its task to the worker that has a batch, just when that worker finds the queue empty.
-    in_a_pool(2, |pool| pushes_as_the_last_task_starts(&pool.job(2)));
+    in_a_pool(2, |pool| pushes_as_the_last_task_starts(&pool, &pool.job(2)));
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn limit_is_used_beside_a_ready_task_of_a_full_job() {
     in_a_pool(2, |pool| {
         let job = pool.job(2);
         let child = job.job(1);
-        pushes_as_the_last_task_starts(&job);
+        pushes_as_the_last_task_starts(&pool, &job);
         drop(child);
     });
 }
@@ -110,6 +113,21 @@ fn limit_is_used_by_a_pair_that_lies_in_a_batch() {
             job.wait();
         }
         assert_eq!(job.stats().completed, 8);
+    });
+}
+
+#[test]
+fn limit_is_used_by_a_stolen_batch_beside_a_pause() {
+    // The pause comes while the second worker steals from the first one's batch: it refuses what was stolen.
+    in_a_pool(2, |pool| {
+        let (job, barrier) = (pool.job(2), pair());
+        job.pause();
+        (0..6).for_each(|_| job.execute(stays(&barrier)));
+        job.resume();
+        job.pause();
+        job.resume();
+        job.wait();
+        assert_eq!(job.stats().completed, 6);
     });
 }
 
