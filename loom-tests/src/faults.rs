@@ -574,7 +574,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "idle-leaves-no-seat",
         "a wait that is given up leaves its waker in the parking lot",
-        &[],
+        &["wakers::nothing_is_left_of_a_wait_as_a_future_that_is_given_up"],
     ),
     fault("idle-after-one-pass", "a wait for a parent ends after one pass over its children", &[]),
     fault(
@@ -605,12 +605,12 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "puller-leaves-at-once",
         "a puller that finds the input taken leaves without a second try",
-        &[],
+        &["streams::limit_is_used_by_an_item_beside_one_that_stays"],
     ),
     fault(
         "puller-counts-until-it-has-looked",
         "a puller counts as one until it has tried for the input again",
-        &[],
+        &["streams::limit_is_used_by_an_item_beside_one_that_stays"],
     ),
     fault(
         "set-wakes-nobody",
@@ -801,6 +801,171 @@ pub const FAULTS: &[Fault] = &[
         &[
             "adaptive::adaptive_stays_in_range_with_one_sample_of_a_future_that_is_woken_as_it_parks",
         ],
+    ),
+    fault(
+        "pushed-past-the-queue",
+        "a pusher that finds room passes the tasks that wait",
+        &["admission::serial_in_order_beside_a_task_that_ends"],
+    ),
+    fault(
+        "loose-refused-as-ready",
+        "a task of a batch is refused, and a reservation that it never had is given back",
+        &["admission::limit_is_used_by_a_stolen_batch_that_is_refused"],
+    ),
+    fault(
+        "puller-without-fence",
+        "no fence between the end of a puller's count and its second try for the input",
+        &["streams::limit_is_used_by_an_item_beside_one_that_stays"],
+    ),
+    fault(
+        "sender-looks-before-it-unlocks",
+        "a puller checks whether a puller is missing before it unlocks the input",
+        &["streams::limit_is_used_by_an_item_beside_one_that_stays"],
+    ),
+    fault(
+        "sender-without-fence",
+        "no fence between the unlock of the input and the check whether a puller is missing",
+        &["streams::limit_is_used_by_an_item_beside_one_that_stays"],
+    ),
+    fault(
+        "sender-never-looks",
+        "a puller that has an item sends no other puller",
+        &["streams::limit_is_used_by_an_item_beside_one_that_stays"],
+    ),
+    fault(
+        "result-put-in-silence",
+        "a result is there, and the iterator that waits for it is not woken before the puller ends",
+        &["streams::a_result_comes_while_the_next_item_is_slow"],
+    ),
+    fault(
+        "mark-taken-by-a-later-result",
+        "a result that the iterator does not wait for clears the mark that it waits",
+        &["streams::a_result_comes_although_a_later_one_was_ready_first"],
+    ),
+    fault(
+        "room-left-without-a-look",
+        "a puller that finds no room for results leaves without a second look",
+        &["streams::limit_is_used_by_an_item_when_a_result_has_made_room"],
+    ),
+    fault(
+        "reader-noted-after-the-look",
+        "a stream of futures stores the waker of its poller after it has polled the futures",
+        &["streams::nothing_lost_when_futures_over_input_end_while_they_are_looked_at"],
+    ),
+    fault(
+        "polled-unmarked",
+        "a future that is being polled is not marked: a waker queues it",
+        &["wakers::nothing_lost_when_a_wake_meets_the_first_poll"],
+    ),
+    fault(
+        "scheduled-cleared-after-the-poll",
+        "the mark of a wake-up is cleared after the poll, and not before",
+        &["wakers::nothing_lost_when_a_wake_meets_the_first_poll"],
+    ),
+    fault(
+        "pending-cancelled-before-the-flag",
+        "a job's cancel cancels the pending futures before it sets the flag",
+        &["wakers::nothing_lost_when_a_job_s_cancel_meets_the_first_poll"],
+    ),
+    fault(
+        "pending-listed-after-the-look",
+        "a future looks for a cancel before it is in the list of pending futures",
+        &["wakers::nothing_lost_when_a_job_s_cancel_meets_the_first_poll"],
+    ),
+    fault(
+        "permit-kept-by-an-await",
+        "a future waits without a permit, and its worker does not give the permit back",
+        &["wakers::join_is_safe_when_a_future_awaits_a_task_of_its_own_job"],
+    ),
+    fault(
+        "woken-without-look",
+        "a future without a permit is woken into its job's queue, and no task is admitted",
+        &["wakers::limit_is_used_by_a_future_that_has_awaited_a_task_of_another_job"],
+    ),
+    fault(
+        "woken-to-the-end",
+        "a future without a permit is woken into the end of its job's queue",
+        &["wakers::serial_in_order_for_a_future_that_comes_back_beside_a_push"],
+    ),
+    fault(
+        "unpublished-scoped-task",
+        "the end of a scoped task does not publish what the task did",
+        &["scopes::nothing_lost_of_a_task_that_the_scope_has_no_reference_to"],
+    ),
+    fault(
+        "unacquired-scope-end",
+        "a scope ends without having seen what its tasks did",
+        &["scopes::nothing_lost_of_a_task_that_the_scope_has_no_reference_to"],
+    ),
+    fault(
+        "spare-ends-without-a-look",
+        "an idle spare whose time is over ends although a seat was lent to it just then",
+        &["spares::join_is_safe_when_a_seat_is_lent_as_the_spare_ends"],
+    ),
+    fault(
+        "timer-ends-without-a-look",
+        "the timer's thread ends although an entry was armed just then",
+        &["timer::nothing_lost_when_an_entry_is_armed_as_the_timers_thread_ends"],
+    ),
+    fault(
+        "timer-taken-for-served",
+        "the timer's thread has ended, and entries that are armed later start no other",
+        &["timer::nothing_lost_when_an_entry_is_armed_as_the_timers_thread_ends"],
+    ),
+    fault(
+        "entry-armed-in-silence",
+        "the timer's thread is not told of an entry that comes before all others",
+        &["timer::nothing_lost_when_an_entry_is_armed_as_the_timers_thread_waits"],
+    ),
+    fault(
+        "timer-not-handed-over",
+        "a destructor waits on the timer's thread, and no other thread serves the timer",
+        &["timer::nothing_lost_when_the_timer_is_handed_over"],
+    ),
+    fault(
+        "start-hook-in-silence",
+        "a worker that runs its start hook was taken for a searching one, and wakes no other",
+        &[],
+    ),
+    fault(
+        "figures-without-a-child-that-goes",
+        "the figures of a job and all below it leave out a child that is being freed",
+        &[],
+    ),
+    fault(
+        "held-handle-after-unlock",
+        "a held job is listed, and the list's handle is added when another thread may have dropped it",
+        &[],
+    ),
+    fault(
+        "futures-cancelled-before-the-drop",
+        "an abrupt end cancels the pending futures before it sets the flag",
+        &[],
+    ),
+    fault(
+        "settling-cleared-after-the-wake",
+        "the flag of a wait that has settled is cleared after the waiters were woken, and so that of a new wait",
+        &["admission::limit_holds_once_it_has_settled_again"],
+    ),
+    fault(
+        "ready-task-run-without-look",
+        "a worker that runs a ready task under its permit does not check for a task that may have its room",
+        &["admission::limit_is_used_beside_a_ready_task_that_runs_on_and_stays"],
+    ),
+    fault(
+        "waker-left-by-a-handle-that-goes",
+        "a handle takes its waker out of the parking lot after it has given up its reference",
+        &[],
+    ),
+    fault(
+        "puller-queued-after-the-end",
+        "a puller that is queued as the input ends stays in the queue",
+        &["streams::nothing_is_left_of_a_puller_that_is_sent_as_the_input_ends"],
+    ),
+    fault(
+        "group-started-after-its-end",
+        "a group of slabs was freed, and its next slab is started",
+        &["cells::a_group_that_goes_back_is_not_started_again"],
     ),
 ];
 

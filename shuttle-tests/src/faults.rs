@@ -41,9 +41,30 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ),
     ("deadline-unseen-by-the-start", TORN),
     ("retry-stopped-beside-its-attempt", TORN),
+    ("puller-without-fence", ORDER),
+    ("sender-without-fence", ORDER),
+    ("sender-looks-before-it-unlocks", TORN),
+    ("pending-listed-after-the-look", TORN),
+    ("room-left-without-a-look", TORN),
+    (
+        "woken-to-the-end",
+        "the order of a future and of tasks that were pushed while it waited is drawn by chance",
+    ),
+    ("unpublished-scoped-task", ORDER),
+    ("unacquired-scope-end", ORDER),
+    ("spare-ends-without-a-look", TIME),
+    ("timer-ends-without-a-look", TIME),
+    ("timer-taken-for-served", TIME),
+    ("entry-armed-in-silence", TIME),
+    ("timer-not-handed-over", TIME),
+    ("settling-cleared-after-the-wake", TORN),
+    ("ready-task-run-without-look", TORN),
+    ("group-started-after-its-end", CELLS),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
+const TIME: &str =
+    "a wait with a time-out does not time out in a scenario, and the timer has no thread";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
 const ORDER: &str = "all accesses are sequentially consistent here";
 
@@ -234,6 +255,56 @@ const SEEN: &[(&str, &[&str])] = &[
     ("retry-request-overlooked", &["delays::nothing_lost_when_cancels_meet_attempts"]),
     ("retry-armed-without-look", &["delays::nothing_lost_when_cancels_meet_attempts"]),
     ("retry-stopped-with-its-entry", &["delays::nothing_lost_when_cancels_meet_attempts"]),
+    ("pushed-past-the-queue", &["serial_in_order::serial_in_order_for_each_of_three_pushers"]),
+    (
+        "loose-refused-as-ready",
+        &["limit_holds::limit_holds_for_who_has_a_batch_when_the_job_is_paused"],
+    ),
+    ("sender-never-looks", &["streams::limit_is_used_by_items_that_stay"]),
+    ("result-put-in-silence", &["streams::a_result_comes_while_the_next_item_is_slow"]),
+    (
+        "mark-taken-by-a-later-result",
+        &["streams::a_result_comes_although_later_ones_were_ready_first"],
+    ),
+    (
+        "reader-noted-after-the-look",
+        &[
+            "streams::nothing_lost_when_futures_over_input_end_while_they_are_looked_at",
+            "streams::a_future_s_result_comes_as_it_is_ready",
+        ],
+    ),
+    ("polled-unmarked", &["handles::nothing_lost_when_wakes_meet_first_polls"]),
+    ("scheduled-cleared-after-the-poll", &["handles::nothing_lost_when_wakes_meet_first_polls"]),
+    ("pending-cancelled-before-the-flag", &["handles::nothing_lost_when_cancels_meet_first_polls"]),
+    (
+        "permit-kept-by-an-await",
+        &["handles::limit_is_used_when_futures_await_tasks_of_their_own_job"],
+    ),
+    (
+        "woken-without-look",
+        &["handles::limit_is_used_by_a_future_that_awaits_a_task_of_another_job"],
+    ),
+    (
+        "start-hook-in-silence",
+        &["limit_is_used::limit_is_used_beside_a_worker_whose_start_hook_stays"],
+    ),
+    (
+        "figures-without-a-child-that-goes",
+        &["children::nothing_lost_in_the_figures_of_children_that_go"],
+    ),
+    ("held-handle-after-unlock", &["one_handle::nothing_lost_when_two_pause_and_resume"]),
+    (
+        "futures-cancelled-before-the-drop",
+        &["shutdown::nothing_lost_when_an_abrupt_end_meets_first_polls"],
+    ),
+    (
+        "waker-left-by-a-handle-that-goes",
+        &["handles::nothing_lost_when_a_polled_handle_is_dropped_as_its_task_ends"],
+    ),
+    (
+        "puller-queued-after-the-end",
+        &["streams::nothing_is_left_of_a_map_that_is_dropped_beside_a_pause"],
+    ),
 ];
 
 /// The faults that scenarios are to catch.

@@ -396,3 +396,19 @@ fn limit_holds_once_a_future_says_that_it_has_settled() {
         job.wait();
     });
 }
+
+#[test]
+fn nothing_is_left_of_a_map_that_is_dropped_beside_a_pause() {
+    // A puller that is queued as the iterator is dropped must leave the queue of the paused job.
+    in_a_pool(2, |pool| {
+        let job = pool.job(2);
+        for _ in 0..3 {
+            let mut results = job.map(0..6, |number| number);
+            assert_eq!(results.next().unwrap().unwrap(), 0);
+            job.pause();
+            drop(results);
+            job.wait();
+            job.resume();
+        }
+    });
+}
