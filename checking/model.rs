@@ -193,7 +193,7 @@ impl Stage {
         let job = job.ptr();
         let word = job.permits.load();
         // A sweep drops the tasks of a cancelled job.
-        let waits = !job.queue().is_empty() && !admission::is_dropped(job);
+        let waits = !job.queue().is_empty() && !gate::is_dropped(job);
         assert!(
             !(waits && job.wants_admission(word)),
             "a task waits beside a free permit: {word:?}"

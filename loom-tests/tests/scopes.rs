@@ -8,7 +8,7 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use std::cell::RefCell;
 use tollgate::Scope;
-use tollgate::model::{Stage, Tasks, admission, record_of};
+use tollgate::model::{Stage, Tasks, gate, record_of};
 
 /// A value that the tasks of a scope change without a lock.
 struct Borrowed(UnsafeCell<usize>);
@@ -91,7 +91,7 @@ fn nothing_lost_of_a_task_that_the_scope_has_no_reference_to() {
             // SAFETY: the task borrows what outlives `enter`, and this is called by `enter`.
             let task =
                 unsafe { tasks.make::<true, _, _>(record_of(&job), false, || borrowed.add()) };
-            admission::push(record_of(&job), task.cell());
+            gate::push(record_of(&job), task.cell());
             thread::spawn(move || stage.play(0, 4))
         });
         // SAFETY: the model checks that accesses do not race.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Waker};
 use tollgate::model::parking::parking_lot;
 use tollgate::model::results::Results;
-use tollgate::model::{Feed, PulledItem, Stage, Tasks, admission, record_of};
+use tollgate::model::{Feed, PulledItem, Stage, Tasks, gate, record_of};
 
 /// An input, and what its pullers have come to.
 struct Input {
@@ -210,7 +210,7 @@ fn nothing_is_left_of_a_puller_that_is_sent_as_the_input_ends() {
                 // SAFETY: the task borrows nothing, and this is called by `enter`.
                 let puller = unsafe { pullers.make::<false, _, _>(record_of(&job), false, || ()) };
                 pullers.list(puller.clone());
-                feed.queue(puller, |cell| admission::push(record_of(&job), cell));
+                feed.queue(puller, |cell| gate::push(record_of(&job), cell));
             });
             other.join().unwrap();
         });

@@ -6,6 +6,8 @@
 use crate::base::cache;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::any::Any;
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 /// The first fields of each cell, whatever the type of its closure.
@@ -19,9 +21,10 @@ pub struct Header {
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it.
+/// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it. The record changes while it
+/// is shared, and the second field says so: a handle is not unwind safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OpaqueJob(NonNull<()>);
+pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
 // SAFETY: it is an address here, and the layer of the jobs may use a record on each thread.
 unsafe impl Send for OpaqueJob {}
@@ -35,7 +38,7 @@ impl OpaqueJob {
     /// The pointer is a record's.
     #[inline]
     pub unsafe fn new(record: NonNull<()>) -> Self {
-        Self(record)
+        Self(record, PhantomData)
     }
 
     /// Returns the pointer to the record.
