@@ -35,6 +35,7 @@
 //! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
 //! | block inside a task on something else | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
+//! | see how long tasks wait and run | [`JobBuilder::timed`], [`Job::timings`] |
 //! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
 //!
 //! # Gates
@@ -160,6 +161,7 @@ mod api {
     pub mod settle;
     pub mod shutdown;
     pub mod stream;
+    pub mod ticket;
     pub mod wait;
 }
 /// Primitives that know no jobs.
@@ -175,6 +177,7 @@ mod base {
 }
 mod adaptive;
 mod error;
+mod histogram;
 mod job {
     pub mod busy;
     pub mod cancels;
@@ -193,6 +196,7 @@ mod job {
     pub mod record;
     pub mod samples;
     pub mod tally;
+    pub mod timed;
     pub mod times;
 }
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
@@ -277,6 +281,8 @@ pub use api::stream::map::{AsCompleted, Map};
 pub use error::{
     BuildError, Closed, JoinError, PanicPayload, Rejected, TryAcquireError, Unfinished,
 };
+pub use histogram::Histogram;
+pub use job::timed::Timings;
 pub use rate::Rate;
 pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};

@@ -8,6 +8,7 @@ use crate::job::extra::Extra;
 use crate::job::gate::{adapt, rated};
 use crate::job::permits::Flag;
 use crate::job::samples::Samples;
+use crate::job::timed::Timed;
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
 use crate::sync::Arc;
@@ -32,6 +33,7 @@ pub struct JobBuilder {
     parent: Option<Job>,
     name: Option<String>,
     capacity: Option<usize>,
+    timed: bool,
     rates: Vec<Rate>,
 }
 
@@ -80,6 +82,7 @@ impl JobBuilder {
             parent: None,
             name: None,
             capacity: None,
+            timed: false,
             rates: Vec::new(),
         }
     }
@@ -187,6 +190,45 @@ impl JobBuilder {
     /// ```
     pub fn capacity(mut self, tasks: usize) -> Self {
         self.capacity = Some(tasks);
+        self
+    }
+
+    /// Measures how long each task of the job waits and runs. [`Job::timings`] returns the times as two histograms.
+    ///
+    /// | task | waits from | runs from its start |
+    /// |---|---|---|
+    /// | a closure, also of a scope, a [set](Job::set) or with a deadline | its push; if it had to wait for a slot, from then on | until it returns |
+    /// | a [delayed](Job::spawn_after) closure | the time at which it stands in the queue | until it returns |
+    /// | a [retried](Job::spawn_retry) closure | its push, to the first attempt | until it returns: a time for each attempt |
+    /// | a future | its push, to its first poll | until it is ready, with the time in which it is pending |
+    ///
+    /// A closure that waits inside, as in a join, runs meanwhile. A task that panics, or is dropped unrun or pending, has no time in
+    /// `run`. A task that was dropped unrun has none in `wait`, either. Items of [`map`](Job::map) and
+    /// [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not measured.
+    ///
+    /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job has 24 bytes more, and reads
+    /// the clock three times. A job that is not timed pays nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let job = pool.job_builder().limit(0).timed().build(); // held
+    /// let task = job.spawn(|| ());
+    /// clock.advance(Duration::from_secs(2));
+    /// job.set_limit(1);
+    /// task.join().unwrap();
+    /// let timings = job.timings().unwrap();
+    /// assert_eq!(timings.wait.longest(), Some(Duration::from_secs(2)));
+    /// assert_eq!(timings.run.longest(), Some(Duration::ZERO));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn timed(mut self) -> Self {
+        self.timed = true;
         self
     }
 
@@ -304,8 +346,10 @@ impl JobBuilder {
             Some(samples) => samples.clamped(self.limit.unwrap_or(0)),
             None => self.limit.unwrap_or(usize::MAX),
         };
-        let few = self.name.is_some() || capacity.is_some() || samples.is_some();
-        let extra = few.then(|| Extra::new(self.name, capacity).with_samples(samples));
+        let timed = self.timed.then(|| Box::new(Timed::new(self.pool.0.shared())));
+        let few = self.name.is_some() || capacity.is_some() || samples.is_some() || timed.is_some();
+        let extra =
+            few.then(|| Extra::new(self.name, capacity).with_samples(samples).with_timed(timed));
         let job = children::make(self.pool.0, self.parent.as_ref().map(Job::ptr), limit, extra);
         if adapt::is_adaptive_itself(job.ptr()) {
             job.ptr().permits.set(Flag::Rated);

@@ -100,9 +100,9 @@ impl Job {
         if when <= self.ptr().pool().now() {
             return self.spawn(task);
         }
-        match self.take_slot() {
+        match self.take_ticket() {
             None => self.delayed(when, task),
-            Some(slot) => self.delayed(when, slot.around(task)),
+            Some(ticket) => self.delayed(when, ticket.since(when).around(task)),
         }
     }
 
@@ -180,9 +180,9 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        match self.take_slot() {
+        match self.take_ticket() {
             None => self.bounded(deadline, task),
-            Some(slot) => self.bounded(deadline, slot.around(task)),
+            Some(ticket) => self.bounded(deadline, ticket.around(task)),
         }
     }
 

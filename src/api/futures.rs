@@ -1,12 +1,11 @@
 //! Futures as tasks of a job: `spawn_future`, `map_async`.
 
-use crate::api::capacity::Asked;
 use crate::api::job::Job;
 use crate::api::map_async::{AsyncInput, MapAsync};
 use crate::api::reserve::ReservedSlot;
+use crate::api::ticket::{Offered, Ticket};
 use crate::base::task::CellPtr;
 use crate::error::Rejected;
-use crate::job::capacity::Slot;
 use crate::job::control;
 use crate::task::future::future as make;
 use crate::task::handle::TaskHandle;
@@ -85,7 +84,7 @@ impl Job {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_future_in_slot(self.take_slot(), future)
+        self.spawn_future_with(self.take_ticket(), future)
     }
 
     /// Pushes a future as [`spawn_future`](Self::spawn_future) does, or returns it. Never blocks.
@@ -115,25 +114,22 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(future));
         }
-        let (cell, handle) = match self.try_take_slot() {
-            Asked::Unbounded => self.flight(future),
-            Asked::Taken(slot) => self.flight(release_at_start(slot, future)),
-            Asked::Full => return Err(Rejected::Full(future)),
+        let (cell, handle) = match self.try_take_ticket() {
+            Offered::Free => self.flight(future),
+            Offered::Ticket(ticket) => self.flight_with(Some(ticket), future),
+            Offered::Full => return Err(Rejected::Full(future)),
         };
         self.push(cell);
         Ok(handle)
     }
 
-    /// Pushes a future that owns `slot`, if the job has a capacity, until its first poll.
-    fn spawn_future_in_slot<F>(&self, slot: Option<Slot>, future: F) -> TaskHandle<F::Output>
+    /// Pushes a future that owns `ticket`, if it needs one. A slot is released at the first poll.
+    fn spawn_future_with<F>(&self, ticket: Option<Ticket>, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (cell, handle) = match slot {
-            None => self.flight(future),
-            Some(slot) => self.flight(release_at_start(slot, future)),
-        };
+        let (cell, handle) = self.flight_with(ticket, future);
         self.push_or_cancel(cell);
         handle
     }
@@ -199,9 +195,25 @@ impl Job {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (cell, handle) = self.flight(future);
+        let (cell, handle) = self.flight_with(Ticket::of(self.ptr(), None), future);
         self.push(cell);
         handle
+    }
+
+    /// Makes the cell and the handle of a future that owns `ticket`, if it needs one.
+    fn flight_with<F>(&self, ticket: Option<Ticket>, future: F) -> (CellPtr, TaskHandle<F::Output>)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match ticket {
+            None => self.flight(future),
+            // Boxed, because an async block would hold it twice.
+            Some(ticket) if ticket.is_timed() => {
+                self.flight(ticket.around_future(Box::pin(future)))
+            }
+            Some(ticket) => self.flight(release_at_start(ticket, future)),
+        }
     }
 
     /// Makes the cell and the handle of a future.
@@ -219,10 +231,10 @@ impl Job {
     }
 }
 
-/// Wraps a future so that it releases the slot at its first poll or when it is dropped.
-fn release_at_start<F: Future>(slot: Slot, future: F) -> impl Future<Output = F::Output> {
+/// Wraps a future so that it releases the slot of its ticket at its first poll or when it is dropped.
+fn release_at_start<F: Future>(ticket: Ticket, future: F) -> impl Future<Output = F::Output> {
     async move {
-        drop(slot);
+        drop(ticket);
         future.await
     }
 }
@@ -244,7 +256,7 @@ impl ReservedSlot {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (job, slot) = self.into_parts();
-        job.spawn_future_in_slot(slot, future)
+        let (job, ticket) = self.into_parts();
+        job.spawn_future_with(ticket, future)
     }
 }

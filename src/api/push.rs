@@ -1,10 +1,9 @@
 //! Pushes closures into a job: `spawn`, `execute`, `try_spawn`, `try_execute`.
 
-use crate::api::capacity::Asked;
 use crate::api::job::Job;
+use crate::api::ticket::{Offered, Ticket};
 use crate::base::task::CellPtr;
 use crate::error::Rejected;
-use crate::job::capacity::Slot;
 use crate::job::record::JobPtr;
 use crate::job::{control, gate};
 use crate::task::handle::{self, TaskHandle};
@@ -53,19 +52,19 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_in_slot(self.take_slot(), task)
+        self.spawn_with(self.take_ticket(), task)
     }
 
-    /// Pushes a task with a handle that owns `slot`, if the job has a capacity.
+    /// Pushes a task with a handle that owns `ticket`, if it needs one.
     #[inline]
-    pub(crate) fn spawn_in_slot<F, T>(&self, slot: Option<Slot>, task: F) -> TaskHandle<T>
+    pub(crate) fn spawn_with<F, T>(&self, ticket: Option<Ticket>, task: F) -> TaskHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (cell, handle) = match slot {
+        let (cell, handle) = match ticket {
             None => joint(self.0, task),
-            Some(slot) => joint(self.0, slot.around(task)),
+            Some(ticket) => joint(self.0, ticket.around(task)),
         };
         self.push_or_cancel(cell);
         handle
@@ -101,18 +100,18 @@ impl Job {
     where
         F: FnOnce() + Send + 'static,
     {
-        self.execute_in_slot(self.take_slot(), task);
+        self.execute_with(self.take_ticket(), task);
     }
 
-    /// Pushes a task without a handle that owns `slot`, if the job has a capacity.
+    /// Pushes a task without a handle that owns `ticket`, if it needs one.
     #[inline]
-    pub(crate) fn execute_in_slot<F>(&self, slot: Option<Slot>, task: F)
+    pub(crate) fn execute_with<F>(&self, ticket: Option<Ticket>, task: F)
     where
         F: FnOnce() + Send + 'static,
     {
-        let cell = match slot {
+        let cell = match ticket {
             None => plain(self.0, task),
-            Some(slot) => plain(self.0, slot.around(task)),
+            Some(ticket) => plain(self.0, ticket.around(task)),
         };
         self.push_or_cancel(cell);
     }
@@ -144,10 +143,10 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(task));
         }
-        let (cell, handle) = match self.try_take_slot() {
-            Asked::Unbounded => joint(self.0, task),
-            Asked::Taken(slot) => joint(self.0, slot.around(task)),
-            Asked::Full => return Err(Rejected::Full(task)),
+        let (cell, handle) = match self.try_take_ticket() {
+            Offered::Free => joint(self.0, task),
+            Offered::Ticket(ticket) => joint(self.0, ticket.around(task)),
+            Offered::Full => return Err(Rejected::Full(task)),
         };
         self.push(cell);
         Ok(handle)
@@ -180,10 +179,10 @@ impl Job {
         if !self.accepts() {
             return Err(Rejected::Closed(task));
         }
-        let cell = match self.try_take_slot() {
-            Asked::Unbounded => plain(self.0, task),
-            Asked::Taken(slot) => plain(self.0, slot.around(task)),
-            Asked::Full => return Err(Rejected::Full(task)),
+        let cell = match self.try_take_ticket() {
+            Offered::Free => plain(self.0, task),
+            Offered::Ticket(ticket) => plain(self.0, ticket.around(task)),
+            Offered::Full => return Err(Rejected::Full(task)),
         };
         self.push(cell);
         Ok(())

@@ -8,6 +8,7 @@
 
 use crate::api::capacity::{Asked, BlockedPusher};
 use crate::api::job::Job;
+use crate::api::ticket::Ticket;
 use crate::base::parking::parking_lot;
 use crate::error::Closed;
 use crate::job::capacity::{Capacity, Slot};
@@ -83,7 +84,7 @@ impl Job {
     {
         match self.reserve().await {
             Ok(slot) => slot.spawn(task),
-            Err(Closed) => self.spawn_in_slot(None, task),
+            Err(Closed) => self.spawn_with(None, task),
         }
     }
 }
@@ -221,7 +222,8 @@ impl ReservedSlot {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.job.spawn_in_slot(self.slot, task)
+        let (job, ticket) = self.into_parts();
+        job.spawn_with(ticket, task)
     }
 
     /// Pushes a task without a handle, as [`Job::execute`] does. Never blocks.
@@ -240,14 +242,16 @@ impl ReservedSlot {
     where
         F: FnOnce() + Send + 'static,
     {
-        self.job.execute_in_slot(self.slot, task);
+        let (job, ticket) = self.into_parts();
+        job.execute_with(ticket, task);
     }
 }
 
 impl ReservedSlot {
-    /// Returns the job, and the slot if the job has a capacity.
-    pub(super) fn into_parts(self) -> (Job, Option<Slot>) {
-        (self.job, self.slot)
+    /// Returns the job, and the ticket of a task that takes the slot, if it needs one. The task's wait begins now.
+    pub(super) fn into_parts(self) -> (Job, Option<Ticket>) {
+        let ticket = Ticket::of(self.job.ptr(), self.slot);
+        (self.job, ticket)
     }
 }
 

@@ -56,15 +56,9 @@ impl Job {
         T: Send + 'static,
         E: Send + 'static,
     {
-        match self.take_slot() {
+        match self.take_ticket() {
             None => self.retried(policy, task),
-            Some(slot) => {
-                let (mut task, mut slot) = (task, Some(slot));
-                self.retried(policy, move || {
-                    drop(slot.take());
-                    task()
-                })
-            }
+            Some(ticket) => self.retried(policy, ticket.around_attempts(task)),
         }
     }
 

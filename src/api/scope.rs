@@ -220,9 +220,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         &'scope self,
         task: impl FnOnce() -> T + Send + 'scope,
     ) -> Option<TaskHandle<T>> {
-        match self.job.take_slot() {
+        match self.job.take_ticket() {
             None => self.push_cell::<HANDLE, T>(task),
-            Some(slot) => self.push_cell::<HANDLE, T>(slot.around(task)),
+            Some(ticket) => self.push_cell::<HANDLE, T>(ticket.around(task)),
         }
     }
 

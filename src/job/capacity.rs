@@ -92,14 +92,6 @@ impl Slot {
         capacity.taken.fetch_add(TASK, Ordering::AcqRel);
         Self(capacity.clone())
     }
-
-    /// Wraps a closure so that it releases the slot when it starts or is dropped.
-    pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
-        move || {
-            drop(self);
-            task()
-        }
-    }
 }
 
 impl Drop for Slot {

@@ -1,7 +1,8 @@
-//! What few jobs have: a name, a bounded backlog, samples, times.
+//! The fields that few jobs have: a name, a capacity, samples, histograms, times.
 
 use crate::job::capacity::Capacity;
 use crate::job::samples::Samples;
+use crate::job::timed::Timed;
 use crate::job::times::Times;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +16,8 @@ pub struct Extra {
     pub capacity: Option<Arc<Capacity>>,
     /// The samples of its tasks, if its limit adapts.
     pub samples: Option<Samples>,
+    /// The histograms of a timed job.
+    pub timed: Option<Box<Timed>>,
     /// The job's times.
     times: Mutex<Times>,
     /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
@@ -30,6 +33,17 @@ impl Extra {
     /// Sets the samples of a job whose limit adapts.
     pub fn with_samples(self, samples: Option<Samples>) -> Self {
         Self { samples, ..self }
+    }
+
+    /// Adds the histograms of a timed job.
+    pub fn with_timed(self, timed: Option<Box<Timed>>) -> Self {
+        Self { timed, ..self }
+    }
+
+    /// Returns true if each task of the job needs a ticket.
+    #[inline]
+    pub fn needs_ticket(&self) -> bool {
+        self.capacity.is_some() || self.timed.is_some()
     }
 
     /// Locks the job's times.

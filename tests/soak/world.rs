@@ -291,5 +291,8 @@ fn new_job(pool: &Pool, hosts: &[Arc<Slot>], rng: &mut Rng) -> Arc<Slot> {
     if rng.one_in(4) {
         builder = builder.capacity(1 + rng.below(40));
     }
+    if rng.one_in(4) {
+        builder = builder.timed();
+    }
     Slot::new(builder.build(), limit, host.map(|host| &**host))
 }

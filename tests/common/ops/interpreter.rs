@@ -216,11 +216,13 @@ impl User {
         if self.jobs.len() == 12 {
             return;
         }
-        let job = match (parent, &self.pool) {
-            (Some(parent), _) => self.api(parent).job(limit),
-            (None, Some(pool)) => pool.job(limit),
+        let builder = match (parent, &self.pool) {
+            (Some(parent), _) => self.api(parent).job_builder(),
+            (None, Some(pool)) => pool.job_builder(),
             (None, None) => return,
         };
+        let timed = self.jobs.len() % 3 == 1;
+        let job = if timed { builder.timed() } else { builder }.limit(limit).build();
         assert_eq!(job.limit(), limit);
         let above = parent.map(|parent| &self.jobs[parent]);
         self.jobs.push(KnownJob {

@@ -9,6 +9,14 @@ use super::interpreter::{User, surely, surely_ends, surely_idle};
 use super::known::{KnownJob, KnownTask};
 use super::task::check_result;
 
+/// The job is idle: each task of a timed job that has started was timed. A permit without a task counts as completed, and has no
+/// times.
+fn check_timings(job: &Job) {
+    let (Some(timings), stats) = (job.timings(), job.stats()) else { return };
+    let (wait, run) = (timings.wait.count(), timings.run.count());
+    assert!(wait == run + stats.panicked && run <= stats.completed, "{wait} {run} {stats:?}");
+}
+
 impl User {
     /// limit_is_used, as far as a user can see it: once nothing moves, each task that waits has a reason to.
     pub fn settles(&mut self) {
@@ -147,6 +155,7 @@ impl User {
             if let Some(job) = &known.job {
                 assert!(surely_idle(job), "a job of a pool that ended is not idle");
                 known.ledger.check_against(job.stats());
+                check_timings(job);
             }
             if known.serial {
                 self.started_in_order(id);

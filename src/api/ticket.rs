@@ -1,0 +1,185 @@
+//! The ticket of a task: what a task of a job with a capacity, or of a timed job, has beside its closure.
+
+use crate::api::capacity::Asked;
+use crate::api::job::Job;
+use crate::job::capacity::Slot;
+use crate::job::extra::Extra;
+use crate::job::record::JobPtr;
+use crate::job::timed::{Timed, Timings};
+use crate::sync::time::Instant;
+
+/// The slot of a task, and the stopwatch of a timed one.
+#[derive(Debug)]
+pub struct Ticket {
+    slot: Option<Slot>,
+    stopwatch: Option<Stopwatch>,
+}
+
+/// The result of asking for a ticket without waiting.
+#[derive(Debug)]
+pub enum Offered {
+    /// The task needs no ticket.
+    Free,
+    /// The ticket of the task.
+    Ticket(Ticket),
+    /// The job has a capacity, and no slot is free.
+    Full,
+}
+
+impl Ticket {
+    /// Makes the ticket of a task of this job that has this slot, if it needs one.
+    pub fn of(job: JobPtr, slot: Option<Slot>) -> Option<Self> {
+        let stopwatch = Stopwatch::of(job);
+        (slot.is_some() || stopwatch.is_some()).then_some(Self { slot, stopwatch })
+    }
+
+    /// Returns true if the task is one of a timed job.
+    #[cfg(feature = "futures")]
+    pub fn is_timed(&self) -> bool {
+        self.stopwatch.is_some()
+    }
+
+    /// Measures the task's wait from this time on.
+    pub fn since(self, since: Instant) -> Self {
+        Self { stopwatch: self.stopwatch.map(|stopwatch| stopwatch.since(since)), ..self }
+    }
+
+    /// Releases the slot, and notes how long the task has waited. Returns the stopwatch.
+    fn start(self) -> Option<Stopwatch> {
+        drop(self.slot);
+        let mut stopwatch = self.stopwatch;
+        stopwatch.iter_mut().for_each(Stopwatch::start);
+        stopwatch
+    }
+
+    /// Wraps a closure so that it uses the ticket up when it starts or is dropped.
+    pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
+        move || {
+            let stopwatch = self.start();
+            let out = task();
+            stopwatch.iter().for_each(Stopwatch::end);
+            out
+        }
+    }
+
+    /// Wraps a future so that it uses the ticket up at its first poll or when it is dropped.
+    #[cfg(feature = "futures")]
+    pub fn around_future<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        async move {
+            let stopwatch = self.start();
+            let out = future.await;
+            stopwatch.iter().for_each(Stopwatch::end);
+            out
+        }
+    }
+
+    /// Wraps a closure that may be called several times. The first call uses the ticket up.
+    pub fn around_attempts<T>(self, mut task: impl FnMut() -> T) -> impl FnMut() -> T {
+        let (mut ticket, mut stopwatch) = (Some(self), None);
+        move || {
+            match ticket.take() {
+                Some(ticket) => stopwatch = ticket.start(),
+                None => stopwatch.iter_mut().for_each(Stopwatch::start_again),
+            }
+            let out = task();
+            stopwatch.iter().for_each(Stopwatch::end);
+            out
+        }
+    }
+}
+
+impl Job {
+    /// Returns the ticket of one task, if it needs one. Blocks as [`take_slot`](Self::take_slot) does.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn take_ticket(&self) -> Option<Ticket> {
+        let extra = self.extra()?;
+        if !extra.needs_ticket() {
+            return None;
+        }
+        // Not in a closure, which would hide the caller's line from a panic.
+        let slot = self.take_slot();
+        Some(Ticket { slot, stopwatch: Stopwatch::of(self.ptr()) })
+    }
+
+    /// Returns the ticket of one task, if it needs one and there is one. Never blocks.
+    #[inline]
+    pub(crate) fn try_take_ticket(&self) -> Offered {
+        if !self.extra().is_some_and(Extra::needs_ticket) {
+            return Offered::Free;
+        }
+        let slot = match self.try_take_slot() {
+            Asked::Unbounded => None,
+            Asked::Taken(slot) => Some(slot),
+            Asked::Full => return Offered::Full,
+        };
+        Offered::Ticket(Ticket { slot, stopwatch: Stopwatch::of(self.ptr()) })
+    }
+
+    /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).
+    ///
+    /// After a join of a task the times of that task are included. While tasks run, the figures are read one after the other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job_builder().timed().build();
+    /// job.spawn(|| ()).join().unwrap();
+    /// assert_eq!(job.timings().unwrap().run.count(), 1);
+    /// assert_eq!(pool.job(2).timings(), None);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn timings(&self) -> Option<Timings> {
+        Some(self.extra()?.timed.as_ref()?.read())
+    }
+}
+
+/// Measures how long one task of a timed job waits, and then how long it runs.
+///
+/// Each method may be called only while the task, or a handle, keeps the job. A stopwatch may be dropped later.
+#[derive(Debug)]
+pub struct Stopwatch {
+    job: JobPtr,
+    /// In nanoseconds from the base.
+    since: u64,
+}
+
+impl Stopwatch {
+    /// Begins to measure a task of this job, if the job is timed.
+    pub fn of(job: JobPtr) -> Option<Self> {
+        let timed = job.extra()?.timed.as_ref()?;
+        Some(Self { job, since: timed.nanos(job.pool().now()) })
+    }
+
+    fn timed(&self) -> &Timed {
+        let timed = self.job.extra().and_then(|extra| extra.timed.as_deref());
+        timed.expect("a timed job stays timed")
+    }
+
+    fn now(&self) -> u64 {
+        self.timed().nanos(self.job.pool().now())
+    }
+
+    /// Measures from this time on, at which a delayed task takes its place in the queue.
+    pub fn since(self, since: Instant) -> Self {
+        Self { since: self.timed().nanos(since), ..self }
+    }
+
+    /// Notes how long the task has waited. Begins to measure how long it runs.
+    pub fn start(&mut self) {
+        let now = self.now();
+        self.timed().add_wait(now.saturating_sub(self.since));
+        self.since = now;
+    }
+
+    /// Begins to measure how long a further attempt of the task runs.
+    pub fn start_again(&mut self) {
+        self.since = self.now();
+    }
+
+    /// Notes how long the task has run.
+    pub fn end(&self) {
+        self.timed().add_run(self.now().saturating_sub(self.since));
+    }
+}
