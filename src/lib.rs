@@ -36,6 +36,7 @@
 //! | block inside a task on something else | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
 //! | see how long tasks wait and run | [`JobBuilder::timed`], [`Job::timings`] |
+//! | see what each task did, and why it waited, over time | `Pool::timeline`, with the feature `timeline` |
 //! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
 //!
 //! # Gates
@@ -93,6 +94,8 @@
 //!
 //! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
 //! [`Job::acquire`], [`Job::idle`] and [`Job::settled`] are futures without it.
+//!
+//! `timeline`, off by default: `Pool::timeline` records what each task does and why it waits, and writes that as a trace or a page.
 //!
 //! # Words
 //!
@@ -162,12 +165,16 @@ mod api {
     pub mod shutdown;
     pub mod stream;
     pub mod ticket;
+    #[cfg(feature = "timeline")]
+    pub mod timeline;
     pub mod wait;
 }
 /// Primitives that know no jobs.
 mod base {
     pub mod cache;
     pub mod later;
+    #[cfg(feature = "timeline")]
+    pub mod log;
     pub mod parking;
     pub mod queues;
     pub mod rests;
@@ -184,6 +191,7 @@ mod job {
     pub mod capacity;
     pub mod children;
     pub mod control;
+    pub mod events;
     pub mod extra;
     pub mod family;
     pub mod gate;
@@ -278,6 +286,8 @@ pub use api::settle::{Idle, Settled};
 pub use api::shutdown::Shutdown;
 pub use api::stream::fallible::{TryError, TryMap};
 pub use api::stream::map::{AsCompleted, Map};
+#[cfg(feature = "timeline")]
+pub use api::timeline::Timeline;
 pub use error::{
     BuildError, Closed, JoinError, PanicPayload, Rejected, TryAcquireError, Unfinished,
 };

@@ -13,6 +13,7 @@
 //! the entry's tasks.
 
 use crate::base::timer::{self, Key, NotArmed};
+use crate::job::events;
 use crate::pool::core::{PoolPtr, Shared};
 use crate::pool::due::{Due, Hands};
 use crate::rate::FAR;
@@ -41,6 +42,7 @@ impl Shared {
             let now = self.now();
             while let Some((key, due)) = self.timer.take_due(now) {
                 (due.act.fire)(due, key); // fire-2
+                events::no_cause(self);
             }
         });
     }

@@ -90,6 +90,12 @@ impl Pool {
         self.shared.shared().workers()
     }
 
+    /// Returns what all threads of the pool share.
+    #[cfg(feature = "timeline")]
+    pub(crate) fn shared(&self) -> &crate::pool::core::Shared {
+        self.shared.shared()
+    }
+
     /// Returns what the workers are doing and have done.
     ///
     /// # Examples

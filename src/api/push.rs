@@ -4,6 +4,7 @@ use crate::api::job::Job;
 use crate::api::ticket::{Offered, Ticket};
 use crate::base::task::CellPtr;
 use crate::error::Rejected;
+use crate::job::events;
 use crate::job::record::JobPtr;
 use crate::job::{control, gate};
 use crate::task::handle::{self, TaskHandle};
@@ -219,6 +220,7 @@ impl Job {
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {
         let job = self.0;
+        events::pushed(job, cell);
         let inside = Context::with(|context| match context {
             Some(context) => context.push_inside(job, cell).is_ok(),
             None => false,

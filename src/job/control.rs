@@ -1,6 +1,7 @@
 //! What a job's owner changes while it runs: limit, pause, close and cancel.
 
 use crate::base::parking::parking_lot;
+use crate::job::events;
 use crate::job::family;
 use crate::job::gate::{drop_delegates_in, drop_late, look, request_sweep, settle};
 use crate::job::lifetime::Kept;
@@ -78,6 +79,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     if held_changed {
         list_if_held(job);
     }
+    events::changed(job);
     fence_after_rmw();
     look(job);
     let word = job.permits.load();
@@ -89,6 +91,7 @@ fn changed(job: JobPtr, held_changed: bool) {
         // Cancelled delegates would be dropped at their turn. A held gate has no turns, so they are dropped now.
         drop_delegates_in(job);
     }
+    events::no_cause(job.pool());
     drop_late(job.pool());
 }
 

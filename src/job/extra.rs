@@ -1,5 +1,7 @@
 //! The fields that few jobs have: a name, a capacity, samples, histograms, times.
 
+#[cfg(feature = "timeline")]
+use crate::base::log::Track;
 use crate::job::capacity::Capacity;
 use crate::job::samples::Samples;
 use crate::job::timed::Timed;
@@ -18,6 +20,9 @@ pub struct Extra {
     pub samples: Option<Samples>,
     /// The histograms of a timed job.
     pub timed: Option<Box<Timed>>,
+    /// The job's track in the timeline of its pool.
+    #[cfg(feature = "timeline")]
+    pub track: Track,
     /// The job's times.
     times: Mutex<Times>,
     /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.

@@ -43,6 +43,7 @@ use crate::base::later::{self, Deferral};
 use crate::base::parking::parking_lot;
 use crate::base::sleep::Notified;
 use crate::base::task::{CellPtr, Mark};
+use crate::job::events;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::queue::{Consumer, Popped, Unlocked};
 use crate::job::record::JobPtr;
@@ -59,6 +60,7 @@ pub fn push(job: JobPtr, cell: CellPtr) {
         }
         return;
     }
+    events::refused(job, cell);
     push_behind(job, cell);
 }
 
@@ -179,6 +181,7 @@ pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
 
 /// Admits a task from the queue of `gate`, where a reservation was made for it just now.
 fn admit_delegate(cell: CellPtr, gate: JobPtr) {
+    events::admitted(gate, cell);
     match child_below(gate, cell.job()) {
         None => gate.tokens.add_tasks(1),
         Some(inner) => {
@@ -336,6 +339,7 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
 #[inline]
 pub fn release(job: JobPtr) {
     job.gates().for_each(release_at);
+    events::released(job);
 }
 
 /// Releases a permit at one gate, and admits waiting tasks there.

@@ -82,7 +82,10 @@ impl JobPtr {
         unsafe { cache::free(self.0.as_ptr()) };
         if !extra.is_null() {
             // SAFETY: it came from `Box::into_raw`, and is freed only here.
-            drop(unsafe { Box::from_raw(extra) });
+            let extra = unsafe { Box::from_raw(extra) };
+            #[cfg(feature = "timeline")]
+            pool.shared().log.job_freed(&extra.track);
+            drop(extra);
         }
         pool.record_freed();
         parent

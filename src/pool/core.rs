@@ -3,6 +3,8 @@
 mod drain;
 
 use crate::base::cache;
+#[cfg(feature = "timeline")]
+use crate::base::log::Log;
 use crate::base::queues::{Seat, Victim};
 use crate::base::sleep::{Notified, Sleep};
 use crate::base::task::{CellPtr, OpaqueJob};
@@ -82,6 +84,9 @@ pub struct Shared {
     pub spares: Spares,
     /// The tasks that wait in `join`, `wait` or `scope`.
     pub waits: Waits,
+    /// The events of the timeline.
+    #[cfg(feature = "timeline")]
+    pub log: Log,
     refused: AtomicU64,
     /// The id of the process that has the workers.
     process: u32,
@@ -110,6 +115,9 @@ struct Notice {
     epoch: AtomicU64,
     draining: AtomicBool,
     drops: AtomicBool,
+    /// True while the timeline is on.
+    #[cfg(feature = "timeline")]
+    records: AtomicBool,
 }
 
 /// A pointer to the shared state of a pool. It may be used while the pool has an owner.
@@ -142,6 +150,8 @@ impl PoolPtr {
                 epoch: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
                 drops: AtomicBool::new(false),
+                #[cfg(feature = "timeline")]
+                records: AtomicBool::new(false),
             }),
             hooks: std::sync::Mutex::new(Some(std::sync::Arc::new(hooks))),
             family: Family::new(),
@@ -149,6 +159,8 @@ impl PoolPtr {
             threads,
             spares: Spares::new(most_spares),
             waits: Waits::default(),
+            #[cfg(feature = "timeline")]
+            log: Log::new(workers),
             refused: AtomicU64::new(0),
             process: crate::process::note_maker(),
             has_spare_cores: crate::sync::thread::available_parallelism()
@@ -296,6 +308,21 @@ impl Shared {
     pub fn advance_epoch(&self) {
         // Ordering: Release; the job's word was changed before.
         self.notice.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns true if the pool records its events.
+    #[cfg(feature = "timeline")]
+    #[inline]
+    pub fn records(&self) -> bool {
+        // Ordering: Relaxed; a hint.
+        self.notice.records.load(Ordering::Relaxed)
+    }
+
+    /// Lets the pool record its events, or not.
+    #[cfg(feature = "timeline")]
+    pub fn set_records(&self, records: bool) {
+        // Ordering: Relaxed; a hint.
+        self.notice.records.store(records, Ordering::Relaxed);
     }
 
     /// Counts a task that a gate refused.

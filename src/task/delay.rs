@@ -25,6 +25,7 @@
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
+use crate::job::events;
 use crate::job::gate::{self, doom, drop_late, drop_task, is_dropped};
 use crate::job::lifetime;
 use crate::job::record::JobPtr;
@@ -156,6 +157,7 @@ fn push(cell: CellPtr) {
     job.tokens.keep();
     // SAFETY: a delayed task has a face, and this thread has the entry's reference.
     unsafe { cell.cast::<Face>().as_ref() }.state.clear(DELAYED);
+    events::pushed(job, cell);
     if job.pool().drops() {
         doom(cell, job);
     } else {

@@ -2,6 +2,7 @@
 
 use crate::base::task::CellPtr;
 use crate::job::cancels::note_gone;
+use crate::job::events;
 use crate::job::gate;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
@@ -78,10 +79,12 @@ impl TaskPtr {
             return false;
         }
         context.depth.set(context.depth.get() + 1);
+        let outer = events::started_inside(job, self.cell());
         context.as_task(self.key(), Some(self.cell()), || {
             // SAFETY: this thread claimed the closure just now, and the owner has a reference.
             unsafe { run(self.cell) };
         });
+        events::ended_inside(job, self.key(), outer);
         context.depth.set(context.depth.get() - 1);
         note_empty(job);
         true

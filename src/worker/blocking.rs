@@ -19,6 +19,7 @@
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
+use crate::job::events;
 use crate::job::gate;
 use crate::job::permits::{Asked, Flag};
 use crate::job::record::JobPtr;
@@ -131,6 +132,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
         // The destructor of a dropped task's captures waits. The thread has no permits.
         return f();
     };
+    events::waits(job);
     let tokens = lease.tokens.replace(0);
     lease.settle(job);
     let sample = context.sample.take().map(|sample| (sample, job.pool().now()));
@@ -144,6 +146,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
     // The end of `wait-5`: all permits are back.
     gate::look_outwards(job);
+    events::resumed(job);
 }
 
 /// If there are this many spare workers, [`blocking`] starts no further one. A wait must have a spare worker, `blocking` need

@@ -4,6 +4,7 @@
 
 use crate::base::queues::{LOCAL_MOST, Seat};
 use crate::base::task::{CellPtr, Mark};
+use crate::job::events;
 use crate::job::gate;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -174,6 +175,7 @@ impl Context {
 
     /// Takes a seat, or gives it up.
     pub fn sit(&self, seat: Option<&Seat>) {
+        events::sits(seat.map(|seat| seat.index));
         self.here.sit(seat);
     }
 

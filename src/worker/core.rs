@@ -2,6 +2,7 @@
 
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Ran};
+use crate::job::events;
 use crate::job::record::JobPtr;
 use crate::pool::core::Shared;
 use crate::sync::atomic::Ordering;
@@ -48,7 +49,10 @@ impl Worker<'_> {
         if let Some(seat) = self.context.seat() {
             seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
         }
-        match cell.run() {
+        let (outer, address) = (events::started(job, cell), cell.as_ptr().addr());
+        let ran = cell.run();
+        events::ended(job, address, &ran, outer);
+        match ran {
             Ran::Completed => {
                 let completed = &self.context.lease().completed;
                 completed.set(completed.get() + 1);

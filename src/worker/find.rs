@@ -3,6 +3,7 @@
 use crate::base::cache;
 use crate::base::sleep::Woken;
 use crate::base::task::{CellPtr, Mark};
+use crate::job::events;
 use crate::sync::deque::Steal;
 use crate::sync::{shrunk, spin_loop};
 use crate::worker::core::Worker;
@@ -47,7 +48,10 @@ impl Worker<'_> {
             cache::tidy();
             let pool = self.pool();
             let (look, busy) = (|| pool.has_ready(), || pool.is_busy());
-            match sleep.park(self.seat().index, look, busy) {
+            events::parked(pool);
+            let woken = sleep.park(self.seat().index, look, busy);
+            events::woken(pool);
+            match woken {
                 Woken::Search => {}
                 Woken::Leave => return None,
             }

@@ -1,6 +1,7 @@
 //! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and releases the permit.
 
 use crate::base::task::{CellPtr, Mark};
+use crate::job::events;
 use crate::job::gate::{self, Start};
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
@@ -142,6 +143,7 @@ impl Worker<'_> {
             Then::GoOn | Then::GoOnUnended => lease.close(),
             Then::LeavePermit => lease.detach(),
         }
+        events::no_cause(self.pool());
     }
 
     /// Runs a task that has its permits, and then further tasks of its job while the turn lasts.

@@ -18,6 +18,7 @@
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;
 use crate::base::task::{self, CellPtr, Mark};
+use crate::job::events;
 use crate::job::lifetime;
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped, Unlocked};
@@ -106,6 +107,7 @@ fn unlock(mut consumer: Consumer<'_>) {
 /// Drops a task that is counted as busy.
 pub fn drop_task(cell: CellPtr) {
     let job = cell.job();
+    events::dropped(cell);
     cell.cancel();
     job.drop_tasks(1);
 }

@@ -21,6 +21,7 @@
 
 use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};
+use crate::job::events;
 use crate::job::lifetime;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -100,6 +101,7 @@ fn open(due: Due, key: Key) {
             times.armed = Some(key);
             return;
         }
+        events::opened(job);
         times.held_until = None;
         job.permits.clear(Flag::HeldOff); // open-1
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::base::queues::LOCAL_MOST;
 use crate::base::task::{CellPtr, Mark};
 use crate::job::cancels::cancels;
+use crate::job::events;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 #[cfg(feature = "futures")]
@@ -18,6 +19,7 @@ use crate::sync::fence_after_rmw;
 /// in that queue already. Then the task goes to the queue of the child instead, and so on inwards.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
+    events::refused(gate, cell);
     let job = cell.job();
     // Once in the queue the task may run and end. This handle keeps the gates alive.
     job.tokens.keep();
@@ -49,6 +51,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
 /// before the tasks that wait there.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
+    events::refused(gate, cell);
     let job = cell.job();
     let loose = cell.mark() == Mark::Loose;
     job.tokens.keep();

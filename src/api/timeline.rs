@@ -1,0 +1,202 @@
+//! The timeline of a pool: what its tasks did and why they waited, to be written as a trace or as a page.
+//!
+//! The hooks are in `job::events`, and the rings that they fill in `base::log`. `picture` makes slices, figures and flows of the events.
+//! `trace` and `page` write these.
+
+mod page;
+mod picture;
+mod trace;
+
+use crate::api::pool::Pool;
+use crate::pool::core::Shared;
+use std::fmt;
+use std::io::{self, Write};
+
+/// The number of events that each worker keeps, unless the caller sets it.
+const EVENTS: usize = 16_384;
+
+/// The timeline of a pool: what each task did, when, and why it waited. Returned by [`Pool::timeline`].
+///
+/// While it is on, each worker keeps its last events, 16,384 unless [`start_with`](Self::start_with) says otherwise. A newer event
+/// overwrites the oldest one, and [`lost`](Self::lost) counts it. [`write`](Self::write) makes a trace for Perfetto of them, and
+/// [`write_html`](Self::write_html) a page for any browser. Both show for each job:
+///
+/// - its tasks as slices, *queued* and then *running*; a queued slice says why the task waited;
+/// - the figures *running*, *limit* and *backlog* over time;
+/// - a flow from the end of a task that released a permit to the start that this permit allowed.
+///
+/// The start of a timeline changes nothing of what tasks do. Times are real ones, also in a pool with a
+/// [`ManualClock`](crate::ManualClock). A task that was pushed before the start has no queued slice. Items of a
+/// [`map`](crate::Job::map) are no tasks of their own: the slices are those of the tasks that pull them.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// pool.timeline().start();
+/// let search = pool.job_builder().name("search").limit(1).build();
+/// (0..10).for_each(|_| search.execute(|| ()));
+/// search.wait();
+/// let (mut trace, mut page) = (Vec::new(), Vec::new());
+/// pool.timeline().write(&mut trace)?; // open it at ui.perfetto.dev
+/// pool.timeline().write_html(&mut page)?; // open it anywhere
+/// assert!(trace.windows(6).any(|bytes| bytes == b"search"));
+/// assert!(page.starts_with(b"<!DOCTYPE html>"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Timeline<'pool>(&'pool Shared);
+
+impl Pool {
+    /// Returns the timeline of the pool. It is off until it is [started](Timeline::start).
+    ///
+    /// Needs the feature `timeline`. A program without that feature pays nothing for it. With the feature, and while the timeline is
+    /// off, each event costs one branch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// assert!(!pool.timeline().is_on());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn timeline(&self) -> Timeline<'_> {
+        Timeline(self.shared())
+    }
+}
+
+impl Timeline<'_> {
+    /// Forgets all events, and records from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.timeline().start();
+    /// assert!(pool.timeline().is_on());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn start(self) {
+        self.start_with(EVENTS);
+    }
+
+    /// Does what [`start`](Self::start) does, and keeps so many events of each worker. An event takes 64 bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(2);
+    /// pool.timeline().start_with(10);
+    /// (0..100).for_each(|_| job.execute(|| ()));
+    /// job.wait();
+    /// assert!(pool.timeline().lost() > 0);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn start_with(self, events: usize) {
+        self.0.log.clear(events);
+        self.0.set_records(true);
+    }
+
+    /// Records no further event. What was recorded stays until the next start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.timeline().start();
+    /// pool.timeline().stop();
+    /// assert!(!pool.timeline().is_on());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn stop(self) {
+        self.0.set_records(false);
+        self.0.log.stop();
+    }
+
+    /// Returns true if events are recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.timeline().start();
+    /// assert!(pool.timeline().is_on());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_on(self) -> bool {
+        self.0.records()
+    }
+
+    /// Returns how many events were overwritten since the start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.timeline().start();
+    /// pool.job(1).spawn(|| ()).join().unwrap();
+    /// assert_eq!(pool.timeline().lost(), 0);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn lost(self) -> u64 {
+        self.0.log.lost()
+    }
+
+    /// Writes what was recorded in the format of [Perfetto](https://ui.perfetto.dev), as a file of *track events*.
+    ///
+    /// A lock of each ring is held while its events are copied, not while they are written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the writer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.timeline().start();
+    /// pool.job(1).spawn(|| ()).join().unwrap();
+    /// # let folder = std::env::temp_dir();
+    /// # let path = folder.join(format!("tollgate-{}.trace", std::process::id()));
+    /// pool.timeline().write(std::fs::File::create(&path)?)?;
+    /// assert!(std::fs::metadata(&path)?.len() > 100);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write(self, to: impl Write) -> io::Result<()> {
+        trace::write(&picture::draw(self.0.log.read()), io::BufWriter::new(to))
+    }
+
+    /// Writes what was recorded as one page of HTML, which needs no other file and no network.
+    ///
+    /// The wheel zooms, dragging moves, and a slice under the pointer says why.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the writer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// pool.timeline().start();
+    /// pool.job_builder().name("search").build().spawn(|| ()).join().unwrap();
+    /// let mut page = Vec::new();
+    /// pool.timeline().write_html(&mut page)?;
+    /// assert!(String::from_utf8(page)?.contains("search"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_html(self, to: impl Write) -> io::Result<()> {
+        page::write(&picture::draw(self.0.log.read()), io::BufWriter::new(to))
+    }
+}
+
+impl fmt::Debug for Timeline<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeline")
+            .field("is_on", &self.is_on())
+            .field("lost", &self.lost())
+            .finish()
+    }
+}

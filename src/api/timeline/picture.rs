@@ -1,0 +1,432 @@
+//! The events of a timeline as slices, figures and flows.
+
+use crate::base::log::{Event, How, Info, Kind, Record, Why};
+use std::collections::{BTreeMap, HashMap};
+
+/// The most lanes of one job that show queued tasks.
+const LANES: usize = 40;
+
+/// What a slice shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The task waits to start.
+    Queued,
+    /// The task runs.
+    Running,
+    /// The task has begun, and waits without a permit, or is a pending future.
+    Waits,
+    /// The worker has nothing to do.
+    Parked,
+}
+
+impl What {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waits => "waits",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// A part of the life of a task or a worker. Times are in nanoseconds from the start of the timeline.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    pub what: What,
+    pub from: u64,
+    pub to: u64,
+    /// The number of the task in the picture.
+    pub task: u64,
+    /// Why it lasted, or how it ended.
+    pub why: String,
+    /// For how long the task was queued before this.
+    pub waited: Option<u64>,
+    /// The worker that ran it.
+    pub worker: Option<u16>,
+    /// The flow that leads here.
+    pub flow_in: Option<u64>,
+    /// The flows that begin at the end of this slice.
+    pub flows_out: Vec<u64>,
+}
+
+/// The figures of a job from a time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    pub at: u64,
+    pub running: u32,
+    /// `None` is no limit.
+    pub limit: Option<u32>,
+    pub backlog: u32,
+}
+
+/// One job.
+#[derive(Debug)]
+pub struct Row {
+    pub track: u32,
+    pub name: String,
+    pub parent: u32,
+    /// Slices that do not overlap, by lanes.
+    pub lanes: Vec<Vec<Slice>>,
+    pub figures: Vec<Figures>,
+    /// The tasks whose queued slice has no lane.
+    pub hidden: u64,
+}
+
+/// All that was recorded.
+#[derive(Debug)]
+pub struct Picture {
+    pub rows: Vec<Row>,
+    /// The parked slices of each worker.
+    pub workers: Vec<Vec<Slice>>,
+    pub lost: u64,
+    /// How long the timeline was on.
+    pub length: u64,
+}
+
+/// Draws what was recorded.
+pub fn draw(record: Record) -> Picture {
+    let mut pen = Pen::new(&record);
+    for (id, event) in &record.events {
+        pen.note(*id, event);
+    }
+    pen.finish(&record)
+}
+
+/// A task that has not ended.
+struct Open {
+    track: u32,
+    number: u64,
+    slices: Vec<usize>,
+    /// Why it waited so far.
+    reasons: Vec<String>,
+    /// The event that let it go.
+    cause: u64,
+}
+
+struct Pen<'a> {
+    jobs: &'a BTreeMap<u32, Info>,
+    from: u64,
+    length: u64,
+    slices: Vec<Slice>,
+    open: HashMap<usize, Open>,
+    /// The tasks that are not open any more, by their tracks.
+    over: BTreeMap<u32, Vec<Vec<usize>>>,
+    tasks: u64,
+    flows: u64,
+    /// The slices that ended with an event.
+    ends: HashMap<u64, usize>,
+    /// What the owner or the clock did with an event.
+    acts: HashMap<u64, String>,
+    figures: BTreeMap<u32, Vec<Figures>>,
+    parked: Vec<Vec<Slice>>,
+}
+
+impl<'a> Pen<'a> {
+    fn new(record: &'a Record) -> Self {
+        let (from, to) = record.span;
+        Self {
+            jobs: &record.jobs,
+            from,
+            length: to.saturating_sub(from).max(1),
+            slices: Vec::new(),
+            open: HashMap::new(),
+            over: BTreeMap::new(),
+            tasks: 0,
+            flows: 0,
+            ends: HashMap::new(),
+            acts: HashMap::new(),
+            figures: BTreeMap::new(),
+            parked: vec![Vec::new(); record.workers],
+        }
+    }
+
+    fn name(&self, track: u32) -> String {
+        match self.jobs.get(&track).and_then(|info| info.name.as_deref()) {
+            Some(name) => format!("job {name:?}"),
+            None => format!("job {track}, without a name"),
+        }
+    }
+
+    /// Notes one event. Events come in the order of their times.
+    fn note(&mut self, id: u64, event: &Event) {
+        let at = event.at.saturating_sub(self.from).min(self.length);
+        match event.kind {
+            Kind::Parked | Kind::Woken => return self.worker(at, event),
+            Kind::Refused(_) | Kind::Admitted => self.figures(at, event.gate, event),
+            _ => self.figures(at, event.track, event),
+        }
+        match event.kind {
+            Kind::Pushed => {
+                self.end(at, event.task, "its end is not known");
+                self.begin(at, event);
+            }
+            Kind::Refused(why) => {
+                let reason = self.reason(why, event);
+                self.begin_if_new(at, event);
+                let open = self.open.get_mut(&event.task).expect("it is open");
+                if open.reasons.last() != Some(&reason) {
+                    open.reasons.push(reason);
+                }
+            }
+            Kind::Admitted => {
+                if let Some(open) = self.open.get_mut(&event.task) {
+                    open.cause = event.cause;
+                }
+            }
+            Kind::Started => self.start(at, event),
+            Kind::Resumed => self.turn(at, event, What::Running, "resumed".into()),
+            Kind::Waits => {
+                self.turn(at, event, What::Waits, "waits inside, without a permit".into());
+                self.ended_with(id, event.task);
+            }
+            Kind::Ended(How::Pending) => {
+                self.turn(at, event, What::Waits, "a pending future".into());
+                self.ended_with(id, event.task);
+            }
+            Kind::Ended(how) => {
+                match self.last(event.task).filter(|last| self.slices[*last].what != What::Queued) {
+                    Some(last) => _ = self.ends.insert(id, last),
+                    // It had started before the first event that was kept.
+                    None => {
+                        _ = self
+                            .acts
+                            .insert(id, format!("a task of {} ended", self.name(event.track)))
+                    }
+                }
+                let word = match how {
+                    How::Panicked => "panicked",
+                    How::Cancelled => "cancelled",
+                    How::Over | How::Pending => "ended",
+                };
+                self.end(at, event.task, word);
+            }
+            Kind::Changed => {
+                let limit = match event.limit {
+                    u32::MAX => "no limit".to_owned(),
+                    limit => format!("a limit of {limit}"),
+                };
+                self.acts
+                    .insert(id, format!("{} had {limit} or was resumed", self.name(event.track)));
+            }
+            Kind::Opened => {
+                self.acts.insert(id, format!("the time of {} came", self.name(event.track)));
+            }
+            Kind::Figures | Kind::Parked | Kind::Woken => {}
+        }
+    }
+
+    fn worker(&mut self, at: u64, event: &Event) {
+        let Some(parked) = self.parked.get_mut(usize::from(event.seat)) else { return };
+        if event.kind == Kind::Parked {
+            parked.push(Slice {
+                worker: Some(event.seat),
+                ..slice(What::Parked, at, self.length, 0)
+            });
+        } else if let Some(last) = parked.last_mut() {
+            last.to = at;
+        }
+    }
+
+    fn figures(&mut self, at: u64, track: u32, event: &Event) {
+        let limit = Some(event.limit).filter(|limit| *limit < u32::MAX);
+        let figures = Figures { at, running: event.running, limit, backlog: event.backlog };
+        let all = self.figures.entry(track).or_default();
+        if all.last().is_none_or(|last| Figures { at, ..*last } != figures) {
+            all.push(figures);
+        }
+    }
+
+    /// Returns in words why a gate refused a task.
+    fn reason(&self, why: Why, event: &Event) -> String {
+        let name = self.name(event.gate);
+        match why {
+            Why::Paused => format!("{name} was paused"),
+            Why::Clock => format!("{name} was held off, or its rate allowed no start"),
+            Why::Limit if event.limit == 0 => format!("{name} had a limit of 0"),
+            Why::Limit if event.running < event.limit => {
+                format!(
+                    "{name} ran {} of at most {}, and the next were ready",
+                    event.running, event.limit
+                )
+            }
+            Why::Limit => format!("{name} ran {} of at most {}", event.running, event.limit),
+            Why::Behind if event.backlog == 0 => format!("other tasks of {name} were ready"),
+            Why::Behind if event.backlog == 1 => format!("1 task went first in {name}"),
+            Why::Behind => format!("{} tasks went first in {name}", event.backlog),
+        }
+    }
+
+    /// Adds a task that is queued from this time on.
+    fn begin(&mut self, at: u64, event: &Event) {
+        self.tasks += 1;
+        let open = Open {
+            track: event.track,
+            number: self.tasks,
+            slices: vec![self.slices.len()],
+            reasons: Vec::new(),
+            cause: 0,
+        };
+        self.slices.push(slice(What::Queued, at, self.length, self.tasks));
+        self.open.insert(event.task, open);
+    }
+
+    fn begin_if_new(&mut self, at: u64, event: &Event) {
+        if !self.open.contains_key(&event.task) {
+            self.begin(at, event);
+        }
+    }
+
+    fn last(&self, task: usize) -> Option<usize> {
+        self.open.get(&task)?.slices.last().copied()
+    }
+
+    /// Notes that the slice before the last one ended with this event.
+    fn ended_with(&mut self, id: u64, task: usize) {
+        let before = self.open.get(&task).and_then(|open| open.slices.iter().nth_back(1).copied());
+        if let Some(before) = before {
+            self.ends.insert(id, before);
+        }
+    }
+
+    /// Ends the last slice of a task, and begins another one.
+    fn turn(&mut self, at: u64, event: &Event, what: What, why: String) {
+        self.begin_if_new(at, event);
+        let Some(last) = self.last(event.task) else { return };
+        self.slices[last].to = at;
+        let new = self.slices.len();
+        let open = self.open.get_mut(&event.task).expect("it has a last slice");
+        open.slices.push(new);
+        self.slices.push(Slice { why, ..slice(what, at, self.length, open.number) });
+    }
+
+    /// A worker begins or resumes a task.
+    fn start(&mut self, at: u64, event: &Event) {
+        self.begin_if_new(at, event);
+        let open = self.open.get_mut(&event.task).expect("it is open");
+        let queued = *open.slices.last().expect("a task has a slice");
+        let (mut why, cause) = (std::mem::take(&mut open.reasons).join(", then "), open.cause);
+        open.cause = 0;
+        let cause = if event.cause > 0 { event.cause } else { cause };
+        let from = self.ends.get(&cause).copied();
+        let act = from
+            .map(|from| format!("task {} {}", self.slices[from].task, left(&self.slices[from])));
+        if let Some(act) = act.or_else(|| self.acts.get(&cause).cloned()) {
+            why = if why.is_empty() { act } else { format!("{why}, until {act}") };
+        }
+        let first = self.slices[queued].what == What::Queued;
+        if first {
+            let none = "nothing held it: a worker took it";
+            self.slices[queued].why = if why.is_empty() { none.into() } else { why };
+        }
+        let waited = first.then(|| at - self.slices[queued].from);
+        self.turn(at, event, What::Running, "has not ended".into());
+        let running = self.slices.last_mut().expect("it was added just now");
+        (running.waited, running.worker) =
+            (waited, Some(event.seat).filter(|seat| *seat < u16::MAX));
+        if let Some(from) = from {
+            self.flows += 1;
+            running.flow_in = Some(self.flows);
+            self.slices[from].flows_out.push(self.flows);
+        }
+    }
+
+    /// Ends a task.
+    fn end(&mut self, at: u64, task: usize, how: &str) {
+        let Some(open) = self.open.remove(&task) else { return };
+        let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
+        last.to = at;
+        last.why = how.into();
+        self.over.entry(open.track).or_default().push(open.slices);
+    }
+
+    fn finish(mut self, record: &Record) -> Picture {
+        for open in std::mem::take(&mut self.open).into_values() {
+            let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
+            if last.what == What::Queued {
+                last.why = open.reasons.join(", then ");
+            }
+            self.over.entry(open.track).or_default().push(open.slices);
+        }
+        let tracks = self.figures.keys().chain(self.over.keys());
+        let tracks: std::collections::BTreeSet<u32> =
+            tracks.copied().filter(|track| *track > 0).collect();
+        let mut rows = Vec::new();
+        for track in tracks {
+            let tasks = self.over.remove(&track).unwrap_or_default();
+            let (lanes, hidden) = self.lanes(tasks);
+            let mut figures = self.figures.remove(&track).unwrap_or_default();
+            let info = self.jobs.get(&track);
+            if let (Some(ended), Some(last)) = (info.and_then(|info| info.ended), figures.last()) {
+                let at = ended.saturating_sub(self.from).clamp(last.at, self.length);
+                figures.push(Figures { at, running: 0, backlog: 0, ..*last });
+            }
+            let parent = info.map_or(0, |info| info.parent);
+            rows.push(Row { track, name: self.name(track), parent, lanes, figures, hidden });
+        }
+        Picture { rows, workers: self.parked, lost: record.lost, length: self.length }
+    }
+
+    /// Puts the tasks of a job into lanes. A task that finds no lane at its push gets one at its start.
+    fn lanes(&self, mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, u64) {
+        let begin = |task: &Vec<usize>| self.slices[task[0]].from;
+        tasks.sort_by_key(begin);
+        let mut lanes: Vec<Vec<Slice>> = Vec::new();
+        let mut late = Vec::new();
+        for task in tasks {
+            let ends = |lane: &Vec<Slice>| lane.last().is_none_or(|last| last.to <= begin(&task));
+            let free = lanes.iter().position(ends);
+            match free.or_else(|| {
+                (lanes.len() < LANES).then(|| {
+                    lanes.push(Vec::new());
+                    lanes.len() - 1
+                })
+            }) {
+                Some(lane) => {
+                    lanes[lane].extend(task.iter().map(|slice| self.slices[*slice].clone()))
+                }
+                None => late.push(task),
+            }
+        }
+        let hidden = late.len() as u64;
+        late.iter_mut()
+            .for_each(|task| task.retain(|slice| self.slices[*slice].what != What::Queued));
+        late.retain(|task| !task.is_empty());
+        late.sort_by_key(begin);
+        let mut more: Vec<Vec<Slice>> = Vec::new();
+        for task in late {
+            let ends = |lane: &Vec<Slice>| lane.last().is_none_or(|last| last.to <= begin(&task));
+            let lane = more.iter().position(ends).unwrap_or_else(|| {
+                more.push(Vec::new());
+                more.len() - 1
+            });
+            more[lane].extend(task.iter().map(|slice| self.slices[*slice].clone()));
+        }
+        lanes.append(&mut more);
+        (lanes, hidden)
+    }
+}
+
+/// Returns in words how a slice let its permit go.
+fn left(slice: &Slice) -> &'static str {
+    if slice.why == "ended" || slice.why == "panicked" {
+        "ended"
+    } else {
+        "released its permit to wait"
+    }
+}
+
+fn slice(what: What, from: u64, to: u64, task: u64) -> Slice {
+    Slice {
+        what,
+        from,
+        to,
+        task,
+        why: String::new(),
+        waited: None,
+        worker: None,
+        flow_in: None,
+        flows_out: Vec::new(),
+    }
+}

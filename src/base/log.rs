@@ -1,0 +1,333 @@
+//! What a pool records while its timeline is on: events, in rings of a fixed size, and the jobs that they are of.
+//!
+//! Each worker has a ring of its own. Threads outside share a few rings. A ring has a lock, which only a reader of the timeline, or a
+//! second thread outside, ever contends for. No event is written while it is off, and no ring has memory before the first start.
+
+use crate::sync::FiguresMutex;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::thread_static;
+use crate::sync::time::Instant;
+use crossbeam_utils::CachePadded;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::PoisonError;
+
+/// The number of rings for threads that are no workers of the pool.
+const OUTSIDE: usize = 4;
+/// The number of ended jobs whose names are kept.
+const MOST_ENDED: usize = 16_384;
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A task took its place in the queue.
+    Pushed,
+    /// A gate, which is another track if it is a job above, had no room for the task.
+    Refused(Why),
+    /// A gate has admitted the task.
+    Admitted,
+    /// A worker began or resumed the task.
+    Started,
+    /// The task waits inside, without its permit.
+    Waits,
+    /// The task has its permit again.
+    Resumed,
+    /// The task ended, or left the worker.
+    Ended(How),
+    /// The owner changed what the job's gate allows.
+    Changed,
+    /// The time came until which the job was held off.
+    Opened,
+    /// The figures of the job.
+    Figures,
+    /// The worker has found nothing to do.
+    Parked,
+    /// The worker searches again.
+    Woken,
+}
+
+/// Why a gate had no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The job is paused.
+    Paused,
+    /// The job is held off, or its rate allows no start.
+    Clock,
+    /// As many tasks run, or are about to start, as the limit allows.
+    Limit,
+    /// Other tasks are ready or go first.
+    Behind,
+}
+
+/// How a task left its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It has ended.
+    Over,
+    /// It has panicked, and has no handle.
+    Panicked,
+    /// Its handle had cancelled it.
+    Cancelled,
+    /// It is a pending future.
+    Pending,
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// In nanoseconds from the making of the pool.
+    pub at: u64,
+    /// The address of the task's cell, or 0.
+    pub task: usize,
+    /// The event that made this one possible, or 0.
+    pub cause: u64,
+    /// The job's track.
+    pub track: u32,
+    /// The track of the gate that refused or admitted the task.
+    pub gate: u32,
+    /// The tasks that hold a permit.
+    pub running: u32,
+    /// The limit. `u32::MAX` is none.
+    pub limit: u32,
+    /// The tasks in the queue.
+    pub backlog: u32,
+    /// The seat of the worker, or `u16::MAX`.
+    pub seat: u16,
+    /// What has happened.
+    pub kind: Kind,
+}
+
+impl Event {
+    /// Makes an event without a job or a task.
+    pub fn new(kind: Kind) -> Self {
+        let seat = HERE.with(|here| here.seat.get());
+        Self {
+            at: 0,
+            task: 0,
+            cause: 0,
+            track: 0,
+            gate: 0,
+            running: 0,
+            limit: 0,
+            backlog: 0,
+            seat,
+            kind,
+        }
+    }
+}
+
+/// What a thread is about.
+pub struct Here {
+    /// The worker's seat, or `u16::MAX`.
+    pub seat: Cell<u16>,
+    /// The task that runs, or 0.
+    pub task: Cell<usize>,
+    /// The event whose consequences this thread draws now, or 0.
+    pub cause: Cell<u64>,
+}
+
+thread_static! {
+    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(0), cause: Cell::new(0) };
+}
+
+/// Calls `f` with what this thread is about.
+pub fn here<R>(f: impl FnOnce(&Here) -> R) -> R {
+    HERE.with(f)
+}
+
+/// A job, as the timeline knows it.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The job's name.
+    pub name: Option<String>,
+    /// The track of the job's parent, or 0.
+    pub parent: u32,
+    /// The time at which the record was freed.
+    pub ended: Option<u64>,
+}
+
+/// The track of one job, once it has one.
+#[derive(Debug, Default)]
+pub struct Track(AtomicU32);
+
+impl Track {
+    /// Returns the track, if the job has one.
+    pub fn get(&self) -> Option<u32> {
+        // Ordering: Relaxed; a figure. The lock of the tracks orders what the number stands for.
+        Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
+    }
+
+    /// Returns the track, and sets it to `next` if the job has none. The caller has the lock of the tracks.
+    pub fn get_or_set(&self, next: u32) -> u32 {
+        self.get().unwrap_or_else(|| {
+            // Ordering: Relaxed; as in `get`.
+            self.0.store(next, Ordering::Relaxed);
+            next
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tracks {
+    infos: BTreeMap<u32, Info>,
+    last: u32,
+    /// The tracks of ended jobs, the first to end first.
+    ended: VecDeque<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: Vec<Event>,
+    /// The number of events so far.
+    count: u64,
+    most: usize,
+}
+
+impl Ring {
+    fn clear(&mut self, most: usize) {
+        *self = Self { events: Vec::with_capacity(most), count: 0, most };
+    }
+
+    /// Adds an event, in place of the oldest one if the ring is full. Returns the number of the event.
+    fn push(&mut self, event: Event) -> u64 {
+        if self.events.len() < self.most {
+            self.events.push(event);
+        } else if self.most > 0 {
+            let place = self.count % self.most as u64;
+            self.events[place as usize] = event;
+        }
+        self.count += 1;
+        self.count
+    }
+}
+
+/// The events of one pool.
+#[derive(Debug)]
+pub struct Log {
+    rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
+    tracks: FiguresMutex<Tracks>,
+    /// The time of the last start, and of the stop after it.
+    span: FiguresMutex<(u64, Option<u64>)>,
+    made: Instant,
+}
+
+/// A copy of what was recorded.
+#[derive(Debug)]
+pub struct Record {
+    /// The events, each with its id, in the order of their times.
+    pub events: Vec<(u64, Event)>,
+    /// The number of events that were overwritten.
+    pub lost: u64,
+    /// The jobs by their tracks.
+    pub jobs: BTreeMap<u32, Info>,
+    /// The number of workers.
+    pub workers: usize,
+    /// The times from which and to which events were recorded.
+    pub span: (u64, u64),
+}
+
+impl Log {
+    /// Makes the rings of a pool, without memory.
+    pub fn new(workers: usize) -> Self {
+        let ring = || CachePadded::new(FiguresMutex::new(Ring::default()));
+        Self {
+            rings: (0..workers + OUTSIDE).map(|_| ring()).collect(),
+            tracks: FiguresMutex::default(),
+            span: FiguresMutex::default(),
+            made: Instant::now(),
+        }
+    }
+
+    /// Returns the time from the making of the pool.
+    fn now(&self) -> u64 {
+        self.made.elapsed().as_nanos() as u64
+    }
+
+    /// Drops all events, and makes room for so many in each ring.
+    pub fn clear(&self, most: usize) {
+        for ring in &self.rings {
+            ring.lock().unwrap_or_else(PoisonError::into_inner).clear(most);
+        }
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = (self.now(), None);
+    }
+
+    /// Notes that no further event comes.
+    pub fn stop(&self) {
+        let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        span.1 = Some(span.1.unwrap_or_else(|| self.now()));
+    }
+
+    /// Adds an event. Returns its id.
+    pub fn push(&self, event: Event) -> u64 {
+        let place = HERE.with(|here| match here.seat.get() {
+            // A thread has an address of its own for this.
+            u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
+            seat => usize::from(seat) % self.rings.len(),
+        });
+        let mut ring = self.rings[place].lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that the times of one ring are in order.
+        let number = ring.push(Event { at: self.now(), ..event });
+        id(place, number)
+    }
+
+    /// Returns the track of a job, which has none yet. `track` reads and sets it, under a lock.
+    pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
+        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = tracks.last + 1;
+        let of_job = track(next);
+        if of_job == next {
+            tracks.last = next;
+            tracks.infos.insert(next, info);
+        }
+        of_job
+    }
+
+    /// Notes that the record of a job was freed.
+    pub fn job_freed(&self, track: &Track) {
+        let Some(track) = track.get() else { return };
+        let now = self.now();
+        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(info) = tracks.infos.get_mut(&track) {
+            info.ended = Some(now);
+            tracks.ended.push_back(track);
+        }
+        if tracks.ended.len() > MOST_ENDED
+            && let Some(oldest) = tracks.ended.pop_front()
+        {
+            tracks.infos.remove(&oldest);
+        }
+    }
+
+    /// Returns the number of events that were overwritten since the start.
+    pub fn lost(&self) -> u64 {
+        let lost = |ring: &Ring| ring.count - ring.events.len() as u64;
+        self.rings
+            .iter()
+            .map(|ring| lost(&ring.lock().unwrap_or_else(PoisonError::into_inner)))
+            .sum()
+    }
+
+    /// Copies what was recorded.
+    pub fn read(&self) -> Record {
+        let (mut events, mut lost) = (Vec::new(), 0);
+        for (place, ring) in self.rings.iter().enumerate() {
+            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = ring.count - ring.events.len() as u64;
+            lost += first;
+            events.extend((first..ring.count).map(|number| {
+                let event = ring.events[(number % ring.events.len() as u64) as usize];
+                (id(place, number + 1), event)
+            }));
+        }
+        events.sort_by_key(|(id, event)| (event.at, *id));
+        let jobs = self.tracks.lock().unwrap_or_else(PoisonError::into_inner).infos.clone();
+        let (from, to) = *self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let to = to.unwrap_or_else(|| self.now());
+        Record { events, lost, jobs, workers: self.rings.len() - OUTSIDE, span: (from, to) }
+    }
+}
+
+/// Returns the id of an event, by its ring and its number there, which begins at 1.
+fn id(place: usize, number: u64) -> u64 {
+    (place as u64) << 48 | number
+}

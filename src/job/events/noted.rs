@@ -1,0 +1,171 @@
+//! What the hooks do while the timeline is on.
+
+use crate::base::log::{Event, How, Info, Kind, Why, here};
+use crate::base::task::{CellPtr, Ran};
+use crate::job::permits::{Flag, MOST};
+use crate::job::record::JobPtr;
+use crate::pool::core::Shared;
+
+/// Returns the track of a job, and makes one at the job's first event.
+fn track_of(job: JobPtr) -> u32 {
+    let track = &job.extra_or_make().track;
+    if let Some(track) = track.get() {
+        return track;
+    }
+    let parent = job.parent().map_or(0, track_of);
+    let name = job.extra().and_then(|extra| extra.name.clone());
+    job.pool().log.new_track(Info { name, parent, ended: None }, |next| track.get_or_set(next))
+}
+
+/// Makes an event of a job, with the job's figures.
+fn event(kind: Kind, job: JobPtr) -> Event {
+    let word = job.permits.load();
+    let limit = if word.limit() == MOST { u32::MAX } else { word.limit() as u32 };
+    let backlog = u32::try_from(job.queue().len()).unwrap_or(u32::MAX);
+    let track = track_of(job);
+    Event { track, running: word.running() as u32, limit, backlog, ..Event::new(kind) }
+}
+
+fn address(cell: CellPtr) -> usize {
+    cell.as_ptr().addr()
+}
+
+fn note(job: JobPtr, event: Event) -> u64 {
+    job.pool().log.push(event)
+}
+
+/// Notes the figures of the jobs above.
+fn note_above(job: JobPtr) {
+    job.gates().skip(1).for_each(|gate| _ = note(gate, event(Kind::Figures, gate)));
+}
+
+#[cold]
+pub fn pushed(job: JobPtr, cell: CellPtr) {
+    note(job, Event { task: address(cell), ..event(Kind::Pushed, job) });
+}
+
+#[cold]
+pub fn refused(gate: JobPtr, cell: CellPtr) {
+    if cell.is_waiter() {
+        return;
+    }
+    let word = gate.permits.load();
+    let why = if word.has(Flag::Paused) {
+        Why::Paused
+    } else if word.has(Flag::HeldOff) {
+        Why::Clock
+    } else if word.running() + word.ready() >= word.limit() {
+        Why::Limit
+    } else {
+        Why::Behind
+    };
+    at_gate(Kind::Refused(why), gate, cell);
+}
+
+#[cold]
+pub fn admitted(gate: JobPtr, cell: CellPtr) {
+    if !cell.is_waiter() {
+        at_gate(Kind::Admitted, gate, cell);
+    }
+}
+
+/// Notes what a gate does to a task. The figures are the gate's.
+fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
+    let (event, track) = (event(kind, gate), track_of(cell.job()));
+    let cause = here(|here| here.cause.get());
+    note(gate, Event { task: address(cell), gate: event.track, track, cause, ..event });
+}
+
+/// In the place of an outer task: the cell is empty, because its handle has cancelled the task or has run it.
+const EMPTY: usize = usize::MAX;
+
+#[cold]
+pub fn started(job: JobPtr, cell: CellPtr) -> usize {
+    if cell.is_gone() { EMPTY } else { started_inside(job, cell) }
+}
+
+#[cold]
+pub fn started_inside(job: JobPtr, cell: CellPtr) -> usize {
+    let (cause, outer) = here(|here| (here.cause.replace(0), here.task.replace(address(cell))));
+    // An end frees a permit only where permits are few.
+    let cause = if job.is_unlimited(job.permits.load()) { 0 } else { cause };
+    note(job, Event { task: address(cell), cause, ..event(Kind::Started, job) });
+    note_above(job);
+    outer
+}
+
+#[cold]
+pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: usize) {
+    let how = match ran {
+        Ran::Completed | Ran::Counted => How::Over,
+        Ran::Panicked(_) => How::Panicked,
+        Ran::Cancelled => How::Cancelled,
+        Ran::Pending => How::Pending,
+        #[cfg(feature = "futures")]
+        Ran::Waits => How::Pending,
+    };
+    if outer == EMPTY {
+        if how == How::Cancelled {
+            note(job, Event { task: address, ..event(Kind::Ended(how), job) });
+        }
+        return;
+    }
+    let cause = note(job, Event { task: address, ..event(Kind::Ended(how), job) });
+    here(|here| {
+        here.cause.set(cause);
+        here.task.set(outer);
+    });
+}
+
+#[cold]
+pub fn dropped(cell: CellPtr) {
+    let job = cell.job();
+    note(job, Event { task: address(cell), ..event(Kind::Ended(How::Cancelled), job) });
+}
+
+#[cold]
+pub fn waits(job: JobPtr) {
+    let task = here(|here| here.task.get());
+    let cause = note(job, Event { task, ..event(Kind::Waits, job) });
+    here(|here| here.cause.set(cause));
+}
+
+#[cold]
+pub fn resumed(job: JobPtr) {
+    let task = here(|here| here.task.get());
+    here(|here| here.cause.set(0));
+    note(job, Event { task, ..event(Kind::Resumed, job) });
+    note_above(job);
+}
+
+#[cold]
+pub fn released(job: JobPtr) {
+    job.gates().for_each(|gate| _ = note(gate, event(Kind::Figures, gate)));
+}
+
+#[cold]
+pub fn no_cause() {
+    here(|here| here.cause.set(0));
+}
+
+#[cold]
+pub fn changed(job: JobPtr) {
+    let cause = note(job, event(Kind::Changed, job));
+    here(|here| here.cause.set(cause));
+}
+
+#[cold]
+pub fn opened(job: JobPtr) {
+    let cause = note(job, event(Kind::Opened, job));
+    here(|here| here.cause.set(cause));
+}
+
+#[cold]
+pub fn parked(pool: &Shared) {
+    pool.log.push(Event::new(Kind::Parked));
+}
+
+#[cold]
+pub fn woken(pool: &Shared) {
+    pool.log.push(Event::new(Kind::Woken));
+}

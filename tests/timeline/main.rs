@@ -1,0 +1,198 @@
+//! What `Pool::timeline` writes: each task's slices, why it waited, the figures of its job, and which end let it start.
+//!
+//! The trace is read back by a decoder of its own, which knows the format's numbers only.
+#![cfg(feature = "timeline")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod decoder;
+mod formats;
+mod whys;
+
+use std::collections::{HashMap, HashSet};
+use std::thread;
+
+use common::event::{Gauge, Latch, stay};
+use common::{LONG, pool, with_workers, within};
+use decoder::{Slice, Trace};
+use tollgate::Pool;
+
+/// Reads what the pool has recorded.
+fn read(pool: &Pool) -> Trace {
+    let mut file = Vec::new();
+    pool.timeline().write(&mut file).unwrap();
+    Trace::read(&file)
+}
+
+/// Runs two tasks under a limit of 1, of which the second waits for the first.
+fn two_in_turn(pool: &Pool) {
+    let (gauge, latch) = (Gauge::new(), Latch::new());
+    let search = pool.job_builder().name("search").limit(1).build();
+    search.execute(stay(&gauge, &latch));
+    gauge.until_running(1);
+    search.execute(|| ());
+    latch.open();
+    search.wait();
+}
+
+#[test]
+fn a_task_is_queued_and_then_runs_when_another_has_ended() {
+    with_workers(|pool, _| {
+        pool.timeline().start();
+        two_in_turn(pool);
+        let trace = read(pool);
+        let slices = trace.of("job \"search\"");
+        assert_eq!(slices.len(), 4, "{slices:#?}");
+        let task = |number, name| trace.slice("job \"search\"", number, name);
+        let (first, second) = (task(1, "running"), task(2, "running"));
+        let queued = task(2, "queued");
+        assert_eq!(
+            queued.says("why"),
+            "job \"search\" ran 1 of at most 1, until task 1 ended",
+            "{queued:?}"
+        );
+        assert_eq!((first.says("why"), second.says("why")), ("ended", "ended"));
+        assert_eq!(queued.to, second.from);
+        assert!(first.to <= second.from);
+        assert_eq!(second.counts("waited_ns"), queued.to - queued.from);
+        assert_eq!(first.flows, second.last_of_flows);
+        assert_eq!(first.flows.len(), 1);
+        assert_eq!(trace.most("job \"search\"", "running"), 1);
+        assert_eq!(trace.most("job \"search\"", "backlog"), 1);
+        assert_eq!(trace.most("job \"search\"", "limit"), 1);
+        assert_eq!(trace.last("job \"search\"", "running"), 0);
+        assert_eq!(trace.last("job \"search\"", "backlog"), 0);
+    });
+}
+
+/// Says what must be true of each trace: slices of a track do not overlap, and each flow has one begin, and then one end.
+fn check(trace: &Trace) {
+    let mut lanes: HashMap<u64, Vec<&Slice>> = HashMap::new();
+    for slice in &trace.slices {
+        assert!(slice.from <= slice.to, "{slice:?}");
+        lanes.entry(slice.track).or_default().push(slice);
+    }
+    for lane in lanes.values() {
+        assert!(lane.windows(2).all(|two| two[0].to <= two[1].from), "{lane:#?}");
+    }
+    let mut begins = HashMap::new();
+    for slice in &trace.slices {
+        for flow in &slice.flows {
+            assert!(begins.insert(*flow, slice).is_none(), "two begins of one flow");
+        }
+    }
+    for slice in &trace.slices {
+        for flow in &slice.last_of_flows {
+            let begin = begins.remove(flow).expect("a flow ends that has not begun, or twice");
+            assert!(begin.to <= slice.from, "{begin:?} {slice:?}");
+        }
+    }
+    assert!(begins.is_empty(), "flows without an end");
+}
+
+#[test]
+fn each_task_runs_in_one_slice_and_no_more_run_than_the_limit() {
+    with_workers(|pool, _| {
+        pool.timeline().start_with(100_000);
+        let host = pool.job_builder().name("host").limit(3).build();
+        let pages: Vec<_> = (0..3)
+            .map(|page| host.job_builder().name(format!("page {page}")).limit(2).build())
+            .collect();
+        thread::scope(|s| {
+            for page in &pages {
+                s.spawn(|| (0..1_000).for_each(|_| page.execute(|| ())));
+            }
+        });
+        host.wait();
+        let trace = read(pool);
+        check(&trace);
+        assert_eq!(pool.timeline().lost(), 0);
+        for page in 0..3 {
+            let name = format!("job \"page {page}\"");
+            let running = trace.of(&name).into_iter().filter(|slice| slice.name == "running");
+            let tasks: Vec<_> = running.map(|slice| slice.counts("task")).collect();
+            assert_eq!(tasks.len(), 1_000);
+            assert_eq!(tasks.iter().collect::<HashSet<_>>().len(), 1_000, "a task runs twice");
+            assert!(trace.most(&name, "running") <= 2);
+            assert_eq!(trace.parent(&name), "job \"host\"");
+        }
+        assert!(trace.most("job \"host\"", "running") <= 3);
+        assert_eq!(trace.last("job \"host\"", "running"), 0);
+        // At no time do more tasks run than the host's limit.
+        let running = || trace.slices.iter().filter(|slice| slice.name == "running");
+        let at_once = |at: u64| running().filter(|slice| slice.from < at && at < slice.to).count();
+        assert!(running().step_by(37).all(|slice| at_once(slice.to) <= 3));
+    });
+}
+
+#[test]
+fn what_is_overwritten_is_counted_and_the_rest_can_be_read() {
+    with_workers(|pool, _| {
+        for events in [0, 1, 50] {
+            pool.timeline().start_with(events);
+            let job = pool.job(2);
+            (0..2_000).for_each(|_| job.execute(|| ()));
+            job.wait();
+            assert!(pool.timeline().lost() > 1_000);
+            check(&read(pool));
+        }
+        pool.timeline().start();
+        assert_eq!(pool.timeline().lost(), 0);
+    });
+}
+
+#[test]
+fn nothing_is_recorded_before_the_start_and_after_the_stop() {
+    within(LONG, || {
+        let pool = pool(2);
+        let timeline = pool.timeline();
+        two_in_turn(&pool);
+        assert!(read(&pool).slices.is_empty());
+        timeline.start();
+        two_in_turn(&pool);
+        timeline.stop();
+        let before = read(&pool).of("job \"search\"").len();
+        assert_eq!(before, 4);
+        two_in_turn(&pool);
+        assert_eq!(read(&pool).of("job \"search\"").len(), before);
+        // The next start forgets it.
+        timeline.start();
+        assert!(read(&pool).of("job \"search\"").is_empty());
+    });
+}
+
+#[test]
+fn a_worker_with_nothing_to_do_is_parked() {
+    within(LONG, || {
+        let pool = pool(2);
+        pool.timeline().start();
+        pool.job(1).spawn(|| ()).join().unwrap();
+        common::until_parked(&pool, 2);
+        let trace = read(&pool);
+        let parked = ["worker 0", "worker 1"].map(|worker| trace.own(worker).len());
+        assert!(parked.iter().any(|parked| *parked > 0), "{parked:?}");
+        assert!(trace.slices.iter().any(|slice| slice.name == "parked"));
+    });
+}
+
+#[test]
+fn a_trace_can_be_written_while_tasks_run_and_after_the_end() {
+    with_workers(|pool, _| {
+        pool.timeline().start_with(1_000);
+        let job = pool.job_builder().name("search").limit(2).build();
+        thread::scope(|s| {
+            s.spawn(|| {
+                for i in 0..20_000 {
+                    let child = if i % 50 == 0 { job.job(1) } else { job.clone() };
+                    child.execute(|| ());
+                }
+            });
+            for _ in 0..20 {
+                check(&read(pool));
+            }
+        });
+        job.wait();
+        pool.shutdown();
+        check(&read(pool));
+    });
+}

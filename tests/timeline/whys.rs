@@ -1,0 +1,176 @@
+//! Why a task waited, and how it ended, in words.
+
+use std::sync::mpsc;
+use std::thread;
+
+use crate::common::event::{Gauge, Latch, stay};
+use crate::common::{LONG, SECOND, pool, pool_with_clock, with_workers, within};
+use crate::read;
+use tollgate::{Job, Pool, Rate, Reason};
+
+/// Pushes a task into the job, lets it go, and returns why it waited.
+fn why(pool: &Pool, job: &Job, release: impl FnOnce()) -> String {
+    pool.timeline().start();
+    let task = job.spawn(|| ());
+    release();
+    task.join().unwrap();
+    job.wait();
+    let name = job.name().map(|name| format!("job {name:?}")).unwrap();
+    read(pool).slice(&name, 1, "queued").says("why").to_owned()
+}
+
+#[test]
+fn each_gate_says_why() {
+    with_workers(|pool, _| {
+        let host = pool.job_builder().name("host").build();
+        let page = host.job_builder().name("page").build();
+        page.pause();
+        let said = why(pool, &page, || page.resume());
+        assert_eq!(said, "job \"page\" was paused, until job \"page\" had no limit or was resumed");
+        page.set_limit(0);
+        let said = why(pool, &page, || page.set_limit(2));
+        assert_eq!(
+            said,
+            "job \"page\" had a limit of 0, until job \"page\" had a limit of 2 or was resumed"
+        );
+        host.pause();
+        let said = why(pool, &page, || host.resume());
+        assert_eq!(said, "job \"host\" was paused, until job \"host\" had no limit or was resumed");
+        let said = why(pool, &page, || ());
+        assert_eq!(said, "nothing held it: a worker took it");
+    });
+}
+
+#[test]
+fn a_limit_of_a_job_above_says_why() {
+    with_workers(|pool, _| {
+        let host = pool.job_builder().name("host").limit(1).build();
+        let (page, other) = (host.job_builder().name("page").build(), host.job(2));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        other.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let said = why(pool, &page, || latch.open());
+        assert!(
+            said.starts_with("job \"host\" ran 1 of at most 1, until a task of job "),
+            "{said}"
+        );
+        assert!(said.ends_with(", without a name ended"), "{said}");
+    });
+}
+
+#[test]
+fn the_clock_says_why() {
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(2);
+        let job = pool.job_builder().name("search").build();
+        job.hold_off(SECOND);
+        let held = "job \"search\" was held off, or its rate allowed no start";
+        let said = why(&pool, &job, || clock.advance(SECOND));
+        assert_eq!(said, format!("{held}, until the time of job \"search\" came"));
+        let slow = pool.job_builder().name("slow").rate(Rate::per_second(1)).build();
+        slow.spawn(|| ()).join().unwrap();
+        slow.wait();
+        let said = why(&pool, &slow, || clock.advance(SECOND));
+        assert_eq!(
+            said,
+            format!("{held}, until the time of job \"slow\" came").replace("search", "slow")
+        );
+    });
+}
+
+#[test]
+fn a_join_releases_the_permit_and_takes_it_back() {
+    with_workers(|pool, _| {
+        pool.timeline().start();
+        let (search, other) = (pool.job_builder().name("search").limit(1).build(), pool.job(1));
+        let latch = Latch::new();
+        let opening = latch.opening();
+        let outer = search.spawn(move || other.spawn(move || opening.wait()).join().unwrap());
+        while !matches!(search.explain().first(), Reason::Waiting { .. }) {
+            thread::yield_now();
+        }
+        latch.open();
+        outer.join().unwrap();
+        search.wait();
+        let trace = read(pool);
+        let names: Vec<_> =
+            trace.of("job \"search\"").iter().map(|slice| slice.name.as_str()).collect();
+        assert_eq!(names, ["queued", "running", "waits", "running"]);
+        assert_eq!(trace.each("job \"search\"", "running"), [0, 1, 0, 1, 0]);
+        let waits = trace.slice("job \"search\"", 1, "waits");
+        assert_eq!(waits.says("why"), "waits inside, without a permit");
+    });
+}
+
+#[test]
+fn a_task_that_runs_inside_another_has_its_own_slice() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let same = search.clone();
+        search.spawn(move || same.spawn(|| ()).join().unwrap()).join().unwrap();
+        search.wait();
+        let trace = read(&pool);
+        let (outer, inner) = (
+            trace.slice("job \"search\"", 1, "running"),
+            trace.slice("job \"search\"", 2, "running"),
+        );
+        assert!(outer.from <= inner.from && inner.to <= outer.to, "{outer:?} {inner:?}");
+        assert_eq!(trace.of("job \"search\"").len(), 4);
+    });
+}
+
+#[test]
+fn tasks_say_how_they_ended() {
+    with_workers(|pool, _| {
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(0).build();
+        search.execute(|| panic!("no such page"));
+        let cancelled = search.spawn(|| unreachable!());
+        assert!(cancelled.cancel());
+        search.set_limit(1);
+        search.wait();
+        search.set_limit(0);
+        drop(search.spawn(|| unreachable!()));
+        search.cancel();
+        search.wait();
+        let trace = read(pool);
+        let how = |task, name| trace.slice("job \"search\"", task, name).says("why");
+        assert_eq!(how(1, "running"), "panicked");
+        assert_eq!((how(2, "queued"), how(3, "queued")), ("cancelled", "cancelled"));
+        assert_eq!(trace.of("job \"search\"").len(), 4);
+        assert_eq!(trace.each("job \"search\"", "limit"), [0, 1, 0]);
+    });
+}
+
+#[test]
+#[cfg(feature = "futures")]
+fn a_future_waits_while_it_is_pending() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let (polled, seen) = mpsc::channel();
+        let mut wakers = None;
+        let task = search.spawn_future(std::future::poll_fn(move |context| {
+            if wakers.replace(()).is_some() {
+                return std::task::Poll::Ready(());
+            }
+            polled.send(context.waker().clone()).unwrap();
+            std::task::Poll::Pending
+        }));
+        let waker = seen.recv().unwrap();
+        while search.stats().running == 0 || pool.stats().parked == 0 {
+            thread::yield_now();
+        }
+        waker.wake();
+        task.join().unwrap();
+        search.wait();
+        let trace = read(&pool);
+        let names: Vec<_> =
+            trace.of("job \"search\"").iter().map(|slice| slice.name.as_str()).collect();
+        assert_eq!(names, ["queued", "running", "waits", "running"]);
+        assert_eq!(trace.slice("job \"search\"", 1, "waits").says("why"), "a pending future");
+    });
+}
