@@ -4,6 +4,7 @@
 
 use crate::api::job::Job;
 use crate::error::{Closed, TryAcquireError};
+use crate::job::events::{self, Number};
 use crate::job::gate::adapt::is_adaptive;
 use crate::job::record::JobPtr;
 use crate::job::samples::Sample;
@@ -47,6 +48,8 @@ pub struct Permit {
     job: JobPtr,
     /// Only if a limit of the gates adapts.
     sample: Option<Box<PermitSample>>,
+    /// The permit's number in the timeline.
+    number: Number,
 }
 
 /// The sample of a permit.
@@ -60,10 +63,10 @@ struct PermitSample {
 impl Permit {
     /// Makes the permit of a caller that has one permit of each gate, one token and one flight.
     #[inline]
-    fn new(job: JobPtr) -> Self {
+    fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
             .then(|| Box::new(PermitSample { sample: adapt::begin(job, false), took: None }));
-        Self { job, sample }
+        Self { job, sample, number }
     }
 
     /// Marks the permit's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above: its work has met an
@@ -150,6 +153,7 @@ impl Drop for Permit {
                 None => adapt::end(self.job, permit.sample),
             }
         }
+        events::given_back(self.job, self.number);
         gate::give_back(self.job);
     }
 }
@@ -200,12 +204,19 @@ impl Future for Acquire<'_> {
 
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let number;
         let waited = match self.waiter.take() {
-            Some(waiter) => waiter.poll(cx.waker()),
+            Some(waiter) => {
+                number = waiter.number();
+                waiter.poll(cx.waker())
+            }
             None => {
                 self.job.refuse_to_acquire_inside();
                 match self.job.acquire_or_queue(|| Some(cx.waker().clone())) {
-                    Ok(waiter) => waiter.take(),
+                    Ok(waiter) => {
+                        number = waiter.number();
+                        waiter.take()
+                    }
                     Err(outcome) => return Poll::Ready(outcome),
                 }
             }
@@ -213,7 +224,7 @@ impl Future for Acquire<'_> {
         match waited {
             Ok(outcome) => {
                 self.wait.end();
-                Poll::Ready(self.job.permit_of(outcome))
+                Poll::Ready(self.job.permit_of(outcome, number))
             }
             Err(waiter) => {
                 self.waiter = Some(waiter);
@@ -343,10 +354,11 @@ impl Job {
             Ok(waiter) => waiter,
             Err(outcome) => return outcome,
         };
+        let number = waiter.number();
         loop {
             unwind::at_caller(|| blocking::wait(waiter.key(), None, || !waiter.is_decided()));
             match waiter.take() {
-                Ok(outcome) => return self.permit_of(outcome),
+                Ok(outcome) => return self.permit_of(outcome, number),
                 Err(waits) => waiter = waits,
             }
         }
@@ -392,8 +404,8 @@ impl Job {
         if !gate::try_acquire(job) {
             return Err((TryAcquireError::NoPermit, flight));
         }
-        std::mem::forget(flight); // The permit's, from here on.
-        Ok(Permit::new(job))
+        std::mem::forget(flight); // The permit owns the flight from here on.
+        Ok(Permit::new(job, events::acquired(job)))
     }
 
     /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight lasts until the push has ended,
@@ -410,9 +422,9 @@ impl Job {
     }
 
     /// Converts the outcome of a waiter to a permit or an error.
-    fn permit_of(&self, outcome: Outcome) -> Result<Permit, Closed> {
+    fn permit_of(&self, outcome: Outcome, number: Number) -> Result<Permit, Closed> {
         match outcome {
-            Outcome::Granted => Ok(Permit::new(self.ptr())),
+            Outcome::Granted => Ok(Permit::new(self.ptr(), number)),
             Outcome::Refused => Err(Closed),
         }
     }

@@ -4,7 +4,7 @@
 //! second thread outside, ever contends for. No event is written while it is off, and no ring has memory before the first start.
 
 use crate::sync::FiguresMutex;
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::thread_static;
 use crate::sync::time::Instant;
 use crossbeam_utils::CachePadded;
@@ -34,6 +34,8 @@ pub enum Kind {
     Resumed,
     /// The task ended, or left the worker.
     Ended(How),
+    /// The waiter, which had the address `task`, gets a permit with the number `cause`.
+    Granted,
     /// The owner changed what the job's gate allows.
     Changed,
     /// The time came until which the job was held off.
@@ -77,7 +79,7 @@ pub enum How {
 pub struct Event {
     /// In nanoseconds from the making of the pool.
     pub at: u64,
-    /// The address of the task's cell, or 0.
+    /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
     /// The event that made this one possible, or 0.
     pub cause: u64,
@@ -209,6 +211,8 @@ pub struct Log {
     /// The time of the last start, and of the stop after it.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
+    /// The number of the last permit without a task.
+    permits: AtomicUsize,
 }
 
 /// A copy of what was recorded.
@@ -235,7 +239,14 @@ impl Log {
             tracks: FiguresMutex::default(),
             span: FiguresMutex::default(),
             made: Instant::now(),
+            permits: AtomicUsize::new(0),
         }
+    }
+
+    /// Returns the number of a new permit without a task. No cell has such an address.
+    pub fn new_permit(&self) -> usize {
+        // Ordering: Relaxed; a figure.
+        2 * self.permits.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Returns the time from the making of the pool.

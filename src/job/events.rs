@@ -117,6 +117,42 @@ pub fn opened(job: JobPtr) {
     note!(job.pool(), opened(job));
 }
 
+/// The number of a permit without a task.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Number(#[cfg(feature = "timeline")] pub(super) usize);
+
+/// A permit was acquired at once.
+#[inline(always)]
+pub fn acquired(job: JobPtr) -> Number {
+    #[cfg(feature = "timeline")]
+    if job.pool().records() {
+        return Number(noted::acquired(job));
+    }
+    Number::default()
+}
+
+/// Returns the number of the permit for which a waiter is about to wait.
+#[inline(always)]
+pub fn new_number(job: JobPtr) -> Number {
+    #[cfg(feature = "timeline")]
+    if job.pool().records() {
+        return Number(job.pool().log.new_permit());
+    }
+    Number::default()
+}
+
+/// A waiter is about to get its permit.
+#[inline(always)]
+pub fn granted(cell: CellPtr, number: Number) {
+    note!(cell.job().pool(), granted(cell, number.0));
+}
+
+/// A permit is about to be given back.
+#[inline(always)]
+pub fn given_back(job: JobPtr, number: Number) {
+    note!(job.pool(), given_back(job, number.0));
+}
+
 /// A worker has found nothing to do.
 #[inline(always)]
 pub fn parked(pool: &Shared) {

@@ -37,6 +37,7 @@ use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};
 use crate::base::{cache, later};
 use crate::job::cancels::{cancels, note_gone};
+use crate::job::events::{self, Number};
 use crate::job::gate;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
@@ -59,6 +60,8 @@ const WAITER: u32 = 1 << 5;
 struct Waiting {
     header: Header,
     state: State,
+    /// The number of the waiter and of its permit in the timeline.
+    number: Number,
     /// The waker of a future that waits. `None` for a thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
 }
@@ -193,6 +196,8 @@ unsafe fn run(cell: CellPtr) -> Ran {
 /// # Safety
 /// The cell is a waiter's, and the caller took it from its queue.
 unsafe fn grant(cell: CellPtr) -> bool {
+    // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
+    events::granted(cell, unsafe { waiting(cell) }.number);
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     unsafe { decide(cell, GRANTED) }
 }
@@ -272,11 +277,14 @@ impl Waiter {
         let cell = cache::make(Waiting {
             header: Header::new(&VTABLE, job.opaque()),
             state: State(AtomicU32::new(QUEUE | WAITER)),
+            number: events::new_number(job),
             waker: UnsafeCell::new(waker),
         });
         let cell = CellPtr::new(cell.cast::<Header>());
         // Made before the push, so that the reference is given up if the push unwinds.
         let this = Self(cell);
+        events::pushed(job, cell);
+        events::refused(job, cell);
         gate::push_behind(job, cell);
         this
     }
@@ -289,6 +297,11 @@ impl Waiter {
     /// Returns the parking lot's key for a thread that waits.
     pub fn key(&self) -> usize {
         self.0.as_ptr().addr()
+    }
+
+    /// Returns the number of the permit.
+    pub fn number(&self) -> Number {
+        self.cell().number
     }
 
     /// Returns true if the outcome is decided.
@@ -347,9 +360,12 @@ impl Drop for Waiter {
             note_gone(job);
             return tidy_sometimes(job);
         };
-        Self(cell).give_up();
+        let this = Self(cell);
+        let number = this.number();
+        this.give_up();
         if outcome == Outcome::Granted {
             job.count_cancelled();
+            events::given_back(job, number);
             gate::give_back(job);
         }
     }

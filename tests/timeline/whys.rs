@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, SECOND, pool, pool_with_clock, with_workers, within};
-use crate::read;
+use crate::{check, read};
 use tollgate::{Job, Pool, Rate, Reason};
 
 /// Pushes a task into the job, lets it go, and returns why it waited.
@@ -172,5 +172,56 @@ fn a_future_waits_while_it_is_pending() {
             trace.of("job \"search\"").iter().map(|slice| slice.name.as_str()).collect();
         assert_eq!(names, ["queued", "running", "waits", "running"]);
         assert_eq!(trace.slice("job \"search\"", 1, "waits").says("why"), "a pending future");
+    });
+}
+
+#[test]
+fn permits_without_tasks_have_slices_and_flows() {
+    with_workers(|pool, _| {
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let first = search.try_acquire().unwrap();
+        thread::scope(|s| {
+            let waits = s.spawn(|| search.acquire_blocking().unwrap());
+            while search.stats().backlog == 0 {
+                thread::yield_now();
+            }
+            drop(first);
+            drop(waits.join().unwrap());
+        });
+        search.spawn(|| ()).join().unwrap();
+        search.wait();
+        let trace = read(pool);
+        check(&trace);
+        let names: Vec<_> =
+            trace.of("job \"search\"").iter().map(|slice| slice.name.as_str()).collect();
+        assert_eq!(names.len(), 6, "{names:?}");
+        let queued = trace.slice("job \"search\"", 2, "queued");
+        assert_eq!(queued.says("why"), "job \"search\" ran 1 of at most 1, until task 1 ended");
+        let running = |task| trace.slice("job \"search\"", task, "running");
+        assert_eq!((running(1).says("why"), running(2).says("why")), ("ended", "ended"));
+        assert_eq!(running(1).flows, running(2).last_of_flows);
+        assert_eq!(trace.last("job \"search\"", "running"), 0);
+    });
+}
+
+#[test]
+fn a_waiter_that_leaves_is_cancelled() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(0).build();
+        let mut acquire = Box::pin(search.acquire());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(acquire.as_mut().poll(&mut context).is_pending());
+        drop(acquire);
+        search.set_limit(1);
+        search.spawn(|| ()).join().unwrap();
+        search.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let running =
+            trace.of("job \"search\"").into_iter().filter(|slice| slice.name == "running");
+        assert_eq!(running.count(), 1);
     });
 }

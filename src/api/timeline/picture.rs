@@ -175,6 +175,11 @@ impl<'a> Pen<'a> {
                     open.cause = event.cause;
                 }
             }
+            Kind::Granted => {
+                if let Some(open) = self.open.remove(&event.task) {
+                    self.open.insert(event.cause as usize, open);
+                }
+            }
             Kind::Started => self.start(at, event),
             Kind::Resumed => self.turn(at, event, What::Running, "resumed".into()),
             Kind::Waits => {

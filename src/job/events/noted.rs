@@ -41,14 +41,13 @@ fn note_above(job: JobPtr) {
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
+    // A push is no consequence of what this thread did before.
+    no_cause();
     note(job, Event { task: address(cell), ..event(Kind::Pushed, job) });
 }
 
 #[cold]
 pub fn refused(gate: JobPtr, cell: CellPtr) {
-    if cell.is_waiter() {
-        return;
-    }
     let word = gate.permits.load();
     let why = if word.has(Flag::Paused) {
         Why::Paused
@@ -64,9 +63,7 @@ pub fn refused(gate: JobPtr, cell: CellPtr) {
 
 #[cold]
 pub fn admitted(gate: JobPtr, cell: CellPtr) {
-    if !cell.is_waiter() {
-        at_gate(Kind::Admitted, gate, cell);
-    }
+    at_gate(Kind::Admitted, gate, cell);
 }
 
 /// Notes what a gate does to a task. The figures are the gate's.
@@ -81,17 +78,51 @@ const EMPTY: usize = usize::MAX;
 
 #[cold]
 pub fn started(job: JobPtr, cell: CellPtr) -> usize {
-    if cell.is_gone() { EMPTY } else { started_inside(job, cell) }
+    // The permit of a waiter is noted when it is granted.
+    if cell.is_gone() || cell.is_waiter() { EMPTY } else { started_inside(job, cell) }
 }
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> usize {
-    let (cause, outer) = here(|here| (here.cause.replace(0), here.task.replace(address(cell))));
+    let outer = here(|here| here.task.replace(address(cell)));
+    begun(job, address(cell));
+    outer
+}
+
+/// Notes the start of a task, or of a permit without one.
+fn begun(job: JobPtr, task: usize) {
+    let cause = here(|here| here.cause.replace(0));
     // An end frees a permit only where permits are few.
     let cause = if job.is_unlimited(job.permits.load()) { 0 } else { cause };
-    note(job, Event { task: address(cell), cause, ..event(Kind::Started, job) });
+    note(job, Event { task, cause, ..event(Kind::Started, job) });
     note_above(job);
-    outer
+}
+
+#[cold]
+pub fn acquired(job: JobPtr) -> usize {
+    no_cause();
+    let task = job.pool().log.new_permit();
+    note(job, Event { task, ..event(Kind::Pushed, job) });
+    begun(job, task);
+    task
+}
+
+#[cold]
+pub fn granted(cell: CellPtr, number: usize) {
+    // A waiter that began to wait before the timeline was started has no number.
+    if number > 0 && !cell.is_gone() {
+        let (job, cause) = (cell.job(), number as u64);
+        note(job, Event { task: address(cell), cause, ..event(Kind::Granted, job) });
+        begun(job, number);
+    }
+}
+
+#[cold]
+pub fn given_back(job: JobPtr, number: usize) {
+    if number > 0 {
+        let cause = note(job, Event { task: number, ..event(Kind::Ended(How::Over), job) });
+        here(|here| here.cause.set(cause));
+    }
 }
 
 #[cold]
