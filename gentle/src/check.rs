@@ -111,7 +111,7 @@ impl Check {
         let route = origin.map(|origin| hosts.route_blocking(&origin));
         let host = route.as_ref().and_then(|route| route.host.as_deref());
         Ok(Arc::new(Check {
-            job: child(pool, host, plan.limits[0], plan.auto),
+            job: child(pool, host, &plan.name, plan.limits[0], plan.auto),
             sampled: plan.auto.is_some() || host.is_some_and(LimitedHost::is_auto),
             template: Template::of(&plan),
             jar: plan.cookies.then(Arc::default),

@@ -227,8 +227,9 @@ impl LimitedHost {
         whole: Option<Arc<LimitedHost>>,
         noted_since: Option<Instant>,
     ) -> Self {
+        let shown = port.map_or(name.clone(), |port| format!("{name}:{port}"));
         LimitedHost {
-            job: child(pool, whole.as_deref(), plan.limit.unwrap_or(usize::MAX), plan.auto),
+            job: child(pool, whole.as_deref(), &shown, plan.limit.unwrap_or(usize::MAX), plan.auto),
             pacer: plan.rate.map(Pacer::new),
             timeline: noted_since.map(|start| {
                 Timeline::new(start, plan.auto.map_or(plan.limit, |auto| Some(auto.min)))
@@ -323,10 +324,11 @@ impl LimitedHost {
 pub(crate) fn child(
     pool: &Pool,
     host: Option<&LimitedHost>,
+    name: &str,
     limit: usize,
     auto: Option<AutoLimit>,
 ) -> Job {
-    let builder = host.map_or_else(|| pool.job_builder(), |host| host.job.job_builder());
+    let builder = host.map_or_else(|| pool.job_builder(), |host| host.job.job_builder()).name(name);
     match auto {
         Some(AutoLimit { min, max }) => builder.adaptive(Adaptive::new(min..=max)).build(),
         None => builder.limit(limit).build(),

@@ -203,6 +203,15 @@ fn write(mut output: Output, report: &Report, outcome: &Outcome) -> io::Result<(
         "--junit" => report.junit(),
         "--hdr" => hdr::log(outcome),
         "--html" => report.html(outcome),
+        "--timeline" => {
+            let mut timeline = Vec::new();
+            match output.names_a_page() {
+                true => outcome.pool.timeline().write_html(&mut timeline)?,
+                false => outcome.pool.timeline().write(&mut timeline)?,
+            }
+            output.write(&timeline)?;
+            return output.finish();
+        }
         _ => unreachable!("each option has a form"),
     };
     output.write(text.as_bytes())?;

@@ -47,6 +47,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
 
+    /// Also write to FILE when senders had their permits, and what they waited for: a page if FILE ends in .html, else a trace
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timeline: Option<PathBuf>,
+
     /// Put VALUE where the plan has ${NAME}; names that are not set come from the environment
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
@@ -175,6 +179,7 @@ impl Options {
             ("--html", &self.html),
             ("--failures", &self.failures),
             ("--hdr", &self.hdr),
+            ("--timeline", &self.timeline),
         ];
         let wanted = |(option, path): (_, &Option<PathBuf>)| {
             path.clone().map(|path| Wanted { option, path })

@@ -161,6 +161,11 @@ impl Output {
         self.wanted.option
     }
 
+    /// Returns true if the file's name ends in `.html`.
+    pub(crate) fn names_a_page(&self) -> bool {
+        self.wanted.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html"))
+    }
+
     /// Returns true if the output goes to standard output.
     pub(crate) fn is_standard_output(&self) -> bool {
         matches!(self.target, Target::StandardOutput)

@@ -31,6 +31,9 @@ const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C a
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
 
+/// The most events of the timeline that each thread keeps. A permit makes some ten.
+const EVENTS: usize = 200_000;
+
 /// What a run did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -42,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
     /// When the run began.
     pub(crate) started: SystemTime,
+    /// The pool, whose timeline was on if an output needs it.
+    pub(crate) pool: Arc<Pool>,
     /// The exit status for the signal that cut it short.
     pub(crate) interrupted: Option<u8>,
 }
@@ -54,7 +59,7 @@ pub(crate) struct Ready {
     hosts: Arc<Hosts>,
     threads: usize,
     /// The pool must outlive the jobs.
-    _pool: Arc<Pool>,
+    pool: Arc<Pool>,
 }
 
 impl Ready {
@@ -89,24 +94,21 @@ impl Ready {
             let mend = "write it as in a job's base, or remove it";
             return Err(format!("{name}: no job sends to {}: {mend}", unused.host));
         }
-        Ok(Ready {
-            name: name.to_owned(),
-            checks,
-            hosts,
-            threads: plan.workers.unwrap_or(1),
-            _pool: pool,
-        })
+        Ok(Ready { name: name.to_owned(), checks, hosts, threads: plan.workers.unwrap_or(1), pool })
     }
 
     /// Sends what the plan says and waits for the answers.
     pub(crate) fn run(self, options: &Options) -> Result<Outcome, String> {
-        let Ready { name, checks, hosts, threads, .. } = &self;
+        let Ready { name, checks, hosts, threads, pool } = &self;
         let own = |what: &str, error: io::Error| format!("{name}: {what}: {error}");
         let runtime = runtime().map_err(|error| own("tokio's runtime does not start", error))?;
         // Before anything is sent: a signal must never end a run without results.
         let signals = runtime.block_on(async { Signals::new() });
         let (over, is_over) = mpsc::channel(1);
         let (start, started) = (Instant::now(), SystemTime::now());
+        if options.timeline.is_some() {
+            pool.timeline().start_with(EVENTS);
+        }
         let threads = (0..*threads)
             .map(|thread| start_thread(thread, *threads, checks, &over))
             .collect::<io::Result<Vec<_>>>()
@@ -120,10 +122,11 @@ impl Ready {
             }
         }
         let elapsed = start.elapsed();
+        pool.timeline().stop();
         // A look-up of a name may not be over, and would be waited for.
         runtime.shutdown_background();
-        let (checks, hosts) = (checks.clone(), hosts.clone());
-        Ok(Outcome { checks, hosts, elapsed, started, interrupted })
+        let (checks, hosts, pool) = (checks.clone(), hosts.clone(), pool.clone());
+        Ok(Outcome { checks, hosts, elapsed, started, pool, interrupted })
     }
 }
 

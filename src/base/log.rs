@@ -70,8 +70,10 @@ pub enum How {
     Panicked,
     /// Its handle had cancelled it.
     Cancelled,
-    /// It is a pending future.
+    /// It is a pending future, which keeps its permit.
     Pending,
+    /// It is a pending future, which waits without its permit.
+    Waits,
 }
 
 /// One event.

@@ -62,7 +62,7 @@ fn an_output_that_is_an_input_is_refused_whatever_its_spelling() {
         (spelled(list.path()), format!("{list_name}, which a reads")),
         (spelled(authority.path()), format!("{}, which a reads", authority.path().display())),
     ];
-    for option in ["--json", "--csv", "--junit", "--html", "--failures", "--hdr"] {
+    for option in ["--json", "--csv", "--junit", "--html", "--failures", "--hdr", "--timeline"] {
         for (path, what) in &cases {
             let ended = gentle([plan.path().to_str().unwrap(), option, path]);
             let message = format!("{option} {path} would overwrite {what}: name another file\n");

@@ -13,8 +13,10 @@ pub enum What {
     Queued,
     /// The task runs.
     Running,
-    /// The task has begun, and waits without a permit, or is a pending future.
+    /// The task has begun, and waits without a permit.
     Waits,
+    /// The task is a future that waits to be woken, and keeps its permit.
+    Pending,
     /// The worker has nothing to do.
     Parked,
 }
@@ -26,6 +28,7 @@ impl What {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Waits => "waits",
+            Self::Pending => "pending",
             Self::Parked => "parked",
         }
     }
@@ -187,7 +190,15 @@ impl<'a> Pen<'a> {
                 self.ended_with(id, event.task);
             }
             Kind::Ended(How::Pending) => {
-                self.turn(at, event, What::Waits, "a pending future".into());
+                self.turn(at, event, What::Pending, "a future that waits to be woken".into());
+            }
+            Kind::Ended(How::Waits) => {
+                self.turn(
+                    at,
+                    event,
+                    What::Waits,
+                    "waits for another task, without a permit".into(),
+                );
                 self.ended_with(id, event.task);
             }
             Kind::Ended(how) => {
@@ -203,7 +214,7 @@ impl<'a> Pen<'a> {
                 let word = match how {
                     How::Panicked => "panicked",
                     How::Cancelled => "cancelled",
-                    How::Over | How::Pending => "ended",
+                    How::Over | How::Pending | How::Waits => "ended",
                 };
                 self.end(at, event.task, word);
             }
@@ -300,6 +311,9 @@ impl<'a> Pen<'a> {
         self.begin_if_new(at, event);
         let Some(last) = self.last(event.task) else { return };
         self.slices[last].to = at;
+        if self.slices[last].what == What::Running {
+            self.slices[last].why = "it waits then".into();
+        }
         let new = self.slices.len();
         let open = self.open.get_mut(&event.task).expect("it has a last slice");
         open.slices.push(new);

@@ -133,7 +133,7 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: usize) {
         Ran::Cancelled => How::Cancelled,
         Ran::Pending => How::Pending,
         #[cfg(feature = "futures")]
-        Ran::Waits => How::Pending,
+        Ran::Waits => How::Waits,
     };
     if outer == EMPTY {
         if how == How::Cancelled {
@@ -143,7 +143,8 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: usize) {
     }
     let cause = note(job, Event { task: address, ..event(Kind::Ended(how), job) });
     here(|here| {
-        here.cause.set(cause);
+        // A pending future keeps its permit.
+        here.cause.set(if how == How::Pending { 0 } else { cause });
         here.task.set(outer);
     });
 }
