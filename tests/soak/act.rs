@@ -67,6 +67,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             864..870 => work::push_and_cancel(world, &slot, rng),
             870..872 => groups::nothing(&slot, rng),
             872 => groups::circle(&slot, rng),
+            #[cfg(feature = "timeline")]
+            965..967 => world.use_timeline(rng),
             873..875 => (0..20).for_each(|_| work::retry(world, &slot, rng)),
             945..965 => world.keys.use_some(rng),
             875..895 => replace_after(world, rng, |slot| {

@@ -271,6 +271,19 @@ impl World {
         }
     }
 
+    /// Starts, stops or writes the timeline. What is written is decoded by the timeline's own tests.
+    #[cfg(feature = "timeline")]
+    pub fn use_timeline(&self, rng: &mut Rng) {
+        let pool = self.pool.read().unwrap();
+        let Some(timeline) = pool.as_ref().map(Pool::timeline) else { return };
+        match rng.below(4) {
+            0 => timeline.stop(),
+            1 => timeline.write(std::io::sink()).unwrap(),
+            2 => timeline.write_html(std::io::sink()).unwrap(),
+            _ => timeline.start_with(rng.below(3_000)),
+        }
+    }
+
     pub fn let_all_go(&self) {
         let closed = self.closed.lock().unwrap().clone();
         self.hosts.iter().cloned().chain(self.slots()).chain(closed).for_each(|slot| slot.let_go());

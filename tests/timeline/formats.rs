@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{LONG, pool, within};
-use crate::two_in_turn;
+use crate::decoder::Trace;
+use crate::{check, two_in_turn};
 use tollgate::Pool;
 
 /// Returns the pool's trace.
@@ -133,6 +134,26 @@ fn chromium_draws_the_page() {
     }
     assert!(light != dark && light != near);
     fs::remove_file(file).unwrap();
+}
+
+/// The sample that `docs/observing.md` describes, as `examples/timeline.rs` has written it once.
+#[test]
+fn the_sample_shows_what_the_document_says() {
+    let trace = Trace::read(include_bytes!("sample.trace"));
+    check(&trace);
+    let (host, search) = ("job \"host\"", "job \"search\"");
+    assert_eq!((trace.parent(search), trace.parent("job \"pages\"")), (host, host));
+    assert_eq!((trace.most(host, "limit"), trace.each(search, "limit")), (3, vec![2, 1]));
+    assert_eq!((trace.most(host, "running"), trace.last(search, "running")), (3, 0));
+    for job in [search, "job \"pages\""] {
+        let slices = trace.of(job);
+        let count = |name| slices.iter().filter(|slice| slice.name == name).count();
+        assert_eq!((count("queued"), count("running"), slices.len()), (12, 12, 24));
+    }
+    let flows = trace.slices.iter().map(|slice| slice.flows.len()).sum::<usize>();
+    assert!(flows > 10, "{flows}");
+    let why = "ran 3 of at most 3, until task";
+    assert!(trace.of(search).iter().any(|slice| slice.says("why").contains(why)), "{trace:#?}");
 }
 
 #[test]
