@@ -73,6 +73,7 @@ pub enum How {
     /// It is a pending future, which keeps its permit.
     Pending,
     /// It is a pending future, which waits without its permit.
+    #[cfg_attr(not(feature = "futures"), allow(dead_code, reason = "there are no futures"))]
     Waits,
 }
 
