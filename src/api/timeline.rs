@@ -80,7 +80,7 @@ impl Timeline<'_> {
         self.start_with(EVENTS);
     }
 
-    /// Does what [`start`](Self::start) does, and keeps so many events of each worker. An event takes 64 bytes.
+    /// Does what [`start`](Self::start) does, and keeps so many events of each worker. An event takes 48 bytes.
     ///
     /// # Examples
     ///

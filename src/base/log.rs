@@ -102,6 +102,10 @@ pub struct Event {
     pub kind: Kind,
 }
 
+// As the documents say.
+#[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
+const _: () = assert!(size_of::<Event>() == 48);
+
 impl Event {
     /// Makes an event without a job or a task.
     pub fn new(kind: Kind) -> Self {
