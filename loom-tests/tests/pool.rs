@@ -3,10 +3,12 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::Gauge;
-use tollgate::{Job, Pool};
+use loom_tests::instruments::{Gauge, rest};
+use tollgate::Pool;
+use tollgate::model::Stage;
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).max_spare_workers(0).build().unwrap()
@@ -88,36 +90,59 @@ fn limit_is_used_by_a_batch_beside_a_worker_that_goes_to_sleep() {
     });
 }
 
-/// Behind a task that ends, one stays until the one that is pushed at that moment has started.
-fn pushes_as_the_last_task_starts(make: fn(&Pool) -> (Job, Option<Job>)) {
-    check(Bound::Preemptions(1), move || {
+#[test]
+fn limit_is_used_beside_the_last_task_of_a_batch() {
+    // Behind a task that ends, one stays until the one that is pushed at that moment has started. The pusher leaves its task to
+    // the worker that has a batch, just when that worker finds the queue empty.
+    check(Bound::Preemptions(1), || {
         let pool = pool(2);
-        let (job, child) = make(&pool);
-        let ([first, second], started) = together::<2>();
+        let (job, ([first, second], started)) = (pool.job(2), together::<2>());
         job.pause();
         job.execute(|| ());
         job.execute(first);
         job.resume();
         job.execute(second);
-        drop((job, child, pool));
+        drop((job, pool));
         assert_eq!(*started.0.lock().unwrap(), 2);
     });
 }
 
 #[test]
-fn limit_is_used_beside_the_last_task_of_a_batch() {
-    // The pusher leaves its task to the worker that has a batch, just when that worker finds the queue empty.
-    pushes_as_the_last_task_starts(|pool| (pool.job(2), None));
-}
-
-#[test]
 fn limit_is_used_beside_a_ready_task_of_a_full_job() {
-    // The worker runs a ready task under the permit that it holds, and gives up that task's reservation: there is room for
-    // the one that was pushed meanwhile. A job that has a child is never unlimited.
-    pushes_as_the_last_task_starts(|pool| {
-        let job = pool.job(2);
-        let child = job.job(1);
-        (job, Some(child))
+    // The worker runs the second ready task under the permit of the first, and gives up the second one's reservation. Then there
+    // is room for the task that was pushed as the worker had found the queue empty.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(3);
+        let (job, gauge) = (stage.job(2), Gauge::new(2));
+        let turn = Arc::new((Mutex::new(0), Condvar::new()));
+        for _ in 0..2 {
+            let turn = turn.clone();
+            stage.lay(0, &job, move || {
+                let (begun, changed) = &*turn;
+                let mut begun = begun.lock().unwrap();
+                *begun += 1;
+                changed.notify_all();
+                while *begun == 2 {
+                    begun = changed.wait(begun).unwrap();
+                }
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, 2));
+        job.execute(gauge.task());
+        let (begun, changed) = &*turn;
+        let mut begun = begun.lock().unwrap();
+        while *begun < 2 {
+            begun = changed.wait(begun).unwrap();
+        }
+        let stats = job.stats();
+        let room = stats.running + stats.ready < 2;
+        assert!(!room || stats.backlog == 0, "a task waits beside a free permit: {stats:?}");
+        *begun += 1;
+        changed.notify_all();
+        drop(begun);
+        worker.join().unwrap();
+        rest(stage, job);
+        assert_eq!(gauge.ran(), 1);
     });
 }
 
