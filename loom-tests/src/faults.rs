@@ -967,6 +967,11 @@ pub const FAULTS: &[Fault] = &[
         "a group of slabs was freed, and its next slab is started",
         &["cells::a_group_that_goes_back_is_not_started_again"],
     ),
+    fault(
+        "hook-unwinds-as-no-task",
+        "a thread whose naming function has panicked does not know that it is in a task",
+        &[],
+    ),
 ];
 
 /// The faults that models are to catch.

@@ -4,8 +4,8 @@
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
-use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::{Fates, Gauge, unwind};
+use shuttle_tests::{check, in_a_pool};
 use std::sync::{Arc, Mutex};
 use tollgate::{JoinError, Pool, TaskHandle};
 
@@ -284,5 +284,19 @@ fn join_is_safe_in_drops_when_cancels_meet_two_drains() {
         other.join().unwrap();
         canceller.join().unwrap();
         assert_eq!(job.stats().cancelled, 2);
+    });
+}
+
+#[test]
+fn join_is_safe_after_a_spares_name_that_panics() {
+    check(|| {
+        let pool = Pool::builder().workers(1).thread_name(|index| match index {
+            0 => "the one".to_owned(),
+            _ => unwind(),
+        });
+        let pool = pool.build().unwrap();
+        let (job, other) = (pool.job(1), pool.job(1));
+        let waits = job.spawn(move || [1, 2].map(|number| other.spawn(move || number).join()));
+        assert!(waits.join().unwrap().iter().all(Result::is_ok));
     });
 }

@@ -76,6 +76,22 @@ fn a_spare_workers_name_that_panics_or_has_a_nul_byte() {
     }
 }
 
+/// The thread whose wait asked for the name is in its task again, and may wait a second time.
+#[test]
+fn a_task_waits_again_after_a_spare_workers_name_has_panicked() {
+    within(LONG, || {
+        let builder = Pool::builder().workers(1).thread_name(|index| match index {
+            0 => "the one".to_owned(),
+            _ => unwind("no name for that"),
+        });
+        let pool = builder.build().unwrap();
+        let (job, other) = (pool.job(1), pool.job(1));
+        let waits = job.spawn(move || [1, 2].map(|n| other.spawn(move || n).join().unwrap()));
+        assert_eq!(waits.join().unwrap(), [1, 2]);
+        runs_its_next_task(&pool);
+    });
+}
+
 /// Names are made by the pool's owner, who may ask the pool for its figures meanwhile.
 #[test]
 fn a_spare_workers_name_may_be_made_of_the_pools_figures() {
