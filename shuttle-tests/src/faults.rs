@@ -305,8 +305,6 @@ const SEEN: &[(&str, &[&str])] = &[
         "puller-queued-after-the-end",
         &["streams::nothing_is_left_of_a_map_that_is_dropped_beside_a_pause"],
     ),
-    ("figures-without-a-child-that-goes", &["children::figures_never_fall_while_children_go"]),
-    ("held-job-kept-after-the-unlock", &["one_handle::idle_is_free_when_pauses_meet_resumes"]),
     ("hook-unwinds-as-no-task", &["join_is_safe::join_is_safe_after_a_spares_name_that_panics"]),
 ];
 
