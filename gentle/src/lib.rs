@@ -203,6 +203,7 @@ fn write(mut output: Output, report: &Report, outcome: &Outcome) -> io::Result<(
         "--junit" => report.junit(),
         "--hdr" => hdr::log(outcome),
         "--html" => report.html(outcome),
+        #[cfg(feature = "timeline")]
         "--timeline" => {
             let mut timeline = Vec::new();
             match output.names_a_page() {

@@ -48,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) hdr: Option<PathBuf>,
 
     /// Also write to FILE when senders had their permits, and what they waited for: a page if FILE ends in .html, else a trace
+    #[cfg(feature = "timeline")]
     #[arg(long, value_name = "FILE")]
     pub(crate) timeline: Option<PathBuf>,
 
@@ -179,6 +180,7 @@ impl Options {
             ("--html", &self.html),
             ("--failures", &self.failures),
             ("--hdr", &self.hdr),
+            #[cfg(feature = "timeline")]
             ("--timeline", &self.timeline),
         ];
         let wanted = |(option, path): (_, &Option<PathBuf>)| {

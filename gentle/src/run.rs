@@ -32,6 +32,7 @@ const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C a
 const TICK: Duration = Duration::from_millis(100);
 
 /// The most events of the timeline that each thread keeps. A permit makes some ten.
+#[cfg(feature = "timeline")]
 const EVENTS: usize = 200_000;
 
 /// What a run did.
@@ -46,6 +47,7 @@ pub(crate) struct Outcome {
     /// When the run began.
     pub(crate) started: SystemTime,
     /// The pool, whose timeline was on if an output needs it.
+    #[cfg_attr(not(feature = "timeline"), allow(dead_code, reason = "kept for the jobs"))]
     pub(crate) pool: Arc<Pool>,
     /// The exit status for the signal that cut it short.
     pub(crate) interrupted: Option<u8>,
@@ -106,6 +108,7 @@ impl Ready {
         let signals = runtime.block_on(async { Signals::new() });
         let (over, is_over) = mpsc::channel(1);
         let (start, started) = (Instant::now(), SystemTime::now());
+        #[cfg(feature = "timeline")]
         if options.timeline.is_some() {
             pool.timeline().start_with(EVENTS);
         }
@@ -122,6 +125,7 @@ impl Ready {
             }
         }
         let elapsed = start.elapsed();
+        #[cfg(feature = "timeline")]
         pool.timeline().stop();
         // A look-up of a name may not be over, and would be waited for.
         runtime.shutdown_background();

@@ -232,11 +232,9 @@ impl Job {
 }
 
 /// Wraps a future so that it releases the slot of its ticket at its first poll or when it is dropped.
-fn release_at_start<F: Future>(ticket: Ticket, future: F) -> impl Future<Output = F::Output> {
-    async move {
-        drop(ticket);
-        future.await
-    }
+async fn release_at_start<F: Future>(ticket: Ticket, future: F) -> F::Output {
+    drop(ticket);
+    future.await
 }
 
 impl ReservedSlot {

@@ -64,13 +64,11 @@ impl Ticket {
 
     /// Wraps a future so that it uses the ticket up at its first poll or when it is dropped.
     #[cfg(feature = "futures")]
-    pub fn around_future<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        async move {
-            let stopwatch = self.start();
-            let out = future.await;
-            stopwatch.iter().for_each(Stopwatch::end);
-            out
-        }
+    pub async fn around_future<F: Future>(self, future: F) -> F::Output {
+        let stopwatch = self.start();
+        let out = future.await;
+        stopwatch.iter().for_each(Stopwatch::end);
+        out
     }
 
     /// Wraps a closure that may be called several times. The first call uses the ticket up.
