@@ -45,7 +45,7 @@ fn a_job_without_a_capacity_has_always_a_slot() {
     within(LONG, || {
         let pool = pool(1);
         let job = pool.job(1);
-        let task = block_on(async { job.reserve().await.unwrap().spawn(|| 1) });
+        let task = block_on(job.reserve()).unwrap().spawn(|| 1);
         assert_eq!(task.join().unwrap(), 1);
         assert_eq!(block_on(async { job.spawn_async(|| 2).await.await }).unwrap(), 2);
     });

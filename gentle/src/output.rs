@@ -162,6 +162,7 @@ impl Output {
     }
 
     /// Returns true if the file's name ends in `.html`.
+    #[cfg(feature = "timeline")]
     pub(crate) fn names_a_page(&self) -> bool {
         self.wanted.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html"))
     }

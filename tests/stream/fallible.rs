@@ -187,7 +187,7 @@ fn a_closed_or_cancelled_job_is_an_error() {
         let refused: Vec<_> = closed.try_map(0..3, |_| Ok::<_, ()>(())).collect();
         assert!(matches!(refused[..], [Err(TryError::Join(JoinError::Cancelled))]));
         let job = pool.job(1);
-        let mut results = job.try_map(0.., |i| Ok::<_, ()>(i));
+        let mut results = job.try_map(0.., Ok::<_, ()>);
         assert_eq!(results.next().unwrap().unwrap(), 0);
         job.cancel();
         let last = results.find(Result::is_err);

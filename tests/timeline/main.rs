@@ -35,6 +35,20 @@ fn two_in_turn(pool: &Pool) {
     search.wait();
 }
 
+/// The task of the child is held by the child's own limit, so the parent has no event of its own.
+#[test]
+fn a_parent_without_an_event_has_a_track() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let parent = pool.job_builder().name("parent").build();
+        let child = parent.job_builder().name("child").limit(0).build();
+        child.execute(|| ());
+        assert_eq!(read(&pool).parent("job \"child\""), "job \"parent\"");
+        child.cancel();
+    });
+}
+
 #[test]
 fn a_task_is_queued_and_then_runs_when_another_has_ended() {
     with_workers(|pool, _| {

@@ -369,8 +369,16 @@ impl<'a> Pen<'a> {
             self.over.entry(open.track).or_default().push(open.slices);
         }
         let tracks = self.figures.keys().chain(self.over.keys());
-        let tracks: std::collections::BTreeSet<u32> =
+        let mut tracks: std::collections::BTreeSet<u32> =
             tracks.copied().filter(|track| *track > 0).collect();
+        // A parent has a row, although it may have no event of its own.
+        let parent_of = |track: &u32| self.jobs.get(track).map(|info| info.parent);
+        for track in tracks.clone() {
+            let mut outer = parent_of(&track);
+            while let Some(track) = outer.filter(|track| *track > 0 && tracks.insert(*track)) {
+                outer = parent_of(&track);
+            }
+        }
         let mut rows = Vec::new();
         for track in tracks {
             let tasks = self.over.remove(&track).unwrap_or_default();
