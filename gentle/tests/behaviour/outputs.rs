@@ -62,7 +62,9 @@ fn an_output_that_is_an_input_is_refused_whatever_its_spelling() {
         (spelled(list.path()), format!("{list_name}, which a reads")),
         (spelled(authority.path()), format!("{}, which a reads", authority.path().display())),
     ];
-    for option in ["--json", "--csv", "--junit", "--html", "--failures", "--hdr", "--timeline"] {
+    let mut options = vec!["--json", "--csv", "--junit", "--html", "--failures", "--hdr"];
+    options.extend(cfg!(feature = "timeline").then_some("--timeline"));
+    for option in options {
         for (path, what) in &cases {
             let ended = gentle([plan.path().to_str().unwrap(), option, path]);
             let message = format!("{option} {path} would overwrite {what}: name another file\n");
