@@ -121,7 +121,7 @@ impl Stage {
     pub fn lay(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (shared, job) = (self.0.shared(), job.ptr());
         assert!(job.permits.reserve(shared.ready_cap()).granted(), "there is no room for it");
-        job.tokens.add_tasks(1);
+        job.busy.add_tasks(1);
         let cell = plain(job, task);
         cell.set_mark(Mark::Ready);
         shared.seats[index].deque.push(cell);
@@ -131,7 +131,7 @@ impl Stage {
     /// inside.
     pub fn lay_from_inside(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (seat, job) = (&self.0.shared().seats[index], job.ptr());
-        job.tokens.add_tasks(1);
+        job.busy.add_tasks(1);
         let cell = plain(job, task);
         cell.set_mark(Mark::Loose);
         seat.deque.push(cell);
@@ -141,7 +141,7 @@ impl Stage {
     /// binds no worker, has ended early.
     pub fn lay_in_batch(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (seat, job) = (&self.0.shared().seats[index], job.ptr());
-        job.tokens.add_tasks(1);
+        job.busy.add_tasks(1);
         let cell = plain(job, task);
         cell.set_mark(Mark::Loose);
         seat.note_batch(job.idle_key());
@@ -165,7 +165,7 @@ impl Stage {
     /// A task of the job runs elsewhere, until `ends_elsewhere`.
     pub fn runs_elsewhere(self, job: &Job) {
         assert!(job.ptr().permits.acquire().granted(), "there is no permit for it");
-        job.ptr().tokens.add_tasks(1);
+        job.ptr().busy.add_tasks(1);
     }
 
     /// It ends.
@@ -187,7 +187,8 @@ impl Stage {
         self.assert_none_waits_beside_room(job);
     }
 
-    /// Fails if a task waits in the job's queue although there is room for it. For a model in which no thread is at work; permits may
+    /// Fails if a task waits in the job's queue although there is room for it. For a model in which no thread is at work;
+    /// permits may
     /// be held. Call it before the workers play on, because a task that ends would admit the task.
     pub fn assert_none_waits_beside_room(self, job: &Job) {
         let job = job.ptr();

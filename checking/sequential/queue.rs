@@ -81,7 +81,7 @@ struct Model {
 enum Due {
     Task(CellPtr),
     Empty,
-    HalfDone,
+    Unfinished,
 }
 
 impl Model {
@@ -91,7 +91,7 @@ impl Model {
         }
         match (self.line.front(), self.line.get(1)) {
             (None, _) => Due::Empty,
-            (Some((_, false)), _) | (_, Some((_, false))) => Due::HalfDone,
+            (Some((_, false)), _) | (_, Some((_, false))) => Due::Unfinished,
             (Some((first, true)), _) => Due::Task(*first),
         }
     }
@@ -272,7 +272,7 @@ impl<'a> Play<'a> {
         let popped = match consumer.pop() {
             Popped::Task(cell) => Due::Task(cell),
             Popped::Empty => Due::Empty,
-            Popped::HalfDone => Due::HalfDone,
+            Popped::Unfinished => Due::Unfinished,
         };
         assert_eq!(popped, due, "pop: {:?}", self.model);
         if let Due::Task(cell) = popped {

@@ -25,7 +25,7 @@ bool unfinished[N];
 #define room (running + ready < limit)
 #define empty (count == 0)
 
-/* Admits tasks while there is room: `serve_line`. A thread that does not get the lock sets the pending bit. */
+/* Admits tasks while there is room: `serve_queue`. A thread that does not get the lock sets the pending bit. */
 inline serve() {
     /* [fn try_lock] */
     d_step {

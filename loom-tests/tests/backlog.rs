@@ -56,7 +56,7 @@ impl List {
     }
 
     /// What every pusher does once its push is whole: looks, and serves if nobody else does.
-    fn make_good(&self) {
+    fn serve_if_due(&self) {
         if self.queue().is_empty() {
             return;
         }
@@ -98,9 +98,9 @@ fn nothing_lost_between_a_pusher_and_the_consumer() {
             for cell in cells {
                 theirs.queue().push(cell);
             }
-            theirs.make_good();
+            theirs.serve_if_due();
         });
-        list.make_good();
+        list.serve_if_due();
         pusher.join().unwrap();
         assert_eq!(list.assert_all_out(2), [1, 2], "one pusher's tasks in order");
     });
@@ -116,10 +116,10 @@ fn nothing_lost_when_a_push_is_half_done() {
             let list = list.clone();
             thread::spawn(move || {
                 list.queue().push(cell);
-                list.make_good();
+                list.serve_if_due();
             })
         });
-        list.make_good();
+        list.serve_if_due();
         first.join().unwrap();
         second.join().unwrap();
         list.assert_all_out(2);
@@ -140,7 +140,7 @@ fn serial_in_order_for_each_of_two_pushers() {
                 for cell in cells {
                     list.queue().push(cell);
                 }
-                list.make_good();
+                list.serve_if_due();
             })
         });
         first.join().unwrap();
@@ -161,10 +161,10 @@ fn nothing_lost_among_those_who_were_refused() {
             let list = list.clone();
             thread::spawn(move || {
                 list.queue().push_returned(cell);
-                list.make_good();
+                list.serve_if_due();
             })
         });
-        list.make_good();
+        list.serve_if_due();
         first.join().unwrap();
         second.join().unwrap();
         list.assert_all_out(2);
@@ -180,7 +180,7 @@ fn a_returned_task_goes_first() {
         let theirs = list.clone();
         let other = thread::spawn(move || theirs.queue().push_returned(cell));
         other.join().unwrap();
-        list.make_good();
+        list.serve_if_due();
         assert_eq!(list.assert_all_out(2), [1, 2]);
     });
 }
@@ -202,9 +202,9 @@ fn what_the_pusher_wrote_the_consumer_reads() {
                 });
                 theirs.queue().push(cell);
             }
-            theirs.make_good();
+            theirs.serve_if_due();
         });
-        list.make_good();
+        list.serve_if_due();
         pusher.join().unwrap();
         assert_eq!(list.assert_all_out(2), [1, 2]);
     });
@@ -213,7 +213,7 @@ fn what_the_pusher_wrote_the_consumer_reads() {
 /// What waits is `waiting` more, in one piece; then it is run.
 fn run_the_rest(list: &Arc<List>, waiting: usize) {
     assert_eq!(list.queue().len(), waiting);
-    list.make_good();
+    list.serve_if_due();
 }
 
 #[test]

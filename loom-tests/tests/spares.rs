@@ -13,7 +13,7 @@ use tollgate::model::sync::let_time_pass;
 /// A spare that waits for one seat, and returns the seat's index.
 fn spare(spares: &Arc<Spares>) -> thread::JoinHandle<Option<usize>> {
     let spares = spares.clone();
-    thread::spawn(move || spares.wait_for_place())
+    thread::spawn(move || spares.wait_for_seat())
 }
 
 #[test]

@@ -61,7 +61,7 @@ struct PermitSample {
 }
 
 impl Permit {
-    /// Makes the permit of a caller that has one permit of each gate, one token and one flight.
+    /// Makes the permit of a caller that has one permit of each gate, one busy count and one flight.
     #[inline]
     fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
@@ -69,7 +69,8 @@ impl Permit {
         Self { job, sample, number }
     }
 
-    /// Marks the permit's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above: its work has met an
+    /// Marks the permit's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above: its work has met
+    /// an
     /// overload, such as a server that refuses, or a time-out.
     ///
     /// # Examples
@@ -94,7 +95,8 @@ impl Permit {
         }
     }
 
-    /// Sets how long the work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. Without this call it is the
+    /// Sets how long the work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. Without this
+    /// call it is the
     /// time for which the permit was held.
     ///
     /// For a caller that keeps the permit longer than the work lasts.
@@ -274,7 +276,8 @@ impl Job {
     /// # Cancellation
     ///
     /// Dropping the future takes its waiter out of the queue. If the waiter was granted a permit at the same time, the next
-    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled. It leaves an empty
+    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled. It leaves an
+    /// empty
     /// cell in the queue. Such cells are at most about half of a queue.
     ///
     /// # Errors

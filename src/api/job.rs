@@ -67,7 +67,7 @@ impl Job {
     /// If there are 67,108,864 handles and children already.
     #[track_caller]
     pub(crate) fn of(job: JobPtr) -> Self {
-        job.tokens.add_handle();
+        job.busy.add_handle();
         Self(job)
     }
 

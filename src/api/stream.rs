@@ -57,7 +57,7 @@ pub struct Feed<I> {
     /// The number of pullers that have started and not left.
     pullers: AtomicUsize,
     /// True while a puller is queued. Stays true if that puller is dropped.
-    in_line: AtomicBool,
+    puller_queued: AtomicBool,
     /// The puller that was queued last.
     queued: Mutex<Option<ScopedTask>>,
     /// True when no more items are pulled.
@@ -88,7 +88,7 @@ impl<I: Iterator> Feed<I> {
             source: Mutex::new(Some(input)),
             pulled: AtomicU64::new(0),
             pullers: AtomicUsize::new(0),
-            in_line: AtomicBool::new(false),
+            puller_queued: AtomicBool::new(false),
             queued: Mutex::new(None),
             finished: AtomicBool::new(is_empty),
         }
@@ -102,7 +102,7 @@ impl<I: Iterator> Feed<I> {
     /// Notes that the queued puller starts.
     pub fn start(&self) {
         // Ordering: AcqRel both; this puller executes the fence of `pull-2` later, before it leaves.
-        self.in_line.swap(false, Ordering::AcqRel);
+        self.puller_queued.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
@@ -191,7 +191,7 @@ impl<I: Iterator> Feed<I> {
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
-        if self.in_line.load(Ordering::Relaxed) || self.is_finished() {
+        if self.puller_queued.load(Ordering::Relaxed) || self.is_finished() {
             return;
         }
         // Ordering: Relaxed; the fence above orders it.
@@ -201,7 +201,7 @@ impl<I: Iterator> Feed<I> {
             return;
         }
         // Ordering: AcqRel; only one of the threads that get here sends a puller.
-        if !self.in_line.swap(true, Ordering::AcqRel) {
+        if !self.puller_queued.swap(true, Ordering::AcqRel) {
             push();
         }
     }
@@ -226,9 +226,9 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Returns true if a puller is queued, or was dropped in the queue.
-    pub fn is_in_line(&self) -> bool {
+    pub fn is_puller_queued(&self) -> bool {
         // Ordering: Acquire; pairs with `send_puller` and `start`.
-        self.in_line.load(Ordering::Acquire)
+        self.puller_queued.load(Ordering::Acquire)
     }
 
     /// Ends the feed: no more items are pulled. Drops a puller that has not started.

@@ -33,7 +33,7 @@ pub struct Seat {
     pub others_first: Cell<bool>,
     /// The address of the job that runs here, or 0. For figures, and as a hint for thieves.
     job: AtomicUsize,
-    /// The number of tokens of that job that the owner has, and that belong to no task. For figures.
+    /// The number of busy counts of that job that the owner has, and that belong to no task. For figures.
     spare: AtomicU64,
     /// The number of futures that became pending here, less those that ended here. Wraps.
     flights: AtomicU64,
@@ -89,7 +89,7 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs here, and the number of its tokens that belong to no task.
+    /// Publishes the address of the job that runs here, and the number of its busy counts that belong to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -99,8 +99,9 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// If the job with this address runs here, returns the number of its tokens that belong to no task. Otherwise returns 0.
-    pub fn spare_tokens(&self, job: usize) -> u64 {
+    /// If the job with this address runs here, returns the number of its busy counts that belong to no task. Otherwise returns
+    /// 0.
+    pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; the number is only a figure for statistics.
             self.spare.load(Ordering::Relaxed)

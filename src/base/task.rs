@@ -21,7 +21,8 @@ pub struct Header {
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it. The record changes while it
+/// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it. The record changes while
+/// it
 /// is shared, and the second field says so: a handle is not unwind safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
@@ -71,7 +72,7 @@ pub struct VTable {
 /// The functions for the thread that takes a waiter's cell from a queue, and so decides the waiter's outcome.
 #[derive(Debug)]
 pub struct WaiterTable {
-    /// Grants the waiter the caller's permits, one token and one flight. Returns false if the waiter has left.
+    /// Grants the waiter the caller's permits, one busy count and one flight. Returns false if the waiter has left.
     pub(crate) grant: unsafe fn(CellPtr) -> bool,
     /// Wakes the waiter.
     pub(crate) notify: unsafe fn(CellPtr),
@@ -119,10 +120,11 @@ pub enum Ran {
     Panicked(Box<dyn Any + Send>),
     /// The task did not run, because its handle had cancelled it.
     Cancelled,
-    /// The task is a pending future, or a waiter that was granted its permits. It keeps the permits and one token of its job.
-    /// The worker has a further token, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
+    /// The task is a pending future, or a waiter that was granted its permits. It keeps the permits and one busy count of its
+    /// job.
+    /// The worker has a further busy count, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
     Pending,
-    /// The task is a pending future that waits for a task or a job of this library. It keeps one token of its job, and no
+    /// The task is a pending future that waits for a task or a job of this library. It keeps one busy count of its job, and no
     /// permit.
     #[cfg(feature = "futures")]
     Waits,
@@ -140,8 +142,8 @@ pub enum Mark {
     Admitted = 2,
     /// The cell is a sweep, which is no task. The worker that takes it drops the tasks in the queue of its cancelled job.
     Sweep = 3,
-    /// One token of its job. The task is cancelled, and the worker that takes it drops it.
-    Doomed = 4,
+    /// One busy count of its job. The task is cancelled, and the worker that takes it drops it.
+    ToDrop = 4,
 }
 
 /// A pointer to a cell. The queue that has the cell owns it, or the thread that took it out.
@@ -199,7 +201,7 @@ impl CellPtr {
             1 => Mark::Ready,
             2 => Mark::Admitted,
             3 => Mark::Sweep,
-            _ => Mark::Doomed,
+            _ => Mark::ToDrop,
         }
     }
 
@@ -234,7 +236,8 @@ impl CellPtr {
         self.header().vtable.waiter.expect("it is a waiter's cell")
     }
 
-    /// Gives a waiter the caller's permits, one token and one flight. Returns false if the waiter has left: the caller keeps
+    /// Gives a waiter the caller's permits, one busy count and one flight. Returns false if the waiter has left: the caller
+    /// keeps
     /// all of them. The caller must not use the cell afterwards.
     pub fn grant(self) -> bool {
         // SAFETY: the table is of the cell's type, and the caller took the cell from its queue.
@@ -247,7 +250,8 @@ impl CellPtr {
         unsafe { (self.waiter().notify)(self) }
     }
 
-    /// Cancels a pending future. If no queue has the cell, returns whether the future waits without a permit: the caller must then
+    /// Cancels a pending future. If no queue has the cell, returns whether the future waits without a permit: the caller must
+    /// then
     /// call [`queue_cancelled`](Self::queue_cancelled). The future must not end meanwhile.
     #[cfg(feature = "futures")]
     #[must_use]

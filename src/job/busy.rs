@@ -13,7 +13,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// A worker may add several to the tasks field at once, for tasks that it is about to push. At the end of its turn it
 /// subtracts what it has not used. So the field may be too great for a while, and is never too small.
 #[derive(Debug)]
-pub struct Tokens(AtomicU64);
+pub struct BusyCount(AtomicU64);
 
 const WAITED: u64 = 1 << 36;
 const TASKS: u64 = WAITED - 1;
@@ -53,7 +53,7 @@ impl Left {
     }
 }
 
-impl Tokens {
+impl BusyCount {
     /// Makes the counts of a new record: one handle, no task.
     pub fn new() -> Self {
         Self(AtomicU64::new(HANDLE))

@@ -114,7 +114,7 @@ pub fn list_if_held(job: JobPtr) {
         drop(held);
         cancel_held(job);
     } else if held.insert(job.opaque()) {
-        job.tokens.keep();
+        job.busy.keep();
     }
 }
 
@@ -153,13 +153,13 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
 
 /// Requests that workers drop all tasks of a cancelled job that have not started, and its pending futures.
 pub fn drop_waiting(job: JobPtr) {
-    sweep_line(job);
+    sweep_queue(job);
     #[cfg(feature = "futures")]
     crate::job::pending::cancel(job);
 }
 
 /// Requests that workers drop the queued and the delayed tasks of a cancelled job.
-fn sweep_line(job: JobPtr) {
+fn sweep_queue(job: JobPtr) {
     let waits =
         !job.queue().is_empty() || job.permits.load().has(Flag::Blocked) || job.delayed_tasks() > 0;
     if waits {
@@ -199,7 +199,7 @@ pub fn expect_futures(job: JobPtr) {
 fn note_futures(gate: JobPtr) {
     gate.permits.set(Flag::Futures);
     fence_after_rmw();
-    if !gate.tokens.load().no_tasks() {
+    if !gate.busy.load().no_tasks() {
         // The worker that runs the job must load the word before its next task.
         gate.pool().advance_epoch();
     }
@@ -207,7 +207,8 @@ fn note_futures(gate: JobPtr) {
     look(gate);
 }
 
-/// Starts the drain of a pool: refuses pushes from outside, cancels the held jobs, and lets the workers leave when no task is left.
+/// Starts the drain of a pool: refuses pushes from outside, cancels the held jobs, and lets the workers leave when no task is
+/// left.
 pub fn drain(pool: &Shared) {
     pool.refuse_outsiders();
     pool.defer_end(|| {

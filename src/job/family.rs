@@ -14,7 +14,7 @@ impl Family {
             let Some(below) = shard.get(&parent.opaque()) else { return Default::default() };
             let children = below.children.iter().map(|child| JobPtr::of(*child));
             let alive = children.map_while(|child| {
-                child.tokens.add_handle_if_needed().then(|| Kept::from_handle(child))
+                child.busy.add_handle_if_needed().then(|| Kept::from_handle(child))
             });
             let alive: Vec<_> = alive.collect();
             let (all, left) = (alive.len() == below.children.len(), below.left);
@@ -35,7 +35,7 @@ impl Family {
     /// Does what [`children`](Self::children) does, for the children that `which` accepts.
     fn children_that(&self, parent: JobPtr, which: impl Fn(JobPtr) -> bool) -> Vec<Kept> {
         let shard = self.shard(parent.opaque());
-        let alive = |child: &JobPtr| which(*child) && child.tokens.add_handle_if_needed();
+        let alive = |child: &JobPtr| which(*child) && child.busy.add_handle_if_needed();
         shard
             .get(&parent.opaque())
             .into_iter()

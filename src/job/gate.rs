@@ -31,7 +31,7 @@ pub mod rated;
 mod returns;
 
 pub use acquire::{give_back, push_behind, try_acquire};
-pub use drops::{discard, doom, drop_late, drop_task, is_dropped, request_sweep, sweep};
+pub use drops::{discard, drop_late, drop_task, inject_to_drop, is_dropped, request_sweep, sweep};
 pub use gone::{
     Dropped, drop_delegates_above, drop_delegates_in, drop_gone, drop_taken, is_stuck, take_gone,
     tidy_queue,
@@ -54,8 +54,8 @@ use returns::{refuse, wait_at};
 pub fn push(job: JobPtr, cell: CellPtr) {
     // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
-        job.tokens.add_tasks(1);
-        if ascend(cell, job) == Notified::TooLate {
+        job.busy.add_tasks(1);
+        if pass_outwards(cell, job) == Notified::TooLate {
             drop_late(job.pool());
         }
         return;
@@ -69,7 +69,7 @@ pub fn push(job: JobPtr, cell: CellPtr) {
 #[inline]
 pub fn look(job: JobPtr) {
     if !job.queue().is_empty() {
-        make_good(job);
+        serve_if_due(job);
     }
 }
 
@@ -87,28 +87,28 @@ fn leave_gate(gate: JobPtr) {
 
 /// Admits or drops tasks in the queue if one of them may leave it. Returns true in that case.
 #[inline]
-fn make_good(job: JobPtr) -> bool {
+fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
     let cancelled = word.has(Flag::Cancelled);
     let due = job.wants_admission(word) || cancelled || job.pool().drops();
     if due {
-        serve_line(job);
+        serve_queue(job);
     }
     due
 }
 
 /// Admits tasks from the queue while there is room, or requests a sweep if the job is cancelled.
 #[cold]
-pub fn serve_line(job: JobPtr) {
+pub fn serve_queue(job: JobPtr) {
     if let Some(consumer) = job.queue().try_lock() {
         serve_until_whole(job, consumer, false);
     }
 }
 
-/// Admits tasks from the queue as [`serve_line`] does. The caller has the queue lock and has seen the pending bit. Unlocks the
+/// Admits tasks from the queue as [`serve_queue`] does. The caller has the queue lock and has seen the pending bit. Unlocks the
 /// queue.
 #[cold]
-pub fn serve_line_with(job: JobPtr, consumer: Consumer<'_>) {
+pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
 }
 
@@ -130,7 +130,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
         while consumer.can_pop() {
             let word = job.permits.load();
             cancelled = word.has(Flag::Cancelled) || job.pool().drops();
-            if cancelled || !job.wants_admission(word) || !let_one_through(job, &mut consumer) {
+            if cancelled || !job.wants_admission(word) || !admit_one(job, &mut consumer) {
                 break;
             }
         }
@@ -153,7 +153,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
 }
 
 /// Reserves room for one task, then pops the task and admits it. Returns false if there is no room.
-fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
+fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     let unlimited = job.is_unlimited(job.permits.load());
     let ready_cap = if unlimited { 1 } else { job.pool().ready_cap() };
     if !job.permits.reserve(ready_cap).granted() {
@@ -161,7 +161,7 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     }
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
-        Popped::Empty | Popped::HalfDone => {
+        Popped::Empty | Popped::Unfinished => {
             // Another thread has popped the task, or the push of the task is unfinished. A pusher may have found the job full
             // because of this reservation, so the caller checks the queue again.
             job.permits.unreserve();
@@ -175,7 +175,7 @@ fn let_one_through(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
 #[inline]
 pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     if let Unlocked::LookAgain(consumer) = consumer.unlock() {
-        serve_line_with(job, consumer);
+        serve_queue_with(job, consumer);
     }
 }
 
@@ -183,7 +183,7 @@ pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
 fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     events::admitted(gate, cell);
     match child_below(gate, cell.job()) {
-        None => gate.tokens.add_tasks(1),
+        None => gate.busy.add_tasks(1),
         Some(inner) => {
             // The child may put its next task into this queue. The cell keeps `inner` alive.
             inner.permits.clear(Flag::Blocked);
@@ -194,7 +194,7 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     if cell.is_waiter() {
         acquire::admit(cell, gate);
     } else {
-        let _ = ascend(cell, gate);
+        let _ = pass_outwards(cell, gate);
     }
 }
 
@@ -214,7 +214,7 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
 /// Adds a reservation at each ancestor of `passed` for a task that has one at `passed`. Then injects the task. If an ancestor
 /// has no room, the task waits in a queue instead. Returns what `inject` returns.
 #[inline]
-fn ascend(cell: CellPtr, passed: JobPtr) -> Notified {
+fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
     let Some(outermost) = reserve_outside(cell, passed) else {
         return passed.pool().sleep.seen();
     };
@@ -261,7 +261,7 @@ pub fn start(cell: CellPtr) -> Start {
     match cell.mark() {
         Mark::Admitted => return Start::Run,
         Mark::Sweep => return Start::Sweep,
-        Mark::Doomed => {
+        Mark::ToDrop => {
             discard(cell);
             return Start::Gone;
         }
@@ -321,7 +321,7 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
 /// Wakes the waiters of the job if no task of it is ready or running. Call it where a job may become idle although no task
 /// ends.
 pub fn wake_if_idle(job: JobPtr) {
-    if job.tokens.load().awaited() {
+    if job.busy.load().awaited() {
         later::wake(job.idle_key());
     }
 }

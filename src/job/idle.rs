@@ -3,7 +3,7 @@
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
 use crate::job::cancels::cancels;
-use crate::job::gate::{Dropped, drop_delegates_above, drop_gone, drop_late, serve_line_with};
+use crate::job::gate::{Dropped, drop_delegates_above, drop_gone, drop_late, serve_queue_with};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Unlocked};
 use crate::job::record::JobPtr;
@@ -40,7 +40,7 @@ pub fn enter_while_busy(
             if line.borrow().is_some() || cancelled() {
                 return false;
             }
-            job.tokens.set_waited();
+            job.busy.set_waited();
             fence_after_rmw();
             // This thread must not wait for the queue lock, because the lock's owner may need the bucket's lock to wake a
             // waiter. Instead `try_lock` sets the pending bit. The owner then checks the queue again, and wakes the waiters.
@@ -64,7 +64,7 @@ pub fn enter_while_busy(
 
 /// Clears the flag *waited* if no waiter is left, so that tasks that end need not lock the bucket.
 pub fn forget_waiters(job: JobPtr) {
-    parking_lot().if_none_waits(job.idle_key(), || job.tokens.clear_waited());
+    parking_lot().if_none_waits(job.idle_key(), || job.busy.clear_waited());
 }
 
 /// Returns true if the job has no task queued or running.
@@ -96,7 +96,7 @@ impl Work<'_> {
     /// Does what this result requires of the caller. Call it without a lock: tasks may run and threads may be woken.
     fn clear(self, job: JobPtr) {
         match self {
-            Work::Line(consumer) => serve_line_with(job, consumer),
+            Work::Line(consumer) => serve_queue_with(job, consumer),
             Work::Gone => {
                 if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
                     // A push is unfinished, or another thread has the queue lock and drops the tasks.
@@ -125,7 +125,7 @@ fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
 /// While this thread has the queue lock, no task leaves the queue. So if the busy count is 0 then, all outstanding tasks are
 /// in the queue. If `try_lock` fails, another thread moves tasks, and the result is `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
-    if !job.tokens.load().no_tasks() {
+    if !job.busy.load().no_tasks() {
         return Work::Some;
     }
     if job.permits.load().has(Flag::Cancelled) && !job.queue().is_empty() {
@@ -147,7 +147,7 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         };
         half_seen = consumer.look_through(see).is_none() && !waits;
     }
-    let quiet = job.tokens.load().no_tasks();
+    let quiet = job.busy.load().no_tasks();
     match consumer.unlock() {
         Unlocked::Free if gone => Work::Gone,
         Unlocked::Free if half_seen && quiet => Work::HalfSeen,

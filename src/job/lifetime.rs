@@ -12,7 +12,7 @@ impl JobPtr {
     #[inline]
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
-        let left = self.tokens.drop_tasks(count);
+        let left = self.busy.drop_tasks(count);
         if left.unneeded() {
             // SAFETY: no handle and no busy task is left.
             unsafe { self.free(0) };
@@ -34,7 +34,7 @@ impl JobPtr {
     #[inline]
     #[must_use]
     pub fn give_back_handle(self) -> bool {
-        let left = self.tokens.drop_handle();
+        let left = self.busy.drop_handle();
         left.unneeded()
     }
 
@@ -109,7 +109,8 @@ impl Record {
     }
 }
 
-/// Subtracts a handle of a job. If only the handle of the list of held jobs is left, and the job has no task, removes the job from
+/// Subtracts a handle of a job. If only the handle of the list of held jobs is left, and the job has no task, removes the job
+/// from
 /// that list.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
@@ -140,7 +141,7 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
     }
     // The lock is kept over the change: of two threads that drop handles at once, the second must see that its handle is the
     // last. While the lock is held, the list's own handle keeps the record.
-    let left = job.tokens.drop_handle();
+    let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job.opaque());
         drop(held);

@@ -4,7 +4,7 @@ use crate::base::cache;
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, OpaqueJob};
 use crate::base::timer::Key;
-use crate::job::busy::Tokens;
+use crate::job::busy::BusyCount;
 use crate::job::extra::Extra;
 use crate::job::permits::{Flag, MOST_READY, Permits, Snapshot};
 use crate::job::queue::{Arrivals, Departures, Queue};
@@ -20,7 +20,7 @@ use std::ptr::{self, NonNull};
 /// | bytes   | fields                        | each push      | each task |
 /// |---------|-------------------------------|----------------|-----------|
 /// | 0..48   | `arrivals` to `extra`         | writes, reads  |           |
-/// | 48..88  | `tokens`, `tally`             |                |           |
+/// | 48..88  | `busy`, `tally`             |                |           |
 /// | 88..96  | the front stack               |                | reads     |
 /// | 96..112 | the rest of `departures`      |                | writes    |
 ///
@@ -40,7 +40,7 @@ pub struct Record {
     /// Null, or a box that this record owns.
     pub(super) extra: AtomicPtr<Extra>,
     /// The counts of busy tasks and of handles, which keep the record.
-    pub tokens: Tokens,
+    pub busy: BusyCount,
     /// The statistics.
     pub tally: Tally,
     /// The queue's head side.
@@ -50,7 +50,7 @@ pub struct Record {
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = {
     assert!(size_of::<Record>() == cache::LARGE && cache::LARGE.is_multiple_of(16));
-    assert!(std::mem::offset_of!(Record, tokens) == 48);
+    assert!(std::mem::offset_of!(Record, busy) == 48);
     assert!(std::mem::offset_of!(Record, departures) == 88);
 };
 
@@ -107,13 +107,13 @@ impl JobPtr {
     #[track_caller]
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {
         if let Some(parent) = parent {
-            parent.tokens.add_handle();
+            parent.busy.add_handle();
         }
         pool.own();
         Self(cache::make(Record {
             arrivals: Arrivals::new(),
             permits: Permits::new(limit),
-            tokens: Tokens::new(),
+            busy: BusyCount::new(),
             pool,
             parent,
             extra: AtomicPtr::new(ptr::null_mut()),
@@ -267,9 +267,9 @@ impl JobPtr {
     /// of the job starts, ends or moves.
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
-        let spare: u64 = pool.seats.iter().map(|seat| seat.spare_tokens(key)).sum();
+        let spare: u64 = pool.seats.iter().map(|seat| seat.spare_busy_counts(key)).sum();
         let elsewhere = spare + pool.waits.count(self.opaque()) + self.delayed_tasks() as u64;
-        self.tokens.load().tasks().saturating_sub(elsewhere)
+        self.busy.load().tasks().saturating_sub(elsewhere)
     }
 }
 

@@ -85,7 +85,8 @@ impl Spares {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Offers the seat with this index to an idle spare. If none is idle, counts a new spare, which the caller must make. There may
+    /// Offers the seat with this index to an idle spare. If none is idle, counts a new spare, which the caller must make. There
+    /// may
     /// be as many spares as `most`, and as the pool's own greatest number.
     ///
     /// # Errors
@@ -113,7 +114,7 @@ impl Spares {
     }
 
     /// Waits, as a spare, until a seat is lent. Returns its index, or `None` if the spare must end.
-    pub fn wait_for_place(&self) -> Option<usize> {
+    pub fn wait_for_seat(&self) -> Option<usize> {
         let mut state = self.lock();
         state.idle += 1;
         let seat = loop {

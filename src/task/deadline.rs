@@ -69,7 +69,7 @@ impl Deadline {
         let Err(error) = self.pool.arm_as(self.key, due) else { return Ok(true) };
         // SAFETY: the reference was added just now, and the handle has another one.
         unsafe { Face::release(cell.cast(), Reference::Waker) };
-        cell.job().tokens.add_tasks(1);
+        cell.job().busy.add_tasks(1);
         drop_task(cell);
         match error {
             NotArmed::Closed => Ok(false),

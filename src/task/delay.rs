@@ -1,6 +1,7 @@
 //! Puts a delayed task into the pool's timer, and takes it out.
 //!
-//! A delayed task has no permit. It has one token, so that its job is not idle. The entry of the timer owns the token, and the
+//! A delayed task has no permit. It has one busy count, so that its job is not idle. The entry of the timer owns the busy
+//! count, and the
 //! queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
 //!
 //! The thread that delays a task:
@@ -9,7 +10,8 @@
 //!   hands the task to a worker, which drops the task.
 //!
 //! The thread that fires the entry:
-//! - `due-1`: The thread pushes the task as any other task of the job, and then gives the entry's token back. So the job is not
+//! - `due-1`: The thread pushes the task as any other task of the job, and then gives the entry's busy count back. So the job
+//!   is not
 //!   idle between the timer and the queue.
 //!
 //! The thread that cancels the task by its handle:
@@ -26,7 +28,7 @@
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
 use crate::job::events;
-use crate::job::gate::{self, doom, drop_late, drop_task, is_dropped};
+use crate::job::gate::{self, drop_late, drop_task, inject_to_drop, is_dropped};
 use crate::job::lifetime;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
@@ -65,7 +67,7 @@ impl Delay {
     /// If the timer's thread could not be started. Then the task was dropped.
     pub fn arm(self, cell: CellPtr) -> std::io::Result<()> {
         let job = cell.job();
-        job.tokens.add_tasks(1);
+        job.busy.add_tasks(1);
         if self.key.0 <= self.pool.shared().now() {
             push(cell);
             return Ok(());
@@ -90,7 +92,7 @@ impl Delay {
     }
 
     /// Takes the entry out of the timer. The caller has claimed the closure to cancel it by its handle. Returns true if the
-    /// caller now owns the token and the queue's reference.
+    /// caller now owns the busy count and the queue's reference.
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
@@ -112,7 +114,7 @@ impl Delay {
         if let Some(due) = self.pool.shared().timer.cancel(self.key) {
             let cell = due.cell();
             forget(cell.job(), self.key);
-            doom(cell, cell.job());
+            inject_to_drop(cell, cell.job());
         }
     }
 }
@@ -123,7 +125,7 @@ impl Owner for Delay {
     }
 
     fn left_timer(self, job: JobPtr) {
-        give_token(job);
+        give_back_busy_count(job);
     }
 
     fn freed(self) {
@@ -131,9 +133,9 @@ impl Owner for Delay {
     }
 }
 
-/// Gives back the token of an entry that was taken out of the timer.
-pub fn give_token(job: JobPtr) {
-    job.tokens.keep();
+/// Gives back the busy count of an entry that was taken out of the timer.
+pub fn give_back_busy_count(job: JobPtr) {
+    job.busy.keep();
     job.drop_tasks(1);
     lifetime::drop_handle(job);
 }
@@ -150,16 +152,17 @@ fn start(due: Due, key: Key) {
     push(cell);
 }
 
-/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over the entry's token and the
+/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over the entry's busy count
+/// and the
 /// queue's reference.
 fn push(cell: CellPtr) {
     let job = cell.job();
-    job.tokens.keep();
+    job.busy.keep();
     // SAFETY: a delayed task has a face, and this thread has the entry's reference.
     unsafe { cell.cast::<Face>().as_ref() }.state.clear(DELAYED);
     events::pushed(job, cell);
     if job.pool().drops() {
-        doom(cell, job);
+        inject_to_drop(cell, job);
     } else {
         // due-1
         gate::push(job, cell);

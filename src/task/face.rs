@@ -58,7 +58,8 @@ impl Face {
         }
     }
 
-    /// Returns true if the parking lot has no waiter for the task. In a model under loom the whole parking lot is checked at the end.
+    /// Returns true if the parking lot has no waiter for the task. In a model under loom the whole parking lot is checked at
+    /// the end.
     fn has_no_waiter(face: NonNull<Self>) -> bool {
         cfg!(tollgate_loom) || !parking_lot().has_waiter(face.addr().get())
     }
@@ -97,11 +98,11 @@ pub trait Owner: Copy + Send {
         false
     }
     /// Called after `claimed`, before a handle drops the closure. Returns true if this call has taken the task out of the
-    /// timer. Then the caller owns the queue's reference and a token of the job.
+    /// timer. Then the caller owns the queue's reference and a busy count of the job.
     fn leaves_timer(self) -> bool {
         false
     }
-    /// Gives back the token that the caller owns since `leaves_timer` returned true.
+    /// Gives back the busy count that the caller owns since `leaves_timer` returned true.
     fn left_timer(self, _: JobPtr) {}
     /// Called after the memory of the cell was freed.
     fn freed(self) {}

@@ -1,11 +1,12 @@
 //! Futures as tasks. A future has one cell from its push to its end, and its wakers point to that cell.
 //!
 //! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
-//! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures lead to it. A waker
+//! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures
+//! lead to it. A waker
 //! puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state) says which thread
 //! may do what.
 //!
-//! A pending future keeps one token of its job, so its job's record is alive. It keeps its permits, too, unless it
+//! A pending future keeps one busy count of its job, so its job's record is alive. It keeps its permits, too, unless it
 //! [awaits](crate::task::awaiting) something of this library.
 //!
 //! A waker may outlive the future, its job and its pool. It keeps the memory of the cell, and uses only the state word.
@@ -288,7 +289,7 @@ fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     let cancelled = unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CANCELLED);
     if cancelled || gate::is_dropped(cell.job()) {
         // A future needs no permit to be dropped.
-        gate::go_on(cell, Mark::Doomed, true);
+        gate::go_on(cell, Mark::ToDrop, true);
     } else {
         gate::come_back(cell); // await-3
     }

@@ -24,7 +24,7 @@ use crate::pool::core::PoolPtr;
 use crate::retry::{Attempts, Retried, Retry};
 use crate::sync::time::Instant;
 use crate::task::closure::{Face, HandleTable, Joint, Owner, is_claimed, is_empty};
-use crate::task::delay::{Delay, give_token};
+use crate::task::delay::{Delay, give_back_busy_count};
 use crate::task::handle::TaskHandle;
 use crate::task::pointer::TaskPtr;
 use crate::task::state::{CLAIMED, Claim, Reference, State};
@@ -226,11 +226,11 @@ where
             unsafe { &mut *(*slot).task }.delay.take()
         });
         if delay.is_some_and(Delay::take_out) {
-            // This thread has taken the entry, and so owns the queue's reference and a token (stop-2).
+            // This thread has taken the entry, and so owns the queue's reference and a busy count (stop-2).
             job.count_cancelled();
             // SAFETY: this thread has claimed the closure, and took over the entry's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
-            give_token(job);
+            give_back_busy_count(job);
         } else {
             // SAFETY: this thread has claimed the closure, and the handle has a reference.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, None) };

@@ -2,7 +2,7 @@
 //!
 //! | bit | name     | meaning                                                                        |
 //! |-----|----------|--------------------------------------------------------------------------------|
-//! | 0   | GRANTED  | the permits, one token and one flight are the waiter's                         |
+//! | 0   | GRANTED  | the permits, one busy count and one flight are the waiter's                         |
 //! | 1   | REFUSED  | the job was cancelled: there will be no permit                                 |
 //! | 2   | LEFT     | the waiter was dropped before its outcome was decided                          |
 //! | 3   | SWAPPING | the waiter changes its waker                                                   |
@@ -78,7 +78,7 @@ struct Snapshot(u32);
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The waiter has a permit of each gate, one token and one flight. The caller must give them back.
+    /// The waiter has a permit of each gate, one busy count and one flight. The caller must give them back.
     Granted,
     /// The waiter gets no permit, because the job was cancelled.
     Refused,
@@ -190,7 +190,7 @@ unsafe fn run(cell: CellPtr) -> Ran {
     Ran::Cancelled
 }
 
-/// Gives the waiter the caller's permits, one token and one flight (`grant-1`). Returns false if the waiter has left: the
+/// Gives the waiter the caller's permits, one busy count and one flight (`grant-1`). Returns false if the waiter has left: the
 /// caller keeps all of them, and the cell is freed.
 ///
 /// # Safety

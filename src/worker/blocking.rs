@@ -6,7 +6,8 @@
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker. From here on the pool runs without the thread, but a drain waits
 //!   for it.
-//! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its tokens, which
+//! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its busy
+//!   counts, which
 //!   keep the job's record.
 //! - `wait-3`: it waits in the parking lot, as a thread from outside does.
 //! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
@@ -69,7 +70,7 @@ pub fn wait_then(
         }
         Some(context) => {
             if wait() {
-                if let Err(none) = lend_place(context, usize::MAX) {
+                if let Err(none) = lend_seat(context, usize::MAX) {
                     refuse(context, &none);
                 }
                 without_permits(context, awaited, || {
@@ -94,7 +95,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
         }
         Some(context) => {
             if wait() {
-                if lend_place(context, usize::MAX).is_err() {
+                if lend_seat(context, usize::MAX).is_err() {
                     show_stash(context);
                 }
                 without_permits(context, None, || park_while(key, None, wait));
@@ -133,7 +134,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
         return f();
     };
     events::waits(job);
-    let tokens = lease.tokens.replace(0);
+    let busy = lease.busy.replace(0);
     lease.settle(job);
     let sample = context.sample.take().map(|sample| (sample, job.pool().now()));
     let wait = Wait { task: context.running_cell(), awaited: awaited.map(JobPtr::opaque) };
@@ -142,7 +143,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     f(); // wait-3
     job.gates().for_each(take_back); // wait-4
     context.pool().waits.leave(job.opaque(), begun);
-    lease.resume(job, tokens);
+    lease.resume(job, busy);
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
     // The end of `wait-5`: all permits are back.
     gate::look_outwards(job);
@@ -154,12 +155,12 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
 const MOST_FOR_BLOCKING: usize = 256;
 
 /// Lends the thread's seat (wait-1), unless it is lent already. Starts no further spare worker if there are `most`.
-fn lend_place(context: &Context, most: usize) -> Result<(), NoSpare> {
+fn lend_seat(context: &Context, most: usize) -> Result<(), NoSpare> {
     let Some(seat) = context.seat() else { return Ok(()) };
     let shared = context.pool();
     shared.sleep.depart();
-    // Statistics subtract the spare tokens of seats only, so a thread without a seat must have none.
-    context.lease().give_spare_tokens();
+    // Statistics subtract the spare busy counts of seats only, so a thread without a seat must have none.
+    context.lease().give_back_spare_busy_counts();
     match lend(context.pool_ptr(), seat.index, most) {
         Ok(()) => {
             context.sit(None);
@@ -236,7 +237,7 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
         if let Some(context) = context.filter(|context| context.serves.get()) {
             // Without a spare the worker blocks, as it would have without this call.
-            let _ = lend_place(context, MOST_FOR_BLOCKING);
+            let _ = lend_seat(context, MOST_FOR_BLOCKING);
         }
     });
     f()

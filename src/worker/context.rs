@@ -17,7 +17,7 @@ use crate::sync::{shrunk, thread_static};
 use std::cell::Cell;
 use std::ptr;
 
-/// The number of spare tokens that a worker takes at once for tasks that it pushes from inside a task.
+/// The number of spare busy counts that a worker takes at once for tasks that it pushes from inside a task.
 const CREDIT: u64 = shrunk(16, 2) as u64;
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
@@ -73,8 +73,8 @@ pub struct Lease {
     pub job: Cell<Option<JobPtr>>,
     /// The parent of that job. It is noted here because in the record it lies on a cache line that each push writes.
     pub parent: Cell<Option<JobPtr>>,
-    /// The number of the job's tokens that this thread has. At least one while the permit is held.
-    pub tokens: Cell<u64>,
+    /// The number of the job's busy counts that this thread has. At least one while the permit is held.
+    pub busy: Cell<u64>,
     /// The number of tasks at the top of the thread's deque that are of the job. They were pushed from inside a task, or stolen
     /// with the first task. Other workers may have stolen some of them since.
     pub left: Cell<u64>,
@@ -101,7 +101,7 @@ impl Context {
             lease: Lease {
                 job: Cell::new(None),
                 parent: Cell::new(None),
-                tokens: Cell::new(0),
+                busy: Cell::new(0),
                 left: Cell::new(0),
                 batch_out: Cell::new(false),
                 turn: Cell::new(0),
@@ -226,15 +226,17 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a token of the running job for this thread. The task's own token stays with the pending future or the waiter.
-    /// Another thread may give that token back at once.
+    /// Adds a busy count of the running job for this thread. The task's own busy count stays with the pending future or the
+    /// waiter.
+    /// Another thread may give that busy count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
-        job.tokens.add_tasks(1);
-        self.lease.take_token();
+        job.busy.add_tasks(1);
+        self.lease.take_busy_count();
     }
 
-    /// Drops the sample of the task that this thread serves, because the task has not run to its end, or has found nothing to do.
+    /// Drops the sample of the task that this thread serves, because the task has not run to its end, or has found nothing to
+    /// do.
     #[cold]
     pub fn forget_sample() {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
@@ -275,8 +277,8 @@ impl Context {
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);
         }
-        self.lease.spend_tokens(job, 1, CREDIT);
-        seat.publish(job.idle_key(), self.lease.tokens.get() - 1);
+        self.lease.use_up_busy_counts(job, 1, CREDIT);
+        seat.publish(job.idle_key(), self.lease.busy.get() - 1);
         cell.set_mark(Mark::Loose);
         seat.deque.push(cell);
         self.lease.left.set(self.lease.left.get() + 1);
@@ -286,13 +288,14 @@ impl Context {
 }
 
 impl Lease {
-    /// Opens the lease of a task that has its permits and one token. `left`: the number of the job's tasks at the top of the
+    /// Opens the lease of a task that has its permits and one busy count. `left`: the number of the job's tasks at the top of
+    /// the
     /// thread's deque.
     #[inline]
     pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
-        self.tokens.set(1);
+        self.busy.set(1);
         self.left.set(left);
         self.batch_out.set(false);
         self.turn.set(0);
@@ -300,54 +303,55 @@ impl Lease {
         self.epoch.set(epoch);
     }
 
-    /// Closes the lease, and leaves the permits and one token to a pending future or to a waiter.
+    /// Closes the lease, and leaves the permits and one busy count to a pending future or to a waiter.
     pub fn detach(&self) {
         let job = self.job.take().expect("a lease is closed once");
-        let tokens = self.tokens.replace(0) - 1;
+        let busy = self.busy.replace(0) - 1;
         self.settle(job);
-        job.drop_tasks(tokens);
+        job.drop_tasks(busy);
     }
 
     /// Opens the lease again for a task that waited, and has its permits again.
-    pub fn resume(&self, job: JobPtr, tokens: u64) {
+    pub fn resume(&self, job: JobPtr, busy: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
-        self.tokens.set(tokens);
+        self.busy.set(busy);
         self.left.set(0);
     }
 
-    /// Takes `count` tokens out, for tasks that are pushed. One token stays. If there are too few tokens, adds the missing
+    /// Takes `count` busy counts out, for tasks that are pushed. One busy count stays. If there are too few busy counts, adds
+    /// the missing
     /// ones and `credit` more.
     #[inline]
-    pub fn spend_tokens(&self, job: JobPtr, count: u64, credit: u64) {
-        let mut tokens = self.tokens.get();
-        if tokens <= count {
-            let missing = count + 1 - tokens + credit;
-            job.tokens.add_tasks(missing);
-            tokens += missing;
+    pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
+        let mut busy = self.busy.get();
+        if busy <= count {
+            let missing = count + 1 - busy + credit;
+            job.busy.add_tasks(missing);
+            busy += missing;
         }
-        self.tokens.set(tokens - count);
+        self.busy.set(busy - count);
     }
 
-    /// Leaves one token to a future that is pending without a permit.
+    /// Leaves one busy count to a future that is pending without a permit.
     #[cfg(feature = "futures")]
-    pub fn give_token(&self) {
-        self.tokens.set(self.tokens.get() - 1);
+    pub fn give_back_busy_count(&self) {
+        self.busy.set(self.busy.get() - 1);
     }
 
-    /// Gives back all tokens but one.
-    pub fn give_spare_tokens(&self) {
+    /// Gives back all busy counts but one.
+    pub fn give_back_spare_busy_counts(&self) {
         let Some(job) = self.job.get() else { return };
-        let spare = self.tokens.replace(1) - 1;
+        let spare = self.busy.replace(1) - 1;
         if spare > 0 {
             job.drop_tasks(spare);
         }
     }
 
-    /// Adds the token of a task that runs under this lease.
+    /// Adds the busy count of a task that runs under this lease.
     #[inline]
-    pub fn take_token(&self) {
-        self.tokens.set(self.tokens.get() + 1);
+    pub fn take_busy_count(&self) {
+        self.busy.set(self.busy.get() + 1);
     }
 
     /// Adds the number of tasks that have returned to the job's tally.
@@ -360,24 +364,24 @@ impl Lease {
         }
     }
 
-    /// Closes the lease: releases the permits, so that other tasks get them, and gives the tokens back.
+    /// Closes the lease: releases the permits, so that other tasks get them, and gives the busy counts back.
     #[inline]
     pub fn close(&self) {
         let job = self.job.take().expect("a lease is closed once");
-        let tokens = self.tokens.replace(0);
-        let left = job.tokens.load();
+        let busy = self.busy.replace(0);
+        let left = job.busy.load();
         if left.handles() == 0
-            && left.tasks() == tokens
+            && left.tasks() == busy
             && job.parent().is_none()
             && job.queue().is_empty()
         {
             self.completed.set(0);
-            // SAFETY: all tokens are in this thread's hands, and there is no handle to push by.
+            // SAFETY: all busy counts are in this thread's hands, and there is no handle to push by.
             unsafe { job.free(1) };
             return;
         }
         self.settle(job);
         gate::release(job);
-        job.drop_tasks(tokens);
+        job.drop_tasks(busy);
     }
 }

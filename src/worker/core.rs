@@ -47,7 +47,7 @@ impl Worker<'_> {
     /// Runs one task of the turn, and counts its end.
     pub(super) fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(seat) = self.context.seat() {
-            seat.publish(job.idle_key(), self.context.lease().tokens.get() - 1);
+            seat.publish(job.idle_key(), self.context.lease().busy.get() - 1);
         }
         let (outer, address) = (events::started(job, cell), cell.as_ptr().addr());
         let ran = cell.run();
@@ -61,7 +61,7 @@ impl Worker<'_> {
             Ran::Pending => return Then::LeavePermit,
             #[cfg(feature = "futures")]
             Ran::Waits => {
-                self.context.lease().give_token();
+                self.context.lease().give_back_busy_count();
                 return Then::GoOnUnended;
             }
             Ran::Cancelled => {

@@ -34,7 +34,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
             sitting.publish(0, 0);
             context.sit(Some(sitting));
             seat = match worker.run() {
-                Left::Seat => shared.spares.wait_for_place(),
+                Left::Seat => shared.spares.wait_for_seat(),
                 Left::Pool => {
                     shared.spares.close();
                     None

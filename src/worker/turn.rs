@@ -166,7 +166,7 @@ impl Worker<'_> {
     /// checks seldom, because each check takes the cache line of the queue's tail from the pushers.
     fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
-        if stashed.is_some() || !self.pool().has_spare_cores() || job.tokens.load().handles() == 0 {
+        if stashed.is_some() || !self.pool().has_spare_cores() || job.busy.load().handles() == 0 {
             self.context.next_task.set(stashed);
             return None;
         }
@@ -189,7 +189,7 @@ impl Worker<'_> {
     #[inline]
     fn run_on_with_batch(&self, cell: CellPtr, job: JobPtr) -> CellPtr {
         debug_assert_eq!((cell.job(), cell.mark()), (job, Mark::Loose), "a batch is one job's");
-        self.context.lease().take_token();
+        self.context.lease().take_busy_count();
         cell
     }
 
@@ -209,12 +209,12 @@ impl Worker<'_> {
                 fence_after_rmw();
                 gate::look(job);
             }
-            Mark::Admitted | Mark::Sweep | Mark::Doomed => {
+            Mark::Admitted | Mark::Sweep | Mark::ToDrop => {
                 self.context.next_task.set(Some(cell));
                 return None;
             }
         }
-        lease.take_token();
+        lease.take_busy_count();
         Some(cell)
     }
 
@@ -239,7 +239,7 @@ impl Worker<'_> {
                 gate::look(job);
                 None
             }
-            Popped::Empty | Popped::HalfDone => None,
+            Popped::Empty | Popped::Unfinished => None,
         }
     }
 
@@ -280,8 +280,8 @@ impl Worker<'_> {
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
-            // A task in a queue has no token, so its token goes back to the lease.
-            lease.take_token();
+            // A task in a queue has no busy count, so its busy count goes back to the lease.
+            lease.take_busy_count();
             job.queue().push_returned(cell);
             // From now on pushers must not rely on the batch.
             lease.batch_out.set(false);
@@ -304,7 +304,7 @@ impl Worker<'_> {
                 returned = true;
                 None
             }
-            Popped::Empty | Popped::HalfDone => None,
+            Popped::Empty | Popped::Unfinished => None,
         };
         let first = if kept > 0 { next() } else { None };
         let wanted = BUDGET - lease.turn.get() % BUDGET - kept;
@@ -314,15 +314,15 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // The tokens are taken before a worker can run the tasks. Unused ones stay with the lease.
-                lease.spend_tokens(job, u64::from(most), 0);
+                // The busy counts are taken before a worker can run the tasks. Unused ones stay with the lease.
+                lease.use_up_busy_counts(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
             seat.batch.push(cell);
             moved += 1;
         }
         if moved > 0 {
-            lease.tokens.set(lease.tokens.get() + u64::from(most - moved));
+            lease.busy.set(lease.busy.get() + u64::from(most - moved));
             if !lease.batch_out.replace(true) && !job.permits.load().has(Flag::BatchOut) {
                 job.permits.set(Flag::BatchOut);
             }

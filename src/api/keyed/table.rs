@@ -150,7 +150,7 @@ fn is_evictable(job: JobPtr) -> bool {
     // 0.
     let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
     let listed = held.as_ref().is_some_and(|held| held.contains(&job.opaque()));
-    let left = job.tokens.load(); // evict-1
+    let left = job.busy.load(); // evict-1
     drop(held);
     let unused = left.no_tasks() && left.handles() == 1 + u64::from(listed);
     unused && job.queue().is_empty() && control::is_as_made(job) // evict-2

@@ -127,7 +127,8 @@ pub trait Keeper: Copy + Send + Sync {
     /// Makes the task of a puller, which no statistics count.
     ///
     /// # Safety
-    /// Either `run` borrows nothing, or the caller is called by the closure or a task of the keeper's scope, and what `run` borrows
+    /// Either `run` borrows nothing, or the caller is called by the closure or a task of the keeper's scope, and what `run`
+    /// borrows
     /// lasts until that scope ends.
     unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
 }
@@ -322,7 +323,7 @@ where
             if finished && taken == feed.pulled() {
                 return Next::End;
             }
-            if idle && !finished && feed.is_in_line() {
+            if idle && !finished && feed.is_puller_queued() {
                 // The queued puller was dropped.
                 return Next::Cancelled;
             }

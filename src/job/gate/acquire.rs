@@ -9,8 +9,8 @@
 //! waits at an ancestor. The word does not change, so no pusher finds room that it must check again.
 
 use super::{
-    Start, drop_late, is_waited_for, look_outwards, make_good, may_go_on, rated, release,
-    release_at, reserve_outside, start, unlock,
+    Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
+    reserve_outside, serve_if_due, start, unlock,
 };
 use crate::base::task::{CellPtr, Mark};
 use crate::job::permits::{Asked, Flag};
@@ -41,7 +41,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
         release(job);
         return false;
     }
-    job.tokens.add_tasks(1);
+    job.busy.add_tasks(1);
     true
 }
 
@@ -58,7 +58,7 @@ fn release_inside(job: JobPtr, end: JobPtr) {
 #[inline]
 pub fn push_behind(job: JobPtr, cell: CellPtr) {
     job.queue().push(cell); // push-2, push-3
-    let served = make_good(job); // push-4
+    let served = serve_if_due(job); // push-4
     if served {
         drop_late(job.pool());
     }
@@ -130,7 +130,7 @@ fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
             job.queue().push_returned(other);
             None
         }
-        Popped::Empty | Popped::HalfDone => None,
+        Popped::Empty | Popped::Unfinished => None,
     };
     unlock(job, consumer);
     waiter

@@ -45,7 +45,7 @@ pub fn is_dropped(job: JobPtr) -> bool {
 #[cold]
 pub fn request_sweep(job: JobPtr) {
     // The sweep keeps the job by a handle. It is no task, so it is not counted as busy.
-    job.tokens.keep();
+    job.busy.keep();
     let _ = job.pool().inject(task::sweep(job.opaque()));
 }
 
@@ -72,13 +72,13 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
         match consumer.pop() {
             Popped::Task(cell) => {
                 if cell.job() == job {
-                    job.tokens.add_tasks(1);
+                    job.busy.add_tasks(1);
                 }
                 unlock(consumer);
                 leave_queue(cell, job);
                 return Some(cell);
             }
-            Popped::Empty | Popped::HalfDone => match consumer.unlock() {
+            Popped::Empty | Popped::Unfinished => match consumer.unlock() {
                 Unlocked::Free => return None,
                 Unlocked::LookAgain(again) => consumer = again,
             },
@@ -128,7 +128,7 @@ pub fn discard(cell: CellPtr) {
             job.gates().for_each(leave_gate);
             drop_task(cell);
         }
-        Mark::Loose | Mark::Doomed => drop_task(cell),
+        Mark::Loose | Mark::ToDrop => drop_task(cell),
         Mark::Sweep => sweep(cell, |task| {
             drop_task(task);
             true
@@ -137,10 +137,10 @@ pub fn discard(cell: CellPtr) {
 }
 
 /// Injects a cancelled task from the queue of `gate`, so that a worker drops it. The task must be counted as busy.
-pub fn doom(cell: CellPtr, gate: JobPtr) {
+pub fn inject_to_drop(cell: CellPtr, gate: JobPtr) {
     let pool = cell.job().pool_ptr();
     leave_queue(cell, gate);
-    cell.set_mark(Mark::Doomed);
+    cell.set_mark(Mark::ToDrop);
     // Once injected, the cell may be dropped, and its job and the pool with it. This reference keeps the pool's memory.
     pool.own();
     let _ = pool.shared().inject(cell);

@@ -1,6 +1,6 @@
 //! Cancelled tasks in the queues of held jobs, where no worker would pop them.
 
-use super::{doom, drop_task, is_dropped, unlock, wake_if_idle};
+use super::{drop_task, inject_to_drop, is_dropped, unlock, wake_if_idle};
 use crate::base::task::CellPtr;
 use crate::job::family;
 use crate::job::queue::Consumer;
@@ -18,7 +18,8 @@ pub enum Dropped {
     NotYet,
 }
 
-/// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled jobs.
+/// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled
+/// jobs.
 /// Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
 pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
@@ -34,7 +35,8 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     }
 }
 
-/// Removes the cancelled tasks that `which` accepts from a queue, each with a token. Returns false if an unfinished push may hide
+/// Removes the cancelled tasks that `which` accepts from a queue, each with a busy count. Returns false if an unfinished push
+/// may hide
 /// some.
 pub fn take_gone(
     line: JobPtr,
@@ -49,7 +51,7 @@ pub fn take_gone(
     let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
     if own > 0 {
         // The job must not be idle before the tasks are counted.
-        line.tokens.add_tasks(own);
+        line.busy.add_tasks(own);
     }
     whole
 }
@@ -64,7 +66,7 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
             // Its handle has dropped the captures. Only the cell is left.
             drop_task(cell);
         } else {
-            doom(cell, line);
+            inject_to_drop(cell, line);
         }
     }
     wake_if_idle(line);
@@ -76,7 +78,8 @@ pub fn is_stuck(gate: JobPtr) -> bool {
     gate.gates().any(|gate| gate.permits.load().is_stopped())
 }
 
-/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another thread
+/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another
+/// thread
 /// has a queue lock there, that thread drops them.
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {

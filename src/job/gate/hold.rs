@@ -13,7 +13,8 @@
 //! - `open-3`: It checks the queue, and admits tasks.
 //!
 //! No task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher that
-//! finds the flag has pushed before (push-2 to push-4 of `gate`). By the fences the pusher sees the flag cleared, or `open-3` sees
+//! finds the flag has pushed before (push-2 to push-4 of `gate`). By the fences the pusher sees the flag cleared, or `open-3`
+//! sees
 //! the task. A hold-off that comes between two openings finds the entry armed, or arms its own.
 //!
 //! No task starts too early. An entry may fire before the job's time, because a later call has extended it. `open-1` reads the
@@ -69,7 +70,7 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());
     }
-    job.tokens.keep();
+    job.busy.keep();
     match job.pool_ptr().arm(until, Due { waits: Timed::Job(job.opaque()), act: &OPEN }) {
         Ok(key) => times.armed = Some(key), // off-1
         Err(error) => {

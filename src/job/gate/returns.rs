@@ -2,7 +2,7 @@
 //! back.
 
 use super::{
-    child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, make_good, settle,
+    child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, serve_if_due, settle,
 };
 #[cfg(feature = "futures")]
 use crate::base::queues::LOCAL_MOST;
@@ -22,7 +22,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
     let job = cell.job();
     // Once in the queue the task may run and end. This handle keeps the gates alive.
-    job.tokens.keep();
+    job.busy.keep();
     let doubts = Doubts::of(cell);
     let mut line = gate;
     while let Some(inner) = child_below(line, job) {
@@ -38,7 +38,7 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         leave_gate(inner);
         given_back = inner;
     }
-    make_good(line);
+    serve_if_due(line);
     if line == job {
         // A task in its own job's queue is not counted as busy.
         job.drop_tasks(1);
@@ -54,7 +54,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
     let job = cell.job();
     let loose = cell.mark() == Mark::Loose;
-    job.tokens.keep();
+    job.busy.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
     // At the gates inside, the task has permits. Each permit becomes a reservation again.
@@ -124,7 +124,7 @@ impl Doubts {
 #[cfg(feature = "futures")]
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
-    job.tokens.keep();
+    job.busy.keep();
     // push-2 to push-4. A task in a queue is not counted as busy.
     job.queue().push_returned(cell);
     look(job);

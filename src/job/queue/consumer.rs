@@ -14,7 +14,7 @@ pub enum Popped {
     /// No task waits.
     Empty,
     /// A push is unfinished. The pusher checks the job's word after it has linked its cell.
-    HalfDone,
+    Unfinished,
 }
 
 /// The ownership of one queue's lock. Only its owner may take tasks out of the queue.
@@ -41,7 +41,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// Returns true if `pop` would find a task now. If a pusher pushes before the call of `pop`, `pop` may still return
-    /// `HalfDone`.
+    /// `Unfinished`.
     #[inline]
     pub fn can_pop(&self) -> bool {
         let Queue { arrivals, departures } = self.queue;
@@ -69,7 +69,7 @@ impl<'a> Consumer<'a> {
             return if arrivals.tail.load(Ordering::Acquire).is_null() {
                 Popped::Empty
             } else {
-                Popped::HalfDone
+                Popped::Unfinished
             };
         };
         // Ordering: Acquire; pairs with the pusher's Release link.
@@ -96,7 +96,7 @@ impl<'a> Consumer<'a> {
         // A pusher has swapped the tail meanwhile. No pusher writes the head, because the list is not empty.
         // Ordering: Relaxed; the queue lock publishes it to the next consumer.
         departures.head.store(first.as_ptr(), Ordering::Relaxed);
-        Popped::HalfDone
+        Popped::Unfinished
     }
 
     /// Calls `look` with each task that waits. The tasks stay in the queue: a thread with a free permit must not see the queue
