@@ -26,7 +26,7 @@ pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 /// waited for.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
-/// Returns `production`, or `model` in a build that is checked. A small constant keeps a model small.
+/// Returns `model` in a build for loom or shuttle, and `production` in any other build. Small constants keep models small.
 pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }
 }

@@ -9,8 +9,8 @@
 //! - `fire-2`: The thread takes the entry from the timer, and calls the entry's action. An action may inject tasks.
 //! - `fire-3`: The thread no longer counts as outstanding, and the drain checks again whether anything is left.
 //!
-//! A drain waits for each entry that a task waits for. By `fire-1` it also waits for an entry that was taken, until it can see
-//! the entry's tasks.
+//! A drain waits until the timer has no entry on which a task depends. `fire-1` keeps the drain waiting for an entry that was
+//! taken out of the timer, until the entry's tasks are in a queue.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::job::events;

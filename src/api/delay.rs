@@ -113,9 +113,9 @@ impl Job {
     /// zero drops the task at once. A task that has started is not affected: the deadline does not bound how long the task
     /// runs.
     ///
-    /// The thread of the pool's timer drops the captures, or the thread that moves the pool's
-    /// [`ManualClock`](crate::ManualClock). The destructors of the captures may wait for the pool. A destructor that blocks on
-    /// anything else delays all other times of the pool.
+    /// The captures are dropped by the thread of the pool's timer, or by the thread that moves the pool's
+    /// [`ManualClock`](crate::ManualClock). Their destructors may wait for the pool. A destructor that blocks on anything else
+    /// delays all that waits in the pool's timer.
     ///
     /// # Blocking
     ///

@@ -124,7 +124,7 @@ impl ThreadCache {
 
     /// Takes a free cell when the serving magazine is empty.
     ///
-    /// Swaps the two magazines if the loading one has cells. Otherwise exchanges the empty one at the depot.
+    /// Swaps the two magazines if the loading one has cells. Otherwise exchanges the empty serving magazine at the depot.
     #[cold]
     fn reload(&self, class: usize) -> NonNull<u8> {
         let empty = unpack(&self.serving).unwrap_or_default();
@@ -142,7 +142,7 @@ impl ThreadCache {
 
     /// Puts a freed cell into a magazine when the loading one is full.
     ///
-    /// Swaps the two magazines if the serving one is empty. Otherwise exchanges the full one at the depot.
+    /// Swaps the two magazines if the serving one is empty. Otherwise exchanges the full loading magazine at the depot.
     #[cold]
     fn unload(&self, class: usize, cell: *mut u8) {
         let loaded = unpack(&self.loading).unwrap_or_default();

@@ -54,7 +54,8 @@ impl OpaqueJob {
 pub struct VTable {
     /// Runs the task, and gives up the queue's reference to the cell.
     pub(crate) run: unsafe fn(CellPtr) -> Ran,
-    /// Drops the task, counts it and reports it cancelled if it has not run, and gives up the queue's reference to the cell.
+    /// If the task has not run, drops it, counts it as cancelled and reports it as cancelled. In each case gives up the
+    /// queue's reference to the cell.
     pub(crate) cancel: unsafe fn(CellPtr),
     /// Returns true if its handle has cancelled the task, or run it, while the cell was in a queue.
     pub(crate) is_gone: unsafe fn(CellPtr) -> bool,

@@ -14,7 +14,7 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
-    /// The bound of tasks that have not started, if the job has one.
+    /// The bound on the number of tasks that have not started, if the job has one.
     pub capacity: Option<Arc<Capacity>>,
     /// The samples of its tasks, if its limit adapts.
     pub samples: Option<Samples>,

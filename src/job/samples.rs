@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A task of an adaptive job, from its start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// When the task started. Later by the time in which the task had no permit.
+    /// The time at which the task started, plus the time for which it has had no permit since.
     pub began: Instant,
     /// True if the task has said that it met an overload.
     pub overloaded: bool,
@@ -46,7 +46,7 @@ pub struct Samples {
     /// The least time of an interval.
     shortest: Duration,
     open: Mutex<Open>,
-    /// Locked by the thread that updates the limit, which is one at a time.
+    /// Locked by the thread that updates the limit. Only one thread at a time does that.
     rule: Mutex<Option<Box<dyn LimitRule>>>,
 }
 

@@ -15,7 +15,7 @@ pub struct Times {
     pub held_until: Option<Instant>,
     /// The key of the armed entry for a hold-off. Its time may be earlier than `held_until`.
     pub armed: Option<Key>,
-    /// The keys of the delayed tasks.
+    /// The keys in the pool's timer of the job's delayed tasks.
     pub delayed: BTreeSet<Key>,
     /// The job's rates. Each start needs the leave of all of them.
     paces: Vec<Pace>,

@@ -26,7 +26,7 @@ pub struct Family {
 pub struct Below {
     /// The children whose records are not freed.
     pub children: BTreeSet<OpaqueJob>,
-    /// How the tasks ended of the children that have left, and of all jobs below those.
+    /// Counts of ended tasks: those of the children that are gone from this table, and of all jobs below these children.
     pub left: Ended,
 }
 

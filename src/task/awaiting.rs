@@ -37,10 +37,11 @@ unsafe impl Send for Wait {}
 unsafe impl Sync for Wait {}
 
 impl Wait {
-    /// Begins a wait of the pool's future that this thread polls. Does nothing if this thread polls none.
+    /// Notes that the future which this thread polls now awaits a task or a job of this library. Does nothing if this thread
+    /// polls no future of a pool.
     ///
     /// # Panics
-    /// In a forked child, where no worker is left to end the wait.
+    /// Panics in a child process of `fork`, where no worker is left to end the wait.
     #[track_caller]
     pub fn begin(&mut self) {
         assert!(!process::is_child(), "{}", process::NO_WORKERS);

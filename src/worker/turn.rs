@@ -252,9 +252,9 @@ impl Worker<'_> {
     }
 
     fn put_new_batch_out(&self, job: JobPtr) {
-        // Other workers can also steal the job's tasks at the top of the deque. But `left` is a guess. So the worker relies on
-        // these tasks only after it has checked the queue in this turn. It never does so while pushers rely on a further check
-        // (BatchOut).
+        // If the deque's top holds tasks of this job, other workers find those, and the worker need not check the queue. But
+        // `left`, the number of these tasks, is a guess. So the worker skips the check only if it has made one in this turn, and
+        // never while the flag BatchOut is set, because pushers then rely on a check.
         let lease = self.context.lease();
         let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {

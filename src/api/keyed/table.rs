@@ -60,7 +60,7 @@ impl<K: Hash + Eq> Table<K> {
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Shard<K>> {
         let mut spread = Spread(0);
         key.hash(&mut spread);
-        // The product's high bits depend on all bits of the key.
+        // The hash is a product. Its high bits depend on all bits of the key, and its low bits do not.
         lock(&self.0[(spread.finish() >> 32) as usize % SHARDS])
     }
 

@@ -293,7 +293,7 @@ impl<T> Drop for Block<'_, '_, T> {
 enum Batch {
     /// All items of the batch were run.
     Done,
-    /// The rest was given back, and no puller pulls it: a call has ended the input.
+    /// The closure has ended the input. The items of the batch that had not begun were given back, and no puller pulls them.
     Ended,
     /// The rest was given back because the puller must stop.
     Stopped,

@@ -18,7 +18,7 @@ pub fn is_adaptive(job: JobPtr) -> bool {
     job.gates().any(|gate| samples(&gate).is_some())
 }
 
-/// Returns the limit that a call may set: within the range of a job whose limit adapts.
+/// Returns `limit`, clamped to the range of the job if the job's limit adapts.
 pub fn clamped(job: JobPtr, limit: usize) -> usize {
     samples(&job).map_or(limit, |samples| samples.clamped(limit))
 }

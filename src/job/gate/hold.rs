@@ -31,7 +31,7 @@ use crate::pool::due::{Act, Due, Timed};
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 
-/// Opens a job when its time has come. A drain waits for it if tasks wait in the job's queue.
+/// The timer's action that opens a job that was held off. A drain waits for this action if tasks wait in the job's queue.
 static OPEN: Act =
     Act { fire: open, is_waited_for: |due| !JobPtr::of(due.job()).queue().is_empty() };
 
@@ -58,7 +58,8 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
         }
     }
     if job.permits.load().has(Flag::Parent) {
-        // Cancelled delegates were to be dropped when their turn comes, which is not soon now.
+        // Cancelled delegates are usually dropped when their turn in the queue comes. The job is held now, so they are
+        // dropped here.
         drop_delegates_in(job);
     }
     Ok(())
