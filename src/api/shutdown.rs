@@ -41,6 +41,7 @@ impl Pool {
     /// assert_eq!(sum, 55);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn shutdown_async(&self) -> Shutdown<'_> {
         Shutdown { pool: self, entry: None, wait: Wait::default() }
     }
