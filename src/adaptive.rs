@@ -1,7 +1,7 @@
 //! Adaptive limits: `Adaptive`, and the rules by which a limit finds itself.
 //!
 //! A rule is pure: it sees what an interval's tasks were like, and returns a limit. Where the samples come from and when a rule is
-//! asked is in `job::samples` and `job::admission::adapt`.
+//! asked is in `job::samples` and `worker::adapt`.
 
 mod moving_average;
 mod vegas;
