@@ -412,3 +412,32 @@ fn nothing_is_left_of_a_map_that_is_dropped_beside_a_pause() {
         }
     });
 }
+
+/// An input without an end, whose drop panics.
+struct Endless;
+
+impl Iterator for Endless {
+    type Item = ();
+
+    fn next(&mut self) -> Option<()> {
+        Some(())
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        unwind();
+    }
+}
+
+#[test]
+fn nothing_lost_when_an_iterator_goes_whose_input_s_drop_panics() {
+    // The iterator cannot drop the input while a puller has the lock. Then the puller drops it, and its scope must not panic.
+    in_a_pool(2, |pool| {
+        let job = pool.job(2);
+        job.scope(|s| s.map(Endless, |()| ()).next().unwrap().unwrap());
+        job.map(Endless, |()| ()).next().unwrap().unwrap();
+        job.wait();
+        assert_eq!(job.stats().panicked, 0);
+    });
+}

@@ -178,15 +178,6 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
-        match self.source.try_lock() {
-            Ok(source) => Some(source),
-            // No code under the lock panics: panics of the input are caught where it is called.
-            Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
     /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3).
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
@@ -264,6 +255,17 @@ impl<I: Iterator> Feed<I> {
     pub fn pulled(&self) -> u64 {
         // Ordering: Relaxed; a caller that needs the last value has seen `finished`, which publishes it.
         self.pulled.load(Ordering::Relaxed)
+    }
+}
+
+impl<I> Feed<I> {
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
+        match self.source.try_lock() {
+            Ok(source) => Some(source),
+            // No code under the lock panics: panics of the input are caught where it is called.
+            Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Takes the rest of the input. Returns `None` if a puller has the lock, or has taken the input at its end.

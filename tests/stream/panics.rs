@@ -175,3 +175,33 @@ fn results_and_a_closure_whose_drops_panic_stay_in_their_map() {
         assert_eq!(job.stats().panicked, 0);
     });
 }
+
+/// The closure lasts as long as the iterator. Its drop has no item to be reported in, and must not unwind into the iterator's.
+#[test]
+fn a_drop_of_an_iterator_is_quiet_although_its_closure_s_drop_panics() {
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    with_workers(|pool, _| {
+        let before = DROPPED.load(SeqCst);
+        let job = pool.job(2);
+        for taken in [1, 10] {
+            let bomb = Bomb(&DROPPED);
+            let mut results = job.map(0..10, move |i| {
+                let _kept = &bomb;
+                i
+            });
+            assert_eq!(results.by_ref().take(taken).count(), taken);
+            job.wait();
+            drop(results);
+            let bomb = Bomb(&DROPPED);
+            job.scope(|s| {
+                let results = s.map(0..10, move |i| {
+                    let _kept = &bomb;
+                    i
+                });
+                assert_eq!(results.take(taken).count(), taken);
+            });
+        }
+        job.wait();
+        assert_eq!(DROPPED.load(SeqCst) - before, 4);
+    });
+}

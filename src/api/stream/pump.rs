@@ -41,7 +41,7 @@ where
 {
     let stream = Arc::new(Stream {
         feed: Feed::new(job.ptr(), input),
-        f,
+        f: Some(f),
         results: Results::new(READY_MOST * job.ptr().pool().workers()),
         abandoned: AtomicBool::new(false),
         keeper,
@@ -74,7 +74,8 @@ pub trait Pump<R>: Send + Sync {
 /// What the pullers and the iterator share.
 struct Stream<I, F, R, K> {
     feed: Feed<I>,
-    f: F,
+    /// `None` when the stream is dropped.
+    f: Option<F>,
     results: Results<R>,
     /// True if the iterator was dropped.
     abandoned: AtomicBool,
@@ -84,6 +85,25 @@ struct Stream<I, F, R, K> {
 struct Handle<I, F, R, K> {
     stream: Arc<Stream<I, F, R, K>>,
     job: Job,
+}
+
+impl<I, F, R, K> Stream<I, F, R, K> {
+    /// Drops the results one at a time: two panics at once would abort the process.
+    fn drop_results(&self) {
+        while let Some(result) = self.results.take_any() {
+            unwind::drop_quietly(result);
+        }
+    }
+}
+
+impl<I, F, R, K> Drop for Stream<I, F, R, K> {
+    fn drop(&mut self) {
+        // An iterator that is dropped leaves the input here if a puller has the lock just then. A panic of what is dropped
+        // would be one of the puller's scope, or of the iterator's drop.
+        unwind::drop_quietly(self.feed.take_input());
+        unwind::drop_quietly(self.f.take());
+        self.drop_results();
+    }
 }
 
 /// A puller that is queued or runs. Its drop wakes the iterator if it was the last.
@@ -183,6 +203,10 @@ where
     R: Send,
     K: Keeper,
 {
+    fn call(&self, item: I::Item) -> R {
+        self.f.as_ref().expect("the closure is there until the stream is dropped")(item)
+    }
+
     fn send_puller(stream: &Arc<Self>) {
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
@@ -221,7 +245,7 @@ where
                         return stream.drop_input();
                     }
                     Self::send_puller(stream);
-                    let outcome = unwind::halt(|| (stream.f)(item));
+                    let outcome = unwind::halt(|| stream.call(item));
                     feed.job().tally.count(outcome.is_ok());
                     stream.put(number, outcome.map_err(JoinError::panicked));
                 }
@@ -262,13 +286,6 @@ where
         // This thread sees the mark of `stop`, or `stop` drops the stored result: both take the lock of the results.
         if self.is_abandoned() {
             self.drop_results();
-        }
-    }
-
-    /// Drops the results one at a time: two panics at once would abort the process.
-    fn drop_results(&self) {
-        while let Some(result) = self.results.take_any() {
-            unwind::drop_quietly(result);
         }
     }
 
