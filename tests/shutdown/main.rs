@@ -4,6 +4,7 @@
 mod common;
 
 mod abrupt;
+#[cfg(feature = "futures")]
 mod awaited;
 mod drain;
 mod dropping;
