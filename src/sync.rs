@@ -19,7 +19,7 @@ pub mod count;
 
 pub use arm::*;
 
-/// True in a build that is checked: by models under loom, or by scenarios under shuttle.
+/// True in a build for loom, which runs models, or for shuttle, which runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
 /// True in a build that asserts that each job or pool is at rest when it is freed. At rest, nothing of it is queued, running or

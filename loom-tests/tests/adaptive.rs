@@ -81,7 +81,7 @@ fn adaptive_stays_in_range_and_keeps_what_a_call_sets() {
         drop(permit);
         caller.join().unwrap();
         let [update] = &seen.intervals()[..] else { panic!("not one update: {seen:?}") };
-        // The rule goes on from the call's limit, or the call comes later.
+        // The rule starts from the limit that the call has set, or the call comes after the rule.
         let due = if update.limit == 5 { 7 } else { 5 };
         assert_eq!(job.limit(), due, "the update has overwritten a call: {seen:?}");
         rest(stage, job);
@@ -90,7 +90,7 @@ fn adaptive_stays_in_range_and_keeps_what_a_call_sets() {
 
 #[test]
 fn limit_is_used_after_an_update_in_a_turn() {
-    // The worker goes on under its permit. The limit that it has raised lets another worker take a task at the same time.
+    // The worker keeps its permit and runs a further task. The raised limit must let another worker run a task meanwhile.
     check(Bound::None, || {
         let clock = ManualClock::new();
         let stage = Stage::with_clock(1, &clock);

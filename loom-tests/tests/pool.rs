@@ -92,8 +92,8 @@ fn limit_is_used_by_a_batch_beside_a_worker_that_goes_to_sleep() {
 
 #[test]
 fn limit_is_used_beside_the_last_task_of_a_batch() {
-    // Behind a task that ends, one stays until the one that is pushed at that moment has started. The pusher leaves its task to
-    // the worker that has a batch, just when that worker finds the queue empty.
+    // A first task ends. A second task stays until a third task has started. The third task is pushed as the first one ends. Its
+    // pusher leaves it to the worker that has a batch, and that worker finds the queue empty just then.
     check(Bound::Preemptions(1), || {
         let pool = pool(2);
         let (job, ([first, second], started)) = (pool.job(2), together::<2>());

@@ -197,7 +197,7 @@ fn nothing_lost_when_futures_over_input_end_while_they_are_looked_at() {
 
 #[test]
 fn nothing_is_left_of_a_puller_that_is_sent_as_the_input_ends() {
-    // The job is paused, so the puller would stay in the queue: it is dropped by the thread that sends it, or by the one that ends.
+    // The job is paused, so the puller would stay in the queue. Its sender drops it, or the thread that ends the input does.
     check(Bound::Preemptions(3), || {
         let stage = Stage::new(1);
         let job = stage.job(1);

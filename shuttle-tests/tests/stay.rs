@@ -32,7 +32,7 @@ fn limit_is_used_by_a_pair_behind_a_task_that_ends() {
     });
 }
 
-/// Behind a task that ends, one stays until the one that is pushed at that moment has started.
+/// Runs a task that ends, then a task that stays until a third task has started. The third task is pushed as the first one ends.
 fn pushes_as_the_last_task_starts(pool: &Pool, job: &Job) {
     let (barrier, other) = (pair(), pool.job(1));
     for round in 1..6 {

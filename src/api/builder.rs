@@ -282,8 +282,8 @@ impl JobBuilder {
     /// - A task's sample is the time from its start to its end. A panic is an end. A task that is cancelled or expires is no sample. An attempt
     ///   of [`spawn_retry`](Job::spawn_retry) is one, and so is a [`Permit`](crate::Permit). An item of
     ///   [`map`](Job::map) or [`for_each`](Job::for_each) is one, too.
-    /// - A call of [`Job::set_limit`] is clamped into the range, and the rule goes on from there. So a limit of 0 does not hold the job:
-    ///   [`pause`](Job::pause) does.
+    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule starts from that limit. So a limit of 0 does not
+    ///   hold the job: [`pause`](Job::pause) does.
     /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. The rule raises no limit
     ///   that the tasks have not reached.
     /// - Tasks of jobs below are samples of this job, too. A parent's limit that binds keeps the tasks from reaching this one, so the rule

@@ -22,7 +22,7 @@ impl Pool {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the wait. The drain goes on.
+    /// Dropping the future ends the wait, and does not end the drain.
     ///
     /// # Panics
     ///

@@ -307,7 +307,7 @@ impl Sweep {
     /// # Safety
     /// The cell is a `Sweep` that the caller took from its queue.
     unsafe fn cancel(cell: CellPtr) {
-        // SAFETY: by this function's contract; nothing in it is to be dropped.
+        // SAFETY: the cell is a `Sweep`, which owns nothing, and the caller took the cell from its queue.
         unsafe { cache::free(cell.as_ptr().cast::<Self>()) };
     }
 }

@@ -53,7 +53,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// This thread begins a task inside the one that runs.
+/// Notes that this thread begins a task inline, inside another task.
 #[inline(always)]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]

@@ -42,7 +42,7 @@ impl JobPtr {
     /// The caller holds `held` permits of the job.
     ///
     /// # Panics
-    /// In a build that is to be checked, if anything of a job is not at rest.
+    /// In a build with [`RESTS`](crate::sync::RESTS), panics if the job is not at rest.
     ///
     /// # Safety
     /// No other thread uses the record, now or later.

@@ -26,7 +26,7 @@ type Futures = BTreeMap<(JobPtr, usize), CellPtr>;
 #[derive(Debug, Default)]
 struct Shard {
     futures: Futures,
-    /// By the cell's address, the samples of those whose limits adapt, and the times at which they were polled last.
+    /// Of each listed future with an adaptive limit, by the cell's address: its sample, and the time of its last poll.
     samples: BTreeMap<usize, (Sample, Instant)>,
 }
 

@@ -10,8 +10,8 @@
 //! - `adapt-2`: It asks the rule. It sets the limit, unless another call has set the limit since `adapt-1`.
 //! - `adapt-3`: It takes the note off again, under the lock. The next interval may end.
 //!
-//! So each interval has one update, of which the rule sees all, and no task waits for the rule but the one that has ended. The limit
-//! stays in its range, because each call that sets it clamps it.
+//! So each interval has one update, and the rule sees all samples of the interval. Only the task that has ended waits for the
+//! rule. The limit stays in its range, because each call that sets it clamps it.
 
 use crate::job::control;
 use crate::job::gate::adapt::samples;
