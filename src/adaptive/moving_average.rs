@@ -15,8 +15,8 @@ const ROUNDING: f64 = 1e-6;
 ///   limit falls to nine tenths.
 /// - Otherwise it rises by one, if the tasks have reached it and the mean is not above the average.
 ///
-/// Average and deviation are those of the intervals' means, in which the newest interval has a weight of 0.4. It is the rule of Vector's
-/// adaptive request concurrency.
+/// Average and deviation are those of the intervals' means, in which the newest interval has a weight of 0.4. It is the rule of
+/// Vector's adaptive request concurrency.
 ///
 /// The average follows a server that slowly becomes slower or faster. A server that is slow for good is not taken for one that
 /// is overloaded. So tasks that time out should call [`overloaded`](crate::overloaded).

@@ -11,9 +11,10 @@ const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps a short queue in the server: some 3 to 6 tasks.
 ///
-/// The rule takes the least mean that it has seen for the time of a task without a queue. The longer the tasks take now, the more
-/// of them wait in the server: `limit × (1 − least / mean)`. With fewer than 3 the limit rises by one, if the tasks have reached it. With
-/// more than 6 it falls by one. If a task was [`overloaded`](crate::overloaded), the limit falls to nine tenths.
+/// The rule takes the least mean that it has seen for the time of a task without a queue. The longer the tasks take now, the
+/// more of them wait in the server: `limit × (1 − least / mean)`. With fewer than 3 the limit rises by one, if the tasks have
+/// reached it. With more than 6 it falls by one. If a task was [`overloaded`](crate::overloaded), the limit falls to nine
+/// tenths.
 ///
 /// The least time may be out of date, because the server has become slower for good. A newer one that is measured beside a queue
 /// would be too long, and so would the next, without an end. So every 32 intervals the rule halves the limit for two intervals: in

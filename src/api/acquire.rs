@@ -70,8 +70,7 @@ impl Permit {
     }
 
     /// Marks the permit's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above: its work has met
-    /// an
-    /// overload, such as a server that refuses, or a time-out.
+    /// an overload, such as a server that refuses, or a time-out.
     ///
     /// # Examples
     ///
@@ -96,8 +95,7 @@ impl Permit {
     }
 
     /// Sets how long the work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. Without this
-    /// call it is the
-    /// time for which the permit was held.
+    /// call it is the time for which the permit was held.
     ///
     /// For a caller that keeps the permit longer than the work lasts.
     ///
@@ -277,8 +275,7 @@ impl Job {
     ///
     /// Dropping the future takes its waiter out of the queue. If the waiter was granted a permit at the same time, the next
     /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled. It leaves an
-    /// empty
-    /// cell in the queue. Such cells are at most about half of a queue.
+    /// empty cell in the queue. Such cells are at most about half of a queue.
     ///
     /// # Errors
     ///

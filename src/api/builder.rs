@@ -202,8 +202,8 @@ impl JobBuilder {
     /// | a [retried](Job::spawn_retry) closure | its push, to the first attempt | until it returns: a time for each attempt |
     /// | a future | its push, to its first poll | until it is ready, with the time in which it is pending |
     ///
-    /// A closure that waits inside, as in a join, runs meanwhile. A task that panics, or is dropped unrun or pending, has no time in
-    /// `run`. A task that was dropped unrun has none in `wait`, either. Items of [`map`](Job::map) and
+    /// A closure that waits inside, as in a join, runs meanwhile. A task that panics, or is dropped unrun or pending, has no
+    /// time in `run`. A task that was dropped unrun has none in `wait`, either. Items of [`map`](Job::map) and
     /// [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not measured.
     ///
     /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job has 24 bytes more, and reads
@@ -247,8 +247,8 @@ impl JobBuilder {
     /// A task that is cancelled, or that a permit or another rate refuses, uses up no start. One exception: a task that its
     /// handle cancels between the worker's start and the task's first instruction has used up its start.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its memory
-    /// until the next start would be allowed, also without a handle.
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its
+    /// memory until the next start would be allowed, also without a handle.
     ///
     /// # Examples
     ///
@@ -275,22 +275,22 @@ impl JobBuilder {
 
     /// Lets the limit find itself within a range, by how long the tasks take.
     ///
-    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range. Without one it starts with the least. From
-    /// then on the rule of `adaptive` sets the limit, as [`Job::set_limit`] does: tasks that run are not stopped.
+    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range. Without one it starts with the
+    /// least. From then on the rule of `adaptive` sets the limit, as [`Job::set_limit`] does: tasks that run are not stopped.
     /// [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the limit of the moment.
     ///
-    /// - A task's sample is the time from its start to its end. A panic is an end. A task that is cancelled or expires is no sample. An attempt
-    ///   of [`spawn_retry`](Job::spawn_retry) is one, and so is a [`Permit`](crate::Permit). An item of
-    ///   [`map`](Job::map) or [`for_each`](Job::for_each) is one, too.
+    /// - A task's sample is the time from its start to its end. A panic is an end. A task that is cancelled or expires is no
+    ///   sample. An attempt of [`spawn_retry`](Job::spawn_retry) is a sample, and so are a [`Permit`](crate::Permit) and an item
+    ///   of [`map`](Job::map) or [`for_each`](Job::for_each).
     /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule starts from that limit. So a limit of 0 does not
     ///   hold the job: [`pause`](Job::pause) does.
-    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. The rule raises no limit
-    ///   that the tasks have not reached.
-    /// - Tasks of jobs below are samples of this job, too. A parent's limit that binds keeps the tasks from reaching this one, so the rule
-    ///   does not raise it.
+    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. The rule
+    ///   raises no limit that the tasks have not reached.
+    /// - Tasks of jobs below are samples of this job, too. A parent's limit that binds keeps the tasks from reaching this one,
+    ///   so the rule does not raise it.
     /// - A task that joins another one of the job does not run it inline.
-    /// - Each key of a [`keyed`](Self::keyed) job has its own limit. An idle key may be dropped, and forgets what it has learnt: its next
-    ///   job starts anew.
+    /// - Each key of a [`keyed`](Self::keyed) job has its own limit. An idle key may be dropped, and forgets what it has
+    ///   learnt: its next job starts anew.
     ///
     /// # Examples
     ///

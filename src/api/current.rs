@@ -104,8 +104,8 @@ pub fn is_cancelled() -> bool {
 
 /// Says that the task that runs on this thread has met an overload: a server that refuses, or a time-out.
 ///
-/// It marks the task's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. A future may call it in any of
-/// its polls. Further calls of the task change nothing. Nor does a call in another task, or outside of a pool's
+/// It marks the task's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. A future may call it
+/// in any of its polls. Further calls of the task change nothing. Nor does a call in another task, or outside of a pool's
 /// tasks. A [`Permit`](crate::Permit) has its own [`overloaded`](crate::Permit::overloaded).
 ///
 /// # Examples

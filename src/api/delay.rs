@@ -1,7 +1,8 @@
 //! Tasks that wait for a time before they enter the queue: `spawn_after`, `spawn_at`. And tasks that must start before a
 //! deadline: `spawn_within`, `spawn_before`.
 //!
-//! The way of a delayed task, from the pool's timer to the queue, is in [`crate::task::delay`]. What ends a task at its deadline is in
+//! The way of a delayed task, from the pool's timer to the queue, is in [`crate::task::delay`]. What ends a task at its
+//! deadline is in
 //! [`crate::task::deadline`].
 
 use crate::api::job::Job;

@@ -20,8 +20,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl Job {
-    /// Waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), without blocking the thread. Returns the slot, which
-    /// takes one task.
+    /// Waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), without blocking the thread. Returns the slot,
+    /// which takes one task.
     ///
     /// Ready at once if the job has no capacity. Threads and futures that wait are woken in the order in which they came, but a
     /// caller that comes as a slot becomes free may be first. It needs no runtime. A future of the job's own pool holds no

@@ -1,7 +1,7 @@
 //! The timeline of a pool: what its tasks did and why they waited, to be written as a trace or as a page.
 //!
-//! The hooks are in `job::events`, and the rings that they fill in `base::log`. `picture` makes slices, figures and flows of the events.
-//! `trace` and `page` write these.
+//! The hooks are in `job::events`, and the rings that they fill in `base::log`. `picture` makes slices, figures and flows of
+//! the events. `trace` and `page` write these.
 
 mod page;
 mod picture;
@@ -50,8 +50,8 @@ pub struct Timeline<'pool>(&'pool Shared);
 impl Pool {
     /// Returns the timeline of the pool. It is off until it is [started](Timeline::start).
     ///
-    /// Needs the feature `timeline`. A program without that feature pays nothing for it. With the feature, and while the timeline is
-    /// off, each event costs one branch.
+    /// Needs the feature `timeline`. A program without that feature pays nothing for it. With the feature, and while the
+    /// timeline is off, each event costs one branch.
     ///
     /// # Examples
     ///

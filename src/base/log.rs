@@ -1,7 +1,8 @@
 //! What a pool records while its timeline is on: events, in rings of a fixed size, and the jobs that they are of.
 //!
-//! Each worker has a ring of its own. Threads outside share a few rings. A ring has a lock, which only a reader of the timeline, or a
-//! second thread outside, ever contends for. No event is written while it is off, and no ring has memory before the first start.
+//! Each worker has a ring of its own. Threads outside share a few rings. A ring has a lock, which only a reader of the
+//! timeline, or a second thread outside, ever contends for. No event is written while it is off, and no ring has memory before
+//! the first start.
 
 use crate::sync::FiguresMutex;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -22,8 +22,7 @@ pub struct Header {
 }
 
 /// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it. The record changes while
-/// it
-/// is shared, and the second field says so: a handle is not unwind safe.
+/// it is shared, and the second field says so: a handle is not unwind safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
@@ -122,8 +121,7 @@ pub enum Ran {
     /// The task did not run, because its handle had cancelled it.
     Cancelled,
     /// The task is a pending future, or a waiter that was granted its permits. It keeps the permits and one busy count of its
-    /// job.
-    /// The worker has a further busy count, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
+    /// job. The worker has a further busy count, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
     Pending,
     /// The task is a pending future that waits for a task or a job of this library. It keeps one busy count of its job, and no
     /// permit.
@@ -238,8 +236,7 @@ impl CellPtr {
     }
 
     /// Gives a waiter the caller's permits, one busy count and one flight. Returns false if the waiter has left: the caller
-    /// keeps
-    /// all of them. The caller must not use the cell afterwards.
+    /// keeps all of them. The caller must not use the cell afterwards.
     pub fn grant(self) -> bool {
         // SAFETY: the table is of the cell's type, and the caller took the cell from its queue.
         unsafe { (self.waiter().grant)(self) }
@@ -252,8 +249,7 @@ impl CellPtr {
     }
 
     /// Cancels a pending future. If no queue has the cell, returns whether the future waits without a permit: the caller must
-    /// then
-    /// call [`queue_cancelled`](Self::queue_cancelled). The future must not end meanwhile.
+    /// then call [`queue_cancelled`](Self::queue_cancelled). The future must not end meanwhile.
     #[cfg(feature = "futures")]
     #[must_use]
     pub fn cancel_pending(self) -> Option<bool> {

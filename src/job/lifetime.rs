@@ -110,8 +110,7 @@ impl Record {
 }
 
 /// Subtracts a handle of a job. If only the handle of the list of held jobs is left, and the job has no task, removes the job
-/// from
-/// that list.
+/// from that list.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
     if give_back_handle(job) {

@@ -1,7 +1,7 @@
 //! The times of a timed job's tasks: how long they wait, and how long they run.
 //!
-//! A task of such a job has a stopwatch in its ticket: see module `ticket`. So a job that is not timed pays nothing, not even in its
-//! record.
+//! A task of such a job has a stopwatch in its ticket: see module `ticket`. So a job that is not timed pays nothing, not even
+//! in its record.
 
 use crate::histogram::{Buckets, Histogram};
 use crate::pool::core::Shared;

@@ -86,8 +86,7 @@ impl Spares {
     }
 
     /// Offers the seat with this index to an idle spare. If none is idle, counts a new spare, which the caller must make. There
-    /// may
-    /// be as many spares as `most`, and as the pool's own greatest number.
+    /// may be as many spares as `most`, and as the pool's own greatest number.
     ///
     /// # Errors
     /// If no spare is idle and no further one may be made. The caller keeps the seat.

@@ -13,11 +13,9 @@
 //!
 //! - `await-1`: the poll of a future ends, and waits are counted. The future is marked NO_PERMIT.
 //! - `await-2`: the worker runs the next task under the permit, or gives the permit back. The future keeps one busy count, so
-//!   the
-//!   job is not idle.
+//!   the job is not idle.
 //! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's busy count back. Then the
-//!   future
-//!   starts as any task does, ahead of all tasks that have not started.
+//!   future starts as any task does, ahead of all tasks that have not started.
 //!
 //! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change. So `await-3`
 //! always sees whether the last poll has set NO_PERMIT.

@@ -1,8 +1,7 @@
 //! Puts a delayed task into the pool's timer, and takes it out.
 //!
 //! A delayed task has no permit. It has one busy count, so that its job is not idle. The entry of the timer owns the busy
-//! count, and the
-//! queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
+//! count, and the queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
 //!
 //! The thread that delays a task:
 //! - `delay-1`: The thread adds the entry's key to the keys of the job. Then it arms the timer.
@@ -11,8 +10,7 @@
 //!
 //! The thread that fires the entry:
 //! - `due-1`: The thread pushes the task as any other task of the job, and then gives the entry's busy count back. So the job
-//!   is not
-//!   idle between the timer and the queue.
+//!   is not idle between the timer and the queue.
 //!
 //! The thread that cancels the task by its handle:
 //! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry, that thread
@@ -153,8 +151,7 @@ fn start(due: Due, key: Key) {
 }
 
 /// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over the entry's busy count
-/// and the
-/// queue's reference.
+/// and the queue's reference.
 fn push(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();

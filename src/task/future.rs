@@ -2,9 +2,8 @@
 //!
 //! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
 //! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures
-//! lead to it. A waker
-//! puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state) says which thread
-//! may do what.
+//! lead to it. A waker puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state)
+//! says which thread may do what.
 //!
 //! A pending future keeps one busy count of its job, so its job's record is alive. It keeps its permits, too, unless it
 //! [awaits](crate::task::awaiting) something of this library.

@@ -1,6 +1,7 @@
 //! `TaskHandle`: join, cancel, detach.
 //!
-//! `awaiting` has the waits of a future for a handle, `closure` the cell behind it. `scoped` has the reference of a scope to a task.
+//! `awaiting` has the waits of a future for a handle, `closure` the cell behind it. `scoped` has the reference of a scope to a
+//! task.
 
 use crate::base::parking::{ONLY, parking_lot};
 use crate::base::task::CellPtr;

@@ -1,12 +1,13 @@
 //! Limits that adapt: a task's sample, and the update at the end of an interval.
 //!
-//! An adaptive job has the flag `Rated`, so each start of its tasks goes the way of a rate, and no other job pays for the samples.
-//! The sample of a closure is with the worker that runs the closure. That of a pending future is in the list of pending futures. That of a
+//! An adaptive job has the flag `Rated`, so each start of its tasks goes the way of a rate, and no other job pays for the
+//! samples. The sample of a closure is with the worker that runs the closure. That of a pending future is in the list of
+//! pending futures. That of a
 //! [`Permit`](crate::Permit) is in the permit.
 //!
 //! The thread that ends a task, at each adaptive job from the task's own outwards:
-//! - `adapt-1`: It adds the sample, under the lock of the job's interval. If the interval is over and no thread updates the limit, it
-//!   takes the interval, and notes that it updates the limit. It releases the lock.
+//! - `adapt-1`: It adds the sample, under the lock of the job's interval. If the interval is over and no thread updates the
+//!   limit, it takes the interval, and notes that it updates the limit. It releases the lock.
 //! - `adapt-2`: It asks the rule. It sets the limit, unless another call has set the limit since `adapt-1`.
 //! - `adapt-3`: It takes the note off again, under the lock. The next interval may end.
 //!
@@ -20,8 +21,8 @@ use crate::job::samples::{Ended, Sample};
 use crate::worker::context::Context;
 use std::time::Duration;
 
-/// Begins the sample of a task that has its permits. Call it only if the limit of its job or of one above adapts. `resumed`: the task is
-/// a future that has kept its permits since its last poll.
+/// Begins the sample of a task that has its permits. Call it only if the limit of its job or of one above adapts. `resumed`:
+/// the task is a future that has kept its permits since its last poll.
 pub fn begin(job: JobPtr, resumed: bool) -> Sample {
     Sample { began: job.pool().now(), overloaded: false, resumed }
 }

@@ -7,8 +7,7 @@
 //! - `wait-1`: the thread lends its seat to a spare worker. From here on the pool runs without the thread, but a drain waits
 //!   for it.
 //! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its busy
-//!   counts, which
-//!   keep the job's record.
+//!   counts, which keep the job's record.
 //! - `wait-3`: it waits in the parking lot, as a thread from outside does.
 //! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
 //!   parking lot. While the flag is set, no other task gets a permit there.

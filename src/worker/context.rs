@@ -227,8 +227,7 @@ impl Context {
     }
 
     /// Adds a busy count of the running job for this thread. The task's own busy count stays with the pending future or the
-    /// waiter.
-    /// Another thread may give that busy count back at once.
+    /// waiter. Another thread may give that busy count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);
@@ -289,8 +288,7 @@ impl Context {
 
 impl Lease {
     /// Opens the lease of a task that has its permits and one busy count. `left`: the number of the job's tasks at the top of
-    /// the
-    /// thread's deque.
+    /// the thread's deque.
     #[inline]
     pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
         self.job.set(Some(job));
@@ -320,8 +318,7 @@ impl Lease {
     }
 
     /// Takes `count` busy counts out, for tasks that are pushed. One busy count stays. If there are too few busy counts, adds
-    /// the missing
-    /// ones and `credit` more.
+    /// the missing ones and `credit` more.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();

@@ -148,8 +148,7 @@ pub trait Keeper: Copy + Send + Sync {
     ///
     /// # Safety
     /// Either `run` borrows nothing, or the caller is called by the closure or a task of the keeper's scope, and what `run`
-    /// borrows
-    /// lasts until that scope ends.
+    /// borrows lasts until that scope ends.
     unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
 }
 

@@ -19,8 +19,7 @@ pub enum Dropped {
 }
 
 /// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled
-/// jobs.
-/// Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
+/// jobs. Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
 pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
@@ -36,8 +35,7 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
 }
 
 /// Removes the cancelled tasks that `which` accepts from a queue, each with a busy count. Returns false if an unfinished push
-/// may hide
-/// some.
+/// may hide some.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -79,8 +77,7 @@ pub fn is_stuck(gate: JobPtr) -> bool {
 }
 
 /// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another
-/// thread
-/// has a queue lock there, that thread drops them.
+/// thread has a queue lock there, that thread drops them.
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));

@@ -14,8 +14,7 @@
 //!
 //! No task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher that
 //! finds the flag has pushed before (push-2 to push-4 of `gate`). By the fences the pusher sees the flag cleared, or `open-3`
-//! sees
-//! the task. A hold-off that comes between two openings finds the entry armed, or arms its own.
+//! sees the task. A hold-off that comes between two openings finds the entry armed, or arms its own.
 //!
 //! No task starts too early. An entry may fire before the job's time, because a later call has extended it. `open-1` reads the
 //! time that holds now.

@@ -1,6 +1,8 @@
-//! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate or an adaptive limit, or of a job below one.
+//! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate or an adaptive limit, or of a job below
+//! one.
 //!
-//! It is a turn of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the first, the worker:
+//! It is a turn of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the first,
+//! the worker:
 //! - `pace-1`: It checks the words of the job and of those above it, and pops a task. A job that is held off ends the turn.
 //! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
 //!   of the queue, and the turn ends. The release of the permit checks the queue after that.
@@ -14,8 +16,8 @@ use crate::worker::adapt;
 use crate::worker::core::{BUDGET, Then, Worker};
 
 impl Worker<'_> {
-    /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts. `resumed`:
-    /// the task is a future that has kept its permits since its last poll.
+    /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts.
+    /// `resumed`: the task is a future that has kept its permits since its last poll.
     #[cold]
     pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr, mut resumed: bool) -> Then {
         let lease = self.context.lease();
