@@ -1,7 +1,13 @@
 //! The hooks of the timeline on a task's way. Without the feature `timeline` each is empty. With it each is one branch on a flag
 //! that lies beside the pool's epoch, until the timeline is started.
 
-#![cfg_attr(not(feature = "timeline"), allow(unused_variables, clippy::missing_const_for_fn))]
+#![cfg_attr(
+    not(feature = "timeline"),
+    allow(
+        unused_variables,
+        reason = "a hook without the timeline does nothing with its arguments"
+    )
+)]
 
 #[cfg(feature = "timeline")]
 mod noted;

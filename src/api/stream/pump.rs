@@ -187,7 +187,7 @@ impl Keeper for OfScope {
     }
 }
 
-/// How long a puller goes on.
+/// When a puller stops.
 enum Turn<'a> {
     /// Until the watch says that the puller must stop.
     While(Watch<'a>),
