@@ -1,4 +1,4 @@
-//! What the rules of adaptive limits make of a virtual server, beside those that others use. The same runs as the table of
+//! What the rules of adaptive limits make of a virtual server, beside the rules of other libraries. The same runs as the table of
 //! `examples/adaptive`, which repeat exactly.
 
 #[path = "../examples/adaptive/rules.rs"]
@@ -8,7 +8,8 @@ mod simulation;
 
 use rules::{Aimd, Gradient2, PlainVegas};
 use simulation::{LEAST, MOST, Outcome, SCENARIOS, Scenario, run};
-use tollgate::{MovingAverage, Vegas};
+use std::time::Duration;
+use tollgate::{Interval, LimitRule, MovingAverage, Vegas};
 
 fn scenario(name: &str) -> Scenario {
     *SCENARIOS.iter().find(|scenario| scenario.name == name).expect("the table has it")
@@ -75,4 +76,39 @@ fn a_step_down_is_followed() {
 fn a_run_repeats_exactly() {
     let run = || format!("{:?}", run(scenario("refuses"), MovingAverage::new()));
     assert_eq!(run(), run());
+}
+
+/// Brings `Vegas` to its first probe, which halves the limit of 100. Returns the rule, and the interval under the halved limit.
+fn in_a_probe() -> (Vegas, Interval) {
+    let mut rule = Vegas::new();
+    let mut interval = Interval::new(100, 1..=200);
+    (interval.tasks, interval.mean) = (100, Duration::from_millis(50));
+    for _ in 0..100 {
+        let limit = rule.next_limit(&interval);
+        if limit == 50 {
+            interval.limit = limit;
+            return (rule, interval);
+        }
+        assert_eq!(limit, 100);
+    }
+    panic!("no probe in a hundred intervals");
+}
+
+#[test]
+fn an_overload_in_a_probe_ends_the_probe() {
+    let (mut rule, mut interval) = in_a_probe();
+    interval.overloads = 1;
+    interval.limit = rule.next_limit(&interval);
+    assert_eq!(interval.limit, 45);
+    interval.overloads = 0;
+    // The next probe is due after as many intervals as the first one.
+    assert_eq!(rule.next_limit(&interval), 45);
+}
+
+#[test]
+fn a_limit_that_is_set_in_a_probe_stays() {
+    let (mut rule, mut interval) = in_a_probe();
+    interval.limit = 80;
+    assert_eq!(rule.next_limit(&interval), 80);
+    assert_eq!(rule.next_limit(&interval), 80);
 }

@@ -37,7 +37,7 @@ const PROBE_EVERY: u32 = 32;
 pub struct Vegas {
     /// The time of a task without a queue, in seconds.
     least: Option<f64>,
-    /// Intervals since that time was measured anew.
+    /// The number of intervals since the last probe began, without those of the probe.
     intervals: u32,
     probe: Option<Probe>,
 }
@@ -64,8 +64,9 @@ impl Vegas {
         Self::default()
     }
 
-    /// Begins a probe.
+    /// Begins a probe. Returns half of the limit.
     fn probe(&mut self, interval: &Interval) -> usize {
+        self.intervals = 0;
         let halved = (interval.limit / 2).max(*interval.range.start());
         self.probe = Some(Probe { halved, before: interval.limit, measures: false });
         halved
@@ -79,10 +80,10 @@ impl LimitRule for Vegas {
         if interval.overloads > 0 {
             return interval.lowered();
         }
-        // If another call has set the limit, that limit stays.
+        // If another call has set the limit, the probe ends, and the rule starts from that limit.
         match probe.filter(|probe| probe.halved == interval.limit) {
             Some(probe) if probe.measures => {
-                (self.least, self.intervals) = (Some(mean), 0);
+                self.least = Some(mean);
                 return probe.before;
             }
             Some(probe) => {
