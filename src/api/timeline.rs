@@ -26,7 +26,7 @@ const EVENTS: usize = 16_384;
 /// - a flow from the end of a task that released a permit to the start that this permit allowed.
 ///
 /// The start of a timeline changes nothing of what tasks do. Times are real ones, also in a pool with a
-/// [`ManualClock`](crate::ManualClock). A task that was pushed before the start has no queued slice. Items of a
+/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, its queued slice begins at its first recorded event. Items of a
 /// [`map`](crate::Job::map) are no tasks of their own: the slices are those of the tasks that pull them.
 ///
 /// # Examples

@@ -39,7 +39,7 @@ pub enum Kind {
     Granted,
     /// The owner changed what the job's gate allows.
     Changed,
-    /// The time came until which the job was held off.
+    /// A hold-off of the job ended.
     Opened,
     /// The figures of the job.
     Figures,
@@ -126,13 +126,13 @@ impl Event {
     }
 }
 
-/// What a thread is about.
+/// The seat, the running task and the cause of one thread.
 pub struct Here {
     /// The worker's seat, or `u16::MAX`.
     pub seat: Cell<u16>,
     /// The task that runs, or 0.
     pub task: Cell<usize>,
-    /// The event whose consequences this thread draws now, or 0.
+    /// The event that causes this thread's next events, or 0.
     pub cause: Cell<u64>,
 }
 
@@ -140,7 +140,7 @@ thread_static! {
     static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(0), cause: Cell::new(0) };
 }
 
-/// Calls `f` with what this thread is about.
+/// Calls `f` with this thread's [`Here`].
 pub fn here<R>(f: impl FnOnce(&Here) -> R) -> R {
     HERE.with(f)
 }
@@ -270,10 +270,10 @@ impl Log {
         *self.span.lock().unwrap_or_else(PoisonError::into_inner) = (self.now(), None);
     }
 
-    /// Notes that no further event comes.
+    /// Notes the time of the stop, unless one is noted.
     pub fn stop(&self) {
         let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
-        span.1 = Some(span.1.unwrap_or_else(|| self.now()));
+        span.1.get_or_insert_with(|| self.now());
     }
 
     /// Adds an event. Returns its id.

@@ -26,19 +26,19 @@ macro_rules! note {
     };
 }
 
-/// A task takes its place in the queue, or goes to a deque at once.
+/// Notes that a task was pushed, into its job's queue or into a deque.
 #[inline(always)]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
     note!(job.pool(), pushed(job, cell));
 }
 
-/// A gate has no room for a task.
+/// Notes that a gate refused a task.
 #[inline(always)]
 pub fn refused(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), refused(gate, cell));
 }
 
-/// A gate admits a task from its queue.
+/// Notes that a gate admitted a task from its queue.
 #[inline(always)]
 pub fn admitted(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), admitted(gate, cell));
@@ -49,7 +49,7 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer(#[cfg(feature = "timeline")] usize);
 
-/// This thread begins or resumes a task.
+/// Notes that this thread begins or resumes a task. Returns the task that ran before.
 #[inline(always)]
 pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -59,7 +59,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that this thread begins a task inline, inside another task.
+/// Notes that this thread begins a task inline. Returns the task that runs around it.
 #[inline(always)]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -69,55 +69,58 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// A task has ended, or has left the thread. `address` is that of its cell, which may be gone. The caller keeps the job.
+/// Notes that a task has ended, or has left the thread. `address` is the address of its cell, which may be freed. The caller must
+/// keep the job alive.
 #[inline(always)]
 pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(job.pool(), ended(job, address, ran, outer.0));
 }
 
-/// A task has ended that ran inside another one.
+/// Notes that an inline task has ended.
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
+    // The outer task keeps the permit.
+    note!(job.pool(), no_cause());
 }
 
-/// A task is about to be dropped unrun.
+/// Notes that a task will be dropped unrun. Call it before the drop.
 #[inline(always)]
 pub fn dropped(cell: CellPtr) {
     note!(cell.job().pool(), dropped(cell));
 }
 
-/// The running task waits inside, and is about to release its permits.
+/// Notes that the running task blocks. Call it before its permits are released.
 #[inline(always)]
 pub fn waits(job: JobPtr) {
     note!(job.pool(), waits(job));
 }
 
-/// The running task has its permits again.
+/// Notes that the running task has re-acquired its permits.
 #[inline(always)]
 pub fn resumed(job: JobPtr) {
     note!(job.pool(), resumed(job));
 }
 
-/// A permit of each gate of the job was released, and passed on.
+/// Notes the figures of each gate of the job after a permit was released.
 #[inline(always)]
 pub fn released(job: JobPtr) {
     note!(job.pool(), released(job));
 }
 
-/// The thread has drawn the consequences of the last event, and what it does next has another cause.
+/// Forgets the cause: later events of this thread are not caused by its last event.
 #[inline(always)]
 pub fn no_cause(pool: &Shared) {
     note!(pool, no_cause());
 }
 
-/// The owner has changed the job's limit, or has paused or resumed it.
+/// Notes that the limit of the job was changed, or that the job was paused or resumed.
 #[inline(always)]
 pub fn changed(job: JobPtr) {
     note!(job.pool(), changed(job));
 }
 
-/// The time came until which the job was held off.
+/// Notes that a hold-off of the job ended.
 #[inline(always)]
 pub fn opened(job: JobPtr) {
     note!(job.pool(), opened(job));
@@ -127,7 +130,7 @@ pub fn opened(job: JobPtr) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Number(#[cfg(feature = "timeline")] pub(super) usize);
 
-/// A permit was acquired at once.
+/// Notes that a permit without a task was acquired without a wait. Returns its number.
 #[inline(always)]
 pub fn acquired(job: JobPtr) -> Number {
     #[cfg(feature = "timeline")]
@@ -147,31 +150,31 @@ pub fn new_number(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// A waiter is about to get its permit.
+/// Notes that a waiter gets its permit. Call it before the grant, which may free the cell.
 #[inline(always)]
 pub fn granted(cell: CellPtr, number: Number) {
     note!(cell.job().pool(), granted(cell, number.0));
 }
 
-/// A permit is about to be given back.
+/// Notes that a permit without a task is released. Call it before the release.
 #[inline(always)]
 pub fn given_back(job: JobPtr, number: Number) {
     note!(job.pool(), given_back(job, number.0));
 }
 
-/// A worker has found nothing to do.
+/// Notes that the worker parks.
 #[inline(always)]
 pub fn parked(pool: &Shared) {
     note!(pool, parked(pool));
 }
 
-/// A worker was woken.
+/// Notes that the worker was woken.
 #[inline(always)]
 pub fn woken(pool: &Shared) {
     note!(pool, woken(pool));
 }
 
-/// This thread is a worker in this seat from now on, or has no seat.
+/// Notes the seat of this thread, or that it has none.
 #[inline(always)]
 pub fn sits(seat: Option<usize>) {
     #[cfg(feature = "timeline")]

@@ -121,6 +121,42 @@ fn a_task_that_runs_inside_another_has_its_own_slice() {
     });
 }
 
+/// Two tasks run inline under the permit of a third one, one after the other. No end has released that permit.
+#[test]
+fn a_task_that_runs_inside_another_waits_for_no_end() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let same = search.clone();
+        search.execute(move || {
+            same.spawn(|| ()).join().unwrap();
+            same.spawn(|| ()).join().unwrap();
+        });
+        search.wait();
+        let trace = read(&pool);
+        let second = trace.slice("job \"search\"", 3, "running");
+        assert!(second.last_of_flows.is_empty(), "{second:?}");
+        let why = trace.slice("job \"search\"", 3, "queued").says("why");
+        assert!(!why.contains("until task"), "{why}");
+    });
+}
+
+#[test]
+fn a_task_that_was_pushed_before_the_start_has_no_wait() {
+    within(LONG, || {
+        let pool = pool(1);
+        let search = pool.job_builder().name("search").limit(0).build();
+        search.execute(|| ());
+        pool.timeline().start();
+        search.set_limit(1);
+        search.wait();
+        let trace = read(&pool);
+        let queued = trace.slice("job \"search\"", 1, "queued");
+        assert!(!queued.says("why").contains("nothing held it"), "{queued:?}");
+    });
+}
+
 #[test]
 fn tasks_say_how_they_ended() {
     with_workers(|pool, _| {

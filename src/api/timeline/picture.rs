@@ -104,7 +104,7 @@ struct Open {
     slices: Vec<usize>,
     /// Why it waited so far.
     reasons: Vec<String>,
-    /// The event that let it go.
+    /// The event that freed the permit with which the task was admitted, or 0.
     cause: u64,
 }
 
@@ -114,13 +114,13 @@ struct Pen<'a> {
     length: u64,
     slices: Vec<Slice>,
     open: HashMap<usize, Open>,
-    /// The tasks that are not open any more, by their tracks.
+    /// The slices of each ended task, by the job's track.
     over: BTreeMap<u32, Vec<Vec<usize>>>,
     tasks: u64,
     flows: u64,
     /// The slices that ended with an event.
     ends: HashMap<u64, usize>,
-    /// What the owner or the clock did with an event.
+    /// What each event did, in words, if it ended no slice.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
@@ -160,6 +160,10 @@ impl<'a> Pen<'a> {
             Kind::Refused(_) | Kind::Admitted => self.figures(at, event.gate, event),
             _ => self.figures(at, event.track, event),
         }
+        if event.task == 0 && matches!(event.kind, Kind::Waits | Kind::Resumed) {
+            // The task started before the timeline did.
+            return;
+        }
         match event.kind {
             Kind::Pushed => {
                 self.end(at, event.task, "its end is not known");
@@ -167,7 +171,7 @@ impl<'a> Pen<'a> {
             }
             Kind::Refused(why) => {
                 let reason = self.reason(why, event);
-                self.begin_if_new(at, event);
+                let _ = self.begin_if_new(at, event);
                 let open = self.open.get_mut(&event.task).expect("it is open");
                 if open.reasons.last() != Some(&reason) {
                     open.reasons.push(reason);
@@ -204,7 +208,7 @@ impl<'a> Pen<'a> {
             Kind::Ended(how) => {
                 match self.last(event.task).filter(|last| self.slices[*last].what != What::Queued) {
                     Some(last) => _ = self.ends.insert(id, last),
-                    // It had started before the first event that was kept.
+                    // Its start was not recorded, or it ended while it was queued.
                     None => {
                         _ = self
                             .acts
@@ -288,10 +292,13 @@ impl<'a> Pen<'a> {
         self.open.insert(event.task, open);
     }
 
-    fn begin_if_new(&mut self, at: u64, event: &Event) {
-        if !self.open.contains_key(&event.task) {
+    /// Adds a task whose push is not known. Returns true if it did, and false if the task was there.
+    fn begin_if_new(&mut self, at: u64, event: &Event) -> bool {
+        let is_new = !self.open.contains_key(&event.task);
+        if is_new {
             self.begin(at, event);
         }
+        is_new
     }
 
     fn last(&self, task: usize) -> Option<usize> {
@@ -308,11 +315,11 @@ impl<'a> Pen<'a> {
 
     /// Ends the last slice of a task, and begins another one.
     fn turn(&mut self, at: u64, event: &Event, what: What, why: String) {
-        self.begin_if_new(at, event);
+        let _ = self.begin_if_new(at, event);
         let Some(last) = self.last(event.task) else { return };
         self.slices[last].to = at;
         if self.slices[last].what == What::Running {
-            self.slices[last].why = "it waits then".into();
+            self.slices[last].why = WAITED.into();
         }
         let new = self.slices.len();
         let open = self.open.get_mut(&event.task).expect("it has a last slice");
@@ -322,7 +329,7 @@ impl<'a> Pen<'a> {
 
     /// A worker begins or resumes a task.
     fn start(&mut self, at: u64, event: &Event) {
-        self.begin_if_new(at, event);
+        let is_new = self.begin_if_new(at, event);
         let open = self.open.get_mut(&event.task).expect("it is open");
         let queued = *open.slices.last().expect("a task has a slice");
         let (mut why, cause) = (std::mem::take(&mut open.reasons).join(", then "), open.cause);
@@ -336,14 +343,17 @@ impl<'a> Pen<'a> {
         }
         let first = self.slices[queued].what == What::Queued;
         if first {
-            let none = "nothing held it: a worker took it";
+            let none =
+                if is_new { "its push is not known" } else { "nothing held it: a worker took it" };
             self.slices[queued].why = if why.is_empty() { none.into() } else { why };
         }
-        let waited = first.then(|| at - self.slices[queued].from);
+        let waited = (first && !is_new).then(|| at - self.slices[queued].from);
         self.turn(at, event, What::Running, "has not ended".into());
         let running = self.slices.last_mut().expect("it was added just now");
-        (running.waited, running.worker) =
-            (waited, Some(event.seat).filter(|seat| *seat < u16::MAX));
+        // A permit without a task has an odd number, and no worker runs it.
+        let worker =
+            Some(event.seat).filter(|seat| *seat < u16::MAX && event.task.is_multiple_of(2));
+        (running.waited, running.worker) = (waited, worker);
         if let Some(from) = from {
             self.flows += 1;
             running.flow_in = Some(self.flows);
@@ -435,13 +445,12 @@ impl<'a> Pen<'a> {
     }
 }
 
-/// Returns in words how a slice let its permit go.
+/// Why a slice ended whose task began to wait without a permit.
+const WAITED: &str = "began to wait";
+
+/// Returns in words why the permit of a slice was released.
 fn left(slice: &Slice) -> &'static str {
-    if slice.why == "ended" || slice.why == "panicked" {
-        "ended"
-    } else {
-        "released its permit to wait"
-    }
+    if slice.why == WAITED { "released its permit to wait" } else { "ended" }
 }
 
 fn slice(what: What, from: u64, to: u64, task: u64) -> Slice {

@@ -73,17 +73,24 @@ fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
     note(gate, Event { task: address(cell), gate: event.track, track, cause, ..event });
 }
 
-/// In the place of an outer task: the cell is empty, because its handle has cancelled the task or has run it.
+/// Stands for an outer task if no start was noted: the cell is empty, or it is a waiter's.
 const EMPTY: usize = usize::MAX;
 
 #[cold]
 pub fn started(job: JobPtr, cell: CellPtr) -> usize {
     // The permit of a waiter is noted when it is granted.
-    if cell.is_gone() || cell.is_waiter() { EMPTY } else { started_inside(job, cell) }
+    if cell.is_gone() || cell.is_waiter() { EMPTY } else { enter(job, cell) }
 }
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> usize {
+    // The task runs under the permit of the outer task, which no event has released.
+    no_cause();
+    enter(job, cell)
+}
+
+/// Notes the start of a task. Returns the address of the task that ran on this thread before.
+fn enter(job: JobPtr, cell: CellPtr) -> usize {
     let outer = here(|here| here.task.replace(address(cell)));
     begun(job, address(cell));
     outer
