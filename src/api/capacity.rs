@@ -21,8 +21,8 @@
 //! way before that.
 //!
 //! A task that its handle has cancelled releases its slot at once, and leaves an empty cell in the queue. A worker frees that
-//! cell when its turn comes. A pusher that finds more empty cells than slots, and more than tasks, frees them all. So the queue
-//! holds at most twice as many cells as tasks may wait.
+//! cell when its turn comes. A pusher frees all empty cells if they are at least as many as the slots and as the tasks. So the
+//! queue holds at most twice as many cells as tasks may wait.
 //!
 //! A future that waits for a slot is a pusher, too: see module `reserve`.
 //!

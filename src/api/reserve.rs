@@ -1,4 +1,4 @@
-//! Slots before the task is there: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
+//! Slots that are reserved before their tasks exist: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
 //!
 //! A future waits for a slot as a pusher does, by the protocol of module `capacity`. It ends its wait when it has a slot or is
 //! dropped. A wake-up may have come for it meanwhile, and must reach the next pusher:
@@ -132,11 +132,11 @@ impl Reserve<'_> {
                 Asked::Full => {}
             }
             let job = self.job;
-            let capacity = job.extra().and_then(|extra| extra.capacity.clone())?;
-            let waiting = self.waiting.get_or_insert_with(|| Waiting {
-                _listed: BlockedPusher::enter(job.ptr().pool_ptr(), capacity.key()), // full-1
-                capacity,
-                entry: None,
+            let waiting = self.waiting.get_or_insert_with(|| {
+                let capacity = job.extra().and_then(|extra| extra.capacity.clone());
+                let capacity = capacity.expect("a job without a capacity is never full");
+                let listed = BlockedPusher::enter(job.ptr().pool_ptr(), capacity.key()); // full-1
+                Waiting { capacity, _listed: listed, entry: None }
             });
             let Waiting { capacity, entry, .. } = waiting;
             let wait = || job.must_wait_for_slot(capacity); // full-2
@@ -150,8 +150,11 @@ impl Reserve<'_> {
     /// Ends the wait.
     fn leave(&mut self) {
         self.wait.end();
-        if let Some(Waiting { capacity, entry: Some(entry), .. }) = &self.waiting {
-            parking_lot().leave(capacity.key(), *entry); // pass-1
+        if let Some(Waiting { capacity, entry, .. }) = &self.waiting {
+            if let Some(entry) = entry {
+                parking_lot().leave(capacity.key(), *entry); // pass-1
+            }
+            // Also clears the *waited* bit if no pusher waits.
             self.job.pass_on(capacity); // pass-2
         }
         self.waiting = None;

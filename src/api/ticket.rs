@@ -1,4 +1,4 @@
-//! The ticket of a task: what a task of a job with a capacity, or of a timed job, has beside its closure.
+//! The ticket of a task: its slot if the job has a capacity, and its stopwatch if the job is timed.
 
 use crate::api::capacity::Asked;
 use crate::api::job::Job;
@@ -52,7 +52,7 @@ impl Ticket {
         stopwatch
     }
 
-    /// Wraps a closure so that it uses the ticket up when it starts or is dropped.
+    /// Wraps a closure. Its start releases the slot and ends the measured wait. Its drop releases the slot.
     pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
         move || {
             let stopwatch = self.start();
@@ -62,7 +62,7 @@ impl Ticket {
         }
     }
 
-    /// Wraps a future so that it uses the ticket up at its first poll or when it is dropped.
+    /// Wraps a future. Its first poll releases the slot and ends the measured wait. Its drop releases the slot.
     #[cfg(feature = "futures")]
     pub async fn around_future<F: Future>(self, future: F) -> F::Output {
         let stopwatch = self.start();
@@ -71,7 +71,7 @@ impl Ticket {
         out
     }
 
-    /// Wraps a closure that may be called several times. The first call uses the ticket up.
+    /// Wraps a closure that may be called several times. The first call releases the slot and ends the measured wait.
     pub fn around_attempts<T>(self, mut task: impl FnMut() -> T) -> impl FnMut() -> T {
         let (mut ticket, mut stopwatch) = (Some(self), None);
         move || {
@@ -97,7 +97,7 @@ impl Job {
         }
         // Not in a closure, which would hide the caller's line from a panic.
         let slot = self.take_slot();
-        Some(Ticket { slot, stopwatch: Stopwatch::of(self.ptr()) })
+        Ticket::of(self.ptr(), slot)
     }
 
     /// Returns the ticket of one task, if it needs one and there is one. Never blocks.
@@ -111,7 +111,7 @@ impl Job {
             Asked::Taken(slot) => Some(slot),
             Asked::Full => return Offered::Full,
         };
-        Offered::Ticket(Ticket { slot, stopwatch: Stopwatch::of(self.ptr()) })
+        Ticket::of(self.ptr(), slot).map_or(Offered::Free, Offered::Ticket)
     }
 
     /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).
