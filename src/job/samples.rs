@@ -1,4 +1,4 @@
-//! The samples of a job whose limit adapts: how long its tasks took, in the interval that lasts.
+//! The samples of a job whose limit adapts: how long the tasks took that ended in the open interval.
 
 use crate::adaptive::{Adaptive, Interval, LimitRule};
 use crate::sync::time::Instant;
@@ -40,7 +40,7 @@ pub struct Ended {
     pub running: u64,
 }
 
-/// The range, the rule, and the interval that lasts.
+/// The range, the rule, and the open interval.
 pub struct Samples {
     range: RangeInclusive<usize>,
     /// The least time of an interval.
@@ -50,11 +50,11 @@ pub struct Samples {
     rule: Mutex<Option<Box<dyn LimitRule>>>,
 }
 
-/// The interval that lasts.
+/// The open interval: it takes the samples of tasks that end now.
 #[derive(Debug)]
 struct Open {
     began: Instant,
-    /// How long it lasts at least.
+    /// The least time for which the interval stays open.
     lasts: Duration,
     tasks: u64,
     /// The mean of the times, and the sum of the squared distances from it, in seconds.
@@ -97,7 +97,7 @@ impl Samples {
         if open.updates || now.saturating_duration_since(open.began) < open.lasts {
             return None;
         }
-        // The mean is that of durations, so it is one.
+        // The conversion fails only for a time that a `Duration` cannot hold.
         let mean = Duration::try_from_secs_f64(open.mean).unwrap_or(Duration::MAX);
         let deviation = (open.squares / open.tasks as f64).sqrt();
         let next = Open { updates: true, ..Open::new(now, mean.max(self.shortest)) };
@@ -159,7 +159,7 @@ impl Open {
 impl Drop for Samples {
     fn drop(&mut self) {
         let rule = self.rule.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Its destructor is foreign code.
+        // The rule's destructor is user code, which may panic.
         unwind::drop_quietly(rule.take());
     }
 }

@@ -5,7 +5,7 @@
 //! are held, and the last holder of a batch pulls again. No puller is missing then:
 //!
 //! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the input. If the lock is
-//!   taken, the puller leaves, executes a full fence, and tries once more (pull-1 to pull-3 of the module above).
+//!   taken, the puller does `pull-1` to `pull-3` of module `stream`.
 //! - `end-1`: a puller finds the input at its end while a batch is held. It unlocks the input, stops counting as a puller, and
 //!   executes a full fence. It leaves only if a batch is still held.
 //!

@@ -52,7 +52,7 @@ impl<E: Error> Error for TryError<E> {
     }
 }
 
-/// An input that is at its end as soon as a call has failed.
+/// An input that ends when a call has failed.
 struct Until<I> {
     input: I,
     failed: Arc<AtomicBool>,
@@ -67,15 +67,15 @@ impl<I: Iterator> Iterator for Until<I> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.input.size_hint()
+        (0, self.input.size_hint().1)
     }
 }
 
 impl Job {
     /// Does what [`for_each`](Self::for_each) does with a closure that may fail. The first error is the end of the input.
     ///
-    /// After an error nothing more is pulled, and an item that was pulled and not begun is dropped. The calls under way go on to
-    /// their end, and so does a block of 256 calls that take less than 4 ns each. Their errors are dropped.
+    /// After an error nothing more is pulled, and an item that was pulled and not begun is dropped. The calls under way run to
+    /// their end. So does a block of 256 calls that take less than 4 ns each. Their errors are dropped.
     ///
     /// # Blocking
     ///
@@ -178,7 +178,7 @@ impl Job {
                 // Ordering: Release; pairs with the load of the input.
                 failed.store(true, Ordering::Release);
             }
-            outcome.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+            outcome.unwrap_or_else(|payload| unwind::pass_on(payload))
         });
         TryMap(Some(map))
     }

@@ -194,6 +194,7 @@ where
                     return feed.finish();
                 }
                 Pulled::Panicked(payload) => {
+                    Context::forget_sample();
                     feed.leave();
                     self.each.pullers.note_panic(payload);
                     return feed.finish();

@@ -2,7 +2,7 @@
 //!
 //! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
 //!
-//! Room for results follows the same protocol as the input (pull-1 to send-3 of the module above). A puller that finds no room
+//! Room for results follows the same protocol as the input (`pull-1` to `send-3` of module `stream`). A puller that finds no room
 //! stops counting as a puller, executes a full fence, and checks again. The thread that takes a result executes a full fence,
 //! and sends a puller if one is missing.
 
@@ -98,8 +98,8 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
-        // An iterator that is dropped leaves the input here if a puller has the lock just then. A panic of what is dropped
-        // would be one of the puller's scope, or of the iterator's drop.
+        // An iterator that is dropped leaves the input here if a puller has the lock just then. The drops are quiet: a panic
+        // here would reach the puller's scope, or the code that drops the iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
@@ -171,7 +171,7 @@ impl Keeper for Nothing {
 #[derive(Clone, Copy)]
 pub struct OfScope(pub NonNull<Tasks>);
 
-// SAFETY: the fields of `Tasks` are atomics and locks of what is Send.
+// SAFETY: the fields of `Tasks` are atomics, and locks of values that are Send.
 unsafe impl Send for OfScope {}
 // SAFETY: as above; a shared reference gives no more than the pointer.
 unsafe impl Sync for OfScope {}
@@ -239,6 +239,7 @@ where
             match feed.pull_item() {
                 Pulled::Item(number, item) => {
                     if stream.is_abandoned() {
+                        Context::forget_sample();
                         unwind::drop_quietly(item);
                         feed.leave();
                         return stream.drop_input();
@@ -249,6 +250,7 @@ where
                     stream.put(number, outcome.map_err(JoinError::panicked));
                 }
                 Pulled::Panicked(number, payload) => {
+                    Context::forget_sample();
                     feed.leave();
                     let wakes = stream.results.put_last(number, Err(JoinError::panicked(payload)));
                     stream.tell(wakes);
