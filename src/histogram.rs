@@ -217,19 +217,22 @@ impl Buckets {
     /// Adds a time.
     pub fn add(&self, nanos: u64) {
         let bucket = (u64::BITS - nanos.leading_zeros()) as usize;
-        // Ordering: Relaxed all; figures. The end of the task orders them before a join reads them.
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        self.total.fetch_add(nanos, Ordering::Relaxed);
+        // Ordering: Relaxed; figures.
         if nanos > self.longest.load(Ordering::Relaxed) {
+            // Ordering: Relaxed; figures, published by the count.
             self.longest.fetch_max(nanos, Ordering::Relaxed);
         }
+        // Ordering: Relaxed; figures, published by the count.
+        self.total.fetch_add(nanos, Ordering::Relaxed);
+        // Ordering: Release; pairs with `read`, so that a count implies its total and its longest.
+        self.counts[bucket].fetch_add(1, Ordering::Release);
     }
 
     /// Returns the times that were added.
     pub fn read(&self) -> Histogram {
-        // Ordering: Relaxed all; figures, as in `add`.
+        // Ordering: Acquire for the counts, which come first; pairs with `add`. Relaxed for the figures after them.
         Histogram {
-            counts: self.counts.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            counts: self.counts.each_ref().map(|count| count.load(Ordering::Acquire)),
             total: self.total.load(Ordering::Relaxed),
             longest: self.longest.load(Ordering::Relaxed),
         }
