@@ -1,6 +1,6 @@
 //! Adaptive limits: `Adaptive`, and the rules by which a limit finds itself.
 //!
-//! A rule is pure: it sees what an interval's tasks were like, and returns a limit. Where the samples come from and when a rule is
+//! A rule knows no pool: it sees the figures of one interval, and returns a limit. Where the samples come from and when a rule is
 //! asked is in `job::samples` and `worker::adapt`.
 
 mod moving_average;
@@ -194,7 +194,7 @@ impl<F: FnMut(&Interval) -> usize + Send> LimitRule for F {
     }
 }
 
-/// What the tasks were like that ended in one interval.
+/// The figures of the tasks that ended in one interval.
 ///
 /// # Examples
 ///
@@ -266,7 +266,7 @@ impl Interval {
         self.most_running >= self.limit
     }
 
-    /// Returns nine tenths of the limit, and at least one less than the limit.
+    /// Returns nine tenths of the limit, rounded down, or the least limit of the range if that is more.
     fn lowered(&self) -> usize {
         (self.limit - self.limit.div_ceil(10)).max(*self.range.start())
     }

@@ -31,6 +31,7 @@
 //! | take the results of many tasks as they end | [`Job::set`] |
 //! | borrow from the stack | [`Job::scope`] |
 //! | run through more input than fits in memory | [`Job::map`], [`Job::for_each`], `Job::map_async` |
+//! | let a limit find itself, by how long the tasks take | [`JobBuilder::adaptive`], [`Adaptive`], [`overloaded`] |
 //! | keep a fast producer in check | [`JobBuilder::capacity`], [`Job::try_spawn`] |
 //! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
 //! | block inside a task on something else | [`blocking`] |
@@ -64,6 +65,7 @@
 //! | a task | a thread of the pool | is safe; it holds no permit meanwhile |
 //! | [`PoolBuilder::on_panic`], and a panic hook of the process | the thread of the task that panicked | is safe, as in that task |
 //! | the input of [`Job::map`] and [`Job::for_each`] | a thread of the pool, as a part of a task | is safe |
+//! | [`LimitRule::next_limit`] | the thread that ends a task or drops a [`Permit`] | panics on a thread of the pool; elsewhere it blocks that thread, which holds a permit |
 //! | a waker | the thread that ends what it waits for | is safe |
 //! | a destructor of a capture or a result | the thread that drops it; at a deadline, that of the pool's timer | is safe |
 //! | [`PoolBuilder::on_worker_start`] | a thread of the pool that has no task yet | panics, unless there is nothing to wait for |

@@ -1,4 +1,4 @@
-//! Rules that others use, through the library's public trait: AIMD, Gradient2, and Vegas as it was first described.
+//! Rules of other libraries, through the public trait: AIMD, Gradient2, and Vegas as it was first described.
 //!
 //! They are here to be compared. Each is written from its description, in the terms of an interval.
 

@@ -1,4 +1,4 @@
-//! Threads that share one handle of a job. A clone keeps the record by itself; with one handle the counts of the record must.
+//! Threads that share one handle of a job. A clone would keep the record. With one handle, only the record's own counts of tasks and of held jobs keep it.
 
 #![cfg(tollgate_shuttle)]
 

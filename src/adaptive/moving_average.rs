@@ -6,7 +6,7 @@ use super::{Interval, LimitRule};
 const WEIGHT: f64 = 0.4;
 /// How many deviations above the average a mean must be, to lower the limit.
 const DEVIATIONS: f64 = 2.5;
-/// The share by which two equal means may differ, because they are computed.
+/// The share of a mean below which a difference counts as a rounding error.
 const ROUNDING: f64 = 1e-6;
 
 /// A rule that compares the mean time of the tasks with its moving average. The default.

@@ -1,7 +1,7 @@
 //! `Pool::shutdown_async`: a drain that a future waits for.
 //!
-//! - `over-1`: under the lock of the parking lot's bucket, the future notes that it waits, and checks that the end has not come.
-//!   Both are under the lock of the end's state.
+//! - `over-1`: under the bucket's lock and the lock of the end's state, the future notes that it waits, and checks that the end has
+//!   not come.
 //! - `over-2`: the last worker notes the end and reads whether a future waits, under the lock of the end's state. If so, it
 //!   wakes the futures.
 

@@ -28,7 +28,8 @@ use crate::sync::time::Instant;
 pub struct Timings {
     /// From the push of a task to its start. It has a time for each task that has started.
     pub wait: Histogram,
-    /// From the start of a task to its end. It has a time for each task that has returned.
+    /// From the start of a task to its end. It has a time for each closure or future that has returned. A retried task has one for
+    /// each attempt.
     pub run: Histogram,
 }
 

@@ -1,4 +1,4 @@
-//! The list of the pushers that wait for a slot of a bounded job (`full-1`, `close-2` of `capacity`).
+//! The list of the pushers that wait for a slot of a bounded job (`full-1`, `close-2` of `api::capacity`).
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Mutex, MutexGuard};

@@ -65,7 +65,7 @@ impl Family {
 
     /// Returns the number of children that have left the table.
     pub fn left(&self) -> u64 {
-        // Ordering: Acquire; as in `leave`.
+        // Ordering: Acquire; pairs with `leave`.
         self.left.load(Ordering::Acquire)
     }
 }

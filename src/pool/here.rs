@@ -16,7 +16,7 @@ thread_static! {
 pub struct Here {
     pool: PoolPtr,
     seat: Cell<*const Seat>,
-    /// The number of job records freed on this thread, whose counts as owners of the pool it has not given up.
+    /// The number of job records that this thread has freed and not yet subtracted from the pool's owners.
     freed_records: Cell<u64>,
 }
 

@@ -193,10 +193,10 @@ impl Check {
         Some(Turn { permit, sent: 0, holding: &self.holding })
     }
 
-    /// Whether a lane must give its permit back: it is a sample of one request, the limit was lowered, or the turn is over and another job waits for
-    /// the host.
+    /// Returns true if a lane must give its permit back. It must if the permit is a sample, or if the limit was lowered. It must
+    /// also at the end of a turn, if another job waits for the host.
     fn must_yield(&self, turn: &Turn<'_>) -> bool {
-        if self.sampled && turn.sent > 0 {
+        if self.sampled {
             return true;
         }
         // Ordering: Relaxed; a hint when to give a permit back.
