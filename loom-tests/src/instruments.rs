@@ -5,9 +5,9 @@ use loom::sync::{Condvar, Mutex};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use tollgate::Job;
-use tollgate::model::Stage;
 use tollgate::model::sync::thread::{Thread, current, park};
+use tollgate::model::{CellPtr, Stage, handle, record_of};
+use tollgate::{Job, TaskHandle};
 
 /// Fails when more than `limit` tasks are inside at once.
 #[derive(Debug)]
@@ -105,6 +105,22 @@ impl Drop for Payload {
     fn drop(&mut self) {
         self.drops.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// A task of `job` that returns a payload, not in any queue.
+pub fn payload_task(job: &Job, drops: &Drops) -> (CellPtr, TaskHandle<Payload>) {
+    let payload = drops.payload();
+    handle::joint(record_of(job), move || payload)
+}
+
+/// Runs a model of one payload with a job of limit 1, and checks that the payload is dropped once.
+pub fn with_payload(model: impl Fn(&Job, &Drops)) {
+    let (stage, drops) = (Stage::new(1), Drops::default());
+    let job = stage.job(1);
+    model(&job, &drops);
+    assert_eq!(drops.count(), 1, "the payload is dropped once");
+    drop(job);
+    stage.end();
 }
 
 /// At rest: nothing is stranded. Then runs what is still in the deques, and ends the pool.

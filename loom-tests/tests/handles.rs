@@ -6,30 +6,15 @@
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Payload};
-use tollgate::model::{CellPtr, Stage, handle, record_of};
-use tollgate::{Job, JoinError, TaskHandle};
-
-/// A task that returns a payload, not in any queue.
-fn task(job: &Job, drops: &Drops) -> (CellPtr, TaskHandle<Payload>) {
-    let payload = drops.payload();
-    handle::joint(record_of(job), move || payload)
-}
-
-fn on_stage(model: impl Fn(&Job, &Drops)) {
-    let (stage, drops) = (Stage::new(1), Drops::default());
-    let job = stage.job(1);
-    model(&job, &drops);
-    assert_eq!(drops.count(), 1, "the payload is dropped once");
-    drop(job);
-    stage.end();
-}
+use loom_tests::instruments::{payload_task, with_payload};
+use tollgate::JoinError;
+use tollgate::model::{handle, record_of};
 
 #[test]
 fn nothing_lost_when_complete_meets_join() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -43,8 +28,8 @@ fn nothing_lost_when_complete_meets_join() {
 #[test]
 fn nothing_lost_when_complete_meets_drop() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -57,8 +42,8 @@ fn nothing_lost_when_complete_meets_drop() {
 #[test]
 fn nothing_lost_when_complete_meets_cancel() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -79,8 +64,8 @@ fn nothing_lost_when_complete_meets_cancel() {
 #[test]
 fn nothing_lost_when_cancel_meets_the_queue_s_cancel() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || cell.cancel());
             handle.cancel();
             assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
@@ -92,8 +77,8 @@ fn nothing_lost_when_cancel_meets_the_queue_s_cancel() {
 #[test]
 fn nothing_lost_when_cancel_and_drop_meet_complete() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -107,8 +92,8 @@ fn nothing_lost_when_cancel_and_drop_meet_complete() {
 #[test]
 fn nothing_lost_when_it_is_asked_for_and_then_joined() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -125,7 +110,7 @@ fn nothing_lost_when_it_is_asked_for_and_then_joined() {
 #[test]
 fn nothing_lost_when_a_panic_meets_join() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
+        with_payload(|job, drops| {
             let payload = drops.payload();
             let (cell, handle) = handle::joint(record_of(job), move || -> () {
                 std::panic::resume_unwind(Box::new(payload));

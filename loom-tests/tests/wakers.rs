@@ -7,34 +7,19 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Bell, Drops, Payload, block_on};
+use loom_tests::instruments::{Bell, Drops, Payload, block_on, payload_task, with_payload};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use tollgate::model::{CellPtr, Stage, handle, record_of};
-use tollgate::{Job, JoinError, TaskHandle};
-
-/// A task that returns a payload, not in any queue.
-fn task(job: &Job, drops: &Drops) -> (CellPtr, TaskHandle<Payload>) {
-    let payload = drops.payload();
-    handle::joint(record_of(job), move || payload)
-}
-
-fn on_stage(model: impl Fn(&Job, &Drops)) {
-    let (stage, drops) = (Stage::new(1), Drops::default());
-    let job = stage.job(1);
-    model(&job, &drops);
-    assert_eq!(drops.count(), 1, "the payload is dropped once");
-    drop(job);
-    stage.end();
-}
+use tollgate::JoinError;
+use tollgate::model::Stage;
 
 #[test]
 fn nothing_lost_when_complete_meets_await() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -47,8 +32,8 @@ fn nothing_lost_when_complete_meets_await() {
 #[test]
 fn nothing_lost_when_the_queue_s_cancel_meets_await() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, handle) = payload_task(job, drops);
             let worker = thread::spawn(move || cell.cancel());
             assert!(matches!(block_on(handle), Err(JoinError::Cancelled)));
             worker.join().unwrap();
@@ -59,8 +44,8 @@ fn nothing_lost_when_the_queue_s_cancel_meets_await() {
 #[test]
 fn nothing_lost_when_complete_meets_a_poll_and_drop() {
     check(Bound::None, || {
-        on_stage(|job, drops| {
-            let (cell, mut handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, mut handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -77,8 +62,8 @@ fn nothing_lost_when_complete_meets_a_poll_and_drop() {
 #[test]
 fn nothing_lost_when_complete_meets_a_poll_and_join() {
     check(Bound::Preemptions(3), || {
-        on_stage(|job, drops| {
-            let (cell, mut handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, mut handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -95,8 +80,8 @@ fn nothing_lost_when_complete_meets_a_poll_and_join() {
 #[test]
 fn nothing_lost_when_complete_meets_two_polls_with_two_wakers() {
     check(Bound::Preemptions(3), || {
-        on_stage(|job, drops| {
-            let (cell, mut handle) = task(job, drops);
+        with_payload(|job, drops| {
+            let (cell, mut handle) = payload_task(job, drops);
             let worker = thread::spawn(move || {
                 let _ = cell.run();
             });
@@ -116,8 +101,8 @@ fn nothing_lost_when_two_wait_in_one_bucket_of_the_room() {
     check(Bound::Preemptions(2), || {
         let (stage, drops) = (Stage::new(1), Drops::default());
         let job = stage.job(1);
-        let (first, one) = task(&job, &drops);
-        let (second, two) = task(&job, &drops);
+        let (first, one) = payload_task(&job, &drops);
+        let (second, two) = payload_task(&job, &drops);
         let worker = thread::spawn(move || {
             let _ = first.run();
             let _ = second.run();
