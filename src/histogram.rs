@@ -156,7 +156,7 @@ impl Histogram {
     }
 }
 
-/// Adds the times of another histogram, as of another job.
+/// Adds the times of another histogram, for example the histogram of another job.
 ///
 /// # Examples
 ///

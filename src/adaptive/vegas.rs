@@ -9,7 +9,7 @@ const MANY: f64 = 6.0;
 /// The number of intervals after which the rule measures the time without a queue anew.
 const PROBE_EVERY: u32 = 32;
 
-/// A rule that keeps a short queue in the server: some 3 to 6 tasks.
+/// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
 ///
 /// The rule takes the least mean that it has seen for the time of a task without a queue. The longer the tasks take now, the
 /// more of them wait in the server: `limit × (1 − least / mean)`. With fewer than 3 the limit rises by one, if the tasks have

@@ -244,8 +244,8 @@ impl JobBuilder {
     /// in the queue. It holds no permit of its job or of a parent, no worker and no thread. A task that joins another task of
     /// the same job does not run that task inline. [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A task that is cancelled, or that a permit or another rate refuses, uses up no start. One exception: a task that its
-    /// handle cancels between the worker's start and the task's first instruction has used up its start.
+    /// A rate counts no task that is cancelled, or that a limit or another rate holds back. There is one exception: the handle
+    /// may cancel a task that already has its permits. The rate counts that task, although its first instruction never runs.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its
     /// memory until the next start would be allowed, also without a handle.

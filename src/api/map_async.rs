@@ -284,7 +284,7 @@ impl<S, F, T> fmt::Debug for MapAsync<S, F, T> {
     }
 }
 
-/// The futures of a stream that may have finished, and the waker of the stream's poller.
+/// The numbers of the futures that may have finished, and the waker of the stream's poller.
 #[derive(Default)]
 struct Finished(Mutex<News>);
 

@@ -251,7 +251,8 @@ impl ReservedSlot {
 }
 
 impl ReservedSlot {
-    /// Returns the job, and the ticket of a task that takes the slot, if it needs one. The task's wait begins now.
+    /// Returns the job, and a ticket for the task that takes the slot, or `None` if the task needs none. In a timed job, the
+    /// task's wait begins at this call.
     pub(super) fn into_parts(self) -> (Job, Option<Ticket>) {
         let ticket = Ticket::of(self.job.ptr(), self.slot);
         (self.job, ticket)

@@ -159,8 +159,8 @@ impl<I: Iterator> Feed<I> {
         self.pulled.fetch_add(items, Ordering::Relaxed)
     }
 
-    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: this puller is then no longer
-    /// counted.
+    /// Locks the input, by steps pull-1 to pull-3. Returns `None` if another puller has the lock. The calling puller then no
+    /// longer counts as a puller.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         const SPINS: usize = scaled(64, 1, 0);
         for _ in 0..SPINS {

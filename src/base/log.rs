@@ -37,7 +37,7 @@ pub enum Kind {
     Ended(How),
     /// The waiter, which had the address `task`, gets a permit with the number `cause`.
     Granted,
-    /// The owner changed what the job's gate allows.
+    /// The limit of the job was changed, or the job was paused or resumed.
     Changed,
     /// A hold-off of the job ended.
     Opened,
@@ -230,7 +230,7 @@ pub struct Record {
     pub events: Vec<(u64, Event)>,
     /// The number of events that were overwritten.
     pub lost: u64,
-    /// The jobs by their tracks.
+    /// The jobs, by their track numbers. A track is the line of a job in the timeline.
     pub jobs: BTreeMap<u32, Info>,
     /// The number of workers.
     pub workers: usize,

@@ -9,7 +9,7 @@ use crate::sync::deque::{Stealer, Worker};
 use crate::sync::shrunk;
 use std::cell::Cell;
 
-/// The number of tasks in a local queue from which on pushes from inside a task go to the job's queue.
+/// The most tasks that pushes from inside a task put into a local queue. Further pushes go to the job's queue.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
 /// The seat of one worker.
@@ -164,7 +164,7 @@ impl Seat {
         self.top.set((job, count));
     }
 
-    /// Returns the number of tasks at the top of the deque that are noted as this job's.
+    /// Returns how many tasks at the top of the deque belong to this job, as `note_top` has noted.
     #[inline]
     pub fn top_of(&self, job: usize) -> u64 {
         let (top, count) = self.top.get();

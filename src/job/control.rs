@@ -73,7 +73,8 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Acts on a change of the word: makes workers with a lease check the word, and checks the queue.
+/// Makes a change of the job's word take effect. Workers that keep a permit of the job check the word again. The caller's thread
+/// admits the queued tasks that may start now.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {

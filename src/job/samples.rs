@@ -50,7 +50,7 @@ pub struct Samples {
     rule: Mutex<Option<Box<dyn LimitRule>>>,
 }
 
-/// The open interval: it takes the samples of tasks that end now.
+/// The interval that has not ended yet. Each task that ends adds its sample to this interval.
 #[derive(Debug)]
 struct Open {
     began: Instant,

@@ -61,7 +61,7 @@ impl std::fmt::Display for NoSpare {
 pub enum Lent {
     /// An idle spare takes it.
     ToIdle,
-    /// The caller must make a spare for it. Holds the number of spares made before.
+    /// The caller must make a new spare worker for the seat. Holds the index of that spare worker.
     Make(usize),
 }
 

@@ -1,6 +1,6 @@
 //! The tasks of a pool that wait in `join`, `wait` or `scope`, and the jobs that they wait for.
 //!
-//! Only statistics and explanations read them. No other protocol uses them, and no model checks them.
+//! Only statistics and explanations read these waits. No protocol of the pool depends on them, so no model checks them.
 
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::sync::{FiguresGuard, FiguresMutex};
@@ -13,7 +13,7 @@ pub struct Waits(FiguresMutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the waiting task's job, and a number that no other wait of the pool has.
+    /// The waits. The key is the job of the waiting task, and the unique number of the wait.
     waits: BTreeMap<(OpaqueJob, u64), Wait>,
     /// The number of waits so far.
     begun: u64,
@@ -24,7 +24,7 @@ struct State {
 pub struct Wait {
     /// The cell of the task, if the task has a handle.
     pub task: Option<CellPtr>,
-    /// The job for whose rest the task waits. `None` if it waits for anything else, such as another task.
+    /// The job that the task waits for to become idle. `None` if it waits for anything else, such as another task.
     pub awaited: Option<OpaqueJob>,
 }
 

@@ -34,7 +34,7 @@ struct Join {
 /// The note of a join. Dropping it removes the note.
 #[derive(Debug)]
 pub struct Noted {
-    /// The task that joins, and each task inside which that task runs inline.
+    /// The task that joins, and each outer task on this thread that runs it inline.
     tasks: Vec<CellPtr>,
 }
 

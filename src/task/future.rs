@@ -294,7 +294,7 @@ fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     }
 }
 
-/// What a thread that cancels a job does with its pending futures.
+/// The functions that a thread calls on each pending future of a job that it cancels.
 static PENDING: FutureTable = FutureTable {
     cancel: cancel_pending,
     queue: |cell, without_permit| queue(cell, without_permit, false),

@@ -153,7 +153,7 @@ impl<T> TaskHandle<T> {
     ///
     /// # Errors
     ///
-    /// The handle, if the time is over. The inner result is as with [`join`](Self::join).
+    /// Returns the handle if the task has not ended in time. The inner result is the same as that of [`join`](Self::join).
     ///
     /// # Examples
     ///

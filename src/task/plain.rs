@@ -51,8 +51,8 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     }
 }
 
-/// The greatest size of captures in bytes that lie in a cell. A larger closure is boxed: it is then called from its box, so
-/// that the stack of the thread that runs it must hold the captures only once.
+/// The greatest size in bytes of a closure that lies in its cell. A larger closure is boxed. The worker calls it from the box, so
+/// the worker's stack holds the captures only once.
 const MOST_IN_CELL: usize = 4 << 10;
 
 /// Returns true if a closure of this type must be boxed.

@@ -41,8 +41,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. That may take long,
-/// so `then` can wake another waiter first. `awaited` is the job for whose rest the caller waits, if it waits for one.
+/// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. Re-acquiring may take
+/// long, so `then` can wake another waiter before that. `awaited` is the job that the caller waits for to become idle, or `None`.
 ///
 /// # Panics
 /// As [`wait`].

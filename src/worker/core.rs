@@ -27,11 +27,11 @@ pub(super) struct Worker<'a> {
 /// What a worker does with the permit of a task that has run.
 #[derive(PartialEq, Eq)]
 pub(super) enum Then {
-    /// It runs the next task under the permit.
+    /// The worker runs the next task under the permit.
     GoOn,
-    /// The same, but the task has not ended: it waits for another task, or its handle had cancelled it.
+    /// As `GoOn`, but the task has not ended. It waits for another task, or its handle had cancelled it.
     GoOnUnended,
-    /// It leaves the permit to the task, a pending future.
+    /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,
 }
 

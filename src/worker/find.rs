@@ -109,9 +109,9 @@ impl Worker<'_> {
 
     /// Pops the task at the top of the deque if that task came from the injector.
     ///
-    /// A batch from the injector lies on the deque with its oldest task on top. All its tasks are older than the tasks that the
-    /// injector has now. Only tasks from the injector are marked as ready. A task that was pushed from inside a task, or a
-    /// woken future, is not.
+    /// A task came from the injector if its mark is `Ready`. Tasks pushed from inside a task, and woken futures, have other
+    /// marks. The tasks of a batch from the injector lie on the deque, the oldest on top. They are older than all tasks that the
+    /// injector has now.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;

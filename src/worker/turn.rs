@@ -94,7 +94,8 @@ impl Worker<'_> {
         near.or_else(|| self.linger_for(job, false))
     }
 
-    /// Does what `next_under_permit` does, for the less frequent cases.
+    /// Returns the next task as `next_under_permit` does, in the cases that it does not handle itself. These are the end of the
+    /// budget, a new epoch, and a parent whose siblings wait.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();

@@ -74,9 +74,10 @@ pub enum Reason {
         /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
-    /// The task waits for its time, after [`Job::spawn_after`], or between two attempts. Of a job: all its tasks are delayed.
+    /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or waits for its next attempt. In the explanation
+    /// of a job: all its tasks are delayed.
     Delayed {
-        /// The time at which the task enters the queue. Of a job: the earliest such time.
+        /// The time at which the task enters the queue. In the explanation of a job: the earliest such time.
         until: Instant,
     },
     /// As many tasks of this job run as its limit allows.
@@ -104,13 +105,13 @@ pub enum Reason {
     Ready,
     /// The future waits to be woken. It holds its permits, unless it awaits a task or a job of this library.
     Pending,
-    /// The task has started, and runs. Of a job: no task waits to start, and some tasks run.
+    /// The task has started, and runs. In the explanation of a job: no task waits to start, and some tasks run.
     Running {
         /// The number of tasks that hold a permit. 1 in the explanation of one task.
         running: usize,
     },
-    /// The task has started, and waits without a permit. Of a job: some of its tasks or futures do. A future that keeps a
-    /// polled handle, and no longer awaits that handle, counts here whenever it waits: it holds no permit then.
+    /// The task has started, and waits without a permit. In the explanation of a job: some of its tasks or futures do. A future
+    /// that keeps a polled handle, and no longer awaits that handle, counts here whenever it waits: it holds no permit then.
     Waiting {
         /// The number of tasks that wait. 1 in the explanation of one task.
         tasks: usize,

@@ -57,7 +57,7 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // If the wait panics, `self` still has the handle. Its drop then keeps a panic of the task for the scope.
+        // If the wait panics, `self` still has the handle. Dropping `self` then passes a panic of the task on to the scope.
         self.task.as_ref().expect(joined).wait(None);
         self.task.take().expect(joined).join()
     }

@@ -44,7 +44,7 @@ pub struct Tasks {
 }
 
 struct List {
-    /// The tasks that may not have started yet, the oldest first.
+    /// The tasks that have possibly not started yet, the oldest first.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which started tasks are removed.
     long: usize,

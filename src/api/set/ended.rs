@@ -82,7 +82,7 @@ impl EndedList {
 }
 
 impl Guard {
-    /// Makes the guard of the task with this number.
+    /// Makes the guard that adds the task number `id` to the list when it is dropped.
     pub fn new(ended: &Arc<EndedList>, id: TaskId) -> Self {
         Self { ended: ended.clone(), id }
     }

@@ -57,8 +57,8 @@ impl<T> Batches<T> {
     /// Pulls up to `most` items into `batch`, which must be empty. `had` must be true if the puller has run a batch of more
     /// than one item since it last pulled.
     ///
-    /// If the `size_hint` of the input promises no further items, pulls one item. `next` of such an input may block until an
-    /// item that was pulled before has been run.
+    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input may block until an
+    /// earlier item has been run. A larger batch would then never be run.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
@@ -172,8 +172,8 @@ impl<T> Drop for Batches<T> {
 /// An input that is at its end, and the payload of its panic.
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
-/// Pulls as many items as the input promises, but at least one and at most `most`. At the end of the input, pulls fewer, and
-/// takes the input out.
+/// Pulls as many items as the lower bound of the input's `size_hint`, but from 1 to `most`. At the end of the input, pulls fewer,
+/// and takes the input out.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     batch: &mut Vec<I::Item>,

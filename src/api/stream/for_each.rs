@@ -222,7 +222,7 @@ where
         }
     }
 
-    /// Runs the next items of a batch. Returns false if a call has said that the input is at its end.
+    /// Calls the closure with the next `items` items of a batch. Returns false if a call of the closure has ended the loop.
     #[inline]
     fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) -> bool {
         let whole = rest.len();

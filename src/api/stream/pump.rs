@@ -210,7 +210,8 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// Sends a puller by `push` if one is missing and the results have room (send-2, send-3).
+    /// Queues a puller, by a call of `push`, if a puller is missing and there is room for results. Follows steps send-2 and
+    /// send-3 of module `stream`.
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {

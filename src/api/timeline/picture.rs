@@ -405,7 +405,8 @@ impl<'a> Pen<'a> {
         Picture { rows, workers: self.parked, lost: record.lost, length: self.length }
     }
 
-    /// Puts the tasks of a job into lanes. A task that finds no lane at its push gets one at its start.
+    /// Puts the tasks of a job into lanes. If all lanes are full when a task is pushed, its queued slice is left out. Also
+    /// returns the number of such tasks.
     fn lanes(&self, mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, u64) {
         let begin = |task: &Vec<usize>| self.slices[task[0]].from;
         tasks.sort_by_key(begin);

@@ -15,8 +15,9 @@ use crate::job::record::JobPtr;
 use crate::pool::here::Here;
 use crate::sync::fence_after_rmw;
 
-/// Pushes a task that has reservations at all gates inside of `gate` into the queue of `gate`. The child there may have a task
-/// in that queue already. Then the task goes to the queue of the child instead, and so on inwards.
+/// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate between its
+/// job and `gate`. A child of `gate` on the task's path may already have a task in that queue. Then the task goes into the
+/// child's queue, and so on down to the task's own job.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
