@@ -329,8 +329,8 @@ pub const FAULTS: &[Fault] = &[
         &["clock::limit_holds_after_a_pause_in_a_turn_at_a_rate"],
     ),
     fault(
-        "rate-turn-without-leave",
-        "a worker goes on in a turn at a rate without the leave of the rate",
+        "rate-turn-without-token",
+        "a worker goes on in a turn at a rate without a token of the rate",
         &["clock::rate_holds_for_a_turn"],
     ),
     fault(
@@ -340,7 +340,7 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "rate-unseen-by-the-start",
-        "a ready task of a job with a rate starts without its leave",
+        "a ready task of a job with a rate starts without a token",
         &["clock::rate_holds_for_two_workers"],
     ),
     fault(
@@ -653,8 +653,8 @@ pub const FAULTS: &[Fault] = &[
         &["acquire::nothing_lost_when_a_release_meets_a_waiter_that_leaves"],
     ),
     fault(
-        "permit-without-leave",
-        "a permit of a job with a rate is acquired without the leave of the rate",
+        "permit-without-token",
+        "a permit of a job with a rate is acquired without a token of the rate",
         &["clock::rate_holds_for_a_permit_beside_a_task"],
     ),
     fault(

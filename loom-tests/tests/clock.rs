@@ -234,7 +234,7 @@ fn rate_holds_and_nothing_is_used_up_where_a_parent_refuses() {
             child.set_rates(&[Rate::every(10 * SECOND)]);
         }
         children[0].execute(gauge.task());
-        // The second task may become ready when the first one has its permits, and not yet the leave.
+        // The second task may become ready when the first one has its permits, and not yet the token.
         let (theirs, task) = (children[1].clone(), gauge.task());
         let other = thread::spawn(move || {
             theirs.execute(task);
@@ -306,7 +306,7 @@ fn limit_holds_after_a_pause_in_a_turn_at_a_rate() {
 
 #[test]
 fn rate_holds_for_a_permit_beside_a_task() {
-    // A thread acquires a permit while a worker starts a task: one of the two has the rate's leave.
+    // A thread acquires a permit while a worker starts a task: one of the two has a token of the rate.
     check(Bound::Preemptions(3), || {
         let clock = ManualClock::new();
         let stage = Stage::with_clock(1, &clock);

@@ -102,7 +102,7 @@ impl Job {
 
     /// Replaces the job's rates, also while tasks run. An empty slice removes all rates.
     ///
-    /// After this call each start needs the leave of these rates, as with [`JobBuilder::rate`]. A worker that is between two
+    /// After this call each start needs a token of each of these rates, as with [`JobBuilder::rate`]. A worker that is between two
     /// tasks of the job may still start one by the old rates. Each new rate takes over how much of the old rate at the same
     /// index is used up. So a call grants no further burst. A [gap](Rate::gap_after_end) follows each task that starts after
     /// the call.

@@ -246,7 +246,7 @@ pub enum Start {
     /// Run the task: it holds its permits, and counts as busy.
     Run,
     /// Run the task, as for `Run`. A job with a rate is among its gates: each further task under these permits needs the
-    /// rate's leave.
+    /// rate's token.
     RunPaced,
     /// Do nothing: the task waits in a queue again or was dropped. The worker must not touch the cell.
     Gone,
@@ -290,7 +290,7 @@ pub fn start(cell: CellPtr) -> Start {
 }
 
 /// Starts a task that was refused because `gate` has a rate. Acquires the permits there and at each ancestor, and takes the
-/// leave of all rates.
+/// token of each rate.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {

@@ -30,7 +30,7 @@ pub enum Flag {
     /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
     /// may go on.
     HeldOff = 1 << 53,
-    /// The job has a rate, or its limit adapts: each start needs its leave, at most one task is ready, and no worker keeps a permit
+    /// The job has a rate, or its limit adapts: each start needs a token, at most one task is ready, and no worker keeps a permit
     /// over several tasks.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
@@ -147,7 +147,7 @@ impl Snapshot {
         !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
 
-    /// Returns true if a ready task of a job with a rate may start now, once it has the rate's leave.
+    /// Returns true if a ready task of a job with a rate may start now, once it has a token of the rate.
     pub const fn may_start_at_a_rate(self) -> bool {
         !self.has_any(NO_START) && self.running() < self.limit()
     }
@@ -165,7 +165,7 @@ impl Snapshot {
     }
 
     /// Returns true if a worker may start a further task under the permit that it already holds. The task must also have the
-    /// leave of the job's rate.
+    /// token of the job's rate.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
@@ -297,7 +297,7 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.started()))
     }
 
-    /// Exchanges a reservation for a permit, also at a job with a rate. The caller must then take the leave of the rate.
+    /// Exchanges a reservation for a permit, also at a job with a rate. The caller must then take a token of the rate.
     pub fn start_at_a_rate(&self) -> Asked {
         self.update(|word| word.may_start_at_a_rate().then(|| word.started()))
     }

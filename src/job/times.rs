@@ -17,7 +17,7 @@ pub struct Times {
     pub armed: Option<Key>,
     /// The keys in the pool's timer of the job's delayed tasks.
     pub delayed: BTreeSet<Key>,
-    /// The job's rates. Each start needs the leave of all of them.
+    /// The job's rates. Each start needs a token of each of them.
     paces: Vec<Pace>,
     /// The rates that the job of a key was made with.
     as_made: Box<[Rate]>,

@@ -1,4 +1,4 @@
-//! The ways in which a task or a permit starts: each needs the rate's leave, once.
+//! The ways in which a task or a permit starts: each needs a token of the rate, once.
 
 use crate::common::event::Gauge;
 use crate::{SECOND, assert_started, push, settle, with_clock};
@@ -123,7 +123,7 @@ fn a_wait_begins_no_gap() {
     });
 }
 
-/// A future takes the leave once, at its first poll. No later poll needs it.
+/// A future takes a token once, at its first poll. No later poll needs it.
 #[cfg(feature = "futures")]
 #[test]
 fn a_task_that_goes_on_needs_no_leave() {
@@ -143,12 +143,12 @@ fn a_task_that_goes_on_needs_no_leave() {
         clock.advance(SECOND);
         other.set_limit(1);
         assert_eq!(future.join().unwrap(), "went on");
-        // It has left the leave of this second to another task.
+        // Another task can take the token of this second.
         assert_eq!(job.spawn(|| 1).join().unwrap(), 1);
     });
 }
 
-/// While a part of the burst is left, a puller of lazy input ends after each item, and its next one needs the leave.
+/// While a part of the burst is left, a puller of lazy input ends after each item, and its next one needs a token.
 #[test]
 fn each_item_of_lazy_input_uses_up_a_part_of_the_burst() {
     with_clock(|pool, clock| {

@@ -37,7 +37,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
         rated |= word.has(Flag::Rated);
         gate = outer.parent();
     }
-    if rated && !rated::take_leave_of(job) {
+    if rated && !rated::take_tokens_of(job) {
         release(job);
         return false;
     }

@@ -1,6 +1,6 @@
-//! Starts tasks of jobs with rates, and takes the leave of each rate.
+//! Starts tasks of jobs with rates, and takes a token of each rate.
 //!
-//! A task needs the leave of each rate of its job and of each ancestor. The worker takes the leave last, when the task has all
+//! A task needs a token of each rate of its job and of each ancestor. The worker takes the tokens last, when the task has all
 //! its permits, and at all jobs at once. So a task that is refused has used up nothing.
 //!
 //! A worker that starts such a task:
@@ -15,11 +15,11 @@
 //!
 //! The starts keep to the rate, because each start passes `rate-2`, and the times change only under their lock:
 //! - The flag `Rated` makes the usual start fail. No task of a job with this flag runs inline in another task.
-//! - The flag ends each lease that was opened before it was set. A worker that starts a task at a rate takes the leave for each
+//! - The flag ends each lease that was opened before it was set. A worker that starts a task at a rate takes the tokens for each
 //!   further task of its turn (module `worker::turn::paced`).
-//! - A thread that acquires a permit without a task takes the leave last, as a worker does (module `acquire`).
+//! - A thread that acquires a permit without a task takes the tokens last, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no leave. Nor does a task that its handle has cancelled before `rate-2`. If the handle cancels
+//! A task that has begun needs no token. Nor does a task that its handle has cancelled before `rate-2`. If the handle cancels
 //! the task after `rate-2`, and before the task's first instruction, the start stays counted.
 //!
 //! The ready cap of these jobs is 1, so at most one task is admitted before its start. So `rate-2` refuses only if the times
@@ -38,7 +38,7 @@ use crate::rate::Rate;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 
-/// Acquires the permits of a task at `gate`, which has a rate, and at its ancestors. Then takes the leave of all rates.
+/// Acquires the permits of a task at `gate`, which has a rate, and at its ancestors. Then takes a token of each rate.
 /// Returns the job that refuses, or `None` if the task may run.
 #[cold]
 pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
@@ -49,7 +49,7 @@ pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
         };
         next = outer.parent(); // rate-1
     }
-    if let Err(refused) = take_leave_or_not(cell) {
+    if let Err(refused) = take_tokens_or_not(cell) {
         let mut next = Some(refused);
         while let Some(outer) = next {
             settle(outer, outer.permits.unstart());
@@ -80,33 +80,33 @@ pub fn is_at_a_rate(job: JobPtr) -> bool {
     first_with_rate(Some(job)).is_some()
 }
 
-/// Takes the leave of all rates for a task, or needs none because the task has begun or will not. Returns the job that refuses.
-fn take_leave_or_not(cell: CellPtr) -> Result<(), JobPtr> {
+/// Takes a token of each rate for a task, or needs none because the task has begun or will not. Returns the job that refuses.
+fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     if cell.is_claimed() {
         return Ok(());
     }
-    take_leave(Some(cell.job()), cell.job().pool().now())
+    take_tokens(Some(cell.job()), cell.job().pool().now())
 }
 
-/// Takes the leave of all rates for a task that runs under a permit already held. Returns false if a rate refuses.
-pub fn take_leave_for(cell: CellPtr) -> bool {
-    take_leave_or_not(cell).is_ok()
+/// Takes a token of each rate for a task that runs under a permit already held. Returns false if a rate refuses.
+pub fn take_tokens_for(cell: CellPtr) -> bool {
+    take_tokens_or_not(cell).is_ok()
 }
 
-/// Returns true if a further task may start under the permits of a task that has ended. It still needs the leave of all rates.
+/// Returns true if a further task may start under the permits of a task that has ended. It still needs a token of each rate.
 pub fn may_go_on(job: JobPtr) -> bool {
     job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
 
-/// Takes the leave of all rates of the job and of its ancestors, for a permit without a task. Returns false if a rate refuses.
+/// Takes a token of each rate of the job and of its ancestors, for a permit without a task. Returns false if a rate refuses.
 /// The caller must hold the permits.
 #[cold]
-pub(super) fn take_leave_of(job: JobPtr) -> bool {
-    take_leave(Some(job), job.pool().now()).is_ok()
+pub(super) fn take_tokens_of(job: JobPtr) -> bool {
+    take_tokens(Some(job), job.pool().now()).is_ok()
 }
 
-/// Takes the leave of all rates from `gate` outwards. If a job refuses, takes no leave at all, and returns that job.
-fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
+/// Takes a token of each rate from `gate` outwards. If a job refuses, takes no token at all, and returns that job.
+fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     let Some(gate) = first_with_rate(gate) else { return Ok(()) };
     let mut times = gate.extra_or_make().times();
     if let Some(until) = times.until(now) {
@@ -115,7 +115,7 @@ fn take_leave(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     }
     // The lock of these times stays held. Each thread takes the locks from the inside out, so two threads never wait for each
     // other.
-    take_leave(gate.parent(), now)?; // rate-2
+    take_tokens(gate.parent(), now)?; // rate-2
     times.start(now);
     if let Some(until) = times.until(now) {
         // A failure to arm the timer needs no action: the next task is refused and admitted again until its time has come.
@@ -146,7 +146,7 @@ fn note_end_at(gate: JobPtr) {
     }
 }
 
-/// Sets the job's rates. After the return each start needs the leave of these rates.
+/// Sets the job's rates. After the return each start needs a token of each of these rates.
 pub fn set_rates(job: JobPtr, rates: &[Rate]) {
     let pool = job.pool();
     let handle = {

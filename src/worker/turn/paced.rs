@@ -4,7 +4,7 @@
 //! It is a turn of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the first,
 //! the worker:
 //! - `pace-1`: It checks the words of the job and of those above it, and pops a task. A job that is held off ends the turn.
-//! - `pace-2`: It takes the leave of all rates for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
+//! - `pace-2`: It takes a token of each rate for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
 //!   of the queue, and the turn ends. The release of the permit checks the queue after that.
 
 use super::COUNTED_EVERY;
@@ -16,7 +16,7 @@ use crate::worker::adapt;
 use crate::worker::core::{BUDGET, Then, Worker};
 
 impl Worker<'_> {
-    /// Runs a task that has its permits and the leave of all rates, and then further tasks of its job while the turn lasts.
+    /// Runs a task that has its permits and a token of each rate, and then further tasks of its job while the turn lasts.
     /// `resumed`: the task is a future that has kept its permits since its last poll.
     #[cold]
     pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr, mut resumed: bool) -> Then {
@@ -65,7 +65,7 @@ impl Worker<'_> {
             return None; // pace-1
         }
         let cell = self.pop_waiting(job)?;
-        if rated::take_leave_for(cell) {
+        if rated::take_tokens_for(cell) {
             return Some(cell); // pace-2
         }
         job.queue().push_returned(cell);
