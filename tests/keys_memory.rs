@@ -4,6 +4,8 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::Duration;
 
 use common::{LONG, pool, within};
 
@@ -53,9 +55,12 @@ fn an_idle_key_of_16_bytes_takes_at_most_200_bytes_and_leaves_nothing() {
 
         handles.clear();
         assert_eq!(jobs.evict_idle(), KEYS);
-        // A worker that finds nothing to do gives slabs back.
+        // A worker that finds nothing to do gives slabs back, and then parks.
         while BYTES.load(Relaxed) - before > 4 << 20 {
             pool.job(1).spawn(|| ()).join().unwrap();
+            while pool.stats().parked == 0 {
+                sleep(Duration::from_millis(1));
+            }
         }
     });
 }
