@@ -6,7 +6,7 @@ mod common;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use common::event::{Gauge, Latch, pass_through, stay};
+use common::event::{Gauge, Latch, linger, pass_through, stay};
 use common::rng::Rng;
 use common::{LONG, pool, unwind, with_workers, within, workers_pass};
 use tollgate::{Job, Pool};
@@ -70,7 +70,7 @@ fn tasks_pushed_from_inside_are_held_too() {
                 tree(&inner, &again, depth - 1);
                 tree(&inner, &again, depth - 1);
             }
-            thread::yield_now();
+            linger();
         });
     }
     with_workers(|pool, _| {
@@ -92,7 +92,7 @@ fn a_panic_gives_back_one_permit_and_not_two() {
             let gauge = gauge.clone();
             let task = move || {
                 let _running = gauge.enter();
-                thread::yield_now();
+                linger();
                 if i % 3 == 0 {
                     unwind("a task that fails");
                 }
