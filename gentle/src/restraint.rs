@@ -3,7 +3,7 @@
 //! After the time one request goes first. If it is answered, the others follow; if it is refused, the time is doubled.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,10 @@ const MOST_REFUSALS_EVER: u32 = 4;
 pub(crate) struct Restraint {
     /// Whether requests may have to wait. The state says whether they do.
     holds: AtomicBool,
+    /// How often requests were held off.
+    count: AtomicU64,
+    /// Whether the server has ever answered.
+    has_answered: AtomicBool,
     state: Mutex<State>,
     /// Tells waiting requests that the state has changed.
     changed: Notify,
@@ -39,9 +43,6 @@ struct State {
     /// Whether the request that goes first is on its way.
     trying: bool,
     refusals_in_row: u32,
-    has_answered: bool,
-    /// How often requests were held off.
-    holds: u64,
 }
 
 /// A request that may be sent.
@@ -71,28 +72,23 @@ impl Restraint {
     pub(crate) async fn pass(&self) -> Option<Pass<'_>> {
         // Ordering: Acquire, with the Release of `hold`; a request that misses a hold was on its way when the hold began.
         if !self.holds.load(Ordering::Acquire) {
-            let holds = self.state().holds;
-            return Some(Pass { restraint: self, holds, is_first: false });
+            return Some(self.pass_now(false));
         }
         loop {
             let changed = self.changed.notified();
             let wait = {
                 let mut state = self.state();
                 let now = Instant::now();
-                if state.is_given_up() {
+                if self.is_given_up(&state) {
                     return None;
                 }
                 match state.until {
-                    None => {
-                        let holds = state.holds;
-                        return Some(Pass { restraint: self, holds, is_first: false });
-                    }
+                    None => return Some(self.pass_now(false)),
                     Some(until) if until > now => Some(until - now),
                     Some(_) if state.trying => None,
                     Some(_) => {
                         state.trying = true;
-                        let holds = state.holds;
-                        return Some(Pass { restraint: self, holds, is_first: true });
+                        return Some(self.pass_now(true));
                     }
                 }
             };
@@ -109,9 +105,28 @@ impl Restraint {
         }
     }
 
+    fn pass_now(&self, is_first: bool) -> Pass<'_> {
+        Pass { restraint: self, holds: self.holds(), is_first }
+    }
+
     /// How often requests were held off.
     pub(crate) fn holds(&self) -> u64 {
-        self.state().holds
+        // Ordering: Relaxed; a pass that misses a hold counts as one from before it.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn is_given_up(&self, state: &State) -> bool {
+        // Ordering: Relaxed; the flag says nothing of other memory.
+        let has_answered = self.has_answered.load(Ordering::Relaxed);
+        let most = if has_answered { MOST_REFUSALS } else { MOST_REFUSALS_EVER };
+        state.refusals_in_row >= most
+    }
+
+    fn note_answer(&self) {
+        // Ordering: Relaxed; see `is_given_up`. A flag that is set is not written, so that threads share its line.
+        if !self.has_answered.load(Ordering::Relaxed) {
+            self.has_answered.store(true, Ordering::Relaxed);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,30 +134,26 @@ impl Restraint {
     }
 }
 
-impl State {
-    fn is_given_up(&self) -> bool {
-        let most = if self.has_answered { MOST_REFUSALS } else { MOST_REFUSALS_EVER };
-        self.refusals_in_row >= most
-    }
-}
-
 impl Pass<'_> {
     /// Says how the server took the request.
     pub(crate) fn end(mut self, taken: Taken) {
+        if taken == Taken::Well {
+            self.restraint.note_answer();
+            if !self.is_first {
+                return;
+            }
+        }
         let mut state = self.restraint.state();
         match taken {
             Taken::Well => {
-                state.has_answered = true;
-                if self.is_first {
-                    state.until = None;
-                    state.refusals_in_row = 0;
-                    // Ordering: Release, with the Acquire of `pass`.
-                    self.restraint.holds.store(false, Ordering::Release);
-                }
+                state.until = None;
+                state.refusals_in_row = 0;
+                // Ordering: Release, with the Acquire of `pass`.
+                self.restraint.holds.store(false, Ordering::Release);
             }
             Taken::Lost if !self.is_first => {}
             // A request that was on its way when the hold began says nothing new, unless the server has a longer wish.
-            Taken::Refused(None) if self.holds < state.holds => {}
+            Taken::Refused(None) if self.holds < self.restraint.holds() => {}
             Taken::Lost | Taken::Refused(None) => {
                 state.refusals_in_row += 1;
                 let doubled = FIRST.saturating_mul(1 << (state.refusals_in_row - 1).min(10));
@@ -150,7 +161,7 @@ impl Pass<'_> {
                 self.restraint.hold(&mut state, wait);
             }
             Taken::Refused(Some(wish)) => {
-                state.has_answered = true;
+                self.restraint.note_answer();
                 self.restraint.hold(&mut state, wish.min(LONGEST_WISH));
             }
         }
@@ -167,7 +178,8 @@ impl Restraint {
     fn hold(&self, state: &mut State, wait: Duration) {
         let until = Instant::now() + wait;
         state.until = Some(state.until.map_or(until, |earlier| earlier.max(until)));
-        state.holds += 1;
+        // Ordering: Relaxed; see `holds`.
+        self.count.fetch_add(1, Ordering::Relaxed);
         // Ordering: Release, with the Acquire of `pass`.
         self.holds.store(true, Ordering::Release);
     }

@@ -3,6 +3,7 @@
 use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use http::Uri;
@@ -18,7 +19,7 @@ const READ_AHEAD: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Source {
     /// The plan's paths or sessions, by their number.
-    Paths(Mutex<u64>),
+    Paths(AtomicU64),
     /// A list that is there as a whole.
     File(Mutex<Peekable<UrlList>>),
     /// A list that may be long in coming, which a thread of its own reads.
@@ -44,7 +45,7 @@ impl Source {
     /// If the list cannot be opened: the plan's line that names it, and why.
     pub(crate) fn open(plan: &JobPlan, directory: &Path) -> Result<Self, String> {
         let Targets::List(list) = &plan.targets else {
-            return Ok(Source::Paths(Mutex::new(0)));
+            return Ok(Source::Paths(AtomicU64::new(0)));
         };
         let open = UrlList::open(list.clone(), directory)
             .map_err(|error| format!("{}: {}: {error}", list.line, list.file))?;
@@ -95,14 +96,14 @@ impl Source {
     /// Counts up, to `most` if the plan has no times, and tells whether that was the last number.
     fn count(&self, plan: &JobPlan, most: u64) -> Option<(u64, bool)> {
         let Source::Paths(next) = self else { return None };
-        let mut next = next.lock().expect("nothing panics under this lock");
-        let number = *next;
-        let is_counted = plan.times.is_none();
-        if is_counted && number == most {
-            return None;
+        if plan.times.is_some() {
+            // Ordering: Relaxed; the number says nothing of other memory.
+            return Some((next.fetch_add(1, Ordering::Relaxed), false));
         }
-        *next += 1;
-        Some((number, is_counted && *next == most))
+        // Ordering: Relaxed, as above.
+        let up = |number| (number < most).then_some(number + 1);
+        let number = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up).ok()?;
+        Some((number, number + 1 == most))
     }
 }
 
