@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use crate::check::{Check, Stop, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::cookies::Jar;
-use crate::gauge::Held;
-use crate::hosts::{LimitedHost, Route};
+use crate::gauge::Inside;
+use crate::hosts::{InHands, LimitedHost, Route};
 use crate::judge::judge;
 use crate::pace::{Gate, Slot};
 use crate::permit::{Permit, acquire};
@@ -85,7 +85,8 @@ impl Check {
         stop: &mut Stop,
     ) -> Delivered {
         let mut template = Cow::Borrowed(target.template.as_ref());
-        let (mut url, mut took, mut start) = (target.url.clone(), Duration::ZERO, None);
+        let mut url = Cow::Borrowed(&target.url);
+        let (mut took, mut start) = (Duration::ZERO, None);
         let (mut followed, mut slot) = (0, None);
         loop {
             let own_route;
@@ -114,7 +115,7 @@ impl Check {
             let timeline = self.timeline.as_ref();
             let _noted = timeline.map(|timeline| timeline.enter(in_flight.with_this()));
             let _in_flight_to_host = leave.host.map(LimitedHost::enter);
-            let in_hands = (self.in_hands.hold(), leave.host.map(LimitedHost::hold));
+            let in_hands = (self.in_hands.enter(), leave.host.map(|host| (host, host.hold())));
             let sent = Instant::now();
             let answer = match &session.jar {
                 None => client.send(&template, &url).await,
@@ -144,7 +145,7 @@ impl Check {
             {
                 followed += 1;
                 template = Cow::Owned(redirect.template(&template, &url));
-                url = redirect.target;
+                url = Cow::Owned(redirect.target);
                 continue;
             }
             let times = Times { start, took, slot };
@@ -199,10 +200,11 @@ impl Check {
     }
 
     /// Waits as long as the plan says after a time-out.
-    async fn after_timeout<H>(&self, in_hands: (Held, H), stop: &mut Stop)
-    where
-        H: Send + 'static,
-    {
+    async fn after_timeout(
+        &self,
+        (in_hands, of_host): (Inside<'_>, Option<(&LimitedHost, InHands<'_>)>),
+        stop: &mut Stop,
+    ) {
         match self.plan.after_timeout {
             AfterTimeout::Hold(grace) => tokio::select! {
                 () = sleep(grace) => {}
@@ -210,9 +212,11 @@ impl Check {
             },
             AfterTimeout::Release => {
                 let grace = self.plan.timeout;
+                let in_hands = in_hands.keep(&self.in_hands);
+                let of_host = of_host.map(|(host, in_hands)| host.keep(in_hands));
                 tokio::spawn(async move {
                     sleep(grace).await;
-                    drop(in_hands);
+                    drop((in_hands, of_host));
                 });
             }
         }

@@ -14,15 +14,11 @@ impl Gauge {
     /// Counts one more inside until the guard drops.
     pub(crate) fn enter(&self) -> Inside<'_> {
         let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(inside, Ordering::SeqCst);
+        // The most seldom rises, and is only read until it does.
+        if inside > self.most() {
+            self.most.fetch_max(inside, Ordering::SeqCst);
+        }
         Inside { gauge: self, with_this: inside }
-    }
-
-    /// Counts one more inside until the guard drops, which may outlive the caller.
-    pub(crate) fn hold(self: &Arc<Self>) -> Held {
-        let inside = self.enter();
-        std::mem::forget(inside);
-        Held(Arc::clone(self))
     }
 
     /// How many are inside.
@@ -36,7 +32,7 @@ impl Gauge {
     }
 }
 
-/// One that is inside, with a share of the gauge.
+/// One that is inside a gauge that it keeps.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Held(Arc<Gauge>);
@@ -59,6 +55,13 @@ impl Inside<'_> {
     /// How many were inside when this one entered, itself included.
     pub(crate) fn with_this(&self) -> usize {
         self.with_this
+    }
+
+    /// Counts the same one inside until another guard drops, which may outlive the caller. `gauge` must be the one that it is inside.
+    pub(crate) fn keep(self, gauge: &Arc<Gauge>) -> Held {
+        debug_assert!(std::ptr::eq(self.gauge, Arc::as_ptr(gauge)), "a gauge has its own guards");
+        std::mem::forget(self);
+        Held(Arc::clone(gauge))
     }
 }
 

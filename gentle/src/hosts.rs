@@ -27,6 +27,9 @@ const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
 /// A request that a host counts as in flight, and notes.
 type Entered<'a> = (Option<Noted<'a>>, Inside<'a>);
 
+/// A request that a host, and the whole that it is part of, counts as in the server's hands.
+pub(crate) type InHands<'a> = (Inside<'a>, Option<Inside<'a>>);
+
 /// All hosts of a run.
 pub(crate) struct Hosts {
     pool: Arc<Pool>,
@@ -261,8 +264,15 @@ impl LimitedHost {
     }
 
     /// Counts a request as in the server's hands until the guards drop.
-    pub(crate) fn hold(&self) -> (Held, Option<Held>) {
-        (self.in_hands.hold(), self.whole.as_ref().map(|whole| whole.in_hands.hold()))
+    pub(crate) fn hold(&self) -> InHands<'_> {
+        (self.in_hands.enter(), self.whole.as_ref().map(|whole| whole.in_hands.enter()))
+    }
+
+    /// The same until guards drop that may outlive the caller.
+    pub(crate) fn keep(&self, (own, whole): InHands<'_>) -> (Held, Option<Held>) {
+        let whole =
+            whole.zip(self.whole.as_ref()).map(|(inside, host)| inside.keep(&host.in_hands));
+        (own.keep(&self.in_hands), whole)
     }
 
     pub(crate) fn plan(&self) -> &HostPlan {
