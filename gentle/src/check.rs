@@ -138,7 +138,7 @@ impl Check {
 
     /// What sends the job's requests on one thread, which has so many lanes.
     pub(crate) fn client(&self, lanes: usize) -> Client {
-        Client::new(&self.plan, lanes, Arc::clone(&self.tls), Arc::clone(&self.repeated))
+        Client::new(&self.plan, lanes, &self.tls, Arc::clone(&self.repeated))
     }
 
     /// The limited host that all requests are sent to.

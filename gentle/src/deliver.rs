@@ -149,7 +149,10 @@ impl Check {
                 continue;
             }
             let times = Times { start, took, slot };
-            let delivered = self.record(&target, times, followed, answer, session);
+            let delivered = self.record(&target, times, followed, &answer, session);
+            if let Ok(answer) = answer {
+                client.reuse(answer);
+            }
             if timed_out {
                 self.after_timeout(in_hands, stop).await;
             }
@@ -227,18 +230,18 @@ impl Check {
         target: &Target<'_>,
         times: Times,
         redirects: usize,
-        answer: Result<Answer, Failure>,
+        answer: &Result<Answer, Failure>,
         session: &mut Session,
     ) -> Delivered {
         let Times { start, took, slot } = times;
         let end = Instant::now();
         let (status, mistake) = match answer {
             Ok(answer) => {
-                let cause = judge(target.expect, &session.captured, &answer, took);
-                let cause = cause.or_else(|| session.capture(target.step?, &answer).err());
+                let cause = judge(target.expect, &session.captured, answer, took);
+                let cause = cause.or_else(|| session.capture(target.step?, answer).err());
                 (Some(answer.status), cause.map(Mistake::unexpected))
             }
-            Err(failure) => (None, Some(Mistake::from(failure))),
+            Err(failure) => (None, Some(Mistake::from(failure.clone()))),
         };
         let delivered = if mistake.is_some() { Delivered::Failed } else { Delivered::Passed };
         let shown = if mistake.is_some() { target.shown() } else { Cow::Borrowed("") };
@@ -272,12 +275,12 @@ async fn send_with_cookies(
     jar: &Mutex<Jar>,
 ) -> Result<Answer, Failure> {
     let lock = || jar.lock().expect("nothing panics under this lock");
-    let cookies = lock().header(url, template.headers.get(COOKIE), SystemTime::now());
+    let cookies = lock().header(url, template.headers().get(COOKIE), SystemTime::now());
     let answer = match cookies {
         None => client.send(template, url).await,
         Some(cookies) => {
             let mut template = template.clone();
-            template.headers.insert(COOKIE, cookies);
+            template.headers_mut().insert(COOKIE, cookies);
             client.send(&template, url).await
         }
     };

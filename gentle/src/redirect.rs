@@ -34,12 +34,12 @@ impl Redirect {
         if self.as_get {
             template.method = Method::GET;
             template.body = Bytes::new();
-            template.headers.remove(CONTENT_TYPE);
-            template.headers.remove(CONTENT_LENGTH);
+            template.headers_mut().remove(CONTENT_TYPE);
+            template.headers_mut().remove(CONTENT_LENGTH);
         }
         if (from.scheme(), from.authority()) != (self.target.scheme(), self.target.authority()) {
-            template.headers.remove(AUTHORIZATION);
-            template.headers.remove(COOKIE);
+            template.headers_mut().remove(AUTHORIZATION);
+            template.headers_mut().remove(COOKIE);
         }
         template
     }

@@ -37,6 +37,8 @@ const H2: &[u8] = b"h2";
 pub(crate) struct Connector {
     /// What a TLS handshake offers: only 1.1, only 2, or both.
     tls: [Arc<ClientConfig>; 3],
+    /// Whether requests may have bodies that are not worth a copy.
+    long_bodies: bool,
     names: Mutex<Vec<Name>>,
 }
 
@@ -56,14 +58,14 @@ pub(crate) enum Connected {
 }
 
 impl Connector {
-    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(tls: &ClientConfig, long_bodies: bool) -> Self {
         let offering = |protocols: &[&[u8]]| {
-            let mut tls = ClientConfig::clone(&tls);
+            let mut tls = tls.clone();
             tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
             Arc::new(tls)
         };
         let tls = [offering(&[H1]), offering(&[H2]), offering(&[H2, H1])];
-        Connector { tls, names: Mutex::default() }
+        Connector { tls, long_bodies, names: Mutex::default() }
     }
 
     /// Connects to a server.
@@ -93,7 +95,7 @@ impl Connector {
         if two {
             return self.two(stream).await.map_err(|error| Failure::of(&error));
         }
-        let one = Http1::new(origin.clone(), stream).await;
+        let one = Http1::new(origin.clone(), stream, self.long_bodies).await;
         one.map(|one| Connected::One(Box::new(one))).map_err(|error| Failure::of(&error))
     }
 

@@ -3,26 +3,29 @@
 //! A request and its HTTP/1.1 connection are polled by one tokio task. No other task or thread takes part in an
 //! answer, and a request that is dropped closes its connection.
 
+mod alarms;
 mod cause;
 mod connect;
 mod http1;
 mod stream;
 pub(crate) mod tls;
+mod wakes;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_LENGTH, HOST, USER_AGENT};
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
 use rustls::ClientConfig;
-use tokio::time::timeout;
 
+use self::alarms::Alarms;
 pub(crate) use self::cause::{Cause, Failure};
 use self::connect::{Connected, Connector};
 use self::http1::Http1;
@@ -39,7 +42,10 @@ pub(crate) struct Client {
     /// How often a request was sent again, of all threads.
     repeated: Arc<AtomicU64>,
     /// Connections that wait for a request, the last used at the end.
-    idle: Mutex<Vec<Http1>>,
+    idle: Mutex<Vec<Box<Http1>>>,
+    /// Room for the headers of requests to come.
+    spare: Mutex<Vec<HeaderMap>>,
+    alarms: Alarms,
     /// Connections that carry any number of requests at once, a server each.
     shared: tokio::sync::Mutex<Vec<(Origin, http2::SendRequest<Full<Bytes>>)>>,
 }
@@ -47,11 +53,19 @@ pub(crate) struct Client {
 /// The longest body that is kept, in bytes.
 const LONGEST_BODY: usize = 16 << 20;
 
+/// Room for more headers than this is not used again.
+const MOST_SPARE_HEADERS: usize = 32;
+
+/// A longer body of a request is not copied to go with its head.
+const LONGEST_COPIED: usize = 16 << 10;
+
 /// What is the same in all requests of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pub(crate) method: Method,
-    pub(crate) headers: HeaderMap,
+    headers: HeaderMap,
+    /// The headers and the one for the host, for requests of HTTP/1.1 to the server that most requests go to.
+    with_host: Option<(Authority, HeaderMap)>,
     pub(crate) body: Bytes,
     pub(crate) timeout: Duration,
     /// Whether answers need their bodies.
@@ -89,7 +103,7 @@ impl Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
-    pub(crate) authority: http::uri::Authority,
+    pub(crate) authority: Authority,
 }
 
 impl Origin {
@@ -101,8 +115,19 @@ impl Origin {
     }
 
     fn takes(&self, url: &Uri) -> bool {
-        url.authority() == Some(&self.authority) && url.scheme() == Some(&self.scheme)
+        let is_same = |authority| is_same(authority, &self.authority);
+        url.authority().is_some_and(is_same) && url.scheme() == Some(&self.scheme)
     }
+}
+
+/// Returns true if two authorities are one, in whatever case.
+fn is_same(one: &Authority, other: &Authority) -> bool {
+    // Compares without regard to case only where it must.
+    one.as_str() == other.as_str() || one == other
+}
+
+fn add(headers: &HeaderMap, to: &mut HeaderMap) {
+    to.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
 }
 
 impl Template {
@@ -110,7 +135,15 @@ impl Template {
     pub(crate) fn of(plan: &JobPlan) -> Self {
         let body = Bytes::from(plan.body.clone().unwrap_or_default());
         let keeps_body = plan.expect.needs_body();
-        Self::new(&plan.method, plan.headers.clone(), body, plan.timeout, keeps_body)
+        let headers = plan.headers.clone();
+        let mut template = Self::new(&plan.method, headers, body, plan.timeout, keeps_body);
+        template.with_host = plan.origin().and_then(|origin| {
+            let authority = origin.authority()?.clone();
+            let mut headers = HeaderMap::new();
+            template.add_headers_for(&authority, &mut headers);
+            Some((authority, headers))
+        });
+        template
     }
 
     pub(crate) fn new(
@@ -127,30 +160,57 @@ impl Template {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let method = method.clone();
-        Template { method, headers, body, timeout, keeps_body }
+        Template { method, headers, with_host: None, body, timeout, keeps_body }
     }
 
-    /// The request with its whole URL, as HTTP/2 wants it.
-    fn request(&self, url: &Uri) -> Request<Full<Bytes>> {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The headers, to be changed.
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.with_host = None;
+        &mut self.headers
+    }
+
+    /// Adds the headers of a request of HTTP/1.1 to a server.
+    fn add_headers_for(&self, authority: &Authority, to: &mut HeaderMap) {
+        if let Some((known, headers)) = &self.with_host
+            && is_same(known, authority)
+        {
+            return add(headers, to);
+        }
+        add(&self.headers, to);
+        if !to.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            to.insert(HOST, host);
+        }
+    }
+
+    fn with(&self, url: Uri, headers: HeaderMap) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = url.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.uri_mut() = url;
+        *request.headers_mut() = headers;
         request
     }
 
-    /// The request with its path and a header for its host, as HTTP/1.1 wants it.
-    fn request_by_path(&self, url: &Uri) -> Request<Full<Bytes>> {
-        let mut request = self.request(url);
-        if let (Some(path), Some(authority)) = (url.path_and_query(), url.authority()) {
-            if !self.headers.contains_key(HOST)
-                && let Ok(host) = HeaderValue::from_str(authority.as_str())
-            {
-                request.headers_mut().insert(HOST, host);
+    /// The request with its whole URL, as HTTP/2 wants it. `headers` is room for its headers.
+    fn request(&self, url: &Uri, mut headers: HeaderMap) -> Request<Full<Bytes>> {
+        add(&self.headers, &mut headers);
+        self.with(url.clone(), headers)
+    }
+
+    /// The request with its path and a header for its host, as HTTP/1.1 wants it. `headers` is room for its headers.
+    fn request_by_path(&self, url: &Uri, mut headers: HeaderMap) -> Request<Full<Bytes>> {
+        match (url.path_and_query(), url.authority()) {
+            (Some(path), Some(authority)) => {
+                self.add_headers_for(authority, &mut headers);
+                self.with(Uri::from(path.clone()), headers)
             }
-            *request.uri_mut() = Uri::from(path.clone());
+            _ => self.request(url, headers),
         }
-        request
     }
 }
 
@@ -158,16 +218,19 @@ impl Client {
     pub(crate) fn new(
         plan: &JobPlan,
         most: usize,
-        tls: Arc<ClientConfig>,
+        tls: &ClientConfig,
         repeated: Arc<AtomicU64>,
     ) -> Self {
+        let long_bodies = plan.body.as_ref().is_some_and(|body| body.len() > LONGEST_COPIED);
         Client {
-            connector: Connector::new(tls),
+            connector: Connector::new(tls, long_bodies),
             version: plan.http,
             most,
             busy: AtomicUsize::new(0),
             repeated,
             idle: Mutex::default(),
+            spare: Mutex::default(),
+            alarms: Alarms::default(),
             shared: tokio::sync::Mutex::default(),
         }
     }
@@ -178,9 +241,10 @@ impl Client {
         // Ordering: Relaxed; one thread has the client.
         self.busy.fetch_add(1, Ordering::Relaxed);
         let _busy = Busy(&self.busy);
-        match timeout(template.timeout, self.answer(template, url)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::timeout(template.timeout)),
+        let answer = pin!(self.answer(template, url));
+        match self.alarms.within(template.timeout, answer).await {
+            Some(answer) => answer,
+            None => Err(Failure::timeout(template.timeout)),
         }
     }
 
@@ -193,72 +257,70 @@ impl Client {
         }
     }
 
-    /// Sends over a connection of HTTP/1.1, an idle one where there is one.
+    /// Sends over a connection of HTTP/1.1, an idle one where there is one. Sends once more if the idle one had died.
     async fn answer_by_one(&self, template: &Template, url: &Uri) -> Result<Answer, Failure> {
-        if let Some(idle) = self.take_idle(url)
-            && let Some(answer) = self.exchange_kept(idle, template, url).await
-        {
-            return answer;
-        }
-        let connection =
-            match Box::pin(self.connector.connect(&Origin::of(url), HttpVersion::One)).await? {
-                Connected::One(new) => *new,
-                Connected::Two(_) => unreachable!("HTTP/1.1 alone was asked for"),
+        let mut idle = self.take_idle(url);
+        loop {
+            let is_kept = idle.is_some();
+            let connection = match idle.take() {
+                Some(idle) => idle,
+                None => Box::pin(self.connect_by_one(url)).await?,
             };
-        self.exchange(connection, template, url).await
+            match self.exchange(connection, template, url).await {
+                Ok(answer) => return Ok(answer),
+                Err(unanswered) if is_kept && unanswered.may_repeat => self.count_repeated(),
+                Err(unanswered) => return Err(unanswered.failure),
+            }
+        }
     }
 
-    /// Sends over a connection that was kept open. Gives nothing if the connection died before the first byte of an answer, and
-    /// the request may be sent again: the server may have closed the connection while the request was on its way.
-    async fn exchange_kept(
+    async fn connect_by_one(&self, url: &Uri) -> Result<Box<Http1>, Failure> {
+        match self.connector.connect(&Origin::of(url), HttpVersion::One).await? {
+            Connected::One(new) => Ok(new),
+            Connected::Two(_) => unreachable!("HTTP/1.1 alone was asked for"),
+        }
+    }
+
+    /// Sends over a connection, and keeps it open where that can be done.
+    async fn exchange(
         &self,
-        mut connection: Http1,
+        mut connection: Box<Http1>,
         template: &Template,
         url: &Uri,
-    ) -> Option<Result<Answer, Failure>> {
+    ) -> Result<Answer, Unanswered> {
         let before = connection.received();
-        match connection.exchange(template.request_by_path(url), template.keeps_body).await {
+        let request = template.request_by_path(url, self.spare_headers());
+        match connection.exchange(request, template.keeps_body).await {
             Ok(answer) => {
                 if connection.is_ready() {
                     self.keep_idle(connection);
                 }
-                Some(Ok(answer))
+                Ok(answer)
             }
             Err(error) => {
                 let failure = Failure::of(&error);
+                // The server may have closed the connection while the request was on its way.
                 let may_repeat = template.method.is_idempotent()
                     && failure.cause == Cause::Closed
                     && connection.received() == before;
-                if !may_repeat {
-                    return Some(Err(failure));
-                }
-                // Ordering: Relaxed; a figure.
-                self.repeated.fetch_add(1, Ordering::Relaxed);
-                None
+                Err(Unanswered { failure, may_repeat })
             }
         }
     }
 
-    async fn exchange(
-        &self,
-        mut connection: Http1,
-        template: &Template,
-        url: &Uri,
-    ) -> Result<Answer, Failure> {
-        let answer = connection.exchange(template.request_by_path(url), template.keeps_body).await;
-        let answer = answer.map_err(|error| Failure::of(&error))?;
-        if connection.is_ready() {
-            self.keep_idle(connection);
-        }
-        Ok(answer)
+    fn count_repeated(&self) {
+        // Ordering: Relaxed; a figure.
+        self.repeated.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sends over a shared connection of HTTP/2, or over what the server prefers.
     async fn answer_by_any(&self, template: &Template, url: &Uri) -> Result<Answer, Failure> {
-        if let Some(idle) = self.take_idle(url)
-            && let Some(answer) = self.exchange_kept(idle, template, url).await
-        {
-            return answer;
+        if let Some(idle) = self.take_idle(url) {
+            match self.exchange(idle, template, url).await {
+                Ok(answer) => return Ok(answer),
+                Err(unanswered) if unanswered.may_repeat => self.count_repeated(),
+                Err(unanswered) => return Err(unanswered.failure),
+            }
         }
         let mut sender = {
             let mut shared = self.shared.lock().await;
@@ -272,21 +334,22 @@ impl Client {
                     }
                     Connected::One(connection) => {
                         drop(shared);
-                        return self.exchange(*connection, template, url).await;
+                        let answer = self.exchange(connection, template, url).await;
+                        return answer.map_err(|unanswered| unanswered.failure);
                     }
                 },
             }
         };
         let answer = async {
             sender.ready().await?;
-            let response = sender.send_request(template.request(url)).await?;
+            let response = sender.send_request(template.request(url, self.spare_headers())).await?;
             Answer::read(response, template.keeps_body).await
         };
         answer.await.map_err(|error: hyper::Error| Failure::of(&error))
     }
 
     /// An idle connection to the server of `url` that the server has not closed, as far as can be told.
-    fn take_idle(&self, url: &Uri) -> Option<Http1> {
+    fn take_idle(&self, url: &Uri) -> Option<Box<Http1>> {
         loop {
             let mut connection = {
                 let mut idle = self.idle();
@@ -306,13 +369,40 @@ impl Client {
         }
     }
 
-    fn keep_idle(&self, connection: Http1) {
+    /// Takes an answer that was read, whose headers leave room for those of another request.
+    pub(crate) fn reuse(&self, answer: Answer) {
+        let mut headers = answer.headers;
+        if headers.capacity() <= MOST_SPARE_HEADERS {
+            headers.clear();
+            let mut spare = self.spare();
+            if spare.len() < self.most {
+                spare.push(headers);
+            }
+        }
+    }
+
+    fn spare_headers(&self) -> HeaderMap {
+        self.spare().pop().unwrap_or_default()
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<HeaderMap>> {
+        self.spare.lock().expect("nothing panics under this lock")
+    }
+
+    fn keep_idle(&self, connection: Box<Http1>) {
         self.idle().push(connection);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Http1>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<Http1>>> {
         self.idle.lock().expect("nothing panics under this lock")
     }
+}
+
+/// A request without a whole answer.
+struct Unanswered {
+    failure: Failure,
+    /// Whether not even a part of an answer came before the connection ended, and the method may be repeated.
+    may_repeat: bool,
 }
 
 /// A request that is being sent.
