@@ -13,21 +13,20 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use tokio::sync::watch;
-use tollgate::{Job, Pool};
+use tollgate::Pool;
 
 use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
 use crate::cookies::Jar;
 use crate::failure_log::FailureLog;
-use crate::gauge::Gauge;
-use crate::hosts::{Hosts, LimitedHost, Route, child};
+use crate::hosts::{Hosts, LimitedHost, Route};
+use crate::limited::Limited;
 use crate::pace::Pacer;
 use crate::permit::Waiting;
 use crate::plan::JobPlan;
 use crate::session::Session;
 use crate::source::Source;
 use crate::tally::{Mistake, Tally};
-use crate::timeline::Timeline;
 
 /// A job of the plan and what has come of it so far.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub(crate) struct Check {
     tls: Arc<ClientConfig>,
     /// The cookies of all requests, if the job keeps cookies and has no steps.
     jar: Option<Arc<Mutex<Jar>>>,
-    job: Job,
+    pub(crate) limited: Limited,
     /// Whether each permit is a sample, because a limit of the job or of its host finds itself.
     sampled: bool,
     /// Where all requests go, if they go to one server. A limited host of the server is the job's parent.
@@ -55,10 +54,6 @@ pub(crate) struct Check {
     waiting: Waiting,
     /// How often a request was sent again, because a connection that was kept open had died.
     repeated: Arc<AtomicU64>,
-    pub(crate) in_flight: Gauge,
-    pub(crate) timeline: Option<Timeline>,
-    /// Requests that the server may be working on, those that were given up among them.
-    pub(crate) in_hands: Arc<Gauge>,
     /// Where each failure is written.
     pub(crate) log: Option<Arc<FailureLog>>,
     tally: Mutex<Tally>,
@@ -111,7 +106,13 @@ impl Check {
         let route = origin.map(|origin| hosts.route_blocking(&origin));
         let host = route.as_ref().and_then(|route| route.host.as_deref());
         Ok(Arc::new(Check {
-            job: child(pool, host, &plan.name, plan.limits[0], plan.auto),
+            limited: Limited::new(
+                pool,
+                host.map(LimitedHost::limited),
+                &plan.name,
+                (Some(plan.limits[0]), plan.auto),
+                hosts.noted_since(),
+            ),
             sampled: plan.auto.is_some() || host.is_some_and(LimitedHost::is_auto),
             template: Template::of(&plan),
             jar: plan.cookies.then(Arc::default),
@@ -125,11 +126,6 @@ impl Check {
             holding: AtomicUsize::new(0),
             waiting: Waiting::default(),
             repeated: Arc::default(),
-            in_flight: Gauge::default(),
-            timeline: hosts.noted_since().map(|start| {
-                Timeline::new(start, Some(plan.auto.map_or(plan.limits[0], |auto| auto.min)))
-            }),
-            in_hands: Arc::default(),
             log: log.cloned(),
             tally: Mutex::new(Tally::new(&plan)),
             plan,
@@ -157,8 +153,8 @@ impl Check {
 
     fn begin_stage(&self, stage: usize) {
         let limit = self.plan.limits[stage];
-        self.job.set_limit(limit);
-        if let Some(timeline) = &self.timeline {
+        self.limited.job().set_limit(limit);
+        if let Some(timeline) = self.limited.timeline() {
             timeline.set_limit(Instant::now(), limit);
         }
         self.phase.send_if_modified(|phase| match phase {
@@ -168,18 +164,6 @@ impl Check {
             }
             Phase::Stopped => false,
         });
-    }
-
-    /// The limit of the moment, if it finds itself.
-    pub(crate) fn settled(&self) -> Option<usize> {
-        self.plan.auto.map(|_| self.job.limit())
-    }
-
-    /// Notes the limit of the moment, if it finds itself.
-    pub(crate) fn note_limit(&self) {
-        if let (Some(limit), Some(timeline)) = (self.settled(), &self.timeline) {
-            timeline.set_limit(Instant::now(), limit);
-        }
     }
 
     /// Goes through the stages if they have times, and ends the job after the last one.
@@ -211,26 +195,6 @@ impl Check {
     /// What the plan says.
     pub(crate) fn plan(&self) -> &JobPlan {
         &self.plan
-    }
-
-    /// The job that limits the requests.
-    pub(crate) fn job(&self) -> &Job {
-        &self.job
-    }
-
-    /// How many requests are under way, and the most at once.
-    pub(crate) fn in_flight(&self) -> &Gauge {
-        &self.in_flight
-    }
-
-    /// What happened when, if it was noted.
-    pub(crate) fn timeline(&self) -> Option<&Timeline> {
-        self.timeline.as_ref()
-    }
-
-    /// The most requests that the server may have been working on at once.
-    pub(crate) fn most_in_hands(&self) -> usize {
-        self.in_hands.most()
     }
 
     /// What has come of the requests so far.

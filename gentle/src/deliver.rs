@@ -111,11 +111,10 @@ impl Check {
                     return self.record_given_up(&target);
                 }
             };
-            let in_flight = self.in_flight.enter();
-            let timeline = self.timeline.as_ref();
-            let _noted = timeline.map(|timeline| timeline.enter(in_flight.with_this()));
+            let _in_flight = self.limited.enter();
             let _in_flight_to_host = leave.host.map(LimitedHost::enter);
-            let in_hands = (self.in_hands.enter(), leave.host.map(|host| (host, host.hold())));
+            let in_hands =
+                (self.limited.in_hands().enter(), leave.host.map(|host| (host, host.hold())));
             let sent = Instant::now();
             let answer = match &session.jar {
                 None => client.send(&template, &url).await,
@@ -131,9 +130,9 @@ impl Check {
             if let Some(permit) = &mut leave.permit {
                 permit.sample(hop, overloaded);
             }
-            self.note_limit();
+            self.limited.note_limit();
             if let Some(host) = leave.host {
-                host.note_limit();
+                host.note_limits();
             }
             let start = *start.get_or_insert(sent);
             if let Some(pass) = leave.pass {
@@ -177,7 +176,7 @@ impl Check {
             // The job is a child of the host, and its permit is one of both.
             Some(host) if self.route.is_none() => {
                 let _waiting = host.outermost().waiting().enter();
-                Some(acquire(host.job(), host.is_auto()).await.ok_or(Refused::Stopped)?)
+                Some(acquire(host.limited().job(), host.is_auto()).await.ok_or(Refused::Stopped)?)
             }
             _ => None,
         };
@@ -215,7 +214,7 @@ impl Check {
             },
             AfterTimeout::Release => {
                 let grace = self.plan.timeout;
-                let in_hands = in_hands.keep(&self.in_hands);
+                let in_hands = in_hands.keep(self.limited.in_hands());
                 let of_host = of_host.map(|(host, in_hands)| host.keep(in_hands));
                 tokio::spawn(async move {
                     sleep(grace).await;
@@ -248,7 +247,7 @@ impl Check {
         if let Some(mistake) = &mistake {
             self.log(&shown, mistake, status.map(|status| status.as_u16()), took);
         }
-        if let Some(timeline) = &self.timeline {
+        if let Some(timeline) = self.limited.timeline() {
             timeline.record(end, mistake.is_none().then_some(took));
         }
         self.tally().record(&Sent {

@@ -12,20 +12,17 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tollgate::{Adaptive, Job, Pool};
+use tollgate::Pool;
 
-use crate::gauge::{Gauge, Held, Inside};
+use crate::gauge::{Held, Inside};
+use crate::limited::{Entered, Limited};
 use crate::pace::Pacer;
 use crate::permit::Waiting;
-use crate::plan::{AutoLimit, HostPlan, Plan, port_of};
+use crate::plan::{HostPlan, Plan, port_of};
 use crate::restraint::Restraint;
-use crate::timeline::{Noted, Timeline};
 
 /// How long a look-up of a name may take before the name stands for itself.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
-
-/// A request that a host counts as in flight, and notes.
-type Entered<'a> = (Option<Noted<'a>>, Inside<'a>);
 
 /// A request that a host, and the whole that it is part of, counts as in the server's hands.
 pub(crate) type InHands<'a> = (Inside<'a>, Option<Inside<'a>>);
@@ -65,12 +62,8 @@ pub(crate) struct LimitedHost {
     /// What the host's name stands for.
     name: String,
     port: Option<u16>,
-    job: Job,
+    limited: Limited,
     pacer: Option<Pacer>,
-    in_flight: Gauge,
-    /// Requests that the server may be working on, those that were given up among them.
-    in_hands: Arc<Gauge>,
-    timeline: Option<Timeline>,
     /// Tasks that wait for a permit of this host, on whatever port.
     waiting: Waiting,
     /// The host on all its ports, where this is one of them.
@@ -232,16 +225,17 @@ impl LimitedHost {
     ) -> Self {
         let shown = port.map_or(name.clone(), |port| format!("{name}:{port}"));
         LimitedHost {
-            job: child(pool, whole.as_deref(), &shown, plan.limit.unwrap_or(usize::MAX), plan.auto),
+            limited: Limited::new(
+                pool,
+                whole.as_deref().map(LimitedHost::limited),
+                &shown,
+                (plan.limit, plan.auto),
+                noted_since,
+            ),
             pacer: plan.rate.map(Pacer::new),
-            timeline: noted_since.map(|start| {
-                Timeline::new(start, plan.auto.map_or(plan.limit, |auto| Some(auto.min)))
-            }),
             plan,
             name,
             port,
-            in_flight: Gauge::default(),
-            in_hands: Arc::default(),
             waiting: Waiting::default(),
             whole,
         }
@@ -249,57 +243,40 @@ impl LimitedHost {
 
     /// Counts a request as in flight until the guards drop.
     pub(crate) fn enter(&self) -> (Entered<'_>, Option<Entered<'_>>) {
-        (self.enter_this(), self.whole.as_ref().map(|whole| whole.enter_this()))
+        (self.limited.enter(), self.whole.as_ref().map(|whole| whole.limited.enter()))
     }
 
-    fn enter_this(&self) -> Entered<'_> {
-        let inside = self.in_flight.enter();
-        let timeline = self.timeline.as_ref();
-        (timeline.map(|timeline| timeline.enter(inside.with_this())), inside)
-    }
-
-    /// What happened when, if it was noted.
-    pub(crate) fn timeline(&self) -> Option<&Timeline> {
-        self.timeline.as_ref()
+    pub(crate) fn limited(&self) -> &Limited {
+        &self.limited
     }
 
     /// Counts a request as in the server's hands until the guards drop.
     pub(crate) fn hold(&self) -> InHands<'_> {
-        (self.in_hands.enter(), self.whole.as_ref().map(|whole| whole.in_hands.enter()))
+        let of_whole = self.whole.as_ref().map(|whole| whole.limited.in_hands().enter());
+        (self.limited.in_hands().enter(), of_whole)
     }
 
     /// The same until guards drop that may outlive the caller.
     pub(crate) fn keep(&self, (own, whole): InHands<'_>) -> (Held, Option<Held>) {
-        let whole =
-            whole.zip(self.whole.as_ref()).map(|(inside, host)| inside.keep(&host.in_hands));
-        (own.keep(&self.in_hands), whole)
+        let whole = whole.zip(self.whole.as_ref());
+        let whole = whole.map(|(inside, host)| inside.keep(host.limited.in_hands()));
+        (own.keep(self.limited.in_hands()), whole)
     }
 
     pub(crate) fn plan(&self) -> &HostPlan {
         &self.plan
     }
 
-    pub(crate) fn job(&self) -> &Job {
-        &self.job
-    }
-
     /// Whether a limit of the host finds itself, on this port or on all.
     pub(crate) fn is_auto(&self) -> bool {
-        self.plan.auto.is_some() || self.whole.as_ref().is_some_and(|whole| whole.is_auto())
+        self.limited.is_auto() || self.whole.as_ref().is_some_and(|whole| whole.is_auto())
     }
 
-    /// The limit of the moment, if it finds itself.
-    pub(crate) fn settled(&self) -> Option<usize> {
-        self.plan.auto.map(|_| self.job.limit())
-    }
-
-    /// Notes the limit of the moment, if it finds itself.
-    pub(crate) fn note_limit(&self) {
-        if let (Some(limit), Some(timeline)) = (self.settled(), &self.timeline) {
-            timeline.set_limit(Instant::now(), limit);
-        }
+    /// Notes the limits of the moment, if they find themselves.
+    pub(crate) fn note_limits(&self) {
+        self.limited.note_limit();
         if let Some(whole) = &self.whole {
-            whole.note_limit();
+            whole.limited.note_limit();
         }
     }
 
@@ -317,30 +294,5 @@ impl LimitedHost {
     /// Tasks that wait for a permit of this host.
     pub(crate) fn waiting(&self) -> &Waiting {
         &self.waiting
-    }
-
-    /// The most requests that the server may have been working on at once.
-    pub(crate) fn most_in_hands(&self) -> usize {
-        self.in_hands.most()
-    }
-
-    /// The most requests that were in flight at once, of all jobs together.
-    pub(crate) fn most_in_flight(&self) -> usize {
-        self.in_flight.most()
-    }
-}
-
-/// A job below a host, if there is one. `auto`: its limit finds itself.
-pub(crate) fn child(
-    pool: &Pool,
-    host: Option<&LimitedHost>,
-    name: &str,
-    limit: usize,
-    auto: Option<AutoLimit>,
-) -> Job {
-    let builder = host.map_or_else(|| pool.job_builder(), |host| host.job.job_builder()).name(name);
-    match auto {
-        Some(AutoLimit { min, max }) => builder.adaptive(Adaptive::new(min..=max)).build(),
-        None => builder.limit(limit).build(),
     }
 }

@@ -20,6 +20,7 @@ mod gauge;
 mod hdr;
 mod hosts;
 mod judge;
+mod limited;
 mod list;
 mod moment;
 mod options;

@@ -36,7 +36,7 @@ impl Report {
         );
         self.write_head(&mut page);
         let histories: Vec<_> =
-            outcome.checks.iter().map(|check| history(check.timeline(), now)).collect();
+            outcome.checks.iter().map(|check| history(check.limited.timeline(), now)).collect();
         if self.jobs.len() > 1 {
             self.write_jobs(&mut page, histories.iter().flatten());
         }
@@ -49,7 +49,7 @@ impl Report {
                 "<section><h2>Hosts</h2>\n<p class=\"soft\">Limits over all jobs together.</p>\n";
             page += "<div class=\"charts\">\n";
             for (host, limited) in self.hosts.iter().zip(outcome.hosts.all()) {
-                if let Some(history) = history(limited.timeline(), now) {
+                if let Some(history) = history(limited.limited().timeline(), now) {
                     let title = format!("{}: in flight", escaped(&host.host));
                     page += &in_flight(&title, &history);
                 }

@@ -106,7 +106,7 @@ fn print_line(check: &Check) -> bool {
 
 /// Where a job is.
 fn standing(check: &Check) -> JobLine {
-    let (running, limit) = (check.in_flight().inside(), check.job().limit());
+    let (running, limit) = (check.limited.in_flight().inside(), check.limited.job().limit());
     let tally = check.tally();
     JobLine {
         name: check.plan().name.clone(),

@@ -252,12 +252,13 @@ impl Report {
 
 impl HostReport {
     fn new(host: &LimitedHost, server: Option<&Server>) -> Self {
+        let limited = host.limited();
         HostReport {
             host: host.plan().host.to_string(),
             limit: host.plan().limit,
-            auto: AutoReport::new(host.plan().auto, host.settled()),
-            most_in_flight: host.most_in_flight(),
-            most_in_hands: host.most_in_hands(),
+            auto: AutoReport::new(host.plan().auto, limited.settled()),
+            most_in_flight: limited.in_flight().most(),
+            most_in_hands: limited.in_hands().most(),
             server_saw: server.map(Server::most_at_once),
         }
     }
@@ -298,7 +299,7 @@ impl JobReport {
         JobReport {
             name: plan.name.clone(),
             limits: plan.limits.clone(),
-            auto: AutoReport::new(plan.auto, check.settled()),
+            auto: AutoReport::new(plan.auto, check.limited.settled()),
             planned: plan.requests(),
             requests: all.requests(),
             ok: all.ok,
@@ -314,8 +315,8 @@ impl JobReport {
             failed_latency: all.missed().summary_if_any(),
             may_fail: may_fail || thresholds.iter().any(|threshold| threshold.is_about_failures),
             thresholds,
-            most_in_flight: check.in_flight().most(),
-            most_in_hands: check.most_in_hands(),
+            most_in_flight: check.limited.in_flight().most(),
+            most_in_hands: check.limited.in_hands().most(),
             server_saw: server.and_then(|server| server.most_at_once_in(&plan.name)),
             stages: plan
                 .limits

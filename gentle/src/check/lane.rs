@@ -73,15 +73,12 @@ impl Check {
             let Some(turn) = &mut turn else { return };
             let Some(stage) = stop.borrow().stage(&session) else { return };
             turn.sent += 1;
+            let sends = Sends { session: &mut session, permit: &mut turn.permit, stage };
             let more = match &self.plan.targets {
                 Targets::Session { steps, .. } => {
-                    let sends = Sends { session: &mut session, permit: &mut turn.permit, stage };
                     self.next_step(steps, &client, sends, gate, &mut stop).await
                 }
-                _ => {
-                    let sends = Sends { session: &mut session, permit: &mut turn.permit, stage };
-                    self.next_request(&client, sends, gate, &mut stop).await
-                }
+                _ => self.next_request(&client, sends, gate, &mut stop).await,
             };
             if !more {
                 return;
@@ -186,7 +183,7 @@ impl Check {
         let permit = {
             let _waiting = self.waiting.enter();
             let _waiting_for_host = self.host().map(|host| host.outermost().waiting().enter());
-            acquire(&self.job, self.sampled).await?
+            acquire(self.limited.job(), self.sampled).await?
         };
         // Ordering: Relaxed; a hint when to give a permit back.
         self.holding.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +197,9 @@ impl Check {
             return true;
         }
         // Ordering: Relaxed; a hint when to give a permit back.
-        if self.plan.limits.len() > 1 && self.holding.load(Ordering::Relaxed) > self.job.limit() {
+        if self.plan.limits.len() > 1
+            && self.holding.load(Ordering::Relaxed) > self.limited.job().limit()
+        {
             return true;
         }
         let others = |host: &LimitedHost| host.outermost().waiting().count() > self.waiting.count();
