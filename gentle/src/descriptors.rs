@@ -7,18 +7,17 @@ use crate::plan::{HttpVersion, Plan};
 /// Descriptors that are needed beside the connections: runtimes, name look-ups, signals.
 const BESIDE: u64 = 24;
 
-/// Raises the process's limit on open files as far as the plan needs.
+/// Raises the process's limit on open files as far as the plan needs, if `threads` send.
 ///
 /// # Errors
 ///
 /// If the system allows fewer: how many are needed, how many are allowed, and the mend.
-pub(crate) fn make_room(plan: &Plan) -> Result<(), String> {
+pub(crate) fn make_room(plan: &Plan, threads: usize) -> Result<(), String> {
     // HTTP/2 needs a connection for each server and thread only.
     let counted = plan.jobs.iter().filter(|job| job.http != HttpVersion::Two);
     let connections: u64 = counted.map(|job| job.most_at_once() as u64).sum();
     let open = fs::read_dir("/proc/self/fd").map_or(8, |files| files.count() as u64);
-    let threads = plan.workers.unwrap_or(1) as u64;
-    let needed = connections + open + BESIDE + 4 * threads;
+    let needed = connections + open + BESIDE + 4 * threads as u64;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a `rlimit` that outlives the call.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {

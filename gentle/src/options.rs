@@ -90,8 +90,8 @@ pub(crate) enum Command {
 }
 
 const AFTER_HELP: &str = r##"The plan:
-  workers = 2                    threads that send; left out: 1. They wait for nothing, so one will do for
-                                 some ten thousand requests a second
+  workers = 2                    threads that send; left out: one for each 32 requests at once, and no more
+                                 than there are cores
   [[job]]
   name = "search"
   limit = 2                      at most 2 requests of this job at once

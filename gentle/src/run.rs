@@ -1,6 +1,7 @@
 //! Runs a plan: one pool, a job for each job of the plan, until all is sent or a signal stops it.
 
 use std::io;
+use std::num::NonZero;
 use std::panic;
 use std::path::Path;
 use std::process;
@@ -22,7 +23,7 @@ use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::output;
 use crate::pace::Pacer;
-use crate::plan::Plan;
+use crate::plan::{JobPlan, Plan};
 use crate::progress::{Progress, say};
 
 /// What is said after the first signal.
@@ -30,6 +31,9 @@ const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C a
 
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
+
+/// So many lanes keep a thread busy, and more are worth another one.
+const LANES_A_THREAD: usize = 32;
 
 /// The most events of the timeline that each thread keeps. A permit makes some ten.
 #[cfg(feature = "timeline")]
@@ -77,7 +81,8 @@ impl Ready {
         options: &Options,
         log: Option<&Arc<FailureLog>>,
     ) -> Result<Self, String> {
-        descriptors::make_room(&plan).map_err(|short| format!("{name}: {short}"))?;
+        let threads = threads_for(&plan);
+        descriptors::make_room(&plan, threads).map_err(|short| format!("{name}: {short}"))?;
         let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
         let pool = pool.map_err(|error| format!("{name}: the pool does not start: {error}"))?;
         let pool = Arc::new(pool);
@@ -96,7 +101,7 @@ impl Ready {
             let mend = "write it as in a job's base, or remove it";
             return Err(format!("{name}: no job sends to {}: {mend}", unused.host));
         }
-        Ok(Ready { name: name.to_owned(), checks, hosts, threads: plan.workers.unwrap_or(1), pool })
+        Ok(Ready { name: name.to_owned(), checks, hosts, threads, pool })
     }
 
     /// Sends what the plan says and waits for the answers.
@@ -138,7 +143,23 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Starts one of `threads` that send. The lanes of each job are dealt out to them in turn.
+/// How many threads send: as the plan says, or as many as its lanes keep busy and have a core each.
+fn threads_for(plan: &Plan) -> usize {
+    plan.workers.unwrap_or_else(|| {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let lanes = plan.jobs.iter().map(JobPlan::most_at_once);
+        (lanes.fold(0, usize::saturating_add) / LANES_A_THREAD).clamp(1, cores)
+    })
+}
+
+/// How many of a job's lanes one of `threads` has. Lanes are dealt out in turn; the job's first lane is number `first` of all.
+fn dealt(first: usize, lanes: usize, thread: usize, threads: usize) -> usize {
+    // As many as there are up to the last lane, less those before the first one.
+    let up_to = |end: usize| (end + threads - 1 - thread) / threads;
+    up_to(first + lanes) - up_to(first)
+}
+
+/// Starts one of `threads` that send.
 fn start_thread(
     thread: usize,
     threads: usize,
@@ -153,10 +174,16 @@ fn start_thread(
             if thread == 0 {
                 checks.iter().for_each(|check| _ = tokio::spawn(Arc::clone(check).run_stages()));
             }
+            let mut first = 0;
             for check in &checks {
-                let own_lanes = (thread..check.plan.most_at_once()).step_by(threads);
-                let client = Arc::new(check.client(own_lanes.len()));
-                for _ in own_lanes {
+                let all = check.plan.most_at_once();
+                let own = dealt(first, all, thread, threads);
+                first += all;
+                if own == 0 {
+                    continue;
+                }
+                let client = Arc::new(check.client(own));
+                for _ in 0..own {
                     lanes.spawn(Arc::clone(check).lane(Arc::clone(&client)));
                 }
             }
@@ -232,4 +259,48 @@ async fn next_signal(signals: &mut Option<Signals>) -> u8 {
         _ = hangup.recv() => libc::SIGHUP,
     };
     128 + number as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lanes_are_dealt_out_evenly_over_all_jobs() {
+        for (threads, jobs) in
+            [(1, vec![3]), (2, vec![1; 9]), (3, vec![2, 0, 7, 1]), (5, vec![2, 2])]
+        {
+            let of = |thread| {
+                let mut first = 0;
+                let dealt = jobs.iter().map(|lanes| {
+                    first += lanes;
+                    dealt(first - lanes, *lanes, thread, threads)
+                });
+                dealt.sum::<usize>()
+            };
+            let own: Vec<_> = (0..threads).map(of).collect();
+            assert_eq!(own.iter().sum::<usize>(), jobs.iter().sum::<usize>(), "{own:?}");
+            assert!(own.iter().max().unwrap() - own.iter().min().unwrap() <= 1, "{own:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_has_threads_for_its_lanes_unless_it_says_how_many() {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = |workers: &str, limits: &[usize]| {
+            let job = |(at, limit)| {
+                let rest = "base = \"http://127.0.0.1\"\npaths = [\"/\"]\nrepeat = 5000";
+                format!("[[job]]\nname = \"{at}\"\nlimit = {limit}\n{rest}\n")
+            };
+            let jobs: String = limits.iter().enumerate().map(job).collect();
+            threads_for(&crate::plan::parse("plan", &format!("{workers}{jobs}")).unwrap())
+        };
+        assert_eq!(threads("", &[63]), 1);
+        assert_eq!(threads("", &[1; 63]), 1);
+        assert_eq!(threads("", &[1; 64]), 2.min(cores));
+        assert_eq!(threads("", &[60, 2, 2]), 2.min(cores));
+        assert_eq!(threads("", &[4096]), 128.min(cores));
+        assert_eq!(threads("workers = 3\n", &[1]), 3);
+        assert_eq!(threads("workers = 1\n", &[4096]), 1);
+    }
 }

@@ -30,7 +30,7 @@ pub use self::urls::{Host, listed, port_of};
 /// Everything one run checks.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The pool's workers; one per available core where the plan does not say.
+    /// How many threads send, if the plan says so.
     pub workers: Option<usize>,
     /// At least one, each with a name of its own.
     pub jobs: Vec<JobPlan>,
