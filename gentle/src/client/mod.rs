@@ -43,13 +43,16 @@ pub(crate) struct Client {
     /// How often a request was sent again, of all threads.
     repeated: Arc<AtomicU64>,
     /// Connections that wait for a request, the last used at the end.
-    idle: Mutex<Vec<Box<Http1>>>,
+    idle: Mutex<Vec<Kept>>,
     /// Room for the headers of requests to come.
     spare: Mutex<Vec<HeaderMap>>,
     alarms: Alarms,
     /// Connections that carry any number of requests at once, a server each.
     shared: tokio::sync::Mutex<Vec<(Origin, http2::SendRequest<Full<Bytes>>)>>,
 }
+
+/// A connection of HTTP/1.1, which is moved as a pointer.
+type Kept = Box<Http1>;
 
 /// The longest body that is kept, in bytes.
 const LONGEST_BODY: usize = 16 << 20;
@@ -168,7 +171,7 @@ impl Client {
         }
     }
 
-    async fn connect_by_one(&self, url: &Uri) -> Result<Box<Http1>, Failure> {
+    async fn connect_by_one(&self, url: &Uri) -> Result<Kept, Failure> {
         match self.connector.connect(&Origin::of(url), HttpVersion::One).await? {
             Connected::One(new) => Ok(new),
             Connected::Two(_) => unreachable!("HTTP/1.1 alone was asked for"),
@@ -178,7 +181,7 @@ impl Client {
     /// Sends over a connection, and keeps it open where that can be done.
     async fn exchange(
         &self,
-        mut connection: Box<Http1>,
+        mut connection: Kept,
         template: &Template,
         url: &Uri,
     ) -> Result<Answer, Unanswered> {
@@ -243,7 +246,7 @@ impl Client {
     }
 
     /// An idle connection to the server of `url` that the server has not closed, as far as can be told.
-    fn take_idle(&self, url: &Uri) -> Option<Box<Http1>> {
+    fn take_idle(&self, url: &Uri) -> Option<Kept> {
         loop {
             let mut connection = {
                 let mut idle = self.idle();
@@ -283,11 +286,11 @@ impl Client {
         self.spare.lock().expect("nothing panics under this lock")
     }
 
-    fn keep_idle(&self, connection: Box<Http1>) {
+    fn keep_idle(&self, connection: Kept) {
         self.idle().push(connection);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Http1>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.idle.lock().expect("nothing panics under this lock")
     }
 }
