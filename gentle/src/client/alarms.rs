@@ -58,3 +58,66 @@ impl Alarms {
         self.0.lock().expect("nothing panics under this lock")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::runtime::Builder;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn run(test: impl Future<Output = ()>) {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_timer_that_was_set_for_an_earlier_request_cuts_no_later_one_short() {
+        run(async {
+            let alarms = Alarms::default();
+            for limit in [10, 40].map(Duration::from_millis) {
+                let start = Instant::now();
+                assert_eq!(alarms.within(limit, pin!(pending::<()>())).await, None);
+                assert!(start.elapsed() >= limit);
+            }
+            assert_eq!(alarms.unused().len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_timer_that_was_set_for_a_longer_time_goes_off_in_time() {
+        run(async {
+            let alarms = Alarms::default();
+            assert_eq!(alarms.within(HOUR, pin!(yield_now())).await, Some(()));
+            assert!(alarms.unused()[0].deadline() > Instant::now() + HOUR / 2);
+            let limit = Duration::from_millis(10);
+            assert_eq!(alarms.within(limit, pin!(pending::<()>())).await, None);
+        });
+    }
+
+    #[test]
+    fn a_request_that_is_answered_at_once_needs_no_timer() {
+        run(async {
+            let alarms = Alarms::default();
+            assert_eq!(alarms.within(HOUR, pin!(ready(7))).await, Some(7));
+            assert!(alarms.unused().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_request_that_never_stops_working_ends_in_time() {
+        run(async {
+            let alarms = Alarms::default();
+            // Uses up the budget of its task in each poll.
+            let busy = async {
+                loop {
+                    tokio::task::coop::consume_budget().await;
+                }
+            };
+            assert_eq!(alarms.within(Duration::from_millis(10), pin!(busy)).await, None::<()>);
+        });
+    }
+}

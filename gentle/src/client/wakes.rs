@@ -74,3 +74,92 @@ impl Wake for Wakes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::thread::{self, Thread};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_only_while_it_waits() {
+        let (wakes, count) = (Arc::<Wakes>::default(), Arc::<Count>::default());
+        let (connection, task) = (Waker::from(Arc::clone(&wakes)), Waker::from(Arc::clone(&count)));
+        let woken = || count.0.load(Ordering::SeqCst);
+        wakes.keep_from(&task);
+        wakes.clear();
+        connection.wake_by_ref();
+        assert_eq!((wakes.is_woken(), woken()), (true, 0));
+        // The wake-up came before the task waits, and is not lost.
+        wakes.pass_on();
+        assert_eq!(woken(), 1);
+        connection.wake_by_ref();
+        assert_eq!(woken(), 2);
+        wakes.keep_from(&task);
+        wakes.clear();
+        assert_eq!((wakes.is_woken(), woken()), (false, 2));
+        wakes.pass_on();
+        assert_eq!(woken(), 2);
+    }
+
+    #[test]
+    fn another_task_is_woken_in_place_of_the_one_before() {
+        let (wakes, first, second) =
+            (Arc::<Wakes>::default(), Arc::<Count>::default(), Arc::<Count>::default());
+        wakes.keep_from(&Waker::from(Arc::clone(&first)));
+        wakes.keep_from(&Waker::from(Arc::clone(&second)));
+        wakes.pass_on();
+        Waker::from(wakes).wake();
+        assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
+    }
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    #[test]
+    fn no_wake_up_of_another_thread_is_lost() {
+        const ROUNDS: usize = 20_000;
+        let (wakes, sent) = (Arc::<Wakes>::default(), Arc::<AtomicUsize>::default());
+        let (connection, seen) = (Waker::from(Arc::clone(&wakes)), Arc::clone(&sent));
+        let task = Waker::from(Arc::new(Unpark(thread::current())));
+        let taken = Arc::<AtomicUsize>::default();
+        let read = Arc::clone(&taken);
+        let other = thread::spawn(move || {
+            for round in 1..=ROUNDS {
+                seen.store(round, Ordering::Relaxed);
+                connection.wake_by_ref();
+                while read.load(Ordering::Relaxed) < round {
+                    thread::yield_now();
+                }
+            }
+        });
+        for round in 1..=ROUNDS {
+            loop {
+                wakes.keep_from(&task);
+                wakes.clear();
+                if sent.load(Ordering::Relaxed) == round {
+                    break;
+                }
+                wakes.pass_on();
+                thread::park();
+            }
+            taken.store(round, Ordering::Relaxed);
+        }
+        other.join().unwrap();
+    }
+}
