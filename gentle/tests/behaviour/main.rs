@@ -16,6 +16,7 @@ mod results;
 mod servers;
 mod stages;
 mod terminal;
+mod threads;
 #[cfg(feature = "timeline")]
 mod timeline;
 mod tls;

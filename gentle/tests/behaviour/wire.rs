@@ -107,3 +107,43 @@ fn a_server_that_answers_and_closes_at_once_loses_no_request() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(job(&results, "a")["statuses"]["200"], 300);
 }
+
+#[test]
+fn a_body_of_any_length_arrives_whole() {
+    let server = Server::start(ok);
+    for length in [1, 16 << 10, (16 << 10) + 1, 300_000] {
+        let body = "x".repeat(length);
+        let more = format!("method = \"POST\"\nbody = \"{body}\"");
+        let (ended, _) = check(&plan_job("a", 1, &server.base(), 1, &more));
+        assert_eq!(ended.status, Some(0), "{length}");
+        assert!(server.seen().pop().unwrap().body == body, "{length}");
+    }
+}
+
+#[test]
+fn each_request_names_its_host() {
+    let second = Server::start(ok);
+    let to = second.base();
+    let first = Server::start(move |_| {
+        format!(
+            "HTTP/1.1 302 Found\r\nlocation: {to}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
+    });
+    let names = |server: &Server| -> Vec<String> {
+        let host = |head: &str| {
+            let lines = head.lines().filter_map(|line| line.strip_prefix("host: "));
+            let [host] = lines.collect::<Vec<_>>()[..] else { panic!("not one host: {head}") };
+            host.to_owned()
+        };
+        server.seen().iter().map(|seen| host(&seen.head)).collect()
+    };
+    let bare = |server: &Server| server.base().replace("http://", "");
+    let (ended, _) = check(&plan_job("a", 1, &first.base(), 2, "redirects = 1"));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(names(&first), vec![bare(&first); 2]);
+    assert_eq!(names(&second), vec![bare(&second); 2]);
+    let more = "headers = { host = \"shop.example\" }";
+    let (ended, _) = check(&plan_job("a", 1, &second.base(), 1, more));
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(names(&second).pop().unwrap(), "shop.example");
+}
