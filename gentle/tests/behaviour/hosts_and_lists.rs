@@ -189,7 +189,7 @@ fn a_long_list_and_a_line_without_end_need_little_memory() {
     drop(stdin);
     let ended = end(child);
     assert!(ended.stdout.contains("not as expected: 1000001 requests"), "{ended:?}");
-    assert!(most < 60 << 10, "{most} KiB");
+    assert!(most < 30 << 10, "{most} KiB");
 }
 
 /// The most memory that a run has had so far.
