@@ -7,6 +7,7 @@
 
 mod error;
 mod expect;
+mod limits;
 mod phrase;
 mod raw;
 mod read;

@@ -7,19 +7,17 @@ use http::{HeaderMap, HeaderValue, Method};
 use toml::Spanned;
 
 use super::error::{PlanError, Source};
-use super::raw::{List, RawHost, RawJob, RawLimit, RawPlan, RawRange, RawStage, Text, Whole};
+use super::limits::Limit;
+use super::raw::{List, RawHost, RawJob, RawPlan, RawStage, Text};
 use super::steps::Base;
 use super::values::{self, quoted};
 use super::{
-    AfterTimeout, AutoLimit, Captured, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan,
-    NamedFile, Plan, Rate, StageTime, Targets, Threshold, TlsPlan, Values, threshold, urls,
+    AfterTimeout, Captured, Certificate, HostPlan, HttpVersion, JobPlan, ListPlan, NamedFile, Plan,
+    StageTime, Targets, Threshold, TlsPlan, Values, threshold, urls,
 };
 
 /// The most workers.
 const MOST_WORKERS: u64 = 1_024;
-
-/// The greatest limit.
-const MOST_AT_ONCE: u64 = 100_000;
 
 /// The most redirects that are followed for a request.
 const MOST_REDIRECTS: u64 = 10;
@@ -29,32 +27,6 @@ pub(super) const MOST_REQUESTS: u64 = 1_000_000_000;
 
 /// What some editors write before a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// The range of `limit = "auto"`.
-const AUTO: AutoLimit = AutoLimit { min: 1, max: 64 };
-
-/// A limit that was checked.
-#[derive(Clone, Copy)]
-enum Limit {
-    Fixed(usize),
-    Auto(AutoLimit),
-}
-
-impl Limit {
-    fn greatest(self) -> usize {
-        match self {
-            Limit::Fixed(limit) => limit,
-            Limit::Auto(auto) => auto.max,
-        }
-    }
-
-    fn auto(self) -> Option<AutoLimit> {
-        match self {
-            Limit::Fixed(_) => None,
-            Limit::Auto(auto) => Some(auto),
-        }
-    }
-}
 
 /// Reads a plan from the bytes of a file. `values` has what `${NAME}` stands for in it.
 pub fn parse_bytes(source_name: &str, bytes: &[u8], values: &Values) -> Result<Plan, PlanError> {
@@ -321,15 +293,6 @@ impl Source<'_> {
         Ok((limits, Some(vec![StageTime { lasts, rate: None }])))
     }
 
-    fn ramp(&self, ramp: &Spanned<List<Spanned<Whole>>>) -> Result<Vec<usize>, PlanError> {
-        let steps = &ramp.get_ref().0;
-        if steps.is_empty() {
-            let mend = "ramp is empty: list the limits to step through, such as [1, 2, 4]";
-            return Err(self.error(ramp.span(), mend));
-        }
-        steps.iter().map(|step| self.limit("a limit in ramp", step)).collect()
-    }
-
     /// Checks the headers of requests that are all the same.
     fn headers(&self, raw: &RawJob) -> Result<HeaderMap, PlanError> {
         let headers = self.header_phrases(raw.headers.as_ref(), &BTreeSet::new())?;
@@ -396,61 +359,5 @@ impl Source<'_> {
             hosts.push(HostPlan { host, limit, auto, rate });
         }
         Ok(hosts)
-    }
-
-    /// Checks how many requests may be sent a second.
-    fn rate(
-        &self,
-        rate: Option<&Text>,
-        burst: Option<&Spanned<Whole>>,
-    ) -> Result<Option<Rate>, PlanError> {
-        let count = burst.map(|burst| self.whole("burst", burst, MOST_AT_ONCE)).transpose()?;
-        match (rate, burst) {
-            (None, Some(burst)) => {
-                Err(self.error(burst.span(), "burst needs a rate: add rate = \"20/s\""))
-            }
-            (None, None) => Ok(None),
-            (Some(rate), _) => {
-                let burst = count.map(|burst| burst as u32);
-                self.value(rate, |text| values::rate(text, burst)).map(Some)
-            }
-        }
-    }
-
-    /// Checks how many requests may be in flight at once: a number, or a range in which the limit finds itself.
-    fn any_limit(&self, limit: &Spanned<RawLimit>) -> Result<Limit, PlanError> {
-        let range = match limit.get_ref() {
-            RawLimit::Fixed(number) => {
-                return self.limit("limit", &Spanned::new(limit.span(), *number)).map(Limit::Fixed);
-            }
-            RawLimit::Word(word) if word == "auto" => return Ok(Limit::Auto(AUTO)),
-            RawLimit::Word(word) => {
-                let mend = "write a whole number, \"auto\" or { min = 1, max = 64 }";
-                return Err(self.error(limit.span(), format!("limit is {}: {mend}", quoted(word))));
-            }
-            RawLimit::Range(RawRange { min: None, max: None }) => {
-                let mend = "write \"auto\" or { min = 1, max = 64 }";
-                return Err(
-                    self.error(limit.span(), format!("limit has no min and no max: {mend}"))
-                );
-            }
-            RawLimit::Range(range) => range,
-        };
-        let end = |key, end: &Option<Spanned<Whole>>, otherwise| match end {
-            Some(number) => self.limit(key, number),
-            None => Ok(otherwise),
-        };
-        let min = end("min", &range.min, AUTO.min)?;
-        let max = end("max", &range.max, AUTO.max.max(min))?;
-        if max < min {
-            let mend = "make max the greater one";
-            return Err(self.error(limit.span(), format!("min is {min} and max is {max}: {mend}")));
-        }
-        Ok(Limit::Auto(AutoLimit { min, max }))
-    }
-
-    /// Checks how many requests may be in flight at once.
-    fn limit(&self, key: &str, number: &Spanned<Whole>) -> Result<usize, PlanError> {
-        self.whole(key, number, MOST_AT_ONCE).map(|limit| limit as usize)
     }
 }
