@@ -1,6 +1,7 @@
 //! The endpoint checker: its plan reader, and the command against servers of every kind.
 
 mod any_plan;
+mod bad_servers;
 mod command;
 mod corpus;
 mod expectations;
@@ -11,6 +12,7 @@ mod outputs;
 mod page;
 mod peers;
 mod plan_reader;
+mod plan_refusals;
 mod program;
 mod results;
 mod servers;
