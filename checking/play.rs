@@ -28,6 +28,7 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
 pub fn serve_others(pool: PoolPtr, index: usize, last: JobPtr) {
     play_as(pool, index, Some(last), |worker| {
         worker.seat().others_first.set(true);
+        worker.seat().classes.set_last(last.turns().priority, last.opaque());
         let cell = worker.find_near().expect("others wait");
         worker.serve(cell);
     });

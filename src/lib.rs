@@ -19,6 +19,7 @@
 //! | start workers, and end them | [`Pool`], [`PoolBuilder`] |
 //! | limit how many run at once, live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
 //! | limit them inside a larger limit | [`Job::job`] |
+//! | give a job longer or shorter turns, or let it go first | [`JobBuilder::share`], [`JobBuilder::turn_time`], [`JobBuilder::priority`] |
 //! | let no more start in a time | [`JobBuilder::rate`], [`Rate`] |
 //! | limit each key, with keys that come and go | [`JobBuilder::keyed`], [`Keyed`] |
 //! | back off until a time | [`Job::hold_off`] |
@@ -121,7 +122,10 @@
 //! - **deadlines_hold**: a task with a deadline has started by then, or is dropped then.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job for
-//!   each worker. A turn is 16 tasks; a task that a join runs inline belongs to the task that joins.
+//!   each worker. A turn is 16 tasks, however long they take; a task that a join runs inline belongs to the task that joins.
+//! - **shares_hold**: a turn has 16·n tasks with a [share](JobBuilder::share) of n, or ends after its
+//!   [turn time](JobBuilder::turn_time). Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
+//!   after at most 8 turns of `High` on each worker, and `Low` after at most 32 turns of higher classes.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
@@ -169,11 +173,13 @@ mod api {
     pub mod ticket;
     #[cfg(feature = "timeline")]
     pub mod timeline;
+    pub mod turns;
     pub mod wait;
 }
 /// Primitives that know no jobs.
 mod base {
     pub mod cache;
+    pub mod classes;
     pub mod later;
     #[cfg(feature = "timeline")]
     pub mod log;
@@ -192,6 +198,7 @@ mod job {
     pub mod cancels;
     pub mod capacity;
     pub mod children;
+    pub mod class;
     pub mod control;
     pub mod events;
     pub mod extra;
@@ -208,6 +215,7 @@ mod job {
     pub mod tally;
     pub mod timed;
     pub mod times;
+    pub mod turns;
 }
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[doc(hidden)]
@@ -222,6 +230,7 @@ mod pool {
     pub mod spares;
     pub mod waits;
 }
+mod priority;
 mod process;
 mod rate;
 mod retry;
@@ -258,6 +267,7 @@ mod worker {
     pub mod blocking;
     pub mod context;
     pub mod core;
+    pub mod ends;
     pub mod find;
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     #[path = "../../checking/play.rs"]
@@ -295,6 +305,7 @@ pub use error::{
 };
 pub use histogram::Histogram;
 pub use job::timed::Timings;
+pub use priority::Priority;
 pub use rate::Rate;
 pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};

@@ -9,6 +9,7 @@ use crate::job::gate::{adapt, rated};
 use crate::job::permits::Flag;
 use crate::job::samples::Samples;
 use crate::job::timed::Timed;
+use crate::job::turns::{AskedTurns, Turns};
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
 use crate::sync::Arc;
@@ -35,6 +36,7 @@ pub struct JobBuilder {
     capacity: Option<usize>,
     timed: bool,
     rates: Vec<Rate>,
+    pub(super) turns: AskedTurns,
 }
 
 /// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
@@ -84,6 +86,7 @@ impl JobBuilder {
             capacity: None,
             timed: false,
             rates: Vec::new(),
+            turns: AskedTurns::default(),
         }
     }
 
@@ -347,10 +350,14 @@ impl JobBuilder {
             None => self.limit.unwrap_or(usize::MAX),
         };
         let timed = self.timed.then(|| Box::new(Timed::new(self.pool.0.shared())));
+        let parent = self.parent.as_ref().map(Job::ptr);
+        let turns = self.turns.below(parent);
         let few = self.name.is_some() || capacity.is_some() || samples.is_some() || timed.is_some();
-        let extra =
-            few.then(|| Extra::new(self.name, capacity).with_samples(samples).with_timed(timed));
-        let job = children::make(self.pool.0, self.parent.as_ref().map(Job::ptr), limit, extra);
+        let extra = (few || turns != Turns::USUAL).then(|| {
+            let extra = Extra::new(self.name, capacity).with_samples(samples);
+            extra.with_timed(timed).with_turns(turns)
+        });
+        let job = children::make(self.pool.0, parent, limit, extra);
         if adapt::is_adaptive_itself(job.ptr()) {
             job.ptr().permits.set(Flag::Rated);
         }

@@ -4,13 +4,14 @@ use crate::api::job::Job;
 use crate::job::control;
 use crate::job::extra::Extra;
 use crate::job::record::JobPtr;
+use crate::job::turns::{AskedTurns, Turns};
 
 impl Job {
     /// Makes a child of this job. A task of the child needs a permit of the child and of each job above it.
     ///
     /// A task passes the limits from the inside out, and waits at the first job without a free permit. If the parent is
     /// full, its children take turns of 16 tasks or 100 µs, however long their queues are. A future that was pending ends
-    /// its child's turn. Calls on a parent include all jobs below it: [`set_limit`](Self::set_limit) and
+    /// its child's turn. A child inherits its parent's [share](crate::JobBuilder::share), turn time and class. Calls on a parent include all jobs below it: [`set_limit`](Self::set_limit) and
     /// [`pause`](Self::pause) hold back their tasks, [`close`](Self::close) and [`cancel`](Self::cancel) close them, and
     /// [`wait`](Self::wait) waits for them. Children may have children, to any depth.
     ///
@@ -38,7 +39,9 @@ impl Job {
     /// ```
     #[track_caller]
     pub fn job(&self, limit: usize) -> Self {
-        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, None)
+        let turns = AskedTurns::default().below(Some(self.ptr()));
+        let extra = (turns != Turns::USUAL).then(|| Extra::default().with_turns(turns));
+        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, extra)
     }
 }
 
@@ -54,6 +57,7 @@ pub fn make(
     let job = JobPtr::make(pool, parent, control::limit_bits(limit));
     if let Some(extra) = extra {
         job.set_extra(extra);
+        job.enter_class();
     }
     if let Some(parent) = parent {
         job.pool().family.enter(parent, job);

@@ -43,6 +43,7 @@ use std::time::Duration;
 
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
+const _: () = assert!(TURN.is_power_of_two());
 /// The time for which a puller may keep its worker while other tasks wait. The waiting task may be the next puller, so a
 /// shorter time would cause too many changes between pullers.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
@@ -290,13 +291,18 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
+    /// The worker checks for other tasks when the number of items has none of these bits.
+    mask: u32,
     began: Instant,
 }
 
 impl<'a> Watch<'a> {
     /// Makes the watch of a puller that starts now.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
-        Self { context, job, epoch: context.lease().epoch.get(), items: 0, began: Instant::now() }
+        let lease = context.lease();
+        // In a turn with a time, the worker reads the clock after each item.
+        let mask = if lease.turns.get().time.is_some() { 0 } else { TURN - 1 };
+        Self { context, job, epoch: lease.epoch.get(), items: 0, mask, began: Instant::now() }
     }
 
     /// Returns true if the puller must stop: no further item may start, or it is another task's turn. Call it after each item.
@@ -320,8 +326,15 @@ impl<'a> Watch<'a> {
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {
         self.items = self.items.wrapping_add(1);
-        self.items.is_multiple_of(TURN)
-            && self.context.others_wait()
-            && self.began.elapsed() >= TURN_TIME
+        self.items & self.mask == 0 && self.is_over()
+    }
+
+    /// Returns true if other tasks wait for the worker and the turn's time is over.
+    #[inline]
+    fn is_over(&self) -> bool {
+        if self.mask == 0 {
+            return self.context.is_out_of_time() && self.context.is_turn_wanted();
+        }
+        self.context.others_wait() && self.began.elapsed() >= TURN_TIME
     }
 }

@@ -3,6 +3,7 @@
 //! There are as many seats as workers. A seat has one owner at a time: the thread that uses it. A thread that waits inside a
 //! task lends its seat to a spare worker.
 
+use crate::base::classes::ClassTurns;
 use crate::base::task::CellPtr;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::deque::{Stealer, Worker};
@@ -37,6 +38,8 @@ pub struct Seat {
     spare: AtomicU64,
     /// The number of futures that became pending here, less those that ended here. Wraps.
     flights: AtomicU64,
+    /// Which class the owner looks at first. Used in a pool with classes only.
+    pub classes: ClassTurns,
     /// The worker's statistics.
     pub figures: Figures,
 }
@@ -85,6 +88,7 @@ impl Seat {
             job: AtomicUsize::new(0),
             spare: AtomicU64::new(0),
             flights: AtomicU64::new(0),
+            classes: ClassTurns::default(),
             figures: Figures::default(),
         }
     }

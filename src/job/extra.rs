@@ -1,4 +1,4 @@
-//! The fields that few jobs have: a name, a capacity, samples, histograms, times.
+//! The fields that few jobs have: a name, a capacity, samples, histograms, turns, times.
 
 #[cfg(feature = "timeline")]
 use crate::base::log::Track;
@@ -6,6 +6,7 @@ use crate::job::capacity::Capacity;
 use crate::job::samples::Samples;
 use crate::job::timed::Timed;
 use crate::job::times::Times;
+use crate::job::turns::Turns;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,6 +21,8 @@ pub struct Extra {
     pub samples: Option<Samples>,
     /// The histograms of a timed job.
     pub timed: Option<Box<Timed>>,
+    /// How long a turn with the job is, and the job's class.
+    pub turns: Turns,
     /// The job's track in the timeline of its pool.
     #[cfg(feature = "timeline")]
     pub track: Track,
@@ -43,6 +46,11 @@ impl Extra {
     /// Adds the histograms of a timed job.
     pub fn with_timed(self, timed: Option<Box<Timed>>) -> Self {
         Self { timed, ..self }
+    }
+
+    /// Sets how long a turn with the job is, and the job's class.
+    pub fn with_turns(self, turns: Turns) -> Self {
+        Self { turns, ..self }
     }
 
     /// Returns true if each task of the job needs a ticket.

@@ -43,6 +43,7 @@ use crate::base::later::{self, Deferral};
 use crate::base::parking::parking_lot;
 use crate::base::sleep::Notified;
 use crate::base::task::{CellPtr, Mark};
+use crate::job::class;
 use crate::job::events;
 use crate::job::permits::{Asked, Flag, Snapshot};
 use crate::job::queue::{Consumer, Popped, Unlocked};
@@ -219,7 +220,7 @@ fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
         return passed.pool().sleep.seen();
     };
     cell.set_mark(Mark::Ready);
-    outermost.pool().inject(cell)
+    class::inject(outermost.pool(), cell)
 }
 
 /// Adds a reservation at each ancestor of `passed` for a task that has one at `passed`. Returns the outermost gate. Returns

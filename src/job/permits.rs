@@ -49,7 +49,8 @@ pub enum Flag {
     /// the queue when the batch is empty, so a pusher need not.
     BatchOut = 1 << 61,
     /// The job or one of its descendants has had a future, or a permit without a task. Both hold permits without a worker, so
-    /// the limit may bind even if it exceeds the number of workers. Never cleared.
+    /// the limit may bind even if it exceeds the number of workers. Also set for a job of the class `High` or `Low`, whose tasks
+    /// must lie in no deque. Never cleared.
     Futures = 1 << 62,
     /// A thread or future waits until no more tasks run than the limit allows.
     Settling = 1 << 63,

@@ -212,8 +212,8 @@ impl Record {
     ///
     /// Tasks of an unlimited job may lie in deques uncounted and in any order. So a job is never unlimited if its limit is 1,
     /// because its tasks must start in order. Nor is a job with a parent or with children, because gates outside may refuse
-    /// its tasks. Nor is a job with futures, because a pending future holds a permit without a worker. Nor is a job with a
-    /// rate, because each start needs a token of the rate.
+    /// its tasks. Nor is a job with futures, because a pending future holds a permit without a worker. Nor is a job of the class
+    /// `High` or `Low`, which has the same flag. Nor is a job with a rate, because each start needs a token of the rate.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
         self.parent.is_none()

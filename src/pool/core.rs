@@ -1,5 +1,6 @@
 //! The state that a pool's workers, jobs and handles share.
 
+mod classes;
 mod drain;
 
 use crate::base::cache;
@@ -65,7 +66,11 @@ impl Threads {
 
 /// The shared state of a pool.
 pub struct Shared {
+    /// The ready tasks of the class `Normal`, and of a pool without classes.
     injector: Injector<CellPtr>,
+    /// The ready tasks of the classes `High` and `Low`.
+    high: Injector<CellPtr>,
+    low: Injector<CellPtr>,
     victims: Box<[Victim]>,
     /// The seats, one for each worker.
     pub seats: Box<[CachePadded<Seat>]>,
@@ -115,6 +120,8 @@ struct Notice {
     epoch: AtomicU64,
     draining: AtomicBool,
     drops: AtomicBool,
+    /// True from the first job of the class `High` or `Low` on.
+    has_classes: AtomicBool,
     /// True while the timeline is on.
     #[cfg(feature = "timeline")]
     records: AtomicBool,
@@ -143,6 +150,8 @@ impl PoolPtr {
         let victims = seats.iter().map(|seat| seat.victim()).collect();
         let shared = Shared {
             injector: Injector::new(),
+            high: Injector::new(),
+            low: Injector::new(),
             victims,
             seats,
             sleep: Sleep::new(workers),
@@ -150,6 +159,7 @@ impl PoolPtr {
                 epoch: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
                 drops: AtomicBool::new(false),
+                has_classes: AtomicBool::new(false),
                 #[cfg(feature = "timeline")]
                 records: AtomicBool::new(false),
             }),
@@ -262,13 +272,7 @@ impl Shared {
         debug_assert_eq!(notified, Notified::Fine, "the pool does not end while a worker is awake");
     }
 
-    /// Returns true if the injector seems to be empty.
-    #[inline]
-    pub fn injector_is_empty(&self) -> bool {
-        self.injector.is_empty()
-    }
-
-    /// Returns the injector.
+    /// Returns the injector of the class `Normal`.
     #[inline]
     pub fn injector(&self) -> &Injector<CellPtr> {
         &self.injector
@@ -280,9 +284,9 @@ impl Shared {
         &self.victims
     }
 
-    /// Returns true if a task is in the injector or in a deque.
+    /// Returns true if a task is in an injector or in a deque.
     pub fn has_ready(&self) -> bool {
-        !self.injector.is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
+        !self.injector_is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
 
     /// Returns true if nothing is queued, lent, listed, outstanding or waited for. No other thread may use the pool.

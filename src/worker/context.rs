@@ -9,6 +9,7 @@ use crate::job::gate;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::samples::Sample;
+use crate::job::turns::Turns;
 use crate::pool::core::{PoolPtr, Shared};
 use crate::pool::here::Here;
 use crate::sync::atomic::Ordering;
@@ -83,8 +84,15 @@ pub struct Lease {
     pub batch_out: Cell<bool>,
     /// The number of tasks run in this turn.
     pub turn: Cell<u32>,
-    /// The time at which the turn began. `None` if no task waited in the queue of an ancestor at that time.
+    /// The turns of the job.
+    pub turns: Cell<Turns>,
+    /// The time at which the turn began. `None` if no task waited in the queue of an ancestor at that time, and the job has no
+    /// turn time.
     pub began: Cell<Option<Instant>>,
+    /// The value of `turn` at that time.
+    pub since: Cell<u32>,
+    /// Before the next task, the worker checks whether the turn ends if `turn` has none of these bits.
+    pub mask: Cell<u32>,
     /// The pool's epoch at the last check of the job's word.
     pub epoch: Cell<u64>,
     /// The number of tasks that have returned and are not in the job's tally yet.
@@ -105,7 +113,10 @@ impl Context {
                 left: Cell::new(0),
                 batch_out: Cell::new(false),
                 turn: Cell::new(0),
+                turns: Cell::new(Turns::USUAL),
                 began: Cell::new(None),
+                since: Cell::new(0),
+                mask: Cell::new(0),
                 epoch: Cell::new(0),
                 completed: Cell::new(0),
             },
@@ -297,7 +308,9 @@ impl Lease {
         self.left.set(left);
         self.batch_out.set(false);
         self.turn.set(0);
+        self.turns.set(job.turns());
         self.began.set(None);
+        self.since.set(0);
         self.epoch.set(epoch);
     }
 

@@ -14,6 +14,7 @@ use std::cell::Cell;
 
 /// The number of tasks of one job after which another job's turn comes.
 pub(super) const BUDGET: u32 = scaled(16, 4, 2) as u32;
+const _: () = assert!(BUDGET.is_power_of_two());
 
 /// A worker at work.
 pub(super) struct Worker<'a> {

@@ -9,6 +9,8 @@ use crate::sync::{shrunk, spin_loop};
 use crate::worker::core::Worker;
 use crate::worker::turn::OLDEST_EVERY;
 
+mod classes;
+
 /// The number of tasks of one job that a worker passes over to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
 /// How often the only searching worker searches again before it parks. The worker yields before each further search.
@@ -18,7 +20,12 @@ impl Worker<'_> {
     /// Returns the next task, wherever it is. Parks while there is none. Returns `None` if the pool is drained.
     pub(super) fn find(&self) -> Option<CellPtr> {
         if let Some(cell) = self.context.next_task.take() {
-            return Some(cell);
+            if !self.pool().has_classes() {
+                return Some(cell);
+            }
+            // A task of a higher class may be ready, so this task waits for its class.
+            self.seat().deque.push(cell);
+            self.pool().notify();
         }
         let sleep = &self.pool().sleep;
         if !self.searching.get() {
@@ -60,7 +67,7 @@ impl Worker<'_> {
 
     /// Returns the next task from the worker's own deques or the injector. At every second call the tasks that have waited
     /// longest go first.
-    pub(super) fn find_near(&self) -> Option<CellPtr> {
+    fn find_near_of_normal(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
@@ -161,7 +168,7 @@ impl Worker<'_> {
 
     /// Searches the injector, then the deques of the other workers, and then the worker's own deques. Begins with a random
     /// worker.
-    pub(super) fn search(&self) -> Option<CellPtr> {
+    fn search_normal(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let victims = self.pool().victims();
         loop {

@@ -122,11 +122,8 @@ impl Worker<'_> {
             // The start has made room for a ready task. The worker checks now, because a future or a task inside `blocking`
             // may keep the permit for long.
             gate::look_outwards(job);
-            // A future that was pending has had its turn. After its end the siblings' turn comes.
-            if let Some(parent) = lease.parent.get().filter(|_| !resumed) {
-                self.begin_turn_below(parent);
-            }
         }
+        self.begin_turn(resumed);
         let then = if paced {
             self.run_tasks_paced(cell, job, resumed)
         } else {

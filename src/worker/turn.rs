@@ -11,7 +11,6 @@ use crate::job::gate::{self, is_waited_for, may_go_on};
 use crate::job::permits::Flag;
 use crate::job::queue::{Consumer, Popped};
 use crate::job::record::JobPtr;
-use crate::sync::time::Instant;
 use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
@@ -29,34 +28,70 @@ const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The most time that a turn takes while tasks of siblings wait, if the turn's tasks take equally long.
+/// The most time that a usual turn takes while tasks of siblings wait, if the turn's tasks take equally long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {
+    /// Begins the turn of the lease that was opened just now. `resumed`: its first task is a future that was pending.
+    #[inline]
+    pub(super) fn begin_turn(&self, resumed: bool) {
+        let lease = self.context.lease();
+        let timed = lease.turns.get().time.is_some();
+        lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
+        match lease.parent.get() {
+            // A future that was pending has had its turn. After its end the siblings' turn comes.
+            Some(_) if resumed => {}
+            _ if timed => lease.began.set(Some(self.pool().now())),
+            Some(parent) => self.begin_turn_below(parent),
+            None => {}
+        }
+    }
+
     /// Notes the time if tasks wait in the queue of `parent` or of an ancestor. The turn then ends when its time is over.
     #[inline]
-    pub(super) fn begin_turn_below(&self, parent: JobPtr) {
-        self.context.lease().began.set(is_waited_for(parent).then(Instant::now));
+    fn begin_turn_below(&self, parent: JobPtr) {
+        let lease = self.context.lease();
+        lease.began.set(is_waited_for(parent).then(|| self.pool().now()));
+        lease.since.set(lease.turn.get());
     }
 
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
     ///
-    /// If siblings waited when the turn began, it ends after [`BUDGET`] tasks or [`TURN_TIME`]. The worker reads the clock
-    /// after 1, 2, 4 and 8 tasks. The next reading comes after as many tasks again. So the turn ends if half of its time is
-    /// over. If siblings came later, the turn ends at once.
+    /// If siblings waited when the turn began, it ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied by the job's
+    /// share. The worker reads the clock after 1, 2, 4, 8 and so many tasks. The next reading comes after as many tasks again. So
+    /// the turn ends if half of its time is over. If siblings came later, the turn ends at once.
     #[inline]
     fn is_siblings_turn(&self, parent: JobPtr) -> bool {
         let lease = self.context.lease();
-        let tasks = lease.turn.get() % BUDGET;
         let Some(began) = lease.began.get() else { return is_waited_for(parent) };
-        if tasks == 0 {
+        let (tasks, share) = (lease.turn.get() - lease.since.get(), lease.turns.get().share);
+        if tasks >= BUDGET * share {
             let due = is_waited_for(parent);
             if !due {
                 self.begin_turn_below(parent);
             }
             return due;
         }
-        tasks.is_power_of_two() && is_waited_for(parent) && began.elapsed() >= TURN_TIME / 2
+        tasks.is_power_of_two()
+            && is_waited_for(parent)
+            && self.pool().now().saturating_duration_since(began)
+                >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
+    }
+
+    /// Returns true if the turn must end because tasks of other jobs wait. A usual turn is over after [`BUDGET`] tasks multiplied by
+    /// the job's share.
+    #[inline]
+    pub(super) fn is_others_turn(&self) -> bool {
+        let lease = self.context.lease();
+        let (tasks, turns) = (lease.turn.get(), lease.turns.get());
+        if turns.time.is_some() {
+            return (tasks >= BUDGET * turns.share || self.context.is_out_of_time())
+                && self.context.is_turn_wanted();
+        }
+        // Most turns have a share of 1. The first comparison takes fewer instructions.
+        tasks.is_multiple_of(BUDGET)
+            && tasks.is_multiple_of(BUDGET * turns.share)
+            && self.context.others_wait()
     }
 
     /// Returns the next task of the job, to run under the permit held. Returns `None` if the turn ends.
@@ -68,7 +103,7 @@ impl Worker<'_> {
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
         // The two most frequent cases come first. They are the next task of the batch, and the next task of a full job's queue.
-        if !turn.is_multiple_of(BUDGET) && self.pool().epoch() == lease.epoch.get() {
+        if turn & lease.mask.get() != 0 && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
                     return None;
@@ -110,7 +145,7 @@ impl Worker<'_> {
             }
             *unlimited = job.is_unlimited(job.permits.load());
         }
-        if lease.turn.get().is_multiple_of(BUDGET) && self.context.others_wait() {
+        if self.is_others_turn() {
             self.return_batch(job, seat);
             seat.others_first.set(true);
             return None;

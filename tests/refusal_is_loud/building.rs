@@ -1,6 +1,6 @@
 //! Pools that cannot be built, and threads that cannot start.
 
-use tollgate::{BuildError, Pool};
+use tollgate::{BuildError, Job, Pool};
 
 use crate::common::event::Gauge;
 use crate::common::{LONG, Tokens, panic_of, within};
@@ -127,4 +127,19 @@ fn limit_address_space(bytes: usize) {
     let room = libc::rlimit { rlim_cur: bytes as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the pointer is to a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);
+}
+
+/// A share is a part of a turn: none, or more than the greatest, is refused, and the pool takes the next job.
+#[test]
+fn shares_out_of_range() {
+    within(LONG, || {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        for share in [0, Job::MAX_SHARE + 1, u32::MAX] {
+            let message = panic_of(|| pool.job_builder().share(share));
+            assert!(message.contains(&format!("a share of {share} is out of range")), "{message}");
+            assert!(message.contains("take one from 1 to 64"), "{message}");
+        }
+        assert_eq!(pool.job_builder().share(Job::MAX_SHARE).build().share(), Job::MAX_SHARE);
+        runs_its_next_task(&pool);
+    });
 }

@@ -177,7 +177,7 @@ fn discard_injected(pool: &Shared) {
         return;
     }
     loop {
-        match pool.injector().steal() {
+        match pool.steal_injected() {
             Steal::Success(cell) => discard(cell),
             Steal::Empty => return,
             Steal::Retry => spin_loop(),

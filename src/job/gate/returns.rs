@@ -8,11 +8,15 @@ use super::{
 use crate::base::queues::LOCAL_MOST;
 use crate::base::task::{CellPtr, Mark};
 use crate::job::cancels::cancels;
+#[cfg(feature = "futures")]
+use crate::job::class;
 use crate::job::events;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 #[cfg(feature = "futures")]
 use crate::pool::here::Here;
+#[cfg(feature = "futures")]
+use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
 /// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate between its
@@ -137,18 +141,20 @@ pub fn come_back(cell: CellPtr) {
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
+    // Only tasks of the class `Normal` lie in deques.
+    let has_class = pool.shared().has_classes() && cell.job().turns().priority != Priority::Normal;
     cell.set_mark(mark);
     let inside = Here::of_pool(pool, |here| match here.seat() {
-        Some(seat) if !to_the_end && seat.deque.len() < LOCAL_MOST => {
+        Some(seat) if !to_the_end && !has_class && seat.deque.len() < LOCAL_MOST => {
             seat.deque.push(cell);
             here.pool().notify();
         }
-        _ => _ = here.pool().inject(cell),
+        _ => _ = class::inject(here.pool(), cell),
     });
     if !inside {
         // Once injected, the task may run, and the pool may end. This reference keeps the pool's memory.
         pool.own();
-        let _ = pool.shared().inject(cell);
+        let _ = class::inject(pool.shared(), cell);
         pool.disown(1);
     }
 }

@@ -13,7 +13,7 @@ use crate::job::gate::adapt::is_adaptive;
 use crate::job::gate::rated;
 use crate::job::record::JobPtr;
 use crate::worker::adapt;
-use crate::worker::core::{BUDGET, Then, Worker};
+use crate::worker::core::{Then, Worker};
 
 impl Worker<'_> {
     /// Runs a task that has its permits and a token of each rate, and then further tasks of its job while the turn lasts.
@@ -54,7 +54,7 @@ impl Worker<'_> {
         if turn.is_multiple_of(COUNTED_EVERY) {
             lease.settle(job);
         }
-        if turn.is_multiple_of(BUDGET) && self.context.others_wait() {
+        if self.is_others_turn() {
             seat.others_first.set(true);
             return None;
         }

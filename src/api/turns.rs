@@ -1,0 +1,184 @@
+//! Shares, turn times and priorities of jobs.
+
+use crate::api::builder::JobBuilder;
+use crate::api::job::Job;
+use crate::job::turns::MOST_SHARE;
+use crate::priority::Priority;
+use std::time::Duration;
+
+impl JobBuilder {
+    /// Makes a worker's turns with the job `n` times as long: 16·n tasks. Without this call `n` is 1.
+    ///
+    /// While several jobs have tasks waiting, a worker serves them in turn (deficit round robin). So on one worker, a job with a
+    /// share of 3 starts 48 tasks for each 16 of a usual job. A share reserves nothing: if no other task waits, the turn goes on.
+    ///
+    /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
+    ///
+    /// - *Siblings.* Under a parent that binds, the turns among siblings are `n` times as long, too: 16·n tasks or `n` · 100 µs.
+    /// - *Children.* The share of a job below is multiplied by this one, to at most [`MAX_SHARE`](Job::MAX_SHARE). Each job below
+    ///   has turns of its own.
+    /// - *Latency.* A lone task of another job waits for at most 16·n tasks of this job on each worker.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `n` is 0 or greater than [`Job::MAX_SHARE`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let (large, small) = (pool.job_builder().limit(1).share(3).build(), pool.job(1));
+    /// let order = Arc::new(Mutex::new(Vec::new()));
+    /// for (name, job) in [("large", &large), ("small", &small)] {
+    ///     job.pause();
+    ///     for _ in 0..96 {
+    ///         let order = Arc::clone(&order);
+    ///         job.execute(move || order.lock().unwrap().push(name));
+    ///     }
+    /// }
+    /// let both = [large.clone(), small.clone()];
+    /// pool.job(1).execute(move || both.iter().for_each(|job| job.resume()));
+    /// large.wait();
+    /// small.wait();
+    /// let order = order.lock().unwrap();
+    /// let turns: Vec<_> = order.chunk_by(|a, b| a == b).map(|turn| (turn[0], turn.len())).collect();
+    /// assert_eq!(turns[..4], [("large", 48), ("small", 16), ("large", 48), ("small", 80)]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn share(mut self, n: u32) -> Self {
+        assert!(
+            (1..=MOST_SHARE).contains(&n),
+            "a share of {n} is out of range: take one from 1 to {MOST_SHARE}"
+        );
+        self.turns.share = Some(n);
+        self
+    }
+
+    /// Ends a worker's turn with the job after this time, too. Without this call a turn ends after its tasks, however long these
+    /// take.
+    ///
+    /// A turn ends with the task during which its time passes, if another task waits. So a lone task of another job waits for at
+    /// most this time and one task on each worker. If the time has passed and no other task waits, the turn goes on. It ends with
+    /// the first task that ends after another task has come. A zero time makes each task a turn.
+    ///
+    /// Set it on a job whose tasks are long. With 20 ms for a task, a usual turn takes 320 ms, and a lone task of another job waits
+    /// for it. A task that waits inside, as in a join, uses the turn's time up. A job below inherits the time. Items of
+    /// [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
+    ///
+    /// The time is that of the pool's [clock](crate::PoolBuilder::clock). The worker reads the clock after each task of such a job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let slow = pool.job_builder().limit(0).turn_time(Duration::from_millis(50)).build(); // held
+    /// for _ in 0..16 {
+    ///     let clock = clock.clone();
+    ///     slow.execute(move || clock.advance(Duration::from_millis(20)));
+    /// }
+    /// let lone = pool.job(1);
+    /// let (slow_inside, lone_inside) = (slow.clone(), lone.clone());
+    /// let before = pool.job(1).spawn(move || {
+    ///     slow_inside.set_limit(1);
+    ///     let ended = slow_inside.clone();
+    ///     lone_inside.spawn(move || ended.stats().completed)
+    /// });
+    /// assert_eq!(before.join().unwrap().join().unwrap(), 3); // of sixteen
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn turn_time(mut self, most: Duration) -> Self {
+        self.turns.time = Some(most);
+        self
+    }
+
+    /// Sets the class of the job: a worker takes ready tasks of [`High`](Priority::High) jobs first, and of
+    /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
+    ///
+    /// A class decides at the begin of a turn. It stops no task, and no turn that has begun. So on each worker a ready task of
+    /// class `High` waits for at most the turn in progress, and for one turn of each other `High` job.
+    ///
+    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`. While
+    /// a `Low` task is ready, it takes at most 32 turns of higher classes, then one of `Low`.
+    ///
+    /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and its
+    ///   parents, as any ready task does.
+    /// - *Siblings.* The queue of a parent that binds has no classes: its children take turns there. Use [`share`](Self::share).
+    /// - *Cost.* From the first job that is not `Normal` on, the pool's workers look at three injectors. A pool without such a job
+    ///   pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use tollgate::Priority;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let order = Arc::new(Mutex::new(Vec::new()));
+    /// let push = [Priority::Low, Priority::Normal, Priority::High].map(|class| {
+    ///     let (job, order) = (pool.job_builder().priority(class).build(), Arc::clone(&order));
+    ///     move || job.execute(move || order.lock().unwrap().push(class))
+    /// });
+    /// pool.job(1).execute(|| push.into_iter().for_each(|push| push()));
+    /// pool.shutdown();
+    /// assert_eq!(*order.lock().unwrap(), [Priority::High, Priority::Normal, Priority::Low]);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn priority(mut self, class: Priority) -> Self {
+        self.turns.priority = Some(class);
+        self
+    }
+}
+
+impl Job {
+    /// The greatest share of a job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Job;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let large = pool.job_builder().share(Job::MAX_SHARE).build();
+    /// assert_eq!((large.share(), Job::MAX_SHARE), (64, 64));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub const MAX_SHARE: u32 = MOST_SHARE;
+
+    /// Returns the share of the job: a turn has 16 times as many tasks. Shares of the jobs above are multiplied in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let host = pool.job_builder().limit(4).share(2).build();
+    /// let page = host.job_builder().share(3).build();
+    /// assert_eq!((host.share(), page.share(), host.job(1).share()), (2, 6, 2));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn share(&self) -> u32 {
+        self.ptr().turns().share
+    }
+
+    /// Returns the class of the job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tollgate::Priority;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(1).build()?;
+    /// let host = pool.job_builder().limit(4).priority(Priority::Low).build();
+    /// assert_eq!(host.job(1).priority(), Priority::Low);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn priority(&self) -> Priority {
+        self.ptr().turns().priority
+    }
+}

@@ -1,0 +1,66 @@
+//! Which class a worker looks at first: counts of turns, by which no class starves.
+//!
+//! A worker takes a ready task of the highest class. It counts the turns in which it passes a lower class over although a task
+//! of that class is ready.
+//!
+//! - `due-1`: After [`NORMAL_AFTER`] turns of `High`, the next turn is one of `Normal`.
+//! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal`, the next turn is one of `Low`.
+//!
+//! The counts are a seat's. So each worker keeps to these bounds, whatever the other workers do.
+
+use crate::base::task::OpaqueJob;
+use crate::priority::Priority;
+use crate::sync::scaled;
+use std::cell::Cell;
+
+/// The most turns of `High` between two turns of `Normal`, while a task of `Normal` is ready.
+pub const NORMAL_AFTER: u32 = scaled(8, 2, 2) as u32;
+/// The most turns of `High` and `Normal` between two turns of `Low`, while a task of `Low` is ready.
+pub const LOW_AFTER: u32 = scaled(32, 4, 4) as u32;
+
+/// The counts of one seat.
+#[derive(Debug, Default)]
+pub struct ClassTurns {
+    over_normal: Cell<u32>,
+    over_low: Cell<u32>,
+    /// For each class, the job that had the last turn. Only compared, because it may be freed.
+    last: [Cell<Option<OpaqueJob>>; 3],
+}
+
+impl ClassTurns {
+    /// Returns the classes in the order in which the worker must look at them now.
+    pub fn order(&self) -> [Priority; 3] {
+        use Priority::{High, Low, Normal};
+        let normal_is_due = self.over_normal.get() >= NORMAL_AFTER; // due-1
+        let low_is_due = self.over_low.get() >= LOW_AFTER; // due-2
+        match (normal_is_due, low_is_due) {
+            (false, false) => [High, Normal, Low],
+            (true, false) => [Normal, High, Low],
+            (false, true) => [Low, High, Normal],
+            (true, true) => [Low, Normal, High],
+        }
+    }
+
+    /// Counts a turn of `class`. `normal_waits` and `low_waits` tell whether a task of that class is still ready.
+    pub fn note(&self, class: Priority, normal_waits: bool, low_waits: bool) {
+        match class {
+            Priority::High => {
+                self.over_normal.set(if normal_waits { self.over_normal.get() + 1 } else { 0 });
+            }
+            Priority::Normal => self.over_normal.set(0),
+            Priority::Low => {}
+        }
+        let passed = class != Priority::Low && low_waits;
+        self.over_low.set(if passed { self.over_low.get() + 1 } else { 0 });
+    }
+
+    /// Returns the job of `class` that had the last turn.
+    pub fn last(&self, class: Priority) -> Option<OpaqueJob> {
+        self.last[class as usize].get()
+    }
+
+    /// Notes the job of `class` whose turn comes now.
+    pub fn set_last(&self, class: Priority, job: OpaqueJob) {
+        self.last[class as usize].set(Some(job));
+    }
+}

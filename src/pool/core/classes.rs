@@ -1,0 +1,75 @@
+//! The injectors of the classes `High` and `Low`. The usual injector is that of the class `Normal`.
+//!
+//! A pool without a job of these classes has the two injectors, and never looks at them.
+//!
+//! - `class-1`: The thread that makes a job with a class sets the pool's flag. The job has no task before that.
+//! - `class-2`: A thread that makes a task of such a job ready pushes the task into the injector of the class (`wake-1`), and
+//!   notifies (`wake-2` to `wake-4`).
+//! - `class-3`: A worker in its final check (`sleep-3`) loads the flag. If the flag is set, the worker checks these injectors,
+//!   too.
+//!
+//! By the fences of `wake-2` and `sleep-2`, `class-3` sees `class-1` and the task, or the pusher sees the parked worker.
+
+use super::Shared;
+use crate::base::sleep::Notified;
+use crate::base::task::CellPtr;
+use crate::priority::Priority;
+use crate::sync::atomic::Ordering;
+use crate::sync::deque::{Injector, Steal};
+
+impl Shared {
+    /// Returns true if the pool has, or once had, a job of the class `High` or `Low`.
+    #[inline]
+    pub fn has_classes(&self) -> bool {
+        // Ordering: Relaxed; a final check is ordered by the fences of `wake-2` and `sleep-2` (class-3). A pusher has a handle
+        // of its job, so it sees class-1.
+        self.notice.has_classes.load(Ordering::Relaxed)
+    }
+
+    /// Lets the workers look at all three injectors from now on.
+    pub fn use_classes(&self) {
+        if !self.has_classes() {
+            // Ordering: Relaxed; the fence of `wake-2` orders it before a final check (class-1).
+            self.notice.has_classes.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the injector of a class.
+    pub fn injector_of(&self, class: Priority) -> &Injector<CellPtr> {
+        match class {
+            Priority::High => &self.high,
+            Priority::Normal => &self.injector,
+            Priority::Low => &self.low,
+        }
+    }
+
+    /// Puts a task into the injector of a class, and wakes a worker if none is searching. Returns what `inject` returns.
+    pub fn inject_into(&self, class: Priority, cell: CellPtr) -> Notified {
+        self.injector_of(class).push(cell);
+        self.sleep.notify() // class-2
+    }
+
+    /// Returns true if the injectors of all classes seem to be empty.
+    #[inline]
+    pub fn injector_is_empty(&self) -> bool {
+        self.injector.is_empty() && (!self.has_classes() || self.classes_are_empty()) // class-3
+    }
+
+    #[cold]
+    fn classes_are_empty(&self) -> bool {
+        self.high.is_empty() && self.low.is_empty()
+    }
+
+    /// Steals a task from any of the injectors.
+    pub fn steal_injected(&self) -> Steal<CellPtr> {
+        let mut retry = false;
+        for injector in [&self.high, &self.injector, &self.low] {
+            match injector.steal() {
+                Steal::Success(cell) => return Steal::Success(cell),
+                Steal::Retry => retry = true,
+                Steal::Empty => {}
+            }
+        }
+        if retry { Steal::Retry } else { Steal::Empty }
+    }
+}

@@ -1,0 +1,26 @@
+//! The class of a job.
+
+/// The class of a job: which ready tasks a worker takes first. Set by [`JobBuilder::priority`](crate::JobBuilder::priority).
+///
+/// # Examples
+///
+/// ```
+/// use tollgate::Priority;
+///
+/// let pool = tollgate::Pool::builder().workers(1).build()?;
+/// let reindex = pool.job_builder().priority(Priority::Low).build();
+/// let search = pool.job_builder().priority(Priority::High).build();
+/// assert_eq!((reindex.priority(), search.priority()), (Priority::Low, Priority::High));
+/// assert_eq!(pool.job(1).priority(), Priority::Normal);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// Before all other jobs.
+    High,
+    /// The class of a job for which none was set.
+    #[default]
+    Normal,
+    /// After all other jobs.
+    Low,
+}

@@ -1,0 +1,88 @@
+//! The search for a task in a pool whose jobs have classes. A worker takes the next turn of the highest class that has a ready
+//! task, unless a lower class is due (module `base::classes`).
+//!
+//! Tasks of the class `Normal` may lie in deques, too: the search in the deques and in the usual injector is the search for
+//! `Normal`. Tasks of the other classes lie in the injector of their class alone. So no deque hides a task of a higher class
+//! behind one of a lower class.
+//!
+//! A worker takes one task at a time out of the injector of a class. While the worker moves a task back, the task is in no queue,
+//! and a worker in its final check may park. The worker notifies afterwards.
+
+use super::OWN_PASSED;
+use crate::base::task::CellPtr;
+use crate::job::record::JobPtr;
+use crate::priority::Priority;
+use crate::sync::deque::{Injector, Steal};
+use crate::sync::spin_loop;
+use crate::worker::core::Worker;
+
+impl Worker<'_> {
+    /// Returns the next task, from where only this worker takes or from an injector.
+    #[inline]
+    pub fn find_near(&self) -> Option<CellPtr> {
+        if self.pool().has_classes() {
+            return self.find_by_class(Self::find_near_of_normal);
+        }
+        self.find_near_of_normal()
+    }
+
+    /// Searches the injectors and all deques.
+    #[inline]
+    pub fn search(&self) -> Option<CellPtr> {
+        if self.pool().has_classes() {
+            return self.find_by_class(Self::search_normal);
+        }
+        self.search_normal()
+    }
+
+    /// Returns the next task of the class that is first in order and has one. `normal` looks for one of `Normal`.
+    #[cold]
+    fn find_by_class(&self, normal: fn(&Self) -> Option<CellPtr>) -> Option<CellPtr> {
+        let (seat, pool) = (self.seat(), self.pool());
+        for class in seat.classes.order() {
+            // Tasks of the job that has just had its turn are passed over, so each class has such a job.
+            self.last.set(seat.classes.last(class).map(JobPtr::of));
+            let found = match class {
+                Priority::Normal => normal(self),
+                class => self.take_of(pool.injector_of(class)),
+            };
+            if let Some(cell) = found {
+                let here = !seat.deque.is_empty() || !seat.batch.is_empty();
+                let normal_waits = here || !pool.injector().is_empty();
+                let low_waits = !pool.injector_of(Priority::Low).is_empty();
+                seat.classes.note(class, normal_waits, low_waits);
+                seat.classes.set_last(class, cell.job().opaque());
+                return Some(cell);
+            }
+        }
+        None
+    }
+
+    /// Takes the oldest task out of the injector of a class. Passes over a few tasks of the job that has just had its turn.
+    fn take_of(&self, injector: &Injector<CellPtr>) -> Option<CellPtr> {
+        let mut passed = 0;
+        let found = loop {
+            let Some(cell) = steal_one(injector) else { break None };
+            if passed == OWN_PASSED || Some(cell.job()) != self.last.get() || injector.is_empty() {
+                break Some(cell);
+            }
+            injector.push(cell);
+            passed += 1;
+        };
+        if passed > 0 {
+            self.pool().notify();
+        }
+        found
+    }
+}
+
+/// Steals one task.
+fn steal_one(injector: &Injector<CellPtr>) -> Option<CellPtr> {
+    loop {
+        match injector.steal() {
+            Steal::Success(cell) => return Some(cell),
+            Steal::Empty => return None,
+            Steal::Retry => spin_loop(),
+        }
+    }
+}
