@@ -23,6 +23,56 @@ const fn fault(
 /// All of them.
 pub const FAULTS: &[Fault] = &[
     fault(
+        "class-without-its-flag",
+        "a job with a class is made, and the workers go on with one injector",
+        &["classes::higher_classes_go_first"],
+    ),
+    fault(
+        "class-injected-in-silence",
+        "a task is put into the injector of its class, and no worker is woken",
+        &["classes::limit_is_used_when_the_first_task_of_a_class_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "class-unseen-by-the-last-look",
+        "a worker checks one injector of three before it parks",
+        &["classes::limit_is_used_when_the_first_task_of_a_class_meets_a_worker_going_to_sleep"],
+    ),
+    fault(
+        "passed-over-in-its-class-in-silence",
+        "a worker takes a task out of the injector of a class for a moment, puts it back, and wakes no worker",
+        &["classes::limit_is_used_by_tasks_of_a_class_that_were_passed_over"],
+    ),
+    fault(
+        "normal-never-due",
+        "a task of the class Normal waits while there are tasks of the class High",
+        &["classes::shares_hold_for_the_class_normal"],
+    ),
+    fault(
+        "low-never-due",
+        "a task of the class Low waits while there are tasks of higher classes",
+        &["classes::shares_hold_for_the_class_low"],
+    ),
+    fault(
+        "turn-ends-before-its-share",
+        "a turn has as many tasks as a usual one, whatever the job's share",
+        &["classes::shares_hold_beside_another_job"],
+    ),
+    fault(
+        "siblings-turn-ends-before-its-share",
+        "the same for the turns that siblings take under a parent",
+        &["classes::shares_hold_among_siblings"],
+    ),
+    fault(
+        "turn-time-read-seldom",
+        "the time of a turn is checked after as many tasks as a usual turn has",
+        &["classes::shares_hold_by_the_time_of_a_turn"],
+    ),
+    fault(
+        "turn-outlives-its-turn-time",
+        "the time of a turn passes, and the turn goes on beside waiting tasks",
+        &["classes::shares_hold_by_the_time_of_a_turn"],
+    ),
+    fault(
         "limit-load-then-add",
         "a permit is taken by a load and an addition",
         &["permits::limit_holds_for_ready_tasks"],

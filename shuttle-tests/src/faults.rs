@@ -18,6 +18,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("relaxed-done", ORDER),
     ("guess-hides-the-backlog", "no scenario leads a worker to a wrong guess on purpose"),
     ("passed-over-in-silence", TORN),
+    ("passed-over-in-its-class-in-silence", TORN),
     ("put-back-in-silence", TORN),
     ("slot-read-then-released", TORN),
     ("leftovers-moved-in-silence", TORN),
@@ -75,6 +76,15 @@ const ORDER: &str = "all accesses are sequentially consistent here";
 
 /// A fault's name, and the scenarios that are asked, as `suite::scenario`; one must fail.
 const SEEN: &[(&str, &[&str])] = &[
+    ("class-without-its-flag", &["shares_hold::higher_classes_go_first"]),
+    ("class-injected-in-silence", &["shares_hold::limit_is_used_by_tasks_of_each_class"]),
+    ("class-unseen-by-the-last-look", &["shares_hold::limit_is_used_by_tasks_of_each_class"]),
+    ("normal-never-due", &["shares_hold::shares_hold_for_both_lower_classes"]),
+    ("low-never-due", &["shares_hold::shares_hold_for_both_lower_classes"]),
+    ("turn-ends-before-its-share", &["shares_hold::shares_hold_beside_another_job"]),
+    ("siblings-turn-ends-before-its-share", &["shares_hold::shares_hold_beside_another_job"]),
+    ("turn-time-read-seldom", &["shares_hold::shares_hold_by_the_time_of_a_turn"]),
+    ("turn-outlives-its-turn-time", &["shares_hold::shares_hold_by_the_time_of_a_turn"]),
     (
         "adaptive-interval-kept",
         &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
