@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 fn limits() -> impl Strategy<Value = Limit> {
-    (0..LIMITS.len() as u8).prop_map(Limit)
+    let limit = || 0..LIMITS.len() as u8;
+    let turns = (limit(), 1..9_u8).prop_map(|(limit, turns)| limit + turns * LIMITS.len() as u8);
+    prop_oneof![2 => limit(), 1 => turns].prop_map(Limit)
 }
 
 /// Small numbers, so that operations meet each other.

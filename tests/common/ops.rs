@@ -27,6 +27,9 @@ mod task;
 #[allow(unused_imports, reason = "only a fuzz target waits for more than `run` does")]
 pub use interpreter::{run, surely};
 
+use std::time::Duration;
+use tollgate::{JobBuilder, Priority};
+
 /// The limits that operations set.
 pub const LIMITS: [usize; 6] = [0, 1, 2, 3, 8, usize::MAX];
 
@@ -121,13 +124,28 @@ pub enum Op {
     },
 }
 
-/// An index into [`LIMITS`].
+/// An index into [`LIMITS`]; what is greater also says how long a new job's turns are, and of which class the job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub u8);
 
 impl Limit {
     pub fn get(self) -> usize {
         LIMITS[self.0 as usize % LIMITS.len()]
+    }
+
+    /// Sets what else the number says of a new job: its share, turn time and class.
+    pub fn with_turns(self, builder: JobBuilder) -> JobBuilder {
+        let more = self.0 as usize / LIMITS.len();
+        let builder = match more / 3 % 3 {
+            0 => builder,
+            1 => builder.share(5),
+            _ => builder.turn_time(Duration::from_secs(1)),
+        };
+        match more % 3 {
+            0 => builder,
+            1 => builder.priority(Priority::High),
+            _ => builder.priority(Priority::Low),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Adaptive, Job, JobBuilder, Keyed, Pool, Vegas};
+use tollgate::{Adaptive, Job, JobBuilder, Keyed, Pool, Priority, Vegas};
 
 use crate::ACTORS;
 use crate::common::rng::Rng;
@@ -307,5 +307,16 @@ fn new_job(pool: &Pool, hosts: &[Arc<Slot>], rng: &mut Rng) -> Arc<Slot> {
     if rng.one_in(4) {
         builder = builder.timed();
     }
+    if rng.one_in(4) {
+        builder = builder.share(1 + rng.below(Job::MAX_SHARE as usize) as u32);
+    }
+    if rng.one_in(4) {
+        builder = builder.turn_time(Duration::from_micros(rng.below(100) as u64));
+    }
+    builder = match rng.below(4) {
+        0 => builder.priority(Priority::High),
+        1 => builder.priority(Priority::Low),
+        _ => builder,
+    };
     Slot::new(builder.build(), limit, host.map(|host| &**host))
 }

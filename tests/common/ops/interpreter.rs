@@ -99,10 +99,10 @@ pub struct User {
 impl User {
     fn does(&mut self, op: Op) {
         match op {
-            Op::Job { limit } => self.makes_job(None, limit.get()),
+            Op::Job { limit } => self.makes_job(None, limit),
             Op::Child { parent, limit } => {
                 if let Some(parent) = self.job(parent) {
-                    self.makes_job(Some(parent), limit.get());
+                    self.makes_job(Some(parent), limit);
                 }
             }
             Op::Push { job, way, does } => self.pushes(job, way, does),
@@ -212,7 +212,7 @@ impl User {
         (0..self.jobs.len()).filter(|below| self.above(*below).any(|above| above == id)).collect()
     }
 
-    fn makes_job(&mut self, parent: Option<usize>, limit: usize) {
+    fn makes_job(&mut self, parent: Option<usize>, asked: Limit) {
         if self.jobs.len() == 12 {
             return;
         }
@@ -222,7 +222,9 @@ impl User {
             (None, None) => return,
         };
         let timed = self.jobs.len() % 3 == 1;
-        let job = if timed { builder.timed() } else { builder }.limit(limit).build();
+        let builder = if timed { builder.timed() } else { builder };
+        let limit = asked.get();
+        let job = asked.with_turns(builder).limit(limit).build();
         assert_eq!(job.limit(), limit);
         let above = parent.map(|parent| &self.jobs[parent]);
         self.jobs.push(KnownJob {
