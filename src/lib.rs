@@ -130,6 +130,8 @@
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
+//! - **weights_hold**: where weights count, running tasks weigh no more than the limit together, and no task that comes later
+//!   starves a heavy one.
 //! - **keys_are_free**: an idle key of a [`Keyed`] is dropped, and a key that is in use or was changed stays.
 //! - **adaptive_stays_in_range**: the limit of an adaptive job never leaves its range, whatever its rule does.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
@@ -216,6 +218,7 @@ mod job {
     pub mod timed;
     pub mod times;
     pub mod turns;
+    pub mod weight;
 }
 #[cfg(any(tollgate_loom, tollgate_shuttle))]
 #[doc(hidden)]

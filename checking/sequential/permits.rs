@@ -73,11 +73,13 @@ enum Op {
     Reserve { ready_cap: u16 },
     Unreserve,
     Start,
-    StartAtARate,
-    Unstart,
+    StartAtARate { weight: Count },
+    Unstart { weight: u8 },
     Acquire,
-    Reacquire { draining: bool },
+    AcquireRest { weight: Count },
+    Reacquire { draining: bool, weight: Count },
     Release,
+    ReleaseMore { count: u8 },
     SetLimit(Count),
     Set(u8),
     Clear(u8),
@@ -133,13 +135,21 @@ impl Plain {
         !self.held_back() && self.ready < cap && self.running + self.ready < self.limit
     }
 
-    fn may_start_at_a_rate(self) -> bool {
+    /// A weight that is no lighter than the limit allows, or any weight alone.
+    fn fits(self, weight: u64) -> bool {
+        match self.running {
+            0 => self.limit > 0,
+            running => running + weight <= self.limit,
+        }
+    }
+
+    fn may_start_at_a_rate(self, weight: u64) -> bool {
         const NO: [Flag; 3] = [Flag::Paused, Flag::Reclaiming, Flag::HeldOff];
-        !NO.iter().any(|flag| self.has(*flag)) && self.running < self.limit
+        !NO.iter().any(|flag| self.has(*flag)) && self.fits(weight)
     }
 
     fn may_start(self) -> bool {
-        !self.has(Flag::Rated) && self.may_start_at_a_rate()
+        !self.has(Flag::Rated) && self.may_start_at_a_rate(1)
     }
 
     fn may_go_on(self) -> bool {
@@ -149,11 +159,11 @@ impl Plain {
             && self.running <= self.limit
     }
 
-    fn may_reclaim(self, draining: bool) -> bool {
+    fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         if draining {
-            self.running < self.limit.max(1)
+            Self { limit: self.limit.max(1), ..self }.fits(weight)
         } else {
-            !self.has(Flag::Paused) && self.running < self.limit
+            !self.has(Flag::Paused) && self.fits(weight)
         }
     }
 }
@@ -205,30 +215,45 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
             plain.running += u64::from(may);
             answers(permits.start(), may, *plain);
         }
-        Op::StartAtARate if plain.ready > 0 => {
-            let may = plain.may_start_at_a_rate();
+        Op::StartAtARate { weight } if plain.ready > 0 => {
+            let weight = weight.get().max(1);
+            let may = plain.may_start_at_a_rate(weight);
             plain.ready -= u64::from(may);
-            plain.running += u64::from(may);
-            answers(permits.start_at_a_rate(), may, *plain);
+            plain.running += weight * u64::from(may);
+            answers(permits.start_at_a_rate(weight), may, *plain);
         }
-        Op::Unstart if plain.running > 0 && plain.ready < MOST_READY => {
-            plain.running -= 1;
+        Op::Unstart { weight } if plain.running > 0 && plain.ready < MOST_READY => {
+            let weight = u64::from(weight).clamp(1, plain.running);
+            plain.running -= weight;
             plain.ready += 1;
-            agree(permits.unstart(), *plain);
+            agree(permits.unstart(weight), *plain);
         }
         Op::Acquire => {
             let may = plain.may_start();
             plain.running += u64::from(may);
             answers(permits.acquire(), may, *plain);
         }
-        Op::Reacquire { draining } => {
-            let may = plain.may_reclaim(draining);
-            plain.running += u64::from(may);
-            answers(permits.reacquire(draining), may, *plain);
+        Op::AcquireRest { weight } if plain.running > 0 => {
+            let weight = weight.get().max(1);
+            let without = Plain { running: plain.running - 1, ..*plain };
+            let may = without.may_start_at_a_rate(weight);
+            plain.running += (weight - 1) * u64::from(may);
+            answers(permits.acquire_rest(weight), may, *plain);
+        }
+        Op::Reacquire { draining, weight } => {
+            let weight = weight.get().max(1);
+            let may = plain.may_reclaim(draining, weight);
+            plain.running += weight * u64::from(may);
+            answers(permits.reacquire(draining, weight), may, *plain);
         }
         Op::Release if plain.running > 0 => {
             plain.running -= 1;
             agree(permits.release(), *plain);
+        }
+        Op::ReleaseMore { count } if plain.running > 0 => {
+            let count = u64::from(count).min(plain.running);
+            plain.running -= count;
+            agree(permits.release_more(count), *plain);
         }
         Op::SetLimit(limit) => {
             plain.limit = limit.get();
@@ -244,7 +269,13 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
             plain.set(flag, false);
             agree(permits.clear(flag), before);
         }
-        Op::Unreserve | Op::Start | Op::StartAtARate | Op::Unstart | Op::Release => {}
+        Op::Unreserve
+        | Op::Start
+        | Op::StartAtARate { .. }
+        | Op::Unstart { .. }
+        | Op::AcquireRest { .. }
+        | Op::Release
+        | Op::ReleaseMore { .. } => {}
     }
 }
 
@@ -267,15 +298,23 @@ fn agree(word: Snapshot, plain: Plain) {
     assert_eq!(word.at_rest(), plain.running == 0 && plain.ready == 0, "at_rest: {plain:?}");
     assert_eq!(word.held_back(), plain.held_back(), "held_back: {plain:?}");
     assert_eq!(word.may_start(), plain.may_start(), "may_start: {plain:?}");
-    assert_eq!(
-        word.may_start_at_a_rate(),
-        plain.may_start_at_a_rate(),
-        "may_start_at_a_rate: {plain:?}"
-    );
+    let acts = plain.has(Flag::Reclaiming) || plain.has(Flag::Rated);
+    assert_eq!(word.acts_at_release(), acts, "acts_at_release: {plain:?}");
+    for weight in [1, 2, 3, MOST] {
+        let due = plain.may_start_at_a_rate(weight);
+        assert_eq!(
+            word.may_start_at_a_rate(weight),
+            due,
+            "may_start_at_a_rate({weight}): {plain:?}"
+        );
+    }
     assert_eq!(word.may_go_on(), plain.may_go_on(), "may_go_on: {plain:?}");
     for draining in [false, true] {
-        let due = plain.may_reclaim(draining);
-        assert_eq!(word.may_reclaim(draining), due, "may_reclaim({draining}): {plain:?}");
+        for weight in [1, 2, MOST] {
+            let due = plain.may_reclaim(draining, weight);
+            let says = word.may_reclaim(draining, weight);
+            assert_eq!(says, due, "may_reclaim({draining}, {weight}): {plain:?}");
+        }
     }
     for ready_cap in [0, 1, plain.ready, plain.ready + 1, MOST_READY] {
         assert_eq!(

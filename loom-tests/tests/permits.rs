@@ -151,7 +151,7 @@ fn limit_holds_against_one_who_takes_a_permit_back() {
         let (permits, gauge) = (Arc::new(Permits::new(1)), Gauge::new(1));
         let (theirs, seen) = (permits.clone(), gauge.clone());
         let returning = thread::spawn(move || {
-            if theirs.reacquire(false).granted() {
+            if theirs.reacquire(false, 1).granted() {
                 seen.visit();
                 let _ = theirs.release();
             }

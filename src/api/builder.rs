@@ -13,6 +13,7 @@ use crate::job::turns::{AskedTurns, Turns};
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
 use crate::sync::Arc;
+use std::num::NonZeroU32;
 
 /// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder) and [`Job::job_builder`].
 ///
@@ -37,6 +38,8 @@ pub struct JobBuilder {
     timed: bool,
     rates: Vec<Rate>,
     pub(super) turns: AskedTurns,
+    counts_weights: bool,
+    weight: Option<NonZeroU32>,
 }
 
 /// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
@@ -87,6 +90,8 @@ impl JobBuilder {
             timed: false,
             rates: Vec::new(),
             turns: AskedTurns::default(),
+            counts_weights: false,
+            weight: None,
         }
     }
 
@@ -321,6 +326,81 @@ impl JobBuilder {
         self
     }
 
+    /// Counts weights: a task takes as many permits of this job as it [weighs](Self::weight).
+    ///
+    /// Tasks of this job and of all jobs below it weigh 1, unless a weight was set. So the limit bounds the sum of the weights
+    /// of the tasks that run. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
+    ///
+    /// - A heavy task that is first in the queue of this job reserves what comes free: no task behind it starts before it, however
+    ///   light. Two kinds of tasks may still take permits ahead of it. A worker may end its turn of a sibling: 16 tasks or
+    ///   100 µs. And tasks that have begun, and have waited inside, take their permits back ahead of the queue.
+    /// - A task that is heavier than the limit runs alone: it starts when no permit of this job is held. The same holds if the
+    ///   limit is lowered below the weight while the task waits.
+    /// - Each child has one task in this job's queue, as without weights. So the children take turns, the heavy ones and the light
+    ///   ones. Tasks of one child weigh the same, and no light one of them overtakes a heavy one.
+    /// - A task that waits inside, as in a join, gives all its permits back meanwhile. It re-acquires all of them at once. A future
+    ///   that is pending keeps all of them, unless it awaits something of this library.
+    ///
+    /// A job that counts weights admits one task at a time, and a task that joins another one of the job does not run it inline.
+    /// A heavy task that its handle cancels gives up its place when the next permit comes free. A job that counts no weights pays
+    /// nothing.
+    ///
+    /// # Examples
+    ///
+    /// Four cores, of which a link step takes three:
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(4).build()?;
+    /// let cores = pool.job_builder().limit(4).weighted().build();
+    /// let links = cores.weigh(3);
+    /// for _ in 0..10 {
+    ///     cores.execute(|| ()); // compiles
+    ///     links.execute(|| ());
+    /// }
+    /// cores.wait();
+    /// assert!(cores.stats().most_running <= 4);
+    /// assert_eq!(links.stats().most_running, 1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn weighted(mut self) -> Self {
+        self.counts_weights = true;
+        self
+    }
+
+    /// Sets how many permits each task of the job takes at each job that [counts weights](Self::weighted): at this job and at
+    /// those above it. [`Job::weigh`] is the short form.
+    ///
+    /// A child without a weight of its own has its parent's. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT) is taken
+    /// for that number. Jobs that count no weights ignore it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the weight is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let memory = pool.job_builder().limit(100).weighted().build(); // megabytes
+    /// let decode = memory.job_builder().name("decode").weight(30).limit(8).build();
+    /// let permit = decode.try_acquire()?;
+    /// assert_eq!((decode.stats().running, memory.stats().running), (1, 30));
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn weight(mut self, weight: usize) -> Self {
+        let most = Job::MAX_LIMIT as u32;
+        let weight =
+            NonZeroU32::new(weight.try_into().map_or(most, |weight: u32| weight.min(most)));
+        assert!(
+            weight.is_some(),
+            "a task that weighs 0 would take no permit: give it a weight of 1 or more"
+        );
+        self.weight = weight;
+        self
+    }
+
     /// Makes the job.
     ///
     /// # Panics
@@ -352,13 +432,15 @@ impl JobBuilder {
         let timed = self.timed.then(|| Box::new(Timed::new(self.pool.0.shared())));
         let parent = self.parent.as_ref().map(Job::ptr);
         let turns = self.turns.below(parent);
-        let few = self.name.is_some() || capacity.is_some() || samples.is_some() || timed.is_some();
+        let weighs = self.counts_weights || self.weight.is_some();
+        let measured = samples.is_some() || timed.is_some();
+        let few = self.name.is_some() || capacity.is_some() || measured || weighs;
         let extra = (few || turns != Turns::USUAL).then(|| {
-            let extra = Extra::new(self.name, capacity).with_samples(samples);
-            extra.with_timed(timed).with_turns(turns)
+            let extra = Extra::new(self.name, capacity).with_samples(samples).with_timed(timed);
+            extra.with_turns(turns).with_weights(self.counts_weights, self.weight)
         });
         let job = children::make(self.pool.0, parent, limit, extra);
-        if adapt::is_adaptive_itself(job.ptr()) {
+        if self.counts_weights || adapt::is_adaptive_itself(job.ptr()) {
             job.ptr().permits.set(Flag::Rated);
         }
         if !self.rates.is_empty() {

@@ -15,6 +15,7 @@ use crate::job::gate::{self, hold};
 #[cfg(feature = "futures")]
 use crate::job::pending::pending;
 use crate::job::permits::Flag;
+use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;
 use crate::sync::thread;
 use crate::task::handle::{Stage, TaskHandle};
@@ -181,7 +182,8 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let paused = job.gates().filter(|gate| gate.permits.load().has(Flag::Paused));
     reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
-    let mut closed: Vec<_> = job.gates().filter_map(limit).chain(clock).collect();
+    let weights = job.gates().filter_map(weight);
+    let mut closed: Vec<_> = job.gates().filter_map(limit).chain(weights).chain(clock).collect();
     // The reason that lasts longest comes first. A limit of 0 lasts until the user changes it. A hold-off or a rate lasts
     // until its time, and any other limit until a task ends.
     closed.sort_by_key(|reason| match reason {
@@ -216,6 +218,18 @@ fn held_off(gate: JobPtr) -> Option<Reason> {
 fn paced(gate: JobPtr) -> Option<Reason> {
     let until = hold::paced_until(gate)?;
     Some(Reason::Rate { job: Job::of(gate), until })
+}
+
+/// Returns [`Reason::Weight`] if the first task in the queue of this job takes more permits than are free.
+fn weight(gate: JobPtr) -> Option<Reason> {
+    if !gate.counts_weights() {
+        return None;
+    }
+    let needs = look_into(gate, |queue| queue.first().map(|cell| cell.job().weight()))??;
+    let word = gate.permits.load();
+    let free = word.limit().saturating_sub(word.running()) as usize;
+    let reserves = free > 0 && !word.fits(needs);
+    reserves.then(|| Reason::Weight { job: Job::of(gate), needs: needs as usize, free })
 }
 
 /// Returns [`Reason::Limit`] if as many tasks of this job run as its limit allows.
@@ -256,18 +270,26 @@ fn place_above(job: JobPtr) -> Option<usize> {
 /// Returns how many tasks go before the first task in this queue that `is_it` accepts. Returns `None` if there is no such
 /// task, or if another thread has the queue lock all the time.
 fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
-    for _ in 0..TRIES {
-        let Some(consumer) = queue.queue().try_lock_quietly() else {
-            thread::yield_now();
-            continue;
-        };
+    look_into(queue, |consumer| {
         let (mut ahead, mut found) = (0, false);
         let _whole = consumer.look_through(|cell| {
             found |= is_it(cell);
             ahead += usize::from(!found && !cell.is_gone());
         });
+        found.then_some(ahead)
+    })?
+}
+
+/// Calls `look` with the owner of the lock of this job's queue. Returns `None` if another thread has that lock all the time.
+fn look_into<T>(queue: JobPtr, look: impl FnOnce(&Consumer<'_>) -> T) -> Option<T> {
+    for _ in 0..TRIES {
+        let Some(consumer) = queue.queue().try_lock_quietly() else {
+            thread::yield_now();
+            continue;
+        };
+        let seen = look(&consumer);
         gate::unlock(queue, consumer);
-        return found.then_some(ahead);
+        return Some(seen);
     }
     None
 }

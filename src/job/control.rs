@@ -3,6 +3,7 @@
 use crate::base::parking::parking_lot;
 use crate::job::events;
 use crate::job::family;
+use crate::job::gate::weigh::wake_reclaimers;
 use crate::job::gate::{drop_delegates_in, drop_late, look, request_sweep, settle};
 use crate::job::lifetime::Kept;
 use crate::job::permits::{Flag, MOST, Snapshot};
@@ -85,7 +86,7 @@ fn changed(job: JobPtr, held_changed: bool) {
     look(job);
     let word = job.permits.load();
     if word.has(Flag::Reclaiming) {
-        parking_lot().wake_one(job.permit_key());
+        wake_reclaimers(job);
     }
     settle(job, word);
     if held_changed && word.is_held() && word.has(Flag::Parent) {

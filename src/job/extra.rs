@@ -1,4 +1,4 @@
-//! The fields that few jobs have: a name, a capacity, samples, histograms, turns, times.
+//! The fields that few jobs have: a name, a capacity, samples, histograms, turns, weights, times.
 
 #[cfg(feature = "timeline")]
 use crate::base::log::Track;
@@ -9,6 +9,7 @@ use crate::job::times::Times;
 use crate::job::turns::Turns;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
+use std::num::NonZeroU32;
 
 /// The fields that few jobs have. Made by the builder, or for the job's first hold-off or delayed task. Freed with the record.
 #[derive(Debug, Default)]
@@ -26,6 +27,10 @@ pub struct Extra {
     /// The job's track in the timeline of its pool.
     #[cfg(feature = "timeline")]
     pub track: Track,
+    /// True if the job counts weights: a task takes as many permits here as it weighs.
+    pub counts_weights: bool,
+    /// The weight of the job's tasks, if it was set.
+    pub weight: Option<NonZeroU32>,
     /// The job's times.
     times: Mutex<Times>,
     /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
@@ -51,6 +56,11 @@ impl Extra {
     /// Sets how long a turn with the job is, and the job's class.
     pub fn with_turns(self, turns: Turns) -> Self {
         Self { turns, ..self }
+    }
+
+    /// Sets whether the job counts weights, and the weight of its tasks.
+    pub fn with_weights(self, counts_weights: bool, weight: Option<NonZeroU32>) -> Self {
+        Self { counts_weights, weight, ..self }
     }
 
     /// Returns true if each task of the job needs a ticket.

@@ -29,6 +29,7 @@ mod gone;
 pub mod hold;
 pub mod rated;
 mod returns;
+pub mod weigh;
 
 pub use acquire::{give_back, push_behind, try_acquire};
 pub use drops::{discard, drop_late, drop_task, inject_to_drop, is_dropped, request_sweep, sweep};
@@ -40,7 +41,6 @@ pub use gone::{
 pub use returns::{come_back, go_on};
 
 use crate::base::later::{self, Deferral};
-use crate::base::parking::parking_lot;
 use crate::base::sleep::Notified;
 use crate::base::task::{CellPtr, Mark};
 use crate::job::class;
@@ -155,8 +155,11 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
 
 /// Reserves room for one task, then pops the task and admits it. Returns false if there is no room.
 fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
-    let unlimited = job.is_unlimited(job.permits.load());
-    let ready_cap = if unlimited { 1 } else { job.pool().ready_cap() };
+    let word = job.permits.load();
+    if word.has(Flag::Rated) && !weigh::first_fits(job, consumer) {
+        return false; // weigh-1
+    }
+    let ready_cap = if job.is_unlimited(word) { 1 } else { job.pool().ready_cap() };
     if !job.permits.reserve(ready_cap).granted() {
         return false;
     }
@@ -297,7 +300,11 @@ fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
         None => Start::RunPaced,
         Some(refused) => {
-            refuse(cell, refused);
+            if cell.is_gone() {
+                weigh::drop_refused(cell, refused);
+            } else {
+                refuse(cell, refused);
+            }
             Start::Gone
         }
     }
@@ -339,16 +346,16 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
 /// Releases a task's permits at the job and each ancestor, and admits waiting tasks there (release-1 to release-3).
 #[inline]
 pub fn release(job: JobPtr) {
-    job.gates().for_each(release_at);
+    job.gates().for_each(|gate| release_at(gate, job));
     events::released(job);
 }
 
-/// Releases a permit at one gate, and admits waiting tasks there.
+/// Releases the permits of a task of `job` at one gate, and admits waiting tasks there.
 #[inline]
-fn release_at(gate: JobPtr) {
-    let word = gate.permits.release(); // release-1
-    if word.has(Flag::Reclaiming) {
-        parking_lot().wake_one(gate.permit_key());
+fn release_at(gate: JobPtr, job: JobPtr) {
+    let mut word = gate.permits.release(); // release-1
+    if word.acts_at_release() {
+        word = weigh::release_rest(gate, job, word);
     }
     settle(gate, word);
     fence_after_rmw(); // release-2

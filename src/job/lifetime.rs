@@ -39,7 +39,7 @@ impl JobPtr {
     }
 
     /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.
-    /// The caller holds `held` permits of the job.
+    /// The caller holds the permits of `held` tasks of the job.
     ///
     /// # Panics
     /// In a build with [`RESTS`](crate::sync::RESTS), panics if the job is not at rest.
@@ -66,7 +66,10 @@ impl JobPtr {
     #[inline]
     #[must_use]
     unsafe fn free_one(self, held: u64) -> Option<Self> {
-        assert!(!RESTS || self.is_at_rest(held), "a job is freed that is not at rest: {self:?}");
+        assert!(
+            !RESTS || self.is_at_rest(held * self.permits_for(self)),
+            "a job is freed that is not at rest: {self:?}"
+        );
         assert!(!RESTS || self.has_no_waiters(), "a job is freed, and a waiter is left");
         if let Some(parent) = self.parent() {
             self.pool().family.leave(parent, self);

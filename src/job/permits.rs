@@ -30,8 +30,8 @@ pub enum Flag {
     /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
     /// may go on.
     HeldOff = 1 << 53,
-    /// The job has a rate, or its limit adapts: each start needs a token, at most one task is ready, and no worker keeps a permit
-    /// over several tasks.
+    /// The job has a rate, counts weights, or its limit adapts: each start needs its leave, at most one task is ready, and no
+    /// worker keeps a permit over several tasks.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
     Parent = 1 << 55,
@@ -60,6 +60,8 @@ pub enum Flag {
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
 /// The flags that keep tasks from being admitted. One of them is enough.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
+/// The flags on which the release of a permit must act. One of them is enough.
+const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of the word.
 ///
@@ -148,9 +150,20 @@ impl Snapshot {
         !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
 
-    /// Returns true if a ready task of a job with a rate may start now, once it has a token of the rate.
-    pub const fn may_start_at_a_rate(self) -> bool {
-        !self.has_any(NO_START) && self.running() < self.limit()
+    /// Returns true if `weight` further permits may be held now. If no permit is held, a weight above the limit may be held, too.
+    pub const fn fits(self, weight: u64) -> bool {
+        self.running() + weight <= self.limit() || (self.running() == 0 && self.limit() > 0)
+    }
+
+    /// Returns true if a ready task that takes `weight` permits may start now, once it has the leave of the rate, if there is one.
+    pub const fn may_start_at_a_rate(self, weight: u64) -> bool {
+        !self.has_any(NO_START) && self.fits(weight)
+    }
+
+    /// Returns true if the release of a permit needs more than the change of the word: a task waits to re-acquire its permits,
+    /// or the job may count weights.
+    pub const fn acts_at_release(self) -> bool {
+        self.has_any(AT_RELEASE)
     }
 
     /// Returns true if no more tasks run than the limit allows. A paused job allows none.
@@ -171,10 +184,11 @@ impl Snapshot {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
 
-    /// Returns true if a task that has blocked may re-acquire its permit. In a drain it may do so even if the job is held.
-    pub const fn may_reclaim(self, draining: bool) -> bool {
-        let limit = if draining && self.limit() == 0 { 1 } else { self.limit() };
-        self.running() < limit && (draining || !self.has(Flag::Paused))
+    /// Returns true if a task that has blocked may re-acquire its `weight` permits. In a drain it may do so even if the job is
+    /// held.
+    pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
+        let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
+        word.fits(weight) && (draining || !self.has(Flag::Paused))
     }
 
     /// Returns the word with one more ready task.
@@ -187,14 +201,14 @@ impl Snapshot {
         Self(self.0 - READY)
     }
 
-    /// Returns the word with one ready task fewer and one more permit held.
-    pub const fn started(self) -> Self {
-        Self(self.0 - READY + RUNNING)
+    /// Returns the word with one ready task fewer and `weight` more permits held.
+    pub const fn started(self, weight: u64) -> Self {
+        Self(self.0 - READY + weight * RUNNING)
     }
 
-    /// Returns the word with one more permit held.
-    pub const fn acquired(self) -> Self {
-        Self(self.0 + RUNNING)
+    /// Returns the word with `weight` more permits held.
+    pub const fn acquired(self, weight: u64) -> Self {
+        Self(self.0 + weight * RUNNING)
     }
 
     /// Returns the word with one permit held fewer.
@@ -295,37 +309,44 @@ impl Permits {
     /// Exchanges a reservation for a permit.
     #[inline]
     pub fn start(&self) -> Asked {
-        self.update(|word| word.may_start().then(|| word.started()))
+        self.update(|word| word.may_start().then(|| word.started(1)))
     }
 
-    /// Exchanges a reservation for a permit, also at a job with a rate. The caller must then take a token of the rate.
-    pub fn start_at_a_rate(&self) -> Asked {
-        self.update(|word| word.may_start_at_a_rate().then(|| word.started()))
+    /// Exchanges a reservation for `weight` permits, also at a job with a rate. The caller must then take the leave of the rate.
+    pub fn start_at_a_rate(&self, weight: u64) -> Asked {
+        self.update(|word| word.may_start_at_a_rate(weight).then(|| word.started(weight)))
     }
 
     /// Acquires a permit for a task that has no reservation.
     #[inline]
     pub fn acquire(&self) -> Asked {
-        self.update(|word| word.may_start().then(|| word.acquired()))
+        self.update(|word| word.may_start().then(|| word.acquired(1)))
     }
 
     /// Acquires a permit for a waiter that has no reservation. Refuses it if permits and reservations together reach the
     /// limit, or if `ready_cap` tasks are ready.
     #[inline]
     pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
-        self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
+        self.update(|word| word.has_room(ready_cap).then(|| word.acquired(1)))
     }
 
-    /// Acquires a permit for a task that had one before it blocked, ahead of all other tasks. See
+    /// Acquires the other permits of a task that takes `weight` permits, and has one of them. Refuses them if the task might not
+    /// have started with all of them.
+    pub fn acquire_rest(&self, weight: u64) -> Asked {
+        let may = |word: Snapshot| word.released().may_start_at_a_rate(weight);
+        self.update(|word| may(word).then(|| word.acquired(weight - 1)))
+    }
+
+    /// Acquires `weight` permits for a task that had them before it blocked, ahead of all other tasks. See
     /// [`Snapshot::may_reclaim`] for `draining`.
-    pub fn reacquire(&self, draining: bool) -> Asked {
-        self.update(|word| word.may_reclaim(draining).then(|| word.acquired()))
+    pub fn reacquire(&self, draining: bool, weight: u64) -> Asked {
+        self.update(|word| word.may_reclaim(draining, weight).then(|| word.acquired(weight)))
     }
 
-    /// Exchanges a permit for a reservation. Returns the word after the change.
-    pub fn unstart(&self) -> Snapshot {
-        // The subtraction wraps on purpose: the sum adds one ready task and removes one permit.
-        let change = READY.wrapping_sub(RUNNING);
+    /// Exchanges `weight` permits for a reservation. Returns the word after the change.
+    pub fn unstart(&self, weight: u64) -> Snapshot {
+        // The subtraction wraps on purpose: the sum adds one ready task and removes the permits.
+        let change = READY.wrapping_sub(weight * RUNNING);
         let before = self.0.fetch_add(change, Ordering::AcqRel);
         Snapshot(before.wrapping_add(change))
     }
@@ -334,6 +355,12 @@ impl Permits {
     #[inline]
     pub fn release(&self) -> Snapshot {
         Snapshot(self.0.fetch_sub(RUNNING, Ordering::AcqRel)).released()
+    }
+
+    /// Releases `count` permits. Returns the word after the change.
+    pub fn release_more(&self, count: u64) -> Snapshot {
+        let before = self.0.fetch_sub(count * RUNNING, Ordering::AcqRel);
+        Snapshot(before - count * RUNNING)
     }
 
     /// Sets the limit. Returns the word before the change.

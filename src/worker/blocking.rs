@@ -140,7 +140,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     let begun = context.pool().waits.enter(job.opaque(), wait);
     gate::release(job); // wait-2
     f(); // wait-3
-    job.gates().for_each(take_back); // wait-4
+    job.gates().for_each(|gate| take_back(gate, job)); // wait-4
     context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, busy);
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
@@ -180,19 +180,19 @@ fn show_stash(context: &Context) {
     }
 }
 
-/// Re-acquires the permit at one gate (wait-4). If a further permit is free, wakes the next waiter (wait-5).
-fn take_back(gate: JobPtr) {
-    let key = gate.permit_key();
+/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter (wait-5).
+fn take_back(gate: JobPtr, job: JobPtr) {
+    let (key, weight) = (gate.permit_key(), gate.permits_for(job));
     // A drain cancels held jobs, but their tasks that have started must run to their end. So these get permits all the same.
     let draining = || gate.pool().draining();
-    while let Asked::Refused(_) = gate.permits.reacquire(draining()) {
+    while let Asked::Refused(_) = gate.permits.reacquire(draining(), weight) {
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
                 // A worker with a lease must check the job's word before its next task, and so see the flag.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
-            !gate.permits.load().may_reclaim(draining())
+            !gate.permits.load().may_reclaim(draining(), weight)
         });
     }
     // Clears the flag if no other task waits for a permit here, so that queued tasks are admitted again (wait-5).
@@ -200,8 +200,8 @@ fn take_back(gate: JobPtr) {
         gate.permits.clear(Flag::Reclaiming);
     });
     if others {
-        if gate.permits.load().may_reclaim(draining()) {
-            parking_lot().wake_one(key);
+        if gate.permits.load().may_reclaim(draining(), 1) {
+            gate::weigh::wake_reclaimers(gate);
         }
     } else {
         // After this fence the caller checks the queue, as soon as all permits are back.

@@ -89,6 +89,16 @@ pub enum Reason {
         /// The job's limit.
         limit: usize,
     },
+    /// The first task in this job's queue takes more permits of the job than are free. It is the explained task, or goes before
+    /// it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
+    Weight {
+        /// The job that counts weights.
+        job: Job,
+        /// The number of permits that the first task takes. More than the limit: the task waits until no permit is held.
+        needs: usize,
+        /// The number of permits that are free.
+        free: usize,
+    },
     /// Other tasks go first: tasks of the same job or, if a parent's limit binds, tasks of the parent's other children.
     Behind {
         /// The number of those tasks.
@@ -202,6 +212,9 @@ impl fmt::Display for Reason {
             }
             Self::Limit { job, running, limit } => {
                 write!(f, "{} runs {} of at most {limit}", Named(job), Tasks(*running))
+            }
+            Self::Weight { job, needs, free } => {
+                write!(f, "{} has {free} of {needs} permits free for its first task", Named(job))
             }
             Self::Behind { ahead: 1 } => f.write_str("1 task goes first"),
             Self::Behind { ahead } => write!(f, "{ahead} tasks go first"),

@@ -10,7 +10,7 @@
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
-    reserve_outside, serve_if_due, start, unlock,
+    reserve_outside, serve_if_due, start, unlock, weigh,
 };
 use crate::base::task::{CellPtr, Mark};
 use crate::job::permits::{Asked, Flag};
@@ -25,7 +25,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
     let (mut gate, mut rated) = (Some(job), false);
     while let Some(outer) = gate {
         // A permit must not overtake a task or a waiter in the queue (push-1).
-        let Some(Asked::Granted(word)) = outer
+        let Some(Asked::Granted(mut word)) = outer
             .queue()
             .is_empty()
             .then(|| outer.permits.acquire_in_room(outer.pool().ready_cap()))
@@ -33,8 +33,17 @@ pub fn try_acquire(job: JobPtr) -> bool {
             release_inside(job, outer);
             return false;
         };
+        if word.has(Flag::Rated) {
+            rated = true;
+            match weigh::acquire_rest(outer, job) {
+                Some(whole) => word = whole,
+                None => {
+                    release_inside(job, outer);
+                    return false;
+                }
+            }
+        }
         outer.tally.note_running(word);
-        rated |= word.has(Flag::Rated);
         gate = outer.parent();
     }
     if rated && !rated::take_tokens_of(job) {
@@ -49,7 +58,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
 fn release_inside(job: JobPtr, end: JobPtr) {
     let mut inner = job;
     while inner != end {
-        release_at(inner);
+        release_at(inner, job);
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
 }

@@ -1,6 +1,6 @@
 //! Cancelled tasks in the queues of held jobs, where no worker would pop them.
 
-use super::{drop_task, inject_to_drop, is_dropped, unlock, wake_if_idle};
+use super::{drop_task, inject_to_drop, is_dropped, look, unlock, wake_if_idle};
 use crate::base::task::CellPtr;
 use crate::job::family;
 use crate::job::queue::Consumer;
@@ -81,6 +81,10 @@ pub fn is_stuck(gate: JobPtr) -> bool {
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
+        if outer.counts_weights() {
+            // A cancelled heavy task no longer reserves what comes free.
+            look(outer);
+        }
     }
 }
 

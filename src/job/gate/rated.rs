@@ -44,15 +44,16 @@ use crate::sync::time::Instant;
 pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     let mut next = Some(gate);
     while let Some(outer) = next {
-        let Asked::Granted(_) = outer.permits.start_at_a_rate() else {
-            return Some(outer);
+        let weight = outer.permits_for(cell.job());
+        let Asked::Granted(_) = outer.permits.start_at_a_rate(weight) else {
+            return Some(outer); // weigh-2
         };
         next = outer.parent(); // rate-1
     }
     if let Err(refused) = take_tokens_or_not(cell) {
         let mut next = Some(refused);
         while let Some(outer) = next {
-            settle(outer, outer.permits.unstart());
+            settle(outer, outer.permits.unstart(outer.permits_for(cell.job())));
             next = outer.parent();
         }
         return Some(refused);
@@ -155,7 +156,7 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         let mut times = extra.times();
         times.set_rates(rates, now);
         extra.set_gap(times.has_gap());
-        if rates.is_empty() && !adapt::is_adaptive_itself(job) {
+        if rates.is_empty() && !adapt::is_adaptive_itself(job) && !job.counts_weights() {
             job.permits.clear(Flag::Rated);
             // A pusher must not rely on a worker with a batch to check the queue.
             job.permits.clear(Flag::BatchOut);

@@ -65,7 +65,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     // At the gates inside, the task has permits. Each permit becomes a reservation again.
     let mut inner = job;
     while inner != gate {
-        settle(inner, inner.permits.unstart());
+        settle(inner, inner.permits.unstart(inner.permits_for(job)));
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
     // At the gates outside, the task has reservations, which are cancelled.

@@ -56,6 +56,15 @@ impl<'a> Consumer<'a> {
             || arrivals.tail.load(Ordering::Acquire) == first.as_ptr()
     }
 
+    /// Returns the task that a pop would take now, and leaves the task in the queue. Returns `None` if the list is empty, or if
+    /// its first push is unfinished.
+    pub fn first(&self) -> Option<CellPtr> {
+        let departures = self.queue.departures;
+        // Ordering: Acquire both; as in `pop_returned` and `pop`. Only this consumer removes cells, so the cell stays.
+        CellPtr::from_ptr(departures.returned.load(Ordering::Acquire))
+            .or_else(|| CellPtr::from_ptr(departures.head.load(Ordering::Acquire)))
+    }
+
     /// Takes the oldest task: from the front stack, or else from the head of the list.
     #[inline]
     pub fn pop(&mut self) -> Popped {

@@ -1,0 +1,101 @@
+//! Gates that count weights: a task takes as many permits there as it weighs.
+//!
+//! A gate that counts weights has the flag `Rated` from its build on. So at most one task is ready there, and no other task is
+//! admitted meanwhile. The reservation of that task is for all permits that are free: the word need not count its weight.
+//!
+//! A thread that admits tasks from the queue of such a gate:
+//! - `weigh-1`: Under the queue lock, and before it reserves, it checks the weight of the first task against the word. If the
+//!   weight does not fit, the thread admits nothing. So no task behind the heavy one overtakes it.
+//! - `weigh-2`: At the start, a worker exchanges the reservation for all permits of the task at once, if they still fit.
+//!   Otherwise the task goes back to the front of the queue.
+//! - `weigh-3`: The thread that ends the task releases one permit (`release-1`), and then the rest. It executes the fence and
+//!   checks the queue after that (`release-2`, `release-3`).
+//!
+//! A weight fits if the permits held and the weight together are within the limit. It also fits if no permit is held. So a
+//! weight above the limit is no reason to wait for ever: the task runs alone.
+//!
+//! No heavy task waits beside enough free permits. A thread that releases permits finds the queue unlocked, or sets its pending
+//! bit. In the first case it checks the weight itself. In the second case the owner of the lock does so again, with the word
+//! after the release. If the thread finds a task ready, that task's start or refusal checks the queue again.
+//!
+//! No heavy task starves. While it is first in the queue, the gate admits no task. Only tasks that have begun take permits
+//! ahead of it: those that a worker runs under the lease that it has, until their turn ends, and those that have waited inside.
+//! So the number of permits held falls until the weight fits.
+
+use super::{discard, is_dropped, look, settle};
+use crate::base::parking::parking_lot;
+use crate::base::task::CellPtr;
+use crate::job::permits::{Asked, Flag, Snapshot};
+use crate::job::queue::Consumer;
+use crate::job::record::JobPtr;
+use crate::sync::fence_after_rmw;
+
+/// Returns false if the first task in the queue of `gate` takes more permits than are free (weigh-1). The caller must have seen
+/// the flag `Rated`.
+#[cold]
+pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
+    if !gate.counts_weights() {
+        return true;
+    }
+    // If an unfinished push hides the first task, the pop finds none.
+    let Some(cell) = consumer.first() else { return true };
+    let weight = cell.job().weight();
+    // A cancelled task is dropped at its start.
+    gate.permits.load().fits(weight) || cell.is_gone() || is_dropped(cell.job())
+}
+
+/// Drops a task that its handle has cancelled, and that `refused` has refused at the start. In a queue the task would be first,
+/// and be admitted again at once.
+#[cold]
+pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
+    let job = cell.job();
+    let mut inner = job;
+    while inner != refused {
+        settle(inner, inner.permits.unstart(inner.permits_for(job)));
+        inner = inner.parent().expect("the gate that refused is outside the job");
+    }
+    discard(cell);
+}
+
+/// Acquires the other permits of a waiter of `job` that has one permit of `gate`. If they do not fit, releases that permit, and
+/// returns `None`.
+#[cold]
+pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
+    match gate.permits.acquire_rest(gate.permits_for(job)) {
+        Asked::Granted(word) => Some(word),
+        Asked::Refused(_) => {
+            let word = gate.permits.release();
+            if word.has(Flag::Reclaiming) {
+                wake_reclaimers(gate);
+            }
+            settle(gate, word);
+            fence_after_rmw();
+            look(gate);
+            None
+        }
+    }
+}
+
+/// Releases the other permits of a task of `job` that has released one permit of `gate` (weigh-3). Then wakes the tasks that
+/// wait to re-acquire their permits there. `word` is the word after the first release. Returns the word after the last.
+#[cold]
+pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Snapshot {
+    let rest = gate.permits_for(job) - 1;
+    if rest > 0 {
+        word = gate.permits.release_more(rest);
+    }
+    if word.has(Flag::Reclaiming) {
+        wake_reclaimers(gate);
+    }
+    word
+}
+
+/// Wakes tasks that wait to re-acquire their permits. At a gate that counts weights it wakes all of them: the first may need
+/// more permits than are free, and another one fewer.
+pub fn wake_reclaimers(gate: JobPtr) {
+    if gate.counts_weights() {
+        parking_lot().wake(gate.permit_key());
+    } else {
+        parking_lot().wake_one(gate.permit_key());
+    }
+}

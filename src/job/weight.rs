@@ -1,0 +1,26 @@
+//! How many permits a task takes at a gate.
+//!
+//! A weight is the job's, and never changes: all tasks of a job weigh the same, and so do two tasks that one worker runs under
+//! one lease. A job without a weight of its own has that of its parent, or else the weight 1.
+
+use crate::job::record::JobPtr;
+
+impl JobPtr {
+    /// Returns true if the job counts weights.
+    #[inline]
+    pub fn counts_weights(self) -> bool {
+        self.extra().is_some_and(|extra| extra.counts_weights)
+    }
+
+    /// Returns the weight of the job's tasks.
+    pub fn weight(self) -> u64 {
+        let own = self.gates().find_map(|gate| gate.extra()?.weight);
+        own.map_or(1, |weight| u64::from(weight.get()))
+    }
+
+    /// Returns how many permits of this gate a task of `job` takes: its weight if the gate counts weights, or else 1.
+    #[inline]
+    pub fn permits_for(self, job: Self) -> u64 {
+        if self.counts_weights() { job.weight() } else { 1 }
+    }
+}
