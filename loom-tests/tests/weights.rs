@@ -78,13 +78,13 @@ impl Weighted {
 
 #[test]
 fn weights_hold_for_two_workers() {
-    // Two heavy tasks or a heavy and a light one are more than the limit.
+    // A heavy task and a light one are more than the limit.
     check(Bound::Preemptions(2), || {
         let world = weighted(2, 2, 2);
-        world.heavy.execute(world.scales.task(2));
         world.gate.execute(world.scales.task(1));
         let stage = world.stage;
         let other = thread::spawn(move || stage.play(1, 1));
+        world.heavy.execute(world.scales.task(2));
         stage.play(0, 1);
         other.join().unwrap();
         world.rest(2);
@@ -202,6 +202,25 @@ fn weights_hold_when_permits_are_acquired_beside_a_start() {
 }
 
 #[test]
+fn weights_hold_for_permits_of_both_weights() {
+    check(Bound::Preemptions(3), || {
+        let world = weighted(1, 2, 2);
+        let (gate, scales) = (world.gate.clone(), world.scales.clone());
+        let visit = |job: Job, scales: Arc<Scales>, weight| {
+            job.try_acquire().is_ok_and(|permit| {
+                scales.under(permit, weight);
+                true
+            })
+        };
+        let other = thread::spawn(move || visit(gate, scales, 1));
+        let here = visit(world.heavy.clone(), world.scales.clone(), 2);
+        let there = other.join().unwrap();
+        // Each may have held some permits when the other asked.
+        world.rest(usize::from(here) + usize::from(there));
+    });
+}
+
+#[test]
 fn limit_is_used_by_waiters_of_both_weights() {
     check(Bound::Preemptions(2), || {
         let world = weighted(1, 2, 2);
@@ -233,6 +252,27 @@ fn nothing_lost_when_a_first_task_that_is_heavy_is_cancelled() {
         assert_eq!(world.scales.ran(), [1], "a cancelled task keeps its reservation");
         assert!(task.join().is_err());
         drop(held);
+        world.rest(1);
+    });
+}
+
+#[test]
+fn limit_is_used_when_a_permit_comes_back_beside_a_heavy_task_that_its_handle_cancels() {
+    check(Bound::Preemptions(2), || {
+        let world = weighted(1, 3, 3);
+        let held = [world.gate.try_acquire().unwrap(), world.gate.try_acquire().unwrap()];
+        let task = world.heavy.spawn(world.scales.task(3));
+        world.gate.execute(world.scales.task(1));
+        world.stage.play(0, 4);
+        assert!(task.cancel());
+        let [first, second] = held;
+        let giver = thread::spawn(move || drop(first));
+        world.stage.play(0, 4);
+        giver.join().unwrap();
+        // The cancelled cell, and the light task behind it.
+        assert!(world.stage.play(0, 8) <= 2, "a cancelled task is admitted again and again");
+        assert_eq!(world.scales.ran(), [1], "a cancelled task keeps its reservation");
+        drop((task, second));
         world.rest(1);
     });
 }
