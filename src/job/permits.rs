@@ -201,14 +201,19 @@ impl Snapshot {
         Self(self.0 - READY)
     }
 
-    /// Returns the word with one ready task fewer and `weight` more permits held.
-    pub const fn started(self, weight: u64) -> Self {
-        Self(self.0 - READY + weight * RUNNING)
+    /// Returns the word with one ready task fewer and one more permit held.
+    pub const fn started(self) -> Self {
+        Self(self.0 - READY + RUNNING)
     }
 
-    /// Returns the word with `weight` more permits held.
-    pub const fn acquired(self, weight: u64) -> Self {
-        Self(self.0 + weight * RUNNING)
+    /// Returns the word with one more permit held.
+    pub const fn acquired(self) -> Self {
+        Self(self.0 + RUNNING)
+    }
+
+    /// Returns the word with `count` more permits held.
+    pub const fn acquired_more(self, count: u64) -> Self {
+        Self(self.0 + count * RUNNING)
     }
 
     /// Returns the word with one permit held fewer.
@@ -309,38 +314,40 @@ impl Permits {
     /// Exchanges a reservation for a permit.
     #[inline]
     pub fn start(&self) -> Asked {
-        self.update(|word| word.may_start().then(|| word.started(1)))
+        self.update(|word| word.may_start().then(|| word.started()))
     }
 
     /// Exchanges a reservation for `weight` permits, also at a job with a rate. The caller must then take the leave of the rate.
     pub fn start_at_a_rate(&self, weight: u64) -> Asked {
-        self.update(|word| word.may_start_at_a_rate(weight).then(|| word.started(weight)))
+        self.update(|word| {
+            word.may_start_at_a_rate(weight).then(|| word.unreserved().acquired_more(weight))
+        })
     }
 
     /// Acquires a permit for a task that has no reservation.
     #[inline]
     pub fn acquire(&self) -> Asked {
-        self.update(|word| word.may_start().then(|| word.acquired(1)))
+        self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
     /// Acquires a permit for a waiter that has no reservation. Refuses it if permits and reservations together reach the
     /// limit, or if `ready_cap` tasks are ready.
     #[inline]
     pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
-        self.update(|word| word.has_room(ready_cap).then(|| word.acquired(1)))
+        self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
     }
 
     /// Acquires the other permits of a task that takes `weight` permits, and has one of them. Refuses them if the task might not
     /// have started with all of them.
     pub fn acquire_rest(&self, weight: u64) -> Asked {
         let may = |word: Snapshot| word.released().may_start_at_a_rate(weight);
-        self.update(|word| may(word).then(|| word.acquired(weight - 1)))
+        self.update(|word| may(word).then(|| word.acquired_more(weight - 1)))
     }
 
     /// Acquires `weight` permits for a task that had them before it blocked, ahead of all other tasks. See
     /// [`Snapshot::may_reclaim`] for `draining`.
     pub fn reacquire(&self, draining: bool, weight: u64) -> Asked {
-        self.update(|word| word.may_reclaim(draining, weight).then(|| word.acquired(weight)))
+        self.update(|word| word.may_reclaim(draining, weight).then(|| word.acquired_more(weight)))
     }
 
     /// Exchanges `weight` permits for a reservation. Returns the word after the change.
