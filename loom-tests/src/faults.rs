@@ -394,6 +394,53 @@ pub const FAULTS: &[Fault] = &[
         &["clock::rate_holds_for_two_workers"],
     ),
     fault(
+        "first-task-unweighed",
+        "a thread that serves the queue of a gate that counts weights admits a first task that does not fit",
+        &["weights::a_first_task_that_does_not_fit_is_not_admitted"],
+    ),
+    fault(
+        "weight-unasked-at-the-start",
+        "a heavy task starts if one permit is free",
+        &["weights::weights_hold_for_two_workers"],
+    ),
+    fault(
+        "weight-rest-kept",
+        "the end of a heavy task releases one permit only",
+        &["weights::limit_is_used_when_a_light_push_meets_the_end_of_a_heavy_task"],
+    ),
+    fault(
+        "weight-rest-released-late",
+        "the end of a heavy task checks the queue before it releases the rest of its permits",
+        &["weights::a_first_task_that_does_not_fit_is_not_admitted"],
+    ),
+    fault(
+        "heavy-never-alone",
+        "a task that weighs more than the limit does not start when nothing runs",
+        &["weights::limit_is_used_by_a_weight_above_it"],
+    ),
+    fault(
+        "rest-acquired-unasked",
+        "a permit of a heavy job takes the rest of its weight whether or not it fits",
+        &["weights::weights_hold_for_permits_of_both_weights"],
+    ),
+    fault(
+        "one-reclaimer-woken",
+        "a release wakes one task that waits for its permits, which may need more than are free",
+        &[],
+    ),
+    fault(
+        "cancelled-weight-reserves",
+        "the cancel of a heavy job does not check the queue of its parent, where its task is first",
+        &["weights::nothing_lost_when_a_first_task_that_is_heavy_is_cancelled"],
+    ),
+    fault(
+        "gone-weight-put-back",
+        "a heavy task that its handle has cancelled goes back to the queue, where it is admitted again",
+        &[
+            "weights::limit_is_used_when_a_permit_comes_back_beside_a_heavy_task_that_its_handle_cancels",
+        ],
+    ),
+    fault(
         "relaxed-done",
         "a task's end does not publish its outcome",
         &["handles::nothing_lost_when_complete_meets_join"],
