@@ -74,7 +74,7 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// How often a ready task went back to its queue, because a limit was lowered after its admission.
+    /// How often a ready task went back to its queue, because a limit was lowered after its admission, or its weight did not fit.
     pub refused: u64,
 }
 

@@ -200,6 +200,8 @@ pub enum Aside {
     Keys,
     /// A call on the user's one job with an adaptive limit.
     Adapts(u8),
+    /// A call on the user's one job that counts weights.
+    Weighs(u8),
 }
 
 impl Aside {
@@ -208,6 +210,7 @@ impl Aside {
             0 => Self::EmptyInput,
             1 => Self::Cancels,
             10 => Self::Keys,
+            11 if number >= 14 * 12 => Self::Weighs(number / 12 - 14),
             11 => Self::Adapts(number / 12),
             more @ (6 | 7) => Self::Bomb { ready: more == 6 },
             more @ (8 | 9) => Self::Circle { tasks: more as usize - 6 },

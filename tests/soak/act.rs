@@ -70,6 +70,7 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             #[cfg(feature = "timeline")]
             965..967 => world.use_timeline(rng),
             873..875 => (0..20).for_each(|_| work::retry(world, &slot, rng)),
+            967..975 => world.weights.use_some(world, rng),
             945..965 => world.keys.use_some(rng),
             875..895 => replace_after(world, rng, |slot| {
                 slot.job.close();

@@ -13,6 +13,7 @@ mod ledger;
 mod act;
 mod groups;
 mod permits;
+mod weights;
 mod work;
 mod world;
 
@@ -85,6 +86,7 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
             ledger.check_ran();
         }
         world.keys.check(true);
+        world.weights.check(true);
         world.closed.lock().unwrap().extend(all);
         drop(world.pool.write().unwrap().take());
     } else {
@@ -104,7 +106,7 @@ fn round(workers: usize, end: End, length: Duration, mut rng: Rng) -> usize {
         }
     }
     let closed = std::mem::take(&mut *world.closed.lock().unwrap());
-    let mut accounted = world.keys.check(false);
+    let mut accounted = world.keys.check(false) + world.weights.check(false);
     for slot in world.hosts.iter().cloned().chain(world.slots()).chain(closed) {
         slot.job.wait();
         slot.ledger.check();

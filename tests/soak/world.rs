@@ -10,6 +10,7 @@ use tollgate::{Adaptive, Job, JobBuilder, Keyed, Pool, Priority, Vegas};
 use crate::ACTORS;
 use crate::common::rng::Rng;
 use crate::ledger::Ledger;
+use crate::weights::Weights;
 
 const HOSTS: usize = 8;
 const SLOTS: usize = 300;
@@ -166,6 +167,7 @@ pub struct World {
     /// How many of these permits are held.
     pub held: AtomicUsize,
     pub keys: Keys,
+    pub weights: Weights,
     /// Jobs whose last handle was dropped, with all their tasks to run.
     pub let_go: Mutex<Vec<Arc<Ledger>>>,
     /// Jobs that were replaced after a close or a cancel.
@@ -192,7 +194,7 @@ impl World {
             hosts.push(host);
         }
         let (free, permits) = (pool.job(usize::MAX), pool.job(PERMITS));
-        let keys = Keys::new(&pool.job(usize::MAX));
+        let (keys, weights) = (Keys::new(&pool.job(usize::MAX)), Weights::new(&pool));
         let slots = (0..SLOTS).map(|_| RwLock::new(new_job(&pool, &hosts, rng))).collect();
         let world = Self {
             pool: RwLock::new(Some(pool)),
@@ -202,6 +204,7 @@ impl World {
             permits,
             held: AtomicUsize::new(0),
             keys,
+            weights,
             let_go: Mutex::default(),
             closed: Mutex::default(),
             outstanding: AtomicUsize::new(0),

@@ -84,7 +84,8 @@ pub enum Reason {
     Limit {
         /// The job that has the limit.
         job: Job,
-        /// The number of tasks that hold a permit of the job. Tasks of jobs below it are included.
+        /// The number of tasks that hold a permit of the job. Tasks of jobs below it are included. If the job counts weights,
+        /// the number of permits that they hold.
         running: usize,
         /// The job's limit.
         limit: usize,

@@ -58,6 +58,38 @@ impl Adapts {
     }
 }
 
+/// The user's job that counts weights, and the permits that the user holds of it, each with its weight. The user gives them back
+/// before the pool ends.
+#[derive(Default)]
+pub struct Weighs(Mutex<(Option<Job>, Vec<(usize, Permit)>)>);
+
+impl Weighs {
+    /// Makes a call of this number. A permit is granted exactly if its weight fits.
+    pub fn call(&self, pool: &Pool, number: u8, value: usize) {
+        let (job, permits) = &mut *self.0.lock().unwrap();
+        let job = job.get_or_insert_with(|| pool.job_builder().limit(4).weighted().build());
+        let held: usize = permits.iter().map(|(weight, _)| weight).sum();
+        match number % 7 {
+            0..=3 => {
+                let weight = 1 + value % 6;
+                let fits = held + weight <= job.limit() || held == 0 && job.limit() > 0;
+                let acquired = job.weigh(weight).try_acquire();
+                assert_eq!(acquired.is_ok(), fits, "{weight} beside {held}: {job:?}");
+                permits.extend(acquired.map(|permit| (weight, permit)));
+            }
+            4 | 5 if !permits.is_empty() => drop(permits.swap_remove(value % permits.len())),
+            _ => job.set_limit(value % 8),
+        }
+        let held: usize = permits.iter().map(|(weight, _)| weight).sum();
+        assert_eq!((job.stats().running, job.stats().backlog), (held, 0));
+    }
+
+    /// Gives all permits back.
+    pub fn give_back(&self) {
+        self.0.lock().unwrap().1.clear();
+    }
+}
+
 /// Cancelled tasks take no slot, and do not pile up in the queue.
 pub fn cancels_behind_a_capacity(pool: &Pool, capacity: usize) {
     let job = pool.job_builder().limit(0).capacity(capacity).build(); // held

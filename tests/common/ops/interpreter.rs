@@ -66,6 +66,7 @@ pub fn run(workers: usize, ops: &[Op]) {
         clock,
         jobs: Vec::new(),
         adapts: aside::Adapts::default(),
+        weighs: aside::Weighs::default(),
         tasks: Vec::new(),
         over: false,
         left: false,
@@ -89,6 +90,7 @@ pub struct User {
     pub clock: ManualClock,
     pub jobs: Vec<KnownJob>,
     adapts: aside::Adapts,
+    weighs: aside::Weighs,
     pub tasks: Vec<KnownTask>,
     /// The pool has been shut down.
     pub over: bool,
@@ -173,6 +175,7 @@ impl User {
                 }
             }
             Aside::Adapts(number) => self.adapts.call(pool, number),
+            Aside::Weighs(number) => self.weighs.call(pool, number, job.into()),
             Aside::Cancels => aside::cancels_behind_a_capacity(pool, 1 + job as usize % 8),
             Aside::Input { next_panics, drop_panics } => {
                 if !self.tasks.iter().any(open) {
@@ -420,6 +423,7 @@ impl User {
         let Some(pool) = self.pool.take() else { return };
         self.tasks.iter_mut().for_each(KnownTask::let_go);
         self.adapts.give_back();
+        self.weighs.give_back();
         if matches!(how, Shutdown::Drain | Shutdown::Drop) {
             // The drain would wait for it.
             (0..2).for_each(|_| self.advances(7));
