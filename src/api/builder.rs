@@ -328,16 +328,16 @@ impl JobBuilder {
 
     /// Counts weights: a task takes as many permits of this job as it [weighs](Self::weight).
     ///
-    /// Tasks of this job and of all jobs below it weigh 1, unless a weight was set. So the limit bounds the sum of the weights
-    /// of the tasks that run. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
+    /// Tasks of this job and of all jobs below it weigh 1, unless a weight was set. The limit bounds the sum of the weights of the
+    /// tasks that run. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
     ///
-    /// - A heavy task that is first in the queue of this job reserves what comes free: no task behind it starts before it, however
-    ///   light. Two kinds of tasks may still take permits ahead of it. A worker may end its turn of a sibling: 16 tasks or
-    ///   100 µs. And tasks that have begun, and have waited inside, take their permits back ahead of the queue.
+    /// - A heavy task that is first in the queue of this job reserves what comes free. No task behind it starts before it. Two
+    ///   kinds of tasks may still go ahead. A worker may end its turn of a sibling, of 16 tasks or 100 µs. A task that has waited
+    ///   inside takes its permits back ahead of the queue.
     /// - A task that is heavier than the limit runs alone: it starts when no permit of this job is held. The same holds if the
     ///   limit is lowered below the weight while the task waits.
-    /// - Each child has one task in this job's queue, as without weights. So the children take turns, the heavy ones and the light
-    ///   ones. Tasks of one child weigh the same, and no light one of them overtakes a heavy one.
+    /// - Each child has one task in this job's queue, as without weights. So heavy and light children take turns. No order is
+    ///   promised between tasks of two children.
     /// - A task that waits inside, as in a join, gives all its permits back meanwhile. It re-acquires all of them at once. A future
     ///   that is pending keeps all of them, unless it awaits something of this library.
     ///

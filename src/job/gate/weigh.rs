@@ -14,13 +14,13 @@
 //! A weight fits if the permits held and the weight together are within the limit. It also fits if no permit is held. So a
 //! weight above the limit is no reason to wait for ever: the task runs alone.
 //!
-//! No heavy task waits beside enough free permits. A thread that releases permits finds the queue unlocked, or sets its pending
-//! bit. In the first case it checks the weight itself. In the second case the owner of the lock does so again, with the word
-//! after the release. If the thread finds a task ready, that task's start or refusal checks the queue again.
+//! No heavy task waits beside enough free permits. A thread that releases permits gets the queue lock, or sets the pending bit.
+//! With the lock, it checks the weight itself. Otherwise the owner of the lock checks it again, with the word after the
+//! release. If the thread finds a task ready, that task's start or refusal checks the queue again.
 //!
-//! No heavy task starves. While it is first in the queue, the gate admits no task. Only tasks that have begun take permits
-//! ahead of it: those that a worker runs under the lease that it has, until their turn ends, and those that have waited inside.
-//! So the number of permits held falls until the weight fits.
+//! No heavy task starves. While it is first in the queue and does not fit, the gate admits no task. Two kinds of tasks go ahead
+//! of it. A worker ends its turn of a sibling under the permits that it has. A task that has waited inside re-acquires its
+//! permits. Neither is without end, so the number of permits held falls until the weight fits.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
