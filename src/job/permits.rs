@@ -30,7 +30,7 @@ pub enum Flag {
     /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
     /// may go on.
     HeldOff = 1 << 53,
-    /// The job has a rate, counts weights, or its limit adapts: each start needs its leave, at most one task is ready, and no
+    /// The job has a rate, counts weights, or its limit adapts: each start needs a token, at most one task is ready, and no
     /// worker keeps a permit over several tasks.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
@@ -155,7 +155,7 @@ impl Snapshot {
         self.running() + weight <= self.limit() || (self.running() == 0 && self.limit() > 0)
     }
 
-    /// Returns true if a ready task that takes `weight` permits may start now, once it has the leave of the rate, if there is one.
+    /// Returns true if a ready task that takes `weight` permits may start now, once it has a token of the rate, if there is one.
     pub const fn may_start_at_a_rate(self, weight: u64) -> bool {
         !self.has_any(NO_START) && self.fits(weight)
     }
@@ -317,7 +317,7 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.started()))
     }
 
-    /// Exchanges a reservation for `weight` permits, also at a job with a rate. The caller must then take the leave of the rate.
+    /// Exchanges a reservation for `weight` permits, also at a job with a rate. The caller must then take a token of the rate.
     pub fn start_at_a_rate(&self, weight: u64) -> Asked {
         self.update(|word| {
             word.may_start_at_a_rate(weight).then(|| word.unreserved().acquired_more(weight))
