@@ -231,10 +231,11 @@ impl Buckets {
     /// Returns the times that were added.
     pub fn read(&self) -> Histogram {
         // Ordering: Acquire for the counts, which come first; pairs with `add`. Relaxed for the figures after them.
-        Histogram {
-            counts: self.counts.each_ref().map(|count| count.load(Ordering::Acquire)),
-            total: self.total.load(Ordering::Relaxed),
-            longest: self.longest.load(Ordering::Relaxed),
-        }
+        let counts = self.counts.each_ref().map(|count| count.load(Ordering::Acquire));
+        let total = self.total.load(Ordering::Relaxed);
+        let longest = self.longest.load(Ordering::Relaxed);
+        // The total may include times that came after the counts were read. The mean must not exceed the longest time.
+        let most = longest.saturating_mul(counts.iter().sum());
+        Histogram { counts, total: total.min(most), longest }
     }
 }

@@ -10,7 +10,9 @@ use common::{LONG, SECOND, capture, with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use tollgate::{Job, JoinError, ManualClock, Pool, Reason, Rejected, TaskHandle};
+use tollgate::{
+    Adaptive, Interval, Job, JoinError, ManualClock, Pool, Reason, Rejected, TaskHandle,
+};
 
 /// Says that so many tasks wait for their time, and that none waits for a permit, or has one.
 #[track_caller]
@@ -461,5 +463,40 @@ fn workers_are_free_while_tasks_are_delayed() {
         latch.open();
         tasks.into_iter().for_each(|task| task.join().unwrap());
         job.wait();
+    });
+}
+
+/// The list of paused jobs has a handle, which must go with the last delayed task.
+#[test]
+fn a_paused_job_goes_with_its_last_delayed_task_when_it_has_no_handle() {
+    within(LONG, || {
+        let clock = ManualClock::new();
+        let pool = Pool::builder().workers(1).clock(&clock).build().unwrap();
+        for by_handle in [true, false] {
+            let kept = Arc::new(());
+            let rule = {
+                let kept = kept.clone();
+                move |interval: &Interval| {
+                    let _ = &kept;
+                    interval.limit
+                }
+            };
+            let adaptive = Adaptive::new(1..=4).rule(rule);
+            let job = pool.job_builder().adaptive(adaptive).build();
+            job.pause();
+            let task = job.spawn_after(SECOND, || ());
+            if by_handle {
+                drop(job);
+                assert!(task.cancel());
+            } else {
+                job.cancel();
+                drop(job);
+            }
+            assert_cancelled(task);
+            // The record has the rule. A worker may still drop the task of a cancelled job.
+            while Arc::strong_count(&kept) > 1 {
+                thread::yield_now();
+            }
+        }
     });
 }

@@ -2,10 +2,11 @@
 
 mod common;
 
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use common::event::Latch;
@@ -65,5 +66,39 @@ fn four_threads_that_wait_and_push_again_all_go_on() {
             assert_eq!(rounds.load(SeqCst), 4 * ROUNDS);
             assert_eq!(inner.stats().completed, 4 * ROUNDS as u64);
         }
+    });
+}
+
+/// A waker that owns something else.
+struct Owner(#[expect(dead_code, reason = "it is only dropped")] Mutex<Box<dyn Send>>);
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// The drop of a waker is user code: it may end another wait for the same job.
+#[test]
+fn the_waker_of_a_wait_may_own_another_wait() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        job.pause();
+        job.execute(|| ());
+        for is_dropped in [true, false] {
+            let mut inner = Box::pin(job.idle());
+            assert!(inner.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let waker = Waker::from(Arc::new(Owner(Mutex::new(Box::new(inner)))));
+            let mut outer = Box::pin(job.idle());
+            assert!(outer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            if is_dropped {
+                drop(outer);
+            } else {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(outer.as_mut().poll(&mut cx).is_pending(), "it replaces the waker");
+            }
+        }
+        job.resume();
+        job.wait();
     });
 }

@@ -148,3 +148,21 @@ fn adaptive_stays_in_range_with_one_sample_of_a_future_that_is_woken_as_it_parks
         rest(stage, job);
     });
 }
+
+#[test]
+fn nothing_is_left_of_the_sample_of_a_future_that_is_cancelled() {
+    check(Bound::Preemptions(2), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, _) = adaptive(stage, 2, |limit| limit);
+        let task = job.spawn_future(std::future::pending::<()>());
+        let worker = thread::spawn(move || while stage.play(0, usize::MAX) > 0 {});
+        job.cancel();
+        worker.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert!(task.is_finished(), "a future was not cancelled");
+        drop(task);
+        rest(stage, job);
+        drop(clock);
+    });
+}

@@ -356,3 +356,23 @@ fn limit_is_used_beside_a_waiter_that_is_granted_at_a_rate() {
         rest(stage, parent);
     });
 }
+
+#[test]
+fn rate_holds_when_a_permit_is_given_back_beside_an_acquire() {
+    // The end of a permit counts for the gap before another permit can be acquired.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let job = stage.job(1);
+        job.set_rate(Rate::gap_after_end(SECOND));
+        let permit = job.try_acquire().unwrap();
+        let theirs = job.clone();
+        let other = thread::spawn(move || theirs.try_acquire().is_ok());
+        drop(permit);
+        assert!(!other.join().unwrap(), "a permit was acquired within the gap");
+        clock.advance(SECOND);
+        drop(job.try_acquire().unwrap());
+        clock.advance(SECOND);
+        rest(stage, job);
+    });
+}

@@ -6,7 +6,7 @@ use loom::sync::Notify;
 use loom::thread::{self, ThreadId};
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge, Payload};
+use loom_tests::instruments::{Drops, Gauge, Payload, block_on};
 use std::sync::Arc;
 use tollgate::Pool;
 
@@ -163,5 +163,33 @@ fn nothing_lost_when_the_pool_is_dropped_from_inside() {
         last.join().unwrap();
         drop(job);
         gone.wait();
+    });
+}
+
+#[test]
+fn nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end() {
+    // The lost wake-up of the end: the worker leaves while the future enters the parking lot.
+    check(Bound::Preemptions(3), || {
+        let pool = pool(1);
+        block_on(pool.shutdown_async());
+        drop(pool);
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_pause_meets_a_resume_before_a_drain() {
+    // The list of held jobs must say what the word says. A drain waits for ever for a held job that is not listed.
+    check(Bound::Preemptions(2), || {
+        let (pool, drops) = (pool(1), Drops::default());
+        let (job, payload) = (pool.job(1), drops.payload());
+        let theirs = job.clone();
+        let other = thread::spawn(move || theirs.resume());
+        job.pause();
+        other.join().unwrap();
+        job.execute(move || drop(payload));
+        pool.shutdown();
+        assert_eq!(drops.count(), 1);
+        drop(job);
+        drop(pool);
     });
 }

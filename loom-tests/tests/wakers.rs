@@ -378,3 +378,33 @@ fn serial_in_order_for_a_future_that_comes_back_beside_a_push() {
         stage.end();
     });
 }
+
+#[test]
+fn nothing_lost_when_a_cancel_meets_the_start_of_a_future_without_a_handle() {
+    // The worker is the only thread with a reference to the cell, but the list of pending futures has the future, too.
+    check(Bound::Preemptions(3), || {
+        let (stage, drops) = (Stage::new(1), Drops::default());
+        let (job, payload) = (stage.job(1), drops.payload());
+        let (left, mut polled) = (Arc::new(std::sync::Mutex::new(None)), false);
+        let waker = left.clone();
+        drop(job.spawn_future(poll_fn(move |cx| {
+            let _ = &payload;
+            if !std::mem::replace(&mut polled, true) {
+                *left.lock().unwrap() = Some(cx.waker().clone());
+            }
+            Poll::<()>::Pending
+        })));
+        play_out(stage);
+        let waker: Waker = waker.lock().unwrap().take().unwrap();
+        waker.wake();
+        let theirs = job.clone();
+        let other = thread::spawn(move || theirs.cancel());
+        play_out(stage);
+        other.join().unwrap();
+        play_out(stage);
+        assert_eq!(drops.count(), 1, "a cancelled job has a pending future");
+        stage.assert_none_stranded(&job);
+        drop(job);
+        stage.end();
+    });
+}
