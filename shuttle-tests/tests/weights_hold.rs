@@ -110,8 +110,11 @@ fn join_is_safe_beside_a_heavier_task_that_waits_for_its_permits() {
         let (light, let_light_go) = begin(&cores, Some(come_back));
         let (first, second) =
             (cores.acquire_blocking().unwrap(), cores.acquire_blocking().unwrap());
+        // In most schedules both wait for their permits, the heavy task first, when the first permit comes back.
         let_heavy_go.send(()).unwrap();
+        (0..100).for_each(|_| thread::yield_now());
         let_light_go.send(()).unwrap();
+        (0..100).for_each(|_| thread::yield_now());
         drop(first);
         is_back.recv().unwrap();
         drop(second);
