@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::{slice, thread};
 
 use common::{LONG, panic_of, pool, unwind, with_workers, within};
 use tollgate::{Job, JoinError, Pool, Rate, Reason, TryAcquireError};
@@ -471,8 +471,8 @@ fn it_is_explained() {
         let task = heavy.spawn(|| ());
         until_served(pool, workers);
         let weight = Reason::Weight { job: cores.clone(), needs: 3, free: 2 };
-        assert_eq!(heavy.explain_task(&task).reasons(), [weight.clone()]);
-        assert_eq!(heavy.explain().reasons(), [weight.clone()]);
+        assert_eq!(heavy.explain_task(&task).reasons(), slice::from_ref(&weight));
+        assert_eq!(heavy.explain().reasons(), slice::from_ref(&weight));
         let next = light.spawn(|| ());
         assert_eq!(light.explain_task(&next).reasons(), [weight, Reason::Behind { ahead: 1 }]);
         assert_eq!(
