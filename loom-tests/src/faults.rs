@@ -401,7 +401,10 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "weight-unasked-at-the-start",
         "a heavy task starts if one permit is free",
-        &["weights::weights_hold_for_two_workers"],
+        &[
+            "weights::a_first_task_that_does_not_fit_is_not_admitted",
+            "weights::limit_is_used_by_waiters_of_both_weights",
+        ],
     ),
     fault(
         "weight-rest-kept",

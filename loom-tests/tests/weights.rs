@@ -148,6 +148,7 @@ fn a_first_task_that_does_not_fit_is_not_admitted() {
         // Admitted at the push, and refused at the start. From then on it stays in the queue.
         assert_eq!(world.stage.play(0, 4), 1);
         assert!(!world.stage.has_ready());
+        assert!(world.scales.ran().is_empty(), "a task runs that does not fit");
         drop(held);
         world.rest(2);
     });
