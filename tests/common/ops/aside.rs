@@ -58,10 +58,12 @@ impl Adapts {
     }
 }
 
-/// The user's job that counts weights, and the permits that the user holds of it, each with its weight. The user gives them back
-/// before the pool ends.
+/// Permits, each with its weight.
+type Weighed = Vec<(usize, Permit)>;
+
+/// The user's job that counts weights, and the permits that the user holds of it. The user gives them back before the pool ends.
 #[derive(Default)]
-pub struct Weighs(Mutex<(Option<Job>, Vec<(usize, Permit)>)>);
+pub struct Weighs(Mutex<(Option<Job>, Weighed)>);
 
 impl Weighs {
     /// Makes a call of this number. A permit is granted exactly if its weight fits.
