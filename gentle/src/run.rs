@@ -32,7 +32,7 @@ const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C a
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
 
-/// So many lanes keep a thread busy, and more are worth another one.
+/// A plan has a thread for each so many lanes. Fewer lanes do not keep a thread busy.
 const LANES_A_THREAD: usize = 32;
 
 /// The most events of the timeline that each thread keeps. A permit makes some ten.
@@ -121,6 +121,8 @@ impl Ready {
             .map(|thread| start_thread(thread, *threads, checks, &over))
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| own("a thread does not start", error))?;
+        let threads = threads.into_iter().map(|thread| thread.send());
+        let threads: Vec<_> = threads.collect();
         drop(over);
         let progress = Progress::new(options.quiet, checks);
         let interrupted = runtime.block_on(wait(checks, is_over, progress, signals));
@@ -143,7 +145,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// How many threads send: as the plan says, or as many as its lanes keep busy and have a core each.
+/// Returns how many threads send: as many as the plan says, or as its lanes keep busy, each on a core of its own.
 fn threads_for(plan: &Plan) -> usize {
     plan.workers.unwrap_or_else(|| {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -152,23 +154,44 @@ fn threads_for(plan: &Plan) -> usize {
     })
 }
 
-/// How many of a job's lanes one of `threads` has. Lanes are dealt out in turn; the job's first lane is number `first` of all.
+/// Returns how many of a job's lanes one of `threads` has. All lanes of a run are dealt out in turn; `first` is the number of the job's
+/// first lane.
 fn dealt(first: usize, lanes: usize, thread: usize, threads: usize) -> usize {
-    // As many as there are up to the last lane, less those before the first one.
+    // The lanes of the thread up to the job's last one, without those before the job's first one.
     let up_to = |end: usize| (end + threads - 1 - thread) / threads;
     up_to(first + lanes) - up_to(first)
 }
 
-/// Starts one of `threads` that send.
+/// A thread that sends, once it is told to. It ends if this value is dropped before.
+struct Started {
+    thread: JoinHandle<()>,
+    begin: std::sync::mpsc::Sender<()>,
+}
+
+impl Started {
+    /// Lets the thread send.
+    fn send(self) -> JoinHandle<()> {
+        // A failure needs no action: the thread has panicked, which its handle tells.
+        _ = self.begin.send(());
+        self.thread
+    }
+}
+
+/// Starts one of `threads` that send. None of them sends before all have started: if one does not start, the run must send nothing.
 fn start_thread(
     thread: usize,
     threads: usize,
     checks: &[Arc<Check>],
     over: &mpsc::Sender<()>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Started> {
     let (checks, over) = (checks.to_vec(), over.clone());
+    let (begin, begins) = std::sync::mpsc::channel();
     let runtime = runtime()?;
-    thread::Builder::new().name(format!("send-{thread}")).spawn(move || {
+    let name = format!("send-{thread}");
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        if begins.recv().is_err() {
+            return;
+        }
         runtime.block_on(async {
             let mut lanes = JoinSet::new();
             if thread == 0 {
@@ -195,7 +218,8 @@ fn start_thread(
         });
         runtime.shutdown_background();
         drop(over);
-    })
+    })?;
+    Ok(Started { thread, begin })
 }
 
 /// Shows progress until all lanes have ended. The first signal stops them, the second one ends the process. Gives the exit
@@ -263,7 +287,36 @@ async fn next_signal(signals: &mut Option<Signals>) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use clap::Parser;
+
     use super::*;
+
+    #[test]
+    fn a_thread_that_is_not_told_to_send_sends_nothing() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let plan =
+            format!("[[job]]\nname = \"a\"\nlimit = 1\nbase = \"{base}\"\npaths = [\"/\"]\n");
+        let plan = crate::plan::parse("plan", &plan).unwrap();
+        let options = Options::parse_from(["gentle"]);
+        let ready = Ready::new(plan, "plan", Path::new(""), &options, None).unwrap();
+        let (over, _is_over) = mpsc::channel(1);
+        let start = || start_thread(0, 1, &ready.checks, &over).unwrap();
+        // As when a later thread does not start.
+        let Started { thread, begin } = start();
+        drop(begin);
+        thread.join().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        listener.set_nonblocking(false).unwrap();
+        let sends = start().send();
+        // The request fails, because the connection is closed, and was the only one.
+        drop(listener.accept().unwrap());
+        sends.join().unwrap();
+        assert_eq!(ready.checks[0].tally().all.failed, 1);
+    }
 
     #[test]
     fn the_lanes_are_dealt_out_evenly_over_all_jobs() {
