@@ -296,7 +296,7 @@ pub use api::reserve::{Reserve, ReservedSlot};
 pub use api::scope::Scope;
 pub use api::scope::handle::ScopedHandle;
 pub use api::scope::map::ScopedMap;
-pub use api::set::{TaskId, TaskSet};
+pub use api::set::{SetTaskId, TaskSet};
 pub use api::settle::{Idle, Settled};
 pub use api::shutdown::Shutdown;
 pub use api::stream::fallible::{TryError, TryMap};

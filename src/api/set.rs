@@ -5,7 +5,7 @@
 mod ended;
 mod poll;
 
-pub use ended::TaskId;
+pub use ended::SetTaskId;
 
 use crate::api::job::Job;
 use crate::api::set::ended::{EndedList, Guard};
@@ -49,11 +49,11 @@ const LOOKS: usize = shrunk(100, 1);
 #[must_use = "a set that is dropped cancels its tasks"]
 pub struct TaskSet<T> {
     job: Job,
-    tasks: BTreeMap<TaskId, TaskHandle<T>>,
+    tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
     /// An ended task that was taken from the list, and whose outcome was not final at the last poll.
-    last: Option<TaskId>,
+    last: Option<SetTaskId>,
     /// The wait of a pool's future that awaits this set.
     wait: Wait,
 }
@@ -105,7 +105,7 @@ impl<T: Send + 'static> TaskSet<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn spawn<F>(&mut self, task: F) -> TaskId
+    pub fn spawn<F>(&mut self, task: F) -> SetTaskId
     where
         F: FnOnce() -> T + Send + 'static,
     {
@@ -141,7 +141,7 @@ impl<T: Send + 'static> TaskSet<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn spawn_in<F>(&mut self, job: &Job, task: F) -> TaskId
+    pub fn spawn_in<F>(&mut self, job: &Job, task: F) -> SetTaskId
     where
         F: FnOnce() -> T + Send + 'static,
     {
@@ -169,7 +169,7 @@ impl<T: Send + 'static> TaskSet<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[cfg(feature = "futures")]
-    pub fn spawn_future<F>(&mut self, future: F) -> TaskId
+    pub fn spawn_future<F>(&mut self, future: F) -> SetTaskId
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -185,8 +185,8 @@ impl<T: Send + 'static> TaskSet<T> {
 
 impl<T> TaskSet<T> {
     /// Gives the next task its number, and makes its guard.
-    fn guard(&mut self) -> (TaskId, Guard) {
-        let id = TaskId(self.next);
+    fn guard(&mut self) -> (SetTaskId, Guard) {
+        let id = SetTaskId(self.next);
         self.next += 1;
         (id, Guard::new(&self.ended, id))
     }
@@ -270,7 +270,7 @@ impl<T> TaskSet<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+    pub fn join_next_with_id(&mut self) -> Option<(SetTaskId, Result<T, JoinError>)> {
         while !self.tasks.is_empty() {
             if let Some(ended) = self.try_join_next_with_id() {
                 return Some(ended);
@@ -301,7 +301,7 @@ impl<T> TaskSet<T> {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn try_join_next_with_id(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+    pub fn try_join_next_with_id(&mut self) -> Option<(SetTaskId, Result<T, JoinError>)> {
         let id = self.last.take().or_else(|| self.ended.take())?;
         let handle = self.tasks.remove(&id).expect("each task ends once");
         for _ in 0..LOOKS {

@@ -16,7 +16,7 @@ use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use std::collections::VecDeque;
 
-/// The number of a task in a [`TaskSet`](crate::TaskSet), in the order of the pushes, from 0.
+/// The number of a task in a [`TaskSet`](crate::TaskSet), in the order of the pushes, from 0. The set uses no number twice.
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(pub(super) u64);
+pub struct SetTaskId(pub(super) u64);
 
 /// The tasks of a set that have ended, and whose results were not taken.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct EndedList(Mutex<List>);
 
 #[derive(Debug)]
 struct List {
-    numbers: VecDeque<TaskId>,
+    numbers: VecDeque<SetTaskId>,
     /// True while the owner waits, or is about to wait.
     waited: bool,
 }
@@ -44,7 +44,7 @@ struct List {
 /// Adds the task's number to the set's list of ended tasks when it is dropped.
 pub struct Guard {
     ended: Arc<EndedList>,
-    id: TaskId,
+    id: SetTaskId,
 }
 
 impl EndedList {
@@ -64,7 +64,7 @@ impl EndedList {
     }
 
     /// Takes the number of the task that ended first.
-    pub fn take(&self) -> Option<TaskId> {
+    pub fn take(&self) -> Option<SetTaskId> {
         self.lock().numbers.pop_front()
     }
 
@@ -83,7 +83,7 @@ impl EndedList {
 
 impl Guard {
     /// Makes the guard that adds the task number `id` to the list when it is dropped.
-    pub fn new(ended: &Arc<EndedList>, id: TaskId) -> Self {
+    pub fn new(ended: &Arc<EndedList>, id: SetTaskId) -> Self {
         Self { ended: ended.clone(), id }
     }
 }

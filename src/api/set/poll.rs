@@ -1,6 +1,6 @@
 //! Polls a set: as a stream, or inside a future that the user writes.
 
-use crate::api::set::{TaskId, TaskSet};
+use crate::api::set::{SetTaskId, TaskSet};
 use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ impl<T> TaskSet<T> {
     pub fn poll_join_next_with_id(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(TaskId, Result<T, JoinError>)>> {
+    ) -> Poll<Option<(SetTaskId, Result<T, JoinError>)>> {
         if self.tasks.is_empty() {
             return Poll::Ready(None);
         }
