@@ -37,6 +37,7 @@
 //! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
 //! | block inside a task on something else | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
+//! | name a task, or tell tasks apart | [`Job::spawn_named`], [`TaskHandle::id`], [`current_task_id`] |
 //! | see how long tasks wait and run | [`JobBuilder::timed`], [`Job::timings`] |
 //! | see what each task did, and why it waited, over time | `Pool::timeline`, with the feature `timeline` |
 //! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
@@ -257,6 +258,8 @@ mod task {
     #[cfg(feature = "futures")]
     pub mod future;
     pub mod handle;
+    pub mod id;
+    pub mod named;
     pub mod plain;
     pub mod pointer;
     pub mod retry;
@@ -284,7 +287,7 @@ pub use adaptive::{Adaptive, Interval, LimitRule, MovingAverage, Vegas};
 pub use api::acquire::{Acquire, Permit};
 pub use api::builder::JobBuilder;
 pub use api::clock::ManualClock;
-pub use api::current::{current_job, is_cancelled, overloaded};
+pub use api::current::{current_job, current_task_id, is_cancelled, overloaded};
 pub use api::explain::{Explanation, Reason};
 pub use api::job::Job;
 pub use api::keyed::Keyed;
@@ -314,6 +317,7 @@ pub use retry::{Retried, Retry};
 pub use stats::{JobStats, PoolStats, WorkerStats};
 pub use task::cancel_on_drop::CancelOnDrop;
 pub use task::handle::TaskHandle;
+pub use task::id::TaskId;
 pub use worker::blocking::blocking;
 
 /// The README's examples, as tests.

@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use tollgate::{Pool, current_job, is_cancelled};
+use tollgate::{Pool, TaskId, current_job, current_task_id, is_cancelled};
 
 use common::event::Latch;
 use common::{LONG, message_of, panic_of, pool, unwind, with_workers, within};
@@ -243,4 +243,118 @@ fn every_handle_says_what_a_person_wants_to_know() {
     assert!(format!("{:?}", Pool::builder()).starts_with("PoolBuilder"));
     job.close();
     assert!(format!("{job:?}").contains("closed: true"));
+}
+
+#[test]
+fn a_task_and_its_handle_have_one_id() {
+    with_workers(|pool, workers| {
+        let job = pool.job(workers);
+        for timed in [job.clone(), pool.job_builder().timed().capacity(2).build()] {
+            let task = timed.spawn(current_task_id);
+            let id = task.id();
+            assert_eq!(task.join().unwrap(), Some(id));
+            let task = timed.spawn_named("named", current_task_id);
+            let id = task.id();
+            assert_eq!(task.join().unwrap(), Some(id));
+        }
+        // A task that runs inline inside another one has its own id, and the outer one has its own again afterwards.
+        let inner = job.clone();
+        let task = job.spawn(move || {
+            let before = current_task_id();
+            let joined = inner.spawn(current_task_id);
+            let id = joined.id();
+            (before, joined.join().unwrap() == Some(id), current_task_id(), id)
+        });
+        let own = task.id();
+        let (before, joined, after, id) = task.join().unwrap();
+        assert_eq!((before, joined, after), (Some(own), true, Some(own)));
+        assert_ne!(own, id);
+        assert_eq!(current_task_id(), None);
+        let (says, said) = mpsc::channel();
+        job.execute(move || says.send(current_task_id()).unwrap());
+        assert_eq!(said.recv().unwrap(), None);
+    });
+}
+
+#[test]
+fn tasks_whose_handles_exist_have_different_ids() {
+    with_workers(|pool, workers| {
+        let job = pool.job(workers);
+        let tasks: Vec<_> = (0..1000).map(|number| job.spawn(move || number)).collect();
+        let waiting: std::collections::BTreeSet<TaskId> =
+            tasks.iter().map(tollgate::TaskHandle::id).collect();
+        job.wait();
+        // Ended tasks keep their ids while their handles exist.
+        let later = job.spawn_named("later", || 0);
+        assert!(waiting.len() == 1000 && !waiting.contains(&later.id()));
+        let id = later.id().to_string();
+        assert!(id.starts_with("0x") && format!("{:?}", later.id()).contains(&id), "{id}");
+    });
+}
+
+#[cfg(feature = "futures")]
+#[test]
+fn a_future_and_its_handle_have_one_id() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let inner = job.clone();
+        let task = job.spawn_future(async move {
+            let before = current_task_id();
+            inner.spawn(|| ()).await.unwrap();
+            (before, current_task_id())
+        });
+        let id = task.id();
+        assert_eq!(task.join().unwrap(), (Some(id), Some(id)));
+    });
+}
+
+/// Captures too large for a cell.
+type Large = [u8; 5000];
+
+#[test]
+fn a_named_task_has_its_name_until_its_handle_is_gone() {
+    with_workers(|pool, workers| {
+        let job = pool.job(workers);
+        let large: Large = [7; _];
+        let tasks = [
+            job.spawn_named("small", || 7),
+            job.spawn_named(String::from("large"), move || large[4999]),
+            pool.job_builder().timed().build().spawn_named("timed", || 7),
+        ];
+        for (task, name) in tasks.into_iter().zip(["small", "large", "timed"]) {
+            assert_eq!(task.name(), Some(name));
+            while !task.is_finished() {
+                thread::yield_now();
+            }
+            assert_eq!(
+                format!("{task:?}"),
+                format!("TaskHandle {{ name: {name:?}, state: \"finished\" }}")
+            );
+            assert_eq!(task.join().unwrap(), 7);
+        }
+        assert_eq!(job.spawn(|| ()).name(), None);
+        let moved = job.clone();
+        job.spawn(move || drop(moved.spawn_named("detached", || ()))).join().unwrap();
+        job.wait();
+        job.close();
+        let refused = job.spawn_named("refused", || ());
+        assert_eq!(refused.name(), Some("refused"));
+        assert!(refused.join().unwrap_err().is_cancelled());
+        let cancelled = pool.job(0).spawn_named("cancelled", || ());
+        assert!(cancelled.cancel());
+        assert_eq!(cancelled.name(), Some("cancelled"));
+    });
+}
+
+#[test]
+fn an_explanation_of_a_named_task_begins_with_its_name() {
+    let pool = pool(1);
+    let job = pool.job_builder().name("held").limit(0).build();
+    let (named, other) = (job.spawn_named("first", || ()), job.spawn(|| ()));
+    let why = job.explain_task(&named).to_string();
+    assert_eq!(why, "task \"first\": job \"held\" has a limit of 0");
+    assert!(job.explain_task(&other).to_string().starts_with("job \"held\""));
+    job.set_limit(1);
+    job.wait();
+    assert_eq!(job.explain_task(&named).to_string(), "task \"first\": the task has ended");
 }

@@ -4,6 +4,7 @@ use crate::api::job::Job;
 use crate::job::permits::Flag;
 use crate::job::samples::Sample;
 use crate::task::closure::Face;
+use crate::task::id::TaskId;
 use crate::task::state::CANCELLED;
 use crate::worker::context::Context;
 
@@ -52,6 +53,27 @@ pub fn current_job() -> Option<Job> {
     let job = Context::with(|context| context?.lease().job.get())?;
     // The running task counts as busy, which keeps the record until the handle is added.
     Some(Job::of(job))
+}
+
+/// Returns the id of the task that runs on this thread, if that task has a handle.
+///
+/// It equals [`TaskHandle::id`](crate::TaskHandle::id) of the handle, also if the handle was dropped. Returns `None` in a task
+/// of [`Job::execute`](crate::Job::execute), and outside of a pool's tasks.
+///
+/// # Examples
+///
+/// ```
+/// let pool = tollgate::Pool::builder().workers(2).build()?;
+/// let task = pool.job(1).spawn(|| format!("task {} is here", tollgate::current_task_id().unwrap()));
+/// let id = task.id();
+/// assert_eq!(task.join().unwrap(), format!("task {id} is here"));
+/// assert_eq!(tollgate::current_task_id(), None);
+/// # Ok::<(), tollgate::BuildError>(())
+/// ```
+#[must_use]
+pub fn current_task_id() -> Option<TaskId> {
+    let (cell, _) = Face::of_running()?;
+    Some(TaskId::of(cell.addr().get()))
 }
 
 /// Returns true if the task that runs on this thread was cancelled and should return soon.

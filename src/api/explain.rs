@@ -57,7 +57,7 @@ impl Job {
         if stats.backlog + stats.ready > futures {
             // The first task waits behind the ready tasks, and behind tasks of other jobs in the queue of an ancestor.
             let ahead = place_above(self.ptr()).unwrap_or(0);
-            return Explanation(waiting(self.ptr(), ahead));
+            return Explanation::of_job(waiting(self.ptr(), ahead));
         }
         let mut reasons = waits_of(self.ptr(), futures);
         if stats.running > 0 {
@@ -70,10 +70,11 @@ impl Job {
                 None => Reason::Idle,
             });
         }
-        Explanation(reasons)
+        Explanation::of_job(reasons)
     }
 
-    /// Tells why a task of this job does not run. See [`Reason`] for the answers.
+    /// Tells why a task of this job does not run. See [`Reason`] for the answers. If the task has a name, the text begins with
+    /// that name.
     ///
     /// The call walks through the job's queue up to the task, and through an ancestor's queue if that ancestor's limit binds.
     /// Pushers and workers do not wait meanwhile, but no task leaves the queue.
@@ -102,14 +103,14 @@ impl Job {
     pub fn explain_task<T>(&self, task: &TaskHandle<T>) -> Explanation {
         let (stage, job, cell) = task.look();
         if stage == Stage::Ended {
-            return Explanation(vec![Reason::Ended]);
+            return Explanation::of_task(task, vec![Reason::Ended]);
         }
         // A task that has not ended keeps its job, so equal addresses mean the same job.
         assert!(
             job == self.ptr(),
             "a task is explained by a job that is not its own: ask its own job"
         );
-        Explanation(match stage {
+        let reasons = match stage {
             Stage::Ended | Stage::Running => vec![of_started(job, cell)],
             Stage::Pending => vec![Reason::Pending],
             Stage::Woken => match place(job, |queued| queued == cell) {
@@ -125,7 +126,8 @@ impl Job {
                 },
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
-        })
+        };
+        Explanation::of_task(task, reasons)
     }
 }
 

@@ -8,7 +8,9 @@ use crate::job::events;
 use crate::job::record::JobPtr;
 use crate::job::{control, gate};
 use crate::task::handle::{self, TaskHandle};
+use crate::task::named::Named;
 use crate::task::plain::{is_large, plain};
+use crate::task::state::State;
 use crate::worker::context::Context;
 
 impl Job {
@@ -66,6 +68,48 @@ impl Job {
         let (cell, handle) = match ticket {
             None => joint(self.0, task),
             Some(ticket) => joint(self.0, ticket.around(task)),
+        };
+        self.push_or_cancel(cell);
+        handle
+    }
+
+    /// Pushes a task with a name, as [`spawn`](Self::spawn) does.
+    ///
+    /// The name helps a person to find the task. [`TaskHandle::name`], the `Debug` of the handle and
+    /// [`explain_task`](Self::explain_task) show it, and so does a timeline. Tasks may have the same name. A task without a
+    /// name pays nothing for the names of others.
+    ///
+    /// # Blocking
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As with [`spawn`](Self::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job_builder().name("search").limit(2).build();
+    /// job.pause();
+    /// let task = job.spawn_named("index a.html", || 15);
+    /// assert_eq!(task.name(), Some("index a.html"));
+    /// assert_eq!(job.explain_task(&task).to_string(), "task \"index a.html\": job \"search\" is paused");
+    /// job.resume();
+    /// assert_eq!(task.join().unwrap(), 15);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_named<F, T>(&self, name: impl Into<String>, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let name = name.into();
+        let (cell, handle) = match self.take_ticket() {
+            None => named(self.0, name, task),
+            Some(ticket) => named(self.0, name, ticket.around(task)),
         };
         self.push_or_cancel(cell);
         handle
@@ -243,4 +287,18 @@ where
         return handle::joint(job, task);
     }
     handle::joint(job, task)
+}
+
+/// Makes the cell and the handle of a task with a name.
+fn named<F, T>(job: JobPtr, name: String, task: F) -> (CellPtr, TaskHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (state, name) = (State::of_closure(), Named::new(name));
+    if const { is_large::<F>() } {
+        let task = Box::new(task);
+        return handle::owned(job, state, name, task);
+    }
+    handle::owned(job, state, name, task)
 }

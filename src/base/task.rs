@@ -62,6 +62,8 @@ pub struct VTable {
     pub(crate) is_claimed: unsafe fn(CellPtr) -> bool,
     /// Frees the memory of a cell that is empty.
     pub(crate) free: unsafe fn(CellPtr),
+    /// Returns the name in the cell. `None` if tasks of this type have no name.
+    pub(crate) name: Option<unsafe fn(CellPtr) -> NonNull<str>>,
     /// What only the cell of a waiter can do: a thread or future that waits for a permit.
     pub(crate) waiter: Option<&'static WaiterTable>,
     /// What only the cell of a future can do.
@@ -101,6 +103,7 @@ impl VTable {
             is_claimed: |_| false,
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
             free: |cell| unsafe { cache::free(cell.cast::<C>().as_ptr()) },
+            name: None,
             waiter: None,
             #[cfg(feature = "futures")]
             future: None,
@@ -222,6 +225,12 @@ impl CellPtr {
     pub fn is_claimed(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }
+    }
+
+    /// Returns the task's name, if the task has one. The name lasts as long as the cell.
+    pub fn name(self) -> Option<NonNull<str>> {
+        // SAFETY: the vtable is of the cell's type, and the cell is alive.
+        self.header().vtable.name.map(|name| unsafe { name(self) })
     }
 
     /// Returns true if it is the cell of a waiter: a thread or future that waits for a permit.

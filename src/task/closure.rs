@@ -44,6 +44,10 @@ where
         is_gone: is_empty,
         is_claimed,
         free: Self::free,
+        name: match O::NAME {
+            Some(_) => Some(Self::name),
+            None => None,
+        },
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
     pub const HANDLE: HandleTable = HandleTable {
@@ -59,6 +63,16 @@ where
     /// What the closure and its result borrow must last until the closure and the outcome are gone.
     pub unsafe fn closure(job: JobPtr, state: State, owner: O, task: F) -> NonNull<Face> {
         Self::make(Header::new(&Self::VTABLE, job.opaque()), state, owner, task)
+    }
+
+    /// Returns the name of a task whose owner has one.
+    ///
+    /// # Safety
+    /// The cell is of this type, and the caller keeps it alive.
+    unsafe fn name(cell: CellPtr) -> NonNull<str> {
+        let name = const { O::NAME }.expect("the table has this function only if there is a name");
+        // SAFETY: the cell is of this type, and the caller keeps it alive.
+        name(unsafe { cell.cast::<Self>().as_ref() }.owner)
     }
 
     /// Runs the closure on a worker.

@@ -84,6 +84,8 @@ impl Face {
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
+    /// Returns the name of the task. `None` if tasks of this owner have no name.
+    const NAME: Option<fn(Self) -> NonNull<str>> = None;
     /// Takes the payload of a panic of a task without a handle.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);

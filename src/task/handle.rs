@@ -11,6 +11,7 @@ use crate::sync::time::Instant;
 use crate::task::awaiting::Wait;
 use crate::task::circle::Noted;
 use crate::task::closure::{Face, Joint, Owner};
+use crate::task::id::TaskId;
 use crate::task::pointer::TaskPtr;
 use crate::task::state::{
     CLAIMED, DELAYED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
@@ -88,6 +89,36 @@ impl<T> TaskHandle<T> {
 
     fn key(&self) -> usize {
         self.task.key()
+    }
+
+    /// Returns the id of the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let task = pool.job(1).spawn(tollgate::current_task_id);
+    /// let id = task.id();
+    /// assert_eq!(task.join().unwrap(), Some(id));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn id(&self) -> TaskId {
+        TaskId::of(self.key())
+    }
+
+    /// Returns the name that was given to [`Job::spawn_named`](crate::Job::spawn_named), or `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// assert_eq!(job.spawn_named("index", || ()).name(), Some("index"));
+    /// assert_eq!(job.spawn(|| ()).name(), None);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.task.name()
     }
 
     /// Returns true if the task has ended: it returned, panicked or was cancelled. Never blocks.
@@ -340,7 +371,11 @@ impl<T> fmt::Debug for TaskHandle<T> {
             (true, false) => "running",
             (false, false) => "waiting",
         };
-        f.debug_struct("TaskHandle").field("state", &state).finish()
+        let mut task = f.debug_struct("TaskHandle");
+        if let Some(name) = self.name() {
+            task.field("name", &name);
+        }
+        task.field("state", &state).finish()
     }
 }
 

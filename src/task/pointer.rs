@@ -49,6 +49,12 @@ impl TaskPtr {
         CellPtr::new(self.cell.cast())
     }
 
+    /// Returns the task's name, if the task has one.
+    pub fn name(&self) -> Option<&str> {
+        // SAFETY: the name lasts as long as the cell. By the type's contract the cell is alive while this pointer has an owner.
+        self.cell().name().map(|name| unsafe { name.as_ref() })
+    }
+
     /// Returns true if the outcome is final.
     pub fn is_finished(&self) -> bool {
         self.state().load().has(DONE)

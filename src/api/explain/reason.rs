@@ -2,6 +2,7 @@
 
 use crate::api::job::Job;
 use crate::sync::time::Instant;
+use crate::task::handle::TaskHandle;
 use std::fmt;
 
 /// Why the next task of a job, or one task, does not run: returned by [`Job::explain`] and [`Job::explain_task`].
@@ -27,7 +28,11 @@ use std::fmt;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation(pub(super) Vec<Reason>);
+pub struct Explanation {
+    /// The name of the explained task, if it has one.
+    task: Option<String>,
+    reasons: Vec<Reason>,
+}
 
 /// One reason of an [`Explanation`]. In each variant, `job` is the explained job or one of its ancestors. The words *of a job*
 /// tell what a reason means if a job is explained, and not one task.
@@ -141,6 +146,16 @@ pub enum Reason {
 }
 
 impl Explanation {
+    /// Makes the explanation of a job.
+    pub(super) fn of_job(reasons: Vec<Reason>) -> Self {
+        Self { task: None, reasons }
+    }
+
+    /// Makes the explanation of a task.
+    pub(super) fn of_task<T>(task: &TaskHandle<T>, reasons: Vec<Reason>) -> Self {
+        Self { task: task.name().map(str::to_owned), reasons }
+    }
+
     /// Returns the most binding reason.
     ///
     /// # Examples
@@ -151,7 +166,7 @@ impl Explanation {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn first(&self) -> &Reason {
-        &self.0[0]
+        &self.reasons[0]
     }
 
     /// Returns all reasons, the most binding first. There is at least one.
@@ -170,14 +185,17 @@ impl Explanation {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn reasons(&self) -> &[Reason] {
-        &self.0
+        &self.reasons
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, reason) in self.0.iter().enumerate() {
-            let last = i + 1 == self.0.len();
+        if let Some(task) = &self.task {
+            write!(f, "task {task:?}: ")?;
+        }
+        for (i, reason) in self.reasons.iter().enumerate() {
+            let last = i + 1 == self.reasons.len();
             f.write_str(if i == 0 {
                 ""
             } else if last {

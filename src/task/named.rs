@@ -1,0 +1,27 @@
+//! The name of a task, in the cell of a task that has one.
+
+use crate::task::closure::Owner;
+use std::ptr::NonNull;
+
+/// The name of a task. The cell owns the memory, and frees it at its own end.
+#[derive(Clone, Copy, Debug)]
+pub struct Named(NonNull<str>);
+
+// SAFETY: the text never changes, and is freed once, by `freed`.
+unsafe impl Send for Named {}
+
+impl Named {
+    /// Makes the name for one cell.
+    pub fn new(name: String) -> Self {
+        Self(NonNull::from(Box::leak(name.into_boxed_str())))
+    }
+}
+
+impl Owner for Named {
+    const NAME: Option<fn(Self) -> NonNull<str>> = Some(|name| name.0);
+
+    fn freed(self) {
+        // SAFETY: the text came from `Box::leak`. The cell was freed just now, and had the only name with this pointer.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
