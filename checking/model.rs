@@ -86,6 +86,11 @@ impl Stage {
         JobBuilder::new(self.0).keyed(move |_, builder| make(builder))
     }
 
+    /// The jobs that the pool lists.
+    pub fn jobs(self) -> Vec<Job> {
+        crate::api::listing::jobs(self.0)
+    }
+
     /// A job that `make` configures.
     pub fn built(self, make: impl FnOnce(JobBuilder) -> JobBuilder) -> Job {
         make(JobBuilder::new(self.0)).build()

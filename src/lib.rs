@@ -163,6 +163,7 @@ mod api {
     pub mod hold;
     pub mod job;
     pub mod keyed;
+    pub mod listing;
     #[cfg(feature = "futures")]
     pub mod map_async;
     pub mod pool;
@@ -209,6 +210,7 @@ mod job {
     pub mod gate;
     pub mod idle;
     pub mod lifetime;
+    pub mod named;
     #[cfg(feature = "futures")]
     pub mod pending;
     pub mod permits;
@@ -231,6 +233,7 @@ mod pool {
     pub mod core;
     pub mod due;
     pub mod here;
+    pub mod named;
     pub mod spares;
     pub mod waits;
 }

@@ -1072,6 +1072,21 @@ pub const FAULTS: &[Fault] = &[
         "a thread whose naming function has panicked does not know that it is in a task",
         &[],
     ),
+    fault(
+        "named-record-freed-in-the-list",
+        "a record is freed that the list of named jobs still has",
+        &["listing::a_job_is_listed_or_freed_when_its_last_handle_goes"],
+    ),
+    fault(
+        "dying-job-listed",
+        "a reader of the list takes a handle of a job that is about to be freed",
+        &["listing::a_job_is_listed_or_freed_when_its_last_handle_goes"],
+    ),
+    fault(
+        "named-job-freed-with-its-counts",
+        "a worker frees a listed job whose word still has the worker's counts",
+        &["listing::a_job_is_listed_or_freed_when_its_last_task_ends"],
+    ),
 ];
 
 /// The faults that models are to catch.

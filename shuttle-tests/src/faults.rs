@@ -61,6 +61,9 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("settling-cleared-after-the-wake", TORN),
     ("ready-task-run-without-look", TORN),
     ("group-started-after-its-end", CELLS),
+    ("named-record-freed-in-the-list", LISTED),
+    ("dying-job-listed", LISTED),
+    ("named-job-freed-with-its-counts", LISTED),
     ("wake-up-of-a-dropped-wait-lost", SELDOM),
     ("hand-on-at-own-gate-only", SELDOM),
     ("keyed-handles-unseen", SELDOM),
@@ -70,6 +73,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
 const TIME: &str =
     "a wait with a time-out does not time out in a scenario, and the timer has no thread";
+const LISTED: &str = "no scenario lists the jobs of its pool";
 const SELDOM: &str = "a thousand schedules of one seed may not have it; its model always does";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
 const ORDER: &str = "all accesses are sequentially consistent here";

@@ -40,6 +40,8 @@ pub struct JobBuilder {
     pub(super) turns: AskedTurns,
     counts_weights: bool,
     weight: Option<NonZeroU32>,
+    /// True for the job of a key.
+    of_key: bool,
 }
 
 /// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
@@ -92,7 +94,14 @@ impl JobBuilder {
             turns: AskedTurns::default(),
             counts_weights: false,
             weight: None,
+            of_key: false,
         }
+    }
+
+    /// Makes the job that of a key: the calls that list jobs leave it out.
+    pub(super) fn of_key(mut self) -> Self {
+        self.of_key = true;
+        self
     }
 
     /// Sets how many tasks may run at once. Without this call there is no limit.
@@ -439,7 +448,7 @@ impl JobBuilder {
             let extra = Extra::new(self.name, capacity).with_samples(samples).with_timed(timed);
             extra.with_turns(turns).with_weights(self.counts_weights, self.weight)
         });
-        let job = children::make(self.pool.0, parent, limit, extra);
+        let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if self.counts_weights || adapt::is_adaptive_itself(job.ptr()) {
             job.ptr().permits.set(Flag::Rated);
         }

@@ -5,6 +5,7 @@ use crate::job::control;
 use crate::job::extra::Extra;
 use crate::job::record::JobPtr;
 use crate::job::turns::{AskedTurns, Turns};
+use crate::pool::core::PoolPtr;
 
 impl Job {
     /// Makes a child of this job. A task of the child needs a permit of the child and of each job above it.
@@ -41,11 +42,9 @@ impl Job {
     pub fn job(&self, limit: usize) -> Self {
         let turns = AskedTurns::default().below(Some(self.ptr()));
         let extra = (turns != Turns::USUAL).then(|| Extra::default().with_turns(turns));
-        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, extra)
+        make(self.ptr().pool_ptr(), Some(self.ptr()), limit, extra, false)
     }
-}
 
-impl Job {
     /// Makes a child of this job whose tasks take `weight` permits of each job that [counts
     /// weights](crate::JobBuilder::weighted), and has no limit of its own.
     ///
@@ -79,19 +78,25 @@ impl Job {
     }
 }
 
-/// Makes a job. Most jobs have no `extra`. Adds a child to the table, and a held job to the pool's list.
+/// Makes a job. Most jobs have no `extra`. Adds a child to the table, a held job to the pool's list, and a job with a name and no
+/// parent to the list of these.
 #[inline]
 #[track_caller]
 pub fn make(
-    pool: crate::pool::core::PoolPtr,
+    pool: PoolPtr,
     parent: Option<JobPtr>,
     limit: usize,
     extra: Option<Extra>,
+    of_key: bool,
 ) -> Job {
     let job = JobPtr::make(pool, parent, control::limit_bits(limit));
+    if of_key {
+        job.tally.note_key();
+    }
     if let Some(extra) = extra {
         job.set_extra(extra);
         job.enter_class();
+        job.list_if_named_root();
     }
     if let Some(parent) = parent {
         job.pool().family.enter(parent, job);

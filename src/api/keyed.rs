@@ -94,7 +94,7 @@ impl<K: Hash + Eq> Keyed<K> {
     #[track_caller]
     fn make(&self, key: K) -> Job {
         let Inner { table, parent, make } = &*self.0;
-        let made = make(&key, parent.job_builder()).parent(parent).build();
+        let made = make(&key, parent.job_builder()).parent(parent).of_key().build();
         control::note_as_made(made.ptr());
         table.enter(key, made)
     }

@@ -61,7 +61,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn job(&self, limit: usize) -> Job {
-        children::make(self.shared, None, limit, None)
+        children::make(self.shared, None, limit, None, false)
     }
 
     /// Returns a builder for a job with a name, a parent, a rate or a capacity.

@@ -1,9 +1,11 @@
 //! The jobs below a job: the walks over all of them.
 
+use crate::base::task::OpaqueJob;
 use crate::job::lifetime::Kept;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::pool::children::{Ended, Family};
+use crate::pool::core::Shared;
 use crate::sync::thread;
 
 impl Family {
@@ -56,6 +58,41 @@ pub fn gates_in(parent: JobPtr) -> Vec<Kept> {
 /// Returns handles of the children of the job, except of those that are about to be freed.
 pub fn children_of(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children(parent)
+}
+
+/// Returns handles of the children of the job, except of those that are about to be freed, and of the jobs of keys.
+///
+/// The table of a keyed job drops the job of a key if it has the only handle. A further handle would come too late for that.
+pub fn children_without_keys(parent: JobPtr) -> Vec<Kept> {
+    parent.pool().family.children_that(parent, |child| !child.tally.is_of_key())
+}
+
+/// Returns handles of the jobs that the pool can find, each once: those with a name, a parent or a child, and held ones. Leaves
+/// out the jobs of keys, and jobs that are about to be freed.
+pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
+    let mut jobs = Vec::new();
+    // The list or the table keeps a record while its lock is held (root-2).
+    let mut add = |job: &OpaqueJob| {
+        let job = JobPtr::of(*job);
+        if !job.tally.is_of_key() && job.busy.add_handle_if_needed() {
+            jobs.push(Kept::from_handle(job));
+        }
+    };
+    pool.named.lock().iter().for_each(&mut add);
+    pool.held().iter().for_each(&mut add);
+    for shard in pool.family.shards() {
+        shard.values().flat_map(|below| &below.children).for_each(&mut add);
+    }
+    let parents = |job: &Kept| job.ptr().gates().skip(1).collect::<Vec<_>>();
+    let parents: Vec<_> = jobs.iter().flat_map(parents).collect();
+    for parent in parents {
+        // The child's handle keeps the parent.
+        parent.busy.keep();
+        jobs.push(Kept::from_handle(parent));
+    }
+    jobs.sort_by_key(Kept::ptr);
+    jobs.dedup_by_key(|job| job.ptr());
+    jobs
 }
 
 /// Calls `see` for the job and each job below it. Returns how the tasks of these jobs and of freed jobs below have ended.

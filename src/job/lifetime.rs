@@ -76,6 +76,9 @@ impl JobPtr {
         } else if self.permits.load_alone().has(Flag::Parent) {
             self.pool().family.forget(self);
         }
+        if self.is_named_root() {
+            self.leave_named_roots();
+        }
         let (pool, parent) = (self.pool_ptr(), self.parent());
         // Ordering: Relaxed; by this function's contract no other thread uses the record.
         let extra = self.extra.load(Ordering::Relaxed);

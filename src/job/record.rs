@@ -251,6 +251,13 @@ impl JobPtr {
         self.extra().map_or(0, |extra| extra.times().delayed.len())
     }
 
+    /// Returns true if a task of the job waits: in the queue, for a permit of a parent, or for its time.
+    pub fn has_waiting(self) -> bool {
+        !self.queue().is_empty()
+            || self.permits.load().has(Flag::Blocked)
+            || self.delayed_tasks() > 0
+    }
+
     /// Returns the earliest time at which a delayed task of the job enters the queue, or `None` if no task is delayed.
     pub fn first_delayed(self) -> Option<Instant> {
         self.extra()?.times().delayed.first().map(|(when, _)| *when)

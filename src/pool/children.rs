@@ -63,6 +63,13 @@ impl Family {
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Locks one shard after the other.
+    pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Children>> {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
     /// Returns the number of children that have left the table.
     pub fn left(&self) -> u64 {
         // Ordering: Acquire; pairs with `leave`.

@@ -13,6 +13,7 @@ use crate::base::timer::Timer;
 use crate::pool::blocked::BlockedPushers;
 use crate::pool::children::Family;
 use crate::pool::due::{Due, Hands};
+use crate::pool::named::NamedRoots;
 use crate::pool::spares::Spares;
 use crate::pool::waits::Waits;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -81,6 +82,8 @@ pub struct Shared {
     hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
     /// The children of the pool's jobs.
     pub family: Family,
+    /// The jobs with a name and without a parent.
+    pub named: NamedRoots,
     /// The pushers that wait for a slot.
     pub blocked_pushers: BlockedPushers,
     /// The way in which threads are made.
@@ -165,6 +168,7 @@ impl PoolPtr {
             }),
             hooks: std::sync::Mutex::new(Some(std::sync::Arc::new(hooks))),
             family: Family::new(),
+            named: NamedRoots::new(),
             blocked_pushers: BlockedPushers::new(),
             threads,
             spares: Spares::new(most_spares),
@@ -297,6 +301,7 @@ impl Shared {
             && self.waits.is_empty()
             && self.blocked_pushers.is_empty()
             && self.held().is_empty()
+            && self.named.lock().is_empty()
             && self.timer.is_empty()
     }
 

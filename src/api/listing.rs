@@ -1,0 +1,71 @@
+//! Lists the jobs of a pool, and the children of a job.
+
+use crate::api::job::Job;
+use crate::api::pool::Pool;
+use crate::job::family;
+use crate::job::lifetime::Kept;
+use crate::pool::core::PoolPtr;
+
+impl Job {
+    /// Returns the children of this job that are alive, in no order. Leaves out the jobs of keys, which
+    /// [`Keyed::for_each`](crate::Keyed::for_each) calls for.
+    ///
+    /// A child is alive while it has a handle or a task. The list is a snapshot: children come and go meanwhile. Each returned
+    /// handle keeps its job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(6);
+    /// let search = host.job_builder().name("search").build();
+    /// assert_eq!(host.children(), [search.clone()]);
+    /// assert!(search.children().is_empty());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn children(&self) -> Vec<Self> {
+        handles(family::children_without_keys(self.ptr()))
+    }
+}
+
+impl Pool {
+    /// Returns the jobs of this pool that are alive and have a name, or that have waiting tasks, in no order.
+    ///
+    /// A job is alive while it has a handle or a task. The list is a snapshot: jobs come and go meanwhile. Each returned handle
+    /// keeps its job. The jobs of keys are left out; [`Keyed::for_each`](crate::Keyed::for_each) calls for these.
+    ///
+    /// A job without a name is listed if it has waiting tasks, and one of these is true: it has a parent or a child, it is
+    /// paused, or its limit is 0. The pool does not know other jobs without a name, because that would cost each job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let search = pool.job_builder().name("search").limit(2).build();
+    /// let held = pool.job(0);
+    /// assert_eq!(pool.jobs(), [search.clone()]);
+    /// held.execute(|| ());
+    /// for job in pool.jobs() {
+    ///     println!("{}: {}", job.name().unwrap_or("no name"), job.explain());
+    /// }
+    /// assert!(pool.jobs().contains(&held));
+    /// # held.set_limit(1);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn jobs(&self) -> Vec<Job> {
+        jobs(self.shared)
+    }
+}
+
+/// Does what [`Pool::jobs`] does.
+pub fn jobs(pool: PoolPtr) -> Vec<Job> {
+    let mut jobs = family::known_jobs(pool.shared());
+    jobs.retain(|job| {
+        job.ptr().extra().is_some_and(|extra| extra.name.is_some()) || job.ptr().has_waiting()
+    });
+    handles(jobs)
+}
+
+fn handles(jobs: Vec<Kept>) -> Vec<Job> {
+    jobs.into_iter().map(|job| Job::from_handle(job.into_handle())).collect()
+}

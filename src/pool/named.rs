@@ -1,0 +1,23 @@
+//! The jobs of a pool that have a name and no parent, as a list.
+//!
+//! `Pool::jobs` finds these jobs here. It finds other jobs by the table of children, or by the list of held jobs.
+
+use crate::base::task::OpaqueJob;
+use crate::sync::{Mutex, MutexGuard};
+use std::collections::BTreeSet;
+
+/// The jobs of a pool that have a name and no parent. The list has no handles: a job leaves it before its record is freed.
+#[derive(Debug)]
+pub struct NamedRoots(Mutex<BTreeSet<OpaqueJob>>);
+
+impl NamedRoots {
+    /// Makes an empty list.
+    pub fn new() -> Self {
+        Self(Mutex::new(BTreeSet::new()))
+    }
+
+    /// Locks the list.
+    pub fn lock(&self) -> MutexGuard<'_, BTreeSet<OpaqueJob>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
