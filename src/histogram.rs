@@ -147,6 +147,18 @@ impl Histogram {
         buckets.map(|(bucket, count)| (self.bounds(bucket), *count))
     }
 
+    /// Returns the greatest time of each bucket, and how many times the bucket has got since an earlier reading. Leaves out
+    /// buckets that got none.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn since(&self, before: Option<&Self>) -> impl Iterator<Item = (Duration, usize)> {
+        let more = move |bucket: usize| {
+            let before = before.map_or(0, |before| before.counts[bucket]);
+            self.counts[bucket].saturating_sub(before) as usize
+        };
+        let buckets = (0..BUCKETS).filter(move |bucket| more(*bucket) > 0);
+        buckets.map(move |bucket| (*self.bounds(bucket).end(), more(bucket)))
+    }
+
     /// Returns the least and the greatest time that a bucket may have.
     fn bounds(&self, bucket: usize) -> RangeInclusive<Duration> {
         let least = if bucket == 0 { 0 } else { 1 << (bucket - 1) };

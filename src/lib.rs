@@ -37,9 +37,11 @@
 //! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
 //! | block inside a task on something else | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
+//! | find jobs | [`Pool::jobs`], [`Job::children`] |
 //! | name a task, or tell tasks apart | [`Job::spawn_named`], [`TaskHandle::id`], [`current_task_id`] |
 //! | see how long tasks wait and run | [`JobBuilder::timed`], [`Job::timings`] |
 //! | see what each task did, and why it waited, over time | `Pool::timeline`, with the feature `timeline` |
+//! | publish figures, or trace tasks | `JobMetrics`, `JobBuilder::traced`, with the features `metrics` and `tracing` |
 //! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
 //!
 //! # Gates
@@ -98,6 +100,8 @@
 //!
 //! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
 //! [`Job::acquire`], [`Job::idle`] and [`Job::settled`] are futures without it.
+//!
+//! `metrics`, off by default: `JobMetrics` publishes a job's figures by the facade of that name.
 //!
 //! `timeline`, off by default: `Pool::timeline` records what each task does and why it waits, and writes that as a trace or a page.
 //!
@@ -166,6 +170,8 @@ mod api {
     pub mod listing;
     #[cfg(feature = "futures")]
     pub mod map_async;
+    #[cfg(feature = "metrics")]
+    pub mod metrics;
     pub mod pool;
     pub mod reserve;
     pub mod retry;
@@ -296,6 +302,8 @@ pub use api::job::Job;
 pub use api::keyed::Keyed;
 #[cfg(feature = "futures")]
 pub use api::map_async::{AsyncInput, Iter, Iterated, MapAsync, MapAsyncAsCompleted, Streamed};
+#[cfg(feature = "metrics")]
+pub use api::metrics::JobMetrics;
 pub use api::pool::Pool;
 pub use api::pool_builder::PoolBuilder;
 pub use api::reserve::{Reserve, ReservedSlot};

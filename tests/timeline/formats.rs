@@ -20,7 +20,7 @@ fn trace(pool: &Pool) -> Vec<u8> {
     file
 }
 
-/// Needs `protoc`, which `ci/timeline` installs. Passes without it, unless `TOLLGATE_TOOLS` says that it must be there.
+/// Needs `protoc`, which `ci/observe` installs. Passes without it, unless `TOLLGATE_TOOLS` says that it must be there.
 #[test]
 fn protoc_reads_the_trace() {
     within(LONG, || {
@@ -35,7 +35,7 @@ fn protoc_reads_the_trace() {
                 if error.kind() == ErrorKind::NotFound
                     && std::env::var_os("TOLLGATE_TOOLS").is_none() =>
             {
-                return eprintln!("there is no protoc: ci/timeline installs it");
+                return eprintln!("there is no protoc: ci/observe installs it");
             }
             protoc => protoc.unwrap(),
         };
@@ -111,7 +111,7 @@ fn chromium_draws_the_page() {
             if error.kind() == ErrorKind::NotFound
                 && std::env::var_os("TOLLGATE_TOOLS").is_none() =>
         {
-            return eprintln!("there is no chromium: ci/timeline pictures installs it");
+            return eprintln!("there is no chromium: ci/observe pictures installs it");
         }
         dom => dom.unwrap(),
     };
