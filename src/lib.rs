@@ -103,6 +103,8 @@
 //!
 //! `metrics`, off by default: `JobMetrics` publishes a job's figures by the facade of that name.
 //!
+//! `tracing`, off by default: `JobBuilder::traced` runs each task of a job in a span of its own.
+//!
 //! `timeline`, off by default: `Pool::timeline` records what each task does and why it waits, and writes that as a trace or a page.
 //!
 //! # Words
@@ -184,6 +186,7 @@ mod api {
     #[cfg(feature = "timeline")]
     pub mod timeline;
     pub mod turns;
+    pub mod traced;
     pub mod wait;
 }
 /// Primitives that know no jobs.

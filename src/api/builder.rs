@@ -36,6 +36,8 @@ pub struct JobBuilder {
     name: Option<String>,
     capacity: Option<usize>,
     timed: bool,
+    #[cfg(feature = "tracing")]
+    traced: bool,
     rates: Vec<Rate>,
     pub(super) turns: AskedTurns,
     counts_weights: bool,
@@ -90,6 +92,8 @@ impl JobBuilder {
             name: None,
             capacity: None,
             timed: false,
+            #[cfg(feature = "tracing")]
+            traced: false,
             rates: Vec::new(),
             turns: AskedTurns::default(),
             counts_weights: false,
@@ -246,6 +250,32 @@ impl JobBuilder {
     /// ```
     pub fn timed(mut self) -> Self {
         self.timed = true;
+        self
+    }
+
+    /// Runs each task of the job in a [span](https://docs.rs/tracing) of its own, by the facade `tracing`.
+    ///
+    /// The span has the name `task`, the target `tollgate`, the level `INFO`, and the fields `job` and `task`: the names of the
+    /// job and of the task. Its parent is the span in which the task was pushed. It begins with the push and ends with the task,
+    /// and is entered while the task runs. A future enters it for each poll. A retried task has one span for all attempts.
+    ///
+    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), and permits without a task, have no span. Nor have tasks of
+    /// jobs below. A future of `map_async` has one, whose parent is the span in which the results are polled. A job that is not traced pays nothing. Needs the feature `tracing`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let search = pool.job_builder().name("search").traced().build();
+    /// let _request = tracing::info_span!("request", id = 7).entered();
+    /// // The span of the task is a child of `request`, on the worker's thread, too.
+    /// let task = search.spawn(|| tracing::info!("searching"));
+    /// task.join().unwrap();
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn traced(mut self) -> Self {
+        self.traced = true;
         self
     }
 
@@ -444,10 +474,14 @@ impl JobBuilder {
         let weighs = self.counts_weights || self.weight.is_some();
         let measured = samples.is_some() || timed.is_some();
         let few = self.name.is_some() || capacity.is_some() || measured || weighs;
+        #[cfg(feature = "tracing")]
+        let few = few || self.traced;
         let extra = (few || turns != Turns::USUAL).then(|| {
             let extra = Extra::new(self.name, capacity).with_samples(samples).with_timed(timed);
             extra.with_turns(turns).with_weights(self.counts_weights, self.weight)
         });
+        #[cfg(feature = "tracing")]
+        let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if self.counts_weights || adapt::is_adaptive_itself(job.ptr()) {
             job.ptr().permits.set(Flag::Rated);

@@ -209,9 +209,7 @@ impl Job {
         match ticket {
             None => self.flight(future),
             // Boxed, because an async block would hold it twice.
-            Some(ticket) if ticket.is_timed() => {
-                self.flight(ticket.around_future(Box::pin(future)))
-            }
+            Some(ticket) if ticket.lasts() => self.flight(ticket.around_future(Box::pin(future))),
             Some(ticket) => self.flight(release_at_start(ticket, future)),
         }
     }

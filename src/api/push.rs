@@ -109,7 +109,10 @@ impl Job {
         let name = name.into();
         let (cell, handle) = match self.take_ticket() {
             None => named(self.0, name, task),
-            Some(ticket) => named(self.0, name, ticket.around(task)),
+            Some(ticket) => {
+                ticket.note_name(&name);
+                named(self.0, name, ticket.around(task))
+            }
         };
         self.push_or_cancel(cell);
         handle

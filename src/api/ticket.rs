@@ -1,18 +1,23 @@
-//! The ticket of a task: its slot if the job has a capacity, and its stopwatch if the job is timed.
+//! The ticket of a task: its slot if the job has a capacity, its stopwatch if the job is timed, and its span if the job is
+//! traced.
 
 use crate::api::capacity::Asked;
 use crate::api::job::Job;
+use crate::api::traced::TaskSpan;
 use crate::job::capacity::Slot;
 use crate::job::extra::Extra;
 use crate::job::record::JobPtr;
 use crate::job::timed::{Timed, Timings};
 use crate::sync::time::Instant;
+#[cfg(feature = "futures")]
+use std::{future::poll_fn, pin::pin, task::Context};
 
-/// The slot of a task, and the stopwatch of a timed one.
+/// The slot of a task, the stopwatch of a timed one, and the span of a traced one.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,
     stopwatch: Option<Stopwatch>,
+    span: TaskSpan,
 }
 
 /// The result of asking for a ticket without waiting.
@@ -29,14 +34,20 @@ pub enum Offered {
 impl Ticket {
     /// Makes the ticket of a task of this job that has this slot, if it needs one.
     pub fn of(job: JobPtr, slot: Option<Slot>) -> Option<Self> {
-        let stopwatch = Stopwatch::of(job);
-        (slot.is_some() || stopwatch.is_some()).then_some(Self { slot, stopwatch })
+        let (stopwatch, span) = (Stopwatch::of(job), TaskSpan::of(job));
+        let needed = slot.is_some() || stopwatch.is_some() || span.is_some();
+        needed.then_some(Self { slot, stopwatch, span })
     }
 
-    /// Returns true if the task is one of a timed job.
+    /// Returns true if the task is one of a timed or traced job.
     #[cfg(feature = "futures")]
-    pub fn is_timed(&self) -> bool {
-        self.stopwatch.is_some()
+    pub fn lasts(&self) -> bool {
+        self.stopwatch.is_some() || self.span.is_some()
+    }
+
+    /// Adds the name of the task to its span.
+    pub fn note_name(&self, name: &str) {
+        self.span.note_name(name);
     }
 
     /// Measures the task's wait from this time on.
@@ -44,19 +55,21 @@ impl Ticket {
         Self { stopwatch: self.stopwatch.map(|stopwatch| stopwatch.since(since)), ..self }
     }
 
-    /// Releases the slot, and notes how long the task has waited. Returns the stopwatch.
-    fn start(self) -> Option<Stopwatch> {
+    /// Releases the slot, and notes how long the task has waited. Returns the stopwatch and the span.
+    fn start(self) -> (Option<Stopwatch>, TaskSpan) {
         drop(self.slot);
         let mut stopwatch = self.stopwatch;
         stopwatch.iter_mut().for_each(Stopwatch::start);
-        stopwatch
+        (stopwatch, self.span)
     }
 
     /// Wraps a closure. Its start releases the slot and ends the measured wait. Its drop releases the slot.
     pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
         move || {
-            let stopwatch = self.start();
+            let (stopwatch, span) = self.start();
+            let inside = span.enter();
             let out = task();
+            drop(inside);
             stopwatch.iter().for_each(Stopwatch::end);
             out
         }
@@ -65,21 +78,30 @@ impl Ticket {
     /// Wraps a future. Its first poll releases the slot and ends the measured wait. Its drop releases the slot.
     #[cfg(feature = "futures")]
     pub async fn around_future<F: Future>(self, future: F) -> F::Output {
-        let stopwatch = self.start();
-        let out = future.await;
+        let (stopwatch, span) = self.start();
+        let mut future = pin!(future);
+        let poll = |cx: &mut Context<'_>| {
+            let _inside = span.enter();
+            future.as_mut().poll(cx)
+        };
+        let out = poll_fn(poll).await;
         stopwatch.iter().for_each(Stopwatch::end);
         out
     }
 
     /// Wraps a closure that may be called several times. The first call releases the slot and ends the measured wait.
     pub fn around_attempts<T>(self, mut task: impl FnMut() -> T) -> impl FnMut() -> T {
-        let (mut ticket, mut stopwatch) = (Some(self), None);
+        let (mut ticket, mut started) = (Some(self), None);
         move || {
-            match ticket.take() {
-                Some(ticket) => stopwatch = ticket.start(),
-                None => stopwatch.iter_mut().for_each(Stopwatch::start_again),
+            if let Some(ticket) = ticket.take() {
+                started = Some(ticket.start());
+            } else if let Some((Some(stopwatch), _)) = &mut started {
+                stopwatch.start_again();
             }
+            let (stopwatch, span) = started.as_ref().expect("it was set at the first call");
+            let inside = span.enter();
             let out = task();
+            drop(inside);
             stopwatch.iter().for_each(Stopwatch::end);
             out
         }

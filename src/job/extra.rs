@@ -24,6 +24,9 @@ pub struct Extra {
     pub timed: Option<Box<Timed>>,
     /// How long a turn with the job is, and the job's class.
     pub turns: Turns,
+    /// True if each task of the job has a span.
+    #[cfg(feature = "tracing")]
+    pub traced: bool,
     /// The job's track in the timeline of its pool.
     #[cfg(feature = "timeline")]
     pub track: Track,
@@ -63,9 +66,19 @@ impl Extra {
         Self { counts_weights, weight, ..self }
     }
 
+    /// Notes whether each task of the job has a span.
+    #[cfg(feature = "tracing")]
+    pub fn with_traced(self, traced: bool) -> Self {
+        Self { traced, ..self }
+    }
+
     /// Returns true if each task of the job needs a ticket.
     #[inline]
     pub fn needs_ticket(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        if self.traced {
+            return true;
+        }
         self.capacity.is_some() || self.timed.is_some()
     }
 
