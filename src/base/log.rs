@@ -4,10 +4,10 @@
 //! timeline, or a second thread outside, ever contends for. No event is written while it is off, and no ring has memory before
 //! the first start.
 
-use crate::sync::FiguresMutex;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::thread_static;
 use crate::sync::time::Instant;
+use crate::sync::{FiguresGuard, FiguresMutex};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -265,14 +265,14 @@ impl Log {
     /// Drops all events, and makes room for so many in each ring.
     pub fn clear(&self, most: usize) {
         for ring in &self.rings {
-            ring.lock().unwrap_or_else(PoisonError::into_inner).clear(most);
+            locked(ring).clear(most);
         }
-        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = (self.now(), None);
+        *locked(&self.span) = (self.now(), None);
     }
 
     /// Notes the time of the stop, unless one is noted.
     pub fn stop(&self) {
-        let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut span = locked(&self.span);
         span.1.get_or_insert_with(|| self.now());
     }
 
@@ -283,7 +283,7 @@ impl Log {
             u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
             seat => usize::from(seat) % self.rings.len(),
         });
-        let mut ring = self.rings[place].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = locked(&self.rings[place]);
         // Under the lock, so that the times of one ring are in order.
         let number = ring.push(Event { at: self.now(), ..event });
         id(place, number)
@@ -291,7 +291,7 @@ impl Log {
 
     /// Returns the track of a job, which has none yet. `track` reads and sets it, under a lock.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
-        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;
         let of_job = track(next);
         if of_job == next {
@@ -305,7 +305,7 @@ impl Log {
     pub fn job_freed(&self, track: &Track) {
         let Some(track) = track.get() else { return };
         let now = self.now();
-        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tracks = locked(&self.tracks);
         if let Some(info) = tracks.infos.get_mut(&track) {
             info.ended = Some(now);
             tracks.ended.push_back(track);
@@ -320,17 +320,14 @@ impl Log {
     /// Returns the number of events that were overwritten since the start.
     pub fn lost(&self) -> u64 {
         let lost = |ring: &Ring| ring.count - ring.events.len() as u64;
-        self.rings
-            .iter()
-            .map(|ring| lost(&ring.lock().unwrap_or_else(PoisonError::into_inner)))
-            .sum()
+        self.rings.iter().map(|ring| lost(&locked(ring))).sum()
     }
 
     /// Copies what was recorded.
     pub fn read(&self) -> Record {
         let (mut events, mut lost) = (Vec::new(), 0);
         for (place, ring) in self.rings.iter().enumerate() {
-            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = locked(ring);
             let first = ring.count - ring.events.len() as u64;
             lost += first;
             events.extend((first..ring.count).map(|number| {
@@ -339,11 +336,16 @@ impl Log {
             }));
         }
         events.sort_by_key(|(id, event)| (event.at, *id));
-        let jobs = self.tracks.lock().unwrap_or_else(PoisonError::into_inner).infos.clone();
-        let (from, to) = *self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = locked(&self.tracks).infos.clone();
+        let (from, to) = *locked(&self.span);
         let to = to.unwrap_or_else(|| self.now());
         Record { events, lost, jobs, workers: self.rings.len() - OUTSIDE, span: (from, to) }
     }
+}
+
+/// Locks what no code of the user can poison in the midst of a change.
+fn locked<T>(mutex: &FiguresMutex<T>) -> FiguresGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the id of an event, by its ring and its number there, which begins at 1.
