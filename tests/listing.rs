@@ -59,7 +59,8 @@ fn other_jobs_are_listed_while_tasks_wait() {
     clock.advance(common::SECOND);
     held.set_limit(1);
     parent.cancel();
-    (held.wait(), parent.wait());
+    held.wait();
+    parent.wait();
     assert!(pool.jobs().is_empty());
 }
 
