@@ -17,6 +17,8 @@ use std::sync::PoisonError;
 const OUTSIDE: usize = 4;
 /// The number of ended jobs whose names are kept.
 const MOST_ENDED: usize = 16_384;
+/// The number of tasks whose names are kept.
+const MOST_NAMES: usize = 16_384;
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub enum Kind {
     Resumed,
     /// The task ended, or left the worker.
     Ended(How),
-    /// The waiter, which had the address `task`, gets a permit with the number `cause`.
+    /// The waiter with the address `task` gets a permit.
     Granted,
     /// The limit of the job was changed, or the job was paused or resumed.
     Changed,
@@ -85,7 +87,9 @@ pub struct Event {
     pub at: u64,
     /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
-    /// The event that made this one possible, or 0.
+    /// Of `Started`, `Refused` and `Admitted`: the event that made this one possible, or 0. Of `Waits`, `Resumed` and `Ended`: the
+    /// id of the task's last `Started`, or 0 if no start was recorded. Of `Pushed`: the number of the task's name, or 0. Of
+    /// `Granted`: the number of the permit.
     pub cause: u64,
     /// The job's track.
     pub track: u32,
@@ -126,18 +130,29 @@ impl Event {
     }
 }
 
+/// A task that runs on a thread, as its start was recorded. Zeros if none was recorded.
+///
+/// The address alone does not identify the task: a cell may be freed, and used for another task, while its task still runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Running {
+    /// The address of the task's cell.
+    pub task: usize,
+    /// The id of the task's last `Started`.
+    pub start: u64,
+}
+
 /// The seat, the running task and the cause of one thread.
 pub struct Here {
     /// The worker's seat, or `u16::MAX`.
     pub seat: Cell<u16>,
-    /// The task that runs, or 0.
-    pub task: Cell<usize>,
+    /// The task that runs.
+    pub task: Cell<Running>,
     /// The event that causes this thread's next events, or 0.
     pub cause: Cell<u64>,
 }
 
 thread_static! {
-    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(0), cause: Cell::new(0) };
+    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(Running { task: 0, start: 0 }), cause: Cell::new(0) };
 }
 
 /// Calls `f` with this thread's [`Here`].
@@ -188,14 +203,17 @@ struct Tracks {
 #[derive(Debug, Default)]
 struct Ring {
     events: Vec<Event>,
-    /// The number of events so far.
+    /// The number of events so far, also before the last start: so no two events have one id.
     count: u64,
+    /// The number of events before the last start.
+    before: u64,
     most: usize,
 }
 
 impl Ring {
     fn clear(&mut self, most: usize) {
-        *self = Self { events: Vec::with_capacity(most), count: 0, most };
+        let count = self.count;
+        *self = Self { events: Vec::with_capacity(most), count, before: count, most };
     }
 
     /// Adds an event, in place of the oldest one if the ring is full. Returns the number of the event.
@@ -203,7 +221,7 @@ impl Ring {
         if self.events.len() < self.most {
             self.events.push(event);
         } else if self.most > 0 {
-            let place = self.count % self.most as u64;
+            let place = (self.count - self.before) % self.most as u64;
             self.events[place as usize] = event;
         }
         self.count += 1;
@@ -221,6 +239,8 @@ pub struct Log {
     made: Instant,
     /// The number of the last permit without a task.
     permits: AtomicUsize,
+    /// The names of tasks by their numbers, which begin at 1, and the last number.
+    names: FiguresMutex<(BTreeMap<u64, String>, u64)>,
 }
 
 /// A copy of what was recorded.
@@ -232,6 +252,8 @@ pub struct Record {
     pub lost: u64,
     /// The jobs, by their track numbers. A track is the line of a job in the timeline.
     pub jobs: BTreeMap<u32, Info>,
+    /// The names of tasks by their numbers.
+    pub names: BTreeMap<u64, String>,
     /// The number of workers.
     pub workers: usize,
     /// The times from which and to which events were recorded.
@@ -248,6 +270,7 @@ impl Log {
             span: FiguresMutex::default(),
             made: Instant::now(),
             permits: AtomicUsize::new(0),
+            names: FiguresMutex::default(),
         }
     }
 
@@ -255,6 +278,18 @@ impl Log {
     pub fn new_permit(&self) -> usize {
         // Ordering: Relaxed; a figure.
         2 * self.permits.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Keeps the name of a task. Returns its number. Forgets the oldest name if there are too many.
+    pub fn new_name(&self, name: &str) -> u64 {
+        let mut names = locked(&self.names);
+        let (names, last) = &mut *names;
+        *last += 1;
+        names.insert(*last, name.to_owned());
+        if names.len() > MOST_NAMES {
+            names.pop_first();
+        }
+        *last
     }
 
     /// Returns the time from the making of the pool.
@@ -267,6 +302,7 @@ impl Log {
         for ring in &self.rings {
             locked(ring).clear(most);
         }
+        locked(&self.names).0.clear();
         *locked(&self.span) = (self.now(), None);
     }
 
@@ -319,7 +355,7 @@ impl Log {
 
     /// Returns the number of events that were overwritten since the start.
     pub fn lost(&self) -> u64 {
-        let lost = |ring: &Ring| ring.count - ring.events.len() as u64;
+        let lost = |ring: &Ring| ring.count - ring.before - ring.events.len() as u64;
         self.rings.iter().map(|ring| lost(&locked(ring))).sum()
     }
 
@@ -328,10 +364,11 @@ impl Log {
         let (mut events, mut lost) = (Vec::new(), 0);
         for (place, ring) in self.rings.iter().enumerate() {
             let ring = locked(ring);
-            let first = ring.count - ring.events.len() as u64;
-            lost += first;
+            let kept = ring.events.len() as u64;
+            let first = ring.count - kept;
+            lost += first - ring.before;
             events.extend((first..ring.count).map(|number| {
-                let event = ring.events[(number % ring.events.len() as u64) as usize];
+                let event = ring.events[((number - ring.before) % kept) as usize];
                 (id(place, number + 1), event)
             }));
         }
@@ -339,7 +376,8 @@ impl Log {
         let jobs = locked(&self.tracks).infos.clone();
         let (from, to) = *locked(&self.span);
         let to = to.unwrap_or_else(|| self.now());
-        Record { events, lost, jobs, workers: self.rings.len() - OUTSIDE, span: (from, to) }
+        let (names, workers) = (locked(&self.names).0.clone(), self.rings.len() - OUTSIDE);
+        Record { events, lost, jobs, names, workers, span: (from, to) }
     }
 }
 

@@ -47,14 +47,14 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
 /// The task that a thread ran before it began another one inline.
 #[must_use]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outer(#[cfg(feature = "timeline")] usize);
+pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
 
 /// Notes that this thread begins or resumes a task. Returns the task that ran before.
 #[inline(always)]
 pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
     if job.pool().records() {
-        return Outer(noted::started(job, cell));
+        return Outer(Some(noted::started(job, cell)));
     }
     Outer::default()
 }
@@ -64,7 +64,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
     if job.pool().records() {
-        return Outer(noted::started_inside(job, cell));
+        return Outer(Some(noted::started_inside(job, cell)));
     }
     Outer::default()
 }
@@ -150,10 +150,15 @@ pub fn new_number(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// Notes that a waiter gets its permit. Call it before the grant, which may free the cell.
+/// Notes that a waiter gets its permit. Call it before the grant, which may free the cell. If the grant then finds that the waiter
+/// has left, the caller must note that the permit with the returned number is given back.
 #[inline(always)]
-pub fn granted(cell: CellPtr, number: Number) {
-    note!(cell.job().pool(), granted(cell, number.0));
+pub fn granted(cell: CellPtr, number: Number) -> Number {
+    #[cfg(feature = "timeline")]
+    if cell.job().pool().records() {
+        return Number(noted::granted(cell, number.0));
+    }
+    Number::default()
 }
 
 /// Notes that a permit without a task is released. Call it before the release.

@@ -196,10 +196,16 @@ unsafe fn run(cell: CellPtr) -> Ran {
 /// # Safety
 /// The cell is a waiter's, and the caller took it from its queue.
 unsafe fn grant(cell: CellPtr) -> bool {
+    let job = cell.job();
     // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
-    events::granted(cell, unsafe { waiting(cell) }.number);
+    let noted = events::granted(cell, unsafe { waiting(cell) }.number);
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
-    unsafe { decide(cell, GRANTED) }
+    let granted = unsafe { decide(cell, GRANTED) };
+    if !granted {
+        // The waiter left after the note. The caller's permits and busy count keep the job.
+        events::given_back(job, noted);
+    }
+    granted
 }
 
 /// Tells the waiter that there will be no permit, and counts it as cancelled.

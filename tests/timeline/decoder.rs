@@ -99,6 +99,10 @@ impl Slice {
         &self.says[name]
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.says.contains_key(name)
+    }
+
     #[track_caller]
     pub fn counts(&self, name: &str) -> u64 {
         self.counts[name]

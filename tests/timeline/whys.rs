@@ -262,3 +262,90 @@ fn a_waiter_that_leaves_is_cancelled() {
         assert_eq!(running.count(), 1);
     });
 }
+
+/// Pushes a task that pushes the next one. Each is freed before it runs, so the next one may lie in the same cell.
+fn chain(job: Job, left: usize) {
+    let next = job.clone();
+    job.execute(move || {
+        if left > 1 {
+            chain(next, left - 1);
+        }
+    });
+}
+
+#[test]
+fn a_cell_that_is_used_again_is_another_task() {
+    with_workers(|pool, workers| {
+        for limit in [1, workers, usize::MAX] {
+            pool.timeline().start();
+            let job = pool.job_builder().name("chain").limit(limit).build();
+            chain(job.clone(), 200);
+            job.wait();
+            let trace = read(pool);
+            check(&trace);
+            let (mut queued, mut running) = (0, 0);
+            for slice in trace.of("job \"chain\"") {
+                let why = slice.says("why");
+                if slice.name == "queued" {
+                    queued += 1;
+                    assert!(!why.contains("not known"), "{why}");
+                } else {
+                    running += 1;
+                    assert_eq!((slice.name.as_str(), why), ("running", "ended"));
+                }
+            }
+            assert_eq!((queued, running), (200, 200));
+        }
+    });
+}
+
+#[test]
+fn a_task_is_shown_with_its_name() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        search.spawn_named("index <a.html>", || ()).join().unwrap();
+        search.spawn(|| ()).join().unwrap();
+        search.wait();
+        let trace = read(&pool);
+        for what in ["queued", "running"] {
+            assert_eq!(trace.slice("job \"search\"", 1, what).says("name"), "index <a.html>");
+            assert!(!trace.slice("job \"search\"", 2, what).has("name"));
+        }
+        let mut page = Vec::new();
+        pool.timeline().write_html(&mut page).unwrap();
+        assert!(String::from_utf8(page).unwrap().contains("\"index \\u003ca.html\\u003e\""));
+        // A start forgets the names.
+        pool.timeline().start();
+        search.spawn(|| ()).join().unwrap();
+        search.wait();
+        assert!(!read(&pool).slice("job \"search\"", 1, "running").has("name"));
+    });
+}
+
+#[test]
+fn each_permit_ends_although_waiters_leave() {
+    within(LONG, || {
+        let pool = pool(1);
+        let search = pool.job_builder().name("search").limit(1).build();
+        pool.timeline().start_with(100_000);
+        thread::scope(|s| {
+            s.spawn(|| (0..2_000).for_each(|_| drop(search.acquire_blocking().unwrap())));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            for _ in 0..2_000 {
+                let mut acquire = Box::pin(search.acquire());
+                // A permit that is granted at once is given back at once.
+                let _ = acquire.as_mut().poll(&mut context);
+            }
+        });
+        search.spawn(|| ()).join().unwrap();
+        search.wait();
+        assert_eq!(pool.timeline().lost(), 0);
+        let trace = read(&pool);
+        check(&trace);
+        let running = || trace.slices.iter().filter(|slice| slice.name == "running");
+        assert!(running().count() >= 2_001);
+        assert!(running().all(|slice| slice.says("why") == "ended"));
+    });
+}

@@ -37,12 +37,13 @@ fn job(row: &Row) -> String {
     )
 }
 
-/// Returns a slice as a list: what, from, to, task, why, waited, worker, the flow that leads here, the flows that begin here.
+/// Returns a slice as a list: what, from, to, task, why, waited, worker, the flow that leads here, the flows that begin here,
+/// the name.
 fn slice(slice: &Slice) -> String {
     let number =
         |number: Option<u64>| number.map_or("null".to_owned(), |number| number.to_string());
     format!(
-        "[{},{},{},{},{},{},{},{},{:?}]",
+        "[{},{},{},{},{},{},{},{},{:?},{}]",
         text(slice.what.word()),
         slice.from,
         slice.to,
@@ -51,7 +52,8 @@ fn slice(slice: &Slice) -> String {
         number(slice.waited),
         number(slice.worker.map(u64::from)),
         number(slice.flow_in),
-        slice.flows_out
+        slice.flows_out,
+        slice.name.as_deref().map_or("null".to_owned(), text)
     )
 }
 

@@ -1,10 +1,12 @@
 //! The events of a timeline as slices, figures and flows.
 
+mod key;
 mod lanes;
 mod pen;
 
 use crate::base::log::Record;
 use pen::Pen;
+use std::rc::Rc;
 
 /// What a slice shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Slice {
     pub to: u64,
     /// The number of the task in the picture.
     pub task: u64,
+    /// The name of the task, if it has one.
+    pub name: Option<Rc<str>>,
     /// Why it lasted, or how it ended.
     pub why: String,
     /// For how long the task was queued before this.

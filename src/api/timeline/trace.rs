@@ -203,6 +203,7 @@ impl<W: Write> File<W> {
                 .counts("task", Some(slice.task).filter(|task| *task > 0))
                 .counts("worker", slice.worker.map(u64::from))
                 .counts("waited_ns", slice.waited)
+                .says("name", slice.name.as_deref().unwrap_or_default())
                 .says("why", &slice.why);
             for flow in &slice.flows_out {
                 begin = begin.fixed(FLOWS, *flow);

@@ -1,6 +1,6 @@
 //! What the hooks do while the timeline is on.
 
-use crate::base::log::{Event, How, Info, Kind, Why, here};
+use crate::base::log::{Event, How, Info, Kind, Running, Why, here};
 use crate::base::task::{CellPtr, Ran};
 use crate::job::permits::{Flag, MOST};
 use crate::job::record::JobPtr;
@@ -43,7 +43,9 @@ fn note_above(job: JobPtr) {
 pub fn pushed(job: JobPtr, cell: CellPtr) {
     // A push is no consequence of what this thread did before.
     no_cause();
-    note(job, Event { task: address(cell), ..event(Kind::Pushed, job) });
+    // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
+    let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
+    note(job, Event { task: address(cell), cause: name, ..event(Kind::Pushed, job) });
 }
 
 #[cold]
@@ -73,36 +75,42 @@ fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
     note(gate, Event { task: address(cell), gate: event.track, track, cause, ..event });
 }
 
-/// Stands for an outer task if no start was noted: the cell is empty, or it is a waiter's.
-const EMPTY: usize = usize::MAX;
-
-#[cold]
-pub fn started(job: JobPtr, cell: CellPtr) -> usize {
-    // The permit of a waiter is noted when it is granted.
-    if cell.is_gone() || cell.is_waiter() { EMPTY } else { enter(job, cell) }
+/// What ran on this thread before a task.
+#[derive(Clone, Copy, Debug)]
+pub enum Outer {
+    /// No start was noted, because the cell is empty or a waiter's.
+    Unchanged,
+    /// This task ran, or none.
+    Was(Running),
 }
 
 #[cold]
-pub fn started_inside(job: JobPtr, cell: CellPtr) -> usize {
+pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
+    // The permit of a waiter is noted when it is granted.
+    if cell.is_gone() || cell.is_waiter() { Outer::Unchanged } else { enter(job, cell) }
+}
+
+#[cold]
+pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     // The task runs under the permit of the outer task, which no event has released.
     no_cause();
     enter(job, cell)
 }
 
-/// Notes the start of a task. Returns the address of the task that ran on this thread before.
-fn enter(job: JobPtr, cell: CellPtr) -> usize {
-    let outer = here(|here| here.task.replace(address(cell)));
-    begun(job, address(cell));
-    outer
+/// Notes the start of a task. Returns what ran on this thread before.
+fn enter(job: JobPtr, cell: CellPtr) -> Outer {
+    let start = begun(job, address(cell));
+    Outer::Was(here(|here| here.task.replace(Running { task: address(cell), start })))
 }
 
-/// Notes the start of a task, or of a permit without one.
-fn begun(job: JobPtr, task: usize) {
+/// Notes the start of a task, or of a permit without one. Returns the id of the event.
+fn begun(job: JobPtr, task: usize) -> u64 {
     let cause = here(|here| here.cause.replace(0));
     // An end frees a permit only where permits are few.
     let cause = if job.is_unlimited(job.permits.load()) { 0 } else { cause };
-    note(job, Event { task, cause, ..event(Kind::Started, job) });
+    let start = note(job, Event { task, cause, ..event(Kind::Started, job) });
     note_above(job);
+    start
 }
 
 #[cold]
@@ -115,13 +123,15 @@ pub fn acquired(job: JobPtr) -> usize {
 }
 
 #[cold]
-pub fn granted(cell: CellPtr, number: usize) {
+pub fn granted(cell: CellPtr, number: usize) -> usize {
     // A waiter that began to wait before the timeline was started has no number.
-    if number > 0 && !cell.is_gone() {
-        let (job, cause) = (cell.job(), number as u64);
-        note(job, Event { task: address(cell), cause, ..event(Kind::Granted, job) });
-        begun(job, number);
+    if number == 0 || cell.is_gone() {
+        return 0;
     }
+    let (job, cause) = (cell.job(), number as u64);
+    note(job, Event { task: address(cell), cause, ..event(Kind::Granted, job) });
+    begun(job, number);
+    number
 }
 
 #[cold]
@@ -133,7 +143,7 @@ pub fn given_back(job: JobPtr, number: usize) {
 }
 
 #[cold]
-pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: usize) {
+pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
     let how = match ran {
         Ran::Completed | Ran::Counted => How::Over,
         Ran::Panicked(_) => How::Panicked,
@@ -142,18 +152,21 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: usize) {
         #[cfg(feature = "futures")]
         Ran::Waits => How::Waits,
     };
-    if outer == EMPTY {
-        if how == How::Cancelled {
-            note(job, Event { task: address, ..event(Kind::Ended(how), job) });
+    let (task, start) = match outer {
+        Some(Outer::Unchanged) if how != How::Cancelled => return,
+        Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
+        Some(Outer::Unchanged) => (address, 0),
+        None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
+            // The start was not recorded, and the address may be another task's by now.
+            (0, 0)
         }
-        return;
-    }
-    let cause = note(job, Event { task: address, ..event(Kind::Ended(how), job) });
-    here(|here| {
+        None => (address, 0),
+    };
+    let cause = note(job, Event { task, cause: start, ..event(Kind::Ended(how), job) });
+    if !matches!(outer, Some(Outer::Unchanged)) {
         // A pending future keeps its permit.
-        here.cause.set(if how == How::Pending { 0 } else { cause });
-        here.task.set(outer);
-    });
+        here(|here| here.cause.set(if how == How::Pending { 0 } else { cause }));
+    }
 }
 
 #[cold]
@@ -164,16 +177,16 @@ pub fn dropped(cell: CellPtr) {
 
 #[cold]
 pub fn waits(job: JobPtr) {
-    let task = here(|here| here.task.get());
-    let cause = note(job, Event { task, ..event(Kind::Waits, job) });
+    let Running { task, start } = here(|here| here.task.get());
+    let cause = note(job, Event { task, cause: start, ..event(Kind::Waits, job) });
     here(|here| here.cause.set(cause));
 }
 
 #[cold]
 pub fn resumed(job: JobPtr) {
-    let task = here(|here| here.task.get());
+    let Running { task, start } = here(|here| here.task.get());
     here(|here| here.cause.set(0));
-    note(job, Event { task, ..event(Kind::Resumed, job) });
+    note(job, Event { task, cause: start, ..event(Kind::Resumed, job) });
     note_above(job);
 }
 

@@ -1,12 +1,17 @@
 //! Goes through the events of a record in the order of their times, and draws what they say.
 
+use crate::api::timeline::picture::key::Key;
 use crate::api::timeline::picture::{Figures, Picture, Row, Slice, What, lanes};
 use crate::base::log::{Event, How, Info, Kind, Record, Why};
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 /// A task that has not ended.
 struct Open {
     track: u32,
+    /// The address of its cell.
+    task: usize,
+    name: Option<Rc<str>>,
     number: u64,
     slices: Vec<usize>,
     /// Why it waited so far.
@@ -18,10 +23,11 @@ struct Open {
 /// Makes slices, figures and flows of events.
 pub struct Pen<'a> {
     jobs: &'a BTreeMap<u32, Info>,
+    names: &'a BTreeMap<u64, String>,
     from: u64,
     length: u64,
     slices: Vec<Slice>,
-    open: HashMap<usize, Open>,
+    open: HashMap<Key, Open>,
     /// The slices of each ended task, by the job's track.
     over: BTreeMap<u32, Vec<Vec<usize>>>,
     tasks: u64,
@@ -40,6 +46,7 @@ impl<'a> Pen<'a> {
         let (from, to) = record.span;
         Self {
             jobs: &record.jobs,
+            names: &record.names,
             from,
             length: to.saturating_sub(from).max(1),
             slices: Vec::new(),
@@ -69,68 +76,72 @@ impl<'a> Pen<'a> {
             Kind::Refused(_) | Kind::Admitted => self.figures(at, event.gate, event),
             _ => self.figures(at, event.track, event),
         }
-        if event.task == 0 && matches!(event.kind, Kind::Waits | Kind::Resumed) {
-            // The task started before the timeline did.
-            return;
-        }
-        match event.kind {
-            Kind::Pushed => {
-                self.end(at, event.task, "its end is not known");
-                self.begin(at, event);
+        let key = Key::of(event);
+        match (event.kind, key) {
+            (Kind::Pushed, Some(key)) => {
+                self.end(at, key, "its end is not known");
+                self.begin(at, key, event);
             }
-            Kind::Refused(why) => {
+            (Kind::Refused(why), Some(key)) => {
                 let reason = self.reason(why, event);
-                let _ = self.begin_if_new(at, event);
-                let open = self.open.get_mut(&event.task).expect("it is open");
+                let _ = self.begin_if_new(at, key, event);
+                let open = self.open.get_mut(&key).expect("it is open");
                 if open.reasons.last() != Some(&reason) {
                     open.reasons.push(reason);
                 }
             }
-            Kind::Admitted => {
-                if let Some(open) = self.open.get_mut(&event.task) {
+            (Kind::Admitted, Some(key)) => {
+                if let Some(open) = self.open.get_mut(&key) {
                     open.cause = event.cause;
                 }
             }
-            Kind::Granted => {
-                if let Some(open) = self.open.remove(&event.task) {
-                    self.open.insert(event.cause as usize, open);
+            (Kind::Granted, Some(key)) => self.rename(key, Key::Cell(event.cause as usize)),
+            (Kind::Started, Some(key)) => self.start(id, at, key, event),
+            (Kind::Resumed, Some(key)) => self.turn(at, key, event, What::Running, "resumed"),
+            (Kind::Waits, Some(key)) => {
+                self.turn(at, key, event, What::Waits, "waits inside, without a permit");
+                self.ended_with(id, key);
+            }
+            (Kind::Ended(How::Pending), Some(key)) => {
+                if let Some(key) = self.leave(key, event) {
+                    self.turn(at, key, event, What::Pending, "a future that waits to be woken");
                 }
             }
-            Kind::Started => self.start(at, event),
-            Kind::Resumed => self.turn(at, event, What::Running, "resumed".into()),
-            Kind::Waits => {
-                self.turn(at, event, What::Waits, "waits inside, without a permit".into());
-                self.ended_with(id, event.task);
-            }
-            Kind::Ended(How::Pending) => {
-                self.turn(at, event, What::Pending, "a future that waits to be woken".into());
-            }
-            Kind::Ended(How::Waits) => {
-                self.turn(
-                    at,
-                    event,
-                    What::Waits,
-                    "waits for another task, without a permit".into(),
-                );
-                self.ended_with(id, event.task);
-            }
-            Kind::Ended(how) => {
-                match self.last(event.task).filter(|last| self.slices[*last].what != What::Queued) {
-                    Some(last) => _ = self.ends.insert(id, last),
-                    // Its start was not recorded, or it ended while it was queued.
-                    None => {
-                        _ = self
-                            .acts
-                            .insert(id, format!("a task of {} ended", self.name(event.track)))
-                    }
+            (Kind::Ended(How::Waits), Some(key)) => {
+                if let Some(key) = self.leave(key, event) {
+                    let why = "waits for another task, without a permit";
+                    self.turn(at, key, event, What::Waits, why);
+                    self.ended_with(id, key);
                 }
-                let word = match how {
-                    How::Panicked => "panicked",
-                    How::Cancelled => "cancelled",
-                    How::Over | How::Pending | How::Waits => "ended",
-                };
-                self.end(at, event.task, word);
             }
+            (Kind::Ended(how), key) => self.over(id, at, key, how, event),
+            (kind, _) => self.act(id, kind, event),
+        }
+    }
+
+    /// A task that has started, or was dropped, ends.
+    fn over(&mut self, id: u64, at: u64, key: Option<Key>, how: How, event: &Event) {
+        let last = key.and_then(|key| self.last(key));
+        match last.filter(|last| self.slices[*last].what != What::Queued) {
+            Some(last) => _ = self.ends.insert(id, last),
+            // Its start was not recorded, or it ended while it was queued.
+            None => {
+                _ = self.acts.insert(id, format!("a task of {} ended", self.name(event.track)));
+            }
+        }
+        let word = match how {
+            How::Panicked => "panicked",
+            How::Cancelled => "cancelled",
+            How::Over | How::Pending | How::Waits => "ended",
+        };
+        if let Some(key) = key {
+            self.end(at, key, word);
+        }
+    }
+
+    /// Notes in words what an event without a task did.
+    fn act(&mut self, id: u64, kind: Kind, event: &Event) {
+        match kind {
             Kind::Changed => {
                 let limit = match event.limit {
                     u32::MAX => "no limit".to_owned(),
@@ -142,7 +153,7 @@ impl<'a> Pen<'a> {
             Kind::Opened => {
                 self.acts.insert(id, format!("the time of {} came", self.name(event.track)));
             }
-            Kind::Figures | Kind::Parked | Kind::Woken => {}
+            _ => {}
         }
     }
 
@@ -188,58 +199,98 @@ impl<'a> Pen<'a> {
     }
 
     /// Adds a task that is queued from this time on.
-    fn begin(&mut self, at: u64, event: &Event) {
+    fn begin(&mut self, at: u64, key: Key, event: &Event) {
         self.tasks += 1;
+        let is_pushed = event.kind == Kind::Pushed;
+        let name = self.names.get(&event.cause).filter(|_| is_pushed);
         let open = Open {
             track: event.track,
+            task: event.task,
+            name: name.map(|name| name.as_str().into()),
             number: self.tasks,
-            slices: vec![self.slices.len()],
+            slices: Vec::new(),
             reasons: Vec::new(),
             cause: 0,
         };
-        self.slices.push(slice(What::Queued, at, self.length, self.tasks));
-        self.open.insert(event.task, open);
+        self.open.insert(key, open);
+        self.add(at, key, What::Queued, "");
+    }
+
+    /// Adds a slice to an open task.
+    fn add(&mut self, at: u64, key: Key, what: What, why: &str) {
+        let open = self.open.get_mut(&key).expect("it is open");
+        open.slices.push(self.slices.len());
+        let (name, why) = (open.name.clone(), why.to_owned());
+        self.slices.push(Slice { name, why, ..slice(what, at, self.length, open.number) });
     }
 
     /// Adds a task whose push is not known. Returns true if it did, and false if the task was there.
-    fn begin_if_new(&mut self, at: u64, event: &Event) -> bool {
-        let is_new = !self.open.contains_key(&event.task);
+    fn begin_if_new(&mut self, at: u64, key: Key, event: &Event) -> bool {
+        let is_new = !self.open.contains_key(&key);
         if is_new {
-            self.begin(at, event);
+            self.begin(at, key, event);
         }
         is_new
     }
 
-    fn last(&self, task: usize) -> Option<usize> {
-        self.open.get(&task)?.slices.last().copied()
+    /// Gives an open task another key.
+    fn rename(&mut self, from: Key, to: Key) {
+        if let Some(open) = self.open.remove(&from) {
+            self.open.insert(to, open);
+        }
+    }
+
+    fn last(&self, key: Key) -> Option<usize> {
+        self.open.get(&key)?.slices.last().copied()
     }
 
     /// Notes that the slice before the last one ended with this event.
-    fn ended_with(&mut self, id: u64, task: usize) {
-        let before = self.open.get(&task).and_then(|open| open.slices.iter().nth_back(1).copied());
+    fn ended_with(&mut self, id: u64, key: Key) {
+        let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
             self.ends.insert(id, before);
         }
     }
 
     /// Ends the last slice of a task, and begins another one.
-    fn turn(&mut self, at: u64, event: &Event, what: What, why: String) {
-        let _ = self.begin_if_new(at, event);
-        let Some(last) = self.last(event.task) else { return };
+    fn turn(&mut self, at: u64, key: Key, event: &Event, what: What, why: &str) {
+        let _ = self.begin_if_new(at, key, event);
+        let Some(last) = self.last(key) else { return };
         self.slices[last].to = at;
         if self.slices[last].what == What::Running {
             self.slices[last].why = WAITED.into();
         }
-        let new = self.slices.len();
-        let open = self.open.get_mut(&event.task).expect("it has a last slice");
-        open.slices.push(new);
-        self.slices.push(Slice { why, ..slice(what, at, self.length, open.number) });
+        self.add(at, key, what, why);
+    }
+
+    /// Returns the key of a pending future that has left its worker. `None` if another worker has begun the next poll before this
+    /// event.
+    fn leave(&mut self, key: Key, event: &Event) -> Option<Key> {
+        let cell = Key::Cell(event.task);
+        if key != cell && self.open.contains_key(&key) {
+            self.rename(key, cell);
+            return Some(cell);
+        }
+        let polled = self.started_with(event.task).is_some();
+        (key == cell || !polled).then_some(cell)
+    }
+
+    /// Returns the key of a running task whose cell had this address at its start.
+    fn started_with(&self, task: usize) -> Option<Key> {
+        let found = |(key, open): &(&Key, &Open)| matches!(key, Key::Start(_)) && open.task == task;
+        self.open.iter().find(found).map(|(key, _)| *key)
     }
 
     /// A worker begins or resumes a task.
-    fn start(&mut self, at: u64, event: &Event) {
-        let is_new = self.begin_if_new(at, event);
-        let open = self.open.get_mut(&event.task).expect("it is open");
+    fn start(&mut self, id: u64, at: u64, key: Key, event: &Event) {
+        if !self.open.contains_key(&key)
+            && let Some(polled) = self.started_with(event.task)
+        {
+            // A future was woken before its last poll was noted as over.
+            self.rename(polled, key);
+        }
+        let is_new = self.begin_if_new(at, key, event);
+        let open = self.open.get_mut(&key).expect("it is open");
         let queued = *open.slices.last().expect("a task has a slice");
         let (mut why, cause) = (std::mem::take(&mut open.reasons).join(", then "), open.cause);
         open.cause = 0;
@@ -257,7 +308,8 @@ impl<'a> Pen<'a> {
             self.slices[queued].why = if why.is_empty() { none.into() } else { why };
         }
         let waited = (first && !is_new).then(|| at - self.slices[queued].from);
-        self.turn(at, event, What::Running, "has not ended".into());
+        self.turn(at, key, event, What::Running, "has not ended");
+        self.rename(key, Key::started(id, event.task));
         let running = self.slices.last_mut().expect("it was added just now");
         // A permit without a task has an odd number, and no worker runs it.
         let worker =
@@ -271,8 +323,8 @@ impl<'a> Pen<'a> {
     }
 
     /// Ends a task.
-    fn end(&mut self, at: u64, task: usize, how: &str) {
-        let Some(open) = self.open.remove(&task) else { return };
+    fn end(&mut self, at: u64, key: Key, how: &str) {
+        let Some(open) = self.open.remove(&key) else { return };
         let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
         last.to = at;
         last.why = how.into();
@@ -330,6 +382,7 @@ fn slice(what: What, from: u64, to: u64, task: u64) -> Slice {
         from,
         to,
         task,
+        name: None,
         why: String::new(),
         waited: None,
         worker: None,
