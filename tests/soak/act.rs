@@ -55,7 +55,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             820..830 => {
                 _ = slot.job.settled().wait_timeout(Duration::from_micros(rng.next() % 500))
             }
-            830..833 => poll_once(&slot),
+            830 => world.list_jobs(),
+            831..833 => poll_once(&slot),
             833..836 => permits::acquire(world, &slot, rng),
             836..840 => groups::set(&slot, rng),
             840..846 => groups::scope(&slot, rng),

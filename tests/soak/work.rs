@@ -264,6 +264,7 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
             None => slot.job.spawn(task),
         },
         6 => slot.job.spawn_after(Duration::from_micros(rng.next() % 2_000), task),
+        0 if rng.one_in(2) => slot.job.spawn_named("named", task),
         0 => slot.job.spawn(task),
         1 => match slot.job.try_spawn(task) {
             Ok(handle) => handle,

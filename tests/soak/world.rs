@@ -287,6 +287,15 @@ impl World {
         }
     }
 
+    /// Lists the jobs of the pool, and the children of each.
+    pub fn list_jobs(&self) {
+        let Some(jobs) = self.pool.read().unwrap().as_ref().map(Pool::jobs) else { return };
+        for job in jobs {
+            assert!(job.name().is_none_or(|name| name == "named"), "{job:?}");
+            assert!(job.children().iter().all(|child| *child != job));
+        }
+    }
+
     pub fn let_all_go(&self) {
         let closed = self.closed.lock().unwrap().clone();
         self.hosts.iter().cloned().chain(self.slots()).chain(closed).for_each(|slot| slot.let_go());
@@ -321,5 +330,8 @@ fn new_job(pool: &Pool, hosts: &[Arc<Slot>], rng: &mut Rng) -> Arc<Slot> {
         1 => builder.priority(Priority::Low),
         _ => builder,
     };
+    if rng.one_in(2) {
+        builder = builder.name("named");
+    }
     Slot::new(builder.build(), limit, host.map(|host| &**host))
 }

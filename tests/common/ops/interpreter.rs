@@ -226,9 +226,13 @@ impl User {
         };
         let timed = self.jobs.len() % 3 == 1;
         let builder = if timed { builder.timed() } else { builder };
+        let named = self.jobs.len() % 3 < 2;
+        let builder = if named { builder.name("named") } else { builder };
         let limit = asked.get();
         let job = asked.with_turns(builder).limit(limit).build();
         assert_eq!(job.limit(), limit);
+        let listed = self.pool.as_ref().map(Pool::jobs);
+        assert!(!named || listed.is_none_or(|jobs| jobs.contains(&job)), "a job is not listed");
         let above = parent.map(|parent| &self.jobs[parent]);
         self.jobs.push(KnownJob {
             job: Some(job),
@@ -275,6 +279,9 @@ impl User {
         let mut handle = None;
         let time = |seconds: u8| Duration::from_secs(u64::from(seconds % 8));
         match way {
+            Way::Spawn if number.is_multiple_of(2) => {
+                handle = Some(job.spawn_named("named", closure))
+            }
             Way::Spawn => handle = Some(job.spawn(closure)),
             Way::Execute => job.execute(|| _ = closure()),
             Way::TrySpawn => match job.try_spawn(closure) {
