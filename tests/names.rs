@@ -92,6 +92,26 @@ fn panics_of_the_pool_say_which_job() {
         assert!(said.contains("`impatient`"), "{said}");
     });
     within(LONG, || {
+        let (here, elsewhere) = (pool(1), pool(1));
+        let search = here.job_builder().name("search").limit(0).build();
+        let task = search.spawn_named("index", || ());
+        let said = panic_of(|| here.job(1).explain_task(&task));
+        assert!(said.contains("a task of the job `search`"), "{said}");
+        let said = panic_of(|| elsewhere.job_builder().parent(&search));
+        assert!(said.contains("parent `search`"), "{said}");
+        search.set_limit(1);
+        task.join().unwrap();
+        let (give, take) = mpsc::channel::<tollgate::TaskHandle<()>>();
+        let (says, said) = mpsc::channel();
+        let itself = search.spawn(move || {
+            let own = take.recv().unwrap();
+            says.send(panic_of(move || own.join())).unwrap();
+        });
+        give.send(itself).unwrap();
+        let said = said.recv().unwrap();
+        assert!(said.contains("a task of the job `search` joins itself"), "{said}");
+    });
+    within(LONG, || {
         let pool = Pool::builder().workers(1).max_spare_workers(0).build().unwrap();
         let (crowded, other) = (pool.job_builder().name("crowded").build(), pool.job(1));
         let said = crowded.spawn(move || panic_of(|| other.spawn(|| ()).join())).join().unwrap();

@@ -146,7 +146,8 @@ impl JobBuilder {
     pub fn parent(mut self, parent: &Job) -> Self {
         assert!(
             parent.ptr().pool_ptr() == self.pool.0,
-            "a job's parent is of another pool: make the job by that pool"
+            "a job's parent{} is of another pool: make the job by that pool",
+            parent.name().map(|name| format!(" `{name}`")).unwrap_or_default()
         );
         self.parent = Some(parent.clone());
         self

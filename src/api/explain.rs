@@ -108,7 +108,8 @@ impl Job {
         // A task that has not ended keeps its job, so equal addresses mean the same job.
         assert!(
             job == self.ptr(),
-            "a task is explained by a job that is not its own: ask its own job"
+            "a task{} is explained by another job: ask its own job",
+            job.of_its_name()
         );
         let reasons = match stage {
             Stage::Ended | Stage::Running => vec![of_started(job, cell)],

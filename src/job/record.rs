@@ -241,6 +241,13 @@ impl Record {
 }
 
 impl JobPtr {
+    /// Returns the job's name as a panic's text has it, as in "a task of the job `search`": the words after the task. Returns
+    /// nothing if the job has no name.
+    pub fn of_its_name(self) -> String {
+        let name = self.extra().and_then(|extra| extra.name.as_deref());
+        name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
+    }
+
     /// Returns how many of the job's tasks lie in deques. Exact only while no task of the job starts, ends or moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         self.busy_tasks().saturating_sub(word.running())

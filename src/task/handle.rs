@@ -242,7 +242,11 @@ impl<T> TaskHandle<T> {
         }
         let itself =
             Context::with(|context| context.is_some_and(|here| here.is_running(self.key())));
-        assert!(!itself, "a task joins itself, which could never end: join it from elsewhere");
+        assert!(
+            !itself,
+            "a task{} joins itself, which could never end: join it from elsewhere",
+            self.task.job().of_its_name()
+        );
         Context::with(|context| {
             let Some(context) = context else { return };
             if until.is_none() {
@@ -272,7 +276,11 @@ impl<T> TaskHandle<T> {
     #[track_caller]
     fn move_out(&self) -> Result<T, JoinError> {
         let taken = self.state().load().has(TAKEN);
-        assert!(!taken, "a task's result was taken from its handle before: await or join it once");
+        assert!(
+            !taken,
+            "the result of the task{} was taken from its handle before: await or join it once",
+            self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
+        );
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();
         // SAFETY: the task has ended, so the handle owns the outcome. `T` is the result type of the cell.
         unsafe { (self.task.table.outcome)(self.task.cell, outcome.as_mut_ptr().cast()) };
@@ -434,6 +442,10 @@ impl<T> TaskHandle<T> {
     #[track_caller]
     fn refuse_itself(&self) {
         let itself = Context::with(|context| context.is_some_and(|own| own.is_running(self.key())));
-        assert!(!itself, "a task awaits itself, which could never end: await it from elsewhere");
+        assert!(
+            !itself,
+            "a task{} awaits itself, which could never end: await it from elsewhere",
+            self.task.job().of_its_name()
+        );
     }
 }
