@@ -185,8 +185,8 @@ mod api {
     pub mod ticket;
     #[cfg(feature = "timeline")]
     pub mod timeline;
-    pub mod turns;
     pub mod traced;
+    pub mod turns;
     pub mod wait;
 }
 /// Primitives that know no jobs.
