@@ -130,8 +130,8 @@ impl<'a> Consumer<'a> {
     }
 
     /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and the
-    /// queue never looks empty meanwhile. Returns false if a push is unfinished: it may hide tasks, and the task before it
-    /// stays.
+    /// queue never looks empty meanwhile. Returns false if it has met an unfinished push: that push may hide tasks, and the
+    /// task before it stays, also if the push ends meanwhile.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
@@ -141,20 +141,24 @@ impl<'a> Consumer<'a> {
         let Queue { arrivals, departures } = self.queue;
         let mut link = &departures.head;
         let mut before = ptr::null_mut();
+        let mut stays = false;
         // Ordering: Acquire all loads; as in `pop`.
         while let Some(cell) = CellPtr::from_ptr(link.load(Ordering::Acquire)) {
             let next = cell.header().next.load(Ordering::Acquire);
-            if gone(cell) && Self::unlink(arrivals, link, before, cell, next) {
-                self.note_taken();
-                taken.push(cell);
-                continue;
+            if gone(cell) {
+                if Self::unlink(arrivals, link, before, cell, next) {
+                    self.note_taken();
+                    taken.push(cell);
+                    continue;
+                }
+                stays = true;
             }
             before = cell.as_ptr();
             // SAFETY: `cell` stays in the list, of which this is the one consumer, and so it stays alive.
             link = unsafe { &(*before).next };
         }
         // Ordering: Acquire; as in `look_through`.
-        arrivals.tail.load(Ordering::Acquire) == before
+        !stays && arrivals.tail.load(Ordering::Acquire) == before
     }
 
     /// Unlinks `cell`, which lies between `before` and `next`. `link` is the pointer to `cell`: that of `before`, or the head.
