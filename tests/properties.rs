@@ -57,6 +57,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..4_u8).prop_map(|seconds| Op::Advance { seconds }),
         1 => number().prop_map(|job| Op::Close { job }),
         1 => number().prop_map(|job| Op::Cancel { job }),
+        2 => number().prop_map(|job| Op::Clear { job }),
         1 => number().prop_map(|job| Op::DropJob { job }),
         2 => number().prop_map(|job| Op::Wait { job }),
         2 => any::<u8>().prop_map(|handle| Op::Join { handle }),

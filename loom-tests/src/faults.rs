@@ -153,6 +153,39 @@ pub const FAULTS: &[Fault] = &[
         &["capacity::refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room"],
     ),
     fault(
+        "cleared-uncounted",
+        "tasks that a clear has taken out of the queue count as busy after the unlock only",
+        &["clear::nothing_lost_when_a_clear_meets_a_waiter_of_a_held_job"],
+    ),
+    fault(
+        "clear-stops-at-a-gap",
+        "a clear takes an unfinished push for the end of the queue",
+        &["clear::nothing_lost_when_a_clear_meets_an_unfinished_push"],
+    ),
+    fault(
+        "clear-unlocks-in-silence",
+        "a clear unlocks the queue without a look for the threads that failed to get the lock",
+        &["clear::limit_is_used_when_a_push_meets_a_clear_and_a_release"],
+    ),
+    fault(
+        "cleared-delegate-stays-marked",
+        "a child is taken to have a task in its parent's queue after a clear",
+        &["clear::limit_is_used_by_a_child_whose_task_left_its_parents_queue"],
+    ),
+    fault(
+        "cleared-by-no-sweep",
+        "no worker drops the tasks that a clear has taken out",
+        &[
+            "clear::nothing_lost_when_a_clear_meets_an_unfinished_push",
+            "clear::nothing_lost_when_a_clear_meets_a_hand_over",
+        ],
+    ),
+    fault(
+        "stay-before-a-gap-unsaid",
+        "the consumer does not tell that a task stayed, because the push behind that task has ended meanwhile",
+        &["clear::nothing_lost_when_a_clear_meets_an_unfinished_push"],
+    ),
+    fault(
         "excess-ends-quietly",
         "a permit above the limit goes back, and nobody looks who waits for that",
         &["admission::limit_holds_once_it_has_settled"],

@@ -68,6 +68,9 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("hand-on-at-own-gate-only", SELDOM),
     ("keyed-handles-unseen", SELDOM),
     ("pushed-past-the-queue", SELDOM),
+    ("clear-stops-at-a-gap", TORN),
+    ("stay-before-a-gap-unsaid", TORN),
+    ("clear-unlocks-in-silence", TORN),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -126,6 +129,9 @@ const SEEN: &[(&str, &[&str])] = &[
     ("entry-of-a-dropped-wait-stays", &["handles::limit_is_used_when_waits_for_room_are_given_up"]),
     ("end-awaited-unmarked", &["shutdown::nothing_lost_when_futures_wait_for_the_end"]),
     ("end-wakes-no-future", &["shutdown::nothing_lost_when_futures_wait_for_the_end"]),
+    ("cleared-uncounted", &["clear::nothing_lost_when_a_held_job_is_cleared_beside_a_wait"]),
+    ("cleared-delegate-stays-marked", &["clear::limit_is_used_by_children_that_were_cleared"]),
+    ("cleared-by-no-sweep", &["clear::nothing_lost_when_a_held_job_is_cleared_beside_a_wait"]),
     ("close-wakes-nobody", &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"]),
     ("excess-ends-quietly", &["limit_holds::limit_holds_while_it_moves"]),
     ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),

@@ -176,6 +176,27 @@ impl Job {
         control::resume(self.0);
     }
 
+    /// Returns true if the job is paused: [`pause`](Self::pause) was called, and not [`resume`](Self::resume) since.
+    ///
+    /// The answer is that of one moment. It concerns this job alone, as [`limit`](Self::limit) does: a job below a paused one is
+    /// not paused itself. [`explain`](Self::explain) names each job that keeps tasks from starting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let host = pool.job(2);
+    /// let page = host.job(1);
+    /// host.pause();
+    /// assert!(host.is_paused() && !page.is_paused());
+    /// host.resume();
+    /// assert!(!host.is_paused());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn is_paused(&self) -> bool {
+        self.0.permits.load().has(Flag::Paused)
+    }
+
     /// Closes the job and all jobs below it, and drops every task that has not started. Final: a second call does nothing.
     ///
     /// The workers drop the tasks: this call takes the same time for one task as for a million. The handle of a dropped task
@@ -206,6 +227,51 @@ impl Job {
     /// ```
     pub fn cancel(&self) {
         control::cancel(self.0);
+    }
+
+    /// Drops every task of the job and of all jobs below it that waits, and leaves the jobs open. Tasks that are pushed after the
+    /// call run.
+    ///
+    /// The call takes the tasks out of their queues. The workers then drop them, as after a [`cancel`](Self::cancel). The handle
+    /// of a dropped task says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
+    /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped. A slot of a
+    /// [`capacity`](crate::JobBuilder::capacity) is free again when a worker has dropped its task.
+    ///
+    /// | what waits or runs | what happens to it |
+    /// |---|---|
+    /// | a task or future in a queue: [`JobStats::backlog`](crate::JobStats::backlog) | dropped |
+    /// | a [delayed](Self::spawn_after) task, and a [retried](Self::spawn_retry) one between two attempts | dropped |
+    /// | a task with a [deadline](Self::spawn_within) that has not started | dropped, and says `Cancelled` |
+    /// | a task that has left its queue for a worker: [`JobStats::ready`](crate::JobStats::ready) | runs |
+    /// | a task that runs, a pending future, a retried task in an attempt | goes on |
+    /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), and a blocked pusher | waits on |
+    /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | goes on: an item is a task once it is pulled |
+    ///
+    /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit binds no
+    /// worker, each worker may take 16 tasks, and what a task pushes into its own job does not stand in the queue. A task that
+    /// another thread moves or pushes during the call may be dropped or run. So may the one task of a job below that moves
+    /// from queue to queue.
+    ///
+    /// The call takes time for each task that it drops.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(1);
+    /// job.pause();
+    /// let stale = job.spawn(|| "stale");
+    /// job.clear();
+    /// let fresh = job.spawn(|| "fresh");
+    /// job.resume();
+    /// assert_eq!(fresh.join().unwrap(), "fresh");
+    /// assert!(stale.join().unwrap_err().is_cancelled());
+    /// job.wait();
+    /// assert_eq!((job.stats().completed, job.stats().cancelled), (1, 1));
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    pub fn clear(&self) {
+        control::clear(self.0);
     }
 
     /// Closes the job and all jobs below it: they refuse new tasks, and run the accepted ones. Final: a closed job never opens

@@ -78,6 +78,41 @@ impl Job {
         unwind::at_caller(|| wait(self.0, Instant::now().checked_add(timeout)))
     }
 
+    /// Returns true if this job and all jobs below it have no task queued or running at one moment of the call. Never waits for a
+    /// task.
+    ///
+    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon as the
+    /// call has returned. Inside a task of this job or of a job below it the answer is false. The call takes time for each job
+    /// below.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a child of `fork`, where no task ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let job = pool.job(0); // held
+    /// assert!(job.is_idle());
+    /// job.execute(|| ());
+    /// assert!(!job.is_idle());
+    /// job.set_limit(1);
+    /// job.wait();
+    /// assert!(job.is_idle());
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn is_idle(&self) -> bool {
+        assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);
+        let mut passes = family::Passes::default();
+        loop {
+            if let together @ (None | Some(true)) = passes.make(self.0, || ended_if_idle(self.0)) {
+                return together.is_some();
+            }
+        }
+    }
+
     /// Panics if the caller is a task of this job or of a job below it, or is in a forked child.
     #[track_caller]
     pub(crate) fn refuse_to_wait_inside(&self) {
@@ -116,6 +151,18 @@ fn wait(job: JobPtr, until: Option<Instant>) -> bool {
             Some(false) => {}
         }
     }
+}
+
+/// Checks the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns `None`
+/// if a job is busy.
+fn ended_if_idle(job: JobPtr) -> Option<u64> {
+    let mut ended = idle::is_idle(job).then(|| job.tally.ended())?;
+    let mut below = family::children_of(job);
+    while let Some(child) = below.pop() {
+        ended = ended.wrapping_add(idle::is_idle(child.ptr()).then(|| child.ptr().tally.ended())?);
+        below.append(&mut family::children_of(child.ptr()));
+    }
+    Some(ended)
 }
 
 /// Waits for the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns

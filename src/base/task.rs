@@ -4,6 +4,7 @@
 //! Queues pass pointers to the header around. The header's vtable knows the type of the cell.
 
 use crate::base::cache;
+use crate::sync;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -64,6 +65,8 @@ pub struct VTable {
     pub(crate) free: unsafe fn(CellPtr),
     /// Returns the name in the cell. `None` if tasks of this type have no name.
     pub(crate) name: Option<unsafe fn(CellPtr) -> NonNull<str>>,
+    /// True if [`Job::clear`](crate::Job::clear) drops the task unless it has started.
+    pub(crate) clears: bool,
     /// What only the cell of a waiter can do: a thread or future that waits for a permit.
     pub(crate) waiter: Option<&'static WaiterTable>,
     /// What only the cell of a future can do.
@@ -104,6 +107,7 @@ impl VTable {
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
             free: |cell| unsafe { cache::free(cell.cast::<C>().as_ptr()) },
             name: None,
+            clears: true,
             waiter: None,
             #[cfg(feature = "futures")]
             future: None,
@@ -233,6 +237,12 @@ impl CellPtr {
         self.header().vtable.name.map(|name| unsafe { name(self) })
     }
 
+    /// Returns true if [`Job::clear`](crate::Job::clear) drops a cell in a queue: the task has not started, or the cell is empty.
+    /// Returns false for a waiter that waits and for a puller of lazy input.
+    pub fn clears(self) -> bool {
+        self.is_gone() || (self.header().vtable.clears && !self.is_claimed())
+    }
+
     /// Returns true if it is the cell of a waiter: a thread or future that waits for a permit.
     #[inline]
     pub fn is_waiter(self) -> bool {
@@ -298,6 +308,8 @@ impl CellPtr {
 #[repr(C)]
 struct Sweep {
     header: Header,
+    /// Cleared tasks, the next one last. Only the thread that took the sweep from its queue may use them.
+    cleared: sync::UnsafeCell<Vec<CellPtr>>,
 }
 
 impl Sweep {
@@ -312,16 +324,33 @@ impl Sweep {
     /// # Safety
     /// The cell is a `Sweep` that the caller took from its queue.
     unsafe fn cancel(cell: CellPtr) {
-        // SAFETY: the cell is a `Sweep`, which owns nothing, and the caller took the cell from its queue.
-        unsafe { cache::free(cell.as_ptr().cast::<Self>()) };
+        let whole = cell.as_ptr().cast::<Self>();
+        // SAFETY: the cell is a `Sweep` that no other thread has, and its contents are not used again.
+        unsafe { whole.drop_in_place() };
+        // SAFETY: its contents were dropped just now.
+        unsafe { cache::free(whole) };
     }
 }
 
-/// Makes a sweep of the job's queue: a cell that is no task. Its taker drops the tasks that wait there.
-pub fn sweep(job: OpaqueJob) -> CellPtr {
-    let cell = CellPtr(cache::make(Sweep { header: Header::new(&Sweep::VTABLE, job) }).cast());
+/// Makes a sweep: a cell that is no task. Its taker drops the tasks in `cleared`, and then those in the queue of the job if the
+/// job is cancelled. The last one of `cleared` is dropped first.
+pub fn sweep(job: OpaqueJob, cleared: Vec<CellPtr>) -> CellPtr {
+    let cleared = sync::UnsafeCell::new(cleared);
+    let sweep = Sweep { header: Header::new(&Sweep::VTABLE, job), cleared };
+    let cell = CellPtr(cache::make(sweep).cast());
     cell.set_mark(Mark::Sweep);
     cell
+}
+
+/// Takes the next cleared task out of a sweep. The caller must have taken the sweep from its queue.
+pub fn next_cleared(sweep: CellPtr) -> Option<CellPtr> {
+    assert_eq!(sweep.mark(), Mark::Sweep, "the cell is a sweep");
+    // SAFETY: the mark says that the cell is a `Sweep`. The thread that took it from its queue keeps it alive.
+    let cleared = unsafe { &sweep.cast::<Sweep>().as_ref().cleared };
+    cleared.with_mut(|cleared| {
+        // SAFETY: only the thread that took the sweep from its queue uses the tasks.
+        unsafe { &mut *cleared }.pop()
+    })
 }
 
 impl Header {

@@ -3,8 +3,9 @@
 use crate::base::parking::parking_lot;
 use crate::job::events;
 use crate::job::family;
+use crate::job::gate::clear;
 use crate::job::gate::weigh::wake_reclaimers;
-use crate::job::gate::{drop_delegates_in, drop_late, look, request_sweep, settle};
+use crate::job::gate::{drop_delegates_in, drop_late, inject_cleared, look, request_sweep, settle};
 use crate::job::lifetime::Kept;
 use crate::job::permits::{Flag, MOST, Snapshot};
 use crate::job::record::JobPtr;
@@ -247,4 +248,20 @@ fn cancel_with_all_below(job: JobPtr) {
         below.append(&mut found);
     }
     marked.into_iter().for_each(drop_waiting);
+}
+
+/// Drops the tasks of the job and of all jobs below it that wait in a queue or for their time. The jobs stay open.
+pub fn clear(job: JobPtr) {
+    job.pool().defer_end(|| {
+        let (mut below, mut taken) = (Vec::new(), Vec::new());
+        family::add_below(job, &mut below);
+        // From the inside out, because a task moves from the queue of a child to that of its parent.
+        below.iter().rev().for_each(|child| clear::take_unstarted(child.ptr(), &mut taken));
+        clear::take_unstarted(job, &mut taken);
+        clear::take_delegates(job, &mut taken);
+        if !taken.is_empty() {
+            inject_cleared(job, taken); // clear-4
+        }
+    });
+    drop_late(job.pool());
 }

@@ -24,6 +24,7 @@
 
 mod acquire;
 pub mod adapt;
+pub mod clear;
 mod drops;
 mod gone;
 pub mod hold;
@@ -32,7 +33,9 @@ mod returns;
 pub mod weigh;
 
 pub use acquire::{give_back, push_behind, try_acquire};
-pub use drops::{discard, drop_late, drop_task, inject_to_drop, is_dropped, request_sweep, sweep};
+pub use drops::{
+    discard, drop_late, drop_task, inject_cleared, inject_to_drop, is_dropped, request_sweep, sweep,
+};
 pub use gone::{
     Dropped, drop_delegates_above, drop_delegates_in, drop_gone, drop_taken, is_stuck, take_gone,
     tidy_queue,

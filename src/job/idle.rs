@@ -70,7 +70,7 @@ pub fn forget_waiters(job: JobPtr) {
 /// Returns true if the job has no task queued or running.
 pub fn is_idle(job: JobPtr) -> bool {
     loop {
-        match look_for_work(&job, || Some(wait_for_consumer(&job))) {
+        match look_for_work(&job, || Some(job.queue().lock())) {
             Work::None => return true,
             Work::Some => return false,
             work @ (Work::Line(_) | Work::Gone | Work::HalfSeen) => work.clear(job),
@@ -107,16 +107,6 @@ impl Work<'_> {
             Work::None | Work::Some => {}
         }
         drop_late(job.pool());
-    }
-}
-
-/// Waits for the queue lock. The caller must hold no other lock.
-fn wait_for_consumer(job: &JobPtr) -> Consumer<'_> {
-    loop {
-        match job.queue().try_lock_quietly() {
-            Some(consumer) => return consumer,
-            None => thread::yield_now(),
-        }
     }
 }
 

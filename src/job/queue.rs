@@ -1,7 +1,7 @@
 //! The queue of a job: its tasks that wait for a permit. An intrusive list with many pushers and one consumer.
 //!
-//! A pusher swaps the tail, then links its cell behind the previous tail. A consumer must own the *queue lock*. That
-//! lock is only tried, never waited for. A thread that fails to get it sets its *pending* bit. The owner re-checks
+//! A pusher swaps the tail, then links its cell behind the previous tail. A consumer must own the *queue lock*. Pushers and
+//! workers only try that lock, and never wait for it. A thread that fails to get it sets its *pending* bit. The owner re-checks
 //! the queue if that bit is set when it unlocks. Pushers write the tail side and the consumer writes the head side;
 //! the two sides lie on different cache lines.
 //!
@@ -24,7 +24,7 @@ pub use consumer::{Consumer, Popped, Unlocked};
 
 use crate::base::task::{CellPtr, Header};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::sync::fence_after_rmw;
+use crate::sync::{fence_after_rmw, thread};
 use std::ptr;
 
 /// The tail side: what pushers write.
@@ -216,6 +216,16 @@ impl<'a> Queue<'a> {
     pub fn is_unlocked(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt.
         self.departures.consumer.load(Ordering::Relaxed) == FREE
+    }
+
+    /// Waits for the queue lock. The caller must hold no other lock.
+    pub fn lock(self) -> Consumer<'a> {
+        loop {
+            match self.try_lock_quietly() {
+                Some(consumer) => return consumer,
+                None => thread::yield_now(),
+            }
+        }
     }
 
     /// Tries to get the queue lock, and never sets the pending bit.

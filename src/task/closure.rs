@@ -48,6 +48,8 @@ where
             Some(_) => Some(Self::name),
             None => None,
         },
+        // A task that is not counted is a puller: its items are tasks only once it has pulled them.
+        clears: O::COUNTED,
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
     pub const HANDLE: HandleTable = HandleTable {

@@ -147,6 +147,7 @@ impl State {
 static VTABLE: VTable = VTable {
     is_gone,
     is_claimed: is_gone,
+    clears: false,
     waiter: Some(&WaiterTable { grant, notify }),
     ..VTable::of::<Waiting>(run, cancel)
 };

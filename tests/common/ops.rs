@@ -83,6 +83,10 @@ pub enum Op {
     Cancel {
         job: u8,
     },
+    /// Drops what waits in the job and below it, and leaves them open.
+    Clear {
+        job: u8,
+    },
     /// Drops the job's handle.
     DropJob {
         job: u8,
@@ -280,6 +284,7 @@ impl Op {
             16 => Self::Pause { job: next()? },
             17 | 18 => Self::Resume { job: next()? },
             19 => Self::Close { job: next()? },
+            20 if kind / 32 % 2 == 1 => Self::Clear { job: next()? },
             20 => Self::Cancel { job: next()? },
             21 => Self::DropJob { job: next()? },
             22 => Self::Wait { job: next()? },

@@ -48,6 +48,8 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
                 _ = (
                     slot.job.stats(),
                     slot.job.is_closed(),
+                    slot.job.is_paused(),
+                    slot.job.is_idle(),
                     format!("{:?} {}", slot.job, slot.job.explain()),
                 );
                 handles.iter().take(3).for_each(Spawned::explain);
@@ -70,6 +72,7 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             872 => groups::circle(&slot, rng),
             #[cfg(feature = "timeline")]
             965..967 => world.use_timeline(rng),
+            967..972 => world.slot(rng).clear(),
             873..875 => (0..20).for_each(|_| work::retry(world, &slot, rng)),
             967..975 => world.weights.use_some(world, rng),
             945..965 => world.keys.use_some(rng),

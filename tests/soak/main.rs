@@ -1,5 +1,5 @@
 //! Everything at once, at random, from several threads over hundreds of jobs: closures and futures pushed, jobs inside jobs,
-//! bounded ones, joins, permits without tasks, scopes and waits inside tasks, `blocking`, lazy input, limits that move, pauses, cancels, panics,
+//! bounded ones, joins, permits without tasks, scopes and waits inside tasks, `blocking`, lazy input, limits that move, pauses, cancels, clears, panics,
 //! waits and drops. Each task checks the limits that hold for it; at the end every task is accounted for.
 //!
 //! `TOLLGATE_SOAK_SECS` says how long (2 s; 20 s where `CI` is set), `TOLLGATE_SOAK_WORKERS` with how many workers (16),

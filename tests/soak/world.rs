@@ -56,6 +56,11 @@ impl Slot {
         self.job.cancel();
     }
 
+    pub fn clear(&self) {
+        self.ledger.may_be_cut();
+        self.job.clear();
+    }
+
     /// From a moment at which the job is idle, only its present limit counts.
     pub fn sharpen(&self) {
         let control = self.control.lock().unwrap();

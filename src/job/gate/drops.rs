@@ -14,6 +14,8 @@
 //! unfinished push ends: the pusher loads the flag after its push.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
+//!
+//! A sweep may also own tasks that a clear has taken out of a queue (module `clear`). The worker drops those first.
 
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;
@@ -46,14 +48,22 @@ pub fn is_dropped(job: JobPtr) -> bool {
 pub fn request_sweep(job: JobPtr) {
     // The sweep keeps the job by a handle. It is no task, so it is not counted as busy.
     job.busy.keep();
-    let _ = job.pool().inject(task::sweep(job.opaque()));
+    let _ = job.pool().inject(task::sweep(job.opaque(), Vec::new()));
 }
 
-/// Drops the tasks in the queue of the sweep's job by `drop_one`, one at a time (sweep-2). Ends early if `drop_one` returns
-/// false, because it has injected the sweep again. The caller must not hold a queue lock.
+/// Injects a sweep that drops these tasks, each of which is counted as busy. The caller must keep the job alive.
+pub fn inject_cleared(job: JobPtr, mut tasks: Vec<CellPtr>) {
+    tasks.reverse();
+    job.busy.keep();
+    let _ = job.pool().inject(task::sweep(job.opaque(), tasks));
+}
+
+/// Drops the tasks of a sweep by `drop_one`, one at a time: the cleared tasks, and those in the queue of a cancelled job
+/// (sweep-2). Ends early if `drop_one` returns false, because it has injected the sweep again. The caller must not hold a queue
+/// lock.
 pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     let job = sweep.job();
-    while let Some(task) = pop_one(job).or_else(|| take_delayed(job)) {
+    while let Some(task) = task::next_cleared(sweep).or_else(|| take_of_cancelled(job)) {
         if !drop_one(task) {
             return;
         }
@@ -62,6 +72,14 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     wake_if_idle(job);
     sweep.cancel();
     lifetime::drop_handle(job);
+}
+
+/// Takes one task that waits in the queue or for its time, and is counted as busy. Returns `None` if the job is not cancelled.
+fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
+    if !job.permits.load().has(Flag::Cancelled) && !job.pool().drops() {
+        return None;
+    }
+    pop_one(job).or_else(|| take_delayed(job))
 }
 
 /// Pops one task from the queue of a cancelled job, and counts it as busy. Returns `None` if the queue is empty or a push is
@@ -149,7 +167,7 @@ pub fn inject_to_drop(cell: CellPtr, gate: JobPtr) {
 
 /// Cancels the reservations that a task from the queue of `gate` has at the jobs inside `gate`. Then the child of `gate` may
 /// put its next task into that queue.
-fn leave_queue(cell: CellPtr, gate: JobPtr) {
+pub(super) fn leave_queue(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     if job == gate {
         return;

@@ -87,7 +87,7 @@ impl User {
                 let is_over = task.handle.as_ref().map(TaskHandle::is_finished);
                 task.never |= is_over == Some(true) && task.record.start().is_none();
                 // It runs, or a worker has come just after the deadline and drops it. Without a handle nothing tells.
-                task.may_have_expired |= is_over != Some(true);
+                task.may_be_dropped |= is_over != Some(true);
             }
         }
     }

@@ -132,6 +132,7 @@ impl User {
                 assert!(user.api(id).is_closed());
             }),
             Op::Cancel { job } => self.with_job(job, Self::cancels),
+            Op::Clear { job } => self.with_job(job, Self::clears),
             Op::DropJob { job } => self.with_job(job, |user, id| drop(user.jobs[id].job.take())),
             Op::Wait { job } => self.with_job(job, Self::waits),
             Op::Join { handle } => self.joins(handle),
@@ -324,7 +325,7 @@ impl User {
                 not_before: not_before.filter(|_| !refused && i == 0),
                 was_delayed: not_before.is_some() && i == 0,
                 deadline: deadline.filter(|_| !too_late && i == 0),
-                may_have_expired: false,
+                may_be_dropped: false,
             });
         }
     }
@@ -356,6 +357,22 @@ impl User {
         for below in below {
             self.jobs[below].closed = true;
             self.jobs[below].cancels = true;
+        }
+    }
+
+    fn clears(&mut self, id: usize) {
+        let below = self.below(id);
+        for task in &mut self.tasks {
+            let record = &task.record;
+            if below.contains(&record.job) && record.is_pushed() && record.start().is_none() {
+                // Its time has not come, for only the user moves the clock.
+                task.never |= task.not_before.take().is_some();
+                task.may_be_dropped = true;
+            }
+        }
+        self.api(id).clear();
+        if self.all_ends() && !self.more_may_come(&below) {
+            assert!(surely_idle(self.api(id)), "a job that was cleared does not become idle");
         }
     }
 
@@ -465,7 +482,7 @@ impl User {
         for task in &mut self.tasks {
             // The clock may have come to any time.
             task.not_before = None;
-            task.may_have_expired |= task.deadline.take().is_some();
+            task.may_be_dropped |= task.deadline.take().is_some();
         }
         let mut watch = surely();
         let tasks = || self.tasks.iter().map(|task| &task.record);
@@ -483,7 +500,7 @@ impl User {
             let free = self
                 .above(task.record.job)
                 .all(|id| !held(id) && !self.jobs[id].cancels && !self.jobs[id].closed);
-            if drained && free && task.record.is_pushed() && !task.never && !task.may_have_expired {
+            if drained && free && task.record.is_pushed() && !task.never && !task.may_be_dropped {
                 assert!(task.record.start().is_some(), "a drain left a task out: {}", self.says());
             }
             // A worker that was left may have one in hand.

@@ -49,7 +49,7 @@ impl User {
             let waits = task.record.is_pushed()
                 && task.record.start().is_none()
                 && !task.never
-                && !task.may_have_expired
+                && !task.may_be_dropped
                 && task.not_before.is_none();
             // Nobody saw whether a task pushed it before its job was closed.
             let refused = task.pushed_by.is_some() && self.jobs[task.record.job].closed;

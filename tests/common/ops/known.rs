@@ -61,8 +61,8 @@ pub struct KnownTask {
     pub was_delayed: bool,
     /// It is dropped at this time unless it has started.
     pub deadline: Option<Instant>,
-    /// Nothing tells whether it had started at its deadline.
-    pub may_have_expired: bool,
+    /// Nothing tells whether it had started at its deadline, or had left its queue at a clear.
+    pub may_be_dropped: bool,
 }
 
 impl KnownTask {
@@ -79,7 +79,7 @@ impl KnownTask {
             not_before: None,
             was_delayed: false,
             deadline: None,
-            may_have_expired: false,
+            may_be_dropped: false,
         }
     }
 

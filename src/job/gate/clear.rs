@@ -1,0 +1,72 @@
+//! Takes the tasks out of a job that have not started, for `Job::clear`. The job stays open.
+//!
+//! A clear concerns the tasks that wait in a queue or for their time. A task that has left its queue goes on: it is ready or
+//! runs. So no task and no word needs a mark that says "cleared".
+//!
+//! - `clear-1`: The thread takes the tasks out under the queue lock, and counts them as busy before it unlocks. So the job is not
+//!   idle before a worker has dropped them.
+//! - `clear-2`: If an unfinished push may hide tasks, the thread unlocks, and looks again. A task behind that push may have been
+//!   pushed before the clear.
+//! - `clear-3`: A task of a child in the queue of a parent gives up its reservations. The child may then send its next task.
+//! - `clear-4`: The thread injects a sweep that owns the tasks. A worker drops them one at a time (`sweep-2`, `sweep-3`).
+//!
+//! Once a task is taken out, no worker can start it. Only the claim decides between the drop, the task's handle and a join that
+//! runs it inline.
+
+use super::drops::leave_queue;
+use super::{child_below, unlock};
+use crate::base::task::CellPtr;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::sync::thread;
+
+/// Takes all tasks that have not started out of the job's queue and out of the pool's timer, each counted as busy.
+pub fn take_unstarted(job: JobPtr, taken: &mut Vec<CellPtr>) {
+    take_delayed(job, taken);
+    take_from(job, |_| true, taken);
+}
+
+/// Takes the tasks of the job, and of jobs below it, out of the queues of its ancestors. They are counted as busy.
+pub fn take_delegates(job: JobPtr, taken: &mut Vec<CellPtr>) {
+    let is_below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
+    for outer in job.gates().skip(1) {
+        let child = child_below(outer, job).expect("an ancestor is outside the job");
+        if child.permits.load().has(Flag::Blocked) {
+            take_from(outer, is_below, taken);
+        }
+    }
+}
+
+/// Takes the tasks that have not started, and that `which` accepts, out of a queue. Each is counted as busy then.
+fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<CellPtr>) {
+    loop {
+        let before = taken.len();
+        let mut consumer = line.queue().lock();
+        let whole = consumer.take_out(|cell| which(cell) && cell.clears(), taken);
+        let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
+        if own > 0 {
+            line.busy.add_tasks(own); // clear-1
+        }
+        unlock(line, consumer);
+        for cell in &taken[before..] {
+            leave_queue(*cell, line); // clear-3
+        }
+        if whole {
+            return;
+        }
+        thread::yield_now(); // clear-2
+    }
+}
+
+/// Takes the job's delayed tasks, which are counted as busy, out of the pool's timer. If another thread has taken an entry, or is
+/// about to arm it, that thread keeps the task.
+fn take_delayed(job: JobPtr, taken: &mut Vec<CellPtr>) {
+    let Some(extra) = job.extra() else { return };
+    let keys: Vec<_> = extra.times().delayed.iter().copied().collect();
+    for key in keys {
+        if let Some(due) = job.pool().timer.cancel(key) {
+            extra.times().delayed.remove(&key);
+            taken.push(due.cell());
+        }
+    }
+}
