@@ -152,6 +152,7 @@ compile_error!(
 
 /// What users see. The docs have the methods of a type in the order of these lines.
 mod api {
+    pub mod hand_over;
     pub mod pool_builder;
     pub mod push;
 

@@ -9,7 +9,7 @@ use std::thread;
 use tollgate::{Job, JoinError, Pool, Rejected};
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, Tokens, panic_of, pool, with_workers, within, workers_pass};
+use common::{LONG, Tokens, pool, with_workers, within, workers_pass};
 
 /// A job whose one permit is taken until the latch opens, and whose backlog is then filled.
 fn full(pool: &Pool, capacity: usize) -> (Job, Latch) {
@@ -313,13 +313,6 @@ fn a_task_of_another_pool_waits_without_its_permit() {
         outer.spawn(move || latch.open()).join().unwrap();
         waits.join().unwrap();
     });
-}
-
-#[test]
-fn a_capacity_of_nothing_is_refused() {
-    let pool = pool(1);
-    let said = panic_of(|| pool.job_builder().capacity(0).build());
-    assert!(said.contains("at least 1"), "{said}");
 }
 
 #[test]

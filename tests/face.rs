@@ -224,7 +224,7 @@ fn a_panic_points_at_the_caller() {
             inside(|_, pool| file_of_panic(|| pool.shutdown_now())),
             inside(|_, pool| file_of_panic(|| pool.shutdown_timeout(LONG))),
             file_of_panic(|| pool.job_builder().parent(&other)),
-            file_of_panic(|| pool.job_builder().capacity(0).build()),
+            file_of_panic(|| pool.job_builder().capacity(0).build().spawn_after(LONG, || ())),
             file_of_panic(|| cancelled().into_panic()),
         ] {
             assert!(file.ends_with("face.rs"), "a panic points at {file}");

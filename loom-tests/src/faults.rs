@@ -186,6 +186,36 @@ pub const FAULTS: &[Fault] = &[
         &["clear::nothing_lost_when_a_clear_meets_an_unfinished_push"],
     ),
     fault(
+        "handed-after-its-flight",
+        "a task that is handed over is pushed after its flight has ended, and a drain does not see it",
+        &["capacity::nothing_lost_when_a_drain_meets_a_hand_over"],
+    ),
+    fault(
+        "handed-in-a-cancelled-job",
+        "a task that was handed over starts although its job was cancelled",
+        &["capacity::nothing_lost_when_a_cancel_meets_a_task_that_is_handed_over"],
+    ),
+    fault(
+        "handed-in-a-held-job",
+        "a task that was handed over starts although its job was paused",
+        &["capacity::limit_holds_for_a_task_that_is_handed_over_before_a_pause"],
+    ),
+    fault(
+        "handed-released-before-its-return",
+        "the permits of a refused task are back before the task is in the queue",
+        &["capacity::limit_is_used_when_a_refused_hand_over_meets_a_resume"],
+    ),
+    fault(
+        "handing-pusher-not-listed",
+        "a pusher waits for the permits of its task, and no close finds it",
+        &["capacity::refusal_is_loud_when_a_held_permit_stays_and_a_close_meets_a_pusher"],
+    ),
+    fault(
+        "pusher-counted-twice",
+        "a pusher that gives its wait up counts as cancelled beside its task",
+        &["capacity::refusal_is_loud_when_a_held_permit_stays_and_a_close_meets_a_pusher"],
+    ),
+    fault(
         "excess-ends-quietly",
         "a permit above the limit goes back, and nobody looks who waits for that",
         &["admission::limit_holds_once_it_has_settled"],

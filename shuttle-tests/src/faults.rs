@@ -69,6 +69,10 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("keyed-handles-unseen", SELDOM),
     ("pushed-past-the-queue", SELDOM),
     ("clear-stops-at-a-gap", TORN),
+    ("handed-after-its-flight", TORN),
+    ("handed-in-a-cancelled-job", BEGUN),
+    ("handed-in-a-held-job", BEGUN),
+    ("handed-released-before-its-return", TORN),
     ("stay-before-a-gap-unsaid", TORN),
     ("clear-unlocks-in-silence", TORN),
 ];
@@ -77,6 +81,7 @@ const CELLS: &str = "cells are the allocator's here, and there are no magazines"
 const TIME: &str =
     "a wait with a time-out does not time out in a scenario, and the timer has no thread";
 const LISTED: &str = "no scenario lists the jobs of its pool";
+const BEGUN: &str = "a scenario cannot tell whether a worker had begun the task before the call";
 const SELDOM: &str = "a thousand schedules of one seed may not have it; its model always does";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
 const ORDER: &str = "all accesses are sequentially consistent here";
@@ -129,6 +134,8 @@ const SEEN: &[(&str, &[&str])] = &[
     ("entry-of-a-dropped-wait-stays", &["handles::limit_is_used_when_waits_for_room_are_given_up"]),
     ("end-awaited-unmarked", &["shutdown::nothing_lost_when_futures_wait_for_the_end"]),
     ("end-wakes-no-future", &["shutdown::nothing_lost_when_futures_wait_for_the_end"]),
+    ("handing-pusher-not-listed", &["hand_over::refusal_is_loud_when_a_close_meets_pushers"]),
+    ("pusher-counted-twice", &["hand_over::refusal_is_loud_when_a_close_meets_pushers"]),
     ("cleared-uncounted", &["clear::nothing_lost_when_a_held_job_is_cleared_beside_a_wait"]),
     ("cleared-delegate-stays-marked", &["clear::limit_is_used_by_children_that_were_cleared"]),
     ("cleared-by-no-sweep", &["clear::nothing_lost_when_a_held_job_is_cleared_beside_a_wait"]),

@@ -6,6 +6,7 @@ use crate::api::job::Job;
 use crate::error::{Closed, TryAcquireError};
 use crate::job::events::{self, Number};
 use crate::job::gate::adapt::is_adaptive;
+use crate::job::gate::handed::Handed;
 use crate::job::record::JobPtr;
 use crate::job::samples::Sample;
 use crate::job::{control, gate};
@@ -17,6 +18,7 @@ use crate::worker::context::Context;
 use crate::worker::{adapt, blocking};
 use crate::{process, unwind};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -122,6 +124,13 @@ impl Permit {
         }
     }
 
+    /// Converts the permit to that of a task that is about to be pushed. The task has a sample of its own.
+    pub(super) fn for_a_task(self) -> Handed {
+        let mut this = ManuallyDrop::new(self);
+        this.sample = None;
+        Handed::new(this.job, this.number)
+    }
+
     /// Returns the job that the permit is of.
     ///
     /// # Panics
@@ -212,7 +221,7 @@ impl Future for Acquire<'_> {
             }
             None => {
                 self.job.refuse_to_acquire_inside();
-                match self.job.acquire_or_queue(|| Some(cx.waker().clone())) {
+                match self.job.acquire_or_queue(|| Some(cx.waker().clone()), true) {
                     Ok(waiter) => {
                         number = waiter.number();
                         waiter.take()
@@ -350,7 +359,7 @@ impl Job {
     #[track_caller]
     pub fn acquire_blocking(&self) -> Result<Permit, Closed> {
         self.refuse_to_acquire_inside();
-        let mut waiter = match self.acquire_or_queue(|| None) {
+        let mut waiter = match self.acquire_or_queue(|| None, true) {
             Ok(waiter) => waiter,
             Err(outcome) => return outcome,
         };
@@ -410,19 +419,24 @@ impl Job {
 
     /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight lasts until the push has ended,
     /// because the push may admit another task from the queue.
-    fn acquire_or_queue(
+    ///
+    /// If `counts`, a waiter that leaves or is refused counts as a cancelled task.
+    pub(super) fn acquire_or_queue(
         &self,
         waker: impl FnOnce() -> Option<task::Waker>,
+        counts: bool,
     ) -> Result<Waiter, Result<Permit, Closed>> {
         match self.ask() {
             Ok(permit) => Err(Ok(permit)),
             Err((TryAcquireError::Closed, _)) => Err(Err(Closed)),
-            Err((TryAcquireError::NoPermit, _flight)) => Ok(Waiter::push(self.ptr(), waker())),
+            Err((TryAcquireError::NoPermit, _flight)) => {
+                Ok(Waiter::push(self.ptr(), waker(), counts))
+            }
         }
     }
 
     /// Converts the outcome of a waiter to a permit or an error.
-    fn permit_of(&self, outcome: Outcome, number: Number) -> Result<Permit, Closed> {
+    pub(super) fn permit_of(&self, outcome: Outcome, number: Number) -> Result<Permit, Closed> {
         match outcome {
             Outcome::Granted => Ok(Permit::new(self.ptr(), number)),
             Outcome::Refused => Err(Closed),
@@ -431,14 +445,14 @@ impl Job {
 
     /// Panics if a task of this job or of a job with a common parent runs on this thread.
     #[track_caller]
-    fn refuse_to_acquire_inside(&self) {
+    pub(super) fn refuse_to_acquire_inside(&self) {
         let inside = Context::with(|context| context?.lease().job.get());
         let Some(inside) = inside else { return };
         assert!(!self.ptr().pool().is_in_child(), "{}", process::NO_WORKERS);
         assert!(
             outermost(inside) != outermost(self.ptr()),
             "a task acquires a permit of its own job{}, or of one with a common parent, which might never come: use \
-             `try_acquire`, or acquire from outside",
+             `try_acquire` or `try_spawn`, or acquire from outside",
             self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
         );
     }

@@ -192,7 +192,20 @@ impl JobBuilder {
     /// A future starts with its first poll. Futures of `map_async`, and items of [`map`](Job::map) and
     /// [`for_each`](Job::for_each), need no slot.
     ///
-    /// If the capacity is 0, [`build`](Self::build) panics.
+    /// # A capacity of 0
+    ///
+    /// A job with a capacity of 0 hands each task over, or refuses it. A push succeeds only if the task has a permit of the job
+    /// and of each ancestor at once: all gates are open, and no task or waiter stands in their queues. The task counts as
+    /// [`running`](crate::JobStats::running) from then on, until it has ended. It waits for nothing but a worker.
+    ///
+    /// - If there is no permit, the methods above return `Full` or wait, in the queue with the waiters of
+    ///   [`acquire`](Job::acquire). Each of them counts in [`backlog`](crate::JobStats::backlog).
+    /// - A [`ReservedSlot`](crate::ReservedSlot) holds the permits of its task, as a [`Permit`](crate::Permit) does. So
+    ///   [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) does. At a [rate](Self::rate) it counts as a start.
+    /// - If a gate is held off, paused, or gets a lower limit before a worker has begun the task, the task goes to the front of
+    ///   the queue, without its permits. If the job is cancelled by then, the task is dropped.
+    /// - A push inside a task of the same pool, and a further attempt of a [retried](Job::spawn_retry) task, wait in the queue
+    ///   like any task. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
     ///
     /// # Examples
     ///
@@ -208,6 +221,22 @@ impl JobBuilder {
     /// job.execute(|| ()); // waits until one of the others has started
     /// job.wait();
     /// assert_eq!(job.stats().completed, 3);
+    /// # Ok::<(), tollgate::BuildError>(())
+    /// ```
+    ///
+    /// Start at once, or not at all:
+    ///
+    /// ```
+    /// use tollgate::Rejected;
+    ///
+    /// let pool = tollgate::Pool::builder().workers(2).build()?;
+    /// let requests = pool.job_builder().limit(1).capacity(0).build();
+    /// let (go, wait_for_go) = std::sync::mpsc::channel();
+    /// let first = requests.try_spawn(move || wait_for_go.recv().unwrap()).unwrap();
+    /// assert!(matches!(requests.try_spawn(|| "too busy"), Err(Rejected::Full(_))));
+    /// go.send("served").unwrap();
+    /// assert_eq!(first.join().unwrap(), "served");
+    /// assert_eq!(requests.spawn(|| "waited until then").join().unwrap(), "waited until then");
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn capacity(mut self, tasks: usize) -> Self {

@@ -6,6 +6,7 @@
 //! [`crate::task::deadline`].
 
 use crate::api::job::Job;
+use crate::job::gate::handed::Handed;
 use crate::sync::time::Instant;
 use crate::task::deadline::Deadline;
 use crate::task::delay::Delay;
@@ -41,7 +42,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer.
+    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer. Panics if the job has a
+    /// [`capacity`](crate::JobBuilder::capacity) of 0, unless the delay is zero: such a job lets no task wait.
     ///
     /// # Examples
     ///
@@ -78,7 +80,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`spawn_after`](Self::spawn_after).
+    /// As with [`spawn_after`](Self::spawn_after), whatever the time is.
     ///
     /// # Examples
     ///
@@ -98,6 +100,10 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        assert!(
+            !self.hands_over(),
+            "a job with a capacity of 0 takes no task that waits for its time: spawn the task at that time, or set a capacity"
+        );
         if when <= self.ptr().pool().now() {
             return self.spawn(task);
         }
@@ -182,27 +188,35 @@ impl Job {
         T: Send + 'static,
     {
         match self.take_ticket() {
-            None => self.bounded(deadline, task),
-            Some(ticket) => self.bounded(deadline, ticket.around(task)),
+            None => self.bounded(deadline, None, task),
+            Some(ticket) => {
+                let (handed, ticket) = ticket.split();
+                self.bounded(deadline, handed, ticket.around(task))
+            }
         }
     }
 
     /// Makes a task that must start before the deadline, and pushes it.
     #[track_caller]
-    fn bounded<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    fn bounded<F, T>(&self, deadline: Instant, handed: Option<Handed>, task: F) -> TaskHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
         if const { is_large::<F>() } {
             let task = Box::new(task);
-            return self.bounded_in_cell(deadline, task);
+            return self.bounded_in_cell(deadline, handed, task);
         }
-        self.bounded_in_cell(deadline, task)
+        self.bounded_in_cell(deadline, handed, task)
     }
 
     #[track_caller]
-    fn bounded_in_cell<F, T>(&self, deadline: Instant, task: F) -> TaskHandle<T>
+    fn bounded_in_cell<F, T>(
+        &self,
+        deadline: Instant,
+        handed: Option<Handed>,
+        task: F,
+    ) -> TaskHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -215,7 +229,7 @@ impl Job {
             return handle;
         }
         match deadline.arm::<F, T>(cell) {
-            Ok(true) => self.push(cell),
+            Ok(true) => self.push_with(handed, cell),
             Ok(false) => {}
             Err(error) => panic!("no thread for the pool's timer: {error}"),
         }

@@ -116,7 +116,12 @@ impl Job {
         }
         let (cell, handle) = match self.try_take_ticket() {
             Offered::Free => self.flight(future),
-            Offered::Ticket(ticket) => self.flight_with(Some(ticket), future),
+            Offered::Ticket(ticket) => {
+                let (handed, ticket) = ticket.split();
+                let (cell, handle) = self.flight_with(Some(ticket), future);
+                self.push_with(handed, cell);
+                return Ok(handle);
+            }
             Offered::Full => return Err(Rejected::Full(future)),
         };
         self.push(cell);
@@ -129,8 +134,12 @@ impl Job {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        let (handed, ticket) = ticket.map_or((None, None), |ticket| {
+            let (handed, ticket) = ticket.split();
+            (handed, Some(ticket))
+        });
         let (cell, handle) = self.flight_with(ticket, future);
-        self.push_or_cancel(cell);
+        self.push_or_cancel_with(handed, cell);
         handle
     }
 
@@ -195,7 +204,7 @@ impl Job {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (cell, handle) = self.flight_with(Ticket::of(self.ptr(), None), future);
+        let (cell, handle) = self.flight_with(Ticket::of(self.ptr(), None, None), future);
         self.push(cell);
         handle
     }

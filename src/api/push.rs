@@ -65,11 +65,14 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (cell, handle) = match ticket {
-            None => joint(self.0, task),
-            Some(ticket) => joint(self.0, ticket.around(task)),
+        let Some(ticket) = ticket else {
+            let (cell, handle) = joint(self.0, task);
+            self.push_or_cancel(cell);
+            return handle;
         };
-        self.push_or_cancel(cell);
+        let (handed, ticket) = ticket.split();
+        let (cell, handle) = joint(self.0, ticket.around(task));
+        self.push_or_cancel_with(handed, cell);
         handle
     }
 
@@ -157,11 +160,11 @@ impl Job {
     where
         F: FnOnce() + Send + 'static,
     {
-        let cell = match ticket {
-            None => plain(self.0, task),
-            Some(ticket) => plain(self.0, ticket.around(task)),
+        let Some(ticket) = ticket else {
+            return self.push_or_cancel(plain(self.0, task));
         };
-        self.push_or_cancel(cell);
+        let (handed, ticket) = ticket.split();
+        self.push_or_cancel_with(handed, plain(self.0, ticket.around(task)));
     }
 
     /// Pushes a task as [`spawn`](Self::spawn) does, or returns the closure. Never blocks.
@@ -193,7 +196,12 @@ impl Job {
         }
         let (cell, handle) = match self.try_take_ticket() {
             Offered::Free => joint(self.0, task),
-            Offered::Ticket(ticket) => joint(self.0, ticket.around(task)),
+            Offered::Ticket(ticket) => {
+                let (handed, ticket) = ticket.split();
+                let (cell, handle) = joint(self.0, ticket.around(task));
+                self.push_with(handed, cell);
+                return Ok(handle);
+            }
             Offered::Full => return Err(Rejected::Full(task)),
         };
         self.push(cell);
@@ -229,7 +237,11 @@ impl Job {
         }
         let cell = match self.try_take_ticket() {
             Offered::Free => plain(self.0, task),
-            Offered::Ticket(ticket) => plain(self.0, ticket.around(task)),
+            Offered::Ticket(ticket) => {
+                let (handed, ticket) = ticket.split();
+                self.push_with(handed, plain(self.0, ticket.around(task)));
+                return Ok(());
+            }
             Offered::Full => return Err(Rejected::Full(task)),
         };
         self.push(cell);

@@ -6,15 +6,18 @@
 //! - `pass-1`: it takes its entry out of the parking lot.
 //! - `pass-2`: it wakes the next pusher if a slot is free.
 
+use crate::api::acquire::Permit;
 use crate::api::capacity::{Asked, BlockedPusher};
 use crate::api::job::Job;
 use crate::api::ticket::Ticket;
 use crate::base::parking::parking_lot;
 use crate::error::Closed;
 use crate::job::capacity::{Capacity, Slot};
+use crate::job::gate::handed::Handed;
 use crate::sync::Arc;
 use crate::task::awaiting::Wait;
 use crate::task::handle::TaskHandle;
+use crate::task::waiter::Waiter;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,6 +30,8 @@ impl Job {
     /// caller that comes as a slot becomes free may be first. It needs no runtime. A future of the job's own pool holds no
     /// permit while it awaits this one.
     ///
+    /// If the capacity is 0, the wait is one for the permits of the task: see [`capacity`](crate::JobBuilder::capacity).
+    ///
     /// # Cancellation
     ///
     /// Dropping the future ends the wait. If a slot was meant for it, the next caller that waits is woken. So a future that waits
@@ -35,6 +40,10 @@ impl Job {
     /// # Errors
     ///
     /// Returns [`Closed`] if the job is closed or its pool has shut down, before the call or during the wait.
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is 0, panics if the future is polled inside a task of the same job, or of a job with a common parent.
     ///
     /// # Examples
     ///
@@ -56,7 +65,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn reserve(&self) -> Reserve<'_> {
-        Reserve { job: self, waiting: None, wait: Wait::default() }
+        Reserve { job: self, waiting: None, waiter: None, wait: Wait::default() }
     }
 
     /// Waits for a slot as [`reserve`](Self::reserve) does, and pushes a task as [`spawn`](Self::spawn) does. Returns its handle.
@@ -107,8 +116,14 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
+    /// The waiter in the queue of a job with a capacity of 0. Must be dropped before `wait`, because its drop may have to give a
+    /// permit back.
+    waiter: Option<Waiter>,
     wait: Wait,
 }
+
+/// What a task that is about to be pushed has got: a slot or its permits, if the job has a capacity.
+type Room = (Option<Slot>, Option<Handed>);
 
 /// A future's place among those that wait for a slot.
 #[derive(Debug)]
@@ -120,18 +135,25 @@ struct Waiting {
 }
 
 impl Reserve<'_> {
-    /// Takes a slot, or registers the waker. `None`: it waits.
-    fn take(&mut self, cx: &Context<'_>) -> Option<Result<Option<Slot>, Closed>> {
+    /// Takes a slot or the permits of a task, or registers the waker. `None`: it waits.
+    #[track_caller]
+    fn take(&mut self, cx: &Context<'_>) -> Option<Result<Room, Closed>> {
+        let (job, hands_over) = (self.job, self.job.hands_over());
         loop {
-            if !self.job.accepts() {
+            if !job.accepts() {
                 return Some(Err(Closed));
             }
-            match self.job.try_take_slot() {
-                Asked::Unbounded => return Some(Ok(None)),
-                Asked::Taken(slot) => return Some(Ok(Some(slot))),
-                Asked::Full => {}
+            if hands_over {
+                if let Some(acquired) = self.acquire(cx) {
+                    return Some(acquired.map(|handed| (None, Some(handed))));
+                }
+            } else {
+                match job.try_take_slot() {
+                    Asked::Unbounded => return Some(Ok((None, None))),
+                    Asked::Taken(slot) => return Some(Ok((Some(slot), None))),
+                    Asked::Full => {}
+                }
             }
-            let job = self.job;
             let waiting = self.waiting.get_or_insert_with(|| {
                 let capacity = job.extra().and_then(|extra| extra.capacity.clone());
                 let capacity = capacity.expect("a job without a capacity is never full");
@@ -139,7 +161,7 @@ impl Reserve<'_> {
                 Waiting { capacity, _listed: listed, entry: None }
             });
             let Waiting { capacity, entry, .. } = waiting;
-            let wait = || job.must_wait_for_slot(capacity); // full-2
+            let wait = || job.must_wait_for_slot(capacity); // full-2. A capacity of 0 is always full.
             if let Some(number) = parking_lot().enter(capacity.key(), *entry, cx.waker(), wait) {
                 *entry = Some(number);
                 return None;
@@ -147,8 +169,33 @@ impl Reserve<'_> {
         }
     }
 
+    /// Acquires the permits of a task, or leaves a waiter in the queue. `None`: it waits.
+    #[cold]
+    #[track_caller]
+    fn acquire(&mut self, cx: &Context<'_>) -> Option<Result<Handed, Closed>> {
+        let waiter = match self.waiter.take() {
+            Some(waiter) => waiter,
+            None => {
+                self.job.refuse_to_acquire_inside();
+                match self.job.acquire_or_queue(|| Some(cx.waker().clone()), false) {
+                    Ok(waiter) => waiter,
+                    Err(outcome) => return Some(outcome.map(Permit::for_a_task)),
+                }
+            }
+        };
+        let number = waiter.number();
+        match waiter.poll(cx.waker()) {
+            Ok(outcome) => Some(self.job.permit_of(outcome, number).map(Permit::for_a_task)),
+            Err(waiter) => {
+                self.waiter = Some(waiter);
+                None
+            }
+        }
+    }
+
     /// Ends the wait.
     fn leave(&mut self) {
+        self.waiter = None;
         self.wait.end();
         if let Some(Waiting { capacity, entry, .. }) = &self.waiting {
             if let Some(entry) = entry {
@@ -171,7 +218,7 @@ impl Future for Reserve<'_> {
             return Poll::Pending;
         };
         self.leave();
-        Poll::Ready(taken.map(|slot| ReservedSlot { job: self.job.clone(), slot }))
+        Poll::Ready(taken.map(|room| ReservedSlot { job: self.job.clone(), room }))
     }
 }
 
@@ -205,8 +252,7 @@ impl fmt::Debug for Reserve<'_> {
 #[must_use = "a slot that is dropped at once takes no task"]
 pub struct ReservedSlot {
     job: Job,
-    /// `None` if the job has no capacity.
-    slot: Option<Slot>,
+    room: Room,
 }
 
 impl ReservedSlot {
@@ -254,7 +300,8 @@ impl ReservedSlot {
     /// Returns the job, and a ticket for the task that takes the slot, or `None` if the task needs none. In a timed job, the
     /// task's wait begins at this call.
     pub(super) fn into_parts(self) -> (Job, Option<Ticket>) {
-        let ticket = Ticket::of(self.job.ptr(), self.slot);
+        let (slot, handed) = self.room;
+        let ticket = Ticket::of(self.job.ptr(), slot, handed);
         (self.job, ticket)
     }
 }

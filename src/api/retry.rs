@@ -1,6 +1,7 @@
 //! Tasks that are tried again while they fail: `spawn_retry`.
 
 use crate::api::job::Job;
+use crate::job::gate::handed::Handed;
 use crate::retry::{Retried, Retry};
 use crate::task::handle::TaskHandle;
 use crate::task::plain::is_large;
@@ -57,13 +58,21 @@ impl Job {
         E: Send + 'static,
     {
         match self.take_ticket() {
-            None => self.retried(policy, task),
-            Some(ticket) => self.retried(policy, ticket.around_attempts(task)),
+            None => self.retried(policy, None, task),
+            Some(ticket) => {
+                let (handed, ticket) = ticket.split();
+                self.retried(policy, handed, ticket.around_attempts(task))
+            }
         }
     }
 
     /// Makes a task that is tried again, and pushes it.
-    fn retried<F, T, E>(&self, policy: Retry, task: F) -> TaskHandle<Retried<T, E>>
+    fn retried<F, T, E>(
+        &self,
+        policy: Retry,
+        handed: Option<Handed>,
+        task: F,
+    ) -> TaskHandle<Retried<T, E>>
     where
         F: FnMut() -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -74,7 +83,7 @@ impl Job {
         } else {
             retried(self.ptr(), policy, task)
         };
-        self.push_or_cancel(cell);
+        self.push_or_cancel_with(handed, cell);
         handle
     }
 }

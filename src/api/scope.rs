@@ -7,6 +7,7 @@ pub mod tasks;
 use crate::api::job::Job;
 use crate::api::scope::handle::ScopedHandle;
 use crate::api::scope::tasks::Tasks;
+use crate::job::gate::handed::Handed;
 use crate::task::handle::TaskHandle;
 use crate::task::plain::is_large;
 use crate::unwind;
@@ -221,13 +222,17 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         task: impl FnOnce() -> T + Send + 'scope,
     ) -> Option<TaskHandle<T>> {
         match self.job.take_ticket() {
-            None => self.push_cell::<HANDLE, T>(task),
-            Some(ticket) => self.push_cell::<HANDLE, T>(ticket.around(task)),
+            None => self.push_cell::<HANDLE, T>(None, task),
+            Some(ticket) => {
+                let (handed, ticket) = ticket.split();
+                self.push_cell::<HANDLE, T>(handed, ticket.around(task))
+            }
         }
     }
 
     fn push_cell<const HANDLE: bool, T: Send + 'scope>(
         &'scope self,
+        handed: Option<Handed>,
         task: impl FnOnce() -> T + Send + 'scope,
     ) -> Option<TaskHandle<T>> {
         // SAFETY: what the task and its result borrow lives for all of 'scope, and its handle borrows the scope. `Job::scope`
@@ -237,7 +242,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let handle = HANDLE.then(|| unsafe { task.handle::<T>() });
         let cell = task.cell();
         self.tasks.list(task);
-        self.job.push_or_cancel(cell);
+        self.job.push_or_cancel_with(handed, cell);
         handle
     }
 }

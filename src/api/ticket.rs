@@ -6,16 +6,18 @@ use crate::api::job::Job;
 use crate::api::traced::TaskSpan;
 use crate::job::capacity::Slot;
 use crate::job::extra::Extra;
+use crate::job::gate::handed::Handed;
 use crate::job::record::JobPtr;
 use crate::job::timed::{Timed, Timings};
 use crate::sync::time::Instant;
 #[cfg(feature = "futures")]
 use std::{future::poll_fn, pin::pin, task::Context};
 
-/// The slot of a task, the stopwatch of a timed one, and the span of a traced one.
+/// The slot or the permits of a task, the stopwatch of a timed one, and the span of a traced one.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,
+    handed: Option<Handed>,
     stopwatch: Option<Stopwatch>,
     span: TaskSpan,
 }
@@ -32,11 +34,16 @@ pub enum Offered {
 }
 
 impl Ticket {
-    /// Makes the ticket of a task of this job that has this slot, if it needs one.
-    pub fn of(job: JobPtr, slot: Option<Slot>) -> Option<Self> {
+    /// Makes the ticket of a task of this job that has this slot or these permits, if it needs one.
+    pub fn of(job: JobPtr, slot: Option<Slot>, handed: Option<Handed>) -> Option<Self> {
         let (stopwatch, span) = (Stopwatch::of(job), TaskSpan::of(job));
-        let needed = slot.is_some() || stopwatch.is_some() || span.is_some();
-        needed.then_some(Self { slot, stopwatch, span })
+        let needed = slot.is_some() || handed.is_some() || stopwatch.is_some() || span.is_some();
+        needed.then_some(Self { slot, handed, stopwatch, span })
+    }
+
+    /// Takes the permits out. The caller must push the task with them.
+    pub fn split(mut self) -> (Option<Handed>, Self) {
+        (self.handed.take(), self)
     }
 
     /// Returns true if the task is one of a timed or traced job.
@@ -117,9 +124,12 @@ impl Job {
         if !extra.needs_ticket() {
             return None;
         }
+        if self.hands_over() {
+            return self.take_handed_ticket();
+        }
         // Not in a closure, which would hide the caller's line from a panic.
         let slot = self.take_slot();
-        Ticket::of(self.ptr(), slot)
+        Ticket::of(self.ptr(), slot, None)
     }
 
     /// Returns the ticket of one task, if it needs one and there is one. Never blocks.
@@ -128,12 +138,15 @@ impl Job {
         if !self.extra().is_some_and(Extra::needs_ticket) {
             return Offered::Free;
         }
+        if self.hands_over() {
+            return self.try_take_handed_ticket();
+        }
         let slot = match self.try_take_slot() {
             Asked::Unbounded => None,
             Asked::Taken(slot) => Some(slot),
             Asked::Full => return Offered::Full,
         };
-        Ticket::of(self.ptr(), slot).map_or(Offered::Free, Offered::Ticket)
+        Ticket::of(self.ptr(), slot, None).map_or(Offered::Free, Offered::Ticket)
     }
 
     /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).

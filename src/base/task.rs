@@ -125,7 +125,7 @@ pub enum Ran {
     Counted,
     /// The task panicked with this payload, and has no handle.
     Panicked(Box<dyn Any + Send>),
-    /// The task did not run, because its handle had cancelled it.
+    /// The task did not run, because its handle had cancelled it. `run` has counted that.
     Cancelled,
     /// The task is a pending future, or a waiter that was granted its permits. It keeps the permits and one busy count of its
     /// job. The worker has a further busy count, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
@@ -150,6 +150,8 @@ pub enum Mark {
     Sweep = 3,
     /// One busy count of its job. The task is cancelled, and the worker that takes it drops it.
     ToDrop = 4,
+    /// The permits of the task, which has not started. The worker that takes it must check whether the task may begin.
+    Handed = 5,
 }
 
 /// A pointer to a cell. The queue that has the cell owns it, or the thread that took it out.
@@ -207,7 +209,8 @@ impl CellPtr {
             1 => Mark::Ready,
             2 => Mark::Admitted,
             3 => Mark::Sweep,
-            _ => Mark::ToDrop,
+            4 => Mark::ToDrop,
+            _ => Mark::Handed,
         }
     }
 

@@ -20,20 +20,17 @@ pub struct Capacity {
 
 impl Capacity {
     /// Makes `most` slots, all free.
-    ///
-    /// # Panics
-    /// If `most` is 0.
-    #[track_caller]
     pub fn new(most: usize) -> Self {
-        assert!(
-            most > 0,
-            "a job with a capacity of 0 would take no task: set at least 1, or none for no bound"
-        );
         Self {
             most: (most as u64).min(u64::MAX / TASK),
             taken: AtomicU64::new(0),
             left: AtomicU64::new(0),
         }
+    }
+
+    /// Returns true if there are no slots: each task is handed over together with its permits, or refused.
+    pub fn is_none(&self) -> bool {
+        self.most == 0
     }
 
     /// Returns the number of slots.

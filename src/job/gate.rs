@@ -27,6 +27,7 @@ pub mod adapt;
 pub mod clear;
 mod drops;
 mod gone;
+pub mod handed;
 pub mod hold;
 pub mod rated;
 mod returns;
@@ -268,6 +269,7 @@ pub fn start(cell: CellPtr) -> Start {
     match cell.mark() {
         Mark::Admitted => return Start::Run,
         Mark::Sweep => return Start::Sweep,
+        Mark::Handed => return handed::start(cell),
         Mark::ToDrop => {
             discard(cell);
             return Start::Gone;

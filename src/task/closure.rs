@@ -89,13 +89,13 @@ where
             Claim::Granted => {}
             taken => {
                 Context::forget_sample();
+                let cancelled = O::COUNTED && taken == Claim::Refused;
+                if cancelled {
+                    cell.job().count_cancelled();
+                }
                 // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
-                return if O::COUNTED && taken == Claim::Refused {
-                    Ran::Cancelled
-                } else {
-                    Ran::Counted
-                };
+                return if cancelled { Ran::Cancelled } else { Ran::Counted };
             }
         }
         this.owner.claimed(cell.cast());

@@ -107,6 +107,7 @@ where
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         if this.state.claim(false) != Claim::Granted {
+            cell.job().count_cancelled();
             // SAFETY: the caller has the queue's reference. The thread that claimed the closure drops the closure.
             unsafe { Face::release(cell.cast(), Reference::Queue) };
             return Ran::Cancelled;

@@ -62,6 +62,8 @@ struct Waiting {
     state: State,
     /// The number of the waiter and of its permit in the timeline.
     number: Number,
+    /// True if a waiter without a permit counts as a cancelled task. False for a pusher: its task is counted.
+    counts: bool,
     /// The waker of a future that waits. `None` for a thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
 }
@@ -143,6 +145,15 @@ impl State {
     }
 }
 
+impl Waiting {
+    /// Counts a waiter without a permit as a cancelled task, unless it is a pusher's.
+    fn count_cancelled(&self) {
+        if self.counts {
+            self.header.job().count_cancelled();
+        }
+    }
+}
+
 /// The functions of a waiter's cell. All waiters' cells have this table, and no other cell has it.
 static VTABLE: VTable = VTable {
     is_gone,
@@ -175,7 +186,8 @@ unsafe fn is_gone(cell: CellPtr) -> bool {
     unsafe { waiting(cell) }.state.load().has(LEFT)
 }
 
-/// Gives the waiter the permits with which a worker took its cell from a deque. Returns `Cancelled` if the waiter has left.
+/// Gives the waiter the permits with which a worker took its cell from a deque. Returns `Cancelled` if the waiter has left, which
+/// is counted then.
 ///
 /// # Safety
 /// The cell is a waiter's, and the caller took it from its queue.
@@ -214,7 +226,8 @@ unsafe fn grant(cell: CellPtr) -> bool {
 /// # Safety
 /// The cell is a waiter's, and the caller took it from its queue.
 unsafe fn cancel(cell: CellPtr) {
-    cell.job().count_cancelled();
+    // SAFETY: the cell is a waiter's, and the caller of `cancel` took it from its queue.
+    unsafe { waiting(cell) }.count_cancelled();
     // SAFETY: the cell is a waiter's, and the caller of `cancel` took it from its queue.
     let _ = unsafe { decide(cell, REFUSED) };
 }
@@ -228,7 +241,11 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
     let state = unsafe { &waiting(cell).state };
     let before = state.decide(outcome);
     if before.has(LEFT) {
-        // SAFETY: the waiter has given up its reference, and the caller has the queue's reference.
+        if outcome == GRANTED {
+            // SAFETY: the waiter has given up its reference, and the caller has the queue's reference.
+            unsafe { waiting(cell) }.count_cancelled();
+        }
+        // SAFETY: as above.
         unsafe { free(cell) };
         return false;
     }
@@ -280,11 +297,14 @@ unsafe impl Sync for Waiter {}
 impl Waiter {
     /// Makes the cell of a waiter, and pushes it into the job's queue. A future passes its waker, a thread passes `None`. The
     /// caller must keep the job alive while the waiter exists.
-    pub fn push(job: JobPtr, waker: Option<Waker>) -> Self {
+    ///
+    /// If `counts`, a waiter that leaves or is refused counts as a cancelled task.
+    pub fn push(job: JobPtr, waker: Option<Waker>, counts: bool) -> Self {
         let cell = cache::make(Waiting {
             header: Header::new(&VTABLE, job.opaque()),
             state: State(AtomicU32::new(QUEUE | WAITER)),
             number: events::new_number(job),
+            counts,
             waker: UnsafeCell::new(waker),
         });
         let cell = CellPtr::new(cell.cast::<Header>());
@@ -369,9 +389,11 @@ impl Drop for Waiter {
         };
         let this = Self(cell);
         let number = this.number();
+        if outcome == Outcome::Granted {
+            this.cell().count_cancelled();
+        }
         this.give_up();
         if outcome == Outcome::Granted {
-            job.count_cancelled();
             events::given_back(job, number);
             gate::give_back(job);
         }

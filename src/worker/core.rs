@@ -65,10 +65,7 @@ impl Worker<'_> {
                 self.context.lease().give_back_busy_count();
                 return Then::GoOnUnended;
             }
-            Ran::Cancelled => {
-                job.count_cancelled();
-                return Then::GoOnUnended;
-            }
+            Ran::Cancelled => return Then::GoOnUnended,
             Ran::Panicked(payload) => {
                 // Ordering: Relaxed; ordered by the permit that is released after it.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);

@@ -245,7 +245,7 @@ impl Worker<'_> {
                 fence_after_rmw();
                 gate::look(job);
             }
-            Mark::Admitted | Mark::Sweep | Mark::ToDrop => {
+            Mark::Admitted | Mark::Handed | Mark::Sweep | Mark::ToDrop => {
                 self.context.next_task.set(Some(cell));
                 return None;
             }

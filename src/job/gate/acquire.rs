@@ -92,7 +92,6 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     look_outwards(job);
     if !cell.grant() {
         // The waiter no longer waits. `drop_late` must not be called here, because the caller may hold queue locks.
-        job.count_cancelled();
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);
@@ -124,7 +123,6 @@ fn hand_over(job: JobPtr) -> bool {
         if cell.grant() {
             return true;
         }
-        job.count_cancelled();
     }
     false
 }

@@ -146,6 +146,10 @@ pub fn discard(cell: CellPtr) {
             job.gates().for_each(leave_gate);
             drop_task(cell);
         }
+        Mark::Handed => {
+            release(job);
+            drop_task(cell);
+        }
         Mark::Loose | Mark::ToDrop => drop_task(cell),
         Mark::Sweep => sweep(cell, |task| {
             drop_task(task);

@@ -1,0 +1,85 @@
+//! Pushes into jobs with a capacity of 0: a task is pushed together with its permits, or the pusher waits for them.
+//!
+//! A pusher that waits stands in the job's queue, as a caller of `acquire` does. A close ends its wait by `full-1` to `close-2` of
+//! module `capacity`, with the key of the waiter in the list of blocked pushers.
+
+use crate::api::acquire::Permit;
+use crate::api::capacity::BlockedPusher;
+use crate::api::job::Job;
+use crate::api::ticket::{Offered, Ticket};
+use crate::base::task::CellPtr;
+use crate::job::capacity::Capacity;
+use crate::job::gate::handed::Handed;
+use crate::unwind;
+use crate::worker::blocking;
+use crate::worker::context::Context;
+
+impl Job {
+    /// Returns true if the job has a capacity of 0: it hands each task over, or refuses it.
+    pub(super) fn hands_over(&self) -> bool {
+        let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
+        capacity.is_some_and(|capacity| Capacity::is_none(capacity))
+    }
+
+    /// Returns the ticket of one task, with its permits. Blocks until there are permits, unless the caller is a task of the same
+    /// pool: then the task gets none, and waits in the queue if it must.
+    #[cold]
+    #[track_caller]
+    pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
+        // Not in a closure, which would hide the caller's line from a panic.
+        let handed = self.wait_for_permits();
+        Ticket::of(self.ptr(), None, handed)
+    }
+
+    /// Returns the ticket of one task, with its permits, if they are free. Never blocks.
+    #[cold]
+    pub(super) fn try_take_handed_ticket(&self) -> Offered {
+        match self.try_acquire() {
+            Ok(permit) => Ticket::of(self.ptr(), None, Some(permit.for_a_task()))
+                .map_or(Offered::Free, Offered::Ticket),
+            Err(_) => Offered::Full,
+        }
+    }
+
+    /// Waits for the permits of one task. Returns `None` if the job or the pool no longer accepts tasks, or if the caller is a task
+    /// of the pool.
+    #[track_caller]
+    fn wait_for_permits(&self) -> Option<Handed> {
+        if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
+            return None;
+        }
+        let mut waiter = match self.acquire_or_queue(|| None, false) {
+            Ok(waiter) => waiter,
+            Err(outcome) => return outcome.ok().map(Permit::for_a_task),
+        };
+        let number = waiter.number();
+        let _blocked = BlockedPusher::enter(self.ptr().pool_ptr(), waiter.key()); // full-1
+        loop {
+            let wait = || !waiter.is_decided() && self.accepts(); // full-2
+            unwind::at_caller(|| blocking::wait(waiter.key(), None, wait));
+            waiter = match waiter.take() {
+                Ok(outcome) => return self.permit_of(outcome, number).ok().map(Permit::for_a_task),
+                Err(waits) if self.accepts() => waits,
+                // The waiter leaves the queue, and gives back a permit that comes just now.
+                Err(_) => return None,
+            };
+        }
+    }
+
+    /// Pushes a task with its permits, if it has some, or cancels it if the job or the pool does not accept it.
+    pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
+        if handed.is_none() || !self.accepts() {
+            // The permits are given back after the push.
+            return self.push_or_cancel(cell);
+        }
+        self.push_with(handed, cell);
+    }
+
+    /// Pushes a task that the job accepts, with its permits if it has some.
+    pub(super) fn push_with(&self, handed: Option<Handed>, cell: CellPtr) {
+        match handed {
+            Some(handed) => handed.push(cell),
+            None => self.push(cell),
+        }
+    }
+}

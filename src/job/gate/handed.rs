@@ -1,0 +1,80 @@
+//! Hands a task over together with its permits, for jobs with a capacity of 0.
+//!
+//! No task of such a job waits because a pusher has pushed too early. The pusher acquires the permits of the task first, as a
+//! caller of `acquire` does, and then pushes the task.
+//!
+//! - `hand-1`: The pusher has one permit of each gate, one busy count and one flight, from [`acquire`](super::acquire).
+//! - `hand-2`: The pusher injects the task, which takes over the permits and the busy count. Then the pusher ends the flight. So
+//!   a drain sees the flight or the task.
+//! - `hand-3`: The worker that takes the task checks the words of its gates. If the job was cancelled meanwhile, the worker drops
+//!   the task. If a gate is held or over its limit, the task must not start.
+//! - `hand-4`: Then the worker puts the task at the front of the job's queue, and releases the permits after that (`release-1` to
+//!   `release-3`). So the check of the queue that follows the release finds the task.
+
+use super::{Start, discard, drop_late, give_back, hold, is_dropped, rated, release};
+use crate::base::task::{CellPtr, Mark};
+use crate::job::events::{self, Number};
+use crate::job::record::JobPtr;
+use std::mem::ManuallyDrop;
+
+/// One permit of each gate of a job, for a task that is about to be pushed. Dropping it gives the permits back.
+#[derive(Debug)]
+pub struct Handed {
+    /// The job's record, which stays alive because the permits count as a busy task.
+    job: JobPtr,
+    /// The number of the permits in the timeline.
+    number: Number,
+}
+
+impl Handed {
+    /// Takes over one permit of each gate of the job, one busy count and one flight (`hand-1`).
+    pub fn new(job: JobPtr, number: Number) -> Self {
+        Self { job, number }
+    }
+
+    /// Pushes a task of the job with these permits. The caller must keep the job alive, and hold no queue lock.
+    pub fn push(self, cell: CellPtr) {
+        let Self { job, number } = *ManuallyDrop::new(self);
+        events::given_back(job, number);
+        events::pushed(job, cell);
+        cell.set_mark(Mark::Handed);
+        let _ = job.pool().inject(cell); // hand-2
+        drop_late(job.pool());
+        job.pool().flight_ends();
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        events::given_back(self.job, self.number);
+        give_back(self.job);
+    }
+}
+
+/// Starts a task that was pushed with its permits. Puts it back into the queue of its job if a gate has been held since.
+#[cold]
+pub(super) fn start(cell: CellPtr) -> Start {
+    let job = cell.job();
+    if is_dropped(job) {
+        discard(cell); // hand-3
+        return Start::Gone;
+    }
+    if job.gates().all(may_begin) {
+        return if rated::is_at_a_rate(job) { Start::RunPaced } else { Start::Run };
+    }
+    events::refused(job, cell);
+    job.pool().count_refused();
+    // Once in the queue the task may run and end. This handle keeps the gates alive.
+    job.busy.keep();
+    job.queue().push_returned(cell); // hand-4
+    release(job);
+    job.drop_tasks(1);
+    job.drop_handle();
+    Start::Gone
+}
+
+/// Returns true if a task that has a permit of this gate may begin.
+fn may_begin(gate: JobPtr) -> bool {
+    // A rate sets `HeldOff`, too. The task has the leave of the rates.
+    gate.permits.load().is_settled() && hold::held_until(gate).is_none()
+}
