@@ -26,8 +26,12 @@ use std::time::Duration;
 /// process.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
-/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves. In async code, await
-/// [`shutdown_async`](Self::shutdown_async) before the drop, because the drop blocks the thread.
+/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves.
+///
+/// The drop blocks its thread. If a task of the pool needs that thread to go on, the drop never returns: a pool cannot know what
+/// its tasks wait for. An example is a future that waits for a timer of a runtime, on the only thread of that runtime. Futures
+/// that need no runtime, or one with another thread, end. In async code await [`shutdown_async`](Self::shutdown_async) before
+/// the drop, or call [`shutdown_background`](Self::shutdown_background), which never blocks.
 ///
 /// # Examples
 ///
@@ -43,7 +47,7 @@ use std::time::Duration;
 pub struct Pool {
     pub(super) shared: PoolPtr,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
-    /// True after a shutdown that did not wait for the tasks that run.
+    /// True after a shutdown that does not wait for the tasks that are left.
     pub(super) abandoned: AtomicBool,
     /// The clock that tells the pool when it moves.
     pub(super) clock: Option<ManualClock>,

@@ -1,4 +1,4 @@
-//! `Pool::shutdown_async`: a drain that a future waits for.
+//! `Pool::shutdown_async`: a drain that a future waits for. `Pool::shutdown_background`: a drain that nothing waits for.
 //!
 //! - `over-1`: under the bucket's lock and the lock of the end's state, the future notes that it waits, and checks that the end has
 //!   not come.
@@ -8,6 +8,7 @@
 use crate::api::pool::Pool;
 use crate::base::parking::parking_lot;
 use crate::job::control;
+use crate::sync::atomic::Ordering;
 use crate::task::awaiting::Wait;
 use std::fmt;
 use std::pin::Pin;
@@ -44,6 +45,39 @@ impl Pool {
     #[track_caller]
     pub fn shutdown_async(&self) -> Shutdown<'_> {
         Shutdown { pool: self, entry: None, wait: Wait::default() }
+    }
+
+    /// Drains the pool as [`shutdown`](Self::shutdown) does, but returns at once, and drops the pool. The workers end by themselves
+    /// when all tasks that can run have ended.
+    ///
+    /// It never blocks, wherever it is called. So it is the way to drop a pool on a thread that the pool's tasks need, such as the
+    /// one thread of a runtime, if nothing can await [`shutdown_async`](Self::shutdown_async) there. A process that ends meanwhile
+    /// ends the tasks that are left. Handles and jobs tell when their tasks have ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// let handle = runtime.handle().clone();
+    /// let slept = runtime.block_on(async {
+    ///     let pool = tollgate::Pool::builder()
+    ///         .workers(1)
+    ///         .on_worker_start(move |_| std::mem::forget(handle.clone().enter()))
+    ///         .build()
+    ///         .unwrap();
+    ///     // Only this thread drives the timer. A drop of the pool would block it for ever.
+    ///     let task = pool.job(1).spawn_future(tokio::time::sleep(Duration::from_millis(1)));
+    ///     pool.shutdown_background();
+    ///     task.await
+    /// });
+    /// assert!(slept.is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown_background(self) {
+        // Ordering: Relaxed; the owner of the pool calls this, and drops the pool on this thread afterwards.
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod abrupt;
 #[cfg(feature = "futures")]
 mod awaited;
+mod background;
 mod drain;
 mod dropping;
 
