@@ -208,8 +208,7 @@ fn nothing_is_left_of_a_puller_that_is_sent_as_the_input_ends() {
             let other = thread::spawn(move || theirs.finish());
             feed.send_puller(|| {
                 // SAFETY: the task borrows nothing, and this is called by `enter`.
-                let puller = unsafe { pullers.make::<false, _, _>(record_of(&job), false, || ()) };
-                pullers.list(puller.clone());
+                let puller = unsafe { pullers.make_puller(record_of(&job), || ()) };
                 feed.queue(puller, |cell| gate::push(record_of(&job), cell));
             });
             other.join().unwrap();

@@ -18,6 +18,7 @@ use crate::job::control;
 use crate::job::gate::adapt::samples;
 use crate::job::record::JobPtr;
 use crate::job::samples::{Ended, Sample};
+use crate::sync::time::Instant;
 use crate::worker::context::Context;
 use std::time::Duration;
 
@@ -30,14 +31,18 @@ pub fn begin(job: JobPtr, resumed: bool) -> Sample {
 /// Adds the sample of a task that has ended, and still has its permits.
 #[cold]
 pub fn end(job: JobPtr, sample: Sample) {
-    let took = job.pool().now().saturating_duration_since(sample.began);
-    end_after(job, took, sample.overloaded);
+    let now = job.pool().now();
+    add(job, now, now.saturating_duration_since(sample.began), sample.overloaded);
 }
 
 /// Adds the sample of a task that took so long, and still has its permits.
 #[cold]
 pub fn end_after(job: JobPtr, took: Duration, overloaded: bool) {
-    let now = job.pool().now();
+    add(job, job.pool().now(), took, overloaded);
+}
+
+/// Adds a sample at each adaptive job from `job` outwards. If an interval is over, updates the limit.
+fn add(job: JobPtr, now: Instant, took: Duration, overloaded: bool) {
     for gate in job.gates() {
         let Some(samples) = samples(&gate) else { continue };
         let ended = Ended { took, overloaded, running: gate.permits.load().running() };

@@ -107,6 +107,17 @@ impl Tasks {
         unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
     }
 
+    /// Makes the task of a puller, and lists it (`scope-1`). No statistics count it. The caller must push its cell.
+    ///
+    /// # Safety
+    /// As [`make`](Self::make).
+    pub unsafe fn make_puller(&self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
+        // SAFETY: by this function's contract.
+        let puller = unsafe { self.make::<false, _, _>(job, false, run) };
+        self.list(puller.clone());
+        puller
+    }
+
     /// Adds a task that is in no queue yet to the list. Removes started tasks if the list has doubled since the last removal.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();

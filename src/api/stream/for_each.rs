@@ -147,9 +147,7 @@ where
         let job = self.feed.job();
         self.feed.send_puller(|| {
             // SAFETY: the puller borrows only this, which `Job::for_each` keeps where it is until `Tasks::enter` returns.
-            let puller =
-                unsafe { self.pullers.make::<false, _, _>(job, false, move || self.run()) };
-            self.pullers.list(puller.clone());
+            let puller = unsafe { self.pullers.make_puller(job, move || self.run()) };
             self.feed.queue(puller, |cell| gate::push(job, cell));
         });
     }

@@ -181,9 +181,7 @@ impl Keeper for OfScope {
         // SAFETY: by this function's contract the scope has not ended.
         let tasks = unsafe { self.0.as_ref() };
         // SAFETY: by this function's contract.
-        let puller = unsafe { tasks.make::<false, _, _>(job, false, run) };
-        tasks.list(puller.clone());
-        puller
+        unsafe { tasks.make_puller(job, run) }
     }
 }
 
