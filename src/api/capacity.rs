@@ -17,12 +17,12 @@
 //! - `close-2`: it wakes the pushers of every key in the list of blocked pushers.
 //!
 //! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no pusher waits any more, it
-//! clears the bit. A task of another pool may first have to re-acquire its permit. It passes the wake-up on in the same
-//! way before that.
+//! clears the bit. If the pusher is a task of another pool, that task may first have to re-acquire its permit. So the pusher
+//! passes the wake-up on before that, in the same way.
 //!
 //! A task that its handle has cancelled releases its slot at once, and leaves an empty cell in the queue. A worker frees that
-//! cell when its turn comes. A pusher frees all empty cells if they are at least as many as the slots and as the tasks. So the
-//! queue holds at most twice as many cells as tasks may wait.
+//! cell when the cell is first in the queue. A pusher frees all empty cells if they are at least as many as the slots and as the
+//! tasks. So the queue holds at most twice as many cells as tasks may wait.
 //!
 //! A future that waits for a slot is a pusher, too: see module `reserve`.
 //!
@@ -76,11 +76,11 @@ impl Job {
 
     /// Frees the empty cells in the job's queue if they are as many as its slots and its tasks.
     ///
-    /// A pass takes time for each cell. It frees at least half of the cells, so a push pays for two cells at most.
+    /// A pass takes time for each cell, and frees at least half of the cells. So a push pays for two cells at most.
     pub(super) fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
-            // A pass that an unfinished push cuts short frees fewer cells. The next push tries again.
+            // If an unfinished push hides cells, the pass frees fewer of them. The next push tries again.
             let _ = gate::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
             // Ordering: Relaxed; a hint.
@@ -106,7 +106,7 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // A woken task of another pool may now have to wait for its permit. It passes the wake-up on before that.
+            // The pusher may be a task of another pool, which must now wait for its permit. The wake-up is passed on before that.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });

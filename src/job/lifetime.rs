@@ -38,8 +38,8 @@ impl JobPtr {
         left.unneeded()
     }
 
-    /// Frees the record, subtracts its handle of the parent, and does the same with each ancestor that nothing needs any more.
-    /// The caller holds the permits of `held` tasks of the job.
+    /// Frees the record, and subtracts its handle of the parent. Then frees each ancestor that nothing needs any more. The caller
+    /// holds the permits of `held` tasks of the job.
     ///
     /// # Panics
     /// In a build with [`RESTS`](crate::sync::RESTS), panics if the job is not at rest.
@@ -115,8 +115,8 @@ impl Record {
     }
 }
 
-/// Subtracts a handle of a job. If only the handle of the list of held jobs is left, and the job has no task, removes the job
-/// from that list.
+/// Subtracts a handle of a job, and frees the record if nothing needs it. If only the list of held jobs has a handle then, and
+/// the job has no task, removes the job from that list.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
     if give_back_handle(job) {
@@ -125,8 +125,8 @@ pub fn drop_handle(job: JobPtr) {
     }
 }
 
-/// Does what [`drop_handle`] does, but returns true if the caller must free the record: so a chain of parents is freed in a
-/// loop.
+/// Subtracts a handle as [`drop_handle`] does, but does not free the record. Returns true if the caller must free it. So a loop
+/// frees a chain of parents.
 #[inline]
 #[must_use]
 pub fn give_back_handle(job: JobPtr) -> bool {
@@ -144,8 +144,8 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // The lock is kept over the change: of two threads that drop handles at once, the second must see that its handle is the
-    // last. While the lock is held, the list's own handle keeps the record.
+    // The lock is held over the change. So if two threads drop handles at once, the second one sees that only the list's handle is
+    // left. While the lock is held, the list's handle keeps the record.
     let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job.opaque());
