@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use tollgate::{Closed, Job, JoinError, Pool, Rate, Rejected, Retry};
 
@@ -325,7 +326,7 @@ fn each_way_in_hands_over() {
         ] {
             assert!(said.contains("capacity of 0"), "{said}");
         }
-        assert_eq!(job.spawn_after(0 * SECOND, || 2).join().unwrap(), 2);
+        assert_eq!(job.spawn_after(Duration::ZERO, || 2).join().unwrap(), 2);
         job.wait();
         assert_eq!(job.stats().most_running, 1);
     });
