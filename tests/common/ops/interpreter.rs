@@ -478,9 +478,11 @@ impl User {
             }
             ended.store(true, Relaxed);
         });
-        self.jobs.iter_mut().for_each(|known| known.rate = None);
+        // The clock may have come to any time.
+        for known in &mut self.jobs {
+            (known.rate, known.held_until, known.started) = (None, None, None);
+        }
         for task in &mut self.tasks {
-            // The clock may have come to any time.
             task.not_before = None;
             task.may_be_dropped |= task.deadline.take().is_some();
         }
