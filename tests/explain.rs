@@ -178,7 +178,7 @@ fn a_task_of_another_job_is_refused() {
         let (search, other) = (pool.job(0), pool.job(1));
         let task = search.spawn(|| ());
         let said = panic_of(|| other.explain_task(&task));
-        assert!(said.contains("not its own"), "{said}");
+        assert!(said.contains("ask its own job"), "{said}");
         search.set_limit(1);
         task.join().unwrap();
     });
