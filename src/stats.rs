@@ -32,7 +32,8 @@ use std::fmt;
 pub struct JobStats {
     /// The limit: how many tasks may run at once. `usize::MAX` means no limit.
     pub limit: usize,
-    /// Tasks that hold a permit now.
+    /// Tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the permits that they hold. So it is
+    /// with `most_running`.
     pub running: usize,
     /// Tasks that were admitted to a worker's deque or to the injector, and have not started.
     pub ready: usize,

@@ -3,7 +3,7 @@
 mod common;
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -302,6 +302,7 @@ fn each_way_in_hands_over() {
             scope.execute(|| _ = ran.fetch_add(1, SeqCst)); // waits for the first one
             assert_eq!(scope.spawn(|| ran.fetch_add(1, SeqCst)).join().unwrap(), 2);
         });
+        assert_eq!(job.spawn_named("named", || 1).join().unwrap(), 1);
         assert_eq!(job.spawn_within(SECOND, || 1).join().unwrap(), 1);
         let (tell, told) = mpsc::channel();
         let mut attempts = 0;
@@ -402,5 +403,42 @@ fn a_future_is_handed_over_and_keeps_its_permit() {
         assert_eq!(task.join().unwrap(), "done");
         job.wait();
         assert!(job.try_spawn_future(async {}).unwrap().join().is_ok());
+    });
+}
+
+/// A weight above the limit runs alone: its task has all that it needs, and does not go back to the queue.
+#[test]
+fn a_weight_above_the_limit_is_handed_over_once() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job_builder().limit(2).weighted().weight(5).capacity(0).build();
+        for _ in 0..100 {
+            job.spawn(|| ()).join().unwrap();
+            job.wait();
+        }
+        assert_eq!(pool.stats().refused, 0);
+    });
+}
+
+/// The tasks of two pushers go from permit to permit. A task that has waited inside takes its permit back before the next of them.
+#[test]
+fn a_joiner_is_not_starved_by_pushers() {
+    with_workers(|pool, _| {
+        let (job, other) = (job_of(pool, 1), pool.job(1));
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !ended.load(SeqCst) {
+                        job.execute(thread::yield_now);
+                    }
+                });
+            }
+            for _ in 0..20 {
+                let other = other.clone();
+                job.spawn(move || other.spawn(|| ()).join().unwrap()).join().unwrap();
+            }
+            ended.store(true, SeqCst);
+        });
     });
 }

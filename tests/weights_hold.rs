@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::{slice, thread};
@@ -533,4 +534,41 @@ mod futures {
             assert_eq!(cores.stats().running, 0);
         });
     }
+}
+
+/// Polls a wait for a permit once.
+fn is_granted(acquire: &mut tollgate::Acquire<'_>) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::Pin::new(acquire).poll(&mut context).is_ready()
+}
+
+#[test]
+fn a_waiter_behind_a_heavy_task_gets_its_permit_when_the_task_is_cleared() {
+    with_workers(|pool, workers| {
+        let job = weighted(pool, 4);
+        let _held = job.weigh(2).try_acquire().unwrap();
+        let (heavy, light) = (job.weigh(4), job.clone());
+        let task = heavy.spawn(|| ());
+        until_served(pool, workers);
+        let mut waiter = light.acquire();
+        assert!(!is_granted(&mut waiter), "the heavy task is first");
+        job.clear();
+        assert!(is_granted(&mut waiter), "three permits of four are needed");
+        assert!(matches!(task.join(), Err(JoinError::Cancelled)));
+    });
+}
+
+#[test]
+fn a_waiter_behind_a_heavy_one_that_leaves_gets_its_permit() {
+    with_workers(|pool, _| {
+        let job = weighted(pool, 4);
+        let _held = job.weigh(2).try_acquire().unwrap();
+        let heavy = job.weigh(4);
+        let mut first = heavy.acquire();
+        assert!(!is_granted(&mut first));
+        let mut waiter = job.acquire();
+        assert!(!is_granted(&mut waiter), "the heavy one is first");
+        drop(first);
+        assert!(is_granted(&mut waiter), "three permits of four are needed");
+    });
 }

@@ -5,8 +5,7 @@ use crate::api::children;
 use crate::api::job::Job;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
-use crate::job::gate::{adapt, rated};
-use crate::job::permits::Flag;
+use crate::job::gate::rated;
 use crate::job::samples::Samples;
 use crate::job::timed::Timed;
 use crate::job::turns::{AskedTurns, Turns};
@@ -400,9 +399,10 @@ impl JobBuilder {
     /// Tasks of this job and of all jobs below it weigh 1, unless a weight was set. The limit bounds the sum of the weights of the
     /// tasks that run. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
     ///
-    /// - A heavy task that is first in the queue of this job reserves what comes free. No task behind it starts before it. Two
-    ///   kinds of tasks may still go ahead. A worker may end its turn of a sibling, of 16 tasks or 100 µs. A task that has waited
-    ///   inside takes its permits back ahead of the queue.
+    /// - A heavy task that is first in the queue of this job reserves what comes free. No task behind it starts before it. Three
+    ///   kinds of tasks may still go ahead. A worker may end its turn of a sibling. A task that has waited inside takes its permits
+    ///   back ahead of the queue. A future that was woken goes ahead of tasks of its own job. So a heavy task may starve only if
+    ///   such tasks never end.
     /// - A task that is heavier than the limit runs alone: it starts when no permit of this job is held. The same holds if the
     ///   limit is lowered below the weight while the task waits.
     /// - Each child has one task in this job's queue, as without weights. So heavy and light children take turns. No order is
@@ -474,7 +474,7 @@ impl JobBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if the capacity is 0, or if the parent already has 67,108,864 handles and children.
+    /// Panics if the parent already has 67,108,864 handles and children.
     ///
     /// # Examples
     ///
@@ -513,9 +513,6 @@ impl JobBuilder {
         #[cfg(feature = "tracing")]
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
-        if self.counts_weights || adapt::is_adaptive_itself(job.ptr()) {
-            job.ptr().permits.set(Flag::Rated);
-        }
         if !self.rates.is_empty() {
             rated::set_rates(job.ptr(), &self.rates);
         }

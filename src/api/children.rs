@@ -3,6 +3,8 @@
 use crate::api::job::Job;
 use crate::job::control;
 use crate::job::extra::Extra;
+use crate::job::gate::adapt;
+use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::turns::{AskedTurns, Turns};
 use crate::pool::core::PoolPtr;
@@ -95,6 +97,10 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
+        // The flag must be set before another thread can find the job, because the end of a task goes by the flag.
+        if job.counts_weights() || adapt::is_adaptive_itself(job) {
+            job.permits.set(Flag::Rated);
+        }
         job.enter_class();
         job.list_if_named_root();
     }

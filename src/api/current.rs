@@ -58,7 +58,8 @@ pub fn current_job() -> Option<Job> {
 /// Returns the id of the task that runs on this thread, if that task has a handle.
 ///
 /// It equals [`TaskHandle::id`](crate::TaskHandle::id) of the handle, also if the handle was dropped. Returns `None` in a task
-/// of [`Job::execute`](crate::Job::execute), and outside of a pool's tasks.
+/// of [`Job::execute`](crate::Job::execute), and outside of a pool's tasks. In a task of a scope, and in the items of
+/// [`map`](crate::Job::map) and [`for_each`](crate::Job::for_each), it returns an id that no handle has.
 ///
 /// # Examples
 ///

@@ -123,6 +123,7 @@ impl Job {
                 return Ok(handle);
             }
             Offered::Full => return Err(Rejected::Full(future)),
+            Offered::Closed => return Err(Rejected::Closed(future)),
         };
         self.push(cell);
         Ok(handle)

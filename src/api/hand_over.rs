@@ -8,6 +8,7 @@ use crate::api::capacity::BlockedPusher;
 use crate::api::job::Job;
 use crate::api::ticket::{Offered, Ticket};
 use crate::base::task::CellPtr;
+use crate::error::TryAcquireError;
 use crate::job::capacity::Capacity;
 use crate::job::gate::handed::Handed;
 use crate::unwind;
@@ -37,6 +38,7 @@ impl Job {
         match self.try_acquire() {
             Ok(permit) => Ticket::of(self.ptr(), None, Some(permit.for_a_task()))
                 .map_or(Offered::Free, Offered::Ticket),
+            Err(TryAcquireError::Closed) => Offered::Closed,
             Err(_) => Offered::Full,
         }
     }

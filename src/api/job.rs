@@ -252,7 +252,7 @@ impl Job {
     /// another thread moves or pushes during the call may be dropped or run. So may the one task of a job below that moves
     /// from queue to queue.
     ///
-    /// The call takes time for each task that it drops.
+    /// The call takes time for each task that it drops. It waits for a moment if another thread is in the midst of a push.
     ///
     /// # Examples
     ///

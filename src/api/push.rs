@@ -110,14 +110,15 @@ impl Job {
         T: Send + 'static,
     {
         let name = name.into();
-        let (cell, handle) = match self.take_ticket() {
-            None => named(self.0, name, task),
+        let (handed, (cell, handle)) = match self.take_ticket() {
+            None => (None, named(self.0, name, task)),
             Some(ticket) => {
+                let (handed, ticket) = ticket.split();
                 ticket.note_name(&name);
-                named(self.0, name, ticket.around(task))
+                (handed, named(self.0, name, ticket.around(task)))
             }
         };
-        self.push_or_cancel(cell);
+        self.push_or_cancel_with(handed, cell);
         handle
     }
 
@@ -203,6 +204,7 @@ impl Job {
                 return Ok(handle);
             }
             Offered::Full => return Err(Rejected::Full(task)),
+            Offered::Closed => return Err(Rejected::Closed(task)),
         };
         self.push(cell);
         Ok(handle)
@@ -243,6 +245,7 @@ impl Job {
                 return Ok(());
             }
             Offered::Full => return Err(Rejected::Full(task)),
+            Offered::Closed => return Err(Rejected::Closed(task)),
         };
         self.push(cell);
         Ok(())

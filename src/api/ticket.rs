@@ -31,6 +31,8 @@ pub enum Offered {
     Ticket(Ticket),
     /// The job has a capacity, and no slot is free.
     Full,
+    /// The job or its pool accepts no tasks any more.
+    Closed,
 }
 
 impl Ticket {

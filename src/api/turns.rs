@@ -102,13 +102,16 @@ impl JobBuilder {
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
     /// A class decides at the begin of a turn. It stops no task, and no turn that has begun. So on each worker a ready task of
-    /// class `High` waits for at most the turn in progress, and for one turn of each other `High` job.
+    /// class `High` waits for at most the turn in progress, for one turn of each other `High` job, and for the turns of lower
+    /// classes that are due.
     ///
     /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`. While
-    /// a `Low` task is ready, it takes at most 32 turns of higher classes, then one of `Low`.
+    /// a `Low` task is ready, it takes at most 32 turns of higher classes, then one of `Low`. Ready tasks in the deque of another
+    /// worker do not count here: that worker runs them after its turn, or a worker without a ready task steals them.
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and its
-    ///   parents, as any ready task does.
+    ///   parents, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time, so give
+    ///   its children one class: a ready `Low` task would keep all of them waiting until its turn is due.
     /// - *Siblings.* The queue of a parent that binds has no classes: its children take turns there. Use [`share`](Self::share).
     /// - *Cost.* From the first job that is not `Normal` on, the pool's workers look at three injectors. A pool without such a job
     ///   pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.

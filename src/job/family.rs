@@ -85,7 +85,7 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     }
     let parents = |job: &Kept| job.ptr().gates().skip(1).collect::<Vec<_>>();
     let parents: Vec<_> = jobs.iter().flat_map(parents).collect();
-    for parent in parents {
+    for parent in parents.into_iter().filter(|parent| !parent.tally.is_of_key()) {
         // The child's handle keeps the parent.
         parent.busy.keep();
         jobs.push(Kept::from_handle(parent));

@@ -385,6 +385,7 @@ impl Drop for Waiter {
         let Some(outcome) = state.leave().outcome() else {
             // The waiter has given up its reference: from here on only the queue has the cell.
             note_gone(job);
+            gate::weigh::look_behind_a_weight(job);
             return tidy_sometimes(job);
         };
         let this = Self(cell);

@@ -95,8 +95,8 @@ impl Worker<'_> {
     fn take_turn(&self, cell: CellPtr) {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
-        if resumed {
-            // The future took its permit earlier. An old epoch makes the worker check the word before another task runs under
+        if resumed || cell.mark() == Mark::Handed {
+            // The task got its permit earlier. An old epoch makes the worker check the word before another task runs under
             // that permit.
             epoch = epoch.wrapping_sub(1);
         }

@@ -263,19 +263,24 @@ impl Worker<'_> {
             Some(consumer) => consumer,
             None => try_briefly(&job)?,
         };
-        let popped = consumer.pop();
-        gate::unlock(job, consumer);
-        match popped {
-            Popped::Task(cell) if cell.job() == job => Some(cell),
+        match consumer.pop() {
+            Popped::Task(cell) if cell.job() == job => {
+                gate::unlock(job, consumer);
+                Some(cell)
+            }
             Popped::Task(delegate) => {
-                // The task is a child's. The turn ends, so that the child gets the permit. There may be room for the task at
-                // once.
+                // The task is a child's. The turn ends, so that the child gets the permit. The task goes back before the unlock:
+                // no other task may overtake it. There may be room for it at once.
                 job.queue().push_returned(delegate);
+                gate::unlock(job, consumer);
                 fence_after_rmw();
                 gate::look(job);
                 None
             }
-            Popped::Empty | Popped::Unfinished => None,
+            Popped::Empty | Popped::Unfinished => {
+                gate::unlock(job, consumer);
+                None
+            }
         }
     }
 

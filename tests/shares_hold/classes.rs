@@ -183,3 +183,15 @@ fn woken_futures_keep_to_their_class() {
         }
     });
 }
+
+/// A task that is handed over with its permits lies in the injector of its class, too.
+#[test]
+fn a_task_that_is_handed_over_is_of_its_class() {
+    within(LONG, || {
+        let trial = Trial::new();
+        push_turns(&trial, Priority::Normal, 5);
+        trial.push(&trial.job(|job| job.limit(1).priority(Priority::Low).capacity(0)), 2, 1);
+        trial.push(&trial.job(|job| job.limit(1).priority(Priority::High).capacity(0)), 0, 1);
+        assert_eq!(runs(&trial.run()), [(0, 1), (1, 5), (2, 1)]);
+    });
+}

@@ -123,7 +123,7 @@ pub enum Reason {
     Pending,
     /// The task has started, and runs. In the explanation of a job: no task waits to start, and some tasks run.
     Running {
-        /// The number of tasks that hold a permit. 1 in the explanation of one task.
+        /// The number of tasks that hold a permit. If the job counts weights, the number of permits that they hold. 1 in the explanation of one task.
         running: usize,
     },
     /// The task has started, and waits without a permit. In the explanation of a job: some of its tasks or futures do. A future

@@ -14,6 +14,7 @@
 //! runs it inline.
 
 use super::drops::leave_queue;
+use super::weigh::look_behind_a_weight;
 use super::{child_below, unlock};
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
@@ -50,6 +51,9 @@ fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<Cell
         unlock(line, consumer);
         for cell in &taken[before..] {
             leave_queue(*cell, line); // clear-3
+        }
+        if taken.len() > before {
+            look_behind_a_weight(line);
         }
         if whole {
             return;

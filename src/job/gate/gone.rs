@@ -1,5 +1,6 @@
 //! Cancelled tasks in the queues of held jobs, where no worker would pop them.
 
+use super::weigh::look_behind_a_weight;
 use super::{drop_task, inject_to_drop, is_dropped, look, unlock, wake_if_idle};
 use crate::base::task::CellPtr;
 use crate::job::family;
@@ -27,6 +28,9 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     unlock(job, consumer);
     let some = !taken.is_empty();
     drop_taken(job, taken);
+    if some {
+        look_behind_a_weight(job);
+    }
     match (all, some) {
         (false, _) => Dropped::NotYet,
         (true, true) => Dropped::Some,

@@ -13,6 +13,7 @@
 
 use super::{Start, discard, drop_late, give_back, hold, is_dropped, rated, release};
 use crate::base::task::{CellPtr, Mark};
+use crate::job::class;
 use crate::job::events::{self, Number};
 use crate::job::record::JobPtr;
 use std::mem::ManuallyDrop;
@@ -38,7 +39,7 @@ impl Handed {
         events::given_back(job, number);
         events::pushed(job, cell);
         cell.set_mark(Mark::Handed);
-        let _ = job.pool().inject(cell); // hand-2
+        let _ = class::inject(job.pool(), cell); // hand-2
         drop_late(job.pool());
         job.pool().flight_ends();
     }
@@ -59,10 +60,10 @@ pub(super) fn start(cell: CellPtr) -> Start {
         discard(cell); // hand-3
         return Start::Gone;
     }
-    if job.gates().all(may_begin) {
+    let Some(refuses) = job.gates().find(|gate| !may_begin(*gate, job)) else {
         return if rated::is_at_a_rate(job) { Start::RunPaced } else { Start::Run };
-    }
-    events::refused(job, cell);
+    };
+    events::refused(refuses, cell);
     job.pool().count_refused();
     // Once in the queue the task may run and end. This handle keeps the gates alive.
     job.busy.keep();
@@ -73,8 +74,11 @@ pub(super) fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Returns true if a task that has a permit of this gate may begin.
-fn may_begin(gate: JobPtr) -> bool {
-    // A rate sets `HeldOff`, too. The task has the leave of the rates.
-    gate.permits.load().is_settled() && hold::held_until(gate).is_none()
+/// Returns true if a task of `job` that has its permits of this gate may begin.
+fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
+    let word = gate.permits.load();
+    // A weight above the limit runs alone.
+    let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
+    // The flag `HeldOff` may be set for a rate, and the task has a token of each rate. So the time of the hold-off is checked.
+    (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }

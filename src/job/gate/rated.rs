@@ -29,7 +29,7 @@
 //! is refused and admitted again until its time has come.
 
 use super::hold::close_until;
-use super::{adapt, drop_late, look, settle};
+use super::{adapt, drop_late, look, weigh};
 use crate::base::task::CellPtr;
 use crate::job::extra::Extra;
 use crate::job::permits::{Asked, Flag};
@@ -53,7 +53,7 @@ pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     if let Err(refused) = take_tokens_or_not(cell) {
         let mut next = Some(refused);
         while let Some(outer) = next {
-            settle(outer, outer.permits.unstart(outer.permits_for(cell.job())));
+            weigh::unstart(outer, cell.job());
             next = outer.parent();
         }
         return Some(refused);

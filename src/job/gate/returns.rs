@@ -2,7 +2,7 @@
 //! back.
 
 use super::{
-    child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, serve_if_due, settle,
+    child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, serve_if_due, weigh,
 };
 #[cfg(feature = "futures")]
 use crate::base::queues::LOCAL_MOST;
@@ -65,7 +65,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     // At the gates inside, the task has permits. Each permit becomes a reservation again.
     let mut inner = job;
     while inner != gate {
-        settle(inner, inner.permits.unstart(inner.permits_for(job)));
+        weigh::unstart(inner, job);
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
     // At the gates outside, the task has reservations, which are cancelled.

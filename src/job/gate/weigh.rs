@@ -18,9 +18,13 @@
 //! With the lock, it checks the weight itself. Otherwise the owner of the lock checks it again, with the word after the
 //! release. If the thread finds a task ready, that task's start or refusal checks the queue again.
 //!
-//! No heavy task starves. While it is first in the queue and does not fit, the gate admits no task. Two kinds of tasks go ahead
+//! No heavy task starves. While it is first in the queue and does not fit, the gate admits no task. Three kinds of tasks go ahead
 //! of it. A worker ends its turn of a sibling under the permits that it has. A task that has waited inside re-acquires its
-//! permits. Neither is without end, so the number of permits held falls until the weight fits.
+//! permits, and so does a woken future. All these have begun. If they end, the number of permits held falls until the weight fits.
+//!
+//! A heavy first task may leave the queue without a start: a clear takes it out, or a waiter leaves. The thread that takes it out
+//! checks the queue, because the next task may fit. A thread that cancels a task by its handle may not touch the job, so the place
+//! of that task is given up at the next release.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -51,10 +55,31 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     let job = cell.job();
     let mut inner = job;
     while inner != refused {
-        settle(inner, inner.permits.unstart(inner.permits_for(job)));
+        unstart(inner, job);
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
     discard(cell);
+}
+
+/// Exchanges the permits of a task of `job` at `gate` for its reservation again, because a gate outside refuses the task. Then wakes
+/// the tasks that wait to re-acquire their permits at `gate`: no release may follow that would wake them.
+#[cold]
+pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
+    let word = gate.permits.unstart(gate.permits_for(job));
+    if word.has(Flag::Reclaiming) {
+        wake_reclaimers(gate);
+    }
+    settle(gate, word);
+}
+
+/// Checks the queue of each gate of the job that counts weights. The caller has taken a task out of such a queue that did not start:
+/// the weight of the next task may fit.
+#[cold]
+pub fn look_behind_a_weight(job: JobPtr) {
+    for gate in job.gates().filter(|gate| gate.counts_weights()) {
+        fence_after_rmw();
+        look(gate);
+    }
 }
 
 /// Acquires the other permits of a waiter of `job` that has one permit of `gate`. If they do not fit, releases that permit, and
