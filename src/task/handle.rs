@@ -242,11 +242,9 @@ impl<T> TaskHandle<T> {
         }
         let itself =
             Context::with(|context| context.is_some_and(|here| here.is_running(self.key())));
-        assert!(
-            !itself,
-            "a task{} joins itself, which could never end: join it from elsewhere",
-            self.task.job().of_its_name()
-        );
+        if itself {
+            self.refuse("joins itself, which could never end: join it from elsewhere");
+        }
         Context::with(|context| {
             let Some(context) = context else { return };
             if until.is_none() {
@@ -276,11 +274,9 @@ impl<T> TaskHandle<T> {
     #[track_caller]
     fn move_out(&self) -> Result<T, JoinError> {
         let taken = self.state().load().has(TAKEN);
-        assert!(
-            !taken,
-            "the result of the task{} was taken from its handle before: await or join it once",
-            self.name().map(|name| format!(" `{name}`")).unwrap_or_default()
-        );
+        if taken {
+            self.refuse_taken();
+        }
         let mut outcome = MaybeUninit::<Result<T, JoinError>>::uninit();
         // SAFETY: the task has ended, so the handle owns the outcome. `T` is the result type of the cell.
         unsafe { (self.task.table.outcome)(self.task.cell, outcome.as_mut_ptr().cast()) };
@@ -442,10 +438,23 @@ impl<T> TaskHandle<T> {
     #[track_caller]
     fn refuse_itself(&self) {
         let itself = Context::with(|context| context.is_some_and(|own| own.is_running(self.key())));
-        assert!(
-            !itself,
-            "a task{} awaits itself, which could never end: await it from elsewhere",
-            self.task.job().of_its_name()
-        );
+        if itself {
+            self.refuse("awaits itself, which could never end: await it from elsewhere");
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn refuse(&self, why: &str) -> ! {
+        panic!("a task{} {why}", self.task.job().of_its_name())
+    }
+
+    #[cold]
+    #[track_caller]
+    fn refuse_taken(&self) -> ! {
+        let name = self.name().map(|name| format!(" `{name}`")).unwrap_or_default();
+        panic!(
+            "the result of the task{name} was taken from its handle before: await or join it once"
+        )
     }
 }
