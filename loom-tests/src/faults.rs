@@ -702,11 +702,6 @@ pub const FAULTS: &[Fault] = &[
         &["capacity::limit_is_used_when_a_pusher_waits_for_room"],
     ),
     fault(
-        "all-entries-of-a-key-leave",
-        "a pusher that has its slot takes the other pushers off the list, too",
-        &[],
-    ),
-    fault(
         "wake-up-kept-by-who-waits-for-a-permit",
         "a task woken for a slot does not pass that on while it waits for its permit",
         &[],

@@ -74,6 +74,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("handed-in-a-held-job", BEGUN),
     ("handed-released-before-its-return", TORN),
     ("stay-before-a-gap-unsaid", TORN),
+    ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
 ];
 
@@ -158,7 +159,6 @@ const SEEN: &[(&str, &[&str])] = &[
     ("turn-outlives-its-time", &["children::fair_by_the_time_of_a_turn"]),
     ("no-last-look", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
     ("wake-not-passed-on", &["limit_is_used::limit_is_used_to_the_full"]),
-    ("batch-taken-in-silence", &["limit_is_used::limit_is_used_by_a_batch_on_its_way_to_a_deque"]),
     (
         "batch-returned-in-silence",
         &["limit_is_used::limit_is_used_by_what_a_turn_leaves_of_its_batch"],
@@ -221,10 +221,6 @@ const SEEN: &[(&str, &[&str])] = &[
     (
         "closed-after-the-wake",
         &["handles::nothing_lost_when_a_close_meets_pushers_who_wait_for_room"],
-    ),
-    (
-        "all-entries-of-a-key-leave",
-        &["handles::nothing_lost_when_a_close_meets_pushers_of_which_one_finds_room"],
     ),
     (
         "wake-up-kept-by-who-waits-for-a-permit",
