@@ -95,7 +95,6 @@ fn import(
     let spawn = |batch| {
         let (path, job, met) = (path.clone(), job.clone(), met.clone());
         let mut rows = None;
-        let policy = policy.clone();
         job.clone().spawn_retry(policy, move || {
             let rows = rows.get_or_insert_with(|| fetch(table, batch));
             let written = write(&path, table, rows);
