@@ -189,6 +189,7 @@ mod api {
     pub mod traced;
     pub mod turns;
     pub mod wait;
+    pub mod weights;
 }
 /// Primitives that know no jobs.
 mod base {

@@ -39,8 +39,8 @@ pub struct JobBuilder {
     traced: bool,
     rates: Vec<Rate>,
     pub(super) turns: AskedTurns,
-    counts_weights: bool,
-    weight: Option<NonZeroU32>,
+    pub(super) counts_weights: bool,
+    pub(super) weight: Option<NonZeroU32>,
     /// True for the job of a key.
     of_key: bool,
 }
@@ -391,82 +391,6 @@ impl JobBuilder {
     /// ```
     pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
         self.adaptive = Some(adaptive);
-        self
-    }
-
-    /// Counts weights: a task takes as many permits of this job as it [weighs](Self::weight).
-    ///
-    /// Tasks of this job and of all jobs below it weigh 1, unless a weight was set. The limit bounds the sum of the weights of the
-    /// tasks that run. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
-    ///
-    /// - A heavy task that is first in the queue of this job reserves what comes free. No task behind it starts before it. Three
-    ///   kinds of tasks may still go ahead. A worker may end its turn of a sibling. A task that has waited inside takes its permits
-    ///   back ahead of the queue. A future that was woken goes ahead of tasks of its own job. So a heavy task may starve only if
-    ///   such tasks never end.
-    /// - A task that is heavier than the limit runs alone: it starts when no permit of this job is held. The same holds if the
-    ///   limit is lowered below the weight while the task waits.
-    /// - Each child has one task in this job's queue, as without weights. So heavy and light children take turns. No order is
-    ///   promised between tasks of two children.
-    /// - A task that waits inside, as in a join, gives all its permits back meanwhile. It re-acquires all of them at once. A future
-    ///   that is pending keeps all of them, unless it awaits something of this library.
-    ///
-    /// A job that counts weights admits one task at a time, and a task that joins another one of the job does not run it inline.
-    /// A heavy task that its handle cancels gives up its place when the next permit comes free. A job that counts no weights pays
-    /// nothing.
-    ///
-    /// # Examples
-    ///
-    /// Four cores, of which a link step takes three:
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(4).build()?;
-    /// let cores = pool.job_builder().limit(4).weighted().build();
-    /// let links = cores.weigh(3);
-    /// for _ in 0..10 {
-    ///     cores.execute(|| ()); // compiles
-    ///     links.execute(|| ());
-    /// }
-    /// cores.wait();
-    /// assert!(cores.stats().most_running <= 4);
-    /// assert_eq!(links.stats().most_running, 1);
-    /// # Ok::<(), tollgate::BuildError>(())
-    /// ```
-    pub fn weighted(mut self) -> Self {
-        self.counts_weights = true;
-        self
-    }
-
-    /// Sets how many permits each task of the job takes at each job that [counts weights](Self::weighted): at this job and at
-    /// those above it. [`Job::weigh`] is the short form.
-    ///
-    /// A child without a weight of its own has its parent's. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT) is taken
-    /// for that number. Jobs that count no weights ignore it.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the weight is 0.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let memory = pool.job_builder().limit(100).weighted().build(); // megabytes
-    /// let decode = memory.job_builder().name("decode").weight(30).limit(8).build();
-    /// let permit = decode.try_acquire()?;
-    /// assert_eq!((decode.stats().running, memory.stats().running), (1, 30));
-    /// # drop(permit);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    pub fn weight(mut self, weight: usize) -> Self {
-        let most = Job::MAX_LIMIT as u32;
-        let weight =
-            NonZeroU32::new(weight.try_into().map_or(most, |weight: u32| weight.min(most)));
-        assert!(
-            weight.is_some(),
-            "a task that weighs 0 would take no permit: give it a weight of 1 or more"
-        );
-        self.weight = weight;
         self
     }
 

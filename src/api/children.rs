@@ -46,38 +46,6 @@ impl Job {
         let extra = (turns != Turns::USUAL).then(|| Extra::default().with_turns(turns));
         make(self.ptr().pool_ptr(), Some(self.ptr()), limit, extra, false)
     }
-
-    /// Makes a child of this job whose tasks take `weight` permits of each job that [counts
-    /// weights](crate::JobBuilder::weighted), and has no limit of its own.
-    ///
-    /// The child is a job like any other: closures, futures, scopes, streams and permits of it have the weight. Its tasks stand in
-    /// its own queue, and take turns with those of this job and of its other children. So keep the handle, and push all tasks of
-    /// one weight by it. [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a limit or a name.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the weight is 0, or if this job has 67,108,864 handles and children already.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = tollgate::Pool::builder().workers(2).build()?;
-    /// let memory = pool.job_builder().limit(100).weighted().build();
-    /// let large = memory.weigh(80);
-    /// let first = large.try_acquire()?;
-    /// assert_eq!(memory.stats().running, 80);
-    /// assert!(large.try_acquire().is_err()); // 20 are free
-    /// assert!(memory.weigh(20).try_acquire().is_ok());
-    /// drop(first);
-    /// let alone = memory.weigh(1_000).try_acquire()?; // above the limit, and nothing else runs
-    /// assert!(memory.try_acquire().is_err());
-    /// # drop(alone);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    pub fn weigh(&self, weight: usize) -> Self {
-        self.job_builder().weight(weight).build()
-    }
 }
 
 /// Makes a job. Most jobs have no `extra`. Adds a child to the table, a held job to the pool's list, and a job with a name and no
