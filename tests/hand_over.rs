@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Closed, Job, JoinError, Pool, Rate, Rejected, Retry};
+use tollgate::{Closed, Job, JoinError, Pool, Rate, Reason, Rejected, Retry};
 
 use common::event::{Gauge, Latch, pass_through, stay};
 use common::{
@@ -440,5 +440,24 @@ fn a_joiner_is_not_starved_by_pushers() {
             }
             ended.store(true, SeqCst);
         });
+    });
+}
+
+/// A task that has its permits waits for a worker alone. Its own permit is no reason.
+#[test]
+fn a_task_that_was_handed_over_is_explained_by_the_workers() {
+    within(LONG, || {
+        let (pool, latch, gauge) = (pool(1), Latch::new(), Gauge::new());
+        pool.job(1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let job = job_of(&pool, 1);
+        let task = job.spawn(|| ());
+        let no_worker = Reason::NoWorker { busy: 1, workers: 1 };
+        assert_eq!(job.explain_task(&task).first(), &no_worker);
+        job.pause();
+        assert_eq!(job.explain_task(&task).first(), &Reason::Paused { job: job.clone() });
+        job.resume();
+        latch.open();
+        task.join().unwrap();
     });
 }

@@ -126,9 +126,24 @@ impl Job {
                     None => waiting(job, 0),
                 },
             },
+            Stage::Waiting if self.hands_over() => match place(job, |queued| queued == cell) {
+                Some(ahead) => waiting(job, ahead),
+                // The task has its permits, and lies in an injector.
+                None => handed_over(job),
+            },
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
         };
         Explanation::of_task(task, reasons)
+    }
+}
+
+/// Returns why a task that has its permits does not run: what stops its job, or else the workers.
+fn handed_over(job: JobPtr) -> Vec<Reason> {
+    let stopped = |gate: JobPtr| gate.permits.load().is_stopped();
+    if gate::is_dropped(job) || job.gates().any(stopped) {
+        waiting(job, 0)
+    } else {
+        vec![worker(job)]
     }
 }
 

@@ -77,6 +77,10 @@ impl Job {
     ///
     /// Dropping the future before it is ready drops the closure.
     ///
+    /// # Panics
+    ///
+    /// As with [`reserve`](Self::reserve).
+    ///
     /// # Examples
     ///
     /// ```
