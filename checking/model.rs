@@ -19,6 +19,7 @@ use crate::base::task::Mark;
 use crate::job::capacity::Capacity;
 use crate::job::extra::Extra;
 use crate::pool::core::{Hooks, PoolPtr, Threads};
+use crate::worker::blocking::take_back;
 use crate::worker::context::Context;
 use crate::worker::play;
 
@@ -171,6 +172,13 @@ impl Stage {
     pub fn runs_elsewhere(self, job: &Job) {
         assert!(job.ptr().permits.acquire().granted(), "there is no permit for it");
         job.ptr().busy.add_tasks(1);
+    }
+
+    /// A task of the job that has waited elsewhere takes its permits back (wait-4, wait-5). It runs until `ends_elsewhere`.
+    pub fn returns_elsewhere(self, job: &Job) {
+        job.ptr().busy.add_tasks(1);
+        job.ptr().gates().for_each(|gate| take_back(gate, job.ptr()));
+        gate::look_outwards(job.ptr());
     }
 
     /// It ends.

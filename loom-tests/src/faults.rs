@@ -329,6 +329,46 @@ pub const FAULTS: &[Fault] = &[
         &["sleep::limit_is_used_by_both_of_two_sleepers"],
     ),
     fault(
+        "end-noted-after-the-release",
+        "a permit is released before its end counts for the job's rates",
+        &["clock::rate_holds_when_a_permit_is_given_back_beside_an_acquire"],
+    ),
+    fault(
+        "held-word-read-before-the-lock",
+        "a thread lists a job as held by a word that it read before the list's lock",
+        &["shutdown::nothing_lost_when_a_pause_meets_a_resume_before_a_drain"],
+    ),
+    fault(
+        "sample-outlives-its-future",
+        "the sample of a cancelled future stays in the list of pending futures",
+        &["adaptive::nothing_is_left_of_the_sample_of_a_future_that_is_cancelled"],
+    ),
+    fault(
+        "pending-start-by-a-store",
+        "the start of a pending future is a plain store, and overwrites a cancel",
+        &["wakers::nothing_lost_when_a_cancel_meets_the_start_of_a_future_without_a_handle"],
+    ),
+    fault(
+        "end-told-in-two-steps",
+        "the last worker asks for waiters of the end before it says that the end has come",
+        &["shutdown::nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end"],
+    ),
+    fault(
+        "longest-read-first",
+        "a histogram's longest time is read before its counts",
+        &["timed::the_figures_of_a_histogram_agree_while_tasks_end"],
+    ),
+    fault(
+        "unstart-in-silence",
+        "a start that a gate outside refuses wakes no task that waits to take its permits back",
+        &["weights::join_is_safe_beside_a_task_that_the_parent_refuses"],
+    ),
+    fault(
+        "all-entries-of-a-key-leave",
+        "a pusher that has its slot takes the other pushers off the list, too",
+        &["capacity::refusal_is_loud_when_a_close_meets_two_pushers_of_which_one_has_its_slot"],
+    ),
+    fault(
         "batch-taken-in-silence",
         "a worker takes several tasks into its deque, out of sight for a moment, and tells nobody",
         &["pool::limit_is_used_by_a_batch_on_its_way_to_a_deque"],

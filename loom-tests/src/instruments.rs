@@ -107,6 +107,17 @@ impl Drop for Payload {
     }
 }
 
+/// Pushes `count` tasks, each of which visits the gauge and drops a payload.
+pub fn push_gauged(job: &Job, count: usize, gauge: &Arc<Gauge>, drops: &Drops) {
+    for _ in 0..count {
+        let (gauge, payload) = (gauge.clone(), drops.payload());
+        job.execute(move || {
+            gauge.visit();
+            drop(payload);
+        });
+    }
+}
+
 /// A task of `job` that returns a payload, not in any queue.
 pub fn payload_task(job: &Job, drops: &Drops) -> (CellPtr, TaskHandle<Payload>) {
     let payload = drops.payload();

@@ -5,7 +5,7 @@
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge, Ledger, rest};
+use loom_tests::instruments::{Drops, Gauge, Ledger, push_gauged, rest};
 use std::sync::Arc;
 use tollgate::model::{Stage, idle, record_of};
 use tollgate::{Job, JoinError, Pool, TaskHandle};
@@ -15,13 +15,7 @@ fn nothing_lost_when_cancel_meets_a_hand_over() {
     check(Bound::Preemptions(2), || {
         let stage = Stage::new(1);
         let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
-        for _ in 0..3 {
-            let (gauge, payload) = (gauge.clone(), drops.payload());
-            job.execute(move || {
-                gauge.visit();
-                drop(payload);
-            });
-        }
+        push_gauged(&job, 3, &gauge, &drops);
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.cancel();
         worker.join().unwrap();

@@ -126,6 +126,30 @@ fn refusal_is_loud_when_a_close_meets_a_pusher_who_waits_for_room() {
 }
 
 #[test]
+fn refusal_is_loud_when_a_close_meets_two_pushers_of_which_one_has_its_slot() {
+    // The pusher that has its slot leaves the list of blocked pushers. The other one must stay there, or the close misses it.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(1);
+        let (job, drops) = (stage.bounded(0, 1), Drops::default());
+        let slot = block_on(job.reserve()).unwrap();
+        let pushers = [(); 2].map(|()| {
+            let (theirs, payload) = (job.clone(), drops.payload());
+            thread::spawn(move || theirs.execute(move || drop(payload)))
+        });
+        drop(slot);
+        job.close();
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        job.set_limit(1);
+        while stage.play(0, usize::MAX) > 0 {}
+        let stats = job.stats();
+        assert_eq!((stats.completed + stats.cancelled, drops.count()), (2, 2));
+        rest(stage, job);
+    });
+}
+
+#[test]
 fn limit_holds_for_tasks_that_are_handed_over() {
     // Two pushers, one permit, and a worker that gives it back: what is accepted runs, one at a time.
     check(Bound::Preemptions(2), || {

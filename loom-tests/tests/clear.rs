@@ -5,7 +5,7 @@
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge, rest};
+use loom_tests::instruments::{Drops, Gauge, push_gauged, rest};
 use tollgate::model::{Stage, idle, record_of};
 
 #[test]
@@ -14,13 +14,7 @@ fn nothing_lost_when_a_clear_meets_a_hand_over() {
     check(Bound::Preemptions(2), || {
         let stage = Stage::new(1);
         let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
-        for _ in 0..3 {
-            let (gauge, payload) = (gauge.clone(), drops.payload());
-            job.execute(move || {
-                gauge.visit();
-                drop(payload);
-            });
-        }
+        push_gauged(&job, 3, &gauge, &drops);
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.clear();
         let fresh = job.spawn(|| ());

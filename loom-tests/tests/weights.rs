@@ -23,7 +23,7 @@ impl Scales {
     }
 
     fn visit(&self, weight: usize) {
-        // Relaxed: the scales are to see tasks meet, not to order them.
+        // Relaxed: the scales must not order the tasks that they count.
         let inside = self.inside.fetch_add(weight, Ordering::Relaxed) + weight;
         assert!(inside <= self.limit || inside == weight, "{inside} of {}", self.limit);
         self.ran.lock().unwrap().push(weight);
@@ -295,5 +295,32 @@ fn join_is_safe_with_all_the_weight() {
         drop((gate, heavy));
         drop(pool);
         assert_eq!(scales.ran().len(), 3);
+    });
+}
+
+#[test]
+fn join_is_safe_beside_a_task_that_the_parent_refuses() {
+    // A worker has the child's one permit for a moment, until the parent refuses the task. Meanwhile a joiner comes back.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let gate = stage.built(|builder| builder.limit(2).weighted());
+        let heavy = gate.job_builder().limit(1).weight(2).build();
+        let held = gate.try_acquire().unwrap();
+        heavy.execute(|| ());
+        let theirs = heavy.clone();
+        let joiner = thread::spawn(move || {
+            stage.returns_elsewhere(&theirs);
+            stage.ends_elsewhere(&theirs);
+        });
+        stage.play(0, 2);
+        drop(held);
+        joiner.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(heavy.stats().completed, 1);
+        for job in [&heavy, &gate] {
+            stage.assert_none_stranded(job);
+        }
+        drop((gate, heavy));
+        stage.end();
     });
 }

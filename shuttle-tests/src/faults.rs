@@ -74,6 +74,14 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("handed-in-a-held-job", BEGUN),
     ("handed-released-before-its-return", TORN),
     ("stay-before-a-gap-unsaid", TORN),
+    ("end-noted-after-the-release", TORN),
+    ("held-word-read-before-the-lock", TORN),
+    ("pending-start-by-a-store", TORN),
+    ("end-told-in-two-steps", TORN),
+    ("unstart-in-silence", TORN),
+    ("sample-outlives-its-future", SAMPLE),
+    ("longest-read-first", FIGURES),
+    ("all-entries-of-a-key-leave", SELDOM),
     ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
 ];
@@ -83,6 +91,8 @@ const TIME: &str =
     "a wait with a time-out does not time out in a scenario, and the timer has no thread";
 const LISTED: &str = "no scenario lists the jobs of its pool";
 const BEGUN: &str = "a scenario cannot tell whether a worker had begun the task before the call";
+const SAMPLE: &str = "no scenario cancels a pending future of an adaptive job";
+const FIGURES: &str = "no scenario reads a histogram beside a task that ends";
 const SELDOM: &str = "a thousand schedules of one seed may not have it; its model always does";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
 const ORDER: &str = "all accesses are sequentially consistent here";

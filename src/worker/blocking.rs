@@ -181,7 +181,7 @@ fn show_stash(context: &Context) {
 }
 
 /// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter (wait-5).
-fn take_back(gate: JobPtr, job: JobPtr) {
+pub fn take_back(gate: JobPtr, job: JobPtr) {
     let (key, weight) = (gate.permit_key(), gate.permits_for(job));
     // A drain cancels held jobs, but their tasks that have started must run to their end. So these get permits all the same.
     let draining = || gate.pool().draining();
