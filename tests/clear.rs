@@ -1,4 +1,5 @@
-//! `Job::clear`: what waits is dropped, and says so; what runs, what waits for a permit and what is pushed afterwards goes on.
+//! `Job::clear` drops each task that waits, and its handle says so. Tasks that run, waiters for a permit, and tasks that are
+//! pushed after the call are not affected.
 
 mod common;
 

@@ -57,7 +57,7 @@ impl Inside<'_> {
         self.with_this
     }
 
-    /// Counts the same one inside until another guard drops, which may outlive the caller. `gauge` must be the one that it is inside.
+    /// Turns this guard into one that owns its gauge, and may outlive the caller. `gauge` must be the gauge of this guard.
     pub(crate) fn keep(self, gauge: &Arc<Gauge>) -> Held {
         debug_assert!(std::ptr::eq(self.gauge, Arc::as_ptr(gauge)), "a gauge has its own guards");
         std::mem::forget(self);

@@ -243,16 +243,16 @@ impl Job {
     /// | a [delayed](Self::spawn_after) task, and a [retried](Self::spawn_retry) one between two attempts | dropped |
     /// | a task with a [deadline](Self::spawn_within) that has not started | dropped, and says `Cancelled` |
     /// | a task that has left its queue for a worker: [`JobStats::ready`](crate::JobStats::ready) | runs |
-    /// | a task that runs, a pending future, a retried task in an attempt | goes on |
+    /// | a task that runs, a pending future, a retried task in an attempt | is not affected |
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), and a blocked pusher | waits on |
-    /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | goes on: an item is a task once it is pulled |
+    /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | is not affected: an item is a task once it is pulled |
     ///
     /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit binds no
     /// worker, each worker may take 16 tasks, and what a task pushes into its own job does not stand in the queue. A task that
     /// another thread moves or pushes during the call may be dropped or run. So may the one task of a job below that moves
     /// from queue to queue.
     ///
-    /// The call takes time for each task that it drops. It waits for a moment if another thread is in the midst of a push.
+    /// The call takes time for each task that it drops. It waits for a moment if the push of another thread is unfinished.
     ///
     /// # Examples
     ///

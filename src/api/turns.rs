@@ -10,7 +10,7 @@ impl JobBuilder {
     /// Makes a worker's turns with the job `n` times as long: 16·n tasks. Without this call `n` is 1.
     ///
     /// While several jobs have tasks waiting, a worker serves them in turn (deficit round robin). So on one worker, a job with a
-    /// share of 3 starts 48 tasks for each 16 of a usual job. A share reserves nothing: if no other task waits, the turn goes on.
+    /// share of 3 starts 48 tasks for each 16 of a usual job. A share reserves nothing: a turn lasts while no other task waits.
     ///
     /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
     ///
@@ -61,7 +61,7 @@ impl JobBuilder {
     /// take.
     ///
     /// A turn ends with the task during which its time passes, if another task waits. So a lone task of another job waits for at
-    /// most this time and one task on each worker. If the time has passed and no other task waits, the turn goes on. It ends with
+    /// most this time and one task on each worker. If the time has passed and no other task waits, the turn lasts longer. It ends with
     /// the first task that ends after another task has come. A zero time makes each task a turn.
     ///
     /// Set it on a job whose tasks are long. With 20 ms for a task, a usual turn takes 320 ms, and a lone task of another job waits

@@ -381,7 +381,7 @@ impl Log {
     }
 }
 
-/// Locks what no code of the user can poison in the midst of a change.
+/// Locks a ring or a table of the timeline. Ignores poison: no code of the user runs under these locks.
 fn locked<T>(mutex: &FiguresMutex<T>) -> FiguresGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -141,7 +141,7 @@ fn a_lone_task_waits_for_the_time_of_a_turn_and_one_task() {
     }
 }
 
-/// A turn whose time has passed goes on while no other task waits, and ends with the first task after that.
+/// A turn whose time has passed lasts until another task waits. It then ends with the task that runs.
 #[test]
 fn a_turn_that_is_over_ends_as_soon_as_a_task_comes() {
     for (limit, share) in [(1, 1), (1, 9), (usize::MAX, 1), (usize::MAX, 9)] {

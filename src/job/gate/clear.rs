@@ -1,7 +1,7 @@
 //! Takes the tasks out of a job that have not started, for `Job::clear`. The job stays open.
 //!
-//! A clear concerns the tasks that wait in a queue or for their time. A task that has left its queue goes on: it is ready or
-//! runs. So no task and no word needs a mark that says "cleared".
+//! A clear concerns the tasks that wait in a queue or for their time. A task that has left its queue is not affected: it is ready
+//! or runs. So no task and no word needs a mark that says "cleared".
 //!
 //! - `clear-1`: The thread takes the tasks out under the queue lock, and counts them as busy before it unlocks. So the job is not
 //!   idle before a worker has dropped them.
