@@ -202,7 +202,8 @@ impl JobBuilder {
     /// - A [`ReservedSlot`](crate::ReservedSlot) holds the permits of its task, as a [`Permit`](crate::Permit) does. So
     ///   [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) does. At a [rate](Self::rate) it counts as a start.
     /// - If a gate is held off, paused, or gets a lower limit before a worker has begun the task, the task goes to the front of
-    ///   the queue, without its permits. If the job is cancelled by then, the task is dropped.
+    ///   the queue, without its permits. At a rate, its start takes a second token then. If the job is cancelled by then, the task
+    ///   is dropped.
     /// - A push inside a task of the same pool, and a further attempt of a [retried](Job::spawn_retry) task, wait in the queue
     ///   like any task. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
     ///

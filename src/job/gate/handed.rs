@@ -79,6 +79,6 @@ fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
     // A weight above the limit runs alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
-    // The flag `HeldOff` may be set for a rate, and the task has a token of each rate. So the time of the hold-off is checked.
+    // A rate sets the flag `HeldOff`, too, and the pusher has taken the tokens. So the time of the hold-off is checked instead.
     (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }
