@@ -362,15 +362,23 @@ impl User {
 
     fn clears(&mut self, id: usize) {
         let below = self.below(id);
+        let waits =
+            |task: &KnownTask| below.contains(&task.record.job) && task.record.start().is_none();
         for task in &mut self.tasks {
-            let record = &task.record;
-            if below.contains(&record.job) && record.is_pushed() && record.start().is_none() {
+            if waits(task) && task.record.is_pushed() {
                 // Its time has not come, for only the user moves the clock.
                 task.never |= task.not_before.take().is_some();
                 task.may_be_dropped = true;
             }
         }
         self.api(id).clear();
+        for i in 0..self.tasks.len() {
+            // A task that runs meanwhile may push before the clear looks, and the clear drops what it pushed.
+            let pushes = |pusher: usize| self.tasks[pusher].record.start().is_some();
+            if waits(&self.tasks[i]) && self.tasks[i].pushed_by.is_some_and(pushes) {
+                self.tasks[i].may_be_dropped = true;
+            }
+        }
         if self.all_ends() && !self.more_may_come(&below) {
             assert!(surely_idle(self.api(id)), "a job that was cleared does not become idle");
         }
