@@ -76,9 +76,15 @@ impl User {
         if self.above(id).chain(self.below(id)).any(|id| self.jobs[id].rate.is_some()) {
             return false;
         }
-        let runs = |task: &&KnownTask| {
-            task.record.runs() && self.above(task.record.job).any(|above| above == id)
+        let is_below = |task: &KnownTask| self.above(task.record.job).any(|above| above == id);
+        // A task that a clear or a deadline may have dropped may also be there still, and start at any time.
+        let may_start = |task: &KnownTask| {
+            task.may_be_dropped && !task.never && task.record.start().is_none() && is_below(task)
         };
+        if self.tasks.iter().any(may_start) {
+            return false;
+        }
+        let runs = |task: &&KnownTask| task.record.runs() && is_below(task);
         for _ in 0..100 {
             let before = self.moved();
             let held = job.stats().running;
