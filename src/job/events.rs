@@ -49,11 +49,13 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
 
-/// Notes that this thread begins or resumes a task. Returns the task that ran before.
+/// Notes that this worker of the pool begins or resumes a task. Returns the task that ran before.
+///
+/// A worker passes its pool, because a look for it in the job would fetch a cache line that pushers write.
 #[inline(always)]
-pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
+pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
-    if job.pool().records() {
+    if pool.records() {
         return Outer(Some(noted::started(job, cell)));
     }
     Outer::default()
@@ -69,11 +71,11 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that a task has ended, or has left the thread. `address` is the address of its cell, which may be freed. The caller must
-/// keep the job alive.
+/// Notes that a task has ended, or has left this worker of the pool. `address` is the address of its cell, which may be freed. The
+/// caller must keep the job alive.
 #[inline(always)]
-pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
-    note!(job.pool(), ended(job, address, ran, outer.0));
+pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
+    note!(pool, ended(job, address, ran, outer.0));
 }
 
 /// Notes that an inline task has ended.

@@ -50,9 +50,9 @@ impl Worker<'_> {
         if let Some(seat) = self.context.seat() {
             seat.publish(job.idle_key(), self.context.lease().busy.get() - 1);
         }
-        let (outer, address) = (events::started(job, cell), cell.as_ptr().addr());
+        let (outer, address) = (events::started(self.pool(), job, cell), cell.as_ptr().addr());
         let ran = cell.run();
-        events::ended(job, address, &ran, outer);
+        events::ended(self.pool(), job, address, &ran, outer);
         match ran {
             Ran::Completed => {
                 let completed = &self.context.lease().completed;
