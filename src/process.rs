@@ -3,7 +3,7 @@
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{CHECKED, global};
 
-/// The panic message of a call in a forked child that would wait for workers.
+/// The message of the panic of a call that would wait for workers in a forked child.
 pub const NO_WORKERS: &str = "a forked child has none of its parent's workers, so this call could never end: make a pool in the child";
 
 global! {
@@ -11,7 +11,7 @@ global! {
     fn last_maker() -> AtomicU32 { AtomicU32::new(0) }
 }
 
-/// Stores the id of this process as that of the process that made the last pool, and returns it.
+/// Stores the id of this process as the id of the process that made the last pool. Returns the id.
 pub fn note_maker() -> u32 {
     let id = std::process::id();
     if !CHECKED {
@@ -21,7 +21,7 @@ pub fn note_maker() -> u32 {
     id
 }
 
-/// Returns true if this process did not make the last pool. Then it is a forked child that has made no pool of its own.
+/// Returns true if another process made the last pool. Then this process is a forked child that has made no pool of its own.
 pub fn is_child() -> bool {
     // Ordering: Relaxed; what carries the pool to this thread publishes it.
     !CHECKED && last_maker().load(Ordering::Relaxed) != std::process::id()

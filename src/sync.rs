@@ -1,7 +1,7 @@
 //! Selects `std`, loom or shuttle as the source of atomics, cells, threads, deques, statics and time. Each source is one *arm*.
 //!
-//! All arms give the same names, and hold no logic of this crate. All other code takes its concurrency from here. So the models
-//! and scenarios check the code that runs.
+//! All arms export the same names, and contain no logic of this crate. All other code of the crate takes atomics, threads and
+//! time from this module. So the models and scenarios check the same code that runs in production.
 
 #[cfg(tollgate_loom)]
 #[path = "../checking/sync/loom.rs"]
@@ -22,8 +22,8 @@ pub use arm::*;
 /// True in a build for loom, which runs models, or for shuttle, which runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// True in a build that asserts that each job or pool is at rest when it is freed. At rest, nothing of it is queued, running or
-/// waited for.
+/// True in a build that asserts that each job or pool is at rest when it is freed. At rest, none of its tasks is queued or
+/// running, and no thread waits for it.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
 /// Returns `model` in a build for loom or shuttle, and `production` in any other build. Small constants keep models small.

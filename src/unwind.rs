@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `f` and returns its result, or the payload of its panic.
 ///
-/// `f` need not be unwind safe. It is consumed here, and the caller reports the panic, as the join of a `std` thread does.
+/// `f` need not be unwind safe: the call consumes `f`, and the caller reports the panic, as the join of a `std` thread does.
 #[inline]
 pub fn halt<T>(f: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(f))
@@ -21,18 +21,18 @@ pub fn drop_quietly<T>(value: T) {
     }
 }
 
-/// The payload of a panic that [`refuse`] starts and [`at_caller`] catches. It is the message for the caller of the public
-/// function. The panic hook never sees this payload.
+/// The payload by which [`refuse`] unwinds to [`at_caller`]. The payload has the message for the caller of the public function.
+/// The panic hook never sees this payload.
 struct Refusal(String);
 
-/// Unwinds to [`at_caller`], which panics with this message. Each public function from which this may be called must run its
-/// code inside `at_caller`.
+/// Unwinds to [`at_caller`], which then panics with `message` at the line of the caller. Each public function that may call
+/// `refuse` must run its code inside `at_caller`.
 #[cold]
 pub fn refuse(message: String) -> ! {
     resume_unwind(Box::new(Refusal(message)))
 }
 
-/// Runs `f`. If `f` calls [`refuse`], panics with its message at the line of the caller.
+/// Runs `f`. If `f` calls [`refuse`], panics with the message of `refuse` at the line of the caller.
 #[inline]
 #[track_caller]
 pub fn at_caller<T>(f: impl FnOnce() -> T) -> T {
@@ -42,7 +42,7 @@ pub fn at_caller<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Continues a panic that was caught. If it comes from [`refuse`], panics with its message at the line of the caller.
+/// Continues a panic that was caught. If the panic comes from [`refuse`], panics with its message at the line of the caller.
 #[cold]
 #[track_caller]
 pub fn pass_on(payload: Box<dyn Any + Send>) -> ! {

@@ -1,8 +1,8 @@
 //! Memory for tasks and job records, recycled between threads.
 //!
-//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*. It takes cells
-//! from one, and puts freed cells into the other. A thread exchanges whole magazines with the *depot*. So a cell costs a few
-//! nanoseconds even if one thread allocates it and another frees it.
+//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*. The thread
+//! takes cells from one magazine, and puts freed cells into the other. Threads exchange whole magazines at the *depot*. So a
+//! cell costs a few nanoseconds even if one thread allocates it and another frees it.
 //!
 //! The depot keeps a small reserve. Cells beyond the reserve go back to the *slab* that they were carved from. A slab
 //! whose cells are all free goes back to the allocator, so the memory of a burst is released.
@@ -13,7 +13,7 @@
 //! | the depot             | once per magazine                | nothing                                |
 //! | the slabs             | the depot is empty or over-full  | a lock, held for 64 cells at most      |
 //!
-//! There are two sizes. A larger or more strictly aligned type gets an allocation of its own.
+//! There are two sizes of cells. A larger or more strictly aligned type gets an allocation of its own.
 
 mod depot;
 mod magazine;
@@ -31,7 +31,7 @@ use std::ptr::{self, NonNull};
 
 /// The size of a small cell in bytes: a header, a state and 24 bytes of captures.
 pub const SMALL: usize = 56;
-/// The size of a large cell in bytes. A job record fills one exactly.
+/// The size of a large cell in bytes: exactly that of a job record.
 pub const LARGE: usize = 112;
 
 const ALIGN: usize = 8;
@@ -39,7 +39,7 @@ const ALIGN: usize = 8;
 /// Returns the size class of `T`'s cell, or `None` if `T` needs an allocation of its own.
 const fn class_of<T>() -> Option<usize> {
     if CHECKED || cfg!(tollgate_plain_cells) {
-        // With plain allocations, models and sanitizers see leaks and uses after free.
+        // Models and sanitizers use plain allocations, in which they see leaks and uses after free.
         None
     } else if align_of::<T>() > ALIGN {
         None
@@ -64,10 +64,10 @@ pub fn make<T>(value: T) -> NonNull<T> {
     cell
 }
 
-/// Frees a cell. Its contents must already be moved out or dropped.
+/// Frees a cell. The contents of the cell must already be moved out or dropped.
 ///
 /// # Safety
-/// `cell` came from `make::<T>`, and no thread uses it again.
+/// `cell` must come from `make::<T>`, and no thread may use it again.
 #[inline]
 pub unsafe fn free<T>(cell: *mut T) {
     match const { class_of::<T>() } {
@@ -92,7 +92,7 @@ fn take_own(layout: Layout) -> NonNull<u8> {
 struct ThreadCache {
     /// The magazine that cells are taken from.
     serving: Cell<*mut Magazine>,
-    /// The magazine that freed cells are put into.
+    /// The magazine into which freed cells are put.
     loading: Cell<*mut Magazine>,
 }
 
@@ -104,7 +104,7 @@ impl ThreadCache {
         Self { serving: Cell::new(ptr::null_mut()), loading: Cell::new(ptr::null_mut()) }
     }
 
-    /// Takes a free cell.
+    /// Takes a free cell from the serving magazine.
     #[inline]
     fn take(&self, class: usize) -> NonNull<u8> {
         // SAFETY: the pointer is null or leads to a magazine that only this thread has, and this is the only reference to it.
@@ -124,7 +124,7 @@ impl ThreadCache {
 
     /// Takes a free cell when the serving magazine is empty.
     ///
-    /// Swaps the two magazines if the loading one has cells. Otherwise exchanges the empty serving magazine at the depot.
+    /// If the loading magazine has cells, swaps the two magazines. Otherwise exchanges the empty serving magazine at the depot.
     #[cold]
     fn reload(&self, class: usize) -> NonNull<u8> {
         let empty = unpack(&self.serving).unwrap_or_default();
@@ -142,7 +142,7 @@ impl ThreadCache {
 
     /// Puts a freed cell into a magazine when the loading one is full.
     ///
-    /// Swaps the two magazines if the serving one is empty. Otherwise exchanges the full loading magazine at the depot.
+    /// If the serving magazine is empty, swaps the two magazines. Otherwise exchanges the full loading magazine at the depot.
     #[cold]
     fn unload(&self, class: usize, cell: *mut u8) {
         let loaded = unpack(&self.loading).unwrap_or_default();
@@ -198,8 +198,8 @@ impl Drop for ThreadCaches {
 
 /// Returns this thread's cached cells to their slabs.
 ///
-/// A thread of a loom model must call this at its end. Loom destroys a model's statics before the thread-locals of the last
-/// threads.
+/// A thread of a loom model must call this function at its end, because loom destroys a model's statics before the
+/// thread-locals of the last threads.
 #[cfg(tollgate_loom)]
 pub fn clear() {
     CACHES.with(ThreadCaches::clear);
@@ -213,7 +213,7 @@ thread_static! {
 #[inline]
 pub fn take(class: usize) -> NonNull<u8> {
     CACHES.try_with(|caches| caches.0[class].take(class)).unwrap_or_else(|_| {
-        // The thread is ending and its cache is destroyed.
+        // The thread is ending, and its cache is already destroyed.
         depot(class).slabs().take()
     })
 }

@@ -1,29 +1,28 @@
-//! Which class a worker looks at first: counts of turns, by which no class starves.
+//! Counts of a worker's turns, by which the worker chooses the class that it looks at first, and by which no class starves.
 //!
-//! A worker takes a ready task of the highest class. It counts the turns in which it passes a lower class over although a task
-//! of that class is ready.
+//! A worker takes a ready task of the highest class. The worker counts its turns while a task of a lower class is ready.
 //!
 //! - `due-1`: After [`NORMAL_AFTER`] turns of `High`, the next turn is one of `Normal`.
 //! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal`, the next turn is one of `Low`.
 //!
-//! The counts are a seat's. So each worker keeps to these bounds, whatever the other workers do.
+//! Each seat has counts of its own. So each worker keeps to these bounds, whatever the other workers do.
 
 use crate::base::task::OpaqueJob;
 use crate::priority::Priority;
 use crate::sync::scaled;
 use std::cell::Cell;
 
-/// The most turns of `High` between two turns of `Normal`, while a task of `Normal` is ready.
+/// The greatest number of turns of `High` between two turns of `Normal`, while a task of `Normal` is ready.
 pub const NORMAL_AFTER: u32 = scaled(8, 2, 2) as u32;
-/// The most turns of `High` and `Normal` between two turns of `Low`, while a task of `Low` is ready.
+/// The greatest number of turns of `High` and `Normal` between two turns of `Low`, while a task of `Low` is ready.
 pub const LOW_AFTER: u32 = scaled(32, 4, 4) as u32;
 
-/// The counts of one seat.
+/// The counts of turns of one seat, by class.
 #[derive(Debug, Default)]
 pub struct ClassTurns {
     over_normal: Cell<u32>,
     over_low: Cell<u32>,
-    /// For each class, the job that had the last turn. Only compared, because it may be freed.
+    /// For each class, the job that had the last turn. The job may be freed, so the code only compares its address.
     last: [Cell<Option<OpaqueJob>>; 3],
 }
 
@@ -59,7 +58,7 @@ impl ClassTurns {
         self.last[class as usize].get()
     }
 
-    /// Notes the job of `class` whose turn comes now.
+    /// Notes the job of `class` that gets the next turn.
     pub fn set_last(&self, class: Priority, job: OpaqueJob) {
         self.last[class as usize].set(Some(job));
     }

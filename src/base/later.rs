@@ -1,8 +1,8 @@
-//! Wake-ups that a thread puts off while it holds a queue lock.
+//! Delays the wake-ups of a thread until the thread holds no queue lock.
 //!
-//! A waker is user code: it may push, cancel or wait, and a wait needs the queue lock. So a thread that admits waiters lists
-//! them here. It notifies them when it has given up its last queue lock. Each thread has its own list. The list allocates
-//! nothing, because it links the cells by their headers.
+//! A waker is user code, which may push, cancel or wait, and a wait needs the queue lock. So a thread that grants permits to
+//! waiters lists these waiters here. The thread notifies the waiters after it has unlocked its last queue. Each thread has its
+//! own list. The list allocates nothing, because it links the waiters' cells by their headers.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -12,9 +12,9 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-/// The wake-ups that a thread has put off. No field has a destructor, so a thread may use it until its end.
+/// The delayed wake-ups of one thread. No field has a destructor, so the thread may use the list until its end.
 struct Later {
-    /// The number of [`Deferral`]s on this thread. Wake-ups are put off unless it is 0.
+    /// The number of [`Deferral`]s on this thread. If this is not 0, the thread delays its wake-ups.
     depth: Cell<u32>,
     first: Cell<*mut Header>,
     last: Cell<*mut Header>,
@@ -31,13 +31,13 @@ thread_static! {
     };
 }
 
-/// Puts off the thread's wake-ups while it exists.
+/// Delays the thread's wake-ups while this value exists.
 #[must_use]
 #[derive(Debug)]
 pub struct Deferral(());
 
 impl Deferral {
-    /// Begins to put off wake-ups.
+    /// Begins to delay this thread's wake-ups.
     pub fn begin() -> Self {
         LATER.with(|later| later.depth.set(later.depth.get() + 1));
         Self(())
@@ -80,7 +80,7 @@ impl Later {
         Some(cell)
     }
 
-    /// Does the wake-ups that were put off. A waker that runs here may put off further ones, and then does these itself.
+    /// Does all delayed wake-ups. A waker that runs here may delay further wake-ups, and does these itself.
     fn catch_up(&self) {
         for key in self.keys.take() {
             parking_lot().wake(key);

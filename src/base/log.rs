@@ -1,8 +1,8 @@
-//! What a pool records while its timeline is on: events, in rings of a fixed size, and the jobs that they are of.
+//! Records the events of a pool while its timeline is on, in rings of a fixed size, and the jobs that the events belong to.
 //!
-//! Each worker has a ring of its own. Threads outside share a few rings. A ring has a lock, which only a reader of the
-//! timeline, or a second thread outside, ever contends for. No event is written while it is off, and no ring has memory before
-//! the first start.
+//! Each worker has a ring of its own. Threads outside share a few rings. Each ring has a lock. Only a reader of the timeline,
+//! or a second thread outside, ever contends for that lock. While the timeline is off, no event is written. No ring has memory
+//! before the first start.
 
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::thread_static;
@@ -13,19 +13,19 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::PoisonError;
 
-/// The number of rings for threads that are no workers of the pool.
+/// The number of rings for threads that are not workers of the pool.
 const OUTSIDE: usize = 4;
-/// The number of ended jobs whose names are kept.
+/// The number of ended jobs whose names the log keeps.
 const MOST_ENDED: usize = 16_384;
-/// The number of tasks whose names are kept.
+/// The number of tasks whose names the log keeps.
 const MOST_NAMES: usize = 16_384;
 
-/// What has happened.
+/// What an event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A task took its place in the queue.
     Pushed,
-    /// A gate, which is another track if it is a job above, had no room for the task.
+    /// A gate had no room for the task. The gate is the task's job or one above.
     Refused(Why),
     /// A gate has admitted the task.
     Admitted,
@@ -35,7 +35,7 @@ pub enum Kind {
     Waits,
     /// The task has its permit again.
     Resumed,
-    /// The task ended, or left the worker.
+    /// The task ended, or left its worker.
     Ended(How),
     /// The waiter with the address `task` gets a permit.
     Granted,
@@ -43,15 +43,15 @@ pub enum Kind {
     Changed,
     /// A hold-off of the job ended.
     Opened,
-    /// The figures of the job.
+    /// The event only carries the figures of the job.
     Figures,
-    /// The worker has found nothing to do.
+    /// The worker has found no task, and parks.
     Parked,
-    /// The worker searches again.
+    /// The worker was woken, and searches again.
     Woken,
 }
 
-/// Why a gate had no room.
+/// Why a gate had no room for a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The job is paused.
@@ -60,54 +60,54 @@ pub enum Why {
     Clock,
     /// As many tasks run, or are about to start, as the limit allows.
     Limit,
-    /// Other tasks are ready or go first.
+    /// Other tasks of the job are ready, or go first.
     Behind,
 }
 
 /// How a task left its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It has ended.
+    /// The task has ended.
     Over,
-    /// It has panicked, and has no handle.
+    /// The task has panicked, and has no handle.
     Panicked,
-    /// Its handle had cancelled it.
+    /// The task was cancelled by its handle.
     Cancelled,
-    /// It is a pending future, which keeps its permit.
+    /// The task is a pending future, which keeps its permit.
     Pending,
-    /// It is a pending future, which waits without its permit.
+    /// The task is a pending future, which waits without its permit.
     #[cfg_attr(not(feature = "futures"), allow(dead_code, reason = "there are no futures"))]
     Waits,
 }
 
-/// One event.
+/// One event of the timeline.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
-    /// In nanoseconds from the making of the pool.
+    /// The time of the event, in nanoseconds from the making of the pool.
     pub at: u64,
     /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
-    /// Of `Started`, `Refused` and `Admitted`: the event that made this one possible, or 0. Of `Waits`, `Resumed` and `Ended`: the
-    /// id of the task's last `Started`, or 0 if no start was recorded. Of `Pushed`: the number of the task's name, or 0. Of
-    /// `Granted`: the number of the permit.
+    /// Depends on the kind. `Started`, `Refused` and `Admitted`: the id of the event that made this one possible, or 0.
+    /// `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded. `Pushed`: the number
+    /// of the task's name, or 0. `Granted`: the number of the permit.
     pub cause: u64,
-    /// The job's track.
+    /// The track (the number of the job in the timeline).
     pub track: u32,
     /// The track of the gate that refused or admitted the task.
     pub gate: u32,
-    /// The tasks that hold a permit.
+    /// The number of tasks that hold a permit of the job.
     pub running: u32,
-    /// The limit. `u32::MAX` is none.
+    /// The limit of the job. `u32::MAX` is no limit.
     pub limit: u32,
-    /// The tasks in the queue.
+    /// The number of tasks in the job's queue.
     pub backlog: u32,
-    /// The seat of the worker, or `u16::MAX`.
+    /// The index of the worker's seat, or `u16::MAX` for a thread without one.
     pub seat: u16,
-    /// What has happened.
+    /// What the event says.
     pub kind: Kind,
 }
 
-// As the documents say.
+// The documentation of `start_with` promises this size.
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = assert!(size_of::<Event>() == 48);
 
@@ -130,24 +130,24 @@ impl Event {
     }
 }
 
-/// A task that runs on a thread, as its start was recorded. Zeros if none was recorded.
+/// A task that runs on a thread, as its start was recorded. All fields are 0 if no start was recorded.
 ///
-/// The address alone does not identify the task: a cell may be freed, and used for another task, while its task still runs.
+/// The address alone does not identify the task. A cell may be freed, and used for another task, while its own task still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
     /// The address of the task's cell.
     pub task: usize,
-    /// The id of the task's last `Started`.
+    /// The id of the task's last `Started` event.
     pub start: u64,
 }
 
-/// The seat, the running task and the cause of one thread.
+/// The seat, the running task, and the cause of the next events, of one thread.
 pub struct Here {
-    /// The worker's seat, or `u16::MAX`.
+    /// The index of the worker's seat, or `u16::MAX`.
     pub seat: Cell<u16>,
-    /// The task that runs.
+    /// The task that runs on this thread.
     pub task: Cell<Running>,
-    /// The event that causes this thread's next events, or 0.
+    /// The id of the event that causes this thread's next events, or 0.
     pub cause: Cell<u64>,
 }
 
@@ -160,18 +160,18 @@ pub fn here<R>(f: impl FnOnce(&Here) -> R) -> R {
     HERE.with(f)
 }
 
-/// A job, as the timeline knows it.
+/// What the timeline knows of a job.
 #[derive(Clone, Debug)]
 pub struct Info {
     /// The job's name.
     pub name: Option<String>,
     /// The track of the job's parent, or 0.
     pub parent: u32,
-    /// The time at which the record was freed.
+    /// The time at which the job's record was freed. `None` before.
     pub ended: Option<u64>,
 }
 
-/// The track of one job, once it has one.
+/// The track number of one job, or 0 before the job's first event.
 #[derive(Debug, Default)]
 pub struct Track(AtomicU32);
 
@@ -182,7 +182,7 @@ impl Track {
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
-    /// Returns the track, and sets it to `next` if the job has none. The caller has the lock of the tracks.
+    /// Returns the track. If the job has no track yet, sets it to `next`. The caller must have the lock of the tracks.
     pub fn get_or_set(&self, next: u32) -> u32 {
         self.get().unwrap_or_else(|| {
             // Ordering: Relaxed; as in `get`.
@@ -196,14 +196,14 @@ impl Track {
 struct Tracks {
     infos: BTreeMap<u32, Info>,
     last: u32,
-    /// The tracks of ended jobs, the first to end first.
+    /// The tracks of ended jobs. The job that ended first is in front.
     ended: VecDeque<u32>,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
     events: Vec<Event>,
-    /// The number of events so far, also before the last start: so no two events have one id.
+    /// The number of events so far, including those before the last start. So no two events have one id.
     count: u64,
     /// The number of events before the last start.
     before: u64,
@@ -216,7 +216,7 @@ impl Ring {
         *self = Self { events: Vec::with_capacity(most), count, before: count, most };
     }
 
-    /// Adds an event, in place of the oldest one if the ring is full. Returns the number of the event.
+    /// Adds an event. If the ring is full, the event replaces the oldest one. Returns the number of the event.
     fn push(&mut self, event: Event) -> u64 {
         if self.events.len() < self.most {
             self.events.push(event);
@@ -229,7 +229,7 @@ impl Ring {
     }
 }
 
-/// The events of one pool.
+/// The recorded events of one pool.
 #[derive(Debug)]
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
@@ -237,13 +237,13 @@ pub struct Log {
     /// The time of the last start, and of the stop after it.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
-    /// The number of the last permit without a task.
+    /// The number given to the last permit without a task.
     permits: AtomicUsize,
-    /// The names of tasks by their numbers, which begin at 1, and the last number.
+    /// The names of tasks by their numbers, which begin at 1, and the number given last.
     names: FiguresMutex<(BTreeMap<u64, String>, u64)>,
 }
 
-/// A copy of what was recorded.
+/// A copy of the recorded events, jobs and names.
 #[derive(Debug)]
 pub struct Record {
     /// The events, each with its id, in the order of their times.
@@ -254,14 +254,14 @@ pub struct Record {
     pub jobs: BTreeMap<u32, Info>,
     /// The names of tasks by their numbers.
     pub names: BTreeMap<u64, String>,
-    /// The number of workers.
+    /// The number of the pool's workers.
     pub workers: usize,
-    /// The times from which and to which events were recorded.
+    /// The times between which events were recorded, in nanoseconds from the making of the pool.
     pub span: (u64, u64),
 }
 
 impl Log {
-    /// Makes the rings of a pool, without memory.
+    /// Makes the log of a pool, with rings that have no memory yet.
     pub fn new(workers: usize) -> Self {
         let ring = || CachePadded::new(FiguresMutex::new(Ring::default()));
         Self {
@@ -274,13 +274,13 @@ impl Log {
         }
     }
 
-    /// Returns the number of a new permit without a task. No cell has such an address.
+    /// Returns the number of a new permit without a task. The number is odd, so it equals no cell's address.
     pub fn new_permit(&self) -> usize {
         // Ordering: Relaxed; a figure.
         2 * self.permits.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Keeps the name of a task. Returns its number. Forgets the oldest name if there are too many.
+    /// Keeps the name of a task, and returns its number. Forgets the oldest name if there are too many.
     pub fn new_name(&self, name: &str) -> u64 {
         let mut names = locked(&self.names);
         let (names, last) = &mut *names;
@@ -292,12 +292,12 @@ impl Log {
         *last
     }
 
-    /// Returns the time from the making of the pool.
+    /// Returns the time since the pool was made, in nanoseconds.
     fn now(&self) -> u64 {
         self.made.elapsed().as_nanos() as u64
     }
 
-    /// Drops all events, and makes room for so many in each ring.
+    /// Drops all events, and makes room for `most` events in each ring.
     pub fn clear(&self, most: usize) {
         for ring in &self.rings {
             locked(ring).clear(most);
@@ -306,7 +306,7 @@ impl Log {
         *locked(&self.span) = (self.now(), None);
     }
 
-    /// Notes the time of the stop, unless one is noted.
+    /// Notes the time of the stop, unless an earlier stop is noted.
     pub fn stop(&self) {
         let mut span = locked(&self.span);
         span.1.get_or_insert_with(|| self.now());
@@ -315,17 +315,18 @@ impl Log {
     /// Adds an event. Returns its id.
     pub fn push(&self, event: Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
-            // A thread has an address of its own for this.
+            // A thread outside has no seat. The address of its thread-local value selects one of the rings for such threads.
             u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
             seat => usize::from(seat) % self.rings.len(),
         });
         let mut ring = locked(&self.rings[place]);
-        // Under the lock, so that the times of one ring are in order.
+        // The time is read under the lock, so that the events of one ring are in the order of their times.
         let number = ring.push(Event { at: self.now(), ..event });
         id(place, number)
     }
 
-    /// Returns the track of a job, which has none yet. `track` reads and sets it, under a lock.
+    /// Makes the track of a job that has none yet, and returns it. Calls `track` with the next number, under the lock of the
+    /// tracks. `track` must return the track that the job has then.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;
@@ -359,7 +360,7 @@ impl Log {
         self.rings.iter().map(|ring| lost(&locked(ring))).sum()
     }
 
-    /// Copies what was recorded.
+    /// Copies the recorded events, jobs and names.
     pub fn read(&self) -> Record {
         let (mut events, mut lost) = (Vec::new(), 0);
         for (place, ring) in self.rings.iter().enumerate() {
@@ -386,7 +387,7 @@ fn locked<T>(mutex: &FiguresMutex<T>) -> FiguresGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the id of an event, by its ring and its number there, which begins at 1.
+/// Returns the id of an event: `place` is the index of its ring, and `number` its number in that ring, from 1 on.
 fn id(place: usize, number: u64) -> u64 {
     (place as u64) << 48 | number
 }

@@ -12,11 +12,11 @@
 //!
 //! The thread that ends the wait (the *waking thread*):
 //! - `unpark-1`: the waking thread makes the condition hold and reads the bit, in one read-modify-write.
-//! - `unpark-2`: if the bit was set, the waking thread locks the bucket. It takes the entries of the key out, and wakes them.
+//! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, and wakes them.
 //!
-//! No wake-up is lost. If `unpark-1` comes before `park-2`, then `park-2` sees that the condition holds. If `park-2`
-//! comes first, `unpark-1` sees the bit. Then `unpark-2` comes after `park-3`, because the waiter holds the lock from
-//! `park-1` to `park-3`.
+//! No wake-up is lost. If the condition holds before the waiter's check, the waiter does not park (`park-2`). Otherwise the
+//! waking thread sees the bit (`unpark-1`), and finds the waiter's entry. The entry is there, because the waiter holds the
+//! bucket's lock from its check until it has added the entry (`park-1` to `park-3`).
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::time::Instant;
@@ -27,26 +27,26 @@ use std::time::Duration;
 
 const BUCKETS: usize = shrunk(64, 1);
 
-/// The waiters whose keys hash to this bucket.
+/// A part of the parking lot: the waiters whose keys hash to this bucket.
 #[derive(Debug, Default)]
 struct Bucket {
     /// The waiters, by key and entry number. Numbers go up, so the waiters of a key are in the order of arrival.
     waiters: BTreeMap<(usize, u64), Waiter>,
-    /// The entry number given out last.
+    /// The entry number that was given out last.
     last: u64,
 }
 
-/// A thread or a future that waits.
+/// A thread or a future that waits in the parking lot.
 #[derive(Debug)]
 enum Waiter {
     Thread(Arc<Signal>),
     Future(Waker),
 }
 
-/// Wakes one parked thread.
+/// The signal by which the waking thread wakes one parked thread.
 #[derive(Debug)]
 struct Signal {
-    /// Set before the thread is unparked. It tells a wake-up from a spurious return of `park`.
+    /// Set before the thread is unparked, so that the thread can tell a wake-up from a spurious return of `park`.
     given: AtomicBool,
     thread: thread::Thread,
 }
@@ -62,7 +62,7 @@ global! {
     pub fn parking_lot() -> ParkingLot { ParkingLot::new() }
 }
 
-/// The entry number of a waiter whose key never has another waiter.
+/// The entry number for a key that never has more than one waiter.
 pub const ONLY: u64 = 0;
 
 /// Why [`ParkingLot::park`] returned.
@@ -75,7 +75,7 @@ pub enum Waited {
 }
 
 impl Bucket {
-    /// Returns a new entry number, greater than all before.
+    /// Returns a new entry number, which is greater than all earlier ones.
     fn next_entry(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -100,7 +100,7 @@ impl ParkingLot {
 
     /// Locks the bucket of `key`.
     ///
-    /// The caller must not clone, wake or drop a waker under the lock, because these run user code.
+    /// The caller must not clone, wake or drop a waker under this lock, because wakers run user code.
     fn lock(&self, key: usize) -> MutexGuard<'_, Bucket> {
         // Keys are multiples of eight. The multiplication spreads them over the buckets.
         let bucket = (key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS;
@@ -109,8 +109,8 @@ impl ParkingLot {
 
     /// Parks the thread until `key` is woken or `until` has passed.
     ///
-    /// `wait` runs under the bucket's lock. It must set the object's bit, then return whether the condition does
-    /// *not* hold yet (`park-2`). If it returns false, the thread does not park.
+    /// `wait` runs under the bucket's lock. `wait` must set the object's *waited* bit, then return whether the condition does
+    /// *not* hold yet (`park-2`). If `wait` returns false, the thread does not park.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
         let thread = thread::current();
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread });
@@ -141,8 +141,8 @@ impl ParkingLot {
 
     /// Registers a waker for `key` and returns its entry number, or `None` if `wait` returns false.
     ///
-    /// `wait` is as in [`park`](Self::park). If `entry` is the number from an earlier call, the waker there is replaced. The
-    /// entry keeps its place in the queue.
+    /// `wait` must do what [`park`](Self::park) demands. If `entry` is the number from an earlier call, the new waker replaces
+    /// the waker of that entry. The entry keeps its place in the queue.
     pub fn enter(
         &self,
         key: usize,
@@ -163,7 +163,7 @@ impl ParkingLot {
         Some(entry)
     }
 
-    /// Returns true if no key has a waiter. Used by models.
+    /// Returns true if no key has a waiter. Only models call it.
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub fn is_empty(&self) -> bool {
         self.buckets
@@ -172,12 +172,12 @@ impl ParkingLot {
             .all(|bucket| bucket.waiters.is_empty())
     }
 
-    /// Returns true if `key` has a waiter. Used by builds that check what is left at rest.
+    /// Returns true if `key` has a waiter. Only builds that check what is left at rest call it.
     pub fn has_waiter(&self, key: usize) -> bool {
         self.lock(key).first(key).is_some()
     }
 
-    /// Removes the waiter with this entry number, if it is still there.
+    /// Removes the waiter of `key` with the entry number `entry`, unless it was woken before.
     pub fn leave(&self, key: usize, entry: u64) {
         let left = self.lock(key).waiters.remove(&(key, entry));
         drop(left);
@@ -193,7 +193,7 @@ impl ParkingLot {
 
     /// Returns true if `key` has a waiter. If it has none, runs `f` under the bucket's lock.
     ///
-    /// `f` typically clears the object's bit. The lock keeps a new waiter from setting the bit at the same time.
+    /// `f` typically clears the object's *waited* bit. The lock keeps a new waiter from setting the bit at the same time.
     pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {
         let bucket = self.lock(key);
         let waits = bucket.first(key).is_some();
@@ -203,7 +203,8 @@ impl ParkingLot {
         waits
     }
 
-    /// Wakes all waiters of `key`. The object at that address may already be freed, because the address is only compared.
+    /// Wakes all waiters of `key`. The object at that address may already be freed, because the parking lot only compares the
+    /// address.
     pub fn wake(&self, key: usize) {
         let mut woken = Vec::new();
         {
@@ -219,7 +220,7 @@ impl ParkingLot {
 }
 
 impl Waiter {
-    /// Unparks the thread or wakes the waker. A panic of the waker is caught and dropped.
+    /// Unparks the waiting thread, or wakes the future's waker. Catches and drops a panic of the waker.
     fn wake(self) {
         match self {
             Self::Thread(signal) => {

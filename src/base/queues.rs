@@ -1,6 +1,6 @@
 //! A worker's seat: its deques, and the state of its own work.
 //!
-//! There are as many seats as workers. A seat has one owner at a time: the thread that uses it. A thread that waits inside a
+//! A pool has as many seats as workers. A seat has one owner at a time: the thread that uses it. A thread that waits inside a
 //! task lends its seat to a spare worker.
 
 use crate::base::classes::ClassTurns;
@@ -10,35 +10,36 @@ use crate::sync::deque::{Stealer, Worker};
 use crate::sync::shrunk;
 use std::cell::Cell;
 
-/// The most tasks that pushes from inside a task put into a local queue. Further pushes go to the job's queue.
+/// The greatest number of tasks that pushes from inside a task put into a local queue. Further pushes go to the job's queue.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
-/// The seat of one worker.
+/// The seat of one worker: its deques, and the state of its own work.
 pub struct Seat {
-    /// The number of the seat.
+    /// The index of the seat in the pool.
     pub index: usize,
-    /// The local queue: tasks pushed from inside a task, woken futures, tasks from the injector. Last in, first out.
+    /// The local queue: tasks pushed from inside a task, woken futures, and tasks from the injector. The owner pops the task
+    /// that was pushed last.
     pub deque: Worker<CellPtr>,
-    /// The batch: tasks moved from a job's queue for this turn. First in, first out.
+    /// The batch: tasks that the owner moved from a job's queue for the present turn. The owner pops the task that was moved
+    /// first.
     pub batch: Worker<CellPtr>,
     /// The address of the job to which all tasks of the batch belong.
     batch_of: Cell<usize>,
-    /// The address of a job, and the number of tasks at the top of `deque` that belong to it. The address is only compared.
+    /// The address of a job, and the number of that job's tasks at the top of `deque`. The address is only compared.
     pub top: Cell<(usize, u64)>,
-    /// The number of times that the owner has called `find_near`. Wraps.
+    /// The number of times that the owner has called `find_near`, modulo 2³².
     pub turns: Cell<u32>,
-    /// The state of the random numbers by which victims are chosen.
+    /// The state of the random number generator that chooses victims.
     rng: Cell<u32>,
-    /// True if the owner must next take a task that has waited long. Such a task is in the injector, or at the old end of the
-    /// deque.
+    /// True if the owner must next take a task that has waited long: one in the injector, or at the old end of the deque.
     pub others_first: Cell<bool>,
-    /// The address of the job that runs here, or 0. For figures, and as a hint for thieves.
+    /// The address of the job whose task the owner runs, or 0. For figures, and as a hint for thieves.
     job: AtomicUsize,
-    /// The number of busy counts of that job that the owner has, and that belong to no task. For figures.
+    /// The number of busy counts of `job` that the owner has, and that belong to no task. For figures.
     spare: AtomicU64,
-    /// The number of futures that became pending here, less those that ended here. Wraps.
+    /// The number of futures that became pending on this seat, less those that ended on this seat. A difference below 0 wraps.
     flights: AtomicU64,
-    /// Which class the owner looks at first. Used in a pool with classes only.
+    /// The counts by which the owner chooses a class. Used only in a pool with classes.
     pub classes: ClassTurns,
     /// The worker's statistics.
     pub figures: Figures,
@@ -53,7 +54,7 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// Returns true if there seems to be nothing to steal.
+    /// Returns true if both deques seem to be empty, so that there is nothing to steal.
     pub fn is_empty(&self) -> bool {
         self.deque.is_empty() && self.batch.is_empty()
     }
@@ -67,8 +68,7 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: only the owner of the seat uses the owner's ends of the deques and the `Cell`s. Threads pass a seat on under a lock.
-// All other fields are atomics.
+// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s. A lock passes a seat on. Other fields are atomics.
 unsafe impl Sync for Seat {}
 // SAFETY: threads pass a seat on under a lock, and all fields are Send.
 unsafe impl Send for Seat {}
@@ -93,7 +93,7 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs here, and the number of its busy counts that belong to no task.
+    /// Publishes the address of the job that runs on this seat, and the number of the job's busy counts that belong to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -103,8 +103,8 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// If the job with this address runs here, returns the number of its busy counts that belong to no task. Otherwise returns
-    /// 0.
+    /// If the job with the address `job` runs on this seat, returns the number of its busy counts that belong to no task.
+    /// Otherwise returns 0.
     pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; the number is only a figure for statistics.
@@ -114,20 +114,21 @@ impl Seat {
         }
     }
 
-    /// Returns the address of the job that runs here, or 0.
+    /// Returns the address of the job that runs on this seat, or 0.
     pub fn running_job(&self) -> usize {
         // Ordering: Relaxed; the address is only a hint.
         self.job.load(Ordering::Relaxed)
     }
 
-    /// Adds `change` to the count of pending futures. A sum that overflows wraps, so `change` may stand for a negative number.
+    /// Adds `change` to the seat's count of pending futures. A sum that overflows wraps, so `change` may stand for a negative
+    /// number.
     pub fn add_flights(&self, change: u64) {
         // Ordering: Relaxed; one writer, and the drain reads it when all workers are parked.
         let flights = self.flights.load(Ordering::Relaxed);
         self.flights.store(flights.wrapping_add(change), Ordering::Relaxed);
     }
 
-    /// Returns the count of pending futures.
+    /// Returns the seat's count of pending futures.
     pub fn flights(&self) -> u64 {
         // Ordering: Relaxed; one writer, and the drain reads it when all workers are parked.
         self.flights.load(Ordering::Relaxed)
@@ -138,13 +139,13 @@ impl Seat {
         Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
     }
 
-    /// Notes that all tasks of the batch belong to the job with this address.
+    /// Notes that all tasks of the batch belong to the job with the address `job`.
     pub fn note_batch(&self, job: usize) {
         self.batch_of.set(job);
     }
 
-    /// Gives the batch to the job with this address. Moves tasks of another job from the batch to the local queue. Returns true
-    /// if there were any.
+    /// Gives the batch to the job with the address `job`. Moves tasks of another job from the batch to the local queue. Returns
+    /// true if a task was moved.
     ///
     /// While a task moves, it is in neither deque, so no thief finds it. The caller must notify a worker afterwards.
     #[inline]
@@ -162,20 +163,21 @@ impl Seat {
         moved
     }
 
-    /// Notes that `count` tasks at the top of the deque are of this job. If the deque has fewer tasks, all are of this job.
+    /// Notes that `count` tasks at the top of the deque belong to the job with the address `job`. If the deque has fewer tasks,
+    /// all of them do.
     #[inline]
     pub fn note_top(&self, job: usize, count: u64) {
         self.top.set((job, count));
     }
 
-    /// Returns how many tasks at the top of the deque belong to this job, as `note_top` has noted.
+    /// Returns how many tasks at the top of the deque belong to the job with the address `job`, as `note_top` has noted.
     #[inline]
     pub fn top_of(&self, job: usize) -> u64 {
         let (top, count) = self.top.get();
         if top == job { count.min(self.deque.len() as u64) } else { 0 }
     }
 
-    /// Returns a random number below `bound`, to choose victims by.
+    /// Returns a random number below `bound`, by which the owner chooses victims.
     pub fn random_below(&self, bound: usize) -> usize {
         let mut x = self.rng.get();
         x ^= x << 13;
@@ -198,22 +200,22 @@ impl Figures {
         counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
-    /// Counts tasks that were run.
+    /// Adds `count` to the number of tasks that this worker has run.
     pub fn add_run(&self, count: u64) {
         Self::add(&self.run, count);
     }
 
-    /// Counts a stolen task.
+    /// Adds one to the number of tasks that this worker has stolen.
     pub fn add_stolen(&self) {
         Self::add(&self.stolen, 1);
     }
 
-    /// Counts that the worker has parked once more.
+    /// Adds one to the number of times that this worker has parked.
     pub fn add_parked(&self) {
         Self::add(&self.parked, 1);
     }
 
-    /// Returns the numbers of tasks run, of tasks stolen, and of times parked.
+    /// Returns this worker's numbers of tasks run, of tasks stolen, and of times parked.
     pub fn read(&self) -> (u64, u64, u64) {
         // Ordering: Relaxed; the numbers are only figures for statistics.
         (

@@ -1,17 +1,18 @@
-//! Rests: moments at which a job had nothing queued or running. A waiter that checks the job too late learns of them here.
+//! Rests: moments at which a job had nothing queued or running. A waiter that checks the job after such a moment learns of it
+//! here.
 //!
 //! A waiter that sees a job at rest may push a task at once. A second waiter, woken at the same time, then finds the job busy
 //! again. So the second waiter could miss each rest for ever. To prevent this, the waiter that sees the rest first raises a
 //! count. A waiter that finds the job busy compares this count with the count at its own start. If they differ, the job was at
 //! rest meanwhile.
 //!
-//! The count exists while the job has waiters. No other protocol uses it, and no model checks it.
+//! The count of rests exists while the job has waiters for a rest. No other protocol uses that count, and no model checks it.
 
 use crate::base::parking::parking_lot;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The waiters for the rest of each job, by the address of the job.
+/// For each job's address, the waiters for a rest of that job.
 static RESTS: Mutex<BTreeMap<usize, Rest>> = Mutex::new(BTreeMap::new());
 
 #[derive(Debug, Default)]
@@ -44,7 +45,8 @@ impl Resting {
 
     /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
     ///
-    /// A waiter that is waiting for one of the job's children is not woken. It compares the count when that child is at rest.
+    /// A waiter that waits for one of the job's children is not woken. Such a waiter compares its count of rests when that
+    /// child is at rest.
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

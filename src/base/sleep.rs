@@ -13,8 +13,8 @@
 //! A searching worker that has found no task:
 //! - `sleep-1`: under the lock, the worker adds itself to the list, and counts itself as parked instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
-//! - `sleep-3`: the worker checks the injector and every deque. If a task is there, it does `wake-2` to `wake-4`. This may wake
-//!   the worker itself.
+//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker does `wake-2` to
+//!   `wake-4`. These steps may wake the worker itself.
 //! - `sleep-4`: the worker parks until a notifier has popped it from the list.
 //!
 //! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
@@ -22,13 +22,15 @@
 //!   second case the two fences order `wake-1` before `sleep-3`. So `sleep-3` sees the task.
 //! - If `wake-3` sees no parked worker, each worker reaches `sleep-1` after `wake-3`. The same argument holds.
 //!
-//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the worker does
-//! `wake-4`. A notifier may have seen this worker in `wake-3`, and so woken no other worker.
+//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the worker wakes
+//! another worker (`wake-4`). This is needed because a notifier may have seen this worker searching (`wake-3`), and so woken no
+//! other worker.
 //!
 //! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That worker sets
 //! `TERMINATED` under the lock, and executes a full fence. Then it checks once more that nothing is outstanding and that all
-//! queues are empty. A pusher that is too late sees the flag in `wake-3` or `wake-4`. Then the pusher cancels all tasks in the
-//! injector, its own included. A call that is too late to count as outstanding waits for the lock, and so for the decision.
+//! queues are empty. A pusher that is too late sees the flag when it loads or changes the word (`wake-3`, `wake-4`). Then the
+//! pusher cancels all tasks in the injector, its own included. A call that is too late to count as outstanding waits for the
+//! lock, and so for the decision.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -37,7 +39,7 @@ const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const AWAY_COUNT: u64 = (1 << 24) - 1;
-/// The greatest number of spare workers. Each of them stands for an outstanding task, which the word must count.
+/// The greatest number of spare workers of a pool. Each spare worker stands for an outstanding task, which the word must count.
 pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;
@@ -46,11 +48,12 @@ const COUNT: u64 = (1 << 16) - 1;
 /// Counts a pool's workers by state, and parks and wakes them.
 #[derive(Debug)]
 pub struct Sleep {
-    /// The counts of searching workers, of parked workers and of outstanding tasks, and the two flags of a drain.
+    /// The packed word: the counts of searching workers, of parked workers and of outstanding tasks, and the two flags of a
+    /// drain.
     word: AtomicU64,
-    /// The indices of the parked workers.
+    /// The indices of the parked workers' seats.
     list: Mutex<Vec<usize>>,
-    /// One parker for each worker.
+    /// One parker for each worker, which parks and wakes that worker's thread.
     parkers: Box<[Parker]>,
     /// The number of workers. Changed under the list's lock.
     workers: AtomicU64,
@@ -59,7 +62,7 @@ pub struct Sleep {
 /// Parks and wakes the thread of one worker.
 #[derive(Debug)]
 struct Parker {
-    /// Set before the thread is unparked. It tells a wake-up from a spurious return of `park`.
+    /// Set before the thread is unparked, so that the thread can tell a wake-up from a spurious return of `park`.
     woken: AtomicBool,
     thread: Mutex<Option<thread::Thread>>,
 }
@@ -68,7 +71,7 @@ struct Parker {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notified {
-    /// Nothing: an awake worker will find the task.
+    /// The notifier must do nothing: an awake worker will find the task.
     Fine,
     /// The workers have ended. The notifier must cancel the tasks in the injector.
     TooLate,
@@ -101,14 +104,14 @@ impl Sleep {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Registers the calling thread as the owner of the seat with this index. Waking the worker of that seat then unparks this
-    /// thread.
+    /// Registers the calling thread as the owner of the seat with the index `index`. Waking the worker of that seat then
+    /// unparks this thread.
     pub fn sit_down(&self, index: usize) {
         *self.parkers[index].thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(thread::current());
     }
 
-    /// Wakes a worker if none is searching (`wake-2` to `wake-4`). Call it after the task was put into a queue.
+    /// Wakes a worker if no worker is searching (`wake-2` to `wake-4`). Call it after the task was put into a queue.
     #[inline]
     pub fn notify(&self) -> Notified {
         full_fence(); // wake-2
@@ -164,8 +167,8 @@ impl Sleep {
 
     /// Stops counting the calling worker as searching, because it has found a task.
     ///
-    /// Returns true if no other worker is searching. The caller must then check all queues and notify if a task is
-    /// there (`search-1`).
+    /// Returns true if no other worker is searching. The caller must then check all queues, and notify if a task is there
+    /// (`search-1`).
     #[inline]
     #[must_use]
     pub fn stop_searching(&self) -> bool {
@@ -205,7 +208,7 @@ impl Sleep {
         }
     }
 
-    /// Ends the drain if every worker is parked and nothing is left to run. The caller holds the lock of `list`.
+    /// Ends the drain if every worker is parked and nothing is left to run. The caller must hold the lock of `list`.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock, which the caller holds.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
@@ -229,7 +232,7 @@ impl Sleep {
         }
     }
 
-    /// Subtracts workers whose threads could not be started.
+    /// Subtracts `missing` workers, whose threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         let _list = self.lock();
         // Ordering: Relaxed; changed under the lock.
@@ -238,7 +241,7 @@ impl Sleep {
         self.word.fetch_sub(missing as u64 * SEARCHING, Ordering::AcqRel);
     }
 
-    /// Starts the drain: the workers end as soon as nothing is left to run.
+    /// Starts the drain: the workers end as soon as no task is left to run.
     pub fn drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: AcqRel; the flag and the counts that end a drain change under the lock.
@@ -246,7 +249,7 @@ impl Sleep {
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Ends the drain if it is due. Call it when something that the drain waits for has ended.
+    /// Ends the drain if nothing is left to wait for. Call it when something that the drain waits for has ended.
     pub fn reconsider_drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: Acquire; the flag and the counts that end a drain change under the lock.
@@ -254,10 +257,10 @@ impl Sleep {
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Counts one more outstanding task or call: a drain must wait for it, although no seat runs it.
+    /// Counts one more outstanding task or call. A drain must wait for it, although no seat runs it.
     ///
-    /// It is a task on a thread that has lent its seat, or a call that holds or cancels jobs. Pending futures are counted
-    /// elsewhere.
+    /// The count is of tasks on threads that have lent their seats, and of calls that hold or cancel jobs. Pending futures are
+    /// counted elsewhere.
     pub fn depart(&self) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         self.word.fetch_add(AWAY, Ordering::AcqRel);
@@ -265,8 +268,8 @@ impl Sleep {
 
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
-    /// A drain may be deciding meanwhile whether it ends. If the drain has set TERMINATED before, it may not see this count, so
-    /// this waits for the decision. Otherwise the drain sees the count.
+    /// A drain may be deciding meanwhile whether it ends. If the drain has set TERMINATED before, it may not see this count. So
+    /// this call waits for the drain's decision. Otherwise the drain sees the count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -274,7 +277,7 @@ impl Sleep {
         }
     }
 
-    /// Counts one outstanding task fewer, and ends the drain if it waited for nothing else.
+    /// Subtracts one outstanding task or call, and ends the drain if it waited for nothing else.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
@@ -292,13 +295,13 @@ impl Sleep {
     }
 
     /// Returns true if the workers have left, or are leaving. Takes the lock, because the last worker to park sets the flag
-    /// under it while it decides.
+    /// under this lock while it decides.
     pub fn workers_left(&self) -> bool {
         let _list = self.lock();
         self.seen() == Notified::TooLate
     }
 
-    /// Returns true if nothing is outstanding. No other thread may use the pool.
+    /// Returns true if nothing is outstanding. Call it only while no other thread uses the pool.
     pub fn none_away(&self) -> bool {
         // Ordering: Relaxed; no other thread uses the word.
         away(self.word.load(Ordering::Relaxed)) == 0
@@ -311,7 +314,7 @@ impl Sleep {
         (word & COUNT) as usize + ((word / PARKED) & COUNT) as usize
     }
 
-    /// Returns the number of outstanding tasks.
+    /// Returns the number of outstanding tasks and calls.
     pub fn away(&self) -> usize {
         // Ordering: Relaxed; the number is only a figure for statistics.
         away(self.word.load(Ordering::Relaxed)) as usize
@@ -324,13 +327,13 @@ impl Sleep {
     }
 }
 
-/// Returns the number of outstanding tasks that this value of the word counts.
+/// Returns the number of outstanding tasks and calls that this value of the word counts.
 const fn away(word: u64) -> u64 {
     (word / AWAY) & AWAY_COUNT
 }
 
 impl Parker {
-    /// Sets `woken`, then unparks the thread.
+    /// Sets `woken`, then unparks the worker's thread.
     fn wake(&self) {
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         // Ordering: Release; pairs with the Acquire in `park`.

@@ -1,7 +1,7 @@
-//! The head of a task's cell: a block of memory with a header, the task's closure and, for a task with a handle, its state and
-//! its result.
+//! The head of a cell. A cell is a block of memory with a header, the task's closure and, for a task with a handle, its state
+//! and its result.
 //!
-//! Queues pass pointers to the header around. The header's vtable knows the type of the cell.
+//! Queues hold pointers to headers. The header's vtable knows the type of the whole cell.
 
 use crate::base::cache;
 use crate::sync;
@@ -18,12 +18,12 @@ pub struct Header {
     pub(crate) vtable: &'static VTable,
     /// The job that the task belongs to.
     pub job: OpaqueJob,
-    /// The next cell of a list; in a deque, the cell's [`Mark`].
+    /// The next cell in the list that the cell is in. In a deque: the cell's [`Mark`].
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record, which only the layer of the jobs can use. The lower layers compare it. The record changes while
-/// it is shared, and the second field says so: a handle is not unwind safe.
+/// A pointer to a job's record. Lower layers only compare it, and only the layer of the jobs can use it. The second field says
+/// that the record changes while threads share it: a handle is not unwind safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
@@ -33,10 +33,10 @@ unsafe impl Send for OpaqueJob {}
 unsafe impl Sync for OpaqueJob {}
 
 impl OpaqueJob {
-    /// Makes the pointer.
+    /// Makes the opaque pointer of a job.
     ///
     /// # Safety
-    /// The pointer is a record's.
+    /// `record` must point to a record.
     #[inline]
     pub unsafe fn new(record: NonNull<()>) -> Self {
         Self(record, PhantomData)
@@ -49,55 +49,55 @@ impl OpaqueJob {
     }
 }
 
-/// How a cell is run or dropped, by the type of its closure.
+/// The functions of a cell, for the type of its closure.
 #[derive(Debug)]
 pub struct VTable {
     /// Runs the task, and gives up the queue's reference to the cell.
     pub(crate) run: unsafe fn(CellPtr) -> Ran,
-    /// If the task has not run, drops it, counts it as cancelled and reports it as cancelled. In each case gives up the
-    /// queue's reference to the cell.
+    /// Drops the task if it has not run, and counts and reports it as cancelled. In each case gives up the queue's reference to
+    /// the cell.
     pub(crate) cancel: unsafe fn(CellPtr),
-    /// Returns true if its handle has cancelled the task, or run it, while the cell was in a queue.
+    /// Returns true if the task's handle has cancelled or run the task while the cell was in a queue.
     pub(crate) is_gone: unsafe fn(CellPtr) -> bool,
     /// Returns true if the task has begun, was cancelled by its handle, or runs inside the task that joins it.
     pub(crate) is_claimed: unsafe fn(CellPtr) -> bool,
-    /// Frees the memory of a cell that is empty.
+    /// Frees the memory of an empty cell.
     pub(crate) free: unsafe fn(CellPtr),
-    /// Returns the name in the cell. `None` if tasks of this type have no name.
+    /// Returns the task's name. The field is `None` if tasks of this type have no name.
     pub(crate) name: Option<unsafe fn(CellPtr) -> NonNull<str>>,
     /// True if [`Job::clear`](crate::Job::clear) drops the task unless it has started.
     pub(crate) clears: bool,
-    /// What only the cell of a waiter can do: a thread or future that waits for a permit.
+    /// The further functions of a waiter's cell. A waiter is a thread or future that waits for a permit.
     pub(crate) waiter: Option<&'static WaiterTable>,
-    /// What only the cell of a future can do.
+    /// The further functions of a future's cell.
     #[cfg(feature = "futures")]
     pub(crate) future: Option<&'static FutureTable>,
 }
 
-/// The functions for the thread that takes a waiter's cell from a queue, and so decides the waiter's outcome.
+/// The functions for the thread that takes a waiter's cell from a queue, and decides the waiter's outcome.
 #[derive(Debug)]
 pub struct WaiterTable {
     /// Grants the waiter the caller's permits, one busy count and one flight. Returns false if the waiter has left.
     pub(crate) grant: unsafe fn(CellPtr) -> bool,
-    /// Wakes the waiter.
+    /// Wakes the waiter. Its outcome must be decided.
     pub(crate) notify: unsafe fn(CellPtr),
 }
 
-/// What the cell of a pending future does for the thread that cancels it.
+/// The functions of a pending future's cell, for the thread that cancels the future.
 #[cfg(feature = "futures")]
 #[derive(Debug)]
 pub struct FutureTable {
-    /// Cancels the future. If no queue has the cell, returns whether the future waits without a permit: the caller must queue
-    /// the cell.
+    /// Cancels the future. If no queue has the cell, returns whether the future waits without a permit: the caller must then
+    /// queue the cell.
     pub(crate) cancel: unsafe fn(CellPtr) -> Option<bool>,
-    /// Puts a cancelled future where a worker finds it.
+    /// Puts a cancelled future where a worker finds it. The flag says whether the future waits without a permit.
     pub(crate) queue: unsafe fn(CellPtr, bool),
     /// Returns true if the future waits without a permit, and was not woken.
     pub(crate) waits_without_permit: unsafe fn(CellPtr) -> bool,
 }
 
 impl VTable {
-    /// Makes the table of a cell of type `C` that no handle can reach. The functions must be those of that type.
+    /// Makes the table of a cell of type `C` that no handle can reach. `run` and `cancel` must be the functions of that type.
     pub(crate) const fn of<C>(run: unsafe fn(CellPtr) -> Ran, cancel: unsafe fn(CellPtr)) -> Self {
         Self {
             run,
@@ -115,42 +115,44 @@ impl VTable {
     }
 }
 
-/// How a task ended.
+/// How the run of a cell ended.
 #[must_use]
 #[derive(Debug)]
 pub enum Ran {
-    /// The task returned, and is not counted yet.
+    /// The task returned, and the worker must count it.
     Completed,
-    /// The worker must count nothing: `run` has counted the task, or the task waits for its next attempt.
+    /// The worker must count nothing. The run has counted the task already, or the task waits for its next attempt.
     Counted,
     /// The task panicked with this payload, and has no handle.
     Panicked(Box<dyn Any + Send>),
-    /// The task did not run, because its handle had cancelled it. `run` has counted that.
+    /// The task did not run, because its handle had cancelled it. The run has counted the task already.
     Cancelled,
-    /// The task is a pending future, or a waiter that was granted its permits. It keeps the permits and one busy count of its
-    /// job. The worker has a further busy count, from [`Context::keep_job`](crate::worker::context::Context::keep_job).
+    /// The task is a pending future, or a waiter that was granted its permits. The future or waiter keeps the permits and one
+    /// busy count of its job. The worker has a further busy count, from
+    /// [`Context::keep_job`](crate::worker::context::Context::keep_job).
     Pending,
-    /// The task is a pending future that waits for a task or a job of this library. It keeps one busy count of its job, and no
-    /// permit.
+    /// The task is a pending future that waits for a task or a job of this library. The future keeps one busy count of its job,
+    /// and no permit.
     #[cfg(feature = "futures")]
     Waits,
 }
 
-/// What a cell in a deque holds: a reservation, its permits, or nothing.
+/// What the task of a cell in a deque holds: a reservation, its permits, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Mark {
-    /// Nothing. The task must acquire a permit, or run under a permit that the worker holds for its job.
+    /// The task holds neither a reservation nor a permit. The task must acquire a permit, or run under a permit that the worker
+    /// holds for the task's job.
     Loose = 0,
-    /// A reservation at each gate: the words of its job and of each ancestor count the task as ready.
+    /// The task has a reservation at each gate: the words of its job and of each ancestor count it as ready.
     Ready = 1,
-    /// The permits of the task.
+    /// The task has its permits.
     Admitted = 2,
-    /// The cell is a sweep, which is no task. The worker that takes it drops the tasks in the queue of its cancelled job.
+    /// The cell is a sweep, which is no task. The worker that takes the sweep drops the tasks in the queue of a cancelled job.
     Sweep = 3,
-    /// One busy count of its job. The task is cancelled, and the worker that takes it drops it.
+    /// The task was cancelled and has one busy count of its job. The worker that takes it drops it.
     ToDrop = 4,
-    /// The permits of the task, which has not started. The worker that takes it must check whether the task may begin.
+    /// The task has its permits, and has not started. The worker that takes the task must check whether it may begin.
     Handed = 5,
 }
 
@@ -174,26 +176,26 @@ impl CellPtr {
         NonNull::new(cell).map(Self)
     }
 
-    /// Returns the raw pointer.
+    /// Returns the raw pointer to the cell's header.
     #[inline]
     pub fn as_ptr(self) -> *mut Header {
         self.0.as_ptr()
     }
 
-    /// Returns the header. The cell is alive while the pointer is in a queue, or with the thread that took it out.
+    /// Returns the cell's header. The cell must be alive: the pointer is in a queue, or with the thread that took it out.
     #[inline]
     pub fn header(&self) -> &Header {
         // SAFETY: the queue that has the cell, or the thread that took it out, keeps it alive.
         unsafe { self.0.as_ref() }
     }
 
-    /// Returns a pointer to the whole cell, which must be a `C`.
+    /// Returns a pointer to the whole cell. The cell must be a `C`.
     #[inline]
     pub fn cast<C>(self) -> NonNull<C> {
         self.0.cast()
     }
 
-    /// Marks the cell before it goes into a deque.
+    /// Sets the mark of a cell before it goes into a deque.
     #[inline]
     pub fn set_mark(self, mark: Mark) {
         // Ordering: Relaxed; the deque publishes it with the pointer.
@@ -214,21 +216,20 @@ impl CellPtr {
         }
     }
 
-    /// Runs the task. The caller must not use the cell afterwards.
+    /// Runs the task in the cell. The caller must not use the cell afterwards.
     #[inline]
     pub fn run(self) -> Ran {
         // SAFETY: the vtable is of the cell's type, and the caller took the cell from its queue.
         unsafe { (self.header().vtable.run)(self) }
     }
 
-    /// Returns true if the handle has cancelled the task, or run it. The cell in the queue is then empty.
+    /// Returns true if the task's handle has cancelled or run the task. The cell in the queue is then empty.
     pub fn is_gone(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Returns true if running the cell would start nothing. Then the task has begun, or its handle has cancelled it or runs
-    /// it.
+    /// Returns true if the run of this cell would start nothing: the task has begun, or its handle has cancelled it or runs it.
     pub fn is_claimed(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }
@@ -240,31 +241,31 @@ impl CellPtr {
         self.header().vtable.name.map(|name| unsafe { name(self) })
     }
 
-    /// Returns true if [`Job::clear`](crate::Job::clear) drops a cell in a queue: the task has not started, or the cell is empty.
-    /// Returns false for a waiter that waits and for a puller of lazy input.
+    /// Returns true if [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue: its task has not started, or the
+    /// cell is empty. Returns false for the cell of a waiter that waits and for a puller of lazy input.
     pub fn clears(self) -> bool {
         self.is_gone() || (self.header().vtable.clears && !self.is_claimed())
     }
 
-    /// Returns true if it is the cell of a waiter: a thread or future that waits for a permit.
+    /// Returns true if this is the cell of a waiter: a thread or future that waits for a permit.
     #[inline]
     pub fn is_waiter(self) -> bool {
         self.header().vtable.waiter.is_some()
     }
 
-    /// Returns the further functions of a waiter's cell.
+    /// Returns the further functions of a waiter's cell. The cell must be a waiter's.
     fn waiter(self) -> &'static WaiterTable {
         self.header().vtable.waiter.expect("it is a waiter's cell")
     }
 
-    /// Gives a waiter the caller's permits, one busy count and one flight. Returns false if the waiter has left: the caller
-    /// keeps all of them. The caller must not use the cell afterwards.
+    /// Gives a waiter the caller's permits, one busy count and one flight. If the waiter has left, returns false, and the
+    /// caller keeps them. The caller must not use the cell afterwards.
     pub fn grant(self) -> bool {
         // SAFETY: the table is of the cell's type, and the caller took the cell from its queue.
         unsafe { (self.waiter().grant)(self) }
     }
 
-    /// Wakes a waiter whose outcome is decided. The cell is no longer the caller's.
+    /// Wakes a waiter. Its outcome must be decided. The caller must not use the cell afterwards.
     pub(super) fn notify(self) {
         // SAFETY: as in `run`; `later` has the cell from the thread that decided.
         unsafe { (self.waiter().notify)(self) }
@@ -279,7 +280,7 @@ impl CellPtr {
         unsafe { (self.future().cancel)(self) }
     }
 
-    /// Puts a future that the caller has cancelled where a worker finds it. The cell is no longer the caller's.
+    /// Puts a future that the caller has cancelled where a worker finds it. The caller must not use the cell afterwards.
     #[cfg(feature = "futures")]
     pub fn queue_cancelled(self, without_permit: bool) {
         // SAFETY: as in `run`; the caller's cancel has given the cell to the caller.
@@ -293,7 +294,7 @@ impl CellPtr {
         unsafe { (self.future().waits_without_permit)(self) }
     }
 
-    /// Returns the table of a future.
+    /// Returns the further functions of a future's cell. The cell must be a future's.
     #[cfg(feature = "futures")]
     fn future(self) -> &'static FutureTable {
         self.header().vtable.future.expect("it is a future's cell")
@@ -319,7 +320,7 @@ impl Sweep {
     const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
 
     /// # Safety
-    /// The function has no condition: it only panics.
+    /// No condition: the function only panics.
     unsafe fn run(_: CellPtr) -> Ran {
         unreachable!("a sweep is no task")
     }
@@ -335,8 +336,8 @@ impl Sweep {
     }
 }
 
-/// Makes a sweep: a cell that is no task. Its taker drops the tasks in `cleared`, and then those in the queue of the job if the
-/// job is cancelled. The last one of `cleared` is dropped first.
+/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last one first.
+/// Then it drops the tasks in the job's queue if the job is cancelled.
 pub fn sweep(job: OpaqueJob, cleared: Vec<CellPtr>) -> CellPtr {
     let cleared = sync::UnsafeCell::new(cleared);
     let sweep = Sweep { header: Header::new(&Sweep::VTABLE, job), cleared };

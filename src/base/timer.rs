@@ -1,9 +1,10 @@
 //! The timer of a pool: the entries that wait for a time, in the order of their times.
 //!
-//! To *arm* an entry is to add it. Later the entry is taken because its time has come, or cancelled. Each of these takes O(log
-//! n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an entry means.
+//! To *arm* an entry is to add it to the timer. Later the entry is taken out because its time has come, or because it is
+//! cancelled. Each operation takes O(log n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an
+//! entry means.
 //!
-//! The timer's thread is started with the first entry. The thread sleeps until the earliest time. It ends when the timer has
+//! The first entry starts the timer's thread. The thread sleeps until the earliest time. The thread ends when the timer has
 //! been empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +18,13 @@ use std::time::Duration;
 const KEPT: Duration = Duration::from_secs(1);
 
 thread_static! {
-    /// On a timer's thread, the function that hands the timer to another thread. The function returns false if that failed.
-    /// `None` on all other threads.
+    /// On a timer's thread, the function that hands the timer to another thread, and returns false if that failed. `None` on
+    /// all other threads.
     static HAND_OVER: Cell<Option<Box<dyn Fn() -> bool>>> = Cell::new(None);
 }
 
-/// Notes that this thread serves a timer. [`end_service`] calls `hand_over`, which must hand the timer to another thread. It
-/// returns false if that failed.
+/// Notes that this thread serves a timer. [`end_service`] calls `hand_over`, which must hand the timer to another thread, and
+/// return false if that failed.
 pub fn begin_service(hand_over: impl Fn() -> bool + 'static) {
     HAND_OVER.with(|timer| timer.set(Some(Box::new(hand_over))));
 }
@@ -39,7 +40,7 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// Hands the timer to another thread if this thread serves one. Call it before a thread waits outside of all tasks. A
+/// If this thread serves a timer, hands the timer to another thread. Call it before the thread waits outside of all tasks. A
 /// destructor or a waker on a timer's thread may wait for a later entry of the same timer.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
@@ -60,7 +61,7 @@ pub struct Timer<T> {
     state: Mutex<State<T>>,
     /// The number of keys made so far.
     keys: AtomicU64,
-    /// Notified when the thread must read the state again.
+    /// Notified when the timer's thread must read the state again.
     changed: Condvar,
 }
 
@@ -71,7 +72,7 @@ struct State<T> {
     has_thread: bool,
     /// The thread that was started last, which may have ended.
     thread: Option<thread::JoinHandle<()>>,
-    /// Set when the pool ends: nothing can be armed any more.
+    /// Set when the pool ends: no entry can be armed any more.
     closed: bool,
 }
 
@@ -114,7 +115,7 @@ impl<T> Timer<T> {
     /// `start` is called under the timer's lock, so it must run no user code. If `start` is `None`, the timer needs no thread.
     ///
     /// # Errors
-    /// If the timer is closed, or the thread could not be started. Then nothing was added.
+    /// Returns an error if the timer is closed, or the thread could not be started. Then no entry was added.
     pub fn arm(
         &self,
         key: Key,
@@ -140,10 +141,10 @@ impl<T> Timer<T> {
         Ok(())
     }
 
-    /// Replaces the timer's thread, which is the caller, by a new thread from `start`. If no entry is left, starts no thread.
-    /// Returns false if no thread could be started: then the caller must go on serving the timer.
+    /// Replaces the calling thread, which serves the timer, by a new thread from `start`. If no entry is left, starts no
+    /// thread. Returns false if no thread could be started: then the caller must go on serving the timer.
     ///
-    /// `start` is called under the timer's lock.
+    /// `start` is called under the timer's lock, so it must run no user code.
     pub fn change_thread(
         &self,
         start: impl FnOnce() -> std::io::Result<thread::JoinHandle<()>>,
@@ -168,7 +169,7 @@ impl<T> Timer<T> {
         let is_empty = state.entries.is_empty();
         drop(state);
         if is_empty && entry.is_some() {
-            // The thread waits for the time of this entry, and has nothing to wait for now.
+            // The timer's thread waits for the time of this entry, and must now wait for the next entry.
             self.changed.notify_one();
         }
         entry
@@ -189,7 +190,7 @@ impl<T> Timer<T> {
         due.map(|entry| entry.remove_entry())
     }
 
-    /// Returns true if `which` returns true for any entry. `which` is called under the timer's lock.
+    /// Returns true if `which` returns true for any entry. `which` runs under the timer's lock.
     pub fn any(&self, which: impl FnMut(&T) -> bool) -> bool {
         self.lock().entries.values().any(which)
     }
@@ -224,7 +225,7 @@ impl<T> Timer<T> {
         false
     }
 
-    /// Closes the timer, and takes all entries. The thread ends.
+    /// Closes the timer, and takes all entries. The timer's thread ends.
     pub fn close(&self) -> BTreeMap<Key, T> {
         let mut state = self.lock();
         state.closed = true;
@@ -237,13 +238,13 @@ impl<T> Timer<T> {
 
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 impl<T> Timer<T> {
-    /// Waits until the timer's thread has ended. The timer must be closed. Does nothing on that thread itself.
+    /// Waits until the timer's thread has ended. The timer must be closed. On the timer's thread itself, does nothing.
     pub fn join(&self) {
         let thread = self.lock().thread.take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
         {
-            // The thread runs no user code that could panic.
+            // The result needs no check: the thread runs no user code that could panic.
             let _ = thread.join();
         }
     }

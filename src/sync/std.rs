@@ -1,10 +1,10 @@
-//! The arm for production: the names are those of `std` and crossbeam.
+//! The arm of production builds: it exports the names of `std` and crossbeam.
 
 pub use crossbeam_deque as deque;
 pub use std::hash::RandomState;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-// The lock of data that only figures and explanations read. Models do not check its uses.
+// A mutex for data that only figures and explanations read. Models do not check such data.
 pub use std::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 pub use std::time;
 
@@ -33,7 +33,8 @@ pub mod memory {
     pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 }
 
-/// Waits for a notification, or until `most` has passed: then the flag is true. The guard must be of `_mutex`.
+/// Waits for a notification, or until `most` has passed. The returned flag is true if the time has passed. `guard` must belong
+/// to `_mutex`.
 pub fn wait_timeout<'a, T>(
     changed: &Condvar,
     _mutex: &'a Mutex<T>,
@@ -45,10 +46,10 @@ pub fn wait_timeout<'a, T>(
     (guard, result.timed_out())
 }
 
-/// A full fence for a thread whose last atomic access was a read-modify-write.
+/// Executes a full fence in a thread whose last atomic access was a read-modify-write.
 ///
-/// On x86 a read-modify-write is a full fence already, so only the compiler must be kept from reordering. The Linux kernel's
-/// `smp_mb__after_atomic` does the same.
+/// On x86 a read-modify-write is already a full fence, so the function only keeps the compiler from reordering. The Linux
+/// kernel's `smp_mb__after_atomic` does the same.
 #[inline]
 pub fn fence_after_rmw() {
     #[cfg(target_arch = "x86_64")]
@@ -57,10 +58,10 @@ pub fn fence_after_rmw() {
     std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
 }
 
-/// A full fence.
+/// Executes a full fence.
 ///
-/// On x86 each locked instruction is a full fence. On the thread's own stack it takes a seventh of the time of `mfence`, which
-/// the standard fence compiles to.
+/// On x86 each locked instruction is a full fence. A locked instruction on the thread's own stack takes a seventh of the time
+/// of `mfence`, to which the standard fence compiles.
 #[inline]
 pub fn full_fence() {
     #[cfg(tollgate_count)]
@@ -74,7 +75,7 @@ pub fn full_fence() {
     std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
 }
 
-/// Prefetches the cache line at this address for a write. The address may be invalid.
+/// Prefetches the cache line at `address` for a write. The address may be invalid.
 #[inline(always)]
 pub fn prefetch_write(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -97,8 +98,8 @@ macro_rules! thread_static {
 }
 pub(crate) use thread_static;
 
-/// Declares a function that returns a static. Its first call makes the static; in a model, the first call of each iteration
-/// does.
+/// Declares a function that returns a static. The first call makes the static. In a model, the first call of each iteration
+/// makes it anew.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
         $(#[$doc])*

@@ -7,7 +7,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::deque::{Injector, Steal};
 use crate::sync::{Mutex, MutexGuard, global, shrunk};
 
-/// The number of full magazines that the depot keeps. The cells of further ones go back to their slabs.
+/// The number of full magazines that the depot keeps in reserve. The cells of further full magazines go back to their slabs.
 const RESERVE: usize = shrunk(64, 1);
 
 /// Full and empty magazines of one size class, and the slabs that their cells come from.
@@ -17,7 +17,8 @@ pub struct Depot {
     /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
     slabs: Mutex<Slabs>,
-    /// True if cells have gone back to slabs since the last `tidy`. Then a burst is ending, and `tidy` must empty the reserve.
+    /// True if cells have gone back to slabs since the last `tidy`. Then many tasks have ended at once, and the next `tidy`
+    /// must empty the reserve.
     untidy: AtomicBool,
 }
 
@@ -42,13 +43,13 @@ impl Depot {
         }
     }
 
-    /// Locks the slabs.
+    /// Locks the slabs of this size class.
     pub fn slabs(&self) -> MutexGuard<'_, Slabs> {
         // A poisoned lock is safe to use: only an allocation can panic under it, before any change.
         self.slabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Exchanges an empty magazine for one with cells.
+    /// Exchanges an empty magazine for a magazine with cells.
     pub fn exchange_empty(&self, mut empty: Box<Magazine>) -> Box<Magazine> {
         let Some(full) = steal(&self.full) else {
             self.slabs().fill(&mut empty);
@@ -70,7 +71,7 @@ impl Depot {
             return steal(&self.empty).unwrap_or_default();
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // Returns these cells and not others, because these are in this processor's cache.
+        // The cells of this magazine go back, and not those of the reserve, because they lie in this processor's cache.
         self.take_back_all(&mut full);
         full
     }
@@ -82,7 +83,7 @@ impl Depot {
         self.untidy.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the cells of the reserve to their slabs, if `untidy` is set.
+    /// Returns the cells of the reserve to their slabs, if cells have gone back to slabs since the last call (`untidy`).
     fn tidy(&self) {
         // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {
@@ -96,15 +97,15 @@ impl Depot {
     }
 }
 
-/// Returns the reserve's cells to their slabs after a burst. A worker calls it before it parks.
+/// Returns the reserve's cells to their slabs after a burst of tasks. A worker calls this function before it parks.
 ///
-/// A single cell in the reserve would keep its whole slab from the allocator.
+/// The reserve must be emptied because one cell in the reserve keeps a whole slab from the allocator.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
 
-/// Returns the reserve's cells to their slabs, and fails if any other cell is in use. Returns the number of magazines that
-/// the reserve had. Used by models at rest.
+/// Returns the reserve's cells to their slabs, and panics if any other cell is in use. Returns the number of magazines that the
+/// reserve had. Models call this function when no thread uses a cell.
 #[cfg(tollgate_loom)]
 pub fn empty_reserve() -> usize {
     let mut reserve = 0;
@@ -122,7 +123,7 @@ pub fn empty_reserve() -> usize {
     reserve
 }
 
-/// Steals one element. Retries until it gets one, or the queue is empty.
+/// Steals one element. Retries until the function has an element, or the queue is empty.
 fn steal<T>(from: &Injector<T>) -> Option<T> {
     loop {
         match from.steal() {

@@ -1,21 +1,21 @@
 //! A magazine: an array of free cells that threads exchange as a whole.
 //!
 //! Free cells are not linked into a list through their own memory, for two reasons. First, a thread that takes a cell from an
-//! array knows the next cells, and can prefetch their cache lines. Second, cells are taken in the order in which they were
-//! given. So neighbours in memory stay together, as hardware prefetchers expect.
+//! array knows the next cells, and can prefetch their cache lines. Second, the array hands out cells in the order in which they
+//! were given. So neighbours in memory stay together, as hardware prefetchers expect.
 
 use crate::sync::{prefetch_write, shrunk};
 use std::ptr::{self, NonNull};
 
 /// The number of cells that a magazine holds.
 pub const MAGAZINE: usize = shrunk(64, 2);
-/// How many cells ahead of the one taken are prefetched.
+/// The thread that takes a cell prefetches the cell that is this many places further on.
 const AHEAD: usize = shrunk(8, 1);
 
 /// Up to [`MAGAZINE`] free cells, first in, first out.
 #[derive(Debug)]
 pub struct Magazine {
-    /// The magazine holds the cells from index `taken` up to `given`.
+    /// The free cells lie at the indices from `taken` up to `given`.
     cells: [*mut u8; MAGAZINE],
     taken: usize,
     given: usize,
@@ -54,7 +54,7 @@ impl Magazine {
         if self.is_empty() {
             return None;
         }
-        // The remainder never changes the index, and saves the bounds check.
+        // The remainder never changes the index, but saves the bounds check.
         let cell = self.cells[self.taken % MAGAZINE];
         let ahead = self.taken + AHEAD;
         self.taken += 1;

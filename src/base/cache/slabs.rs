@@ -1,8 +1,8 @@
 //! Slabs: 64 KiB of memory each, from which cells of one size are carved and to which they return.
 //!
-//! Slabs come from the allocator in *groups* of one to four neighbours; the more slabs exist, the larger the group.
-//! Groups keep system calls rare: mapping or unmapping memory interrupts each processor that runs a thread of the
-//! process. A group goes back to the allocator when all its cells are free.
+//! Slabs come from the allocator in *groups* of one to four neighbours; the more slabs exist, the larger the group. Groups keep
+//! system calls rare, because mapping or unmapping memory interrupts each processor that runs a thread of the process. A group
+//! goes back to the allocator when all its cells are free.
 
 use super::ALIGN;
 use super::magazine::Magazine;
@@ -17,31 +17,31 @@ const GROUP: usize = shrunk(4, 2);
 /// A new group has at most one slab for each `SHARE` slabs that exist.
 const SHARE: usize = shrunk(8, 1);
 
-/// The head of a slab. After it come the indices of the free cells, then the cells.
+/// The head of a slab. The indices of the slab's free cells lie behind the head, then the cells.
 ///
 /// The indices stand apart from the cells, so that taking a free cell touches no other cell's cache line. A slab is
 /// aligned to its size, so that the address of a cell tells its slab.
 #[repr(C)]
 struct Slab {
-    /// The number of carved cells that are free.
+    /// The number of the slab's cells that were carved and are free.
     free: usize,
-    /// The number of cells carved so far.
+    /// The number of cells carved from this slab so far.
     carved: usize,
-    /// The position in `Slabs::partial`, or `UNLISTED`.
+    /// The position of this slab in `Slabs::partial`, or `UNLISTED`.
     listed_at: usize,
-    /// The first slab of the group.
+    /// The first slab of this slab's group.
     first: NonNull<Slab>,
-    /// The group's state. Used in the first slab of a group only.
+    /// The state of this slab's group. Used in the first slab of a group only.
     group: SlabGroup,
 }
 
-/// Slabs that came from the allocator together.
+/// The state of a group: slabs that came from the allocator together.
 struct SlabGroup {
-    /// The number of slabs.
+    /// The number of slabs in the group.
     len: usize,
-    /// The number of slabs that cells were carved from.
+    /// The number of slabs of the group that cells were carved from.
     started: usize,
-    /// The number of slabs with at least one cell that is not free.
+    /// The number of slabs of the group with at least one cell that is not free.
     in_use: usize,
 }
 
@@ -54,19 +54,19 @@ const LINE: usize = shrunk(64, 8);
 const _: () = assert!(SLAB / ALIGN <= Index::MAX as usize + 1);
 
 impl Slab {
-    /// Returns the slab of this cell.
+    /// Returns the slab that this cell lies in.
     fn of(cell: *mut u8) -> NonNull<Self> {
         let start = cell.map_addr(|address| address & !(SLAB - 1));
         // SAFETY: a slab is not at address zero.
         unsafe { NonNull::new_unchecked(start.cast()) }
     }
 
-    /// Returns the number of cells of this size that fit in a slab.
+    /// Returns the number of cells of `size` bytes that fit in a slab.
     const fn capacity(size: usize) -> usize {
         (SLAB - size_of::<Self>() - LINE) / (size + size_of::<Index>())
     }
 
-    /// Returns the offset of the first cell, at the start of a cache line.
+    /// Returns the offset of a slab's first cell in bytes. The first cell starts a cache line.
     const fn cells(size: usize) -> usize {
         (size_of::<Self>() + Self::capacity(size) * size_of::<Index>()).next_multiple_of(LINE)
     }
@@ -101,7 +101,7 @@ impl Slab {
         Some(unsafe { slab.cast::<u8>().add(usize::from(index) * ALIGN) })
     }
 
-    /// Returns true if every carved cell is free.
+    /// Returns true if every carved cell of this slab is free.
     fn is_unused(&self) -> bool {
         self.free == self.carved
     }
@@ -134,13 +134,13 @@ pub struct Slabs {
 unsafe impl Send for Slabs {}
 
 impl Slabs {
-    /// Makes an empty list of slabs for cells of this size.
+    /// Makes an empty list of slabs for cells of `size` bytes.
     pub fn new(size: usize) -> Self {
         let (capacity, start) = (Slab::capacity(size), Slab::cells(size));
         Self { size, capacity, start, partial: Vec::new(), len: 0, fresh: None }
     }
 
-    /// Fills an empty magazine.
+    /// Fills an empty magazine with free cells.
     pub fn fill(&mut self, magazine: &mut Magazine) {
         while !magazine.is_full() {
             self.take_from_slab(|cell| {
@@ -165,7 +165,7 @@ impl Slabs {
         }
     }
 
-    /// Takes cells from one slab and passes each to `more`, until `more` returns false or the slab has no more.
+    /// Takes free cells from one slab and passes each to `more`, until `more` returns false or the slab is empty.
     fn take_from_slab(&mut self, mut more: impl FnMut(NonNull<u8>) -> bool) {
         let slab = self.partial.last().copied().unwrap_or_else(|| self.start_slab());
         // SAFETY: slabs in the list are allocated, and the depot's lock makes this the only reference.
@@ -198,7 +198,7 @@ impl Slabs {
         self.partial.pop();
     }
 
-    /// Starts the next slab of the newest group, or of a new group if that one has none left.
+    /// Starts the next slab of the newest group. If all slabs of that group are started, starts a new group.
     fn start_slab(&mut self) -> NonNull<Slab> {
         let first = self.fresh.unwrap_or_else(|| self.add_group());
         let group = {
@@ -238,7 +238,7 @@ impl Slabs {
         magazine.empty(|cell| self.take_back(cell));
     }
 
-    /// Returns a cell to its slab. Frees the slab's group if that was its last cell in use.
+    /// Returns a cell to its slab. Frees the slab's group if the cell was the last one in use.
     #[inline]
     pub fn take_back(&mut self, cell: *mut u8) {
         let slab = Slab::of(cell);
@@ -265,7 +265,7 @@ impl Slabs {
         }
     }
 
-    /// Counts one slab of the group as unused. Frees the group if that was its last slab in use.
+    /// Counts one slab of the group as unused. Frees the group if the slab was the last one in use.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
@@ -278,7 +278,7 @@ impl Slabs {
             (group.started, group.len)
         };
         if self.len == 1 {
-            // Keeps the only slab: the next task will need it.
+            // Keeps the only slab, because the next task will need it.
             return;
         }
         for index in 0..started {
@@ -305,8 +305,8 @@ impl Slabs {
 
 impl Drop for Slabs {
     fn drop(&mut self) {
-        // Runs in models only: the depots of a process are never dropped. At its end a model has freed all cells, so
-        // at most one group is left.
+        // Only models drop the slabs: the depots of a process are never dropped. At its end a model has freed all cells, so at
+        // most one group is left.
         let left = self.partial.pop().or(self.fresh);
         if let Some(slab) = left {
             // SAFETY: slabs in the list, and the newest group's first slab, are allocated.
