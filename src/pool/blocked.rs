@@ -1,4 +1,4 @@
-//! The list of the pushers that wait for a slot of a bounded job (`full-1`, `close-2` of `api::capacity`).
+//! The list of the pushers that wait for a slot of a job with a capacity (`full-1`, `close-2` of `api::capacity`).
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Mutex, MutexGuard};
@@ -8,7 +8,7 @@ use crate::sync::{Mutex, MutexGuard};
 pub struct BlockedPushers(Mutex<Vec<usize>>);
 
 impl BlockedPushers {
-    /// Makes an empty list.
+    /// Makes an empty list of pushers.
     pub fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
@@ -22,12 +22,12 @@ impl BlockedPushers {
         self.lock().is_empty()
     }
 
-    /// Adds the key of a pusher that is about to wait (`full-1`).
+    /// Adds the parking lot's key of a pusher that is about to wait (`full-1`).
     pub fn add(&self, key: usize) {
         self.lock().push(key);
     }
 
-    /// Removes the key of one pusher.
+    /// Removes the key of one pusher that no longer waits.
     pub fn remove(&self, key: usize) {
         let mut keys = self.lock();
         if let Some(entry) = keys.iter().position(|listed| *listed == key) {

@@ -1,7 +1,7 @@
-//! The children of a pool's jobs, as a table.
+//! The table of the children of a pool's jobs.
 //!
-//! A task needs only the way from a job to its parent, which the record has. The way down is needed by `cancel` and `wait`. This
-//! table has it, so that a job without children needs no field for it.
+//! A task only needs the way from a job to its parent, and the record has that way. `cancel` and `wait` need the way down, from
+//! a parent to its children. The way down is in this table, so that a job without children needs no field for it.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -10,34 +10,34 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
 
-/// The entries of one shard.
+/// The entries of one shard, by parent.
 pub type Children = BTreeMap<OpaqueJob, Below>;
 
-/// The children of all jobs of a pool.
+/// The table of the children of all jobs of a pool.
 #[derive(Debug)]
 pub struct Family {
     shards: [Mutex<Children>; SHARDS],
-    /// The number of children that have left the table.
+    /// The number of children that were removed from the table.
     pub left: AtomicU64,
 }
 
-/// The children of one job, from its first child on until the job is freed.
+/// The children of one job. The entry exists from the job's first child on until the job is freed.
 #[derive(Debug, Default)]
 pub struct Below {
-    /// The children whose records are not freed.
+    /// The children whose records are not freed yet.
     pub children: BTreeSet<OpaqueJob>,
-    /// Counts of ended tasks: those of the children that are gone from this table, and of all jobs below these children.
+    /// The counts of the ended tasks of children that were removed from this table, and of all jobs below these children.
     pub left: Ended,
 }
 
-/// How many tasks have ended, by the way they ended.
+/// How many tasks have ended, by the way in which they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Tasks that returned.
+    /// The number of tasks that returned.
     pub completed: u64,
-    /// Tasks that panicked.
+    /// The number of tasks that panicked.
     pub panicked: u64,
-    /// Tasks that were dropped.
+    /// The number of tasks that were dropped.
     pub cancelled: u64,
 }
 
@@ -50,27 +50,27 @@ impl std::ops::AddAssign for Ended {
 }
 
 impl Family {
-    /// Makes an empty table.
+    /// Makes an empty table of children.
     pub fn new() -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(BTreeMap::new()));
         Self { shards, left: AtomicU64::new(0) }
     }
 
-    /// Locks the shard with the entry of this job.
+    /// Locks the shard with the entry of the job `parent`.
     pub fn shard(&self, parent: OpaqueJob) -> MutexGuard<'_, Children> {
         let shard =
             &self.shards[parent.record().as_ptr().addr() / crate::base::cache::LARGE % SHARDS];
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Locks one shard after the other.
+    /// Locks the shards, one after the other.
     pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Children>> {
         self.shards
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Returns the number of children that have left the table.
+    /// Returns the number of children that were removed from the table.
     pub fn left(&self) -> u64 {
         // Ordering: Acquire; pairs with `leave`.
         self.left.load(Ordering::Acquire)

@@ -25,17 +25,17 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-/// The greatest ready cap: the most tasks of one job that may be ready at a time.
+/// The greatest ready cap of a pool: the greatest number of tasks of one job that may be ready at a time.
 pub const MOST_READY_CAP: u64 = 127;
 
-/// A hook that gets a worker's index.
+/// A hook of the user that gets a worker's index.
 pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
-/// A hook that gets the payload of a panic.
+/// A hook of the user that gets the payload of a panic.
 pub type PanicHook = Box<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 
 /// The closures of the user that the pool's threads call.
 pub struct Hooks {
-    /// Returns the name of the thread with this index.
+    /// Returns the name of the thread with the given index.
     pub name: Box<dyn Fn(usize) -> String + Send + Sync>,
     /// Called on each worker's thread, before its first task.
     pub start: Option<WorkerHook>,
@@ -45,17 +45,18 @@ pub struct Hooks {
     pub panic: Option<PanicHook>,
 }
 
-/// How the pool's threads are made, and what its workers do.
+/// How the pool makes its threads, and the function that they run.
 #[derive(Debug)]
 pub struct Threads {
-    /// The size of a stack in bytes, or `None` for the platform's default.
+    /// The size of a thread's stack in bytes, or `None` for the platform's default.
     pub stack_size: Option<usize>,
-    /// The life of a worker or a spare: it gets the number of its thread, and its first seat.
+    /// The function that each worker and spare worker runs. The arguments are the pool, the number of the thread, and the index
+    /// of its first seat.
     pub work: fn(PoolPtr, usize, usize),
 }
 
 impl Threads {
-    /// Returns a thread builder with this name.
+    /// Returns a builder for a thread with the name `name`.
     pub fn builder_named(&self, name: String) -> Builder {
         let builder = Builder::new().name(name);
         match self.stack_size {
@@ -67,70 +68,71 @@ impl Threads {
 
 /// The shared state of a pool.
 pub struct Shared {
-    /// The ready tasks of the class `Normal`, and of a pool without classes.
+    /// The injector of the class `Normal`, and of a pool without classes.
     injector: Injector<CellPtr>,
-    /// The ready tasks of the classes `High` and `Low`.
+    /// The injectors of the classes `High` and `Low`.
     high: Injector<CellPtr>,
     low: Injector<CellPtr>,
     victims: Box<[Victim]>,
-    /// The seats, one for each worker.
+    /// The seats of the pool, one for each worker.
     pub seats: Box<[CachePadded<Seat>]>,
-    /// The counts of the idle workers, and the means to park and wake them.
+    /// Counts the pool's workers by state, and parks and wakes them.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
     /// The user's closures, until the last worker has left. No protocol reads this field, and no model has it.
     hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
-    /// The children of the pool's jobs.
+    /// The table of the children of the pool's jobs.
     pub family: Family,
-    /// The jobs with a name and without a parent.
+    /// The list of the jobs with a name and without a parent.
     pub named: NamedRoots,
-    /// The pushers that wait for a slot.
+    /// The list of the pushers that wait for a slot.
     pub blocked_pushers: BlockedPushers,
-    /// The way in which threads are made.
+    /// How the pool makes its threads.
     pub threads: Threads,
-    /// The spare workers.
+    /// The spare workers of the pool.
     pub spares: Spares,
-    /// The tasks that wait in `join`, `wait` or `scope`.
+    /// The tasks of the pool that wait in `join`, `wait` or `scope`.
     pub waits: Waits,
-    /// The events of the timeline.
+    /// The recorded events of the timeline.
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that has the workers.
+    /// The id of the process that made the pool, and so has the workers.
     process: u32,
     has_spare_cores: bool,
-    /// The count of pending futures, as in `Seat`, for threads without a seat.
+    /// The count of pending futures of threads without a seat. Each seat has such a count of its own.
     pub(super) flights: AtomicU64,
-    /// The number of tasks that `shutdown_now` dropped.
+    /// The number of tasks that `shutdown_now` has dropped.
     pub dropped: AtomicUsize,
-    /// The list of held jobs, which are paused or have a limit of 0, each with a handle. A drain cancels them.
+    /// The list of held jobs (paused, or with a limit of 0), each with a handle. A drain cancels these jobs.
     held: Mutex<BTreeSet<OpaqueJob>>,
-    /// The timer, with the entries that wait for a time.
+    /// The timer of the pool, with the entries that wait for a time.
     pub timer: Timer<Due>,
-    /// The clock that a test moves, if the pool has one.
+    /// The time of the manual clock, if the pool has one.
     pub hands: Option<Arc<Hands>>,
     end_state: Mutex<End>,
     ended_changed: Condvar,
     working: AtomicUsize,
-    /// The number of owners: the pool, each worker, each record, and each task that may use the timer.
+    /// The number of owners, which keep the pool's memory: the pool, each worker, each record, and each task that may use the
+    /// timer.
     owners: CachePadded<AtomicU64>,
 }
 
 /// The fields that all workers read at each task, and that seldom change.
 #[derive(Debug)]
 struct Notice {
-    /// Grows when workers with a lease must check their jobs' words again.
+    /// The epoch: a number that grows when workers with a lease must check their jobs' words again.
     epoch: AtomicU64,
     draining: AtomicBool,
     drops: AtomicBool,
-    /// True from the first job of the class `High` or `Low` on.
+    /// True after the pool has got its first job of the class `High` or `Low`.
     has_classes: AtomicBool,
-    /// True while the timeline is on.
+    /// True while the timeline records events.
     #[cfg(feature = "timeline")]
     records: AtomicBool,
 }
 
-/// A pointer to the shared state of a pool. It may be used while the pool has an owner.
+/// A pointer to the shared state of a pool. The pointer may be used only while the pool has an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolPtr(NonNull<Shared>);
 
@@ -192,20 +194,20 @@ impl PoolPtr {
         Self(cache::make(shared))
     }
 
-    /// Returns the shared state.
+    /// Returns the shared state of the pool.
     #[inline]
     pub fn shared(&self) -> &Shared {
         // SAFETY: an owner of the pool keeps the pool alive while this pointer is used.
         unsafe { self.0.as_ref() }
     }
 
-    /// Adds an owner, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
+    /// Adds an owner of the pool, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
     pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Subtracts owners. The last one frees the pool.
+    /// Subtracts `owners` owners of the pool. If none is left, frees the pool.
     pub fn disown(self, owners: u64) {
         // Ordering: AcqRel; all use of the pool comes before its memory is freed.
         if self.shared().owners.fetch_sub(owners, Ordering::AcqRel) == owners {
@@ -218,27 +220,27 @@ impl PoolPtr {
     }
 }
 
-/// The end of a pool: its last worker has left.
+/// The state of a pool's end, which comes when the last worker has left.
 #[derive(Debug, Default)]
 struct End {
     has_come: bool,
-    /// A future may wait for the end, in the parking lot.
+    /// True if a future may wait for the end in the parking lot.
     is_awaited: bool,
 }
 
 impl Shared {
-    /// Returns true if this process is a forked child of the process that has the workers.
+    /// Returns true if this process is a forked child, so that another process has the workers.
     pub fn is_in_child(&self) -> bool {
         self.process != std::process::id()
     }
 
-    /// Returns true if there is a core for each worker, so that a worker that spins delays no other one.
+    /// Returns true if there is a core for each worker, so that a worker that spins delays no other worker.
     #[inline]
     pub fn has_spare_cores(&self) -> bool {
         self.has_spare_cores
     }
 
-    /// Returns the user's closures. A thread of the pool must drop its reference before it leaves the pool.
+    /// Returns the user's closures. A thread of the pool must drop the returned reference before the thread leaves the pool.
     pub fn hooks(&self) -> Option<std::sync::Arc<Hooks>> {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -255,7 +257,7 @@ impl Shared {
         self.seats.len()
     }
 
-    /// Returns the ready cap: the most ready tasks of one job at a time.
+    /// Returns the ready cap: the greatest number of ready tasks of one job at a time.
     #[inline]
     pub fn ready_cap(&self) -> u64 {
         (self.seats.len() as u64).clamp(2, MOST_READY_CAP)
@@ -269,7 +271,7 @@ impl Shared {
         self.sleep.notify()
     }
 
-    /// Wakes a worker if none is searching, for a task that the calling worker has put into a deque.
+    /// Wakes a worker if none is searching. Call it after a worker has put a task into its deque.
     #[inline]
     pub fn notify(&self) {
         let notified = self.sleep.notify();
@@ -282,18 +284,19 @@ impl Shared {
         &self.injector
     }
 
-    /// Returns the ends of all deques from which thieves take.
+    /// Returns the ends of all seats' deques from which thieves take.
     #[inline]
     pub fn victims(&self) -> &[Victim] {
         &self.victims
     }
 
-    /// Returns true if a task is in an injector or in a deque.
+    /// Returns true if a task is in one of the injectors or deques.
     pub fn has_ready(&self) -> bool {
         !self.injector_is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
 
-    /// Returns true if nothing is queued, lent, listed, outstanding or waited for. No other thread may use the pool.
+    /// Returns true if nothing in the pool is queued, lent, listed, outstanding or waited for. Call it only while no other
+    /// thread uses the pool.
     fn is_at_rest(&self) -> bool {
         !self.is_busy()
             && self.sleep.none_away()
@@ -305,7 +308,7 @@ impl Shared {
             && self.timer.is_empty()
     }
 
-    /// Returns the epoch. It grows when workers with a lease must check their jobs' words again.
+    /// Returns the epoch: a number that grows when workers with a lease must check their jobs' words again.
     #[inline]
     pub fn epoch(&self) -> u64 {
         // Ordering: Acquire; pairs with `advance_epoch`: a worker that sees the new epoch sees the change of the
@@ -319,7 +322,7 @@ impl Shared {
         self.notice.epoch.fetch_add(1, Ordering::Release);
     }
 
-    /// Returns true if the pool records its events.
+    /// Returns true if the pool records events for its timeline.
     #[cfg(feature = "timeline")]
     #[inline]
     pub fn records(&self) -> bool {
@@ -327,7 +330,7 @@ impl Shared {
         self.notice.records.load(Ordering::Relaxed)
     }
 
-    /// Lets the pool record its events, or not.
+    /// Sets whether the pool records events for its timeline.
     #[cfg(feature = "timeline")]
     pub fn set_records(&self, records: bool) {
         // Ordering: Relaxed; a hint.
@@ -340,7 +343,7 @@ impl Shared {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the number of tasks that gates have refused.
+    /// Returns the number of tasks that gates have refused so far.
     pub fn refused(&self) -> u64 {
         // Ordering: Relaxed; the number is only a figure for statistics.
         self.refused.load(Ordering::Relaxed)

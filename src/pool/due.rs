@@ -1,4 +1,4 @@
-//! The entries of a pool's timer, and the time of a clock that a test moves.
+//! The entries of a pool's timer, and the time that a `ManualClock` shows.
 
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::base::timer::Key;
@@ -6,60 +6,60 @@ use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// An entry of a pool's timer: the job or task that waits, and what happens when its time has come.
+/// An entry of a pool's timer: the job or task that waits, and the functions that act on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
-    /// The job or task that waits.
+    /// The job or task that waits for a time.
     pub waits: Timed,
-    /// What happens when the time has come.
+    /// The functions to call for this entry.
     pub act: &'static Act,
 }
 
 /// A job or task that waits for a time.
 #[derive(Clone, Copy, Debug)]
 pub enum Timed {
-    /// A job. The thread that arms the entry gives the entry a handle of the job.
+    /// A job that waits. The thread that arms the entry adds a handle of the job for the entry.
     Job(OpaqueJob),
-    /// A task. The thread that arms the entry gives the entry a reference to the cell.
+    /// A task that waits. The thread that arms the entry adds a reference to the task's cell for the entry.
     Task(CellPtr),
 }
 
 impl Due {
-    /// Returns the job that waits.
+    /// Returns the job that waits in this entry.
     ///
     /// # Panics
-    /// If a task waits.
+    /// Panics if a task waits in this entry.
     pub fn job(&self) -> OpaqueJob {
         let Timed::Job(job) = self.waits else { unreachable!("the entry is a task's") };
         job
     }
 
-    /// Returns the cell of the task that waits.
+    /// Returns the cell of the task that waits in this entry.
     ///
     /// # Panics
-    /// If a job waits.
+    /// Panics if a job waits in this entry.
     pub fn cell(&self) -> CellPtr {
         let Timed::Task(cell) = self.waits else { unreachable!("the entry is a job's") };
         cell
     }
 }
 
-/// The functions of an entry.
+/// The functions of one kind of entry.
 #[derive(Debug)]
 pub struct Act {
-    /// Called when the time of the entry with this key has come, or when the timer is closed before. The function takes over
-    /// the entry's handle or reference. It may run destructors and wakers, but no task.
+    /// Called when the time of the entry has come, or when the timer is closed before that time. The key is the entry's. The
+    /// function takes over the entry's handle or reference, and may run destructors and wakers, but no task.
     pub fire: fn(Due, Key),
-    /// Returns true if a drain must wait for the entry.
+    /// Returns true if a drain of the pool must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,
 }
 
-/// The time that a `ManualClock` shows. The clock and its pools share it.
+/// The time that a `ManualClock` shows, shared by the clock and its pools.
 #[derive(Debug)]
 pub struct Hands(Mutex<Instant>);
 
 impl Hands {
-    /// Makes hands that show the present moment.
+    /// Makes the time of a new clock, which shows the present.
     pub fn new() -> Self {
         Self(Mutex::new(Instant::now()))
     }
@@ -73,10 +73,10 @@ impl Hands {
         *self.lock()
     }
 
-    /// Moves the clock forward.
+    /// Moves the time forward by `by`.
     ///
     /// # Panics
-    /// If the platform's clock has no time so late.
+    /// Panics if the platform's clock has no time so late.
     #[track_caller]
     pub fn advance(&self, by: Duration) {
         let mut now = self.lock();

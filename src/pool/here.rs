@@ -1,4 +1,4 @@
-//! The place of a thread in its pool: the pool, the thread's seat, and the counts that the thread keeps for the pool.
+//! The place of a worker's thread in its pool: the pool, the thread's seat, and the counts that the thread keeps for the pool.
 
 use crate::base::queues::Seat;
 use crate::pool::core::{PoolPtr, Shared};
@@ -11,7 +11,7 @@ thread_static! {
     static HERE: Cell<*const Here> = Cell::new(ptr::null());
 }
 
-/// The place of one worker's thread.
+/// The place of one worker's thread in its pool.
 #[derive(Debug)]
 pub struct Here {
     pool: PoolPtr,
@@ -21,12 +21,12 @@ pub struct Here {
 }
 
 impl Here {
-    /// Makes the place of a thread without a seat.
+    /// Makes the place of a thread of `pool` that has no seat yet.
     pub fn new(pool: PoolPtr) -> Self {
         Self { pool, seat: Cell::new(ptr::null()), freed_records: Cell::new(0) }
     }
 
-    /// Runs `f` with this as the thread's place.
+    /// Runs `f` while this value is the calling thread's place.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         HERE.with(|here| here.set(self));
         let out = f();
@@ -34,7 +34,7 @@ impl Here {
         out
     }
 
-    /// Runs `f` with the thread's place. `None`: the thread is not a pool's.
+    /// Runs `f` with the calling thread's place. Passes `None` if the thread belongs to no pool.
     #[inline]
     pub fn with<R>(f: impl FnOnce(Option<&Self>) -> R) -> R {
         let here = HERE.try_with(Cell::get).unwrap_or(ptr::null());
@@ -42,7 +42,7 @@ impl Here {
         f(unsafe { here.as_ref() })
     }
 
-    /// Runs `f` if the thread is a worker of `pool`. Returns true if it is.
+    /// Runs `f` with the calling thread's place if the thread is a worker of `pool`. Returns true if the thread is one.
     #[inline]
     pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
         Self::with(|here| match here {
@@ -60,32 +60,33 @@ impl Here {
         self.pool.shared()
     }
 
-    /// Returns the pointer to the pool.
+    /// Returns the pointer to this thread's pool.
     #[inline]
     pub fn pool_ptr(&self) -> PoolPtr {
         self.pool
     }
 
-    /// Returns the thread's seat, unless it has lent its seat.
+    /// Returns the thread's seat, or `None` if the thread has lent it.
     #[inline]
     pub fn seat(&self) -> Option<&Seat> {
         // SAFETY: seats live as long as their pool, and the thread is an owner of the pool.
         unsafe { self.seat.get().as_ref() }
     }
 
-    /// Takes a seat, or gives it up.
+    /// Sets the thread's seat. `None` means that the thread has given its seat up.
     pub fn sit(&self, seat: Option<&Seat>) {
         self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
     }
 
-    /// Returns the number of owners of the pool that end with this thread: the thread, and the records that it freed.
+    /// Returns the number of owners of the pool that this thread stands for: the thread itself, and the records that it freed.
     pub fn owners(&self) -> u64 {
         self.freed_records.replace(0) + 1
     }
 }
 
 impl PoolPtr {
-    /// Subtracts an owner, because a record is freed. A worker counts these, and subtracts them when it ends.
+    /// Subtracts one owner of the pool, because a record was freed. A worker only counts such owners, and subtracts them when
+    /// it ends.
     #[inline]
     pub fn record_freed(self) {
         if !Here::of_pool(self, |here| here.freed_records.set(here.freed_records.get() + 1)) {
@@ -114,7 +115,7 @@ impl Shared {
         if here.is_none() {
             // Ordering: AcqRel; read under the sleepers' lock.
             self.flights.fetch_add(change, Ordering::AcqRel);
-            // Either this thread sees the drain, or the drain sees the change.
+            // Either this thread sees the drain, or the drain sees the changed count.
             fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());

@@ -8,7 +8,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long a spare stays idle before it ends.
+/// The time for which a spare worker stays idle before it ends.
 const KEPT: Duration = Duration::from_secs(5);
 
 /// The spare workers of a pool.
@@ -21,19 +21,19 @@ pub struct Spares {
 
 #[derive(Debug)]
 struct State {
-    /// Indices of seats that are lent and that no spare has taken yet.
+    /// The indices of the seats that are lent and that no spare worker has taken yet.
     offered: VecDeque<usize>,
-    /// The number of spares that wait for a seat.
+    /// The number of spare workers that wait for a seat.
     idle: usize,
-    /// The number of spares, idle or not.
+    /// The number of spare workers, idle or not.
     threads: usize,
-    /// The number of spares made so far. Gives each spare its index.
+    /// The number of spare workers started so far, from which each gets its index.
     made: usize,
     /// Set when the pool has drained: an idle spare must end.
     closed: bool,
 }
 
-/// Why a seat could not be lent.
+/// The reason why a seat could not be lent.
 #[derive(Debug)]
 pub enum NoSpare {
     /// The greatest number of spares exists, and none is idle. Holds that number.
@@ -55,13 +55,13 @@ impl std::fmt::Display for NoSpare {
     }
 }
 
-/// What has become of a seat that was lent.
+/// What has become of a lent seat.
 #[must_use]
 #[derive(Debug)]
 pub enum Lent {
-    /// An idle spare takes it.
+    /// An idle spare worker takes the seat.
     ToIdle,
-    /// The caller must make a new spare worker for the seat. Holds the index of that spare worker.
+    /// The caller must start a new spare worker for the seat. Holds the index of that spare worker.
     Make(usize),
 }
 
@@ -112,7 +112,7 @@ impl Spares {
         self.lock().threads -= 1;
     }
 
-    /// Waits, as a spare, until a seat is lent. Returns its index, or `None` if the spare must end.
+    /// Waits, as a spare worker, until a seat is lent. Returns the index of the seat, or `None` if the spare worker must end.
     pub fn wait_for_seat(&self) -> Option<usize> {
         let mut state = self.lock();
         state.idle += 1;
@@ -131,13 +131,13 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // Any thread without a seat may end here, a former worker as well as a spare. Only the number matters.
+            // Any thread without a seat may end here, be it a former worker or a spare. Only the number of spares matters.
             state.threads -= 1;
         }
         seat
     }
 
-    /// Ends all idle spares, now and later. Called when the pool has drained.
+    /// Ends all idle spare workers, now and later. Call it when the pool has drained.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -149,7 +149,7 @@ impl Spares {
         state.offered.is_empty() && state.idle == 0
     }
 
-    /// Returns the number of spares, idle or not.
+    /// Returns the number of spare workers, idle or not.
     pub fn count(&self) -> usize {
         self.lock().threads
     }

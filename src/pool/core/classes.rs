@@ -1,14 +1,15 @@
 //! The injectors of the classes `High` and `Low`. The usual injector is that of the class `Normal`.
 //!
-//! A pool without a job of these classes has the two injectors, and never looks at them.
+//! While a pool has no job of these two classes, its workers never look at the two injectors.
 //!
 //! - `class-1`: The thread that makes a job with a class sets the pool's flag. The job has no task before that.
-//! - `class-2`: A thread that makes a task of such a job ready pushes the task into the injector of the class (`wake-1`), and
-//!   notifies (`wake-2` to `wake-4`).
-//! - `class-3`: A worker in its final check (`sleep-3`) loads the flag. If the flag is set, the worker checks these injectors,
-//!   too.
+//! - `class-2`: A thread that makes a task of such a job ready pushes the task into the injector of the class (`wake-1`). Then
+//!   the thread notifies (`wake-2` to `wake-4`).
+//! - `class-3`: A worker in its final check (`sleep-3`) loads the flag. If the flag is set, the worker also checks the
+//!   injectors of the two classes.
 //!
-//! By the fences of `wake-2` and `sleep-2`, `class-3` sees `class-1` and the task, or the pusher sees the parked worker.
+//! No task is left behind. By the fences of `wake-2` and `sleep-2`, the worker's final check sees the flag and the task, or the
+//! thread that pushed the task sees the parked worker.
 
 use super::Shared;
 use crate::base::sleep::Notified;
@@ -21,8 +22,7 @@ impl Shared {
     /// Returns true if the pool has, or once had, a job of the class `High` or `Low`.
     #[inline]
     pub fn has_classes(&self) -> bool {
-        // Ordering: Relaxed; a final check is ordered by the fences of `wake-2` and `sleep-2` (class-3). A pusher has a handle
-        // of its job, so it sees class-1.
+        // Ordering: Relaxed; the fences of `wake-2` and `sleep-2` order a final check (class-3), and a handle shows class-1.
         self.notice.has_classes.load(Ordering::Relaxed)
     }
 
@@ -43,7 +43,8 @@ impl Shared {
         }
     }
 
-    /// Puts a task into the injector of a class, and wakes a worker if none is searching. Returns what `inject` returns.
+    /// Puts a task into the injector of the class `class`, and wakes a worker if none is searching. Returns what `inject`
+    /// returns.
     pub fn inject_into(&self, class: Priority, cell: CellPtr) -> Notified {
         self.injector_of(class).push(cell);
         self.sleep.notify() // class-2

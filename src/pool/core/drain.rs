@@ -1,4 +1,4 @@
-//! Ends a pool: the drain, the drop of all tasks, and the end of the last worker.
+//! Ends a pool: drains it, drops all its tasks if a shutdown asks for that, and notes when its last worker has left.
 
 use super::{End, Shared};
 use crate::base::parking::parking_lot;
@@ -10,21 +10,21 @@ use crate::sync::{Condvar, MutexGuard, full_fence};
 use std::collections::BTreeSet;
 
 impl Shared {
-    /// Returns true if the pool drains: it refuses pushes from outside.
+    /// Returns true if the pool drains, and so refuses pushes from outside.
     #[inline]
     pub fn draining(&self) -> bool {
         // Ordering: Relaxed; a push that comes too late is caught by the word of `Sleep`.
         self.notice.draining.load(Ordering::Relaxed)
     }
 
-    /// Returns true if tasks are dropped instead of started.
+    /// Returns true if the workers drop tasks instead of starting them.
     #[inline]
     pub fn drops(&self) -> bool {
         // Ordering: Relaxed; the epoch publishes the flag.
         self.notice.drops.load(Ordering::Relaxed)
     }
 
-    /// Refuses pushes from outside from now on.
+    /// Makes the pool refuse pushes from outside from now on.
     pub fn refuse_outsiders(&self) {
         // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
         self.notice.draining.store(true, Ordering::Release);
@@ -32,16 +32,17 @@ impl Shared {
         self.blocked_pushers.wake();
     }
 
-    /// Runs `f`, which holds or cancels a job. The drain does not end meanwhile, so a worker takes the sweep that `f` requests.
+    /// Runs `f`, which holds or cancels a job. The drain does not end while `f` runs, so a worker takes the sweep that `f`
+    /// requests.
     ///
-    /// If the drain has ended before, `f` finds no tasks but pushes that came too late.
+    /// If the drain has already ended, `f` finds no tasks but pushes that came too late.
     pub fn defer_end(&self, f: impl FnOnce()) {
         self.sleep.depart_in_time();
         f();
         self.sleep.arrive(|| self.is_busy());
     }
 
-    /// From now on tasks are dropped instead of started. Also closes the timer.
+    /// Makes the workers drop tasks instead of starting them. Also closes the timer.
     pub fn drop_all(&self) {
         // Ordering: Release; the flag is set before the epoch is advanced.
         self.notice.drops.store(true, Ordering::Release);
@@ -49,12 +50,12 @@ impl Shared {
         self.close_timer();
     }
 
-    /// Locks the list of held jobs.
+    /// Locks the pool's list of held jobs.
     pub fn held(&self) -> MutexGuard<'_, BTreeSet<OpaqueJob>> {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if a drain must still wait although all workers are parked.
+    /// Returns true if the drain must still wait for something, although all workers are parked.
     pub fn is_busy(&self) -> bool {
         self.flights() != 0 || self.has_ready() || self.waits_for_the_clock()
     }
@@ -65,16 +66,16 @@ impl Shared {
         self.seats.iter().map(|seat| seat.flights()).fold(elsewhere, u64::wrapping_add)
     }
 
-    /// Returns what a drain waits for: tasks that have started, pending futures, and permits without a task. The numbers are
-    /// exact while no task starts, ends or begins to wait.
+    /// Returns the numbers of what a drain waits for: started tasks, pending futures, and permits without a task. The numbers
+    /// are exact while no task starts, ends or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
-        // A thread that has lent its seat is inside a task.
+        // A thread that has lent its seat is inside a task, so it counts as running.
         let running = on_seats + self.sleep.away();
         Unfinished { running, pending: self.flights() as usize }
     }
 
-    /// Subtracts workers whose threads could not be started.
+    /// Subtracts `missing` workers, whose threads could not be started, from the counts.
     pub fn give_up_workers(&self, missing: usize) {
         self.sleep.give_up_workers(missing);
         // Ordering: AcqRel; the last worker sees what the other workers did.
@@ -83,14 +84,14 @@ impl Shared {
         }
     }
 
-    /// Counts a spare worker that is about to start. It is an owner of the pool.
+    /// Counts a spare worker that is about to start. The spare worker counts as an owner of the pool.
     pub fn worker_comes(&self, pool: PoolPtr) {
         // Ordering: Relaxed both; the caller is a worker, and counted.
         self.working.fetch_add(1, Ordering::Relaxed);
         pool.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Subtracts a worker that has run its last task. The last one ends the pool.
+    /// Subtracts a worker that has run its last task. The last worker ends the pool.
     pub fn worker_left(&self) {
         // Ordering: AcqRel; the last worker sees what the other workers did.
         if self.working.fetch_sub(1, Ordering::AcqRel) > 1 {
@@ -116,7 +117,7 @@ impl Shared {
         self.end_state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Notes that a future waits for the end, in the parking lot. Returns false if the end has come.
+    /// Notes that a future waits in the parking lot for the end of the pool. Returns false if the pool has ended already.
     pub fn await_end(&self) -> bool {
         let mut end = self.end_state();
         end.is_awaited = true;
@@ -133,7 +134,7 @@ impl Shared {
         self.end_state().has_come
     }
 
-    /// Waits until the last worker has left, for at most `timeout`. Returns true if it has.
+    /// Waits until the last worker has left, for at most `timeout`. Returns true if the last worker has left.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
         wait_until(self.end_state(), &self.ended_changed, timeout)
     }
