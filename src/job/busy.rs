@@ -1,8 +1,8 @@
-//! The word that keeps a record: how many tasks are busy, and how many handles there are.
+//! The word of counts that keep a job's record: its busy tasks and its handles.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts that keep a record: busy tasks and handles, in one word. The record is freed when both are 0.
+/// The counts that keep a job's record: busy tasks and handles, in one word. The record is freed when both are 0.
 ///
 /// | bits   | field   | meaning                                                                     |
 /// |--------|---------|-----------------------------------------------------------------------------|
@@ -10,8 +10,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// | 36     | waited  | a flag: a waiter waits until the tasks field is 0                           |
 /// | 37..64 | handles | one for each handle, child job, and entry in the pool's list of held jobs   |
 ///
-/// A worker may add several to the tasks field at once, for tasks that it is about to push. At the end of its turn it
-/// subtracts what it has not used. So the field may be too great for a while, and is never too small.
+/// A worker may add several busy counts at once, for tasks that it is about to push. At the end of its turn the worker
+/// subtracts the counts that it has not used. So the number of tasks may be too great for a while, and is never too small.
 #[derive(Debug)]
 pub struct BusyCount(AtomicU64);
 
@@ -47,7 +47,7 @@ impl Left {
         self.0 & TASKS
     }
 
-    /// Returns the handles field.
+    /// Returns the number of handles.
     pub const fn handles(self) -> u64 {
         self.0 / HANDLE
     }
@@ -66,14 +66,14 @@ impl BusyCount {
         Left(self.0.load(Ordering::Acquire))
     }
 
-    /// Adds to the tasks field. The caller must have a handle of the job, or be one of its counted tasks.
+    /// Adds `count` busy tasks. The caller must have a handle of the job, or be one of its counted tasks.
     #[inline]
     pub fn add_tasks(&self, count: u64) {
         // Ordering: Relaxed; a handle or a counted task keeps the record, and the queue or deque publishes the tasks.
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Subtracts from the tasks field. Returns the word after the change.
+    /// Subtracts `count` busy tasks. Returns the word after the change.
     #[inline]
     pub fn drop_tasks(&self, count: u64) -> Left {
         // Ordering: AcqRel; each use of the record happens before it is freed.
@@ -83,7 +83,7 @@ impl BusyCount {
     /// Adds a handle. The caller must have a handle of the job, or be one of its counted tasks.
     ///
     /// # Panics
-    /// If there are 2²⁶ handles already.
+    /// Panics if there are 2²⁶ handles already.
     #[track_caller]
     pub fn add_handle(&self) {
         // Ordering: Relaxed; the caller's own count keeps the record.
@@ -118,14 +118,14 @@ impl BusyCount {
         Left(self.0.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE)
     }
 
-    /// Clears the flag *waited*. The caller must hold the lock of the parking lot's bucket, and no waiter may be in it for
-    /// this job.
+    /// Clears the flag *waited*. The caller must hold the lock of the parking lot's bucket for the job, and the bucket must
+    /// have no waiter for the job.
     pub fn clear_waited(&self) {
         // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag.
         self.0.fetch_and(!WAITED, Ordering::AcqRel);
     }
 
-    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the parking lot's bucket.
+    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the parking lot's bucket for the job.
     pub fn set_waited(&self) {
         // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag (unpark-1).
         self.0.fetch_or(WAITED, Ordering::AcqRel);

@@ -6,8 +6,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::global;
 
 global! {
-    /// Returns the number of tasks in queues that handles have cancelled, in all pools. A thread that waits for a job checks the
-    /// job again when the number has grown. No job keeps such a number, because the job may be freed before the handle counts.
+    /// Returns the number of tasks that handles have cancelled while these tasks were in queues, over all pools. A thread that
+    /// waits for a job checks the job again when the number has grown. No job keeps such a number, because the job may be freed
+    /// before the handle counts.
     fn cancel_count() -> AtomicU64 { AtomicU64::new(0) }
 }
 

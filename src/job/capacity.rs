@@ -1,10 +1,10 @@
-//! The slots of a job with a capacity. How pushers wait for one is in [`api::capacity`](crate::api::capacity).
+//! The slots of a job with a capacity. Module [`api::capacity`](crate::api::capacity) explains how pushers wait for a slot.
 
 use crate::base::parking::parking_lot;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The bit of a pusher that waits for a slot.
+/// The bit of [`Capacity::taken`] that is set while a pusher waits for a slot.
 pub const WAITED: u64 = 1;
 const TASK: u64 = 1 << 1;
 
@@ -14,12 +14,13 @@ pub struct Capacity {
     most: u64,
     /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
     pub taken: AtomicU64,
-    /// The number of cells without a slot that a pusher left in the queue, twice. Cells of children have no slot here.
+    /// Twice the number of cells without a slot that the last pass over the queue left there. Cells of children are not
+    /// counted, because they have no slot of this job.
     pub left: AtomicU64,
 }
 
 impl Capacity {
-    /// Makes `most` slots, all free.
+    /// Makes `most` slots, which are all free.
     pub fn new(most: usize) -> Self {
         Self {
             most: (most as u64).min(u64::MAX / TASK),
@@ -28,7 +29,7 @@ impl Capacity {
         }
     }
 
-    /// Returns true if there are no slots: each task is handed over together with its permits, or refused.
+    /// Returns true if the capacity is 0: a pusher must hand each task over together with the task's permits.
     pub fn is_none(&self) -> bool {
         self.most == 0
     }
@@ -43,19 +44,19 @@ impl Capacity {
         (&raw const *self).addr()
     }
 
-    /// Returns true if all slots are free. No other thread may use them.
+    /// Returns true if all slots are free. Call it only while no other thread uses the slots.
     pub fn is_unused(&self) -> bool {
         // Ordering: Relaxed; no other thread uses the slots.
         self.taken.load(Ordering::Relaxed) / TASK == 0
     }
 
-    /// Returns how many of `cells` cells in the queue have no slot, at least.
+    /// Returns the least number of the queue's cells that have no slot. `cells` is the number of cells in the queue.
     pub fn without_slot(&self, cells: usize) -> u64 {
         // Ordering: Relaxed; a hint.
         (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
     }
 
-    /// Returns true if `empty` cells without a slot are so many that a pass over the queue is due.
+    /// Returns true if a pass over the queue is due. `empty` is the number of cells in the queue without a slot.
     pub fn is_pass_due(&self, empty: u64) -> bool {
         // Ordering: Relaxed both; hints.
         let tasks = self.taken.load(Ordering::Relaxed) / TASK;
@@ -69,12 +70,12 @@ impl Capacity {
     }
 }
 
-/// A slot, owned by one task until the task starts or is dropped.
+/// A slot of a job with a capacity. A task owns the slot until the task starts or is dropped.
 #[derive(Debug)]
 pub struct Slot(Arc<Capacity>);
 
 impl Slot {
-    /// Takes a slot if one is free.
+    /// Takes a slot, or returns `None` if no slot is free.
     pub fn try_take(capacity: &Arc<Capacity>) -> Option<Self> {
         // Ordering: AcqRel on success; pairs with the release of a slot. Relaxed on failure: only the count matters.
         let taken = capacity.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
@@ -83,7 +84,7 @@ impl Slot {
         taken.is_ok().then(|| Self(capacity.clone()))
     }
 
-    /// Takes a slot even if none is free, so that the number of slots taken may exceed the capacity.
+    /// Takes a slot even if none is free. So the number of slots taken may exceed the capacity.
     pub fn take_over(capacity: &Arc<Capacity>) -> Self {
         // Ordering: as in `try_take`.
         capacity.taken.fetch_add(TASK, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! The children of jobs enter and leave the table of their pool.
+//! Enters the children of jobs into the table of their pool, and removes them from it.
 
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -6,7 +6,7 @@ use crate::pool::children::{Ended, Family};
 use crate::sync::atomic::Ordering;
 
 impl Ended {
-    /// Returns the counts of one job, without the jobs below it.
+    /// Returns the counts of ended tasks of one job, without the jobs below.
     pub fn of(job: JobPtr) -> Self {
         let tally = &job.tally;
         // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.
@@ -19,10 +19,10 @@ impl Ended {
 }
 
 impl Family {
-    /// Adds a child. The caller must keep the child.
+    /// Adds a child to the table. The caller must keep the child's record alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A worker with a lease of the parent may have taken the parent for unlimited. It must check again.
+            // A worker with a lease of the parent may have found the parent unlimited, and must check again.
             parent.pool().advance_epoch();
         }
         self.shard(parent.opaque())
@@ -32,21 +32,22 @@ impl Family {
             .insert(child.opaque());
     }
 
-    /// Removes a child whose record is about to be freed. Adds its counts to its parent's.
+    /// Removes a child from the table, because its record is about to be freed. Adds the child's counts to the counts of the
+    /// parent.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut ended = Ended::of(child);
         ended += self.forget(child);
         let mut shard = self.shard(parent.opaque());
         // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
-        // Only a model's child, which never was in the table, finds no entry.
+        // A child of a model may have no entry, because it never was in the table.
         if let Some(below) = shard.get_mut(&parent.opaque()) {
             below.children.remove(&child.opaque());
             below.left += ended;
         }
     }
 
-    /// Removes the entry of a job that is about to be freed, if it had children. Returns the counts of the jobs below it.
+    /// Removes the entry of a job that is about to be freed, if the job had children. Returns the counts of the jobs below.
     #[cold]
     pub fn forget(&self, job: JobPtr) -> Ended {
         if !job.permits.load_alone().has(Flag::Parent) {

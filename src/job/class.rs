@@ -1,4 +1,4 @@
-//! The turns and the class of a job, as its children inherit them and as its ready tasks meet them.
+//! The turns and the class of a job: what it inherits from its parent, and where its ready tasks wait.
 
 use crate::base::sleep::Notified;
 use crate::base::task::CellPtr;
@@ -9,8 +9,8 @@ use crate::pool::core::Shared;
 use crate::priority::Priority;
 
 impl AskedTurns {
-    /// Returns the turns of a job with this parent. The job inherits what was not set, and its share is multiplied by the
-    /// parent's.
+    /// Returns the turns of a job with the parent `parent`. A setting that is missing comes from the parent, and the share is
+    /// multiplied by the parent's share.
     pub fn below(self, parent: Option<JobPtr>) -> Turns {
         let parent = parent.map_or(Turns::USUAL, JobPtr::turns);
         Turns {
@@ -22,15 +22,16 @@ impl AskedTurns {
 }
 
 impl JobPtr {
-    /// Returns the turns of the job.
+    /// Returns the settings of turns of this job.
     #[inline]
     pub fn turns(self) -> Turns {
         self.extra().map_or(Turns::USUAL, |extra| extra.turns)
     }
 
-    /// Makes the job one of its class. Call it before the job has a task.
+    /// Makes the workers treat the job by its class. Call it before the job has a task.
     ///
-    /// A job with a class is never unlimited, so its tasks wait in the injector of the class, and in no deque.
+    /// A job with a class other than `Normal` is never unlimited. So its tasks wait in the injector of the class, and in no
+    /// deque.
     pub fn enter_class(self) {
         if self.turns().priority != Priority::Normal {
             self.permits.set(Flag::Futures);
@@ -40,7 +41,7 @@ impl JobPtr {
 }
 
 /// Puts a task into the injector of its job's class, and wakes a worker if none is searching. Returns what `Shared::inject`
-/// returns. The pool must be alive until the return.
+/// returns. The caller must keep the pool alive until the return.
 #[inline]
 pub fn inject(pool: &Shared, cell: CellPtr) -> Notified {
     if pool.has_classes() { inject_in_class(pool, cell) } else { pool.inject(cell) }

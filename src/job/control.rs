@@ -1,4 +1,4 @@
-//! What a job's owner changes while it runs: limit, pause, close and cancel.
+//! Changes a job while it runs: its limit, pauses, closing and cancelling.
 
 use crate::base::parking::parking_lot;
 use crate::job::events;
@@ -23,7 +23,7 @@ pub fn limit_of(word: Snapshot) -> usize {
     if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
 }
 
-/// Notes the state of a new job of a key, before other threads know the job.
+/// Notes the first state of a key's job, for [`is_as_made`]. Call it before other threads know the job.
 pub fn note_as_made(job: JobPtr) {
     job.tally.note_limit_as_made(job.permits.load());
     if let Some(extra) = job.extra() {
@@ -31,12 +31,12 @@ pub fn note_as_made(job: JobPtr) {
     }
 }
 
-/// Returns true if a new job for the same key would equal this job. Checks each state that an idle job keeps: its limit, and
-/// what holds or closes it. Also what its tasks have used up of its rates.
+/// Returns true if a new job for the same key would equal this job. Checks each state that an idle job keeps: its limit, its
+/// flags, its hold-off, and how much of its rates is used up.
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
-    // What an adaptive limit has learnt goes with the key.
+    // An adaptive limit is not compared, because what it has learnt is dropped with the key.
     let adapts = job.extra().is_some_and(|extra| extra.samples.is_some());
     (adapts || word.limit() == job.tally.limit_as_made())
         && !word.has(Flag::Paused)
@@ -45,7 +45,7 @@ pub fn is_as_made(job: JobPtr) -> bool {
         && job.extra().is_none_or(|extra| extra.times().is_as_made(job.pool().now()))
 }
 
-/// Sets the limit. After the return no task starts while `limit` or more tasks run.
+/// Sets the limit. After the return no task of the job starts while `limit` or more tasks run.
 pub fn set_limit(job: JobPtr, limit: u64) {
     let set = || {
         let before = job.permits.set_limit(limit);
@@ -54,14 +54,14 @@ pub fn set_limit(job: JobPtr, limit: u64) {
     if limit == 0 { job.pool().defer_end(set) } else { set() }
 }
 
-/// Sets the limit to `to` if it still is `from`. Neither may be 0.
+/// Changes the limit from `from` to `to`. Does nothing if the limit is not `from`. Neither may be 0.
 pub fn replace_limit(job: JobPtr, from: usize, to: usize) {
     if from != to && job.permits.replace_limit(limit_bits(from), limit_bits(to)).granted() {
         changed(job, false);
     }
 }
 
-/// Pauses the job. After the return no task of it starts.
+/// Pauses the job. After the return no task of the job starts.
 pub fn pause(job: JobPtr) {
     job.pool().defer_end(|| {
         job.permits.set(Flag::Paused);
@@ -75,7 +75,7 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Makes a change of the job's word take effect. Workers that keep a permit of the job check the word again. The caller's thread
+/// Makes a change of the job's word take effect. Workers that keep a permit of the job check the word again. The calling thread
 /// admits the queued tasks that may start now.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
@@ -101,8 +101,8 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// Lists the job with the pool if its word says that it is held, and unlists it otherwise. Cancels a held job instead if
 /// the pool is draining. The list keeps the job alive, so that a drain finds it.
 ///
-/// - hold-1: the caller has changed the word. hold-2: it takes the list's lock, loads the word, and lists the job.
-/// - end-1: the drain sets the pool's flag. end-2: it takes the list's lock and empties the list.
+/// - hold-1: the caller has changed the word. hold-2: the caller takes the list's lock, loads the word, and lists the job.
+/// - end-1: the drain sets the pool's flag. end-2: the drain takes the list's lock and empties the list.
 ///
 /// If hold-2 comes before end-2, the drain finds the job. Otherwise the lock orders end-1 before hold-2, which sees the flag.
 pub fn list_if_held(job: JobPtr) {
@@ -121,7 +121,7 @@ pub fn list_if_held(job: JobPtr) {
     }
 }
 
-/// Closes the job: it accepts no further tasks.
+/// Closes the job, so that it accepts no further tasks.
 pub fn close(job: JobPtr) {
     job.permits.set(Flag::Closed);
     job.pool().blocked_pushers.wake();
@@ -142,7 +142,8 @@ pub fn is_closed(job: JobPtr) -> bool {
     }
 }
 
-/// Closes the job and marks it as cancelled: no task of it starts any more. Returns false if it was cancelled before.
+/// Closes the job and marks it as cancelled, so that no task of it starts any more. Returns false if the job was cancelled
+/// before.
 pub fn mark_cancelled(job: JobPtr) -> bool {
     job.permits.set(Flag::Closed);
     if job.permits.set(Flag::Cancelled).has(Flag::Cancelled) {
@@ -170,9 +171,9 @@ fn sweep_queue(job: JobPtr) {
     }
 }
 
-/// Cancels a job that a drain has taken off the list of held jobs, and gives the list's handle back. Does not cancel the job
-/// if it is not held any more: a resume changes the word before the list. If the job is held again later, `list_if_held` sees
-/// the drain.
+/// Cancels a job that a drain has taken off the list of held jobs, and gives the list's handle back. If the job is not held any
+/// more, does not cancel it: a resume changes the word before the list. If the job is held again later, `list_if_held` sees the
+/// drain.
 pub fn cancel_listed(job: JobPtr) {
     if job.permits.load().is_held() {
         cancel_held(job);
@@ -183,12 +184,12 @@ pub fn cancel_listed(job: JobPtr) {
 /// Cancels a held job, and all jobs below it, for a drain. The caller must keep the job alive.
 fn cancel_held(job: JobPtr) {
     cancel(job);
-    // A drain lets a task that has started take its permit back although the job is held.
+    // During a drain, a task that has started may take its permit back although the job is held.
     parking_lot().wake(job.permit_key());
 }
 
-/// Notes, at a job's first future or permit without a task, that its limit and those above it may bind whatever the number of
-/// workers.
+/// Notes that the limits of the job and of the jobs above may bind, however many workers there are. Call it at the job's first
+/// future or permit without a task.
 #[inline]
 pub fn expect_futures(job: JobPtr) {
     for gate in job.gates() {
@@ -203,10 +204,10 @@ fn note_futures(gate: JobPtr) {
     gate.permits.set(Flag::Futures);
     fence_after_rmw();
     if !gate.busy.load().no_tasks() {
-        // The worker that runs the job must load the word before its next task.
+        // A worker that keeps a permit of this job must load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // A pusher may have left tasks for that worker, so the queue is checked here.
+    // A pusher may have relied on that worker to check the queue, so this thread checks it.
     look(gate);
 }
 
@@ -230,13 +231,14 @@ pub fn cancel(job: JobPtr) {
 }
 
 fn cancel_with_all_below(job: JobPtr) {
-    // The handles in `below` keep the marked jobs alive until they are swept.
+    // The handles in `below` keep the marked jobs alive until their tasks are dropped.
     let (mut below, mut marked) = (Vec::new(), Vec::new());
     let mut known = BTreeSet::new();
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made meanwhile may accept tasks before its parent is marked. So passes follow until one finds none.
+    // A child that is made during a pass may accept tasks before its parent is marked. So the passes end only when a pass finds
+    // no new child.
     loop {
         let mut found = Vec::new();
         family::add_below(job, &mut found);

@@ -1,5 +1,5 @@
-//! The hooks of the timeline on a task's way. Without the feature `timeline` each is empty. With it each is one branch on a flag
-//! that lies beside the pool's epoch, until the timeline is started.
+//! Notes what happens to a task, for the timeline. Without the feature `timeline` each function here is empty. With the
+//! feature, and while the timeline is off, each is one branch on a flag that lies beside the pool's epoch.
 
 #![cfg_attr(
     not(feature = "timeline"),
@@ -44,7 +44,7 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), admitted(gate, cell));
 }
 
-/// The task that a thread ran before it began another one inline.
+/// What this thread ran before it began a task: another task, or nothing.
 #[must_use]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
@@ -61,7 +61,7 @@ pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that this thread begins a task inline. Returns the task that runs around it.
+/// Notes that this thread begins a task inline. Returns the outer task, which joins it.
 #[inline(always)]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -82,11 +82,11 @@ pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // The outer task keeps the permit.
+    // The outer task keeps the permit, so the end of the inline task frees none.
     note!(job.pool(), no_cause());
 }
 
-/// Notes that a task will be dropped unrun. Call it before the drop.
+/// Notes that a task will be dropped without running. Call it before the drop.
 #[inline(always)]
 pub fn dropped(cell: CellPtr) {
     note!(cell.job().pool(), dropped(cell));
@@ -104,13 +104,13 @@ pub fn resumed(job: JobPtr) {
     note!(job.pool(), resumed(job));
 }
 
-/// Notes the figures of each gate of the job after a permit was released.
+/// Notes the figures of the job and of each job above, after a permit was released.
 #[inline(always)]
 pub fn released(job: JobPtr) {
     note!(job.pool(), released(job));
 }
 
-/// Forgets the cause: later events of this thread are not caused by its last event.
+/// Forgets this thread's last event, so that its later events do not count as caused by that event.
 #[inline(always)]
 pub fn no_cause(pool: &Shared) {
     note!(pool, no_cause());
@@ -128,7 +128,7 @@ pub fn opened(job: JobPtr) {
     note!(job.pool(), opened(job));
 }
 
-/// The number of a permit without a task.
+/// The number of a permit without a task, by which the timeline identifies the permit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Number(#[cfg(feature = "timeline")] pub(super) usize);
 
@@ -152,8 +152,8 @@ pub fn new_number(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// Notes that a waiter gets its permit. Call it before the grant, which may free the cell. If the grant then finds that the waiter
-/// has left, the caller must note that the permit with the returned number is given back.
+/// Notes that a waiter gets its permit. Call it before the grant, which may free the waiter's cell. If the waiter turns out to
+/// have left, the caller must note that the permit with the returned number is given back.
 #[inline(always)]
 pub fn granted(cell: CellPtr, number: Number) -> Number {
     #[cfg(feature = "timeline")]
@@ -169,19 +169,19 @@ pub fn given_back(job: JobPtr, number: Number) {
     note!(job.pool(), given_back(job, number.0));
 }
 
-/// Notes that the worker parks.
+/// Notes that this worker parks.
 #[inline(always)]
 pub fn parked(pool: &Shared) {
     note!(pool, parked(pool));
 }
 
-/// Notes that the worker was woken.
+/// Notes that this worker was woken.
 #[inline(always)]
 pub fn woken(pool: &Shared) {
     note!(pool, woken(pool));
 }
 
-/// Notes the seat of this thread, or that it has none.
+/// Notes the index of this thread's seat, or that the thread has none.
 #[inline(always)]
 pub fn sits(seat: Option<usize>) {
     #[cfg(feature = "timeline")]

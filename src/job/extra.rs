@@ -11,18 +11,19 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use std::num::NonZeroU32;
 
-/// The fields that few jobs have. Made by the builder, or for the job's first hold-off or delayed task. Freed with the record.
+/// The fields that few jobs have. The builder makes them, or the job's first hold-off or delayed task does. The fields are
+/// freed with the record.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
     /// The bound on the number of tasks that have not started, if the job has one.
     pub capacity: Option<Arc<Capacity>>,
-    /// The samples of its tasks, if its limit adapts.
+    /// The samples of the job's tasks, if the job's limit adapts.
     pub samples: Option<Samples>,
-    /// The histograms of a timed job.
+    /// The histograms of the job, if the job is timed.
     pub timed: Option<Box<Timed>>,
-    /// How long a turn with the job is, and the job's class.
+    /// The job's share, turn time and class.
     pub turns: Turns,
     /// True if each task of the job has a span.
     #[cfg(feature = "tracing")]
@@ -30,11 +31,11 @@ pub struct Extra {
     /// The job's track in the timeline of its pool.
     #[cfg(feature = "timeline")]
     pub track: Track,
-    /// True if the job counts weights: a task takes as many permits here as it weighs.
+    /// True if the job counts weights: a task takes as many permits of this job as the task weighs.
     pub counts_weights: bool,
     /// The weight of the job's tasks, if it was set.
     pub weight: Option<NonZeroU32>,
-    /// The job's times.
+    /// The times of the job: hold-off, rates and delayed tasks.
     times: Mutex<Times>,
     /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
     has_gap: AtomicBool,
@@ -56,7 +57,7 @@ impl Extra {
         Self { timed, ..self }
     }
 
-    /// Sets how long a turn with the job is, and the job's class.
+    /// Sets the job's share, turn time and class.
     pub fn with_turns(self, turns: Turns) -> Self {
         Self { turns, ..self }
     }

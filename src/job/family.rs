@@ -1,4 +1,4 @@
-//! The jobs below a job: the walks over all of them.
+//! Walks over the children of a job, and over all jobs below it.
 
 use crate::base::task::OpaqueJob;
 use crate::job::lifetime::Kept;
@@ -9,7 +9,8 @@ use crate::pool::core::Shared;
 use crate::sync::thread;
 
 impl Family {
-    /// Returns the children of the job, each with a handle, and the counts of those that have left, both of one moment.
+    /// Returns the children of the job, each with a handle, and the counts of the children that have left. Both belong to one
+    /// moment.
     fn children_and_left(&self, parent: JobPtr) -> (Vec<Kept>, Ended) {
         loop {
             let shard = self.shard(parent.opaque());
@@ -60,18 +61,19 @@ pub fn children_of(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children(parent)
 }
 
-/// Returns handles of the children of the job, except of those that are about to be freed, and of the jobs of keys.
+/// Returns handles of the children of the job. Leaves out children that are about to be freed, and the jobs of keys.
 ///
-/// The table of a keyed job drops the job of a key if it has the only handle. A further handle would come too late for that.
+/// The jobs of keys must be left out: the table of a keyed job drops the job of a key only if the table has the only handle. A
+/// further handle would prevent that.
 pub fn children_without_keys(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children_that(parent, |child| !child.tally.is_of_key())
 }
 
-/// Returns handles of the jobs that the pool can find, each once: those with a name, a parent or a child, and held ones. Leaves
+/// Returns handles of the jobs that the pool can find, each once: jobs with a name, a parent or a child, and held jobs. Leaves
 /// out the jobs of keys, and jobs that are about to be freed.
 pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     let mut jobs = Vec::new();
-    // The list or the table keeps a record while its lock is held (root-2).
+    // While the lock of the list or the table is held, no record in it is freed (root-2).
     let mut add = |job: &OpaqueJob| {
         let job = JobPtr::of(*job);
         if !job.tally.is_of_key() && job.busy.add_handle_if_needed() {
@@ -86,7 +88,7 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     let parents = |job: &Kept| job.ptr().gates().skip(1).collect::<Vec<_>>();
     let parents: Vec<_> = jobs.iter().flat_map(parents).collect();
     for parent in parents.into_iter().filter(|parent| !parent.tally.is_of_key()) {
-        // The child's handle keeps the parent.
+        // The handle of the child keeps the parent's record.
         parent.busy.keep();
         jobs.push(Kept::from_handle(parent));
     }
@@ -113,7 +115,7 @@ pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
     ended
 }
 
-/// Adds the jobs below this one to `below`, each before the jobs below it.
+/// Adds all jobs below this one to `below`, each before the jobs below it.
 pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
     let mut next = below.len();
     below.append(&mut children_of(job));
@@ -129,18 +131,18 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 
-/// The result of one pass.
+/// The result of one pass over a job and all jobs below it.
 #[derive(Debug)]
 struct Pass {
     /// The number of children that had left the table when the pass began.
     left: u64,
-    /// How many tasks of all these jobs had ended at the pass.
+    /// The number of tasks of all these jobs that had ended at the pass.
     ended: u64,
 }
 
 impl Passes {
-    /// Calls `pass`, which returns the number of tasks that have ended. Returns true if all jobs were idle at one moment.
-    /// Returns `None` if `pass` returns `None`.
+    /// Calls `pass`, which returns the number of ended tasks. Returns true if all jobs were idle at one moment, and false if a
+    /// further pass must follow. Returns `None` if `pass` returns `None`.
     pub fn make(&mut self, job: JobPtr, pass: impl FnOnce() -> Option<u64>) -> Option<bool> {
         let family = &job.pool().family;
         let left = family.left();

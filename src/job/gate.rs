@@ -1,7 +1,7 @@
-//! Pushes, admits, starts and refuses tasks at their gates, and releases the permits of tasks that have ended.
+//! Pushes, admits, starts and refuses tasks at their gates, and releases the permits of ended tasks.
 //!
-//! A job with room *admits* a task: it counts the task as ready (`reserve`), and the task goes to a deque. Without room, the
-//! task waits in the job's queue.
+//! A job with room *admits* a task: it counts the task as ready (`reserve`), and the task goes to a deque. If the job has no
+//! room, the task waits in the job's queue.
 //!
 //! - `push-1`: the pusher finds the job full, or tasks waiting.
 //! - `push-2`: the pusher pushes the task into the queue.
@@ -12,11 +12,12 @@
 //! - `release-2`: that thread executes a full fence.
 //! - `release-3`: that thread checks the queue. If a task waits and there is room, it admits tasks.
 //!
-//! By the fences, `push-4` sees `release-1` or `release-3` sees `push-2`. So no task waits while there is room.
+//! By the fences, the pusher sees the released permit (`push-4`), or the thread that released the permit sees the pushed task
+//! (`release-3`). So no task waits while there is room.
 //!
-//! A thread that admits tasks takes the queue lock. If it fails to get the lock, it sets the pending bit, and the owner checks
-//! the queue again (module `queue`). The owner reserves before it pops, so that no later push overtakes the task. A pusher
-//! that sees the queue empty also sees the reservation (`serial_in_order`).
+//! A thread that admits tasks takes the queue lock. A thread that fails to get the lock sets the pending bit, and the lock's
+//! owner checks the queue again (module `queue`). The owner reserves before it pops, so that no later push overtakes the task.
+//! A pusher that sees the queue empty also sees the reservation (`serial_in_order`).
 //!
 //! A task of a child passes the gates from the inside out. If a gate refuses it, the task joins the queue of that gate as the
 //! one *delegate* of its child. The child is then marked `Blocked`. So each child has one task in that queue, and the children
@@ -253,8 +254,8 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
 pub enum Start {
     /// Run the task: it holds its permits, and counts as busy.
     Run,
-    /// Run the task, as for `Run`. A job with a rate is among its gates: each further task under these permits needs the
-    /// rate's token.
+    /// Run the task, as for `Run`. A job with a rate is among its gates, so each further task under these permits needs a token
+    /// of the rate.
     RunPaced,
     /// Do nothing: the task waits in a queue again or was dropped. The worker must not touch the cell.
     Gone,
@@ -298,8 +299,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Starts a task that was refused because `gate` has a rate. Acquires the permits there and at each ancestor, and takes the
-/// token of each rate.
+/// Starts a task that was refused because the job `gate` has a rate. Acquires the permits of `gate` and of each ancestor, and
+/// takes a token of each rate.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
@@ -331,7 +332,7 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     Start::Run
 }
 
-/// Wakes the waiters of the job if no task of it is ready or running. Call it where a job may become idle although no task
+/// Wakes the waiters of the job if none of its tasks is ready or running. Call it where a job may become idle although no task
 /// ends.
 pub fn wake_if_idle(job: JobPtr) {
     if job.busy.load().awaited() {
@@ -355,7 +356,7 @@ pub fn release(job: JobPtr) {
     events::released(job);
 }
 
-/// Releases the permits of a task of `job` at one gate, and admits waiting tasks there.
+/// Releases the permits of a task of `job` at the job `gate`, and admits tasks that wait there.
 #[inline]
 fn release_at(gate: JobPtr, job: JobPtr) {
     let mut word = gate.permits.release(); // release-1
@@ -374,7 +375,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
 
 /// Returns true if a further task may start under the permits of a task that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // Each inline join runs this loop. The iterator `gates` would take three instructions more.
+    // The loop is written by hand because each inline join runs it. The iterator `gates` would take three instructions more.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

@@ -1,4 +1,4 @@
-//! The check whether a job is idle, and what a waiter must do before it parks.
+//! Checks whether a job is idle, and prepares a waiter that must park until then.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
@@ -17,8 +17,8 @@ use std::cell::{Cell, RefCell};
 /// false if the queue must be served first. It also returns false if a handle has cancelled a task meanwhile, because that
 /// task may be in the queue of a held ancestor. This function then serves the queue and calls `enter` again.
 ///
-/// The second argument serves that queue. `enter` must call it before it waits for anything else, because the queue lock may
-/// be held.
+/// The second argument of `enter` serves the job's queue. `enter` must call it before it waits for anything else, because this
+/// thread may hold the queue lock.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
@@ -62,7 +62,7 @@ pub fn enter_while_busy(
     }
 }
 
-/// Clears the flag *waited* if no waiter is left, so that tasks that end need not lock the bucket.
+/// Clears the job's flag *waited* if no waiter is left, so that tasks that end need not lock the bucket.
 pub fn forget_waiters(job: JobPtr) {
     parking_lot().if_none_waits(job.idle_key(), || job.busy.clear_waited());
 }
@@ -80,11 +80,11 @@ pub fn is_idle(job: JobPtr) -> bool {
 
 /// The result of a check for tasks that a job has queued or running.
 enum Work<'a> {
-    /// The job has no such task.
+    /// The job has no task queued or running.
     None,
-    /// The job has such tasks, or another thread moves tasks and wakes the waiters.
+    /// The job has tasks queued or running, or another thread moves its tasks and then wakes the waiters.
     Some,
-    /// The pending bit was set meanwhile: the caller has the queue lock, and must serve the queue.
+    /// The pending bit was set meanwhile. The caller has the queue lock, and must serve the queue.
     Line(Consumer<'a>),
     /// The job is held, and handles have cancelled tasks in its queue: the caller must drop these.
     Gone,
@@ -93,7 +93,8 @@ enum Work<'a> {
 }
 
 impl Work<'_> {
-    /// Does what this result requires of the caller. Call it without a lock: tasks may run and threads may be woken.
+    /// Does what this result requires of the caller: serves the queue if the caller has its lock. Call it without another lock,
+    /// because tasks may run and threads may be woken.
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_queue_with(job, consumer),
@@ -112,14 +113,15 @@ impl Work<'_> {
 
 /// Checks the job's busy count and its queue. Tasks of children in the queue do not count as the job's.
 ///
-/// While this thread has the queue lock, no task leaves the queue. So if the busy count is 0 then, all outstanding tasks are
-/// in the queue. If `try_lock` fails, another thread moves tasks, and the result is `Some`.
+/// Looks for tasks of the job that are queued or running. While this thread has the queue lock, no task leaves the queue. So if
+/// the busy count is 0 then, all outstanding tasks are in the queue. If `try_lock` fails, another thread moves tasks, and the
+/// result is `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;
     }
     if job.permits.load().has(Flag::Cancelled) && !job.queue().is_empty() {
-        // A sweep will drop these tasks. It needs the queue lock, so this thread does not take that lock.
+        // A sweep will drop the tasks in this queue. The sweep needs the queue lock, so this thread does not take it.
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {

@@ -1,4 +1,4 @@
-//! The end of a record: the counts that keep it, and its memory.
+//! Frees the record of a job when no busy task and no handle keeps it.
 
 use crate::base::{cache, later};
 use crate::job::permits::Flag;
@@ -7,8 +7,7 @@ use crate::sync::RESTS;
 use crate::sync::atomic::Ordering;
 
 impl JobPtr {
-    /// Subtracts busy tasks. Wakes the job's waiters if it has no busy task left, and frees the record if nothing
-    /// needs it.
+    /// Subtracts `count` busy tasks. If none is left, wakes the job's waiters. If nothing needs the record, frees it.
     #[inline]
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
@@ -21,7 +20,7 @@ impl JobPtr {
         }
     }
 
-    /// Subtracts a handle, and frees the record if nothing needs it.
+    /// Subtracts a handle, and frees the record if nothing else needs it.
     #[inline]
     pub fn drop_handle(self) {
         if self.give_back_handle() {
@@ -30,7 +29,7 @@ impl JobPtr {
         }
     }
 
-    /// Subtracts a handle. Returns true if nothing needs the record: the caller must free it.
+    /// Subtracts a handle. Returns true if nothing needs the record: the caller must then free it.
     #[inline]
     #[must_use]
     pub fn give_back_handle(self) -> bool {
@@ -38,14 +37,14 @@ impl JobPtr {
         left.unneeded()
     }
 
-    /// Frees the record, and subtracts its handle of the parent. Then frees each ancestor that nothing needs any more. The caller
-    /// holds the permits of `held` tasks of the job.
+    /// Frees the record, and subtracts its handle of the parent. Then frees each ancestor that nothing needs any more. The
+    /// caller must hold the permits of `held` tasks of the job.
     ///
     /// # Panics
     /// In a build with [`RESTS`](crate::sync::RESTS), panics if the job is not at rest.
     ///
     /// # Safety
-    /// No other thread uses the record, now or later.
+    /// No other thread may use the record, now or later.
     #[inline]
     pub unsafe fn free(self, held: u64) {
         // SAFETY: by this function's contract.
@@ -59,7 +58,7 @@ impl JobPtr {
         }
     }
 
-    /// Frees the record, and returns its parent, whose handle the caller must subtract.
+    /// Frees the record, and returns its parent. The caller must subtract the record's handle of the parent.
     ///
     /// # Safety
     /// As [`free`](Self::free).
@@ -99,10 +98,11 @@ impl JobPtr {
 }
 
 impl Record {
-    /// Returns true if nothing of the job is queued, reserved or waited for, and exactly `held` permits are held.
+    /// Returns true if no task of the job is queued, no reservation exists, no waiter waits, and exactly `held` permits are
+    /// held.
     ///
-    /// No other thread may use the record. So the loads are Relaxed: under loom they are stale if an access of another
-    /// thread is not ordered before.
+    /// No other thread may use the record. So the loads are Relaxed: under loom they return an old value if an earlier access
+    /// of another thread is not ordered before.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
         let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
@@ -115,7 +115,7 @@ impl Record {
     }
 }
 
-/// Subtracts a handle of a job, and frees the record if nothing needs it. If only the list of held jobs has a handle then, and
+/// Subtracts a handle of a job, and frees the record if nothing needs it. If then only the list of held jobs has a handle, and
 /// the job has no task, removes the job from that list.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
@@ -125,8 +125,8 @@ pub fn drop_handle(job: JobPtr) {
     }
 }
 
-/// Subtracts a handle as [`drop_handle`] does, but does not free the record. Returns true if the caller must free it. So a loop
-/// frees a chain of parents.
+/// Subtracts a handle as [`drop_handle`] does, but does not free the record. Returns true if the caller must free it, so that a
+/// loop can free a chain of parents.
 #[inline]
 #[must_use]
 pub fn give_back_handle(job: JobPtr) -> bool {
@@ -144,8 +144,8 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // The lock is held over the change. So if two threads drop handles at once, the second one sees that only the list's handle is
-    // left. While the lock is held, the list's handle keeps the record.
+    // The lock must be held over the change. So if two threads drop handles at once, the second thread sees that only the
+    // list's handle is left. While the lock is held, the list's handle keeps the record.
     let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job.opaque());

@@ -1,13 +1,13 @@
-//! The jobs that have a name and no parent enter and leave the list of their pool.
+//! Enters the jobs that have a name and no parent into the list of their pool, and removes them from it.
 //!
-//! The list has no handles, so a listed job ends like any other job.
+//! The list keeps no handles, so a listed job ends like any other job.
 //!
-//! - `root-1`: The thread that must free the record takes the lock, and removes the job from the list. Then it frees the
-//!   record.
-//! - `root-2`: The reader of the list takes the lock. It adds a handle of each job, but not of a job whose word says that
-//!   nothing needs the record.
-//! - `root-3`: A worker may free a record while its own busy counts are in the word. It must not do so with a listed job,
-//!   because the word then lets the reader add a handle.
+//! - `root-1`: The thread that must free the record takes the lock, and removes the job from the list. Then the thread frees
+//!   the record.
+//! - `root-2`: The reader of the list takes the lock, and adds a handle of each job, unless the job's word says that nothing
+//!   needs the record.
+//! - `root-3`: A worker may usually free a record while its own busy counts are in the word. A worker must not do so with a
+//!   listed job: such a word would let the reader add a handle.
 
 use crate::job::record::JobPtr;
 
@@ -25,7 +25,7 @@ impl JobPtr {
         }
     }
 
-    /// Removes a job whose record is about to be freed from the list (`root-1`).
+    /// Removes a job from the list of its pool, because its record is about to be freed (`root-1`).
     #[cold]
     pub fn leave_named_roots(self) {
         self.pool().named.lock().remove(&self.opaque());

@@ -1,13 +1,14 @@
-//! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures here.
+//! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures in this list.
 //!
-//! A pending future is in no queue. It is in this list from its first pending poll until it ends.
+//! A pending future is in no queue, but on this list, from its first pending poll until its end.
 //!
 //! - `cancel-1`: the thread that cancels sets a flag of the job, or of the pool. `cancel-2`: that thread cancels the listed
 //!   futures.
 //! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags.
 //!
-//! `cancel-2` and `pend-1` lock the same shard. If `pend-1` comes first, `cancel-2` finds the future. Else `pend-2` sees the
-//! flag. A future is taken off the list before its cell may be freed. So `cancel-2` may use the cell under the lock.
+//! The poller and the thread that cancels lock the same shard (`pend-1`, `cancel-2`). If the poller comes first, the other
+//! thread finds the future on the list. Otherwise the poller sees the flag (`pend-2`). A future leaves the list before its cell
+//! may be freed. So the thread that cancels may use the cell under the lock.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
@@ -20,17 +21,18 @@ use std::collections::BTreeMap;
 
 const SHARDS: usize = shrunk(64, 1);
 
-/// Futures by job and by the cell's address.
+/// Pending futures by their job and the address of their cell.
 type Futures = BTreeMap<(JobPtr, usize), CellPtr>;
 
 #[derive(Debug, Default)]
 struct Shard {
     futures: Futures,
-    /// Of each listed future with an adaptive limit, by the cell's address: its sample, and the time of its last poll.
+    /// The sample of each listed future with an adaptive limit, and the time of the future's last poll. The key is the address
+    /// of the future's cell.
     samples: BTreeMap<usize, (Sample, Instant)>,
 }
 
-/// The list, in shards with a lock each.
+/// The list of pending futures, in shards with a lock each.
 #[derive(Debug)]
 pub struct List {
     shards: Vec<Mutex<Shard>>,
@@ -60,14 +62,14 @@ impl List {
         (0..SHARDS).all(|shard| is_empty(&self.lock(shard)))
     }
 
-    /// Adds a future.
+    /// Adds a pending future to the list.
     pub fn list(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let before = self.shard_of(cell).futures.insert(key, cell);
         debug_assert!(before.is_none(), "a future is listed once");
     }
 
-    /// Takes a future off the list, and its sample.
+    /// Takes a future off the list. Drops the future's sample.
     pub fn unlist(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let mut shard = self.shard_of(cell);
@@ -90,9 +92,9 @@ impl List {
         self.shard_of(cell).samples.remove(&cell.as_ptr().addr())
     }
 
-    /// Returns how many futures of the job wait without a permit, and were not woken.
+    /// Returns the number of the job's futures that wait without a permit, and were not woken.
     pub fn without_permit(&self, job: JobPtr) -> usize {
-        // A listed future has not ended, and cannot end before the lock is free.
+        // A listed future has not ended, and cannot end before this lock is free.
         let waits = |cell: &CellPtr| cell.waits_without_permit();
         let of = |shard| {
             self.lock(shard)
@@ -105,13 +107,13 @@ impl List {
         (0..SHARDS).map(of).sum()
     }
 
-    /// Cancels the futures that `due` picks from each shard (`cancel-2`).
+    /// Cancels the futures that `due` picks from each shard of the list (`cancel-2`).
     fn cancel(&self, due: impl Fn(&Futures) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {
             let mut woken = Vec::new();
             let shard = self.lock(shard);
             for cell in due(&shard.futures) {
-                // A listed future has not ended, and cannot end before the lock is free.
+                // A listed future has not ended, and cannot end before this lock is free.
                 if let Some(without_permit) = cell.cancel_pending() {
                     woken.push((cell, without_permit));
                 }
@@ -124,7 +126,7 @@ impl List {
     }
 }
 
-/// Cancels the pending futures of a job, after the flag *cancelled* was set for it (`cancel-1`).
+/// Cancels the pending futures of a job. Call it after the flag *cancelled* of the job was set (`cancel-1`).
 pub fn cancel(job: JobPtr) {
     if job.permits.load().has(Flag::Futures) {
         pending().cancel(|shard| {
@@ -133,9 +135,9 @@ pub fn cancel(job: JobPtr) {
     }
 }
 
-/// Cancels the pending futures of all jobs of a pool, after the pool's flag *drops* was set (`cancel-1`).
+/// Cancels the pending futures of all jobs of a pool. Call it after the pool's flag *drops* was set (`cancel-1`).
 pub fn cancel_all(pool: PoolPtr) {
-    // A job is alive while a future of it is listed.
+    // Each job here is alive, because a future of it is listed.
     pending().cancel(|shard| {
         shard.values().copied().filter(|cell| cell.job().pool_ptr() == pool).collect()
     });

@@ -1,4 +1,4 @@
-//! The packed word of a job: its permits held, its limit, its ready tasks, and its flags.
+//! The packed word of a job: the number of held permits, the limit, the number of ready tasks, and the flags.
 //!
 //! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. A
 //! transition changes the word and nothing else: it returns what it found, and the caller must act on that.
@@ -10,9 +10,9 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 #[path = "../../checking/sequential/permits.rs"]
 pub mod sequential;
 
-/// The greatest value of the running and limit fields. As a limit it means "unlimited".
+/// The greatest value of the fields `running` and `limit`. As a limit it means "unlimited".
 pub const MOST: u64 = (1 << 21) - 1;
-/// The greatest value of the ready field.
+/// The greatest value of the field `ready`.
 pub const MOST_READY: u64 = (1 << 11) - 1;
 // If an outer gate refuses tasks, their job counts all of them as ready again at once. The ready field therefore has room for
 // the caps of sixteen gates.
@@ -27,11 +27,11 @@ const READY: u64 = 1 << READY_SHIFT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Flag {
-    /// The job is held off: no task may start until the time for which the pool's timer has an entry. A task that has begun
-    /// may go on.
+    /// The job is held off: no task may start before the time of the job's entry in the pool's timer. A task that has begun may
+    /// go on.
     HeldOff = 1 << 53,
-    /// The job has a rate, counts weights, or its limit adapts: each start needs a token, at most one task is ready, and no
-    /// worker keeps a permit over several tasks.
+    /// The job has a rate, counts weights, or its limit adapts. Then at most one task is ready, each start goes through the
+    /// code for rates, and no worker keeps a permit over several tasks.
     Rated = 1 << 54,
     /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
     Parent = 1 << 55,
@@ -39,18 +39,18 @@ pub enum Flag {
     Paused = 1 << 56,
     /// The job is closed: a push is refused.
     Closed = 1 << 57,
-    /// The job is cancelled: a task that has not started is dropped.
+    /// The job is cancelled: a task that has not started must be dropped.
     Cancelled = 1 << 58,
     /// One task of this job waits in the parent's queue. The job's other tasks wait until that one is admitted.
     Blocked = 1 << 59,
     /// A task that blocked is waiting to re-acquire its permit. No other task may acquire one first.
     Reclaiming = 1 << 60,
-    /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks
-    /// the queue when the batch is empty, so a pusher need not.
+    /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks the queue
+    /// when the batch is empty, so a pusher need not.
     BatchOut = 1 << 61,
     /// The job or one of its descendants has had a future, or a permit without a task. Both hold permits without a worker, so
-    /// the limit may bind even if it exceeds the number of workers. Also set for a job of the class `High` or `Low`, whose tasks
-    /// must lie in no deque. Never cleared.
+    /// the limit may bind even if it exceeds the number of workers. The flag is also set for a job of the class `High` or
+    /// `Low`, whose tasks must lie in no deque. The flag is never cleared.
     Futures = 1 << 62,
     /// A thread or future waits until no more tasks run than the limit allows.
     Settling = 1 << 63,
@@ -63,7 +63,7 @@ const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
 /// The flags on which the release of a permit must act. One of them is enough.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
-/// One value of the word.
+/// One value of a job's packed word.
 ///
 /// | bits   | field   | meaning                                           |
 /// |--------|---------|---------------------------------------------------|
@@ -72,27 +72,27 @@ const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 /// | 42..53 | ready   | tasks admitted to a deque that hold no permit yet |
 /// | 53..64 | flags   | [`Flag`]                                          |
 ///
-/// `running` may exceed `limit` after the limit was lowered. It falls as tasks release their permits.
+/// `running` may exceed `limit` after the limit was lowered. `running` falls as tasks release their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
 impl Snapshot {
-    /// Returns true if no task of the job can start until its owner acts: the job is paused or has a limit of 0.
+    /// Returns true if the job is paused or has a limit of 0. No task of the job starts until its owner changes that.
     pub const fn is_held(self) -> bool {
         self.has(Flag::Paused) || self.limit() == 0
     }
 
-    /// Returns true if no task of the job can start until its owner acts, or until the time has come that the job is held off for.
+    /// Returns true if the job is paused, has a limit of 0, or is held off. No task of the job can start now.
     pub const fn is_stopped(self) -> bool {
         self.is_held() || self.has(Flag::HeldOff)
     }
 
-    /// Makes the word of a new job with this limit: no permit held, no task ready, no flag set.
+    /// Makes the word of a new job with the limit `limit`: no permit held, no task ready, no flag set.
     pub const fn new(limit: u64) -> Self {
         Self(limit << LIMIT_SHIFT)
     }
 
-    /// Returns the number of permits held.
+    /// Returns the number of permits that are held.
     pub const fn running(self) -> u64 {
         self.0 & MOST
     }
@@ -102,7 +102,7 @@ impl Snapshot {
         (self.0 >> LIMIT_SHIFT) & MOST
     }
 
-    /// Returns the number of tasks admitted to a deque that hold no permit yet.
+    /// Returns the number of tasks that are admitted to a deque and hold no permit yet.
     pub const fn ready(self) -> u64 {
         (self.0 >> READY_SHIFT) & MOST_READY
     }
@@ -112,7 +112,7 @@ impl Snapshot {
         self.0 & flag as u64 != 0
     }
 
-    /// Returns true if no task is running and none is ready. Used by models.
+    /// Returns true if no task is running and none is ready. Only models call it.
     #[cfg(any(tollgate_loom, tollgate_shuttle, test, fuzzing))]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
@@ -137,8 +137,8 @@ impl Snapshot {
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Returns the result of [`has_room`](Self::has_room) if a flag is set that it checks. A job with a rate may have at most
-    /// one ready task.
+    /// Returns the result of [`has_room`](Self::has_room) for a word with one of the flags that it tests. A job with a rate may
+    /// have at most one ready task.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
@@ -160,13 +160,13 @@ impl Snapshot {
         !self.has_any(NO_START) && self.fits(weight)
     }
 
-    /// Returns true if the release of a permit needs more than the change of the word: a task waits to re-acquire its permits,
-    /// or the job may count weights.
+    /// Returns true if the thread that releases a permit must do more than change the word: a task waits to re-acquire its
+    /// permits, or the job may count weights.
     pub const fn acts_at_release(self) -> bool {
         self.has_any(AT_RELEASE)
     }
 
-    /// Returns true if no more tasks run than the limit allows. A paused job allows none.
+    /// Returns true if no more tasks run than the limit allows. A paused job allows no task.
     pub const fn is_settled(self) -> bool {
         let most = if self.has(Flag::Paused) { 0 } else { self.limit() };
         self.running() <= most
@@ -178,8 +178,8 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker may start a further task under the permit that it already holds. The task must also have the
-    /// token of the job's rate.
+    /// Returns true if a worker may start a further task under the permit that it already holds. The further task must also get
+    /// a token of the job's rate.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
@@ -221,7 +221,7 @@ impl Snapshot {
         Self(self.0 - RUNNING)
     }
 
-    /// Returns the word with this limit.
+    /// Returns the word with the limit `limit`.
     pub const fn limited(self, limit: u64) -> Self {
         Self(self.0 & !(MOST << LIMIT_SHIFT) | limit << LIMIT_SHIFT)
     }
@@ -255,21 +255,21 @@ impl Asked {
     }
 }
 
-/// The packed word of a job, shared by all threads.
+/// The packed word of a job, which all threads share.
 #[derive(Debug)]
 pub struct Permits(AtomicU64);
 
 impl Permits {
-    /// Makes the word of a new job with this limit.
+    /// Makes the word of a new job with the limit `limit`.
     pub fn new(limit: u64) -> Self {
         Self(AtomicU64::new(Snapshot::new(limit).0))
     }
 
     /// Reads the word.
     ///
-    /// Ordering: Acquire; pairs with the Release in each change of the word. A thread that sees a permit free also
-    /// sees all that its last holder did. If the value must not be older than an earlier access to another variable,
-    /// the caller must execute a full fence first.
+    /// If the value must not be older than an earlier access to another variable, the caller must execute a full fence first.
+    ///
+    /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]
     pub fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
@@ -281,10 +281,9 @@ impl Permits {
         Snapshot(self.0.load(Ordering::Relaxed))
     }
 
-    /// Replaces the word by `next(word)`. Changes nothing, and returns `Refused`, if `next` returns `None`.
+    /// Replaces the word by `next(word)`. If `next` returns `None`, changes nothing and returns `Refused`.
     ///
-    /// Ordering: AcqRel; pairs with every other change and load of the word. What one holder of a permit did happens
-    /// before what the next holder does.
+    /// Ordering: AcqRel; pairs with each change and load: what a permit's holder did happens before what the next one does.
     #[inline]
     fn update(&self, next: impl Fn(Snapshot) -> Option<Snapshot>) -> Asked {
         let mut seen = self.load();
@@ -330,15 +329,15 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
-    /// Acquires a permit for a waiter that has no reservation. Refuses it if permits and reservations together reach the
-    /// limit, or if `ready_cap` tasks are ready.
+    /// Acquires a permit for a waiter that has no reservation. Refuses if permits and reservations together reach the limit, or
+    /// if `ready_cap` tasks are ready.
     #[inline]
     pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
         self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
     }
 
-    /// Acquires the other permits of a task that takes `weight` permits, and has one of them. Refuses them if the task might not
-    /// have started with all of them.
+    /// Acquires the other permits of a task that takes `weight` permits, and has one of them already. Refuses if the task might
+    /// not have started with all of them.
     pub fn acquire_rest(&self, weight: u64) -> Asked {
         let may = |word: Snapshot| word.released().may_start_at_a_rate(weight);
         self.update(|word| may(word).then(|| word.acquired_more(weight - 1)))
@@ -379,12 +378,12 @@ impl Permits {
         }
     }
 
-    /// Exchanges the limit `from` for the limit `to`. Does nothing if the limit is another one.
+    /// Exchanges the limit `from` for the limit `to`. Does nothing if the limit is not `from`.
     pub fn replace_limit(&self, from: u64, to: u64) -> Asked {
         self.update(|word| (word.limit() == from).then(|| word.limited(to)))
     }
 
-    /// Sets a flag. Returns the word before it.
+    /// Sets a flag. Returns the word before the change.
     pub fn set(&self, flag: Flag) -> Snapshot {
         Snapshot(self.0.fetch_or(flag as u64, Ordering::AcqRel))
     }

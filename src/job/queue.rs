@@ -1,9 +1,9 @@
 //! The queue of a job: its tasks that wait for a permit. An intrusive list with many pushers and one consumer.
 //!
 //! A pusher swaps the tail, then links its cell behind the previous tail. A consumer must own the *queue lock*. Pushers and
-//! workers only try that lock, and never wait for it. A thread that fails to get it sets its *pending* bit. The owner re-checks
-//! the queue if that bit is set when it unlocks. Pushers write the tail side and the consumer writes the head side;
-//! the two sides lie on different cache lines.
+//! workers only try that lock, and never wait for it. A thread that fails to get the lock sets the lock's *pending* bit. If
+//! that bit is set when the owner unlocks, the owner re-checks the queue. Pushers write the tail side and the consumer writes
+//! the head side; the two sides lie on different cache lines.
 //!
 //! | `tail` | `head` | next of head | meaning                                                         |
 //! |--------|--------|--------------|-----------------------------------------------------------------|
@@ -12,8 +12,8 @@
 //! | set    | null   |              | unfinished push: the first pusher has swapped, but not linked   |
 //! | ≠ head | set    | null         | unfinished push: the second pusher has swapped, but not linked  |
 //!
-//! A consumer that meets an unfinished push gives up at once. That is safe: the pusher checks the job's word after it
-//! has linked, and admits a task itself if there is room (`push-4` of `gate`).
+//! A consumer that meets an unfinished push gives up at once. No task is lost, because the pusher checks the job's word after
+//! it has linked its cell. If there is room, the pusher admits a task itself (`push-4` of `gate`).
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
@@ -32,7 +32,7 @@ use std::ptr;
 #[repr(C)]
 pub struct Arrivals {
     tail: AtomicPtr<Header>,
-    /// The number of pushes so far, wrapping.
+    /// The number of pushes into the queue so far, modulo 2³².
     pushed: AtomicU32,
 }
 
@@ -40,10 +40,10 @@ pub struct Arrivals {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Departures {
-    /// The front stack: tasks that were ready and were refused. They are popped before the list. The stack lies on
-    /// this side because every pop reads it, while pushes to it are rare.
+    /// The front stack: tasks that were ready and were refused. The consumer pops them before the list. The stack lies on this
+    /// side because every pop reads it, while pushes to it are rare.
     returned: AtomicPtr<Header>,
-    /// The number of pops so far, wrapping.
+    /// The number of pops from the queue so far, modulo 2³².
     taken: AtomicU32,
     /// The queue lock: `FREE`, `HELD`, or held with the pending bit.
     consumer: AtomicU32,
@@ -81,7 +81,7 @@ impl Departures {
 }
 
 impl<'a> Queue<'a> {
-    /// Makes a queue of its two sides.
+    /// Joins the two sides to a queue.
     pub fn new(arrivals: &'a Arrivals, departures: &'a Departures) -> Self {
         Self { arrivals, departures }
     }
@@ -101,19 +101,17 @@ impl<'a> Queue<'a> {
     fn swap_tail(self, cell: CellPtr) -> *mut Header {
         // Ordering: Relaxed; `link` publishes it.
         cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
-        // Ordering: AcqRel; pairs with the swap of the previous and of the next pusher. Each pusher writes to the
-        // header of the previous tail, so that header must be initialised before.
+        // Ordering: AcqRel; pairs with other pushers' swaps. A pusher writes to the previous tail's header, which must be ready.
         self.arrivals.tail.swap(cell.as_ptr(), Ordering::AcqRel)
     }
 
-    /// Links the cell behind the previous tail, counts the push, and executes a full fence: the second half of a push.
+    /// Links the cell behind the previous tail, counts the push, and executes a full fence. This is the second half of a push.
     #[inline]
     fn link(self, previous: *mut Header, cell: CellPtr) {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
-            // SAFETY: `pop` takes the last cell only if the tail still points to it. The tail points to a later cell
-            // now, so the previous one stays in the list until it is linked below.
+            // SAFETY: `pop` takes a cell only if the tail points to it or it is linked. So this cell stays until it is linked below.
             unsafe { &(*previous).next }
         };
         // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
@@ -122,7 +120,7 @@ impl<'a> Queue<'a> {
         fence_after_rmw();
     }
 
-    /// Adds one to the number of pushes.
+    /// Adds one to the number of pushes into the queue.
     #[inline]
     fn count(self) {
         // Ordering: AcqRel; pairs with the load in `len`. It is also the read-modify-write that must precede the fence in
@@ -156,13 +154,13 @@ impl<'a> Queue<'a> {
     /// Returns true if no task waits. An unfinished push counts as a waiting task.
     #[inline]
     pub fn is_empty(self) -> bool {
-        // Ordering: Acquire; pairs with the exchange in `pop` that empties the list. A thread that sees the list empty
-        // also sees the reservation of the task that was popped last.
+        // Ordering: Acquire; pairs with `pop`, which empties the list: so the last popped task's reservation is seen, too.
         self.arrivals.tail.load(Ordering::Acquire).is_null()
             && self.departures.returned.load(Ordering::Acquire).is_null()
     }
 
-    /// Returns true if no task waits, the queue lock is free, and each push has its pop. No other thread may use the queue.
+    /// Returns true if no task waits, the queue lock is free, and each push has its pop. Call it only while no other thread
+    /// uses the queue.
     pub fn is_unused(self) -> bool {
         let Self { arrivals, departures } = self;
         // Ordering: Relaxed all; no other thread uses the queue.
@@ -175,8 +173,8 @@ impl<'a> Queue<'a> {
 
     /// Returns true if a task can be popped, judged by the head side alone.
     ///
-    /// This load is cheap, because a push into a non-empty queue does not write the head side. False may also mean an
-    /// unfinished push.
+    /// The load is cheap, because a push into a non-empty queue does not write the head side. If the result is false, the queue
+    /// may still have an unfinished push.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.
@@ -186,8 +184,7 @@ impl<'a> Queue<'a> {
 
     /// Returns the number of waiting tasks. The number is exact if no thread pushes or pops meanwhile.
     pub fn len(self) -> usize {
-        // Ordering: Acquire; pairs with the Release in `note_taken`. `taken` must be read first, so that the
-        // difference is seldom negative.
+        // Ordering: Acquire; pairs with `note_taken`. `taken` is read first, so that the difference is seldom negative.
         let taken = self.departures.taken.load(Ordering::Acquire);
         // Ordering: Acquire; pairs with the AcqRel in `count`.
         difference(self.arrivals.pushed.load(Ordering::Acquire), taken)
@@ -201,8 +198,7 @@ impl<'a> Queue<'a> {
         let mut seen = FREE;
         loop {
             let next = if seen == FREE { HELD } else { HELD_LOOK_AGAIN };
-            // Ordering: AcqRel; pairs with `unlock`. Acquire: the new owner sees the head that the last owner stored.
-            // Release: an owner that sees the pending bit also sees the permit that this thread has released.
+            // Ordering: AcqRel; pairs with `unlock`: shows the last owner's head, and publishes a released permit with the bit.
             match state.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(FREE) => return Some(Consumer::new(self)),
                 Ok(_) => return None,
@@ -218,7 +214,7 @@ impl<'a> Queue<'a> {
         self.departures.consumer.load(Ordering::Relaxed) == FREE
     }
 
-    /// Waits for the queue lock. The caller must hold no other lock.
+    /// Waits until the calling thread has the queue lock. The caller must hold no other lock.
     pub fn lock(self) -> Consumer<'a> {
         loop {
             match self.try_lock_quietly() {
@@ -228,7 +224,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Tries to get the queue lock, and never sets the pending bit.
+    /// Tries to get the queue lock. If another thread has the lock, does not set the pending bit.
     #[inline]
     pub fn try_lock_quietly(self) -> Option<Consumer<'a>> {
         // Ordering: as in `try_lock`.
@@ -240,9 +236,9 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Returns the number of tasks pushed and not taken.
+/// Returns the number of tasks that were pushed and not popped.
 ///
-/// A task can be popped before its push is counted. The difference is then negative, and is read as 0.
+/// A task can be popped before its push is counted. The difference is then negative, and the function returns 0.
 fn difference(pushed: u32, taken: u32) -> usize {
     let waiting = pushed.wrapping_sub(taken);
     if waiting > u32::MAX / 2 { 0 } else { waiting as usize }

@@ -1,4 +1,4 @@
-//! The record of a job: its shared state, in one cell. It is freed when no handle and no task needs it.
+//! The record of a job: its shared state, in one cell. The record is freed when no handle and no task needs it.
 
 use crate::base::cache;
 use crate::base::parking::parking_lot;
@@ -24,26 +24,25 @@ use std::ptr::{self, NonNull};
 /// | 88..96  | the front stack               |                | reads     |
 /// | 96..112 | the rest of `departures`      |                | writes    |
 ///
-/// The order of the fields keeps pushers and workers of a full job on different cache lines. A slab places records
-/// side by side, so a record begins at byte 0, 16, 32 or 48 of a line. In each of the four cases the bytes that a push
-/// touches lie on other lines than the bytes that a task writes. Without that, a task under a limit of 1 takes 25 %
-/// longer.
+/// The order of the fields keeps pushers and workers of a full job on different cache lines. A slab places records side by
+/// side, so a record begins at byte 0, 16, 32 or 48 of a line. In each of the four cases a push and a running task touch
+/// different lines. Without that, a task under a limit of 1 takes 25 % longer.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {
-    /// The queue's tail side.
+    /// The tail side of the job's queue.
     arrivals: Arrivals,
-    /// The packed word.
+    /// The packed word: permits held, limit, ready tasks and flags.
     pub permits: Permits,
     pool: PoolPtr,
     parent: Option<JobPtr>,
-    /// Null, or a box that this record owns.
+    /// The fields that few jobs have: null, or a box that this record owns.
     pub(super) extra: AtomicPtr<Extra>,
     /// The counts of busy tasks and of handles, which keep the record.
     pub busy: BusyCount,
-    /// The statistics.
+    /// The statistics of the job.
     pub tally: Tally,
-    /// The queue's head side.
+    /// The head side of the job's queue.
     departures: Departures,
 }
 
@@ -54,7 +53,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Record, departures) == 88);
 };
 
-/// A pointer to a record. May be used only while a handle or a busy task keeps the record.
+/// A pointer to a job's record. The pointer may be used only while a handle or a busy task keeps the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobPtr(pub(super) NonNull<Record>);
 
@@ -74,7 +73,7 @@ impl std::ops::Deref for JobPtr {
 }
 
 impl CellPtr {
-    /// Returns the job that the task belongs to.
+    /// Returns the job that the task in the cell belongs to.
     #[inline]
     pub fn job(self) -> JobPtr {
         self.header().job()
@@ -90,13 +89,13 @@ impl Header {
 }
 
 impl JobPtr {
-    /// Returns the pointer that `opaque` has hidden.
+    /// Returns the pointer that was made opaque by [`opaque`](Self::opaque).
     #[inline]
     pub fn of(job: OpaqueJob) -> Self {
         Self(job.record().cast())
     }
 
-    /// Returns the pointer in the form in which lower layers keep it.
+    /// Returns the opaque form of this pointer, which lower layers keep.
     #[inline]
     pub fn opaque(self) -> OpaqueJob {
         // SAFETY: it is a record's.
@@ -122,7 +121,7 @@ impl JobPtr {
         }))
     }
 
-    /// Returns this job and its ancestors, from the inside out: the gates that each of its tasks passes.
+    /// Returns this job and its ancestors, from the inside out: the gates that each of the job's tasks must pass.
     #[inline]
     pub fn gates(self) -> impl Iterator<Item = Self> {
         iter::successors(Some(self), |gate| gate.parent)
@@ -143,8 +142,8 @@ impl JobPtr {
         self.0.as_ptr().addr() + 3
     }
 
-    /// Returns true if the parking lot has no waiter for the job. In a model under loom the whole parking lot is checked
-    /// at the end.
+    /// Returns true if the parking lot has no waiter for the job. Under loom returns true: a loom model checks the whole
+    /// parking lot at its end.
     pub fn has_no_waiters(self) -> bool {
         let keys = [self.idle_key(), self.permit_key(), self.settle_key()];
         cfg!(tollgate_loom) || !keys.into_iter().any(|key| parking_lot().has_waiter(key))
@@ -185,7 +184,7 @@ impl Record {
         unsafe { extra.as_ref() }
     }
 
-    /// Returns the fields that few jobs have. If this job has none, makes them.
+    /// Returns the fields that few jobs have. Makes them if this job has none.
     pub fn extra_or_make(&self) -> &Extra {
         if let Some(extra) = self.extra() {
             return extra;
@@ -208,12 +207,13 @@ impl Record {
         self.extra.store(Box::into_raw(Box::new(extra)), Ordering::Release);
     }
 
-    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so it never makes a task wait.
+    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so that the job never makes a task
+    /// wait.
     ///
-    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So a job is never unlimited if its limit is 1,
-    /// because its tasks must start in order. Nor is a job with a parent or with children, because gates outside may refuse
-    /// its tasks. Nor is a job with futures, because a pending future holds a permit without a worker. Nor is a job of the class
-    /// `High` or `Low`, which has the same flag. Nor is a job with a rate, because each start needs a token of the rate.
+    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So four kinds of jobs are never unlimited. With
+    /// a limit of 1, tasks must start in order. With a parent or children, gates outside may refuse tasks. With futures, a
+    /// pending future holds a permit without a worker; a job of the class `High` or `Low` has the same flag. With a rate, each
+    /// start needs a token.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
         self.parent.is_none()
@@ -231,8 +231,8 @@ impl Record {
             return false;
         }
         if self.is_unlimited(word) {
-            // One ready task suffices: the worker that starts it fills its batch from the queue. A batch suffices, too: other
-            // workers can steal from it.
+            // One ready task suffices, because the worker that starts it fills its batch from the queue. A batch suffices, too,
+            // because other workers can steal from it.
             word.has_room(1) && !(word.has(Flag::BatchOut) && word.running() > 0)
         } else {
             word.has_room(self.pool().ready_cap())
@@ -241,19 +241,20 @@ impl Record {
 }
 
 impl JobPtr {
-    /// Returns the job's name as a panic's text has it, as in "a task of the job `search`": the words after the task. Returns
-    /// nothing if the job has no name.
+    /// Returns the words that follow "a task" in a panic's text, such as " of the job `search`". Returns an empty text if the
+    /// job has no name.
     pub fn of_its_name(self) -> String {
         let name = self.extra().and_then(|extra| extra.name.as_deref());
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
     }
 
-    /// Returns how many of the job's tasks lie in deques. Exact only while no task of the job starts, ends or moves.
+    /// Returns the number of the job's tasks that lie in deques. The number is exact only while no task of the job starts, ends
+    /// or moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         self.busy_tasks().saturating_sub(word.running())
     }
 
-    /// Returns the number of the job's delayed tasks.
+    /// Returns the number of the job's tasks that wait in the pool's timer.
     pub fn delayed_tasks(self) -> usize {
         self.extra().map_or(0, |extra| extra.times().delayed.len())
     }
@@ -288,7 +289,7 @@ impl JobPtr {
 }
 
 impl Record {
-    /// Counts a task as cancelled.
+    /// Adds one to the number of the job's cancelled tasks.
     pub fn count_cancelled(&self) {
         // Ordering: Relaxed; the later `drop_tasks` orders it before a waiter reads it.
         self.tally.cancelled.fetch_add(1, Ordering::Relaxed);

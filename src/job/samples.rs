@@ -1,4 +1,4 @@
-//! The samples of a job whose limit adapts: how long the tasks took that ended in the open interval.
+//! Collects the samples of an adaptive job in the interval that has not ended, and asks the rule for the next limit.
 
 use crate::adaptive::{Adaptive, Interval, LimitRule};
 use crate::sync::time::Instant;
@@ -8,20 +8,20 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A task of an adaptive job, from its start on.
+/// The measurement of one task of an adaptive job, from the task's start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// The time at which the task started, plus the time for which it has had no permit since.
     pub began: Instant,
-    /// True if the task has said that it met an overload.
+    /// True if the task has reported an overload.
     pub overloaded: bool,
-    /// True if it is a future that has kept its permits since its last poll.
+    /// True if the task is a future that has kept its permits since its last poll.
     #[cfg_attr(not(feature = "futures"), allow(dead_code, reason = "only futures are resumed"))]
     pub resumed: bool,
 }
 
 impl Sample {
-    /// Returns the sample of a task that had no permit from `left` to `now`.
+    /// Returns this sample without the time from `left` to `now`, in which the task had no permit.
     #[must_use]
     pub fn without(self, left: Instant, now: Instant) -> Self {
         let later = self.began.checked_add(now.saturating_duration_since(left));
@@ -29,24 +29,24 @@ impl Sample {
     }
 }
 
-/// What a task that has ended adds to its interval.
+/// The sample of a task that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
-    /// How long the task took.
+    /// How long the task had its permits.
     pub took: Duration,
-    /// True if it met an overload.
+    /// True if the task has reported an overload.
     pub overloaded: bool,
-    /// The permits held at its end, its own included.
+    /// The number of the job's permits that were held when the task ended, its own included.
     pub running: u64,
 }
 
-/// The range, the rule, and the open interval.
+/// What an adaptive job needs to set its limit: the range, the rule, and the interval that has not ended.
 pub struct Samples {
     range: RangeInclusive<usize>,
-    /// The least time of an interval.
+    /// The shortest time of an interval.
     shortest: Duration,
     open: Mutex<Open>,
-    /// Locked by the thread that updates the limit. Only one thread at a time does that.
+    /// The rule. Only the thread that updates the limit locks it, and only one thread at a time does so.
     rule: Mutex<Option<Box<dyn LimitRule>>>,
 }
 
@@ -54,15 +54,15 @@ pub struct Samples {
 #[derive(Debug)]
 struct Open {
     began: Instant,
-    /// The least time for which the interval stays open.
+    /// The shortest time for which this interval stays open.
     lasts: Duration,
     tasks: u64,
-    /// The mean of the times, and the sum of the squared distances from it, in seconds.
+    /// The mean of the tasks' times, and the sum of the squared distances from the mean, in seconds.
     mean: f64,
     squares: f64,
     overloads: u64,
     most_running: u64,
-    /// True while a thread updates the limit.
+    /// True while a thread updates the limit, so that this interval cannot end.
     updates: bool,
 }
 
@@ -74,7 +74,7 @@ impl Samples {
         Self { range, shortest, open, rule: Mutex::new(Some(rule)) }
     }
 
-    /// Returns the nearest limit within the range.
+    /// Returns the limit within the range that is nearest to `limit`.
     pub fn clamped(&self, limit: usize) -> usize {
         limit.clamp(*self.range.start(), *self.range.end())
     }
@@ -83,8 +83,8 @@ impl Samples {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Adds a task that has ended at the time `now`. Returns the interval if it is over: the caller must update the limit, and then
-    /// call [`updated`](Self::updated). `limit` returns the job's limit.
+    /// Adds the sample of a task that has ended at the time `now`. If the interval is over, returns it: the caller must update
+    /// the limit, and then call [`updated`](Self::updated). `limit` returns the job's limit.
     #[must_use]
     pub fn add(
         &self,
@@ -97,7 +97,7 @@ impl Samples {
         if open.updates || now.saturating_duration_since(open.began) < open.lasts {
             return None;
         }
-        // The conversion fails only for a time that a `Duration` cannot hold.
+        // The conversion fails only if the mean is longer than a `Duration` can hold.
         let mean = Duration::try_from_secs_f64(open.mean).unwrap_or(Duration::MAX);
         let deviation = (open.squares / open.tasks as f64).sqrt();
         let next = Open { updates: true, ..Open::new(now, mean.max(self.shortest)) };
@@ -125,7 +125,7 @@ impl Samples {
         }
     }
 
-    /// Lets the next interval end.
+    /// Notes that the limit was updated, so that the next interval may end.
     pub fn updated(&self) {
         self.open().updates = false;
     }
@@ -159,7 +159,7 @@ impl Open {
 impl Drop for Samples {
     fn drop(&mut self) {
         let rule = self.rule.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // The rule's destructor is user code, which may panic.
+        // The rule's destructor is user code, so it may panic.
         unwind::drop_quietly(rule.take());
     }
 }

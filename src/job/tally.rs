@@ -12,14 +12,14 @@ pub struct Tally {
     pub cancelled: AtomicU64,
     /// The number of tasks that panicked.
     pub panicked: AtomicU64,
-    /// The most tasks that were running at once.
+    /// The greatest number of the job's tasks that ran at once.
     most_running: AtomicU32,
-    /// For the job of a key: [`OF_KEY`], and the limit that it was made with, in the form of the packed word. It is here because
-    /// the record has room here.
+    /// For the job of a key: [`OF_KEY`], and the limit that the job was made with, in the form of the packed word. The field
+    /// lies in the tally because the record has space left there.
     limit_as_made: AtomicU32,
 }
 
-/// The bit of the job of a key. Limits are less.
+/// The bit of `limit_as_made` that marks the job of a key. Limits are less than this bit.
 const OF_KEY: u32 = 1 << 31;
 
 impl Tally {
@@ -58,31 +58,32 @@ impl Tally {
             + self.panicked.load(Ordering::Relaxed)
     }
 
-    /// Notes that the job is that of a key. Call it before other threads know the job.
+    /// Notes that the job belongs to a key. Call it before other threads know the job.
     pub fn note_key(&self) {
         // Ordering: Relaxed; the lock of the table of children publishes it together with the job.
         self.limit_as_made.store(OF_KEY, Ordering::Relaxed);
     }
 
-    /// Returns true if the job is that of a key.
+    /// Returns true if the job belongs to a key.
     pub fn is_of_key(&self) -> bool {
         // Ordering: Relaxed; the lock of the table of children publishes it, and the bit never changes later.
         self.limit_as_made.load(Ordering::Relaxed) & OF_KEY != 0
     }
 
-    /// Notes the limit in `word`. Call it on a new job of a key, before other threads know the job.
+    /// Notes the limit in `word` as the limit that the job was made with. Call it on a new job of a key, before other threads
+    /// know the job.
     pub fn note_limit_as_made(&self, word: Snapshot) {
         // Ordering: Relaxed; the table's lock publishes it together with the job.
         self.limit_as_made.store(word.limit() as u32 | OF_KEY, Ordering::Relaxed);
     }
 
-    /// Returns the limit that a key's job was made with.
+    /// Returns the limit that the job of a key was made with.
     pub fn limit_as_made(&self) -> u64 {
         // Ordering: Relaxed; the table's lock publishes it, and it never changes later.
         (self.limit_as_made.load(Ordering::Relaxed) & !OF_KEY).into()
     }
 
-    /// Returns the most tasks that were running at once.
+    /// Returns the greatest number of the job's tasks that ran at once.
     pub fn most_running(&self) -> usize {
         // Ordering: Relaxed; a figure.
         self.most_running.load(Ordering::Relaxed) as usize

@@ -1,7 +1,7 @@
 //! The times of a timed job's tasks: how long they wait, and how long they run.
 //!
-//! A task of such a job has a stopwatch in its ticket: see module `ticket`. So a job that is not timed pays nothing, not even
-//! in its record.
+//! A task of a timed job has a stopwatch in its ticket: see module `ticket`. So a job that is not timed pays nothing, not even
+//! space in its record.
 
 use crate::histogram::{Buckets, Histogram};
 use crate::pool::core::Shared;
@@ -26,46 +26,46 @@ use crate::sync::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
-    /// From the push of a task to its start. It has a time for each task that has started.
+    /// The times from the push of a task to its start. The histogram has a time for each task that has started.
     pub wait: Histogram,
-    /// From the start of a task to its end. It has a time for each closure or future that has returned. A retried task has one for
-    /// each attempt.
+    /// The times from the start of a task to its end. The histogram has a time for each closure or future that has returned. A
+    /// retried task has one for each attempt.
     pub run: Histogram,
 }
 
-/// The histograms of one job.
+/// The two histograms of a timed job.
 #[derive(Debug)]
 pub struct Timed {
     wait: Buckets,
     run: Buckets,
-    /// The time from which the stopwatches count.
+    /// The time from which the stopwatches of this job count.
     base: Instant,
 }
 
 impl Timed {
-    /// Makes the histograms of a job of this pool.
+    /// Makes the empty histograms of a job of the pool `pool`.
     pub fn new(pool: &Shared) -> Self {
         Self { wait: Buckets::new(), run: Buckets::new(), base: pool.now() }
     }
 
-    /// Reads both histograms.
+    /// Returns a copy of both histograms.
     pub fn read(&self) -> Timings {
-        // In this order, a task that ends meanwhile is missing in `run`, and not in `wait`.
+        // `run` is read first. So a task that ends meanwhile may be missing in `run`, but not in `wait` alone.
         let run = self.run.read();
         Timings { wait: self.wait.read(), run }
     }
 
-    /// Notes how long a task has waited.
+    /// Notes that a task has waited for `nanos` nanoseconds.
     pub fn add_wait(&self, nanos: u64) {
         self.wait.add(nanos);
     }
 
-    /// Notes how long a task has run.
+    /// Notes that a task has run for `nanos` nanoseconds.
     pub fn add_run(&self, nanos: u64) {
         self.run.add(nanos);
     }
 
-    /// Returns the nanoseconds from the base to this time.
+    /// Returns the number of nanoseconds from the base time to `time`.
     pub fn nanos(&self, time: Instant) -> u64 {
         u64::try_from(time.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }

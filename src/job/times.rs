@@ -1,55 +1,55 @@
-//! The times of a job: the end of its hold-off, what its rates allow, and when its delayed tasks are due.
+//! The times of a job: the end of its hold-off, the next start that its rates allow, and the times of its delayed tasks.
 
 use crate::base::timer::Key;
 use crate::rate::{Pace, Rate};
 use crate::sync::time::Instant;
 use std::collections::BTreeSet;
 
-/// The times of one job, under one lock. At most one entry of the pool's timer is armed for a hold-off, and one for each
+/// The times of one job, under one lock. The pool's timer has at most one entry for the job's hold-off, and one for each
 /// delayed task.
 ///
-/// Whenever the lock is free, the flag `HeldOff` of the job is set exactly if an entry for a hold-off is armed.
+/// Whenever the lock is free, the flag `HeldOff` of the job is set if and only if an entry for a hold-off is armed.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// The time until which the job is held off. It may already be over.
+    /// The time until which the job is held off. The time may already be over.
     pub held_until: Option<Instant>,
-    /// The key of the armed entry for a hold-off. Its time may be earlier than `held_until`.
+    /// The key of the armed timer entry for the hold-off. The entry's time may be earlier than `held_until`.
     pub armed: Option<Key>,
-    /// The keys in the pool's timer of the job's delayed tasks.
+    /// The keys of the job's delayed tasks in the pool's timer.
     pub delayed: BTreeSet<Key>,
     /// The job's rates. Each start needs a token of each of them.
     paces: Vec<Pace>,
-    /// The rates that the job of a key was made with.
+    /// The rates that the job was made with, if the job belongs to a key.
     as_made: Box<[Rate]>,
 }
 
 impl Times {
-    /// Returns the time until which no task may start, or `None` if a task may start at the time `now`.
+    /// Returns the time until which no task of the job may start, or `None` if a task may start at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }
 
-    /// Counts a start at each rate.
+    /// Counts a start at the time `now` at each rate.
     pub fn start(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.start(now));
     }
 
-    /// Returns true if the end of a task counts for any rate.
+    /// Returns true if one of the rates counts the ends of tasks.
     pub fn has_gap(&self) -> bool {
         self.paces.iter().any(Pace::is_gap)
     }
 
-    /// Returns the time at which all rates allow a start. Returns `None` if they allow one at the time `now`.
+    /// Returns the time at which all rates allow a start. Returns `None` if all of them allow a start at the time `now`.
     pub fn paced_until(&self, now: Instant) -> Option<Instant> {
         self.paces.iter().filter_map(|pace| pace.until(now)).max()
     }
 
-    /// Counts the end of a task at each rate.
+    /// Counts the end of a task at the time `now` at each rate.
     pub fn end(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }
 
-    /// Replaces the rates. Each new rate takes over how much of the old rate at the same index is used up.
+    /// Replaces the job's rates. Each new rate takes over how much of the old rate at the same index is used up.
     pub fn set_rates(&mut self, rates: &[Rate], now: Instant) {
         let old =
             std::mem::take(&mut self.paces).into_iter().map(Some).chain(std::iter::repeat(None));
@@ -60,7 +60,7 @@ impl Times {
         self.paces = paces.collect();
     }
 
-    /// Notes the rates of a key's new job, for [`is_as_made`](Self::is_as_made).
+    /// Notes the rates that the new job of a key has, for [`is_as_made`](Self::is_as_made).
     pub fn note_as_made(&mut self) {
         self.as_made = self.paces.iter().map(Pace::rate).collect();
     }

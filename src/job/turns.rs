@@ -1,35 +1,35 @@
-//! How long a worker's turn with a job is, and the job's class: the settings alone.
+//! Settings of a job: how long a worker's turn with the job is, and the job's class.
 
 use crate::priority::Priority;
 use std::time::Duration;
 
-/// The greatest share of a job.
+/// The greatest share that a job may have.
 pub const MOST_SHARE: u32 = 64;
 
-/// The turns of a job. They never change.
+/// A job's share, turn time and class, which never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turns {
-    /// By how many times a turn is longer than a usual one.
+    /// The share: a turn has this many times as many tasks as a usual turn.
     pub share: u32,
-    /// The time at which a turn ends, counted from its begin. `None`: a turn ends by its number of tasks alone.
+    /// The time after which a turn ends, counted from its start. `None`: a turn ends by its number of tasks alone.
     pub time: Option<Duration>,
     /// The class of the job.
     pub priority: Priority,
 }
 
-/// The turns that a builder asks for. `None` stands for what was not set.
+/// The share, turn time and class that a builder asks for. `None` means that the caller did not set the value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AskedTurns {
-    /// The share of the job among its siblings.
+    /// The share that the builder sets for the job.
     pub share: Option<u32>,
-    /// The time of a turn.
+    /// The time after which a turn ends.
     pub time: Option<Duration>,
-    /// The class.
+    /// The class of the job.
     pub priority: Option<Priority>,
 }
 
 impl Turns {
-    /// The turns of a job for which nothing was set.
+    /// The settings of a job for which the caller has set none.
     pub const USUAL: Self = Self { share: 1, time: None, priority: Priority::Normal };
 }
 

@@ -1,7 +1,7 @@
-//! How many permits a task takes at a gate.
+//! The weight of a job's tasks: how many permits each task takes at a gate.
 //!
-//! The weight belongs to the job and never changes. All tasks of a job weigh the same, so all tasks under one lease do. A job
-//! without a weight of its own has the weight of its parent, or else the weight 1.
+//! The weight belongs to the job and never changes. All tasks of a job weigh the same, and so do all tasks under one lease. A
+//! job without a weight of its own has the weight of its parent, or else the weight 1.
 
 use crate::job::record::JobPtr;
 

@@ -1,4 +1,4 @@
-//! What the hooks do while the timeline is on.
+//! The functions of `events` while the timeline is on: they write the events.
 
 use crate::base::log::{Event, How, Info, Kind, Running, Why, here};
 use crate::base::task::{CellPtr, Ran};
@@ -6,7 +6,7 @@ use crate::job::permits::{Flag, MOST};
 use crate::job::record::JobPtr;
 use crate::pool::core::Shared;
 
-/// Returns the track of a job, and makes one at the job's first event.
+/// Returns the track (the number in the timeline) of a job. The job's first event makes the track.
 fn track_of(job: JobPtr) -> u32 {
     let track = &job.extra_or_make().track;
     if let Some(track) = track.get() {
@@ -17,7 +17,7 @@ fn track_of(job: JobPtr) -> u32 {
     job.pool().log.new_track(Info { name, parent, ended: None }, |next| track.get_or_set(next))
 }
 
-/// Makes an event of a job, with the job's figures.
+/// Makes an event of a job, with the job's present figures.
 fn event(kind: Kind, job: JobPtr) -> Event {
     let word = job.permits.load();
     let limit = if word.limit() == MOST { u32::MAX } else { word.limit() as u32 };
@@ -34,14 +34,14 @@ fn note(job: JobPtr, event: Event) -> u64 {
     job.pool().log.push(event)
 }
 
-/// Notes the figures of the jobs above.
+/// Notes the figures of each job above `job`.
 fn note_above(job: JobPtr) {
     job.gates().skip(1).for_each(|gate| _ = note(gate, event(Kind::Figures, gate)));
 }
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // A push is no consequence of what this thread did before.
+    // The push is not caused by an earlier event of this thread.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -68,45 +68,45 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
     at_gate(Kind::Admitted, gate, cell);
 }
 
-/// Notes what a gate does to a task. The figures are the gate's.
+/// Notes that a gate admitted or refused a task. The event has the figures of the gate.
 fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
     let (event, track) = (event(kind, gate), track_of(cell.job()));
     let cause = here(|here| here.cause.get());
     note(gate, Event { task: address(cell), gate: event.track, track, cause, ..event });
 }
 
-/// What ran on this thread before a task.
+/// What a thread ran before it began a task.
 #[derive(Clone, Copy, Debug)]
 pub enum Outer {
-    /// No start was noted, because the cell is empty or a waiter's.
+    /// No start was noted, because the cell is empty or belongs to a waiter.
     Unchanged,
-    /// This task ran, or none.
+    /// The task that the thread ran before, or zeros if it ran none.
     Was(Running),
 }
 
 #[cold]
 pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
-    // The permit of a waiter is noted when it is granted.
+    // A waiter's start is not noted here, because its permit is noted when it is granted.
     if cell.is_gone() || cell.is_waiter() { Outer::Unchanged } else { enter(job, cell) }
 }
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
-    // The task runs under the permit of the outer task, which no event has released.
+    // The task runs under the permit of the outer task, and no event has released that permit.
     no_cause();
     enter(job, cell)
 }
 
-/// Notes the start of a task. Returns what ran on this thread before.
+/// Notes the start of a task. Returns what the thread ran before.
 fn enter(job: JobPtr, cell: CellPtr) -> Outer {
     let start = begun(job, address(cell));
     Outer::Was(here(|here| here.task.replace(Running { task: address(cell), start })))
 }
 
-/// Notes the start of a task, or of a permit without one. Returns the id of the event.
+/// Notes the start of a task or of a permit without a task. Returns the id of the event.
 fn begun(job: JobPtr, task: usize) -> u64 {
     let cause = here(|here| here.cause.replace(0));
-    // An end frees a permit only where permits are few.
+    // The end of a task makes another start possible only if the job is not unlimited.
     let cause = if job.is_unlimited(job.permits.load()) { 0 } else { cause };
     let start = note(job, Event { task, cause, ..event(Kind::Started, job) });
     note_above(job);
@@ -124,7 +124,7 @@ pub fn acquired(job: JobPtr) -> usize {
 
 #[cold]
 pub fn granted(cell: CellPtr, number: usize) -> usize {
-    // A waiter that began to wait before the timeline was started has no number.
+    // A waiter has no number if its wait began before the timeline was started.
     if number == 0 || cell.is_gone() {
         return 0;
     }
@@ -157,14 +157,14 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
         Some(Outer::Unchanged) => (address, 0),
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
-            // The start was not recorded, and the address may be another task's by now.
+            // The start was not recorded, and another task may have the address by now.
             (0, 0)
         }
         None => (address, 0),
     };
     let cause = note(job, Event { task, cause: start, ..event(Kind::Ended(how), job) });
     if !matches!(outer, Some(Outer::Unchanged)) {
-        // A pending future keeps its permit.
+        // A pending future keeps its permit, so its event causes no start.
         here(|here| here.cause.set(if how == How::Pending { 0 } else { cause }));
     }
 }

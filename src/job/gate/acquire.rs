@@ -1,12 +1,12 @@
 //! Permits without tasks: acquires them, grants them to waiters in the queue, and gives them back.
 //!
 //! A waiter stands in its job's queue like a task, and passes the gates like one (push-1 to push-4, release-1 to release-3).
-//! The thread that admits the waiter acquires the permits for it at once. Neither a worker nor a deque is needed. A held
-//! permit counts as a running task. It also counts as one flight, for which a drain waits.
+//! The thread that admits the waiter acquires the permits for it at once, without a worker or a deque. A held permit counts as
+//! a running task. A held permit also counts as one flight, for which a drain waits.
 //!
-//! A permit that is given back goes directly to the first waiter of the job, if no gate forbids it. The conditions are those
-//! under which a worker starts a further task under its lease. No gate is held, cancelled or over its limit, and no sibling
-//! waits at an ancestor. The word does not change, so no pusher finds room that it must check again.
+//! A permit that is given back goes directly to the first waiter of the job, if the gates allow a further task under the same
+//! permit. They do if no gate is held, cancelled or over its limit, and no sibling waits at an ancestor. The word does not
+//! change, so no pusher may miss room.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
@@ -86,12 +86,13 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
     let job = cell.job();
     job.pool().flight_starts();
-    // The start has ended a reservation. A pusher may have been refused because of that reservation, so the queues are
-    // checked.
+    // The start has ended a reservation. A pusher may have been refused because of that reservation, so this thread checks the
+    // queues.
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
-        // The waiter no longer waits. `drop_late` must not be called here, because the caller may hold queue locks.
+        // The waiter has left, so the permits are released. `drop_late` must not be called here, because the caller may hold
+        // queue locks.
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);

@@ -1,7 +1,7 @@
-//! Takes the tasks out of a job that have not started, for `Job::clear`. The job stays open.
+//! Takes the tasks that have not started out of a job, for `Job::clear`. The job stays open.
 //!
-//! A clear concerns the tasks that wait in a queue or for their time. A task that has left its queue is not affected: it is ready
-//! or runs. So no task and no word needs a mark that says "cleared".
+//! A clear takes the tasks that wait in a queue or in the timer. A task that is ready or runs is not affected. So no task and
+//! no word needs a mark that says "cleared".
 //!
 //! - `clear-1`: The thread takes the tasks out under the queue lock, and counts them as busy before it unlocks. So the job is not
 //!   idle before a worker has dropped them.
@@ -10,8 +10,8 @@
 //! - `clear-3`: A task of a child in the queue of a parent gives up its reservations. The child may then send its next task.
 //! - `clear-4`: The thread injects a sweep that owns the tasks. A worker drops them one at a time (`sweep-2`, `sweep-3`).
 //!
-//! Once a task is taken out, no worker can start it. Only the claim decides between the drop, the task's handle and a join that
-//! runs it inline.
+//! No worker can start a task that was taken out. Three threads may try to claim such a task: the worker that drops it, the
+//! task's handle, and a join that runs it inline. The claim decides between them.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;
@@ -21,7 +21,8 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::thread;
 
-/// Takes all tasks that have not started out of the job's queue and out of the pool's timer, each counted as busy.
+/// Takes all tasks that have not started out of the job's queue and out of the pool's timer. Adds them to `taken`, each counted
+/// as busy.
 pub fn take_unstarted(job: JobPtr, taken: &mut Vec<CellPtr>) {
     take_delayed(job, taken);
     take_from(job, |_| true, taken);
@@ -62,8 +63,8 @@ fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<Cell
     }
 }
 
-/// Takes the job's delayed tasks, which are counted as busy, out of the pool's timer. If another thread has taken an entry, or is
-/// about to arm it, that thread keeps the task.
+/// Takes the job's delayed tasks out of the pool's timer, and adds them to `taken`. Delayed tasks are counted as busy already.
+/// If another thread has taken an entry, or is about to arm it, that thread keeps the task.
 fn take_delayed(job: JobPtr, taken: &mut Vec<CellPtr>) {
     let Some(extra) = job.extra() else { return };
     let keys: Vec<_> = extra.times().delayed.iter().copied().collect();

@@ -1,21 +1,21 @@
 //! Drops the tasks of cancelled jobs: a worker drops them between two turns, one at a time.
 //!
-//! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs one holds no queue lock,
-//! no permit, no reservation, and no second task to drop.
+//! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs a destructor holds no
+//! queue lock, no permit, no reservation, and no second task to drop.
 //!
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. This
 //!   thread drops nothing itself.
-//! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then it pops
-//!   the next one. It does the same with the job's delayed tasks, which it takes out of the timer.
-//! - `sweep-3`: Before the destructor waits, the worker injects the sweep again. Another worker goes on with the queue.
+//! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then the
+//!   worker pops the next task. The worker also takes the job's delayed tasks out of the timer, and drops them in the same way.
+//! - `sweep-3`: Before a destructor waits, the worker injects the sweep again. Another worker then goes on with the queue.
 //!
-//! No task stays in the queue of a cancelled job. The canceller sets the flag, fences, and checks the queue. A pusher pushes,
-//! fences, and loads the flag. By the fences, the canceller sees the task or the pusher sees the flag. A sweep that meets an
-//! unfinished push ends: the pusher loads the flag after its push.
+//! No task stays in the queue of a cancelled job. The thread that cancels sets the flag, executes a fence, and checks the
+//! queue. A pusher pushes, executes a fence, and loads the flag. By the fences, the first thread sees the task or the pusher
+//! sees the flag. A sweep that meets an unfinished push ends: the pusher loads the flag after its push.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
-//! A sweep may also own tasks that a clear has taken out of a queue (module `clear`). The worker drops those first.
+//! A sweep may also own tasks that a clear has taken out of a queue (module `clear`). The worker drops those tasks first.
 
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;
@@ -29,8 +29,8 @@ use crate::pool::core::Shared;
 use crate::sync::deque::Steal;
 use crate::sync::spin_loop;
 
-/// Returns true if the job or an ancestor is cancelled, or the pool drops all tasks. Then a task of the job is dropped instead
-/// of started.
+/// Returns true if the job or an ancestor is cancelled, or the pool drops all tasks. A task of the job must then be dropped
+/// instead of started.
 #[inline]
 pub fn is_dropped(job: JobPtr) -> bool {
     let mut gate = Some(job);
@@ -46,12 +46,12 @@ pub fn is_dropped(job: JobPtr) -> bool {
 /// Injects a sweep of the job's queue (sweep-1). The caller must keep the job alive.
 #[cold]
 pub fn request_sweep(job: JobPtr) {
-    // The sweep keeps the job by a handle. It is no task, so it is not counted as busy.
+    // The sweep keeps the job by a handle. A sweep is no task, so it is not counted as busy.
     job.busy.keep();
     let _ = job.pool().inject(task::sweep(job.opaque(), Vec::new()));
 }
 
-/// Injects a sweep that drops these tasks, each of which is counted as busy. The caller must keep the job alive.
+/// Injects a sweep that drops these tasks. Each of them must be counted as busy. The caller must keep the job alive.
 pub fn inject_cleared(job: JobPtr, mut tasks: Vec<CellPtr>) {
     tasks.reverse();
     job.busy.keep();
@@ -59,8 +59,8 @@ pub fn inject_cleared(job: JobPtr, mut tasks: Vec<CellPtr>) {
 }
 
 /// Drops the tasks of a sweep by `drop_one`, one at a time: the cleared tasks, and those in the queue of a cancelled job
-/// (sweep-2). Ends early if `drop_one` returns false, because it has injected the sweep again. The caller must not hold a queue
-/// lock.
+/// (sweep-2). Ends early if `drop_one` returns false, because then it has injected the sweep again. The caller must not hold a
+/// queue lock.
 pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     let job = sweep.job();
     while let Some(task) = task::next_cleared(sweep).or_else(|| take_of_cancelled(job)) {
@@ -74,7 +74,8 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     lifetime::drop_handle(job);
 }
 
-/// Takes one task that waits in the queue or for its time, and is counted as busy. Returns `None` if the job is not cancelled.
+/// Takes one task of a cancelled job that waits in the queue or for its time. The task is counted as busy. Returns `None` if
+/// the job is not cancelled.
 fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
     if !job.permits.load().has(Flag::Cancelled) && !job.pool().drops() {
         return None;
@@ -83,7 +84,7 @@ fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
 }
 
 /// Pops one task from the queue of a cancelled job, and counts it as busy. Returns `None` if the queue is empty or a push is
-/// unfinished. Also if another thread has the queue lock: that thread re-checks the queue.
+/// unfinished. Also returns `None` if another thread has the queue lock, because that thread re-checks the queue.
 fn pop_one(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock()?;
     loop {
@@ -104,11 +105,11 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task, which is counted as busy, out of the pool's timer.
+/// Takes one delayed task out of the pool's timer. The task is counted as busy.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;
-        // Another thread may have taken the entry, or may be about to arm it. That thread then deals with the task.
+        // Another thread may have taken the entry, or may be about to arm it. Then that thread drops the task.
         if let Some(due) = job.pool().timer.cancel(key) {
             return Some(due.cell());
         }
@@ -136,7 +137,7 @@ pub fn discard(cell: CellPtr) {
     let job = cell.job();
     match cell.mark() {
         Mark::Admitted => {
-            // The permit is released after the future's captures are dropped.
+            // The permit must be released after the future's captures are dropped.
             cell.cancel();
             release(job);
             job.drop_tasks(1);
@@ -163,7 +164,7 @@ pub fn inject_to_drop(cell: CellPtr, gate: JobPtr) {
     let pool = cell.job().pool_ptr();
     leave_queue(cell, gate);
     cell.set_mark(Mark::ToDrop);
-    // Once injected, the cell may be dropped, and its job and the pool with it. This reference keeps the pool's memory.
+    // After this call the cell may be dropped, and its job and the pool with it. This reference keeps the pool's memory.
     pool.own();
     let _ = pool.shared().inject(cell);
     pool.disown(1);

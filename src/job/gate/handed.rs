@@ -1,15 +1,15 @@
 //! Hands a task over together with its permits, for jobs with a capacity of 0.
 //!
-//! No task of such a job waits because a pusher has pushed too early. The pusher acquires the permits of the task first, as a
-//! caller of `acquire` does, and then pushes the task.
+//! A push into such a job must find free permits. The pusher first acquires the permits of the task, as a caller of `acquire`
+//! does, and then pushes the task.
 //!
 //! - `hand-1`: The pusher has one permit of each gate, one busy count and one flight, from [`acquire`](super::acquire).
 //! - `hand-2`: The pusher injects the task, which takes over the permits and the busy count. Then the pusher ends the flight. So
 //!   a drain sees the flight or the task.
 //! - `hand-3`: The worker that takes the task checks the words of its gates. If the job was cancelled meanwhile, the worker drops
 //!   the task. If a gate is held or over its limit, the task must not start.
-//! - `hand-4`: Then the worker puts the task at the front of the job's queue, and releases the permits after that (`release-1` to
-//!   `release-3`). So the check of the queue that follows the release finds the task.
+//! - `hand-4`: If the task must not start, the worker puts it at the front of the job's queue, and then releases the permits
+//!   (`release-1` to `release-3`). So the check of the queue after the release finds the task.
 
 use super::{Start, discard, drop_late, give_back, hold, is_dropped, rated, release};
 use crate::base::task::{CellPtr, Mark};
@@ -18,12 +18,12 @@ use crate::job::events::{self, Number};
 use crate::job::record::JobPtr;
 use std::mem::ManuallyDrop;
 
-/// One permit of each gate of a job, for a task that is about to be pushed. Dropping it gives the permits back.
+/// One permit of each gate of a job, for a task that is about to be pushed. Dropping this value gives the permits back.
 #[derive(Debug)]
 pub struct Handed {
     /// The job's record, which stays alive because the permits count as a busy task.
     job: JobPtr,
-    /// The number of the permits in the timeline.
+    /// The number by which the timeline identifies these permits.
     number: Number,
 }
 
@@ -52,7 +52,7 @@ impl Drop for Handed {
     }
 }
 
-/// Starts a task that was pushed with its permits. Puts it back into the queue of its job if a gate has been held since.
+/// Starts a task that was pushed with its permits. If a gate has been held since, puts the task back into the queue of its job.
 #[cold]
 pub(super) fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -65,7 +65,7 @@ pub(super) fn start(cell: CellPtr) -> Start {
     };
     events::refused(refuses, cell);
     job.pool().count_refused();
-    // Once in the queue the task may run and end. This handle keeps the gates alive.
+    // After the push another thread may run the task to its end. This handle keeps the gates alive.
     job.busy.keep();
     job.queue().push_returned(cell); // hand-4
     release(job);
@@ -74,11 +74,12 @@ pub(super) fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Returns true if a task of `job` that has its permits of this gate may begin.
+/// Returns true if a task of `job`, which already has its permits of `gate`, may begin.
 fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
-    // A weight above the limit runs alone.
+    // A task whose weight exceeds the limit may run alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
-    // A rate sets the flag `HeldOff`, too, and the pusher has taken the tokens. So the time of the hold-off is checked instead.
+    // A rate also sets the flag `HeldOff`, but the pusher has taken the tokens of the rates already. So the time of the
+    // hold-off is checked instead.
     (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }

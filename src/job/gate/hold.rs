@@ -1,16 +1,16 @@
 //! Holds jobs off until a time, and opens them at that time.
 //!
-//! A thread that holds a job off, under the lock of the job's times:
-//! - `off-1`: It notes the time. It arms the pool's timer, unless an entry of the job is armed for an earlier time. The entry
-//!   has a handle of the job.
-//! - `off-2`: It sets the flag `HeldOff`, and advances the epoch. So a worker that keeps a permit over several tasks checks
-//!   the flag.
+//! A thread that holds a job off does these steps under the lock of the job's times:
+//! - `off-1`: The thread notes the time. The thread arms the pool's timer, unless an entry of the job is armed for an earlier
+//!   time. The entry has a handle of the job.
+//! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker that keeps a permit over several tasks
+//!   checks the flag.
 //!
 //! The thread that fires the entry:
-//! - `open-1`: Under the same lock it reads the times. If one is still to come, it arms the timer again and stops. Otherwise
-//!   it clears the flag.
-//! - `open-2`: It executes a full fence.
-//! - `open-3`: It checks the queue, and admits tasks.
+//! - `open-1`: Under the same lock the thread reads the job's times. If one of them is still to come, it arms the timer again
+//!   and stops. Otherwise it clears the flag.
+//! - `open-2`: The thread executes a full fence.
+//! - `open-3`: The thread checks the queue, and admits tasks.
 //!
 //! No task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher that
 //! finds the flag has pushed before (push-2 to push-4 of `gate`). By the fences the pusher sees the flag cleared, or `open-3`
@@ -38,7 +38,7 @@ static OPEN: Act =
 /// acquires a permit before that time.
 ///
 /// # Errors
-/// If the timer's thread could not be started. Then nothing has changed.
+/// Returns an error if the timer's thread could not be started. Then nothing has changed.
 pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
     {
         let mut times = job.extra_or_make().times();
@@ -65,7 +65,7 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
 }
 
 /// Arms the timer for the time `until` or an earlier one, and sets the flag `HeldOff`. The caller must have the lock of the
-/// times.
+/// job's times.
 pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());
@@ -74,7 +74,7 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
     match job.pool_ptr().arm(until, Due { waits: Timed::Job(job.opaque()), act: &OPEN }) {
         Ok(key) => times.armed = Some(key), // off-1
         Err(error) => {
-            // The caller has a handle of its own, so this call does not free the record.
+            // The caller has another handle, so this call does not free the record.
             job.drop_handle();
             return Err(error);
         }

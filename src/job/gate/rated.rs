@@ -1,7 +1,7 @@
 //! Starts tasks of jobs with rates, and takes a token of each rate.
 //!
-//! A task needs a token of each rate of its job and of each ancestor. The worker takes the tokens last, when the task has all
-//! its permits, and at all jobs at once. So a task that is refused has used up nothing.
+//! A task needs a token of each rate of its job and of each ancestor. The worker takes the tokens of all jobs at once, and
+//! last, when the task has all its permits. So a refused task has used up no token.
 //!
 //! A worker that starts such a task:
 //! - `rate-1`: It exchanges the reservations for permits, from the inside out. The flag `HeldOff` refuses, as at any start.
@@ -19,14 +19,14 @@
 //!   further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires a permit without a task takes the tokens last, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. Nor does a task that its handle has cancelled before `rate-2`. If the handle cancels
-//! the task after `rate-2`, and before the task's first instruction, the start stays counted.
+//! A task that has begun needs no token. A task that its handle has cancelled before `rate-2` needs none, either. If the handle
+//! cancels the task after `rate-2`, and before the task's first instruction, the start stays counted.
 //!
-//! The ready cap of these jobs is 1, so at most one task is admitted before its start. So `rate-2` refuses only if the times
-//! have changed since the admission.
+//! The ready cap of these jobs is 1, so at most one task is admitted before its start. So a task is refused for lack of a token
+//! (`rate-2`) only if the times have changed since its admission.
 //!
-//! If the timer's thread cannot be started, no entry fires, so no opening comes. Then the flag `HeldOff` stays clear: the task
-//! is refused and admitted again until its time has come.
+//! If the timer's thread cannot be started, no entry fires, so no opening comes. In that case the flag `HeldOff` stays clear:
+//! the task is refused and admitted again until its time has come.
 
 use super::hold::close_until;
 use super::{adapt, drop_late, look, weigh};
@@ -76,12 +76,13 @@ fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
     gate
 }
 
-/// Returns true if the job or one above it has a rate or an adaptive limit.
+/// Returns true if the job or a job above has a rate or an adaptive limit.
 pub fn is_at_a_rate(job: JobPtr) -> bool {
     first_with_rate(Some(job)).is_some()
 }
 
-/// Takes a token of each rate for a task, or needs none because the task has begun or will not. Returns the job that refuses.
+/// Takes a token of each rate for the task in `cell`. Takes none if the task has begun or was cancelled. Returns the job that
+/// refuses as an error.
 fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     if cell.is_claimed() {
         return Ok(());
@@ -89,24 +90,25 @@ fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     take_tokens(Some(cell.job()), cell.job().pool().now())
 }
 
-/// Takes a token of each rate for a task that runs under a permit already held. Returns false if a rate refuses.
+/// Takes a token of each rate for a task that runs under permits already held. Returns false if a rate has no token.
 pub fn take_tokens_for(cell: CellPtr) -> bool {
     take_tokens_or_not(cell).is_ok()
 }
 
-/// Returns true if a further task may start under the permits of a task that has ended. It still needs a token of each rate.
+/// Returns true if a further task may start under the permits of a task that has ended. The further task must still get a token
+/// of each rate.
 pub fn may_go_on(job: JobPtr) -> bool {
     job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
 
-/// Takes a token of each rate of the job and of its ancestors, for a permit without a task. Returns false if a rate refuses.
-/// The caller must hold the permits.
+/// Takes a token of each rate of the job and of its ancestors, for a permit without a task. Returns false if a rate has no
+/// token. The caller must hold the permits.
 #[cold]
 pub(super) fn take_tokens_of(job: JobPtr) -> bool {
     take_tokens(Some(job), job.pool().now()).is_ok()
 }
 
-/// Takes a token of each rate from `gate` outwards. If a job refuses, takes no token at all, and returns that job.
+/// Takes a token of each rate, from `gate` outwards. If a job refuses, takes no token at all, and returns that job as an error.
 fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     let Some(gate) = first_with_rate(gate) else { return Ok(()) };
     let mut times = gate.extra_or_make().times();
@@ -115,7 +117,7 @@ fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
         return Err(gate);
     }
     // The lock of these times stays held. Each thread takes the locks from the inside out, so two threads never wait for each
-    // other.
+    // other (rate-2).
     take_tokens(gate.parent(), now)?; // rate-2
     times.start(now);
     if let Some(until) = times.until(now) {
@@ -158,7 +160,7 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         extra.set_gap(times.has_gap());
         if rates.is_empty() && !adapt::is_adaptive_itself(job) && !job.counts_weights() {
             job.permits.clear(Flag::Rated);
-            // A pusher must not rely on a worker with a batch to check the queue.
+            // No worker keeps a batch of such a job, so a pusher must check the queue itself.
             job.permits.clear(Flag::BatchOut);
         } else {
             job.permits.set(Flag::Rated);

@@ -130,7 +130,7 @@ impl Doubts {
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();
-    // push-2 to push-4. A task in a queue is not counted as busy.
+    // A task in a queue is not counted as busy, so its busy count is dropped after the push (push-2 to push-4).
     job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);
@@ -141,7 +141,7 @@ pub fn come_back(cell: CellPtr) {
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
-    // Only tasks of the class `Normal` lie in deques.
+    // Only tasks of the class `Normal` may lie in deques.
     let has_class = pool.shared().has_classes() && cell.job().turns().priority != Priority::Normal;
     cell.set_mark(mark);
     let inside = Here::of_pool(pool, |here| match here.seat() {
@@ -152,7 +152,7 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         _ => _ = class::inject(here.pool(), cell),
     });
     if !inside {
-        // Once injected, the task may run, and the pool may end. This reference keeps the pool's memory.
+        // After this call the task may run, and the pool may end. This reference keeps the pool's memory.
         pool.own();
         let _ = class::inject(pool.shared(), cell);
         pool.disown(1);

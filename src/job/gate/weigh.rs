@@ -1,7 +1,7 @@
 //! Gates that count weights: a task takes as many permits there as it weighs.
 //!
-//! A gate that counts weights has the flag `Rated` from its build on. So at most one task is ready there, and no other task is
-//! admitted meanwhile. The reservation of that task is for all permits that are free: the word need not count its weight.
+//! A gate that counts weights has the flag `Rated` from its build on. So at most one task is ready at the gate, and no other
+//! task is admitted meanwhile. The ready task has reserved all free permits, so the word need not count the task's weight.
 //!
 //! A thread that admits tasks from the queue of such a gate:
 //! - `weigh-1`: Under the queue lock, and before it reserves, it checks the weight of the first task against the word. If the
@@ -11,16 +11,17 @@
 //! - `weigh-3`: The thread that ends the task releases one permit (`release-1`), and then the rest. It executes the fence and
 //!   checks the queue after that (`release-2`, `release-3`).
 //!
-//! A weight fits if the permits held and the weight together are within the limit. It also fits if no permit is held. So a
-//! weight above the limit is no reason to wait for ever: the task runs alone.
+//! A weight fits if the permits held and the weight together are within the limit, or if no permit is held. So a task with a
+//! weight above the limit runs alone in the end, and does not wait for ever.
 //!
 //! No heavy task waits beside enough free permits. A thread that releases permits gets the queue lock, or sets the pending bit.
 //! With the lock, it checks the weight itself. Otherwise the owner of the lock checks it again, with the word after the
 //! release. If the thread finds a task ready, that task's start or refusal checks the queue again.
 //!
-//! No heavy task starves. While it is first in the queue and does not fit, the gate admits no task. Three kinds of tasks go ahead
-//! of it. A worker ends its turn of a sibling under the permits that it has. A task that has waited inside re-acquires its
-//! permits, and so does a woken future. All these have begun. If they end, the number of permits held falls until the weight fits.
+//! No heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Three kinds of
+//! tasks go ahead of it. A worker ends its turn of a sibling under the permits that it has. A task that has waited inside
+//! re-acquires its permits, and so does a woken future. All these tasks have begun. If they end, the number of permits held
+//! falls until the weight fits.
 //!
 //! A heavy first task may leave the queue without a start: a clear takes it out, or a waiter leaves. The thread that takes it out
 //! checks the queue, because the next task may fit. A thread that cancels a task by its handle may not touch the job, so the place
@@ -82,8 +83,8 @@ pub fn look_behind_a_weight(job: JobPtr) {
     }
 }
 
-/// Acquires the other permits of a waiter of `job` that has one permit of `gate`. If they do not fit, releases that permit, and
-/// returns `None`.
+/// Acquires the other permits of a waiter of `job` that has one permit of `gate`. If they do not fit, releases the one permit,
+/// and returns `None`.
 #[cold]
 pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
     match gate.permits.acquire_rest(gate.permits_for(job)) {
@@ -102,7 +103,7 @@ pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
 }
 
 /// Releases the other permits of a task of `job` that has released one permit of `gate` (weigh-3). Then wakes the tasks that
-/// wait to re-acquire their permits there. `word` is the word after the first release. Returns the word after the last.
+/// wait to re-acquire permits of `gate`. `word` is the word after the first release. Returns the word after the last release.
 #[cold]
 pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Snapshot {
     let rest = gate.permits_for(job) - 1;
@@ -115,8 +116,8 @@ pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Sna
     word
 }
 
-/// Wakes tasks that wait to re-acquire their permits. At a gate that counts weights it wakes all of them: the first may need
-/// more permits than are free, and another one fewer.
+/// Wakes tasks that wait to re-acquire their permits of `gate`. If `gate` counts weights, wakes all of them: the first task may
+/// need more permits than are free, and a later task fewer.
 pub fn wake_reclaimers(gate: JobPtr) {
     if gate.counts_weights() {
         parking_lot().wake(gate.permit_key());

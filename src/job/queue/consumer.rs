@@ -13,11 +13,11 @@ pub enum Popped {
     Task(CellPtr),
     /// No task waits.
     Empty,
-    /// A push is unfinished. The pusher checks the job's word after it has linked its cell.
+    /// An unfinished push hides the next task. The pusher checks the job's word after it has linked its cell.
     Unfinished,
 }
 
-/// The ownership of one queue's lock. Only its owner may take tasks out of the queue.
+/// The ownership of one queue's lock. Only the owner may take tasks out of the queue.
 #[must_use]
 #[derive(Debug)]
 pub struct Consumer<'a> {
@@ -35,12 +35,12 @@ pub enum Unlocked<'a> {
 }
 
 impl<'a> Consumer<'a> {
-    /// Makes the consumer of a queue. The calling thread must have just taken its lock.
+    /// Makes the consumer of a queue. The calling thread must have just taken the queue's lock.
     pub(super) fn new(queue: Queue<'a>) -> Self {
         Self { queue }
     }
 
-    /// Returns true if `pop` would find a task now. If a pusher pushes before the call of `pop`, `pop` may still return
+    /// Returns true if `pop` would find a task now. If another thread pushes before the call of `pop`, `pop` may still return
     /// `Unfinished`.
     #[inline]
     pub fn can_pop(&self) -> bool {
@@ -56,8 +56,8 @@ impl<'a> Consumer<'a> {
             || arrivals.tail.load(Ordering::Acquire) == first.as_ptr()
     }
 
-    /// Returns the task that a pop would take now, and leaves the task in the queue. Returns `None` if the list is empty, or if
-    /// its first push is unfinished.
+    /// Returns the task that a pop would return now, and leaves it in the queue. Returns `None` if the list is empty, or if its
+    /// first push is unfinished.
     pub fn first(&self) -> Option<CellPtr> {
         let departures = self.queue.departures;
         // Ordering: Acquire both; as in `pop_returned` and `pop`. Only this consumer removes cells, so the cell stays.
@@ -65,7 +65,7 @@ impl<'a> Consumer<'a> {
             .or_else(|| CellPtr::from_ptr(departures.head.load(Ordering::Acquire)))
     }
 
-    /// Takes the oldest task: from the front stack, or else from the head of the list.
+    /// Pops the oldest task: from the front stack, or else from the head of the list.
     #[inline]
     pub fn pop(&mut self) -> Popped {
         if let Some(cell) = self.pop_returned() {
@@ -102,7 +102,7 @@ impl<'a> Consumer<'a> {
         if emptied.is_ok() {
             return self.counted(first);
         }
-        // A pusher has swapped the tail meanwhile. No pusher writes the head, because the list is not empty.
+        // A pusher has swapped the tail meanwhile. Such a pusher does not write the head, because the list is not empty.
         // Ordering: Relaxed; the queue lock publishes it to the next consumer.
         departures.head.store(first.as_ptr(), Ordering::Relaxed);
         Popped::Unfinished
@@ -130,8 +130,8 @@ impl<'a> Consumer<'a> {
     }
 
     /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and the
-    /// queue never looks empty meanwhile. Returns false if it has met an unfinished push: that push may hide tasks, and the
-    /// task before it stays, also if the push ends meanwhile.
+    /// queue never looks empty meanwhile. Returns false if the call has met an unfinished push: that push may hide tasks. The
+    /// task before it also stays in the queue.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
@@ -161,7 +161,7 @@ impl<'a> Consumer<'a> {
         !stays && arrivals.tail.load(Ordering::Acquire) == before
     }
 
-    /// Unlinks `cell`, which lies between `before` and `next`. `link` is the pointer to `cell`: that of `before`, or the head.
+    /// Unlinks `cell`, which lies between `before` and `next`. `link` is the pointer to `cell`, in `before` or in the head.
     /// Returns false, and keeps the cell in the list, if `cell` is the last and a push behind it is unfinished.
     fn unlink(
         arrivals: &Arrivals,
@@ -170,8 +170,7 @@ impl<'a> Consumer<'a> {
         cell: CellPtr,
         next: *mut Header,
     ) -> bool {
-        // Ordering: Release; publishes the contents of the next cell, as the push of that cell did. No pusher writes a link
-        // that is not null.
+        // Ordering: Release; publishes the next cell, as its push did. No pusher writes a link that is not null.
         link.store(next, Ordering::Release);
         if !next.is_null() {
             return true;
@@ -186,7 +185,8 @@ impl<'a> Consumer<'a> {
             Ordering::Relaxed,
         );
         if cut.is_err() {
-            // A pusher has swapped the tail meanwhile. That pusher links behind `cell`, so no other thread writes this link.
+            // A pusher has swapped the tail meanwhile. That pusher links behind `cell`, so no other thread writes the link to
+            // `cell`.
             link.store(cell.as_ptr(), Ordering::Release);
         }
         cut.is_ok()
@@ -223,8 +223,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Returns the task directly above `cell` in the front stack. `cell` was on top, but a later push has put another task
-    /// above it.
+    /// Returns the task directly above `cell` in the front stack. A later push has put that task above `cell`, which was on
+    /// top.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);
@@ -241,8 +241,7 @@ impl<'a> Consumer<'a> {
     #[inline]
     pub fn unlock(self) -> Unlocked<'a> {
         let state = &self.queue.departures.consumer;
-        // Ordering: AcqRel; pairs with `try_lock`. Acquire on failure: sees the permit that was released before
-        // the pending bit was set.
+        // Ordering: AcqRel; pairs with `try_lock`. Acquire on failure: shows the permit released before the pending bit.
         match state.compare_exchange(HELD, FREE, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Unlocked::Free,
             Err(_) => {
@@ -253,7 +252,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Takes the task on top of the front stack.
+    /// Pops the task on top of the front stack.
     #[inline]
     fn pop_returned(&mut self) -> Option<CellPtr> {
         let stack = &self.queue.departures.returned;
@@ -271,14 +270,14 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Counts a pop, and wraps the popped task as the result of `pop`.
+    /// Counts a pop, and returns the popped task as the result of `pop`.
     #[inline]
     fn counted(&mut self, cell: CellPtr) -> Popped {
         self.note_taken();
         Popped::Task(cell)
     }
 
-    /// Adds one to the number of pops.
+    /// Adds one to the number of pops from the queue.
     #[inline]
     fn note_taken(&mut self) {
         let taken = &self.queue.departures.taken;
