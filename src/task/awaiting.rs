@@ -1,15 +1,15 @@
-//! The handle as a future, and the waits of a pool's future for tasks and jobs.
+//! Polls a handle as a future, and counts the waits of a pool's future for tasks and jobs.
 //!
-//! The parking lot keeps a handle's waker, under the cell's address. The cell has only one bit for the waker, WAITED. A waker
-//! with its lock would take 24 bytes of the cell. Few handles are awaited before their task has ended. One change sets the bit
-//! and checks DONE, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the change that sets
-//! DONE (`unpark-1`). A handle has one entry in the parking lot, so the waker of the last poll is woken.
+//! The parking lot keeps a handle's waker, under the address of the task's cell. The cell has only one bit for the waker,
+//! WAITED. A waker with its lock would take 24 bytes of the cell, and few handles are awaited before their task has ended. One
+//! change sets the bit and checks DONE, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the
+//! change that sets DONE (`unpark-1`). A handle has one entry in the parking lot, so the waker of the last poll is woken.
 //!
 //! # Without a permit
 //!
-//! A future may await a task, an idle job or a settled job of this library. It must not keep its permit meanwhile, because the
-//! awaited task may need the permit. So each such wait is counted, from the poll that finds it pending until it is ready or
-//! dropped.
+//! A future may await a task, an idle job or a settled job of this library. Meanwhile the future must not keep its permit,
+//! because the awaited task may need the permit. So each such wait is counted, from the poll that finds it pending until the
+//! wait is ready or dropped.
 //!
 //! - `await-1`: the poll of a future ends, and waits are counted. The future is marked NO_PERMIT.
 //! - `await-2`: the worker runs the next task under the permit, or gives the permit back. The future keeps one busy count, so
@@ -25,7 +25,7 @@ use crate::task::closure::Face;
 use crate::task::state::{POLLING, Reference};
 use std::ptr::NonNull;
 
-/// A wait of a pool's future for a task or a job. While it lasts, the state word of the future counts it.
+/// A wait of a pool's future for a task or a job. While the wait lasts, the state word of the future counts it.
 #[derive(Debug, Default)]
 pub struct Wait(Option<NonNull<Face>>);
 
@@ -56,7 +56,7 @@ impl Wait {
         }
     }
 
-    /// Ends the wait.
+    /// Ends the wait of the future.
     pub fn end(&mut self) {
         if let Some(face) = self.0.take() {
             // SAFETY: the reference was added by `begin`. If it is the last, the future has ended.

@@ -29,12 +29,12 @@ impl<T> TaskHandle<T> {
 
 /// A [`TaskHandle`] that cancels its task when it is dropped, made by [`TaskHandle::cancel_on_drop`].
 ///
-/// The guard has the methods of the handle, and is a future as the handle is. Dropping it does not affect a task that has
+/// The guard has the methods of the handle, and is a future like the handle. Dropping the guard does not affect a task that has
 /// ended.
 ///
 /// # Examples
 ///
-/// An async request whose task does not outlive it:
+/// An async request that cancels its task if the request is dropped:
 ///
 /// ```
 /// let pool = tollgate::Pool::builder().workers(2).build()?;
@@ -46,11 +46,11 @@ impl<T> TaskHandle<T> {
 #[must_use = "a guard that is dropped cancels its task"]
 pub struct CancelOnDrop<T>(Option<TaskHandle<T>>);
 
-/// The message if the handle were missing. It never is: only a call that takes the guard by value takes the handle out.
+/// The message of a panic that cannot happen. Only a call that takes the guard by value takes the handle out.
 const KEPT: &str = "the handle is there until the guard is dropped";
 
 impl<T> CancelOnDrop<T> {
-    /// Waits for the task and returns its result, as [`TaskHandle::join`] does.
+    /// Waits for the guard's task and returns the task's result, as [`TaskHandle::join`] does.
     ///
     /// # Panics
     ///
@@ -72,7 +72,7 @@ impl<T> CancelOnDrop<T> {
         self.keep().join()
     }
 
-    /// Returns the handle, which detaches its task when it is dropped.
+    /// Returns the handle of the guard's task. The task is no longer cancelled when the handle is dropped.
     ///
     /// # Examples
     ///

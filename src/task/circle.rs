@@ -1,13 +1,13 @@
-//! Finds joins that wait for each other in a circle. None of them could ever end.
+//! Finds joins that wait for each other in a circle. No join of such a circle could ever end.
 //!
 //! A task with a handle that joins another task is noted while it waits. The join that closes a circle finds the circle. A
 //! thread first sets WAITED at the task that it joins. Then it notes its own task, under the lock. If WAITED is set at its own
 //! task, the thread follows the notes, from the joined task on. A join that finds a circle removes its own note under the same
 //! lock.
 //!
-//! The join of a circle that is noted last sees all notes, and sees WAITED at its own task. Each noted task is blocked until
-//! the task that it joins has ended. So a circle of notes is final. The note of a join that has just ended leads to a task that
-//! has ended, which is in no circle.
+//! Of the joins of a circle, the join that is noted last sees all notes, and sees WAITED at its own task. Each noted task is
+//! blocked until the task that it joins has ended. So a circle of notes is final. The note of a join that has just ended leads
+//! to a task that has ended, and such a task is in no circle.
 //!
 //! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes, and
 //! no model checks them. `tests/hopeless.rs` has joins that close a circle at the same time.
@@ -25,13 +25,13 @@ static JOINS: Mutex<BTreeMap<usize, Join>> = Mutex::new(BTreeMap::new());
 
 #[derive(Clone, Copy, Debug)]
 struct Join {
-    /// The address of the task that is joined.
+    /// The address of the task that the waiting task joins.
     joined: usize,
-    /// The job of the task that waits. The task keeps the job alive.
+    /// The job of the task that waits. That task keeps the job alive.
     job: JobPtr,
 }
 
-/// The note of a join. Dropping it removes the note.
+/// The note of a join. Dropping this value removes the note.
 #[derive(Debug)]
 pub struct Noted {
     /// The task that joins, and each outer task on this thread that runs it inline.
@@ -47,11 +47,11 @@ fn key(task: CellPtr) -> usize {
 }
 
 impl Noted {
-    /// Notes that the tasks of this thread join the task at this address, which has not ended. The caller must have set WAITED
-    /// there. Returns `None` if no task with a handle runs on this thread.
+    /// Notes that the tasks of this thread join the task at the address `joined`, which has not ended. The caller must have set
+    /// WAITED at that task. Returns `None` if no task with a handle runs on this thread.
     ///
     /// # Panics
-    /// By [`unwind::refuse`], if the join closes a circle.
+    /// Panics by [`unwind::refuse`] if the join closes a circle.
     pub fn enter(context: &Context, joined: usize) -> Option<Self> {
         let job = context.lease().job.get()?;
         let tasks = context.running_cells();
@@ -72,15 +72,15 @@ impl Noted {
         Some(noted)
     }
 
-    /// Removes the notes of these tasks if the notes lead from the task at `joined` to one of these tasks. Returns the jobs of
-    /// the tasks in that circle.
+    /// Removes the notes of this thread's tasks if the notes lead from the task at `joined` to one of these tasks. Returns the
+    /// jobs of the tasks in that circle.
     ///
     /// Both happen under one lock, so exactly one join of a circle finds it. Nothing else may happen under the lock. Shuttle
     /// does not know this lock, so a switch of threads under it would block a scenario for ever.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The number of steps is bounded, because the notes may lead into a circle without this join. Another join finds that
+        // The number of steps is bounded, because the notes may lead into a circle without this join. Another join finds such a
         // circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;

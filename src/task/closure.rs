@@ -1,8 +1,8 @@
 //! The cell of a task with a handle: its closure or future, then its outcome.
 //!
-//! The state word says which thread may touch what (module [`state`](crate::task::state)). The functions of [`VTable`] are for
-//! the thread that takes the cell from a queue. Those of [`HandleTable`] are for the handle, which does not know the
-//! closure's type.
+//! The state word says which thread may touch which part of the cell (module [`state`](crate::task::state)). The functions of
+//! [`VTable`] are for the thread that takes the cell from a queue. The functions of [`HandleTable`] are for the handle, which
+//! does not know the closure's type.
 
 pub use crate::task::face::{Face, HandleTable, Owner};
 
@@ -19,7 +19,7 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// The cell of a task with a handle or an [`Owner`]. The slot holds the closure or future until that is taken or dropped. From
+/// The cell of a task with a handle or an [`Owner`]. Its slot holds the closure or future until that is taken or dropped. From
 /// DONE on the slot holds the outcome.
 #[repr(C)]
 pub struct Joint<F, T, O = ()> {
@@ -48,7 +48,7 @@ where
             Some(_) => Some(Self::name),
             None => None,
         },
-        // A task that is not counted is a puller: its items are tasks only once it has pulled them.
+        // A task that statistics do not count is a puller, and a clear must not drop a puller.
         clears: O::COUNTED,
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
@@ -59,18 +59,18 @@ where
         is_future: false,
     };
 
-    /// Makes the cell of a closure.
+    /// Makes the cell of a closure with a handle or an owner.
     ///
     /// # Safety
-    /// What the closure and its result borrow must last until the closure and the outcome are gone.
+    /// Values that the closure and its result borrow must last until the closure and the outcome are gone.
     pub unsafe fn closure(job: JobPtr, state: State, owner: O, task: F) -> NonNull<Face> {
         Self::make(Header::new(&Self::VTABLE, job.opaque()), state, owner, task)
     }
 
-    /// Returns the name of a task whose owner has one.
+    /// Returns the name of a task. The task's owner must have a name.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller keeps it alive.
+    /// The cell must be of this type, and the caller must keep it alive.
     unsafe fn name(cell: CellPtr) -> NonNull<str> {
         let name = const { O::NAME }.expect("the table has this function only if there is a name");
         // SAFETY: the cell is of this type, and the caller keeps it alive.
@@ -80,7 +80,7 @@ where
     /// Runs the closure on a worker.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn run(cell: CellPtr) -> Ran {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
@@ -121,10 +121,10 @@ where
         Ran::Counted
     }
 
-    /// Runs the closure for the handle that has claimed it.
+    /// Runs the closure inline, for the handle that has claimed it.
     ///
     /// # Safety
-    /// The cell is of this type, the caller claimed it, and has the handle's reference.
+    /// The cell must be of this type. The caller must have claimed it, and must have the handle's reference.
     unsafe fn run_claimed(cell: NonNull<Face>) {
         let whole = cell.cast::<Self>();
         // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
@@ -142,7 +142,7 @@ where
         unsafe { Self::report(whole, outcome, None) };
     }
 
-    /// Counts a task as cancelled that was dropped at its deadline.
+    /// Counts a task that was dropped at its deadline as cancelled.
     #[cold]
     fn count_expired(&self) {
         self.header.job().count_cancelled();
@@ -151,8 +151,8 @@ where
     /// Counts a closure that has run, and makes its outcome final.
     ///
     /// # Safety
-    /// The caller claimed the cell, and has moved the closure out. It has `reference`, or the handle's reference if that is
-    /// `None`.
+    /// The caller must have claimed the cell and moved the closure out. The caller must have `reference`, or the handle's
+    /// reference if `reference` is `None`.
     #[inline]
     unsafe fn report(
         cell: NonNull<Self>,
@@ -167,10 +167,10 @@ where
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
     }
 
-    /// Drops the closure, and reports the task cancelled.
+    /// Drops the closure, and reports the task as cancelled.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn cancel(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
@@ -193,7 +193,7 @@ where
     /// false.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller has the handle's reference.
+    /// The cell must be of this type, and the caller must have the handle's reference.
     unsafe fn cancel_by_handle(cell: NonNull<Face>) -> bool {
         // SAFETY: the handle's reference keeps the cell alive.
         let face = unsafe { cell.as_ref() };
@@ -222,7 +222,7 @@ where
 }
 
 impl<F, T, O: Owner> Joint<F, T, O> {
-    /// Returns what the task belongs to besides its job.
+    /// Returns the owner: what the task belongs to besides its job.
     pub fn owner(&self) -> O {
         self.owner
     }
@@ -234,10 +234,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         cache::make(Self { header, state, slot, owner }).cast()
     }
 
-    /// Frees the memory of a cell.
+    /// Frees the memory of the cell.
     ///
     /// # Safety
-    /// The cell is of this type. There is no reference to it, and its closure, future and outcome are gone.
+    /// The cell must be of this type. No reference to it may exist, and its closure, future and outcome must be gone.
     pub unsafe fn free(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         // SAFETY: the cell is of this type, and its memory is not freed yet.
@@ -250,8 +250,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Drops the closure or future in the slot, and makes `error` the final outcome.
     ///
     /// # Safety
-    /// The caller claimed the cell, and the closure or future is in the slot. The caller has `reference`, or another reference
-    /// if that is `None`.
+    /// The caller must have claimed the cell, and the closure or future must be in the slot. The caller must have `reference`,
+    /// or another reference if `reference` is `None`.
     pub unsafe fn drop_claimed(
         cell: NonNull<Self>,
         error: JoinError,
@@ -267,10 +267,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         unsafe { Self::finish(cell, Err(error), reference) };
     }
 
-    /// Moves the closure out.
+    /// Moves the closure out of the slot.
     ///
     /// # Safety
-    /// The cell is claimed by the caller, and the closure is in the slot.
+    /// The caller must have claimed the cell, and the closure must be in the slot.
     unsafe fn take_task(&self) -> F {
         self.slot.with_mut(|slot| {
             // SAFETY: the caller claimed the cell, so the slot is the closure. It is moved out only once.
@@ -281,8 +281,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Makes the outcome final, and gives up `reference`. Drops an outcome that no handle takes. Then tells the owner.
     ///
     /// # Safety
-    /// The caller claimed the cell, and has moved out or dropped the closure or future. It has `reference`, or another
-    /// reference if that is `None`.
+    /// The caller must have claimed the cell, and must have moved out or dropped the closure or future. The caller must have
+    /// `reference`, or another reference if `reference` is `None`.
     #[inline]
     pub unsafe fn finish(
         cell: NonNull<Self>,
@@ -317,10 +317,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         owner.task_ended();
     }
 
-    /// Moves the outcome out.
+    /// Moves the outcome out of the slot.
     ///
     /// # Safety
-    /// The caller has seen DONE, owns the outcome, and calls this once.
+    /// The caller must have seen DONE, must own the outcome, and may call this only once.
     pub unsafe fn take_outcome(&self) -> Result<T, JoinError> {
         self.slot.with_mut(|slot| {
             // SAFETY: the caller has seen DONE, so the slot is the outcome. It is moved out only once.
@@ -331,8 +331,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome to `out`.
     ///
     /// # Safety
-    /// The cell is of this type, and `out` points to memory for a `Result<T, JoinError>`. The caller has seen DONE, owns the
-    /// outcome, and calls this once.
+    /// The cell must be of this type, and `out` must point to memory for a `Result<T, JoinError>`. The caller must have seen
+    /// DONE, must own the outcome, and may call this only once.
     pub unsafe fn outcome(cell: NonNull<Face>, out: *mut ()) {
         // SAFETY: the cell is of this type, and the caller has seen DONE and owns the outcome.
         let outcome = unsafe { cell.cast::<Self>().as_ref().take_outcome() };
@@ -341,25 +341,25 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     }
 }
 
-/// Returns true if a thread has claimed the closure in a cell, or if the future in it has started.
+/// Returns true if a thread has claimed the closure in the cell, or if the future in the cell has started.
 ///
 /// # Safety
-/// The cell has a [`Face`], and the caller took it from its queue, or has the queue's lock.
+/// The cell must have a [`Face`]. The caller must have taken it from its queue, or must have the queue's lock.
 pub unsafe fn is_claimed(cell: CellPtr) -> bool {
     // SAFETY: the cell has a `Face`, and the queue's reference keeps it alive.
     unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CLAIMED)
 }
 
-/// Returns true if a cell in a queue has no closure or future any more.
+/// Returns true if the cell, which is in a queue, has no closure or future any more.
 ///
 /// # Safety
-/// The cell has a [`Face`], and the caller took it from its queue, or has the queue's lock.
+/// The cell must have a [`Face`]. The caller must have taken it from its queue, or must have the queue's lock.
 pub unsafe fn is_empty(cell: CellPtr) -> bool {
     // SAFETY: the cell has a `Face`, and the queue's reference keeps it alive.
     unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
 }
 
-/// Drops the outcome of a task without a handle. The owner gets the payload of a panic.
+/// Drops the outcome of a task without a handle. Passes the payload of a panic to the owner.
 fn discard<T>(owner: impl Owner, outcome: Result<T, JoinError>) {
     match outcome {
         Err(JoinError::Panicked(payload)) => owner.take_panic(payload.into_inner()),

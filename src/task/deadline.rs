@@ -1,19 +1,19 @@
 //! The deadline of a task: the time by which it must have started.
 //!
-//! The task stands in the queue as any other task. An entry of the pool's timer has a reference to the task's cell. The thread
-//! that takes the entry out gives that reference up.
+//! The task stands in the queue like any other task. An entry of the pool's timer has a reference to the task's cell. The
+//! thread that takes the entry out of the timer gives that reference up.
 //!
 //! - `start-1`: The thread that claims the closure, to run or to drop it, takes the entry out.
 //! - `start-2`: If the deadline has come, a thread that has claimed the closure to run it drops it instead.
 //! - `expire-1`: The thread that fires the entry claims the closure. If another thread has claimed the closure, the task has
 //!   started or was cancelled in time.
-//! - `expire-2`: The thread drops the closure, and then wakes the waiters of the job. The empty cell may be the last in the
-//!   job's queue.
+//! - `expire-2`: The thread drops the closure, and then wakes the waiters of the job, because the empty cell may be the last in
+//!   the job's queue.
 //!
 //! The claim is one change of the state word, so exactly one thread has the closure. The entry is armed before the task is
-//! pushed, so the thread of `start-1` finds the entry.
+//! pushed. So a thread that claims the closure always finds the entry, unless it was taken out already (`start-1`).
 //!
-//! The cell is an owner of the pool, because a handle may use the timer after the job was freed.
+//! The cell counts as an owner of the pool, because a handle may use the timer after the job was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -27,7 +27,7 @@ use crate::task::closure::{Face, Joint, Owner};
 use crate::task::state::{Claim, Reference};
 use std::ptr::NonNull;
 
-/// The entry of a task in its pool's timer. Its key has the time by which the task must have started.
+/// The timer entry of a task with a deadline. The entry's key has the time by which the task must have started.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pool: PoolPtr,
@@ -35,17 +35,18 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Makes the entry for a cell. The cell becomes an owner of the pool.
+    /// Makes the timer entry for a cell. The cell becomes an owner of the pool.
     pub fn new(pool: PoolPtr, deadline: Instant) -> Self {
         pool.own();
         Self { pool, key: pool.shared().timer.key(deadline) }
     }
 
-    /// Puts the deadline of a task with a handle into the timer. If this returns true, the caller must push the task. If it
-    /// returns false, the task was dropped: the deadline has come, or the pool has ended. The caller must keep the job alive.
+    /// Puts the deadline of a task with a handle into the timer. If the call returns true, the caller must push the task. If
+    /// the call returns false, the task was dropped: the deadline has come, or the pool has ended. The caller must keep the job
+    /// alive.
     ///
     /// # Errors
-    /// If the timer's thread could not be started. Then the task was dropped.
+    /// Returns an error if the timer's thread could not be started. Then the task was dropped.
     pub fn arm<F, T>(self, cell: CellPtr) -> std::io::Result<bool>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -80,14 +81,14 @@ impl Deadline {
 
 impl Owner for Deadline {
     fn claimed(self, cell: NonNull<Face>) {
-        // The deadline does not matter any more: the task starts or is dropped (start-1).
+        // The deadline does not matter any more, because the task starts or is dropped (start-1).
         if self.pool.shared().timer.cancel(self.key).is_some() {
             // SAFETY: the entry had this reference. The caller has another one.
             unsafe { Face::release(cell, Reference::Waker) };
         }
     }
 
-    // Returns true if the deadline has come: the task is dropped instead of run (start-2).
+    // Returns true if the deadline has come: the task must be dropped instead of run (start-2).
     fn is_late(self) -> bool {
         self.key.0 <= self.pool.shared().now()
     }
@@ -102,10 +103,10 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    /// The action of the entry: drops the task at its deadline. A drain waits for the task, so it need not wait for the entry.
+    /// The functions of a deadline's entry. A drain waits for the task itself, so it need not wait for the entry.
     const EXPIRE: Act = Act { fire: Self::expire, is_waited_for: |_| false };
 
-    /// Drops the task if the deadline has come and the task has not started. In each case gives up the entry's reference.
+    /// Drops the task if its deadline has come and it has not started. In each case gives up the entry's reference.
     fn expire(due: Due, key: Key) {
         let cell = due.cell();
         let whole = cell.cast::<Self>();

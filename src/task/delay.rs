@@ -1,15 +1,15 @@
 //! Puts a delayed task into the pool's timer, and takes it out.
 //!
-//! A delayed task has no permit. It has one busy count, so that its job is not idle. The entry of the timer owns the busy
-//! count, and the queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
+//! A delayed task has no permit, but one busy count, so that its job is not idle. The timer's entry owns that busy count, and
+//! the queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
 //!
 //! The thread that delays a task:
-//! - `delay-1`: The thread adds the entry's key to the keys of the job. Then it arms the timer.
-//! - `delay-2`: The thread executes a full fence, and checks whether the job was cancelled. If so, it takes the entry out, and
-//!   hands the task to a worker, which drops the task.
+//! - `delay-1`: The thread adds the entry's key to the keys of the job, and then arms the timer.
+//! - `delay-2`: The thread executes a full fence, and checks whether the job was cancelled. If so, the thread takes the entry
+//!   out, and hands the task to a worker, which drops the task.
 //!
 //! The thread that fires the entry:
-//! - `due-1`: The thread pushes the task as any other task of the job, and then gives the entry's busy count back. So the job
+//! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
 //!   is not idle between the timer and the queue.
 //!
 //! The thread that cancels the task by its handle:
@@ -17,11 +17,12 @@
 //!   has the cell, and finds it empty.
 //! - `undelay-2`: During `undelay-1` the thread counts as outstanding. So a drain that waited for the entry checks again.
 //!
-//! A thread that cancels the job sets the flag, and then reads the job's keys. If there are keys, a sweep takes the entries
-//! out. The keys have a lock. So the cancelling thread sees the key of `delay-1`, or `delay-2` sees the flag. If a sweep finds
-//! a key without an entry, `delay-2` comes later under the timer's lock, and takes the entry out.
+//! A thread that cancels the job sets the flag, and then reads the job's keys. If there are keys, a sweep takes their entries
+//! out. The keys have a lock. So the cancelling thread sees the key, or the thread that delays the task sees the flag
+//! (`delay-1`, `delay-2`). If a sweep finds a key without an entry, the thread that delays the task has not armed the entry
+//! yet. That thread then sees the flag after it has armed the entry, and takes the entry out (`delay-2`).
 //!
-//! The cell is an owner of the pool, because a handle may use the timer after the job was freed.
+//! The cell counts as an owner of the pool, because a handle may use the timer after the job was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -36,10 +37,10 @@ use crate::sync::time::Instant;
 use crate::task::closure::{Face, Owner};
 use crate::task::state::DELAYED;
 
-/// The action of a delayed task's entry: pushes the task. A drain waits for the entry.
+/// The functions of a delayed task's entry: when its time has come, the task is pushed. A drain waits for the entry.
 static START: Act = Act { fire: start, is_waited_for: |_| true };
 
-/// The entry of a delayed task in the timer of its pool.
+/// The entry of a delayed task in the timer of the task's pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Delay {
     pool: PoolPtr,
@@ -47,22 +48,22 @@ pub struct Delay {
 }
 
 impl Delay {
-    /// Makes the entry for a cell. The cell becomes an owner of the pool.
+    /// Makes the timer entry for a cell. The cell becomes an owner of the pool.
     pub fn new(pool: PoolPtr, when: Instant) -> Self {
         pool.own();
         Self::again(pool, when)
     }
 
-    /// Makes a further entry for a cell that is an owner of the pool.
+    /// Makes a further timer entry for a cell that already is an owner of the pool.
     pub fn again(pool: PoolPtr, when: Instant) -> Self {
         Self { pool, key: pool.shared().timer.key(when) }
     }
 
-    /// Puts a task into the timer, or pushes the task if its time has come. The caller must keep the job. If the pool drops its
-    /// tasks, this drops the task.
+    /// Puts a task into the timer, or pushes the task if its time has come. If the pool drops its tasks, drops the task. The
+    /// caller must keep the job alive.
     ///
     /// # Errors
-    /// If the timer's thread could not be started. Then the task was dropped.
+    /// Returns an error if the timer's thread could not be started. Then the task was dropped.
     pub fn arm(self, cell: CellPtr) -> std::io::Result<()> {
         let job = cell.job();
         job.busy.add_tasks(1);
@@ -77,7 +78,7 @@ impl Delay {
             forget(job, self.key);
             drop_task(cell);
             return match error {
-                // The pool has ended, or drops the tasks.
+                // The pool has ended, or drops its tasks, so the task was dropped.
                 NotArmed::Closed => Ok(()),
                 NotArmed::NoThread(error) => Err(error),
             };
@@ -89,12 +90,12 @@ impl Delay {
         Ok(())
     }
 
-    /// Takes the entry out of the timer. The caller has claimed the closure to cancel it by its handle. Returns true if the
-    /// caller now owns the busy count and the queue's reference.
+    /// Takes the entry out of the timer. The caller must have claimed the closure to cancel the task by its handle. Returns
+    /// true if the caller now owns the busy count and the queue's reference.
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // The caller counts as outstanding meanwhile (undelay-2).
+        // The caller counts as outstanding while it takes the entry out (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);
@@ -131,19 +132,19 @@ impl Owner for Delay {
     }
 }
 
-/// Gives back the busy count of an entry that was taken out of the timer.
+/// Gives back the busy count that a timer entry owned. Call it after the entry was taken out of the timer.
 pub fn give_back_busy_count(job: JobPtr) {
     job.busy.keep();
     job.drop_tasks(1);
     lifetime::drop_handle(job);
 }
 
-/// Removes the key of an entry that was taken out of the timer.
+/// Removes a key from the keys of the job. Call it after the key's entry was taken out of the timer.
 fn forget(job: JobPtr, key: Key) {
     job.extra_or_make().times().delayed.remove(&key);
 }
 
-/// Pushes the task of an entry whose time has come.
+/// Pushes the task of a timer entry whose time has come.
 fn start(due: Due, key: Key) {
     let cell = due.cell();
     forget(cell.job(), key);
@@ -161,7 +162,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // due-1
+        // The push takes the queue's reference over (due-1).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

@@ -1,5 +1,5 @@
-//! The parts of a cell with a handle that are the same for all types of closure and result. These are its first fields, the
-//! functions for its handle, and its owner.
+//! The parts of a cell with a handle that do not depend on the types of its closure and result: its first fields, the functions
+//! for its handle, and its owner.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -21,18 +21,19 @@ pub struct Face {
 
 /// The functions by which a handle uses its cell. The handle does not know the closure's type.
 pub struct HandleTable {
-    /// Runs the task inside the task that joins it. The caller must have claimed it. `None` if the task never runs inline.
+    /// Runs the task inside the task that joins it. The caller must have claimed the task. `None` if the task never runs
+    /// inline.
     pub run: Option<unsafe fn(NonNull<Face>)>,
-    /// Cancels the task; returns true if this call cancelled it.
+    /// Cancels the task. Returns true if this call cancelled it.
     pub cancel: unsafe fn(NonNull<Face>) -> bool,
-    /// Moves the outcome out, to a pointer to a `Result<T, JoinError>`.
+    /// Moves the outcome out of the cell, to the address of a `Result<T, JoinError>`.
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),
     /// True if the task is a future.
     pub is_future: bool,
 }
 
 impl Face {
-    /// Returns true if a waiter for the task's handle may be in the parking lot.
+    /// Returns true if a waiter for this task's end may be in the parking lot.
     pub fn is_waited_for(&self) -> bool {
         self.state.load().has(WAITED)
     }
@@ -45,10 +46,10 @@ impl Face {
         Some((face, unsafe { face.as_ref() }.state.load()))
     }
 
-    /// Gives up a reference, and frees the cell if it was the last.
+    /// Gives up a reference to the cell, and frees the cell if the reference was the last.
     ///
     /// # Safety
-    /// The reference is the caller's. The cell's closure, future and outcome are gone if it is the last.
+    /// The caller must own the reference. If the reference is the last, the cell's closure, future and outcome must be gone.
     #[inline]
     pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
         // SAFETY: the reference keeps the cell alive.
@@ -58,8 +59,8 @@ impl Face {
         }
     }
 
-    /// Returns true if the parking lot has no waiter for the task. In a model under loom the whole parking lot is checked at
-    /// the end.
+    /// Returns true if the parking lot has no waiter for the task. Under loom returns true: a loom model checks the whole
+    /// parking lot at its end.
     fn has_no_waiter(face: NonNull<Self>) -> bool {
         cfg!(tollgate_loom) || !parking_lot().has_waiter(face.addr().get())
     }
@@ -67,7 +68,7 @@ impl Face {
     /// Frees the memory of a cell.
     ///
     /// # Safety
-    /// There is no reference to the cell, and its closure, future and outcome are gone.
+    /// No reference to the cell may exist, and its closure, future and outcome must be gone.
     #[inline]
     pub unsafe fn free(mut face: NonNull<Self>) {
         // SAFETY: no reference to the cell is left, so this is its only use.
@@ -79,22 +80,23 @@ impl Face {
     }
 }
 
-/// What a task belongs to besides its job: a scope or an entry of the timer, say. The functions are called at the steps of the
-/// task. By default they do nothing, and cost nothing.
+/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions are called at the
+/// steps of the task. By default they do nothing, and cost nothing.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
-    /// Returns the name of the task. `None` if tasks of this owner have no name.
+    /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
-    /// Takes the payload of a panic of a task without a handle.
+    /// Takes the payload of the panic of a task without a handle.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Called at the end of the task. Its closure is gone. Its outcome is gone, or its handle owns the outcome.
+    /// Called at the end of the task. The task's closure is gone by then. Its outcome is gone, too, or its handle owns the
+    /// outcome.
     fn task_ended(self) {}
-    /// Called by the thread that has claimed the closure, before it runs or drops the closure.
+    /// Called by the thread that has claimed the task's closure, before that thread runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}
-    /// Called after `claimed`, before the task is run. Returns true if the task's deadline has come: then the task is dropped
+    /// Called after `claimed`, before the task runs. Returns true if the task's deadline has come: then the task is dropped
     /// instead.
     fn is_late(self) -> bool {
         false
@@ -104,9 +106,9 @@ pub trait Owner: Copy + Send {
     fn leaves_timer(self) -> bool {
         false
     }
-    /// Gives back the busy count that the caller owns since `leaves_timer` returned true.
+    /// Gives back the busy count that the caller owns because `leaves_timer` returned true.
     fn left_timer(self, _: JobPtr) {}
-    /// Called after the memory of the cell was freed.
+    /// Called after the memory of the task's cell was freed.
     fn freed(self) {}
 }
 

@@ -5,10 +5,10 @@
 //! lead to it. A waker puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state)
 //! says which thread may do what.
 //!
-//! A pending future keeps one busy count of its job, so its job's record is alive. It keeps its permits, too, unless it
+//! A pending future keeps one busy count of its job, so its job's record is alive. The future keeps its permits, too, unless it
 //! [awaits](crate::task::awaiting) something of this library.
 //!
-//! A waker may outlive the future, its job and its pool. It keeps the memory of the cell, and uses only the state word.
+//! A waker may outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
 
 use crate::base::task::{CellPtr, FutureTable, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
@@ -28,7 +28,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{self, Poll, RawWaker, RawWakerVTable, Waker};
 
-/// Makes the cell of a future.
+/// Makes the cell and the handle of a future.
 pub fn future<F, T>(job: JobPtr, future: F) -> (CellPtr, TaskHandle<T>)
 where
     F: Future<Output = T> + Send + 'static,
@@ -61,26 +61,26 @@ where
     /// Polls the future, or drops it if it was cancelled.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn run_future(cell: CellPtr) -> Ran {
         // SAFETY: the cell is of this type, and the caller of `run_future` took it from its queue.
         unsafe { Self::start(cell, false) }
     }
 
-    /// Drops the future, counts it, and reports it cancelled.
+    /// Drops the future, counts it as cancelled, and reports it as cancelled.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn cancel_future(cell: CellPtr) {
         // SAFETY: the cell is of this type, and the caller of `cancel_future` took it from its queue.
         let ran = unsafe { Self::start(cell, true) };
         debug_assert!(matches!(ran, Ran::Counted), "a dropped future was counted");
     }
 
-    /// Drops the future if `to_drop`, or if it was cancelled. Otherwise polls it.
+    /// Drops the future if `to_drop` is true, or if the future was cancelled. Otherwise polls the future.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn start(cell: CellPtr, to_drop: bool) -> Ran {
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         match unsafe { cell.cast::<Self>().as_ref() }.state.start(to_drop) {
@@ -108,16 +108,15 @@ where
         }
     }
 
-    /// Polls the future in its cell. If it is ready or has panicked, also drops it.
+    /// Polls the future in its cell. If the future is ready or has panicked, also drops it.
     ///
     /// # Safety
-    /// The cell is of this type. The slot holds the future, and the caller owns it.
+    /// The cell must be of this type. The slot must hold the future, and the caller must own it.
     unsafe fn poll(cell: CellPtr) -> Poll<Result<T, JoinError>> {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
-        // SAFETY: the functions of the table need a future's cell, which outlives this waker. The waker borrows the poller's
-        // reference, and is never dropped.
+        // SAFETY: the table's functions need a future's cell. The poller's reference keeps it, and the waker is never dropped.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
@@ -141,11 +140,11 @@ where
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
-    /// Drops the future in its cell, and returns its outcome. If its poll and its destructor both panic, the first panic is the
-    /// outcome.
+    /// Drops the future in its cell, and returns its outcome. If both the last poll and the destructor panic, the first panic
+    /// is the outcome.
     ///
     /// # Safety
-    /// The slot holds the future, and the caller owns it. The slot is not used again.
+    /// The slot must hold the future, and the caller must own it. The slot may not be used again.
     unsafe fn drop_future(&self, outcome: Result<T, JoinError>) -> Result<T, JoinError> {
         let dropped = self.slot.with_mut(|slot| {
             // SAFETY: the caller owns the future in the slot, and the slot is not used again.
@@ -159,10 +158,10 @@ where
         kept
     }
 
-    /// Lists a pending future unless it is listed, and leaves it to its wakers (`poll-3`).
+    /// Lists a pending future unless it is listed already, and leaves it to its wakers (`poll-3`).
     ///
     /// # Safety
-    /// The cell is of this type. The slot holds the future, and the caller owns it.
+    /// The cell must be of this type. The slot must hold the future, and the caller must own it.
     unsafe fn park(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -189,14 +188,14 @@ where
         if woken {
             queue(cell, without_permit, true);
         }
-        // From here on another thread may end the future and free the cell.
+        // After this line another thread may end the future and free the cell.
         if without_permit { Ran::Waits } else { Ran::Pending }
     }
 
-    /// Drops a future that was cancelled, and ends it.
+    /// Drops a cancelled future, and ends its task.
     ///
     /// # Safety
-    /// The cell is of this type. The slot holds the future, and the caller owns it.
+    /// The cell must be of this type. The slot must hold the future, and the caller must own it.
     unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller owns the future in the slot.
         let outcome =
@@ -205,10 +204,10 @@ where
         unsafe { Self::end(cell, outcome, listed) }
     }
 
-    /// Takes a future off the list, decides its outcome, counts it, and gives up the queue's reference.
+    /// Ends the task of a future: takes it off the list, decides its outcome, counts it, and gives up the queue's reference.
     ///
     /// # Safety
-    /// The cell is of this type. The caller owned the future, and has dropped it.
+    /// The cell must be of this type. The caller must have owned the future, and must have dropped it.
     unsafe fn end(cell: CellPtr, outcome: Result<T, JoinError>, listed: bool) -> Ran {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -219,7 +218,7 @@ where
         }
         let word = state.load();
         let alone = word.is_alone();
-        // After this change no cancel succeeds.
+        // After this change no cancel of the future succeeds.
         let word = if alone { word } else { state.set(CANCELLED) };
         let outcome = match outcome {
             Ok(value) if word.has(CANCELLED) => {
@@ -244,10 +243,10 @@ where
         ran
     }
 
-    /// Cancels a future for its handle. Drops a future that has not started. Returns true if this call cancelled it.
+    /// Cancels a future for its handle. Drops the future here if it has not started. Returns true if this call cancelled it.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller has the handle's reference.
+    /// The cell must be of this type, and the caller must have the handle's reference.
     unsafe fn cancel_future_by_handle(cell: NonNull<Face>) -> bool {
         // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
@@ -267,7 +266,7 @@ where
     }
 }
 
-/// Gives the thread the sample of a future that it polls again. The time in which the future had no permit does not count.
+/// Gives this thread the sample of a future that it polls again. The time in which the future had no permit does not count.
 fn resume_sample(cell: CellPtr) {
     Context::with(|context| {
         let Some(context) = context else { return };
@@ -278,8 +277,8 @@ fn resume_sample(cell: CellPtr) {
     });
 }
 
-/// Puts a pending future that was woken or cancelled where a worker finds it. From then on the cell is not the caller's.
-/// `to_the_end`: behind all other tasks, for a future that has woken itself.
+/// Puts a pending future that was woken or cancelled where a worker finds it. The caller must not use the cell afterwards.
+/// `to_the_end` is true for a future that has woken itself, and puts it behind all other tasks.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);
@@ -287,7 +286,7 @@ fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     // SAFETY: SCHEDULED is set, and the cell is in no queue: only the caller can end the future.
     let cancelled = unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CANCELLED);
     if cancelled || gate::is_dropped(cell.job()) {
-        // A future needs no permit to be dropped.
+        // The drop of a future needs no permit.
         gate::go_on(cell, Mark::ToDrop, true);
     } else {
         gate::come_back(cell); // await-3
@@ -302,7 +301,7 @@ static PENDING: FutureTable = FutureTable {
 };
 
 /// # Safety
-/// The cell is a future's, which does not end meanwhile.
+/// The cell must be a future's, and the future must not end during the call.
 unsafe fn cancel_pending(cell: CellPtr) -> Option<bool> {
     // SAFETY: by this function's contract.
     match unsafe { cell.cast::<Face>().as_ref() }.state.cancel() {
@@ -333,7 +332,7 @@ const fn cell_of(data: *const ()) -> NonNull<Face> {
 }
 
 /// # Safety
-/// `data` is a future's cell, and the caller keeps it alive meanwhile.
+/// `data` must point to a future's cell, and the caller must keep the cell alive during the call.
 unsafe fn clone_waker(data: *const ()) -> RawWaker {
     // SAFETY: the caller keeps the future's cell alive.
     unsafe { cell_of(data).as_ref() }.state.add(Reference::Waker);
@@ -343,7 +342,7 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
 /// Schedules a future, and queues it unless its poller or a queue has it.
 ///
 /// # Safety
-/// The cell is a future's. The caller has a waker's reference, which this call gives up if `ends`.
+/// The cell must be a future's. The caller must have a waker's reference, which this call gives up if `ends` is true.
 unsafe fn wake(cell: NonNull<Face>, ends: bool) {
     // SAFETY: the caller has a waker's reference, which keeps the cell alive.
     match unsafe { cell.as_ref() }.state.wake(ends) {

@@ -1,7 +1,7 @@
-//! `TaskHandle`: join, cancel, detach.
+//! `TaskHandle`: joins, cancels or detaches a task.
 //!
-//! `awaiting` has the waits of a future for a handle, `closure` the cell behind it. `scoped` has the reference of a scope to a
-//! task.
+//! Module `awaiting` has the waits of a future for a handle, and `closure` the cell behind the handle. Module `scoped` has the
+//! reference of a scope to a task.
 
 use crate::base::parking::{ONLY, parking_lot};
 use crate::base::task::CellPtr;
@@ -28,8 +28,8 @@ use std::time::Duration;
 /// The handle of a task, by which a caller joins or cancels it. Made by [`Job::spawn`](crate::Job::spawn) and the other calls
 /// that push.
 ///
-/// Dropping the handle detaches the task: the task runs all the same, and its result is dropped. The handle is also a future,
-/// for any executor.
+/// Dropping the handle detaches the task: the task still runs, and its result is dropped. The handle is also a future, for any
+/// executor.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ use std::time::Duration;
 #[must_use = "a dropped handle detaches its task: say so by `drop`, or push a closure by `execute`, which makes no handle"]
 pub struct TaskHandle<T> {
     task: TaskPtr,
-    /// The wait of the future that awaits this task.
+    /// The wait of the pool's future that awaits this handle.
     wait: Wait,
     result: PhantomData<T>,
 }
@@ -137,13 +137,14 @@ impl<T> TaskHandle<T> {
         self.task.is_finished()
     }
 
-    /// Waits for the task and returns its result.
+    /// Waits for the task and returns the task's result.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended. Inside a task of a pool it never deadlocks. A joined task of the same
-    /// job that has not started runs inline on this thread, ahead of the queue. Otherwise the joining task holds no permit
-    /// while it waits, and a spare worker takes its place. It takes its permit back ahead of the queue.
+    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks. If the joined task
+    /// belongs to the same job and has not started, it runs inline on this thread, ahead of the queue. Otherwise the joining
+    /// task holds no permit while it waits, and a spare worker takes its place. The joining task re-acquires its permit ahead
+    /// of the queue.
     ///
     /// # Panics
     ///
@@ -175,8 +176,8 @@ impl<T> TaskHandle<T> {
     /// # Blocking
     ///
     /// Parks the calling thread until the task has ended or the time is over. A task of a pool holds no permit while it waits
-    /// here, as in [`join`](Self::join). When the time is over, it waits for its permit, so the call may take longer. The
-    /// joined task never runs inline.
+    /// here, as in [`join`](Self::join). When the time is over, that task waits for its permit, so the call may take longer.
+    /// The joined task never runs inline.
     ///
     /// # Panics
     ///
@@ -184,7 +185,8 @@ impl<T> TaskHandle<T> {
     ///
     /// # Errors
     ///
-    /// Returns the handle if the task has not ended in time. The inner result is the same as that of [`join`](Self::join).
+    /// Returns the handle as an error if the task has not ended in time. The inner result is the result of
+    /// [`join`](Self::join).
     ///
     /// # Examples
     ///
@@ -202,22 +204,22 @@ impl<T> TaskHandle<T> {
     /// ```
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
-        // If the end of the timeout is too far for the clock, there is no timeout.
+        // If the end of the timeout is too far away for the clock, the call waits without a timeout.
         self.wait(Instant::now().checked_add(timeout));
         if self.is_finished() { Ok(self.take()) } else { Err(self) }
     }
 
     /// Cancels the task. Returns true if this call cancelled it.
     ///
-    /// If the task has not started, its closure or future is dropped now, on this thread. Then the handle says
+    /// If the task has not started, its closure or future is dropped now, on this thread. The handle then returns
     /// [`JoinError::Cancelled`].
     ///
-    /// A closure that runs is not stopped, and has a result. From now on [`is_cancelled`](crate::is_cancelled) is true in the
-    /// closure, and it is not tried again.
+    /// A running closure is not stopped, and has a result. From now on [`is_cancelled`](crate::is_cancelled) is true in the
+    /// closure, and the closure is not tried again.
     ///
-    /// A future in flight is never polled again. A worker drops it at once, or at the end of the poll that is under way. Then
-    /// the handle says `Cancelled`. A future that awaited a task may wait for its permit. It is dropped when a worker takes it
-    /// from the queue.
+    /// A future in flight is never polled again. A worker drops it at once, or at the end of the present poll. The handle then
+    /// returns `Cancelled`. If the future awaited a task, it may have to wait for its permit: then it is dropped when a worker
+    /// takes it from the queue.
     ///
     /// # Examples
     ///
@@ -252,7 +254,7 @@ impl<T> TaskHandle<T> {
             }
         });
         if self.is_finished() {
-            // The joined task has run inline.
+            // The joined task has run inline on this thread.
             return;
         }
         unwind::at_caller(|| {
@@ -266,11 +268,11 @@ impl<T> TaskHandle<T> {
         });
     }
 
-    /// Moves the outcome of a finished task out. The caller must be the only user of the handle, and must note that the outcome
-    /// is taken.
+    /// Moves the outcome of a finished task out of its cell. The caller must be the only user of the handle, and must note that
+    /// the outcome is taken.
     ///
     /// # Panics
-    /// If the outcome was moved out before.
+    /// Panics if the outcome was moved out before.
     #[track_caller]
     fn move_out(&self) -> Result<T, JoinError> {
         let taken = self.state().load().has(TAKEN);
@@ -284,7 +286,7 @@ impl<T> TaskHandle<T> {
         unsafe { outcome.assume_init() }
     }
 
-    /// Takes the outcome of a finished task.
+    /// Takes the outcome of the finished task, and gives the handle up.
     #[track_caller]
     fn take(self) -> Result<T, JoinError> {
         let outcome = self.move_out();
@@ -296,25 +298,25 @@ impl<T> TaskHandle<T> {
     }
 }
 
-/// How far a task has come.
+/// The progress of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The closure has not started, and waits for its time.
+    /// The closure has not started, and waits in the timer for its time.
     Delayed,
-    /// The closure, or the future before its first poll, has not started.
+    /// The closure has not started, or the future has not been polled.
     Waiting,
     /// The closure or a poll of the future has started, and has not ended.
     Running,
     /// The future is pending, and was not woken.
     Pending,
-    /// The future was pending, and was woken: it will be polled again.
+    /// The future was pending and was woken, so it will be polled again.
     Woken,
     /// The task has its outcome.
     Ended,
 }
 
 impl<T> TaskHandle<T> {
-    /// Returns how far the task has come, its job, and its cell. The caller may use the job only while it keeps the job alive.
+    /// Returns the progress of the task, its job, and its cell. The caller may use the job only while it keeps the job alive.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
         let word = self.state().load();
         let is_future = self.task.table.is_future;
@@ -329,14 +331,15 @@ impl<T> TaskHandle<T> {
         (stage, self.task.job(), self.task.cell())
     }
 
-    /// Drops the handle. Returns the outcome, if it is there and was not taken.
+    /// Drops the handle. Returns the outcome if the task has ended and the outcome was not taken.
     pub(crate) fn detach(self) -> Option<Result<T, JoinError>> {
         let mut this = ManuallyDrop::new(self);
         this.wait.end();
         this.leave()
     }
 
-    /// Gives up the handle's reference. Returns the outcome, if it is there and was not taken. Call it once.
+    /// Gives up the handle's reference. Returns the outcome if the task has ended and the outcome was not taken. Call it only
+    /// once.
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
             // Must come before the reference is given up: the memory, and so the key, may then become another task's.
@@ -385,20 +388,20 @@ impl<T> fmt::Debug for TaskHandle<T> {
 
 impl<T> Unpin for TaskHandle<T> {}
 
-/// Waits for the task, by any executor or none of this library's. Ready with the task's result, as
-/// [`join`](TaskHandle::join) is.
+/// Waits for the task, on any executor, of this library or not. The future is ready with the task's result, as
+/// [`join`](TaskHandle::join) returns it.
 ///
-/// A future of a pool holds no permit while it awaits a handle, alone or with other things. It takes its permit back ahead of
-/// the queue. So it may await tasks of its own job, also at a limit of 1.
+/// A future of a pool holds no permit while it awaits a handle, alone or together with other futures. Afterwards it re-acquires
+/// its permit ahead of the queue. So a future may await tasks of its own job, even at a limit of 1.
 ///
 /// # Cancellation
 ///
-/// If the future that awaits, or a handle that was polled, is dropped, the task is detached and goes on. To give up the wait
-/// and keep the handle, await `&mut handle`.
+/// If the awaiting future is dropped, or a handle that was polled, the task is detached and goes on. To give up the wait and
+/// keep the handle, await `&mut handle`.
 ///
 /// # Panics
 ///
-/// If it is polled after it was ready; if a task awaits itself.
+/// Panics if the handle is polled after it was ready, or if a task awaits itself.
 ///
 /// # Examples
 ///

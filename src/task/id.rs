@@ -1,11 +1,11 @@
-//! The identity of a task.
+//! `TaskId`: the identity of a task.
 
 use std::fmt;
 
-/// Identifies a task, from [`TaskHandle::id`](crate::TaskHandle::id) or [`current_task_id`](crate::current_task_id).
+/// Identifies a task. Returned by [`TaskHandle::id`](crate::TaskHandle::id) and [`current_task_id`](crate::current_task_id).
 ///
-/// Two tasks of the process have different ids while neither has ended. A task also keeps its id for itself while its handle
-/// exists. After that, a later task may have the same id. The id costs a task nothing, and says nothing of the order of
+/// Two tasks of the process have different ids until one of them has ended. While a task's handle exists, no other task gets
+/// the task's id. Afterwards a later task may have the same id. An id costs a task nothing, and says nothing about the order of
 /// tasks.
 ///
 /// # Examples
@@ -24,7 +24,7 @@ use std::fmt;
 pub struct TaskId(usize);
 
 impl TaskId {
-    /// Makes the id of the task whose cell has this address.
+    /// Makes the id of the task whose cell has the address `address`.
     pub(crate) fn of(address: usize) -> Self {
         Self(address)
     }

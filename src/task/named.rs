@@ -3,7 +3,7 @@
 use crate::task::closure::Owner;
 use std::ptr::NonNull;
 
-/// The name of a task. The cell owns the memory, and frees it at its own end.
+/// The name of a task. The task's cell owns the memory, and frees it when the cell is freed.
 #[derive(Clone, Copy, Debug)]
 pub struct Named(NonNull<str>);
 
@@ -11,7 +11,7 @@ pub struct Named(NonNull<str>);
 unsafe impl Send for Named {}
 
 impl Named {
-    /// Makes the name for one cell.
+    /// Makes the name of the task in one cell.
     pub fn new(name: String) -> Self {
         Self(NonNull::from(Box::leak(name.into_boxed_str())))
     }

@@ -6,7 +6,7 @@ use crate::job::record::JobPtr;
 use crate::unwind;
 use std::mem::ManuallyDrop;
 
-/// A cell without a handle: header and closure.
+/// A cell without a handle: the header and the closure.
 #[repr(C)]
 struct Plain<F> {
     header: Header,
@@ -17,7 +17,7 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     const VTABLE: VTable = VTable::of::<Self>(Self::run, Self::cancel);
 
     /// # Safety
-    /// The cell is a `Plain<F>` that the caller took from its queue.
+    /// The cell must be a `Plain<F>` that the caller took from its queue.
     unsafe fn run(cell: CellPtr) -> Ran {
         // SAFETY: by this function's contract.
         let task = unsafe { Self::take(cell) };
@@ -51,11 +51,11 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     }
 }
 
-/// The greatest size in bytes of a closure that lies in its cell. A larger closure is boxed. The worker calls it from the box, so
-/// the worker's stack holds the captures only once.
+/// The greatest size in bytes of a closure that lies in its cell. A larger closure is boxed. The worker calls the closure from
+/// the box, so the worker's stack holds the captures only once.
 const MOST_IN_CELL: usize = 4 << 10;
 
-/// Returns true if a closure of this type must be boxed.
+/// Returns true if a closure of the type `F` must be boxed.
 pub const fn is_large<F>() -> bool {
     size_of::<F>() > MOST_IN_CELL
 }

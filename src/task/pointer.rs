@@ -27,7 +27,7 @@ unsafe impl Send for TaskPtr {}
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
-    /// Returns the state word.
+    /// Returns the state word of the task.
     pub fn state(&self) -> &State {
         // SAFETY: the owner of this pointer has a reference, which keeps the cell alive.
         unsafe { &self.cell.as_ref().state }
@@ -55,7 +55,7 @@ impl TaskPtr {
         self.cell().name().map(|name| unsafe { name.as_ref() })
     }
 
-    /// Returns true if the outcome is final.
+    /// Returns true if the task's outcome is final.
     pub fn is_finished(&self) -> bool {
         self.state().load().has(DONE)
     }
@@ -66,7 +66,7 @@ impl TaskPtr {
         unsafe { (self.table.cancel)(self.cell) }
     }
 
-    /// Parks the thread until the task has ended or the time is over.
+    /// Parks the thread until the task has ended or the time `until` has come.
     ///
     /// # Panics
     /// Panics inside a task if no spare worker can take its place, in a hook that would have to wait, and in a child of `fork`.
@@ -74,8 +74,8 @@ impl TaskPtr {
         blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }
 
-    /// Runs the task inline, under the permit of the task that runs on this thread. Does nothing if the task has started, or
-    /// may not run under that permit. Returns true if the task ran.
+    /// Runs the task inline, under the permit of the task that runs on this thread. Returns true if the task ran. Does nothing
+    /// if the task has started, or may not run under that permit.
     pub fn run_inside(&self, context: &Context) -> bool {
         let job = self.job();
         let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {

@@ -1,13 +1,13 @@
 //! Tasks that are tried again: one cell from the push to the end of the last attempt.
 //!
-//! Each attempt is like a task: it stands in the queue, passes the gates, and needs a permit. Between two attempts the cell is
-//! in the pool's timer, like that of a [delayed](super::delay) task. So waiting takes no permit and no allocation.
+//! Each attempt starts like a task: it stands in the queue, passes the gates, and needs a permit. Between two attempts the cell
+//! is in the pool's timer, like the cell of a [delayed](super::delay) task. So the wait takes no permit and no allocation.
 //!
 //! A worker that has made an attempt:
-//! - `retry-1`: The worker writes the key of the next entry into the cell. Then it gives the claim up, unless the handle has
-//!   asked the task to end.
-//! - `retry-2`: The worker arms the timer, and then checks whether the closure was claimed meanwhile. If so, it takes the entry
-//!   out, and hands the task to a worker, which drops the task.
+//! - `retry-1`: The worker writes the key of the next entry into the cell. Then the worker gives the claim up, unless the
+//!   handle has asked the task to end.
+//! - `retry-2`: The worker arms the timer, and then checks whether the closure was claimed meanwhile. If so, the worker takes
+//!   the entry out, and hands the task to a worker, which drops the task.
 //!
 //! A thread that cancels the task by its handle:
 //! - `stop-1`: The thread claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the
@@ -38,11 +38,12 @@ use std::ptr::NonNull;
 pub struct Tried<F> {
     task: F,
     attempts: Attempts,
-    /// The entry of the last delay.
+    /// The timer entry of the last delay.
     delay: Option<Delay>,
 }
 
-/// The pool of the task. The cell is an owner of the pool, because a handle may use the timer after the job was freed.
+/// The pool of a retried task. The task's cell is an owner of the pool, because a handle may use the timer after the job was
+/// freed.
 #[derive(Clone, Copy, Debug)]
 pub struct OfPool(PoolPtr);
 
@@ -70,11 +71,11 @@ where
 /// The cell of a closure that may be called again.
 type Again<F, T, E> = Joint<Tried<F>, Retried<T, E>, OfPool>;
 
-/// What follows an attempt.
+/// What must follow an attempt.
 enum Then<T, E> {
     /// The task has ended.
     End(Result<Retried<T, E>, JoinError>),
-    /// The attempt has failed, and another one follows at this time.
+    /// The attempt has failed, and another attempt must follow at this time.
     Again(Instant, Retried<T, E>),
 }
 
@@ -98,10 +99,10 @@ where
         is_future: false,
     };
 
-    /// Runs one attempt on a worker.
+    /// Runs one attempt of the task on a worker.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn run_attempt(cell: CellPtr) -> Ran {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
@@ -133,10 +134,10 @@ where
         Ran::Counted
     }
 
-    /// Calls the closure once.
+    /// Calls the closure once. Returns what must follow.
     ///
     /// # Safety
-    /// The closure is in the slot, and was claimed by the caller.
+    /// The closure must be in the slot, and the caller must have claimed it.
     unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
         let job = self.header.job();
         self.slot.with_mut(|slot| {
@@ -167,7 +168,8 @@ where
     /// the caller must not use the cell afterwards.
     ///
     /// # Safety
-    /// The cell is of this type. The closure is in the slot and was claimed by the caller, which has the queue's reference.
+    /// The cell must be of this type. The closure must be in the slot. The caller must have claimed it, and must have the
+    /// queue's reference.
     unsafe fn wait_again(cell: CellPtr, when: Instant) -> bool {
         // SAFETY: the cell is of this type, and the reference that is added below keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
@@ -194,7 +196,7 @@ where
     /// Drops the task without a further attempt, and reports it as cancelled.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller took it from its queue.
+    /// The cell must be of this type, and the caller must have taken it from its queue.
     unsafe fn cancel_attempt(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         cell.job().count_cancelled();
@@ -208,10 +210,10 @@ where
         }
     }
 
-    /// Cancels the task for its handle if no attempt is under way. Otherwise lets no further attempt follow.
+    /// Cancels the task for its handle if no attempt is under way. If an attempt is under way, that attempt becomes the last.
     ///
     /// # Safety
-    /// The cell is of this type, and the caller has the handle's reference.
+    /// The cell must be of this type, and the caller must have the handle's reference.
     unsafe fn cancel_by_handle_between(cell: NonNull<Face>) -> bool {
         let whole = cell.cast::<Self>();
         // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
@@ -243,7 +245,7 @@ where
     /// Drops the closure, and ignores a panic of its destructor.
     ///
     /// # Safety
-    /// The closure is in the slot, was claimed by the caller, and is not used again.
+    /// The closure must be in the slot, and the caller must have claimed it. The closure may not be used again.
     unsafe fn drop_task(&self) {
         let tried = self.slot.with_mut(|slot| {
             // SAFETY: the caller claimed the closure, so the slot is the closure. It is not used again.

@@ -1,4 +1,4 @@
-//! The reference of a scope to one of its tasks.
+//! A scope's reference to one of its tasks.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -15,7 +15,8 @@ impl ScopedTask {
     /// Makes a task of `job`. If `handle` is true, the caller must call [`handle`](Self::handle) once.
     ///
     /// # Safety
-    /// What `task` and its result borrow must last until [`Owner::task_ended`] is called, and until the handle is dropped.
+    /// Values that `task` and its result borrow must last until [`Owner::task_ended`] is called, and until the handle is
+    /// dropped.
     pub unsafe fn make<F, T, O>(job: JobPtr, handle: bool, owner: O, task: F) -> Self
     where
         F: FnOnce() -> T + Send,
@@ -30,7 +31,7 @@ impl ScopedTask {
     /// Returns the task's handle.
     ///
     /// # Safety
-    /// The task was made with a handle and this result type, and this is the first call.
+    /// The task must have been made with a handle and with this result type. The call must be the first.
     pub unsafe fn handle<T>(&self) -> TaskHandle<T> {
         TaskHandle::new(self.0)
     }
@@ -45,7 +46,7 @@ impl ScopedTask {
         self.0.state().load().has(CLAIMED)
     }
 
-    /// Runs the task inline if it has not started and `context` runs a task of the same job. Returns true if it ran.
+    /// Runs the task inline if it has not started and `context` runs a task of the same job. Returns true if the task ran.
     pub fn run_inside(&self, context: &Context) -> bool {
         !self.has_started() && self.0.run_inside(context)
     }

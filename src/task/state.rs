@@ -31,8 +31,9 @@
 //! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
-//! All are changes of one word. So `poll-3` sees `schedule-1`, or `schedule-1` comes after `poll-3` and queues the future.
-//! A waker that finds SCHEDULED set must write the word as well: `poll-1` then sees what the waker did before.
+//! No wake-up is lost, because all these steps are changes of one word. The end of the poll sees that the waker has set
+//! SCHEDULED (`poll-3`), or the waker comes later and queues the future (`schedule-1`). A waker that finds SCHEDULED set must
+//! write the word as well, so that the next poll sees what the waker did before.
 
 #![cfg_attr(
     not(feature = "futures"),
@@ -58,25 +59,25 @@ const WAKER: u64 = 1 << 16;
 const WAKERS: u64 = WAIT - WAKER;
 const WAIT: u64 = 1 << 40;
 
-/// The state word.
+/// The state word of a task: its flags, and its counts of references and waits.
 #[derive(Debug)]
 pub struct State(AtomicU64);
 
-/// A value of the state word. Its transitions return the next value, and change no memory.
+/// A value of the state word. Its methods return the next value, and change no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
-/// A reference to a cell.
+/// The kind of a reference to a cell. A cell is freed when its last reference is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Reference {
-    /// The reference of the queues, and of the worker that takes the cell from a queue.
+    /// The reference that belongs to the queues, and to the worker that takes the cell from a queue.
     Queue = QUEUE,
-    /// The reference of the handle.
+    /// The reference that belongs to the task's handle.
     Handle = HANDLE,
-    /// The reference of a waker, of a scope, or of an entry in the timer.
+    /// The reference that belongs to a waker, to a scope, or to an entry in the timer.
     Waker = WAKER,
-    /// The reference of a future's wait for a task or a job of this library. It also counts the wait.
+    /// The reference that belongs to a future's wait for a task or a job of this library. This kind also counts the wait.
     Wait = WAIT + WAKER,
 }
 
@@ -84,9 +85,10 @@ pub enum Reference {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The caller owns the closure.
+    /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// A worker or the handle has claimed the closure before. Or a join wants to run it inline, and its time has not come.
+    /// The caller may not have the closure. A worker or the handle has claimed it before, or a join wants to run it inline
+    /// before its time has come.
     Refused,
     /// The closure has run inside the task that joins it, and was counted there.
     Inline,
@@ -96,23 +98,23 @@ pub enum Claim {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// Leave the outcome to the handle. The thread's reference is given up.
+    /// The thread must do nothing: the handle owns the outcome, and the thread's reference was given up.
     Nothing,
-    /// Wake the handle's waiter. The thread's reference is given up.
+    /// The thread must wake the handle's waiter. The thread's reference was given up.
     Wake,
-    /// Drop the outcome, then give up the reference, if the thread has one: there is no handle.
+    /// The thread must drop the outcome, because there is no handle, and then give up its reference if it has one.
     Drop,
 }
 
-/// What a handle that is dropped must do.
+/// What a handle must do with the task when the handle is dropped.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// Take the outcome, then give up the reference.
+    /// The handle must take the outcome, and then give up its reference.
     Take,
-    /// Free the cell: the reference was the last.
+    /// The handle must free the cell, because its reference was the last.
     Free,
-    /// Do nothing.
+    /// The handle must do nothing.
     Nothing,
 }
 
@@ -120,38 +122,38 @@ pub enum Leave {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Poll the future.
+    /// The worker must poll the future.
     Poll { listed: bool },
-    /// Drop the future.
+    /// The worker must drop the future.
     Drop { listed: bool },
-    /// Count the future as cancelled: its handle has dropped it before its first poll.
+    /// The worker must count the future as cancelled: the future's handle has dropped it before its first poll.
     Gone,
 }
 
-/// What a poller must do with a future that is pending.
+/// What a poller must do with a future that returned `Pending`.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndPoll {
-    /// Drop the future: it was cancelled meanwhile.
+    /// The poller must drop the future, because it was cancelled meanwhile.
     Cancelled,
-    /// Leave the future to its wakers or, if it was woken meanwhile, queue it.
+    /// The poller must leave the future to its wakers, or queue the future if it was woken meanwhile.
     Pending {
-        /// The future was woken.
+        /// True if the future was woken during the poll.
         woken: bool,
-        /// The future waits without a permit.
+        /// True if the future waits without a permit.
         without_permit: bool,
     },
 }
 
-/// What a waker must do.
+/// What a waker must do with the future that it wakes.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Do nothing.
+    /// The waker must do nothing.
     Nothing,
-    /// Queue the future.
+    /// The waker must queue the future.
     Queue { without_permit: bool },
-    /// Free the cell: the waker's reference was the last.
+    /// The waker must free the cell, because its reference was the last.
     Free,
 }
 
@@ -159,13 +161,13 @@ pub enum Wake {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancel {
-    /// Nothing: the future has ended, or was cancelled before.
+    /// The thread must do nothing: the future has ended, or was cancelled before.
     TooLate,
-    /// Nothing: the worker that polls the future, or takes it from its queue, drops it.
+    /// The thread must do nothing: the worker that polls the future, or takes it from its queue, drops it.
     Noted,
-    /// Queue the future. A worker drops it.
+    /// The thread must queue the future, so that a worker drops it.
     Queue { without_permit: bool },
-    /// Drop the future, which has not started, and finish.
+    /// The thread must drop the future, which has not started, and finish the task.
     Drop,
 }
 
@@ -180,17 +182,17 @@ impl Snapshot {
         self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
     }
 
-    /// Returns true if the queue's reference is the only one. The list of pending futures may still lead to the cell.
+    /// Returns true if the queue's reference is the only one left. The list of pending futures may still lead to the cell.
     pub const fn is_alone(self) -> bool {
         !self.has(HANDLE | WAKERS)
     }
 
-    /// Returns true if a cell in a queue has no closure or future any more.
+    /// Returns true if the cell, which is in a queue, has no closure or future any more.
     pub const fn is_empty(self) -> bool {
         self.has(CLAIMED) && !self.has(SCHEDULED)
     }
 
-    /// Returns true if no reference is left.
+    /// Returns true if no reference to the cell is left.
     const fn is_last(self) -> bool {
         !self.has(QUEUE | HANDLE | WAKERS)
     }
@@ -233,7 +235,7 @@ impl Snapshot {
         (next, if next.is_last() { Leave::Free } else { Leave::Nothing })
     }
 
-    /// Starts a poll of a future, or its drop (`poll-1`).
+    /// Starts a poll of a future (`poll-1`). If `to_drop`, starts its drop instead.
     const fn start(self, to_drop: bool) -> (Self, Start) {
         if self.is_empty() {
             return (self, Start::Gone);
@@ -247,8 +249,8 @@ impl Snapshot {
         }
     }
 
-    /// Ends the poll of a pending future (`poll-3`). A future that awaits something of this library waits without a permit
-    /// (`await-1`).
+    /// Ends a poll in which the future returned `Pending` (`poll-3`). A future that awaits a task or a job of this library
+    /// waits without a permit (`await-1`).
     const fn end_poll(self) -> (Self, EndPoll) {
         if self.has(CANCELLED) {
             return (self, EndPoll::Cancelled);
@@ -258,7 +260,7 @@ impl Snapshot {
         (Self(next), EndPoll::Pending { woken, without_permit })
     }
 
-    /// Schedules a future (`schedule-1`). If `ends`, also gives up the waker's reference.
+    /// Schedules a future (`schedule-1`). If `ends` is true, also gives up the waker's reference.
     const fn wake(self, ends: bool) -> (Self, Wake) {
         let next = Self(if ends { self.0 - WAKER } else { self.0 });
         if self.has(DONE) {
@@ -285,40 +287,39 @@ impl Snapshot {
 }
 
 impl State {
-    /// Makes the state of a closure in a queue, with a handle.
+    /// Makes the state of a closure that is in a queue and has a handle.
     pub fn of_closure() -> Self {
         Self(AtomicU64::new(QUEUE | HANDLE))
     }
 
-    /// Makes the state of a closure in the timer, with a handle.
+    /// Makes the state of a closure that is in the timer and has a handle.
     pub fn of_delayed() -> Self {
         Self(AtomicU64::new(QUEUE | HANDLE | DELAYED))
     }
 
-    /// Makes the state of a closure in a queue, with the reference of a scope. If `handle`, it has a handle, too.
+    /// Makes the state of a closure that is in a queue and belongs to a scope, which has a reference. If `handle` is true, the
+    /// task has a handle, too.
     pub fn of_scoped(handle: bool) -> Self {
         Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
     }
 
-    /// Makes the state of a future in a queue, with a handle.
+    /// Makes the state of a future that is in a queue and has a handle.
     pub fn of_future() -> Self {
         Self(AtomicU64::new(QUEUE | HANDLE | SCHEDULED))
     }
 
-    /// Reads the word.
+    /// Reads the state word.
     #[inline]
     pub fn load(&self) -> Snapshot {
-        // Ordering: Acquire; pairs with the Release of each change. A thread that sees DONE sees the outcome. The holder of the
-        // last reference sees what the other holders did.
+        // Ordering: Acquire; pairs with each change: DONE shows the outcome, a last reference what the other holders did.
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Applies a transition. It writes the word even if the transition changes nothing.
+    /// Applies a transition to the state word. Writes the word even if the transition changes nothing.
     #[inline]
     fn change<R>(&self, transition: impl Fn(Snapshot) -> (Snapshot, R)) -> R {
         let mut result = None;
-        // Ordering: AcqRel; Release publishes this thread's writes to the next thread that changes the word. Acquire shows this
-        // thread the writes of the earlier ones. Acquire on failure: the transition is computed from the value read.
+        // Ordering: AcqRel, or Acquire on failure; publishes this thread's writes to later changes, and shows earlier ones.
         let changed = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let (next, then) = transition(Snapshot(word));
             result = Some(then);
@@ -328,19 +329,19 @@ impl State {
         result.expect("the transition was applied")
     }
 
-    /// Sets these bits. Returns the word before.
+    /// Sets `bits` in the state word. Returns the word before.
     pub fn set(&self, bits: u64) -> Snapshot {
         // Ordering: AcqRel; Release publishes this thread's writes, Acquire shows those of earlier changes.
         Snapshot(self.0.fetch_or(bits, Ordering::AcqRel))
     }
 
-    /// Clears these bits.
+    /// Clears `bits` in the state word.
     pub fn clear(&self, bits: u64) {
         // Ordering: AcqRel; Release publishes this thread's writes, Acquire shows those of earlier changes.
         self.0.fetch_and(!bits, Ordering::AcqRel);
     }
 
-    /// Adds a reference of a waker or of a wait. The caller must keep the cell alive meanwhile.
+    /// Adds a reference of a waker or of a wait. The caller must keep the cell alive during the call.
     pub fn add(&self, reference: Reference) {
         // Ordering: Relaxed; the caller keeps the cell alive, and publishes the reference by other means.
         let before = self.0.fetch_add(reference as u64, Ordering::Relaxed);
@@ -350,7 +351,7 @@ impl State {
         }
     }
 
-    /// Gives up a reference. Returns true if it was the last: the caller must free the cell.
+    /// Gives up a reference to the cell. Returns true if the reference was the last: the caller must then free the cell.
     #[inline]
     #[must_use = "the holder of the last reference must free the cell"]
     pub fn release(&self, reference: Reference) -> bool {
@@ -359,25 +360,25 @@ impl State {
         Snapshot(self.0.fetch_sub(reference, Ordering::AcqRel) - reference).is_last()
     }
 
-    /// Claims a closure, to run or to drop it. If `inline`, the task that joins it runs it.
+    /// Claims the task's closure, to run or to drop it. `inline` is true if the caller is a join that wants to run the closure.
     #[inline]
     pub fn claim(&self, inline: bool) -> Claim {
         self.change(|word| word.claim(inline))
     }
 
-    /// Gives up the claim of a closure that will be run again, and sets DELAYED. If the handle has asked the task to end,
-    /// returns false: then the claim stays.
+    /// Gives up the claim of a closure that will be run again, and sets DELAYED. If the handle has asked the task to end, keeps
+    /// the claim and returns false.
     pub fn again(&self) -> bool {
         self.change(Snapshot::again)
     }
 
-    /// Asks a closure that was claimed to end soon. Returns false if no thread has claimed the closure.
+    /// Asks a closure that runs to end soon. Returns false if no thread has claimed the closure.
     pub fn ask(&self) -> bool {
         self.change(Snapshot::ask)
     }
 
-    /// Sets DONE after the outcome was written (`unpark-1`), and gives up `reference` if the task has a handle. Then the caller
-    /// needs another reference to use the cell afterwards.
+    /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, gives up `reference`. The caller then
+    /// needs another reference to use the cell further.
     #[inline]
     pub fn finish(&self, reference: Option<Reference>) -> Finish {
         let reference = reference.map_or(0, |reference| reference as u64);
@@ -390,7 +391,8 @@ impl State {
         self.change(Snapshot::leave)
     }
 
-    /// Starts the poll of a future that was taken from a queue. If `to_drop`, or if the future was cancelled, starts its drop.
+    /// Starts the poll of a future that was taken from a queue. If `to_drop` is true, or if the future was cancelled, starts
+    /// the drop of the future.
     #[inline]
     pub fn start(&self, to_drop: bool) -> Start {
         let word = self.load();
@@ -403,12 +405,12 @@ impl State {
         self.change(|word| word.start(to_drop))
     }
 
-    /// Ends the poll of a future that is pending.
+    /// Ends a poll in which the future returned `Pending`.
     pub fn end_poll(&self) -> EndPoll {
         self.change(Snapshot::end_poll)
     }
 
-    /// Schedules a future. If `ends`, also gives up the waker's reference.
+    /// Schedules a future. If `ends` is true, also gives up the waker's reference.
     pub fn wake(&self, ends: bool) -> Wake {
         self.change(|word| word.wake(ends))
     }

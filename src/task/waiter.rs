@@ -11,27 +11,28 @@
 //!
 //! The thread that takes the cell from the queue *decides* the outcome:
 //!
-//! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, it keeps the
-//!   permits.
+//! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the thread keeps
+//!   the permits.
 //! - `grant-2`: if SWAPPING was not set, the thread takes the waker out and wakes it. The thread does so as soon as it holds no
 //!   queue lock ([`later`]).
 //!
-//! The waiter, polled again:
+//! The waiter that is polled again:
 //!
 //! - `swap-1`: the waiter sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, the waiter is ready.
-//! - `swap-2`: the waiter changes the waker. Then it clears SWAPPING, and reads the outcome, in one change. If the outcome is
-//!   decided, the waiter is ready.
+//! - `swap-2`: the waiter changes the waker. Then the waiter clears SWAPPING, and reads the outcome, in one change. If the
+//!   outcome is decided, the waiter is ready.
 //!
-//! The waiter, dropped:
+//! The waiter that is dropped:
 //!
-//! - `leave-1`: the waiter does `swap-1`, and drops its waker. Then it sets LEFT unless the outcome is decided, in one change.
-//!   If a permit was granted before, the waiter gives it back, for the next task or waiter in the queue.
+//! - `leave-1`: the waiter does `swap-1`, and drops its waker. Then the waiter sets LEFT unless the outcome is decided, in one
+//!   change. If a permit was granted before, the waiter gives it back, for the next task or waiter in the queue.
 //!
-//! All are changes of one word. So no permit is lost: `grant-1` sees LEFT, or `leave-1` sees GRANTED. No wake-up is lost: if
-//! `grant-1` sees SWAPPING, `swap-2` comes later and sees the outcome. Only one thread may touch the waker. It is the waiter
-//! while SWAPPING is set, if SWAPPING was set before the outcome. Otherwise it is the deciding thread.
+//! All these steps are changes of one word. So no permit is lost: the deciding thread sees LEFT (`grant-1`), or the waiter that
+//! leaves sees GRANTED (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, the waiter clears SWAPPING later,
+//! and then sees the outcome (`swap-2`). Only one thread touches the waker at a time: the waiter if it has set SWAPPING before
+//! the outcome was decided, or else the deciding thread.
 //!
-//! A thread that waits has no waker: `grant-2` wakes it in the parking lot, by the cell's address.
+//! A thread that waits has no waker: `grant-2` wakes the thread in the parking lot, by the cell's address.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};
@@ -54,25 +55,26 @@ const SWAPPING: u32 = 1 << 3;
 const QUEUE: u32 = 1 << 4;
 const WAITER: u32 = 1 << 5;
 
-/// The cell of a waiter.
+/// The cell of a waiter in a job's queue.
 #[repr(C)]
 #[derive(Debug)]
 struct Waiting {
     header: Header,
     state: State,
-    /// The number of the waiter and of its permit in the timeline.
+    /// The number by which the timeline identifies the waiter and its permit.
     number: Number,
-    /// True if a waiter without a permit counts as a cancelled task. False for a pusher: its task is counted.
+    /// True if a waiter without a permit counts as a cancelled task. False for the waiter of a pusher, because the pusher's
+    /// task is counted instead.
     counts: bool,
-    /// The waker of a future that waits. `None` for a thread, and when the cell is freed.
+    /// The waker of a waiting future. `None` for a waiting thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
 }
 
-/// The state word.
+/// The state word of a waiter: its outcome, and its references.
 #[derive(Debug)]
 struct State(AtomicU32);
 
-/// One value of the state word.
+/// One value of a waiter's state word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Snapshot(u32);
 
@@ -106,26 +108,26 @@ impl State {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Sets GRANTED or REFUSED (`grant-1`). Returns the word before.
+    /// Sets GRANTED or REFUSED (`grant-1`). Returns the word before the change.
     fn decide(&self, bit: u32) -> Snapshot {
         // Ordering: AcqRel; Release for the waiter, Acquire for the waker that the waiter has stored.
         Snapshot(self.0.fetch_or(bit, Ordering::AcqRel))
     }
 
-    /// Sets SWAPPING (`swap-1`). Returns the word before.
+    /// Sets SWAPPING (`swap-1`). Returns the word before the change.
     fn begin_swap(&self) -> Snapshot {
         // Ordering: AcqRel; pairs with `decide`.
         Snapshot(self.0.fetch_or(SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING (`swap-2`). Returns the word before.
+    /// Clears SWAPPING (`swap-2`). Returns the word before the change.
     fn end_swap(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new waker, Acquire for what the permit's last holder did.
         Snapshot(self.0.fetch_and(!SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING and, unless the outcome is decided, sets LEFT and gives up the waiter's reference (`leave-1`).
-    /// Returns the word before.
+    /// Clears SWAPPING. Unless the outcome is decided, also sets LEFT and gives up the waiter's reference (`leave-1`). Returns
+    /// the word before the change.
     fn leave(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last holder did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -136,7 +138,7 @@ impl State {
         Snapshot(left.unwrap_or_else(|word| word))
     }
 
-    /// Gives up a reference. Returns true if it was the last: the caller must free the cell.
+    /// Gives up a reference to the cell. Returns true if the reference was the last: the caller must then free the cell.
     #[must_use]
     fn release(&self, reference: u32) -> bool {
         // Ordering: AcqRel; all use of the cell comes before its memory is freed.
@@ -146,7 +148,7 @@ impl State {
 }
 
 impl Waiting {
-    /// Counts a waiter without a permit as a cancelled task, unless it is a pusher's.
+    /// Counts a waiter without a permit as a cancelled task, unless the waiter is a pusher's.
     fn count_cancelled(&self) {
         if self.counts {
             self.header.job().count_cancelled();
@@ -154,7 +156,7 @@ impl Waiting {
     }
 }
 
-/// The functions of a waiter's cell. All waiters' cells have this table, and no other cell has it.
+/// The functions of a waiter's cell. Every waiter's cell has this table, and no other cell has it.
 static VTABLE: VTable = VTable {
     is_gone,
     is_claimed: is_gone,
@@ -163,34 +165,34 @@ static VTABLE: VTable = VTable {
     ..VTable::of::<Waiting>(run, cancel)
 };
 
-/// Returns the cell as that of a waiter.
+/// Returns the contents of a waiter's cell.
 ///
 /// # Safety
-/// The cell is a waiter's, and the caller keeps it alive.
+/// The cell must be a waiter's, and the caller must keep it alive.
 unsafe fn waiting<'a>(cell: CellPtr) -> &'a Waiting {
     // SAFETY: the cell is a waiter's, and the caller keeps it alive.
     unsafe { cell.cast::<Waiting>().as_ref() }
 }
 
 /// # Safety
-/// The cell is a waiter's, and nothing uses it any more.
+/// The cell must be a waiter's, and no thread may use it any more.
 unsafe fn free(cell: CellPtr) {
     // SAFETY: by this function's contract. The waker's slot is empty, so it needs no drop.
     unsafe { cache::free(cell.as_ptr().cast::<Waiting>()) };
 }
 
 /// # Safety
-/// The cell is a waiter's, and the caller took it from its queue, or has the queue's lock.
+/// The cell must be a waiter's. The caller must have taken it from its queue, or must have the queue's lock.
 unsafe fn is_gone(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
     unsafe { waiting(cell) }.state.load().has(LEFT)
 }
 
-/// Gives the waiter the permits with which a worker took its cell from a deque. Returns `Cancelled` if the waiter has left, which
-/// is counted then.
+/// Gives the waiter the permits with which a worker took its cell from a deque. If the waiter has left, counts it as cancelled
+/// and returns `Cancelled`.
 ///
 /// # Safety
-/// The cell is a waiter's, and the caller took it from its queue.
+/// The cell must be a waiter's, and the caller must have taken it from its queue.
 unsafe fn run(cell: CellPtr) -> Ran {
     let job = cell.job();
     Context::with(|context| context.expect("a worker calls").keep_job());
@@ -203,11 +205,11 @@ unsafe fn run(cell: CellPtr) -> Ran {
     Ran::Cancelled
 }
 
-/// Gives the waiter the caller's permits, one busy count and one flight (`grant-1`). Returns false if the waiter has left: the
-/// caller keeps all of them, and the cell is freed.
+/// Gives the waiter the caller's permits, one busy count and one flight (`grant-1`). If the waiter has left, returns false and
+/// frees the cell, and the caller keeps all of these.
 ///
 /// # Safety
-/// The cell is a waiter's, and the caller took it from its queue.
+/// The cell must be a waiter's, and the caller must have taken it from its queue.
 unsafe fn grant(cell: CellPtr) -> bool {
     let job = cell.job();
     // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
@@ -215,16 +217,16 @@ unsafe fn grant(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     let granted = unsafe { decide(cell, GRANTED) };
     if !granted {
-        // The waiter left after the note. The caller's permits and busy count keep the job.
+        // The waiter has left after the event was noted. The caller's permits and busy count keep the job.
         events::given_back(job, noted);
     }
     granted
 }
 
-/// Tells the waiter that there will be no permit, and counts it as cancelled.
+/// Refuses the waiter a permit, and counts the waiter as cancelled.
 ///
 /// # Safety
-/// The cell is a waiter's, and the caller took it from its queue.
+/// The cell must be a waiter's, and the caller must have taken it from its queue.
 unsafe fn cancel(cell: CellPtr) {
     // SAFETY: the cell is a waiter's, and the caller of `cancel` took it from its queue.
     unsafe { waiting(cell) }.count_cancelled();
@@ -232,10 +234,10 @@ unsafe fn cancel(cell: CellPtr) {
     let _ = unsafe { decide(cell, REFUSED) };
 }
 
-/// Decides the outcome of a waiter. Returns false if the waiter has left: then the cell is freed.
+/// Decides the outcome of a waiter. If the waiter has left, frees the cell and returns false.
 ///
 /// # Safety
-/// The cell is a waiter's, and the caller took it from its queue.
+/// The cell must be a waiter's, and the caller must have taken it from its queue.
 unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
     // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
     let state = unsafe { &waiting(cell).state };
@@ -250,7 +252,7 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
         return false;
     }
     if before.has(SWAPPING) {
-        // The waiter is being polled or dropped, and sees the outcome when it clears SWAPPING.
+        // The waiter is being polled or dropped, and will see the outcome when it clears SWAPPING.
         if state.release(QUEUE) {
             // SAFETY: the last reference was given up just now.
             unsafe { free(cell) };
@@ -264,7 +266,7 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
 /// Wakes a waiter whose outcome is decided, and gives up the queue's reference (`grant-2`).
 ///
 /// # Safety
-/// The cell is a waiter's; the outcome was decided by the caller, while SWAPPING was not set.
+/// The cell must be a waiter's. The caller must have decided the outcome, while SWAPPING was not set.
 unsafe fn notify(cell: CellPtr) {
     // SAFETY: the cell is a waiter's, and the queue's reference keeps it alive.
     let this = unsafe { waiting(cell) };
@@ -275,7 +277,7 @@ unsafe fn notify(cell: CellPtr) {
         unsafe { free(cell) };
     }
     match waker {
-        // A thread waits, which has no waker. The cell may be freed: only its address is used.
+        // The waiter is a thread, which has no waker. The cell may be freed, because only its address is used.
         None => parking_lot().wake(cell.as_ptr().addr()),
         Some(waker) => {
             if let Err(payload) = unwind::halt(|| waker.wake()) {
@@ -285,7 +287,8 @@ unsafe fn notify(cell: CellPtr) {
     }
 }
 
-/// The waiter's reference to its cell. Dropping it marks the cell as left, and gives back a permit that was granted meanwhile.
+/// The waiter's reference to its cell. Dropping this value marks the waiter as left, and gives back a permit that was granted
+/// meanwhile.
 #[derive(Debug)]
 pub struct Waiter(CellPtr);
 
@@ -298,7 +301,7 @@ impl Waiter {
     /// Makes the cell of a waiter, and pushes it into the job's queue. A future passes its waker, a thread passes `None`. The
     /// caller must keep the job alive while the waiter exists.
     ///
-    /// If `counts`, a waiter that leaves or is refused counts as a cancelled task.
+    /// If `counts` is true, a waiter that leaves or is refused counts as a cancelled task.
     pub fn push(job: JobPtr, waker: Option<Waker>, counts: bool) -> Self {
         let cell = cache::make(Waiting {
             header: Header::new(&VTABLE, job.opaque()),
@@ -308,7 +311,7 @@ impl Waiter {
             waker: UnsafeCell::new(waker),
         });
         let cell = CellPtr::new(cell.cast::<Header>());
-        // Made before the push, so that the reference is given up if the push unwinds.
+        // The value must exist before the push, so that the reference is given up if the push unwinds.
         let this = Self(cell);
         events::pushed(job, cell);
         events::refused(job, cell);
@@ -321,22 +324,22 @@ impl Waiter {
         unsafe { waiting(self.0) }
     }
 
-    /// Returns the parking lot's key for a thread that waits.
+    /// Returns the parking lot's key for a thread that waits for this outcome.
     pub fn key(&self) -> usize {
         self.0.as_ptr().addr()
     }
 
-    /// Returns the number of the permit.
+    /// Returns the number by which the timeline identifies the permit.
     pub fn number(&self) -> Number {
         self.cell().number
     }
 
-    /// Returns true if the outcome is decided.
+    /// Returns true if the waiter's outcome is decided.
     pub fn is_decided(&self) -> bool {
         self.cell().state.load().outcome().is_some()
     }
 
-    /// Takes the outcome if it is decided.
+    /// Takes the outcome of the wait if it is decided. Otherwise returns the waiter.
     pub fn take(self) -> Result<Outcome, Self> {
         match self.cell().state.load().outcome() {
             Some(outcome) => {
@@ -347,7 +350,8 @@ impl Waiter {
         }
     }
 
-    /// Takes the outcome if it is decided, or else changes the waker (`swap-1`, `swap-2`).
+    /// Takes the outcome of the wait if it is decided. Otherwise replaces the waker (`swap-1`, `swap-2`), and returns the
+    /// waiter.
     pub fn poll(self, waker: &Waker) -> Result<Outcome, Self> {
         let waker = waker.clone();
         let this = self.cell();
@@ -363,7 +367,7 @@ impl Waiter {
         self.take()
     }
 
-    /// Gives up the waiter's reference, after the outcome was decided.
+    /// Gives up the waiter's reference to its cell. The outcome must be decided.
     fn give_up(self) {
         let cell = ManuallyDrop::new(self).0;
         // SAFETY: the waiter's reference keeps the cell alive.
