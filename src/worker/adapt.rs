@@ -1,18 +1,17 @@
-//! Limits that adapt: a task's sample, and the update at the end of an interval.
+//! Measures the tasks of adaptive jobs, and updates a limit at the end of an interval.
 //!
-//! An adaptive job has the flag `Rated`, so each start of its tasks goes the way of a rate, and no other job pays for the
-//! samples. The sample of a closure is with the worker that runs the closure. That of a pending future is in the list of
-//! pending futures. That of a
-//! [`Permit`](crate::Permit) is in the permit.
+//! An adaptive job has the flag `Rated`, so its tasks start the way tasks with a rate do. Other jobs pay nothing for the
+//! samples. The sample of a closure is with the worker that runs the closure. The sample of a pending future is in the list of
+//! pending futures. The sample of a [`Permit`](crate::Permit) is in the permit.
 //!
-//! The thread that ends a task, at each adaptive job from the task's own outwards:
-//! - `adapt-1`: It adds the sample, under the lock of the job's interval. If the interval is over and no thread updates the
-//!   limit, it takes the interval, and notes that it updates the limit. It releases the lock.
-//! - `adapt-2`: It asks the rule. It sets the limit, unless another call has set the limit since `adapt-1`.
-//! - `adapt-3`: It takes the note off again, under the lock. The next interval may end.
+//! The thread that ends a task does these steps at each adaptive job, from the task's own job outwards:
+//! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
+//!   the limit, this thread takes the interval, and notes that it updates the limit. Then it unlocks.
+//! - `adapt-2`: The thread asks the rule, and sets the limit, unless another call has set the limit since `adapt-1`.
+//! - `adapt-3`: The thread removes its note, under the lock. The next interval may end.
 //!
 //! So each interval has one update, and the rule sees all samples of the interval. Only the task that has ended waits for the
-//! rule. The limit stays in its range, because each call that sets it clamps it.
+//! rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.
 
 use crate::job::control;
 use crate::job::gate::adapt::samples;
@@ -22,26 +21,26 @@ use crate::sync::time::Instant;
 use crate::worker::context::Context;
 use std::time::Duration;
 
-/// Begins the sample of a task that has its permits. Call it only if the limit of its job or of one above adapts. `resumed`:
-/// the task is a future that has kept its permits since its last poll.
+/// Begins to measure a task that has its permits. Call it only if the limit of its job or of a job above adapts. `resumed` must
+/// be true if the task is a future that has kept its permits since its last poll.
 pub fn begin(job: JobPtr, resumed: bool) -> Sample {
     Sample { began: job.pool().now(), overloaded: false, resumed }
 }
 
-/// Adds the sample of a task that has ended, and still has its permits.
+/// Adds the sample of a task that has ended and still has its permits.
 #[cold]
 pub fn end(job: JobPtr, sample: Sample) {
     let now = job.pool().now();
     add(job, now, now.saturating_duration_since(sample.began), sample.overloaded);
 }
 
-/// Adds the sample of a task that took so long, and still has its permits.
+/// Adds the sample of a task that had its permits for the time `took`, and still has them.
 #[cold]
 pub fn end_after(job: JobPtr, took: Duration, overloaded: bool) {
     add(job, job.pool().now(), took, overloaded);
 }
 
-/// Adds a sample at each adaptive job from `job` outwards. If an interval is over, updates the limit.
+/// Adds a sample at each adaptive job, from `job` outwards. If an interval is over, updates the limit of its job.
 fn add(job: JobPtr, now: Instant, took: Duration, overloaded: bool) {
     for gate in job.gates() {
         let Some(samples) = samples(&gate) else { continue };

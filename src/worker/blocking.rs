@@ -1,8 +1,8 @@
-//! Waits inside a task. Meanwhile the task has no permit, and its thread has no seat. Afterwards the task re-acquires its
+//! Waits inside a task. Meanwhile the task has no permit, and its thread has no seat. After the wait the task re-acquires its
 //! permit ahead of the queue.
 //!
-//! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Then only `wait-1` and `wait-3`
-//! apply.
+//! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Such a wait only lends the seat
+//! and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker. From here on the pool runs without the thread, but a drain waits
 //!   for it.
@@ -12,10 +12,11 @@
 //! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
 //!   parking lot. While the flag is set, no other task gets a permit there.
 //! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one waiter. A waiter that has re-acquired its permit
-//!   and finds no other waiter clears the flag. Then it executes a full fence, and checks the queue.
+//!   and finds no other waiter clears the flag. Then the waiter executes a full fence, and checks the queue.
 //!
-//! No wake-up is lost between `wait-4` and `wait-5`. The waiter sets the flag and then checks for room, both under the lock of
-//! the bucket. That check sees a permit that was released before. A thread that releases a permit later sees the flag.
+//! No wake-up is lost between the waiter and a thread that releases a permit (`wait-4`, `wait-5`). The waiter sets the flag and
+//! then checks for room, both under the lock of the bucket. That check sees a permit that was released before. A thread that
+//! releases a permit later sees the flag.
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
@@ -31,8 +32,8 @@ use crate::worker::context::Context;
 use crate::worker::spares::lend;
 use crate::{process, unwind};
 
-/// Waits in the parking lot for `key`, until `wait` returns false or the time `until` has come. `wait` must set the bit
-/// *waited* of the object, and then return true if the caller must wait.
+/// Waits in the parking lot for `key`, until `wait` returns false or the time `until` has come. `wait` must set the *waited*
+/// bit of the object, and then return true if the caller must wait.
 ///
 /// # Panics
 /// By [`unwind::refuse`]. In a task, if there is no spare worker to take its place. In a hook that would have to wait. In a
@@ -41,8 +42,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. Re-acquiring may take
-/// long, so `then` can wake another waiter before that. `awaited` is the job that the caller waits for to become idle, or `None`.
+/// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. To re-acquire them
+/// may take long, so `then` can wake another waiter first. `awaited` is the job whose rest the caller waits for, or `None`.
 ///
 /// # Panics
 /// As [`wait`].
@@ -57,7 +58,7 @@ pub fn wait_then(
         unwind::refuse(process::NO_WORKERS.into());
     }
     Context::with(|context| match context {
-        // The thread runs a hook. It has no task whose place a spare worker could take.
+        // The thread runs a hook, so it has no task whose place a spare worker could take.
         Some(context) if !context.serves.get() => {
             if wait() {
                 unwind::refuse(NOT_HERE.into());
@@ -103,7 +104,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     });
 }
 
-/// The message for a hook that waits on a thread of the pool.
+/// The message of the panic of a hook that waits on a thread of the pool.
 const NOT_HERE: &str = "a hook of a pool waits on the pool's own thread, for what that thread may have to run: \
                         wait inside a task";
 
@@ -129,7 +130,7 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let lease = context.lease();
     let Some(job) = lease.job.take() else {
-        // The destructor of a dropped task's captures waits. The thread has no permits.
+        // This wait is in a destructor of a dropped task's captures, so the thread has no permits to release.
         return f();
     };
     events::waits(job);
@@ -144,13 +145,13 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, busy);
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
-    // The end of `wait-5`: all permits are back.
+    // All permits are back, so this thread checks the queues (the end of `wait-5`).
     gate::look_outwards(job);
     events::resumed(job);
 }
 
-/// If there are this many spare workers, [`blocking`] starts no further one. A wait must have a spare worker, `blocking` need
-/// not.
+/// The number of spare workers at which [`blocking`] starts no further one. A wait must have a spare worker, but `blocking` can
+/// do without.
 const MOST_FOR_BLOCKING: usize = 256;
 
 /// Lends the thread's seat (wait-1), unless it is lent already. Starts no further spare worker if there are `most`.
@@ -183,19 +184,20 @@ fn show_stash(context: &Context) {
 /// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter (wait-5).
 pub fn take_back(gate: JobPtr, job: JobPtr) {
     let (key, weight) = (gate.permit_key(), gate.permits_for(job));
-    // A drain cancels held jobs, but their tasks that have started must run to their end. So these get permits all the same.
+    // A drain cancels held jobs, but their started tasks must run to their end. So such a task gets its permits although the
+    // job is held.
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining(), weight) {
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
-                // A worker with a lease must check the job's word before its next task, and so see the flag.
+                // A worker with a lease must check the job's word before its next task, so that it sees the flag.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
             !gate.permits.load().may_reclaim(draining(), weight)
         });
     }
-    // Clears the flag if no other task waits for a permit here, so that queued tasks are admitted again (wait-5).
+    // If no other task waits for a permit of this gate, clears the flag, so that queued tasks are admitted again (wait-5).
     let others = parking_lot().if_none_waits(key, || {
         gate.permits.clear(Flag::Reclaiming);
     });
@@ -204,19 +206,19 @@ pub fn take_back(gate: JobPtr, job: JobPtr) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // After this fence the caller checks the queue, as soon as all permits are back.
+        // After this fence the caller checks the queue, as soon as all its permits are back.
         fence_after_rmw();
     }
 }
 
 /// Runs `f`, which may block for long on something outside the pool. A spare worker takes the place of this thread.
 ///
-/// The task keeps its permit, and counts as running. Outside of a pool's tasks, or if there is no spare worker, this function
-/// only runs `f`. A pool starts at most 256 spare workers for such calls.
+/// The task keeps its permit, and counts as running. Outside of a pool's tasks, or if there is no spare worker, the call only
+/// runs `f`. A pool starts at most 256 spare workers for such calls.
 ///
 /// # Panics
 ///
-/// Panics if `f` panics.
+/// Passes on a panic of `f`.
 ///
 /// # Examples
 ///

@@ -18,27 +18,27 @@ use crate::sync::{shrunk, thread_static};
 use std::cell::Cell;
 use std::ptr;
 
-/// The number of spare busy counts that a worker takes at once for tasks that it pushes from inside a task.
+/// The number of spare busy counts that a worker takes at once, for tasks that it pushes from inside a task.
 const CREDIT: u64 = shrunk(16, 2) as u64;
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
 
-/// The most tasks that run inline inside one another. The join of a further one waits for another worker.
+/// The greatest number of tasks that run inline inside one another. A join inside the last of them waits for another worker.
 const DEPTH_MOST: u32 = 32;
 
-/// A task that runs on this thread.
+/// The frame of a task that runs on this thread.
 #[derive(Debug)]
 struct Frame {
-    /// The address that identifies the task.
+    /// The address that identifies the frame's task.
     key: usize,
-    /// The cell of the task, or `None` if the task has no handle.
+    /// The cell of the frame's task, or `None` if the task has no handle.
     cell: Option<CellPtr>,
-    /// The frame of the task that waits for this one on this thread, or null.
+    /// The frame of the outer task on this thread, which waits for this task. Null if there is none.
     outer: *const Frame,
 }
 
-/// Removes a frame when it is dropped.
+/// Removes the frame of a task that has ended, when this value is dropped.
 struct Restore<'a> {
     context: &'a Context,
     outer: *const Frame,
@@ -54,9 +54,9 @@ impl Drop for Restore<'_> {
 #[derive(Debug)]
 pub struct Context {
     here: Here,
-    /// A task of another job that came out of the deque while a permit was held, or the sweep that this worker runs.
+    /// A task of another job that came out of the deque while a permit was held. Or the sweep that this worker runs.
     pub next_task: Cell<Option<CellPtr>>,
-    /// True while the thread serves a task that it has found: runs it, drops it, or passes its permit on.
+    /// True while the thread serves a cell that it has found: it runs or drops the task, or passes the task's permit on.
     pub serves: Cell<bool>,
     lease: Lease,
     /// The frame of the innermost task that runs on this thread, or null.
@@ -67,40 +67,40 @@ pub struct Context {
     pub sample: Cell<Option<Sample>>,
 }
 
-/// The permit that a thread holds over several tasks, and what the thread has done under it.
+/// The permits that a thread holds over several tasks of one job, and what the thread has done under them.
 #[derive(Debug)]
 pub struct Lease {
-    /// The job of the permit. `None`: the thread holds no permit.
+    /// The job of the lease. `None` if the thread holds no permit.
     pub job: Cell<Option<JobPtr>>,
-    /// The parent of that job. It is noted here because in the record it lies on a cache line that each push writes.
+    /// The parent of the lease's job. The lease has a copy because each push writes the cache line of the record's own field.
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's busy counts that this thread has. At least one while the permit is held.
     pub busy: Cell<u64>,
-    /// The number of tasks at the top of the thread's deque that are of the job. They were pushed from inside a task, or stolen
+    /// The number of the job's tasks at the top of the thread's deque. These tasks were pushed from inside a task, or stolen
     /// with the first task. Other workers may have stolen some of them since.
     pub left: Cell<u64>,
-    /// True if this lease has set `BatchOut` and not cleared it. Another lease may have cleared the flag: then pushers admit
-    /// tasks themselves.
+    /// True if this lease has set `BatchOut` and not cleared it. If another lease has cleared the flag, pushers admit tasks
+    /// themselves.
     pub batch_out: Cell<bool>,
-    /// The number of tasks run in this turn.
+    /// The number of tasks that have run in this turn.
     pub turn: Cell<u32>,
-    /// The turns of the job.
+    /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
     /// The time at which the turn began. `None` if no task waited in the queue of an ancestor at that time, and the job has no
     /// turn time.
     pub began: Cell<Option<Instant>>,
-    /// The value of `turn` at that time.
+    /// The value of `turn` at the time in `began`.
     pub since: Cell<u32>,
-    /// Before the next task, the worker checks whether the turn ends if `turn` has none of these bits.
+    /// If `turn` has none of the bits of this mask, the worker checks before the next task whether the turn ends.
     pub mask: Cell<u32>,
-    /// The pool's epoch at the last check of the job's word.
+    /// The pool's epoch when this thread last checked the job's word.
     pub epoch: Cell<u64>,
-    /// The number of tasks that have returned and are not in the job's tally yet.
+    /// The number of tasks that have returned under this lease and are not in the job's tally yet.
     pub completed: Cell<u64>,
 }
 
 impl Context {
-    /// Makes the context of a thread without a seat.
+    /// Makes the context of a thread of `pool` that has no seat yet.
     pub fn new(pool: PoolPtr) -> Self {
         Self {
             here: Here::new(pool),
@@ -142,7 +142,7 @@ impl Context {
         f(unsafe { current.as_ref() })
     }
 
-    /// Runs `f`, which is user code but no task. If `f` waits on a thread of a pool, the wait panics.
+    /// Runs `f`, which is user code but no task. If `f` waits on a thread of a pool, that wait panics.
     pub fn outside_of_tasks<R>(f: impl FnOnce() -> R) -> R {
         struct Back<'a>(&'a Context, bool);
         impl Drop for Back<'_> {
@@ -173,42 +173,43 @@ impl Context {
         self.here.pool()
     }
 
-    /// Returns the pointer to the pool.
+    /// Returns the pointer to the thread's pool.
     pub fn pool_ptr(&self) -> PoolPtr {
         self.here.pool_ptr()
     }
 
-    /// Returns the thread's seat, unless it has lent its seat.
+    /// Returns the thread's seat, or `None` if the thread has lent it.
     #[inline]
     pub fn seat(&self) -> Option<&Seat> {
         self.here.seat()
     }
 
-    /// Takes a seat, or gives it up.
+    /// Sets the thread's seat. `None` means that the thread gives its seat up.
     pub fn sit(&self, seat: Option<&Seat>) {
         events::sits(seat.map(|seat| seat.index));
         self.here.sit(seat);
     }
 
-    /// Returns the lease.
+    /// Returns the lease of this thread.
     #[inline]
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
 
-    /// Runs `f` as the task with this key. `cell` is the cell of a task with a handle. It must last until `f` has ended.
+    /// Runs `f` as the task with the key `key`. `cell` is the cell of a task with a handle. The cell must last until `f` has
+    /// ended.
     #[inline]
     pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
         let frame = Frame { key, cell, outer: self.running.get() };
         self.running.set(&frame);
-        // The frame is removed also if `f` unwinds, because it lies on this stack.
+        // The frame lies on this stack, so it must be removed even if `f` unwinds.
         let restore = Restore { context: self, outer: frame.outer };
         let out = f();
         drop(restore);
         out
     }
 
-    /// Returns true if the task with this key runs on this thread, or waits for a task that runs inline.
+    /// Returns true if the task with the key `key` runs on this thread, or waits here for a task that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
         // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
@@ -231,14 +232,14 @@ impl Context {
         frames.filter_map(|frame| frame.cell).collect()
     }
 
-    /// Returns the cell of the innermost task that runs here, if that task has a handle. The cell lasts until the task ends.
+    /// Returns the cell of the innermost task on this thread, if that task has a handle. The cell lasts until the task ends.
     pub fn running_cell(&self) -> Option<CellPtr> {
         // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
         unsafe { self.running.get().as_ref() }?.cell
     }
 
     /// Adds a busy count of the running job for this thread. The task's own busy count stays with the pending future or the
-    /// waiter. Another thread may give that busy count back at once.
+    /// waiter, and another thread may give that count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);
@@ -258,7 +259,7 @@ impl Context {
         self.lease.job.get() == Some(job) && self.depth.get() < DEPTH_MOST && gate::may_go_on(job)
     }
 
-    /// Returns true if tasks wait for this worker that may be of other jobs. Also returns true if the thread has no seat.
+    /// Returns true if tasks that may belong to other jobs wait for this worker. Also returns true if the thread has no seat.
     #[inline]
     pub fn others_wait(&self) -> bool {
         self.seat().is_none_or(|seat| {
@@ -266,7 +267,7 @@ impl Context {
         })
     }
 
-    /// Returns the number of owners of the pool that end with this thread: the thread, and the records that it freed.
+    /// Returns the number of owners of the pool that this thread stands for: the thread itself, and the records that it freed.
     pub fn owners(&self) -> u64 {
         self.here.owners()
     }
@@ -298,7 +299,7 @@ impl Context {
 }
 
 impl Lease {
-    /// Opens the lease of a task that has its permits and one busy count. `left`: the number of the job's tasks at the top of
+    /// Opens the lease of a task that has its permits and one busy count. `left` is the number of the job's tasks at the top of
     /// the thread's deque.
     #[inline]
     pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
@@ -322,7 +323,7 @@ impl Lease {
         job.drop_tasks(busy);
     }
 
-    /// Opens the lease again for a task that waited, and has its permits again.
+    /// Opens the lease again for a task that has waited and has re-acquired its permits.
     pub fn resume(&self, job: JobPtr, busy: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
@@ -330,7 +331,7 @@ impl Lease {
         self.left.set(0);
     }
 
-    /// Takes `count` busy counts out, for tasks that are pushed. One busy count stays. If there are too few busy counts, adds
+    /// Takes `count` busy counts out of the lease, for tasks that are pushed. One busy count stays. If there are too few, adds
     /// the missing ones and `credit` more.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
@@ -349,7 +350,7 @@ impl Lease {
         self.busy.set(self.busy.get() - 1);
     }
 
-    /// Gives back all busy counts but one.
+    /// Gives back all busy counts of the lease but one.
     pub fn give_back_spare_busy_counts(&self) {
         let Some(job) = self.job.get() else { return };
         let spare = self.busy.replace(1) - 1;
@@ -374,7 +375,7 @@ impl Lease {
         }
     }
 
-    /// Closes the lease: releases the permits, so that other tasks get them, and gives the busy counts back.
+    /// Closes the lease: releases its permits, so that other tasks get them, and gives its busy counts back.
     #[inline]
     pub fn close(&self) {
         let job = self.job.take().expect("a lease is closed once");
@@ -384,7 +385,7 @@ impl Lease {
             && left.tasks() == busy
             && job.parent().is_none()
             && job.queue().is_empty()
-            // A reader of the list of named jobs may add a handle (root-3).
+            // The record must not be freed early: a reader of the list of named jobs may add a handle (root-3).
             && !job.is_named_root()
         {
             self.completed.set(0);

@@ -1,4 +1,4 @@
-//! A worker at work: what the search for a task, the turn and the loop share.
+//! The type `Worker`, which the search for a task, the turn and the loop share.
 
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Ran};
@@ -12,25 +12,26 @@ use crate::worker::context::Context;
 use std::any::Any;
 use std::cell::Cell;
 
-/// The number of tasks of one job after which another job's turn comes.
+/// The number of tasks of one job that a worker runs before another job's turn comes.
 pub(super) const BUDGET: u32 = scaled(16, 4, 2) as u32;
 const _: () = assert!(BUDGET.is_power_of_two());
 
-/// A worker at work.
+/// A worker thread while it serves a seat.
 pub(super) struct Worker<'a> {
     pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
     pub(super) searching: Cell<bool>,
-    /// The job that ran last. Only compared, because it may be freed.
+    /// The job whose turn ended last. The job may be freed, so the code only compares its address.
     pub(super) last: Cell<Option<JobPtr>>,
 }
 
 /// What a worker does with the permit of a task that has run.
 #[derive(PartialEq, Eq)]
 pub(super) enum Then {
-    /// The worker runs the next task under the permit.
+    /// The worker keeps the permit for the next task of the job.
     GoOn,
-    /// As `GoOn`, but the task has not ended. It waits for another task, or its handle had cancelled it.
+    /// The worker keeps the permit, as with `GoOn`, but the task has not ended now. The task waits for another task, or its
+    /// handle had cancelled it before.
     GoOnUnended,
     /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,
@@ -45,7 +46,7 @@ impl Worker<'_> {
         self.context.seat().expect("a worker that looks for tasks sits in a place")
     }
 
-    /// Runs one task of the turn, and counts its end.
+    /// Runs one task of the worker's turn, and counts the end of the task.
     pub(super) fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(seat) = self.context.seat() {
             seat.publish(job.idle_key(), self.context.lease().busy.get() - 1);
@@ -75,7 +76,7 @@ impl Worker<'_> {
         Then::GoOn
     }
 
-    /// Gives the payload of a panic to the hook, and drops it.
+    /// Passes the payload of a task's panic to the user's hook, and drops the payload.
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
         call_hook(|| self.pool().hooks()?.panic.as_ref().map(|hook| hook(&*payload)));
@@ -83,7 +84,7 @@ impl Worker<'_> {
     }
 }
 
-/// Calls a hook, and ignores its panic, which the panic hook has printed.
+/// Calls a hook of the user, and ignores a panic of the hook. The panic hook has already printed that panic.
 pub(super) fn call_hook(hook: impl FnOnce() -> Option<()>) {
     if let Err(payload) = unwind::halt(hook) {
         unwind::drop_quietly(payload);

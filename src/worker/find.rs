@@ -1,4 +1,5 @@
-//! The search for a task. A worker looks in its own deques, in the injector, and in the deques of other workers. Then it parks.
+//! The search for a task. A worker looks in its own deques, in the injector, and in the deques of other workers. A worker that
+//! finds no task parks.
 
 use crate::base::cache;
 use crate::base::sleep::Woken;
@@ -11,19 +12,20 @@ use crate::worker::turn::OLDEST_EVERY;
 
 mod classes;
 
-/// The number of tasks of one job that a worker passes over to find a task of another job.
+/// The greatest number of tasks of one job that a worker passes over to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
-/// How often the only searching worker searches again before it parks. The worker yields before each further search.
+/// The number of times that the only searching worker searches again before it parks. The worker yields before each further
+/// search.
 const LINGER: usize = shrunk(16, 0);
 
 impl Worker<'_> {
-    /// Returns the next task, wherever it is. Parks while there is none. Returns `None` if the pool is drained.
+    /// Returns the next task from any deque or injector. Parks while there is none. Returns `None` if the pool is drained.
     pub(super) fn find(&self) -> Option<CellPtr> {
         if let Some(cell) = self.context.next_task.take() {
             if !self.pool().has_classes() {
                 return Some(cell);
             }
-            // A task of a higher class may be ready, so this task waits for its class.
+            // A task of a higher class may be ready, so this task goes back and waits for its class.
             self.seat().deque.push(cell);
             self.pool().notify();
         }
@@ -45,7 +47,7 @@ impl Worker<'_> {
                 return Some(cell);
             }
             if lingered < LINGER && sleep.one_searches() {
-                // One worker stays awake for a moment, because a wake-up costs a pusher more than its push.
+                // One worker stays awake for a moment, because waking a worker costs a pusher more than the push.
                 lingered += 1;
                 crate::sync::thread::yield_now();
                 continue;
@@ -93,7 +95,7 @@ impl Worker<'_> {
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
-    /// Returns the oldest task that came from the injector or is in it. Passes over a few tasks of the job that has just had
+    /// Returns the oldest task that lies in the injector or came from it. Passes over a few tasks of the job that has just had
     /// its turn.
     fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
@@ -108,17 +110,17 @@ impl Worker<'_> {
             passed = true;
         }
         if passed {
-            // While the tasks were out of the injector, a searching worker could not find them.
+            // While the tasks were out of the injector, a searching worker could not find them. So another worker may have to
+            // be woken.
             self.pool().notify();
         }
         found
     }
 
-    /// Pops the task at the top of the deque if that task came from the injector.
+    /// Pops the task at the top of the worker's deque if that task came from the injector.
     ///
     /// A task came from the injector if its mark is `Ready`. Tasks pushed from inside a task, and woken futures, have other
-    /// marks. The tasks of a batch from the injector lie on the deque, the oldest on top. They are older than all tasks that the
-    /// injector has now.
+    /// marks. The tasks of a batch from the injector lie on the deque, the oldest on top. All tasks in the injector are newer.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;
@@ -126,7 +128,7 @@ impl Worker<'_> {
             return Some(cell);
         }
         deque.push(cell);
-        // While the task was out of the deque, a searching worker could not find it.
+        // While the task was out of the deque, a searching worker could not find it. So another worker may have to be woken.
         self.pool().notify();
         None
     }
@@ -139,9 +141,10 @@ impl Worker<'_> {
         }
     }
 
-    /// Steals a batch from the injector. Call it only in a worker that does not count as searching.
+    /// Steals a batch of tasks from the injector. Call it only in a worker that does not count as searching.
     ///
-    /// While the batch moves it is in neither queue, so a worker in its final check may park. This worker notifies afterwards.
+    /// While the batch moves it is in neither queue, so a worker in its final check may park. So this worker notifies
+    /// afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {
@@ -166,8 +169,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Searches the injector, then the deques of the other workers, and then the worker's own deques. Begins with a random
-    /// worker.
+    /// Searches the injector, then the deques of the other workers, beginning with a random worker, and then the worker's own
+    /// deques.
     fn search_normal(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let victims = self.pool().victims();
@@ -207,8 +210,8 @@ impl Worker<'_> {
         let (seat, pool) = (self.seat(), self.pool());
         let batch = pool.victims()[victim].batch.steal_batch_and_pop(&seat.batch);
         if let Steal::Success(cell) = &batch {
-            // This worker's batch was empty, and all tasks of a victim's batch are of one job. So are the tasks of this
-            // worker's batch now.
+            // This worker's batch was empty, and all tasks of a victim's batch belong to one job. So all tasks of this worker's
+            // batch now belong to that job.
             seat.note_batch(cell.job().idle_key());
         }
         if !batch.is_empty() {
@@ -218,8 +221,8 @@ impl Worker<'_> {
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
             if pool.seats[victim].running_job() == job {
-                // Probably one task of this job has pushed all the stolen tasks. This worker treats them as if its own task had
-                // pushed them.
+                // Probably one task of the job has pushed all the stolen tasks. This worker treats the stolen tasks as if its
+                // own task had pushed them.
                 seat.note_top(job, u64::MAX);
             }
         }

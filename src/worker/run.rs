@@ -1,4 +1,4 @@
-//! The worker's loop: it finds a task, runs it, runs further tasks under its permit, and releases the permit.
+//! The worker's loop: the worker finds a task, runs it, runs further tasks under the same permit, and releases the permit.
 
 use crate::base::task::{CellPtr, Mark};
 use crate::job::events;
@@ -9,14 +9,15 @@ use crate::worker::context::Context;
 use crate::worker::core::{BUDGET, Then, Worker, call_hook};
 use std::cell::Cell;
 
-/// Runs a worker or a spare, from the start of its thread to the end. `index` is the thread's number, `seat` its first seat.
+/// Runs a worker or a spare worker, from the start of its thread to the end. `index` is the thread's number, `seat` the index
+/// of its first seat.
 pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     let context = Context::new(pool);
     let shared = pool.shared();
     let worker = Worker {
         context: &context,
-        // A new pool counts all its workers as searching. It does not count a spare worker, which gets the seat of a thread
-        // that runs a task.
+        // A new pool counts all its workers as searching. The pool does not count a spare worker so, because a spare gets the
+        // seat of a thread that runs a task.
         searching: Cell::new(index < shared.workers()),
         last: Cell::new(None),
     };
@@ -30,7 +31,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
         while let Some(index) = seat {
             shared.sleep.sit_down(index);
             let sitting = &shared.seats[index];
-            // The thread that lent this seat has published the job that it ran. That job no longer runs here.
+            // The thread that lent this seat has published the job that it ran. No task of that job runs on this seat now.
             sitting.publish(0, 0);
             context.sit(Some(sitting));
             seat = match worker.run() {
@@ -47,7 +48,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     pool.disown(context.owners());
 }
 
-/// Why a thread no longer looks for tasks.
+/// Why a thread no longer serves its seat.
 enum Left {
     /// The thread has lent its seat, while it waited inside a task.
     Seat,
@@ -56,7 +57,7 @@ enum Left {
 }
 
 impl Worker<'_> {
-    /// Runs the hook at the thread's start. Meanwhile the worker does not count as searching, because it finds no task.
+    /// Runs the user's hook at the thread's start. Meanwhile the worker does not count as searching, because it finds no task.
     fn begin(&self, hook: impl FnOnce()) {
         let sleep = &self.pool().sleep;
         let searches = self.searching.get();
@@ -72,7 +73,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Serves tasks until the seat is lent or the pool is drained.
+    /// Serves tasks until the thread has lent its seat or the pool is drained.
     fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);
@@ -84,7 +85,7 @@ impl Worker<'_> {
         Left::Pool
     }
 
-    /// Serves a task from a deque: its turn, a drop or a sweep.
+    /// Serves a cell from a deque: takes its turn if the cell is a task, drops a task of a cancelled job, or does a sweep.
     pub(super) fn serve(&self, cell: CellPtr) {
         self.context.serves.set(true);
         self.take_turn(cell);
@@ -96,7 +97,7 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed || cell.mark() == Mark::Handed {
-            // The task got its permit earlier. An old epoch makes the worker check the word before another task runs under
+            // The task got its permit earlier. With an old epoch the worker checks the word before it runs another task under
             // that permit.
             epoch = epoch.wrapping_sub(1);
         }
@@ -107,7 +108,7 @@ impl Worker<'_> {
             Start::RunPaced => true,
         };
         if paced {
-            // Each item of lazy input is a task of its own here: its puller must check the word after one.
+            // Each item of lazy input counts as a task here. With an old epoch the puller checks the word after one item.
             epoch = epoch.wrapping_sub(1);
         }
         let job = cell.job();
@@ -119,8 +120,8 @@ impl Worker<'_> {
         self.last.set(Some(job));
         let unlimited = !paced && job.is_unlimited(job.permits.load());
         if !unlimited {
-            // The start has made room for a ready task. The worker checks now, because a future or a task inside `blocking`
-            // may keep the permit for long.
+            // The start has made room for a ready task. The worker checks the queue now, because a future or a task inside
+            // `blocking` may keep the permit for long.
             gate::look_outwards(job);
         }
         self.begin_turn(resumed);
@@ -154,7 +155,7 @@ impl Worker<'_> {
             }
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
-                // The turn ends with this task.
+                // Ends the turn with this task.
                 let turn = &self.context.lease().turn;
                 turn.set(turn.get() + 1);
                 break;
@@ -164,14 +165,14 @@ impl Worker<'_> {
         then
     }
 
-    /// Drops the tasks in the queue of a cancelled job, one at a time (sweep-2). After [`BUDGET`] tasks, other ready tasks
+    /// Drops the tasks in the queue of a cancelled job, one at a time (sweep-2). After [`BUDGET`] tasks, lets other ready tasks
     /// go first.
     fn sweep(&self, sweep: CellPtr) {
         let mut dropped = 0;
         gate::sweep(sweep, |task| {
             self.context.next_task.set(Some(sweep));
             gate::drop_task(task);
-            // If the destructor has waited, the wait has injected the sweep (sweep-3).
+            // If a destructor has waited, that wait has put the sweep back into the injector (sweep-3).
             let goes_on = self.context.next_task.take().is_some();
             dropped += 1;
             if goes_on && dropped % BUDGET == 0 && self.pool().has_ready() {

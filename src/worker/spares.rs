@@ -1,4 +1,4 @@
-//! The start of spare workers: threads that replace workers blocked inside a task.
+//! Starts spare workers: threads that replace workers blocked inside a task.
 
 use crate::pool::core::{Hooks, PoolPtr, Shared};
 use crate::pool::spares::{Lent, NoSpare};
@@ -6,10 +6,10 @@ use crate::sync::thread::Builder;
 use crate::unwind;
 use crate::worker::context::Context;
 
-/// Returns a thread builder for the spare with this index.
+/// Returns a thread builder for the spare worker with the index `index`.
 ///
-/// If the user's code panics or returns an invalid name, the spare gets its usual name. The task that needs the spare
-/// must not fail because of a name.
+/// If the user's naming code panics or returns an invalid name, the spare worker gets its usual name. The task that needs the
+/// spare must not fail because of a name.
 fn spare_builder(shared: &Shared, index: usize) -> Builder {
     let name = |hooks: &Hooks| {
         let name = unwind::halt(|| Context::outside_of_tasks(|| (hooks.name)(index)));
@@ -19,21 +19,21 @@ fn spare_builder(shared: &Shared, index: usize) -> Builder {
     shared.threads.builder_named(name.unwrap_or_else(|| usual_name(index)))
 }
 
-/// Returns true if a thread can have this name.
+/// Returns true if a thread can have the name `name`.
 pub fn may_be_a_name(name: &str) -> bool {
     !name.contains('\0')
 }
 
-/// Returns the default name of the thread with this index.
+/// Returns the default name of the thread with the index `index`.
 pub fn usual_name(index: usize) -> String {
     format!("tollgate-{index}")
 }
 
-/// Lends the seat with this index to a spare. On success the calling thread must not use the seat any more. A new spare is
-/// made if there are fewer than `most`, and fewer than the pool's own greatest number.
+/// Lends the seat with the index `seat` to a spare worker. On success the calling thread must not use the seat any more. Starts
+/// a new spare if no spare is idle, and there are fewer than `most` and than the pool's own greatest number.
 ///
 /// # Errors
-/// If no spare is idle and no further one can be made. The caller keeps the seat.
+/// Returns an error if no spare is idle and no further spare can be started. The caller then keeps the seat.
 pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
     let shared = pool.shared();
     let made = match shared.spares.lend(seat, most)? {
@@ -41,13 +41,13 @@ pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
         Lent::Make(made) => made,
     };
     let index = shared.workers() + made;
-    // Under no lock: the name comes from user code, which may ask the pool for its statistics.
+    // No lock may be held here: the name comes from user code, which may ask the pool for its statistics.
     let builder = spare_builder(shared, index);
     shared.worker_comes(pool);
     let work = shared.threads.work;
     match builder.spawn(move || work(pool, index, seat)) {
         Ok(thread) => {
-            // The pool counts its threads and waits for that count, so the handle is not needed.
+            // The thread's handle is not needed, because the pool counts its threads and waits for that count.
             drop(thread);
             Ok(())
         }

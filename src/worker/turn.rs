@@ -15,31 +15,32 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// After this number of tasks, a worker takes the oldest task of its deque instead of the newest. It does so if tasks of other
-/// jobs are in the deque.
+/// After this number of tasks, a worker takes the oldest task of its deque instead of the newest, if tasks of other jobs are in
+/// the deque.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// As [`OLDEST_EVERY`], if all tasks in the deque seem to be of the worker's job. It is greater, because the oldest task of a
-/// tree pushes many more tasks.
+/// The number that replaces [`OLDEST_EVERY`] if all tasks in the deque seem to belong to the worker's job. This number is
+/// greater, because the oldest task of a tree pushes many more tasks.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
-/// The number of tasks after which a worker adds completed tasks to the job's statistics within a turn.
+/// After this number of tasks, a worker adds its completed tasks to the job's statistics within a turn.
 const COUNTED_EVERY: u32 = BUDGET;
-/// The number of checks of an empty queue before the worker gives the permit back.
+/// The number of times that a worker checks an empty queue before it gives the permit back.
 const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The most time that a usual turn takes while tasks of siblings wait, if the turn's tasks take equally long.
+/// The longest time that a usual turn takes while tasks of siblings wait, if the turn's tasks take equally long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {
-    /// Begins the turn of the lease that was opened just now. `resumed`: its first task is a future that was pending.
+    /// Begins the turn of the lease that was opened just now. `resumed` is true if the turn's first task is a future that was
+    /// pending.
     #[inline]
     pub(super) fn begin_turn(&self, resumed: bool) {
         let lease = self.context.lease();
         let timed = lease.turns.get().time.is_some();
         lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
         match lease.parent.get() {
-            // A future that was pending has had its turn. After its end the siblings' turn comes.
+            // A future that was pending has had its turn before. So the siblings' turn comes after its end.
             Some(_) if resumed => {}
             _ if timed => lease.began.set(Some(self.pool().now())),
             Some(parent) => self.begin_turn_below(parent),
@@ -47,7 +48,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Notes the time if tasks wait in the queue of `parent` or of an ancestor. The turn then ends when its time is over.
+    /// If tasks wait in the queue of `parent` or of an ancestor, notes the time. The turn then ends when its time is over.
     #[inline]
     fn begin_turn_below(&self, parent: JobPtr) {
         let lease = self.context.lease();
@@ -57,9 +58,9 @@ impl Worker<'_> {
 
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
     ///
-    /// If siblings waited when the turn began, it ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied by the job's
-    /// share. The worker reads the clock after 1, 2, 4, 8 and so many tasks. The next reading comes after as many tasks again. So
-    /// the turn ends if half of its time is over. If siblings came later, the turn ends at once.
+    /// If siblings waited when the turn began, the turn ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied by the
+    /// job's share. The worker reads the clock after tasks 1, 2, 4, 8 and so on, so each reading comes after twice as many
+    /// tasks. So the turn ends if half of its time is over. If siblings came later, the turn ends at once.
     #[inline]
     fn is_siblings_turn(&self, parent: JobPtr) -> bool {
         let lease = self.context.lease();
@@ -78,8 +79,8 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. A usual turn is over after [`BUDGET`] tasks multiplied by
-    /// the job's share.
+    /// Returns true if the turn must end because tasks of other jobs wait. A usual turn is over after [`BUDGET`] tasks
+    /// multiplied by the job's share.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();
@@ -88,13 +89,13 @@ impl Worker<'_> {
             return (tasks >= BUDGET * turns.share || self.context.is_out_of_time())
                 && self.context.is_turn_wanted();
         }
-        // Most turns have a share of 1. The first comparison takes fewer instructions.
+        // Most turns have a share of 1, and the first comparison takes fewer instructions.
         tasks.is_multiple_of(BUDGET)
             && tasks.is_multiple_of(BUDGET * turns.share)
             && self.context.others_wait()
     }
 
-    /// Returns the next task of the job, to run under the permit held. Returns `None` if the turn ends.
+    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -102,7 +103,7 @@ impl Worker<'_> {
         lease.turn.set(turn);
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The two most frequent cases come first. They are the next task of the batch, and the next task of a full job's queue.
+        // The two most frequent cases come first: the next task of the batch, and the next task of a full job's queue.
         if turn & lease.mask.get() != 0 && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -122,15 +123,15 @@ impl Worker<'_> {
         self.next_of_turn(job, seat, unlimited)
     }
 
-    /// Returns the next task of a job whose queue has no task to pop. Looks in the deque, then waits for a moment.
+    /// Returns the job's next task if its queue has no task to pop. Looks in the deque, then spins for a moment.
     #[inline(never)]
     fn next_beside_the_queue(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
         near.or_else(|| self.linger_for(job, false))
     }
 
-    /// Returns the next task as `next_under_permit` does, in the cases that it does not handle itself. These are the end of the
-    /// budget, a new epoch, and a parent whose siblings wait.
+    /// Returns the next task as `next_under_permit` does, in the cases that `next_under_permit` leaves to this function: the
+    /// end of the budget, a new epoch, and a parent whose siblings wait.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -156,7 +157,7 @@ impl Worker<'_> {
         self.next_at_hand(job, *unlimited).or_else(|| self.linger_for(job, *unlimited))
     }
 
-    /// Looks for the job's next task in the deques and in the queue. Does not wait.
+    /// Returns the job's next task from the deques or the queue. Does not spin.
     #[inline]
     fn next_at_hand(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         if unlimited {
@@ -169,7 +170,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Returns the next task of an unlimited job. It was pushed from inside a task, or comes from the batch or from a new
+    /// Returns the next task of an unlimited job. The task was pushed from inside a task, or comes from the batch or from a new
     /// batch.
     #[inline]
     fn next_of_unlimited(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
@@ -191,14 +192,14 @@ impl Worker<'_> {
         if let Some(cell) = seat.batch.pop() {
             return Some(self.run_on_with_batch(cell, job));
         }
-        // Tasks in the deque are probably of other jobs. They come after the tasks in the job's queue.
+        // Tasks in the deque probably belong to other jobs. So the tasks in the job's queue come first.
         self.refill(job, 1).or_else(|| self.run_on_with(self.context.seat()?.deque.pop()?, job))
     }
 
     /// Spins for 1–2 µs if the job's queue has just become empty and there is no other work. Returns a task that was pushed
     /// meanwhile.
     ///
-    /// A concurrent pusher usually adds several tasks in that time, and all of them run under the permit held. The worker
+    /// A concurrent pusher usually adds several tasks in that time, and all of them run under the same permits. The worker
     /// checks seldom, because each check takes the cache line of the queue's tail from the pushers.
     fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
@@ -221,7 +222,7 @@ impl Worker<'_> {
         None
     }
 
-    /// Takes a task of the batch into the turn. All tasks of the batch are of the job.
+    /// Takes a task of the batch into the turn. All tasks of the batch must belong to the job.
     #[inline]
     fn run_on_with_batch(&self, cell: CellPtr, job: JobPtr) -> CellPtr {
         debug_assert_eq!((cell.job(), cell.mark()), (job, Mark::Loose), "a batch is one job's");
@@ -229,7 +230,8 @@ impl Worker<'_> {
         cell
     }
 
-    /// Takes a task from the deque into the turn if it is of the job. Otherwise keeps it as the next task after the turn.
+    /// Takes a task from the deque into the turn if the task belongs to the job. Otherwise keeps it as the next task after the
+    /// turn.
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -240,7 +242,7 @@ impl Worker<'_> {
         match cell.mark() {
             Mark::Loose => {}
             Mark::Ready => {
-                // The task runs under the permit held, so its reservation is released.
+                // The task runs under the permits of the lease, so its reservation is released.
                 job.permits.unreserve();
                 fence_after_rmw();
                 gate::look(job);
@@ -294,8 +296,8 @@ impl Worker<'_> {
 
     fn put_new_batch_out(&self, job: JobPtr) {
         // If the deque's top holds tasks of this job, other workers find those, and the worker need not check the queue. But
-        // `left`, the number of these tasks, is a guess. So the worker skips the check only if it has made one in this turn, and
-        // never while the flag BatchOut is set, because pushers then rely on a check.
+        // `left`, the number of these tasks, is a guess. So the worker skips the check only if it has made one in this turn.
+        // While the flag BatchOut is set, the worker never skips the check, because pushers rely on it.
         let lease = self.context.lease();
         let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {
@@ -316,8 +318,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Puts the tasks that are left in the batch back at the front of the job's queue. The turn is over. In a deque they would
-    /// start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
+    /// Puts the tasks that are left in the batch back at the front of the job's queue, because the turn is over. In a deque
+    /// they would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
@@ -330,8 +332,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Moves tasks from the queue into the worker's batch, where they can be stolen. If `kept` is 1, pops one task more and
-    /// returns it.
+    /// Moves tasks from the queue into the worker's batch, where other workers can steal them. If `kept` is 1, also pops one
+    /// task and returns it.
     #[inline(never)]
     fn refill(&self, job: JobPtr, kept: u32) -> Option<CellPtr> {
         let (lease, seat) = (self.context.lease(), self.seat());
@@ -380,7 +382,7 @@ impl Worker<'_> {
     }
 }
 
-/// Tries to get the queue lock a few times. Its owner usually keeps it for a few instructions only.
+/// Tries to get the queue lock a few times, because its owner usually keeps it for a few instructions only.
 #[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     const TRIES: usize = shrunk(32, 0);

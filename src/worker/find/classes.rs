@@ -2,11 +2,11 @@
 //! task, unless a lower class is due (module `base::classes`).
 //!
 //! Tasks of the class `Normal` may lie in deques, too: the search in the deques and in the usual injector is the search for
-//! `Normal`. Tasks of the other classes lie in the injector of their class alone. So no deque hides a task of a higher class
-//! behind one of a lower class.
+//! `Normal`. Tasks of the other classes lie only in the injector of their class. So no deque hides a task of a higher class
+//! behind a task of a lower class.
 //!
-//! A worker takes one task at a time out of the injector of a class. While the worker moves a task back, the task is in no queue,
-//! and a worker in its final check may park. The worker notifies afterwards.
+//! A worker takes one task at a time out of the injector of a class. While the worker moves a task back, the task is in no
+//! queue, so another worker in its final check may park. So this worker notifies afterwards.
 
 use super::OWN_PASSED;
 use crate::base::task::CellPtr;
@@ -17,7 +17,7 @@ use crate::sync::spin_loop;
 use crate::worker::core::Worker;
 
 impl Worker<'_> {
-    /// Returns the next task, from where only this worker takes or from an injector.
+    /// Returns the next task from this worker's own deques or from an injector, by class.
     #[inline]
     pub fn find_near(&self) -> Option<CellPtr> {
         if self.pool().has_classes() {
@@ -26,7 +26,7 @@ impl Worker<'_> {
         self.find_near_of_normal()
     }
 
-    /// Searches the injectors and all deques.
+    /// Searches the injectors of all classes and all deques.
     #[inline]
     pub fn search(&self) -> Option<CellPtr> {
         if self.pool().has_classes() {
@@ -35,12 +35,13 @@ impl Worker<'_> {
         self.search_normal()
     }
 
-    /// Returns the next task of the class that is first in order and has one. `normal` looks for one of `Normal`.
+    /// Returns the next task of the first class, in the present order, that has a ready task. `normal` looks for a task of the
+    /// class `Normal`.
     #[cold]
     fn find_by_class(&self, normal: fn(&Self) -> Option<CellPtr>) -> Option<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         for class in seat.classes.order() {
-            // Tasks of the job that has just had its turn are passed over, so each class has such a job.
+            // Each class has its own last job: tasks of the job that has just had its turn are passed over.
             self.last.set(seat.classes.last(class).map(JobPtr::of));
             let found = match class {
                 Priority::Normal => normal(self),
@@ -76,7 +77,7 @@ impl Worker<'_> {
     }
 }
 
-/// Steals one task.
+/// Steals one task from the injector.
 fn steal_one(injector: &Injector<CellPtr>) -> Option<CellPtr> {
     loop {
         match injector.steal() {

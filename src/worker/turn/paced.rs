@@ -1,11 +1,12 @@
 //! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate or an adaptive limit, or of a job below
 //! one.
 //!
-//! It is a turn of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the first,
-//! the worker:
-//! - `pace-1`: It checks the words of the job and of those above it, and pops a task. A job that is held off ends the turn.
-//! - `pace-2`: It takes a token of each rate for the task (`rate-2`, `rate-3`). If one refuses, the task goes back to the front
-//!   of the queue, and the turn ends. The release of the permit checks the queue after that.
+//! A paced turn has code of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the
+//! first, the worker does these steps:
+//! - `pace-1`: The worker checks the words of the job and of the jobs above, and pops a task. If a job is held off, the turn
+//!   ends.
+//! - `pace-2`: The worker takes a token of each rate for the task (`rate-2`, `rate-3`). If a rate has no token, the task goes
+//!   back to the front of the queue, and the turn ends. The release of the permit checks the queue after that.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
@@ -17,7 +18,7 @@ use crate::worker::core::{Then, Worker};
 
 impl Worker<'_> {
     /// Runs a task that has its permits and a token of each rate, and then further tasks of its job while the turn lasts.
-    /// `resumed`: the task is a future that has kept its permits since its last poll.
+    /// `resumed` must be true if the task is a future that has kept its permits since its last poll.
     #[cold]
     pub fn run_tasks_paced(&self, cell: CellPtr, job: JobPtr, mut resumed: bool) -> Then {
         let lease = self.context.lease();
@@ -45,7 +46,7 @@ impl Worker<'_> {
         then
     }
 
-    /// Returns the next task of the job, to run under the permit held. Returns `None` if the turn ends.
+    /// Returns the next task of the job, which runs under the worker's permit. Returns `None` if the turn ends.
     fn next_paced(&self, job: JobPtr) -> Option<CellPtr> {
         let lease = self.context.lease();
         // A thread without a seat runs no further task.
