@@ -1,7 +1,7 @@
 //! The timeline of a pool: what its tasks did and why they waited, to be written as a trace or as a page.
 //!
-//! The hooks are in `job::events`, and the rings that they fill in `base::log`. `picture` makes slices, figures and flows of
-//! the events. `trace` and `page` write these.
+//! Module `job::events` notes the events, and `base::log` keeps them in rings. Module `picture` makes slices, figures and flows
+//! of the events. Modules `trace` and `page` write the picture.
 
 mod page;
 mod picture;
@@ -25,9 +25,9 @@ const EVENTS: usize = 16_384;
 /// - the figures *running*, *limit* and *backlog* over time;
 /// - a flow from the end of a task that released a permit to the start that this permit allowed.
 ///
-/// The start of a timeline changes nothing of what tasks do. Times are real ones, also in a pool with a
-/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, its queued slice begins at its first recorded event. Items of a
-/// [`map`](crate::Job::map) are no tasks of their own: the slices are those of the tasks that pull them.
+/// A started timeline does not change what tasks do. Times are real times, also in a pool with a
+/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, its queued slice begins at its first recorded
+/// event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the tasks that pull the items.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ const EVENTS: usize = 16_384;
 pub struct Timeline<'pool>(&'pool Shared);
 
 impl Pool {
-    /// Returns the timeline of the pool. It is off until it is [started](Timeline::start).
+    /// Returns the timeline of the pool. The timeline is off until it is [started](Timeline::start).
     ///
     /// Needs the feature `timeline`. A program without that feature pays nothing for it. With the feature, and while the
     /// timeline is off, each event costs one branch.
@@ -66,7 +66,7 @@ impl Pool {
 }
 
 impl Timeline<'_> {
-    /// Forgets all events, and records from now on.
+    /// Forgets all events, and records new events from now on.
     ///
     /// # Examples
     ///
@@ -80,7 +80,7 @@ impl Timeline<'_> {
         self.start_with(EVENTS);
     }
 
-    /// Does what [`start`](Self::start) does, and keeps so many events of each worker. An event takes 48 bytes.
+    /// Does what [`start`](Self::start) does, and keeps the last `events` events of each worker. An event takes 48 bytes.
     ///
     /// # Examples
     ///
@@ -98,7 +98,7 @@ impl Timeline<'_> {
         self.0.set_records(true);
     }
 
-    /// Records no further event. What was recorded stays until the next start.
+    /// Stops recording. The recorded events stay until the next start.
     ///
     /// # Examples
     ///
@@ -114,7 +114,7 @@ impl Timeline<'_> {
         self.0.log.stop();
     }
 
-    /// Returns true if events are recorded.
+    /// Returns true if the timeline records events.
     ///
     /// # Examples
     ///
@@ -128,7 +128,7 @@ impl Timeline<'_> {
         self.0.records()
     }
 
-    /// Returns how many events were overwritten since the start.
+    /// Returns the number of events that were overwritten since the start.
     ///
     /// # Examples
     ///
@@ -143,7 +143,7 @@ impl Timeline<'_> {
         self.0.log.lost()
     }
 
-    /// Writes what was recorded in the format of [Perfetto](https://ui.perfetto.dev), as a file of *track events*.
+    /// Writes the recorded events in the format of [Perfetto](https://ui.perfetto.dev), as a file of *track events*.
     ///
     /// A lock of each ring is held while its events are copied, not while they are written.
     ///
@@ -168,9 +168,9 @@ impl Timeline<'_> {
         trace::write(&picture::draw(self.0.log.read()), io::BufWriter::new(to))
     }
 
-    /// Writes what was recorded as one page of HTML, which needs no other file and no network.
+    /// Writes the recorded events as one page of HTML, which needs no other file and no network.
     ///
-    /// The wheel zooms, dragging moves, and a slice under the pointer says why.
+    /// In the page, the wheel zooms, dragging moves the view, and a slice under the pointer shows why its task waited.
     ///
     /// # Errors
     ///

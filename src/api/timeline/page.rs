@@ -4,7 +4,7 @@ use crate::api::timeline::picture::{Picture, Row, Slice};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Writes a picture.
+/// Writes a picture of the timeline as a page of HTML.
 pub fn write(picture: &Picture, mut out: impl Write) -> io::Result<()> {
     let page = include_str!("page.html");
     let (head, tail) = page.split_once("/*DATA*/").expect("the page has a place for the data");
@@ -65,13 +65,13 @@ fn list<T>(items: &[T], each: impl Fn(&T) -> String) -> String {
     format!("[{}]", items.iter().map(each).collect::<Vec<_>>().join(","))
 }
 
-/// Returns text as JSON that a script in a page may hold.
+/// Returns `text` as a JSON string that a script inside a page may contain.
 fn text(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // A tag would end the script, and the separators would end a line of it.
+            // A tag would end the script, and a line separator would end a line of the script.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => _ = write!(out, "\\u{:04x}", c as u32),
             c if c.is_control() => _ = write!(out, "\\u{:04x}", c as u32),
             c => out.push(c),

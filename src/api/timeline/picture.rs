@@ -1,4 +1,5 @@
-//! The events of a timeline as slices, figures and flows.
+//! The events of a timeline as slices (parts of a task's life), figures of each job, and flows (arrows from one slice to a
+//! later one).
 
 mod key;
 mod lanes;
@@ -8,7 +9,7 @@ use crate::base::log::Record;
 use pen::Pen;
 use std::rc::Rc;
 
-/// What a slice shows.
+/// What a task or a worker does during a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// The task waits to start.
@@ -19,12 +20,12 @@ pub enum What {
     Waits,
     /// The task is a future that waits to be woken, and keeps its permit.
     Pending,
-    /// The worker has nothing to do.
+    /// The worker has no task to run.
     Parked,
 }
 
 impl What {
-    /// Returns the word for it.
+    /// Returns the word that the picture shows for this state.
     pub fn word(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -42,57 +43,57 @@ pub struct Slice {
     pub what: What,
     pub from: u64,
     pub to: u64,
-    /// The number of the task in the picture.
+    /// The number of the slice's task in the picture.
     pub task: u64,
-    /// The name of the task, if it has one.
+    /// The name of the slice's task, if it has one.
     pub name: Option<Rc<str>>,
-    /// Why it lasted, or how it ended.
+    /// Why the slice lasted, or how it ended.
     pub why: String,
-    /// For how long the task was queued before this.
+    /// For a running slice: how long the task was queued before, in nanoseconds.
     pub waited: Option<u64>,
-    /// The worker that ran it.
+    /// The number of the worker that ran the task, if a worker did.
     pub worker: Option<u16>,
-    /// The flow that leads here.
+    /// The number of the flow that ends at this slice.
     pub flow_in: Option<u64>,
-    /// The flows that begin at the end of this slice.
+    /// The numbers of the flows that begin at the end of this slice.
     pub flows_out: Vec<u64>,
 }
 
-/// The figures of a job from a time on.
+/// The figures of one job from a time on, until its next figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     pub at: u64,
     pub running: u32,
-    /// `None` is no limit.
+    /// The limit of the job. `None` is no limit.
     pub limit: Option<u32>,
     pub backlog: u32,
 }
 
-/// One job.
+/// A job in the picture, with its slices and figures.
 #[derive(Debug)]
 pub struct Row {
     pub track: u32,
     pub name: String,
     pub parent: u32,
-    /// Slices that do not overlap, by lanes.
+    /// The slices of the job's tasks, divided into lanes. Slices of one lane do not overlap.
     pub lanes: Vec<Vec<Slice>>,
     pub figures: Vec<Figures>,
-    /// The tasks whose queued slice has no lane.
+    /// The number of tasks whose queued slice found no lane.
     pub hidden: u64,
 }
 
-/// All that was recorded.
+/// The picture of all recorded events.
 #[derive(Debug)]
 pub struct Picture {
     pub rows: Vec<Row>,
-    /// The parked slices of each worker.
+    /// For each worker, the slices in which it was parked.
     pub workers: Vec<Vec<Slice>>,
     pub lost: u64,
-    /// How long the timeline was on.
+    /// How long the timeline was on, in nanoseconds.
     pub length: u64,
 }
 
-/// Draws what was recorded.
+/// Makes the picture of all recorded events.
 pub fn draw(record: Record) -> Picture {
     let mut pen = Pen::new(&record);
     for (id, event) in &record.events {

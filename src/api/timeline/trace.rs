@@ -1,7 +1,7 @@
 //! A picture in the format of Perfetto: a file of trace packets, encoded as protocol buffers.
 //!
 //! The numbers of the fields are those of Perfetto's `trace_packet.proto`, `track_event.proto`, `track_descriptor.proto`,
-//! `counter_descriptor.proto` and `debug_annotation.proto`. They never change, for old traces must stay readable.
+//! `counter_descriptor.proto` and `debug_annotation.proto`. These numbers never change, because old traces must stay readable.
 
 use crate::api::timeline::picture::{Picture, Slice};
 use std::io::{self, Write};
@@ -37,7 +37,7 @@ const FLOWS: u32 = 47;
 /// `TrackEvent.terminating_flow_ids`
 const LAST_OF_FLOWS: u32 = 48;
 
-/// A message that is being encoded.
+/// A protocol buffer message that is being encoded.
 #[derive(Default)]
 struct Message(Vec<u8>);
 
@@ -54,14 +54,14 @@ impl Message {
         self.varint(u64::from(field << 3 | wire));
     }
 
-    /// Adds a field of an integer.
+    /// Adds a field with an integer of variable length.
     fn number(mut self, field: u32, value: u64) -> Self {
         self.tag(field, 0);
         self.varint(value);
         self
     }
 
-    /// Adds a field of eight bytes.
+    /// Adds a field with a number of eight bytes.
     fn fixed(mut self, field: u32, value: u64) -> Self {
         self.tag(field, 1);
         self.0.extend(value.to_le_bytes());
@@ -83,7 +83,7 @@ impl Message {
         self.bytes(field, &message.0)
     }
 
-    /// Adds an annotation of text to a track event.
+    /// Adds an annotation with a text to a track event.
     fn says(self, name: &str, text: &str) -> Self {
         if text.is_empty() {
             return self;
@@ -91,14 +91,14 @@ impl Message {
         self.message(ANNOTATIONS, Self::default().text(10, name).text(6, text))
     }
 
-    /// Adds an annotation of a number to a track event.
+    /// Adds an annotation with a number to a track event.
     fn counts(self, name: &str, number: Option<u64>) -> Self {
         let Some(number) = number else { return self };
         self.message(ANNOTATIONS, Self::default().text(10, name).number(3, number))
     }
 }
 
-/// The kinds of tracks. Each track has a number that no other one has.
+/// The kinds of tracks. Each kind uses track numbers that no other kind uses.
 #[derive(Clone, Copy)]
 enum Kind {
     Job = 1,
@@ -111,7 +111,7 @@ fn uuid(kind: Kind, number: u64) -> u64 {
     (kind as u64) << 48 | number
 }
 
-/// Writes a picture.
+/// Writes a picture of the timeline as a trace for Perfetto.
 pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
     let mut file = File { out, lanes: 0, is_first: true };
     for (seat, parked) in picture.workers.iter().enumerate() {
@@ -128,7 +128,7 @@ pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
             file.track(track, Some(job), name, true)?;
             let mut last = None;
             for figures in &row.figures {
-                // Without a limit, that track has no value.
+                // The track of the limit gets no value while the job has no limit.
                 let value = [Some(figures.running), figures.limit, Some(figures.backlog)][number];
                 if value.is_some() && value != last {
                     file.figure(track, figures.at, value.unwrap_or_default().into())?;
@@ -139,7 +139,7 @@ pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
         for lane in &row.lanes {
             file.lanes += 1;
             let track = uuid(Kind::Lane, file.lanes);
-            // Perfetto shows lanes of one name as one track.
+            // Perfetto shows the lanes as one track, because they have one name.
             file.track(track, Some(job), "tasks", false)?;
             file.slices(track, lane)?;
         }
@@ -157,7 +157,7 @@ impl<W: Write> File<W> {
     fn packet(&mut self, packet: Message) -> io::Result<()> {
         let mut packet = packet.number(SEQUENCE, 1);
         if std::mem::take(&mut self.is_first) {
-            // The state of the sequence begins here.
+            // The first packet of a file says that the state of its sequence begins here.
             packet = packet.number(SEQUENCE_FLAGS, 1);
         }
         // `Trace.packet`

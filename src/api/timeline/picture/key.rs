@@ -1,18 +1,20 @@
-//! Which task an event is of.
+//! Identifies the task that an event belongs to.
 
 use crate::base::log::{Event, Kind};
 
-/// Identifies a task that has not ended.
+/// The key of a task that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// A task that is queued or pending, by the address of its cell. Also a permit without a task, by its number, which is odd.
+    /// The address of the cell of a task that is queued or pending. Or the number of a permit without a task; such a number is
+    /// odd.
     Cell(usize),
-    /// A task that a worker runs, by the id of its start. Its address may be another task's by now.
+    /// The id of the start of a task that a worker runs. A running task has no key by address, because another task may use its
+    /// cell's memory by now.
     Start(u64),
 }
 
 impl Key {
-    /// Returns the key of the task that an event is of. `None` if the task is not known.
+    /// Returns the key of the task that the event belongs to. `None` if the task is not known.
     pub fn of(event: &Event) -> Option<Self> {
         let has_address = event.task > 0;
         match event.kind {

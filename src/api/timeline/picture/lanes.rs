@@ -2,11 +2,11 @@
 
 use crate::api::timeline::picture::{Slice, What};
 
-/// The most lanes of one job that show queued tasks.
+/// The greatest number of lanes of one job that show queued tasks.
 const LANES: usize = 40;
 
-/// Places the tasks, each of which is a list of slices. A task that finds no lane at its push gets one at its start. Returns the
-/// lanes, and the number of these tasks.
+/// Places the tasks in lanes. Each task is a list of indices of slices. A task that finds no lane for its queued slice gets a
+/// lane from its start on. Returns the lanes, and the number of such tasks.
 pub fn place(slices: &[Slice], mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, u64) {
     let begin = |task: &Vec<usize>| slices[task[0]].from;
     tasks.sort_by_key(begin);
@@ -25,7 +25,7 @@ pub fn place(slices: &[Slice], mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, 
     (lanes.lanes, hidden)
 }
 
-/// Some lanes, and all slices.
+/// The lanes placed so far, and the slices of all tasks.
 struct Lanes<'a> {
     slices: &'a [Slice],
     lanes: Vec<Vec<Slice>>,

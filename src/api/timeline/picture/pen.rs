@@ -1,4 +1,4 @@
-//! Goes through the events of a record in the order of their times, and draws what they say.
+//! Goes through the events of a record in the order of their times, and makes slices, figures and flows of them.
 
 use crate::api::timeline::picture::key::Key;
 use crate::api::timeline::picture::{Figures, Picture, Row, Slice, What, lanes};
@@ -6,17 +6,17 @@ use crate::base::log::{Event, How, Info, Kind, Record, Why};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// A task that has not ended.
+/// A task whose end has not been drawn yet.
 struct Open {
     track: u32,
-    /// The address of its cell.
+    /// The address of the task's cell.
     task: usize,
     name: Option<Rc<str>>,
     number: u64,
     slices: Vec<usize>,
-    /// Why it waited so far.
+    /// Why the task waited so far, in words.
     reasons: Vec<String>,
-    /// The event that freed the permit with which the task was admitted, or 0.
+    /// The id of the event that freed the permit with which the task was admitted, or 0.
     cause: u64,
 }
 
@@ -28,13 +28,13 @@ pub struct Pen<'a> {
     length: u64,
     slices: Vec<Slice>,
     open: HashMap<Key, Open>,
-    /// The slices of each ended task, by the job's track.
+    /// For each job's track, the slices of each ended task.
     over: BTreeMap<u32, Vec<Vec<usize>>>,
     tasks: u64,
     flows: u64,
-    /// The slices that ended with an event.
+    /// For each event that ended a slice, the index of that slice.
     ends: HashMap<u64, usize>,
-    /// What each event did, in words, if it ended no slice.
+    /// For each event that ended no slice, what the event did, in words.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
@@ -68,7 +68,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Notes one event. Events come in the order of their times.
+    /// Draws one event. The caller must pass events in the order of their times.
     pub fn note(&mut self, id: u64, event: &Event) {
         let at = event.at.saturating_sub(self.from).min(self.length);
         match event.kind {
@@ -119,12 +119,12 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// A task that has started, or was dropped, ends.
+    /// Ends the task of an `Ended` event: a task that has started, or one that was dropped.
     fn over(&mut self, id: u64, at: u64, key: Option<Key>, how: How, event: &Event) {
         let last = key.and_then(|key| self.last(key));
         match last.filter(|last| self.slices[*last].what != What::Queued) {
             Some(last) => _ = self.ends.insert(id, last),
-            // Its start was not recorded, or it ended while it was queued.
+            // The start was not recorded, or the task ended while it was queued.
             None => {
                 _ = self.acts.insert(id, format!("a task of {} ended", self.name(event.track)));
             }
@@ -178,7 +178,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Returns in words why a gate refused a task.
+    /// Returns the reason for which a gate refused a task, in words.
     fn reason(&self, why: Why, event: &Event) -> String {
         let name = self.name(event.gate);
         match why {
@@ -198,7 +198,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Adds a task that is queued from this time on.
+    /// Adds a task that is queued from the time `at` on.
     fn begin(&mut self, at: u64, key: Key, event: &Event) {
         self.tasks += 1;
         let is_pushed = event.kind == Kind::Pushed;
@@ -216,7 +216,7 @@ impl<'a> Pen<'a> {
         self.add(at, key, What::Queued, "");
     }
 
-    /// Adds a slice to an open task.
+    /// Adds a slice that begins at the time `at` to an open task.
     fn add(&mut self, at: u64, key: Key, what: What, why: &str) {
         let open = self.open.get_mut(&key).expect("it is open");
         open.slices.push(self.slices.len());
@@ -224,7 +224,7 @@ impl<'a> Pen<'a> {
         self.slices.push(Slice { name, why, ..slice(what, at, self.length, open.number) });
     }
 
-    /// Adds a task whose push is not known. Returns true if it did, and false if the task was there.
+    /// Adds a task whose push was not recorded. Returns true if the task was added, and false if it was known already.
     fn begin_if_new(&mut self, at: u64, key: Key, event: &Event) -> bool {
         let is_new = !self.open.contains_key(&key);
         if is_new {
@@ -233,7 +233,7 @@ impl<'a> Pen<'a> {
         is_new
     }
 
-    /// Gives an open task another key.
+    /// Replaces the key of an open task.
     fn rename(&mut self, from: Key, to: Key) {
         if let Some(open) = self.open.remove(&from) {
             self.open.insert(to, open);
@@ -244,7 +244,7 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the slice before the last one ended with this event.
+    /// Notes that the event `id` ended the slice before the task's last one.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
@@ -252,7 +252,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Ends the last slice of a task, and begins another one.
+    /// Ends the last slice of a task at the time `at`, and begins another one.
     fn turn(&mut self, at: u64, key: Key, event: &Event, what: What, why: &str) {
         let _ = self.begin_if_new(at, key, event);
         let Some(last) = self.last(key) else { return };
@@ -263,8 +263,8 @@ impl<'a> Pen<'a> {
         self.add(at, key, what, why);
     }
 
-    /// Returns the key of a pending future that has left its worker. `None` if another worker has begun the next poll before this
-    /// event.
+    /// Returns the key of a future that is pending and has left its worker. `None` if another worker has begun the next poll
+    /// before this event.
     fn leave(&mut self, key: Key, event: &Event) -> Option<Key> {
         let cell = Key::Cell(event.task);
         if key != cell && self.open.contains_key(&key) {
@@ -275,18 +275,18 @@ impl<'a> Pen<'a> {
         (key == cell || !polled).then_some(cell)
     }
 
-    /// Returns the key of a running task whose cell had this address at its start.
+    /// Returns the key of the running task whose cell had the address `task` at its start.
     fn started_with(&self, task: usize) -> Option<Key> {
         let found = |(key, open): &(&Key, &Open)| matches!(key, Key::Start(_)) && open.task == task;
         self.open.iter().find(found).map(|(key, _)| *key)
     }
 
-    /// A worker begins or resumes a task.
+    /// Draws that a worker begins or resumes a task.
     fn start(&mut self, id: u64, at: u64, key: Key, event: &Event) {
         if !self.open.contains_key(&key)
             && let Some(polled) = self.started_with(event.task)
         {
-            // A future was woken before its last poll was noted as over.
+            // The future was woken before the event that ends its last poll.
             self.rename(polled, key);
         }
         let is_new = self.begin_if_new(at, key, event);
@@ -322,7 +322,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Ends a task.
+    /// Ends an open task at the time `at`.
     fn end(&mut self, at: u64, key: Key, how: &str) {
         let Some(open) = self.open.remove(&key) else { return };
         let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
@@ -331,7 +331,7 @@ impl<'a> Pen<'a> {
         self.over.entry(open.track).or_default().push(open.slices);
     }
 
-    /// Ends what is open, and returns the picture.
+    /// Ends all open tasks, and returns the picture.
     pub fn finish(mut self, record: &Record) -> Picture {
         for open in std::mem::take(&mut self.open).into_values() {
             let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
@@ -343,7 +343,7 @@ impl<'a> Pen<'a> {
         let tracks = self.figures.keys().chain(self.over.keys());
         let mut tracks: std::collections::BTreeSet<u32> =
             tracks.copied().filter(|track| *track > 0).collect();
-        // A parent has a row, although it may have no event of its own.
+        // A parent has a row even if no event of its own was recorded.
         let parent_of = |track: &u32| self.jobs.get(track).map(|info| info.parent);
         for track in tracks.clone() {
             let mut outer = parent_of(&track);
@@ -368,10 +368,10 @@ impl<'a> Pen<'a> {
     }
 }
 
-/// Why a slice ended whose task began to wait without a permit.
+/// The reason shown for a running slice that ended because its task began to wait without a permit.
 const WAITED: &str = "began to wait";
 
-/// Returns in words why the permit of a slice was released.
+/// Returns the reason for which the permit of a slice was released, in words.
 fn left(slice: &Slice) -> &'static str {
     if slice.why == WAITED { "released its permit to wait" } else { "ended" }
 }
