@@ -4,8 +4,8 @@
 //! an item is in memory only while a puller has it, under its permit.
 //!
 //! Pullers are sent one by one: to *send* a puller is to push it into the job's queue. At most one puller is queued, and it
-//! sends the next one when it has pulled an item. So the job's own limit decides how many pullers there are, and it may change
-//! meanwhile.
+//! sends the next one when it has pulled an item. So the job's limit decides how many pullers there are, even if the limit
+//! changes.
 //!
 //! One puller at a time has the lock of the input. A puller that finds the lock taken *leaves*: it ends, because it must not
 //! wait with a permit. No puller is missing then:
@@ -17,7 +17,8 @@
 //! - `send-2`: that puller executes a full fence.
 //! - `send-3`: that puller checks how many pullers there are and whether one is queued. If one is missing, it sends one.
 //!
-//! By the fences, `pull-3` finds the lock free or `send-3` sees `pull-1`.
+//! By the fences, the puller that leaves finds the lock free (`pull-3`), or the puller that unlocks sees that a puller is
+//! missing (`send-3`).
 
 pub mod batches;
 pub mod fallible;
@@ -107,13 +108,13 @@ impl<I: Iterator> Feed<I> {
         self.come_back();
     }
 
-    /// Stops counting a puller. Do not call it after [`Pulled::Left`], which has done so already.
+    /// Stops counting a puller that has ended. Do not call it after [`Pulled::Left`], which has done so already.
     pub fn leave(&self) {
         // Ordering: AcqRel; before the fence of the caller (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts a puller that is not counted: it stopped counting before, or was never queued.
+    /// Counts a puller that is not counted: a puller that stopped counting before, or one that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -140,8 +141,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end, without the lock, because its destructor may wait. Only the first panic of the input is
-    /// reported.
+    /// Drops the input at its end, without the lock, because the input's destructor may wait. Reports only the first panic of
+    /// the input.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
@@ -160,8 +161,8 @@ impl<I: Iterator> Feed<I> {
         self.pulled.fetch_add(items, Ordering::Relaxed)
     }
 
-    /// Locks the input, by steps pull-1 to pull-3. Returns `None` if another puller has the lock. The calling puller then no
-    /// longer counts as a puller.
+    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock. The calling puller then no longer
+    /// counts as a puller.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         const SPINS: usize = scaled(64, 1, 0);
         for _ in 0..SPINS {
@@ -179,7 +180,7 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3).
+    /// Calls `push` if a puller is missing. `push` must queue a puller (send-2, send-3).
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -198,7 +199,8 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Queues a puller by `push`. Drops the puller if no more items are pulled. Call it in [`send_puller`](Self::send_puller).
+    /// Queues a puller by `push`. Drops the puller if no more items are pulled. Call it inside the closure of
+    /// [`send_puller`](Self::send_puller).
     pub fn queue(&self, puller: ScopedTask, push: impl FnOnce(CellPtr)) {
         let cell = puller.cell();
         let started = self.queued().replace(puller);
@@ -209,7 +211,7 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Returns the most pullers that may run at once.
+    /// Returns the greatest number of pullers that may run at once.
     fn most_pullers(&self) -> usize {
         match control::limit_of(self.job.permits.load()) {
             usize::MAX => self.job.pool().workers(),
@@ -225,8 +227,8 @@ impl<I: Iterator> Feed<I> {
 
     /// Ends the feed: no more items are pulled. Drops a puller that has not started.
     ///
-    /// The lock of `queued` orders this thread and the thread that sends a puller. This thread finds the puller there, or the
-    /// other thread sees the end.
+    /// The lock of `queued` orders this thread and the thread that sends a puller. This thread finds the puller in `queued`, or
+    /// the other thread sees the end of the feed.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -238,7 +240,7 @@ impl<I: Iterator> Feed<I> {
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the queued puller unless it has started. Does so without the lock.
+    /// Drops the queued puller unless it has started. The drop runs without the lock.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
         if let Some(puller) = queued {
@@ -291,7 +293,7 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
-    /// The worker checks for other tasks when the number of items has none of these bits.
+    /// The worker checks for other tasks when the number of items run has none of the bits of this mask.
     mask: u32,
     began: Instant,
 }
@@ -300,18 +302,19 @@ impl<'a> Watch<'a> {
     /// Makes the watch of a puller that starts now.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
         let lease = context.lease();
-        // In a turn with a time, the worker reads the clock after each item.
+        // In a turn with a time, a mask of 0 makes the worker read the clock after each item.
         let mask = if lease.turns.get().time.is_some() { 0 } else { TURN - 1 };
         Self { context, job, epoch: lease.epoch.get(), items: 0, mask, began: Instant::now() }
     }
 
-    /// Returns true if the puller must stop: no further item may start, or it is another task's turn. Call it after each item.
+    /// Returns true if the puller must stop: the job allows no further item now, or it is another task's turn. Call it after
+    /// each item.
     #[inline]
     pub fn must_stop(&mut self) -> bool {
         self.is_held_back() || self.is_others_turn()
     }
 
-    /// Returns true if no further item may start now.
+    /// Returns true if the job allows no further item to start now.
     #[inline]
     pub fn is_held_back(&mut self) -> bool {
         let epoch = self.context.pool().epoch();

@@ -1,15 +1,16 @@
 //! Batches: several items that a puller of `Job::for_each` pulls at once, and the items of a batch that it gives back.
 //!
-//! A puller may have to stop within a batch. It gives the rest back, and other pullers pull that rest before the input. So at
-//! the end of the input, items may still come from pullers that hold batches. A puller that finds the end leaves while batches
-//! are held, and the last holder of a batch pulls again. No puller is missing then:
+//! If a puller must stop within a batch, it gives the rest back, and other pullers pull that rest before the input. So at the
+//! end of the input, items may still come from pullers that hold batches. A puller that finds the end leaves while batches are
+//! held, and the last holder of a batch pulls again. No puller is missing then:
 //!
 //! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the input. If the lock is
 //!   taken, the puller does `pull-1` to `pull-3` of module `stream`.
-//! - `end-1`: a puller finds the input at its end while a batch is held. It unlocks the input, stops counting as a puller, and
-//!   executes a full fence. It leaves only if a batch is still held.
+//! - `end-1`: a puller finds the input at its end while a batch is held. The puller unlocks the input, stops counting as a
+//!   puller, and executes a full fence. The puller leaves only if a batch is still held.
 //!
-//! By the fences, the puller of `batch-1` finds the lock free, or the puller of `end-1` sees that no batch is held.
+//! By the fences, the puller that has run its batch finds the lock free (`batch-1`), or the puller that found the end sees that
+//! no batch is held (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -74,8 +75,7 @@ impl<T> Batches<T> {
             if feed.is_finished() {
                 return Pulled::End;
             }
-            // Ordering: Acquire; pairs with `put_down`. If no batch is held, this puller sees all that was given back, and
-            // the input's panic. No puller takes another batch meanwhile, because this one has the lock of the source.
+            // Ordering: Acquire; pairs with `put_down`. If no batch is held, this puller sees all items that were given back.
             let others = self.held.load(Ordering::Acquire) > 0;
             self.pull_returned(batch, most);
             let mut end = None;
@@ -135,7 +135,7 @@ impl<T> Batches<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a batch that had more than one item.
+    /// Gives back the rest of a batch that had more than one item, for other pullers.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
         returned.extend(rest);
@@ -163,7 +163,7 @@ impl<T> Batches<T> {
 
 impl<T> Drop for Batches<T> {
     fn drop(&mut self) {
-        // One item at a time: two panics at once would abort the process.
+        // Drops the items one at a time: two panics at once would abort the process.
         let returned = std::mem::take(&mut *self.lock_returned());
         returned.into_iter().for_each(unwind::drop_quietly);
     }

@@ -52,7 +52,7 @@ impl<E: Error> Error for TryError<E> {
     }
 }
 
-/// An input that ends when a call has failed.
+/// An input that ends when a call of the closure has failed.
 struct Until<I> {
     input: I,
     failed: Arc<AtomicBool>,
@@ -74,12 +74,13 @@ impl<I: Iterator> Iterator for Until<I> {
 impl Job {
     /// Does what [`for_each`](Self::for_each) does with a closure that may fail. The first error is the end of the input.
     ///
-    /// After an error nothing more is pulled, and an item that was pulled and not begun is dropped. The calls under way run to
-    /// their end. So does a block of 256 calls that take less than 4 ns each. Their errors are dropped.
+    /// After an error no further input is pulled, and an item that was pulled and has not begun is dropped. The calls under way
+    /// run to their end. So does a block of 256 calls, if these take less than 4 ns each. Errors after the first one are
+    /// dropped.
     ///
     /// # Blocking
     ///
-    /// As [`for_each`](Self::for_each).
+    /// Blocks as [`for_each`](Self::for_each) does.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As [`for_each`](Self::for_each). An error that came before the panic is dropped.
+    /// Panics where [`for_each`](Self::for_each) does. If an error came before the panic, the error is dropped.
     ///
     /// # Examples
     ///
@@ -126,7 +127,7 @@ impl Job {
             (Ok(_), Some(error)) => Err(TryError::Failed(error)),
             (Ok(outcome), None) => outcome.map_err(TryError::Join),
             (Err(payload), first) => {
-                // A second panic, of the error's drop, would abort the process.
+                // The drop of the error may panic. A second panic would abort the process.
                 unwind::drop_quietly(first);
                 unwind::pass_on(payload)
             }
@@ -136,9 +137,8 @@ impl Job {
     /// Does what [`map`](Self::map) does with a closure that may fail. The first error ends the iterator.
     ///
     /// The iterator yields results in the order of the input, up to the first error in this order. After the error it yields
-    /// `None`. So `collect` into a `Result` gives all results, or the error. A call of `f` that fails or panics is the end of the
-    /// input at once, also while an earlier item is under way: nothing more is pulled. The calls under way end later, and
-    /// their results are dropped.
+    /// `None`. So `collect` into a `Result` gives all results, or the error. A call of `f` that fails or panics ends the input
+    /// at once, even while an earlier item is under way. The calls under way end later, and their results are dropped.
     ///
     /// [`as_completed`](TryMap::as_completed) yields results in the order of their completion.
     ///
@@ -148,7 +148,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// The last item is [`TryError::Failed`] if `f` failed, and [`TryError::Join`] where an item of `map` is an error.
+    /// The last item is [`TryError::Failed`] if `f` failed, and [`TryError::Join`] where [`map`](Self::map) yields an error.
     ///
     /// # Examples
     ///
@@ -201,7 +201,7 @@ impl Job {
 pub struct TryMap<R, E>(Option<Map<Result<R, E>>>);
 
 impl<R, E> TryMap<R, E> {
-    /// Yields results in the order of their completion instead of the order of the input.
+    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
     ///
     /// # Examples
     ///
@@ -230,7 +230,7 @@ impl<R, E> Iterator for TryMap<R, E> {
             Some(Err(error)) => Some(Err(TryError::Join(error))),
             None => None,
         };
-        // Drops the results after the error.
+        // Drops the results that come after the error.
         self.0 = None;
         error
     }

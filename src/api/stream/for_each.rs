@@ -22,7 +22,7 @@ impl Job {
     /// order of the input.
     ///
     /// A task pulls one item at first. If pulling an item and calling `f` take less than 1 µs, the task pulls several items at
-    /// once. It pulls at most as many as take about 1 µs, at most 1,024, and at most as many as the input's
+    /// once: at most as many as take about 1 µs, at most 1,024, and at most as many as the input's
     /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of a
     /// channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls that take
     /// less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
@@ -89,7 +89,7 @@ impl Job {
         })
     }
 
-    /// Does what [`for_each`](Self::for_each) does until `f` returns false. That is the end of the input, and not an error.
+    /// Does what [`for_each`](Self::for_each) does until `f` returns false. A false result ends the input without an error.
     #[track_caller]
     pub(super) fn for_each_while<I, F>(&self, input: I, f: F) -> Result<(), JoinError>
     where
@@ -107,7 +107,7 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // A second panic, in the drop of the remaining input, would abort the process.
+            // The drop of the remaining input may panic. A second panic would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -130,7 +130,7 @@ const BLOCK: usize = shrunk(256, 2);
 /// The time that a batch should take, from its pull to its end.
 const BATCH_TIME: Duration = Duration::from_micros(1);
 
-/// A puller at work. Its drop adds what it did to the job's statistics.
+/// A puller of `for_each` at work. Dropping this value adds the items that the puller ran to the job's statistics.
 struct Puller<'a, I: Iterator, F: Fn(I::Item) -> bool> {
     each: &'a ForEach<I, F>,
     completed: u64,
@@ -179,7 +179,7 @@ where
     fn work(&mut self, mut watch: Watch<'_>) {
         let ForEach { feed, batches, .. } = self.each;
         let (mut batch, mut size, mut had) = (Vec::with_capacity(1), 1, false);
-        // True while each pull gives as many items as wanted. Otherwise a batch cannot grow, so the clock need not be read.
+        // True while each pull gives as many items as wanted. If not, a batch cannot grow, so the clock need not be read.
         let mut full = true;
         loop {
             let began = full.then(Instant::now);
@@ -244,7 +244,7 @@ where
         loop {
             let go_on = self.run_block(&mut rest.0, block);
             let left = rest.0.len();
-            // While this puller has a batch, only a call that ends the input finishes the feed.
+            // While this puller has a batch, only a call of the closure that ends the input finishes the feed.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.batches.give_back(rest.0.by_ref());
@@ -272,7 +272,7 @@ where
     }
 }
 
-/// A block of items that is being run. Its drop counts the calls of the closure that returned.
+/// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned.
 struct Block<'a, 'b, T> {
     rest: &'a mut Drain<'b, T>,
     whole: usize,
@@ -300,7 +300,7 @@ enum Batch {
     Slow,
 }
 
-/// Returns the size of the next batch, after a batch of `size` items that took this long.
+/// Returns the size of the next batch, after a batch of `size` items that took the time `took`.
 fn next_size(size: usize, took: Duration) -> usize {
     if took < BATCH_TIME / 2 {
         (2 * size).min(MOST)
@@ -312,7 +312,7 @@ fn next_size(size: usize, took: Duration) -> usize {
     }
 }
 
-/// The items of a batch that have not been run. Its drop catches a panic of each item's drop.
+/// The items of a batch that have not been run. Dropping this value catches a panic of each item's drop.
 struct Rest<'a, T>(Drain<'a, T>);
 
 impl<T> Drop for Rest<'_, T> {

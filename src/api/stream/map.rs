@@ -21,7 +21,7 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// `next` parks the calling thread until a result is there. It never deadlocks inside a task. If that task belongs to the
+    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. If that task belongs to the
     /// same job and the needed item was not pulled, `f` runs inline on this thread. Otherwise `next` waits as
     /// [`TaskHandle::join`](crate::TaskHandle::join) does. `next` returns `None` at once if the
     /// [`size_hint`](Iterator::size_hint) of the input says that it is empty. Tasks pull any other input, so `next` blocks
@@ -32,15 +32,15 @@ impl Job {
     /// Dropping the iterator cancels the rest: nothing more is pulled. The calls of `f` under way end later, and the drop does
     /// not wait for them.
     ///
-    /// After [`cancel`](Self::cancel) the iterator still yields the results that are there or under way. Then it yields
-    /// [`JoinError::Cancelled`] once, unless the input was at its end. [`close`](Self::close) does not stop the iterator,
-    /// because the input was accepted before.
+    /// After [`cancel`](Self::cancel) the iterator still yields the results that are ready or under way. Then the iterator
+    /// yields [`JoinError::Cancelled`] once, unless the input was at its end. [`close`](Self::close) does not stop the
+    /// iterator, because the input was accepted before.
     ///
     /// # Errors
     ///
     /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
-    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before `map`. It is that also if the job was
-    /// cancelled or its pool shut down before the end of the input.
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before `map`, or if the job was cancelled or
+    /// its pool shut down before the end of the input.
     ///
     /// # Examples
     ///
@@ -83,7 +83,7 @@ impl Job {
 pub struct Map<R>(Taker<'static, R>);
 
 impl<R> Map<R> {
-    /// Yields results in the order of their completion instead of the order of the input.
+    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
     ///
     /// # Examples
     ///
@@ -113,7 +113,7 @@ impl<R> Map<R> {
         AsCompleted(self)
     }
 
-    /// Lets results come in the order of their completion from now on.
+    /// Changes the iterator to yield results in the order of their completion from now on.
     pub(super) fn order_by_completion(&self) {
         self.0.pump.order_by_completion();
     }

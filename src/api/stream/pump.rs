@@ -1,10 +1,10 @@
 //! The pullers of `Job::map`, and the iterator's wait for a result.
 //!
-//! The thread that iterates waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
+//! The iterator waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
 //!
-//! Room for results follows the same protocol as the input (`pull-1` to `send-3` of module `stream`). A puller that finds no room
-//! stops counting as a puller, executes a full fence, and checks again. The thread that takes a result executes a full fence,
-//! and sends a puller if one is missing.
+//! Pullers stop for lack of room by the same protocol as for the input's lock (`pull-1` to `send-3` of module `stream`). A
+//! puller that finds no room for a result stops counting as a puller, executes a full fence, and checks again. The thread that
+//! takes a result executes a full fence, and sends a puller if one is missing.
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -25,13 +25,13 @@ use crate::worker::context::Context;
 use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
-/// The number of ready results per worker at which pullers stop pulling.
+/// If this many results per worker are ready, pullers stop pulling.
 const READY_MOST: usize = shrunk(16, 2);
 
 /// Makes the iterating side of a new stream, whose pullers belong to `keeper`.
 ///
 /// # Safety
-/// Input, closure and results borrow nothing, or what they borrow lasts as the keeper's [`make`](Keeper::make) demands.
+/// Either input, closure and results borrow nothing, or what they borrow lasts as [`Keeper::make`] demands.
 pub unsafe fn make<'a, I, F, R, K>(job: Job, input: I, f: F, keeper: K) -> Box<dyn Pump<R> + 'a>
 where
     I: Iterator + Send + 'a,
@@ -51,30 +51,30 @@ where
 
 /// The outcome of a call of the iterator's `next`.
 pub enum Next<R> {
-    /// The next result.
+    /// The next result of the stream.
     Result(Outcome<R>),
-    /// The end, with an error first: the job was cancelled, or its pool shut down, before the end of the input.
+    /// The end of the results, with an error first. The job was cancelled, or its pool shut down, before the end of the input.
     Cancelled,
-    /// The end of all results.
+    /// The end of the results, without an error.
     End,
 }
 
-/// A stream, as its iterator sees it: without the types of input and closure.
+/// A stream as its iterator uses it, without the types of input and closure.
 pub trait Pump<R>: Send + Sync {
-    /// Waits for the next result. `taken` is the number of results taken before.
+    /// Waits for the next result. `taken` is the number of results that the iterator has taken before.
     fn next(&self, taken: u64) -> Next<R>;
-    /// Lets results come in the order of their completion from now on.
+    /// Makes the iterator yield results in the order of their completion from now on.
     fn order_by_completion(&self);
     /// Ends the stream when its iterator is dropped: no more items are pulled.
     fn stop(&self);
-    /// Adds the fields of the debug output.
+    /// Adds the stream's fields to a debug output.
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
 }
 
 /// What the pullers and the iterator share.
 struct Stream<I, F, R, K> {
     feed: Feed<I>,
-    /// `None` when the stream is dropped.
+    /// The closure. `None` only while the stream is dropped.
     f: Option<F>,
     results: Results<R>,
     /// True if the iterator was dropped.
@@ -88,7 +88,7 @@ struct Handle<I, F, R, K> {
 }
 
 impl<I, F, R, K> Stream<I, F, R, K> {
-    /// Drops the results one at a time: two panics at once would abort the process.
+    /// Drops the results one at a time, because two panics at once would abort the process.
     fn drop_results(&self) {
         while let Some(result) = self.results.take_any() {
             unwind::drop_quietly(result);
@@ -98,15 +98,15 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
-        // An iterator that is dropped leaves the input here if a puller has the lock just then. The drops are quiet: a panic
-        // here would reach the puller's scope, or the code that drops the iterator.
+        // If the iterator was dropped while a puller had the lock, the input is still here. The drops are quiet: a panic here
+        // would reach the puller's scope, or the code that drops the iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
     }
 }
 
-/// A puller that is queued or runs. Its drop wakes the iterator if it was the last.
+/// A puller that is queued or runs. The drop of the last puller wakes the iterator.
 struct Puller<I, F, R, K>(Arc<Stream<I, F, R, K>>);
 
 impl<I, F, R, K> Puller<I, F, R, K> {
@@ -142,17 +142,17 @@ impl<I, F, R, K> Drop for Puller<I, F, R, K> {
     }
 }
 
-/// What waits for the pullers of a stream.
+/// Makes the tasks of pullers, and decides what waits for their end.
 pub trait Keeper: Copy + Send + Sync {
-    /// Makes the task of a puller, which no statistics count.
+    /// Makes the task of a puller. No statistics count the task.
     ///
     /// # Safety
-    /// Either `run` borrows nothing, or the caller is called by the closure or a task of the keeper's scope, and what `run`
-    /// borrows lasts until that scope ends.
+    /// Either `run` borrows nothing, or values that it borrows last until the keeper's scope ends. In the second case the call
+    /// must come from the closure or a task of that scope.
     unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
 }
 
-/// The keeper of a stream that borrows nothing. Nothing waits for its pullers.
+/// The keeper of a stream that borrows nothing. No call waits for its pullers.
 #[derive(Clone, Copy)]
 pub struct Nothing;
 
@@ -167,7 +167,7 @@ impl Keeper for Nothing {
     }
 }
 
-/// The keeper of a stream that may borrow: the scope with these tasks waits for the pullers.
+/// The keeper of a stream that may borrow. The scope waits for the pullers.
 #[derive(Clone, Copy)]
 pub struct OfScope(pub NonNull<Tasks>);
 
@@ -185,11 +185,11 @@ impl Keeper for OfScope {
     }
 }
 
-/// When a puller stops.
+/// The condition under which a puller stops.
 enum Turn<'a> {
-    /// Until the watch says that the puller must stop.
+    /// The puller stops when the watch says so.
     While(Watch<'a>),
-    /// For one item.
+    /// The puller stops after one item.
     Once,
 }
 
@@ -208,8 +208,8 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// Queues a puller, by a call of `push`, if a puller is missing and there is room for results. Follows steps send-2 and
-    /// send-3 of module `stream`.
+    /// Queues a puller by a call of `push`, if a puller is missing and there is room for results (send-2 and send-3 of module
+    /// `stream`).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
@@ -223,7 +223,7 @@ where
         });
     }
 
-    /// Pulls items and runs `f` with each, until nothing is left or `turn` is over. The caller has counted the puller.
+    /// Pulls items and runs `f` with each, until no item is left or `turn` is over. The caller must have counted the puller.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
@@ -278,12 +278,13 @@ where
         self.tell(wakes);
     }
 
-    /// Wakes the iterator if `wakes` is true. Call it after each result that was stored.
+    /// Wakes the iterator if `wakes` is true. Call it after each stored result.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // This thread sees the mark of `stop`, or `stop` drops the stored result: both take the lock of the results.
+        // The lock of the results orders this thread and `stop`. This thread sees the mark of `stop`, or `stop` drops the
+        // stored result.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -303,8 +304,8 @@ where
     /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if the
     /// iterator must check the results again.
     ///
-    /// Does so only if that task belongs to the same job, and if all items that were pulled were taken. So the result of this
-    /// item is the next one.
+    /// Does so only if that task belongs to the same job, and if the results of all pulled items were taken. So the result of
+    /// this item is the next one.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };
@@ -341,7 +342,7 @@ where
                 return Next::End;
             }
             if idle && !finished && feed.is_puller_queued() {
-                // The queued puller was dropped.
+                // The queued puller was dropped, so no puller will add a result.
                 return Next::Cancelled;
             }
             if !finished {

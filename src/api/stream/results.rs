@@ -8,7 +8,7 @@ use std::fmt;
 /// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
-/// The results of a stream.
+/// The results of a stream that wait to be taken by its iterator.
 pub struct Results<R> {
     state: Mutex<State<R>>,
     /// The number of ready results at which pullers stop pulling.
@@ -19,9 +19,9 @@ struct State<R> {
     order: Order<R>,
     /// The number of ready results in `order`.
     ready: usize,
-    /// The number of results taken.
+    /// The number of results that the iterator has taken.
     taken: u64,
-    /// The input's panic, with the number of results before it. It is taken after all other results.
+    /// The input's panic, with the number of results before it. The iterator takes it after all other results.
     last: Option<(u64, Outcome<R>)>,
     /// The number of pullers that are queued or run.
     pullers: usize,
@@ -45,11 +45,11 @@ impl<R> Results<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // No code under the lock panics: results are moved there, never dropped.
+        // No code under the lock panics, because it moves results and never drops them.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Lets results be taken in the order of their completion from now on.
+    /// Lets the iterator take results in the order of their completion from now on.
     pub fn order_by_completion(&self) {
         let mut state = self.lock();
         if let Order::Input { slots, .. } = &mut state.order {
@@ -116,7 +116,7 @@ impl<R> Results<R> {
         self.lock().ready < self.most
     }
 
-    /// Returns true if there is enough room to start a puller. A new puller would use up less room at once.
+    /// Returns true if so much room for results is left that a new puller does not fill it at once.
     pub fn have_ample_room(&self) -> bool {
         self.lock().ready <= self.most / 2
     }
@@ -126,8 +126,8 @@ impl<R> Results<R> {
         (&raw const *self).addr()
     }
 
-    /// Returns true if the iterator must wait: the next result is not ready, and a puller may still make it (`park-2`). Then
-    /// notes the wait.
+    /// Returns true, and notes the wait, if the iterator must wait: the next result is not ready, and a puller may still make
+    /// it (`park-2`).
     pub fn set_waited(&self) -> bool {
         let mut state = self.lock();
         state.waited = !state.has_next() && state.pullers > 0;

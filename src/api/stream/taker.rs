@@ -6,21 +6,21 @@ use crate::error::JoinError;
 use crate::unwind;
 use std::fmt::{self, DebugStruct};
 
-/// Takes the results of a stream. Its drop ends the stream.
+/// Takes the results of a stream. Dropping this value ends the stream.
 pub struct Taker<'a, R> {
     pub pump: Box<dyn Pump<R> + 'a>,
-    /// The number of results taken.
+    /// The number of results that the iterator has taken.
     taken: u64,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Results may come.
+    /// The iterator may yield further results.
     Going,
-    /// The job was closed before. The only item is `Cancelled`.
+    /// The job was closed before the call. The only item is `Cancelled`.
     Refused,
-    /// All items were yielded.
+    /// The iterator has yielded all items.
     Over,
 }
 
