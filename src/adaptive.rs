@@ -1,7 +1,7 @@
-//! Adaptive limits: `Adaptive`, and the rules by which a limit finds itself.
+//! Adaptive limits: the type `Adaptive`, and the rules that choose a job's next limit.
 //!
-//! A rule knows no pool: it sees the figures of one interval, and returns a limit. Where the samples come from and when a rule is
-//! asked is in `job::samples` and `worker::adapt`.
+//! A rule does not access the pool: it gets the figures of one interval, and returns a limit. Module `job::samples` collects
+//! the figures, and module `worker::adapt` calls the rule.
 
 mod moving_average;
 mod vegas;
@@ -14,10 +14,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The least time between two updates of a limit, unless the caller sets another.
+/// The shortest time between two updates of an adaptive limit, unless the caller sets another.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// A limit that finds itself within a range, by how long the tasks take. For [`JobBuilder::adaptive`].
+/// A limit that a rule sets within a range, by how long the job's tasks take. Pass it to [`JobBuilder::adaptive`].
 ///
 /// The library measures each task from its start to its end. The time in a queue does not count, nor does the time in which a task
 /// waits without a permit, as in a join. A task of an overloaded server says so by [`overloaded`]. After
@@ -76,7 +76,7 @@ impl Adaptive {
     ///
     /// # Examples
     ///
-    /// A rule of one's own may be a closure:
+    /// A closure may serve as the rule:
     ///
     /// ```
     /// use std::time::Duration;
@@ -102,12 +102,12 @@ impl Adaptive {
 
     /// Sets the shortest time of an interval. Without this call it is 10 ms.
     ///
-    /// An interval also lasts at least as long as the mean task of the interval before, so that its tasks have run under its
-    /// limit. It ends with the end of a task. A job without tasks has no intervals.
+    /// An interval also lasts at least as long as the mean task of the interval before. So most tasks of an interval have run
+    /// under the interval's limit. An interval ends when a task ends, so a job without tasks has no intervals.
     ///
     /// # Panics
     ///
-    /// If the time is zero.
+    /// Panics if the time is zero.
     ///
     /// # Examples
     ///
@@ -145,11 +145,11 @@ impl fmt::Debug for Adaptive {
 
 /// Decides the next limit of a job from the samples of one interval.
 ///
-/// The library asks one thread at a time. It clamps the answer into the job's range, and sets it unless another call has set the
-/// limit meanwhile. A rule that panics leaves the limit as it is.
+/// One thread at a time calls a job's rule. The library clamps the returned limit into the job's range. The limit takes effect
+/// unless another call has set the limit since. If the rule panics, the limit stays as it is.
 ///
-/// The rule runs on the thread that has ended the interval's last task, which holds that task's permit meanwhile. So a rule must
-/// be fast. It must not wait for the pool: on a worker such a wait panics.
+/// The thread that ends an interval's last task calls the rule, and still holds that task's permit. So a rule must be fast. A
+/// rule must not wait for the pool: on a worker such a wait panics.
 ///
 /// Each job has a rule of its own, and so has each key of a [`Keyed`](crate::Keyed). The rule is dropped with its job.
 ///
@@ -180,7 +180,8 @@ impl fmt::Debug for Adaptive {
 /// # drop(adaptive);
 /// ```
 pub trait LimitRule: Send {
-    /// Returns the limit for the next interval. A limit outside of the range means the nearer end of it.
+    /// Returns the limit for the next interval. The library replaces a limit outside of the range by the nearer end of the
+    /// range.
     ///
     /// # Examples
     ///
@@ -212,19 +213,19 @@ impl<F: FnMut(&Interval) -> usize + Send> LimitRule for F {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interval {
-    /// The job's limit.
+    /// The job's limit during the interval.
     pub limit: usize,
-    /// The range that the limit stays in.
+    /// The range within which the rule may set the limit.
     pub range: RangeInclusive<usize>,
-    /// The tasks that ended. At least one.
+    /// The number of tasks that ended in the interval, at least 1.
     pub tasks: u64,
-    /// The mean time that they took.
+    /// The mean time of the tasks that ended in the interval.
     pub mean: Duration,
-    /// The standard deviation of these times.
+    /// The standard deviation of the times of the tasks that ended in the interval.
     pub deviation: Duration,
-    /// The tasks that called [`overloaded`](crate::overloaded).
+    /// The number of tasks that called [`overloaded`](crate::overloaded) in the interval.
     pub overloads: u64,
-    /// The most tasks of the job that ran at once.
+    /// The greatest number of the job's tasks that ran at once in the interval.
     pub most_running: usize,
 }
 
@@ -250,7 +251,7 @@ impl Interval {
         }
     }
 
-    /// Returns true if as many tasks ran at once as the limit allows. A higher limit would be of no use otherwise.
+    /// Returns true if as many tasks ran at once as the limit allows. If not, a higher limit would change nothing.
     ///
     /// # Examples
     ///

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
-/// Why a task has no result.
+/// Why a task has no result. Joining the task's handle returns it.
 ///
 /// # Examples
 ///
@@ -24,14 +24,14 @@ use std::fmt;
 pub enum JoinError {
     /// The task panicked with this payload.
     Panicked(PanicPayload),
-    /// The task was dropped before it started. A future was dropped before it was ready.
+    /// The task was a closure that was dropped before it started, or a future that was dropped before it was ready.
     Cancelled,
     /// The task was dropped because it had not started by its deadline: see [`Job::spawn_within`](crate::Job::spawn_within).
     Expired,
 }
 
 impl JoinError {
-    /// Makes the error of a task that panicked.
+    /// Makes the error of a task that panicked with `payload`.
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
         Self::Panicked(PanicPayload(payload))
     }
@@ -82,11 +82,11 @@ impl JoinError {
         matches!(self, Self::Panicked(_))
     }
 
-    /// Returns the payload of the panic, for `std::panic::resume_unwind`.
+    /// Returns the payload of the task's panic, for `std::panic::resume_unwind`.
     ///
     /// # Panics
     ///
-    /// If the task did not panic. Ask [`is_panic`](Self::is_panic) first.
+    /// Panics if the task did not panic. Ask [`is_panic`](Self::is_panic) first.
     ///
     /// # Examples
     ///
@@ -107,7 +107,7 @@ impl JoinError {
     }
 }
 
-/// The payload of a panic, which threads can share.
+/// The payload of a task's panic. Threads can share it.
 ///
 /// # Examples
 ///
@@ -127,7 +127,7 @@ pub struct PanicPayload(Box<dyn Any + Send>);
 unsafe impl Sync for PanicPayload {}
 
 impl PanicPayload {
-    /// Returns the message, if the payload is a string, as that of `panic!` is.
+    /// Returns the panic's message, if the payload is a string. The payload of `panic!` is a string.
     pub fn message(&self) -> Option<&str> {
         let text = self.downcast_ref::<&str>().copied();
         text.or_else(|| self.downcast_ref::<String>().map(String::as_str))
@@ -168,7 +168,7 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// A closure that a job did not take, and why.
+/// The error of a push that the job refused: it gives the closure back, and says why.
 ///
 /// # Examples
 ///
@@ -186,14 +186,14 @@ impl Error for JoinError {}
 /// ```
 #[non_exhaustive]
 pub enum Rejected<F> {
-    /// The job is closed, or its pool shut down; it will not take tasks again.
+    /// The job is closed or its pool has shut down, so the job will never accept a task again.
     Closed(F),
-    /// The job's backlog is full; try again once tasks have run.
+    /// The job's backlog is full. Try again after tasks have started.
     Full(F),
 }
 
 impl<F> Rejected<F> {
-    /// Returns the closure that was not taken.
+    /// Returns the closure that the job refused.
     ///
     /// # Examples
     ///
@@ -277,7 +277,7 @@ impl Error for Closed {}
 pub enum TryAcquireError {
     /// The job is closed or cancelled, or its pool has shut down.
     Closed,
-    /// No permit is free now, or a task or a waiter waits for one.
+    /// No permit is free now, or a task or a waiter already waits for one.
     NoPermit,
 }
 
@@ -308,25 +308,25 @@ impl Error for TryAcquireError {}
 pub enum BuildError {
     /// The number of workers is 0.
     NoWorkers,
-    /// More workers than the pool can count.
+    /// The number of workers exceeds what a pool can count.
     TooManyWorkers {
-        /// The number that was asked for.
+        /// The number of workers that the builder asked for.
         asked: usize,
-        /// The greatest number that is allowed.
+        /// The greatest number of workers that a pool may have.
         most: usize,
     },
-    /// More spare workers than the pool can count.
+    /// The number of spare workers exceeds what a pool can count.
     TooManySpareWorkers {
-        /// The number that was asked for.
+        /// The number of spare workers that the builder asked for.
         asked: usize,
-        /// The greatest number that is allowed.
+        /// The greatest number of spare workers that a pool may have.
         most: usize,
     },
     /// The name of a worker has a nul byte in it, so no thread can have that name.
     ThreadName {
-        /// The worker's index.
+        /// The index of the worker with this name.
         index: usize,
-        /// The name that was asked for.
+        /// The name that the builder asked for.
         name: String,
     },
     /// A worker's thread could not be started.
@@ -371,7 +371,7 @@ impl Error for BuildError {
     }
 }
 
-/// The error of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout): the tasks that had not ended in time.
+/// The error of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout): the numbers of tasks that had not ended in time.
 ///
 /// # Examples
 ///
@@ -395,11 +395,11 @@ impl Error for BuildError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// Tasks that had started and not ended. Tasks that wait are included, pending futures are not. All of them run to their
-    /// end.
+    /// The number of tasks that had started and not ended. Waiting tasks are included, pending futures are not. All these tasks
+    /// run to their end.
     pub running: usize,
-    /// Futures that waited to be woken, and permits without a task. The workers drop the futures; each permit stays valid until
-    /// it is dropped.
+    /// The number of futures that waited to be woken, and of permits without a task. The workers drop these futures. Each
+    /// permit stays valid until it is dropped.
     pub pending: usize,
 }
 

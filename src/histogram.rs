@@ -5,12 +5,12 @@ use std::fmt;
 use std::ops::{AddAssign, RangeInclusive};
 use std::time::Duration;
 
-/// One for no time, and one for each power of two of nanoseconds.
+/// The number of buckets: one for a time of zero, and one for each power of two of nanoseconds.
 const BUCKETS: usize = 65;
 
-/// How long something took, over many tasks: how many tasks took how long. Returned by [`Job::timings`](crate::Job::timings).
+/// How many tasks took how long, or waited how long. Returned by [`Job::timings`](crate::Job::timings).
 ///
-/// A bucket holds the times from one power of two of nanoseconds to the next. So a quantile is known within a factor of two.
+/// A bucket counts the times from one power of two of nanoseconds to the next. So a quantile is known within a factor of two.
 /// The count, the mean and the longest time are exact.
 ///
 /// # Examples
@@ -40,7 +40,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Returns how many times were noted.
+    /// Returns the number of times in the histogram.
     ///
     /// # Examples
     ///
@@ -55,9 +55,9 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// Returns the mean, or `None` without a time.
+    /// Returns the mean of all times, or `None` if the histogram is empty.
     ///
-    /// The sum of all times must be below 584 years.
+    /// The result is right if the sum of all times is below 584 years.
     ///
     /// # Examples
     ///
@@ -74,7 +74,7 @@ impl Histogram {
         self.total.checked_div(self.count()).map(Duration::from_nanos)
     }
 
-    /// Returns the longest time, or `None` without a time.
+    /// Returns the longest time, or `None` if the histogram is empty.
     ///
     /// # Examples
     ///
@@ -92,13 +92,13 @@ impl Histogram {
         (self.count() > 0).then(|| Duration::from_nanos(self.longest))
     }
 
-    /// Returns bounds of a quantile, or `None` without a time.
+    /// Returns bounds of a quantile, or `None` if the histogram is empty.
     ///
-    /// At least this share of the times is at most as long as the upper bound. `quantile(0.5)` bounds the median.
+    /// At least `share` of the times are not longer than the upper bound. For example, `quantile(0.5)` bounds the median.
     ///
     /// # Panics
     ///
-    /// Panics if the share is not between 0 and 1.
+    /// Panics if `share` is not between 0 and 1.
     ///
     /// # Examples
     ///
@@ -129,7 +129,8 @@ impl Histogram {
         Some(self.bounds(bucket))
     }
 
-    /// Returns each bucket that has a time: its bounds, and how many times it has. The shortest times come first.
+    /// Returns each bucket that is not empty: the bounds of its times, and how many times it counts. The shortest times come
+    /// first.
     ///
     /// # Examples
     ///
@@ -147,8 +148,8 @@ impl Histogram {
         buckets.map(|(bucket, count)| (self.bounds(bucket), *count))
     }
 
-    /// Returns the greatest time of each bucket, and how many times the bucket has got since an earlier reading. Leaves out
-    /// buckets that got none.
+    /// Returns the greatest time of each bucket, and how many times were added to the bucket since the reading `before`. Leaves
+    /// out buckets that got none.
     #[cfg(feature = "metrics")]
     pub(crate) fn since(&self, before: Option<&Self>) -> impl Iterator<Item = (Duration, usize)> {
         let more = move |bucket: usize| {
@@ -159,16 +160,16 @@ impl Histogram {
         buckets.map(move |bucket| (*self.bounds(bucket).end(), more(bucket)))
     }
 
-    /// Returns the least and the greatest time that a bucket may have.
+    /// Returns the least and the greatest time that the bucket with the index `bucket` counts.
     fn bounds(&self, bucket: usize) -> RangeInclusive<Duration> {
         let least = if bucket == 0 { 0 } else { 1 << (bucket - 1) };
-        // The shift is below 64.
+        // The shift is always below 64.
         let most = if bucket == 0 { 0 } else { u64::MAX >> (BUCKETS - 1 - bucket) };
         Duration::from_nanos(least)..=Duration::from_nanos(most.min(self.longest))
     }
 }
 
-/// Adds the times of another histogram, for example the histogram of another job.
+/// Adds the times of another histogram, for example of another job.
 ///
 /// # Examples
 ///
@@ -208,7 +209,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// A histogram to which any thread may add.
+/// A histogram to which several threads may add at once.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     counts: [AtomicU64; BUCKETS],
@@ -217,7 +218,7 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// Makes a histogram without a time.
+    /// Makes an empty histogram.
     pub fn new() -> Self {
         Self {
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -226,7 +227,7 @@ impl Buckets {
         }
     }
 
-    /// Adds a time.
+    /// Adds a time of `nanos` nanoseconds.
     pub fn add(&self, nanos: u64) {
         let bucket = (u64::BITS - nanos.leading_zeros()) as usize;
         // Ordering: Relaxed; figures.
@@ -240,13 +241,13 @@ impl Buckets {
         self.counts[bucket].fetch_add(1, Ordering::Release);
     }
 
-    /// Returns the times that were added.
+    /// Returns a copy of the times that were added so far.
     pub fn read(&self) -> Histogram {
         // Ordering: Acquire for the counts, which come first; pairs with `add`. Relaxed for the figures after them.
         let counts = self.counts.each_ref().map(|count| count.load(Ordering::Acquire));
         let total = self.total.load(Ordering::Relaxed);
         let longest = self.longest.load(Ordering::Relaxed);
-        // The total may include times that came after the counts were read. The mean must not exceed the longest time.
+        // The total may include times that were added after the counts were read. The mean must not exceed the longest time.
         let most = longest.saturating_mul(counts.iter().sum());
         Histogram { counts, total: total.min(most), longest }
     }

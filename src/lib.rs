@@ -46,8 +46,8 @@
 //!
 //! # Gates
 //!
-//! A task starts when all its gates are open. They are independent: no gate sets, changes or replaces another. Each two of them
-//! may be closed at once, and open in any order. A task that waits for a gate holds no permit, no worker and no thread.
+//! A task starts when all its gates are open. The gates are independent: no gate sets, changes or replaces another. Each two
+//! gates may be closed at once, and open in any order. A task that waits for a gate holds no permit, no worker and no thread.
 //!
 //! | gate | closed | opens |
 //! |---|---|---|
@@ -57,12 +57,12 @@
 //! | [hold-off](Job::hold_off), of the job and of each parent | until its time | then |
 //! | [delay](Job::spawn_after), of the task | until its time | then. The task takes its place in the queue |
 //!
-//! A [deadline](Job::spawn_within) is no gate: it drops a task that has not passed its gates in time. Nor is a
-//! [capacity](JobBuilder::capacity): it keeps the pusher waiting.
+//! A [deadline](Job::spawn_within) is not a gate: it drops a task that has not passed its gates in time. A
+//! [capacity](JobBuilder::capacity) is not a gate, either: it keeps the pusher waiting.
 //!
 //! # Where code may wait
 //!
-//! To wait means to call [`TaskHandle::join`], [`Job::wait`], [`Job::scope`], [`Settled::wait`] and the like.
+//! A task waits when it calls [`TaskHandle::join`], [`Job::wait`], [`Job::scope`], [`Settled::wait`] and the like.
 //!
 //! | code | runs on | a wait there |
 //! |---|---|---|
@@ -79,10 +79,10 @@
 //!
 //! # Waits that nothing ends
 //!
-//! The pool sees two such waits, and panics. In one, a task joins itself or waits for its own job. In the other, tasks join
-//! each other in a circle. It cannot see that another wait is without end. A job that is awaited may rest for a moment. A limit
-//! may be raised, or a future may be woken. Each of these lasts until its cause is removed, and holds no permit and no worker
-//! unless said otherwise:
+//! The pool detects two waits without end, and panics. In one, a task joins itself or waits for its own job. In the other,
+//! tasks join each other in a circle. The pool cannot detect other waits without end, because something outside may end them: a
+//! limit may be raised, or a future may be woken. Each of the following waits lasts until its cause is removed, and holds no
+//! permit and no worker unless the text says otherwise:
 //!
 //! | wait | what ends it | what [`Job::explain`] shows |
 //! |---|---|---|
@@ -101,11 +101,12 @@
 //! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
 //! [`Job::acquire`], [`Job::idle`] and [`Job::settled`] are futures without it.
 //!
-//! `metrics`, off by default: `JobMetrics` publishes a job's figures by the facade of that name.
+//! `metrics`, off by default: `JobMetrics` publishes a job's figures by the facade `metrics`.
 //!
 //! `tracing`, off by default: `JobBuilder::traced` runs each task of a job in a span of its own.
 //!
-//! `timeline`, off by default: `Pool::timeline` records what each task does and why it waits, and writes that as a trace or a page.
+//! `timeline`, off by default: `Pool::timeline` records what each task does and why it waits, and writes the record as a trace
+//! or a page.
 //!
 //! # Words
 //!
@@ -123,23 +124,23 @@
 //! # Promises
 //!
 //! - **limit_holds**: never do more than `limit` tasks of a job run at once, also while the limit changes.
-//! - **limit_is_used**: a task that waits while fewer than `limit` run and a worker is idle starts.
+//! - **limit_is_used**: if a task waits while fewer than `limit` run and a worker is idle, the task starts.
 //! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
 //! - **rate_holds**: in any window of length t, at most burst + t / interval tasks of a job with a rate start.
-//! - **deadlines_hold**: a task with a deadline has started by then, or is dropped then.
-//! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in that order.
+//! - **deadlines_hold**: a task with a deadline starts before its deadline, or is dropped.
+//! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job for
 //!   each worker. A turn is 16 tasks, however long they take; a task that a join runs inline belongs to the task that joins.
-//! - **shares_hold**: a turn has 16·n tasks with a [share](JobBuilder::share) of n, or ends after its
-//!   [turn time](JobBuilder::turn_time). Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
-//!   after at most 8 turns of `High` on each worker, and `Low` after at most 32 turns of higher classes.
+//! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn has 16·n tasks. With a [turn time](JobBuilder::turn_time),
+//!   a turn ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn after
+//!   at most 8 turns of `High` on each worker, and `Low` after at most 32 turns of higher classes.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
-//! - **weights_hold**: where weights count, running tasks weigh no more than the limit together, and no task that comes later
-//!   starves a heavy one.
-//! - **keys_are_free**: an idle key of a [`Keyed`] is dropped, and a key that is in use or was changed stays.
+//! - **weights_hold**: where weights count, running tasks together weigh no more than the limit, and no later task starves a
+//!   heavy task.
+//! - **keys_are_free**: an idle key of a [`Keyed`] is dropped, and a key that is in use or was changed is kept.
 //! - **adaptive_stays_in_range**: the limit of an adaptive job never leaves its range, whatever its rule does.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
@@ -150,7 +151,7 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
-/// What users see. The docs have the methods of a type in the order of these lines.
+/// The public types and their methods. In the docs, the methods of a type come in the order of these lines.
 mod api {
     pub mod hand_over;
     pub mod pool_builder;

@@ -1,6 +1,7 @@
-//! The class of a job.
+//! `Priority`: the class of a job.
 
-/// The class of a job: which ready tasks a worker takes first. Set by [`JobBuilder::priority`](crate::JobBuilder::priority).
+/// The class of a job: it decides which ready tasks a worker takes first. Set by
+/// [`JobBuilder::priority`](crate::JobBuilder::priority).
 ///
 /// # Examples
 ///
@@ -16,11 +17,11 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// Before all other jobs.
+    /// Tasks of the job go before tasks of all other classes.
     High,
-    /// The class of a job for which none was set.
+    /// The class of a job for which no class was set.
     #[default]
     Normal,
-    /// After all other jobs.
+    /// Tasks of the job go after tasks of all other classes.
     Low,
 }

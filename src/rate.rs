@@ -3,10 +3,10 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// About thirty years. A time so far away counts as never, and the clock of each platform can still represent it.
+/// About thirty years. A time so far away counts as never, and each platform's clock can still represent it.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// A bound on how often tasks start. It allows a number of starts in a time, or sets a pause after the end of each task.
+/// A bound on how often tasks start. A rate allows a number of starts in a time, or sets a pause after the end of each task.
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval* and
 /// a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
@@ -30,18 +30,18 @@ pub struct Rate {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// One start after each interval, and up to `burst` at once.
+    /// Allows one start in each interval, and up to `burst` starts at once.
     Every { interval: Duration, burst: u32 },
-    /// No start for this time after the end of a task.
+    /// Allows no start for this time after the end of a task.
     GapAfterEnd(Duration),
 }
 
 impl Rate {
-    /// Makes a rate of `starts` starts a second, evenly spread.
+    /// Makes a rate that allows `starts` starts a second, evenly spread.
     ///
     /// # Panics
     ///
-    /// If the number is 0.
+    /// Panics if `starts` is 0.
     ///
     /// # Examples
     ///
@@ -57,11 +57,11 @@ impl Rate {
         Self::within(Duration::from_secs(1), starts)
     }
 
-    /// Makes a rate of `starts` starts a minute, evenly spread.
+    /// Makes a rate that allows `starts` starts a minute, evenly spread.
     ///
     /// # Panics
     ///
-    /// If the number is 0.
+    /// Panics if `starts` is 0.
     ///
     /// # Examples
     ///
@@ -80,16 +80,16 @@ impl Rate {
     #[track_caller]
     fn within(time: Duration, starts: u32) -> Self {
         assert!(starts > 0, "a rate of 0 would start no task: pause the job instead");
-        // Rounded up, so that no window has a start too many.
+        // The interval is rounded up, so that no window has a start too many.
         let nanos = (time.as_nanos() as u64).div_ceil(u64::from(starts));
         Self::every(Duration::from_nanos(nanos))
     }
 
-    /// Makes a rate of one start in each interval.
+    /// Makes a rate that allows one start in each interval.
     ///
     /// # Panics
     ///
-    /// If the interval is zero.
+    /// Panics if the interval is zero.
     ///
     /// # Examples
     ///
@@ -113,10 +113,10 @@ impl Rate {
         Self { kind: Kind::Every { interval: interval.min(FAR), burst: 1 } }
     }
 
-    /// Makes a rate by which no task starts for this long after a task has ended.
+    /// Makes a rate that allows no start for the time `gap` after a task has ended.
     ///
-    /// In a job with a limit of 1 this is the pause between two tasks. For example, a crawler leaves a server alone between two
-    /// requests. Tasks that run at the same time do not wait for each other's ends.
+    /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler leaves a server alone between
+    /// two requests. Tasks that run at the same time do not wait for each other's ends.
     ///
     /// # Examples
     ///
@@ -141,11 +141,11 @@ impl Rate {
         Self { kind: Kind::GapAfterEnd(gap.min(FAR)) }
     }
 
-    /// Sets how many tasks may start at once after a pause.
+    /// Sets the burst: how many tasks may start at once after a pause.
     ///
     /// # Panics
     ///
-    /// If the number is 0, or if the rate is a [`gap_after_end`](Self::gap_after_end).
+    /// Panics if `starts` is 0, or if the rate is a [`gap_after_end`](Self::gap_after_end).
     ///
     /// # Examples
     ///
@@ -178,25 +178,25 @@ impl Rate {
 
 /// A rate, and how much of its burst is used up.
 ///
-/// The state of a rate with an interval is the time at which its whole burst is free again. A start moves that time one
+/// The state of a rate with an interval is the time at which the whole burst is free again. A start moves that time one
 /// interval further on. A start is allowed if that time is at most `burst - 1` intervals away. So each start but the first
 /// `burst` in a window needs an interval of that window.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
-    /// A start is allowed while `free` is at most this far away.
+    /// A start is allowed while the time in `free` is at most this far away.
     saved: Duration,
-    /// The time at which the burst is free, or at which the gap ends. `None` means that this time has come.
+    /// The time at which the whole burst is free again, or at which the gap ends. `None` means that this time has come.
     free: Option<Instant>,
 }
 
 impl Pace {
-    /// Makes the state of a rate that nothing has used.
+    /// Makes the state of a rate before its first start.
     pub fn new(rate: Rate) -> Self {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Replaces the rate by `rate`. The starts that are used up stay used up, but at most as many as the new burst.
+    /// Replaces the rate by `rate`. The starts that are used up stay used up, but at most as many as the new burst has.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {
@@ -211,7 +211,7 @@ impl Pace {
         Self { rate, saved: saved(rate), free: now.checked_add(wait) }
     }
 
-    /// Returns the rate.
+    /// Returns the rate that this state belongs to.
     pub fn rate(&self) -> Rate {
         self.rate
     }
@@ -221,14 +221,14 @@ impl Pace {
         self.free.is_none_or(|free| free <= now)
     }
 
-    /// Returns the time at which the rate allows a start, or `None` if it allows one at the time `now`.
+    /// Returns the time at which the rate allows the next start, or `None` if it allows a start at the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         let left = self.free?.saturating_duration_since(now);
         let wait = left.saturating_sub(self.saved);
         if wait.is_zero() { None } else { now.checked_add(wait) }
     }
 
-    /// Counts a start at the time `now`, which the rate has allowed.
+    /// Counts a start at the time `now`. The rate must have allowed the start.
     pub fn start(&mut self, now: Instant) {
         if let Kind::Every { interval, .. } = self.rate.kind {
             let free = self.free.map_or(now, |free| free.max(now));
@@ -236,7 +236,7 @@ impl Pace {
         }
     }
 
-    /// Returns true if the rate counts the ends of tasks, and not their starts.
+    /// Returns true if the rate counts the ends of tasks, and not the starts.
     pub fn is_gap(&self) -> bool {
         matches!(self.rate.kind, Kind::GapAfterEnd(_))
     }

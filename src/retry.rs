@@ -1,13 +1,13 @@
-//! `Retry`: how often a task is tried, and how long it waits between two attempts.
+//! `Retry`: how often a task is tried, and how long the task waits between two attempts.
 
 use crate::rate::FAR;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long it waits between two attempts.
+/// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long the task waits between two attempts.
 ///
-/// The delays grow by a factor, up to a longest one. The *jitter* shortens each delay by a random part. So tasks that failed
-/// together are not tried together again.
+/// Each delay is the delay before it, multiplied by a factor, up to a longest delay. The *jitter* shortens each delay by a
+/// random part. So tasks that failed together are not tried together again.
 ///
 /// | | default |
 /// |---|---|
@@ -19,7 +19,7 @@ use std::time::Duration;
 ///
 /// # Examples
 ///
-/// Three attempts, with delays of some 10 ms and 20 ms:
+/// A policy of three attempts, with delays of some 10 ms and 20 ms:
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Makes the default policy.
+    /// Makes the default policy of retries.
     ///
     /// # Examples
     ///
@@ -64,11 +64,11 @@ impl Retry {
         }
     }
 
-    /// Sets how often the task is tried at most, the first attempt included.
+    /// Sets the greatest number of attempts, the first attempt included.
     ///
     /// # Panics
     ///
-    /// If the number is 0.
+    /// Panics if `most` is 0.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ impl Retry {
     ///
     /// # Examples
     ///
-    /// As for [`Retry`].
+    /// As in the example of [`Retry`].
     pub fn first_delay(mut self, delay: Duration) -> Self {
         self.first_delay = delay;
         self
@@ -100,11 +100,11 @@ impl Retry {
     ///
     /// # Panics
     ///
-    /// If the number is less than 1, or is not a finite number.
+    /// Panics if `factor` is less than 1, or is not a finite number.
     ///
     /// # Examples
     ///
-    /// A task that waits equally long between all attempts:
+    /// A policy that waits equally long between all attempts:
     ///
     /// ```
     /// use std::time::Duration;
@@ -152,16 +152,16 @@ impl Retry {
         self
     }
 
-    /// Sets the greatest part of each delay that the jitter takes away: 0 for nothing, 1 for the whole delay. The part that it
-    /// does take away is random.
+    /// Sets the jitter: the greatest part of each delay that may be taken away. With 0 nothing is taken away, with 1 up to the
+    /// whole delay. The part that is taken away is random.
     ///
     /// # Panics
     ///
-    /// If the number is not from 0 to 1.
+    /// Panics if `part` is not from 0 to 1.
     ///
     /// # Examples
     ///
-    /// As for [`factor`](Self::factor).
+    /// As in the example of [`factor`](Self::factor).
     #[track_caller]
     pub fn jitter(mut self, part: f64) -> Self {
         assert!(
@@ -172,9 +172,9 @@ impl Retry {
         self
     }
 
-    /// Makes the jitter repeatable, for tests: each task with this policy waits for the same times.
+    /// Makes the jitter repeatable, for tests: all tasks with this policy wait for the same times.
     ///
-    /// Without this call, each task has jitter of its own.
+    /// Without this call, each task has its own random jitter.
     ///
     /// # Examples
     ///
@@ -189,12 +189,12 @@ impl Retry {
         self
     }
 
-    /// Returns the delay after the attempt with this number, from 1 on, without jitter.
+    /// Returns the delay after the attempt number `attempt`, without jitter. The first attempt has the number 1.
     fn full_delay(&self, attempt: u32) -> Duration {
         let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
         let seconds = self.first_delay.as_secs_f64() * power;
-        // Zero times an infinite power is not a number. So a first delay of zero is a case of its own.
+        // Zero times infinity is not a number, so a first delay of zero is a case of its own.
         let delay = Duration::try_from_secs_f64(seconds);
         if self.first_delay.is_zero() {
             Duration::ZERO
@@ -210,7 +210,7 @@ impl Default for Retry {
     }
 }
 
-/// The outcome of a task that may be tried again. It has the result of the last attempt, and the number of attempts.
+/// The outcome of a task that may be tried again: the result of the last attempt, and the number of attempts.
 ///
 /// # Examples
 ///
@@ -227,11 +227,11 @@ impl Default for Retry {
 pub struct Retried<T, E> {
     /// The result of the last attempt.
     pub result: Result<T, E>,
-    /// The number of attempts made.
+    /// The number of attempts that were made.
     pub attempts: u32,
 }
 
-/// The attempts of one task.
+/// The attempts that one task has made so far, and its policy.
 #[derive(Debug)]
 pub struct Attempts {
     policy: Retry,
@@ -247,7 +247,7 @@ impl Attempts {
         Self { policy, made: 0, random }
     }
 
-    /// Counts an attempt. Returns the number of attempts.
+    /// Counts an attempt. Returns the number of attempts so far.
     pub fn count(&mut self) -> u32 {
         self.made += 1;
         self.made
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(millis(longest), [100, 200, 300, 300, 300]);
         assert_eq!(millis(policy.attempts(1)), []);
         assert_eq!(millis(policy.first_delay(Duration::ZERO)), [0; 5]);
-        // No number is too great.
+        // No number of attempts makes a delay overflow.
         let great = Retry::new().attempts(5_000).longest_delay(Duration::MAX).jitter(0.0);
         assert_eq!(delays(great).last(), Some(&FAR));
         let zero = great.first_delay(Duration::ZERO);

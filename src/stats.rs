@@ -4,13 +4,13 @@ use std::fmt;
 
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
-/// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push. While
-/// tasks run, the counts are read one after the other. So a task that moves on meanwhile may be counted twice: as `backlog` and
-/// `ready`, or as `ready` and `running`. A job with work never shows 0 in all three. `completed` lags behind by at most 16
-/// tasks for each worker. `running` may include a task whose handle already has the outcome, until the task's permit is
-/// released.
+/// All counts are numbers of tasks, and are exact after [`wait`](crate::Job::wait) has returned, until the next push. While
+/// tasks run, the library reads the counts one after the other. So a task whose state changes meanwhile may be counted twice:
+/// as `backlog` and `ready`, or as `ready` and `running`. A job with work never shows 0 in all three. `completed` lags behind
+/// by at most 16 tasks for each worker. `running` may include a task whose handle already has the outcome, until the task's
+/// permit is released.
 ///
-/// A task is counted before a join of its handle returns. The exception is a task that its handle has cancelled. That task is
+/// A task is counted before a join of its handle returns. The exception is a task that its handle has cancelled. Such a task is
 /// counted when a worker reaches it, or when a thread waits for the job.
 ///
 /// # Examples
@@ -32,27 +32,28 @@ use std::fmt;
 pub struct JobStats {
     /// The limit: how many tasks may run at once. `usize::MAX` means no limit.
     pub limit: usize,
-    /// Tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the permits that they hold. So it is
-    /// with `most_running`.
+    /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number of
+    /// permits that these tasks hold. The same applies to `most_running`.
     pub running: usize,
-    /// Tasks that were admitted to a worker's deque or to the injector, and have not started.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started.
     pub ready: usize,
-    /// Tasks in the job's queue, waiting for a permit.
+    /// The number of tasks in the job's queue that wait for a permit.
     ///
-    /// Includes each task that its handle has cancelled, or that a join has run inline, until a worker reaches it. The count is
-    /// right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong, but each task still runs
-    /// or is reported cancelled.
+    /// The number includes each task that its handle has cancelled, or that a join has run inline, until a worker reaches it.
+    /// The number is right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong, but each
+    /// task still runs or is reported cancelled.
     pub backlog: usize,
-    /// Tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after) or between two attempts.
+    /// The number of tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after) or between two
+    /// attempts.
     pub delayed: usize,
-    /// Tasks that returned.
+    /// The number of tasks that returned.
     pub completed: u64,
-    /// Tasks that panicked.
+    /// The number of tasks that panicked.
     pub panicked: u64,
-    /// Closures that were dropped without running, and futures that were dropped before they were ready. Closures that expired
-    /// are included.
+    /// The number of closures that were dropped without running, and of futures that were dropped before they were ready.
+    /// Closures that expired are included.
     pub cancelled: u64,
-    /// The most tasks that were running at once.
+    /// The greatest number of tasks that ran at once.
     pub most_running: usize,
 }
 
@@ -69,13 +70,14 @@ pub struct JobStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Statistics of each worker.
+    /// The statistics of each worker.
     pub workers: Vec<WorkerStats>,
     /// The number of workers that are parked now.
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// How often a ready task went back to its queue, because a limit was lowered after its admission, or its weight did not fit.
+    /// The number of times that a ready task went back to its queue, because a limit was lowered after its admission, or
+    /// because its weight did not fit.
     pub refused: u64,
 }
 
@@ -94,11 +96,11 @@ pub struct PoolStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// Tasks that the worker has run.
+    /// The number of tasks that the worker has run.
     pub run: u64,
-    /// How often the worker has stolen from another worker.
+    /// The number of times that the worker has stolen from another worker.
     pub stolen: u64,
-    /// How often the worker has parked.
+    /// The number of times that the worker has parked.
     pub parked: u64,
 }
 

@@ -1,25 +1,26 @@
-//! The default rule: the mean time of the tasks, against its moving average.
+//! The default rule of adaptive limits: it compares the mean time of an interval's tasks with the moving average of such means.
 
 use super::{Interval, LimitRule};
 
-/// The weight of the newest interval in the average.
+/// The weight of the newest interval in the moving average.
 const WEIGHT: f64 = 0.4;
-/// How many deviations above the average a mean must be, to lower the limit.
+/// If a mean is this many standard deviations above the average, the limit falls.
 const DEVIATIONS: f64 = 2.5;
-/// The share of a mean below which a difference counts as a rounding error.
+/// If a mean differs from the average by less than this share, the difference counts as a rounding error.
 const ROUNDING: f64 = 1e-6;
 
-/// A rule that compares the mean time of the tasks with its moving average. The default.
+/// The default rule: it compares the mean time of an interval's tasks with the moving average of such means.
 ///
-/// - If a task was [`overloaded`](crate::overloaded), or if the mean is more than 2.5 standard deviations above the average, the
-///   limit falls to nine tenths.
-/// - Otherwise it rises by one, if the tasks have reached it and the mean is not above the average.
+/// - If a task called [`overloaded`](crate::overloaded), or if the interval's mean is more than 2.5 standard deviations above
+///   the average, the rule lowers the limit to nine tenths.
+/// - Otherwise the rule raises the limit by one, if as many tasks ran at once as the limit allows and the mean is not above the
+///   average.
 ///
-/// Average and deviation are those of the intervals' means, in which the newest interval has a weight of 0.4. It is the rule of
-/// Vector's adaptive request concurrency.
+/// The average and the deviation are those of the means of all intervals so far. The newest mean has a weight of 0.4. Vector's
+/// adaptive request concurrency uses the same rule.
 ///
-/// The average follows a server that slowly becomes slower or faster. A server that is slow for good is not taken for one that
-/// is overloaded. So tasks that time out should call [`overloaded`](crate::overloaded).
+/// The average follows a server that slowly becomes slower or faster. So the rule does not notice an overload that lasts: tasks
+/// that time out should call [`overloaded`](crate::overloaded).
 ///
 /// # Examples
 ///
@@ -36,12 +37,12 @@ const ROUNDING: f64 = 1e-6;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MovingAverage {
-    /// Average and variance of the means, in seconds.
+    /// The average and the variance of the intervals' means, in seconds. `None` before the first interval.
     past: Option<(f64, f64)>,
 }
 
 impl MovingAverage {
-    /// Makes the rule of a job that has run no task.
+    /// Makes the rule for a job that has run no task yet.
     ///
     /// # Examples
     ///

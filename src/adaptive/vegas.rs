@@ -1,24 +1,25 @@
-//! Vegas: how many tasks wait in the server's queue, from the time of a task without a queue.
+//! The rule Vegas: it estimates how many tasks wait inside the called server, from how long a task takes when no other task
+//! waits there.
 
 use super::{Interval, LimitRule};
 
-/// If fewer tasks wait in the server's queue, the limit rises.
+/// If fewer tasks than this wait in the server's queue, the limit rises.
 const FEW: f64 = 3.0;
-/// If more tasks wait in the server's queue, the limit falls.
+/// If more tasks than this wait in the server's queue, the limit falls.
 const MANY: f64 = 6.0;
 /// The number of intervals after which the rule measures the time without a queue anew.
 const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
 ///
-/// The rule takes the least mean that it has seen for the time of a task without a queue. The longer the tasks take now, the
-/// more of them wait in the server: `limit × (1 − least / mean)`. With fewer than 3 the limit rises by one, if the tasks have
-/// reached it. With more than 6 it falls by one. If a task was [`overloaded`](crate::overloaded), the limit falls to nine
-/// tenths.
+/// The rule takes the least mean of all intervals for the time of a task that finds the server's queue empty. The number of
+/// tasks in the server's queue is then `limit × (1 − least / mean)`. If that number is below 3, the limit rises by one,
+/// provided that as many tasks ran at once as the limit allows. If it exceeds 6, the limit falls by one. If a task called
+/// [`overloaded`](crate::overloaded), the limit falls to nine tenths.
 ///
-/// The least time may be out of date, because the server has become slower for good. A newer one that is measured beside a queue
-/// would be too long, and so would the next, without an end. So every 32 intervals the rule halves the limit for two intervals: in
-/// the first the queue empties, in the second the rule measures the least time anew. Then the limit returns.
+/// The least mean may be out of date, because the server has become slower for good. A new mean that is measured while tasks
+/// queue in the server would be too long. So every 32 intervals the rule halves the limit for two intervals. In the first
+/// interval the server's queue empties. In the second the rule measures the least mean anew. Then the former limit returns.
 ///
 /// # Examples
 ///
@@ -35,26 +36,26 @@ const PROBE_EVERY: u32 = 32;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Vegas {
-    /// The time of a task without a queue, in seconds.
+    /// The time of a task that finds the server's queue empty, in seconds. `None` before the first measurement.
     least: Option<f64>,
-    /// The number of intervals since the last probe began, without those of the probe.
+    /// The number of intervals since the last probe began, without the probe's own two intervals.
     intervals: u32,
     probe: Option<Probe>,
 }
 
-/// Two intervals with half of the limit.
+/// A probe: two intervals with half of the limit, in which the rule measures the least mean anew.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
-    /// The limit meanwhile.
+    /// The limit during the probe.
     halved: usize,
-    /// The limit afterwards.
+    /// The limit before and after the probe.
     before: usize,
-    /// True in the second interval.
+    /// True in the second interval of the probe, in which the rule measures.
     measures: bool,
 }
 
 impl Vegas {
-    /// Makes the rule of a job that has run no task.
+    /// Makes the rule for a job that has run no task yet.
     ///
     /// # Examples
     ///
@@ -64,7 +65,7 @@ impl Vegas {
         Self::default()
     }
 
-    /// Begins a probe. Returns half of the limit.
+    /// Begins a probe, and returns half of the limit.
     fn probe(&mut self, interval: &Interval) -> usize {
         self.intervals = 0;
         let halved = (interval.limit / 2).max(*interval.range.start());
@@ -80,7 +81,7 @@ impl LimitRule for Vegas {
         if interval.overloads > 0 {
             return interval.lowered();
         }
-        // If another call has set the limit, the probe ends, and the rule starts from that limit.
+        // If the limit is not the probe's, another call has set it. Then the probe ends, and the rule starts from that limit.
         match probe.filter(|probe| probe.halved == interval.limit) {
             Some(probe) if probe.measures => {
                 self.least = Some(mean);

@@ -1,6 +1,6 @@
-//! Permits without tasks: `acquire`, `acquire_blocking`, `try_acquire`.
+//! Permits without tasks: `Job::acquire`, `acquire_blocking` and `try_acquire`.
 //!
-//! The way of a permit is in `gate::acquire`, and the cell of a waiter in `task::waiter`.
+//! Module `gate::acquire` acquires the permits, and module `task::waiter` has the cell of a waiter.
 
 use crate::api::job::Job;
 use crate::error::{Closed, TryAcquireError};
@@ -23,13 +23,13 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-/// The right to do one task's work of a job, without a task. Dropping it gives the permit back.
+/// A permit of a job without a task, for work that runs outside of the pool. Dropping the permit gives it back.
 ///
-/// A permit counts at its job and at each ancestor. While it is held it counts as a running task: in
+/// A permit counts at its job and at each ancestor. While the permit is held, it counts as a running task: in
 /// [`JobStats::running`](crate::JobStats::running), for [`Job::wait`] and [`Job::settled`], and for a
 /// [drain](crate::Pool::shutdown) of the pool. A permit that was given back counts as a completed task.
 ///
-/// A permit belongs to no thread. It may outlive the [`Pool`](crate::Pool) and all handles of its job. A permit that is never
+/// A permit belongs to no thread, and may outlive the [`Pool`](crate::Pool) and all handles of its job. A permit that is never
 /// given back, by `mem::forget` or in a task that hangs, keeps the drain waiting: see
 /// [`shutdown_timeout`](crate::Pool::shutdown_timeout).
 ///
@@ -48,22 +48,22 @@ use std::time::Duration;
 pub struct Permit {
     /// The job's record, which stays alive because the permit counts as a busy task.
     job: JobPtr,
-    /// Only if a limit of the gates adapts.
+    /// The sample of the permit's work, if the limit of the job or of an ancestor adapts.
     sample: Option<Box<PermitSample>>,
-    /// The permit's number in the timeline.
+    /// The number by which the timeline identifies the permit.
     number: Number,
 }
 
-/// The sample of a permit.
+/// The sample of a permit's work.
 #[derive(Clone, Copy)]
 struct PermitSample {
     sample: Sample,
-    /// How long the work took, if its caller has told it.
+    /// How long the work took, if [`Permit::set_latency`] has set it.
     took: Option<Duration>,
 }
 
 impl Permit {
-    /// Makes the permit of a caller that has one permit of each gate, one busy count and one flight.
+    /// Makes a permit. The caller must own one permit of each gate, one busy count and one flight, which the permit takes over.
     #[inline]
     fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
@@ -71,8 +71,8 @@ impl Permit {
         Self { job, sample, number }
     }
 
-    /// Marks the permit's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above: its work has met
-    /// an overload, such as a server that refuses, or a time-out.
+    /// Reports that the permit's work has met an overload, such as a server that refuses, or a time-out. Marks the permit's
+    /// sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above.
     ///
     /// # Examples
     ///
@@ -96,10 +96,10 @@ impl Permit {
         }
     }
 
-    /// Sets how long the work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. Without this
-    /// call it is the time for which the permit was held.
+    /// Sets how long the permit's work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above.
+    /// Without this call, the work counts as long as the permit was held.
     ///
-    /// For a caller that keeps the permit longer than the work lasts.
+    /// Call it if you keep the permit longer than the work lasts.
     ///
     /// # Examples
     ///
@@ -124,14 +124,14 @@ impl Permit {
         }
     }
 
-    /// Converts the permit to that of a task that is about to be pushed. The task has a sample of its own.
+    /// Converts the permit to the permits of a task that is about to be pushed. The task gets a new sample.
     pub(super) fn for_a_task(self) -> Handed {
         let mut this = ManuallyDrop::new(self);
         this.sample = None;
         Handed::new(this.job, this.number)
     }
 
-    /// Returns the job that the permit is of.
+    /// Returns the job that the permit belongs to.
     ///
     /// # Panics
     ///
@@ -185,7 +185,7 @@ impl fmt::Debug for Permit {
 ///
 /// # Examples
 ///
-/// A future that is dropped takes its waiter out of the queue:
+/// If the future is dropped, its waiter leaves the queue:
 ///
 /// ```
 /// use futures::executor::block_on;
@@ -202,8 +202,8 @@ impl fmt::Debug for Permit {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire<'a> {
     job: &'a Job,
-    /// The waiter in the job's queue, from the first pending poll on. Must be dropped before `wait`, because its drop may have
-    /// to give a permit back.
+    /// The waiter in the job's queue, from the first pending poll on. The field must be dropped before `wait`, because its drop
+    /// may have to give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -253,7 +253,7 @@ impl fmt::Debug for Acquire<'_> {
     }
 }
 
-/// One flight, for which a drain of the pool waits until this is dropped.
+/// One flight: a drain of the pool waits until this value is dropped.
 struct Flight(PoolPtr);
 
 impl Flight {
@@ -271,37 +271,38 @@ impl Drop for Flight {
 }
 
 impl Job {
-    /// Acquires a permit for work that runs elsewhere: on tokio, on a thread of one's own. Needs no worker and no runtime.
+    /// Acquires a permit for work that runs elsewhere, such as on tokio or on a thread of your own. The call needs no worker
+    /// and no runtime.
     ///
-    /// The future waits in the job's queue, where tasks and waiters are admitted in one order. The same holds at each parent.
+    /// The future waits in the job's queue, where tasks and waiters are admitted in one order. The same applies at each parent.
     /// The thread that admits a waiter wakes it, without a worker. The [`Permit`] counts as a running task of the job and of
-    /// each parent. [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold for permits as for tasks. A
-    /// [`capacity`](crate::JobBuilder::capacity) does not: a waiter takes no slot.
+    /// each parent. [`set_limit`](Self::set_limit) and [`pause`](Self::pause) apply to permits as to tasks. A
+    /// [`capacity`](crate::JobBuilder::capacity) does not apply: a waiter takes no slot.
     ///
-    /// If a future of a pool awaits this one, that future holds no permit of its own job meanwhile.
+    /// If a future of a pool awaits the returned future, the pool's future holds no permit of its own job meanwhile.
     ///
     /// # Cancellation
     ///
     /// Dropping the future takes its waiter out of the queue. If the waiter was granted a permit at the same time, the next
-    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled. It leaves an
-    /// empty cell in the queue. Such cells are at most about half of a queue.
+    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled, and leaves an
+    /// empty cell in the queue. At most about half of a queue's cells are empty.
     ///
     /// # Errors
     ///
-    /// Returns [`Closed`] if the job is closed or cancelled, or if its pool has shut down. Returns it also if the job is
+    /// Returns [`Closed`] if the job is closed or cancelled, or if its pool has shut down. Also returns `Closed` if the job is
     /// cancelled while the future waits. If the job is only closed meanwhile, or the pool drains, a waiting future is still
     /// admitted. After [`shutdown_now`](crate::Pool::shutdown_now) a waiter gets `Closed` when the next permit of its job is
     /// given back.
     ///
     /// # Panics
     ///
-    /// Panics if the future is polled inside a task of the same job, or of a job with a common parent. That task must have its
-    /// own permit to go on, and this permit may be the last one. [`try_acquire`](Self::try_acquire) never waits, and works
-    /// there.
+    /// Panics if the future is polled inside a task of the same job, or of a job with a common parent. Such a task must have
+    /// its own permit to go on, and the future may wait for that very permit. [`try_acquire`](Self::try_acquire) never waits,
+    /// and works there.
     ///
     /// # Examples
     ///
-    /// At most two requests at once, on tokio:
+    /// At most two requests run at once, on tokio:
     ///
     /// ```
     /// let pool = tollgate::Pool::builder().workers(1).build()?;
@@ -327,12 +328,12 @@ impl Job {
         Acquire { job: self, waiter: None, wait: Wait::default() }
     }
 
-    /// Acquires a permit as [`acquire`](Self::acquire) does, on a thread that may block.
+    /// Acquires a permit as [`acquire`](Self::acquire) does, and blocks the calling thread meanwhile.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. A task of an unrelated job that calls this holds no permit while it waits. A spare worker
-    /// takes the place of that task, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. Inside a task of an unrelated job, that task holds no permit while the call waits. A spare
+    /// worker takes the place of the task, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Errors
     ///
@@ -373,14 +374,14 @@ impl Job {
         }
     }
 
-    /// Acquires a permit if one is free and no task or waiter waits for it. Never waits, so it may be called anywhere, also
-    /// inside a task of the same job.
+    /// Acquires a permit if one is free and no task or waiter waits for it. The call never waits, so a task of the same job may
+    /// make it, too.
     ///
     /// # Errors
     ///
-    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit. Returns it also if a task or
-    /// a waiter waits for a permit there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its
-    /// pool has shut down.
+    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit, or if a task or a waiter
+    /// waits for a permit there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool has shut
+    /// down.
     ///
     /// # Examples
     ///
@@ -399,9 +400,9 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free. An error also returns the flight that was begun for this call.
+    /// Acquires a permit if one is free. If none is free, returns the error and the flight that was begun for this call.
     ///
-    /// The flight begins before the check for a drain. So a drain waits for a caller that passes the check.
+    /// The flight must begin before the check for a drain, so that a drain waits for a caller that passes the check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
@@ -420,7 +421,7 @@ impl Job {
     /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight lasts until the push has ended,
     /// because the push may admit another task from the queue.
     ///
-    /// If `counts`, a waiter that leaves or is refused counts as a cancelled task.
+    /// If `counts` is true, a waiter that leaves or is refused counts as a cancelled task.
     pub(super) fn acquire_or_queue(
         &self,
         waker: impl FnOnce() -> Option<task::Waker>,
@@ -435,7 +436,7 @@ impl Job {
         }
     }
 
-    /// Converts the outcome of a waiter to a permit or an error.
+    /// Converts the outcome of a wait to a permit or an error.
     pub(super) fn permit_of(&self, outcome: Outcome, number: Number) -> Result<Permit, Closed> {
         match outcome {
             Outcome::Granted => Ok(Permit::new(self.ptr(), number)),

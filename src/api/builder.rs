@@ -28,7 +28,7 @@ use std::num::NonZeroU32;
 #[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
-    /// `None`: no limit, or the least one of an adaptive job.
+    /// The limit. `None` means no limit, or the least limit of an adaptive job.
     limit: Option<usize>,
     adaptive: Option<Adaptive>,
     parent: Option<Job>,
@@ -41,7 +41,7 @@ pub struct JobBuilder {
     pub(super) turns: AskedTurns,
     pub(super) counts_weights: bool,
     pub(super) weight: Option<NonZeroU32>,
-    /// True for the job of a key.
+    /// True if the job belongs to a key.
     of_key: bool,
 }
 
@@ -56,13 +56,13 @@ impl Drop for Owner {
 }
 
 impl Job {
-    /// Returns a builder for a child of this job: with a name, a limit or a capacity.
+    /// Returns a builder for a child of this job, with a name, a limit or a capacity.
     ///
-    /// The builder begins with this job as the parent. Needs no [`Pool`](crate::Pool).
+    /// The builder begins with this job as the parent. The call needs no [`Pool`](crate::Pool).
     ///
     /// # Panics
     ///
-    /// If this job has 67,108,864 handles and children already.
+    /// Panics if this job already has 67,108,864 handles and children.
     ///
     /// # Examples
     ///
@@ -101,7 +101,7 @@ impl JobBuilder {
         }
     }
 
-    /// Makes the job that of a key: the calls that list jobs leave it out.
+    /// Notes that the job belongs to a key, so that the calls that list jobs leave the job out.
     pub(super) fn of_key(mut self) -> Self {
         self.of_key = true;
         self
@@ -171,12 +171,12 @@ impl JobBuilder {
         self
     }
 
-    /// Sets how many tasks may wait to start: the number of *slots*. Without this call there is no bound.
+    /// Sets the number of *slots*: how many tasks may wait to start. Without this call there is no bound.
     ///
-    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. A task that its handle cancels
-    /// drops its captures and releases its slot at once. Its empty cell stays in the queue until a worker reaches it or a
-    /// later push frees it. The queue never holds many more empty cells than the capacity, or than its tasks if these are
-    /// more.
+    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. If a handle cancels its task, the
+    /// task's captures are dropped and its slot is released at once. The task's empty cell stays in the queue until a worker
+    /// reaches the cell or a later push frees it. The number of empty cells in a queue is never much greater than the capacity,
+    /// or than the number of its tasks if that is greater.
     ///
     /// If no slot is free:
     ///
@@ -185,25 +185,26 @@ impl JobBuilder {
     /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until a
     ///   slot is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait without blocking the thread.
-    /// - Inside a task of the same pool they never block, because that task may keep the only worker. They exceed the
-    ///   capacity instead.
+    /// - Inside a task of the same pool these calls never block, because that task may keep the only worker. The calls exceed
+    ///   the capacity instead.
     ///
     /// A future starts with its first poll. Futures of `map_async`, and items of [`map`](Job::map) and
     /// [`for_each`](Job::for_each), need no slot.
     ///
     /// # A capacity of 0
     ///
-    /// A job with a capacity of 0 hands each task over, or refuses it. A push succeeds only if the task has a permit of the job
-    /// and of each ancestor at once: all gates are open, and no task or waiter stands in their queues. The task counts as
-    /// [`running`](crate::JobStats::running) from then on, until it has ended. It waits for nothing but a worker.
+    /// A job with a capacity of 0 starts each task at once, or refuses it. A push succeeds only if the task gets a permit of
+    /// the job and of each ancestor at once. For this, no gate may be closed, and no task or waiter may stand in a queue. The
+    /// task counts as [`running`](crate::JobStats::running) from the push until its end. The task waits only for a worker.
     ///
-    /// - If there is no permit, the methods above return `Full` or wait, in the queue with the waiters of
-    ///   [`acquire`](Job::acquire). Each of them counts in [`backlog`](crate::JobStats::backlog).
+    /// - If there is no permit, the methods above return `Full`, or wait in the queue with the waiters of
+    ///   [`acquire`](Job::acquire). Each pusher that waits counts in [`backlog`](crate::JobStats::backlog).
     /// - A [`ReservedSlot`](crate::ReservedSlot) holds the permits of its task, as a [`Permit`](crate::Permit) does. So
-    ///   [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) does. At a [rate](Self::rate) it counts as a start.
+    ///   [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) does. At a [rate](Self::rate) the reserved slot
+    ///   counts as a start.
     /// - If a gate is held off, paused, or gets a lower limit before a worker has begun the task, the task goes to the front of
-    ///   the queue, without its permits. At a rate, its start takes a second token then. If the job is cancelled by then, the task
-    ///   is dropped.
+    ///   the queue, without its permits. With a rate, its later start takes a second token. If the job is cancelled before the
+    ///   start, the task is dropped.
     /// - A push inside a task of the same pool, and a further attempt of a [retried](Job::spawn_retry) task, wait in the queue
     ///   like any task. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
     ///
@@ -224,7 +225,7 @@ impl JobBuilder {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// Start at once, or not at all:
+    /// A task starts at once, or the push is refused:
     ///
     /// ```
     /// use tollgate::Rejected;
@@ -253,12 +254,12 @@ impl JobBuilder {
     /// | a [retried](Job::spawn_retry) closure | its push, to the first attempt | until it returns: a time for each attempt |
     /// | a future | its push, to its first poll | until it is ready, with the time in which it is pending |
     ///
-    /// A closure that waits inside, as in a join, runs meanwhile. A task that panics, or is dropped unrun or pending, has no
-    /// time in `run`. A task that was dropped unrun has none in `wait`, either. Items of [`map`](Job::map) and
+    /// While a closure waits inside, as in a join, it counts as running. A task that panics, or is dropped before its end, has
+    /// no time in `run`. A task that was dropped before its start has no time in `wait`, either. Items of [`map`](Job::map) and
     /// [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not measured.
     ///
-    /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job has 24 bytes more, and reads
-    /// the clock three times. A job that is not timed pays nothing.
+    /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job has 24 bytes more, and reads the
+    /// clock three times. A job that is not timed pays nothing.
     ///
     /// # Examples
     ///
@@ -285,12 +286,14 @@ impl JobBuilder {
 
     /// Runs each task of the job in a [span](https://docs.rs/tracing) of its own, by the facade `tracing`.
     ///
-    /// The span has the name `task`, the target `tollgate`, the level `INFO`, and the fields `job` and `task`: the names of the
-    /// job and of the task. Its parent is the span in which the task was pushed. It begins with the push and ends with the task,
-    /// and is entered while the task runs. A future enters it for each poll. A retried task has one span for all attempts.
+    /// The span has the name `task`, the target `tollgate` and the level `INFO`. Its fields `job` and `task` are the names of
+    /// the job and of the task. Its parent is the current span of the thread that pushes the task. The span begins with the
+    /// push, is entered while the task runs, and ends with the task. A future enters the span for each poll. A retried task has
+    /// one span for all attempts.
     ///
-    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), and permits without a task, have no span. Nor have tasks of
-    /// jobs below. A future of `map_async` has one, whose parent is the span in which the results are polled. A job that is not traced pays nothing. Needs the feature `tracing`.
+    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), and permits without a task, have no span. Tasks of jobs
+    /// below have none, either. A future of `map_async` has one, and its parent is the span in which the results are polled. A
+    /// job that is not traced pays nothing. Needs the feature `tracing`.
     ///
     /// # Examples
     ///
@@ -309,23 +312,23 @@ impl JobBuilder {
         self
     }
 
-    /// Adds a rate, which bounds how often tasks of the job start. May be called several times: then all the rates hold.
+    /// Adds a rate, which bounds how often tasks of the job start. If called several times, all the rates apply.
     ///
     /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below
-    /// this one count, too. A task counts once, when a worker gives it its permits; the system may delay its first instruction
-    /// after that. A wait inside a task does not make the task count again. An acquired [`Permit`](crate::Permit) counts as a
-    /// start. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. While no task starts, at most the
-    /// burst is saved up.
+    /// count, too. A task counts once, when a worker gives it its permits; the system may delay the task's first instruction
+    /// after that. After a wait inside, a task does not count again. An acquired [`Permit`](crate::Permit) counts as a start.
+    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. While no task starts, the job saves up at
+    /// most the burst.
     ///
     /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands
-    /// in the queue. It holds no permit of its job or of a parent, no worker and no thread. A task that joins another task of
+    /// in the queue, and holds no permit of its job or of a parent, no worker and no thread. A task that joins another task of
     /// the same job does not run that task inline. [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A rate counts no task that is cancelled, or that a limit or another rate holds back. There is one exception: the handle
-    /// may cancel a task that already has its permits. The rate counts that task, although its first instruction never runs.
+    /// A rate does not count a task that is cancelled, or that a limit or another rate holds back. There is one exception: if a
+    /// handle cancels a task that already has its permits, the rate counts that task.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job whose rate is used up keeps its
-    /// memory until the next start would be allowed, also without a handle.
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job without a handle still keeps
+    /// its memory until its rate allows the next start.
     ///
     /// # Examples
     ///
@@ -350,11 +353,11 @@ impl JobBuilder {
         self
     }
 
-    /// Lets the limit find itself within a range, by how long the tasks take.
+    /// Makes the limit adaptive: a rule sets it within a range, by how long the tasks take.
     ///
-    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range. Without one it starts with the
-    /// least. From then on the rule of `adaptive` sets the limit, as [`Job::set_limit`] does: tasks that run are not stopped.
-    /// [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the limit of the moment.
+    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range, or else with the least limit of
+    /// the range. From then on the rule of `adaptive` sets the limit, as [`Job::set_limit`] does: running tasks are not
+    /// stopped. [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the present limit.
     ///
     /// - A task's sample is the time from its start to its end. A panic is an end. A task that is cancelled or expires is no
     ///   sample. An attempt of [`spawn_retry`](Job::spawn_retry) is a sample, and so are a [`Permit`](crate::Permit) and an item
@@ -362,12 +365,12 @@ impl JobBuilder {
     /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule starts from that limit. So a limit of 0 does not
     ///   hold the job: [`pause`](Job::pause) does.
     /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. The rule
-    ///   raises no limit that the tasks have not reached.
-    /// - Tasks of jobs below are samples of this job, too. A parent's limit that binds keeps the tasks from reaching this one,
-    ///   so the rule does not raise it.
-    /// - A task that joins another one of the job does not run it inline.
-    /// - Each key of a [`keyed`](Self::keyed) job has its own limit. An idle key may be dropped, and forgets what it has
-    ///   learnt: its next job starts anew.
+    ///   does not raise a limit that the number of running tasks has not reached.
+    /// - Tasks of jobs below are samples of this job, too. If a parent's limit keeps the running tasks below this job's limit,
+    ///   the rule does not raise this limit.
+    /// - A task that joins another task of the job does not run that task inline.
+    /// - Each key of a [`keyed`](Self::keyed) job has its own limit. If an idle key is dropped, its limit is forgotten: the
+    ///   key's next job starts anew.
     ///
     /// # Examples
     ///
@@ -395,7 +398,7 @@ impl JobBuilder {
         self
     }
 
-    /// Makes the job.
+    /// Makes the job that was configured.
     ///
     /// # Panics
     ///
@@ -414,7 +417,7 @@ impl JobBuilder {
     pub fn build(self) -> Job {
         let mut capacity = None;
         if let Some(most) = self.capacity {
-            // Not in a closure: a panic would then not report the caller's line.
+            // Written without a closure, so that a panic reports the caller's line.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
         let samples =

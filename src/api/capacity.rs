@@ -1,33 +1,34 @@
 //! The capacity of a job: a bound on its tasks that have not started, and the wait for a free slot.
 //!
-//! Each accepted task of such a job owns a *slot*, here [`Slot`]. The slot is released when the closure starts or is
+//! Each accepted task of a job with a capacity owns a *slot*, here [`Slot`]. The slot is released when the closure starts or is
 //! dropped. So the count is exact wherever the task lies, and a job without a capacity pays nothing.
 //!
 //! A pusher that finds no free slot:
-//! - `full-1`: it adds its key to the pool's list of blocked pushers.
-//! - `full-2`: under the lock of the parking lot's bucket it sets the *waited* bit and executes a full fence. Then it
-//!   checks that no slot is free and that the job is open.
+//! - `full-1`: the pusher adds its key to the pool's list of blocked pushers.
+//! - `full-2`: under the lock of the parking lot's bucket the pusher sets the *waited* bit and executes a full fence. Then the
+//!   pusher checks that no slot is free and that the job is open.
 //!
 //! A thread that releases a slot:
-//! - `slot-1`: it lowers the count and reads the *waited* bit, in one read-modify-write.
-//! - `slot-2`: if the bit was set, it wakes one pusher.
+//! - `slot-1`: the thread lowers the count and reads the *waited* bit, in one read-modify-write.
+//! - `slot-2`: if the bit was set, the thread wakes one pusher.
 //!
 //! A thread that closes the job or the pool:
-//! - `close-1`: it sets the flag.
-//! - `close-2`: it wakes the pushers of every key in the list of blocked pushers.
+//! - `close-1`: the thread sets the flag that closes the job or the pool.
+//! - `close-2`: the thread wakes the pushers of every key in the list of blocked pushers.
 //!
-//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no pusher waits any more, it
-//! clears the bit. If the pusher is a task of another pool, that task may first have to re-acquire its permit. So the pusher
-//! passes the wake-up on before that, in the same way.
+//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no pusher waits any more, the woken
+//! pusher clears the bit. If the pusher is a task of another pool, that task may first have to re-acquire its permit. So the
+//! pusher passes the wake-up on before that, in the same way.
 //!
 //! A task that its handle has cancelled releases its slot at once, and leaves an empty cell in the queue. A worker frees that
-//! cell when the cell is first in the queue. A pusher frees all empty cells if they are at least as many as the slots and as the
-//! tasks. So the queue holds at most twice as many cells as tasks may wait.
+//! cell when the cell is first in the queue. A pusher frees all empty cells if they are at least as many as the slots and as
+//! the tasks. So the queue holds at most twice as many cells as tasks may wait.
 //!
 //! A future that waits for a slot is a pusher, too: see module `reserve`.
 //!
-//! No wake-up is lost. Either `full-2` sees `slot-1`, or `slot-1` sees the bit and `slot-2` finds the pusher's entry.
-//! Either `close-2` finds the key of `full-1`, or `full-2` sees the flag of `close-1`.
+//! No wake-up is lost. Either the pusher's check sees the free slot, or the thread that releases the slot sees the bit, and
+//! finds the pusher's entry (`full-2`, `slot-1`, `slot-2`). Either the thread that closes finds the pusher's key, or the
+//! pusher's check sees the flag (`full-1`, `full-2`, `close-1`, `close-2`).
 
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;
@@ -43,16 +44,16 @@ use crate::worker::context::Context;
 /// The result of asking for a slot without waiting.
 #[derive(Debug)]
 pub enum Asked {
-    /// The job has no capacity, so it needs no slot.
+    /// The job has no capacity, so the task needs no slot.
     Unbounded,
-    /// A slot was free, and is taken now.
+    /// A slot was free, and the caller owns it now.
     Taken(Slot),
     /// No slot is free.
     Full,
 }
 
 impl Job {
-    /// Takes a slot for one task. Blocks until one is free, unless the caller is a task of the same pool.
+    /// Takes a slot for one task. Blocks until a slot is free, unless the caller is a task of the same pool.
     ///
     /// Returns `None` if the job has no capacity, or if the job or its pool was closed while the caller waited.
     #[inline]
@@ -88,7 +89,7 @@ impl Job {
         }
     }
 
-    /// Does what [`take_slot`](Self::take_slot) does, for a job with a capacity.
+    /// Takes a slot of a job with a capacity, as [`take_slot`](Self::take_slot) does.
     #[cold]
     #[track_caller]
     fn take_slot_of(&self, capacity: &Arc<Capacity>) -> Option<Slot> {
@@ -106,7 +107,8 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // The pusher may be a task of another pool, which must now wait for its permit. The wake-up is passed on before that.
+            // The pusher may be a task of another pool, which must now wait for its permit. So the pusher passes the wake-up on
+            // first.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
@@ -114,7 +116,8 @@ impl Job {
         None
     }
 
-    /// Sets the *waited* bit. Returns true if no slot is free and the job is open. The caller has the lock of the bucket (full-2).
+    /// Sets the *waited* bit. Returns true if no slot is free and the job is open, so that the pusher must wait. The caller
+    /// must hold the lock of the bucket (full-2).
     pub(super) fn must_wait_for_slot(&self, capacity: &Capacity) -> bool {
         // Ordering: AcqRel; pairs with `slot-1`, which reads the bit (full-2).
         capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
@@ -134,7 +137,8 @@ impl Job {
     }
 }
 
-/// One entry in a pool's list of blocked pushers. Dropping it removes the entry. The owner keeps the pool alive.
+/// One entry in a pool's list of blocked pushers. Dropping this value removes the entry. The owner of this value must keep the
+/// pool alive.
 #[derive(Debug)]
 pub struct BlockedPusher {
     pool: PoolPtr,

@@ -48,8 +48,8 @@ impl Job {
     }
 }
 
-/// Makes a job. Most jobs have no `extra`. Adds a child to the table, a held job to the pool's list, and a job with a name and no
-/// parent to the list of these.
+/// Makes a job, and enters it into the pool's lists. A child enters its parent's table, a held job the list of held jobs, and a
+/// named job without a parent the list of named jobs. `extra` holds the state of features that most jobs do not use.
 #[inline]
 #[track_caller]
 pub fn make(
@@ -65,7 +65,7 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag must be set before another thread can find the job, because the end of a task goes by the flag.
+        // The flag must be set before another thread can find the job, because a worker reads the flag when a task ends.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }

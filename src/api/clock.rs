@@ -1,16 +1,16 @@
 //! The clock of a pool, its timer, and the timer's thread.
 //!
 //! Each job or task that waits for a time has an entry in the pool's [`Timer`]. The timer's thread, or
-//! [`ManualClock::advance`], fires the entries whose time has come. An entry may drop a task's captures, whose destructors are
-//! user code. If a destructor waits on the timer's thread, that thread hands the timer to a new thread first.
+//! [`ManualClock::advance`], fires the entries whose time has come. To fire an entry may drop a task's captures, and their
+//! destructors are user code. If such a destructor waits, the timer's thread first hands the timer to a new thread.
 //!
 //! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end. If a drain is deciding
 //!   whether it ends, the thread waits for the decision.
 //! - `fire-2`: The thread takes the entry from the timer, and calls the entry's action. An action may inject tasks.
 //! - `fire-3`: The thread no longer counts as outstanding, and the drain checks again whether anything is left.
 //!
-//! A drain waits until the timer has no entry on which a task depends. `fire-1` keeps the drain waiting for an entry that was
-//! taken out of the timer, until the entry's tasks are in a queue.
+//! A drain waits until the timer has no entry on which a task depends. From `fire-1` to `fire-3` the firing thread also keeps
+//! the drain waiting for the entries that it has taken out, until their tasks are in a queue.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::job::events;
@@ -23,7 +23,7 @@ use std::fmt;
 use std::time::Duration;
 
 impl Shared {
-    /// Returns the time by the pool's clock.
+    /// Returns the present time of the pool's clock.
     pub fn now(&self) -> Instant {
         self.hands.as_ref().map_or_else(Instant::now, |hands| hands.now())
     }
@@ -84,7 +84,7 @@ impl PoolPtr {
     }
 
     fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
-        // The name does not come from the user's closure, because that takes the index of a worker.
+        // The name must not come from the user's naming closure, because that closure takes the index of a worker.
         let builder = self.shared().threads.builder_named("tollgate-timer".to_owned());
         self.own();
         let started = builder.spawn(move || self.run_timer());
@@ -105,11 +105,11 @@ impl PoolPtr {
     }
 }
 
-/// A clock that moves only when it is told to. For tests of code that waits for times.
+/// A clock that moves only in [`advance`](Self::advance). For tests of code that waits for times.
 ///
-/// A pool that was [built with it](crate::PoolBuilder::clock) lets no time pass by itself, and starts no thread for times. The
-/// clock is cheap to clone, and all clones are the same clock. It may serve several pools. Waits with a time-out, such as
-/// [`Job::wait_timeout`](crate::Job::wait_timeout), go by the real time all the same.
+/// In a pool that was [built with this clock](crate::PoolBuilder::clock) no time passes by itself, and no thread waits for
+/// times. The clock is cheap to clone, and all clones are the same clock. One clock may serve several pools. Waits with a
+/// time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), use the real time all the same.
 ///
 /// # Examples
 ///
@@ -133,7 +133,8 @@ pub struct ManualClock(Arc<Inner>);
 
 struct Inner {
     hands: Arc<Hands>,
-    /// The pools that go by this clock and have not ended. The list is an owner of each pool.
+    /// The pools that use this clock and have not ended. The list counts as an owner of each pool, so that the pool's memory
+    /// stays.
     pools: Mutex<Vec<PoolPtr>>,
 }
 
@@ -154,7 +155,7 @@ impl ManualClock {
         Self(Arc::new(Inner { hands: Arc::new(Hands::new()), pools: Mutex::new(Vec::new()) }))
     }
 
-    /// Returns the time of the clock, which the clock shares with its pools.
+    /// Returns the shared state of the clock, from which its pools read the time.
     pub(crate) fn hands(&self) -> Arc<Hands> {
         self.0.hands.clone()
     }
@@ -163,7 +164,7 @@ impl ManualClock {
         self.0.pools.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns the time at which the clock stands.
+    /// Returns the present time of this clock.
     ///
     /// # Examples
     ///
@@ -181,10 +182,10 @@ impl ManualClock {
         self.0.hands.now()
     }
 
-    /// Moves the clock forward, and lets everything happen whose time has come.
+    /// Moves the clock forward by `by`, and lets each delay, hold-off, rate and deadline that is over take effect.
     ///
-    /// On return, the tasks of each job whose hold-off has ended are on their way to the workers. So are the delayed tasks
-    /// whose time has come. The call does not wait until they run.
+    /// On return, the delayed tasks whose time has come are on their way to the workers. So are the tasks of each job whose
+    /// hold-off has ended. The call does not wait until these tasks run.
     ///
     /// # Panics
     ///
@@ -208,13 +209,14 @@ impl ManualClock {
         }
     }
 
-    /// Adds a pool to this clock: each `advance` fires the entries of the pool's timer whose time has come.
+    /// Adds a pool to this clock. Each later `advance` fires the entries of the pool's timer whose time has come.
     pub(crate) fn enter(&self, pool: PoolPtr) {
         pool.own();
         self.pools().push(pool);
     }
 
-    /// Takes the pool off the list if its last worker has left. A pool that was dropped may still drain, and wait for times.
+    /// Takes the pool off this clock's list if the pool's last worker has left. A pool that was dropped may still drain, and
+    /// its drain may wait for times.
     pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
         if !pool.shared().has_ended() {
             return;

@@ -10,7 +10,7 @@ use crate::worker::context::Context;
 
 /// Returns the job whose task runs on this thread, or `None` outside of a pool's tasks.
 ///
-/// It works in a panic hook and in [`on_panic`](crate::PoolBuilder::on_panic), too: there it returns the job of the
+/// The function works in a panic hook and in [`on_panic`](crate::PoolBuilder::on_panic), too: there it returns the job of the
 /// task that panicked.
 ///
 /// # Panics
@@ -28,7 +28,7 @@ use crate::worker::context::Context;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 ///
-/// Panics that say which job they happened in:
+/// A panic hook that prints the name of the job whose task panicked:
 ///
 /// ```
 /// # use std::sync::{Arc, Mutex};
@@ -51,15 +51,15 @@ use crate::worker::context::Context;
 #[track_caller]
 pub fn current_job() -> Option<Job> {
     let job = Context::with(|context| context?.lease().job.get())?;
-    // The running task counts as busy, which keeps the record until the handle is added.
+    // The job's busy count includes the running task. So the record stays at least until the handle is added.
     Some(Job::of(job))
 }
 
 /// Returns the id of the task that runs on this thread, if that task has a handle.
 ///
-/// It equals [`TaskHandle::id`](crate::TaskHandle::id) of the handle, also if the handle was dropped. Returns `None` in a task
-/// of [`Job::execute`](crate::Job::execute), and outside of a pool's tasks. In a task of a scope, and in the items of
-/// [`map`](crate::Job::map) and [`for_each`](crate::Job::for_each), it returns an id that no handle has.
+/// The id equals [`TaskHandle::id`](crate::TaskHandle::id) of the task's handle, even if the handle was dropped. Returns `None`
+/// in a task of [`Job::execute`](crate::Job::execute), and outside of a pool's tasks. In a task of a scope, and in the items of
+/// [`map`](crate::Job::map) and [`for_each`](crate::Job::for_each), returns an id that no handle has.
 ///
 /// # Examples
 ///
@@ -125,11 +125,11 @@ pub fn is_cancelled() -> bool {
     })
 }
 
-/// Says that the task that runs on this thread has met an overload: a server that refuses, or a time-out.
+/// Reports that the task on this thread has met an overload: a server that refuses, or a time-out.
 ///
-/// It marks the task's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. A future may call it
-/// in any of its polls. Further calls of the task change nothing. Nor does a call in another task, or outside of a pool's
-/// tasks. A [`Permit`](crate::Permit) has its own [`overloaded`](crate::Permit::overloaded).
+/// The call marks the task's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. A future may
+/// call the function in any of its polls. Only a task's first call has an effect. Outside of a pool's tasks the function does
+/// nothing. For a [`Permit`](crate::Permit), call its own [`overloaded`](crate::Permit::overloaded).
 ///
 /// # Examples
 ///

@@ -1,9 +1,8 @@
-//! Tasks that wait for a time before they enter the queue: `spawn_after`, `spawn_at`. And tasks that must start before a
-//! deadline: `spawn_within`, `spawn_before`.
+//! Pushes tasks that wait for a time before they enter the queue (`spawn_after`, `spawn_at`), and tasks that must start before
+//! a deadline (`spawn_within`, `spawn_before`).
 //!
-//! The way of a delayed task, from the pool's timer to the queue, is in [`crate::task::delay`]. What ends a task at its
-//! deadline is in
-//! [`crate::task::deadline`].
+//! Module [`crate::task::delay`] explains how a delayed task moves from the pool's timer to the queue. Module
+//! [`crate::task::deadline`] explains what ends a task at its deadline.
 
 use crate::api::job::Job;
 use crate::job::gate::handed::Handed;
@@ -16,20 +15,21 @@ use crate::task::state::State;
 use std::time::Duration;
 
 impl Job {
-    /// Pushes a task that enters the queue after this delay. Returns its handle.
+    /// Pushes a task that enters the queue after `delay`. Returns its handle.
     ///
-    /// Meanwhile the task holds no permit, no worker and no thread: one timer serves the whole pool. When its time has come,
-    /// the task takes its place behind the tasks that wait at that moment. It then behaves like a [spawned](Self::spawn) task.
-    /// Tasks with the same time take their places in the order pushed. A delay of zero is no delay.
+    /// During the delay the task holds no permit, no worker and no thread: one timer serves the whole pool. When the delay is
+    /// over, the task enters the queue behind the tasks that wait there. From then on it behaves like a [spawned](Self::spawn)
+    /// task. Tasks with the same time enter the queue in the order pushed. A delay of zero is no delay.
     ///
-    /// A delayed task is a task of the job that has not ended. [`wait`](Self::wait) waits for it,
+    /// A delayed task counts as a task of the job that has not ended. [`wait`](Self::wait) waits for it,
     /// [`JobStats::delayed`](crate::JobStats::delayed) counts it, and it takes a slot of the
-    /// [`capacity`](crate::JobBuilder::capacity). If the job is paused, has a limit of 0 or is held off at that time, the task
-    /// then waits in the queue. If the job is [closed](Self::close) meanwhile, the task still runs. A
-    /// [drain](crate::Pool::shutdown) of the pool waits for it. A push into a closed job is refused at once, as with
+    /// [`capacity`](crate::JobBuilder::capacity). If the job is paused, has a limit of 0 or is held off when the delay is over,
+    /// the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still runs. A
+    /// [drain](crate::Pool::shutdown) of the pool waits for the task. A push into a closed job is refused at once, as with
     /// [`spawn`](Self::spawn).
     ///
-    /// A task that joins a delayed task holds no permit while it waits, and never runs that task inline before its time.
+    /// If a task joins a delayed task, the joining task holds no permit while it waits. The joining task never runs the delayed
+    /// task inline during the delay.
     ///
     /// # Blocking
     ///
@@ -42,8 +42,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer. Panics if the job has a
-    /// [`capacity`](crate::JobBuilder::capacity) of 0, unless the delay is zero: such a job lets no task wait.
+    /// Panics where [`spawn`](Self::spawn) does, or if the platform cannot start the thread of the pool's timer. Panics if the
+    /// job has a [`capacity`](crate::JobBuilder::capacity) of 0, unless the delay is zero: such a job lets no task wait.
     ///
     /// # Examples
     ///
@@ -73,14 +73,14 @@ impl Job {
         self.spawn_at(self.ptr().pool().after(delay), task)
     }
 
-    /// Pushes a task that enters the queue at this time, as [`spawn_after`](Self::spawn_after) does after a delay. Returns its
-    /// handle.
+    /// Pushes a task that enters the queue at the time `when`, as [`spawn_after`](Self::spawn_after) does after a delay.
+    /// Returns its handle.
     ///
     /// If the time has already come, does what [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///
-    /// As with [`spawn_after`](Self::spawn_after), whatever the time is.
+    /// Panics where [`spawn_after`](Self::spawn_after) does with a delay that is not zero, whatever the time is.
     ///
     /// # Examples
     ///
@@ -113,16 +113,16 @@ impl Job {
         }
     }
 
-    /// Pushes a task that must start within this time. Returns its handle.
+    /// Pushes a task that must start within `time`. Returns its handle.
     ///
-    /// The task stands in the queue as any other. If it has not started when the time is over, its captures are dropped at
-    /// that time, and its handle says [`JoinError::Expired`](crate::JoinError::Expired). It counts as cancelled. A time of
-    /// zero drops the task at once. A task that has started is not affected: the deadline does not bound how long the task
-    /// runs.
+    /// The task waits in the queue like any other task. If it has not started when the time is over, its captures are dropped.
+    /// Its handle then returns [`JoinError::Expired`](crate::JoinError::Expired), and the task counts as cancelled. With a time
+    /// of zero the task is dropped at once. The deadline does not affect a task that has started: it does not bound how long
+    /// the task runs.
     ///
-    /// The captures are dropped by the thread of the pool's timer, or by the thread that moves the pool's
-    /// [`ManualClock`](crate::ManualClock). Their destructors may wait for the pool. A destructor that blocks on anything else
-    /// delays all that waits in the pool's timer.
+    /// The thread of the pool's timer drops the captures, or the thread that moves the pool's
+    /// [`ManualClock`](crate::ManualClock). Destructors of captures may wait for the pool. A destructor that blocks on anything
+    /// else delays all entries of the pool's timer.
     ///
     /// # Blocking
     ///
@@ -134,7 +134,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`spawn`](Self::spawn), or if the platform cannot start the thread of the pool's timer.
+    /// Panics where [`spawn`](Self::spawn) does, or if the platform cannot start the thread of the pool's timer.
     ///
     /// # Examples
     ///
@@ -162,7 +162,7 @@ impl Job {
         self.spawn_before(self.ptr().pool().after(time), task)
     }
 
-    /// Pushes a task that must start before this time, as [`spawn_within`](Self::spawn_within) does. Returns its handle.
+    /// Pushes a task that must start before `deadline`, as [`spawn_within`](Self::spawn_within) does. Returns its handle.
     ///
     /// # Panics
     ///
@@ -196,7 +196,7 @@ impl Job {
         }
     }
 
-    /// Makes a task that must start before the deadline, and pushes it.
+    /// Makes a task that must start before the deadline, and pushes it. Returns the task's handle.
     #[track_caller]
     fn bounded<F, T>(&self, deadline: Instant, handed: Option<Handed>, task: F) -> TaskHandle<T>
     where
@@ -236,7 +236,7 @@ impl Job {
         handle
     }
 
-    /// Makes a task that waits until the time `when`, and puts it into the pool's timer.
+    /// Makes a task that waits until the time `when`, and puts it into the pool's timer. Returns the task's handle.
     #[track_caller]
     fn delayed<F, T>(&self, when: Instant, task: F) -> TaskHandle<T>
     where

@@ -1,8 +1,8 @@
-//! `Job::explain`: why a task does not run now, read from the gates as they are.
+//! `Job::explain`: tells why a task does not run now, from the present state of its gates.
 //!
-//! Running tasks record nothing for an explanation, so only the calling thread pays for it. That thread reads several words
-//! one after the other, without a lock that stops the workers. So the combination that it reads may never have been true at
-//! one moment.
+//! Running tasks record nothing for an explanation, so only the calling thread pays for the explanation. That thread reads
+//! several words one after the other, without a lock that stops the workers. So the combination that it reads may never have
+//! been true at one moment.
 
 mod reason;
 
@@ -20,14 +20,14 @@ use crate::job::record::JobPtr;
 use crate::sync::thread;
 use crate::task::handle::{Stage, TaskHandle};
 
-/// How often a search tries to get the lock of a queue before it gives up.
+/// The number of times that a search tries to get a queue's lock before it gives up.
 const TRIES: usize = 100;
 
 impl Job {
     /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
     ///
-    /// The call costs the tasks nothing: it reads the job and its ancestors as they are. If a parent's limit binds, the call
-    /// walks through the parent's queue.
+    /// The call costs the tasks nothing: it only reads the state of the job and its ancestors. If a parent's limit binds, the
+    /// call walks through the parent's queue.
     ///
     /// # Examples
     ///
@@ -52,7 +52,7 @@ impl Job {
     /// ```
     pub fn explain(&self) -> Explanation {
         let stats = self.stats();
-        // `stats.ready` includes these futures, because a future without a permit still counts as busy.
+        // `stats.ready` counts these futures, because a future without a permit still counts as busy.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
             // The first task waits behind the ready tasks, and behind tasks of other jobs in the queue of an ancestor.
@@ -81,7 +81,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the task has not ended and is of another job.
+    /// Panics if the task has not ended and belongs to another job.
     ///
     /// # Examples
     ///
@@ -122,13 +122,13 @@ impl Job {
                 Some(cancelled) => vec![cancelled],
                 None => match job.delayed_until(cell) {
                     Some(until) => vec![Reason::Delayed { until }],
-                    // The timer has just taken the entry: the task is on its way to the queue.
+                    // The timer has just taken the entry, so the task is about to enter the queue.
                     None => waiting(job, 0),
                 },
             },
             Stage::Waiting if self.hands_over() => match place(job, |queued| queued == cell) {
                 Some(ahead) => waiting(job, ahead),
-                // The task has its permits, and lies in an injector.
+                // The task already has its permits, and lies in an injector.
                 None => handed_over(job),
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
@@ -137,7 +137,7 @@ impl Job {
     }
 }
 
-/// Returns why a task that has its permits does not run: what stops its job, or else the workers.
+/// Returns why a task that already has its permits does not run. A gate may hold its job back, or no worker is free.
 fn handed_over(job: JobPtr) -> Vec<Reason> {
     let stopped = |gate: JobPtr| gate.permits.load().is_stopped();
     if gate::is_dropped(job) || job.gates().any(stopped) {
@@ -147,7 +147,7 @@ fn handed_over(job: JobPtr) -> Vec<Reason> {
     }
 }
 
-/// Returns how many futures of the job wait without a permit.
+/// Returns the number of the job's futures that wait without a permit.
 #[cfg(feature = "futures")]
 fn futures_without_permit(job: JobPtr) -> usize {
     pending().without_permit(job)
@@ -158,8 +158,8 @@ fn futures_without_permit(_: JobPtr) -> usize {
     0
 }
 
-/// Returns why tasks of the job wait without a permit: one reason for each awaited job. `futures` is the number of futures that
-/// wait without a permit.
+/// Returns why tasks of the job wait without a permit, as one reason for each awaited job. `futures` is the number of futures
+/// that wait so.
 fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if futures > 0 {
@@ -176,8 +176,8 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns [`Reason::Running`] for a task with a handle that has started, or [`Reason::Waiting`] if that task waits for
-/// another task or job.
+/// Returns [`Reason::Waiting`] if a started task waits for another task or job, or else [`Reason::Running`]. The task must have
+/// a handle.
 fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     let mut reason = Reason::Running { running: 1 };
     job.pool().waits.each(job.opaque(), |wait| {
@@ -191,7 +191,7 @@ fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     reason
 }
 
-/// Returns the reasons why a task has not started. `ahead` tasks go before it.
+/// Returns the reasons why a task of `job` has not started. `ahead` is the number of tasks that go before it.
 fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     if let Some(cancelled) = cancelled(job) {
         return vec![cancelled];
@@ -202,8 +202,8 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
     let weights = job.gates().filter_map(weight);
     let mut closed: Vec<_> = job.gates().filter_map(limit).chain(weights).chain(clock).collect();
-    // The reason that lasts longest comes first. A limit of 0 lasts until the user changes it. A hold-off or a rate lasts
-    // until its time, and any other limit until a task ends.
+    // The reason that lasts longest comes first. A limit of 0 lasts until the user changes it. A hold-off or a rate lasts until
+    // a known time. Any other limit lasts until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
         Reason::HeldOff { .. } | Reason::Rate { .. } => 1,
@@ -226,19 +226,19 @@ fn cancelled(job: JobPtr) -> Option<Reason> {
     Some(Reason::Cancelled { job: Job::of(cancelled) })
 }
 
-/// Returns [`Reason::HeldOff`] if this job is held off.
+/// Returns [`Reason::HeldOff`] if the job `gate` is held off.
 fn held_off(gate: JobPtr) -> Option<Reason> {
     let until = hold::held_until(gate)?;
     Some(Reason::HeldOff { job: Job::of(gate), until })
 }
 
-/// Returns [`Reason::Rate`] if the rates of this job allow no start now.
+/// Returns [`Reason::Rate`] if the rates of the job `gate` allow no start now.
 fn paced(gate: JobPtr) -> Option<Reason> {
     let until = hold::paced_until(gate)?;
     Some(Reason::Rate { job: Job::of(gate), until })
 }
 
-/// Returns [`Reason::Weight`] if the first task in the queue of this job takes more permits than are free.
+/// Returns [`Reason::Weight`] if the first task in the queue of `gate` takes more permits of `gate` than are free.
 fn weight(gate: JobPtr) -> Option<Reason> {
     if !gate.counts_weights() {
         return None;
@@ -261,14 +261,15 @@ fn limit(gate: JobPtr) -> Option<Reason> {
     })
 }
 
-/// Returns why a task has not started although no gate holds it back: all workers are busy, or a worker is about to take it.
+/// Returns why a task has not started although no gate holds it back: all workers are busy, or a worker is about to take the
+/// task.
 fn worker(job: JobPtr) -> Reason {
     let workers = job.pool().workers();
     let busy = workers.saturating_sub(job.pool().sleep.idle());
     if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
 }
 
-/// Returns how many tasks in queues go before a task that has not started.
+/// Returns the number of tasks in queues that go before the task in `cell`, which has not started.
 fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
     let (here, above) = (place(job, |queued| queued == cell), place_above(job));
     match (here, above) {
@@ -298,7 +299,8 @@ fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     })?
 }
 
-/// Calls `look` with the owner of the lock of this job's queue. Returns `None` if another thread has that lock all the time.
+/// Calls `look` with the consumer of the queue of `queue`, under the queue lock. Returns `None` if other threads keep that
+/// lock.
 fn look_into<T>(queue: JobPtr, look: impl FnOnce(&Consumer<'_>) -> T) -> Option<T> {
     for _ in 0..TRIES {
         let Some(consumer) = queue.queue().try_lock_quietly() else {

@@ -1,4 +1,4 @@
-//! The statistics of a job: of the job alone, and of the job with all jobs below it.
+//! The statistics of a job alone, and of a job with all jobs below it.
 
 use crate::api::job::Job;
 use crate::job::permits::Flag;
@@ -8,7 +8,7 @@ use crate::pool::children::Ended;
 use crate::stats::JobStats;
 
 impl Job {
-    /// Returns the statistics of the job alone: what its tasks do now, and how its earlier tasks ended.
+    /// Returns the statistics of the job alone: the present states of its tasks, and how its earlier tasks ended.
     ///
     /// Two counts include tasks of jobs below. `running` includes all of them that run, because each holds a permit of this
     /// job, too. `backlog` includes one task of each child that waits for a permit of this job.
@@ -47,9 +47,8 @@ impl Job {
 
     /// Returns the statistics of the job and all jobs below it, as one sum.
     ///
-    /// Each task is counted once. The sum includes children that have ended and whose handles are gone. `limit` and
-    /// `most_running` are those of this job, because each task below holds a permit of this job, too. The call takes time for
-    /// each job below.
+    /// Each task is counted once. The sum includes ended children without handles. `limit` and `most_running` are those of this
+    /// job, because each task below holds a permit of this job, too. The call takes time for each job below.
     ///
     /// # Examples
     ///
@@ -90,7 +89,7 @@ impl Job {
     }
 }
 
-/// The numbers of tasks that have not ended.
+/// The numbers of a job's tasks that have not ended.
 struct Counts {
     running: usize,
     ready: usize,

@@ -14,34 +14,34 @@ use crate::task::plain::is_large;
 impl Job {
     /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.
     ///
-    /// The future takes a permit before its first poll, and holds it until it is ready, cancelled or panicked. So a limit of 500
-    /// lets 500 futures be under way at once, even on 2 workers. A limit far above the number of workers is the normal case. A
-    /// future that is woken needs no further permit.
+    /// The future takes a permit before its first poll, and holds the permit until the future is ready, cancelled or panicked.
+    /// So a limit of 500 lets 500 futures be under way at once, even on 2 workers. A limit far above the number of workers is
+    /// the normal case. A future that is woken needs no further permit.
     ///
-    /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds no permit. It
-    /// then re-acquires its permit ahead of the queue. So it may await tasks of its own job.
+    /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), the future holds no
+    /// permit. Afterwards it re-acquires its permit ahead of the queue. So a future may await tasks of its own job.
     ///
     /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
     /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn): a [`capacity`](crate::JobBuilder::capacity) counts futures until their first poll. In async
-    /// code, wait with [`reserve`](Self::reserve) instead.
+    /// Blocks where [`spawn`](Self::spawn) does: a [`capacity`](crate::JobBuilder::capacity) counts futures until their first
+    /// poll. In async code, await a slot with [`reserve`](Self::reserve) instead, which never blocks the thread.
     ///
     /// # Runtimes
     ///
-    /// Some futures need a runtime, such as tokio's sockets and timers. They find it if the workers have entered it: see
-    /// [`on_worker_start`](crate::PoolBuilder::on_worker_start).
+    /// Some futures need a runtime, such as tokio's sockets and timers. Such a future finds its runtime if the workers have
+    /// entered it: see [`on_worker_start`](crate::PoolBuilder::on_worker_start).
     ///
     /// # Cancellation
     ///
     /// Dropping the handle detaches the task. [`TaskHandle::cancel`] and [`cancel`](Self::cancel) drop the future before its
-    /// handle returns. A future that has not started is dropped at once, on the calling thread or by a worker. A pending future is
-    /// dropped by a worker, without a further poll.
+    /// handle reports the cancellation. A future that has not started is dropped at once, on the calling thread or by a worker.
+    /// A pending future is dropped by a worker, without a further poll.
     ///
-    /// A drain of the pool waits for pending futures as it does for closures that run, even if they are never woken.
-    /// [`shutdown_now`](crate::Pool::shutdown_now) drops them.
+    /// A drain of the pool waits for pending futures as it does for running closures, even if the futures are never woken.
+    /// [`shutdown_now`](crate::Pool::shutdown_now) drops pending futures.
     ///
     /// # Panics
     ///
@@ -53,7 +53,7 @@ impl Job {
     ///
     /// # Examples
     ///
-    /// A thousand at once, each awaiting a timer, on two workers:
+    /// A thousand futures at once on two workers, and each future awaits a timer:
     ///
     /// ```
     /// use std::time::Duration;
@@ -129,7 +129,7 @@ impl Job {
         Ok(handle)
     }
 
-    /// Pushes a future that owns `ticket`, if it needs one. A slot is released at the first poll.
+    /// Pushes a future. If `ticket` is given, the future owns the ticket, and releases the ticket's slot at the first poll.
     fn spawn_future_with<F>(&self, ticket: Option<Ticket>, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -158,11 +158,11 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// Dropping the stream cancels the futures under way, and nothing more is pulled.
+    /// Dropping the stream cancels the futures under way, and no further input is pulled.
     ///
-    /// After [`cancel`](Self::cancel) of the job nothing more is pulled. The stream still yields the results that are there, and
-    /// [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at its end, one
-    /// `Cancelled` follows. [`close`](Self::close) does not stop the stream.
+    /// After [`cancel`](Self::cancel) of the job no further input is pulled. The stream still yields the results that are
+    /// ready, and [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at its
+    /// end, one `Cancelled` follows. [`close`](Self::close) does not stop the stream.
     ///
     /// # Panics
     ///
@@ -170,7 +170,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// The errors are those of [`TaskHandle::join`].
+    /// An item of the stream may be any error of [`TaskHandle::join`].
     ///
     /// # Examples
     ///
@@ -199,7 +199,7 @@ impl Job {
         MapAsync::new(self, input.into_stream(), f)
     }
 
-    /// Pushes a future that was accepted as part of an input, even if the job was closed since.
+    /// Pushes a future that belongs to an accepted input, even if the job was closed since.
     pub(super) fn spawn_accepted<F>(&self, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -210,7 +210,7 @@ impl Job {
         handle
     }
 
-    /// Makes the cell and the handle of a future that owns `ticket`, if it needs one.
+    /// Makes the cell and the handle of a future. If `ticket` is given, the future owns the ticket.
     fn flight_with<F>(&self, ticket: Option<Ticket>, future: F) -> (CellPtr, TaskHandle<F::Output>)
     where
         F: Future + Send + 'static,
@@ -218,7 +218,7 @@ impl Job {
     {
         match ticket {
             None => self.flight(future),
-            // Boxed, because an async block would hold it twice.
+            // The future is boxed, because an async block would store the future twice.
             Some(ticket) if ticket.lasts() => self.flight(ticket.around_future(Box::pin(future))),
             Some(ticket) => self.flight(release_at_start(ticket, future)),
         }
@@ -239,14 +239,15 @@ impl Job {
     }
 }
 
-/// Wraps a future so that it releases the slot of its ticket at its first poll or when it is dropped.
+/// Returns a future that does what `future` does. The returned future releases the ticket's slot at its first poll or when it
+/// is dropped.
 async fn release_at_start<F: Future>(ticket: Ticket, future: F) -> F::Output {
     drop(ticket);
     future.await
 }
 
 impl ReservedSlot {
-    /// Pushes a future as [`Job::spawn_future`] does, and returns its handle. Never blocks.
+    /// Pushes a future into the job of this slot, as [`Job::spawn_future`] does, and returns its handle. Never blocks.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
 //! Pushes into jobs with a capacity of 0: a task is pushed together with its permits, or the pusher waits for them.
 //!
-//! A pusher that waits stands in the job's queue, as a caller of `acquire` does. A close ends its wait by `full-1` to `close-2` of
-//! module `capacity`, with the key of the waiter in the list of blocked pushers.
+//! A pusher that waits stands in the job's queue, like a caller of `acquire`. The waiter's key is also in the list of blocked
+//! pushers, through which a close ends the wait (steps `full-1` to `close-2` of module `capacity`).
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::BlockedPusher;
@@ -16,23 +16,23 @@ use crate::worker::blocking;
 use crate::worker::context::Context;
 
 impl Job {
-    /// Returns true if the job has a capacity of 0: it hands each task over, or refuses it.
+    /// Returns true if the job has a capacity of 0. A push then needs the task's permits at once, or is refused.
     pub(super) fn hands_over(&self) -> bool {
         let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
         capacity.is_some_and(|capacity| Capacity::is_none(capacity))
     }
 
-    /// Returns the ticket of one task, with its permits. Blocks until there are permits, unless the caller is a task of the same
-    /// pool: then the task gets none, and waits in the queue if it must.
+    /// Acquires the permits of one task, and returns a ticket with these permits. Blocks until the permits are free. Acquires
+    /// no permit if the caller is a task of the same pool: the pushed task then waits in the queue if it must.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
-        // Not in a closure, which would hide the caller's line from a panic.
+        // Written without a closure, so that a panic reports the caller's line.
         let handed = self.wait_for_permits();
         Ticket::of(self.ptr(), None, handed)
     }
 
-    /// Returns the ticket of one task, with its permits, if they are free. Never blocks.
+    /// Acquires the permits of one task if they are free, and returns a ticket with these permits. Never blocks.
     #[cold]
     pub(super) fn try_take_handed_ticket(&self) -> Offered {
         match self.try_acquire() {
@@ -43,8 +43,8 @@ impl Job {
         }
     }
 
-    /// Waits for the permits of one task. Returns `None` if the job or the pool no longer accepts tasks, or if the caller is a task
-    /// of the pool.
+    /// Waits for the permits of one task, and returns them. Returns `None` if the job or the pool no longer accepts tasks, or
+    /// if the caller is a task of the pool.
     #[track_caller]
     fn wait_for_permits(&self) -> Option<Handed> {
         if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
@@ -62,22 +62,22 @@ impl Job {
             waiter = match waiter.take() {
                 Ok(outcome) => return self.permit_of(outcome, number).ok().map(Permit::for_a_task),
                 Err(waits) if self.accepts() => waits,
-                // The waiter leaves the queue, and gives back a permit that comes just now.
+                // The waiter's drop takes it out of the queue, and gives back a permit that was granted meanwhile.
                 Err(_) => return None,
             };
         }
     }
 
-    /// Pushes a task with its permits, if it has some, or cancels it if the job or the pool does not accept it.
+    /// Pushes a task, with its permits if it has some. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // The permits are given back after the push.
+            // The task's permits are released after this push.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);
     }
 
-    /// Pushes a task that the job accepts, with its permits if it has some.
+    /// Pushes an accepted task, with its permits if it has some.
     pub(super) fn push_with(&self, handed: Option<Handed>, cell: CellPtr) {
         match handed {
             Some(handed) => handed.push(cell),

@@ -7,24 +7,25 @@ use crate::sync::time::Instant;
 use std::time::Duration;
 
 impl Job {
-    /// Holds the job off for this time: until then no task of it, or of a job below it, starts.
+    /// Holds the job off for `time`: meanwhile no task of the job, or of a job below it, starts.
     ///
-    /// Use it for a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the time, and never
-    /// shortens it. A task of the job itself may call this. After the return no task of the job acquires a permit. A worker
-    /// that is between two tasks of the job may still start one of them. Tasks that have begun go on, also after they have
-    /// waited. The hold-off needs no thread and no worker: one timer serves the whole pool.
+    /// Use it for a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the hold-off, and never
+    /// shortens it. A task of the job itself may call this method. After the return no task of the job acquires a permit. A
+    /// worker that is between two tasks of the job may still start one of them. Tasks that have begun go on, even after a wait
+    /// inside. The hold-off needs no thread and no worker: one timer serves the whole pool.
     ///
     /// The hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all
-    /// three let it. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a pause. A
-    /// [closed](Self::close) job runs its accepted tasks after the hold-off. [`cancel`](Self::cancel) drops them at once.
+    /// three allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a
+    /// pause. A [closed](Self::close) job runs its accepted tasks after the hold-off. [`cancel`](Self::cancel) drops the
+    /// accepted tasks at once.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the tasks have run.
-    /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop them. A job
-    /// whose pool has ended is not held off.
+    /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the job's tasks have run.
+    /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop these tasks. A
+    /// job whose pool has ended is not held off.
     ///
     /// # Panics
     ///
-    /// If the platform cannot start the thread of the pool's timer.
+    /// Panics if the platform cannot start the thread of the pool's timer.
     ///
     /// # Examples
     ///
@@ -47,7 +48,7 @@ impl Job {
         self.hold_off_or_panic(until);
     }
 
-    /// Holds the job off until this time, as [`hold_off`](Self::hold_off) does. Does nothing if the time has come.
+    /// Holds the job off until the time `until`, as [`hold_off`](Self::hold_off) does. Does nothing if that time has come.
     ///
     /// # Panics
     ///
@@ -78,7 +79,7 @@ impl Job {
         }
     }
 
-    /// Replaces the job's rates by this one rate, also while tasks run. [`set_rates`](Self::set_rates) takes several rates.
+    /// Replaces the job's rates by `rate`, also while tasks run. [`set_rates`](Self::set_rates) takes several rates.
     ///
     /// # Examples
     ///
@@ -102,10 +103,10 @@ impl Job {
 
     /// Replaces the job's rates, also while tasks run. An empty slice removes all rates.
     ///
-    /// After this call each start needs a token of each of these rates, as with [`JobBuilder::rate`]. A worker that is between two
-    /// tasks of the job may still start one by the old rates. Each new rate takes over how much of the old rate at the same
-    /// index is used up. So a call grants no further burst. A [gap](Rate::gap_after_end) follows each task that starts after
-    /// the call.
+    /// After this call each start needs a token of each of the new rates, as with [`JobBuilder::rate`]. A worker that is
+    /// between two tasks of the job may still start one task by the old rates. Each new rate takes over how much of the old
+    /// rate at the same index is used up. So a call grants no further burst. A [gap](Rate::gap_after_end) follows each task
+    /// that starts after the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
     ///
@@ -131,7 +132,7 @@ impl Job {
 
     /// Returns the time until which the job is held off, or `None` if it is not.
     ///
-    /// Checks this job only: a job above it may be held off, too.
+    /// Considers this job only: a job above it may be held off, too.
     ///
     /// # Examples
     ///

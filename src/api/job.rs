@@ -1,8 +1,8 @@
-//! `Job`: the handle of a group of tasks with a limit; its limit, its end, its figures.
+//! `Job`: the handle of a group of tasks with a limit.
 //!
-//! The ways in are in `push`, lazy input in `stream` and `futures`, scopes in `scope`, the waits in `wait` and `settle`. Behind
-//! the handle is the `record`; `permits` and `queue` are its two halves, `gate` is what happens between them,
-//! `control` what the owner changes, and `family` and `builder` make jobs.
+//! Other modules add the ways in (`push`), lazy input (`stream`, `futures`), scopes (`scope`), and waits (`wait`, `settle`).
+//! The state of a job is in `record`, with its parts `permits` and `queue`. `gate` acts on both, `control` has what the owner
+//! changes, and `family` and `builder` make jobs.
 
 use crate::job::gate::adapt;
 use crate::job::permits::{Flag, MOST};
@@ -43,7 +43,7 @@ use std::fmt;
 pub struct Job(pub(super) JobPtr);
 
 impl Job {
-    /// The greatest limit: 2,097,150. Each greater number means no limit.
+    /// The greatest limit: 2,097,150. Any greater number means no limit.
     ///
     /// A job without a limit still counts its running tasks: at most 2,097,151 tasks, futures and permits at once. Further
     /// tasks wait in the job's queue.
@@ -61,17 +61,17 @@ impl Job {
     /// ```
     pub const MAX_LIMIT: usize = MOST as usize - 1;
 
-    /// Makes a further handle of a job. The caller must keep the job alive during this call.
+    /// Makes a further handle of a job. The caller must keep the job alive during the call.
     ///
     /// # Panics
-    /// If there are 67,108,864 handles and children already.
+    /// Panics if there are 67,108,864 handles and children already.
     #[track_caller]
     pub(crate) fn of(job: JobPtr) -> Self {
         job.busy.add_handle();
         Self(job)
     }
 
-    /// Makes a `Job` of a handle that is already counted. Dropping the `Job` subtracts that handle.
+    /// Makes a `Job` of a handle that is counted already. Dropping the `Job` subtracts that handle.
     pub(crate) fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
@@ -94,7 +94,7 @@ impl Job {
         self.extra()?.name.as_deref()
     }
 
-    /// Returns how many tasks may run at once. `usize::MAX` means no limit.
+    /// Returns how many tasks of the job may run at once. `usize::MAX` means no limit.
     ///
     /// # Examples
     ///
@@ -109,14 +109,13 @@ impl Job {
 
     /// Sets the limit, up or down, while tasks run.
     ///
-    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run. That holds even for a
-    /// task that was ready before. Running tasks are not stopped: after a lower limit the excess drains, and
-    /// [`settled`](Self::settled) tells when it has. A limit of 0 holds the job. A limit above [`MAX_LIMIT`](Self::MAX_LIMIT)
-    /// means no limit.
+    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run, even if the task was
+    /// ready before. Running tasks are not stopped: after a lower limit the excess drains, and [`settled`](Self::settled) tells
+    /// when it has. A limit of 0 holds the job. A limit above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
-    /// Futures in flight are running: they go on. A task that waits, in a join for example, needs a permit to go on
-    /// afterwards. While the limit is 0, it waits for that permit. A [drain](crate::Pool::shutdown) of the pool cancels a job
-    /// whose limit is 0.
+    /// Futures in flight count as running, and go on. A task that waits, in a join for example, needs a permit to go on
+    /// afterwards. While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels
+    /// a job whose limit is 0.
     ///
     /// # Examples
     ///
@@ -134,11 +133,11 @@ impl Job {
         control::set_limit(self.0, control::limit_bits(limit));
     }
 
-    /// Pauses the job. Once this call has returned, no task of the job, or of a job below it, starts.
+    /// Pauses the job. After this call has returned, no task of the job, or of a job below it, starts.
     ///
-    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0;
-    /// [`settled`](Self::settled) tells when the last one has ended. Calls do not nest: one [`resume`](Self::resume) ends any
-    /// number of pauses. A [drain](crate::Pool::shutdown) of the pool cancels a job that is paused.
+    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0; [`settled`](Self::settled)
+    /// tells when the last running task has ended. Calls do not nest: one [`resume`](Self::resume) ends any number of pauses. A
+    /// [drain](crate::Pool::shutdown) of the pool cancels a paused job.
     ///
     /// # Examples
     ///
@@ -157,9 +156,9 @@ impl Job {
         control::pause(self.0);
     }
 
-    /// Lets a paused job go on. Does nothing if it is not paused.
+    /// Lets a paused job go on. Does nothing if the job is not paused.
     ///
-    /// If the pool begins to drain before this call has returned, the drain may cancel the job as a paused one.
+    /// If the pool begins to drain before this call has returned, the drain may still cancel the job because it was paused.
     ///
     /// # Examples
     ///
@@ -176,10 +175,10 @@ impl Job {
         control::resume(self.0);
     }
 
-    /// Returns true if the job is paused: [`pause`](Self::pause) was called, and not [`resume`](Self::resume) since.
+    /// Returns true if the job is paused: [`pause`](Self::pause) was called, and [`resume`](Self::resume) was not called since.
     ///
-    /// The answer is that of one moment. It concerns this job alone, as [`limit`](Self::limit) does: a job below a paused one is
-    /// not paused itself. [`explain`](Self::explain) names each job that keeps tasks from starting.
+    /// The answer is a snapshot, and concerns this job alone, as [`limit`](Self::limit) does: a job below a paused one is not
+    /// paused itself. [`explain`](Self::explain) names each job that keeps tasks from starting.
     ///
     /// # Examples
     ///
@@ -197,16 +196,16 @@ impl Job {
         self.0.permits.load().has(Flag::Paused)
     }
 
-    /// Closes the job and all jobs below it, and drops every task that has not started. Final: a second call does nothing.
+    /// Closes the job and all jobs below it, and drops every task that has not started. A cancelled job never opens again.
     ///
     /// The workers drop the tasks: this call takes the same time for one task as for a million. The handle of a dropped task
     /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped.
     ///
-    /// Closures that run go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. If a future
-    /// is in its second or a later poll at that moment, the poll ends first. Its handle then says `Cancelled` even if the
+    /// Running closures go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. If a future is
+    /// in its second or a later poll at that moment, the poll ends first. Its handle then returns `Cancelled` even if the
     /// future is ready. A worker that is between two tasks may still start one task of the job. A task that joins another task
-    /// of the same job may still run that task.
+    /// of the same job may still run that task inline.
     ///
     /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
     /// Destructors that wait for each other in a chain need as many [spare workers](crate::PoolBuilder::max_spare_workers) as
@@ -229,11 +228,11 @@ impl Job {
         control::cancel(self.0);
     }
 
-    /// Drops every task of the job and of all jobs below it that waits, and leaves the jobs open. Tasks that are pushed after the
-    /// call run.
+    /// Drops every waiting task of the job and of all jobs below it. The jobs stay open: tasks that are pushed after the call
+    /// run.
     ///
-    /// The call takes the tasks out of their queues. The workers then drop them, as after a [`cancel`](Self::cancel). The handle
-    /// of a dropped task says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
+    /// The call takes the tasks out of their queues. The workers then drop them, as after a [`cancel`](Self::cancel). The
+    /// handle of a dropped task returns [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped. A slot of a
     /// [`capacity`](crate::JobBuilder::capacity) is free again when a worker has dropped its task.
     ///
@@ -247,12 +246,12 @@ impl Job {
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), and a blocked pusher | waits on |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | is not affected: an item is a task once it is pulled |
     ///
-    /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit binds no
-    /// worker, each worker may take 16 tasks, and what a task pushes into its own job does not stand in the queue. A task that
-    /// another thread moves or pushes during the call may be dropped or run. So may the one task of a job below that moves
-    /// from queue to queue.
+    /// Ready tasks are not dropped. At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one
+    /// worker. If the limit binds no worker, each worker may take 16 tasks, and tasks that a task pushes into its own job do
+    /// not stand in the queue. A task that another thread moves or pushes during the call may be dropped or run. So may the one
+    /// task of a job below that moves from queue to queue.
     ///
-    /// The call takes time for each task that it drops. It waits for a moment if the push of another thread is unfinished.
+    /// The call takes time for each dropped task. The call waits for a moment if the push of another thread is unfinished.
     ///
     /// # Examples
     ///
@@ -274,10 +273,9 @@ impl Job {
         control::clear(self.0);
     }
 
-    /// Closes the job and all jobs below it: they refuse new tasks, and run the accepted ones. Final: a closed job never opens
-    /// again.
+    /// Closes the job and all jobs below it: they refuse new tasks, and run the accepted tasks. A closed job never opens again.
     ///
-    /// From now on [`spawn`](Self::spawn) gives handles that say [`Cancelled`](crate::JoinError::Cancelled).
+    /// From now on [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
     /// [`execute`](Self::execute) drops each closure and counts it as cancelled. [`try_spawn`](Self::try_spawn) and
     /// [`try_execute`](Self::try_execute) give the closure back. A thread that waits for a slot of the job stops waiting.
     ///
@@ -321,7 +319,7 @@ impl Job {
     }
 }
 
-/// Two handles are equal if they are of the same job.
+/// Two handles are equal if they belong to the same job.
 ///
 /// # Examples
 ///
@@ -351,7 +349,7 @@ impl Clone for Job {
     ///
     /// # Panics
     ///
-    /// If there are 67,108,864 handles and children already.
+    /// Panics if there are 67,108,864 handles and children already.
     #[track_caller]
     fn clone(&self) -> Self {
         Self::of(self.0)

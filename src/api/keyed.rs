@@ -1,4 +1,4 @@
-//! Keyed jobs: a child for each key, made on demand and dropped when it is idle. Its table is in `table`.
+//! Keyed jobs: a child for each key, made on demand and dropped when it is idle. Module `table` maps keys to jobs.
 
 mod table;
 
@@ -13,26 +13,26 @@ use table::Table;
 
 type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 
-/// A job for each key, under one parent. Returned by [`JobBuilder::keyed`].
+/// One job for each key, all under one parent. Returned by [`JobBuilder::keyed`].
 ///
-/// The key's job is made at its first look-up. A clone is another handle of the same jobs.
+/// The job of a key is made at the key's first look-up. A clone of a `Keyed` is another handle of the same jobs.
 ///
 /// # Idle keys
 ///
-/// A key is *idle* if no task of it waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists. The
-/// keys lie in 64 parts. A look-up that makes a key also drops the idle keys of its part, if the part has grown enough. It
-/// must have at least 8 keys, and twice as many as the last such drop left. This needs no thread and no pass over all keys.
-/// [`evict_idle`](Self::evict_idle) drops all idle keys now, for example after a burst of keys.
+/// A key is *idle* if no task of its job waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists.
+/// The keys are divided into 64 parts. A look-up that makes a key also drops the idle keys of its part, if the part has grown
+/// enough: to at least 8 keys, and to twice as many keys as the last such drop left. No thread and no pass over all keys is
+/// needed. [`evict_idle`](Self::evict_idle) drops all idle keys now, for example after a burst of keys.
 ///
-/// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new one:
+/// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new job:
 ///
 /// - its [limit](Job::set_limit) or its [rates](Job::set_rates) were changed, or it is [paused](Job::pause) or
 ///   [held off](Job::hold_off);
 /// - its tasks have used up a part of a [rate](JobBuilder::rate), which comes back with time;
 /// - it is [closed](Job::close) or cancelled, and the parent is not.
 ///
-/// What an [adaptive](JobBuilder::adaptive) limit has learnt goes with the key, also if a call has set that limit. The figures of
-/// [`Job::stats`] go, too. [`Job::stats_with_children`] of the [parent](Self::parent) keeps them.
+/// A dropped key loses what its [adaptive](JobBuilder::adaptive) limit has learnt, even if a call has set that limit. The
+/// figures of [`Job::stats`] are lost, too. [`Job::stats_with_children`] of the [parent](Self::parent) keeps these figures.
 ///
 /// # Examples
 ///
@@ -59,13 +59,13 @@ struct Inner<K> {
 }
 
 impl<K: Hash + Eq> Keyed<K> {
-    /// Returns the job of a key, and makes it if there is none. The handle keeps the key.
+    /// Returns the job of a key, and makes the job if there is none. The key is not dropped while the returned handle exists.
     ///
-    /// Takes one lock, which this key shares with few other keys.
+    /// The call takes one lock, which this key shares with few other keys.
     ///
     /// # Panics
     ///
-    /// Panics if the parent already has 67,108,864 handles and children, and as [`JobBuilder::build`] does.
+    /// Panics if the parent already has 67,108,864 handles and children, and where [`JobBuilder::build`] panics.
     ///
     /// # Examples
     ///
@@ -89,7 +89,7 @@ impl<K: Hash + Eq> Keyed<K> {
         }
     }
 
-    /// Makes the job of a key, and enters it into the table. Holds no lock while the user's code runs.
+    /// Makes the job of a key, and enters the job into the table. Holds no lock while the user's code runs.
     #[cold]
     #[track_caller]
     fn make(&self, key: K) -> Job {
@@ -121,7 +121,8 @@ impl<K: Hash + Eq> Keyed<K> {
 
     /// Removes a key from the table, whatever its state. Returns the key's job.
     ///
-    /// The next look-up of the key makes a new job. Tasks of the old job still run, and may run beside tasks of the new one.
+    /// The next look-up of the key makes a new job. Tasks of the removed job still run, and may run beside tasks of the new
+    /// job.
     ///
     /// # Examples
     ///
@@ -142,12 +143,12 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.remove(key).map(|(_, job)| job)
     }
 
-    /// Drops all keys that are [idle](Self#idle-keys) now and whose jobs are as made, and frees their memory. Returns how many
-    /// were dropped.
+    /// Drops all keys that are [idle](Self#idle-keys) now, if their jobs do not differ from new ones, and frees their memory.
+    /// Returns the number of dropped keys.
     ///
     /// # Examples
     ///
-    /// A key whose limit was changed stays:
+    /// An idle key whose limit was changed is kept:
     ///
     /// ```
     /// let pool = tollgate::Pool::builder().workers(1).build()?;
@@ -164,8 +165,8 @@ impl<K: Hash + Eq> Keyed<K> {
 
     /// Calls `see` for each key and its job. `see` may look keys up.
     ///
-    /// `see` may or may not get a key that is made or dropped meanwhile. The keys' `Clone` must not use the `Keyed`: it runs
-    /// under a lock.
+    /// `for_each` may leave out a key that is made or dropped during the call. The `Clone` of a key must not use the `Keyed`,
+    /// because `clone` runs under a lock.
     ///
     /// # Examples
     ///
@@ -248,7 +249,8 @@ impl<K> fmt::Debug for Keyed<K> {
 }
 
 impl JobBuilder {
-    /// Makes the job as the parent of a job for each key. `make` configures the job of a key when it is made, on demand.
+    /// Builds the job, which becomes the parent of one job for each key. `make` configures the job of a key when that job is
+    /// made.
     ///
     /// `make` gets the key, and a builder whose parent is this job. If two threads look a new key up at once, `make` may be
     /// called twice, and one of the two jobs is dropped.

@@ -8,10 +8,10 @@ use crate::pool::core::PoolPtr;
 
 impl Job {
     /// Returns the children of this job that are alive, in no order. Leaves out the jobs of keys, which
-    /// [`Keyed::for_each`](crate::Keyed::for_each) calls for.
+    /// [`Keyed::for_each`](crate::Keyed::for_each) lists.
     ///
-    /// A child is alive while it has a handle or a task. The list is a snapshot: children come and go meanwhile. Each returned
-    /// handle keeps its job.
+    /// A child is alive while it has a handle or a task. The list is a snapshot: children may be made and dropped during the
+    /// call. Each returned handle keeps its job.
     ///
     /// # Examples
     ///
@@ -31,11 +31,13 @@ impl Job {
 impl Pool {
     /// Returns the jobs of this pool that are alive and have a name, or that have waiting tasks, in no order.
     ///
-    /// A job is alive while it has a handle or a task. The list is a snapshot: jobs come and go meanwhile. Each returned handle
-    /// keeps its job. The jobs of keys are left out; [`Keyed::for_each`](crate::Keyed::for_each) calls for these.
+    /// A job is alive while it has a handle or a task. The list is a snapshot: jobs may be made and dropped during the call.
+    /// Each returned handle keeps its job. The jobs of keys are left out; [`Keyed::for_each`](crate::Keyed::for_each) lists
+    /// these.
     ///
-    /// A job without a name is listed if it has waiting tasks, and one of these is true: it has a parent or a child, it is
-    /// paused, or its limit is 0. The pool does not know other jobs without a name, because that would cost each job.
+    /// A job without a name is listed if it has waiting tasks, and one of these is true: the job has a parent or a child, the
+    /// job is paused, or its limit is 0. The pool keeps no list of other jobs without a name, because each such job would pay
+    /// for the list.
     ///
     /// # Examples
     ///
@@ -57,7 +59,7 @@ impl Pool {
     }
 }
 
-/// Does what [`Pool::jobs`] does.
+/// Lists the jobs of `pool`, as [`Pool::jobs`] does.
 pub fn jobs(pool: PoolPtr) -> Vec<Job> {
     let mut jobs = family::known_jobs(pool.shared());
     jobs.retain(|job| {

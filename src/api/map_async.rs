@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-/// The most futures under way for a job without a limit.
+/// The greatest number of futures under way at once for a job without a limit.
 const WITHOUT_LIMIT: usize = 1024;
 
 /// An input of [`Job::map_async`]: an iterator or a stream.
@@ -34,9 +34,9 @@ const WITHOUT_LIMIT: usize = 1024;
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 pub trait AsyncInput<Kind> {
-    /// The type of the items.
+    /// The type of the input's items.
     type Item;
-    /// The type of the stream.
+    /// The type of the stream that the input becomes.
     type Stream: Stream<Item = Self::Item>;
 
     /// Turns the input into a stream.
@@ -122,10 +122,10 @@ impl<I: Iterator> Stream for Iter<I> {
 /// The input, the closure that makes a future of each item, and the job of these futures.
 struct Pull<S, F> {
     job: Job,
-    /// The rest of the input. `None` after its end.
+    /// The input that is left. `None` after its end.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// True if the input was cut off, and the stream must still yield `Cancelled` for that.
+    /// True if a cancel has cut the input off, and the stream must still yield `Cancelled` for the rest.
     cut_off: bool,
 }
 
@@ -158,14 +158,15 @@ where
         }
     }
 
-    /// Returns the most futures that may be under way at once.
+    /// Returns the greatest number of futures that may be under way at once.
     fn room(&self) -> usize {
         let limits = self.job.ptr().gates().map(|gate| control::limit_of(gate.permits.load()));
         let room = limits.min().unwrap_or(usize::MAX);
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 
-    /// Returns the next item of the stream. Call it only if no future is under way.
+    /// Returns the stream's next item if no future is under way: `Cancelled` if the input was cut off, or else the end. Returns
+    /// `Pending` if the input may have more items.
     fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
         if std::mem::take(&mut self.cut_off) {
             return Poll::Ready(Some(Err(JoinError::Cancelled)));
@@ -174,7 +175,7 @@ where
     }
 }
 
-/// A task that is cancelled when this is dropped.
+/// The handle of one future of a stream. Dropping this value cancels the future.
 struct Wanted<T>(TaskHandle<T>);
 
 impl<T> Drop for Wanted<T> {
@@ -218,7 +219,7 @@ impl<S, F, T> MapAsync<S, F, T> {
         Self { pull, under_way: VecDeque::new() }
     }
 
-    /// Yields results in the order of their completion.
+    /// Changes the stream to yield results in the order of their completion.
     ///
     /// # Examples
     ///
@@ -284,7 +285,7 @@ impl<S, F, T> fmt::Debug for MapAsync<S, F, T> {
     }
 }
 
-/// The numbers of the futures that may have finished, and the waker of the stream's poller.
+/// The numbers of the futures of a stream that may have finished, and the waker of the stream's poller.
 #[derive(Default)]
 struct Finished(Mutex<News>);
 
@@ -300,7 +301,7 @@ impl Finished {
     }
 }
 
-/// The waker of one future of a stream. Adds the future's number to the list and wakes the poller.
+/// The waker of one future of a stream. A wake-up adds the future's number to the list, and wakes the stream's poller.
 struct Bell {
     number: u64,
     finished: Arc<Finished>,
@@ -340,7 +341,7 @@ pub struct MapAsyncAsCompleted<S, F, T> {
 }
 
 impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
-    /// Polls the handle of the future with this number. Passes a waker that adds the number to the list of finished futures.
+    /// Polls the handle of the future with this number. The passed waker adds the number to the list of finished futures.
     fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
         let task = self.under_way.get_mut(&number)?;
         let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));

@@ -11,7 +11,7 @@ const QUEUE: &str = "tollgate.job.queue.size";
 const COMPLETED: &str = "tollgate.job.task.completed";
 const WAIT: &str = "tollgate.job.task.wait";
 
-/// Publishes the figures of one job by the facade [`metrics`](https://docs.rs/metrics), to the recorder of the program.
+/// Publishes the figures of one job to the program's recorder, by the facade [`metrics`](https://docs.rs/metrics).
 ///
 /// | name | kind | what |
 /// |---|---|---|
@@ -21,9 +21,9 @@ const WAIT: &str = "tollgate.job.task.wait";
 /// | `tollgate.job.task.completed` | counter | tasks that returned |
 /// | `tollgate.job.task.wait` | histogram | seconds from the push to the start, of a [timed](crate::JobBuilder::timed) job |
 ///
-/// Each has the label `job`, which is the job's name. The label is empty without a name. So give jobs different names: jobs of
-/// one name would overwrite each other's figures. Waits are known by their [bucket](crate::Histogram::buckets): each wait is
-/// published as the greatest time of its bucket.
+/// Each figure has the label `job` with the job's name. The label of a job without a name is empty. Jobs of one name would
+/// overwrite each other's figures, so give jobs different names. The library knows each wait by its
+/// [bucket](crate::Histogram::buckets) only, and publishes the wait as the greatest time of that bucket.
 ///
 /// Tasks pay nothing, because only [`publish`](Self::publish) reads the figures. Call it before each scrape, or at intervals.
 /// [`Pool::jobs`](crate::Pool::jobs) finds the jobs with a name. Needs the feature `metrics`.
@@ -42,12 +42,12 @@ const WAIT: &str = "tollgate.job.task.wait";
 #[derive(Debug)]
 pub struct JobMetrics {
     job: Job,
-    /// The waits that were published.
+    /// The waits that earlier calls of `publish` have published.
     wait: Option<Histogram>,
 }
 
 impl JobMetrics {
-    /// Describes the figures to the recorder, and publishes none. Keeps a handle of the job.
+    /// Describes the figures to the program's recorder, and publishes none. Keeps a handle of the job.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl JobMetrics {
         Self { job: job.clone(), wait: None }
     }
 
-    /// Returns the job.
+    /// Returns the job of these figures.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ impl JobMetrics {
         &self.job
     }
 
-    /// Reads the job's figures, and publishes them. Publishes each wait once.
+    /// Reads the job's figures, and publishes them to the program's recorder. Publishes each wait once.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! `Pool`: starts the workers, and has the three shutdowns and the drop, which drains.
+//! `Pool`: starts the workers, and ends them by one of the shutdowns or by its drop, which drains.
 
 use crate::api::builder::JobBuilder;
 use crate::api::children;
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// Tasks are pushed into the jobs of the pool, which are cheap to clone and to pass around. The pool itself has one owner,
 /// which shuts it down or drops it.
 ///
-/// A child process of `fork` has none of the workers. There a call that would wait panics, a task that is pushed never runs,
-/// and dropping the pool does nothing. The child may make pools of its own. It must never wait for a task of its parent
+/// A child process of `fork` has none of the workers. In the child process, a call that would wait panics, a pushed task never
+/// runs, and dropping the pool does nothing. The child may make pools of its own, but must never wait for a task of its parent
 /// process.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
@@ -47,9 +47,9 @@ use std::time::Duration;
 pub struct Pool {
     pub(super) shared: PoolPtr,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
-    /// True after a shutdown that does not wait for the tasks that are left.
+    /// True after a shutdown that does not wait for the remaining tasks.
     pub(super) abandoned: AtomicBool,
-    /// The clock that tells the pool when it moves.
+    /// The manual clock of the pool, if the pool was built with one.
     pub(super) clock: Option<ManualClock>,
 }
 
@@ -135,8 +135,8 @@ impl Pool {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the last worker has left. Inside a task of another pool it keeps that task's
-    /// permit and worker: wrap it in [`blocking`](crate::blocking) there.
+    /// Parks the calling thread until the last worker has left. Inside a task of another pool the call keeps that task's permit
+    /// and worker: wrap the call in [`blocking`](crate::blocking) there.
     ///
     /// # Panics
     ///
@@ -160,11 +160,11 @@ impl Pool {
         self.join_workers();
     }
 
-    /// Drops all tasks that have not started, waits for those that run, then ends the workers. Returns the number of dropped
-    /// tasks. The number includes tasks that an earlier call dropped, and pushes that were refused since. It leaves out a task
-    /// that a thread outside the pool pushes during the call, and that this thread itself drops after the return.
+    /// Drops all tasks that have not started, waits for the running tasks, then ends the workers. Returns the number of dropped
+    /// tasks. The number includes tasks that an earlier call dropped, and pushes that were refused since. The number leaves out
+    /// a task that a thread outside the pool pushes during the call, and that this thread itself drops after the return.
     ///
-    /// Futures that have been polled and are not ready are dropped and counted, too. A closure that runs can ask
+    /// Futures that have been polled and are not ready are dropped and counted, too. A running closure can ask
     /// [`is_cancelled`](crate::is_cancelled).
     ///
     /// # Blocking
@@ -195,23 +195,23 @@ impl Pool {
         shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Drains the pool for at most `timeout`. If that is too short, drops all tasks that have not started and all pending
+    /// Drains the pool for at most `timeout`. If the drain takes longer, drops all tasks that have not started and all pending
     /// futures. Then returns the numbers of tasks and futures that were left.
     ///
-    /// The tasks that run end by themselves. Neither this call nor the pool's drop waits for them. So the call returns although
-    /// a task never ends or a future is never woken.
+    /// The running tasks end by themselves. Neither this call nor the pool's drop waits for them. So the call returns even if a
+    /// task never ends or a future is never woken.
     ///
-    /// A task may wait for a permit that a running task holds. It is dropped when the running task ends, and its handle then
-    /// says [`Cancelled`](crate::JoinError::Cancelled).
+    /// A task that waits for the permit of a running task is dropped when the running task ends. Its handle then returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Errors
     ///
-    /// Returns [`Unfinished`] if the time is over.
+    /// Returns [`Unfinished`] if tasks or futures are left after `timeout`.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the pool is drained, or the time is over. Inside a task of another pool it keeps that
-    /// task's permit and worker, as [`shutdown`](Self::shutdown) does.
+    /// Parks the calling thread until the pool is drained, or the time is over. Inside a task of another pool the call keeps
+    /// that task's permit and worker, as [`shutdown`](Self::shutdown) does.
     ///
     /// # Panics
     ///
@@ -228,7 +228,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// A future that nothing wakes:
+    /// A shutdown while a future waits that is never woken:
     ///
     /// ```
     /// # #[cfg(feature = "futures")] {
@@ -275,7 +275,7 @@ impl Pool {
     fn join_workers(&self) {
         self.shared.shared().wait_ended(None);
         for thread in self.take_threads() {
-            // A worker's thread does not panic, because each call of user code on it catches panics.
+            // The result needs no check: a worker's thread does not panic, because each call of user code on it catches panics.
             let _ = thread.join();
         }
         self.shared.shared().timer.join();
@@ -298,7 +298,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.shared.shared().is_in_child() {
-            // Another thread may have held a lock when the process was forked. The memory stays.
+            // This process is a fork's child. A thread of the parent process may have held a lock at the fork, so the child
+            // leaves the memory as it is.
             return;
         }
         control::drain(self.shared.shared());
@@ -307,7 +308,7 @@ impl Drop for Pool {
             self.join_workers();
         }
         if let Some(clock) = &self.clock {
-            // The pool leaves the clock only after its drain has ended, because the drain may wait for the clock.
+            // The pool must leave the clock after its drain has ended, because the drain may wait for the clock.
             clock.leave_if_ended(self.shared);
         }
         self.shared.disown(1);

@@ -12,7 +12,8 @@ use crate::worker::spares::{may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The most workers that a pool may have. The word of [`Sleep`](crate::base::sleep::Sleep) can count them.
+/// The greatest number of workers that a pool may have, so that the word of [`Sleep`](crate::base::sleep::Sleep) can count
+/// them.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
 /// The smallest stack of a worker in bytes.
@@ -20,7 +21,7 @@ const LEAST_STACK: usize = 64 << 10;
 
 /// Configures and starts a pool. Returned by [`Pool::builder`].
 ///
-/// The pool drops the closures given here when its last thread has ended, not when the last [`Job`](crate::Job) handle goes.
+/// The pool drops the closures of this builder when its last thread has ended, even if [`Job`](crate::Job) handles remain.
 ///
 /// # Examples
 ///
@@ -55,8 +56,8 @@ impl PoolBuilder {
 
     /// Sets the number of workers: the threads that run tasks. From 1 to 32,767.
     ///
-    /// Without this call there is one worker for each available core. That suits tasks that compute. Tasks that block on
-    /// sockets, disks or locks need more workers: one for each that shall run at once.
+    /// Without this call there is one worker for each available core. That number suits tasks that compute. If tasks block on
+    /// sockets, disks or locks, set as many workers as tasks shall block at once.
     ///
     /// # Examples
     ///
@@ -70,10 +71,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Names the pool's threads by their index. Without this call the names are `tollgate-0` and so on.
+    /// Names the pool's threads. `name` gets the index of a thread. Without this call the names are `tollgate-0` and so on.
     ///
-    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) those after them. If `name` panics for
-    /// a spare worker, or returns a nul byte, the spare is named `tollgate-` and its index.
+    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) have the following indices. If `name`
+    /// panics for a spare worker, or returns a nul byte, the spare is named `tollgate-` and its index.
     ///
     /// # Panics
     ///
@@ -92,10 +93,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets the size of each thread's stack in bytes. Without this call it is the platform's default.
+    /// Sets the size of each thread's stack in bytes. Without this call the size is the platform's default.
     ///
-    /// A size below 64 KiB is raised to 64 KiB. The pool and the report of a panic need that much. A task that overflows its
-    /// stack aborts the process, as on any thread.
+    /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that
+    /// overflows its stack aborts the process, as on any thread.
     ///
     /// # Examples
     ///
@@ -122,7 +123,7 @@ impl PoolBuilder {
     ///
     /// # Examples
     ///
-    /// The hook can prepare a thread-local for all tasks. Here each thread enters a runtime, so that tasks find it:
+    /// The hook can prepare a thread-local for all tasks. In this example each thread enters a runtime, so that tasks find it:
     ///
     /// ```
     /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -166,8 +167,8 @@ impl PoolBuilder {
 
     /// Sets a hook that a worker calls with the payload of a panic that no handle receives.
     ///
-    /// These are the panics of tasks pushed by [`execute`](crate::Job::execute). If the hook panics, the worker
-    /// ignores that panic and runs the next task.
+    /// A task that was pushed by [`execute`](crate::Job::execute) has no handle. If the hook panics, the worker ignores that
+    /// panic and runs the next task.
     ///
     /// # Examples
     ///
@@ -195,8 +196,8 @@ impl PoolBuilder {
     /// Sets how many *spare workers* there may be: threads that replace workers whose tasks wait. From 0 to 16,383.
     ///
     /// Without this call there may be 16,383. The pool starts a spare worker when a task waits in `join`, `wait` or `scope` and
-    /// no spare is idle. A spare ends after five idle seconds. A spare is a thread. It takes some 20 KiB of memory, and address
-    /// space for its stack. 1,000 tasks that wait at once need 1,000 spares.
+    /// no spare is idle. A spare ends after five idle seconds. A spare is a thread, and takes some 20 KiB of memory, and
+    /// address space for its stack. 1,000 tasks that wait at once need 1,000 spares.
     ///
     /// A task that must wait panics if all spare workers are in use. It also panics if the platform starts no further thread.
     /// For a task that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than 256.
@@ -217,9 +218,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a clock that a test moves. All that waits for a time goes by it, such as [`Job::hold_off`](crate::Job::hold_off).
+    /// Sets a clock that a test moves. Every wait for a time uses it, such as [`Job::hold_off`](crate::Job::hold_off).
     ///
-    /// Without this call the pool goes by the real time.
+    /// Without this call the pool uses the real time.
     ///
     /// # Examples
     ///
@@ -252,7 +253,7 @@ impl PoolBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if the closure given to [`thread_name`](Self::thread_name) panics. Then no thread was started.
+    /// Panics if the closure given to [`thread_name`](Self::thread_name) panics. In that case no thread was started.
     ///
     /// # Examples
     ///
@@ -277,7 +278,7 @@ impl PoolBuilder {
         if spares > MOST_SPARES {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
-        // Makes all names before the first thread. If the user's closure panics, no thread must be ended.
+        // Makes all names before the first thread, so that no thread must be ended if the user's closure panics.
         let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
@@ -299,7 +300,7 @@ impl PoolBuilder {
             match builder.spawn(move || run::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    // Subtracts the missing workers, so that dropping the pool ends the ones that have started.
+                    // Subtracts the missing workers, so that the drop of the pool does not wait for them.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
                     drop(Pool {
@@ -339,7 +340,7 @@ impl Pool {
         Self::builder().build()
     }
 
-    /// Returns a builder for a pool that differs from the default.
+    /// Returns a builder for a pool with other settings than the default.
     ///
     /// # Examples
     ///
@@ -353,7 +354,7 @@ impl Pool {
     }
 }
 
-/// Returns the number of cores available to this process, or 1 if it is unknown.
+/// Returns the number of cores available to this process, or 1 if the number is unknown.
 fn available_cores() -> usize {
     crate::sync::thread::available_parallelism().map_or(1, usize::from)
 }

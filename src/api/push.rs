@@ -21,7 +21,7 @@ impl Job {
     /// run.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
-    /// [`Cancelled`](crate::JoinError::Cancelled). A pool that drains still accepts pushes from its own tasks.
+    /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.
     ///
     /// If the task panics, its permit is released, and the handle returns [`Panicked`](crate::JoinError::Panicked).
     ///
@@ -58,7 +58,7 @@ impl Job {
         self.spawn_with(self.take_ticket(), task)
     }
 
-    /// Pushes a task with a handle that owns `ticket`, if it needs one.
+    /// Pushes a task with a handle. If `ticket` is given, the task owns it.
     #[inline]
     pub(crate) fn spawn_with<F, T>(&self, ticket: Option<Ticket>, task: F) -> TaskHandle<T>
     where
@@ -78,9 +78,9 @@ impl Job {
 
     /// Pushes a task with a name, as [`spawn`](Self::spawn) does.
     ///
-    /// The name helps a person to find the task. [`TaskHandle::name`], the `Debug` of the handle and
-    /// [`explain_task`](Self::explain_task) show it, and so does a timeline. Tasks may have the same name. A task without a
-    /// name pays nothing for the names of others.
+    /// The name helps a person to find the task. [`TaskHandle::name`], the `Debug` of the handle,
+    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks may have the same name. A task without
+    /// a name pays nothing for this feature.
     ///
     /// # Blocking
     ///
@@ -124,9 +124,9 @@ impl Job {
 
     /// Pushes a task without a handle and without a result. This is the cheapest way to push.
     ///
-    /// The order of starts is as with [`spawn`](Self::spawn). If the task panics, the panic is counted, and
-    /// [`on_panic`](crate::PoolBuilder::on_panic) is called with its payload. If the job is closed or its pool has
-    /// shut down, the closure is dropped and counted as cancelled.
+    /// Tasks start in the same order as with [`spawn`](Self::spawn). If the task panics, the panic is counted, and
+    /// [`on_panic`](crate::PoolBuilder::on_panic) is called with its payload. If the job is closed or its pool has shut down,
+    /// the closure is dropped and counted as cancelled.
     ///
     /// # Blocking
     ///
@@ -155,7 +155,7 @@ impl Job {
         self.execute_with(self.take_ticket(), task);
     }
 
-    /// Pushes a task without a handle that owns `ticket`, if it needs one.
+    /// Pushes a task without a handle. If `ticket` is given, the task owns it.
     #[inline]
     pub(crate) fn execute_with<F>(&self, ticket: Option<Ticket>, task: F)
     where
@@ -170,7 +170,7 @@ impl Job {
 
     /// Pushes a task as [`spawn`](Self::spawn) does, or returns the closure. Never blocks.
     ///
-    /// A closure that is returned is not counted in [`stats`](Self::stats).
+    /// A returned closure is not counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ impl Job {
 
     /// Pushes a task as [`execute`](Self::execute) does, or returns the closure. Never blocks.
     ///
-    /// A closure that is returned is not counted in [`stats`](Self::stats).
+    /// A returned closure is not counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl Job {
         Ok(())
     }
 
-    /// Returns true if a push by this thread is accepted now: the job must be open, and so must the pool.
+    /// Returns true if a push by this thread is accepted now: the job must be open, and its pool must accept the push.
     #[inline]
     pub(crate) fn accepts(&self) -> bool {
         if control::is_closed(self.0) {
@@ -260,14 +260,14 @@ impl Job {
         self.pool_takes()
     }
 
-    /// Returns true if the pool accepts a push by this thread. A pool that drains accepts one from its own tasks only.
+    /// Returns true if the pool accepts a push by this thread. A draining pool accepts pushes only from its own tasks.
     #[inline]
     pub(crate) fn pool_takes(&self) -> bool {
         let pool = self.0.pool();
         !pool.draining() || (!pool.drops() && Context::of_pool(self.0.pool_ptr(), |_| ()))
     }
 
-    /// Pushes the task, or cancels it if the job or the pool does not accept it.
+    /// Pushes a task, or cancels it if the job or the pool does not accept it.
     #[inline]
     pub(crate) fn push_or_cancel(&self, cell: CellPtr) {
         if self.accepts() {
@@ -277,7 +277,7 @@ impl Job {
         }
     }
 
-    /// Pushes the task into the deque of the worker that runs this thread, if the job allows that. Otherwise pushes it into
+    /// Pushes a task into the deque of the worker that runs on this thread, if the job allows that. Otherwise pushes it into
     /// the job's queue or the injector.
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {
@@ -293,7 +293,7 @@ impl Job {
     }
 }
 
-/// Makes the cell and the handle of a task.
+/// Makes the cell and the handle of a task without a name.
 #[inline]
 fn joint<F, T>(job: JobPtr, task: F) -> (CellPtr, TaskHandle<T>)
 where

@@ -1,10 +1,10 @@
 //! Slots that are reserved before their tasks exist: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
 //!
-//! A future waits for a slot as a pusher does, by the protocol of module `capacity`. It ends its wait when it has a slot or is
-//! dropped. A wake-up may have come for it meanwhile, and must reach the next pusher:
+//! A future waits for a slot like a pusher, by the protocol of module `capacity`. The wait ends when the future has a slot or
+//! is dropped. A wake-up may have been sent to the future meanwhile, and must reach the next pusher:
 //!
-//! - `pass-1`: it takes its entry out of the parking lot.
-//! - `pass-2`: it wakes the next pusher if a slot is free.
+//! - `pass-1`: the future takes its entry out of the parking lot.
+//! - `pass-2`: the future wakes the next pusher if a slot is free.
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::{Asked, BlockedPusher};
@@ -26,16 +26,17 @@ impl Job {
     /// Waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), without blocking the thread. Returns the slot,
     /// which takes one task.
     ///
-    /// Ready at once if the job has no capacity. Threads and futures that wait are woken in the order in which they came, but a
-    /// caller that comes as a slot becomes free may be first. It needs no runtime. A future of the job's own pool holds no
-    /// permit while it awaits this one.
+    /// The future is ready at once if the job has no capacity. Threads and futures that wait are woken in the order in which
+    /// they came, but a caller that comes as a slot becomes free may be first. The future needs no runtime. A future of the
+    /// job's own pool holds no permit while it awaits this one.
     ///
-    /// If the capacity is 0, the wait is one for the permits of the task: see [`capacity`](crate::JobBuilder::capacity).
+    /// If the capacity is 0, the future waits for the permits of the task instead: see
+    /// [`capacity`](crate::JobBuilder::capacity).
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the wait. If a slot was meant for it, the next caller that waits is woken. So a future that waits
-    /// must be polled when it is woken, or be dropped.
+    /// Dropping the future ends the wait. If a slot was meant for the dropped future, the next waiting caller is woken. So a
+    /// future that was woken must be polled or dropped.
     ///
     /// # Errors
     ///
@@ -126,20 +127,20 @@ pub struct Reserve<'a> {
     wait: Wait,
 }
 
-/// What a task that is about to be pushed has got: a slot or its permits, if the job has a capacity.
+/// The slot or the permits of a task that is about to be pushed. Both are `None` if the job has no capacity.
 type Room = (Option<Slot>, Option<Handed>);
 
-/// A future's place among those that wait for a slot.
+/// The wait of one future for a slot of a job.
 #[derive(Debug)]
 struct Waiting {
     capacity: Arc<Capacity>,
     _listed: BlockedPusher,
-    /// The number of the entry in the parking lot. A thread that wakes the future has taken the entry out.
+    /// The number of the future's entry in the parking lot. A thread that wakes the future has already removed the entry.
     entry: Option<u64>,
 }
 
 impl Reserve<'_> {
-    /// Takes a slot or the permits of a task, or registers the waker. `None`: it waits.
+    /// Takes a slot or the permits of a task. If there is none, registers the waker and returns `None`.
     #[track_caller]
     fn take(&mut self, cx: &Context<'_>) -> Option<Result<Room, Closed>> {
         let (job, hands_over) = (self.job, self.job.hands_over());
@@ -173,7 +174,7 @@ impl Reserve<'_> {
         }
     }
 
-    /// Acquires the permits of a task, or leaves a waiter in the queue. `None`: it waits.
+    /// Acquires the permits of a task. If the permits are not free, leaves a waiter in the job's queue and returns `None`.
     #[cold]
     #[track_caller]
     fn acquire(&mut self, cx: &Context<'_>) -> Option<Result<Handed, Closed>> {
@@ -197,7 +198,7 @@ impl Reserve<'_> {
         }
     }
 
-    /// Ends the wait.
+    /// Ends the wait of the future.
     fn leave(&mut self) {
         self.waiter = None;
         self.wait.end();
@@ -205,7 +206,7 @@ impl Reserve<'_> {
             if let Some(entry) = entry {
                 parking_lot().leave(capacity.key(), *entry); // pass-1
             }
-            // Also clears the *waited* bit if no pusher waits.
+            // This call also clears the *waited* bit if no pusher waits.
             self.job.pass_on(capacity); // pass-2
         }
         self.waiting = None;

@@ -10,10 +10,10 @@ use crate::task::retry::retried;
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns its handle.
     ///
-    /// The policy says how often the task is tried at most, and how long it waits between two attempts. Each attempt starts
-    /// like a new task: it waits in the queue behind the tasks that wait already, and needs a permit. Between two attempts the
-    /// task holds no permit, no worker and no thread. It then counts as [`delayed`](crate::JobStats::delayed), and behaves
-    /// like a task of [`spawn_after`](Self::spawn_after).
+    /// The policy says how often the task is tried at most, and how long the task waits between two attempts. Each attempt
+    /// starts like a new task: it waits in the queue behind the tasks that wait already, and needs a permit. Between two
+    /// attempts the task holds no permit, no worker and no thread. Meanwhile the task counts as
+    /// [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
     ///
     /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task:
     /// [`completed`](crate::JobStats::completed) counts it once. In a job with a [`capacity`](crate::JobBuilder::capacity) it has a
@@ -32,9 +32,9 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`spawn`](Self::spawn). An attempt that panics is the last, and the handle returns
-    /// [`Panicked`](crate::JoinError::Panicked). If the platform cannot start the thread of the pool's timer after an attempt, the
-    /// handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// Panics where [`spawn`](Self::spawn) does. An attempt that panics is the last, and the handle returns
+    /// [`Panicked`](crate::JoinError::Panicked). If the platform cannot start the thread of the pool's timer after an attempt,
+    /// the handle returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Examples
     ///
@@ -66,7 +66,7 @@ impl Job {
         }
     }
 
-    /// Makes a task that is tried again, and pushes it.
+    /// Makes a task that is tried again while it fails, and pushes it. Returns the task's handle.
     fn retried<F, T, E>(
         &self,
         policy: Retry,

@@ -18,19 +18,19 @@ use std::panic::resume_unwind;
 impl Job {
     /// Runs `f`, which may push tasks that borrow from the stack, and waits for all of them.
     ///
-    /// The tasks belong to this job, and its limit holds for them. A task may push further tasks into the scope.
+    /// The tasks belong to this job, and count for its limit. A task may push further tasks into the scope.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all tasks of the scope have ended. Never deadlocks inside a task of a pool. If that task
-    /// belongs to the same job, tasks of the scope that have not started run inline on this thread, in order. All of them run
-    /// so, or 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker takes its
-    /// place. The waiting task re-acquires its permit ahead of the queue.
+    /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks. If
+    /// that task belongs to the same job, tasks of the scope that have not started run inline on this thread, in order. All of
+    /// them run so, or only 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker
+    /// takes its place. The waiting task re-acquires its permit ahead of the queue.
     ///
     /// # Cancellation
     ///
-    /// A task is dropped and counted as cancelled if the job was closed before the push of the task. So is a task if the job
-    /// is [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
+    /// A task is dropped and counted as cancelled if the job was closed before the push of the task, or is
+    /// [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
@@ -106,7 +106,8 @@ impl Job {
 
 /// Accepts tasks that may borrow from the stack. Made by [`Job::scope`].
 ///
-/// The lifetimes are those of [`std::thread::scope`]: tasks may run during `'scope`, and may borrow what lives for `'env`.
+/// The lifetimes are those of [`std::thread::scope`]: tasks may run during `'scope`, and may borrow values that live for
+/// `'env`.
 ///
 /// # Examples
 ///
@@ -235,8 +236,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         handed: Option<Handed>,
         task: impl FnOnce() -> T + Send + 'scope,
     ) -> Option<TaskHandle<T>> {
-        // SAFETY: what the task and its result borrow lives for all of 'scope, and its handle borrows the scope. `Job::scope`
-        // keeps the scope where it is and calls `Tasks::enter`, at whose end 'scope may end.
+        // SAFETY: values that the task, its result and its handle borrow live for 'scope, which lasts until `Tasks::enter` returns.
         let task = unsafe { self.tasks.make::<true, _, T>(self.job.ptr(), HANDLE, task) };
         // SAFETY: the task was made with a handle, just now.
         let handle = HANDLE.then(|| unsafe { task.handle::<T>() });

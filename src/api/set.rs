@@ -1,4 +1,4 @@
-//! `TaskSet`: tasks of one job whose results are taken together.
+//! `TaskSet`: tasks of one job whose results the caller takes together.
 //!
 //! [`ended`] has the list of ended tasks, and the wake-up of the set's owner.
 
@@ -20,16 +20,16 @@ use crate::worker::blocking;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often the owner checks whether the outcome of an ended task is final, before it blocks.
+/// The number of times that the owner checks whether the outcome of an ended task is final, before it blocks.
 const LOOKS: usize = shrunk(100, 1);
 
-/// Tasks of one job whose results are taken together, made by [`Job::set`].
+/// Tasks of one job whose results the caller takes together. Made by [`Job::set`].
 ///
-/// Results come as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes
-/// ([`join_all`](Self::join_all)). A set that is dropped cancels its tasks that have not started; a closure that runs can
-/// ask [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
+/// Results come as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes ([`join_all`](Self::join_all)). A
+/// set that is dropped cancels its tasks that have not started; a running closure can ask
+/// [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
 ///
-/// The limit is that of the job, which other sets and tasks may share.
+/// The set's tasks share the job's limit with all other tasks of the job.
 ///
 /// # Examples
 ///
@@ -52,9 +52,9 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// An ended task that was taken from the list, and whose outcome was not final at the last poll.
+    /// The number of an ended task that was taken from the list, if its outcome was not final at the last poll.
     last: Option<SetTaskId>,
-    /// The wait of a pool's future that awaits this set.
+    /// The wait of the pool's future that awaits this set.
     wait: Wait,
 }
 
@@ -85,7 +85,7 @@ impl Job {
 }
 
 impl<T: Send + 'static> TaskSet<T> {
-    /// Pushes a task into the job, as [`Job::spawn`] does, and keeps its handle.
+    /// Pushes a task into the set's job, as [`Job::spawn`] does, and keeps the task's handle.
     ///
     /// # Blocking
     ///
@@ -113,9 +113,9 @@ impl<T: Send + 'static> TaskSet<T> {
         self.spawn_in(&job, task)
     }
 
-    /// Pushes a task into another job, and keeps its handle in this set.
+    /// Pushes a task into another job, and keeps the task's handle in this set.
     ///
-    /// So the tasks of one set may be under different limits: make a job for each limited resource.
+    /// With this call, tasks of one set may have different limits: make a job for each limited resource.
     ///
     /// # Blocking
     ///
@@ -154,7 +154,7 @@ impl<T: Send + 'static> TaskSet<T> {
         id
     }
 
-    /// Pushes a future into the job, as [`Job::spawn_future`] does, and keeps its handle.
+    /// Pushes a future into the set's job, as [`Job::spawn_future`] does, and keeps the task's handle.
     ///
     /// # Examples
     ///
@@ -184,14 +184,14 @@ impl<T: Send + 'static> TaskSet<T> {
 }
 
 impl<T> TaskSet<T> {
-    /// Gives the next task its number, and makes its guard.
+    /// Returns the number of the set's next task, and the guard that notes the task's end.
     fn guard(&mut self) -> (SetTaskId, Guard) {
         let id = SetTaskId(self.next);
         self.next += 1;
         (id, Guard::new(&self.ended, id))
     }
 
-    /// Returns the number of tasks whose results were not taken.
+    /// Returns the number of tasks whose results the caller has not taken.
     ///
     /// # Examples
     ///
@@ -207,7 +207,7 @@ impl<T> TaskSet<T> {
         self.tasks.len()
     }
 
-    /// Returns true if the result of each task was taken.
+    /// Returns true if the caller has taken the result of each task.
     ///
     /// # Examples
     ///
@@ -220,11 +220,12 @@ impl<T> TaskSet<T> {
         self.tasks.is_empty()
     }
 
-    /// Waits for the next task that ends, and returns its result. `None` if no task is left.
+    /// Waits for the next task that ends, and returns its result. Returns `None` if no task is left.
     ///
     /// # Blocking
     ///
-    /// As [`TaskHandle::join`]: inside a task of a pool it never deadlocks. The task that waits holds no permit meanwhile.
+    /// Blocks as [`TaskHandle::join`] does: inside a task of a pool the call never deadlocks. That task holds no permit while
+    /// it waits.
     ///
     /// # Panics
     ///
@@ -257,7 +258,7 @@ impl<T> TaskSet<T> {
         Some(self.join_next_with_id()?.1)
     }
 
-    /// Waits as [`join_next`](Self::join_next) does, and returns the task's number, too.
+    /// Waits as [`join_next`](Self::join_next) does, and returns the ended task's number as well.
     ///
     /// # Examples
     ///
@@ -282,7 +283,7 @@ impl<T> TaskSet<T> {
         None
     }
 
-    /// Returns the number and the result of a task that has ended, if there is one.
+    /// Returns the number and the result of a task that has ended, or `None` if no task has ended. Never waits for a task.
     ///
     /// # Blocking
     ///
@@ -313,11 +314,11 @@ impl<T> TaskSet<T> {
         Some((id, handle.join()))
     }
 
-    /// Waits for all tasks, and returns their results in the order of the pushes. Results that were taken before are left out.
+    /// Waits for all tasks, and returns their results in the order of the pushes. Leaves out results that were taken before.
     ///
     /// # Blocking
     ///
-    /// As [`join_next`](Self::join_next). In a task of the same job, tasks that have not started run inline.
+    /// Blocks as [`join_next`](Self::join_next) does. In a task of the same job, tasks that have not started run inline.
     ///
     /// # Panics
     ///
@@ -346,8 +347,8 @@ impl<T> TaskSet<T> {
 
     /// Waits for all tasks, and returns their values in the order of the pushes. The first error cancels the other tasks.
     ///
-    /// A task that panics or is cancelled is an error. Tasks that have not started by then are cancelled. Running tasks are
-    /// not waited for.
+    /// A task that panics or is cancelled is an error. The call then cancels the tasks that have not started, and does not wait
+    /// for running tasks.
     ///
     /// # Blocking
     ///
@@ -381,8 +382,8 @@ impl<T> TaskSet<T> {
         Ok(values.into_values().collect())
     }
 
-    /// Cancels all tasks, as [`TaskHandle::cancel`] does, and returns how many this call cancelled. Their results stay in the
-    /// set, and can still be taken.
+    /// Cancels all tasks, as [`TaskHandle::cancel`] does, and returns the number of tasks that this call cancelled. Results
+    /// stay in the set, and can still be taken.
     ///
     /// # Examples
     ///

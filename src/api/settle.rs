@@ -18,9 +18,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl Job {
-    /// Returns a future that waits as [`wait`](Self::wait) does. It needs no runtime.
+    /// Returns a future that waits as [`wait`](Self::wait) does. The future needs no runtime.
     ///
-    /// If a future of a pool awaits this one, it holds no permit meanwhile.
+    /// If a future of a pool awaits this one, the pool's future holds no permit meanwhile.
     ///
     /// # Cancellation
     ///
@@ -53,11 +53,11 @@ impl Job {
         }
     }
 
-    /// Returns a wait until no more tasks of the job run than its limit allows. A paused job allows none.
+    /// Returns a wait until no more tasks of the job run than its limit allows. A paused job allows no task.
     ///
     /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
     /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. Each check reads the limit and the
-    /// pause again. Tasks of jobs below count, because each holds a permit of this job.
+    /// pause again. Running tasks of jobs below count, because each of them holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -86,7 +86,8 @@ impl Job {
     }
 }
 
-/// An entry in the parking lot, which is removed when this is dropped. The handle keeps the job, whose address is in the key.
+/// An entry in the parking lot. Dropping this value removes the entry. The handle keeps the job alive, because the job's
+/// address is the key.
 struct Entry {
     job: Job,
     key: usize,
@@ -99,8 +100,8 @@ impl Drop for Entry {
     }
 }
 
-/// Registers the waker for `key` in the parking lot if `wait` returns true, and returns true then. Reuses an entry for the
-/// same key, and replaces an entry for another key.
+/// Registers the waker for `key` in the parking lot if `wait` returns true. Returns what `wait` returned. Keeps the place of an
+/// entry for the same key, and removes an entry for another key.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -140,8 +141,8 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// This future's waiter, which another waiter may release by finding the job idle. `None` before the first poll. Must be
-    /// dropped before the job.
+    /// This future's waiter for a rest of the job, or `None` before the first poll. Another waiter that finds the job idle may
+    /// release it. The field must be dropped before the job.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
@@ -150,8 +151,8 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Checks the job and all jobs below it, one after the other. Returns the number of their tasks that have ended. Returns
-    /// `None` if a job is busy, and registers the waker for that job.
+    /// Checks the job and all jobs below it, one after the other. Returns the number of their tasks that have ended. If a job
+    /// is busy, registers the waker for that job, and returns `None`.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let mut ended = self.pass_one(job, cx)?;
         let mut below = family::children_of(job.ptr());
@@ -163,7 +164,7 @@ impl Idle {
         Some(ended)
     }
 
-    /// Checks this job alone, and returns as [`pass`](Self::pass) does.
+    /// Checks this job alone. If the job is busy, registers the waker and returns `None`.
     fn pass_one(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
@@ -235,7 +236,7 @@ impl fmt::Debug for Idle {
 ///
 /// # Examples
 ///
-/// As a future:
+/// A `Settled` is also a future:
 ///
 /// ```
 /// let pool = tollgate::Pool::builder().workers(2).build()?;
@@ -259,7 +260,7 @@ impl Settled {
     /// # Blocking
     ///
     /// Parks the calling thread. Inside a task, that task holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of this job does not wait for itself.
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of the same job does not wait for itself.
     ///
     /// # Panics
     ///
@@ -312,7 +313,8 @@ fn is_settled(job: JobPtr) -> bool {
     job.permits.load().is_settled()
 }
 
-/// Returns true if the caller must wait: more tasks run than the limit allows. Sets the flag `Settling` before that check.
+/// Returns true if the caller must wait, because more tasks run than the limit allows. Sets the flag `Settling` before that
+/// check.
 ///
 /// `settle-1`: the flag and the number of running tasks are in one word. A thread that releases a permit changes that word. If
 /// the release comes after the check, that thread sees the flag.

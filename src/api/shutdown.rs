@@ -15,19 +15,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl Pool {
-    /// Drains the pool as [`shutdown`](Self::shutdown) does, and waits without blocking the thread. It needs no runtime.
+    /// Drains the pool as [`shutdown`](Self::shutdown) does, and waits without blocking the thread. The returned future needs
+    /// no runtime.
     ///
-    /// The drain begins at the first poll. When the future is ready, all tasks that can run have ended, and dropping the pool does
-    /// not wait for a task. On a runtime with one thread, await this before the drop: a future of the pool may need that thread,
-    /// for a timer or a socket of the runtime, and the drop would keep it.
+    /// The drain begins at the first poll. When the future is ready, all tasks that can run have ended, and dropping the pool
+    /// does not wait for a task. On a runtime with one thread, await the future before you drop the pool. A future of the pool
+    /// may need that thread, for a timer or a socket of the runtime, and the drop would block the thread.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the wait, and does not end the drain.
+    /// Dropping the future ends the wait, but not the drain.
     ///
     /// # Panics
     ///
-    /// Panics if it is polled inside a task of this pool, which would wait for itself.
+    /// Panics if the future is polled inside a task of this pool, which would wait for itself.
     ///
     /// # Examples
     ///
@@ -50,9 +51,9 @@ impl Pool {
     /// Drains the pool as [`shutdown`](Self::shutdown) does, but returns at once, and drops the pool. The workers end by themselves
     /// when all tasks that can run have ended.
     ///
-    /// It never blocks, wherever it is called. So it is the way to drop a pool on a thread that the pool's tasks need, such as the
-    /// one thread of a runtime, if nothing can await [`shutdown_async`](Self::shutdown_async) there. A process that ends meanwhile
-    /// ends the tasks that are left. Handles and jobs tell when their tasks have ended.
+    /// The call never blocks, wherever it is made. So it suits a thread that the pool's tasks need, such as the one thread of a
+    /// runtime, if [`shutdown_async`](Self::shutdown_async) cannot be awaited there. If the process ends meanwhile, the
+    /// remaining tasks end with it. Handles and jobs tell when their tasks have ended.
     ///
     /// # Examples
     ///
@@ -99,13 +100,13 @@ impl Pool {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Shutdown<'a> {
     pool: &'a Pool,
-    /// The number of the entry in the parking lot, if the drain has begun and this future has waited.
+    /// The number of the future's entry in the parking lot, if the drain has begun and this future has waited.
     entry: Option<u64>,
     wait: Wait,
 }
 
 impl Shutdown<'_> {
-    /// Removes the entry in the parking lot.
+    /// Removes the future's entry from the parking lot.
     fn leave(&mut self) {
         self.wait.end();
         if let Some(entry) = self.entry.take() {

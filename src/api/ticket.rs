@@ -13,7 +13,7 @@ use crate::sync::time::Instant;
 #[cfg(feature = "futures")]
 use std::{future::poll_fn, pin::pin, task::Context};
 
-/// The slot or the permits of a task, the stopwatch of a timed one, and the span of a traced one.
+/// A task's slot or permits, its stopwatch if the job is timed, and its span if the job is traced.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,
@@ -36,19 +36,19 @@ pub enum Offered {
 }
 
 impl Ticket {
-    /// Makes the ticket of a task of this job that has this slot or these permits, if it needs one.
+    /// Makes the ticket of a task of this job. The ticket owns `slot` or `handed`. Returns `None` if the task needs no ticket.
     pub fn of(job: JobPtr, slot: Option<Slot>, handed: Option<Handed>) -> Option<Self> {
         let (stopwatch, span) = (Stopwatch::of(job), TaskSpan::of(job));
         let needed = slot.is_some() || handed.is_some() || stopwatch.is_some() || span.is_some();
         needed.then_some(Self { slot, handed, stopwatch, span })
     }
 
-    /// Takes the permits out. The caller must push the task with them.
+    /// Takes the permits out of the ticket. The caller must push the task with these permits.
     pub fn split(mut self) -> (Option<Handed>, Self) {
         (self.handed.take(), self)
     }
 
-    /// Returns true if the task is one of a timed or traced job.
+    /// Returns true if the ticket belongs to a task of a timed or traced job.
     #[cfg(feature = "futures")]
     pub fn lasts(&self) -> bool {
         self.stopwatch.is_some() || self.span.is_some()
@@ -59,7 +59,7 @@ impl Ticket {
         self.span.note_name(name);
     }
 
-    /// Measures the task's wait from this time on.
+    /// Lets the measured wait of the task begin at the time `since`.
     pub fn since(self, since: Instant) -> Self {
         Self { stopwatch: self.stopwatch.map(|stopwatch| stopwatch.since(since)), ..self }
     }
@@ -72,7 +72,8 @@ impl Ticket {
         (stopwatch, self.span)
     }
 
-    /// Wraps a closure. Its start releases the slot and ends the measured wait. Its drop releases the slot.
+    /// Wraps the closure of this ticket's task. The start of the closure releases the slot and ends the measured wait. The drop
+    /// of the closure releases the slot.
     pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
         move || {
             let (stopwatch, span) = self.start();
@@ -84,7 +85,8 @@ impl Ticket {
         }
     }
 
-    /// Wraps a future. Its first poll releases the slot and ends the measured wait. Its drop releases the slot.
+    /// Wraps the future of this ticket's task. The first poll releases the slot and ends the measured wait. The drop of the
+    /// future releases the slot.
     #[cfg(feature = "futures")]
     pub async fn around_future<F: Future>(self, future: F) -> F::Output {
         let (stopwatch, span) = self.start();
@@ -118,7 +120,7 @@ impl Ticket {
 }
 
 impl Job {
-    /// Returns the ticket of one task, if it needs one. Blocks as [`take_slot`](Self::take_slot) does.
+    /// Returns the ticket of one task, or `None` if the task needs none. Blocks as [`take_slot`](Self::take_slot) does.
     #[inline]
     #[track_caller]
     pub(crate) fn take_ticket(&self) -> Option<Ticket> {
@@ -129,12 +131,12 @@ impl Job {
         if self.hands_over() {
             return self.take_handed_ticket();
         }
-        // Not in a closure, which would hide the caller's line from a panic.
+        // Written without a closure, so that a panic reports the caller's line.
         let slot = self.take_slot();
         Ticket::of(self.ptr(), slot, None)
     }
 
-    /// Returns the ticket of one task, if it needs one and there is one. Never blocks.
+    /// Returns the ticket of one task, or the reason why there is none. Never blocks.
     #[inline]
     pub(crate) fn try_take_ticket(&self) -> Offered {
         if !self.extra().is_some_and(Extra::needs_ticket) {
@@ -153,7 +155,8 @@ impl Job {
 
     /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).
     ///
-    /// After a join of a task the times of that task are included. While tasks run, the figures are read one after the other.
+    /// After a task was joined, the figures include that task. While tasks run, the library reads the figures one after the
+    /// other.
     ///
     /// # Examples
     ///
@@ -176,7 +179,7 @@ impl Job {
 #[derive(Debug)]
 pub struct Stopwatch {
     job: JobPtr,
-    /// In nanoseconds from the base.
+    /// The time at which the present wait or run of the task began, in nanoseconds from the job's base time.
     since: u64,
 }
 
@@ -196,7 +199,7 @@ impl Stopwatch {
         self.timed().nanos(self.job.pool().now())
     }
 
-    /// Measures from this time on, at which a delayed task takes its place in the queue.
+    /// Lets the measured wait begin at the time `since`, at which a delayed task takes its place in the queue.
     pub fn since(self, since: Instant) -> Self {
         Self { since: self.timed().nanos(since), ..self }
     }

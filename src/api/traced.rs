@@ -12,7 +12,7 @@
 use crate::job::record::JobPtr;
 use std::marker::PhantomData;
 
-/// The span of one task, or none. The parent of the span is the span in which the thread was when it pushed the task.
+/// The span of one task, or none. The parent span is the current span of the thread that pushed the task.
 #[derive(Debug)]
 pub struct TaskSpan {
     #[cfg(feature = "tracing")]
@@ -57,7 +57,7 @@ impl TaskSpan {
     }
 }
 
-/// The thread is in the span while this guard exists.
+/// The thread is in the task's span while this guard exists.
 #[must_use]
 #[derive(Debug)]
 pub struct Inside<'a> {

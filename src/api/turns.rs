@@ -7,16 +7,18 @@ use crate::priority::Priority;
 use std::time::Duration;
 
 impl JobBuilder {
-    /// Makes a worker's turns with the job `n` times as long: 16·n tasks. Without this call `n` is 1.
+    /// Multiplies the length of a worker's turns with the job by `n`: a turn has 16·n tasks. Without this call `n` is 1.
     ///
-    /// While several jobs have tasks waiting, a worker serves them in turn (deficit round robin). So on one worker, a job with a
-    /// share of 3 starts 48 tasks for each 16 of a usual job. A share reserves nothing: a turn lasts while no other task waits.
+    /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker, a job
+    /// with a share of 3 starts 48 tasks for each 16 of a usual job. A share reserves nothing. A turn goes on while no other
+    /// task waits.
     ///
     /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
     ///
-    /// - *Siblings.* Under a parent that binds, the turns among siblings are `n` times as long, too: 16·n tasks or `n` · 100 µs.
-    /// - *Children.* The share of a job below is multiplied by this one, to at most [`MAX_SHARE`](Job::MAX_SHARE). Each job below
-    ///   has turns of its own.
+    /// - *Siblings.* If the parent's limit binds, the turns among siblings are also `n` times as long: 16·n tasks or `n` · 100
+    ///   µs.
+    /// - *Children.* The share of a child is multiplied by the share of this job, to at most [`MAX_SHARE`](Job::MAX_SHARE).
+    ///   Each child has turns of its own.
     /// - *Latency.* A lone task of another job waits for at most 16·n tasks of this job on each worker.
     ///
     /// # Panics
@@ -57,16 +59,16 @@ impl JobBuilder {
         self
     }
 
-    /// Ends a worker's turn with the job after this time, too. Without this call a turn ends after its tasks, however long these
-    /// take.
+    /// Ends a worker's turn with the job after the time `most`, too. Without this call a turn ends after its tasks, however
+    /// long they take.
     ///
-    /// A turn ends with the task during which its time passes, if another task waits. So a lone task of another job waits for at
-    /// most this time and one task on each worker. If the time has passed and no other task waits, the turn lasts longer. It ends with
-    /// the first task that ends after another task has come. A zero time makes each task a turn.
+    /// A turn ends with the task during which the time passes, if another task waits. So a lone task of another job waits for
+    /// at most this time and one task on each worker. If the time has passed and no other task waits, the turn goes on. The
+    /// turn then ends with the first task that ends after another task has come. A zero time makes each task a turn.
     ///
-    /// Set it on a job whose tasks are long. With 20 ms for a task, a usual turn takes 320 ms, and a lone task of another job waits
-    /// for it. A task that waits inside, as in a join, uses the turn's time up. A job below inherits the time. Items of
-    /// [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
+    /// Set a turn time on a job whose tasks are long. With 20 ms for a task, a usual turn takes 320 ms, and a lone task of
+    /// another job waits for the whole turn. The turn's time also runs while a task waits inside, as in a join. A child
+    /// inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
     ///
     /// The time is that of the pool's [clock](crate::PoolBuilder::clock). The worker reads the clock after each task of such a job.
     ///
@@ -98,23 +100,25 @@ impl JobBuilder {
         self
     }
 
-    /// Sets the class of the job: a worker takes ready tasks of [`High`](Priority::High) jobs first, and of
+    /// Sets the class of the job. A worker takes ready tasks of [`High`](Priority::High) jobs first, and ready tasks of
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
-    /// A class decides at the begin of a turn. It stops no task, and no turn that has begun. So on each worker a ready task of
-    /// class `High` waits for at most the turn in progress, for one turn of each other `High` job, and for the turns of lower
-    /// classes that are due.
+    /// A worker chooses by class when it begins a turn. The class does not stop a task that runs, nor a turn that has begun. So
+    /// on each worker a ready task of class `High` waits for at most three things: the turn in progress, one turn of each other
+    /// `High` job, and the turns of lower classes that are due.
     ///
-    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`. While
-    /// a `Low` task is ready, it takes at most 32 turns of higher classes, then one of `Low`. Ready tasks in the deque of another
-    /// worker do not count here: that worker runs them after its turn, or a worker without a ready task steals them.
+    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
+    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. Ready tasks in the
+    /// deque of another worker do not count here: that worker runs them after its turn, or a worker without a ready task steals
+    /// them.
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and its
     ///   parents, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time, so give
     ///   its children one class: a ready `Low` task would keep all of them waiting until its turn is due.
-    /// - *Siblings.* The queue of a parent that binds has no classes: its children take turns there. Use [`share`](Self::share).
-    /// - *Cost.* From the first job that is not `Normal` on, the pool's workers look at three injectors. A pool without such a job
-    ///   pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.
+    /// - *Siblings.* Classes have no effect in the queue of a parent whose limit binds: its children take turns there. Use
+    ///   [`share`](Self::share).
+    /// - *Cost.* After the pool has got its first job that is not `Normal`, its workers look at three injectors. A pool without
+    ///   such a job pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.
     ///
     /// # Examples
     ///
@@ -140,7 +144,7 @@ impl JobBuilder {
 }
 
 impl Job {
-    /// The greatest share of a job.
+    /// The greatest share that a job may have.
     ///
     /// # Examples
     ///
@@ -154,7 +158,7 @@ impl Job {
     /// ```
     pub const MAX_SHARE: u32 = MOST_SHARE;
 
-    /// Returns the share of the job: a turn has 16 times as many tasks. Shares of the jobs above are multiplied in.
+    /// Returns the share of the job, multiplied by the shares of all jobs above. A turn has 16 times as many tasks.
     ///
     /// # Examples
     ///

@@ -14,14 +14,14 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When this function returns, all tasks that were pushed before the call have ended. So have the tasks that these tasks
-    /// pushed into the job. At some moment since the call no task was queued or running. That moment releases all threads that
-    /// wait. One of these threads may push again before another one has returned.
+    /// When the call returns, all tasks that were pushed before it have ended. So have the tasks that these tasks pushed into
+    /// the job. At some moment since the call no task was queued or running. That moment releases all waiting threads. So one
+    /// of them may push again before another one has returned.
     ///
     /// # Blocking
     ///
     /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
-    /// cancelled. A task of another job that calls this holds no permit while it waits. A spare worker takes the place of that
+    /// cancelled. Inside a task of another job, that task holds no permit while it waits. A spare worker takes the place of the
     /// task, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
@@ -51,8 +51,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// As with [`wait`](Self::wait), until the time is over. Inside a task of another job, that task then re-acquires its
-    /// permit, which may take longer.
+    /// Parks the calling thread, as [`wait`](Self::wait) does, until the time is over. Inside a task of another job, that task
+    /// then re-acquires its permit, which may take longer.
     ///
     /// # Panics
     ///
@@ -81,9 +81,9 @@ impl Job {
     /// Returns true if this job and all jobs below it have no task queued or running at one moment of the call. Never waits for a
     /// task.
     ///
-    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon as the
-    /// call has returned. Inside a task of this job or of a job below it the answer is false. The call takes time for each job
-    /// below.
+    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon as
+    /// the call has returned. Inside a task of this job or of a job below, the call returns false. The call takes time for each
+    /// job below.
     ///
     /// # Panics
     ///
@@ -166,7 +166,7 @@ fn ended_if_idle(job: JobPtr) -> Option<u64> {
 }
 
 /// Waits for the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns
-/// `None` if the time is over, or if another waiter has seen all idle.
+/// `None` if the time is over, or if another waiter has seen all these jobs idle.
 fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     let mut ended = wait_for_one(job, until, resting)?;
     let mut below = family::children_of(job);
@@ -177,10 +177,10 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
     Some(ended)
 }
 
-/// Does what [`wait_for_each`] does, for the job alone.
+/// Waits for the job alone, as [`wait_for_each`] does.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !wait_while_busy(job, until, || resting.has_come()) {
-        // The job is busy again, or still: a parent is idle for a moment between two tasks of its children.
+        // The job is busy. A parent may only have been idle for a moment, between two tasks of its children.
         if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
@@ -188,7 +188,8 @@ fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Optio
     Some(job.tally.ended())
 }
 
-/// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is busy then.
+/// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is still busy at
+/// the end.
 fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
     if idle::is_idle(job) {
         return true;

@@ -1,14 +1,14 @@
-//! Jobs that count weights, and tasks that weigh.
+//! Jobs that count weights, and tasks that take more than one permit there.
 
 use crate::api::builder::JobBuilder;
 use crate::api::job::Job;
 use std::num::NonZeroU32;
 
 impl JobBuilder {
-    /// Counts weights: a task takes as many permits of this job as it [weighs](Self::weight).
+    /// Makes the job count weights: each task takes as many permits of this job as the task [weighs](Self::weight).
     ///
-    /// Tasks of this job and of all jobs below it weigh 1, unless a weight was set. The limit bounds the sum of the weights of the
-    /// tasks that run. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
+    /// Each task of this job and of all jobs below weighs 1, unless a weight was set. The limit bounds the sum of the weights
+    /// of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
     ///
     /// - A heavy task that is first in the queue of this job reserves what comes free. No task behind it starts before it. Three
     ///   kinds of tasks may still go ahead. A worker may end its turn of a sibling. A task that has waited inside takes its permits
@@ -21,13 +21,13 @@ impl JobBuilder {
     /// - A task that waits inside, as in a join, gives all its permits back meanwhile. It re-acquires all of them at once. A future
     ///   that is pending keeps all of them, unless it awaits something of this library.
     ///
-    /// A job that counts weights admits one task at a time, and a task that joins another one of the job does not run it inline.
-    /// A heavy task that its handle cancels gives up its place when the next permit comes free. A job that counts no weights pays
-    /// nothing.
+    /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run that task
+    /// inline. If a handle cancels the heavy task that is first in the queue, the task's place is given up when the next permit
+    /// is released. A job that counts no weights pays nothing.
     ///
     /// # Examples
     ///
-    /// Four cores, of which a link step takes three:
+    /// Four cores, three of which a link step takes:
     ///
     /// ```
     /// let pool = tollgate::Pool::builder().workers(4).build()?;
@@ -47,11 +47,11 @@ impl JobBuilder {
         self
     }
 
-    /// Sets how many permits each task of the job takes at each job that [counts weights](Self::weighted): at this job and at
-    /// those above it. [`Job::weigh`] is the short form.
+    /// Sets the weight of the job's tasks: how many permits each of them takes at each job that [counts
+    /// weights](Self::weighted), this job or one above. [`Job::weigh`] is the short form.
     ///
-    /// A child without a weight of its own has its parent's. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT) is taken
-    /// for that number. Jobs that count no weights ignore it.
+    /// A child without a weight of its own has its parent's weight. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT)
+    /// counts as `MAX_LIMIT`. Jobs that count no weights ignore the weight.
     ///
     /// # Panics
     ///
@@ -83,12 +83,13 @@ impl JobBuilder {
 }
 
 impl Job {
-    /// Makes a child of this job whose tasks take `weight` permits of each job that [counts
-    /// weights](crate::JobBuilder::weighted), and has no limit of its own.
+    /// Makes a child of this job without a limit of its own. The child's tasks take `weight` permits of each job that [counts
+    /// weights](crate::JobBuilder::weighted).
     ///
-    /// The child is a job like any other: closures, futures, scopes, streams and permits of it have the weight. Its tasks stand in
-    /// its own queue, and take turns with those of this job and of its other children. So keep the handle, and push all tasks of
-    /// one weight by it. [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a limit or a name.
+    /// The child is a job like any other: its closures, futures, scopes, streams and permits have the weight. Tasks of the
+    /// child stand in the child's own queue, and take turns with those of this job and of its other children. So keep the
+    /// handle, and push all tasks of one weight by it. [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a
+    /// limit or a name.
     ///
     /// # Panics
     ///

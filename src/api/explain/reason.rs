@@ -5,12 +5,13 @@ use crate::sync::time::Instant;
 use crate::task::handle::TaskHandle;
 use std::fmt;
 
-/// Why the next task of a job, or one task, does not run: returned by [`Job::explain`] and [`Job::explain_task`].
+/// Why the next task of a job, or one given task, does not run. Returned by [`Job::explain`] and [`Job::explain_task`].
 ///
 /// An explanation has at least one reason. The most binding reason comes first: a later reason matters only when the earlier
 /// ones are gone. `Display` prints one sentence.
 ///
-/// An explanation is a snapshot. Tasks start and end while it is made, so it may be out of date when it is read.
+/// An explanation is a snapshot. Tasks start and end while the library makes the explanation, so it may be out of date when the
+/// caller reads it.
 ///
 /// # Examples
 ///
@@ -34,8 +35,8 @@ pub struct Explanation {
     reasons: Vec<Reason>,
 }
 
-/// One reason of an [`Explanation`]. In each variant, `job` is the explained job or one of its ancestors. The words *of a job*
-/// tell what a reason means if a job is explained, and not one task.
+/// One reason of an [`Explanation`]. In each variant, the field `job` is the explained job or one of its ancestors. A variant
+/// may have another meaning in the explanation of a job than in that of one task: its text says so.
 ///
 /// # Examples
 ///
@@ -55,59 +56,59 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// This job, or its pool, was cancelled: the task will be dropped.
+    /// The job `job`, or its pool, was cancelled: the task will be dropped.
     Cancelled {
         /// The cancelled job.
         job: Job,
     },
-    /// This job is paused, until [`Job::resume`].
+    /// The job `job` is paused, until [`Job::resume`].
     Paused {
         /// The paused job.
         job: Job,
     },
-    /// This job is held off until a time, by [`Job::hold_off`].
+    /// The job `job` is held off until a time, by [`Job::hold_off`].
     HeldOff {
         /// The job that is held off.
         job: Job,
         /// The time until which the job is held off.
         until: Instant,
     },
-    /// A [`Rate`](crate::Rate) of this job allows no start now.
+    /// A [`Rate`](crate::Rate) of the job `job` allows no start now.
     Rate {
         /// The job that has the rate.
         job: Job,
         /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
-    /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or waits for its next attempt. In the explanation
-    /// of a job: all its tasks are delayed.
+    /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or waits for its next attempt. In the
+    /// explanation of a job: all tasks of the job are delayed.
     Delayed {
         /// The time at which the task enters the queue. In the explanation of a job: the earliest such time.
         until: Instant,
     },
-    /// As many tasks of this job run as its limit allows.
+    /// As many tasks of the job `job` run as its limit allows.
     Limit {
         /// The job that has the limit.
         job: Job,
-        /// The number of tasks that hold a permit of the job. Tasks of jobs below it are included. If the job counts weights,
-        /// the number of permits that they hold.
+        /// The number of tasks that hold a permit of `job`, tasks of jobs below it included. If `job` counts weights, the
+        /// number of permits that these tasks hold.
         running: usize,
         /// The job's limit.
         limit: usize,
     },
-    /// The first task in this job's queue takes more permits of the job than are free. It is the explained task, or goes before
-    /// it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
+    /// The first task in the queue of the job `job` takes more permits of it than are free. The first task is the explained
+    /// task, or goes before it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
     Weight {
         /// The job that counts weights.
         job: Job,
-        /// The number of permits that the first task takes. More than the limit: the task waits until no permit is held.
+        /// The number of permits that the first task takes. If this exceeds the limit, the task waits until no permit is held.
         needs: usize,
-        /// The number of permits that are free.
+        /// The number of permits of `job` that are free.
         free: usize,
     },
     /// Other tasks go first: tasks of the same job or, if a parent's limit binds, tasks of the parent's other children.
     Behind {
-        /// The number of those tasks.
+        /// The number of the tasks that go first.
         ahead: usize,
     },
     /// Each worker of the pool runs a task.
@@ -117,21 +118,22 @@ pub enum Reason {
         /// The number of workers of the pool.
         workers: usize,
     },
-    /// No gate holds the task back. A worker is about to take the task.
+    /// No limit holds the task back. A worker is about to take the task.
     Ready,
-    /// The future waits to be woken. It holds its permits, unless it awaits a task or a job of this library.
+    /// The task is a future that waits to be woken. The future holds its permits, unless it awaits a task or a job of this
+    /// library.
     Pending,
     /// The task has started, and runs. In the explanation of a job: no task waits to start, and some tasks run.
     Running {
         /// The number of tasks that hold a permit. If the job counts weights, the number of permits that they hold. 1 in the explanation of one task.
         running: usize,
     },
-    /// The task has started, and waits without a permit. In the explanation of a job: some of its tasks or futures do. A future
-    /// that keeps a polled handle, and no longer awaits that handle, counts here whenever it waits: it holds no permit then.
+    /// The task has started, and waits without a permit. In the explanation of a job: some of the job's tasks wait so. A future
+    /// that has polled a task's handle, and still has that handle, counts here while it waits.
     Waiting {
-        /// The number of tasks that wait. 1 in the explanation of one task.
+        /// The number of tasks that wait without a permit. 1 in the explanation of one task.
         tasks: usize,
-        /// The job that they wait for in [`Job::wait`]. `None` if they wait for anything else, such as another task.
+        /// The job that the tasks wait for in [`Job::wait`]. `None` if they wait for anything else, such as another task.
         awaited: Option<Job>,
     },
     /// The task has ended.
@@ -270,7 +272,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// Prints a number of tasks.
+/// Prints a number of tasks, with the noun in the singular or the plural.
 struct Tasks(usize);
 
 impl fmt::Display for Tasks {

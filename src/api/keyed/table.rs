@@ -3,20 +3,20 @@
 //! The table has one handle of each key's job.
 //!
 //! - `key-1`: a look-up adds a handle under the lock of the key's shard.
-//! - `key-2`: a thread that has made a job looks the key up again. It holds the lock of the shard from this look-up until it
-//!   has entered the job.
+//! - `key-2`: a thread that has made a job looks the key up again. The thread holds the lock of the shard from this look-up
+//!   until it has entered the job.
 //! - `evict-1`: an evictor, under the same lock, reads the counts of the job's record in one load. The table's handle must be
 //!   the only one, and no task may be busy.
 //! - `evict-2`: then the evictor checks that the queue is empty and that the job is as made. If so, it takes the key out.
 //!
-//! No key in use is dropped. A push needs a handle, or comes from a task that runs. So `evict-1` sees that each push may still
-//! come: by the handle, or by the count of busy tasks. No look-up adds a handle meanwhile, because it needs the lock. A permit
-//! counts as a busy task. A child has a handle, and so has each entry of the pool's timer. `evict-2` sees a task that waits in
-//! the queue of a held job.
+//! No key in use is dropped. A push comes by a handle or from a running task, and the evictor reads both counts (`evict-1`). A
+//! look-up adds no handle meanwhile, because it needs the lock of the shard. A permit counts as a busy task. A child has a
+//! handle of its parent, and each timer entry of the job has a handle. If a task waits in the queue of a held job, the evictor
+//! sees that the queue is not empty (`evict-2`).
 //!
-//! No change is lost. A thread that changes the job's state has a handle. If `evict-1` reads the counts after that handle was
-//! dropped, `evict-2` sees the change: the drop of a handle releases, and the load of the counts acquires. In the other order,
-//! `evict-2` might read the state before the change, and `evict-1` the counts after the handle was dropped.
+//! No change is lost. A thread that changes the job's state has a handle. If the evictor reads the counts after that handle was
+//! dropped, its check of the state sees the change, because the drop of a handle releases, and the load of the counts acquires.
+//! So the evictor must read the counts first (`evict-1`), and check the state afterwards (`evict-2`).
 //!
 //! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction
 //! left. So such a look-up checks about two other keys on average.
@@ -34,7 +34,7 @@ const SHARDS: usize = shrunk(64, 1);
 /// The number of keys in a shard below which no look-up evicts keys.
 const FEW: usize = shrunk(8, 1);
 
-/// A map from keys to jobs. Each shard is locked for one key at a time, or for one eviction.
+/// A map from each key to its job, in shards. Each shard is locked for one key at a time, or for one eviction.
 pub struct Table<K>(Box<[Mutex<Shard<K>>]>);
 
 struct Shard<K> {
@@ -44,7 +44,7 @@ struct Shard<K> {
 }
 
 impl<K> Table<K> {
-    /// Makes an empty table.
+    /// Makes an empty table of keys and jobs.
     pub fn new() -> Self {
         let shard = || Mutex::new(Shard { jobs: HashMap::default(), full: FEW });
         Self((0..SHARDS).map(|_| shard()).collect())
@@ -60,11 +60,12 @@ impl<K: Hash + Eq> Table<K> {
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Shard<K>> {
         let mut spread = Spread(0);
         key.hash(&mut spread);
-        // The hash is a product. Its high bits depend on all bits of the key, and its low bits do not.
+        // Selects the shard by the upper half of the hash. The hash is a product, so its high bits depend on all bits of the
+        // key and its low bits do not.
         lock(&self.0[(spread.finish() >> 32) as usize % SHARDS])
     }
 
-    /// Returns a handle of the key's job (`key-1`).
+    /// Returns a new handle of the key's job (`key-1`), or `None` if the key is not in the table.
     #[inline]
     pub fn get<Q>(&self, key: &Q) -> Option<Job>
     where
@@ -74,10 +75,11 @@ impl<K: Hash + Eq> Table<K> {
         self.shard(key).jobs.get(key).cloned()
     }
 
-    /// Enters a key with a new job, unless another thread has entered the key meanwhile. Returns the job that the table has.
+    /// Enters a key with a new job, unless another thread has entered the key since the caller's look-up. Returns the job that
+    /// the table has for the key.
     pub fn enter(&self, key: K, made: Job) -> Job {
         let mut shard = self.shard(&key);
-        // Another thread may have entered the key since the caller's look-up (key-2).
+        // Another thread may have entered the key since the caller's look-up (`key-2`).
         if let Some(job) = shard.jobs.get(&key) {
             let job = job.clone();
             drop(shard);
@@ -100,7 +102,7 @@ impl<K: Hash + Eq> Table<K> {
         self.shard(key).jobs.remove_entry(key)
     }
 
-    /// Evicts all keys whose jobs are idle and as made. Returns how many.
+    /// Evicts all keys whose jobs are idle and as made. Returns the number of evicted keys.
     pub fn evict(&self) -> usize {
         let evict = |shard| {
             let mut shard = lock(shard);
@@ -130,10 +132,12 @@ fn entry<K: Clone>((key, job): (&K, &Job)) -> (K, Job) {
 }
 
 impl<K: Hash + Eq> Shard<K> {
-    /// Removes the idle keys, and returns them. The caller must drop them without the lock.
+    /// Removes the idle keys of this shard, and returns them with their jobs. The caller must drop them after it has unlocked
+    /// the shard.
     fn evict(&mut self) -> Vec<(K, Job)> {
         let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
-        // The thread keeps the last freed records as free cells. In the order of addresses, these lie in few slabs.
+        // Sorts the jobs by address. The thread keeps the last freed records as free cells, and neighbours in memory lie in few
+        // slabs.
         evicted.sort_unstable_by_key(|(_, job)| job.ptr());
         self.full = FEW.max(2 * self.jobs.len());
         if self.jobs.capacity() > 4 * self.full {
@@ -143,8 +147,8 @@ impl<K: Hash + Eq> Shard<K> {
     }
 }
 
-/// Returns true if only the table needs the job, and a new job in its place would be the same. The caller must have the lock
-/// of the job's shard.
+/// Returns true if the table has the only handle of the job, and a new job in its place would be the same. The caller must hold
+/// the lock of the job's shard.
 fn is_evictable(job: JobPtr) -> bool {
     // The list of held jobs has a handle of each job in it. A job that is as made is in that list only if its first limit was
     // 0.
@@ -161,7 +165,8 @@ fn lock<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
     shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A hasher that spreads keys over the shards. It does not resist keys chosen to collide: such keys only share a lock.
+/// A hasher that spreads keys over the shards. The hasher does not resist keys that were chosen to collide: such keys only
+/// share a lock.
 struct Spread(u64);
 
 impl Hasher for Spread {

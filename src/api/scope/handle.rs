@@ -24,7 +24,7 @@ use std::fmt;
 /// ```
 #[must_use = "a dropped handle detaches its task: say so by `drop`, or use `execute`, which makes no handle"]
 pub struct ScopedHandle<'scope, T> {
-    /// `None` after a join.
+    /// The handle of the task. `None` after a join.
     pub(super) task: Option<TaskHandle<T>>,
     pub(super) tasks: &'scope Tasks,
 }
@@ -57,7 +57,7 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // If the wait panics, `self` still has the handle. Dropping `self` then passes a panic of the task on to the scope.
+        // If the wait panics, `self` still has the handle. The drop of `self` then passes a panic of the task on to the scope.
         self.task.as_ref().expect(joined).wait(None);
         self.task.take().expect(joined).join()
     }

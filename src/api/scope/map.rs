@@ -46,9 +46,7 @@ impl<'scope> Scope<'scope, '_> {
         R: Send + 'scope,
     {
         let keeper = OfScope((&self.tasks).into());
-        // SAFETY: what these borrow lives for all of 'scope, and the iterator borrows the scope. `Job::scope` keeps the scope where
-        // it is and calls `Tasks::enter`, at whose end 'scope may end. Only the iterator and its pullers, which are tasks of
-        // the scope, make pullers.
+        // SAFETY: all borrows live for 'scope, so until `Tasks::enter` returns. Only the iterator and tasks of the scope make pullers.
         let taker = unsafe { Taker::new(&self.job, input.into_iter(), f, keeper) };
         ScopedMap { taker, scope: PhantomData }
     }
@@ -68,12 +66,12 @@ impl<'scope> Scope<'scope, '_> {
 #[must_use = "nothing happens before the first `next`, and dropping it cancels the rest"]
 pub struct ScopedMap<'scope, R> {
     taker: Taker<'scope, R>,
-    // Invariant, as the scope's own lifetime.
+    // `'scope` is invariant here, as it is in `Scope`.
     scope: PhantomData<&'scope mut &'scope ()>,
 }
 
 impl<R> ScopedMap<'_, R> {
-    /// Yields results in the order of their completion instead of the order of the input.
+    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
     ///
     /// # Examples
     ///

@@ -7,7 +7,7 @@
 //!   The handle borrows the scope.
 //! - `scope-3`: the scope ends when `pending` is 0. A task may push further tasks only before its own `scope-2`.
 //!
-//! The list has a reference to each task that has not started. So the scope can run a task inline, or drop it.
+//! The scope's list has a reference to each task that has not started. So the scope can run such a task inline, or drop it.
 //!
 //! [`ScopedHandle`]: crate::ScopedHandle
 
@@ -23,18 +23,18 @@ use crate::worker::context::Context;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// The most tasks that a scope runs inline while other tasks wait for its worker.
+/// The greatest number of tasks that a scope runs inline while other tasks wait for its worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
-/// The least length at which the list is searched for started tasks, which are removed then.
+/// If the list is shorter than this, started tasks are not searched for and removed.
 const LONG: usize = shrunk(64, 2);
 
 const WAITED: u64 = 1;
 const TASK: u64 = 1 << 1;
 
-/// The payload of a panic.
+/// The payload of a task's panic.
 type Payload = Box<dyn Any + Send>;
 
-/// The tasks of one scope.
+/// The tasks of one scope that have not ended, and the scope's first panic.
 pub struct Tasks {
     list: Mutex<List>,
     /// Bit 0: a waiter may be in the parking lot. The bits above: the number of tasks that have not ended.
@@ -44,13 +44,13 @@ pub struct Tasks {
 }
 
 struct List {
-    /// The tasks that have possibly not started yet, the oldest first.
+    /// The tasks that may not have started yet, the oldest first.
     tasks: Vec<ScopedTask>,
-    /// The length of `tasks` at which started tasks are removed.
+    /// The length of `tasks` at which started tasks are removed from it.
     long: usize,
 }
 
-/// A scope, as the owner of its tasks. If `COUNTED` is false, the job's statistics do not count these tasks.
+/// The owner of a scope's tasks. If `COUNTED` is false, the job's statistics do not count the tasks.
 #[derive(Clone, Copy)]
 struct InScope<const COUNTED: bool>(NonNull<Tasks>);
 
@@ -77,7 +77,7 @@ impl<const COUNTED: bool> Owner for InScope<COUNTED> {
 }
 
 impl Tasks {
-    /// Makes an empty list.
+    /// Makes the list of a new scope's tasks.
     pub fn new() -> Self {
         Self {
             list: Mutex::new(List { tasks: Vec::new(), long: LONG }),
@@ -86,11 +86,11 @@ impl Tasks {
         }
     }
 
-    /// Makes a task of this scope (`scope-1`). The caller must [`list`](Self::list) the task, then push its cell.
+    /// Makes a task of this scope (`scope-1`). The caller must [`list`](Self::list) the task, then push the task's cell.
     ///
     /// # Safety
-    /// The scope is not moved before [`enter`](Self::enter) returns. What `task` and its result borrow must last until then,
-    /// and until the task's handle is dropped. Only `f` of `enter`, or a task of the scope, may make this call.
+    /// The scope must not be moved before [`enter`](Self::enter) returns. Values that `task` and its result borrow must last
+    /// until then, and until the task's handle is dropped. Only `f` of `enter`, or a task of the scope, may make this call.
     pub unsafe fn make<const COUNTED: bool, F, T>(
         &self,
         job: JobPtr,
@@ -107,7 +107,8 @@ impl Tasks {
         unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
     }
 
-    /// Makes the task of a puller, and lists it (`scope-1`). No statistics count it. The caller must push its cell.
+    /// Makes the task of a puller, and lists it (`scope-1`). No statistics count the task. The caller must push the task's
+    /// cell.
     ///
     /// # Safety
     /// As [`make`](Self::make).
@@ -118,7 +119,7 @@ impl Tasks {
         puller
     }
 
-    /// Adds a task that is in no queue yet to the list. Removes started tasks if the list has doubled since the last removal.
+    /// Adds a task that is in no queue yet to the list. If the list has doubled since the last removal, removes started tasks.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -133,13 +134,13 @@ impl Tasks {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns the number of tasks that have not ended.
+    /// Returns the number of the scope's tasks that have not ended.
     pub fn pending(&self) -> u64 {
         // Ordering: Relaxed; a figure.
         self.pending.load(Ordering::Relaxed) / TASK
     }
 
-    /// Keeps a panic for the end of the scope. Drops this panic if another one is kept already.
+    /// Keeps a panic for the end of the scope. Drops the panic if an earlier one is kept already.
     pub fn note_panic(&self, payload: Payload) {
         let mut first = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if first.is_none() {
@@ -150,7 +151,7 @@ impl Tasks {
         }
     }
 
-    /// Runs `f`, which may make tasks of this scope, and waits for all these tasks.
+    /// Runs `f`, which may make tasks of this scope, and then waits for all these tasks.
     ///
     /// # Errors
     /// Returns the payload of the first panic of `f` or of a task.
@@ -163,7 +164,7 @@ impl Tasks {
         match (panic, result) {
             (None, Some(result)) => Ok(result),
             (Some(payload), result) => {
-                // A second panic, of the result's drop, would abort the process.
+                // The drop of the result may panic. A second panic would abort the process.
                 unwind::drop_quietly(result);
                 Err(payload)
             }
@@ -171,9 +172,9 @@ impl Tasks {
         }
     }
 
-    /// Waits until all tasks have ended (`scope-3`).
+    /// Waits until all tasks of the scope have ended (`scope-3`).
     ///
-    /// If no spare worker is left for the wait, drops all tasks that have not started. Keeps the panic of the wait for the end
+    /// If no spare worker is left for the wait, drops all tasks that have not started. Keeps the panic of that wait for the end
     /// of the scope.
     fn wait(&self) {
         let unstarted = self.help();
@@ -213,7 +214,7 @@ impl Tasks {
     }
 }
 
-/// Ends the process when it is dropped, because tasks may still use the stack that a panic unwinds.
+/// Ends the process when it is dropped in an unwind, because tasks may still use the stack frames that the panic removes.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {

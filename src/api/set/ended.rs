@@ -5,12 +5,13 @@
 //!
 //! - `set-1`: the guard locks the list, adds the number, and reads and clears the mark *waited*.
 //! - `set-2`: if the mark was set, the guard wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise the owner
-//!   does not wait. This happens under the lock of the owner's bucket in the parking lot.
+//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise the owner does
+//!   not wait. During this step the owner holds the lock of its bucket in the parking lot.
 //!
-//! The list's lock orders `set-1` and `set-3`: the owner sees the number, or the guard sees the mark and wakes the owner.
+//! No wake-up is lost, because the guard and the owner take the list's lock (`set-1`, `set-3`). The owner sees the task's
+//! number in the list, or the guard sees the mark and wakes the owner.
 //!
-//! The outcome of a task becomes final shortly after its guard was dropped. So the owner joins the task by its handle.
+//! The outcome of a task becomes final shortly after its guard was dropped. So the owner joins the task by the task's handle.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -30,14 +31,14 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetTaskId(pub(super) u64);
 
-/// The tasks of a set that have ended, and whose results were not taken.
+/// The ended tasks of a set whose results the set's owner has not taken yet.
 #[derive(Debug)]
 pub struct EndedList(Mutex<List>);
 
 #[derive(Debug)]
 struct List {
     numbers: VecDeque<SetTaskId>,
-    /// True while the owner waits, or is about to wait.
+    /// True while the set's owner waits, or is about to wait.
     waited: bool,
 }
 
@@ -54,7 +55,7 @@ impl EndedList {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // No code of the user runs under the lock, so a poisoned lock may be used.
+        // A poisoned lock may be used, because no code of the user runs under the lock.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -63,7 +64,7 @@ impl EndedList {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Takes the number of the task that ended first.
+    /// Removes the number of the task that ended first from the list, and returns it.
     pub fn take(&self) -> Option<SetTaskId> {
         self.lock().numbers.pop_front()
     }
@@ -73,7 +74,7 @@ impl EndedList {
         self.lock().numbers.len()
     }
 
-    /// Sets the mark *waited* if no ended task is on the list. Returns true then: the owner must wait (`set-3`).
+    /// Sets the mark *waited* and returns true if no ended task is on the list. The set's owner must then wait (`set-3`).
     pub fn set_waited(&self) -> bool {
         let mut list = self.lock();
         list.waited = list.numbers.is_empty();

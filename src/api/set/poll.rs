@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<T> TaskSet<T> {
-    /// Polls for the next task that ends, inside a future that you write. Returns what
+    /// Polls for the next task of the set that ends. Call it inside a future that you write. Returns what
     /// [`join_next_with_id`](Self::join_next_with_id) returns.
     ///
-    /// A future of a pool holds no permit while it waits here, as with an awaited handle. Only the waker of the last call is
+    /// While a future of a pool waits here, it holds no permit, as with an awaited handle. Only the waker of the last call is
     /// woken.
     ///
     /// # Examples
@@ -54,7 +54,7 @@ impl<T> TaskSet<T> {
     }
 }
 
-/// Yields each result when its task has ended.
+/// Yields the result of each task of the set when that task has ended.
 ///
 /// # Examples
 ///
