@@ -1,5 +1,5 @@
-//! For this project's models: the protocols by name, and a pool without threads of its own. Not part of
-//! the library.
+//! The face of the library for this project's models: the protocols by name, and a pool whose workers are threads of a model.
+//! Not part of the published library.
 
 pub use crate::api::scope::tasks::Tasks;
 pub use crate::api::stream::{Feed, Pulled as PulledItem, batches, results};
@@ -23,22 +23,22 @@ use crate::worker::blocking::take_back;
 use crate::worker::context::Context;
 use crate::worker::play;
 
-/// The timer.
+/// The timer of a pool.
 pub mod timer {
     pub use crate::base::timer::{Key, Timer};
 }
 
-/// The facade, as the library sees it.
+/// The switch between `std` and the checkers, as the library uses it.
 pub mod sync {
     pub use crate::sync::*;
 }
 
-/// A pool whose workers are played by a model's threads.
+/// A pool without threads of its own: a model's threads play its workers.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage(PoolPtr);
 
 impl Stage {
-    /// Room for so many workers.
+    /// Makes a pool for `workers` workers.
     pub fn new(workers: usize) -> Self {
         let threads = Threads { stack_size: None, work: crate::worker::run::work };
         let name = Box::new(|_| String::new());
@@ -46,7 +46,7 @@ impl Stage {
         Self(PoolPtr::make(workers, hooks, threads, 0, None))
     }
 
-    /// Room for so many workers, in a pool that goes by a clock. The clock must not be moved after [`end`](Self::end).
+    /// Makes a pool for `workers` workers that uses a manual clock. The clock must not be moved after [`end`](Self::end).
     pub fn with_clock(workers: usize, clock: &ManualClock) -> Self {
         let threads = Threads { stack_size: None, work: crate::worker::run::work };
         let name = Box::new(|_| String::new());
@@ -56,17 +56,17 @@ impl Stage {
         Self(pool)
     }
 
-    /// A job.
+    /// Makes a job of the pool.
     pub fn job(self, limit: usize) -> Job {
         self.make(None, limit)
     }
 
-    /// A job under `parent`.
+    /// Makes a child of `parent`.
     pub fn child(self, parent: &Job, limit: usize) -> Job {
         self.make(Some(parent.ptr()), limit)
     }
 
-    /// A job of which so many tasks at most may wait to be started.
+    /// Makes a job with a limit and a capacity.
     pub fn bounded(self, limit: usize, capacity: usize) -> Job {
         let job = self.make(None, limit);
         let capacity = Some(crate::sync::Arc::new(Capacity::new(capacity)));
@@ -74,12 +74,12 @@ impl Stage {
         job
     }
 
-    /// A keyed job: the limit of its parent is no limit, and each key has this one.
+    /// Makes a keyed job. Its parent has no limit, and the job of each key has the limit `limit`.
     pub fn keyed(self, limit: usize) -> Keyed<u8> {
         self.keyed_by(move |builder| builder.limit(limit))
     }
 
-    /// A keyed job, each of whose keys is made by `make`.
+    /// Makes a keyed job. `make` configures the job of each key.
     pub fn keyed_by(
         self,
         make: impl Fn(JobBuilder) -> JobBuilder + Send + Sync + 'static,
@@ -87,12 +87,12 @@ impl Stage {
         JobBuilder::new(self.0).keyed(move |_, builder| make(builder))
     }
 
-    /// The jobs that the pool lists.
+    /// Returns the jobs that the pool lists.
     pub fn jobs(self) -> Vec<Job> {
         crate::api::listing::jobs(self.0)
     }
 
-    /// A job that `make` configures.
+    /// Makes a job that `make` configures.
     pub fn built(self, make: impl FnOnce(JobBuilder) -> JobBuilder) -> Job {
         make(JobBuilder::new(self.0)).build()
     }
@@ -105,25 +105,24 @@ impl Stage {
         Job::from_handle(job)
     }
 
-    /// Plays a worker until it finds nothing, for up to `most` tasks; says how many it took.
+    /// Plays a worker until it finds no task, or has taken `most` tasks. Returns the number of tasks taken.
     pub fn play(self, index: usize, most: usize) -> usize {
         play::play(self.0, index, most)
     }
 
-    /// Plays a worker that has served `last` until others' turn came, for one task of theirs. Of the workers
-    /// whom the sleepers count as searching it is one less.
+    /// Plays a worker that has served `last` until another job's turn came, and now serves one task of another job. The worker
+    /// must not count as searching.
     pub fn serve_others(self, index: usize, last: &Job) {
         let _ = self.0.shared().sleep.stop_searching();
         play::serve_others(self.0, index, last.ptr());
     }
 
-    /// Plays a worker that has searched in vain, from there to its sleep, and to the end of one task.
+    /// Plays a worker that has searched in vain: it parks, and serves one task after it was woken.
     pub fn sleep_and_serve(self, index: usize) {
         play::sleep_and_serve(self.0, index);
     }
 
-    /// Lays a task into the deque of the worker with this index, as a woken future lies there or what else came
-    /// from the injector.
+    /// Pushes a task into the deque of the worker with this index, marked like a woken future or a task from the injector.
     pub fn lay(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (shared, job) = (self.0.shared(), job.ptr());
         assert!(job.permits.reserve(shared.ready_cap()).granted(), "there is no room for it");
@@ -133,8 +132,7 @@ impl Stage {
         shared.seats[index].deque.push(cell);
     }
 
-    /// Lays a task into the deque of the worker with this index, as it lies there when a task of its job has pushed it from
-    /// inside.
+    /// Pushes a task into the deque of the worker with this index, as a task of the same job does from inside.
     pub fn lay_from_inside(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (seat, job) = (&self.0.shared().seats[index], job.ptr());
         job.busy.add_tasks(1);
@@ -143,8 +141,8 @@ impl Stage {
         seat.deque.push(cell);
     }
 
-    /// Lays a task into the batch of the worker with this index, as it lies there when the turn of its job, whose limit
-    /// binds no worker, has ended early.
+    /// Pushes a task into the batch of the worker with this index, as after a turn that has ended early. The limit of the job
+    /// must bind no worker.
     pub fn lay_in_batch(self, index: usize, job: &Job, task: impl FnOnce() + Send + 'static) {
         let (seat, job) = (&self.0.shared().seats[index], job.ptr());
         job.busy.add_tasks(1);
@@ -154,8 +152,8 @@ impl Stage {
         seat.batch.push(cell);
     }
 
-    /// Inside a task: its worker takes what lies on top of its deque for this job's, as it may after thieves have been
-    /// there.
+    /// Makes the worker of the running task count the tasks on top of its deque as tasks of `job`. Such a wrong count may
+    /// remain after thieves have taken tasks.
     pub fn mislead_worker(job: &Job) {
         Context::with(|context| {
             let seat = context.and_then(Context::seat).expect("a worker calls");
@@ -168,45 +166,45 @@ impl Stage {
         spares.lend(seat, usize::MAX).is_ok()
     }
 
-    /// A task of the job runs elsewhere, until `ends_elsewhere`.
+    /// Counts one task of the job as running on another thread, until [`ends_elsewhere`](Self::ends_elsewhere).
     pub fn runs_elsewhere(self, job: &Job) {
         assert!(job.ptr().permits.acquire().granted(), "there is no permit for it");
         job.ptr().busy.add_tasks(1);
     }
 
-    /// A task of the job that has waited elsewhere takes its permits back (wait-4, wait-5). It runs until `ends_elsewhere`.
+    /// Re-acquires the permits of a task that has waited on another thread (wait-4, wait-5). The task runs until
+    /// [`ends_elsewhere`](Self::ends_elsewhere).
     pub fn returns_elsewhere(self, job: &Job) {
         job.ptr().busy.add_tasks(1);
         job.ptr().gates().for_each(|gate| take_back(gate, job.ptr()));
         gate::look_outwards(job.ptr());
     }
 
-    /// It ends.
+    /// Ends a task that ran on another thread.
     pub fn ends_elsewhere(self, job: &Job) {
         gate::release(job.ptr());
         job.ptr().drop_tasks(1);
     }
 
-    /// Whether a task lies in a deque.
+    /// Returns true if a task lies in a deque.
     pub fn has_ready(self) -> bool {
         self.0.shared().has_ready()
     }
 
-    /// Fails if a task waits at the job's gate although there is room: nobody would come for it. For a
-    /// model at rest.
+    /// Fails if a task waits at the job's gate although the gate has room, because no thread would admit it. Call it when no
+    /// thread of the model is at work.
     pub fn assert_none_stranded(self, job: &Job) {
         let word = job.ptr().permits.load();
         assert_eq!(word.running(), 0, "a permit was not given back: {word:?}");
         self.assert_none_waits_beside_room(job);
     }
 
-    /// Fails if a task waits in the job's queue although there is room for it. For a model in which no thread is at work;
-    /// permits may
-    /// be held. Call it before the workers play on, because a task that ends would admit the task.
+    /// Fails if a task waits in the job's queue although there is room for it. Call it when no thread of the model is at work;
+    /// permits may be held. Call it before workers play on, because a task that ends would admit the waiting task.
     pub fn assert_none_waits_beside_room(self, job: &Job) {
         let job = job.ptr();
         let word = job.permits.load();
-        // A sweep drops the tasks of a cancelled job.
+        // Tasks of a cancelled job may wait, because a sweep drops them.
         let waits = !job.queue().is_empty() && !gate::is_dropped(job);
         assert!(
             !(waits && job.wants_admission(word)),
@@ -214,28 +212,29 @@ impl Stage {
         );
     }
 
-    /// Ends the pool. No job is left, and no thread plays a worker.
+    /// Ends the pool. No job may be left, and no thread may play a worker.
     pub fn end(self) {
         assert_none_waits();
         let workers = self.0.shared().workers() as u64;
-        // Every job that the pool still knows of would be an owner more.
+        // If the pool still had a job, this would not be the last owner.
         self.0.disown(workers + 1);
     }
 }
 
-/// Fails if a thread or a waker is left in the parking lot, or a future in the list of those in flight. For a model at rest.
+/// Fails if a thread or a waker is left in the parking lot, or a future in the list of pending futures. Call it when no thread
+/// of the model is at work.
 pub fn assert_none_waits() {
     assert!(parking::parking_lot().is_empty(), "a waiter is left in the parking lot");
     #[cfg(feature = "futures")]
     assert!(crate::job::pending::pending().is_empty(), "a future is left in flight");
 }
 
-/// The time that a clock shows.
+/// Returns the time that the clock shows.
 pub fn now(clock: &ManualClock) -> sync::time::Instant {
     clock.hands().now()
 }
 
-/// The job's record.
+/// Returns the pointer to the job's record.
 pub fn record_of(job: &Job) -> record::JobPtr {
     job.ptr()
 }

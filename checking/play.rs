@@ -1,4 +1,4 @@
-//! For models: a worker's part, played by a model's own threads, from one of its states to another.
+//! Parts of a worker's loop, which the threads of a model call to play a worker.
 
 use crate::base::sleep::Woken;
 use crate::job::record::JobPtr;
@@ -7,8 +7,8 @@ use crate::worker::context::Context;
 use crate::worker::core::Worker;
 use std::cell::Cell;
 
-/// Takes the place with this index, serves up to `most` tasks that a search finds, and leaves.
-/// Sleep is not part of it: the sleepers go on counting the place's worker as searching.
+/// Takes the seat with this index, serves up to `most` tasks that a search finds, and leaves the seat. Returns the number of
+/// tasks. The worker never parks: it counts as searching before and after the call.
 pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
     let served = Cell::new(0);
     play_as(pool, index, None, |worker| {
@@ -23,8 +23,7 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
     served.get()
 }
 
-/// Serves one task as a worker that nobody counts as searching, and which has just left off serving `last` because
-/// others wait.
+/// Serves one task as a worker that does not count as searching, and has just ended a turn of `last` because other tasks wait.
 pub fn serve_others(pool: PoolPtr, index: usize, last: JobPtr) {
     play_as(pool, index, Some(last), |worker| {
         worker.seat().others_first.set(true);
@@ -34,7 +33,7 @@ pub fn serve_others(pool: PoolPtr, index: usize, last: JobPtr) {
     });
 }
 
-/// Goes to sleep as a worker that has searched in vain, and serves one task once it is woken.
+/// Parks as a worker that has searched in vain, and serves one task after it was woken.
 pub fn sleep_and_serve(pool: PoolPtr, index: usize) {
     play_as(pool, index, None, |worker| {
         let (shared, sleep) = (worker.pool(), &worker.pool().sleep);

@@ -1,5 +1,5 @@
-//! The job's word and its backlog, held to what they are when one thing is done after the other: plain integers, and
-//! a deque. For the fuzz targets and the tests here; not part of the library.
+//! Compares the job's word and the job's queue with plain integers and a plain deque, one operation at a time. For the fuzz
+//! targets and the tests of this project. Not part of the published library.
 
 pub use crate::job::permits::sequential as permits;
 pub use crate::job::queue::sequential as queue;

@@ -1,7 +1,7 @@
-//! The word against plain integers: whatever is done to it, one thing after the other and from whatever word, each field,
-//! each answer and each question is what the table of [`Snapshot`] says.
+//! Compares the packed word with plain integers, one operation at a time, from any first word. Each field, each result and each
+//! predicate must be that of the table of [`Snapshot`].
 //!
-//! The property test runs it, and the fuzz target `permits`.
+//! A property test and the fuzz target `permits` run these programs.
 
 use super::{Asked, Flag, LIMIT_SHIFT, MOST, MOST_READY, Permits, READY_SHIFT, Snapshot};
 use crate::sync::atomic::AtomicU64;
@@ -21,7 +21,7 @@ const FLAGS: [Flag; 11] = [
     Flag::Settling,
 ];
 
-/// A word to begin with and what is done to it.
+/// A first word, and the operations on it.
 #[derive(Clone, Debug)]
 pub struct Program {
     start: Start,
@@ -32,7 +32,7 @@ impl<'a> Arbitrary<'a> for Program {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
         let start = bytes.arbitrary()?;
         let mut ops = Vec::new();
-        // Not `Vec`'s own way, which stops at every other byte.
+        // `Vec`'s own implementation stops at every other byte, so the operations are read one by one here.
         while !bytes.is_empty() {
             ops.push(bytes.arbitrary()?);
         }
@@ -40,7 +40,7 @@ impl<'a> Arbitrary<'a> for Program {
     }
 }
 
-/// The fields of the first word. More may run than the limit says: it was lowered.
+/// The fields of the first word. `running` may exceed `limit`, as after the limit was lowered.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 struct Start {
     running: Count,
@@ -49,7 +49,7 @@ struct Start {
     flags: u16,
 }
 
-/// A count in a field of 21 bits, most often at one of its ends.
+/// A count in a field of 21 bits, most often near one of its ends.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Count {
     Few(u8),
@@ -67,7 +67,7 @@ impl Count {
     }
 }
 
-/// One call. What the callers must not do (give back what nobody holds) is left out.
+/// One operation. Operations that callers must not make, such as a release of a permit that is not held, are left out.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Op {
     Reserve { ready_cap: u16 },
@@ -85,7 +85,7 @@ enum Op {
     Clear(u8),
 }
 
-/// The fields as plain integers.
+/// The fields of the word as plain integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plain {
     running: u64,
@@ -104,7 +104,7 @@ impl Plain {
         }
     }
 
-    /// The word that the table makes of the fields.
+    /// Returns the packed word of these fields, by the table.
     fn word(self) -> u64 {
         let mut word = self.running | self.limit << LIMIT_SHIFT | self.ready << READY_SHIFT;
         for (flag, set) in FLAGS.into_iter().zip(self.flags) {
@@ -135,7 +135,7 @@ impl Plain {
         !self.held_back() && self.ready < cap && self.running + self.ready < self.limit
     }
 
-    /// A weight that is no lighter than the limit allows, or any weight alone.
+    /// Returns true if `weight` permits may be held in addition, or if no permit is held.
     fn fits(self, weight: u64) -> bool {
         match self.running {
             0 => self.limit > 0,
@@ -173,10 +173,10 @@ fn seat(flag: Flag) -> usize {
 }
 
 impl Program {
-    /// Does it to the word and to the integers.
+    /// Runs the program on the word and on the integers.
     ///
     /// # Panics
-    /// If they part.
+    /// Panics if the two differ.
     pub fn run(&self) {
         let mut plain = Plain::of(self.start);
         let permits = Permits(AtomicU64::new(plain.word()));
@@ -195,7 +195,7 @@ impl Program {
     }
 }
 
-/// Does one operation to both, and compares what the word's side says with what is due.
+/// Does one operation to both, and compares the word's result with the expected result.
 fn does(op: Op, permits: &Permits, plain: &mut Plain) {
     let before = *plain;
     match op {
@@ -279,14 +279,14 @@ fn does(op: Op, permits: &Permits, plain: &mut Plain) {
     }
 }
 
-/// Asking came to what it must, and says the word after it, or the one that refused.
+/// Panics if the result of a request is not the expected one, or has not the expected word.
 fn answers(asked: Asked, due: bool, plain: Plain) {
     assert_eq!(asked.granted(), due, "{asked:?} {plain:?}");
     let (Asked::Granted(word) | Asked::Refused(word)) = asked;
     agree(word, plain);
 }
 
-/// Every field of the word and every question to it.
+/// Panics if a field or a predicate of the word differs from the integers.
 fn agree(word: Snapshot, plain: Plain) {
     let read = Plain {
         running: word.running(),
@@ -325,7 +325,7 @@ fn agree(word: Snapshot, plain: Plain) {
     }
 }
 
-/// What no operation comes to.
+/// Properties that no operation checks.
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests {
     use super::*;
@@ -339,7 +339,7 @@ mod tests {
         );
     }
 
-    /// No field or flag is in another's bits, and none of the word's bits is left over.
+    /// No two fields or flags share a bit, and together they are the whole word.
     #[test]
     fn the_fields_and_the_flags_are_the_word() {
         let fields = [MOST, MOST << LIMIT_SHIFT, MOST_READY << READY_SHIFT];

@@ -1,8 +1,8 @@
-//! The list against a deque: whatever is pushed, half pushed, given back and taken, one thing after the other, each task
-//! comes out once and where it must, and each question about the list has the answer that its table gives.
+//! Compares the queue with a plain deque, one operation at a time. Tasks are pushed, pushed by half, returned and taken out.
+//! Each task must come out once, in its order, and each predicate must be that of the deque.
 //!
-//! The property test runs it, and the fuzz target `queue`. A push can stop between its two halves, and several of them
-//! at once, as when as many threads are interrupted there.
+//! A property test and the fuzz target `queue` run these programs. A push may stop between its two halves, and several pushes
+//! may do so at once, as when several threads are interrupted there.
 
 use super::{Arrivals, Consumer, Departures, Popped, Queue, Unlocked};
 use crate::base::task::{CellPtr, Header};
@@ -13,17 +13,17 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
-/// The job whose tag the cells bear; nothing is pushed into it.
+/// The job that the cells belong to. No task is pushed into it.
 static JOB: LazyLock<(Pool, Job)> = LazyLock::new(|| {
     let pool = Pool::builder().workers(1).build().expect("one worker starts");
     let job = pool.job(1);
     (pool, job)
 });
 
-/// What is done to a list.
+/// The operations on a queue.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// How many pushes before its counters wrap.
+    /// The number of pushes before the queue's counters wrap.
     short_of_wrapping: u8,
     ops: Vec<Op>,
 }
@@ -32,7 +32,7 @@ impl<'a> Arbitrary<'a> for Program {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
         let short_of_wrapping = bytes.arbitrary()?;
         let mut ops = Vec::new();
-        // Not `Vec`'s own way, which stops at every other byte.
+        // `Vec`'s own implementation stops at every other byte, so the operations are read one by one here.
         while !bytes.is_empty() {
             ops.push(bytes.arbitrary()?);
         }
@@ -40,43 +40,45 @@ impl<'a> Arbitrary<'a> for Program {
     }
 }
 
-/// One call, or half of one.
+/// One operation, or half of a push.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Op {
     Push,
     /// The first half of a push.
     SwapTail,
-    /// The second half of one of those that wait for it.
+    /// The second half of one of the unfinished pushes.
     Link(u8),
     PushReturned,
     TryConsume,
     TryConsumeQuietly,
-    /// With the right only.
+    /// Pops a task. Does nothing without the queue lock.
     Pop,
     Unlocked,
-    /// With the right only: takes those out whose bit is set, eight by eight.
+    /// Takes out the tasks whose bits are set in the mask, which repeats every eight tasks. Does nothing without the queue
+    /// lock.
     TakeOut(u8),
 }
 
-/// A push that is half done.
+/// A push whose second half is missing.
 #[derive(Clone, Copy, Debug)]
 struct Half {
     previous: *mut Header,
     cell: CellPtr,
 }
 
-/// What is known of the list.
+/// The expected state of the queue.
 #[derive(Clone, Debug, Default)]
 struct Model {
-    /// Those that were given back, the next one last.
+    /// The tasks on the front stack. The last one is popped next.
     returned: Vec<CellPtr>,
-    /// The others, in the order of the tail's swaps, and whether each is linked behind the one before it.
+    /// The tasks of the list in the order of the tail's swaps. The flag says whether the cell is linked behind the one before
+    /// it.
     line: VecDeque<(CellPtr, bool)>,
-    /// Somebody left word for who holds the right.
+    /// True if the pending bit is set.
     word: bool,
 }
 
-/// What a pop must come to.
+/// The expected result of a pop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Task(CellPtr),
@@ -106,7 +108,8 @@ impl Model {
         next
     }
 
-    /// What is taken out of those that can be shown; one behind which a push is half done stays.
+    /// Returns the tasks that a removal takes out: those of the visible tasks that `picks` accepts. A task behind which a push
+    /// is unfinished stays.
     fn take_out(&mut self, mut picks: impl FnMut() -> bool) -> Vec<CellPtr> {
         let mut taken = Vec::new();
         for index in (0..self.returned.len()).rev() {
@@ -143,38 +146,38 @@ impl Model {
         self.returned.len() + self.line.iter().filter(|(_, linked)| *linked).count()
     }
 
-    /// What can be shown of the line: those given back, the last first, then the others up to the first half-done push.
+    /// Returns the visible tasks: the front stack from the top, then the list up to the first unfinished push.
     fn shown(&self) -> impl Iterator<Item = CellPtr> {
         let linked = self.line.iter().take_while(|(_, linked)| *linked).map(|(cell, _)| *cell);
         self.returned.iter().rev().copied().chain(linked)
     }
 
-    /// No push is half done.
+    /// Returns true if no push is unfinished.
     fn is_whole(&self) -> bool {
         self.line.iter().all(|(_, linked)| *linked)
     }
 
-    /// How many tasks there are, in whatever state.
+    /// Returns the number of all tasks, in any state.
     fn tasks(&self) -> usize {
         self.returned.len() + self.line.len()
     }
 }
 
-/// The list, the model of it, and whoever acts.
+/// The queue, its expected state, and the owner of the queue lock.
 struct Play<'a> {
     queue: Queue<'a>,
     consumer: Option<Consumer<'a>>,
     halves: Vec<Half>,
     model: Model,
-    /// One more than closures are alive.
+    /// Has one reference more than closures are alive.
     alive: Arc<()>,
 }
 
 impl Program {
-    /// Does it to a list and to the model, makes whole what is half done, and empties the list.
+    /// Runs the program on a queue and on the expected state. Then finishes the unfinished pushes, and empties the queue.
     ///
     /// # Panics
-    /// If they part, or a task is lost.
+    /// Panics if the two differ, or if a task is lost.
     pub fn run(&self) {
         let (arrivals, departures) = (Arrivals::new(), Departures::new());
         let first = 0_u32.wrapping_sub(self.short_of_wrapping.into());
@@ -253,19 +256,19 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Makes a task.
+    /// Makes a task of [`JOB`].
     fn task(&self) -> CellPtr {
         let life = Arc::clone(&self.alive);
         plain(JOB.1.ptr(), move || drop(life))
     }
 
-    /// One has the right, and nobody else gets it.
+    /// Takes the queue lock as its new owner. No other owner may exist.
     fn takes(&mut self, right: Option<Consumer<'a>>) {
         assert_eq!(right.is_some(), self.consumer.is_none(), "the right is with two, or nobody");
         self.consumer = self.consumer.take().or(right);
     }
 
-    /// Pops, and runs what comes out.
+    /// Pops a cell, and runs the task in it.
     fn pops(&mut self, consumer: &mut Consumer<'a>) -> Due {
         let due = self.model.next();
         assert_eq!(consumer.can_pop(), matches!(due, Due::Task(_)), "can_pop: {:?}", self.model);
@@ -281,7 +284,7 @@ impl<'a> Play<'a> {
         self.model.pop()
     }
 
-    /// Who lets go is told of the word that was left, once, and keeps the right until then.
+    /// Unlocks the queue. If the pending bit was set, the first attempt must return the lock.
     fn lets_go(&mut self) {
         let Some(consumer) = self.consumer.take() else { return };
         let left = std::mem::take(&mut self.model.word);
@@ -292,7 +295,7 @@ impl<'a> Play<'a> {
         assert_eq!(self.consumer.is_some(), left, "a word is lost, or nobody left it");
     }
 
-    /// The questions that anybody may ask.
+    /// Panics if a predicate of the queue, which any thread may call, differs from the expected state.
     fn agrees(&self) {
         let Self { queue, model, .. } = self;
         assert_eq!(queue.is_empty(), model.is_empty(), "is_empty: {model:?}");
@@ -328,7 +331,7 @@ impl<'a> Play<'a> {
     }
 }
 
-/// The bits of `mask`, again and again.
+/// Returns the bits of `mask`, again and again.
 fn eight_by_eight(mask: u8) -> impl FnMut() -> bool {
     let mut turn = 0;
     move || {
@@ -337,12 +340,12 @@ fn eight_by_eight(mask: u8) -> impl FnMut() -> bool {
     }
 }
 
-/// What one call after the other does not come to.
+/// Cases that no sequence of whole operations reaches.
 #[cfg(all(test, not(tollgate_loom)))]
 mod tests {
     use super::*;
 
-    /// A pop that overtakes the count of its own push: nothing waits, and not four thousand millions.
+    /// If a pop overtakes the count of its own push, the length must be 0, and not four thousand millions.
     #[test]
     fn a_length_is_never_below_nothing() {
         let (arrivals, departures) = (Arrivals::new(), Departures::new());

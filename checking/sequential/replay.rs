@@ -1,16 +1,16 @@
-//! Each input that the fuzzer kept for a target, as a test: `fuzz/corpus/TARGET`, a file an input.
+//! Replays the fuzzer's corpus of a target as a test: each file in `fuzz/corpus/TARGET` is one input.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-/// Runs each file of the target's corpus, in the order of their names, and says which one failed.
+/// Calls `run` with each file of the target's corpus, in the order of their names. Says which file failed.
 ///
 /// # Panics
-/// If one fails, or if there are none.
+/// Panics if a file fails, or if the corpus is empty.
 pub fn replay(target: &str, run: impl Fn(&[u8])) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // What cargo packs has no corpus, and this file instead.
+    // A package made by cargo has this file, and no corpus.
     if root.join(".cargo_vcs_info.json").exists() {
         return;
     }

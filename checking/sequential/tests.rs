@@ -1,11 +1,11 @@
-//! Random programs, and those that the fuzzer kept.
+//! Runs random programs, and the programs in the fuzzer's corpus.
 
 use super::replay::replay;
 use super::{permits, queue};
 use arbitrary::{Arbitrary, Unstructured};
 use proptest::prelude::*;
 
-/// The program in the bytes, as the fuzz target reads it.
+/// Returns the program that the fuzz target reads from these bytes.
 fn program<P: for<'a> Arbitrary<'a>>(bytes: &[u8]) -> P {
     P::arbitrary_take_rest(Unstructured::new(bytes)).expect("any bytes are a program")
 }

@@ -1,11 +1,11 @@
-//! What the arms that check have in common: seeded faults, full fences, statics, and nothing where there are no caches.
+//! What the loom arm and the shuttle arm have in common: seeded faults, full fences, statics, and an empty prefetch.
 
 use super::atomic::{Ordering, fence};
 use super::{Condvar, Mutex, MutexGuard};
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Whether the named fault is seeded in this process, by `TOLLGATE_FAULT`.
+/// Returns true if the environment variable `TOLLGATE_FAULT` names this fault.
 pub fn fault(name: &str) -> bool {
     static SEEDED: std::sync::LazyLock<Option<String>> =
         std::sync::LazyLock::new(|| std::env::var("TOLLGATE_FAULT").ok());
@@ -13,17 +13,18 @@ pub fn fault(name: &str) -> bool {
 }
 
 std::thread_local! {
-    /// One thread of the system runs all of a model's threads.
+    /// True if waits with a time-out time out. A thread-local suffices, because one thread of the system runs all threads of a
+    /// model.
     static TIME_PASSES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets all waits with a time-out of this model time out from now on, or none. None does before the first call.
+/// Sets whether all waits with a time-out of this model time out from now on. Without a call no wait times out.
 pub fn let_time_pass(passes: bool) {
     TIME_PASSES.set(passes);
 }
 
-/// Waits for a notification. If time passes, the wait times out at once instead, and other threads may come before this one has
-/// the lock again: the flag is true then. The guard must be of `mutex`.
+/// Waits for a notification. If time passes, the wait times out at once instead, and the returned flag is true. Other threads
+/// may run before this one has the lock again. `guard` must belong to `mutex`.
 pub fn wait_timeout<'a, T>(
     changed: &Condvar,
     mutex: &'a Mutex<T>,
@@ -38,23 +39,23 @@ pub fn wait_timeout<'a, T>(
     (mutex.lock().unwrap_or_else(PoisonError::into_inner), true)
 }
 
-/// A full fence.
+/// Executes a full fence.
 pub fn full_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// A full fence for a thread whose last atomic access was a read-modify-write.
+/// Executes a full fence in a thread whose last atomic access was a read-modify-write.
 pub fn fence_after_rmw() {
     full_fence();
 }
 
-/// Hashes alike in each run, so that a schedule can be replayed.
+/// A hasher that gives the same hashes in each run, so that a schedule can be replayed.
 pub type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
-/// There are no caches.
+/// Does nothing, because models have no caches.
 pub fn prefetch_write(_: *const u8) {}
 
-/// A static that is made at its first use, anew in each iteration of a model and each schedule of a scenario.
+/// Declares a static that is made at its first use, anew in each iteration of a model and each schedule of a scenario.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
         $(#[$doc])*

@@ -1,7 +1,7 @@
-//! The counting arm: `std`'s atomics, whose read-modify-writes and fences are counted per thread.
+//! The counting arm: the atomics of `std`, with a count of each thread's read-modify-writes and fences.
 //!
-//! It is for the tests that hold the cost of each path to a written figure; timings wander, counts do
-//! not. What crossbeam's deques do inside is not counted.
+//! Tests compare these counts with written figures, because times vary and counts do not. Atomics inside crossbeam's deques are
+//! not counted.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -11,29 +11,29 @@ thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { rmws: 0, fences: 0 }) };
 }
 
-/// What a thread has done so far.
+/// The operations that one thread has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Read-modify-writes.
+    /// The number of read-modify-writes.
     pub rmws: u64,
-    /// Fences that are instructions of their own.
+    /// The number of fences that are instructions of their own.
     pub fences: u64,
 }
 
-/// What the calling thread has done so far.
+/// Returns the counts of the calling thread.
 pub fn counts() -> Counts {
     COUNTS.with(Cell::get)
 }
 
 fn rmw() {
-    // After the thread-local's end nothing is counted.
+    // After the end of the thread-local, operations are not counted.
     let _ = COUNTS.try_with(|counts| {
         let Counts { rmws, fences } = counts.get();
         counts.set(Counts { rmws: rmws + 1, fences });
     });
 }
 
-/// Counts a fence.
+/// Adds one to the calling thread's count of fences.
 pub fn count_fence() {
     let _ = COUNTS.try_with(|counts| {
         let Counts { rmws, fences } = counts.get();
@@ -41,20 +41,21 @@ pub fn count_fence() {
     });
 }
 
-/// Each method of the list counts, then does what `std`'s does; all others are `std`'s own.
+/// Declares an atomic. Its listed methods count, and then do what the methods of `std` do. All other methods are those of
+/// `std`.
 macro_rules! counted {
     ($name:ident $(<$T:ident>)?, $value:ty: $($method:ident),*) => {
-        /// As `std`'s, with its read-modify-writes counted.
+        /// The atomic of `std` with this name. Its read-modify-writes are counted.
         #[derive(Debug)]
         pub struct $name $(<$T>)? (std::sync::atomic::$name $(<$T>)?);
 
         impl $(<$T>)? $name $(<$T>)? {
-            /// As `std`'s.
+            /// Makes an atomic, as `std` does.
             pub const fn new(value: $value) -> Self {
                 Self(std::sync::atomic::$name::new(value))
             }
 
-            /// As `std`'s.
+            /// Counts a read-modify-write, and does it as `std` does.
             pub fn compare_exchange(
                 &self,
                 current: $value,
@@ -66,7 +67,7 @@ macro_rules! counted {
                 self.0.compare_exchange(current, new, success, failure)
             }
 
-            /// As `std`'s.
+            /// Counts a read-modify-write, and does it as `std` does.
             pub fn compare_exchange_weak(
                 &self,
                 current: $value,
@@ -78,7 +79,7 @@ macro_rules! counted {
                 self.0.compare_exchange_weak(current, new, success, failure)
             }
 
-            /// As `std`'s.
+            /// Counts a read-modify-write, and does it as `std` does.
             pub fn fetch_update(
                 &self,
                 set: Ordering,
@@ -90,7 +91,7 @@ macro_rules! counted {
             }
 
             $(
-                /// As `std`'s.
+                /// Counts a read-modify-write, and does it as `std` does.
                 pub fn $method(&self, value: $value, ordering: Ordering) -> $value {
                     rmw();
                     self.0.$method(value, ordering)

@@ -1,28 +1,28 @@
-//! The deque's stand-in: contents under a mutex, emptiness on a relaxed atomic of its own, so that
-//! looking at it synchronises no more than the real one does. The first thief that comes while another
-//! thread is inside is sent away with `Retry`, as the real one may be; later ones wait, for each
-//! `Retry` doubles what there is to check.
+//! A stand-in for crossbeam's deque. The elements lie under a mutex, and a relaxed atomic says whether there are any. So a
+//! check for emptiness synchronises no more than that of the real deque. A first thief that comes while another thread is
+//! inside gets `Retry`, as the real deque may answer. Later thieves wait, because each `Retry` doubles the number of
+//! interleavings.
 
 use super::atomic::{AtomicUsize, Ordering};
 use super::{Arc, Mutex, MutexGuard};
 use std::collections::VecDeque;
 
-/// The most that one steal moves to the thief's deque, its result included.
+/// The greatest number of elements that one steal takes, the returned one included.
 const MOST_STOLEN: usize = crate::sync::shrunk(32, 2);
 
-/// What a steal came to.
+/// The result of a steal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Steal<T> {
-    /// Nothing was there.
+    /// The deque was empty.
     Empty,
     /// The oldest element.
     Success(T),
-    /// Another thread was faster; try again.
+    /// Another thread was faster: the caller may try again.
     Retry,
 }
 
 impl<T> Steal<T> {
-    /// Whether nothing was there.
+    /// Returns true if the deque was empty.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
@@ -32,9 +32,9 @@ impl<T> Steal<T> {
 struct Queue<T> {
     items: Mutex<VecDeque<T>>,
     len: AtomicUsize,
-    /// Whether the owner takes the oldest, too.
+    /// True if the owner also takes the oldest element first.
     fifo: bool,
-    /// No part of the model: all of its threads run on one thread of the system.
+    /// True if a thief has got `Retry`. Not part of the model: all threads of a model run on one thread of the system.
     sent_away: std::sync::atomic::AtomicBool,
 }
 
@@ -48,7 +48,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Changes the contents; `len` follows if they did change.
+    /// Changes the elements by `f`, and then updates the length.
     fn change<R>(&self, items: &mut VecDeque<T>, f: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
         let before = items.len();
         let out = f(items);
@@ -59,7 +59,7 @@ impl<T> Queue<T> {
         out
     }
 
-    /// All threads run on one thread of the system: a task that unwinds meanwhile poisons nothing.
+    /// Locks the elements. Ignores poison: a model's thread that unwinds leaves them whole.
     fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
         self.items.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -73,7 +73,7 @@ impl<T> Queue<T> {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Takes up to `most` of the oldest, or up to half of them rounded up.
+    /// Takes up to `most` of the oldest elements. If `half`, takes at most half of all elements, rounded up.
     fn steal_some(&self, most: usize, half: bool) -> Steal<VecDeque<T>> {
         let mut items = if self.sent_away.load(Ordering::Relaxed) {
             self.lock()
@@ -99,8 +99,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes a batch, moves it but for one to the thief's deque, and returns that one: the first in turn, or the
-    /// `last` of a batch that is moved one by one to where the last is the first in turn.
+    /// Takes a batch, moves all elements but one to the thief's deque, and returns the one. `one_by_one` says that elements are
+    /// moved one at a time, so that the last one is returned if the thief's deque is last in, first out.
     fn steal_batch_and_pop(&self, to: &Worker<T>, one_by_one: bool) -> Steal<T> {
         let mut batch = match self.steal_some(MOST_STOLEN, true) {
             Steal::Success(batch) => batch,
@@ -119,22 +119,22 @@ impl<T> Queue<T> {
     }
 }
 
-/// The owner's end.
+/// The owner's end of a deque.
 #[derive(Debug)]
 pub struct Worker<T>(Arc<Queue<T>>);
 
 impl<T> Worker<T> {
-    /// A last-in first-out deque.
+    /// Makes a deque whose owner pops the newest element.
     pub fn new_lifo() -> Self {
         Self(Arc::new(Queue::new(false)))
     }
 
-    /// A first-in first-out deque.
+    /// Makes a deque whose owner pops the oldest element.
     pub fn new_fifo() -> Self {
         Self(Arc::new(Queue::new(true)))
     }
 
-    /// A thief's end.
+    /// Returns an end for thieves.
     pub fn stealer(&self) -> Stealer<T> {
         Stealer(self.0.clone())
     }
@@ -144,28 +144,28 @@ impl<T> Worker<T> {
         self.0.with(|items| items.push_back(item));
     }
 
-    /// Takes the newest element, or the oldest.
+    /// Takes the newest element, or the oldest one of a first-in, first-out deque.
     pub fn pop(&self) -> Option<T> {
         self.0.with(if self.0.fifo { VecDeque::pop_front } else { VecDeque::pop_back })
     }
 
-    /// Whether it looked empty.
+    /// Returns true if the deque seems to be empty.
     pub fn is_empty(&self) -> bool {
         self.0.len() == 0
     }
 
-    /// How many elements it seemed to hold.
+    /// Returns the number of elements that the deque seems to have.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// A thief's end.
+/// A thief's end of a deque.
 #[derive(Debug)]
 pub struct Stealer<T>(Arc<Queue<T>>);
 
 impl<T> Stealer<T> {
-    /// Whether it looked empty.
+    /// Returns true if the deque seems to be empty.
     pub fn is_empty(&self) -> bool {
         self.0.len() == 0
     }
@@ -175,19 +175,18 @@ impl<T> Stealer<T> {
         self.0.steal()
     }
 
-    /// Takes some of the oldest elements one by one; returns the last, or what is first in turn, and moves the
-    /// others over.
+    /// Takes some of the oldest elements one by one. Returns one, and moves the others to the thief's deque.
     pub fn steal_batch_and_pop(&self, to: &Worker<T>) -> Steal<T> {
         self.0.steal_batch_and_pop(to, true)
     }
 }
 
-/// A queue that many threads push to and steal from.
+/// A queue that any thread may push to and steal from.
 #[derive(Debug)]
 pub struct Injector<T>(Queue<T>);
 
 impl<T> Injector<T> {
-    /// An empty queue.
+    /// Makes an empty queue.
     pub fn new() -> Self {
         Self(Queue::new(true))
     }
@@ -202,12 +201,12 @@ impl<T> Injector<T> {
         self.0.steal()
     }
 
-    /// Takes the oldest element, and moves more of the oldest to the thief's deque.
+    /// Takes the oldest element, and moves further old elements to the thief's deque.
     pub fn steal_batch_and_pop(&self, to: &Worker<T>) -> Steal<T> {
         self.0.steal_batch_and_pop(to, false)
     }
 
-    /// Whether it looked empty.
+    /// Returns true if the queue seems to be empty.
     pub fn is_empty(&self) -> bool {
         self.0.len() == 0
     }

@@ -1,10 +1,10 @@
-//! Models: loom's types, and stand-ins for what loom cannot see into: crossbeam's deque, the
-//! parking of threads, and memory that must show its misuse.
+//! The arm for models: loom's types, and stand-ins for what loom cannot check: crossbeam's deque, the parking of threads, and
+//! memory, whose misuse must fail a model.
 
 pub use loom::hint::spin_loop;
 pub(crate) use loom::lazy_static;
 pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
-// No model reads figures that a lock guards. A lock of loom would make the models of waits longer for nothing.
+// A lock of `std`, because no model reads the figures under such a lock. A lock of loom would make the models of waits longer.
 pub use loom::thread_local as thread_static;
 pub use std::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 
@@ -40,18 +40,18 @@ pub mod thread {
 
     /// A thread that can be unparked.
     ///
-    /// loom's own `unpark` also wakes a thread that waits for a mutex meanwhile, which then fails. So
-    /// this one calls it only for a thread inside `park`.
+    /// loom's own `unpark` also wakes a thread that waits for a mutex, and that thread then fails. So this `unpark` calls it
+    /// only for a thread inside `park`.
     #[derive(Clone, Debug)]
     pub struct Thread(Rc<Bed>);
 
     #[derive(Debug)]
     struct Bed {
         thread: loom::thread::Thread,
-        /// The thread may go on, or need not park: what comes before `unpark` comes before that.
+        /// True if `unpark` was called: the thread need not park, or may go on. What comes before `unpark` comes before that.
         called: AtomicBool,
-        /// The thread is inside `park`. No part of the model: loom switches threads at its own operations,
-        /// of which there is none between this flag and the act that goes with it.
+        /// True while the thread is inside `park`. Not part of the model, because loom switches threads only at its own
+        /// operations, and none lies between this flag and the operation that belongs to it.
         asleep: Cell<bool>,
     }
 
@@ -68,12 +68,12 @@ pub mod thread {
         }));
     }
 
-    /// The thread that calls.
+    /// Returns the calling thread.
     pub fn current() -> Thread {
         CURRENT.with(Clone::clone)
     }
 
-    /// Blocks until `unpark`, or not at all if that came first.
+    /// Blocks the thread until `unpark` is called. Returns at once if `unpark` was called before.
     pub fn park() {
         let Thread(bed) = current();
         // Ordering: Acquire; pairs with the Release in `unpark`.
@@ -83,13 +83,13 @@ pub mod thread {
         }
     }
 
-    /// loom has no time: waits without an end.
+    /// Blocks the thread until `unpark` is called, because loom has no time.
     pub fn park_timeout(_: std::time::Duration) {
         park();
     }
 
     impl Thread {
-        /// Ends the thread's `park`, or its next one.
+        /// Ends the present or the next `park` of the thread.
         pub fn unpark(&self) {
             // Ordering: Release; pairs with the Acquire in `park`. A swap, for loom lets a later swap
             // overlook a plain store.

@@ -1,5 +1,6 @@
-//! The allocator's stand-in. A leak fails the model. A free is a checked write: every access of an atomic or a cell in the
-//! memory must be ordered before it. Freed memory is overwritten and kept back for a while, so that its further use is seen.
+//! A stand-in for the allocator in models. A leak fails the model. A free is a checked write: each access of an atomic or a
+//! cell in the memory must be ordered before the free. Freed memory is overwritten and kept back for a while, so that the model
+//! notices a later use.
 
 use super::watched;
 use loom::alloc::Track;
@@ -7,29 +8,30 @@ pub use std::alloc::{Layout, handle_alloc_error};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-/// What freed memory is overwritten with: no index of a loom object, no address.
+/// The byte that overwrites freed memory. Such bytes are neither an index of a loom object nor an address.
 const FREED: u8 = 0xDD;
-/// How many freed pieces are kept back.
+/// The number of freed pieces of memory that are kept back.
 const KEPT: usize = 64;
 
 type Piece = (*mut u8, Layout);
 
 thread_local! {
-    /// One thread of the system runs all of a model's threads.
+    /// The freed pieces that are kept back. A thread-local suffices, because one thread of the system runs all threads of a
+    /// model.
     static FREED_PIECES: RefCell<VecDeque<Piece>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// The layout with room in front for the tracker, and how much that is.
+/// Returns the layout with space in front for the tracker, and the size of that space.
 fn tracked(layout: Layout) -> (Layout, usize) {
     let (whole, offset) =
         Layout::new::<Track<()>>().extend(layout).expect("a model's memory is small");
     (whole, offset)
 }
 
-/// Allocates memory that a model must free.
+/// Allocates memory. A model fails unless it frees the memory.
 ///
 /// # Safety
-/// As `std::alloc::alloc`.
+/// The conditions are those of `std::alloc::alloc`.
 pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     let (whole, offset) = tracked(layout);
     // SAFETY: the layout has the tracker's size at least.
@@ -44,10 +46,10 @@ pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     unsafe { memory.add(offset) }
 }
 
-/// Frees memory from `alloc`.
+/// Frees memory that came from `alloc`.
 ///
 /// # Safety
-/// As `std::alloc::dealloc`.
+/// The conditions are those of `std::alloc::dealloc`.
 pub unsafe fn dealloc(memory: *mut u8, layout: Layout) {
     let (whole, offset) = tracked(layout);
     // SAFETY: by this function's contract it is `offset` bytes inside a piece.

@@ -1,36 +1,37 @@
-//! The allocator's stand-in for scenarios: freed memory is overwritten, and the next allocation of its size gets it.
+//! A stand-in for the allocator in scenarios. Freed memory is overwritten, and the next allocation of the same size gets it.
 //!
-//! So a pointer that is kept too long meets another record or another task at its address, as it may in production, and not
-//! memory that nothing uses. The order of all steps decides which address is given out, and nothing else does.
+//! So a pointer that is kept too long meets another record or task at its address, as it may in production. Only the order of
+//! all steps decides which address an allocation gets, so a schedule can be replayed.
 
 pub use std::alloc::{Layout, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-/// What freed memory is overwritten with: no address of anything.
+/// The byte that overwrites freed memory. Such bytes are no address.
 const FREED: u8 = 0xDD;
 
 thread_local! {
-    /// Freed memory by size and alignment, the last freed on top. One thread of the system runs all of a scenario's threads.
+    /// The freed memory by size and alignment, the piece freed last on top. One thread of the system runs all threads of a
+    /// scenario.
     static FREED_PIECES: RefCell<BTreeMap<(usize, usize), Vec<*mut u8>>> = const { RefCell::new(BTreeMap::new()) };
-    /// How many pieces are allocated.
+    /// The number of pieces that are allocated.
     static LIVE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Returns how many pieces are allocated.
+/// Returns the number of pieces that are allocated.
 pub fn live() -> usize {
     LIVE.get()
 }
 
-/// Forgets what is allocated: a schedule that has failed leaks it.
+/// Sets the number of allocated pieces to 0. Call it after a schedule that has failed, because such a schedule leaks memory.
 pub fn forget() {
     LIVE.set(0);
 }
 
-/// Allocates memory, of what was freed last if that has this layout.
+/// Allocates memory: the piece freed last of this layout, if there is one.
 ///
 /// # Safety
-/// As `std::alloc::alloc`.
+/// The conditions are those of `std::alloc::alloc`.
 pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     let key = (layout.size(), layout.align());
     LIVE.set(LIVE.get() + 1);
@@ -39,10 +40,10 @@ pub unsafe fn alloc(layout: Layout) -> *mut u8 {
     freed.ok().flatten().unwrap_or_else(|| unsafe { std::alloc::alloc(layout) })
 }
 
-/// Frees memory from `alloc`, for the next allocation of this layout.
+/// Frees memory that came from `alloc`, for the next allocation of this layout.
 ///
 /// # Safety
-/// As `std::alloc::dealloc`.
+/// The conditions are those of `std::alloc::dealloc`.
 pub unsafe fn dealloc(memory: *mut u8, layout: Layout) {
     let key = (layout.size(), layout.align());
     LIVE.set(LIVE.get() - 1);

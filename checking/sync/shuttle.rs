@@ -1,9 +1,9 @@
-//! Scenarios: shuttle's types, and stand-ins for what it cannot see into: crossbeam's deque, and time.
+//! The arm for scenarios: shuttle's types, and stand-ins for what shuttle cannot check: crossbeam's deque, and time.
 
 pub use shuttle::hint::spin_loop;
 pub(crate) use shuttle::lazy_static;
 pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
-// Scenarios explain jobs, which takes further steps under the lock.
+// A mutex of shuttle, because scenarios explain jobs, and an explanation takes further steps under this lock.
 pub use shuttle::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 pub use shuttle::thread_local as thread_static;
 
@@ -23,7 +23,7 @@ pub use checked::{
     RandomState, fault, fence_after_rmw, full_fence, let_time_pass, prefetch_write, wait_timeout,
 };
 
-/// Atomic integers and pointers. Under shuttle all of them are sequentially consistent.
+/// Atomic integers and pointers. Under shuttle all accesses are sequentially consistent.
 pub mod atomic {
     pub use shuttle::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -36,7 +36,7 @@ pub mod thread {
         Builder, JoinHandle, Thread, current, park, park_timeout, yield_now,
     };
 
-    /// The same on every machine, so that a schedule can be replayed on another.
+    /// Returns the same number on every machine, so that a schedule can be replayed on another machine.
     pub fn available_parallelism() -> std::io::Result<std::num::NonZero<usize>> {
         Ok(std::num::NonZero::<usize>::MIN.saturating_add(3))
     }

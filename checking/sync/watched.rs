@@ -1,28 +1,29 @@
-//! loom's atomics and cells, watched: where memory is freed, every access of what lay in it must have come before.
+//! loom's atomics and cells, with a check of freed memory: each access of an object must be ordered before its memory is freed.
 //!
-//! loom checks the accesses of one object against each other. A free is none of them, so a record or a cell could be freed
-//! while another thread's last access is not ordered before that. Each access here notes the object's address. `dealloc`
-//! (in `memory`) writes to each object noted in the memory that it frees, and loom fails a write that an access races with.
+//! loom checks the accesses of one object against each other. A free is no such access. So a record or a cell could be freed
+//! while the last access of another thread is not ordered before the free. Each access here notes the object's address.
+//! `dealloc` (in `memory`) writes to each noted object in the memory that it frees, and loom fails a write that races with an
+//! access.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-/// Writes to the object at this address, of the type that the function was made for.
+/// Writes to the object at an address. The object must be of the type that the function was made for.
 type Write = unsafe fn(*const ());
 
 thread_local! {
-    /// The objects that were accessed, by address. One thread of the system runs all of a model's threads.
+    /// The objects that were accessed, by address. One thread of the system runs all threads of a model.
     static SEEN: RefCell<BTreeMap<usize, Write>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 fn note<T>(object: &T, write: Write) {
     let address = std::ptr::from_ref(object).addr();
-    // At the end of the thread of the system nothing is noted.
+    // After the end of the system's thread no access is noted.
     let _ = SEEN.try_with(|seen| seen.borrow_mut().insert(address, write));
 }
 
-/// Forgets what was noted in this memory, and returns it.
+/// Removes the notes of all objects in this memory, and returns them.
 fn take(start: *mut u8, size: usize) -> Vec<(usize, Write)> {
     SEEN.try_with(|seen| {
         let mut seen = seen.borrow_mut();
@@ -38,15 +39,15 @@ fn take(start: *mut u8, size: usize) -> Vec<(usize, Write)> {
     .unwrap_or_default()
 }
 
-/// New memory begins here: what was noted at these addresses is gone.
+/// Notes that new memory begins here. Removes the notes of earlier objects at these addresses.
 pub fn begin(start: *mut u8, size: usize) {
     take(start, size);
 }
 
-/// The memory is about to be freed. Fails the model if an access of what lies in it is not ordered before.
+/// Checks memory that is about to be freed. Fails the model if an access of an object in it is not ordered before.
 ///
 /// # Safety
-/// The memory is still allocated, and what was accessed in it has not been overwritten by anything else.
+/// The memory must still be allocated, and noted objects in it must not have been overwritten by other objects.
 pub unsafe fn end(start: *mut u8, size: usize) {
     for (at, write) in take(start, size) {
         // SAFETY: by this function's contract the object is there, of the type that it was noted with.
@@ -54,19 +55,19 @@ pub unsafe fn end(start: *mut u8, size: usize) {
     }
 }
 
-/// As loom's cell of the same name.
+/// The cell of loom with the same name, whose accesses are noted.
 #[derive(Debug)]
 pub struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
 
 impl<T> UnsafeCell<T> {
-    /// As loom's.
+    /// Makes a cell, as loom does.
     #[track_caller]
     pub fn new(value: T) -> Self {
         Self(loom::cell::UnsafeCell::new(value))
     }
 
     /// # Safety
-    /// A cell of this type is at `at`.
+    /// `at` must be the address of a cell of this type.
     unsafe fn write(at: *const ()) {
         // SAFETY: by this function's contract.
         unsafe { &*at.cast::<loom::cell::UnsafeCell<T>>() }.with_mut(|_| ());
@@ -84,19 +85,19 @@ impl<T> Deref for UnsafeCell<T> {
 
 macro_rules! watched {
     ($($name:ident $(<$T:ident>)?: $value:ty, $check:expr;)*) => {$(
-        /// As loom's atomic of the same name.
+        /// The atomic of loom with the same name, whose accesses are noted.
         #[derive(Debug)]
         pub struct $name $(<$T>)? (loom::sync::atomic::$name $(<$T>)?);
 
         impl $(<$T>)? $name $(<$T>)? {
-            /// As loom's.
+            /// Makes an atomic, as loom does.
             #[track_caller]
             pub fn new(value: $value) -> Self {
                 Self(loom::sync::atomic::$name::new(value))
             }
 
             /// # Safety
-            /// An atomic of this type is at `at`, and no reference to it is used meanwhile.
+            /// `at` must be the address of an atomic of this type, and no reference to it may be used meanwhile.
             unsafe fn write(at: *const ()) {
                 // SAFETY: by this function's contract.
                 let object = unsafe { &mut *at.cast_mut().cast::<loom::sync::atomic::$name $(<$T>)?>() };
@@ -122,7 +123,7 @@ macro_rules! watched {
 }
 
 watched! {
-    // loom has no write to it. A load checks its stores, and not its loads.
+    // loom's `AtomicBool` has no such write. A load checks its stores, and not its loads.
     AtomicBool: bool, |object: &mut loom::sync::atomic::AtomicBool| {
         // SAFETY: by the caller's contract.
         unsafe { object.unsync_load() }
