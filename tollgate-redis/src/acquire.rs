@@ -1,11 +1,11 @@
-//! How a thread gets a lease.
+//! Requests a lease of a gate, and waits if the gate is full.
 //!
 //! - `ask-1`: the thread takes its process's turn, so one connection asks for all threads.
-//! - `ask-2`: it reads the clock, then sends the request (`own-1`).
+//! - `ask-2`: the thread reads the clock, then sends the request (`own-1`).
 //! - `ask-3`: if the gate is full, the store enters the process among the waiters in the same script. So a release after
 //!   this instant finds the waiter.
-//! - `ask-4`: the thread waits for its wake-up, for the end of the earliest lease, or for a second, and asks again. So a
-//!   wake-up that is lost with a dead waiter costs the next one a second at most.
+//! - `ask-4`: the thread waits for its wake-up, for the end of the earliest lease, or for a second, and asks again. So if a
+//!   wake-up is lost with a dead waiter, the next waiter loses a second at most.
 //! - `ask-5`: a granted request wakes the next waiter if there is still room. So one wake-up is enough for many permits.
 //! - `ask-6`: a thread that stops waiting removes its process from the waiters, and passes a wake-up on.
 //! - `ask-7`: a request without an answer is repeated with the same id, or given up: then the id is released. The store may
@@ -24,7 +24,7 @@ use crate::shared::Shared;
 use crate::store::{Answer, Ask};
 use crate::turn::Turn;
 
-/// The longest pause between two requests of a waiter. The scripts forget waiters that have not asked for three times as long.
+/// The longest pause between two requests of a waiter. The scripts forget a waiter that has not asked for three times as long.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a call waits.
@@ -45,7 +45,7 @@ impl Patience {
     }
 }
 
-/// A request for a lease. Gives its id up when dropped, if the store may have granted it.
+/// A request for a lease. If the store may have granted it, dropping this value gives the request's id up.
 struct Request<'a> {
     shared: &'a Shared,
     id: Id,
@@ -60,13 +60,13 @@ impl Drop for Request<'_> {
     }
 }
 
-/// Requests a lease, for as long as `patience` says.
+/// Requests a lease, and waits as long as `patience` says. Returns `None` if no lease was free in that time.
 pub(crate) fn acquire(owner: &Arc<Owner>, patience: Patience) -> Result<Option<Lease>, GateError> {
     let shared = owner.shared();
     let (deadline, impatient) = match patience {
         Patience::None => (None, true),
         Patience::Until(deadline) => (Some(deadline), false),
-        // A waiting thread looks whether its task is cancelled, once a second.
+        // A waiting thread checks once a second whether its task is cancelled.
         Patience::Endless => (Some(Instant::now() + LONGEST_WAIT), false),
     };
     let Some(mut turn) = shared.turns.take(deadline, impatient) else {
@@ -87,7 +87,7 @@ pub(crate) fn acquire(owner: &Arc<Owner>, patience: Patience) -> Result<Option<L
     Ok(granted?.map(|fence| Lease::new(Arc::clone(owner), request.id, fence)))
 }
 
-/// Asks until the request is granted. Returns the fencing number.
+/// Repeats the request until the store grants it. Returns the fencing number.
 fn ask(
     shared: &Shared,
     turn: &mut Turn<'_>,
@@ -107,7 +107,7 @@ fn ask(
                 if shared.granted(request.id, sent) {
                     return Ok(Some(fence));
                 }
-                // The answer took longer than a lease is of use; the book gives it back.
+                // The answer took so long that the lease is lost already, and the book gives it back.
                 request.id = shared.next_id();
                 continue;
             }
@@ -134,7 +134,7 @@ fn ask(
                 failures += 1;
                 let since = *turn.silent_since.get_or_insert(sent);
                 let silent = shared.clock.now() - since >= shared.length;
-                // The first failure may be that of an old connection whose server has restarted.
+                // The first failure may come from an old connection whose server has restarted.
                 if failures > 1 && (silent || patience.left().is_zero()) {
                     return Err(error);
                 }
@@ -147,7 +147,7 @@ fn ask(
     }
 }
 
-/// Sends one request, on a new connection if there is none. A connection that fails is left in the turn.
+/// Sends one request, on a new connection if there is none. Takes a connection that fails out of the turn.
 fn attempt(shared: &Shared, turn: &mut Turn<'_>, id: Id, waits: bool) -> Result<Answer, GateError> {
     let store = match &mut turn.store {
         Some(store) => store,

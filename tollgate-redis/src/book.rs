@@ -1,7 +1,7 @@
-//! What one client knows of its leases: when to renew each, when each is lost, and which to give back.
+//! What one client knows of its leases: when to renew each lease, when each is lost, and which to give back.
 //!
-//! Plain data and arithmetic on times that the caller passes. The renewing thread, the simulation and the model drive the same
-//! code. All times are microseconds of one monotonic clock, the client's own.
+//! The book is plain data, with arithmetic on times that the caller passes. The renewing thread, the simulation and the model
+//! use the same code. All times are microseconds of the client's own monotonic clock.
 //!
 //! # Why at most `limit` tasks run under a lease
 //!
@@ -12,23 +12,23 @@
 //!   answer does not revive the lease.
 //! - `own-5`: the client neither renews nor gives back a lost lease.
 //!
-//! A lease that is not lost by `own-4` has a third of its length left at the store by `own-2`. So the store
-//! counts the lease of each task that heeds it, and the store counts at most `limit`. The third that is left covers the
-//! time in which the task stops, and a clock of the client that is slow by up to a third.
+//! By `own-4` and `own-2`, a lease that is not lost has a third of its length left at the store. So the store counts the lease
+//! of each task that stops in time, and the store counts at most `limit` leases. That third covers the time in which the task
+//! stops, and a clock of the client that is slow by up to a third.
 //!
-//! The store's side is in `checking/table.rs`, as plain code, and in `scripts/`, for Redis.
+//! The store's side is in `checking/table.rs` as plain code, and in `scripts/` for Redis.
 
 use std::collections::BTreeMap;
 
 /// Microseconds of a monotonic clock.
 pub(crate) type Micros = u64;
 
-/// Names one request for a permit, and the lease that it gets. Never used for a second request.
+/// The id of one request for a permit, and of the lease that the request gets. It is never used for a second request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id {
-    /// Random, one for each open gate.
+    /// A random number, one for each open gate.
     pub(crate) client: u128,
-    /// Counts the requests of the client.
+    /// The number of the client's request, from 1 on.
     pub(crate) number: u64,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Book {
     /// The length of a lease.
     length: Micros,
     held: BTreeMap<Id, Held>,
-    /// Ids to release, with the instant from which the store cannot hold them any more.
+    /// The ids to release. Each has the instant from which the store cannot hold its lease any more.
     back: BTreeMap<Id, Back>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Book {
 struct Held {
     /// The client's clock when it sent the last request that succeeded (`own-1`).
     from: Micros,
-    /// The earliest instant of the next renewal.
+    /// The earliest instant at which the lease must be renewed.
     next: Micros,
     lost: bool,
 }
@@ -57,7 +57,7 @@ struct Back {
     until: Micros,
 }
 
-/// Requests that are due. Each is marked as sent: it is due again after a pause, unless an answer comes.
+/// The requests that are due. Each is marked as sent, and is due again after a pause unless an answer comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Due {
     pub(crate) renew: Vec<Id>,
@@ -76,17 +76,17 @@ impl Book {
         Self { length, held: BTreeMap::new(), back: BTreeMap::new() }
     }
 
-    /// The time after which a lease is lost, if no renewal succeeds.
+    /// Returns the time after which a lease is lost, if no renewal succeeds.
     fn heed(&self) -> Micros {
         self.length / 3 * 2
     }
 
-    /// The pause after a request without an answer.
+    /// Returns the pause after a request without an answer.
     fn pause(&self) -> Micros {
         (self.length / 24).clamp(1, 500_000)
     }
 
-    /// Enters a lease that was requested at `sent`. Returns false if it is lost already: it is then given back.
+    /// Enters a lease that was requested at `sent`. Returns false if the lease is lost already: the book then gives it back.
     #[must_use]
     pub(crate) fn granted(&mut self, id: Id, sent: Micros, now: Micros) -> bool {
         if now >= sent + self.heed() {

@@ -1,4 +1,4 @@
-//! How a gate is opened.
+//! Configures and opens a gate.
 
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ impl GateBuilder {
     }
 }
 
-/// Names this process for people.
+/// Returns a name of this process that people can read.
 fn this_process() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();

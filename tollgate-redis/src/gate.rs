@@ -328,8 +328,8 @@ impl Gate {
         self.at_desk(|store| store.explain())
     }
 
-    /// Runs `call` on the connection for calls that concern no lease. Repeats it once on a new connection, for the
-    /// old one may be dead since long.
+    /// Runs `call` on the connection for calls that concern no lease. If the call fails, repeats it once on a new connection,
+    /// because the old one may have been dead for long.
     fn at_desk<T>(
         &self,
         mut call: impl FnMut(&mut dyn Store) -> Result<T, GateError>,

@@ -1,4 +1,4 @@
-//! The right to run one task.
+//! `Lease`: the right to run one task.
 
 use std::fmt;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ const VERSION: &str = "1";
 
 const COMMON: &str = include_str!("scripts/common.lua");
 
-/// A script, by its place in [`SOURCES`].
+/// The index of a script in [`SOURCES`].
 #[derive(Clone, Copy)]
 enum Script {
     Acquire,
@@ -106,7 +106,7 @@ impl Backend for RedisBackend {
     }
 }
 
-/// Refuses a server that may forget leases.
+/// Returns an error if the server may forget leases.
 fn check_server(info: &str) -> Result<(), OpenError> {
     let field = |name: &str| {
         info.lines()
@@ -131,7 +131,7 @@ fn check_server(info: &str) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Sets the connection's timeouts. Zero would mean none.
+/// Sets the connection's timeouts. A timeout of zero would mean no timeout, so it is raised.
 fn limit_time(connection: &Connection, timeout: Duration) -> Result<(), GateError> {
     let timeout = Some(timeout.max(Duration::from_millis(1)));
     connection
@@ -140,7 +140,7 @@ fn limit_time(connection: &Connection, timeout: Duration) -> Result<(), GateErro
         .map_err(sort)
 }
 
-/// Sorts errors: those after which another connection may succeed, and those that need a person.
+/// Converts an error. Separates errors after which another connection may succeed from errors that a person must mend.
 fn sort(error: RedisError) -> GateError {
     let passing = match error.kind() {
         ErrorKind::Io | ErrorKind::Parse => true,
@@ -165,7 +165,7 @@ fn unexpected() -> GateError {
     )))
 }
 
-/// Writes an id as the server stores it.
+/// Returns the text form of an id, as the server stores it.
 pub(crate) fn text(id: Id) -> String {
     format!("{:032x}-{:x}", id.client, id.number)
 }

@@ -1,7 +1,7 @@
-//! What the threads of one open gate share, and the two threads that serve it.
+//! The state that the threads of one open gate share, and the two threads that serve the gate.
 //!
-//! The renewing thread sends what is due by the book. The watching thread cancels tasks whose lease is lost. They are
-//! two because a request may block for longer than a lease, for instance while a name is resolved.
+//! The renewing thread sends the requests that are due by the book. The watching thread cancels tasks with lost leases. Two
+//! threads are needed, because a request may block for longer than a lease, for instance while a name is resolved.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,15 +15,15 @@ use crate::error::GateError;
 use crate::store::{Backend, Store};
 use crate::turn::Turns;
 
-/// The longest pause of a thread that has leases to care for. A suspended machine does not count as a pause, so a thread
-/// may be late by this much after it.
+/// The longest pause of a thread that must watch leases. Time in which the machine is suspended does not count for the pause,
+/// so a thread may be late by this much afterwards.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Shared {
     pub(crate) name: String,
-    /// A name of this process, for people.
+    /// A name of this process that people can read.
     pub(crate) holder: String,
-    /// Names this open gate among the waiters at the store.
+    /// The name of this open gate among the waiters at the store.
     pub(crate) waiter: String,
     pub(crate) client: u128,
     /// The length of a lease.
@@ -36,13 +36,13 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Tells the renewing thread that the book or `stop` has changed.
     due: Condvar,
-    /// Tells the watching thread the same.
+    /// Tells the watching thread that the book or `stop` has changed.
     watch: Condvar,
 }
 
 pub(crate) struct State {
     pub(crate) book: Book,
-    /// The jobs to cancel when their lease is lost.
+    /// The jobs that are cancelled when their lease is lost.
     tasks: HashMap<Id, Job>,
     requests: u64,
     stop: bool,
@@ -93,7 +93,7 @@ impl Shared {
         Id { client: self.client, number: state.requests }
     }
 
-    /// Enters a lease that was requested at `sent`. Returns false if it is lost already.
+    /// Enters a lease that was requested at `sent`. Returns false if the lease is lost already.
     #[must_use]
     pub(crate) fn granted(&self, id: Id, sent: Micros) -> bool {
         let granted = self.state().book.granted(id, sent, self.clock.now());
@@ -145,7 +145,7 @@ impl Shared {
         self.watch.notify_one();
     }
 
-    /// Waits for a change, or until `until` by the clock.
+    /// Waits until the other fields change, or until the time `until` of the gate's clock.
     fn pause<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -164,7 +164,7 @@ impl Shared {
         }
     }
 
-    /// Sends what is due, until the gate stops: the body of the renewing thread.
+    /// Runs the renewing thread: sends the requests that are due, until the gate stops.
     pub(crate) fn renew(&self) {
         let mut store = None;
         let mut state = self.state();
@@ -218,7 +218,7 @@ impl Shared {
         store.settle(due, self.length)
     }
 
-    /// Cancels tasks whose lease is lost, until the gate stops: the body of the watching thread.
+    /// Runs the watching thread: cancels tasks with lost leases, until the gate stops.
     pub(crate) fn watch(&self) {
         let mut state = self.state();
         while !state.stop {

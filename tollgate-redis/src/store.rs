@@ -1,11 +1,11 @@
-//! What the protocol needs from a store. Redis is one; the tests have one in memory.
+//! The interface of a store of leases. Redis is one store, and the tests have another one in memory.
 
 use std::time::Duration;
 
 use crate::book::{Due, Id, Micros};
 use crate::error::GateError;
 
-/// A connection to a store. After an error the caller drops it and makes another one.
+/// A connection to a store. After an error the caller must drop the connection and make another one.
 pub(crate) trait Store: Send {
     /// Requests a lease. A repeated request with the same id gets the same lease.
     fn acquire(&mut self, ask: &Ask<'_>) -> Result<Answer, GateError>;
@@ -13,13 +13,13 @@ pub(crate) trait Store: Send {
     /// Waits until the store has room for this waiter, or `pause` has passed. May return early.
     fn wait(&mut self, waiter: &str, pause: Duration) -> Result<(), GateError>;
 
-    /// Removes a waiter that does not wait any more.
+    /// Removes a waiter that waits no longer.
     fn leave(&mut self, waiter: &str) -> Result<(), GateError>;
 
-    /// Releases and renews. Returns for each renewal whether the lease was live.
+    /// Sends releases and renewals. Returns for each renewal whether the lease was live.
     fn settle(&mut self, due: &Due, length: Micros) -> Result<Vec<bool>, GateError>;
 
-    /// Sets the limit if the revision has not changed. Returns false if it has.
+    /// Sets the limit if the gate's revision is still `revision`. Returns false if it is not.
     fn set_limit(&mut self, limit: u32, revision: u64) -> Result<bool, GateError>;
 
     /// Reads the state of the gate.
@@ -35,9 +35,9 @@ pub(crate) trait Backend: Send + Sync {
 pub(crate) struct Ask<'a> {
     pub(crate) id: Id,
     pub(crate) length: Micros,
-    /// A name of the client, for people.
+    /// A name of the client that people can read.
     pub(crate) holder: &'a str,
-    /// The name under which the client waits if the gate is full.
+    /// The name under which the client waits if the gate is full. `None`: the client does not wait.
     pub(crate) waiter: Option<&'a str>,
 }
 

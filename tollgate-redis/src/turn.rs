@@ -1,4 +1,5 @@
-//! One thread of a process at a time asks the store for a lease. The others wait here, not at the store.
+//! Lets one thread of a process at a time ask the store for a lease. All other threads of the process wait here, not at the
+//! store.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ enum At {
 
 struct State {
     at: At,
-    /// The connection, while no thread has the turn.
+    /// The connection to the store, while no thread has the turn.
     store: Option<Box<dyn Store>>,
     silent_since: Option<Micros>,
 }
@@ -28,12 +29,12 @@ pub(crate) struct Turns {
     changed: Condvar,
 }
 
-/// The turn of one thread. The next thread gets it when this is dropped.
+/// The turn of one thread. The next thread gets the turn when this value is dropped.
 #[must_use]
 pub(crate) struct Turn<'a> {
     turns: &'a Turns,
     pub(crate) store: Option<Box<dyn Store>>,
-    /// The time since which no request was answered, if the last one was not.
+    /// The time since which the store has answered no request. `None` if it has answered the last request.
     pub(crate) silent_since: Option<Micros>,
 }
 
@@ -49,8 +50,8 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the turn, until `deadline` if there is one. Returns `None` after the deadline. If `impatient`, returns
-    /// `None` also if another thread waits for the store.
+    /// Waits for the turn, until `deadline` if there is one. Returns `None` after the deadline. If `impatient` is true, also
+    /// returns `None` if another thread waits for the store.
     pub(crate) fn take(&self, deadline: Option<Instant>, impatient: bool) -> Option<Turn<'_>> {
         let mut state = self.lock();
         while state.at != At::Free {
