@@ -2,7 +2,7 @@
 //! Not part of the published library.
 
 pub use crate::api::scope::tasks::Tasks;
-pub use crate::api::stream::{Feed, Pulled as PulledItem, batches, results};
+pub use crate::api::stream::{Feed, Pulled as PulledItem, chunks, results};
 pub use crate::base::cache::slabs;
 pub use crate::base::task::CellPtr;
 pub use crate::base::{cache, parking, sleep};

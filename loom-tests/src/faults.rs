@@ -256,7 +256,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "end-without-last-look",
         "a puller that meets the end of an input leaves, although the last batch may have ended meanwhile",
-        &["batches::nothing_lost_at_the_end_of_an_input"],
+        &["chunks::nothing_lost_at_the_end_of_an_input"],
     ),
     fault(
         "scoped-task-not-counted",

@@ -20,7 +20,7 @@
 //! By the fences, the puller that leaves finds the lock free (`pull-3`), or the puller that unlocks sees that a puller is
 //! missing (`send-3`).
 
-pub mod batches;
+pub mod chunks;
 pub mod fallible;
 pub mod for_each;
 pub mod map;

@@ -2,7 +2,7 @@
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
-use crate::api::stream::batches::{Batches, Pulled};
+use crate::api::stream::chunks::{Chunks, Pulled};
 use crate::api::stream::{Feed, Watch};
 use crate::error::JoinError;
 use crate::job::gate;
@@ -102,7 +102,7 @@ impl Job {
         }
         let each = ForEach {
             feed: Feed::new(self.ptr(), input),
-            batches: Batches::new(),
+            chunks: Chunks::new(),
             f,
             pullers: Tasks::new(),
         };
@@ -118,17 +118,17 @@ impl Job {
 /// An input, the closure for its items, and the pullers.
 struct ForEach<I: Iterator, F> {
     feed: Feed<I>,
-    batches: Batches<I::Item>,
+    chunks: Chunks<I::Item>,
     f: F,
     pullers: Tasks,
 }
 
 /// The most items that a puller pulls at once.
 const MOST: usize = shrunk(1_024, 4);
-/// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller batch.
+/// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller chunk.
 const BLOCK: usize = shrunk(256, 2);
-/// The time that a batch should take, from its pull to its end.
-const BATCH_TIME: Duration = Duration::from_micros(1);
+/// The time that a chunk should take, from its pull to its end.
+const CHUNK_TIME: Duration = Duration::from_micros(1);
 
 /// A puller of `for_each` at work. Dropping this value adds the items that the puller ran to the job's statistics.
 struct Puller<'a, I: Iterator, F: Fn(I::Item) -> bool> {
@@ -177,14 +177,14 @@ where
     F: Fn(I::Item) -> bool + Sync,
 {
     fn work(&mut self, mut watch: Watch<'_>) {
-        let ForEach { feed, batches, .. } = self.each;
-        let (mut batch, mut size, mut had) = (Vec::with_capacity(1), 1, false);
-        // True while each pull gives as many items as wanted. If not, a batch cannot grow, so the clock need not be read.
+        let ForEach { feed, chunks, .. } = self.each;
+        let (mut chunk, mut size, mut had) = (Vec::with_capacity(1), 1, false);
+        // True while each pull gives as many items as wanted. If not, a chunk cannot grow, so the clock need not be read.
         let mut full = true;
         loop {
             let began = full.then(Instant::now);
-            match batches.pull(feed, &mut batch, size, had) {
-                Pulled::Batch => {}
+            match chunks.pull(feed, &mut chunk, size, had) {
+                Pulled::Chunk => {}
                 Pulled::Left => return Context::forget_sample(),
                 Pulled::End => {
                     Context::forget_sample();
@@ -199,16 +199,16 @@ where
                 }
             }
             self.each.send_puller();
-            let pulled = batch.len();
-            let ran = self.run_batch(&mut batch, &mut watch, began);
-            had = pulled > 1 && ran == Batch::Done;
+            let pulled = chunk.len();
+            let ran = self.run_chunk(&mut chunk, &mut watch, began);
+            had = pulled > 1 && ran == Chunk::Done;
             match ran {
-                Batch::Done | Batch::Slow => {}
-                Batch::Stopped => {
+                Chunk::Done | Chunk::Slow => {}
+                Chunk::Stopped => {
                     feed.leave();
                     return self.each.send_puller();
                 }
-                Batch::Ended => {
+                Chunk::Ended => {
                     feed.leave();
                     return feed.finish();
                 }
@@ -220,7 +220,7 @@ where
         }
     }
 
-    /// Calls the closure with the next `items` items of a batch. Returns false if a call of the closure has ended the loop.
+    /// Calls the closure with the next `items` items of a chunk. Returns false if a call of the closure has ended the loop.
     #[inline]
     fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) -> bool {
         let whole = rest.len();
@@ -230,43 +230,43 @@ where
         go_on
     }
 
-    /// Runs the items of a batch. Gives the rest back if the puller must stop, or if the items are slow.
-    fn run_batch(
+    /// Runs the items of a chunk. Gives the rest back if the puller must stop, or if the items are slow.
+    fn run_chunk(
         &mut self,
-        batch: &mut Vec<I::Item>,
+        chunk: &mut Vec<I::Item>,
         watch: &mut Watch<'_>,
         began: Option<Instant>,
-    ) -> Batch {
-        let pulled = batch.len();
-        let mut rest = Rest(batch.drain(..));
+    ) -> Chunk {
+        let pulled = chunk.len();
+        let mut rest = Rest(chunk.drain(..));
         let block = if pulled < BLOCK { 1 } else { BLOCK };
         let mut checked = 0;
         loop {
             let go_on = self.run_block(&mut rest.0, block);
             let left = rest.0.len();
-            // While this puller has a batch, only a call of the closure that ends the input finishes the feed.
+            // While this puller has a chunk, only a call of the closure that ends the input finishes the feed.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
-                    self.each.batches.give_back(rest.0.by_ref());
+                    self.each.chunks.give_back(rest.0.by_ref());
                 }
-                return Batch::Ended;
+                return Chunk::Ended;
             }
             let stop = watch.must_stop();
             if left == 0 && !stop {
-                return Batch::Done;
+                return Chunk::Done;
             }
-            // The clock is read after each quarter of a batch.
+            // The clock is read after each quarter of a chunk.
             let run = pulled - left;
             let reads = !stop && run >= checked + pulled / 4;
             if reads {
                 checked = run;
             }
-            let is_slow = reads && began.is_some_and(|began| began.elapsed() > 4 * BATCH_TIME);
+            let is_slow = reads && began.is_some_and(|began| began.elapsed() > 4 * CHUNK_TIME);
             if stop || is_slow {
                 if pulled > 1 {
-                    self.each.batches.give_back(rest.0.by_ref());
+                    self.each.chunks.give_back(rest.0.by_ref());
                 }
-                return if stop { Batch::Stopped } else { Batch::Slow };
+                return if stop { Chunk::Stopped } else { Chunk::Slow };
             }
         }
     }
@@ -287,12 +287,12 @@ impl<T> Drop for Block<'_, '_, T> {
     }
 }
 
-/// The outcome of running a batch.
+/// The outcome of running a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Batch {
-    /// All items of the batch were run.
+enum Chunk {
+    /// All items of the chunk were run.
     Done,
-    /// The closure has ended the input. The items of the batch that had not begun were given back, and no puller pulls them.
+    /// The closure has ended the input. The items of the chunk that had not begun were given back, and no puller pulls them.
     Ended,
     /// The rest was given back because the puller must stop.
     Stopped,
@@ -300,19 +300,19 @@ enum Batch {
     Slow,
 }
 
-/// Returns the size of the next batch, after a batch of `size` items that took the time `took`.
+/// Returns the size of the next chunk, after a chunk of `size` items that took the time `took`.
 fn next_size(size: usize, took: Duration) -> usize {
-    if took < BATCH_TIME / 2 {
+    if took < CHUNK_TIME / 2 {
         (2 * size).min(MOST)
-    } else if took < 2 * BATCH_TIME {
+    } else if took < 2 * CHUNK_TIME {
         size
     } else {
-        let fitting = size as u128 * BATCH_TIME.as_nanos() / took.as_nanos();
+        let fitting = size as u128 * CHUNK_TIME.as_nanos() / took.as_nanos();
         (fitting as usize).max(1)
     }
 }
 
-/// The items of a batch that have not been run. Dropping this value catches a panic of each item's drop.
+/// The items of a chunk that have not been run. Dropping this value catches a panic of each item's drop.
 struct Rest<'a, T>(Drain<'a, T>);
 
 impl<T> Drop for Rest<'_, T> {

@@ -1,16 +1,16 @@
-//! Batches: several items that a puller of `Job::for_each` pulls at once, and the items of a batch that it gives back.
+//! Chunks: several items that a puller of `Job::for_each` pulls at once, and the items of a chunk that it gives back.
 //!
-//! If a puller must stop within a batch, it gives the rest back, and other pullers pull that rest before the input. So at the
-//! end of the input, items may still come from pullers that hold batches. A puller that finds the end leaves while batches are
-//! held, and the last holder of a batch pulls again. No puller is missing then:
+//! If a puller must stop within a chunk, it gives the rest back, and other pullers pull that rest before the input. So at the
+//! end of the input, items may still come from pullers that hold chunks. A puller that finds the end leaves while chunks are
+//! held, and the last holder of a chunk pulls again. No puller is missing then:
 //!
-//! - `batch-1`: a puller that has run its batch stops counting as a holder, and tries the lock of the input. If the lock is
+//! - `chunk-1`: a puller that has run its chunk stops counting as a holder, and tries the lock of the input. If the lock is
 //!   taken, the puller does `pull-1` to `pull-3` of module `stream`.
-//! - `end-1`: a puller finds the input at its end while a batch is held. The puller unlocks the input, stops counting as a
-//!   puller, and executes a full fence. The puller leaves only if a batch is still held.
+//! - `end-1`: a puller finds the input at its end while a chunk is held. The puller unlocks the input, stops counting as a
+//!   puller, and executes a full fence. The puller leaves only if a chunk is still held.
 //!
-//! By the fences, the puller that has run its batch finds the lock free (`batch-1`), or the puller that found the end sees that
-//! no batch is held (`end-1`).
+//! By the fences, the puller that has run its chunk finds the lock free (`chunk-1`), or the puller that found the end sees that
+//! no chunk is held (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -19,22 +19,22 @@ use crate::unwind;
 use std::any::Any;
 use std::collections::VecDeque;
 
-/// The state that the pullers of one input share to pull batches.
-pub struct Batches<T> {
+/// The state that the pullers of one input share to pull chunks.
+pub struct Chunks<T> {
     /// Items that were given back. Never locked while the input is pulled.
     returned: Mutex<VecDeque<T>>,
     /// The number of items in `returned`.
     given_back: AtomicUsize,
-    /// The number of pullers that hold a batch of more than one item.
+    /// The number of pullers that hold a chunk of more than one item.
     held: AtomicUsize,
     /// The payload of the input's panic, until a puller takes it.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// The outcome of an attempt to pull a batch.
+/// The outcome of an attempt to pull a chunk.
 pub enum Pulled {
-    /// At least one item was put into the batch.
-    Batch,
+    /// At least one item was put into the chunk.
+    Chunk,
     /// No item is left.
     End,
     /// Another puller has the lock of the input, or other pullers hold the rest of the items. This puller is no longer
@@ -44,8 +44,8 @@ pub enum Pulled {
     Panicked(Box<dyn Any + Send>),
 }
 
-impl<T> Batches<T> {
-    /// Makes the state of an input while no puller holds a batch.
+impl<T> Chunks<T> {
+    /// Makes the state of an input while no puller holds a chunk.
     pub fn new() -> Self {
         Self {
             returned: Mutex::new(VecDeque::new()),
@@ -55,50 +55,50 @@ impl<T> Batches<T> {
         }
     }
 
-    /// Pulls up to `most` items into `batch`, which must be empty. `had` must be true if the puller has run a batch of more
+    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the puller has run a chunk of more
     /// than one item since it last pulled.
     ///
     /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input may block until an
-    /// earlier item has been run. A larger batch would then never be run.
+    /// earlier item has been run. A larger chunk would then never be run.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
-        batch: &mut Vec<T>,
+        chunk: &mut Vec<T>,
         most: usize,
         had: bool,
     ) -> Pulled {
         if had {
-            self.put_down(); // batch-1
+            self.put_down(); // chunk-1
         }
         loop {
             let Some(mut source) = feed.come_to_source() else { return Pulled::Left };
             if feed.is_finished() {
                 return Pulled::End;
             }
-            // Ordering: Acquire; pairs with `put_down`. If no batch is held, this puller sees all items that were given back.
+            // Ordering: Acquire; pairs with `put_down`. If no chunk is held, this puller sees all items that were given back.
             let others = self.held.load(Ordering::Acquire) > 0;
-            self.pull_returned(batch, most);
+            self.pull_returned(chunk, most);
             let mut end = None;
-            if batch.is_empty() {
-                end = pull_from(&mut source, batch, most);
-                feed.count_pulled(batch.len() as u64);
+            if chunk.is_empty() {
+                end = pull_from(&mut source, chunk, most);
+                feed.count_pulled(chunk.len() as u64);
             }
-            if batch.len() > 1 || end.is_some() {
+            if chunk.len() > 1 || end.is_some() {
                 // Ordering: Relaxed; the lock of the source orders it before the next load under it.
                 self.held.fetch_add(1, Ordering::Relaxed);
             }
             drop(source);
             if let Some(end) = end {
                 self.end(end);
-                if batch.len() <= 1 {
-                    self.put_down(); // batch-1
+                if chunk.len() <= 1 {
+                    self.put_down(); // chunk-1
                 }
-                if batch.is_empty() {
+                if chunk.is_empty() {
                     continue;
                 }
             }
-            if !batch.is_empty() {
-                return Pulled::Batch;
+            if !chunk.is_empty() {
+                return Pulled::Chunk;
             }
             if let Some(payload) = self.lock_panic().take() {
                 return Pulled::Panicked(payload);
@@ -116,12 +116,12 @@ impl<T> Batches<T> {
         }
     }
 
-    fn pull_returned(&self, batch: &mut Vec<T>, most: usize) {
-        // Ordering: Relaxed; a hint while a batch is held. If no batch is held, the load of `held` comes after all changes.
+    fn pull_returned(&self, chunk: &mut Vec<T>, most: usize) {
+        // Ordering: Relaxed; a hint while a chunk is held. If no chunk is held, the load of `held` comes after all changes.
         if self.given_back.load(Ordering::Relaxed) > 0 {
             let mut returned = self.lock_returned();
             let again = most.min(returned.len());
-            batch.extend(returned.drain(..again));
+            chunk.extend(returned.drain(..again));
             // Ordering: Relaxed; written under the lock of `returned`, and read under that of the source.
             self.given_back.store(returned.len(), Ordering::Relaxed);
         }
@@ -135,7 +135,7 @@ impl<T> Batches<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a batch that had more than one item, for other pullers.
+    /// Gives back the rest of a chunk that had more than one item, for other pullers.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
         returned.extend(rest);
@@ -145,7 +145,7 @@ impl<T> Batches<T> {
         self.put_down();
     }
 
-    /// Stops counting the puller as the holder of a batch of more than one item.
+    /// Stops counting the puller as the holder of a chunk of more than one item.
     fn put_down(&self) {
         // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after it.
         self.held.fetch_sub(1, Ordering::AcqRel);
@@ -161,7 +161,7 @@ impl<T> Batches<T> {
     }
 }
 
-impl<T> Drop for Batches<T> {
+impl<T> Drop for Chunks<T> {
     fn drop(&mut self) {
         // Drops the items one at a time: two panics at once would abort the process.
         let returned = std::mem::take(&mut *self.lock_returned());
@@ -176,7 +176,7 @@ type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 /// and takes the input out.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
-    batch: &mut Vec<I::Item>,
+    chunk: &mut Vec<I::Item>,
     most: usize,
 ) -> Option<End<I>> {
     let input = source.as_mut()?;
@@ -184,11 +184,11 @@ fn pull_from<I: Iterator>(
     let outcome = unwind::halt(|| {
         wanted = input.size_hint().0.clamp(1, most);
         if wanted == 1 {
-            batch.extend(input.next());
+            chunk.extend(input.next());
         } else {
-            batch.extend(input.by_ref().take(wanted));
+            chunk.extend(input.by_ref().take(wanted));
         }
     });
-    let ended = outcome.is_err() || batch.len() < wanted;
+    let ended = outcome.is_err() || chunk.len() < wanted;
     ended.then(|| (source.take(), outcome.err()))
 }

@@ -1,4 +1,4 @@
-//! Lazy input that is pulled in batches: pullers that meet the end of the input against one that still holds a batch.
+//! Lazy input that is pulled in chunks: pullers that meet the end of the input against one that still holds a chunk.
 
 #![cfg(tollgate_loom)]
 
@@ -7,13 +7,13 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use tollgate::model::batches::{Batches, Pulled};
+use tollgate::model::chunks::{Chunks, Pulled};
 use tollgate::model::{Feed, Stage, record_of};
 
 /// What the pullers of a model share.
 struct Input {
     feed: Feed<std::ops::Range<usize>>,
-    batches: Batches<usize>,
+    chunks: Chunks<usize>,
     /// The number of items that were run.
     ran: AtomicUsize,
     /// The number of pullers that were sent and have not started.
@@ -27,7 +27,7 @@ impl Input {
         let job = stage.job(limit);
         let input = Self {
             feed: Feed::new(record_of(&job), 0..items),
-            batches: Batches::new(),
+            chunks: Chunks::new(),
             ran: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
@@ -39,12 +39,12 @@ impl Input {
         self.feed.send_puller(|| _ = self.sent.fetch_add(1, Relaxed));
     }
 
-    /// A puller's life, with batches of two. It gives the second item of its first batch back if it `returns`.
+    /// A puller's life, with chunks of two. It gives the second item of its first chunk back if it `returns`.
     fn pull(&self, returns: bool) {
-        let (mut batch, mut had, mut returns) = (Vec::new(), false, returns);
+        let (mut chunk, mut had, mut returns) = (Vec::new(), false, returns);
         loop {
-            match self.batches.pull(&self.feed, &mut batch, 2, had) {
-                Pulled::Batch => self.send_puller(),
+            match self.chunks.pull(&self.feed, &mut chunk, 2, had) {
+                Pulled::Chunk => self.send_puller(),
                 Pulled::Left => return,
                 Pulled::End => {
                     self.feed.leave();
@@ -54,12 +54,12 @@ impl Input {
                 }
                 Pulled::Panicked(_) => unreachable!("the input is a range"),
             }
-            had = batch.len() > 1;
+            had = chunk.len() > 1;
             if had && std::mem::take(&mut returns) {
-                self.batches.give_back(batch.drain(1..));
+                self.chunks.give_back(chunk.drain(1..));
                 had = false;
             }
-            self.ran.fetch_add(batch.drain(..).count(), Relaxed);
+            self.ran.fetch_add(chunk.drain(..).count(), Relaxed);
         }
     }
 
@@ -95,6 +95,6 @@ fn nothing_lost_at_the_end_of_an_input() {
 }
 
 #[test]
-fn nothing_lost_when_a_batch_is_given_back_at_the_end_of_an_input() {
+fn nothing_lost_when_a_chunk_is_given_back_at_the_end_of_an_input() {
     check(Bound::Preemptions(3), || two_pullers(true));
 }
