@@ -7,7 +7,7 @@ pub(crate) trait Clock: Send + Sync {
     fn now(&self) -> Micros;
 }
 
-/// The time since the machine started, with the time that the machine was suspended.
+/// A clock that counts the time since the machine started, including the time in which the machine was suspended.
 ///
 /// The clock of [`std::time::Instant`] stands still on Linux while a machine is suspended. The store's clock goes on, so a
 /// client that counted by `Instant` would believe in leases that ended long ago.

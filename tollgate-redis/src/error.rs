@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Why a gate could not be opened. Nothing is left half made: at the server or in the process.
+/// Why a gate could not be opened. After an error nothing is left half made, at the server or in the process.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -15,15 +15,15 @@ pub enum OpenError {
     NoLimit,
     /// The lease is shorter than 100 ms or longer than a day.
     Lease(Duration),
-    /// The server is older than 6.2. Has the version that it states.
+    /// The server is older than 6.2. Holds the server's version.
     OldServer(String),
-    /// The server is a replica. Has the role that it states.
+    /// The server is a replica. Holds the server's role.
     NotMaster(String),
     /// The server does not write an append-only file. A restart would forget all leases, and grant the same permits again.
     NoAppendOnlyFile,
-    /// The server evicts keys when its memory is full. It could evict leases. Has its policy.
+    /// The server evicts keys when its memory is full, so it could evict leases. Holds the server's policy.
     Evicts(String),
-    /// Another version of this crate has made the gate. Has the version of its keys.
+    /// Another version of this crate has made the gate. Holds the version of the gate's keys.
     OtherVersion(String),
     /// The server could not be reached, or did not answer in time.
     Unreachable(redis::RedisError),
@@ -101,7 +101,7 @@ impl From<GateError> for OpenError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum GateError {
-    /// The server did not answer for as long as the call waits. A request may still have reached it.
+    /// The server did not answer during the call. A request may still have reached the server.
     Unreachable(redis::RedisError),
     /// The server refused a command.
     Refused(redis::RedisError),

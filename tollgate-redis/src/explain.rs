@@ -1,4 +1,4 @@
-//! What a gate tells about itself.
+//! The state of a gate, as `Gate::explain` returns it.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,11 +27,11 @@ pub struct Explanation {
     pub limit: u32,
     /// The number of processes that wait for a lease. A process that died counts for up to 3 s.
     pub waiting: usize,
-    /// The live leases, the one that ends first in front.
+    /// The live leases. The lease that ends first comes first.
     pub held: Vec<Held>,
 }
 
-/// One live lease, seen by the server.
+/// One live lease, as the server knows it.
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ pub struct Held {
     pub id: String,
     /// The fencing number.
     pub fence: u64,
-    /// The name of the process that holds it.
+    /// The name of the process that holds the lease.
     pub holder: String,
     /// For how long the lease has been held.
     pub since: Duration,

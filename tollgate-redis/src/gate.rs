@@ -1,4 +1,4 @@
-//! Gates: asked for leases, changed, explained.
+//! `Gate`: acquires leases, changes the limit, and explains the gate's state.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -18,11 +18,11 @@ use crate::lease::Lease;
 use crate::shared::Shared;
 use crate::store::{Backend, Overview, Store};
 
-/// One limit over all machines that open the same name on the same server.
+/// A limit over all machines that open the same gate name on the same server.
 ///
-/// A clone is another handle of the same open gate. An open gate has two threads, asleep while it holds no lease, and at most
-/// three connections. When the last handle and the last lease are dropped, the threads send the releases that are due and
-/// end; this may block for a twelfth of a lease if the server does not answer.
+/// A clone is another handle of the same open gate. An open gate has two threads, which sleep while the gate holds no lease,
+/// and at most three connections. When the last handle and the last lease are dropped, the threads send the releases that are
+/// due, and end. If the server does not answer, this drop may block for a twelfth of a lease.
 ///
 /// # Examples
 ///
@@ -59,7 +59,7 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
-            // The watching thread may drop the last handle, with a task that it cancels. It cannot wait for itself.
+            // The watching thread may drop the last handle, with a task that it cancels. A thread cannot wait for its own end.
             if thread.thread().id() != thread::current().id() {
                 let _panicked = thread.join();
             }
@@ -113,12 +113,12 @@ impl Gate {
     ///
     /// # Blocking
     ///
-    /// Blocks while the limit is used up. The threads of one process wait for each other, and one of them waits at the server. A
-    /// release wakes one waiting process. No order is promised.
+    /// Blocks while as many leases are held as the limit allows. In each process one thread waits at the server, and the other
+    /// threads wait for that thread. A release wakes one waiting process. No order is promised.
     ///
     /// # Cancellation
     ///
-    /// In a pool's task that is cancelled, fails within a second.
+    /// If the call is made in a pool's task, and that task is cancelled, the call fails within a second.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire). [`Unreachable`](GateError::Unreachable) also if the server does not answer when `timeout` has
-    /// passed.
+    /// Returns an error where [`acquire`](Self::acquire) does. Also returns [`Unreachable`](GateError::Unreachable) if the
+    /// server does not answer when `timeout` has passed.
     ///
     /// # Examples
     ///
@@ -170,11 +170,12 @@ impl Gate {
         }
     }
 
-    /// Returns a lease, or `None` if the limit is used up. Returns `None` also if another thread of this gate waits.
+    /// Returns a lease, or `None` if no lease is free. Also returns `None` if another thread of this gate waits.
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Self::acquire). [`Unreachable`](GateError::Unreachable) if the server does not answer a request or two.
+    /// Returns an error where [`acquire`](Self::acquire) does. Returns [`Unreachable`](GateError::Unreachable) if the server
+    /// does not answer one or two requests.
     ///
     /// # Examples
     ///
@@ -191,16 +192,16 @@ impl Gate {
 
     /// Pushes a task of `job` that runs under a lease of this gate.
     ///
-    /// The task first gets a permit of `job`, then waits for a lease; a spare worker takes its place meanwhile. So no
-    /// lease is held by a task that waits in a queue. When the lease is lost, [`tollgate::is_cancelled`] is true in the task, as
-    /// [`Lease::is_lost`] is: the task must return soon. Its result is delivered all the same.
+    /// The task first gets a permit of `job`, then waits for a lease; a spare worker takes its place meanwhile. So no task in a
+    /// queue holds a lease. When the lease is lost, [`tollgate::is_cancelled`] and [`Lease::is_lost`] return true in the task,
+    /// and the task must return soon. The handle still gets the task's result.
     ///
     /// The task runs in a child of `job`, so that it can be cancelled alone.
     ///
     /// # Errors
     ///
-    /// The handle's result is the error of [`acquire`](Self::acquire) if there is no lease to be had. The task is
-    /// then dropped without a run.
+    /// If the task gets no lease, the handle's result is the error of [`acquire`](Self::acquire), and the task's closure is
+    /// dropped without running.
     ///
     /// # Examples
     ///
@@ -233,7 +234,7 @@ impl Gate {
         })
     }
 
-    /// Returns the limit as it is at the server now.
+    /// Returns the present limit of the gate at the server.
     ///
     /// # Errors
     ///
@@ -251,10 +252,10 @@ impl Gate {
         Ok(self.overview()?.limit)
     }
 
-    /// Sets the limit, for all machines.
+    /// Sets the limit of the gate for all machines.
     ///
-    /// Once the call has returned, no lease is granted while `limit` or more are live. Leases that are live stay so: a
-    /// lower limit takes hold as their tasks end. A higher limit wakes waiting machines one after the other.
+    /// After the call has returned, no lease is granted while `limit` or more are live. Live leases stay valid: under a lower
+    /// limit the excess ends as their tasks end. A higher limit wakes waiting machines one after the other.
     ///
     /// # Errors
     ///
@@ -286,7 +287,7 @@ impl Gate {
         })
     }
 
-    /// Returns who holds what, since when and until when, and how many machines wait.
+    /// Returns the state of the gate: its limit, each live lease with its holder and times, and how many machines wait.
     ///
     /// # Errors
     ///

@@ -64,7 +64,7 @@ impl Lease {
         self.owner.shared().is_lost(self.id)
     }
 
-    /// Returns the time until the lease is lost, if no renewal succeeds before. Zero if it is lost.
+    /// Returns the time until the lease is lost, if no renewal succeeds before. Returns zero if the lease is lost.
     ///
     /// # Examples
     ///
