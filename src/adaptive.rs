@@ -17,11 +17,12 @@ use std::time::Duration;
 /// The shortest time between two updates of an adaptive limit, unless the caller sets another.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// A limit that a rule sets within a range, by how long the job's tasks take. Pass it to [`JobBuilder::adaptive`].
+/// A limit that a rule sets within a range, by how long the job's tasks take. Pass it to
+/// [`JobBuilder::adaptive`](crate::JobBuilder::adaptive).
 ///
-/// The library measures each task from its start to its end. The time in a queue does not count, nor does the time in which a task
-/// waits without a permit, as in a join. A task of an overloaded server says so by [`overloaded`]. After
-/// each *interval* a [`LimitRule`] sees the interval's samples and returns the next limit. The limit never leaves the range.
+/// The library measures each task from its start to its end, without the time in a queue and the time in which the task waits
+/// without a permit, as in a join. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a
+/// [`LimitRule`] sees the interval's samples and returns the next limit. The limit never leaves the range.
 ///
 /// The default rule is [`MovingAverage`].
 ///
@@ -37,7 +38,6 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
 ///
-/// [`JobBuilder::adaptive`]: crate::JobBuilder::adaptive
 /// [`overloaded`]: crate::overloaded
 #[must_use = "a limit adapts only in a job that is built with it"]
 pub struct Adaptive {

@@ -196,7 +196,8 @@ impl Pace {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Replaces the rate by `rate`. The starts that are used up stay used up, but at most as many as the new burst has.
+    /// Replaces the rate by `rate`. Starts that the old rate has counted against its burst count against the new burst, too, at
+    /// most up to the whole new burst.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {

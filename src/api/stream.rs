@@ -17,8 +17,8 @@
 //! - `send-2`: that puller executes a full fence.
 //! - `send-3`: that puller checks how many pullers there are and whether one is queued. If one is missing, it sends one.
 //!
-//! By the fences, the puller that leaves finds the lock free (`pull-3`), or the puller that unlocks sees that a puller is
-//! missing (`send-3`).
+//! No puller is missing, because of the two fences. The puller that leaves finds the lock free (`pull-3`), or the puller that
+//! unlocks sees that a puller is missing (`send-3`).
 
 pub mod chunks;
 pub mod fallible;

@@ -27,7 +27,7 @@ impl JobBuilder {
     ///
     /// # Examples
     ///
-    /// Four cores, three of which a link step takes:
+    /// A build on four cores, in which a link step takes three cores:
     ///
     /// ```
     /// let pool = tollgate::Pool::builder().workers(4).build()?;

@@ -182,7 +182,8 @@ impl Track {
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
-    /// Returns the track. If the job has no track yet, sets it to `next`. The caller must have the lock of the tracks.
+    /// Returns the job's track. If the job has no track yet, its track becomes `next`. The caller must have the lock of the
+    /// tracks.
     pub fn get_or_set(&self, next: u32) -> u32 {
         self.get().unwrap_or_else(|| {
             // Ordering: Relaxed; as in `get`.

@@ -164,7 +164,7 @@ impl Seat {
     }
 
     /// Notes that `count` tasks at the top of the deque belong to the job with the address `job`. If the deque has fewer tasks,
-    /// all of them do.
+    /// all its tasks belong to that job.
     #[inline]
     pub fn note_top(&self, job: usize, count: u64) {
         self.top.set((job, count));

@@ -12,8 +12,8 @@
 //! - `release-2`: that thread executes a full fence.
 //! - `release-3`: that thread checks the queue. If a task waits and there is room, it admits tasks.
 //!
-//! By the fences, the pusher sees the released permit (`push-4`), or the thread that released the permit sees the pushed task
-//! (`release-3`). So no task waits while there is room.
+//! No task waits while there is room, because of the two fences. The pusher sees the released permit (`push-4`), or the thread
+//! that released the permit sees the pushed task (`release-3`).
 //!
 //! A thread that admits tasks takes the queue lock. A thread that fails to get the lock sets the pending bit, and the lock's
 //! owner checks the queue again (module `queue`). The owner reserves before it pops, so that no later push overtakes the task.

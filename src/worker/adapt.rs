@@ -10,8 +10,8 @@
 //! - `adapt-2`: The thread asks the rule, and sets the limit, unless another call has set the limit since `adapt-1`.
 //! - `adapt-3`: The thread removes its note, under the lock. The next interval may end.
 //!
-//! So each interval has one update, and the rule sees all samples of the interval. Only the task that has ended waits for the
-//! rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.
+//! By these steps each interval has one update, and the rule sees all samples of the interval. Only the task that has ended
+//! waits for the rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.
 
 use crate::job::control;
 use crate::job::gate::adapt::samples;

@@ -9,8 +9,8 @@
 //! - `end-1`: a puller finds the input at its end while a chunk is held. The puller unlocks the input, stops counting as a
 //!   puller, and executes a full fence. The puller leaves only if a chunk is still held.
 //!
-//! By the fences, the puller that has run its chunk finds the lock free (`chunk-1`), or the puller that found the end sees that
-//! no chunk is held (`end-1`).
+//! No puller is missing, because of the fences. The puller that has run its chunk finds the lock free (`chunk-1`), or the
+//! puller that found the end sees that no chunk is held (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};

@@ -74,8 +74,7 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     lifetime::drop_handle(job);
 }
 
-/// Takes one task of a cancelled job that waits in the queue or for its time. The task is counted as busy. Returns `None` if
-/// the job is not cancelled.
+/// Takes one task that waits in the queue or for its time, and is counted as busy. Returns `None` if the job is not cancelled.
 fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
     if !job.permits.load().has(Flag::Cancelled) && !job.pool().drops() {
         return None;

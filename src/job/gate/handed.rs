@@ -1,7 +1,7 @@
 //! Hands a task over together with its permits, for jobs with a capacity of 0.
 //!
-//! A push into such a job must find free permits. The pusher first acquires the permits of the task, as a caller of `acquire`
-//! does, and then pushes the task.
+//! A push into a job with a capacity of 0 must find free permits. The pusher first acquires the permits of the task, as a
+//! caller of `acquire` does, and then pushes the task.
 //!
 //! - `hand-1`: The pusher has one permit of each gate, one busy count and one flight, from [`acquire`](super::acquire).
 //! - `hand-2`: The pusher injects the task, which takes over the permits and the busy count. Then the pusher ends the flight. So

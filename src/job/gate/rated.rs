@@ -3,7 +3,7 @@
 //! A task needs a token of each rate of its job and of each ancestor. The worker takes the tokens of all jobs at once, and
 //! last, when the task has all its permits. So a refused task has used up no token.
 //!
-//! A worker that starts such a task:
+//! A worker that starts a task of a job with a rate:
 //! - `rate-1`: It exchanges the reservations for permits, from the inside out. The flag `HeldOff` refuses, as at any start.
 //! - `rate-2`: It takes the locks of the times of all jobs with rates, from the inside out. If one job's times allow no start,
 //!   that job refuses. The worker gives back the permits of that job and of its ancestors. The task goes back to the front of
@@ -19,8 +19,9 @@
 //!   further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires a permit without a task takes the tokens last, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. A task that its handle has cancelled before `rate-2` needs none, either. If the handle
-//! cancels the task after `rate-2`, and before the task's first instruction, the start stays counted.
+//! A task that has begun needs no token. A task needs no token, either, if its handle has cancelled it before the worker takes
+//! the tokens (`rate-2`). If the handle cancels the task later, but before the task's first instruction, the start stays
+//! counted.
 //!
 //! The ready cap of these jobs is 1, so at most one task is admitted before its start. So a task is refused for lack of a token
 //! (`rate-2`) only if the times have changed since its admission.
@@ -160,7 +161,7 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         extra.set_gap(times.has_gap());
         if rates.is_empty() && !adapt::is_adaptive_itself(job) && !job.counts_weights() {
             job.permits.clear(Flag::Rated);
-            // No worker keeps a batch of such a job, so a pusher must check the queue itself.
+            // No worker keeps a batch of a job with a rate, so a pusher must check the queue itself.
             job.permits.clear(Flag::BatchOut);
         } else {
             job.permits.set(Flag::Rated);
