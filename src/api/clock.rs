@@ -56,7 +56,7 @@ impl Shared {
         });
     }
 
-    /// Returns true if a task waits for the clock.
+    /// Returns true if the timer has an entry on which a task of the pool depends.
     pub fn waits_for_the_clock(&self) -> bool {
         self.timer.any(|due| (due.act.is_waited_for)(due))
     }

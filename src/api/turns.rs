@@ -70,7 +70,8 @@ impl JobBuilder {
     /// another job waits for the whole turn. The turn's time also runs while a task waits inside, as in a join. A child
     /// inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
     ///
-    /// The time is that of the pool's [clock](crate::PoolBuilder::clock). The worker reads the clock after each task of such a job.
+    /// The turn time is measured by the pool's [clock](crate::PoolBuilder::clock). The worker reads that clock after each task
+    /// of a job with a turn time.
     ///
     /// # Examples
     ///

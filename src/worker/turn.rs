@@ -40,7 +40,7 @@ impl Worker<'_> {
         let timed = lease.turns.get().time.is_some();
         lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
         match lease.parent.get() {
-            // A future that was pending has had its turn before. So the siblings' turn comes after its end.
+            // The future was pending, so it has had its turn before. After its end the siblings' turn comes.
             Some(_) if resumed => {}
             _ if timed => lease.began.set(Some(self.pool().now())),
             Some(parent) => self.begin_turn_below(parent),
