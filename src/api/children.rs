@@ -65,7 +65,7 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag must be set before another thread can find the job, because a worker reads the flag when a task ends.
+        // The flag must be set before another thread can find the job, because the end of a task goes by the flag.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }
