@@ -148,7 +148,7 @@ fn file_of_panic<R>(call: impl FnOnce() -> R) -> &'static str {
 #[test]
 fn a_wait_without_a_spare_worker_points_at_the_caller() {
     within(LONG, || {
-        let pool = Pool::builder().workers(2).max_spare_workers(0).build().unwrap();
+        let pool = Pool::builder().workers(1).max_spare_workers(0).build().unwrap();
         let (job, held) = (pool.job(2), pool.job(0));
         held.execute(|| ());
         let inside = |call: fn(&Job) -> &'static str| {

@@ -6,11 +6,15 @@ use common::event::Latch;
 use common::{LONG, pool, within};
 use tollgate::{Job, Pool};
 
+/// A pool as it comes, and pools with one and with two workers.
+fn pools() -> [Pool; 3] {
+    [Pool::new().unwrap(), pool(1), pool(2)]
+}
+
 #[test]
 fn a_thousand_tasks_each_join_one_of_another_job() {
     within(LONG, || {
-        for limit in [1, 4] {
-            let pool = Pool::new().unwrap();
+        for (pool, limit) in pools().map(|pool| (pool, 4)).into_iter().chain([(pool(2), 1)]) {
             let (outer, inner) = (pool.job(limit), pool.job(1));
             let join = |i| {
                 let inner = inner.clone();
@@ -44,6 +48,23 @@ fn a_row_of_a_thousand_each_joins_the_one_before() {
     });
 }
 
+#[test]
+fn a_row_of_three_hundred_each_joins_the_one_before() {
+    within(LONG, || {
+        for pool in pools() {
+            for limit in [1, usize::MAX] {
+                let job = pool.job(limit);
+                let mut last = job.spawn(|| 0);
+                for _ in 0..300 {
+                    let before = last;
+                    last = job.spawn(move || before.join().unwrap() + 1);
+                }
+                assert_eq!(last.join().unwrap(), 300);
+            }
+        }
+    });
+}
+
 fn deep(jobs: [Job; 3], depth: usize) -> usize {
     let next = [1, 2, 0].map(|i: usize| jobs[i].clone());
     if depth == 0 { 0 } else { jobs[0].spawn(move || deep(next, depth - 1)).join().unwrap() + 1 }
@@ -52,8 +73,7 @@ fn deep(jobs: [Job; 3], depth: usize) -> usize {
 #[test]
 fn a_chain_a_thousand_deep_over_three_jobs() {
     within(LONG, || {
-        for limit in [1, 2, usize::MAX] {
-            let pool = pool(1);
+        for (pool, limit) in pools().into_iter().zip([usize::MAX, 1, 2]) {
             let jobs = [(); 3].map(|()| pool.job(limit));
             assert_eq!(deep(jobs, 1_000), 1_000);
         }

@@ -647,6 +647,21 @@ pub const FAULTS: &[Fault] = &[
         &["spares::join_is_safe_for_two_seats_lent_to_two_spares"],
     ),
     fault(
+        "seat-left-in-silence",
+        "a seat is left, and a spare that has come idle is not woken",
+        &["spares::join_is_safe_for_a_seat_that_is_left_as_a_spare_comes_idle"],
+    ),
+    fault(
+        "last-seat-left",
+        "a thread leaves its seat although all other threads are blocked",
+        &["spares::join_is_safe_for_the_last_of_two_that_leave_their_seats"],
+    ),
+    fault(
+        "left-seat-not-taken",
+        "a thread whose task has ended becomes an idle spare although a seat was left",
+        &["spares::join_is_safe_for_the_last_of_two_that_leave_their_seats"],
+    ),
+    fault(
         "close-wakes-one-spare",
         "at the end of the pool only one idle spare is woken",
         &["spares::idle_is_free_when_a_seat_is_lent_as_the_pool_ends"],

@@ -20,7 +20,7 @@ fn spare(spares: &Arc<Spares>) -> thread::JoinHandle<Option<usize>> {
 fn join_is_safe_for_two_waits_beside_one_idle_spare() {
     // One spare takes one seat. A second seat that was lent to it would stay empty.
     check(Bound::Preemptions(3), || {
-        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(0)));
+        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(2, 0)));
         let idle = spare(&spares);
         let theirs = spares.clone();
         let other = thread::spawn(move || stage.lend(&theirs, 1));
@@ -39,7 +39,7 @@ fn join_is_safe_for_two_waits_beside_one_idle_spare() {
 #[test]
 fn join_is_safe_for_two_seats_lent_to_two_spares() {
     check(Bound::Preemptions(2), || {
-        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(0)));
+        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(2, 0)));
         let idle = [spare(&spares), spare(&spares)];
         let mut lent = 0;
         while lent < 2 {
@@ -60,7 +60,7 @@ fn join_is_safe_for_two_seats_lent_to_two_spares() {
 fn idle_is_free_when_a_seat_is_lent_as_the_pool_ends() {
     // A seat that was lent in time is taken, and the other spare ends.
     check(Bound::Preemptions(2), || {
-        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(0)));
+        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(1, 0)));
         let idle = [spare(&spares), spare(&spares)];
         let lent = stage.lend(&spares, 0);
         spares.close();
@@ -75,7 +75,7 @@ fn join_is_safe_when_a_seat_is_lent_as_the_spare_ends() {
     // The spare's time is over, just when a seat is lent to it: it takes the seat.
     check(Bound::None, || {
         let_time_pass(true);
-        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(0)));
+        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(1, 0)));
         let idle = spare(&spares);
         let lent = stage.lend(&spares, 0);
         assert_eq!(
@@ -83,6 +83,39 @@ fn join_is_safe_when_a_seat_is_lent_as_the_spare_ends() {
             lent.then_some(0),
             "a seat is lent, and no spare takes it"
         );
+        stage.end();
+    });
+}
+
+#[test]
+fn join_is_safe_for_a_seat_that_is_left_as_a_spare_comes_idle() {
+    // Whether or not the spare is idle when the seat is lent, it takes the seat.
+    check(Bound::None, || {
+        let (stage, spares) = (Stage::new(1), Arc::new(Spares::new(2, 0)));
+        let idle = spare(&spares);
+        assert!(stage.lend(&spares, 0) || spares.leave(Some(0)).is_ok());
+        assert_eq!(idle.join().unwrap(), Some(0), "a seat is left, and no thread takes it");
+        spares.unblock();
+        assert!(spares.is_unused());
+        stage.end();
+    });
+}
+
+#[test]
+fn join_is_safe_for_the_last_of_two_that_leave_their_seats() {
+    // One leaves its seat; the other one stays, and takes that seat when its task has ended.
+    check(Bound::None, || {
+        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(2, 0)));
+        let leave = |seat| {
+            let spares = spares.clone();
+            thread::spawn(move || {
+                let left = spares.leave(Some(seat)).is_ok();
+                (!left).then(|| spares.wait_for_seat().unwrap())
+            })
+        };
+        let both = [leave(0), leave(1)].map(|thread| thread.join().unwrap());
+        assert!(matches!(both, [None, Some(0)] | [Some(1), None]), "{both:?}");
+        spares.unblock();
         stage.end();
     });
 }

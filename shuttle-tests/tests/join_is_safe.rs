@@ -6,6 +6,7 @@
 use shuttle::thread;
 use shuttle_tests::instruments::{Fates, Gauge, unwind};
 use shuttle_tests::{check, in_a_pool};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use tollgate::{JoinError, Pool, TaskHandle};
 
@@ -67,6 +68,53 @@ fn join_is_safe_between_two_jobs_with_1_worker() {
 #[test]
 fn join_is_safe_between_two_jobs_with_2_workers() {
     in_a_pool(2, |pool| two_jobs_at_limit_1(&pool));
+}
+
+#[test]
+fn join_is_safe_for_two_waits_and_one_spare() {
+    // The second wait leaves its seat. The spare runs what both wait for.
+    check(|| {
+        let pool = Pool::builder().workers(2).max_spare_workers(1).build().unwrap();
+        let (outer, inner) = (pool.job(2), pool.job(1));
+        let tasks = [0, 1].map(|number| {
+            let inner = inner.clone();
+            outer.spawn(move || inner.spawn(move || number).join().unwrap())
+        });
+        assert_eq!(tasks.map(|task| task.join().unwrap()), [0, 1]);
+    });
+}
+
+#[test]
+fn join_is_safe_for_one_wait_beside_a_worker() {
+    // There is no spare: one wait leaves its seat, and the other worker goes on. Then it takes that seat, or its own.
+    check(|| {
+        let pool = Pool::builder().workers(2).max_spare_workers(0).build().unwrap();
+        let (outer, inner) = (pool.job(1), pool.job(1));
+        for number in 0..2 {
+            let inner = inner.clone();
+            let task = outer.spawn(move || inner.spawn(move || number).join().unwrap());
+            assert_eq!(task.join().unwrap(), number);
+        }
+    });
+}
+
+#[test]
+fn join_is_safe_for_what_the_last_thread_must_run() {
+    // Two threads, and both want to wait: one of them may, and the other one's join panics.
+    check(|| {
+        let pool = Pool::builder().workers(2).max_spare_workers(0).build().unwrap();
+        let (outer, inner) = (pool.job(2), pool.job(1));
+        let tasks = [(); 2].map(|()| {
+            let inner = inner.clone();
+            outer.spawn(move || {
+                let task = inner.spawn(|| ());
+                catch_unwind(AssertUnwindSafe(|| task.join().unwrap())).is_ok()
+            })
+        });
+        assert!(tasks.map(|task| task.join().unwrap()).contains(&true));
+        inner.wait();
+        assert_eq!(inner.stats().completed, 2);
+    });
 }
 
 #[test]

@@ -341,8 +341,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`acquire`](Self::acquire). Inside another task, panics if all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// As with [`acquire`](Self::acquire). Inside another task, panics if the wait would block the pool's
+    /// [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///

@@ -208,8 +208,8 @@ impl Job {
     /// of the same job may still run that task inline.
     ///
     /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
-    /// Destructors that wait for each other in a chain need as many [spare workers](crate::PoolBuilder::max_spare_workers) as
-    /// the chain is long. A wait panics if no spare worker is left for it.
+    /// Destructors that wait for each other in a chain need a thread each. A wait panics if it would block the pool's
+    /// [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///

@@ -199,8 +199,11 @@ impl PoolBuilder {
     /// no spare is idle. A spare ends after five idle seconds. A spare is a thread, and takes some 20 KiB of memory, and
     /// address space for its stack. 1,000 tasks that wait at once need 1,000 spares.
     ///
-    /// A task that must wait panics if all spare workers are in use. It also panics if the platform starts no further thread.
-    /// For a task that calls [`blocking`](crate::blocking), the pool starts a spare worker only while there are fewer than 256.
+    /// If all spare workers are in use, or if the platform starts no further thread, a task may still wait. Its worker's place
+    /// then stays empty until a thread of the pool is free. The wait panics only if all other threads of the pool wait inside
+    /// tasks or are in [`blocking`](crate::blocking). A thread that blocks in another way counts as one that will be free.
+    ///
+    /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256.
     /// Otherwise the call blocks its worker.
     ///
     /// # Examples

@@ -37,8 +37,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics if the call must block inside a task of another pool, and all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) of that pool are in use.
+    /// Panics if the call must block inside a task of another pool, and would block that pool's
+    /// [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///

@@ -264,7 +264,7 @@ impl Settled {
     ///
     /// # Panics
     ///
-    /// Panics inside a task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// Panics inside a task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///

@@ -27,7 +27,7 @@ impl Job {
     /// # Panics
     ///
     /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics inside another
-    /// task if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///

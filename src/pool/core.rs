@@ -173,7 +173,7 @@ impl PoolPtr {
             named: NamedRoots::new(),
             blocked_pushers: BlockedPushers::new(),
             threads,
-            spares: Spares::new(most_spares),
+            spares: Spares::new(workers, most_spares),
             waits: Waits::default(),
             #[cfg(feature = "timeline")]
             log: Log::new(workers),

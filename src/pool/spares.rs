@@ -3,6 +3,13 @@
 //! A worker that is about to block lends its seat to an idle spare, or to a new one. After its wait it continues its
 //! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
 //! [`KEPT`] ends.
+//!
+//! If no spare is idle and none can be made, a thread that waits *leaves* its seat:
+//! - `seat-1`: it offers the seat, and wakes a spare that has come idle meanwhile. If all other threads of the pool are
+//!   blocked, it keeps the seat, and its wait panics.
+//! - `seat-2`: a thread whose task has ended, and that has no seat, takes one that is offered before it becomes an idle spare.
+//!
+//! All happens under one lock, so one thread of the pool is not blocked. That thread uses a seat, or comes to `seat-2`.
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
@@ -17,6 +24,8 @@ pub struct Spares {
     state: Mutex<State>,
     changed: Condvar,
     most: usize,
+    /// The number of the pool's threads that are no spares.
+    workers: usize,
 }
 
 #[derive(Debug)]
@@ -29,6 +38,9 @@ struct State {
     threads: usize,
     /// The number of spare workers started so far, from which each gets its index.
     made: usize,
+    /// The number of threads that wait inside a task, or run it inside `blocking`. A thread that has its permits back is no
+    /// longer blocked.
+    blocked: usize,
     /// Set when the pool has drained: an idle spare must end.
     closed: bool,
 }
@@ -36,7 +48,8 @@ struct State {
 /// The reason why a seat could not be lent.
 #[derive(Debug)]
 pub enum NoSpare {
-    /// The greatest number of spares exists, and none is idle. Holds that number.
+    /// The greatest number of spares exists, and none is idle. All other threads of the pool are blocked. Holds the number of
+    /// spares.
     Most(usize),
     /// The platform could not start a thread.
     Refused(std::io::Error),
@@ -47,7 +60,7 @@ impl std::fmt::Display for NoSpare {
         match self {
             Self::Most(most) => write!(
                 f,
-                "all {most} spare workers are waiting inside tasks: wait less deeply, or raise \
+                "all {most} spare workers and all other workers are waiting inside tasks: wait less deeply, or raise \
                  `max_spare_workers`"
             ),
             Self::Refused(error) => write!(f, "no thread for a spare worker: {error}"),
@@ -66,18 +79,20 @@ pub enum Lent {
 }
 
 impl Spares {
-    /// Makes the state of a pool without spares, which may get up to `most`.
-    pub fn new(most: usize) -> Self {
+    /// Makes the state of a pool with so many workers and without spares, which may get up to `most`.
+    pub fn new(workers: usize, most: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 offered: VecDeque::new(),
                 idle: 0,
                 threads: 0,
                 made: 0,
+                blocked: 0,
                 closed: false,
             }),
             changed: Condvar::new(),
             most,
+            workers,
         }
     }
 
@@ -86,13 +101,14 @@ impl Spares {
     }
 
     /// Offers the seat with this index to an idle spare. If none is idle, counts a new spare, which the caller must make. There
-    /// may be as many spares as `most`, and as the pool's own greatest number.
+    /// may be as many spares as `most`, and as the pool's own greatest number. On success the caller counts as blocked.
     ///
     /// # Errors
     /// If no spare is idle and no further one may be made. The caller keeps the seat.
     pub fn lend(&self, seat: usize, most: usize) -> Result<Lent, NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {
+            state.blocked += 1;
             state.offered.push_back(seat);
             self.changed.notify_one();
             return Ok(Lent::ToIdle);
@@ -104,12 +120,38 @@ impl Spares {
         let made = state.made;
         state.threads += 1;
         state.made += 1;
+        state.blocked += 1;
         Ok(Lent::Make(made))
     }
 
-    /// Counts a spare off whose thread could not be started.
+    /// Subtracts a spare whose thread could not be started. The caller of `lend` no longer counts as blocked.
     pub fn give_up(&self) {
-        self.lock().threads -= 1;
+        let mut state = self.lock();
+        state.threads -= 1;
+        state.blocked -= 1;
+    }
+
+    /// Counts the caller as blocked, and offers its seat, if it has one, to the next thread that needs a seat (seat-1).
+    ///
+    /// # Errors
+    /// If all other threads of the pool are blocked. The caller keeps its seat.
+    pub fn leave(&self, seat: Option<usize>) -> Result<(), NoSpare> {
+        let mut state = self.lock();
+        if state.blocked + 1 >= self.workers + state.threads {
+            return Err(NoSpare::Most(self.most));
+        }
+        state.blocked += 1;
+        if let Some(seat) = seat {
+            state.offered.push_back(seat);
+            // A spare may have come idle since the caller has tried to lend the seat.
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Counts the caller as blocked no longer.
+    pub fn unblock(&self) {
+        self.lock().blocked -= 1;
     }
 
     /// Waits, as a spare worker, until a seat is lent. Returns the index of the seat, or `None` if the spare worker must end.
@@ -118,7 +160,7 @@ impl Spares {
         state.idle += 1;
         let seat = loop {
             if let Some(seat) = state.offered.pop_front() {
-                break Some(seat);
+                break Some(seat); // seat-2
             }
             if state.closed {
                 break None;
@@ -143,10 +185,10 @@ impl Spares {
         self.changed.notify_all();
     }
 
-    /// Returns true if no seat is lent, and no spare waits for one.
+    /// Returns true if no seat is lent, no spare waits for one, and no thread is blocked.
     pub fn is_unused(&self) -> bool {
         let state = self.lock();
-        state.offered.is_empty() && state.idle == 0
+        state.offered.is_empty() && state.idle == 0 && state.blocked == 0
     }
 
     /// Returns the number of spare workers, idle or not.

@@ -149,7 +149,7 @@ impl<T> TaskHandle<T> {
     /// # Panics
     ///
     /// If a task joins itself. If tasks join each other in a circle: the join that closes the circle panics, and names the
-    /// tasks' jobs. Inside a task, if all [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use. If the
+    /// tasks' jobs. Inside a task, if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers). If the
     /// result was taken before, by an await of `&mut handle`.
     ///
     /// # Errors

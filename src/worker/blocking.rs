@@ -4,8 +4,8 @@
 //! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Such a wait only lends the seat
 //! and waits in the parking lot (`wait-1`, `wait-3`).
 //!
-//! - `wait-1`: the thread lends its seat to a spare worker. From here on the pool runs without the thread, but a drain waits
-//!   for it.
+//! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
+//!   the pool runs without the thread, but a drain waits for it.
 //! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its busy
 //!   counts, which keep the job's record.
 //! - `wait-3`: it waits in the parking lot, as a thread from outside does.
@@ -36,8 +36,8 @@ use crate::{process, unwind};
 /// bit of the object, and then return true if the caller must wait.
 ///
 /// # Panics
-/// By [`unwind::refuse`]. In a task, if there is no spare worker to take its place. In a hook that would have to wait. In a
-/// forked child.
+/// By [`unwind::refuse`]. In a task, if there is no spare worker to take its place, and all other threads of the pool are
+/// blocked. In a hook that would have to wait. In a forked child.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
@@ -70,19 +70,21 @@ pub fn wait_then(
         }
         Some(context) => {
             if wait() {
-                if let Err(none) = lend_seat(context, usize::MAX) {
-                    refuse(context, &none);
-                }
+                let blocked = match Blocked::enter(context) {
+                    Ok(blocked) => blocked,
+                    Err(none) => refuse(context, &none),
+                };
                 without_permits(context, awaited, || {
                     park_while(key, until, wait);
                     then();
                 });
+                drop(blocked);
             }
         }
     });
 }
 
-/// Waits as [`wait`] does, but never panics. If there is no spare worker, the thread keeps its seat. It is for a caller that
+/// Waits as [`wait`] does, but never panics. If all other threads are blocked, the thread keeps its seat. It is for a caller that
 /// must not go on before the end of the wait, not even by unwinding. Returns at once in a forked child.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
@@ -95,10 +97,12 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
         }
         Some(context) => {
             if wait() {
-                if lend_seat(context, usize::MAX).is_err() {
+                let blocked = Blocked::enter(context);
+                if blocked.is_err() {
                     show_stash(context);
                 }
                 without_permits(context, None, || park_while(key, None, wait));
+                drop(blocked);
             }
         }
     });
@@ -125,7 +129,7 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     }
 }
 
-/// Runs `f` without the permits of the running task (wait-2 to wait-5). The caller has lent the seat. `awaited` is the job for
+/// Runs `f` without the permits of the running task (wait-2 to wait-5). The caller has lent or left the seat. `awaited` is the job for
 /// whose rest the task waits.
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let lease = context.lease();
@@ -154,22 +158,59 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
 /// do without.
 const MOST_FOR_BLOCKING: usize = 256;
 
-/// Lends the thread's seat (wait-1), unless it is lent already. Starts no further spare worker if there are `most`.
-fn lend_seat(context: &Context, most: usize) -> Result<(), NoSpare> {
-    let Some(seat) = context.seat() else { return Ok(()) };
-    let shared = context.pool();
-    shared.sleep.depart();
-    // Statistics subtract the spare busy counts of seats only, so a thread without a seat must have none.
-    context.lease().give_back_spare_busy_counts();
-    match lend(context.pool_ptr(), seat.index, most) {
-        Ok(()) => {
-            context.sit(None);
-            show_stash(context);
-            Ok(())
+/// A thread that counts as blocked. Dropping it ends that.
+struct Blocked<'a>(Option<&'a Context>);
+
+impl<'a> Blocked<'a> {
+    /// Lends or leaves the seat of a thread that waits (wait-1), unless it is lent already.
+    ///
+    /// # Errors
+    /// If there is no spare worker, and all other threads of the pool are blocked. The thread keeps its seat.
+    fn enter(context: &'a Context) -> Result<Self, NoSpare> {
+        Self::enter_if(context, usize::MAX, |seat| context.pool().spares.leave(seat))
+    }
+
+    /// Does what [`enter`](Self::enter) does, but starts no further spare worker if there are `most`. If no spare takes the
+    /// seat, calls `leave`.
+    fn enter_if(
+        context: &'a Context,
+        most: usize,
+        leave: impl Fn(Option<usize>) -> Result<(), NoSpare>,
+    ) -> Result<Self, NoSpare> {
+        if context.blocked.get() {
+            // The thread waits inside `blocking`.
+            return Ok(Self(None));
         }
-        Err(none) => {
+        let Some(seat) = context.seat() else {
+            return leave(None).map(|()| Self::counted(context));
+        };
+        let shared = context.pool();
+        shared.sleep.depart();
+        // Statistics subtract the spare busy counts of seats only, so a thread without a seat must have none.
+        context.lease().give_back_spare_busy_counts();
+        if let Err(none) = lend(context.pool_ptr(), seat.index, most)
+            && leave(Some(seat.index)).is_err()
+        {
             shared.sleep.arrive(|| shared.is_busy());
-            Err(none)
+            return Err(none);
+        }
+        context.sit(None);
+        show_stash(context);
+        Ok(Self::counted(context))
+    }
+
+    /// Notes that the pool counts the thread as blocked.
+    fn counted(context: &'a Context) -> Self {
+        context.blocked.set(true);
+        Self(Some(context))
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            context.blocked.set(false);
+            context.pool().spares.unblock();
         }
     }
 }
@@ -236,10 +277,18 @@ pub fn take_back(gate: JobPtr, job: JobPtr) {
 /// ```
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
-        if let Some(context) = context.filter(|context| context.serves.get()) {
-            // Without a spare the worker blocks, as it would have without this call.
-            let _ = lend_seat(context, MOST_FOR_BLOCKING);
-        }
-    });
-    f()
+        let context = context.filter(|context| context.serves.get());
+        // Without a spare the worker blocks, as it would have without this call.
+        let blocked = context.map(|context| {
+            let spares = &context.pool().spares;
+            let leave = |seat| match seat {
+                None => spares.leave(None),
+                Some(_) => Err(NoSpare::Most(MOST_FOR_BLOCKING)),
+            };
+            Blocked::enter_if(context, MOST_FOR_BLOCKING, leave)
+        });
+        let out = f();
+        drop(blocked);
+        out
+    })
 }

@@ -63,6 +63,8 @@ pub struct Context {
     running: Cell<*const Frame>,
     /// The number of tasks that run inline inside one another on this thread.
     pub depth: Cell<u32>,
+    /// True if the pool counts this thread as blocked.
+    pub blocked: Cell<bool>,
     /// The sample of the task that runs here. `None` if no limit of its gates adapts.
     pub sample: Cell<Option<Sample>>,
 }
@@ -122,6 +124,7 @@ impl Context {
             },
             running: Cell::new(ptr::null()),
             depth: Cell::new(0),
+            blocked: Cell::new(false),
             sample: Cell::new(None),
         }
     }

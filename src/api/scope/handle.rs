@@ -38,8 +38,8 @@ impl<T> ScopedHandle<'_, T> {
     ///
     /// # Panics
     ///
-    /// Panics if a task joins itself. Panics inside a task if all
-    /// [`max_spare_workers`](crate::PoolBuilder::max_spare_workers) are in use.
+    /// Panics if a task joins itself. Panics inside a task if the wait would block the pool's
+    /// [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Errors
     ///
