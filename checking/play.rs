@@ -18,6 +18,13 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
             };
             worker.serve(cell);
             served.set(served.get() + 1);
+            if worker.context.seat().is_none() {
+                // The task has waited, and left this seat or that of another part.
+                let shared = worker.pool();
+                shared.sleep.arrive(|| shared.is_busy());
+                let seat = shared.spares.wait_for_seat().expect("a seat was left");
+                worker.context.sit(Some(&shared.seats[seat]));
+            }
         }
     });
     served.get()

@@ -66,7 +66,7 @@
 //!
 //! | code | runs on | a wait there |
 //! |---|---|---|
-//! | a task | a thread of the pool | is safe; it holds no permit meanwhile |
+//! | a task | a thread of the pool | is safe; it holds no permit meanwhile, but those of jobs that [keep](JobBuilder::keep_permits) them |
 //! | [`PoolBuilder::on_panic`], and a panic hook of the process | the thread of the task that panicked | is safe, as in that task |
 //! | the input of [`Job::map`] and [`Job::for_each`] | a thread of the pool, as a part of a task | is safe |
 //! | [`LimitRule::next_limit`] | the thread that ends a task or drops a [`Permit`] | panics on a thread of the pool; elsewhere it blocks that thread, which holds a permit |
@@ -92,6 +92,7 @@
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
 //! | a job that is held off, and has tasks, or that has delayed tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
+//! | tasks that [keep](JobBuilder::keep_permits) all permits of a job, and wait for tasks of it that have not begun; at a limit of 1 the pool sees it and panics | [`Job::set_limit`] | [`Reason::Running`], and [`Reason::Limit`] for the tasks they wait for |
 //! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two | [`Reason::Limit`] |
 //! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
 //! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures | [`Reason::Pending`] for the task, or as above |
@@ -158,6 +159,7 @@ mod api {
     pub mod push;
 
     pub mod acquire;
+    pub mod begun;
     pub mod builder;
     pub mod capacity;
     pub mod children;
@@ -221,6 +223,7 @@ mod job {
     pub mod family;
     pub mod gate;
     pub mod idle;
+    pub mod keeping;
     pub mod lifetime;
     pub mod named;
     #[cfg(feature = "futures")]
@@ -290,6 +293,7 @@ mod worker {
     pub mod core;
     pub mod ends;
     pub mod find;
+    pub mod keeping;
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     #[path = "../../checking/play.rs"]
     pub mod play;

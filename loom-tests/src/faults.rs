@@ -647,6 +647,16 @@ pub const FAULTS: &[Fault] = &[
         &["spares::join_is_safe_for_two_seats_lent_to_two_spares"],
     ),
     fault(
+        "kept-permit-released",
+        "a task that waits gives its permit back at a gate that keeps it",
+        &["waiting::begun_holds_while_a_task_waits_for_another_job"],
+    ),
+    fault(
+        "kept-permit-taken-twice",
+        "a task that has waited acquires a permit at a gate that has kept its permit",
+        &["waiting::begun_holds_while_a_task_waits_for_another_job"],
+    ),
+    fault(
         "seat-left-in-silence",
         "a seat is left, and a spare that has come idle is not woken",
         &["spares::join_is_safe_for_a_seat_that_is_left_as_a_spare_comes_idle"],

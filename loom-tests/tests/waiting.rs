@@ -2,10 +2,14 @@
 
 #![cfg(tollgate_loom)]
 
+use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::Gauge;
-use tollgate::Pool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tollgate::model::Stage;
+use tollgate::{Job, Pool};
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).max_spare_workers(1).build().unwrap()
@@ -70,5 +74,62 @@ fn join_is_safe_while_the_limit_is_lowered_and_raised() {
         assert_eq!(outer.join().unwrap(), 7);
         drop(job);
         drop(pool);
+    });
+}
+
+/// Two tasks of the job, the first of which joins one of another job. Two parts play. Returns how many tasks of the job had begun at
+/// once.
+fn most_begun(stage: Stage, job: &Job) -> usize {
+    let other = stage.job(1);
+    let [begun, most, ended] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+    let note = |inside: Option<tollgate::TaskHandle<()>>| {
+        let (begun, most, ended) = (begun.clone(), most.clone(), ended.clone());
+        move || {
+            most.fetch_max(begun.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            if let Some(awaited) = inside {
+                awaited.join().unwrap();
+            }
+            begun.fetch_sub(1, Ordering::SeqCst);
+            ended.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let awaited = other.spawn(|| ());
+    job.execute(note(Some(awaited)));
+    job.execute(note(None));
+    // The awaited task is first, so the part that has it never waits.
+    let worker = thread::spawn(move || stage.play(0, 3));
+    stage.play(1, 3);
+    worker.join().unwrap();
+    // What is left has no other part to meet.
+    while stage.play(0, 1) > 0 {}
+    assert_eq!(ended.load(Ordering::SeqCst), 2);
+    most.load(Ordering::SeqCst)
+}
+
+#[test]
+fn begun_holds_while_a_task_waits_for_another_job() {
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let job = stage.built(|builder| builder.limit(1).keep_permits(true));
+        assert_eq!(most_begun(stage, &job), 1, "a second task has begun under a limit of 1");
+        assert_eq!((job.stats().running, job.stats().completed), (0, 2));
+        drop(job);
+        stage.end();
+    });
+}
+
+#[test]
+fn begun_holds_at_the_parent_of_a_child_that_gives_its_permit_back() {
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let parent = stage.built(|builder| builder.limit(1).keep_permits(true));
+        let child = stage.child(&parent, 2);
+        assert_eq!(
+            most_begun(stage, &child),
+            1,
+            "a second task has begun under the parent's limit of 1"
+        );
+        drop((child, parent));
+        stage.end();
     });
 }

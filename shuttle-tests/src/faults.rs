@@ -211,6 +211,8 @@ const SEEN: &[(&str, &[&str])] = &[
     ("has-ready-skips-batches", &["stay::limit_is_used_by_a_pair_that_lies_in_a_batch"]),
     ("one-spare-for-two-seats", &["stay::join_is_safe_for_two_waits_beside_one_idle_spare"]),
     ("seat-offered-in-silence", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),
+    ("kept-permit-released", &["join_is_safe::begun_holds_while_tasks_wait"]),
+    ("kept-permit-taken-twice", &["join_is_safe::begun_holds_while_tasks_wait"]),
     ("last-seat-left", &["join_is_safe::join_is_safe_for_what_the_last_thread_must_run"]),
     ("left-seat-not-taken", &["join_is_safe::join_is_safe_for_one_wait_beside_a_worker"]),
     ("close-wakes-one-spare", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),

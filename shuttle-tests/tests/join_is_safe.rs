@@ -7,6 +7,7 @@ use shuttle::thread;
 use shuttle_tests::instruments::{Fates, Gauge, unwind};
 use shuttle_tests::{check, in_a_pool};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tollgate::{JoinError, Pool, TaskHandle};
 
@@ -239,6 +240,30 @@ fn join_is_safe_for_tasks_that_block_with_leave() {
         job.wait();
         assert_eq!(other.stats().completed, 2);
     });
+}
+
+#[test]
+fn begun_holds_while_tasks_wait() {
+    // A join of another job's task, one of the own job's, which runs inline, and a scope.
+    for workers in [1, 2] {
+        in_a_pool(workers, |pool| {
+            let job = pool.job_builder().limit(1).keep_permits(true).build();
+            let (other, begun) = (pool.job(1), Arc::new(AtomicUsize::new(0)));
+            for _ in 0..2 {
+                let (own, there, begun) = (job.clone(), other.clone(), begun.clone());
+                job.execute(move || {
+                    assert_eq!(begun.fetch_add(1, Ordering::SeqCst), 0, "a second task begins");
+                    there.spawn(|| ()).join().unwrap();
+                    own.spawn(|| ()).join().unwrap();
+                    own.scope(|s| s.execute(|| ()));
+                    begun.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            job.wait();
+            other.wait();
+            assert_eq!((job.stats().completed, other.stats().completed), (6, 2));
+        });
+    }
 }
 
 /// Waits when it is dropped, for a task that is cancelled beside it and for one that runs then; notes what came of it.

@@ -4,6 +4,7 @@ use crate::adaptive::Adaptive;
 use crate::api::children;
 use crate::api::job::Job;
 use crate::job::capacity::Capacity;
+use crate::job::control;
 use crate::job::extra::Extra;
 use crate::job::gate::rated;
 use crate::job::samples::Samples;
@@ -37,6 +38,7 @@ pub struct JobBuilder {
     timed: bool,
     #[cfg(feature = "tracing")]
     traced: bool,
+    pub(super) keeps_permits: bool,
     rates: Vec<Rate>,
     pub(super) turns: AskedTurns,
     pub(super) counts_weights: bool,
@@ -93,6 +95,7 @@ impl JobBuilder {
             timed: false,
             #[cfg(feature = "tracing")]
             traced: false,
+            keeps_permits: false,
             rates: Vec::new(),
             turns: AskedTurns::default(),
             counts_weights: false,
@@ -431,16 +434,22 @@ impl JobBuilder {
         let turns = self.turns.below(parent);
         let weighs = self.counts_weights || self.weight.is_some();
         let measured = samples.is_some() || timed.is_some();
-        let few = self.name.is_some() || capacity.is_some() || measured || weighs;
+        let kept = self.keeps_permits;
+        let few = self.name.is_some() || capacity.is_some() || measured || weighs || kept;
         #[cfg(feature = "tracing")]
         let few = few || self.traced;
         let extra = (few || turns != Turns::USUAL).then(|| {
             let extra = Extra::new(self.name, capacity).with_samples(samples).with_timed(timed);
-            extra.with_turns(turns).with_weights(self.counts_weights, self.weight)
+            let extra = extra.with_weights(self.counts_weights, self.weight);
+            extra.with_turns(turns).with_kept_permits(kept)
         });
         #[cfg(feature = "tracing")]
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
+        if kept {
+            // A task that waits keeps a permit without a worker, as a pending future does.
+            control::expect_futures(job.ptr());
+        }
         if !self.rates.is_empty() {
             rated::set_rates(job.ptr(), &self.rates);
         }

@@ -7,6 +7,7 @@ use crate::job::{family, idle};
 use crate::sync::time::Instant;
 use crate::worker::blocking;
 use crate::worker::context::Context;
+use crate::worker::keeping::refuse_if_hopeless;
 use crate::{process, unwind};
 use std::time::Duration;
 
@@ -193,6 +194,9 @@ fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Optio
 fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
     if idle::is_idle(job) {
         return true;
+    }
+    if until.is_none() {
+        refuse_if_hopeless(job.opaque());
     }
     idle::enter_while_busy(job, |wait, clear| {
         blocking::wait_then(job.idle_key(), Some(job), until, || !enough() && wait(), clear);

@@ -17,6 +17,8 @@ use std::num::NonZeroU32;
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
+    /// True if a task keeps its permit here while it waits inside.
+    pub keeps_permits: bool,
     /// The bound on the number of tasks that have not started, if the job has one.
     pub capacity: Option<Arc<Capacity>>,
     /// The samples of the job's tasks, if the job's limit adapts.
@@ -50,6 +52,11 @@ impl Extra {
     /// Sets the samples of a job whose limit adapts.
     pub fn with_samples(self, samples: Option<Samples>) -> Self {
         Self { samples, ..self }
+    }
+
+    /// Lets tasks keep their permits while they wait inside, or not.
+    pub fn with_kept_permits(self, keeps_permits: bool) -> Self {
+        Self { keeps_permits, ..self }
     }
 
     /// Adds the histograms of a timed job.

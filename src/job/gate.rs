@@ -30,6 +30,7 @@ mod drops;
 mod gone;
 pub mod handed;
 pub mod hold;
+mod keep;
 pub mod rated;
 mod returns;
 pub mod weigh;
@@ -42,6 +43,7 @@ pub use gone::{
     Dropped, drop_delegates_above, drop_delegates_in, drop_gone, drop_taken, is_stuck, take_gone,
     tidy_queue,
 };
+pub use keep::{hopeless, may_run_as_a_part, release_unkept};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 

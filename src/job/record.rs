@@ -283,7 +283,10 @@ impl JobPtr {
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_busy_counts(key)).sum();
-        let elsewhere = spare + pool.waits.count(self.opaque()) + self.delayed_tasks() as u64;
+        // A waiting task of a job that keeps its permits counts as running.
+        let keeps = self.extra().is_some_and(|extra| extra.keeps_permits);
+        let waits = if keeps { 0 } else { pool.waits.count(self.opaque()) };
+        let elsewhere = spare + waits + self.delayed_tasks() as u64;
         self.busy.load().tasks().saturating_sub(elsewhere)
     }
 }

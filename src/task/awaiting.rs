@@ -17,6 +17,8 @@
 //! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's busy count back. Then the
 //!   future starts as any task does, ahead of all tasks that have not started.
 //!
+//! A future whose job or one of its ancestors keeps its permits is not marked: its waits are not counted.
+//!
 //! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change. So `await-3`
 //! always sees whether the last poll has set NO_PERMIT.
 
@@ -45,6 +47,9 @@ impl Wait {
         assert!(!process::is_child(), "{}", process::NO_WORKERS);
         let running = Face::of_running();
         let polled = running.and_then(|(face, word)| word.has(POLLING).then_some(face));
+        // SAFETY: the poller keeps the cell alive while the future is polled.
+        let keeps = |face: &NonNull<Face>| unsafe { face.as_ref() }.header.job().keeps_any_permit();
+        let polled = polled.filter(|face| !keeps(face));
         if self.0 == polled {
             return;
         }

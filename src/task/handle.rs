@@ -18,6 +18,7 @@ use crate::task::state::{
 };
 use crate::unwind;
 use crate::worker::context::Context;
+use crate::worker::keeping::refuse_if_hopeless;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -258,6 +259,9 @@ impl<T> TaskHandle<T> {
             return;
         }
         unwind::at_caller(|| {
+            if until.is_none() && !self.state().load().has(CLAIMED) {
+                refuse_if_hopeless(self.task.job().opaque());
+            }
             let noted = Context::with(|context| {
                 let context = context.filter(|_| until.is_none())?;
                 let waits = !self.state().set(WAITED).has(DONE);

@@ -1,6 +1,6 @@
 //! A scope's reference to one of its tasks.
 
-use crate::base::task::CellPtr;
+use crate::base::task::{CellPtr, OpaqueJob};
 use crate::job::record::JobPtr;
 use crate::task::closure::{Face, Joint, Owner};
 use crate::task::handle::TaskHandle;
@@ -39,6 +39,11 @@ impl ScopedTask {
     /// Returns the pointer to the cell that a queue takes.
     pub fn cell(&self) -> CellPtr {
         self.0.cell()
+    }
+
+    /// Returns the task's job.
+    pub fn job(&self) -> OpaqueJob {
+        self.0.job().opaque()
     }
 
     /// Returns true if the task has started, or was dropped.

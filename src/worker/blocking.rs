@@ -7,7 +7,7 @@
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
 //!   the pool runs without the thread, but a drain waits for it.
 //! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its busy
-//!   counts, which keep the job's record.
+//!   counts, which keep the job's record. It also keeps its permit at each gate that says so (module `keeping`).
 //! - `wait-3`: it waits in the parking lot, as a thread from outside does.
 //! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
 //!   parking lot. While the flag is set, no other task gets a permit there.
@@ -143,9 +143,10 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     let sample = context.sample.take().map(|sample| (sample, job.pool().now()));
     let wait = Wait { task: context.running_cell(), awaited: awaited.map(JobPtr::opaque) };
     let begun = context.pool().waits.enter(job.opaque(), wait);
-    gate::release(job); // wait-2
+    gate::release_unkept(job); // wait-2
     f(); // wait-3
-    job.gates().for_each(|gate| take_back(gate, job)); // wait-4
+    let unkept = job.gates().filter(|gate| !gate.keeps_permits());
+    unkept.for_each(|gate| take_back(gate, job)); // wait-4
     context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, busy);
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));

@@ -257,9 +257,16 @@ impl Context {
     }
 
     /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
-    /// job, the job's gates still allow it, and there is stack left.
+    /// job, the job's gates still allow it or keep its permits, and there is stack left.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
-        self.lease.job.get() == Some(job) && self.depth.get() < DEPTH_MOST && gate::may_go_on(job)
+        self.lease.job.get() == Some(job)
+            && self.depth.get() < DEPTH_MOST
+            && (gate::may_go_on(job) || gate::may_run_as_a_part(job))
+    }
+
+    /// Returns true if the task that runs here keeps a permit while it waits.
+    pub fn keeps_a_permit(&self) -> bool {
+        self.lease.job.get().is_some_and(JobPtr::keeps_any_permit)
     }
 
     /// Returns true if tasks that may belong to other jobs wait for this worker. Also returns true if the thread has no seat.

@@ -70,6 +70,7 @@ pub fn act(world: &Arc<World>, number: usize, mut rng: Rng) {
             864..870 => work::push_and_cancel(world, &slot, rng),
             870..872 => groups::nothing(&slot, rng),
             872 => groups::circle(&slot, rng),
+            873 => groups::begun(&slot, rng),
             #[cfg(feature = "timeline")]
             965..967 => world.use_timeline(rng),
             967..972 => world.slot(rng).clear(),

@@ -147,6 +147,25 @@ pub fn circle(slot: &Slot, rng: &mut Rng) {
     assert_eq!(refused.load(SeqCst), usize::from(whole), "joins in a circle were refused");
 }
 
+/// Tasks of a job that keeps its permits, each of which joins one of another job: no more of them begin than the limit allows.
+pub fn begun(slot: &Slot, rng: &mut Rng) {
+    let limit = 1 + rng.below(3);
+    let job = slot.job.job_builder().limit(limit).keep_permits(true).build();
+    let inner = slot.job.job(1);
+    let [begun, most] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    for _ in 0..rng.below(8) {
+        let (inner, begun, most) = (inner.clone(), Arc::clone(&begun), Arc::clone(&most));
+        job.execute(move || {
+            most.fetch_max(begun.fetch_add(1, SeqCst) + 1, SeqCst);
+            drop(inner.spawn(|| ()).join());
+            begun.fetch_sub(1, SeqCst);
+        });
+    }
+    job.wait();
+    assert!(most.load(SeqCst) <= limit, "more tasks have begun than the limit allows");
+    assert!(job.stats().most_running <= limit);
+}
+
 /// Items of a range, or of an iterator that is none; one of them may fail, and so may the iterator.
 pub fn for_each(slot: &Slot, rng: &mut Rng) {
     let (count, bad) = (rng.below(60), rng.below(300));

@@ -20,6 +20,7 @@ use crate::task::scoped::ScopedTask;
 use crate::unwind;
 use crate::worker::blocking;
 use crate::worker::context::Context;
+use crate::worker::keeping::refuse_if_hopeless;
 use std::any::Any;
 use std::ptr::NonNull;
 
@@ -181,7 +182,15 @@ impl Tasks {
         let key = (&raw const *self).addr();
         // Ordering: AcqRel; pairs with `task_ended` (park-2). Acquire shows this thread what the tasks did.
         let must_wait = || self.pending.fetch_or(WAITED, Ordering::AcqRel) >= TASK;
-        if let Err(payload) = unwind::halt(|| blocking::wait(key, None, must_wait)) {
+        let waited = unwind::halt(|| {
+            if Context::with(|context| context.is_some_and(Context::keeps_a_permit))
+                && let Some(task) = unstarted.iter().find(|task| !task.has_started())
+            {
+                refuse_if_hopeless(task.job());
+            }
+            blocking::wait(key, None, must_wait);
+        });
+        if let Err(payload) = waited {
             self.note_panic(payload);
             let listed = std::mem::take(&mut self.lock().tasks);
             unstarted.iter().chain(&listed).for_each(ScopedTask::cancel_unstarted);
@@ -190,7 +199,8 @@ impl Tasks {
     }
 
     /// Runs tasks of the scope inline that have not started, the oldest first. Does so if the task that waits here belongs to
-    /// the same job. Stops early if other tasks wait for the worker. Returns the tasks that have not started.
+    /// the same job. Stops early if other tasks wait for the worker, unless the task keeps a permit that the tasks of the scope
+    /// need. Returns the tasks that have not started.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {
@@ -199,7 +209,7 @@ impl Tasks {
                 let before = helped;
                 let mut tasks = std::mem::take(&mut self.lock().tasks);
                 tasks.retain(|task| {
-                    if helped < HELPED_MOST || !context.others_wait() {
+                    if helped < HELPED_MOST || !context.others_wait() || context.keeps_a_permit() {
                         helped += u32::from(task.run_inside(context));
                     }
                     !task.has_started()

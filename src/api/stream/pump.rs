@@ -22,6 +22,7 @@ use crate::task::scoped::ScopedTask;
 use crate::unwind;
 use crate::worker::blocking;
 use crate::worker::context::Context;
+use crate::worker::keeping::refuse_if_hopeless;
 use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
@@ -350,6 +351,9 @@ where
                 if Stream::work_here(&self.stream, taken) {
                     continue;
                 }
+            }
+            if !finished {
+                refuse_if_hopeless(feed.job().opaque());
             }
             blocking::wait(results.key(), None, || results.set_waited());
         }

@@ -1,0 +1,45 @@
+//! The gates at which a task keeps its permit while it waits inside.
+
+use super::{is_dropped, release_at};
+use crate::base::task::OpaqueJob;
+use crate::job::permits::Flag;
+use crate::job::record::JobPtr;
+use crate::job::{events, family};
+
+/// Releases the permits of a task that waits inside, and admits waiting tasks there (release-1 to release-3). A gate that keeps
+/// its permits is passed over.
+pub fn release_unkept(job: JobPtr) {
+    job.gates().filter(|gate| !gate.keeps_permits()).for_each(|gate| release_at(gate, job));
+    events::released(job);
+}
+
+/// Returns true if a joined task of `job` may run inline although [`may_go_on`](super::may_go_on) forbids a further task. The
+/// joining task keeps a permit, so the joined task could not begin elsewhere. It is a part of the joining task then: a pause or a
+/// lower limit does not hold it back. A rate does, because each start needs its leave.
+#[cold]
+pub fn may_run_as_a_part(job: JobPtr) -> bool {
+    job.keeps_any_permit()
+        && !is_dropped(job)
+        && !job.gates().any(|gate| gate.permits.load().has(Flag::Rated))
+}
+
+/// Returns the gate that lets no task of `needed` begin while a task of `waiting` waits, or `None`. At that gate the waiting task
+/// keeps the one permit that there is. The caller must keep `waiting` alive. `needed` is only compared.
+pub fn hopeless(waiting: JobPtr, needed: OpaqueJob) -> Option<JobPtr> {
+    waiting.gates().filter(|gate| gate.keeps_permits()).find(|gate| {
+        let word = gate.permits.load();
+        word.limit() == 1 && word.running() == 1 && begins_below(needed, *gate)
+    })
+}
+
+/// Returns true if `job` is `gate` and is not cancelled, or if it is a job below. The tasks of a cancelled gate are dropped, and need
+/// no permit for that. A cancelled task of a child may stand in the queue of the gate, which serves it only with a permit. The
+/// record of `job` may have been freed.
+fn begins_below(job: OpaqueJob, gate: JobPtr) -> bool {
+    if job == gate.opaque() {
+        return !is_dropped(gate);
+    }
+    let mut below = Vec::new();
+    family::add_below(gate, &mut below);
+    below.iter().any(|child| child.ptr().opaque() == job)
+}

@@ -1,0 +1,29 @@
+//! Refuses a wait of a task for what needs the permit that the task keeps itself.
+
+use crate::base::task::OpaqueJob;
+use crate::job::gate;
+use crate::job::record::JobPtr;
+use crate::unwind;
+use crate::worker::context::Context;
+
+/// Refuses a wait for tasks of `needed` that have not begun, if the task on this thread keeps the one permit that they need. Does
+/// nothing outside of tasks.
+///
+/// # Panics
+/// By [`unwind::refuse`].
+pub fn refuse_if_hopeless(needed: OpaqueJob) {
+    let waiting = Context::with(|context| context?.lease().job.get());
+    if let Some(gate) = waiting.and_then(|waiting| gate::hopeless(waiting, needed)) {
+        unwind::refuse(message(gate));
+    }
+}
+
+#[cold]
+fn message(gate: JobPtr) -> String {
+    let name = gate.extra().and_then(|extra| extra.name.as_deref());
+    let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
+    format!(
+        "a task waits for another one that needs a permit{of}, and keeps the only one itself, so this could never end: join a \
+         closure of the same job, which runs inline, or do without `keep_permits`"
+    )
+}
