@@ -13,7 +13,7 @@ use proptest::test_runner::FileFailurePersistence;
 
 fn limits() -> impl Strategy<Value = Limit> {
     let limit = || 0..LIMITS.len() as u8;
-    let turns = (limit(), 1..9_u8).prop_map(|(limit, turns)| limit + turns * LIMITS.len() as u8);
+    let turns = (limit(), 1..18_u8).prop_map(|(limit, turns)| limit + turns * LIMITS.len() as u8);
     prop_oneof![2 => limit(), 1 => turns].prop_map(Limit)
 }
 

@@ -12,6 +12,8 @@ use tollgate::JobStats;
 pub struct Ledger {
     /// The books of the job above it, whose limit holds for its tasks, too.
     parent: Option<Arc<Ledger>>,
+    /// A task that waits inside keeps its permit of this job.
+    keeps: bool,
     running: AtomicUsize,
     /// The largest limit that may be in force.
     ceiling: AtomicUsize,
@@ -32,8 +34,14 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(limit: usize, parent: Option<&Arc<Ledger>>) -> Arc<Self> {
+        Self::of(limit, false, parent)
+    }
+
+    /// Makes the books of a job with this limit. If `keeps`, the limit bounds the tasks that have begun.
+    pub fn of(limit: usize, keeps: bool, parent: Option<&Arc<Ledger>>) -> Arc<Self> {
         Arc::new(Self {
             parent: parent.cloned(),
+            keeps,
             ceiling: AtomicUsize::new(limit),
             ..Self::default()
         })
@@ -132,20 +140,38 @@ impl Ledger {
     }
 
     fn enter(&self) {
+        self.enter_each(&|_| true);
+    }
+
+    fn leave(&self) {
+        self.leave_each(&|_| true);
+    }
+
+    /// Adds a running task to these books and those above, if `counts` accepts them.
+    fn enter_each(&self, counts: &dyn Fn(&Self) -> bool) {
+        if counts(self) {
+            self.enter_one();
+        }
+        if let Some(parent) = &self.parent {
+            parent.enter_each(counts);
+        }
+    }
+
+    /// Subtracts a running task from these books and those above, if `counts` accepts them.
+    fn leave_each(&self, counts: &dyn Fn(&Self) -> bool) {
+        if let Some(parent) = &self.parent {
+            parent.leave_each(counts);
+        }
+        if counts(self) {
+            self.running.fetch_sub(1, SeqCst);
+        }
+    }
+
+    fn enter_one(&self) {
         let with_me = self.running.fetch_add(1, SeqCst) + 1;
         if with_me > self.ceiling.load(SeqCst) {
             self.over.fetch_max(with_me, SeqCst);
         }
-        if let Some(parent) = &self.parent {
-            parent.enter();
-        }
-    }
-
-    fn leave(&self) {
-        if let Some(parent) = &self.parent {
-            parent.leave();
-        }
-        self.running.fetch_sub(1, SeqCst);
     }
 }
 
@@ -193,15 +219,15 @@ impl Ticket {
 }
 
 impl Entry {
-    /// The task is about to wait for another: it holds no permit until `wait` returns, which it does first thing.
+    /// The task is about to wait for another: until `wait` returns, it holds no permit but those that are kept.
     pub fn while_waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
         struct Back<'a>(&'a Ledger);
         impl Drop for Back<'_> {
             fn drop(&mut self) {
-                self.0.enter();
+                self.0.enter_each(&|ledger| !ledger.keeps);
             }
         }
-        self.0.ledger.leave();
+        self.0.ledger.leave_each(&|ledger| !ledger.keeps);
         let _back = Back(&self.0.ledger);
         wait()
     }

@@ -128,7 +128,8 @@ pub enum Op {
     },
 }
 
-/// An index into [`LIMITS`]; what is greater also says how long a new job's turns are, and of which class the job is.
+/// An index into [`LIMITS`]. A greater number also says how long a new job's turns are, of which class the job is, and whether it
+/// keeps the permits of tasks that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub u8);
 
@@ -137,19 +138,25 @@ impl Limit {
         LIMITS[self.0 as usize % LIMITS.len()]
     }
 
-    /// Sets what else the number says of a new job: its share, turn time and class.
-    pub fn with_turns(self, builder: JobBuilder) -> JobBuilder {
+    /// Sets what else the number says of a new job: its share, turn time and class, and whether it keeps permits.
+    pub fn with_more(self, builder: JobBuilder) -> JobBuilder {
         let more = self.0 as usize / LIMITS.len();
         let builder = match more / 3 % 3 {
             0 => builder,
             1 => builder.share(5),
             _ => builder.turn_time(Duration::from_secs(1)),
         };
+        let builder = if self.keeps() { builder.keep_permits(true) } else { builder };
         match more % 3 {
             0 => builder,
             1 => builder.priority(Priority::High),
             _ => builder.priority(Priority::Low),
         }
+    }
+
+    /// Returns true if a new job keeps the permits of tasks that wait.
+    pub fn keeps(self) -> bool {
+        self.0 as usize / (9 * LIMITS.len()) == 1
     }
 }
 
@@ -206,6 +213,8 @@ pub enum Aside {
     Adapts(u8),
     /// A call on the user's one job that counts weights.
     Weighs(u8),
+    /// A call on the user's one job with a capacity of 0.
+    HandsOver(u8),
 }
 
 impl Aside {
@@ -215,6 +224,7 @@ impl Aside {
             1 => Self::Cancels,
             10 => Self::Keys,
             11 if number >= 14 * 12 => Self::Weighs(number / 12 - 14),
+            11 if number >= 7 * 12 => Self::HandsOver(number / 12 - 7),
             11 => Self::Adapts(number / 12),
             more @ (6 | 7) => Self::Bomb { ready: more == 6 },
             more @ (8 | 9) => Self::Circle { tasks: more as usize - 6 },

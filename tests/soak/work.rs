@@ -259,11 +259,14 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
     }
     let task = move || work(&outstanding, ticket, rng_of_task);
     let handle = match rng.below(8) {
-        7 => match reserve_now(&slot.job) {
+        // A task of the pool may not wait for a permit of a job that hands over.
+        7 if !slot.hands_over || INSIDE.get() == 0 => match reserve_now(&slot.job) {
             Some(reserved) => reserved.spawn(task),
             None => slot.job.spawn(task),
         },
-        6 => slot.job.spawn_after(Duration::from_micros(rng.next() % 2_000), task),
+        6 if !slot.hands_over => {
+            slot.job.spawn_after(Duration::from_micros(rng.next() % 2_000), task)
+        }
         0 if rng.one_in(2) => slot.job.spawn_named("named", task),
         0 => slot.job.spawn(task),
         1 => match slot.job.try_spawn(task) {

@@ -26,6 +26,8 @@ const MOST_WAITERS: usize = 100;
 /// A job, the books of its tasks, and what its limit is. Who changes the limit holds `control`.
 pub struct Slot {
     pub job: Job,
+    /// The job has a capacity of 0, and takes no delayed task.
+    pub hands_over: bool,
     pub ledger: Arc<Ledger>,
     control: Mutex<Control>,
 }
@@ -36,10 +38,10 @@ struct Control {
 }
 
 impl Slot {
-    fn new(job: Job, limit: usize, parent: Option<&Slot>) -> Arc<Self> {
+    fn new(job: Job, hands_over: bool, limit: usize, parent: Option<&Slot>) -> Arc<Self> {
         let ledger = Ledger::new(limit, parent.map(|slot| &slot.ledger));
         let control = Mutex::new(Control { limit, cancelled: false });
-        Arc::new(Self { job, ledger, control })
+        Arc::new(Self { job, hands_over, ledger, control })
     }
 
     pub fn set_limit(&self, limit: usize) {
@@ -193,9 +195,9 @@ impl World {
         let builder = Pool::builder().workers(workers).on_worker_stop(move |_| _ = &alive);
         let pool = builder.build().expect("a pool of a few workers starts");
         let mut hosts: Vec<_> =
-            (0..HOSTS / 2).map(|i| Slot::new(pool.job(2 + i), 2 + i, None)).collect();
+            (0..HOSTS / 2).map(|i| Slot::new(pool.job(2 + i), false, 2 + i, None)).collect();
         for i in 0..HOSTS / 2 {
-            let host = Slot::new(hosts[i].job.job(1 + i), 1 + i, Some(&hosts[i]));
+            let host = Slot::new(hosts[i].job.job(1 + i), false, 1 + i, Some(&hosts[i]));
             hosts.push(host);
         }
         let (free, permits) = (pool.job(usize::MAX), pool.job(PERMITS));
@@ -318,7 +320,11 @@ fn new_job(pool: &Pool, hosts: &[Arc<Slot>], rng: &mut Rng) -> Arc<Slot> {
     if let Some(host) = host {
         builder = builder.parent(&host.job);
     }
-    if rng.one_in(4) {
+    // Some hand each task over together with its permits.
+    let hands_over = rng.one_in(16);
+    if hands_over {
+        builder = builder.capacity(0);
+    } else if rng.one_in(4) {
         builder = builder.capacity(1 + rng.below(40));
     }
     if rng.one_in(4) {
@@ -338,5 +344,5 @@ fn new_job(pool: &Pool, hosts: &[Arc<Slot>], rng: &mut Rng) -> Arc<Slot> {
     if rng.one_in(2) {
         builder = builder.name("named");
     }
-    Slot::new(builder.build(), limit, host.map(|host| &**host))
+    Slot::new(builder.build(), hands_over, limit, host.map(|host| &**host))
 }

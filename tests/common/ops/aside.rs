@@ -2,10 +2,15 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use tollgate::{Adaptive, Interval, Job, JoinError, Permit, Pool, Rejected, TaskHandle};
+
+use super::interpreter::surely;
 
 /// Lazy input that is empty ends at once, although its job is held.
 pub fn empty_input(parent: &Job) {
@@ -89,6 +94,86 @@ impl Weighs {
     /// Gives all permits back.
     pub fn give_back(&self) {
         self.0.lock().unwrap().1.clear();
+    }
+}
+
+/// Returns what `call` returns. If it must return something, calls it again until it does.
+fn insist<T>(must: bool, mut call: impl FnMut() -> Option<T>) -> Option<T> {
+    let mut watch = None;
+    loop {
+        let result = call();
+        if result.is_some() || !must {
+            return result;
+        }
+        assert!(
+            watch.get_or_insert_with(surely).hangs().is_none(),
+            "a permit is free, and is refused"
+        );
+        thread::yield_now();
+    }
+}
+
+/// What the user has of the job with a capacity of 0.
+#[derive(Default)]
+struct HandedOver {
+    job: Option<Job>,
+    permits: Vec<Permit>,
+    tasks: Vec<TaskHandle<()>>,
+    /// How many permits and tasks the job has accepted.
+    accepted: u64,
+}
+
+/// The user's job with a capacity of 0, its permits and its tasks. The user gives the permits back before the pool ends.
+#[derive(Default)]
+pub struct HandsOver(Mutex<HandedOver>);
+
+impl HandsOver {
+    /// Makes a call of this number. A push is refused if the user has all permits. It is accepted if a permit is surely free.
+    pub fn call(&self, pool: &Pool, number: u8, value: usize) {
+        let mut state = self.0.lock().unwrap();
+        let HandedOver { job, permits, tasks, accepted } = &mut *state;
+        let job = job.get_or_insert_with(|| pool.job_builder().limit(2).capacity(0).build());
+        let (held, limit) = (permits.len(), job.limit());
+        // In this order: a task that has ended may have its permit for a little longer.
+        let at_rest = tasks.iter().all(TaskHandle::is_finished) && job.stats().running == held;
+        let is_free = at_rest && held < limit;
+        let before = (permits.len(), tasks.len());
+        match number % 7 {
+            // It would block if no permit were free.
+            0 if is_free && value.is_multiple_of(3) => tasks.push(job.spawn(|| ())),
+            0 | 1 => tasks.extend(insist(is_free, || match value % 2 {
+                0 => job.try_spawn(|| ()).ok(),
+                _ => match pin!(job.reserve()).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(slot) => Some(slot.expect("the job is open").spawn(|| ())),
+                    Poll::Pending => None,
+                },
+            })),
+            2 | 3 => permits.extend(insist(is_free, || job.try_acquire().ok())),
+            4 => _ = permits.pop(),
+            5 if at_rest => tasks.clear(),
+            _ => job.set_limit(value % 4),
+        }
+        let taken = permits.len() > before.0 || tasks.len() > before.1;
+        assert!(!taken || held < limit, "the user had all permits: {job:?}");
+        *accepted += u64::from(taken);
+    }
+
+    /// Gives all permits back.
+    pub fn give_back(&self) {
+        self.0.lock().unwrap().permits.clear();
+    }
+
+    /// The pool has ended: so has each task. If `left`, a worker may have one in hand.
+    pub fn accounts(&self, left: bool) {
+        let state = self.0.lock().unwrap();
+        let HandedOver { job, tasks, accepted, .. } = &*state;
+        let all_ended = tasks.iter().all(TaskHandle::is_finished);
+        assert!(left || all_ended, "a task of a pool that ended is not over");
+        if let Some(job) = job.as_ref().filter(|_| !left) {
+            let stats = job.stats();
+            assert_eq!(stats.completed + stats.cancelled, *accepted, "{stats:?}");
+            assert_eq!((stats.running, stats.backlog, stats.panicked), (0, 0, 0), "{stats:?}");
+        }
     }
 }
 

@@ -67,6 +67,7 @@ pub fn run(workers: usize, ops: &[Op]) {
         jobs: Vec::new(),
         adapts: aside::Adapts::default(),
         weighs: aside::Weighs::default(),
+        hands_over: aside::HandsOver::default(),
         tasks: Vec::new(),
         over: false,
         left: false,
@@ -91,6 +92,7 @@ pub struct User {
     pub jobs: Vec<KnownJob>,
     adapts: aside::Adapts,
     weighs: aside::Weighs,
+    pub hands_over: aside::HandsOver,
     pub tasks: Vec<KnownTask>,
     /// The pool has been shut down.
     pub over: bool,
@@ -177,6 +179,7 @@ impl User {
             }
             Aside::Adapts(number) => self.adapts.call(pool, number),
             Aside::Weighs(number) => self.weighs.call(pool, number, job.into()),
+            Aside::HandsOver(number) => self.hands_over.call(pool, number, job.into()),
             Aside::Cancels => aside::cancels_behind_a_capacity(pool, 1 + job as usize % 8),
             Aside::Input { next_panics, drop_panics } => {
                 if !self.tasks.iter().any(open) {
@@ -211,6 +214,17 @@ impl User {
         std::iter::successors(Some(id), |id| self.jobs[*id].parent)
     }
 
+    /// Returns true if a task of the job keeps a permit while it waits.
+    pub fn keeps_a_permit(&self, id: usize) -> bool {
+        self.above(id).any(|above| self.jobs[above].keeps)
+    }
+
+    /// Returns true if a task has a permit of the job with this number: it runs, or it waits and keeps the permit.
+    pub fn has_permit_of(&self, record: &Record, id: usize) -> bool {
+        (record.runs() || self.jobs[id].keeps && record.waits_inside())
+            && self.above(record.job).any(|above| above == id)
+    }
+
     /// The job and all below it.
     pub fn below(&self, id: usize) -> Vec<usize> {
         (0..self.jobs.len()).filter(|below| self.above(*below).any(|above| above == id)).collect()
@@ -230,16 +244,17 @@ impl User {
         let named = self.jobs.len() % 3 < 2;
         let builder = if named { builder.name("named") } else { builder };
         let limit = asked.get();
-        let job = asked.with_turns(builder).limit(limit).build();
+        let job = asked.with_more(builder).limit(limit).build();
         assert_eq!(job.limit(), limit);
         let listed = self.pool.as_ref().map(Pool::jobs);
         assert!(!named || listed.is_none_or(|jobs| jobs.contains(&job)), "a job is not listed");
         let above = parent.map(|parent| &self.jobs[parent]);
         self.jobs.push(KnownJob {
             job: Some(job),
-            ledger: Ledger::new(limit, above.map(|above| &above.ledger)),
+            ledger: Ledger::of(limit, asked.keeps(), above.map(|above| &above.ledger)),
             limit,
             paused: false,
+            keeps: asked.keeps(),
             held_until: None,
             started: None,
             rate: None,
@@ -254,6 +269,10 @@ impl User {
         let Some(id) = self.job(number) else { return };
         let number = self.tasks.len();
         let mut tasks = vec![Record::new(id, does == Does::Holds)];
+        // Tasks that keep permits and wait for tasks that need kept permits may wait for each other.
+        let may_join = |job: u8| {
+            !self.keeps_a_permit(id) || self.job(job).is_none_or(|job| !self.keeps_a_permit(job))
+        };
         let mut nested = |job: u8, count: u8| -> Vec<Nested> {
             let Some(job) = self.job(job) else { return Vec::new() };
             let nested = (0..count).map(|_| Nested {
@@ -270,6 +289,7 @@ impl User {
             Does::Holds => Body::Holds,
             Does::Panics => Body::Panics,
             Does::Pushes { job, count } => Body::Pushes(nested(job, count % 4)),
+            Does::Joins { job } if !may_join(job) => Body::Nothing,
             Does::Joins { job } => nested(job, 1).pop().map_or(Body::Nothing, Body::Joins),
         };
         let (record, ledger) = (Arc::clone(&tasks[0]), Arc::clone(&self.jobs[id].ledger));
@@ -456,6 +476,7 @@ impl User {
         self.tasks.iter_mut().for_each(KnownTask::let_go);
         self.adapts.give_back();
         self.weighs.give_back();
+        self.hands_over.give_back();
         if matches!(how, Shutdown::Drain | Shutdown::Drop) {
             // The drain would wait for it.
             (0..2).for_each(|_| self.advances(7));

@@ -37,8 +37,7 @@ impl User {
         }
         let has_room = |id: usize| {
             let job = &self.jobs[id];
-            let running = records()
-                .filter(|record| record.runs() && self.above(record.job).any(|above| above == id));
+            let running = records().filter(|record| self.has_permit_of(record, id));
             // It is sure to let a task start an interval after the last start.
             let paced = job.rate.is_some_and(|rate| {
                 self.started(id) > rate.seen || self.clock.now() < rate.last + rate.interval
@@ -84,7 +83,7 @@ impl User {
         if self.tasks.iter().any(may_start) {
             return false;
         }
-        let runs = |task: &&KnownTask| task.record.runs() && is_below(task);
+        let runs = |task: &&KnownTask| self.has_permit_of(&task.record, id);
         for _ in 0..100 {
             let before = self.moved();
             let held = job.stats().running;
@@ -168,6 +167,7 @@ impl User {
             }
         }
         self.jobs.iter().for_each(|known| known.ledger.check());
+        self.hands_over.accounts(self.left);
     }
 
     /// serial_in_order: what one pusher pushed started in that order.

@@ -16,6 +16,8 @@ pub struct KnownJob {
     pub ledger: Arc<Ledger>,
     pub limit: usize,
     pub paused: bool,
+    /// Its tasks keep their permits of it while they wait.
+    pub keeps: bool,
     /// Until when it is held off.
     pub held_until: Option<Instant>,
     /// How many tasks of it and below had started when nothing moved, while it is held off.
