@@ -161,6 +161,24 @@ impl Stage {
         });
     }
 
+    /// Inside a task: runs `f` without the thread's seat, as if a spare worker had it. A wait in `f` needs no spare worker.
+    pub fn without_seat<R>(f: impl FnOnce() -> R) -> R {
+        Context::with(|context| {
+            let context = context.expect("a worker calls");
+            let seat = context.seat().expect("the worker has a seat");
+            context.sit(None);
+            let out = f();
+            context.sit(Some(seat));
+            out
+        })
+    }
+
+    /// Inside a task: waits for the end of the task of `handle`, as a join does. Returns false if the join was refused. The
+    /// handle stays: loom runs all threads on one thread of the system, so no thread of a model may touch an atomic while it unwinds.
+    pub fn joins<T>(handle: &handle::TaskHandle<T>) -> bool {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.wait(None))).is_ok()
+    }
+
     /// Lends a seat to an idle spare. Returns false if none is idle. `spares` must not be able to make one.
     pub fn lend(self, spares: &spares::Spares, seat: usize) -> bool {
         spares.lend(seat, usize::MAX).is_ok()

@@ -231,6 +231,26 @@ pub const FAULTS: &[Fault] = &[
         &["admission::limit_holds_after_a_pause"],
     ),
     fault(
+        "epoch-read-after-the-word",
+        "a worker takes an epoch for seen that is newer than the word it has checked",
+        &["turns::limit_holds_when_a_pause_follows_a_change_of_another_job"],
+    ),
+    fault(
+        "join-noted-before-its-mark",
+        "a join is noted before the joined task is marked as waited for",
+        &["circle::join_is_safe_when_two_joins_close_a_circle_together"],
+    ),
+    fault(
+        "circle-looked-for-before-its-note",
+        "a join checks for a circle before it is noted",
+        &["circle::join_is_safe_when_two_joins_close_a_circle_together"],
+    ),
+    fault(
+        "circle-found-twice",
+        "a join that has found a circle stays noted until it unwinds",
+        &["circle::join_is_safe_when_two_joins_close_a_circle_together"],
+    ),
+    fault(
         "permit-lost-on-panic",
         "a task that unwinds does not give its permit back",
         &["admission::nothing_lost_when_a_task_panics"],
@@ -694,7 +714,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "returning-unseen-by-the-lease",
         "a task waits for its permit, and a worker that runs on under its lease is not told",
-        &[],
+        &["returning::join_is_safe_beside_a_worker_that_keeps_the_permit"],
     ),
     fault(
         "returner-passes-nothing-on",
@@ -704,12 +724,12 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "returned-without-a-look",
         "a task has its permit back, and does not check the queue that was held up",
-        &[],
+        &["returning::limit_is_used_beside_a_joiner_that_has_returned"],
     ),
     fault(
         "outer-gate-not-taken-back",
         "a task that waited takes back its own job's permit, and not the parent's",
-        &[],
+        &["returning::limit_holds_at_the_parent_of_a_joiner_that_has_returned"],
     ),
     fault(
         "uncovered-without-a-look",
@@ -719,12 +739,12 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "epoch-ignored-in-a-batch",
         "a worker starts the tasks of its batch although their job was paused",
-        &[],
+        &["turns::limit_holds_for_a_batch_whose_first_task_pauses_the_job"],
     ),
     fault(
         "reservation-kept-by-who-runs-on",
         "a worker that runs a ready task under its permit keeps the task's reservation",
-        &[],
+        &["turns::nothing_is_left_of_the_reservation_of_a_task_that_runs_on"],
     ),
     fault(
         "pusher-not-listed",
@@ -739,12 +759,12 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "end-awaited-unmarked",
         "a future that waits for the end of a pool does not note that it waits, so the last worker wakes no future",
-        &[],
+        &["shutdown::nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end"],
     ),
     fault(
         "end-wakes-no-future",
         "the last worker does not wake the futures that wait for the end",
-        &[],
+        &["shutdown::nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end"],
     ),
     fault(
         "entry-of-a-dropped-wait-stays",
@@ -1153,17 +1173,17 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "figures-without-a-child-that-goes",
         "the figures of a job and all below it leave out a child that is being freed",
-        &[],
+        &["idle::figures_are_whole_while_a_child_goes"],
     ),
     fault(
         "held-handle-after-unlock",
         "a held job is listed, and the list's handle is added when another thread may have dropped it",
-        &[],
+        &["idle::a_record_stays_while_a_pause_meets_a_resume_by_one_handle"],
     ),
     fault(
         "futures-cancelled-before-the-drop",
         "an abrupt end cancels the pending futures before it sets the flag",
-        &[],
+        &["shutdown::nothing_lost_when_an_abrupt_end_meets_a_future_that_becomes_pending"],
     ),
     fault(
         "settling-cleared-after-the-wake",

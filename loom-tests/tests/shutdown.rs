@@ -176,6 +176,20 @@ fn nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end() {
     });
 }
 
+/// The end cancels the future in the list of pending futures, or the future sees the end when it becomes pending.
+#[test]
+fn nothing_lost_when_an_abrupt_end_meets_a_future_that_becomes_pending() {
+    check(Bound::Preemptions(2), || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        let future = job.spawn_future(std::future::pending::<()>());
+        pool.shutdown_now();
+        assert!(future.join().unwrap_err().is_cancelled());
+        drop(job);
+        drop(pool);
+    });
+}
+
 #[test]
 fn nothing_lost_when_a_pause_meets_a_resume_before_a_drain() {
     // The list of held jobs must say what the word says. A drain waits for ever for a held job that is not listed.

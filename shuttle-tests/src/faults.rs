@@ -83,6 +83,10 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("sample-outlives-its-future", SAMPLE),
     ("longest-read-first", FIGURES),
     ("all-entries-of-a-key-leave", SELDOM),
+    ("epoch-read-after-the-word", TORN),
+    ("join-noted-before-its-mark", CIRCLE),
+    ("circle-looked-for-before-its-note", CIRCLE),
+    ("circle-found-twice", CIRCLE),
     ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
 ];
@@ -96,6 +100,7 @@ const SAMPLE: &str = "no scenario cancels a pending future of an adaptive job";
 const FIGURES: &str = "no scenario reads a histogram beside a task that ends";
 const SELDOM: &str = "a thousand schedules of one seed may not have it; its model always does";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
+const CIRCLE: &str = "no scenario joins in a circle";
 const ORDER: &str = "all accesses are sequentially consistent here";
 
 /// A fault's name, and the scenarios that are asked, as `suite::scenario`; one must fail.

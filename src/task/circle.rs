@@ -1,27 +1,30 @@
 //! Finds joins that wait for each other in a circle. No join of such a circle could ever end.
 //!
-//! A task with a handle that joins another task is noted while it waits. The join that closes a circle finds the circle. A
-//! thread first sets WAITED at the task that it joins. Then it notes its own task, under the lock. If WAITED is set at its own
-//! task, the thread follows the notes, from the joined task on. A join that finds a circle removes its own note under the same
-//! lock.
+//! A task with a handle that joins another task is noted while it waits:
+//! - `join-1`: The thread sets WAITED at the task that it joins.
+//! - `join-2`: It notes its own task, under the lock.
+//! - `join-3`: It checks whether WAITED is set at its own task. If so, it follows the notes, from the joined task on. If the notes
+//!   lead back to its own task, it removes its own note under the same lock, and the join panics.
 //!
 //! Of the joins of a circle, the join that is noted last sees all notes, and sees WAITED at its own task. Each noted task is
 //! blocked until the task that it joins has ended. So a circle of notes is final. The note of a join that has just ended leads
 //! to a task that has ended, and such a task is in no circle.
 //!
-//! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes, and
-//! no model checks them. `tests/hopeless.rs` has joins that close a circle at the same time.
+//! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
+use crate::sync::{Mutex, MutexGuard, global};
 use crate::task::closure::Face;
 use crate::unwind;
 use crate::worker::context::Context;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
-/// The joins that wait, by the address of the task that waits.
-static JOINS: Mutex<BTreeMap<usize, Join>> = Mutex::new(BTreeMap::new());
+global! {
+    /// Returns the joins that wait, by the address of the task that waits.
+    fn all_joins() -> Mutex<BTreeMap<usize, Join>> { Mutex::new(BTreeMap::new()) }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Join {
@@ -39,7 +42,7 @@ pub struct Noted {
 }
 
 fn joins() -> MutexGuard<'static, BTreeMap<usize, Join>> {
-    JOINS.lock().unwrap_or_else(PoisonError::into_inner)
+    all_joins().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn key(task: CellPtr) -> usize {
@@ -58,7 +61,7 @@ impl Noted {
         if tasks.is_empty() {
             return None;
         }
-        joins().extend(tasks.iter().map(|task| (key(*task), Join { joined, job })));
+        joins().extend(tasks.iter().map(|task| (key(*task), Join { joined, job }))); // join-2
         let noted = Self { tasks };
         // SAFETY: the cells have a face, and last until their tasks end on this thread.
         let is_waited_for =
@@ -66,8 +69,10 @@ impl Noted {
         if noted.tasks.iter().any(is_waited_for)
             && let Some(jobs) = noted.take_out_of_circle(joined)
         {
-            // All joins of the circle are blocked until this one unwinds, so their jobs are alive.
-            unwind::refuse(message(&jobs));
+            // All joins of the circle are blocked until this one unwinds, so their jobs are alive (join-3).
+            let message = message(&jobs);
+            drop(noted);
+            unwind::refuse(message);
         }
         Some(noted)
     }
@@ -75,8 +80,7 @@ impl Noted {
     /// Removes the notes of this thread's tasks if the notes lead from the task at `joined` to one of these tasks. Returns the
     /// jobs of the tasks in that circle.
     ///
-    /// Both happen under one lock, so exactly one join of a circle finds it. Nothing else may happen under the lock. Shuttle
-    /// does not know this lock, so a switch of threads under it would block a scenario for ever.
+    /// Both happen under one lock, so exactly one join of a circle finds it.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());

@@ -264,7 +264,7 @@ impl<T> TaskHandle<T> {
             }
             let noted = Context::with(|context| {
                 let context = context.filter(|_| until.is_none())?;
-                let waits = !self.state().set(WAITED).has(DONE);
+                let waits = !self.state().set(WAITED).has(DONE); // join-1
                 waits.then(|| Noted::enter(context, self.key())).flatten()
             });
             self.task.wait(until);

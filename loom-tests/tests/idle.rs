@@ -1,0 +1,75 @@
+//! A wait for a job against the end of what it waits for. When the wait returns, all figures are those of a job at rest.
+
+#![cfg(tollgate_loom)]
+
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::rest;
+use std::sync::Arc;
+use tollgate::model::Stage;
+
+#[test]
+fn a_wait_returns_when_the_last_task_is_counted_and_its_permit_is_back() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        job.execute(|| ());
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        job.wait();
+        let stats = job.stats();
+        assert_eq!((stats.running, stats.completed, stats.backlog + stats.ready), (0, 1, 0));
+        worker.join().unwrap();
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn a_wait_returns_when_the_last_permit_is_counted_and_back() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let parent = stage.job(1);
+        let job = stage.child(&parent, 1);
+        let permit = job.try_acquire().unwrap();
+        let giver = thread::spawn(move || drop(permit));
+        job.wait();
+        assert_eq!((job.stats().running, job.stats().completed), (0, 1));
+        assert_eq!(parent.stats().running, 0);
+        giver.join().unwrap();
+        stage.assert_none_stranded(&parent);
+        drop(parent);
+        rest(stage, job);
+    });
+}
+
+/// The child's counts are those of its record, or those that it has left to its parent.
+#[test]
+fn figures_are_whole_while_a_child_goes() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let parent = stage.job(2);
+        let child = parent.job(1);
+        child.execute(|| ());
+        while stage.play(0, usize::MAX) > 0 {}
+        let other = thread::spawn(move || drop(child));
+        assert_eq!(parent.stats_with_children().completed, 1);
+        other.join().unwrap();
+        assert_eq!(parent.stats_with_children().completed, 1);
+        rest(stage, parent);
+    });
+}
+
+/// Two threads use one handle. The list of held jobs has a handle of its own, which may be added and dropped beside each other.
+#[test]
+fn a_record_stays_while_a_pause_meets_a_resume_by_one_handle() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = Arc::new(stage.job(1));
+        let theirs = job.clone();
+        let other = thread::spawn(move || theirs.pause());
+        job.resume();
+        other.join().unwrap();
+        job.resume();
+        rest(stage, Arc::into_inner(job).expect("the other thread has ended"));
+    });
+}

@@ -1,0 +1,89 @@
+//! A turn: a worker runs the tasks of a job one after another under one permit. It checks the job's word if the pool's epoch has
+//! changed.
+
+#![cfg(tollgate_loom)]
+
+use loom::sync::atomic::{AtomicBool, Ordering::AcqRel};
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::{Door, rest};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tollgate::model::Stage;
+
+/// The first task changes another job. So the worker sees a new epoch, and checks the word of a job that has not changed. The
+/// pause comes beside this check.
+#[test]
+fn limit_holds_when_a_pause_follows_a_change_of_another_job() {
+    check(Bound::Preemptions(1), || {
+        let stage = Stage::new(1);
+        let (job, other, begun) = (stage.job(1), stage.job(1), Door::new());
+        let (paused, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut changes = Some((other, begun.clone()));
+        for _ in 0..3 {
+            let (paused, late, change) = (paused.clone(), late.clone(), changes.take());
+            job.execute(move || {
+                // A read-modify-write sees the newest value.
+                if paused.fetch_or(false, AcqRel) {
+                    late.fetch_add(1, Relaxed);
+                }
+                if let Some((other, begun)) = change {
+                    other.set_limit(2);
+                    begun.open();
+                }
+            });
+        }
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        begun.pass();
+        job.pause();
+        let running = job.stats().running;
+        paused.fetch_or(true, AcqRel);
+        worker.join().unwrap();
+        let late = late.load(Relaxed);
+        assert!(late <= running, "{late} tasks started in a paused job, {running} ran");
+        job.resume();
+        rest(stage, job);
+    });
+}
+
+/// A worker has the tasks of an unlimited job in its batch. The first of them pauses the job.
+#[test]
+fn limit_holds_for_a_batch_whose_first_task_pauses_the_job() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let (job, late) = (stage.job(usize::MAX), Arc::new(AtomicUsize::new(0)));
+        let mut pauses = Some(job.clone());
+        for number in 0..3 {
+            let (late, pauses) = (late.clone(), pauses.take());
+            job.execute(move || {
+                late.fetch_add(number, Relaxed);
+                if let Some(job) = pauses {
+                    job.pause();
+                }
+            });
+        }
+        while stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(late.load(Relaxed), 0, "a task started in a paused job");
+        job.resume();
+        rest(stage, job);
+        assert_eq!(late.load(Relaxed), 3);
+    });
+}
+
+/// A worker runs a further ready task under the permit that it holds. The reservation of that task must go.
+#[test]
+fn nothing_is_left_of_the_reservation_of_a_task_that_runs_on() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let (job, ran) = (stage.job(2), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..2 {
+            let ran = ran.clone();
+            stage.lay(0, &job, move || _ = ran.fetch_add(1, Relaxed));
+        }
+        assert_eq!(stage.play(0, 1), 1, "both ran in one turn");
+        assert_eq!(ran.load(Relaxed), 2);
+        assert_eq!(job.stats().ready, 0);
+        rest(stage, job);
+    });
+}
