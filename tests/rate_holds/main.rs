@@ -3,6 +3,7 @@
 //!
 //! Time is a clock that the test moves. So each start has an exact time, and a test waits until as many have come as may.
 
+mod changes;
 #[path = "../common/mod.rs"]
 mod common;
 mod ways;

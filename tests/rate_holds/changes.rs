@@ -1,0 +1,177 @@
+//! Rates that change while they are used up, and rates of several jobs above one another.
+
+use crate::common::event::{Gauge, Latch, stay};
+use crate::common::{LONG, pool_with_clock, until_parked, unwind, within};
+use crate::{SECOND, assert_started, push, settle, with_clock};
+use std::time::Duration;
+use tollgate::Rate;
+
+const NANO: Duration = Duration::from_nanos(1);
+
+/// At most the new burst is used up after a change.
+#[test]
+fn a_smaller_burst_forgets_what_was_used_beyond_it() {
+    with_clock(|pool, clock| {
+        let (job, gauge) =
+            (pool.job_builder().rate(Rate::every(SECOND).burst(10)).build(), Gauge::new());
+        push(&job, &gauge, 20);
+        assert_started(&job, &gauge, 10);
+        job.set_rate(Rate::every(SECOND).burst(2));
+        assert_started(&job, &gauge, 10);
+        for due in 11..=13 {
+            clock.advance(SECOND - NANO);
+            assert_started(&job, &gauge, due - 1);
+            clock.advance(NANO);
+            assert_started(&job, &gauge, due);
+        }
+        // After a pause, the burst is the new one.
+        job.pause();
+        clock.advance(100 * SECOND);
+        job.resume();
+        assert_started(&job, &gauge, 15);
+        pool.shutdown_now();
+    });
+}
+
+/// The remaining part of an interval is scaled to the new interval, and rounded up.
+#[test]
+fn a_changed_interval_is_scaled_and_rounded_up() {
+    with_clock(|pool, clock| {
+        let (job, gauge) = (pool.job_builder().rate(Rate::every(3 * NANO)).build(), Gauge::new());
+        push(&job, &gauge, 3);
+        assert_started(&job, &gauge, 1);
+        clock.advance(2 * NANO);
+        // A third of the interval is left, so it is a third of the new one: 2/3 ns.
+        job.set_rate(Rate::every(2 * NANO));
+        assert_started(&job, &gauge, 1);
+        clock.advance(NANO);
+        assert_started(&job, &gauge, 2);
+        // The whole interval is left.
+        job.set_rate(Rate::every(1_000 * SECOND));
+        clock.advance(1_000 * SECOND - NANO);
+        assert_started(&job, &gauge, 2);
+        clock.advance(NANO);
+        assert_started(&job, &gauge, 3);
+    });
+}
+
+#[test]
+fn a_gap_becomes_shorter_at_once_and_longer_after_the_next_end() {
+    with_clock(|pool, clock| {
+        let gap = |seconds| Rate::gap_after_end(seconds * SECOND);
+        let (job, gauge) = (pool.job_builder().limit(1).rate(gap(10)).build(), Gauge::new());
+        push(&job, &gauge, 4);
+        assert_started(&job, &gauge, 1);
+        clock.advance(SECOND);
+        job.set_rate(gap(4));
+        clock.advance(4 * SECOND - NANO);
+        assert_started(&job, &gauge, 1);
+        clock.advance(NANO);
+        assert_started(&job, &gauge, 2);
+        clock.advance(SECOND);
+        job.set_rate(gap(50)); // three of the four seconds are left
+        clock.advance(3 * SECOND - NANO);
+        assert_started(&job, &gauge, 2);
+        clock.advance(NANO);
+        assert_started(&job, &gauge, 3);
+        clock.advance(50 * SECOND - NANO);
+        assert_started(&job, &gauge, 3);
+        clock.advance(NANO);
+        assert_started(&job, &gauge, 4);
+    });
+}
+
+/// A further rate begins unused, and a rate that stays keeps what is used up.
+#[test]
+fn each_rate_of_a_list_keeps_its_place() {
+    with_clock(|pool, clock| {
+        let (second, hour) = (Rate::every(SECOND), Rate::every(3_600 * SECOND).burst(3));
+        let (job, gauge) = (pool.job_builder().rate(second).build(), Gauge::new());
+        push(&job, &gauge, 20);
+        assert_started(&job, &gauge, 1);
+        job.set_rates(&[second, hour]);
+        assert_started(&job, &gauge, 1);
+        for due in 2..=4 {
+            clock.advance(SECOND);
+            assert_started(&job, &gauge, due);
+        }
+        clock.advance(100 * SECOND);
+        assert_started(&job, &gauge, 4);
+        job.set_rates(&[second]);
+        assert_started(&job, &gauge, 5);
+        pool.shutdown_now();
+    });
+}
+
+/// The end of a task counts at each job above that has a gap, whether or not the jobs between have rates.
+#[test]
+fn a_gap_of_a_parent_follows_each_task_below() {
+    with_clock(|pool, clock| {
+        let parent = pool.job_builder().limit(1).rate(Rate::gap_after_end(5 * SECOND)).build();
+        let between = parent.job(9);
+        let rated = between.job_builder().rate(Rate::every(NANO).burst(100)).build();
+        for job in [&rated, &between.job(1), &rated] {
+            let gauge = Gauge::new();
+            push(job, &gauge, 1);
+            gauge.until_ended(1);
+            settle(&parent);
+            let next = Gauge::new();
+            push(&parent, &next, 1);
+            clock.advance(5 * SECOND - NANO);
+            assert_started(&parent, &next, 0);
+            clock.advance(NANO);
+            assert_started(&parent, &next, 1);
+            clock.advance(5 * SECOND);
+        }
+        parent.wait();
+    });
+}
+
+#[test]
+fn a_gap_follows_a_task_that_panics() {
+    with_clock(|pool, clock| {
+        let job = pool.job_builder().limit(1).rate(Rate::gap_after_end(5 * SECOND)).build();
+        let gauge = Gauge::new();
+        assert!(job.spawn(|| unwind("no such page")).join().is_err());
+        settle(&job);
+        push(&job, &gauge, 1);
+        clock.advance(5 * SECOND - NANO);
+        assert_started(&job, &gauge, 0);
+        clock.advance(NANO);
+        assert_started(&job, &gauge, 1);
+    });
+}
+
+/// The highest number of tasks at once is noted at each job, also if only a job below has a rate.
+#[test]
+fn tasks_at_a_rate_count_at_each_job_above() {
+    within(LONG, || {
+        let (pool, _clock) = pool_with_clock(3);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let parent = pool.job(9);
+        let between = parent.job(8);
+        let job = between.job_builder().rate(Rate::every(SECOND).burst(3)).build();
+        (0..3).for_each(|_| job.execute(stay(&gauge, &latch)));
+        gauge.until_running(3);
+        for job in [&job, &between, &parent] {
+            assert_eq!((job.stats().running, job.stats().most_running), (3, 3), "{job:?}");
+        }
+        latch.open();
+        parent.wait();
+    });
+}
+
+/// The timer's entry for the old rate goes with that rate, and so does its handle of the job.
+#[test]
+fn a_job_whose_rate_is_removed_goes_with_its_last_handle() {
+    with_clock(|pool, _| {
+        let job = pool.job_builder().name("host").rate(Rate::every(SECOND)).build();
+        job.spawn(|| ()).join().unwrap();
+        for rates in [&[Rate::every(2 * SECOND)][..], &[], &[Rate::every(3 * SECOND)], &[]] {
+            job.set_rates(rates);
+        }
+        drop(job);
+        until_parked(pool, pool.workers());
+        assert!(pool.jobs().is_empty(), "{:?}", pool.jobs());
+    });
+}
