@@ -113,6 +113,74 @@ fn figures_are_those_of_the_moment() {
     });
 }
 
+/// The ready tasks of an unlimited job count as queued.
+#[test]
+fn ready_tasks_are_queued() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        pool.job(1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let job = pool.job_builder().name("all").build();
+        let (values, mut metrics) = (Values::default(), JobMetrics::new(&job));
+        (0..3).for_each(|_| job.execute(|| ()));
+        assert!(job.stats().ready > 0, "{:?}", job.stats());
+        let seen = values.publish(&mut metrics);
+        assert_values(&seen, &[("queue.size[all]", 3.0), ("running[all]", 0.0)]);
+        latch.open();
+        job.wait();
+    });
+}
+
+/// What is said of each figure: its kind, name and unit.
+#[derive(Debug, Default)]
+struct Described(Mutex<Vec<(&'static str, String, Option<Unit>)>>);
+
+impl Described {
+    fn note(&self, kind: &'static str, name: &KeyName, unit: Option<Unit>, says: &SharedString) {
+        assert!(!says.is_empty(), "{name:?} is not described");
+        self.0.lock().unwrap().push((kind, name.as_str().to_owned(), unit));
+    }
+}
+
+impl Recorder for Described {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, says: SharedString) {
+        self.note("counter", &name, unit, &says);
+    }
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, says: SharedString) {
+        self.note("gauge", &name, unit, &says);
+    }
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, says: SharedString) {
+        self.note("histogram", &name, unit, &says);
+    }
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn each_figure_is_described_with_its_unit() {
+    let (pool, described) = (pool(1), Described::default());
+    metrics::with_local_recorder(&described, || _ = JobMetrics::new(&pool.job(1)));
+    let mut said = described.0.into_inner().unwrap();
+    said.sort_by(|one, other| one.1.cmp(&other.1));
+    let figure = |kind, name: &str, unit| (kind, format!("tollgate.job.{name}"), Some(unit));
+    let wanted = [
+        figure("gauge", "limit", Unit::Count),
+        figure("gauge", "queue.size", Unit::Count),
+        figure("gauge", "running", Unit::Count),
+        figure("counter", "task.completed", Unit::Count),
+        figure("histogram", "task.wait", Unit::Seconds),
+    ];
+    assert_eq!(said, wanted);
+}
+
 #[test]
 fn each_wait_is_published_once() {
     fn waits(job: &Job, seconds: u32, clock: &tollgate::ManualClock) {

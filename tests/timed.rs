@@ -246,6 +246,83 @@ fn quantiles_are_bounded_and_the_words_are_whole() {
     });
 }
 
+/// Returns the histogram of tasks that take these many nanoseconds.
+fn run_of(nanos: &[u64]) -> Histogram {
+    let (pool, clock) = pool_with_clock(1);
+    let job = pool.job_builder().limit(1).timed().build();
+    for nanos in nanos {
+        let (clock, takes) = (clock.clone(), Duration::from_nanos(*nanos));
+        job.execute(move || clock.advance(takes));
+    }
+    job.wait();
+    timings(&job).run
+}
+
+/// A power of two is the least time of its bucket.
+#[test]
+fn a_bucket_begins_with_a_power_of_two() {
+    within(LONG, || {
+        let run = run_of(&[0, 1, 2, 3, 4, 7, 8, 15, 16, 1 << 20, (1 << 21) - 1, 1 << 21]);
+        let buckets: Vec<_> = run
+            .buckets()
+            .map(|(bounds, count)| (bounds.start().as_nanos(), bounds.end().as_nanos(), count))
+            .collect();
+        let (mib, two) = (1 << 20, 1 << 21);
+        let wanted = [
+            (0, 0, 1),
+            (1, 1, 1),
+            (2, 3, 2),
+            (4, 7, 2),
+            (8, 15, 2),
+            (16, 31, 1),
+            (mib, two - 1, 2),
+            (two, two, 1), // No time is longer than the longest.
+        ];
+        assert_eq!(buckets, wanted);
+        assert_eq!(format!("{run:?}").matches(": 2").count(), 4, "{run:?}");
+    });
+}
+
+/// The quantile of a share is the time with that rank, rounded up.
+#[test]
+fn a_quantile_is_the_time_of_its_rank() {
+    within(LONG, || {
+        let run = run_of(&[1, 2, 4, 8]);
+        let least = |share| run.quantile(share).map(|bounds| bounds.start().as_nanos() as u64);
+        for (share, time) in [(0.0, 1), (0.25, 1), (0.26, 2), (0.5, 2), (0.51, 4), (0.75, 4)] {
+            assert_eq!(least(share), Some(time), "{share}");
+        }
+        assert_eq!((least(0.76), least(1.0)), (Some(8), Some(8)));
+    });
+}
+
+/// Of 100 tasks, 90 take a second, 9 take ten, and 1 takes a hundred.
+#[test]
+fn the_words_have_the_quantiles_that_they_name() {
+    within(LONG, || {
+        let seconds = |count, seconds: u64| std::iter::repeat_n(seconds * 1_000_000_000, count);
+        let times: Vec<_> = seconds(90, 1).chain(seconds(9, 10)).chain(seconds(1, 100)).collect();
+        let words = "100 tasks: mean 2.8s, 50 % at most 1.1s, 99 % at most 17.2s, longest 100.0s";
+        assert_eq!(run_of(&times).to_string(), words);
+        let words = "1 task: mean 2.0ns, 50 % at most 2.0ns, 99 % at most 2.0ns, longest 2.0ns";
+        assert_eq!(run_of(&[2]).to_string(), words);
+    });
+}
+
+/// A sum of histograms is that of all tasks, whichever histogram is added to which.
+#[test]
+fn a_sum_of_histograms_does_not_depend_on_the_order() {
+    within(LONG, || {
+        let (short, long) = (run_of(&[1, 2, 3]), run_of(&[5, 900]));
+        let all = run_of(&[1, 2, 3, 5, 900]);
+        for (first, second) in [(&short, &long), (&long, &short)] {
+            let mut sum = first.clone();
+            sum += second.clone();
+            assert_eq!(sum, all);
+        }
+    });
+}
+
 #[test]
 fn many_threads_count_each_task_once() {
     common::with_workers(|pool, _| {
