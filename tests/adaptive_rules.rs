@@ -112,3 +112,101 @@ fn a_limit_that_is_set_in_a_probe_stays() {
     assert_eq!(rule.next_limit(&interval), 80);
     assert_eq!(rule.next_limit(&interval), 80);
 }
+
+/// An interval at its full limit, whose tasks took so long.
+fn full(limit: usize, mean: Duration) -> Interval {
+    let mut interval = Interval::new(limit, 1..=200);
+    (interval.tasks, interval.most_running, interval.mean) = (100, limit, mean);
+    interval
+}
+
+/// Asks a copy of the rule, so that the rule itself learns nothing.
+fn asked<R: LimitRule + Clone>(rule: &R, mean_micros: u64) -> usize {
+    rule.clone().next_limit(&full(10, Duration::from_micros(mean_micros)))
+}
+
+/// The bounds within which the default rule raises, keeps and lowers a limit of 10.
+#[test]
+fn the_moving_average_lowers_by_two_and_a_half_deviations() {
+    let mut rule = MovingAverage::new();
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(100))), 11);
+    // There is no deviation yet, so each rise is one too many.
+    assert_eq!((asked(&rule, 100_000), asked(&rule, 100_001)), (11, 9));
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(120))), 9);
+    // The average is 100 + 0.4 * 20 = 108 ms, and the variance 0.6 * 0.4 * 20² = 96. Two and a half deviations are 24.495 ms.
+    assert_eq!((asked(&rule, 50_000), asked(&rule, 108_000), asked(&rule, 108_010)), (11, 11, 10));
+    assert_eq!((asked(&rule, 132_400), asked(&rule, 132_600)), (10, 9));
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(108))), 11);
+    // The average stays, and the variance is 0.6 * 96. Two and a half deviations are 18.974 ms.
+    assert_eq!((asked(&rule, 126_900), asked(&rule, 127_100)), (10, 9));
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(118))), 10);
+    // 108 + 0.4 * 10 = 112 ms, and 0.6 * (57.6 + 0.4 * 10²) = 58.56: 19.131 ms.
+    assert_eq!((asked(&rule, 112_000), asked(&rule, 112_010)), (11, 10));
+    assert_eq!((asked(&rule, 131_100), asked(&rule, 131_200)), (10, 9));
+}
+
+/// Times of an overloaded interval are part of the average, too.
+#[test]
+fn the_moving_average_learns_from_overloaded_intervals() {
+    let mut rule = MovingAverage::new();
+    let mut overloaded = full(10, Duration::from_millis(50));
+    overloaded.overloads = 1;
+    assert_eq!(rule.next_limit(&overloaded), 9);
+    assert_eq!((asked(&rule, 50_000), asked(&rule, 60_000)), (11, 9));
+}
+
+/// A tenth, rounded up, and never below the range.
+#[test]
+fn an_overload_lowers_by_a_tenth() {
+    for (limit, lowered) in
+        [(1, 1), (2, 1), (9, 8), (10, 9), (11, 9), (20, 18), (21, 18), (200, 180)]
+    {
+        let mut interval = full(limit, Duration::from_millis(50));
+        interval.overloads = 1;
+        assert_eq!(MovingAverage::new().next_limit(&interval), lowered);
+        assert_eq!(Vegas::new().next_limit(&interval), lowered);
+        interval.range = limit..=200;
+        assert_eq!(MovingAverage::new().next_limit(&interval), limit);
+        assert_eq!(Vegas::new().next_limit(&interval), limit);
+    }
+}
+
+/// Of ten tasks, `10 * (1 - 50 / mean)` wait in the server.
+#[test]
+fn vegas_keeps_three_to_six_tasks_in_the_servers_queue() {
+    let mut rule = Vegas::new();
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(50))), 11);
+    assert_eq!((asked(&rule, 71_400), asked(&rule, 71_500)), (11, 10)); // 3 tasks: 71.43 ms
+    assert_eq!((asked(&rule, 124_900), asked(&rule, 125_100)), (10, 9)); // 6 tasks: 125 ms
+    let mut spare = full(10, Duration::from_millis(50));
+    spare.most_running = 9;
+    assert_eq!(rule.clone().next_limit(&spare), 10);
+    // A shorter time is the new least one: 3 tasks are 28.57 ms.
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(20))), 11);
+    assert_eq!((asked(&rule, 28_500), asked(&rule, 28_600)), (11, 10));
+}
+
+/// After 32 intervals, the limit is halved for two. The least time is that of the second, also if it is longer than before.
+#[test]
+fn vegas_measures_anew_after_32_intervals() {
+    let mut rule = Vegas::new();
+    for probe in 0..3_u64 {
+        let millis = |shorter: u64| Duration::from_millis(50 + 10 * probe - shorter);
+        for interval in 1..32 {
+            let limit = rule.next_limit(&full(10, millis(0)));
+            assert_eq!(limit, 11, "interval {interval} of {probe}");
+        }
+        assert_eq!(rule.next_limit(&full(10, millis(0))), 5);
+        // In the first one tasks of before may end, so its times do not count.
+        assert_eq!(rule.next_limit(&full(5, millis(40))), 5);
+        assert_eq!(rule.next_limit(&full(5, millis(0) + Duration::from_millis(10))), 10);
+    }
+    // The least time is 80 ms now, so 10 of 10 tasks at 80 ms wait nowhere.
+    assert_eq!((asked(&rule, 80_000), asked(&rule, 120_000)), (11, 10));
+    // Half of the limit may be below the range.
+    let mut rule = Vegas::new();
+    let mut interval = full(5, Duration::from_millis(50));
+    interval.range = 4..=200;
+    (1..32).for_each(|_| _ = rule.next_limit(&interval));
+    assert_eq!(rule.next_limit(&interval), 4);
+}

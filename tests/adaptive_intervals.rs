@@ -1,0 +1,113 @@
+//! What the rule of an adaptive limit sees of an interval, and how long an interval lasts (part of *adaptive_stays_in_range*).
+//!
+//! Time is a clock that the test moves, and each permit says how long it took. So each figure is exact.
+
+mod common;
+
+use common::{LONG, SECOND, pool_with_clock, within};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tollgate::{Adaptive, Interval, Job, ManualClock, Pool};
+
+const NANO: Duration = Duration::from_nanos(1);
+
+/// A job with a limit of 5, whose intervals last a second or longer, its clock, and the intervals so far.
+struct Trial {
+    _pool: Pool,
+    clock: ManualClock,
+    job: Job,
+    seen: Arc<Mutex<Vec<Interval>>>,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let (pool, clock) = pool_with_clock(1);
+        let seen: Arc<Mutex<Vec<Interval>>> = Arc::default();
+        let sees = seen.clone();
+        let rule = move |interval: &Interval| {
+            sees.lock().unwrap().push(interval.clone());
+            interval.limit
+        };
+        let adaptive = Adaptive::new(1..=9).interval(SECOND).rule(rule);
+        let job = pool.job_builder().limit(5).adaptive(adaptive).build();
+        Self { _pool: pool, clock, job, seen }
+    }
+
+    /// Runs a task that takes so long, although the clock stands still.
+    fn run(&self, took: Duration) {
+        let mut permit = self.job.try_acquire().unwrap();
+        permit.set_latency(took);
+        drop(permit);
+    }
+
+    fn intervals(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    fn last(&self) -> Interval {
+        self.seen.lock().unwrap().last().expect("an interval has ended").clone()
+    }
+}
+
+/// Mean and deviation are those of all tasks of the interval, and of no others.
+#[test]
+fn an_interval_has_the_mean_and_the_deviation_of_its_tasks() {
+    within(LONG, || {
+        let trial = Trial::new();
+        trial.run(SECOND);
+        trial.clock.advance(SECOND);
+        trial.run(3 * SECOND);
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean, first.deviation), (2, 2 * SECOND, SECOND));
+        assert_eq!((first.limit, first.range, first.overloads), (5, 1..=9, 0));
+        [2, 4, 4, 4, 5, 5, 7].iter().for_each(|seconds| trial.run(*seconds * SECOND));
+        trial.clock.advance(2 * SECOND);
+        trial.run(9 * SECOND);
+        let second = trial.last();
+        assert_eq!((second.tasks, second.mean), (8, 5 * SECOND));
+        assert!(second.deviation.abs_diff(2 * SECOND) < Duration::from_micros(1), "{second:?}");
+        trial.clock.advance(5 * SECOND);
+        trial.run(SECOND);
+        let third = trial.last();
+        assert_eq!((third.tasks, third.mean, third.deviation), (1, SECOND, Duration::ZERO));
+    });
+}
+
+/// An interval lasts as long as the mean task of the one before, and at least the shortest time. It ends with a task.
+#[test]
+fn an_interval_lasts_as_long_as_the_mean_task_of_the_one_before() {
+    within(LONG, || {
+        let trial = Trial::new();
+        // In turn: the least time of an interval, and the time of its tasks.
+        for (ended, (least, took)) in
+            [(1, 7), (7, 1), (1, 0), (1, 3), (3, 0)].into_iter().enumerate()
+        {
+            let took = took * SECOND;
+            trial.run(took);
+            trial.clock.advance(least * SECOND - NANO);
+            trial.run(took);
+            assert_eq!(trial.intervals(), ended);
+            trial.clock.advance(NANO);
+            assert_eq!(trial.intervals(), ended);
+            trial.run(took);
+            assert_eq!((trial.intervals(), trial.last().tasks), (ended + 1, 3));
+        }
+    });
+}
+
+/// The permits at once are counted as a task ends, that task's own included.
+#[test]
+fn an_interval_has_the_most_permits_at_once() {
+    within(LONG, || {
+        for most in [3, 5, 1] {
+            let trial = Trial::new();
+            let mut permits: Vec<_> = (0..most).map(|_| trial.job.try_acquire().unwrap()).collect();
+            permits[0].overloaded();
+            trial.clock.advance(SECOND);
+            drop(permits.remove(0));
+            let seen = trial.last();
+            assert_eq!((seen.most_running, seen.overloads, seen.tasks), (most, 1, 1));
+            assert_eq!((seen.mean, seen.is_limit_reached()), (SECOND, most == 5));
+        }
+    });
+}
