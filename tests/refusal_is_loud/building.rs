@@ -121,9 +121,34 @@ fn a_thread_that_cannot_start_for_a_spare_worker() {
     pool.shutdown();
 }
 
+/// A thread that could not start takes no place of the spare workers: a later wait may start one.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_spare_worker_starts_when_there_is_room_again() {
+    const STACK: usize = 1 << 30;
+    if !in_child("building::a_spare_worker_starts_when_there_is_room_again") {
+        return;
+    }
+    let pool = Pool::builder().workers(1).max_spare_workers(1).stack_size(STACK).build().unwrap();
+    let (job, other) = (pool.job(1), pool.job(1));
+    let join = |job: &Job, other: &Job| {
+        let other = other.clone();
+        job.spawn(move || other.spawn(|| 7).join().unwrap()).join()
+    };
+    limit_address_space(crate::common::proc::mapped_bytes() + STACK / 2);
+    for _ in 0..2 {
+        assert!(join(&job, &other).unwrap_err().is_panic());
+        assert_eq!(pool.stats().spare_workers, 0);
+    }
+    limit_address_space(usize::MAX);
+    assert_eq!(join(&job, &other).unwrap(), 7);
+    runs_its_next_task(&pool);
+    pool.shutdown();
+}
+
 /// From now on this process may take no more.
 #[cfg(target_os = "linux")]
-fn limit_address_space(bytes: usize) {
+pub fn limit_address_space(bytes: usize) {
     let room = libc::rlimit { rlim_cur: bytes as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the pointer is to a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &room) }, 0);

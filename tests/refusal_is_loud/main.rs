@@ -7,7 +7,9 @@ mod common;
 mod building;
 mod calls;
 mod names;
+mod no_timer;
 mod panics;
+mod says;
 
 use std::process::Command;
 use std::thread;
