@@ -1,15 +1,18 @@
 //! Wakes at every time and from everywhere: none is lost, and none keeps others from their turn.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use tollgate::JoinError;
 
+use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, pool, with_workers, within};
-use crate::{join_all_now, yield_once};
+use crate::{Count, join_all_now, yield_once};
+use futures::executor::block_on;
 
 #[test]
 fn a_wake_during_the_poll_is_not_lost() {
@@ -141,5 +144,98 @@ fn those_who_wake_each_other_keep_nobody_from_a_turn() {
         stop.store(true, SeqCst);
         let turns = join_all_now(players);
         assert!(turns.iter().all(|turns| *turns > 10), "{turns:?}");
+    });
+}
+
+/// Polls a future with one waker, and then with another. `event` makes it ready: only the second waker is woken, and the first one
+/// was dropped before.
+fn wakes_its_last_waker<F: Future>(future: F, event: impl FnOnce()) -> F::Output {
+    let mut future = pin!(future);
+    let [first, second] = [(); 2].map(|()| Arc::new(Count::default()));
+    for count in [&first, &second] {
+        let waker = Waker::from(count.clone());
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&first), 1, "the first waker was kept");
+    event();
+    while second.0.load(SeqCst) == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(first.0.load(SeqCst), 0, "the first waker was woken");
+    block_on(future)
+}
+
+/// Polls a future once, and drops it. Its waker must go with it.
+fn drops_its_waker(future: impl Future) {
+    let count = Arc::new(Count::default());
+    {
+        let mut future = pin!(future);
+        let waker = Waker::from(count.clone());
+        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&count), count.0.load(SeqCst)), (1, 0), "the waker was kept");
+}
+
+#[test]
+fn a_wait_wakes_the_waker_of_its_last_poll() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        let held = job.try_acquire().unwrap();
+        let permit = wakes_its_last_waker(job.acquire(), || drop(held)).unwrap();
+        job.pause();
+        wakes_its_last_waker(job.settled(), || drop(permit));
+        job.resume();
+        let bounded = pool.job_builder().limit(0).capacity(1).build();
+        let slot = block_on(bounded.reserve()).unwrap();
+        drop(wakes_its_last_waker(bounded.reserve(), || drop(slot)).unwrap());
+        let handing = pool.job_builder().limit(1).capacity(0).build();
+        let held = handing.try_acquire().unwrap();
+        drop(wakes_its_last_waker(handing.reserve(), || drop(held)).unwrap());
+        let shut = pool.job(0);
+        let task = shut.spawn(|| 5);
+        assert_eq!(wakes_its_last_waker(task, || shut.set_limit(1)).unwrap(), 5);
+        shut.wait();
+        shut.set_limit(0);
+        shut.execute(|| ());
+        wakes_its_last_waker(shut.idle(), || shut.set_limit(1));
+        shut.set_limit(0);
+        let mut set = shut.set();
+        let id = set.spawn(|| 6);
+        let next = poll_fn(|cx| set.poll_join_next_with_id(cx));
+        let (next, result) = wakes_its_last_waker(next, || shut.set_limit(1)).unwrap();
+        assert_eq!((next, result.unwrap()), (id, 6));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        job.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        wakes_its_last_waker(pool.shutdown_async(), || latch.open());
+    });
+}
+
+#[test]
+fn a_wait_that_is_dropped_drops_its_waker() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        let held = job.try_acquire().unwrap();
+        drops_its_waker(job.acquire());
+        job.pause();
+        drops_its_waker(job.settled());
+        drops_its_waker(job.idle());
+        job.resume();
+        let bounded = pool.job_builder().limit(0).capacity(1).build();
+        bounded.execute(|| ());
+        drops_its_waker(bounded.reserve());
+        drops_its_waker(bounded.spawn_async(|| ()));
+        let handing = pool.job_builder().limit(1).capacity(0).build();
+        let permit = handing.try_acquire().unwrap();
+        drops_its_waker(handing.reserve());
+        drop(permit);
+        let shut = pool.job(0);
+        drops_its_waker(shut.spawn(|| ()));
+        let mut set = shut.set::<()>();
+        set.spawn(|| ());
+        drops_its_waker(poll_fn(move |cx| set.poll_join_next_with_id(cx)));
+        drop(held);
     });
 }
