@@ -1,6 +1,6 @@
 //! limit_holds for futures: a limit is of those in flight, whatever the number of workers.
 
-use crate::common::event::Gauge;
+use crate::common::event::{Gauge, Latch, pass_through, stay};
 use crate::common::{LONG, pool, with_workers, within, workers_pass};
 use crate::{join_all_now, let_go, push_staying, yield_once};
 
@@ -80,5 +80,32 @@ fn children_hold_their_parents_to_theirs() {
         staying.into_iter().for_each(let_go);
         tasks.into_iter().for_each(|tasks| drop(join_all_now(tasks)));
         assert_eq!(gauge.most(), 5);
+    });
+}
+
+/// A woken future keeps its permit through a pause. The next task needs a permit after the pause, so it does not start.
+#[test]
+fn a_woken_future_is_the_last_of_a_paused_job() {
+    within(LONG, || {
+        for limit in [1, usize::MAX] {
+            let pool = pool(1);
+            let (job, gauge, after) = (pool.job(limit), Gauge::new(), Gauge::new());
+            let (staying, tasks) = push_staying(&job, &gauge, 1);
+            gauge.until_running(1);
+            workers_pass(&pool, 1);
+            let (busy, latch) = (Gauge::new(), Latch::new());
+            pool.job(1).execute(stay(&busy, &latch));
+            busy.until_running(1);
+            (0..3).for_each(|_| job.execute(pass_through(&after)));
+            let_go(staying);
+            job.pause();
+            latch.open();
+            join_all_now(tasks);
+            workers_pass(&pool, 1);
+            assert_eq!((after.started(), job.stats().running), (0, 0), "limit {limit}");
+            job.resume();
+            job.wait();
+            assert_eq!(after.started(), 3);
+        }
     });
 }

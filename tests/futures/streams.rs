@@ -104,3 +104,32 @@ fn a_cancelled_job_ends_the_stream_with_one_more_item() {
         assert!(rest.len() <= 2);
     });
 }
+
+/// The futures under way are bounded by the least limit of the job and its ancestors. A held job is asked for one.
+#[test]
+fn no_more_is_pulled_than_the_least_limit_above_allows() {
+    with_workers(|pool, _| {
+        let parent = pool.job(2);
+        let above = parent.job(5);
+        for (job, most) in [
+            (above.job(usize::MAX), 2),
+            (above.job(1), 1),
+            (parent.job(0), 1),
+            (pool.job(3).job(9), 3),
+            (pool.job(usize::MAX).job(usize::MAX), 1_024),
+        ] {
+            let (pulled, waker) = (AtomicUsize::new(0), Waker::from(Arc::new(Count::default())));
+            let mut results = job.map_async(0.., |_| {
+                pulled.fetch_add(1, SeqCst);
+                pending::<()>()
+            });
+            let mut context = Context::from_waker(&waker);
+            assert!(results.poll_next_unpin(&mut context).is_pending());
+            assert!(results.poll_next_unpin(&mut context).is_pending());
+            drop(results);
+            assert_eq!(pulled.into_inner(), most, "{job:?}");
+            job.cancel();
+            job.wait();
+        }
+    });
+}
