@@ -141,6 +141,37 @@ fn a_task_that_runs_sees_that_its_set_is_dropped() {
     });
 }
 
+/// Only tasks that have not started are counted. Each of them has a result all the same.
+#[test]
+fn all_are_cancelled_but_those_that_have_started() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(1);
+        let (begun, latch) = (Latch::new(), Latch::new());
+        let (started, opening) = (begun.opening(), latch.opening());
+        let mut set = job.set();
+        let first = set.spawn(move || {
+            begun.open();
+            opening.wait();
+            tollgate::is_cancelled()
+        });
+        (0..5).for_each(|_| _ = set.spawn(|| false));
+        started.wait();
+        assert_eq!((set.cancel_all(), set.cancel_all(), set.len()), (5, 0, 6));
+        let mut cancelled = 0;
+        while let Some((id, result)) = set.try_join_next_with_id() {
+            assert!(id != first && result.unwrap_err().is_cancelled());
+            cancelled += 1;
+        }
+        assert_eq!((cancelled, set.len()), (5, 1));
+        latch.open();
+        let (id, result) = set.join_next_with_id().unwrap();
+        assert_eq!((id, result.unwrap()), (first, true));
+        job.wait();
+        assert_eq!((job.stats().completed, job.stats().cancelled), (1, 5));
+    });
+}
+
 #[test]
 fn a_panic_is_a_result() {
     with_workers(|pool, _| {

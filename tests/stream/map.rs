@@ -79,6 +79,39 @@ fn does_nothing_before_it_is_asked_and_no_more_than_fits() {
     });
 }
 
+/// While the first item stays, 16 results for each worker are ready behind it, and no further item is pulled.
+#[test]
+fn sixteen_results_for_each_worker_wait_for_a_slow_one() {
+    within(LONG, || {
+        for workers in [2, 3] {
+            let (pool, latch) = (pool(workers), Latch::new());
+            let (opening, (pulled, input)) = (latch.opening(), counted(0..100_000));
+            let job = pool.job(2);
+            let mut results = job.map(input, move |i| {
+                if i == 0 {
+                    opening.wait();
+                }
+                i
+            });
+            let most = 1 + 16 * workers;
+            thread::scope(|s| {
+                let first = s.spawn(|| results.next().unwrap().unwrap());
+                // The puller that finds no room sends no further one.
+                let pullers = || {
+                    let stats = job.stats();
+                    stats.running + stats.ready + stats.backlog
+                };
+                while pulled.load(SeqCst) < most || pullers() > 1 {
+                    thread::yield_now();
+                }
+                assert_eq!(pulled.load(SeqCst), most);
+                latch.open();
+                assert_eq!(first.join().unwrap(), 0);
+            });
+        }
+    });
+}
+
 #[test]
 fn dropping_a_map_cancels_the_rest() {
     with_workers(|pool, _| {
