@@ -49,6 +49,30 @@ fn a_parent_without_an_event_has_a_track() {
     });
 }
 
+/// A start, a wait inside and an end change the figures of each job above, whose own tasks do nothing.
+#[test]
+fn the_figures_of_a_job_above_follow_each_task_below() {
+    with_workers(|pool, _| {
+        pool.timeline().start();
+        let host = pool.job_builder().name("host").limit(2).build();
+        let page = host.job(2).job_builder().name("page").limit(1).build();
+        page.spawn(|| ()).join().unwrap();
+        host.wait();
+        assert_eq!(read(pool).each("job \"host\"", "running"), [1, 0]);
+        pool.timeline().start();
+        let awaited = pool.job(0);
+        let held = awaited.spawn(|| ());
+        let joins = page.spawn(move || held.join().unwrap());
+        while page.explain().to_string() != "1 task waits for another" {
+            std::thread::yield_now();
+        }
+        awaited.set_limit(1);
+        joins.join().unwrap();
+        host.wait();
+        assert_eq!(read(pool).each("job \"host\"", "running"), [1, 0, 1, 0]);
+    });
+}
+
 #[test]
 fn a_task_is_queued_and_then_runs_when_another_has_ended() {
     with_workers(|pool, _| {

@@ -213,6 +213,33 @@ fn a_future_waits_while_it_is_pending() {
 }
 
 #[test]
+#[cfg(feature = "futures")]
+fn a_future_that_awaits_a_task_has_no_permit_meanwhile() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let other = pool.job(0);
+        let held = other.spawn(|| ());
+        let task = search.spawn_future(async move { held.await.unwrap() });
+        while search.explain().to_string() != "1 task waits for another" {
+            thread::yield_now();
+        }
+        other.set_limit(1);
+        task.join().unwrap();
+        search.wait();
+        let trace = read(&pool);
+        let slices = trace.of("job \"search\"");
+        let says: Vec<_> =
+            slices.iter().map(|slice| (slice.name.as_str(), slice.says("why"))).collect();
+        let waits = ("waits", "waits for another task, without a permit");
+        assert_eq!(says[1..3], [("running", "began to wait"), waits], "{says:?}");
+        assert_eq!((says[0].0, says[3], says.len()), ("queued", ("running", "ended"), 4));
+        assert_eq!(trace.each("job \"search\"", "running"), [0, 1, 0, 1, 0]);
+    });
+}
+
+#[test]
 fn permits_without_tasks_have_slices_and_flows() {
     with_workers(|pool, _| {
         pool.timeline().start();
