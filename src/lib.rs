@@ -79,8 +79,9 @@
 //!
 //! # Waits that nothing ends
 //!
-//! The pool detects two waits without end, and panics. In one, a task joins itself or waits for its own job. In the other,
-//! tasks join each other in a circle. The pool cannot detect other waits without end, because something outside may end them: a
+//! The pool detects three waits without end, and panics. In one, a task joins itself or waits for its own job. In another,
+//! tasks join each other in a circle. In the third, a task waits directly for a task that needs the permit which the first one
+//! [keeps](JobBuilder::keep_permits), and there is no other. The pool cannot detect other waits without end, because something outside may end them: a
 //! limit may be raised, or a future may be woken. Each of the following waits lasts until its cause is removed, and holds no
 //! permit and no worker unless the text says otherwise:
 //!
@@ -92,7 +93,8 @@
 //! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
 //! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
 //! | a job that is held off, and has tasks, or that has delayed tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
-//! | tasks that [keep](JobBuilder::keep_permits) all permits of a job, and wait for tasks of it that have not begun; at a limit of 1 the pool sees it and panics | [`Job::set_limit`] | [`Reason::Running`], and [`Reason::Limit`] for the tasks they wait for |
+//! | tasks that [keep](JobBuilder::keep_permits) all permits of a job, and wait for tasks of it that have not begun, directly or by a task of another job | [`Job::set_limit`] | [`Reason::Waiting`], and [`Reason::Limit`] for the tasks they wait for |
+//! | a task that keeps a permit of a job, pauses the job or sets its limit to 0, and waits for [`Job::settled`] | [`Job::resume`], [`Job::set_limit`] | [`Reason::Waiting`] |
 //! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two | [`Reason::Limit`] |
 //! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
 //! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures | [`Reason::Pending`] for the task, or as above |
@@ -136,7 +138,9 @@
 //!   a turn ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn after
 //!   at most 8 turns of `High` on each worker, and `Low` after at most 32 turns of higher classes.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
-//! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool.
+//! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool, unless the job keeps its
+//!   permits.
+//! - **begun_holds**: a job that [keeps its permits](JobBuilder::keep_permits) never has more tasks begun than its limit.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
 //! - **weights_hold**: where weights count, running tasks together weigh no more than the limit, and no later task starves a

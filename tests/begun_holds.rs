@@ -299,11 +299,49 @@ fn a_wait_for_the_only_permit_names_the_job() {
         for (index, call) in calls.into_iter().enumerate() {
             let said = said(call);
             assert!(said.contains("`keeping`"), "{index}: {said}");
+            // A task that waits for its own job, or acquires a further permit of it, is refused in any job.
+            assert_eq!(said.contains("keeps the only one"), ![0, 4].contains(&index), "{said}");
         }
         // Nothing is left behind.
         job.spawn(|| ()).join().unwrap();
         job.wait();
         assert_eq!(job.stats().running, 0);
+    });
+}
+
+/// A set may have tasks of other jobs, which need other permits.
+#[test]
+fn a_wait_for_a_set_with_a_task_of_another_job_is_allowed() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (job, other) = (keeping(&pool, 1), pool.job(1));
+        let own = job.clone();
+        let ends = move || {
+            let mut set = own.set();
+            set.spawn(|| 1);
+            set.spawn_in(&other, || 2);
+            let first = set.join_next().unwrap().unwrap();
+            let only_own = panic_of(|| set.join_next());
+            (first, only_own)
+        };
+        let (first, said) = job.spawn(ends).join().unwrap();
+        assert_eq!(first, 2);
+        assert!(said.contains("keeps the only one"), "{said}");
+        job.wait();
+    });
+}
+
+/// A task that weighs as much as the limit has all the permits that there are.
+#[test]
+fn a_wait_of_the_heaviest_task_for_another_names_the_job() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = pool.job_builder().name("keeping").limit(2).weighted().keep_permits(true).build();
+        let heavy = job.weigh(2);
+        let own = job.clone();
+        let said = heavy.spawn(move || panic_of(|| own.spawn(|| ()).join())).join().unwrap();
+        assert!(said.contains("keeps the only one"), "{said}");
+        job.wait();
     });
 }
 

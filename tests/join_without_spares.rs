@@ -58,6 +58,36 @@ fn only_the_last_thread_may_not_wait() {
     });
 }
 
+/// The end of a scope may not wait, for its thread is the last one. Then there is one spare more, which runs what the scope's task
+/// waits for.
+#[test]
+fn a_scope_that_may_not_wait_lets_its_tasks_end() {
+    within(LONG, || {
+        let pool = pool(2, 0);
+        let (outer, inner, last) = (pool.job(1), pool.job(1), pool.job(1));
+        let begun = Latch::new();
+        let (waits, told) = (begun.opening(), last.clone());
+        let scope = outer.spawn(move || {
+            let scope = || {
+                inner.scope(|s| {
+                    s.execute(|| {
+                        begun.open();
+                        last.spawn(|| ()).join().unwrap();
+                    });
+                    waits.wait();
+                });
+            };
+            catch_unwind(AssertUnwindSafe(scope))
+                .map_err(|payload| message_of(&*payload).to_owned())
+        });
+        if let Err(said) = scope.join().unwrap() {
+            assert!(said.contains("spare workers"), "{said}");
+        }
+        // Each seat has a thread again.
+        told.spawn(|| ()).join().unwrap();
+    });
+}
+
 /// The seats that were left are taken again, and the pool is as wide as before.
 #[test]
 fn seats_that_were_left_are_taken_again() {

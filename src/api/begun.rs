@@ -17,11 +17,15 @@ impl JobBuilder {
     ///   of [`map`](Job::map). Such a closure is a part of the task that joins it: it runs also while the job is paused, held off
     ///   or over its limit.
     /// - Any other wait is for a permit that another task must give back. If there is no other permit, because the limit is 1,
-    ///   the wait panics and names the job. Such are the join of a future, of a task of a job below, of a closure more than 32
-    ///   inline joins deep, or of one at a [rate](Self::rate) or an [adaptive](Self::adaptive) limit; a wait for a
-    ///   [set](Job::set) of the same job, or for a job below.
+    ///   the wait panics and names the job. Such are the join of a future, of a delayed or retried task, of a task of a job below,
+    ///   of a closure more than 32 inline joins deep, or of a closure of a job with a [rate](Self::rate), an
+    ///   [adaptive](Self::adaptive) limit or [weights](Self::weighted); a wait for a [set](Job::set) of which each task left is of
+    ///   the same job, or for a job below that has tasks which have not begun, also if it is cancelled. A deadline of the awaited
+    ///   task makes no difference.
     /// - At a higher limit such a wait is allowed. If all begun tasks wait so, nothing ends their waits but a higher limit. The
-    ///   same holds for a future that awaits a task of its own job.
+    ///   pool does not see waits in a circle over several jobs either: a task that joins a task of another job, which joins one of
+    ///   this job; or tasks of two jobs that keep their permits and join one another. The same holds for a future that awaits a
+    ///   task of its own job, and for a task that pauses its job and then waits until the job is [settled](Job::settled).
     ///
     /// # Examples
     ///

@@ -201,7 +201,9 @@ impl PoolBuilder {
     ///
     /// If all spare workers are in use, or if the platform starts no further thread, a task may still wait. Its worker's place
     /// then stays empty until a thread of the pool is free. The wait panics only if all other threads of the pool wait inside
-    /// tasks or are in [`blocking`](crate::blocking). A thread that blocks in another way counts as one that will be free.
+    /// tasks, or are in [`blocking`](crate::blocking) with a spare in their place. A thread counts as waiting until its task has
+    /// its permits back. A thread that blocks in another way counts as one that will be free. At the end of a
+    /// [`scope`](crate::Job::scope), which must not be left before its tasks, the pool starts one spare more instead.
     ///
     /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256.
     /// Otherwise the call blocks its worker.

@@ -16,7 +16,7 @@ use crate::task::awaiting::Wait;
 use crate::task::handle::TaskHandle;
 use crate::unwind;
 use crate::worker::blocking;
-use crate::worker::keeping::refuse_if_hopeless;
+use crate::worker::keeping::refuse_if_all_hopeless;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -278,7 +278,7 @@ impl<T> TaskSet<T> {
                 return Some(ended);
             }
             unwind::at_caller(|| {
-                refuse_if_hopeless(self.job.ptr().opaque());
+                refuse_if_all_hopeless(self.tasks.values().map(TaskHandle::unbegun));
                 blocking::wait(self.ended.key(), None, || self.ended.set_waited());
             });
         }

@@ -260,7 +260,8 @@ impl Settled {
     /// # Blocking
     ///
     /// Parks the calling thread. Inside a task, that task holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of the same job does not wait for itself.
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of the same job does not wait for itself, unless
+    /// the job [keeps its permits](crate::JobBuilder::keep_permits).
     ///
     /// # Panics
     ///

@@ -195,7 +195,8 @@ fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> boo
     if idle::is_idle(job) {
         return true;
     }
-    if until.is_none() {
+    // A job whose tasks have all begun becomes idle without the permit that the waiting task keeps.
+    if until.is_none() && (job.has_waiting() || job.permits.load().ready() > 0) {
         refuse_if_hopeless(job.opaque());
     }
     idle::enter_while_busy(job, |wait, clear| {

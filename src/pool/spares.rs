@@ -124,11 +124,25 @@ impl Spares {
         Ok(Lent::Make(made))
     }
 
-    /// Subtracts a spare whose thread could not be started. The caller of `lend` no longer counts as blocked.
-    pub fn give_up(&self) {
+    /// Counts the caller as blocked, and a new spare beyond the greatest number, which the caller must make. The spare gets the
+    /// seat of the caller, or else one that was left. Returns the index of the spare and its seat, or `None` if there is no seat.
+    pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
+        let mut state = self.lock();
+        state.blocked += 1;
+        let seat = seat.or_else(|| state.offered.pop_front())?;
+        let made = state.made;
+        state.threads += 1;
+        state.made += 1;
+        Some((made, seat))
+    }
+
+    /// Subtracts a spare whose thread could not be started. The caller of `lend` or `lend_beyond` no longer counts as blocked.
+    /// Offers the seat of that spare again if the caller had none.
+    pub fn give_up(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.threads -= 1;
         state.blocked -= 1;
+        state.offered.extend(left);
     }
 
     /// Counts the caller as blocked, and offers its seat, if it has one, to the next thread that needs a seat (seat-1).

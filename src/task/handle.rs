@@ -4,7 +4,7 @@
 //! reference of a scope to a task.
 
 use crate::base::parking::{ONLY, parking_lot};
-use crate::base::task::CellPtr;
+use crate::base::task::{CellPtr, OpaqueJob};
 use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
@@ -259,8 +259,10 @@ impl<T> TaskHandle<T> {
             return;
         }
         unwind::at_caller(|| {
-            if until.is_none() && !self.state().load().has(CLAIMED) {
-                refuse_if_hopeless(self.task.job().opaque());
+            if until.is_none()
+                && let Some(job) = self.unbegun()
+            {
+                refuse_if_hopeless(job);
             }
             let noted = Context::with(|context| {
                 let context = context.filter(|_| until.is_none())?;
@@ -270,6 +272,11 @@ impl<T> TaskHandle<T> {
             self.task.wait(until);
             drop(noted);
         });
+    }
+
+    /// Returns the job of the task if the task has not begun.
+    pub(crate) fn unbegun(&self) -> Option<OpaqueJob> {
+        (!self.state().load().has(CLAIMED)).then(|| self.task.job().opaque())
     }
 
     /// Moves the outcome of a finished task out of its cell. The caller must be the only user of the handle, and must note that

@@ -69,7 +69,7 @@ impl TaskPtr {
     /// Parks the thread until the task has ended or the time `until` has come.
     ///
     /// # Panics
-    /// Panics inside a task if no spare worker can take its place, in a hook that would have to wait, and in a child of `fork`.
+    /// Panics inside a task if all other threads of the pool are blocked and no spare worker can be started, in a hook that would have to wait, and in a child of `fork`.
     pub fn wait(&self, until: Option<Instant>) {
         blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }

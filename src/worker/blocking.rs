@@ -1,5 +1,5 @@
-//! Waits inside a task. Meanwhile the task has no permit, and its thread has no seat. After the wait the task re-acquires its
-//! permit ahead of the queue.
+//! Waits inside a task. Meanwhile the task has no permit but those that its jobs keep, and its thread has no seat. After the wait
+//! the task re-acquires its permits ahead of the queue.
 //!
 //! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Such a wait only lends the seat
 //! and waits in the parking lot (`wait-1`, `wait-3`).
@@ -29,7 +29,7 @@ use crate::pool::waits::Wait;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 use crate::worker::context::Context;
-use crate::worker::spares::lend;
+use crate::worker::spares::{lend, lend_beyond};
 use crate::{process, unwind};
 
 /// Waits in the parking lot for `key`, until `wait` returns false or the time `until` has come. `wait` must set the *waited*
@@ -84,8 +84,9 @@ pub fn wait_then(
     });
 }
 
-/// Waits as [`wait`] does, but never panics. If all other threads are blocked, the thread keeps its seat. It is for a caller that
-/// must not go on before the end of the wait, not even by unwinding. Returns at once in a forked child.
+/// Waits as [`wait`] does, but never panics. If all other threads are blocked, starts one more spare worker than there may be. The
+/// thread keeps its seat only if the platform starts no thread. It is for a caller that must not go on before the end of the wait,
+/// not even by unwinding. Returns at once in a forked child.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;
@@ -97,7 +98,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
         }
         Some(context) => {
             if wait() {
-                let blocked = Blocked::enter(context);
+                let blocked = Blocked::enter_beyond(context);
                 if blocked.is_err() {
                     show_stash(context);
                 }
@@ -169,6 +170,16 @@ impl<'a> Blocked<'a> {
     /// If there is no spare worker, and all other threads of the pool are blocked. The thread keeps its seat.
     fn enter(context: &'a Context) -> Result<Self, NoSpare> {
         Self::enter_if(context, usize::MAX, |seat| context.pool().spares.leave(seat))
+    }
+
+    /// Does what [`enter`](Self::enter) does, but starts a spare worker beyond the greatest number instead of an error.
+    ///
+    /// # Errors
+    /// If the platform starts no thread. The thread keeps its seat.
+    fn enter_beyond(context: &'a Context) -> Result<Self, NoSpare> {
+        let pool = context.pool_ptr();
+        let leave = |seat| pool.shared().spares.leave(seat).or_else(|_| lend_beyond(pool, seat));
+        Self::enter_if(context, usize::MAX, leave)
     }
 
     /// Does what [`enter`](Self::enter) does, but starts no further spare worker if there are `most`. If no spare takes the

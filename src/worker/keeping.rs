@@ -18,6 +18,24 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
+/// Does what [`refuse_if_hopeless`] does, if each task that the caller waits for is of a job that `needed` yields. An item that is
+/// `None` is of a task that has begun.
+///
+/// # Panics
+/// By [`unwind::refuse`].
+pub fn refuse_if_all_hopeless(mut needed: impl Iterator<Item = Option<OpaqueJob>>) {
+    let waiting = Context::with(|context| context?.lease().job.get());
+    let Some(waiting) = waiting.filter(|waiting| waiting.keeps_any_permit()) else { return };
+    let mut full = None;
+    if needed.all(|job| {
+        full = job.and_then(|job| gate::hopeless(waiting, job));
+        full.is_some()
+    }) && let Some(gate) = full
+    {
+        unwind::refuse(message(gate));
+    }
+}
+
 #[cold]
 fn message(gate: JobPtr) -> String {
     let name = gate.extra().and_then(|extra| extra.name.as_deref());

@@ -40,6 +40,25 @@ pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
         Lent::ToIdle => return Ok(()),
         Lent::Make(made) => made,
     };
+    start(pool, made, seat).inspect_err(|_| shared.spares.give_up(None))
+}
+
+/// Lends the seat with the index `seat` to a new spare worker, although there are as many spares as may be. Without a seat of the
+/// caller, the new spare gets a seat that another thread has left, if there is one. On success the calling thread must not use its
+/// seat any more.
+///
+/// # Errors
+/// Returns an error if the platform starts no thread. The caller then keeps the seat.
+pub fn lend_beyond(pool: PoolPtr, seat: Option<usize>) -> Result<(), NoSpare> {
+    let spares = &pool.shared().spares;
+    let Some((made, taken)) = spares.lend_beyond(seat) else { return Ok(()) };
+    let left = if seat.is_none() { Some(taken) } else { None };
+    start(pool, made, taken).inspect_err(|_| spares.give_up(left))
+}
+
+/// Starts the spare worker with the number `made`, for the seat with the index `seat`.
+fn start(pool: PoolPtr, made: usize, seat: usize) -> Result<(), NoSpare> {
+    let shared = pool.shared();
     let index = shared.workers() + made;
     // No lock may be held here: the name comes from user code, which may ask the pool for its statistics.
     let builder = spare_builder(shared, index);
@@ -52,7 +71,6 @@ pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
             Ok(())
         }
         Err(error) => {
-            shared.spares.give_up();
             shared.worker_left();
             pool.disown(1);
             Err(NoSpare::Refused(error))

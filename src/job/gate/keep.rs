@@ -24,11 +24,12 @@ pub fn may_run_as_a_part(job: JobPtr) -> bool {
 }
 
 /// Returns the gate that lets no task of `needed` begin while a task of `waiting` waits, or `None`. At that gate the waiting task
-/// keeps the one permit that there is. The caller must keep `waiting` alive. `needed` is only compared.
+/// keeps all the permits that there are. The caller must keep `waiting` alive. `needed` is only compared.
 pub fn hopeless(waiting: JobPtr, needed: OpaqueJob) -> Option<JobPtr> {
     waiting.gates().filter(|gate| gate.keeps_permits()).find(|gate| {
-        let word = gate.permits.load();
-        word.limit() == 1 && word.running() == 1 && begins_below(needed, *gate)
+        let (word, weight) = (gate.permits.load(), gate.permits_for(waiting));
+        let is_only = word.running() == weight && (1..=weight).contains(&word.limit());
+        is_only && begins_below(needed, *gate)
     })
 }
 
