@@ -2,31 +2,33 @@
 //! the answers.
 //!
 //! A job has as many tokio tasks, its *lanes*, as its greatest limit. A lane takes a permit of the job, sends one request after the
-//! other, and gives the permit back at the end of its turn.
+//! other, and gives the permit back at the end of its turn. A request is sent by a tokio task, which tokio's reactor wakes without a hop
+//! to another thread; the library grants the permit.
 
 mod lane;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use tokio::sync::watch;
-use tollgate::Pool;
+use tollgate::{Job, Pool};
 
 use crate::client::tls::TlsFiles;
 use crate::client::{Client, Template};
 use crate::cookies::Jar;
 use crate::failure_log::FailureLog;
-use crate::hosts::{Hosts, LimitedHost, Route};
-use crate::limited::Limited;
-use crate::pace::Pacer;
-use crate::permit::Waiting;
+use crate::hosts::{Hosts, Route};
+use crate::limited::{Limited, Rules};
 use crate::plan::JobPlan;
-use crate::session::Session;
+use crate::schedule::{Schedule, Slot};
 use crate::source::Source;
 use crate::tally::{Mistake, Tally};
+
+/// How many requests a lane sends in a turn, unless each must be counted.
+const TURN: u32 = 16;
 
 /// A job of the plan and what has come of it so far.
 #[derive(Debug)]
@@ -37,21 +39,19 @@ pub(crate) struct Check {
     /// The cookies of all requests, if the job keeps cookies and has no steps.
     jar: Option<Arc<Mutex<Jar>>>,
     pub(crate) limited: Limited,
-    /// Whether each permit is a sample, because a limit of the job or of its host finds itself.
-    sampled: bool,
-    /// Where all requests go, if they go to one server. A limited host of the server is the job's parent.
-    pub(crate) route: Option<Route>,
+    /// How many requests a lane sends in a turn.
+    turn: u32,
+    /// Where all requests go, if they go to one server. The job is below the server's.
+    pub(crate) route: Option<Arc<Route>>,
     pub(crate) hosts: Arc<Hosts>,
-    /// The pacer of each stage; stages of the same rate share one.
-    pacers: Vec<Option<Arc<Pacer>>>,
+    /// The rate of a job that sends to many servers, with a limit of 1. Its permit is kept until the request is sent, so that no burst is
+    /// saved up behind a server that is held off.
+    turnstile: Option<Job>,
+    /// When requests are due by the job's rate.
+    schedule: Mutex<Schedule>,
     /// What the job does now.
     phase: watch::Sender<Phase>,
-    /// The pacer of all jobs together.
-    pub(crate) plan_pacer: Option<Arc<Pacer>>,
     source: Source,
-    /// How many lanes hold a permit.
-    holding: AtomicUsize,
-    waiting: Waiting,
     /// How often a request was sent again, because a connection that was kept open had died.
     repeated: Arc<AtomicU64>,
     /// Where each failure is written.
@@ -71,11 +71,11 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// The stage in which a lane sends, if it has something to send.
-    fn stage(self, session: &Session) -> Option<usize> {
+    /// The stage in which a lane sends, if it has something to send. `has_some`: it was given out already.
+    fn stage(self, has_some: bool) -> Option<usize> {
         match self {
             Phase::Stage(stage) => Some(stage),
-            Phase::Ending(stage) => (session.step > 0).then_some(stage),
+            Phase::Ending(stage) => has_some.then_some(stage),
             Phase::Stopped => None,
         }
     }
@@ -93,7 +93,6 @@ impl Check {
     pub(crate) fn new(
         pool: &Pool,
         hosts: &Arc<Hosts>,
-        plan_pacer: Option<&Arc<Pacer>>,
         plan: JobPlan,
         directory: &Path,
         files: &TlsFiles<'_>,
@@ -104,42 +103,43 @@ impl Check {
         // A request that is redirected may be sent to any host.
         let origin = plan.origin().filter(|_| plan.redirects == 0);
         let route = origin.map(|origin| hosts.route_blocking(&origin));
-        let host = route.as_ref().and_then(|route| route.host.as_deref());
-        Ok(Arc::new(Check {
-            limited: Limited::new(
-                pool,
-                host.map(LimitedHost::limited),
-                &plan.name,
-                (Some(plan.limits[0]), plan.auto),
-                hosts.noted_since(),
-            ),
-            sampled: plan.auto.is_some() || host.is_some_and(LimitedHost::is_auto),
+        let rules = Rules::of_job(&plan);
+        let has_rate = (0..plan.limits.len()).any(|stage| plan.rate_of(stage).is_some());
+        let name = plan.name.as_str();
+        let builder = match &route {
+            Some(route) => route.job(plan.backoff).job_builder(),
+            None => pool.job_builder(),
+        };
+        let turnstile = (route.is_none() && has_rate)
+            .then(|| pool.job_builder().name(format!("{name} at its rate")).limit(1).build());
+        // A limit or a rate that changes holds from the next request on.
+        let counts_requests = rules.count_requests()
+            || plan.limits.len() > 1
+            || route.as_ref().is_some_and(|route| has_rate || route.counts_requests);
+        let check = Check {
+            limited: Limited::new(rules.build(builder.name(name)), rules, hosts.noted_since()),
+            turn: if counts_requests { 1 } else { TURN },
             template: Template::of(&plan),
             jar: plan.cookies.then(Arc::default),
             tls,
             route,
             hosts: Arc::clone(hosts),
-            pacers: pacers(&plan),
+            turnstile,
+            schedule: Mutex::default(),
             phase: watch::Sender::new(Phase::Stage(0)),
-            plan_pacer: plan_pacer.cloned(),
             source,
-            holding: AtomicUsize::new(0),
-            waiting: Waiting::default(),
             repeated: Arc::default(),
             log: log.cloned(),
             tally: Mutex::new(Tally::new(&plan)),
             plan,
-        }))
+        };
+        check.set_rate(0);
+        Ok(Arc::new(check))
     }
 
     /// What sends the job's requests on one thread, which has so many lanes.
     pub(crate) fn client(&self, lanes: usize) -> Client {
         Client::new(&self.plan, lanes, &self.tls, Arc::clone(&self.repeated))
-    }
-
-    /// The limited host that all requests are sent to.
-    fn host(&self) -> Option<&LimitedHost> {
-        self.route.as_ref().and_then(|route| route.host.as_deref())
     }
 
     /// Begins the next stage, if this is its first request. Returns the request's stage, if stages are told by numbers.
@@ -157,6 +157,7 @@ impl Check {
         if let Some(timeline) = self.limited.timeline() {
             timeline.set_limit(Instant::now(), limit);
         }
+        self.set_rate(stage);
         self.phase.send_if_modified(|phase| match phase {
             Phase::Stage(now) | Phase::Ending(now) => {
                 *now = stage;
@@ -164,6 +165,19 @@ impl Check {
             }
             Phase::Stopped => false,
         });
+    }
+
+    /// Lets the library hold the job to the rate of a stage.
+    fn set_rate(&self, stage: usize) {
+        let rate = self.plan.rate_of(stage).map(tollgate::Rate::from);
+        self.turnstile.as_ref().unwrap_or(self.limited.job()).set_rates(rate.as_slice());
+    }
+
+    /// Takes the place of a request that is sent now in the job's schedule, if the job has a rate.
+    pub(crate) fn slot(&self, stage: usize, now: Instant) -> Option<Slot> {
+        let rate = self.plan.rate_of(stage)?;
+        let mut schedule = self.schedule.lock().expect("nothing panics under this lock");
+        Some(schedule.take(rate, now))
     }
 
     /// Goes through the stages if they have times, and ends the job after the last one.
@@ -201,20 +215,6 @@ impl Check {
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("nothing panics under this lock")
     }
-}
-
-/// The pacer of each stage.
-fn pacers(plan: &JobPlan) -> Vec<Option<Arc<Pacer>>> {
-    let mut pacers: Vec<Option<Arc<Pacer>>> = Vec::with_capacity(plan.limits.len());
-    for stage in 0..plan.limits.len() {
-        let rate = plan.rate_of(stage);
-        let before = stage.checked_sub(1);
-        match before.filter(|before| plan.rate_of(*before) == rate) {
-            Some(before) => pacers.push(pacers[before].clone()),
-            None => pacers.push(rate.map(|rate| Arc::new(Pacer::new(rate)))),
-        }
-    }
-    pacers
 }
 
 /// Waits until it is said to stop.

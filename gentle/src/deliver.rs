@@ -6,19 +6,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{COOKIE, RETRY_AFTER};
 use http::{StatusCode, Uri};
+use tokio::task::yield_now;
 use tokio::time::sleep;
+use tollgate::Permit;
 
 use crate::check::{Check, Stop, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::cookies::Jar;
 use crate::gauge::Inside;
-use crate::hosts::{InHands, LimitedHost, Route};
+use crate::hosts::{InHands, LimitedHost};
 use crate::judge::judge;
-use crate::pace::{Gate, Slot};
-use crate::permit::{Permit, acquire};
 use crate::plan::{AfterTimeout, Expect, Statuses, StepPlan};
 use crate::redirect::Redirect;
 use crate::restraint::{Pass, Taken};
+use crate::schedule::Slot;
 use crate::session::Session;
 use crate::tally::{Kind, Mistake, Sent};
 
@@ -53,26 +54,27 @@ pub(crate) enum Delivered {
     Stopped,
 }
 
-/// What a request needs to be sent to a server.
+/// What a lane sends a request with.
+pub(crate) struct Sends<'a> {
+    pub(crate) session: &'a mut Session,
+    /// A permit of the job. `None` if the server of all its requests gets no more.
+    pub(crate) permit: Option<&'a mut Permit>,
+    /// What lets the request leave, if all go to one server.
+    pub(crate) pass: Option<Pass<'a>>,
+    /// Keeps the requests behind this one until it is sent.
+    pub(crate) turnstile: Option<Permit>,
+}
+
+/// What a request leaves with.
 struct Leave<'a> {
-    /// `None` if the job does not back off.
-    pass: Option<Pass<'a>>,
     host: Option<&'a LimitedHost>,
-    /// `None` if the job's own permit is one of the host, too.
+    pass: Option<Pass<'a>>,
+    /// `None` if the job's own permit is one of the server, too.
     permit: Option<Permit>,
 }
 
-/// Why a request may not be sent.
-enum Refused {
-    /// The run is being stopped.
-    Stopped,
-    /// The server refused too often.
-    GivenUp,
-}
-
 impl Check {
-    /// Sends a request and follows its redirects, with a permit of each host that has a limit. `gate` is the job's turn to send
-    /// at its rate; it is kept until the request is sent, so that no burst is saved up behind a host that is held off.
+    /// Sends a request and follows its redirects, with a permit of each server.
     ///
     /// If the request times out, the permits are kept for as long as the plan says: the server may not notice at once that
     /// the connection was closed.
@@ -80,35 +82,33 @@ impl Check {
         &self,
         client: &Client,
         target: Target<'_>,
-        mut gate: Option<Gate<'_>>,
-        (session, own_permit): (&mut Session, &mut Permit),
+        sends: Sends<'_>,
         stop: &mut Stop,
     ) -> Delivered {
+        let Sends { session, permit, pass, mut turnstile } = sends;
+        let Some(own_permit) = permit else { return self.record_given_up(&target).await };
         let mut template = Cow::Borrowed(target.template.as_ref());
         let mut url = Cow::Borrowed(&target.url);
         let (mut took, mut start) = (Duration::ZERO, None);
         let (mut followed, mut slot) = (0, None);
         loop {
             let own_route;
-            let route = match &self.route {
-                Some(route) => route,
+            let mut leave = match &self.route {
+                Some(route) => Leave { host: route.host.as_deref(), pass, permit: None },
                 None => {
                     own_route = self.hosts.route_of(&url).await;
-                    &own_route
-                }
-            };
-            // A permit of one host is given back before a permit of another one is asked for.
-            let leave = tokio::select! {
-                biased;
-                leave = self.leave(route, gate.take(), &mut slot) => leave,
-                _ = stopped(stop) => Err(Refused::Stopped),
-            };
-            let mut leave = match leave {
-                Ok(leave) => leave,
-                Err(Refused::Stopped) => return Delivered::Stopped,
-                Err(Refused::GivenUp) => {
-                    own_permit.sample(took, true);
-                    return self.record_given_up(&target);
+                    // A permit of one server is given back before a permit of another one is asked for.
+                    let job = own_route.job(self.plan.backoff);
+                    let left = tokio::select! {
+                        biased;
+                        left = own_route.leave(job, self.plan.backoff) => left,
+                        _ = stopped(stop) => return Delivered::Stopped,
+                    };
+                    let Ok((permit, pass)) = left else {
+                        sample(own_permit, took, true);
+                        return self.record_given_up(&target).await;
+                    };
+                    Leave { host: own_route.host.as_deref(), pass, permit: Some(permit) }
                 }
             };
             let _in_flight = self.limited.enter();
@@ -116,6 +116,10 @@ impl Check {
             let in_hands =
                 (self.limited.in_hands().enter(), leave.host.map(|host| (host, host.hold())));
             let sent = Instant::now();
+            if start.is_none() {
+                (start, slot) = (Some(sent), self.slot(target.stage, sent));
+                drop(turnstile.take());
+            }
             let answer = match &session.jar {
                 None => client.send(&template, &url).await,
                 Some(jar) => send_with_cookies(client, &template, &url, jar).await,
@@ -126,15 +130,14 @@ impl Check {
             // A time-out is an overload, too. A connection that is lost in another way is none.
             let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
             let overloaded = timed_out || matches!(taken, Taken::Refused(_));
-            own_permit.sample(took, overloaded);
+            sample(own_permit, took, overloaded);
             if let Some(permit) = &mut leave.permit {
-                permit.sample(hop, overloaded);
+                sample(permit, hop, overloaded);
             }
             self.limited.note_limit();
             if let Some(host) = leave.host {
                 host.note_limits();
             }
-            let start = *start.get_or_insert(sent);
             if let Some(pass) = leave.pass {
                 pass.end(taken);
             }
@@ -147,7 +150,7 @@ impl Check {
                 url = Cow::Owned(redirect.target);
                 continue;
             }
-            let times = Times { start, took, slot };
+            let times = Times { start: start.unwrap_or(sent), took, slot };
             let delivered = self.record(&target, times, followed, &answer, session);
             if let Ok(answer) = answer {
                 client.reuse(answer);
@@ -159,40 +162,9 @@ impl Check {
         }
     }
 
-    /// Waits until the host takes a request: it is not held off, has a permit, and its rate and the plan's let one pass. Then takes
-    /// a place in each schedule.
-    async fn leave<'a>(
-        &'a self,
-        route: &'a Route,
-        gate: Option<Gate<'_>>,
-        slot: &mut Option<Slot>,
-    ) -> Result<Leave<'a>, Refused> {
-        let pass = match self.plan.backoff {
-            true => Some(route.restraint.pass().await.ok_or(Refused::GivenUp)?),
-            false => None,
-        };
-        let host = route.host.as_deref();
-        let permit = match host {
-            // The job is a child of the host, and its permit is one of both.
-            Some(host) if self.route.is_none() => {
-                let _waiting = host.outermost().waiting().enter();
-                Some(acquire(host.limited().job(), host.is_auto()).await.ok_or(Refused::Stopped)?)
-            }
-            _ => None,
-        };
-        let mut gates = Vec::new();
-        for pacer in host.iter().flat_map(|host| host.pacers()).chain(self.plan_pacer.as_deref()) {
-            gates.push(pacer.gate().await);
-        }
-        gates.into_iter().for_each(|gate| _ = gate.take());
-        if let Some(gate) = gate {
-            *slot = Some(gate.take());
-        }
-        Ok(Leave { pass, host, permit })
-    }
-
-    /// Counts a request that was not sent, because its server refused too often.
-    fn record_given_up(&self, target: &Target<'_>) -> Delivered {
+    /// Counts a request that was not sent, because its server refused too often. Lets the thread's other lanes go on.
+    async fn record_given_up(&self, target: &Target<'_>) -> Delivered {
+        yield_now().await;
         let cause = "not sent: the server has refused too often".to_owned();
         let mistake = Mistake { kind: Kind::Refused, cause };
         let shown = target.shown();
@@ -263,6 +235,14 @@ impl Check {
             mistake,
         });
         delivered
+    }
+}
+
+/// Says how long a request took, and whether the server met an overload, to limits that find themselves.
+fn sample(permit: &mut Permit, took: Duration, overloaded: bool) {
+    permit.set_latency(took);
+    if overloaded {
+        permit.overloaded();
     }
 }
 

@@ -1,7 +1,19 @@
 //! The hosts that requests are sent to: their limits, their rates, and whether they are held off.
 //!
-//! A host with a limit is a job of its own, and the jobs that send to it are its children: their requests take a
-//! permit of both. A host that is limited as a whole and on one port is two, one the other's child.
+//! All are jobs of the library, each below what bounds it, so one permit is a permit of the whole way:
+//!
+//! ```text
+//! the plan, with its rate
+//!   a host on all its ports, with its limit and rate
+//!     the host on one port
+//!       a server, held off after a refusal
+//!         a job of the plan that sends to this server only, and backs off
+//!       such a job with `backoff = false`
+//! ```
+//!
+//! The plan has a job for each key: a host that `[host."*"]` is for is made when a request is sent to it. What it counted is kept here,
+//! because a job of the library keeps no data for its owner. A job of the plan that sends to many servers is below none: each of its
+//! requests takes a permit of the job, and then one of the server.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,14 +24,12 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tollgate::Pool;
+use tollgate::{Closed, Job, Keyed, Permit, Pool};
 
 use crate::gauge::{Held, Inside};
-use crate::limited::{Entered, Limited};
-use crate::pace::Pacer;
-use crate::permit::Waiting;
+use crate::limited::{Entered, Limited, Rules};
 use crate::plan::{HostPlan, Plan, port_of};
-use crate::restraint::Restraint;
+use crate::restraint::{Pass, Restraint};
 
 /// How long a look-up of a name may take before the name stands for itself.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
@@ -29,14 +39,16 @@ pub(crate) type InHands<'a> = (Inside<'a>, Option<Inside<'a>>);
 
 /// All hosts of a run.
 pub(crate) struct Hosts {
-    pool: Arc<Pool>,
+    /// The plan as a job, and a job below it for each server that `others` is for.
+    jobs: Keyed<Place>,
+    /// Whether the plan has a rate.
+    has_rate: bool,
     /// The hosts that the plan names. Whole hosts come before single ports.
     named: Vec<Arc<LimitedHost>>,
     /// What the plan says of hosts that it does not name.
     others: Option<HostPlan>,
-    /// Those of them that requests were sent to, by name and port.
-    made: Mutex<HashMap<Place, Arc<LimitedHost>>>,
-    restraints: Mutex<HashMap<Place, Arc<Restraint>>>,
+    /// The servers that requests were sent to.
+    routes: Mutex<HashMap<Place, Arc<Route>>>,
     /// What names stand for; `None` if a name stands for itself.
     names: Option<Mutex<HashMap<String, String>>>,
     /// Since when it is noted what happens when; `None` if it is not.
@@ -46,13 +58,17 @@ pub(crate) struct Hosts {
 /// A name, which may stand for others, and a port.
 type Place = (String, u16);
 
-/// Where a request goes.
-#[derive(Clone, Debug)]
+/// Where a request goes: a server.
+#[derive(Debug)]
 pub(crate) struct Route {
     /// The innermost host with a limit or a rate.
     pub(crate) host: Option<Arc<LimitedHost>>,
     /// What may keep requests from the server.
-    pub(crate) restraint: Arc<Restraint>,
+    restraint: Restraint,
+    /// The job that the server's is below.
+    outer: Job,
+    /// Whether each request needs a permit of its own.
+    pub(crate) counts_requests: bool,
 }
 
 /// A host with a limit or a rate.
@@ -63,23 +79,27 @@ pub(crate) struct LimitedHost {
     name: String,
     port: Option<u16>,
     limited: Limited,
-    pacer: Option<Pacer>,
-    /// Tasks that wait for a permit of this host, on whatever port.
-    waiting: Waiting,
     /// The host on all its ports, where this is one of them.
     whole: Option<Arc<LimitedHost>>,
 }
 
 impl Hosts {
     /// `noted_since` is when the run began, if it must be noted what happens when.
-    pub(crate) fn new(pool: &Arc<Pool>, plan: &Plan, noted_since: Option<Instant>) -> Self {
+    pub(crate) fn new(pool: &Pool, plan: &Plan, noted_since: Option<Instant>) -> Self {
         let has_rules = !plan.hosts.is_empty() || plan.other_hosts.is_some();
+        let builder = pool.job_builder().name("plan");
+        let builder = plan.rate.into_iter().fold(builder, |plan, rate| plan.rate(rate.into()));
+        let others = plan.other_hosts.as_ref().map(Rules::of_host);
+        let jobs = builder.keyed(move |(name, port): &Place, host| {
+            let host = host.name(format!("{name}:{port}"));
+            others.into_iter().fold(host, |host, others| others.give(host))
+        });
         let mut hosts = Hosts {
-            pool: Arc::clone(pool),
+            jobs,
+            has_rate: plan.rate.is_some(),
             named: Vec::new(),
             others: plan.other_hosts.clone(),
-            made: Mutex::default(),
-            restraints: Mutex::default(),
+            routes: Mutex::default(),
             names: (has_rules && plan.by_address).then(Mutex::default),
             noted_since,
         };
@@ -89,20 +109,23 @@ impl Hosts {
             let (name, port) = (hosts.stands_for(plan.host.name()), plan.host.port());
             let is_whole = |known: &&Arc<LimitedHost>| known.name == name && known.port.is_none();
             let whole = port.and_then(|_| hosts.named.iter().find(is_whole)).cloned();
-            let host = LimitedHost::new(pool, plan.clone(), (name, port), whole, noted_since);
+            let above = whole.as_deref().map_or(hosts.jobs.parent(), |whole| whole.limited.job());
+            let shown = port.map_or(name.clone(), |port| format!("{name}:{port}"));
+            let job = Rules::of_host(plan).build(above.job_builder().name(shown));
+            let host = LimitedHost::new(job, plan.clone(), (name, port), whole, noted_since);
             hosts.named.push(Arc::new(host));
         }
         hosts
     }
 
     /// Where requests for `url` go. May block for a look-up of the name.
-    pub(crate) fn route_blocking(&self, url: &Uri) -> Route {
+    pub(crate) fn route_blocking(&self, url: &Uri) -> Arc<Route> {
         let name = url.host().unwrap_or_default();
         self.route(self.stands_for(name), port_of(url))
     }
 
     /// Where requests for `url` go.
-    pub(crate) async fn route_of(&self, url: &Uri) -> Route {
+    pub(crate) async fn route_of(&self, url: &Uri) -> Arc<Route> {
         let name = bare(url.host().unwrap_or_default());
         let stands_for = match self.known(&name) {
             Some(known) => known,
@@ -115,23 +138,34 @@ impl Hosts {
         self.route(stands_for, port_of(url))
     }
 
-    fn route(&self, name: String, port: u16) -> Route {
-        let takes =
-            |host: &&Arc<LimitedHost>| host.name == name && host.port.is_none_or(|own| own == port);
-        let place = (name.clone(), port);
+    fn route(&self, name: String, port: u16) -> Arc<Route> {
+        let place = (name, port);
+        let mut routes = lock(&self.routes);
+        if let Some(route) = routes.get(&place) {
+            return Arc::clone(route);
+        }
+        let route = Arc::new(self.new_route(&place));
+        routes.insert(place, Arc::clone(&route));
+        route
+    }
+
+    fn new_route(&self, place: &Place) -> Route {
+        let (name, port) = place;
+        let takes = |host: &&Arc<LimitedHost>| {
+            host.name == *name && host.port.is_none_or(|own| own == *port)
+        };
         let host = self.named.iter().rev().find(takes).cloned().or_else(|| {
             let plan = self.others.as_ref()?;
-            let mut made = lock(&self.made);
-            let make = || {
-                let plan = HostPlan { host: plan.host.named(&name, port), ..plan.clone() };
-                let place = (name.clone(), Some(port));
-                let host = LimitedHost::new(&self.pool, plan, place, None, self.noted_since);
-                Arc::new(host)
-            };
-            Some(Arc::clone(made.entry(place.clone()).or_insert_with(make)))
+            let plan = HostPlan { host: plan.host.named(name, *port), ..plan.clone() };
+            let at = (name.clone(), Some(*port));
+            let host = LimitedHost::new(self.jobs.job(place), plan, at, None, self.noted_since);
+            Some(Arc::new(host))
         });
-        let restraint = Arc::clone(lock(&self.restraints).entry(place).or_default());
-        Route { host, restraint }
+        let outer = host.as_ref().map_or(self.jobs.parent(), |host| host.limited.job()).clone();
+        let server = outer.job_builder().name(format!("server {name}:{port}")).build();
+        let counts_requests =
+            self.has_rate || host.as_ref().is_some_and(|host| host.counts_requests());
+        Route { host, restraint: Restraint::new(server), outer, counts_requests }
     }
 
     /// What a name stands for. May block for a look-up of the name.
@@ -164,14 +198,18 @@ impl Hosts {
 
     /// All hosts with a limit or a rate, those that the plan does not name at the end.
     pub(crate) fn all(&self) -> Vec<Arc<LimitedHost>> {
-        let mut made: Vec<_> = lock(&self.made).values().cloned().collect();
+        let is_made =
+            |host: &Arc<LimitedHost>| !self.named.iter().any(|named| Arc::ptr_eq(named, host));
+        let routes = lock(&self.routes);
+        let made = routes.values().filter_map(|route| route.host.clone()).filter(is_made);
+        let mut made: Vec<_> = made.collect();
         made.sort_by_key(|host| (host.name.clone(), host.port));
         self.named.iter().cloned().chain(made).collect()
     }
 
     /// The host that the plan names and that no route leads to, if there is one.
-    pub(crate) fn unused(&self, routes: &[&Route]) -> Option<&HostPlan> {
-        let leads_to = |host: &Arc<LimitedHost>, route: &&Route| {
+    pub(crate) fn unused(&self, routes: &[&Arc<Route>]) -> Option<&HostPlan> {
+        let leads_to = |host: &Arc<LimitedHost>, route: &&Arc<Route>| {
             let own = route.host.as_ref();
             own.is_some_and(|own| {
                 Arc::ptr_eq(own, host) || own.outermost().name == host.name && host.port.is_none()
@@ -189,10 +227,10 @@ impl Hosts {
 
     /// How often requests to each server were held off, for those that were.
     pub(crate) fn holds(&self) -> Vec<(String, u64)> {
-        let restraints = lock(&self.restraints);
-        let holds = restraints.iter().map(|((name, port), restraint)| {
+        let routes = lock(&self.routes);
+        let holds = routes.iter().map(|((name, port), route)| {
             let name = if name.contains(':') { format!("[{name}]") } else { name.clone() };
-            (format!("{name}:{port}"), restraint.holds())
+            (format!("{name}:{port}"), route.restraint.holds())
         });
         let mut holds: Vec<_> = holds.filter(|(_, holds)| *holds > 0).collect();
         holds.sort();
@@ -216,29 +254,16 @@ impl fmt::Debug for Hosts {
 }
 
 impl LimitedHost {
+    /// `job` keeps to what `plan` says.
     fn new(
-        pool: &Pool,
+        job: Job,
         plan: HostPlan,
         (name, port): (String, Option<u16>),
         whole: Option<Arc<LimitedHost>>,
         noted_since: Option<Instant>,
     ) -> Self {
-        let shown = port.map_or(name.clone(), |port| format!("{name}:{port}"));
-        LimitedHost {
-            limited: Limited::new(
-                pool,
-                whole.as_deref().map(LimitedHost::limited),
-                &shown,
-                (plan.limit, plan.auto),
-                noted_since,
-            ),
-            pacer: plan.rate.map(Pacer::new),
-            plan,
-            name,
-            port,
-            waiting: Waiting::default(),
-            whole,
-        }
+        let limited = Limited::new(job, Rules::of_host(&plan), noted_since);
+        LimitedHost { plan, name, port, limited, whole }
     }
 
     /// Counts a request as in flight until the guards drop.
@@ -267,9 +292,11 @@ impl LimitedHost {
         &self.plan
     }
 
-    /// Whether a limit of the host finds itself, on this port or on all.
-    pub(crate) fn is_auto(&self) -> bool {
-        self.limited.is_auto() || self.whole.as_ref().is_some_and(|whole| whole.is_auto())
+    /// Whether each request needs a permit of its own, for a rate or a limit that finds itself, on this port or on all.
+    fn counts_requests(&self) -> bool {
+        let whole = self.whole.as_ref();
+        Rules::of_host(&self.plan).count_requests()
+            || whole.is_some_and(|whole| whole.counts_requests())
     }
 
     /// Notes the limits of the moment, if they find themselves.
@@ -280,19 +307,36 @@ impl LimitedHost {
         }
     }
 
-    /// The pacers of the host, the outermost first.
-    pub(crate) fn pacers(&self) -> impl Iterator<Item = &Pacer> {
-        let whole = self.whole.as_ref().and_then(|whole| whole.pacer.as_ref());
-        whole.into_iter().chain(&self.pacer)
-    }
-
     /// The outermost host that this one is part of.
-    pub(crate) fn outermost(&self) -> &LimitedHost {
+    fn outermost(&self) -> &LimitedHost {
         self.whole.as_deref().unwrap_or(self)
     }
+}
 
-    /// Tasks that wait for a permit of this host.
-    pub(crate) fn waiting(&self) -> &Waiting {
-        &self.waiting
+impl Route {
+    /// The job that stands for the server, for a job of the plan that backs off or does not.
+    pub(crate) fn job(&self, backs_off: bool) -> &Job {
+        if backs_off { self.restraint.job() } else { &self.outer }
+    }
+
+    /// What lets a request leave that has a permit. `None` for a job that does not back off.
+    pub(crate) fn pass(&self, backs_off: bool) -> Option<Pass<'_>> {
+        backs_off.then(|| self.restraint.pass())
+    }
+
+    /// Waits for a permit of `job`, which is below the route's or is the route's, and for the pass that goes with it.
+    pub(crate) async fn leave(
+        &self,
+        job: &Job,
+        backs_off: bool,
+    ) -> Result<(Permit, Option<Pass<'_>>), Closed> {
+        loop {
+            let permit = job.acquire().await?;
+            let pass = self.pass(backs_off);
+            // The server may have refused another request after this permit was granted.
+            if pass.is_none() || !self.restraint.is_held_off() {
+                return Ok((permit, pass));
+            }
+        }
     }
 }

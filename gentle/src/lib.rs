@@ -6,8 +6,8 @@
 //! cargo run --release -p gentle -- --help       # the plan's keys, the options, the exit status
 //! ```
 //!
-//! A plan becomes a pool with a job for each of its jobs, and a request needs a permit of its job: the library keeps each job
-//! within its limit while all of them run together.
+//! A plan becomes a pool with a job for each of its jobs, hosts and servers, and a request needs a permit of its job: the library keeps
+//! each of them within its limits and rates, and off the servers that refuse.
 
 mod chart;
 mod check;
@@ -25,15 +25,14 @@ mod list;
 mod moment;
 mod options;
 mod output;
-mod pace;
 mod page;
-mod permit;
 pub mod plan;
 mod progress;
 mod redirect;
 mod report;
 mod restraint;
 mod run;
+mod schedule;
 mod screen;
 mod server;
 mod session;

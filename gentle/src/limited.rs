@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tollgate::{Adaptive, Job, Pool};
+use tollgate::{Adaptive, Job, JobBuilder};
 
 use crate::gauge::{Gauge, Inside};
-use crate::plan::AutoLimit;
+use crate::plan::{AutoLimit, HostPlan, JobPlan, Rate};
 use crate::timeline::{Noted, Timeline};
 
 /// A job of the pool, and the requests that hold its permits.
@@ -24,23 +24,58 @@ pub(crate) struct Limited {
 /// A request that is counted as in flight, and noted.
 pub(crate) type Entered<'a> = (Option<Noted<'a>>, Inside<'a>);
 
-impl Limited {
-    /// Makes the job, below another one if there is one. `noted_since` is when the run began, if it must be noted what happens when.
-    pub(crate) fn new(
-        pool: &Pool,
-        above: Option<&Limited>,
-        name: &str,
-        (limit, auto): (Option<usize>, Option<AutoLimit>),
-        noted_since: Option<Instant>,
-    ) -> Self {
-        let builder = above.map_or_else(|| pool.job_builder(), |above| above.job.job_builder());
-        let builder = match auto {
+/// What the plan says of a job or a host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The limit at the start, or the greatest one of a limit that finds itself.
+    limit: Option<usize>,
+    auto: Option<AutoLimit>,
+    rate: Option<Rate>,
+}
+
+impl Rules {
+    /// The rate is not among them: it changes with the stages.
+    pub(crate) fn of_job(plan: &JobPlan) -> Self {
+        Rules { limit: Some(plan.limits[0]), auto: plan.auto, rate: None }
+    }
+
+    pub(crate) fn of_host(plan: &HostPlan) -> Self {
+        Rules { limit: plan.limit, auto: plan.auto, rate: plan.rate }
+    }
+
+    /// Whether each request needs a permit of its own: as a sample for a limit that finds itself, or as a start at a rate.
+    pub(crate) fn count_requests(self) -> bool {
+        self.auto.is_some() || self.rate.is_some()
+    }
+
+    /// Makes the job of the library that keeps to the rules.
+    pub(crate) fn build(self, builder: JobBuilder) -> Job {
+        self.give(builder).build()
+    }
+
+    /// Gives the rules to a job that is being made.
+    pub(crate) fn give(self, builder: JobBuilder) -> JobBuilder {
+        let builder = match self.auto {
             Some(AutoLimit { min, max }) => builder.adaptive(Adaptive::new(min..=max)),
-            None => builder.limit(limit.unwrap_or(usize::MAX)),
+            None => builder.limit(self.limit.unwrap_or(usize::MAX)),
         };
+        self.rate.into_iter().fold(builder, |builder, rate| builder.rate(rate.into()))
+    }
+}
+
+impl From<Rate> for tollgate::Rate {
+    fn from(rate: Rate) -> Self {
+        tollgate::Rate::every(rate.interval()).burst(rate.burst)
+    }
+}
+
+impl Limited {
+    /// `job` keeps to `rules`. `noted_since` is when the run began, if it must be noted what happens when.
+    pub(crate) fn new(job: Job, rules: Rules, noted_since: Option<Instant>) -> Self {
+        let Rules { limit, auto, .. } = rules;
         let first = auto.map_or(limit, |auto| Some(auto.min));
         Limited {
-            job: builder.name(name).build(),
+            job,
             auto,
             in_flight: Gauge::default(),
             in_hands: Arc::default(),
@@ -71,10 +106,6 @@ impl Limited {
     /// What happened when, if it is noted.
     pub(crate) fn timeline(&self) -> Option<&Timeline> {
         self.timeline.as_ref()
-    }
-
-    pub(crate) fn is_auto(&self) -> bool {
-        self.auto.is_some()
     }
 
     /// The limit of the moment, if it finds itself.

@@ -22,7 +22,6 @@ use crate::failure_log::FailureLog;
 use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::output;
-use crate::pace::Pacer;
 use crate::plan::{JobPlan, Plan};
 use crate::progress::{Progress, say};
 
@@ -88,14 +87,15 @@ impl Ready {
         let pool = Arc::new(pool);
         let noted_since = options.html.as_ref().map(|_| Instant::now());
         let hosts = Arc::new(Hosts::new(&pool, &plan, noted_since));
-        let pacer = plan.rate.map(|rate| Arc::new(Pacer::new(rate)));
         let files =
             TlsFiles { directory, cacert: options.cacert.as_deref(), insecure: options.insecure };
         let checks = plan.jobs.into_iter().map(|job| {
-            let check = Check::new(&pool, &hosts, pacer.as_ref(), job, directory, &files, log);
+            let check = Check::new(&pool, &hosts, job, directory, &files, log);
             check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
         });
         let checks = checks.collect::<Result<Vec<_>, _>>()?;
+        // Starts the thread of the pool's timer: a run that has begun must not find that no thread can start.
+        pool.job(1).hold_off(Duration::from_millis(1));
         let routes: Option<Vec<_>> = checks.iter().map(|check| check.route.as_ref()).collect();
         if let Some(unused) = routes.as_ref().and_then(|routes| hosts.unused(routes)) {
             let mend = "write it as in a job's base, or remove it";
@@ -134,6 +134,8 @@ impl Ready {
         let elapsed = start.elapsed();
         #[cfg(feature = "timeline")]
         pool.timeline().stop();
+        // A server may be held off for longer than the run lasts.
+        pool.shutdown_now();
         // A look-up of a name may not be over, and would be waited for.
         runtime.shutdown_background();
         let (checks, hosts, pool) = (checks.clone(), hosts.clone(), pool.clone());

@@ -7,8 +7,8 @@ use http::StatusCode;
 
 use crate::client::{Cause, Failure as NoAnswer};
 use crate::list::BadLine;
-use crate::pace::Slot;
 use crate::plan::{JobPlan, Targets};
+use crate::schedule::Slot;
 use crate::stats::{Latencies, Stats};
 
 /// How many different causes of failure are told apart for one job.

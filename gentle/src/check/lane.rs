@@ -2,43 +2,26 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use tollgate::{Job, Permit};
 
 use super::{Check, Phase, Stop, stopped};
 use crate::client::Client;
-use crate::deliver::{Delivered, Target};
-use crate::hosts::LimitedHost;
-use crate::pace::Gate;
-use crate::permit::{Permit, acquire};
+use crate::deliver::{Delivered, Sends, Target};
 use crate::plan::{StepPlan, Targets};
+use crate::restraint::Pass;
 use crate::session::Session;
-use crate::source::Source;
+use crate::source::{Next, Source};
 use crate::tally::Mistake;
-
-/// How many requests a lane sends in a turn, where another job waits for the host.
-const TURN: u32 = 16;
 
 /// A permit that a lane keeps for a turn.
 #[derive(Debug)]
 struct Turn<'a> {
-    permit: Permit,
+    /// `None` if the server of all requests gets no more.
+    permit: Option<Permit>,
+    pass: Option<Pass<'a>>,
     sent: u32,
-    holding: &'a AtomicUsize,
-}
-
-/// What a lane sends a request with.
-struct Sends<'a> {
-    session: &'a mut Session,
-    permit: &'a mut Permit,
-    stage: usize,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        // Ordering: Relaxed; a hint when to give a permit back.
-        self.holding.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Check {
@@ -48,37 +31,59 @@ impl Check {
         let mut turn = None;
         let mut session = Session { jar: self.jar.clone(), ..Session::default() };
         loop {
-            let phase = *stop.borrow();
-            let Some(stage) = phase.stage(&session) else { return };
-            let gate = match &self.pacers[stage] {
-                None => None,
-                Some(pacer) => {
+            let Some(stage) = stop.borrow().stage(session.step > 0) else { return };
+            turn = turn.filter(|turn: &Turn<'_>| turn.sent < self.turn);
+            let mut next = None;
+            if let Source::Slow(_) = self.source {
+                // Its line is read before a permit is taken: a start at a rate must not wait for a line.
+                next = tokio::select! {
+                    next = self.source.next(&self.plan) => next,
+                    _ = stopped(&mut stop) => return,
+                };
+                if next.is_none() {
+                    return self.give_out_no_more();
+                }
+            }
+            let has_some = session.step > 0 || next.is_some();
+            let turnstile = match &self.turnstile {
+                Some(turnstile) if self.plan.rate_of(stage).is_some() => {
                     // A permit is not kept while nothing may be sent.
                     turn = None;
-                    tokio::select! {
-                        gate = pacer.gate() => Some(gate),
-                        _ = stop.wait_for(|now| *now != phase) => continue,
-                    }
+                    let Some(permit) = self.pass_turnstile(turnstile, has_some, &mut stop).await
+                    else {
+                        return;
+                    };
+                    Some(permit)
                 }
+                _ => None,
             };
-            if turn.as_ref().is_some_and(|turn| self.must_yield(turn)) {
-                turn = None;
-            }
+            // After a refusal one request goes first. A permit that is kept must be given back before one is waited for.
+            turn = turn
+                .map(|turn| Turn { pass: self.pass(), ..turn })
+                .filter(|turn| !turn.pass.is_some_and(Pass::goes_first));
             if turn.is_none() {
                 turn = tokio::select! {
-                    turn = self.begin_turn() => turn,
-                    _ = stopped(&mut stop) => None,
+                    biased;
+                    turn = self.begin_turn() => Some(turn),
+                    _ = nothing_left(has_some, &mut stop) => None,
                 };
             }
             let Some(turn) = &mut turn else { return };
-            let Some(stage) = stop.borrow().stage(&session) else { return };
+            let Some(stage) = stop.borrow().stage(has_some) else { return };
             turn.sent += 1;
-            let sends = Sends { session: &mut session, permit: &mut turn.permit, stage };
+            let (session, permit, pass) = (&mut session, turn.permit.as_mut(), turn.pass);
+            let sends = Sends { session, permit, pass, turnstile };
             let more = match &self.plan.targets {
                 Targets::Session { steps, .. } => {
-                    self.next_step(steps, &client, sends, gate, &mut stop).await
+                    self.next_step(steps, &client, stage, sends, &mut stop).await
                 }
-                _ => self.next_request(&client, sends, gate, &mut stop).await,
+                _ => {
+                    let next = match next {
+                        None => self.source.next(&self.plan).await,
+                        read => read,
+                    };
+                    self.next_request(next, &client, stage, sends, &mut stop).await
+                }
             };
             if !more {
                 return;
@@ -86,22 +91,29 @@ impl Check {
         }
     }
 
+    /// Waits until the job's rate lets a request to one of many servers start. `None` if there is nothing to send.
+    async fn pass_turnstile(
+        &self,
+        turnstile: &Job,
+        has_some: bool,
+        stop: &mut Stop,
+    ) -> Option<Permit> {
+        tokio::select! {
+            biased;
+            permit = turnstile.acquire() => permit.ok(),
+            _ = nothing_left(has_some, stop) => None,
+        }
+    }
+
     /// Sends the next request. Returns false if there is none.
     async fn next_request(
         &self,
+        next: Option<Next>,
         client: &Client,
+        stage: usize,
         sends: Sends<'_>,
-        gate: Option<Gate<'_>>,
         stop: &mut Stop,
     ) -> bool {
-        let Sends { session, permit, stage } = sends;
-        let next = match &self.source {
-            Source::Slow(_) => tokio::select! {
-                next = self.source.next(&self.plan) => next,
-                _ = stopped(stop) => None,
-            },
-            source => source.next(&self.plan).await,
-        };
         let Some(next) = next else {
             self.give_out_no_more();
             return false;
@@ -119,7 +131,7 @@ impl Check {
                 };
                 let (path, expect) = (next.path, &self.plan.expect);
                 let target = Target { url, shown, path, stage, template, expect, step: None };
-                self.deliver(client, target, gate, (session, permit), stop).await;
+                self.deliver(client, target, sends, stop).await;
             }
             Err(bad_line) => {
                 self.tally().record_unsent(&bad_line);
@@ -134,11 +146,11 @@ impl Check {
         &self,
         steps: &[StepPlan],
         client: &Client,
+        stage: usize,
         sends: Sends<'_>,
-        gate: Option<Gate<'_>>,
         stop: &mut Stop,
     ) -> bool {
-        let Sends { session, permit, stage } = sends;
+        let Sends { session, .. } = sends;
         if session.step == 0 {
             let Some(is_last) = self.source.next_session(&self.plan) else { return false };
             if is_last {
@@ -158,7 +170,8 @@ impl Check {
                 let path = Some(at);
                 let step = Some(step);
                 let target = Target { url, shown, path, stage, template, expect, step };
-                self.deliver(client, target, gate, (session, permit), stop).await
+                let sends = Sends { session, ..sends };
+                self.deliver(client, target, sends, stop).await
             }
             Err(cause) => {
                 let mistake = Mistake::unexpected(cause);
@@ -178,32 +191,20 @@ impl Check {
         true
     }
 
-    /// Waits for a permit of the job; `None` if it takes no more tasks.
-    async fn begin_turn(&self) -> Option<Turn<'_>> {
-        let permit = {
-            let _waiting = self.waiting.enter();
-            let _waiting_for_host = self.host().map(|host| host.outermost().waiting().enter());
-            acquire(self.limited.job(), self.sampled).await?
+    /// Waits for a permit of the job, and of all that bounds the server of its requests, if there is one.
+    async fn begin_turn(&self) -> Turn<'_> {
+        let job = self.limited.job();
+        let leave = match &self.route {
+            Some(route) => route.leave(job, self.plan.backoff).await,
+            None => job.acquire().await.map(|permit| (permit, None)),
         };
-        // Ordering: Relaxed; a hint when to give a permit back.
-        self.holding.fetch_add(1, Ordering::Relaxed);
-        Some(Turn { permit, sent: 0, holding: &self.holding })
+        let (permit, pass) = leave.map_or((None, None), |(permit, pass)| (Some(permit), pass));
+        Turn { permit, pass, sent: 0 }
     }
 
-    /// Returns true if a lane must give its permit back. It must if the permit is a sample, or if the limit was lowered. It must
-    /// also at the end of a turn, if another job waits for the host.
-    fn must_yield(&self, turn: &Turn<'_>) -> bool {
-        if self.sampled {
-            return true;
-        }
-        // Ordering: Relaxed; a hint when to give a permit back.
-        if self.plan.limits.len() > 1
-            && self.holding.load(Ordering::Relaxed) > self.limited.job().limit()
-        {
-            return true;
-        }
-        let others = |host: &LimitedHost| host.outermost().waiting().count() > self.waiting.count();
-        turn.sent >= TURN && self.host().is_some_and(others)
+    /// What lets the next request leave under a permit that is kept.
+    fn pass(&self) -> Option<Pass<'_>> {
+        self.route.as_ref()?.pass(self.plan.backoff)
     }
 
     /// Lets lanes end that wait for a turn to send, as there is nothing to send.
@@ -215,5 +216,13 @@ impl Check {
             }
             _ => false,
         });
+    }
+}
+
+/// Waits until a lane has nothing more to send. `has_some`: it has something that was given out.
+async fn nothing_left(has_some: bool, stop: &mut Stop) {
+    if stop.wait_for(|phase| phase.stage(has_some).is_none()).await.is_err() {
+        // The run is over, and ends its lanes in another way.
+        std::future::pending().await
     }
 }

@@ -78,6 +78,13 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// The time from one request to the next; more than 0.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.per_second)
+    }
+}
+
 /// One job: the requests to send, how many at once, and what to expect of the answers.
 #[derive(Clone, Debug)]
 pub struct JobPlan {

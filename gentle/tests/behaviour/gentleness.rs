@@ -117,6 +117,25 @@ fn a_host_and_the_plan_keep_to_their_rates_over_all_jobs() {
 }
 
 #[test]
+fn a_request_keeps_to_the_rates_of_its_job_its_host_and_the_plan_at_once() {
+    // One of the three is the slowest in turn. A list may send anywhere, so its permits are others than those of a job with a base.
+    for slowest in 0..3 {
+        let rate = |at| if at == slowest { "rate = \"50/s\"\n" } else { "rate = \"500/s\"\n" };
+        let server = Server::start(ok);
+        let (_list, list) = list_over(&[server.base()], 20);
+        let host = "[host.\"*\"]\n".to_owned() + rate(1);
+        for jobs in [plan_job("a", 4, &server.base(), 20, rate(0)), list + rate(0)] {
+            let before = server.seen().len();
+            let (ended, results) = check(&format!("{}{jobs}{host}", rate(2)));
+            assert_eq!(ended.status, Some(0), "{ended:?}");
+            assert_eq!(server.seen().len() - before, 20);
+            // A rate of 500 a second has a burst of 5, one of 50 a burst of 1.
+            keeps_to(&results["elapsed_seconds"], Duration::from_millis(20), 1, 20);
+        }
+    }
+}
+
+#[test]
 fn a_stall_shows_in_the_latencies_that_are_corrected_for_the_rate() {
     let server = Server::start(|seen| {
         if seen.number == 50 {

@@ -14,6 +14,7 @@ mod peers;
 mod plan_reader;
 mod plan_refusals;
 mod program;
+mod refusals;
 mod results;
 mod servers;
 mod stages;

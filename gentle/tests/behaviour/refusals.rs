@@ -1,0 +1,55 @@
+//! What a run does for a server that refuses: which requests go first, whom the back-off concerns, and when it ends.
+
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::program::{check, job, plan_job};
+use crate::servers::{Latch, OK, Server};
+
+#[test]
+fn one_request_goes_first_after_a_refusal_and_the_time_is_doubled() {
+    const AT_ONCE: usize = 8;
+    let (all, times) = (Barrier::new(AT_ONCE), Arc::<Mutex<Vec<_>>>::default());
+    let came = Arc::clone(&times);
+    let server = Server::start(move |seen| {
+        came.lock().unwrap().push(Instant::now());
+        if seen.number < AT_ONCE {
+            all.wait();
+        }
+        // All that are on their way are refused, and the first one after them.
+        OK.replace("200 OK", if seen.number <= AT_ONCE { "503 Busy" } else { "200 OK" })
+    });
+    let plan = plan_job("a", AT_ONCE, &server.base(), 40, "timeout = \"60s\"");
+    let (ended, results) = check(&format!("workers = 2\n{plan}"));
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_eq!(job(&results, "a")["failed"], AT_ONCE + 1, "{results}");
+    let (seen, times) = (server.seen(), times.lock().unwrap());
+    for (first, pause) in [(AT_ONCE, 500), (AT_ONCE + 1, 1_000)] {
+        assert_eq!(seen[first].inside, 1, "{seen:?}");
+        let before = times[..first].iter().max().unwrap();
+        let paused = times[first].saturating_duration_since(*before);
+        assert!(paused >= Duration::from_millis(pause), "{paused:?} of {pause} ms");
+    }
+    let address = server.base().replace("http://", "");
+    assert_eq!(results["held_off"][address], 2, "{results}");
+}
+
+#[test]
+fn a_job_that_does_not_back_off_is_not_held_off_with_the_others() {
+    let refused = Latch::default();
+    let server = Server::start(move |seen| {
+        if seen.path() == "/refuse" {
+            refused.open();
+            return OK.replace("200 OK", "503 Busy\r\nretry-after: 3600");
+        }
+        refused.wait();
+        OK.to_owned()
+    });
+    // A request of each job holds a permit of the host. The host's other requests come after the refusal.
+    let plan = "[host.\"127.0.0.1\"]\nlimit = 2\n".to_owned()
+        + &plan_job("a", 1, &server.base(), 1, "").replace("\"/\"", "\"/refuse\"")
+        + &plan_job("b", 1, &server.base(), 40, "timeout = \"60s\"\nbackoff = false");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_eq!(job(&results, "b")["ok"], 40, "{results}");
+}
