@@ -153,9 +153,12 @@ impl Check {
 
     fn begin_stage(&self, stage: usize) {
         let limit = self.plan.limits[stage];
-        self.limited.job().set_limit(limit);
-        if let Some(timeline) = self.limited.timeline() {
-            timeline.set_limit(Instant::now(), limit);
+        // A limit that finds itself is the same in all stages, and is not set.
+        if self.plan.auto.is_none() {
+            self.limited.job().set_limit(limit);
+            if let Some(timeline) = self.limited.timeline() {
+                timeline.set_limit(Instant::now(), limit);
+            }
         }
         self.set_rate(stage);
         self.phase.send_if_modified(|phase| match phase {

@@ -400,11 +400,14 @@ fn a_limit_that_finds_itself_stays_near_the_knee() {
 /// Each request times out, so the limit must not rise, although no time differs from the others.
 #[test]
 fn time_outs_keep_a_limit_that_finds_itself_low() {
-    let server = oblivious();
-    let more = "timeout = \"100ms\"\nafter_timeout = \"release\"";
-    let plan = plan_job("a", 2, &server.base(), 12, more).replace("limit = 2", "limit = \"auto\"");
-    let (ended, results) = check(&plan);
-    assert_eq!(ended.status, Some(1), "{ended:?}");
-    let job = job(&results, "a");
-    assert_eq!((&job["auto"]["settled"], &job["most_in_flight"]), (&1.into(), &1.into()), "{job}");
+    for lasts in ["repeat = 12", "for = \"1s\""] {
+        let server = oblivious();
+        let more = "timeout = \"100ms\"\nafter_timeout = \"release\"";
+        let plan = plan_job("a", 2, &server.base(), 12, more).replace("repeat = 12", lasts);
+        let (ended, results) = check(&plan.replace("limit = 2", "limit = \"auto\""));
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let job = job(&results, "a");
+        let most = (&job["auto"]["settled"], &job["most_in_flight"]);
+        assert_eq!(most, (&1.into(), &1.into()), "{job}");
+    }
 }
