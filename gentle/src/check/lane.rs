@@ -72,6 +72,7 @@ impl Check {
             let Some(stage) = stop.borrow().stage(has_some) else { return };
             turn.sent += 1;
             let (session, permit, pass) = (&mut session, turn.permit.as_mut(), turn.pass);
+            let is_given_up = permit.is_none();
             let sends = Sends { session, permit, pass, turnstile };
             let more = match &self.plan.targets {
                 Targets::Session { steps, .. } => {
@@ -85,7 +86,8 @@ impl Check {
                     self.next_request(next, &client, stage, sends, &mut stop).await
                 }
             };
-            if !more {
+            // A job that lasts for a time would count requests that are not sent until the time is over.
+            if !more || is_given_up && self.plan.times.is_some() {
                 return;
             }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::program::{check, job, plan_job};
-use crate::servers::{Latch, OK, Server};
+use crate::servers::{Latch, OK, Server, down};
 
 #[test]
 fn one_request_goes_first_after_a_refusal_and_the_time_is_doubled() {
@@ -52,4 +52,15 @@ fn a_job_that_does_not_back_off_is_not_held_off_with_the_others() {
     let (ended, results) = check(&plan);
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert_eq!(job(&results, "b")["ok"], 40, "{results}");
+}
+
+#[test]
+fn a_job_that_lasts_for_a_time_ends_when_its_server_gets_no_more() {
+    let plan = plan_job("a", 1, &down(), 1, "for = \"1h\"").replace("repeat = 1\n", "");
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let failures = job(&results, "a")["failures"].as_array().unwrap();
+    let counts: Vec<_> = failures.iter().map(|failure| failure["count"].as_u64()).collect();
+    assert_eq!(counts, [Some(4), Some(1)], "{results}");
+    assert_eq!(failures[1]["cause"], "not sent: the server has refused too often");
 }
