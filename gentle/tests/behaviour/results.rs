@@ -192,6 +192,29 @@ fn a_limit_above_what_the_system_allows_is_refused_before_the_start() {
 }
 
 #[test]
+fn too_little_memory_for_the_threads_is_found_before_the_start() {
+    let server = Server::start(ok);
+    let plan = format!("workers = 1000\n{}", plan_job("a", 2, &server.base(), 5, ""));
+    let plan = Scratch::file("plan.toml", &plan);
+    let mut command = command();
+    command.arg(plan.path());
+    // A thread's stack takes 2 MiB of addresses.
+    let most = libc::rlimit { rlim_cur: 768 << 20, rlim_max: 768 << 20 };
+    // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &most) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("a thread does not start: "), "{stderr}");
+    assert!(server.seen().is_empty());
+}
+
+#[test]
 fn too_few_files_in_the_midst_of_a_run_are_this_machines_failure() {
     let begun = Arc::new(Barrier::new(2));
     let wait = Arc::clone(&begun);
