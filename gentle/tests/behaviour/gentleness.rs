@@ -146,10 +146,10 @@ fn a_stall_shows_in_the_latencies_that_are_corrected_for_the_rate() {
     let (ended, results) = check(&plan_job("a", 1, &server.base(), 150, "rate = \"100/s\""));
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let results = job(&results, "a");
-    let p95 = |table: &str| results[table]["p95_ms"].as_f64().unwrap();
-    // One request of 150 was slow. Those that were due meanwhile, about 100, were not sent at all.
-    assert!(p95("corrected_latency") > 600.0, "{results}");
-    assert!(p95("corrected_latency") > p95("latency"), "{results}");
+    let of = |table: &str, key: &str| results[table][key].as_f64().unwrap();
+    // One request of 150 was slow. Those that were due meanwhile, about 100, were not sent at all. A slow machine misses others, too.
+    assert!(of("corrected_latency", "p99_ms") > 600.0, "{results}");
+    assert!(of("corrected_latency", "p95_ms") > of("latency", "p95_ms"), "{results}");
     assert!(ended.stdout.contains("a: corrected for the rate: p50 "), "{ended:?}");
     let server = Server::start(ok);
     let (_, results) = check(&plan_job("a", 1, &server.base(), 2, ""));
