@@ -1,7 +1,7 @@
 //! How gentle a run stays when a server does not behave: time-outs, rates, refusals.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
@@ -156,8 +156,8 @@ fn a_stall_shows_in_the_latencies_that_are_corrected_for_the_rate() {
     assert!(job(&results, "a")["corrected_latency"].is_null());
 }
 
-/// Serves `requests`, a connection each, and then listens no more.
-fn serve(listener: TcpListener, requests: usize) {
+/// Serves so many requests, a connection each.
+fn serve(listener: &TcpListener, requests: usize) {
     for stream in listener.incoming().take(requests) {
         let mut stream = stream.unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -169,13 +169,14 @@ fn serve(listener: TcpListener, requests: usize) {
     }
 }
 
-/// A socket that has an address, and does not listen.
-fn taken(address: SocketAddr) -> OwnedFd {
-    let SocketAddr::V4(address) = address else { panic!("{address}") };
+/// Returns a socket that has a port and does not listen. A port of 0 stands for any free port.
+///
+/// Several such sockets may have one port while none of them listens.
+fn silent(port: u16) -> TcpListener {
     let name = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(Ipv4Addr::LOCALHOST).to_be() },
         sin_zero: [0; 8],
     };
     let (one, length) = (1_i32, size_of::<libc::sockaddr_in>() as libc::socklen_t);
@@ -191,22 +192,38 @@ fn taken(address: SocketAddr) -> OwnedFd {
     };
     // SAFETY: the pointer is to an address of the length that is given.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) };
-    assert_eq!((set, bound), (0, 0), "{address}");
-    socket
+    assert_eq!((set, bound), (0, 0), "{port}: {}", io::Error::last_os_error());
+    TcpListener::from(socket)
+}
+
+fn listen(silent: &TcpListener) {
+    // SAFETY: the descriptor is an open socket.
+    let listens = unsafe { libc::listen(silent.as_raw_fd(), 128) };
+    assert_eq!(listens, 0, "{}", io::Error::last_os_error());
+}
+
+/// Ends listening at once.
+///
+/// A drop would not: a process that another test is starting has a copy of each descriptor until it is the other program.
+fn listen_no_more(listener: &TcpListener) {
+    // SAFETY: the descriptor is an open socket.
+    let shut = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+    assert_eq!(shut, 0, "{}", io::Error::last_os_error());
 }
 
 #[test]
 fn a_restart_of_the_server_costs_tens_of_failures() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
+    // Both sockets have the port from the start, so no other server gets it while neither listens, and with it these requests.
+    let after = silent(0);
+    let address = after.local_addr().unwrap();
+    let before = silent(address.port());
+    listen(&before);
     thread::spawn(move || {
-        serve(listener, 500);
-        // The port stays taken, so that no other server gets it and with it these requests.
-        let taken = taken(address);
+        serve(&before, 500);
+        listen_no_more(&before);
         sleep(Duration::from_millis(1_200));
-        // SAFETY: the descriptor is an open socket.
-        assert_eq!(unsafe { libc::listen(taken.as_raw_fd(), 128) }, 0);
-        serve(TcpListener::from(taken), usize::MAX);
+        listen(&after);
+        serve(&after, usize::MAX);
     });
     let (ended, results) = check(&plan_job("a", 16, &format!("http://{address}"), 5_000, ""));
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -215,6 +232,21 @@ fn a_restart_of_the_server_costs_tens_of_failures() {
     assert!((1..60).contains(&failed), "{results}");
     assert_eq!(job(&results, "a")["requests"], 5_000);
     assert!(results["held_off"][address.to_string()].as_u64() >= Some(1), "{results}");
+}
+
+#[test]
+fn a_server_stops_listening_while_a_process_is_started() {
+    let after = silent(0);
+    let address = after.local_addr().unwrap();
+    let before = silent(address.port());
+    listen(&before);
+    // What such a process has: a descriptor of the same socket.
+    let _copy = before.try_clone().unwrap();
+    listen_no_more(&before);
+    drop(before);
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    listen(&after);
+    drop(TcpStream::connect(address).unwrap());
 }
 
 #[test]
