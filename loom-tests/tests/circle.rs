@@ -24,7 +24,8 @@ fn quieten_circles() {
 
 /// Runs tasks of different jobs on a worker each. Each task joins the next one, and the last one the first.
 fn circle(tasks: usize) {
-    let stage = Stage::new(tasks);
+    // One more, or the last thread that joins would be refused as the last one of the pool.
+    let stage = Stage::new(tasks + 1);
     let jobs: Vec<_> = (0..tasks).map(|_| stage.job(1)).collect();
     let refused = Arc::new(AtomicUsize::new(0));
     // No part of the model: all places are filled before a worker starts.
