@@ -179,8 +179,8 @@ impl Rate {
 /// A rate, and how much of its burst is used up.
 ///
 /// The state of a rate with an interval is the time at which the whole burst is free again. A start moves that time one
-/// interval further on. A start is allowed if that time is at most `burst - 1` intervals away. So each start but the first
-/// `burst` in a window needs an interval of that window.
+/// interval further on. A start is allowed if that time is at most `burst - 1` intervals away. So any span of time has at most
+/// `burst` starts, plus one for each whole interval in the span.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,

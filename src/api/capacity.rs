@@ -77,7 +77,8 @@ impl Job {
 
     /// Frees the empty cells in the job's queue if they are as many as its slots and its tasks.
     ///
-    /// A pass takes time for each cell, and frees at least half of the cells. So a push pays for two cells at most.
+    /// A pass visits each cell of the queue. In a job without children at least half of the cells are empty then, and are freed.
+    /// So in such a job the passes cost at most two visits for each push, on average.
     pub(super) fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {

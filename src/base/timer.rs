@@ -104,7 +104,8 @@ impl<T> Timer<T> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Makes the key of an entry for the time `when`. Of two entries for one time, the one with the earlier key is taken first.
+    /// Makes the key of an entry for the time `when`. Of two entries for one time, the timer first takes the one whose key was
+    /// made first.
     pub fn key(&self, when: Instant) -> Key {
         // Ordering: Relaxed; a figure that no other key has.
         (when, self.keys.fetch_add(1, Ordering::Relaxed))

@@ -336,8 +336,8 @@ impl Permits {
         self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
     }
 
-    /// Acquires the other permits of a task that takes `weight` permits, and has one of them already. Refuses if the task might
-    /// not have started with all of them.
+    /// Acquires the other permits of a task that takes `weight` permits, and has one of them already. Refuses if the weight does
+    /// not fit, or if a flag keeps tasks from starting.
     pub fn acquire_rest(&self, weight: u64) -> Asked {
         let may = |word: Snapshot| word.released().may_start_at_a_rate(weight);
         self.update(|word| may(word).then(|| word.acquired_more(weight - 1)))

@@ -173,8 +173,8 @@ impl<'a> Queue<'a> {
 
     /// Returns true if a task can be popped, judged by the head side alone.
     ///
-    /// The load is cheap, because a push into a non-empty queue does not write the head side. If the result is false, the queue
-    /// may still have an unfinished push.
+    /// The load is cheap, because a push into a non-empty queue does not write the head side. False does not mean that the queue
+    /// is empty: a push may be unfinished.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.

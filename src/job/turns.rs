@@ -24,7 +24,7 @@ pub struct AskedTurns {
     pub share: Option<u32>,
     /// The time after which a turn ends.
     pub time: Option<Duration>,
-    /// The class of the job.
+    /// The class that the builder sets for the job, or `None` if it sets none.
     pub priority: Option<Priority>,
 }
 

@@ -84,9 +84,10 @@ pub fn wait_then(
     });
 }
 
-/// Waits as [`wait`] does, but never panics. If all other threads are blocked, starts one more spare worker than there may be. The
-/// thread keeps its seat only if the platform starts no thread. It is for a caller that must not go on before the end of the wait,
-/// not even by unwinding. Returns at once in a forked child.
+/// Waits as [`wait`] does, but never panics. Call it if the caller must not go on before the end of the wait, not even by
+/// unwinding. If all other threads are blocked, starts a spare worker beyond the greatest number. If the platform starts no
+/// thread, the caller's thread keeps its seat while it waits. In a forked child the call returns at once, because no task ends
+/// there.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;

@@ -11,7 +11,8 @@
 //! No wake-up is lost, because the guard and the owner take the list's lock (`set-1`, `set-3`). The owner sees the task's
 //! number in the list, or the guard sees the mark and wakes the owner.
 //!
-//! The outcome of a task becomes final shortly after its guard was dropped. So the owner joins the task by the task's handle.
+//! A task may be in the list before its outcome is final, because the guard is dropped shortly before that. So the set's owner
+//! joins each task of the list by the task's handle.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};

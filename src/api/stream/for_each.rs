@@ -294,9 +294,9 @@ enum Chunk {
     Done,
     /// The closure has ended the input. The items of the chunk that had not begun were given back, and no puller pulls them.
     Ended,
-    /// The rest was given back because the puller must stop.
+    /// The puller must stop. The items of the chunk that had not begun were given back, for other pullers.
     Stopped,
-    /// The rest was given back because the items take longer than expected.
+    /// The items take longer than expected. The items of the chunk that had not begun were given back, for other pullers.
     Slow,
 }
 

@@ -83,7 +83,8 @@ impl Depot {
         self.untidy.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the cells of the reserve to their slabs, if cells have gone back to slabs since the last call (`untidy`).
+    /// Empties the reserve: gives its cells back to their slabs. Does so only if `untidy` is set, because then many tasks have
+    /// ended at once.
     fn tidy(&self) {
         // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {

@@ -64,8 +64,8 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Arms the timer for the time `until` or an earlier one, and sets the flag `HeldOff`. The caller must have the lock of the
-/// job's times.
+/// Arms the timer for the time `until`, and sets the flag `HeldOff`. Does nothing if an entry for this time or an earlier one is
+/// armed: [`open`] arms the timer again if the job must be held off longer. The caller must have the lock of the job's times.
 pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());

@@ -14,8 +14,9 @@ pub fn release_unkept(job: JobPtr) {
 }
 
 /// Returns true if a joined task of `job` may run inline although [`may_go_on`](super::may_go_on) forbids a further task. The
-/// joining task keeps a permit, so the joined task could not begin elsewhere. It is a part of the joining task then: a pause or a
-/// lower limit does not hold it back. A rate does, because each start needs its leave.
+/// joining task keeps its permit, so the joined task may find no permit on another thread. So the joined task counts as a part
+/// of the joining task: a pause or a lower limit does not stop it. A gate with the flag `Rated` does, because each start there
+/// must go through the code for rates.
 #[cold]
 pub fn may_run_as_a_part(job: JobPtr) -> bool {
     job.keeps_any_permit()

@@ -35,8 +35,8 @@ use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 
-/// Returns false if the first task in the queue of `gate` takes more permits than are free (weigh-1). The caller must have seen
-/// the flag `Rated`.
+/// Returns false if the first task in the queue of `gate` does not fit by its weight (weigh-1). A cancelled task always fits.
+/// The caller must have seen the flag `Rated`, which each gate that counts weights has.
 #[cold]
 pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     if !gate.counts_weights() {

@@ -175,8 +175,8 @@ impl<'a> Consumer<'a> {
         if !next.is_null() {
             return true;
         }
-        // `cell` is the last. The link to it must be cleared before the tail, as in `pop`: afterwards a pusher may set that
-        // link.
+        // `cell` is the last, so the store above has cleared the link to `cell`. The link must be clear before the tail moves
+        // back to `before`, as in `pop`: from then on a pusher may set that link.
         // Ordering: as in `pop`; Release also for the header of `before`, which the next pusher writes through.
         let cut = arrivals.tail.compare_exchange(
             cell.as_ptr(),
