@@ -934,6 +934,20 @@ pub const FAULTS: &[Fault] = &[
         &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],
     ),
     fault(
+        "delay-seen-before-its-entry",
+        "a task counts as delayed before it is in the timer: a clear, or the time, does not find it",
+        &[
+            "delays::nothing_lost_when_a_clear_meets_a_delay",
+            "delays::deadlines_hold_when_the_time_meets_a_delay",
+            "retries::nothing_lost_when_a_clear_meets_the_end_of_an_attempt",
+        ],
+    ),
+    fault(
+        "delay-without-fence",
+        "the thread that cancels a job does not see the first key of the job, whose thread does not see the flag",
+        &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],
+    ),
+    fault(
         "delay-token-given-first",
         "a job is idle while its delayed task is between the timer and the queue",
         &["delays::nothing_lost_when_a_wait_meets_the_time"],

@@ -100,6 +100,59 @@ fn nothing_lost_when_a_jobs_cancel_meets_the_time() {
 }
 
 #[test]
+fn nothing_lost_when_a_clear_meets_a_delay() {
+    // A task that counts as delayed is in the timer, so a clear drops it.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
+        let theirs = job.clone();
+        let clears = thread::spawn(move || {
+            let counted = theirs.stats().delayed == 1;
+            theirs.clear();
+            counted
+        });
+        drop(delay(&job, &gauge, &drops));
+        let counted = clears.join().unwrap();
+        play(stage);
+        let stats = job.stats();
+        assert!(!counted || stats.cancelled == 1, "the clear left a delayed task: {stats:?}");
+        assert_eq!(stats.cancelled as usize + stats.delayed, 1, "{stats:?}");
+        clock.advance(SECOND);
+        play(stage);
+        assert_eq!((gauge.ran(), drops.count()), (stats.delayed, 1));
+        assert_eq!(job.stats().delayed, 0);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn deadlines_hold_when_the_time_meets_a_delay() {
+    // A task that counts as delayed is in the timer, so it starts at its time.
+    check(Bound::Preemptions(3), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
+        let (theirs, moves) = (job.clone(), clock.clone());
+        let mover = thread::spawn(move || {
+            let counted = theirs.stats().delayed == 1;
+            if counted {
+                moves.advance(SECOND);
+            }
+            counted
+        });
+        drop(delay(&job, &gauge, &drops));
+        let counted = mover.join().unwrap();
+        play(stage);
+        assert_eq!(gauge.ran(), usize::from(counted), "a delayed task did not start at its time");
+        clock.advance(SECOND);
+        play(stage);
+        assert_eq!((gauge.ran(), drops.count()), (1, 1));
+        rest(stage, job);
+    });
+}
+
+#[test]
 fn nothing_lost_when_a_wait_meets_the_time() {
     // The job is not idle between the timer and the queue.
     check(Bound::Preemptions(3), || {

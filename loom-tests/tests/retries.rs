@@ -93,3 +93,31 @@ fn nothing_lost_when_the_time_meets_the_end_of_an_attempt() {
         rest(stage, job);
     });
 }
+
+#[test]
+fn nothing_lost_when_a_clear_meets_the_end_of_an_attempt() {
+    // The clear comes before the task is in the timer, and the task is tried again; or it comes later, and drops the task.
+    check(Bound::Preemptions(2), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(1, &clock);
+        let (job, gauge, drops) = (stage.job(1), Gauge::new(1), Drops::default());
+        let task = retried(&job, &gauge, &drops);
+        let theirs = job.clone();
+        let clears = thread::spawn(move || {
+            let counted = theirs.stats().delayed == 1;
+            theirs.clear();
+            counted
+        });
+        play(stage);
+        let counted = clears.join().unwrap();
+        play(stage);
+        let stats = job.stats();
+        assert!(!counted || stats.cancelled == 1, "the clear left a delayed task: {stats:?}");
+        assert_eq!(stats.cancelled as usize + stats.delayed, 1, "{stats:?}");
+        clock.advance(SECOND);
+        play(stage);
+        assert_eq!((drops.count(), job.stats().delayed), (1, 0));
+        assert_eq!(task.join().map_or(0, |end| end.attempts as usize), 2 * stats.delayed);
+        rest(stage, job);
+    });
+}

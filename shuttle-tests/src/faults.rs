@@ -83,6 +83,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("sample-outlives-its-future", SAMPLE),
     ("longest-read-first", FIGURES),
     ("all-entries-of-a-key-leave", SELDOM),
+    ("delay-seen-before-its-entry", DELAYED),
     ("delay-token-given-first", SELDOM),
     ("epoch-read-after-the-word", TORN),
     ("join-noted-before-its-mark", CIRCLE),
@@ -102,6 +103,7 @@ const FIGURES: &str = "no scenario reads a histogram beside a task that ends";
 const SELDOM: &str = "a thousand schedules of one seed may not have it; its model always does";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
 const CIRCLE: &str = "no scenario joins in a circle";
+const DELAYED: &str = "no scenario acts on the number of delayed tasks";
 const ORDER: &str = "all accesses are sequentially consistent here";
 
 /// A fault's name, and the scenarios that are asked, as `suite::scenario`; one must fail.

@@ -4,9 +4,10 @@
 //! the queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
 //!
 //! The thread that delays a task:
-//! - `delay-1`: The thread adds the entry's key to the keys of the job, and then arms the timer.
-//! - `delay-2`: The thread executes a full fence, and checks whether the job was cancelled. If so, the thread takes the entry
-//!   out, and hands the task to a worker, which drops the task.
+//! - `delay-1`: The thread executes a full fence, locks the keys of the job, and checks whether the job was cancelled. If so,
+//!   the thread hands the task to a worker, which drops the task.
+//! - `delay-2`: Under the same lock the thread adds the entry's key to the keys, and arms the timer. So each key that another
+//!   thread sees is of an entry that is armed, or that a thread has taken out.
 //!
 //! The thread that fires the entry:
 //! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
@@ -17,10 +18,11 @@
 //!   has the cell, and finds it empty.
 //! - `undelay-2`: During `undelay-1` the thread counts as outstanding. So a drain that waited for the entry checks again.
 //!
-//! A thread that cancels the job sets the flag, and then reads the job's keys. If there are keys, a sweep takes their entries
-//! out. The keys have a lock. So the cancelling thread sees the key, or the thread that delays the task sees the flag
-//! (`delay-1`, `delay-2`). If a sweep finds a key without an entry, the thread that delays the task has not armed the entry
-//! yet. That thread then sees the flag after it has armed the entry, and takes the entry out (`delay-2`).
+//! A thread that cancels the job sets the flag, executes a full fence, and then reads the job's keys. If there are keys, a sweep
+//! takes their entries out. The keys have a lock. So the cancelling thread sees the key, or the thread that delays the task sees
+//! the flag (`delay-1`). The lock is made with the first key. By the fences the cancelling thread sees the lock, or the thread
+//! that delays the task sees the flag. If a sweep or a clear finds a key without an entry, another thread has taken the entry
+//! out, and has the task (`delay-2`).
 //!
 //! The cell counts as an owner of the pool, because a handle may use the timer after the job was freed.
 
@@ -71,23 +73,27 @@ impl Delay {
             push(cell);
             return Ok(());
         }
-        job.extra_or_make().times().delayed.insert(self.key); // delay-1
-        if let Err(error) =
-            self.pool.arm_as(self.key, Due { waits: Timed::Task(cell), act: &START })
-        {
-            forget(job, self.key);
-            drop_task(cell);
-            return match error {
-                // The pool has ended, or drops its tasks, so the task was dropped.
-                NotArmed::Closed => Ok(()),
-                NotArmed::NoThread(error) => Err(error),
-            };
-        }
+        let extra = job.extra_or_make();
         full_fence();
+        let mut times = extra.times();
         if is_dropped(job) {
-            self.take_back(); // delay-2
+            drop(times);
+            inject_to_drop(cell, job); // delay-1
+            drop_late(self.pool.shared());
+            return Ok(());
         }
-        Ok(())
+        let due = Due { waits: Timed::Task(cell), act: &START };
+        let Err(error) = self.pool.arm_as(self.key, due) else {
+            times.delayed.insert(self.key); // delay-2
+            return Ok(());
+        };
+        drop(times);
+        drop_task(cell);
+        match error {
+            // The pool has ended, or drops its tasks, so the task was dropped.
+            NotArmed::Closed => Ok(()),
+            NotArmed::NoThread(error) => Err(error),
+        }
     }
 
     /// Takes the entry out of the timer. The caller must have claimed the closure to cancel the task by its handle. Returns

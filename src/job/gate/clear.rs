@@ -64,7 +64,7 @@ fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<Cell
 }
 
 /// Takes the job's delayed tasks out of the pool's timer, and adds them to `taken`. Delayed tasks are counted as busy already.
-/// If another thread has taken an entry, or is about to arm it, that thread keeps the task.
+/// If another thread has taken an entry, that thread keeps the task.
 fn take_delayed(job: JobPtr, taken: &mut Vec<CellPtr>) {
     let Some(extra) = job.extra() else { return };
     let keys: Vec<_> = extra.times().delayed.iter().copied().collect();

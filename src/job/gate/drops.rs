@@ -108,7 +108,7 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;
-        // Another thread may have taken the entry, or may be about to arm it. Then that thread drops the task.
+        // Another thread may have taken the entry. Then that thread drops the task (delay-2).
         if let Some(due) = job.pool().timer.cancel(key) {
             return Some(due.cell());
         }
