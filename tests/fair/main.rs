@@ -3,9 +3,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod feeds;
 mod siblings;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -223,45 +224,6 @@ fn a_lone_task_starts_soon_behind_many_queues() {
                 big.iter().for_each(end);
                 before
             });
-        }
-    });
-}
-
-/// A task that pushes itself again, or a tree of tasks, keeps its worker's deque from ever being empty.
-#[test]
-fn a_job_that_feeds_itself_does_not_starve_others() {
-    fn grow(job: &Job, started: &Started, stop: &Arc<AtomicBool>, width: usize) {
-        let (inner, counted, stopped) = (job.clone(), started.clone(), Arc::clone(stop));
-        job.execute(move || {
-            counted.0.fetch_add(1, SeqCst);
-            // A tree stops growing when it is wide: it is then as large as the other queues here.
-            let width = if counted.so_far() < 20_000 { width } else { 1 };
-            for _ in 0..width {
-                if !stopped.load(SeqCst) {
-                    grow(&inner, &counted, &stopped, width);
-                }
-            }
-        });
-    }
-    with_workers(|pool, workers| {
-        for limit in limits(workers) {
-            for (chains, width) in [(1, 1), (workers, 1), (1, 2)] {
-                bounded(workers, BOUND * workers, || {
-                    let (big, started, stop) =
-                        (pool.job(limit), Started::default(), Arc::default());
-                    (0..chains).for_each(|_| grow(&big, &started, &stop, width));
-                    while started.so_far() < 1_000 {
-                        std::hint::spin_loop();
-                    }
-                    let (task, at_start, small) = lone(pool, &started);
-                    small.execute(task);
-                    let pushed = started.so_far();
-                    let before = at_start.recv().unwrap().saturating_sub(pushed);
-                    stop.store(true, SeqCst);
-                    end(&big);
-                    before
-                });
-            }
         }
     });
 }
