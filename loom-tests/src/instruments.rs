@@ -44,6 +44,47 @@ impl Gauge {
     }
 }
 
+/// Counts the tasks that come late: those that start after the model has called [`Late::begin`].
+#[derive(Clone, Debug, Default)]
+pub struct Late(Arc<LateState>);
+
+#[derive(Debug, Default)]
+struct LateState {
+    begun: AtomicBool,
+    count: std::sync::atomic::AtomicUsize,
+}
+
+impl Late {
+    /// A count of tasks none of which is late yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a task does: it counts itself if it comes late.
+    pub fn visit(&self) {
+        // A read-modify-write sees the newest value.
+        if self.0.begun.fetch_or(false, Ordering::AcqRel) {
+            self.0.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A task that visits.
+    pub fn task(&self) -> impl FnOnce() + Send + use<> {
+        let late = self.clone();
+        move || late.visit()
+    }
+
+    /// From now on tasks are late.
+    pub fn begin(&self) {
+        self.0.begun.fetch_or(true, Ordering::AcqRel);
+    }
+
+    /// The number of late tasks.
+    pub fn count(&self) -> usize {
+        self.0.count.load(Ordering::Relaxed)
+    }
+}
+
 /// Memory that the tasks of a job with a limit of 1 write without any synchronisation of their own.
 #[derive(Debug)]
 pub struct Ledger(loom::cell::UnsafeCell<Vec<usize>>);

@@ -9,7 +9,7 @@ use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Door, Gauge, Ledger, rest};
+use loom_tests::instruments::{Door, Gauge, Late, Ledger, rest};
 use std::sync::Arc;
 use tollgate::Job;
 use tollgate::model::Stage;
@@ -137,26 +137,14 @@ fn limit_holds_after_a_pause() {
     // next in line under a permit that is held.
     check(Bound::Preemptions(3), || {
         let stage = Stage::new(1);
-        let job = stage.job(1);
-        let paused = Arc::new(loom::sync::atomic::AtomicBool::new(false));
-        let started_late = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        for _ in 0..3 {
-            let (paused, late) = (paused.clone(), started_late.clone());
-            job.execute(move || {
-                use loom::sync::atomic::Ordering::{AcqRel, Relaxed};
-                // A read-modify-write sees the newest value.
-                if paused.fetch_or(false, AcqRel) {
-                    late.fetch_add(1, Relaxed);
-                }
-            });
-        }
+        let (job, late) = (stage.job(1), Late::new());
+        (0..3).for_each(|_| job.execute(late.task()));
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.pause();
-        let before = job.stats();
-        paused.fetch_or(true, loom::sync::atomic::Ordering::AcqRel);
-        let running = before.running;
+        let running = job.stats().running;
+        late.begin();
         worker.join().unwrap();
-        let late = started_late.load(std::sync::atomic::Ordering::Relaxed);
+        let late = late.count();
         assert!(late <= running, "{late} tasks started in a paused job, {running} ran");
         job.resume();
         rest(stage, job);

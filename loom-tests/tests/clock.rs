@@ -3,15 +3,11 @@
 
 #![cfg(tollgate_loom)]
 
-use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{AcqRel, Relaxed};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Drops, Gauge, rest};
+use loom_tests::instruments::{Drops, Gauge, Late, rest};
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tollgate::model::Stage;
@@ -65,24 +61,14 @@ fn held_off_holds_for_a_worker_that_keeps_its_permit() {
     check(Bound::Preemptions(3), || {
         let clock = ManualClock::new();
         let stage = Stage::with_clock(1, &clock);
-        let job = stage.job(1);
-        let held = Arc::new(AtomicBool::new(false));
-        let late = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        for _ in 0..3 {
-            let (held, late) = (held.clone(), late.clone());
-            job.execute(move || {
-                // A read-modify-write sees the newest value.
-                if held.fetch_or(false, AcqRel) {
-                    late.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                }
-            });
-        }
+        let (job, late) = (stage.job(1), Late::new());
+        (0..3).for_each(|_| job.execute(late.task()));
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.hold_off(SECOND);
         let running = job.stats().running;
-        held.fetch_or(true, AcqRel);
+        late.begin();
         worker.join().unwrap();
-        let late = late.load(std::sync::atomic::Ordering::Relaxed);
+        let late = late.count();
         assert!(late <= running, "{late} tasks started in a job that is held off, {running} ran");
         clock.advance(SECOND);
         rest(stage, job);
@@ -170,21 +156,14 @@ fn rate_holds_for_a_worker_that_keeps_its_permit() {
         let clock = ManualClock::new();
         let stage = Stage::with_clock(1, &clock);
         let job = stage.job(1);
-        let (set, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        for _ in 0..3 {
-            let (set, late) = (set.clone(), late.clone());
-            job.execute(move || {
-                if set.fetch_or(false, AcqRel) {
-                    late.fetch_add(1, Relaxed);
-                }
-            });
-        }
+        let late = Late::new();
+        (0..3).for_each(|_| job.execute(late.task()));
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         at_a_rate(&job);
         let running = job.stats().running;
-        set.fetch_or(true, AcqRel);
+        late.begin();
         worker.join().unwrap();
-        let late = late.load(Relaxed);
+        let late = late.count();
         assert!(late <= running + 1, "{late} tasks started at once, {running} ran");
         (0..3).for_each(|_| {
             clock.advance(SECOND);
@@ -281,21 +260,14 @@ fn limit_holds_after_a_pause_in_a_turn_at_a_rate() {
         let stage = Stage::with_clock(1, &clock);
         let job = stage.job(1);
         job.set_rate(Rate::every(SECOND).burst(3));
-        let (paused, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        for _ in 0..3 {
-            let (paused, late) = (paused.clone(), late.clone());
-            job.execute(move || {
-                if paused.fetch_or(false, AcqRel) {
-                    late.fetch_add(1, Relaxed);
-                }
-            });
-        }
+        let late = Late::new();
+        (0..3).for_each(|_| job.execute(late.task()));
         let worker = thread::spawn(move || stage.play(0, usize::MAX));
         job.pause();
         let running = job.stats().running;
-        paused.fetch_or(true, AcqRel);
+        late.begin();
         worker.join().unwrap();
-        let late = late.load(Relaxed);
+        let late = late.count();
         assert!(late <= running, "{late} tasks started in a paused job, {running} ran");
         job.resume();
         while stage.play(0, usize::MAX) > 0 {}

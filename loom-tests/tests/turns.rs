@@ -3,11 +3,10 @@
 
 #![cfg(tollgate_loom)]
 
-use loom::sync::atomic::{AtomicBool, Ordering::AcqRel};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Door, rest};
+use loom_tests::instruments::{Door, Late, rest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tollgate::model::Stage;
@@ -19,15 +18,12 @@ fn limit_holds_when_a_pause_follows_a_change_of_another_job() {
     check(Bound::Preemptions(1), || {
         let stage = Stage::new(1);
         let (job, other, begun) = (stage.job(1), stage.job(1), Door::new());
-        let (paused, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let late = Late::new();
         let mut changes = Some((other, begun.clone()));
         for _ in 0..3 {
-            let (paused, late, change) = (paused.clone(), late.clone(), changes.take());
+            let (late, change) = (late.clone(), changes.take());
             job.execute(move || {
-                // A read-modify-write sees the newest value.
-                if paused.fetch_or(false, AcqRel) {
-                    late.fetch_add(1, Relaxed);
-                }
+                late.visit();
                 if let Some((other, begun)) = change {
                     other.set_limit(2);
                     begun.open();
@@ -38,9 +34,9 @@ fn limit_holds_when_a_pause_follows_a_change_of_another_job() {
         begun.pass();
         job.pause();
         let running = job.stats().running;
-        paused.fetch_or(true, AcqRel);
+        late.begin();
         worker.join().unwrap();
-        let late = late.load(Relaxed);
+        let late = late.count();
         assert!(late <= running, "{late} tasks started in a paused job, {running} ran");
         job.resume();
         rest(stage, job);
