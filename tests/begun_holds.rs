@@ -143,45 +143,41 @@ fn scopes_and_lazy_input_run_inline_at_a_limit_of_1() {
     });
 }
 
-/// The default pool, and a limit of 4: all 1,000 end, whether or not the limit bounds the tasks that have begun.
+/// The default pool, and a limit of 4: all 1,000 end, although the limit bounds the tasks that have begun.
 #[test]
 fn a_thousand_closures_each_join_one_of_a_serial_job() {
     within(LONG, || {
-        for keeps in [false, true] {
-            let pool = Pool::new().unwrap();
-            let (outer, inner) =
-                (pool.job_builder().limit(4).keep_permits(keeps).build(), pool.job(1));
-            let gauge = Gauge::new();
-            let tasks: Vec<_> = (0..1_000)
-                .map(|i| {
-                    let (inner, gauge) = (inner.clone(), gauge.clone());
-                    outer.spawn(move || {
-                        let _begun = gauge.enter();
-                        inner.spawn(move || i).join().unwrap()
-                    })
+        let pool = Pool::new().unwrap();
+        let (outer, inner, gauge) = (keeping(&pool, 4), pool.job(1), Gauge::new());
+        let tasks: Vec<_> = (0..1_000)
+            .map(|i| {
+                let (inner, gauge) = (inner.clone(), gauge.clone());
+                outer.spawn(move || {
+                    let _begun = gauge.enter();
+                    inner.spawn(move || i).join().unwrap()
                 })
-                .collect();
-            for (i, task) in tasks.into_iter().enumerate() {
-                assert_eq!(task.join().unwrap(), i);
-            }
-            assert!(!keeps || gauge.most() <= 4);
+            })
+            .collect();
+        for (i, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.join().unwrap(), i);
         }
+        assert!(gauge.most() <= 4);
     });
 }
 
 #[test]
 fn three_hundred_tasks_each_join_the_one_before() {
     within(LONG, || {
-        for (limit, keeps) in [(usize::MAX, false), (4, false), (4, true), (1, true)] {
+        for limit in [4, 1] {
             let pool = Pool::new().unwrap();
-            let job = pool.job_builder().limit(limit).keep_permits(keeps).build();
+            let job = keeping(&pool, limit);
             let mut last = job.spawn(|| 0);
             for _ in 0..300 {
                 let before = last;
                 last = job.spawn(move || before.join().unwrap() + 1);
             }
             assert_eq!(last.join().unwrap(), 300);
-            assert!(!keeps || job.stats().most_running <= limit);
+            assert!(job.stats().most_running <= limit);
         }
     });
 }
@@ -195,14 +191,9 @@ fn deep(jobs: [Job; 3], depth: usize) -> usize {
 #[test]
 fn a_chain_is_a_thousand_levels_deep_over_three_jobs() {
     within(LONG, || {
-        for limit in [1, 4, usize::MAX] {
-            let pool = Pool::new().unwrap();
-            assert_eq!(deep([(); 3].map(|()| pool.job(limit)), 1_000), 1_000);
-        }
         let pool = Pool::new().unwrap();
         // Each level keeps its permit.
-        let keeping = || pool.job_builder().limit(400).keep_permits(true).build();
-        assert_eq!(deep([keeping(), keeping(), keeping()], 1_000), 1_000);
+        assert_eq!(deep([(); 3].map(|()| keeping(&pool, 400)), 1_000), 1_000);
     });
 }
 
