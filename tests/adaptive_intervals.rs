@@ -4,12 +4,10 @@
 
 mod common;
 
-use common::{LONG, SECOND, pool_with_clock, within};
+use common::{LONG, NANO, SECOND, pool_with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tollgate::{Adaptive, Interval, Job, ManualClock, Pool};
-
-const NANO: Duration = Duration::from_nanos(1);
 
 /// A job with a limit of 5, whose intervals last a second or longer, its clock, and the intervals so far.
 struct Trial {

@@ -2,12 +2,10 @@
 
 mod common;
 
-use common::{LONG, SECOND, Tokens, within};
+use common::{LONG, NANO, SECOND, Tokens, within};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tollgate::{ManualClock, Pool, Rate, Retry};
-
-const NANO: Duration = Duration::from_nanos(1);
 
 fn pool_of(clock: &ManualClock) -> Pool {
     Pool::builder().workers(1).clock(clock).build().unwrap()

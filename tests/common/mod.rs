@@ -64,6 +64,9 @@ pub fn with_workers(test: impl Fn(&Pool, usize) + Send + Sync + 'static) {
 /// A second of a clock that the test moves.
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// The least time by which a clock moves.
+pub const NANO: Duration = Duration::from_nanos(1);
+
 /// Makes a pool of so many workers, and the clock that the pool goes by.
 pub fn pool_with_clock(workers: usize) -> (Pool, ManualClock) {
     let clock = ManualClock::new();

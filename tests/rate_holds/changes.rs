@@ -1,14 +1,11 @@
 //! Rates that change while they are used up, and rates of several jobs above one another.
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, pool_with_clock, until_parked, unwind, within};
-use crate::{SECOND, assert_started, push, settle, with_clock};
-use std::time::Duration;
+use crate::common::{LONG, NANO, pool_with_clock, until_parked, unwind, within};
+use crate::{SECOND, assert_started, assert_starts_after, push, settle, with_clock};
 use tollgate::Rate;
 
-const NANO: Duration = Duration::from_nanos(1);
-
-/// At most the new burst is used up after a change.
+/// After a change, at most the new burst counts as used up.
 #[test]
 fn a_smaller_burst_forgets_what_was_used_beyond_it() {
     with_clock(|pool, clock| {
@@ -19,10 +16,7 @@ fn a_smaller_burst_forgets_what_was_used_beyond_it() {
         job.set_rate(Rate::every(SECOND).burst(2));
         assert_started(&job, &gauge, 10);
         for due in 11..=13 {
-            clock.advance(SECOND - NANO);
-            assert_started(&job, &gauge, due - 1);
-            clock.advance(NANO);
-            assert_started(&job, &gauge, due);
+            assert_starts_after(clock, SECOND, &job, &gauge, due);
         }
         // After a pause, the burst is the new one.
         job.pause();
@@ -48,10 +42,7 @@ fn a_changed_interval_is_scaled_and_rounded_up() {
         assert_started(&job, &gauge, 2);
         // The whole interval is left.
         job.set_rate(Rate::every(1_000 * SECOND));
-        clock.advance(1_000 * SECOND - NANO);
-        assert_started(&job, &gauge, 2);
-        clock.advance(NANO);
-        assert_started(&job, &gauge, 3);
+        assert_starts_after(clock, 1_000 * SECOND, &job, &gauge, 3);
     });
 }
 
@@ -64,20 +55,11 @@ fn a_gap_becomes_shorter_at_once_and_longer_after_the_next_end() {
         assert_started(&job, &gauge, 1);
         clock.advance(SECOND);
         job.set_rate(gap(4));
-        clock.advance(4 * SECOND - NANO);
-        assert_started(&job, &gauge, 1);
-        clock.advance(NANO);
-        assert_started(&job, &gauge, 2);
+        assert_starts_after(clock, 4 * SECOND, &job, &gauge, 2);
         clock.advance(SECOND);
         job.set_rate(gap(50)); // three of the four seconds are left
-        clock.advance(3 * SECOND - NANO);
-        assert_started(&job, &gauge, 2);
-        clock.advance(NANO);
-        assert_started(&job, &gauge, 3);
-        clock.advance(50 * SECOND - NANO);
-        assert_started(&job, &gauge, 3);
-        clock.advance(NANO);
-        assert_started(&job, &gauge, 4);
+        assert_starts_after(clock, 3 * SECOND, &job, &gauge, 3);
+        assert_starts_after(clock, 50 * SECOND, &job, &gauge, 4);
     });
 }
 
@@ -117,10 +99,7 @@ fn a_gap_of_a_parent_follows_each_task_below() {
             settle(&parent);
             let next = Gauge::new();
             push(&parent, &next, 1);
-            clock.advance(5 * SECOND - NANO);
-            assert_started(&parent, &next, 0);
-            clock.advance(NANO);
-            assert_started(&parent, &next, 1);
+            assert_starts_after(clock, 5 * SECOND, &parent, &next, 1);
             clock.advance(5 * SECOND);
         }
         parent.wait();
@@ -135,10 +114,7 @@ fn a_gap_follows_a_task_that_panics() {
         assert!(job.spawn(|| unwind("no such page")).join().is_err());
         settle(&job);
         push(&job, &gauge, 1);
-        clock.advance(5 * SECOND - NANO);
-        assert_started(&job, &gauge, 0);
-        clock.advance(NANO);
-        assert_started(&job, &gauge, 1);
+        assert_starts_after(clock, 5 * SECOND, &job, &gauge, 1);
     });
 }
 

@@ -10,11 +10,11 @@ mod ways;
 mod windows;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, SECOND, pool_with_clock, with_clock, within};
+use common::{LONG, NANO, SECOND, pool_with_clock, with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use tollgate::{Job, Rate};
+use tollgate::{Job, ManualClock, Rate};
 
 /// Waits until the job starts nothing more at this time: nothing runs, and nothing is on its way to a worker.
 fn settle(job: &Job) {
@@ -33,6 +33,21 @@ fn assert_started(job: &Job, gauge: &Gauge, tasks: usize) {
     gauge.until_ended(tasks);
     settle(job);
     assert_eq!(gauge.started(), tasks, "{:?}", job.stats());
+}
+
+/// Moves the clock by `time`, and says that the last of so many tasks starts then, and not before.
+#[track_caller]
+fn assert_starts_after(
+    clock: &ManualClock,
+    time: Duration,
+    job: &Job,
+    gauge: &Gauge,
+    tasks: usize,
+) {
+    clock.advance(time - NANO);
+    assert_started(job, gauge, tasks - 1);
+    clock.advance(NANO);
+    assert_started(job, gauge, tasks);
 }
 
 fn push(job: &Job, gauge: &Gauge, tasks: usize) {
