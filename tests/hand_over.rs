@@ -434,11 +434,13 @@ fn a_joiner_is_not_starved_by_pushers() {
                     }
                 });
             }
-            for _ in 0..20 {
+            let joins = (0..20).try_for_each(|_| {
                 let other = other.clone();
-                job.spawn(move || other.spawn(|| ()).join().unwrap()).join().unwrap();
-            }
+                job.spawn(move || other.spawn(|| ()).join().unwrap()).join()
+            });
+            // A panic must come after this, because the pushers go on until then.
             ended.store(true, SeqCst);
+            joins.unwrap();
         });
     });
 }
