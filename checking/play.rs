@@ -19,7 +19,7 @@ pub fn play(pool: PoolPtr, index: usize, most: usize) -> usize {
             worker.serve(cell);
             served.set(served.get() + 1);
             if worker.context.seat().is_none() {
-                // The task has waited, and left this seat or that of another part.
+                // The task has waited, and left this seat or that of another played worker.
                 let shared = worker.pool();
                 shared.sleep.arrive(|| shared.is_busy());
                 let seat = shared.spares.wait_for_seat().expect("a seat was left");

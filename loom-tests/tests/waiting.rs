@@ -77,7 +77,7 @@ fn join_is_safe_while_the_limit_is_lowered_and_raised() {
     });
 }
 
-/// Two tasks of the job, the first of which joins one of another job. Two parts play. Returns how many tasks of the job had begun at
+/// Two tasks of the job, the first of which joins one of another job. Two threads play workers. Returns how many tasks of the job had begun at
 /// once.
 fn most_begun(stage: Stage, job: &Job) -> usize {
     let other = stage.job(1);
@@ -96,11 +96,11 @@ fn most_begun(stage: Stage, job: &Job) -> usize {
     let awaited = other.spawn(|| ());
     job.execute(note(Some(awaited)));
     job.execute(note(None));
-    // The awaited task is first, so the part that has it never waits.
+    // The awaited task is first, so the worker that has it never waits.
     let worker = thread::spawn(move || stage.play(0, 3));
     stage.play(1, 3);
     worker.join().unwrap();
-    // What is left has no other part to meet.
+    // What is left runs without another worker.
     while stage.play(0, 1) > 0 {}
     assert_eq!(ended.load(Ordering::SeqCst), 2);
     most.load(Ordering::SeqCst)

@@ -146,7 +146,7 @@ fn a_spare_worker_starts_when_there_is_room_again() {
     pool.shutdown();
 }
 
-/// From now on this process may take no more.
+/// Limits the address space of this process to so many bytes: no memory can be mapped beyond them.
 #[cfg(target_os = "linux")]
 pub fn limit_address_space(bytes: usize) {
     let room = libc::rlimit { rlim_cur: bytes as libc::rlim_t, rlim_max: libc::RLIM_INFINITY };

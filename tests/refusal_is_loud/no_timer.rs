@@ -2,13 +2,12 @@
 //! process of its own, whose address space has no room for a further stack.
 #![cfg(target_os = "linux")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate::{Job, Pool, Rate, Rejected, Retry};
 
 use crate::building::limit_address_space;
-use crate::common::{LONG, Tokens, panic_of, until_parked, within};
+use crate::common::{LONG, Tokens, capture, panic_of, until_parked, within};
 use crate::{in_child, runs_its_next_task, until_nothing_is_left};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -101,14 +100,13 @@ fn a_deadline() {
 fn a_further_attempt() {
     without_a_timer("a_further_attempt", |pool| {
         let job = pool.job_builder().name("again").limit(1).build();
-        let kept = Arc::new(());
-        let weak = Arc::downgrade(&kept);
+        let (kept, is_dropped) = capture();
         let task =
             job.spawn_retry(Retry::new().first_delay(HOUR), move || Err::<(), _>(kept.clone()));
         assert!(task.join().unwrap_err().is_cancelled());
         job.wait();
         let stats = job.stats();
-        assert_eq!((stats.cancelled, stats.delayed, weak.strong_count()), (1, 0, 0));
+        assert_eq!((stats.cancelled, stats.delayed, is_dropped()), (1, 0, true));
         let policy = Retry::new().first_delay(Duration::ZERO).attempts(3);
         assert_eq!(job.spawn_retry(policy, || Err::<(), _>(1)).join().unwrap().attempts, 3);
     });

@@ -5,7 +5,7 @@ use std::error::Error;
 use tollgate::{BuildError, Closed, JoinError, PanicPayload, Pool, Rejected, TryAcquireError};
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, panic_of, pool, pool_with_clock, within};
+use crate::common::{LONG, SECOND, panic_of, pool, pool_with_clock, within};
 
 /// The error of a task that panics with this payload.
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> JoinError {
@@ -20,8 +20,8 @@ fn an_error_of_a_task_is_one_of_three() {
         let held = pool.job(0);
         let cancelled = held.spawn(|| ());
         assert!(cancelled.cancel());
-        let late = held.spawn_within(std::time::Duration::from_secs(1), || ());
-        clock.advance(std::time::Duration::from_secs(1));
+        let late = held.spawn_within(SECOND, || ());
+        clock.advance(SECOND);
         let errors = [
             (cancelled.join().unwrap_err(), "the task was cancelled"),
             (late.join().unwrap_err(), "the task had not started by its deadline"),
