@@ -450,6 +450,20 @@ fn nothing_starts_before_the_real_time() {
     });
 }
 
+/// The thread of the timer waits for a later time when an earlier one is added. It must then wait for the earlier time.
+#[test]
+fn an_earlier_time_comes_before_a_later_one_by_the_real_clock() {
+    within(LONG, || {
+        let pool = common::pool(2);
+        let job = pool.job(2);
+        let later = job.spawn_after(Duration::from_secs(24 * 60 * 60), || ());
+        for _ in 0..50 {
+            job.spawn_after(Duration::from_millis(1), || ()).join().unwrap();
+        }
+        assert!(later.cancel());
+    });
+}
+
 /// A worker that runs a long task delays a task whose time has come, and nothing else does.
 #[test]
 fn workers_are_free_while_tasks_are_delayed() {
