@@ -261,6 +261,35 @@ fn a_destructor_may_panic_or_wait_for_a_later_time() {
     });
 }
 
+/// A destructor waits on the thread of the timer while no other task waits for a time. That thread then serves the timer no
+/// more, so the next delayed task needs a new thread.
+#[test]
+fn a_destructor_may_wait_while_no_other_task_waits_for_a_time() {
+    struct Waits<F: FnOnce() + Send + 'static>(tollgate::Job, Option<F>);
+    impl<F: FnOnce() + Send + 'static> Drop for Waits<F> {
+        fn drop(&mut self) {
+            self.0.spawn(self.1.take().unwrap()).join().unwrap();
+        }
+    }
+    within(LONG, || {
+        let pool = common::pool(1);
+        let (held, free) = (pool.job(0), pool.job(1));
+        for _ in 0..10 {
+            let (gauge, latch) = (Gauge::new(), Latch::new());
+            let waits = Waits(free.clone(), Some(stay(&gauge, &latch)));
+            let task = move || drop(waits);
+            // On a busy machine the deadline may have come before the push. Then the destructor waits on this thread.
+            let opener = thread::spawn(move || {
+                gauge.until_running(1);
+                latch.open();
+            });
+            assert_expired(held.spawn_within(Duration::from_millis(1), task));
+            opener.join().unwrap();
+            free.spawn_after(Duration::from_millis(1), || ()).join().unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_hundred_thousand_deadlines_at_once() {
     within(LONG, || {
