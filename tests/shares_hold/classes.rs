@@ -124,6 +124,25 @@ fn no_class_starves() {
     });
 }
 
+/// If turns of `Normal` and of `Low` become due at once, the turn of `Low` comes first: its bound counts turns of `Normal`, too.
+#[test]
+fn low_goes_first_if_both_lower_classes_are_due() {
+    within(LONG, || {
+        let trial = Trial::new();
+        push_turns(&trial, Priority::High, LOW_AFTER - NORMAL_AFTER - 1);
+        let (normal, task) = (trial.job(|job| job.limit(1)), trial.task(1, Duration::ZERO));
+        let order = Arc::clone(&trial.order);
+        trial.job(|job| job.limit(1).priority(Priority::High)).execute(move || {
+            order.lock().unwrap().push(0);
+            normal.execute(task); // after this turn, `Normal` is due in 8 turns and `Low` too
+        });
+        push_turns(&trial, Priority::High, 3 * NORMAL_AFTER);
+        push_turns(&trial, Priority::Low, 1);
+        let expected = [(0, LOW_AFTER), (2, 1), (1, 1), (0, 2 * NORMAL_AFTER)];
+        assert_eq!(runs(&trial.run()), expected);
+    });
+}
+
 /// Within each class, a lone task waits for one turn of each other job, as in a pool without classes.
 #[test]
 fn a_lone_task_waits_for_one_turn_of_each_job_of_its_class() {
