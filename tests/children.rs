@@ -357,6 +357,19 @@ fn a_job_cancelled_below_a_held_parent_is_idle() {
     });
 }
 
+/// The one task of the child stands in the held parent's line, and no thread waits for the child.
+#[test]
+fn a_cancel_ends_a_join_of_a_task_in_a_held_parents_line() {
+    with_workers(|pool, _| {
+        let parent = pool.job(0);
+        let child = parent.job(8);
+        let task = child.spawn(|| unreachable!());
+        child.cancel();
+        let outcome: Result<(), _> = task.join();
+        assert!(matches!(outcome, Err(JoinError::Cancelled)));
+    });
+}
+
 /// The gate where its task stands is not held itself, but waits for one that is.
 #[test]
 fn a_job_cancelled_below_a_gate_that_waits_for_a_held_one_is_idle() {
