@@ -7,7 +7,7 @@ mod common;
 use common::{LONG, NANO, SECOND, pool_with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tollgate::{Adaptive, Interval, Job, ManualClock, Pool};
+use tollgate::{Adaptive, Interval, Job, ManualClock, Permit, Pool};
 
 /// A job with a limit of 5, whose intervals last a second or longer, its clock, and the intervals so far.
 struct Trial {
@@ -45,6 +45,32 @@ impl Trial {
     fn last(&self) -> Interval {
         self.seen.lock().unwrap().last().expect("an interval has ended").clone()
     }
+}
+
+/// A task that ends while the rule is asked is in the next interval.
+#[test]
+fn an_interval_has_the_tasks_that_end_while_the_rule_is_asked_for_the_one_before() {
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let seen: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let ends: Arc<Mutex<Option<Permit>>> = Arc::default();
+        let (sees, ended) = (seen.clone(), ends.clone());
+        let rule = move |interval: &Interval| {
+            drop(ended.lock().unwrap().take());
+            sees.lock().unwrap().push(interval.tasks);
+            interval.limit
+        };
+        let adaptive = Adaptive::new(1..=9).interval(SECOND).rule(rule);
+        let job = pool.job_builder().limit(5).adaptive(adaptive).build();
+        let first = job.try_acquire().unwrap();
+        *ends.lock().unwrap() = Some(job.try_acquire().unwrap());
+        clock.advance(SECOND);
+        drop(first);
+        let last = job.try_acquire().unwrap();
+        clock.advance(SECOND);
+        drop(last);
+        assert_eq!(*seen.lock().unwrap(), [1, 2]);
+    });
 }
 
 /// Mean and deviation are those of all tasks of the interval, and of no others.
