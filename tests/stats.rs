@@ -148,6 +148,25 @@ fn stats_with_children_count_each_task_once() {
     });
 }
 
+/// A job without a handle goes with its last task. The worker's next job does not get the count of that task.
+#[test]
+fn the_count_of_a_job_that_is_gone_goes_to_no_other_job() {
+    within(LONG, || {
+        let pool = pool(1);
+        for limit in [1, 2, usize::MAX] {
+            let (gone, gauge, latch) = (pool.job(limit), Gauge::new(), Latch::new());
+            gone.execute(stay(&gauge, &latch));
+            gauge.until_running(1);
+            drop(gone);
+            let job = pool.job(limit);
+            (0..3).for_each(|_| job.execute(|| ()));
+            latch.open();
+            job.wait();
+            assert_eq!(job.stats().completed, 3, "limit {limit}");
+        }
+    });
+}
+
 #[test]
 fn stats_with_children_include_children_that_are_gone() {
     with_workers(|pool, _| {
