@@ -318,4 +318,14 @@ mod tests {
             assert_ne!(delays(policy), delays(policy));
         }
     }
+
+    #[test]
+    fn jitter_shortens_the_longest_delay_too() {
+        let longest = Duration::from_millis(100);
+        let policy = Retry::new().attempts(1_000).longest_delay(longest).jitter(0.5).seed(7);
+        let delays = delays(policy.first_delay(10 * longest));
+        assert!(delays.iter().all(|delay| (longest / 2..=longest).contains(delay)));
+        let mean = delays.iter().sum::<Duration>() / 999;
+        assert!(mean.abs_diff(longest.mul_f64(0.75)) < longest / 20, "{mean:?}");
+    }
 }
