@@ -7,7 +7,8 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::rest;
 use std::sync::Arc;
-use tollgate::model::Stage;
+use tollgate::model::idle::is_idle;
+use tollgate::model::{Stage, record_of};
 
 #[test]
 fn a_wait_returns_when_the_last_task_is_counted_and_its_permit_is_back() {
@@ -56,6 +57,25 @@ fn figures_are_whole_while_a_child_goes() {
         other.join().unwrap();
         assert_eq!(parent.stats_with_children().completed, 1);
         rest(stage, parent);
+    });
+}
+
+/// The held job has a task in its queue, so nothing of the job is busy. A resume admits the task while another thread checks the
+/// job: that thread finds the task in the queue, or counted as busy. The model makes one such check; a wait makes two.
+#[test]
+fn a_job_is_not_idle_while_a_resume_admits_its_task() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = Arc::new(stage.job(1));
+        job.pause();
+        job.execute(|| ());
+        let theirs = job.clone();
+        let other = thread::spawn(move || theirs.resume());
+        assert!(!is_idle(record_of(&job)));
+        other.join().unwrap();
+        while stage.play(0, usize::MAX) > 0 {}
+        assert!(job.is_idle());
+        rest(stage, Arc::into_inner(job).expect("the other thread has ended"));
     });
 }
 
