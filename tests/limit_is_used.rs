@@ -209,6 +209,51 @@ fn a_resume_starts_what_waits() {
     });
 }
 
+/// Three tasks have waited inside, and want their permits back while their job is held. One change of the job lets all three go
+/// on: none of them ends before all run.
+#[test]
+fn one_change_lets_all_tasks_that_have_waited_go_on() {
+    with_workers(|pool, _| {
+        for round in 0..20 {
+            let (job, joined) = (pool.job(3), pool.job(3));
+            let (begun, back, latch) = (Gauge::new(), Gauge::new(), Latch::new());
+            joined.pause();
+            for _ in 0..3 {
+                let (task, begins) = (joined.spawn(|| ()), pass_through(&begun));
+                let stays = stay(&back, &latch);
+                job.execute(move || {
+                    begins();
+                    task.join().unwrap();
+                    stays();
+                });
+            }
+            begun.until_ended(3);
+            while job.stats().running > 0 {
+                thread::yield_now();
+            }
+            let by_pause = round % 2 == 0;
+            if by_pause {
+                job.pause()
+            } else {
+                job.set_limit(0)
+            }
+            joined.resume();
+            joined.wait();
+            while !format!("{job:?}").contains("returning: true") {
+                thread::yield_now();
+            }
+            if by_pause {
+                job.resume()
+            } else {
+                job.set_limit(3)
+            }
+            back.until_running(3);
+            latch.open();
+            job.wait();
+        }
+    });
+}
+
 /// A queue that froze after its limit had been at 0 is one of the oldest faults of this kind of pool.
 #[test]
 fn moves_of_the_limit_lose_no_wake() {
