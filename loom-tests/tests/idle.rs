@@ -6,7 +6,10 @@ use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::rest;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Wake, Waker};
 use tollgate::model::idle::is_idle;
 use tollgate::model::{Stage, record_of};
 
@@ -77,6 +80,44 @@ fn a_job_is_not_idle_while_a_resume_admits_its_task() {
         assert!(job.is_idle());
         rest(stage, Arc::into_inner(job).expect("the other thread has ended"));
     });
+}
+
+/// The child's task stands in the queue of a held parent, where no worker finds it. The task's handle cancels it while a future
+/// begins to wait for the child: the future finds the task cancelled, or is woken.
+#[test]
+fn a_wait_for_a_child_of_a_held_parent_learns_of_a_cancel() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let parent = stage.job(0);
+        let child = stage.child(&parent, 1);
+        let task = child.spawn(|| ());
+        let (woken, mut idle) = (Arc::new(Woken::default()), child.idle());
+        let waker = Waker::from(woken.clone());
+        let mut poll = || Pin::new(&mut idle).poll(&mut Context::from_waker(&waker));
+        let other = thread::spawn(move || assert!(task.cancel()));
+        let mut polled = poll();
+        other.join().unwrap();
+        while polled.is_pending() {
+            stage.play(0, usize::MAX);
+            assert!(woken.0.swap(false, SeqCst), "the wait has learned nothing of the cancel");
+            polled = poll();
+        }
+        drop(idle);
+        assert_eq!(child.stats().cancelled, 1);
+        parent.set_limit(1);
+        drop(parent);
+        rest(stage, child);
+    });
+}
+
+/// Notes that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 /// Two threads use one handle. The list of held jobs has a handle of its own, which may be added and dropped beside each other.
