@@ -11,9 +11,8 @@
 //!       such a job with `backoff = false`
 //! ```
 //!
-//! The plan has a job for each key: a host that `[host."*"]` is for is made when a request is sent to it. What it counted is kept here,
-//! because a job of the library keeps no data for its owner. A job of the plan that sends to many servers is below none: each of its
-//! requests takes a permit of the job, and then one of the server.
+//! A host that `[host."*"]` is for is made when a request is sent to it, and is kept here with its job and with what it counted. A job of
+//! the plan that sends to many servers is below none: each of its requests takes a permit of the job, and then one of the server.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +23,7 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tollgate::{Closed, Job, Keyed, Permit, Pool};
+use tollgate::{Closed, Job, Permit, Pool};
 
 use crate::gauge::{Held, Inside};
 use crate::limited::{Entered, Limited, Rules};
@@ -39,8 +38,8 @@ pub(crate) type InHands<'a> = (Inside<'a>, Option<Inside<'a>>);
 
 /// All hosts of a run.
 pub(crate) struct Hosts {
-    /// The plan as a job, and a job below it for each server that `others` is for.
-    jobs: Keyed<Place>,
+    /// The plan as a job.
+    plan: Job,
     /// Whether the plan has a rate.
     has_rate: bool,
     /// The hosts that the plan names. Whole hosts come before single ports.
@@ -89,13 +88,8 @@ impl Hosts {
         let has_rules = !plan.hosts.is_empty() || plan.other_hosts.is_some();
         let builder = pool.job_builder().name("plan");
         let builder = plan.rate.into_iter().fold(builder, |plan, rate| plan.rate(rate.into()));
-        let others = plan.other_hosts.as_ref().map(Rules::of_host);
-        let jobs = builder.keyed(move |(name, port): &Place, host| {
-            let host = host.name(format!("{name}:{port}"));
-            others.into_iter().fold(host, |host, others| others.give(host))
-        });
         let mut hosts = Hosts {
-            jobs,
+            plan: builder.build(),
             has_rate: plan.rate.is_some(),
             named: Vec::new(),
             others: plan.other_hosts.clone(),
@@ -109,7 +103,7 @@ impl Hosts {
             let (name, port) = (hosts.stands_for(plan.host.name()), plan.host.port());
             let is_whole = |known: &&Arc<LimitedHost>| known.name == name && known.port.is_none();
             let whole = port.and_then(|_| hosts.named.iter().find(is_whole)).cloned();
-            let above = whole.as_deref().map_or(hosts.jobs.parent(), |whole| whole.limited.job());
+            let above = whole.as_deref().map_or(&hosts.plan, |whole| whole.limited.job());
             let shown = port.map_or(name.clone(), |port| format!("{name}:{port}"));
             let job = Rules::of_host(plan).build(above.job_builder().name(shown));
             let host = LimitedHost::new(job, plan.clone(), (name, port), whole, noted_since);
@@ -157,11 +151,11 @@ impl Hosts {
         let host = self.named.iter().rev().find(takes).cloned().or_else(|| {
             let plan = self.others.as_ref()?;
             let plan = HostPlan { host: plan.host.named(name, *port), ..plan.clone() };
-            let at = (name.clone(), Some(*port));
-            let host = LimitedHost::new(self.jobs.job(place), plan, at, None, self.noted_since);
-            Some(Arc::new(host))
+            let job = self.plan.job_builder().name(format!("{name}:{port}"));
+            let (job, at) = (Rules::of_host(&plan).build(job), (name.clone(), Some(*port)));
+            Some(Arc::new(LimitedHost::new(job, plan, at, None, self.noted_since)))
         });
-        let outer = host.as_ref().map_or(self.jobs.parent(), |host| host.limited.job()).clone();
+        let outer = host.as_ref().map_or(&self.plan, |host| host.limited.job()).clone();
         let server = outer.job_builder().name(format!("server {name}:{port}")).build();
         let counts_requests =
             self.has_rate || host.as_ref().is_some_and(|host| host.counts_requests());

@@ -50,16 +50,11 @@ impl Rules {
 
     /// Makes the job of the library that keeps to the rules.
     pub(crate) fn build(self, builder: JobBuilder) -> Job {
-        self.give(builder).build()
-    }
-
-    /// Gives the rules to a job that is being made.
-    pub(crate) fn give(self, builder: JobBuilder) -> JobBuilder {
         let builder = match self.auto {
             Some(AutoLimit { min, max }) => builder.adaptive(Adaptive::new(min..=max)),
             None => builder.limit(self.limit.unwrap_or(usize::MAX)),
         };
-        self.rate.into_iter().fold(builder, |builder, rate| builder.rate(rate.into()))
+        self.rate.into_iter().fold(builder, |builder, rate| builder.rate(rate.into())).build()
     }
 }
 
