@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZero;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ const WAITING: &str = "interrupted: waiting for the requests in flight, Ctrl-C a
 
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Ten years.
+const LONGER_THAN_A_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// A plan has a thread for each so many lanes. Fewer lanes do not keep a thread busy.
 const LANES_A_THREAD: usize = 32;
@@ -94,8 +97,8 @@ impl Ready {
             check.map_err(|error| format!("{name}:{error}: name a file that can be read"))
         });
         let checks = checks.collect::<Result<Vec<_>, _>>()?;
-        // Starts the thread of the pool's timer: a run that has begun must not find that no thread can start.
-        pool.job(1).hold_off(Duration::from_millis(1));
+        start_timer(&pool)
+            .map_err(|error| format!("{name}: the pool's timer does not start: {error}"))?;
         let routes: Option<Vec<_>> = checks.iter().map(|check| check.route.as_ref()).collect();
         if let Some(unused) = routes.as_ref().and_then(|routes| hosts.unused(routes)) {
             let mend = "write it as in a job's base, or remove it";
@@ -141,6 +144,21 @@ impl Ready {
         let (checks, hosts, pool) = (checks.clone(), hosts.clone(), pool.clone());
         Ok(Outcome { checks, hosts, elapsed, started, pool, interrupted })
     }
+}
+
+/// Starts the thread of the pool's timer, and keeps it while the pool lasts: a run that has begun must not find that no thread can start.
+fn start_timer(pool: &Pool) -> Result<(), String> {
+    // The thread does not end before the hold-off, which lasts longer than any run.
+    let begin = || pool.job(1).hold_off(LONGER_THAN_A_RUN);
+    // The library panics if the thread does not start, and nothing else runs yet that could.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let begun = panic::catch_unwind(AssertUnwindSafe(begin));
+    panic::set_hook(hook);
+    begun.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+        text.strip_prefix("no thread for the pool's timer: ").unwrap_or(text).to_owned()
+    })
 }
 
 fn runtime() -> io::Result<Runtime> {

@@ -215,6 +215,66 @@ fn too_little_memory_for_the_threads_is_found_before_the_start() {
 }
 
 #[test]
+fn a_timer_that_does_not_start_is_an_error_before_the_start() {
+    let server = Server::start(ok);
+    let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 1, ""));
+    let mut all = String::new();
+    // Somewhere between no thread and all threads, the timer's is the first one that does not start.
+    for mebibytes in 8..80 {
+        let mut command = command();
+        command.arg(plan.path()).arg("--quiet");
+        let most = libc::rlimit { rlim_cur: mebibytes << 20, rlim_max: mebibytes << 20 };
+        // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
+        unsafe {
+            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &most) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        all += &format!("{mebibytes}: {:?} {stderr}\n", output.status);
+    }
+    assert!(all.contains("timer does not start: "), "{all}");
+    assert!(!all.contains("panicked"), "{all}");
+}
+
+/// A server that refuses in the midst of a run is held off by a timer, whose thread must be there already.
+#[test]
+fn a_refusal_in_the_midst_of_a_run_needs_no_new_thread() {
+    let begun = Arc::new(Barrier::new(2));
+    let wait = Arc::clone(&begun);
+    let server = Server::start(move |seen| {
+        if seen.number == 0 {
+            wait.wait();
+            wait.wait();
+            return OK.replace("200 OK", "503 Busy\r\nretry-after: 1");
+        }
+        OK.to_owned()
+    });
+    let plan =
+        Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 2, "timeout = \"60s\""));
+    let (child, stderr) = start(&[plan.path().to_str().unwrap(), "--quiet"]);
+    begun.wait();
+    // A timer that nothing waits for would be gone by then.
+    sleep(Duration::from_millis(1_500));
+    let id = i32::try_from(child.id()).unwrap();
+    let pages = fs::read_to_string(format!("/proc/{id}/statm")).unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    // Room for small things, and for no stack.
+    let most = (pages << 12) + (1 << 20);
+    let most = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
+    let set = unsafe { libc::prlimit(id, libc::RLIMIT_AS, &most, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
+    begun.wait();
+    let said: Vec<_> = stderr.collect();
+    let ended = end(child);
+    assert_eq!(ended.status, Some(1), "{ended:?} {said:?}");
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
 fn too_few_files_in_the_midst_of_a_run_are_this_machines_failure() {
     let begun = Arc::new(Barrier::new(2));
     let wait = Arc::clone(&begun);
