@@ -153,6 +153,11 @@ impl Check {
 
     fn begin_stage(&self, stage: usize) {
         let limit = self.plan.limits[stage];
+        let has_rate = |stage| self.plan.rate_of(stage).is_some();
+        if !(has_rate(stage) && stage.checked_sub(1).is_some_and(has_rate)) {
+            // Nothing was due while there was no rate.
+            *self.schedule() = Schedule::default();
+        }
         // A limit that finds itself is the same in all stages, and is not set.
         if self.plan.auto.is_none() {
             self.limited.job().set_limit(limit);
@@ -179,8 +184,11 @@ impl Check {
     /// Takes the place of a request that is sent now in the job's schedule, if the job has a rate.
     pub(crate) fn slot(&self, stage: usize, now: Instant) -> Option<Slot> {
         let rate = self.plan.rate_of(stage)?;
-        let mut schedule = self.schedule.lock().expect("nothing panics under this lock");
-        Some(schedule.take(rate, now))
+        Some(self.schedule().take(rate, now))
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().expect("nothing panics under this lock")
     }
 
     /// Goes through the stages if they have times, and ends the job after the last one.
@@ -225,5 +233,46 @@ pub(crate) async fn stopped(stop: &mut Stop) {
     if stop.wait_for(|phase| *phase == Phase::Stopped).await.is_err() {
         // The run is over, and ends its lanes in another way.
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A check that sends to nothing.
+    fn check(pool: &Pool, plan: &str) -> Arc<Check> {
+        let mut plan = crate::plan::parse("plan", plan).unwrap();
+        let hosts = Arc::new(Hosts::new(pool, &plan, None));
+        let files = TlsFiles { directory: Path::new(""), cacert: None, insecure: false };
+        Check::new(pool, &hosts, plan.jobs.remove(0), Path::new(""), &files, None).unwrap()
+    }
+
+    /// The requests that are due in a stage without a rate are none of the schedule.
+    #[test]
+    fn the_schedule_of_a_rate_starts_anew_after_a_stage_without_a_rate() {
+        let stage = |more: &str| format!("[[job.stage]]\nfor = \"1s\"\n{more}\n");
+        let rated = stage("rate = \"10/s\"\nburst = 1");
+        let plan =
+            "[[job]]\nname = \"a\"\nlimit = 1\nbase = \"http://127.0.0.1:1\"\npaths = [\"/\"]\n";
+        let pool = Pool::builder().workers(1).build().unwrap();
+        for (between, places) in [(stage(""), 1), (rated.clone(), 20)] {
+            let check = check(&pool, &format!("{plan}{rated}{between}{rated}"));
+            let start = Instant::now();
+            let late = |stage: usize, after: u64| {
+                let now = start + Duration::from_millis(after);
+                let slot = check.slot(stage, now);
+                slot.map(|slot| slot.corrected(now).collect::<Vec<_>>())
+            };
+            assert_eq!(late(0, 0).unwrap(), [Duration::ZERO]);
+            check.begin_stage(1);
+            // A request that was about to leave when its stage ended.
+            assert_eq!(late(0, 100).unwrap(), [Duration::ZERO]);
+            assert_eq!(late(1, 100).is_some(), between == rated);
+            check.begin_stage(2);
+            let late = late(2, 2_100).unwrap();
+            assert!(late.len() == places || late.len() + 1 == places, "{late:?}");
+            assert_eq!(late[0], Duration::ZERO);
+        }
     }
 }
