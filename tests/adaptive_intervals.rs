@@ -97,6 +97,28 @@ fn an_interval_has_the_mean_and_the_deviation_of_its_tasks() {
     });
 }
 
+/// A permit that was not used is no sample, whatever was said of it before, and ends no interval.
+#[test]
+fn a_permit_whose_sample_is_discarded_is_in_no_interval() {
+    within(LONG, || {
+        let trial = Trial::new();
+        for held in [Duration::ZERO, SECOND] {
+            let mut unused = trial.job.try_acquire().unwrap();
+            unused.set_latency(7 * SECOND);
+            unused.overloaded();
+            trial.clock.advance(held);
+            unused.discard_sample();
+            unused.set_latency(7 * SECOND);
+            unused.overloaded();
+            drop(unused);
+        }
+        assert_eq!(trial.intervals(), 0);
+        trial.run(SECOND);
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean, first.overloads), (1, SECOND, 0));
+    });
+}
+
 /// An interval lasts as long as the mean task of the one before, and at least the shortest time. It ends with a task.
 #[test]
 fn an_interval_lasts_as_long_as_the_mean_task_of_the_one_before() {

@@ -124,6 +124,34 @@ impl Permit {
         }
     }
 
+    /// Discards the permit's sample, for a permit whose work is not done after all. The permit then says nothing to the
+    /// [adaptive](crate::Adaptive) limits of its job and of the jobs above.
+    ///
+    /// Without this call, the time for which an unused permit was held would count as the time of its work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollgate::{Adaptive, Interval, ManualClock, Pool};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder().workers(1).clock(&clock).build()?;
+    /// let rule = |interval: &Interval| 10 * interval.tasks as usize;
+    /// let api = pool.job_builder().adaptive(Adaptive::new(1..=64).rule(rule)).build();
+    /// let mut unused = api.try_acquire()?;
+    /// clock.advance(Duration::from_secs(1));
+    /// unused.discard_sample();
+    /// drop(unused);
+    /// assert_eq!(api.limit(), 1);
+    /// drop(api.try_acquire()?);
+    /// assert_eq!(api.limit(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn discard_sample(&mut self) {
+        self.sample = None;
+    }
+
     /// Converts the permit to the permits of a task that is about to be pushed. The task gets a new sample.
     pub(super) fn for_a_task(self) -> Handed {
         let mut this = ManuallyDrop::new(self);
