@@ -8,7 +8,6 @@ use http::header::{COOKIE, RETRY_AFTER};
 use http::{StatusCode, Uri};
 use tokio::task::yield_now;
 use tokio::time::sleep;
-use tollgate::Permit;
 
 use crate::check::{Check, Stop, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
@@ -16,6 +15,7 @@ use crate::cookies::Jar;
 use crate::gauge::Inside;
 use crate::hosts::{InHands, LimitedHost};
 use crate::judge::judge;
+use crate::permit::Permit;
 use crate::plan::{AfterTimeout, Expect, Statuses, StepPlan};
 use crate::redirect::Redirect;
 use crate::restraint::{Pass, Taken};
@@ -105,7 +105,6 @@ impl Check {
                         _ = stopped(stop) => return Delivered::Stopped,
                     };
                     let Ok((permit, pass)) = left else {
-                        sample(own_permit, took, true);
                         return self.record_given_up(&target).await;
                     };
                     Leave { host: own_route.host.as_deref(), pass, permit: Some(permit) }
@@ -130,9 +129,9 @@ impl Check {
             // A time-out is an overload, too. A connection that is lost in another way is none.
             let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
             let overloaded = timed_out || matches!(taken, Taken::Refused(_));
-            sample(own_permit, took, overloaded);
+            own_permit.sample(took, overloaded);
             if let Some(permit) = &mut leave.permit {
-                sample(permit, hop, overloaded);
+                permit.sample(hop, overloaded);
             }
             self.limited.note_limit();
             if let Some(host) = leave.host {
@@ -235,14 +234,6 @@ impl Check {
             mistake,
         });
         delivered
-    }
-}
-
-/// Says how long a request took, and whether the server met an overload, to limits that find themselves.
-fn sample(permit: &mut Permit, took: Duration, overloaded: bool) {
-    permit.set_latency(took);
-    if overloaded {
-        permit.overloaded();
     }
 }
 

@@ -23,10 +23,11 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tollgate::{Closed, Job, Permit, Pool};
+use tollgate::{Closed, Job, Pool};
 
 use crate::gauge::{Held, Inside};
 use crate::limited::{Entered, Limited, Rules};
+use crate::permit::Permit;
 use crate::plan::{HostPlan, Plan, port_of};
 use crate::restraint::{Pass, Restraint};
 
@@ -325,7 +326,7 @@ impl Route {
         backs_off: bool,
     ) -> Result<(Permit, Option<Pass<'_>>), Closed> {
         loop {
-            let permit = job.acquire().await?;
+            let permit = Permit::from(job.acquire().await?);
             let pass = self.pass(backs_off);
             // The server may have refused another request after this permit was granted.
             if pass.is_none() || !self.restraint.is_held_off() {

@@ -26,6 +26,7 @@ mod moment;
 mod options;
 mod output;
 mod page;
+mod permit;
 pub mod plan;
 mod progress;
 mod redirect;

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{Job, Permit};
+use tollgate::Job;
 
 use super::{Check, Phase, Stop, stopped};
 use crate::client::Client;
 use crate::deliver::{Delivered, Sends, Target};
+use crate::permit::Permit;
 use crate::plan::{StepPlan, Targets};
 use crate::restraint::Pass;
 use crate::session::Session;
@@ -102,7 +103,7 @@ impl Check {
     ) -> Option<Permit> {
         tokio::select! {
             biased;
-            permit = turnstile.acquire() => permit.ok(),
+            permit = turnstile.acquire() => permit.ok().map(Permit::from),
             _ = nothing_left(has_some, stop) => None,
         }
     }
@@ -198,7 +199,7 @@ impl Check {
         let job = self.limited.job();
         let leave = match &self.route {
             Some(route) => route.leave(job, self.plan.backoff).await,
-            None => job.acquire().await.map(|permit| (permit, None)),
+            None => job.acquire().await.map(|permit| (Permit::from(permit), None)),
         };
         let (permit, pass) = leave.map_or((None, None), |(permit, pass)| (Some(permit), pass));
         Turn { permit, pass, sent: 0 }
