@@ -112,8 +112,9 @@ impl Check {
         };
         let turnstile = (route.is_none() && has_rate)
             .then(|| pool.job_builder().name(format!("{name} at its rate")).limit(1).build());
-        // A limit or a rate that changes holds from the next request on.
+        // A limit or a rate that changes holds from the next request on, and a permit does not wait for a line.
         let counts_requests = rules.count_requests()
+            || source.is_slow()
             || plan.limits.len() > 1
             || route.as_ref().is_some_and(|route| has_rate || route.counts_requests);
         let check = Check {

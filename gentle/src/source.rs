@@ -26,12 +26,19 @@ pub(crate) enum Source {
     Slow(tokio::sync::Mutex<mpsc::Receiver<Result<Uri, BadLine>>>),
 }
 
-/// A target and its place among the job's requests.
+/// One of the plan's paths, and its place among the job's requests.
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) number: u64,
     /// The place of the URL among the plan's paths.
-    pub(crate) path: Option<usize>,
+    pub(crate) path: usize,
+    pub(crate) url: Uri,
+    pub(crate) is_last: bool,
+}
+
+/// A line of a list.
+#[derive(Debug)]
+pub(crate) struct Line {
     pub(crate) url: Result<Uri, BadLine>,
     /// Whether it is known that there is no other behind it.
     pub(crate) is_last: bool,
@@ -64,24 +71,36 @@ impl Source {
         Ok(Source::Slow(tokio::sync::Mutex::new(take)))
     }
 
-    /// The next target; `None` behind the last.
-    pub(crate) async fn next(&self, plan: &JobPlan) -> Option<Next> {
-        match (self, &plan.targets) {
-            (Source::Paths(_), Targets::Paths { urls, repeat, .. }) => {
-                let (number, is_last) = self.count(plan, urls.len() as u64 * repeat)?;
-                let path = (number % urls.len() as u64) as usize;
-                Some(Next { number, path: Some(path), url: Ok(urls[path].clone()), is_last })
-            }
-            (Source::File(list), _) => {
+    /// The next of the plan's paths; `None` behind the last.
+    pub(crate) fn next_path(&self, plan: &JobPlan) -> Option<Next> {
+        let Targets::Paths { urls, repeat, .. } = &plan.targets else { return None };
+        let (number, is_last) = self.count(plan, urls.len() as u64 * repeat)?;
+        let path = (number % urls.len() as u64) as usize;
+        Some(Next { number, path, url: urls[path].clone(), is_last })
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        !matches!(self, Source::Paths(_))
+    }
+
+    /// Whether a line of the list may be long in coming.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Source::Slow(_))
+    }
+
+    /// The next line of the list; `None` behind the last.
+    pub(crate) async fn next_line(&self) -> Option<Line> {
+        match self {
+            Source::Paths(_) => None,
+            Source::File(list) => {
                 let mut list = list.lock().expect("nothing panics under this lock");
                 let url = list.next()?;
-                Some(Next { number: 0, path: None, url, is_last: list.peek().is_none() })
+                Some(Line { url, is_last: list.peek().is_none() })
             }
-            (Source::Slow(list), _) => {
+            Source::Slow(list) => {
                 let url = list.lock().await.recv().await?;
-                Some(Next { number: 0, path: None, url, is_last: false })
+                Some(Line { url, is_last: false })
             }
-            (Source::Paths(_), _) => None,
         }
     }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use tokio::task::coop::consume_budget;
 use tollgate::Job;
 
 use super::{Check, Phase, Stop, stopped};
@@ -13,7 +15,7 @@ use crate::permit::Permit;
 use crate::plan::{StepPlan, Targets};
 use crate::restraint::Pass;
 use crate::session::Session;
-use crate::source::{Next, Source};
+use crate::source::Next;
 use crate::tally::Mistake;
 
 /// A permit that a lane keeps for a turn.
@@ -34,18 +36,19 @@ impl Check {
         loop {
             let Some(stage) = stop.borrow().stage(session.step > 0) else { return };
             turn = turn.filter(|turn: &Turn<'_>| turn.sent < self.turn);
-            let mut next = None;
-            if let Source::Slow(_) = self.source {
-                // Its line is read before a permit is taken: a start at a rate must not wait for a line.
-                next = tokio::select! {
-                    next = self.source.next(&self.plan) => next,
+            let mut url = None;
+            if self.source.is_list() {
+                // A permit must not wait for a line, and a line that is no URL needs no start at a rate.
+                url = tokio::select! {
+                    biased;
+                    url = self.next_line() => url,
                     _ = stopped(&mut stop) => return,
                 };
-                if next.is_none() {
-                    return self.give_out_no_more();
+                if url.is_none() {
+                    return;
                 }
             }
-            let has_some = session.step > 0 || next.is_some();
+            let has_some = session.step > 0 || url.is_some();
             let turnstile = match &self.turnstile {
                 Some(turnstile) if self.plan.rate_of(stage).is_some() => {
                     // A permit is not kept while nothing may be sent.
@@ -75,21 +78,21 @@ impl Check {
             let (session, permit, pass) = (&mut session, turn.permit.as_mut(), turn.pass);
             let is_given_up = permit.is_none();
             let sends = Sends { session, permit, pass, turnstile };
-            let more = match &self.plan.targets {
-                Targets::Session { steps, .. } => {
+            let delivered = match (&self.plan.targets, url) {
+                (Targets::Session { steps, .. }, _) => {
                     self.next_step(steps, &client, stage, sends, &mut stop).await
                 }
-                _ => {
-                    let next = match next {
-                        None => self.source.next(&self.plan).await,
-                        read => read,
-                    };
-                    self.next_request(next, &client, stage, sends, &mut stop).await
+                (_, Some(url)) => {
+                    let target = self.target(url, None, stage);
+                    Some(self.deliver(&client, target, sends, &mut stop).await)
                 }
+                (_, None) => self.next_path(&client, stage, sends, &mut stop).await,
             };
-            // A job that lasts for a time would count requests that are not sent until the time is over.
-            if !more || is_given_up && self.plan.times.is_some() {
-                return;
+            match delivered {
+                None => return,
+                // A job that lasts for a time would count requests that are not sent until the time is over.
+                Some(_) if is_given_up && self.plan.times.is_some() => return,
+                Some(_) => {}
             }
         }
     }
@@ -108,43 +111,56 @@ impl Check {
         }
     }
 
-    /// Sends the next request. Returns false if there is none.
-    async fn next_request(
+    /// Reads the list up to the next URL; `None` behind the last one. Lines that are no URL count as failed.
+    async fn next_line(&self) -> Option<Uri> {
+        loop {
+            let line = self.source.next_line().await;
+            if line.as_ref().is_none_or(|line| line.is_last) {
+                self.give_out_no_more();
+            }
+            match line?.url {
+                Ok(url) => return Some(url),
+                Err(bad_line) => {
+                    self.tally().record_unsent(&bad_line);
+                    self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
+                    // A signal must not wait for the end of a list of such lines.
+                    consume_budget().await;
+                }
+            }
+        }
+    }
+
+    /// Sends the next request to one of the plan's paths. `None` behind the last one.
+    async fn next_path(
         &self,
-        next: Option<Next>,
         client: &Client,
         stage: usize,
         sends: Sends<'_>,
         stop: &mut Stop,
-    ) -> bool {
-        let Some(next) = next else {
+    ) -> Option<Delivered> {
+        let Some(Next { number, path, url, is_last }) = self.source.next_path(&self.plan) else {
             self.give_out_no_more();
-            return false;
+            return None;
         };
-        if next.is_last {
+        if is_last {
             self.give_out_no_more();
         }
-        let stage = self.begin_stage_of(next.number).unwrap_or(stage);
-        match next.url {
-            Ok(url) => {
-                let template = Cow::Borrowed(&self.template);
-                let shown = match (&self.plan.targets, next.path) {
-                    (Targets::Paths { shown, .. }, Some(path)) => Some(shown[path].as_str()),
-                    _ => None,
-                };
-                let (path, expect) = (next.path, &self.plan.expect);
-                let target = Target { url, shown, path, stage, template, expect, step: None };
-                self.deliver(client, target, sends, stop).await;
-            }
-            Err(bad_line) => {
-                self.tally().record_unsent(&bad_line);
-                self.log(&bad_line.place, &Mistake::line(&bad_line), None, Duration::ZERO);
-            }
-        }
-        true
+        let stage = self.begin_stage_of(number).unwrap_or(stage);
+        let target = self.target(url, Some(path), stage);
+        Some(self.deliver(client, target, sends, stop).await)
     }
 
-    /// Sends the step of the session that is due, or the first of the next session. Returns false behind the last one.
+    /// What a request of a job without steps is sent to.
+    fn target(&self, url: Uri, path: Option<usize>, stage: usize) -> Target<'_> {
+        let shown = match (&self.plan.targets, path) {
+            (Targets::Paths { shown, .. }, Some(path)) => Some(shown[path].as_str()),
+            _ => None,
+        };
+        let (template, expect) = (Cow::Borrowed(&self.template), &self.plan.expect);
+        Target { url, shown, path, stage, template, expect, step: None }
+    }
+
+    /// Sends the step of the session that is due, or the first of the next session. `None` behind the last one.
     async fn next_step(
         &self,
         steps: &[StepPlan],
@@ -152,11 +168,10 @@ impl Check {
         stage: usize,
         sends: Sends<'_>,
         stop: &mut Stop,
-    ) -> bool {
+    ) -> Option<Delivered> {
         let Sends { session, .. } = sends;
         if session.step == 0 {
-            let Some(is_last) = self.source.next_session(&self.plan) else { return false };
-            if is_last {
+            if self.source.next_session(&self.plan)? {
                 self.give_out_no_more();
             }
             *session = Session::start(&self.plan);
@@ -167,7 +182,7 @@ impl Check {
             let template = session.template(&self.plan, step)?;
             Ok((url, Cow::Owned(template)))
         });
-        let passed = match request {
+        let delivered = match request {
             Ok((url, template)) => {
                 let (shown, expect) = (Some(step.shown.as_str()), &step.expect);
                 let path = Some(at);
@@ -183,7 +198,7 @@ impl Check {
                 Delivered::Failed
             }
         };
-        if passed == Delivered::Failed {
+        if delivered == Delivered::Failed {
             // Later steps need this one's answer.
             self.tally().skipped += (steps.len() - session.step) as u64;
             session.step = steps.len();
@@ -191,7 +206,7 @@ impl Check {
         if session.step == steps.len() {
             session.step = 0;
         }
-        true
+        Some(delivered)
     }
 
     /// Waits for a permit of the job, and of all that bounds the server of its requests, if there is one.

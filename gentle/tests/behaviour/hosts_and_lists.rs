@@ -1,10 +1,13 @@
 //! Limits over all that is sent to a host, and lists of URLs that are read as they are sent.
 
+use std::ffi::CString;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Stdio};
 use std::sync::Barrier;
 
-use crate::program::{Scratch, check, command, end, gentle, interrupt, job, plan_job};
+use crate::program::{Scratch, check, command, end, gentle, interrupt, job, plan_job, start};
 use crate::servers::{OK, Server, ok};
 
 /// The host of a server, without its port.
@@ -155,6 +158,57 @@ fn ctrl_c_does_not_wait_for_standard_input() {
     drop(stdin);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert!(ended.stdout.contains("interrupted: "), "{ended:?}");
+}
+
+/// A named pipe, which this process can write to before another process reads from it.
+fn pipe() -> (Scratch, File) {
+    let pipe = Scratch::file("pipe", "");
+    fs::remove_file(pipe.path()).unwrap();
+    let path = CString::new(pipe.path().as_os_str().as_bytes()).unwrap();
+    // SAFETY: the pointer is to a string with a zero at its end, which outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    let writer = File::options().read(true).write(true).open(pipe.path()).unwrap();
+    (pipe, writer)
+}
+
+#[test]
+fn a_job_that_waits_for_a_line_keeps_no_permit_of_its_host() {
+    let server = Server::start(ok);
+    let ((one, mut to_one), (other, mut to_other)) = (pipe(), pipe());
+    let base = format!("base = \"{}\"", server.base());
+    let list = |name: &str, pipe: &Scratch, more: &str| {
+        list_job(2, pipe.path().to_str().unwrap(), more).replace("\"list\"", name)
+    };
+    // The first job may send to one server only, the second one to any.
+    let jobs = list("\"one\"", &one, &base) + &list("\"other\"", &other, "");
+    let plan = Scratch::file("plan.toml", &format!("[host.\"{HOST}\"]\nlimit = 1\n{jobs}"));
+    let (child, stderr) = start(&[plan.path()]);
+    for turn in 0..3 {
+        // Each line is sent while both jobs wait for the next one.
+        writeln!(to_one, "/").unwrap();
+        server.wait_for(2 * turn + 1);
+        writeln!(to_other, "{}/", server.base()).unwrap();
+        server.wait_for(2 * turn + 2);
+    }
+    drop((to_one, to_other, stderr));
+    let ended = end(child);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_line_that_is_no_url_takes_no_start_at_a_rate() {
+    let server = Server::start(ok);
+    let list = Scratch::file("urls.txt", &format!("no-url\n{}/\nno-url\n", server.base()));
+    let paths = Scratch::file("paths.txt", "no-url\n/\nno-url\n");
+    // Else the one start would be used up, and the next is in an hour.
+    let rate = "rate = \"1/h\"\nburst = 1\n";
+    for (list, base) in [(list, String::new()), (paths, format!("base = \"{}\"\n", server.base()))]
+    {
+        let (ended, results) = check(&list_job(1, list.path().to_str().unwrap(), &(base + rate)));
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let results = job(&results, "list");
+        assert_eq!((&results["ok"], &results["failed"]), (&1.into(), &2.into()), "{results}");
+    }
 }
 
 #[test]
