@@ -229,6 +229,11 @@ impl Check {
     }
 }
 
+/// Whether it is said to stop.
+pub(crate) fn is_stopped(stop: &Stop) -> bool {
+    *stop.borrow() == Phase::Stopped
+}
+
 /// Waits until it is said to stop.
 pub(crate) async fn stopped(stop: &mut Stop) {
     if stop.wait_for(|phase| *phase == Phase::Stopped).await.is_err() {

@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::check::{Check, Stop, stopped};
+use crate::check::{Check, Stop, is_stopped, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::cookies::Jar;
 use crate::gauge::Inside;
@@ -50,7 +50,9 @@ impl Target<'_> {
 pub(crate) enum Delivered {
     Passed,
     Failed,
-    /// It was not sent, because the run is being stopped.
+    /// It was not sent, because its server gets no more.
+    GivenUp,
+    /// It was not sent to its end, because the run is being stopped.
     Stopped,
 }
 
@@ -105,7 +107,8 @@ impl Check {
                         _ = stopped(stop) => return Delivered::Stopped,
                     };
                     let Ok((permit, pass)) = left else {
-                        return self.record_given_up(&target).await;
+                        let given_up = self.record_given_up(&target).await;
+                        return if followed > 0 { Delivered::Failed } else { given_up };
                     };
                     Leave { host: own_route.host.as_deref(), pass, permit: Some(permit) }
                 }
@@ -144,6 +147,9 @@ impl Check {
                 && let Ok(answer) = &answer
                 && let Some(redirect) = Redirect::of(answer, &template.method, &url)
             {
+                if is_stopped(stop) {
+                    return Delivered::Stopped;
+                }
                 followed += 1;
                 template = Cow::Owned(redirect.template(&template, &url));
                 url = Cow::Owned(redirect.target);
@@ -169,7 +175,7 @@ impl Check {
         let shown = target.shown();
         self.tally().record_not_sent(&mistake, &shown);
         self.log(&shown, &mistake, None, Duration::ZERO);
-        Delivered::Failed
+        Delivered::GivenUp
     }
 
     /// Waits as long as the plan says after a time-out.

@@ -76,7 +76,6 @@ impl Check {
             let Some(stage) = stop.borrow().stage(has_some) else { return };
             turn.sent += 1;
             let (session, permit, pass) = (&mut session, turn.permit.as_mut(), turn.pass);
-            let is_given_up = permit.is_none();
             let sends = Sends { session, permit, pass, turnstile };
             let delivered = match (&self.plan.targets, url) {
                 (Targets::Session { steps, .. }, _) => {
@@ -91,7 +90,9 @@ impl Check {
             match delivered {
                 None => return,
                 // A job that lasts for a time would count requests that are not sent until the time is over.
-                Some(_) if is_given_up && self.plan.times.is_some() => return,
+                Some(Delivered::GivenUp) if self.plan.times.is_some() && self.has_one_server() => {
+                    return;
+                }
                 Some(_) => {}
             }
         }
@@ -160,6 +161,11 @@ impl Check {
         Target { url, shown, path, stage, template, expect, step: None }
     }
 
+    /// Whether all requests are sent to one server, redirects apart.
+    fn has_one_server(&self) -> bool {
+        self.plan.origin().is_some()
+    }
+
     /// Sends the step of the session that is due, or the first of the next session. `None` behind the last one.
     async fn next_step(
         &self,
@@ -198,7 +204,7 @@ impl Check {
                 Delivered::Failed
             }
         };
-        if delivered == Delivered::Failed {
+        if matches!(delivered, Delivered::Failed | Delivered::GivenUp) {
             // Later steps need this one's answer.
             self.tally().skipped += (steps.len() - session.step) as u64;
             session.step = steps.len();

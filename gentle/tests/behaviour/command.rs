@@ -163,6 +163,31 @@ fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
 
 #[cfg(unix)]
 #[test]
+fn no_redirect_is_followed_after_ctrl_c() {
+    let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));
+    let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
+    let server = Server::start(move |seen| {
+        if seen.number == 0 {
+            tell.wait();
+        }
+        wait.wait();
+        OK.replace("200 OK", "302 Found\r\nlocation: /")
+    });
+    let more = "timeout = \"60s\"\nredirects = 10";
+    let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 9, more));
+    let (child, mut stderr) = start(&[plan.path()]);
+    came.wait();
+    interrupt(&child);
+    stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
+    answer.open();
+    stderr.for_each(drop);
+    let ended = end(child);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
 fn sigterm_and_sighup_stop_a_run_as_ctrl_c_does() {
     for (number, status) in [(libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
         let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));

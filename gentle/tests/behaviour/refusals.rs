@@ -56,11 +56,26 @@ fn a_job_that_does_not_back_off_is_not_held_off_with_the_others() {
 
 #[test]
 fn a_job_that_lasts_for_a_time_ends_when_its_server_gets_no_more() {
-    let plan = plan_job("a", 1, &down(), 1, "for = \"1h\"").replace("repeat = 1\n", "");
+    for redirects in ["", "redirects = 3"] {
+        let plan = plan_job("a", 1, &down(), 1, &format!("for = \"1h\"\n{redirects}"));
+        let (ended, results) = check(&plan.replace("repeat = 1\n", ""));
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let failures = job(&results, "a")["failures"].as_array().unwrap();
+        let counts: Vec<_> = failures.iter().map(|failure| failure["count"].as_u64()).collect();
+        assert_eq!(counts, [Some(4), Some(1)], "{results}");
+        assert_eq!(failures[1]["cause"], "not sent: the server has refused too often");
+    }
+}
+
+#[test]
+fn a_job_goes_on_if_only_the_targets_of_its_redirects_get_no_more() {
+    let to = format!("302 Found\r\nlocation: {}/", down());
+    let server = Server::start(move |_| OK.replace("200 OK", &to));
+    let plan = plan_job("a", 1, &server.base(), 9, "redirects = 1");
     let (ended, results) = check(&plan);
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let failures = job(&results, "a")["failures"].as_array().unwrap();
     let counts: Vec<_> = failures.iter().map(|failure| failure["count"].as_u64()).collect();
-    assert_eq!(counts, [Some(4), Some(1)], "{results}");
-    assert_eq!(failures[1]["cause"], "not sent: the server has refused too often");
+    assert_eq!(counts, [Some(4), Some(5)], "{results}");
+    assert_eq!(server.seen().len(), 9);
 }
