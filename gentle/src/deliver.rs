@@ -304,3 +304,28 @@ struct Times {
     /// The request's place in the job's schedule, if the job has a rate.
     slot: Option<Slot>,
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn a_wish_is_a_number_of_seconds_or_a_date() {
+        let wish = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
+            retry_after(&Answer { status: StatusCode::SERVICE_UNAVAILABLE, headers, body: None })
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!((wish("0"), wish(" 3600 ")), (Some(Duration::ZERO), Some(hour)));
+        let before = SystemTime::now();
+        let left = wish(&httpdate::fmt_http_date(before + hour)).unwrap();
+        // A date has whole seconds, and some of the hour has passed.
+        let passed = before.elapsed().unwrap() + Duration::from_secs(1);
+        assert!(left <= hour && left >= hour.saturating_sub(passed), "{left:?}");
+        assert_eq!(wish(&httpdate::fmt_http_date(before - hour)), Some(Duration::ZERO));
+        assert_eq!([wish("-1"), wish("soon"), wish("")], [None; 3]);
+    }
+}
