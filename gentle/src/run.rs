@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Ten years.
 const LONGER_THAN_A_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A plan has a thread for each so many lanes. Fewer lanes do not keep a thread busy.
+/// A plan has a thread for each so many lanes, which are many: fewer do not keep a thread busy.
 const LANES_A_THREAD: usize = 32;
 
 /// The most events of the timeline that each thread keeps. A permit makes some ten.
@@ -217,6 +217,8 @@ fn start_thread(
             if thread == 0 {
                 checks.iter().for_each(|check| _ = tokio::spawn(Arc::clone(check).run_stages()));
             }
+            let all = checks.iter().map(|check| check.plan.most_at_once()).sum();
+            let has_many = dealt(0, all, thread, threads) >= LANES_A_THREAD;
             let mut first = 0;
             for check in &checks {
                 let all = check.plan.most_at_once();
@@ -227,7 +229,7 @@ fn start_thread(
                 }
                 let client = Arc::new(check.client(own));
                 for _ in 0..own {
-                    lanes.spawn(Arc::clone(check).lane(Arc::clone(&client)));
+                    lanes.spawn(Arc::clone(check).lane(Arc::clone(&client), has_many));
                 }
             }
             while let Some(lane) = lanes.join_next().await {

@@ -1,7 +1,10 @@
 //! A lane of a job: takes a permit, sends one request after the other, and gives the permit back at the end of its turn.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Uri;
@@ -29,11 +32,18 @@ struct Turn<'a> {
 
 impl Check {
     /// Sends requests until there are no more, or `stop` says to stop.
-    pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>) {
+    ///
+    /// `has_many_beside`: the thread has many lanes. Then a lane that has read its answer lets the others read theirs before it sends, so
+    /// that requests leave together. A server that gets them one by one sleeps and wakes between them, which costs it more than a
+    /// request. Where a thread has few lanes, the thread and the server would wait for each other in turn.
+    pub(crate) async fn lane(self: Arc<Self>, client: Arc<Client>, has_many_beside: bool) {
         let mut stop = self.phase.subscribe();
         let mut turn = None;
         let mut session = Session { jar: self.jar.clone(), ..Session::default() };
         loop {
+            if has_many_beside {
+                after_ready_tasks().await;
+            }
             let Some(stage) = stop.borrow().stage(session.step > 0) else { return };
             turn = turn.filter(|turn: &Turn<'_>| turn.sent < self.turn);
             let mut url = None;
@@ -243,10 +253,55 @@ impl Check {
     }
 }
 
+/// Puts the task behind those of its thread that are ready.
+///
+/// `yield_now` of tokio would ask the system for events, too.
+async fn after_ready_tasks() {
+    let mut is_behind = false;
+    let turn = poll_fn(|cx| {
+        if mem::replace(&mut is_behind, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    turn.await;
+}
+
 /// Waits until a lane has nothing more to send. `has_some`: it has something that was given out.
 async fn nothing_left(has_some: bool, stop: &mut Stop) {
     if stop.wait_for(|phase| phase.stage(has_some).is_none()).await.is_err() {
         // The run is over, and ends its lanes in another way.
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::runtime::Builder;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[test]
+    fn all_ready_tasks_read_before_one_of_them_sends() {
+        let log = Arc::<Mutex<Vec<&str>>>::default();
+        Builder::new_current_thread().build().unwrap().block_on(async {
+            let mut lanes = JoinSet::new();
+            for _ in 0..50 {
+                let log = Arc::clone(&log);
+                lanes.spawn(async move {
+                    log.lock().unwrap().push("read");
+                    after_ready_tasks().await;
+                    log.lock().unwrap().push("send");
+                });
+            }
+            lanes.join_all().await;
+        });
+        let log = log.lock().unwrap();
+        assert_eq!(log[..50], ["read"; 50]);
+        assert_eq!(log[50..], ["send"; 50]);
     }
 }
