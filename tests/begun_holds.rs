@@ -3,7 +3,7 @@
 mod common;
 
 use common::event::{Gauge, Latch};
-use common::{LONG, SECOND, message_of, panic_of, pool, pool_with_clock, within};
+use common::{LONG, SECOND, message_of, panic_of, pool, pool_with_clock, within, workers_pass};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -62,9 +62,12 @@ fn a_task_that_waits_is_running() {
             });
             // Without the flag all four begin: the test below would see it.
             let most = if keeps { 2 } else { 4 };
-            while begun.load(SeqCst) < most || pool.stats().spare_workers < most {
+            while begun.load(SeqCst) < most {
                 std::thread::yield_now();
             }
+            // Each task that waits has lent its seat: both workers find what there is to run.
+            workers_pass(&pool, 2);
+            assert_eq!(begun.load(SeqCst), most);
             let stats = job.stats();
             if keeps {
                 assert_eq!((stats.running, stats.ready, stats.backlog), (2, 0, 2));
@@ -84,6 +87,56 @@ fn the_limit_changes_while_tasks_wait() {
         for limit in [4, 2, 3, 1] {
             outer.set_limit(limit);
             assert!(most_begun(&outer, &inner) <= limit);
+        }
+    });
+}
+
+/// A lower limit counts the tasks that wait, too: none begins before enough of them have ended. A higher one lets tasks begin.
+#[test]
+fn a_limit_that_is_lowered_counts_the_tasks_that_wait() {
+    within(LONG, || {
+        for workers in [1, 2] {
+            let pool = pool(workers);
+            let (job, begun) = (keeping(&pool, 3), Gauge::new());
+            let held = [(); 8].map(|()| pool.job(0));
+            let tasks: Vec<_> = held
+                .iter()
+                .map(|held| {
+                    let (awaited, begun) = (held.spawn(|| ()), begun.clone());
+                    job.spawn(move || {
+                        let _begun = begun.enter();
+                        awaited.join().unwrap();
+                    })
+                })
+                .collect();
+            let mut tasks = tasks.into_iter().zip(&held);
+            let mut end_next = || {
+                let (task, held) = tasks.next().expect("a task is left");
+                held.set_limit(1);
+                task.join().unwrap();
+            };
+            begun.until_started(3);
+            job.set_limit(1);
+            // At three, at two, and at one the job has no permit for a further task.
+            for ended in 1..3 {
+                workers_pass(&pool, workers);
+                end_next();
+                begun.until_ended(ended);
+                workers_pass(&pool, workers);
+                assert_eq!((begun.started(), begun.running()), (3, 3 - ended));
+            }
+            end_next();
+            begun.until_started(4);
+            workers_pass(&pool, workers);
+            assert_eq!((begun.started(), begun.running()), (4, 1));
+            job.set_limit(2);
+            begun.until_started(5);
+            workers_pass(&pool, workers);
+            assert_eq!((begun.started(), begun.running()), (5, 2));
+            job.set_limit(8);
+            begun.until_running(5);
+            (0..5).for_each(|_| end_next());
+            assert_eq!(begun.started(), 8);
         }
     });
 }
