@@ -116,11 +116,11 @@ const NOT_HERE: &str = "a hook of a pool waits on the pool's own thread, for wha
 
 #[cold]
 fn refuse(context: &Context, none: &NoSpare) -> ! {
-    let job = context.lease().job.get();
-    let name = job.as_ref().and_then(|job| job.extra()?.name.as_deref());
-    let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
-    let who = if job.is_some() { "a task" } else { "what a task had captured" };
-    unwind::refuse(format!("{who}{of} cannot wait here: {none}"));
+    let who = match context.lease().job.get() {
+        Some(job) => format!("a task{}", job.of_its_name()),
+        None => "what a task had captured".to_owned(),
+    };
+    unwind::refuse(format!("{who} cannot wait here: {none}"));
 }
 
 fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {

@@ -38,8 +38,7 @@ pub fn refuse_if_all_hopeless(mut needed: impl Iterator<Item = Option<OpaqueJob>
 
 #[cold]
 fn message(gate: JobPtr) -> String {
-    let name = gate.extra().and_then(|extra| extra.name.as_deref());
-    let of = name.map(|name| format!(" of job `{name}`")).unwrap_or_default();
+    let of = gate.of_its_name();
     format!(
         "a task waits for another one that needs a permit{of}, and keeps the only one itself, so this could never end: join a \
          closure of the same job, which runs inline, or do without `keep_permits`"
