@@ -42,6 +42,8 @@ pub(crate) enum Which {
     SharedChannel,
     One,
     Floor,
+    Execute,
+    Buffered,
 }
 
 impl Which {
@@ -59,6 +61,8 @@ impl Which {
             Which::SharedChannel => "shared_channel",
             Which::One => "one",
             Which::Floor => "floor",
+            Which::Execute => "execute",
+            Which::Buffered => "buffered",
         }
     }
 }
@@ -108,8 +112,8 @@ macro_rules! with_contender {
                 type $Contender = $crate::one::One;
                 $body
             }
-            Which::Floor => {
-                unreachable!("the floor takes pointers, not tasks; its workloads call it by name")
+            Which::Floor | Which::Execute | Which::Buffered => {
+                unreachable!("it does not take tasks of any shape; its workloads call it by name")
             }
         }
     }};

@@ -94,6 +94,11 @@ impl Tally {
         sum
     }
 
+    /// The sum of what the tasks captured that were counted since then.
+    pub(crate) fn captures_since(&self) -> u64 {
+        Tally::now().captures.wrapping_sub(self.captures)
+    }
+
     /// Tasks counted since then.
     pub(crate) fn tasks_since(&self) -> u64 {
         Tally::now().tasks - self.tasks

@@ -6,4 +6,5 @@ pub(crate) mod count;
 pub(crate) mod latch;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod neighbour;
 pub(crate) mod stats;

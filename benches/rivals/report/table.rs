@@ -19,6 +19,8 @@ const COLUMNS: &[Which] = &[
     Which::SharedChannel,
     Which::One,
     Which::Floor,
+    Which::Execute,
+    Which::Buffered,
 ];
 
 /// Prints what the rows say.

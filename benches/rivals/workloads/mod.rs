@@ -2,15 +2,20 @@
 //!
 //! [`ALL`] is the order of the table. Throughput workloads differ only in their shape; the others have a file each.
 
+mod borrowed;
 mod children;
+mod gates;
 mod growth;
 mod limit_cost;
 mod memory;
 mod mice;
 mod nested;
+mod pushers;
+mod results;
 mod sleepers;
 mod throughput;
 mod wake;
+mod woken;
 
 use std::time::Duration;
 
@@ -157,6 +162,9 @@ const SERIAL: &[Which] = &[
     Which::Floor,
 ];
 
+/// All contenders of [`ALL_POOLS`], and one worker that is blocked on a channel.
+const POOLS_AND_ONE: &[Which] = SERIAL.split_at(9).0;
+
 /// The contenders whose workers leave a job while its handle lives.
 const LEAVE_IDLE_JOBS: &[Which] =
     &[Which::Ours, Which::RayonGate, Which::Tokio, Which::Smol, Which::BufferUnordered];
@@ -173,10 +181,28 @@ pub(crate) const ALL: &[&Workload] = &[
     &throughput::SINGLE,
     &throughput::MEDIUM,
     &throughput::WIDE,
+    &throughput::BIG_BUSY,
+    &throughput::MEDIUM_BUSY,
+    &throughput::WIDE_BUSY,
+    &pushers::PUSHERS_2,
+    &pushers::PUSHERS_4,
+    &pushers::CROSSED,
     &nested::NESTED,
     &nested::NESTED_NO_LIMIT,
     &mice::MICE,
     &wake::WAKE,
+    &results::MAP_IN_ORDER,
+    &results::MAP_AS_COMPLETED,
+    &results::MAP_ASYNC,
+    &results::SPAWN_JOIN,
+    &results::ONE_AT_A_TIME,
+    &woken::WOKEN,
+    &borrowed::SCOPE,
+    &borrowed::FOR_EACH_RANGE,
+    &borrowed::FOR_EACH_VECTOR,
+    &borrowed::FOR_EACH_ITERATOR,
+    &gates::KEYED,
+    &gates::RATE,
     &sleepers::SLEEPERS,
     &limit_cost::LIMIT_COST,
     &children::CHILDREN_1,

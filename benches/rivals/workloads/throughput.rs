@@ -12,6 +12,7 @@ use crate::measure::allocator::Allocator;
 use crate::measure::clock::{Span, Stopwatch};
 use crate::measure::count::{self, Tally};
 use crate::measure::limits;
+use crate::measure::neighbour::Neighbour;
 
 /// Some jobs with as many tasks each.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +107,31 @@ macro_rules! workload {
     };
 }
 
+/// Runs `shape` while another thread keeps a core busy.
+fn run_beside_neighbour<C: Contender>(shape: Shape, scale: Scale) -> Sample {
+    let neighbour = Neighbour::start();
+    let sample = run::<C>(shape, scale);
+    drop(neighbour);
+    // The processor time is not that of the contender alone.
+    Sample { processor: 0.0, ..sample }
+}
+
+/// The workload `$workload` beside a busy neighbour.
+macro_rules! beside_neighbour {
+    ($workload:expr, $shape:expr, $name:literal) => {
+        Workload {
+            name: $name,
+            question: "and beside a busy neighbour?",
+            shape: "the same while another thread keeps a core busy",
+            contenders: ALL_POOLS,
+            targets: &[],
+            plot: Plot::None,
+            run: |which, scale| with_contender!(which, C => run_beside_neighbour::<C>($shape, scale)),
+            ..$workload
+        }
+    };
+}
+
 const BIG_SHAPE: Shape = Shape::new(2, 1, 1_000_000, |_| 2);
 const SERIAL_SHAPE: Shape = Shape::new(2, 1, 500_000, |_| 1);
 const TINY_SHAPE: Shape = Shape::new(2, 200_000, 4, |_| 2);
@@ -192,3 +218,7 @@ pub(super) const WIDE: Workload = workload!(WIDE_SHAPE,
     allocator: Allocator::System,
     plot: Plot::Throughput,
 );
+
+pub(super) const BIG_BUSY: Workload = beside_neighbour!(BIG, BIG_SHAPE, "big_busy");
+pub(super) const MEDIUM_BUSY: Workload = beside_neighbour!(MEDIUM, MEDIUM_SHAPE, "medium_busy");
+pub(super) const WIDE_BUSY: Workload = beside_neighbour!(WIDE, WIDE_SHAPE, "wide_busy");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{ALL_POOLS, Plot, Sample, Scale, Target, Workload, throughput};
+use super::{POOLS_AND_ONE, Plot, Sample, Scale, Target, Workload, throughput};
 use crate::contender::{Contender, Which, with_contender};
 use crate::measure::allocator::Allocator;
 use crate::measure::count::{self, Tally};
@@ -47,8 +47,8 @@ pub(super) const WAKE: Workload = Workload {
     question: "how long does an idle pool take to start a task?",
     shape: "p50 from push to start, 2 workers",
     unit: "µs",
-    contenders: ALL_POOLS,
-    targets: &[Target::Of(Which::Channels, 1.0)],
+    contenders: POOLS_AND_ONE,
+    targets: &[Target::Of(Which::Channels, 1.0), Target::Of(Which::One, 1.0)],
     allocator: Allocator::System,
     plot: Plot::Latency,
     most_rounds: usize::MAX,
