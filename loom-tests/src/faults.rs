@@ -924,6 +924,16 @@ pub const FAULTS: &[Fault] = &[
         &[],
     ),
     fault(
+        "busy-read-before-the-lock",
+        "a job is taken for idle although its last task was admitted since its busy count was read",
+        &["idle::a_job_is_not_idle_while_a_resume_admits_its_task"],
+    ),
+    fault(
+        "cancel-counted-after-its-wake",
+        "a waiter that the cancel of a task has woken sees the old number, parks again, and stays",
+        &["idle::a_wait_for_a_child_of_a_held_parent_learns_of_a_cancel"],
+    ),
+    fault(
         "delay-not-noted",
         "a cancel of the job does not find a delayed task",
         &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],

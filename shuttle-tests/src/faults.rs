@@ -84,6 +84,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("longest-read-first", FIGURES),
     ("all-entries-of-a-key-leave", SELDOM),
     ("delay-seen-before-its-entry", DELAYED),
+    ("delay-without-fence", ORDER),
     ("delay-token-given-first", SELDOM),
     ("epoch-read-after-the-word", TORN),
     ("join-noted-before-its-mark", CIRCLE),
