@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::server::Server;
 use crate::book::Micros;
-use crate::clock::{BootClock, Clock};
 use crate::gate::Gate;
 use crate::redis_store::RedisBackend;
+use tollgate_lease::{BootClock, Clock};
 
 const LEASE: Duration = Duration::from_secs(60);
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::book::Micros;
-use crate::clock::BootClock;
 use crate::error::OpenError;
 use crate::gate::Gate;
 use crate::redis_store::RedisBackend;
+use tollgate_lease::BootClock;
 
 /// Opens a gate.
 ///

@@ -11,12 +11,12 @@ use tollgate::{Job, TaskHandle};
 use crate::acquire::{Patience, acquire};
 use crate::book::Micros;
 use crate::builder::GateBuilder;
-use crate::clock::Clock;
 use crate::error::GateError;
 use crate::explain::Explanation;
 use crate::lease::Lease;
 use crate::shared::Shared;
 use crate::store::{Backend, Overview, Store};
+use tollgate_lease::Clock;
 
 /// A limit over all machines that open the same gate name on the same server.
 ///

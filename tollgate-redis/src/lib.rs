@@ -6,7 +6,6 @@ mod builder;
 #[cfg(test)]
 #[path = "../checking/mod.rs"]
 mod checking;
-mod clock;
 mod error;
 mod explain;
 mod gate;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tollgate::Job;
 
 use crate::book::{Book, Due, Id, Micros};
-use crate::clock::Clock;
 use crate::error::GateError;
 use crate::store::{Backend, Store};
 use crate::turn::Turns;
+use tollgate_lease::Clock;
 
 /// The longest pause of a thread that must watch leases. Time in which the machine is suspended does not count for the pause,
 /// so a thread may be late by this much afterwards.

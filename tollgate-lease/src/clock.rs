@@ -3,7 +3,8 @@
 use crate::book::Micros;
 
 /// A clock that never steps back.
-pub(crate) trait Clock: Send + Sync {
+pub trait Clock: Send + Sync {
+    /// Returns the present time.
     fn now(&self) -> Micros;
 }
 
@@ -12,7 +13,7 @@ pub(crate) trait Clock: Send + Sync {
 /// The clock of [`std::time::Instant`] stands still on Linux while a machine is suspended. The store's clock goes on, so a
 /// client that counted by `Instant` would believe in leases that ended long ago.
 #[derive(Debug)]
-pub(crate) struct BootClock;
+pub struct BootClock;
 
 impl Clock for BootClock {
     #[cfg(any(target_os = "linux", target_os = "android"))]
