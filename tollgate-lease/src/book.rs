@@ -80,11 +80,10 @@ impl<I: Copy + Ord> Book<I> {
         (self.length / 24).clamp(1, 500_000)
     }
 
-    /// Enters a lease that was requested at `sent`. Returns false if the lease is lost already: the book then gives it back.
+    /// Enters a lease that was requested at `sent`. Returns false, and enters nothing, if the lease is lost already.
     #[must_use]
     pub fn granted(&mut self, id: I, sent: Micros, now: Micros) -> bool {
         if now >= sent + self.heed() {
-            self.give_up(id, now);
             return false;
         }
         self.held.insert(id, Held { from: sent, next: sent + self.length / 3, lost: false });
@@ -110,13 +109,13 @@ impl<I: Copy + Ord> Book<I> {
         if self.is_lost(id, now) { 0 } else { self.held[&id].from + self.heed() - now }
     }
 
-    /// Ends a lease whose task has ended. The lease is given back, unless it is lost (`own-5`).
+    /// Ends a lease whose task has ended. The lease is given back, unless it is or becomes lost (`own-5`).
     pub fn finish(&mut self, id: I, now: Micros) {
         let lost = self.is_lost(id, now);
         if let Some(held) = self.held.remove(&id)
             && !lost
         {
-            self.back.insert(id, Back { next: now, until: held.from + self.length });
+            self.back.insert(id, Back { next: now, until: held.from + self.heed() });
         }
     }
 
@@ -171,6 +170,11 @@ impl<I: Copy + Ord> Book<I> {
         if let Some(held) = self.held.get_mut(&id) {
             held.lost = true;
         }
+    }
+
+    /// Returns true if the id is to be given back, and the store has not confirmed that yet.
+    pub fn is_due_back(&self, id: I) -> bool {
+        self.back.contains_key(&id)
     }
 
     /// Records that the store has released the id, or does not hold it.

@@ -136,6 +136,8 @@ impl World {
                     client.asking = None;
                     if client.book.granted(id, sent, now) {
                         client.running = Some((id, fence));
+                    } else {
+                        client.book.give_up(id, now);
                     }
                 }
             }

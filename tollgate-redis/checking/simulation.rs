@@ -184,6 +184,8 @@ impl World {
                     let slow = self.random.one_in(4);
                     let heeds = if slow { self.random.below(LEASE) } else { 0 };
                     client.task = Some(Task { id, fence, ends, heeds, lost: None, covered: now });
+                } else {
+                    client.book.give_up(id, clock);
                 }
             }
             (Message::Renewed { id, sent, live }, Some(client)) => {

@@ -93,10 +93,16 @@ impl Shared {
         Id { client: self.client, number: state.requests }
     }
 
-    /// Enters a lease that was requested at `sent`. Returns false if the lease is lost already.
+    /// Enters a lease that was requested at `sent`. Returns false if the lease is lost already: the gate then gives it back.
     #[must_use]
     pub(crate) fn granted(&self, id: Id, sent: Micros) -> bool {
-        let granted = self.state().book.granted(id, sent, self.clock.now());
+        let now = self.clock.now();
+        let mut state = self.state();
+        let granted = state.book.granted(id, sent, now);
+        if !granted {
+            state.book.give_up(id, now);
+        }
+        drop(state);
         self.due.notify_one();
         granted
     }
