@@ -1,4 +1,4 @@
-//! A TCP proxy between a gate and its server, which delays, stalls, loses and resets.
+//! A TCP proxy between a client and its server, which delays, stalls, loses and resets.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,6 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
+    /// Passes all on.
     Pass,
     /// Keeps requests, and delivers them later: also if the client has gone meanwhile.
     KeepRequests,
@@ -21,12 +22,16 @@ pub enum Mode {
 
 const MODES: [Mode; 4] = [Mode::Pass, Mode::KeepRequests, Mode::LoseAnswers, Mode::Reset];
 
+/// The proxy. Its threads end with the test's process.
+#[derive(Debug)]
 pub struct Proxy {
+    /// The port on loopback.
     pub port: u16,
     mode: Arc<AtomicU8>,
 }
 
 impl Proxy {
+    /// Starts a proxy before the server on this port of loopback.
     pub fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -53,13 +58,10 @@ impl Proxy {
         Self { port, mode }
     }
 
+    /// Changes what the proxy does, at once.
     pub fn set(&self, mode: Mode) {
         // Ordering: SeqCst; a test, and nothing is lost.
         self.mode.store(mode as u8, Ordering::SeqCst);
-    }
-
-    pub fn client(&self) -> tollgate_redis::redis::Client {
-        tollgate_redis::redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     now: usize,
     most: usize,
@@ -14,12 +14,15 @@ struct Counts {
 }
 
 /// A server on loopback. A visit lasts as long as its connection, so the visits of a killed process end with it.
+#[derive(Debug)]
 pub struct Resource {
+    /// The port on loopback.
     pub port: u16,
     counts: Arc<Mutex<Counts>>,
 }
 
 impl Resource {
+    /// Starts a resource on a free port.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -34,6 +37,7 @@ impl Resource {
         Self { port, counts }
     }
 
+    /// Returns the number of visits at this moment.
     pub fn now(&self) -> usize {
         self.counts.lock().unwrap().now
     }
@@ -43,15 +47,18 @@ impl Resource {
         self.counts.lock().unwrap().most
     }
 
+    /// Forgets the most visits so far.
     pub fn forget(&self) {
         let mut counts = self.counts.lock().unwrap();
         counts.most = counts.now;
     }
 
+    /// Returns the number of all visits.
     pub fn visits(&self) -> u64 {
         self.counts.lock().unwrap().visits
     }
 
+    /// Returns the numbers of all visits, in the order of their begins.
     pub fn begun(&self) -> Vec<u64> {
         self.counts.lock().unwrap().begun.clone()
     }
@@ -75,9 +82,11 @@ fn receive(mut visitor: TcpStream, counts: &Mutex<Counts>) {
 }
 
 /// A visit. It ends when this is dropped, and the drop returns when the resource has counted the end.
+#[derive(Debug)]
 pub struct Visit(TcpStream);
 
 impl Visit {
+    /// Begins a visit, and returns when the resource has counted it.
     pub fn begin(port: u16, number: u64) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.write_all(&number.to_le_bytes()).unwrap();

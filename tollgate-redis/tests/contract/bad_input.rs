@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use fleet_testing::within;
 use tollgate_redis::{Gate, GateError, OpenError, redis};
 
 use crate::server::Server;
-use crate::within;
 
 #[test]
 fn refusal_is_loud_for_names_limits_and_leases() {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use fleet_testing::within;
 use tollgate_redis::Gate;
 
 use crate::server::Server;
-use crate::within;
 
 /// A server whose clock is ahead by what a file says.
 struct Stepped {

@@ -4,13 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use fleet_testing::{Mode, Process, Proxy, Resource, within};
 use tollgate_redis::{Gate, GateError};
 
-use crate::proxy::{Mode, Proxy};
-use crate::resource::Resource;
-use crate::server::Server;
-use crate::within;
-use crate::worker::{Work, Worker};
+use crate::server::{Server, client};
+use crate::worker::{self, Work};
 
 const LEASE: Duration = Duration::from_millis(1500);
 /// What a loaded machine may add to any time.
@@ -25,7 +23,7 @@ fn work(server: &Server, resource: &Resource) -> Work {
 fn recovery_of_the_permits_of_a_killed_machine_takes_at_most_one_lease() {
     let (server, resource) = (Server::start(), Resource::start());
     let gate = Gate::open(server.client(), "fleet").limit(3).lease(LEASE).build().unwrap();
-    let mut worker = Worker::start(&work(&server, &resource));
+    let mut worker = worker::start(&work(&server, &resource));
     within(Duration::from_secs(20), "the worker has all permits", || resource.now() == 3);
     std::thread::sleep(LEASE); // the leases are renewed
     assert!(gate.try_acquire().unwrap().is_none());
@@ -41,10 +39,10 @@ fn recovery_of_the_permits_of_a_killed_machine_takes_at_most_one_lease() {
 fn overshoot_lasts_only_while_a_machine_is_stopped() {
     let (server, resource) = (Server::start(), Resource::start());
     let gate = Gate::open(server.client(), "fleet").limit(2).lease(LEASE).build().unwrap();
-    let stopped = Worker::start(&work(&server, &resource));
+    let stopped = worker::start(&work(&server, &resource));
     within(Duration::from_secs(20), "the worker has all permits", || resource.now() == 2);
     stopped.signal(libc::SIGSTOP);
-    let other = Worker::start(&work(&server, &resource));
+    let other = worker::start(&work(&server, &resource));
     let took =
         within(LEASE + 10 * SLACK, "the permits go to another machine", || resource.now() == 4);
     assert_eq!(
@@ -140,7 +138,7 @@ fn nothing_lost_over_kills_of_the_server() {
 fn a_lost_answer_is_asked_for_again_and_counts_once() {
     let server = Server::start();
     let proxy = Proxy::start(server.port);
-    let gate = Gate::open(proxy.client(), "fleet").limit(2).lease(LEASE).build().unwrap();
+    let gate = Gate::open(client(proxy.port), "fleet").limit(2).lease(LEASE).build().unwrap();
     let direct = Gate::open(server.client(), "fleet").build().unwrap();
     drop(gate.acquire().unwrap()); // connects, so that the next request reaches the server
     within(SLACK, "it is given back", || direct.explain().unwrap().held.is_empty());
@@ -161,7 +159,7 @@ fn a_lost_answer_is_asked_for_again_and_counts_once() {
 fn a_request_that_arrives_after_it_was_given_up_costs_one_lease_at_most() {
     let server = Server::start();
     let proxy = Proxy::start(server.port);
-    let gate = Gate::open(proxy.client(), "fleet").limit(1).lease(LEASE).build().unwrap();
+    let gate = Gate::open(client(proxy.port), "fleet").limit(1).lease(LEASE).build().unwrap();
     let direct = Gate::open(server.client(), "fleet").lease(LEASE).build().unwrap();
     drop(gate.acquire().unwrap());
     within(SLACK, "it is given back", || direct.explain().unwrap().held.is_empty());
@@ -177,7 +175,7 @@ fn a_request_that_arrives_after_it_was_given_up_costs_one_lease_at_most() {
 fn fleet_limit_holds_against_late_renewals() {
     let server = Server::start();
     let proxy = Proxy::start(server.port);
-    let gate = Gate::open(proxy.client(), "fleet").limit(1).lease(LEASE).build().unwrap();
+    let gate = Gate::open(client(proxy.port), "fleet").limit(1).lease(LEASE).build().unwrap();
     let direct = Gate::open(server.client(), "fleet").lease(LEASE).build().unwrap();
     let late = gate.acquire().unwrap();
     std::thread::sleep(LEASE); // renewed
@@ -204,7 +202,7 @@ fn fleet_limit_holds_over_resets() {
     let gate = Gate::open(server.client(), "fleet").limit(2).lease(LEASE).build().unwrap();
     let short =
         Work { redis: proxy.port, task: Duration::from_millis(5), ..work(&server, &resource) };
-    let workers: Vec<_> = (0..2).map(|_| Worker::start(&short)).collect();
+    let workers: Vec<_> = (0..2).map(|_| worker::start(&short)).collect();
     within(Duration::from_secs(20), "the limit is used", || resource.now() == 2);
     for _reset in 0..10 {
         let before = resource.visits();
@@ -213,7 +211,7 @@ fn fleet_limit_holds_over_resets() {
         proxy.set(Mode::Pass);
         within(LEASE + 10 * SLACK, "the work goes on", || resource.visits() > before + 20);
     }
-    workers.into_iter().for_each(Worker::end);
+    workers.into_iter().for_each(Process::end);
     within(LEASE + SLACK, "all permits are back", || gate.explain().unwrap().held.is_empty());
     assert_eq!(resource.most(), 2);
 }
@@ -237,7 +235,7 @@ fn soak() {
     let task = Duration::from_millis(20);
     let start_one = |server: &Server, proxied: bool| {
         let redis = if proxied { proxy.port } else { server.port };
-        Worker::start(&Work { redis, task, ..work(server, &resource) })
+        worker::start(&Work { redis, task, ..work(server, &resource) })
     };
     let mut workers: Vec<_> = (0..3).map(|n| start_one(&server, n == 0)).collect();
     let (start, mut faults) = (Instant::now(), 0);
@@ -271,7 +269,7 @@ fn soak() {
         });
         assert_eq!(resource.most(), 4, "after {faults} faults");
     }
-    workers.into_iter().for_each(Worker::end);
+    workers.into_iter().for_each(Process::end);
     within(LEASE + SLACK, "all permits are back", || gate.explain().unwrap().held.is_empty());
     println!("{faults} faults, {} visits", resource.visits());
 }

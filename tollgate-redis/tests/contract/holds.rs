@@ -3,14 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fleet_testing::{Process, Resource, within};
 use tollgate_redis::{Gate, GateError};
 
-use crate::resource::Resource;
 use crate::server::Server;
-use crate::within;
-use crate::worker::{Work, Worker};
+use crate::worker::{self, Work};
 
-fn start(server: &Server, resource: &Resource, processes: usize) -> Vec<Worker> {
+fn start(server: &Server, resource: &Resource, processes: usize) -> Vec<Process> {
     let work = Work {
         redis: server.port,
         resource: resource.port,
@@ -19,7 +18,7 @@ fn start(server: &Server, resource: &Resource, processes: usize) -> Vec<Worker> 
         task: Duration::from_millis(10),
         heeds: true,
     };
-    (0..processes).map(|_| Worker::start(&work)).collect()
+    (0..processes).map(|_| worker::start(&work)).collect()
 }
 
 #[test]
@@ -38,7 +37,7 @@ fn fleet_limit_holds_over_processes_while_the_limit_changes() {
         within(Duration::from_secs(20), "the limit is used", || resource.most() >= limit);
         assert_eq!(resource.most(), limit, "the most visits at once, under limit {limit}");
     }
-    workers.into_iter().for_each(Worker::end);
+    workers.into_iter().for_each(Process::end);
     let rest = gate.explain().unwrap();
     assert!(rest.held.is_empty(), "a worker that ended has kept a lease: {rest}");
     // Fencing numbers were given out once each.

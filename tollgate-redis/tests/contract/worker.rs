@@ -1,12 +1,10 @@
 //! Worker processes: this test's program, started again.
 
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fleet_testing::{Process, Visit};
 use tollgate_redis::{Gate, OpenError, redis};
-
-use crate::resource::Visit;
 
 const SWITCH: &str = "TOLLGATE_REDIS_WORKER";
 
@@ -23,44 +21,12 @@ pub struct Work {
     pub heeds: bool,
 }
 
-/// A worker process. Dropping it kills it.
-pub struct Worker(Child);
-
-impl Worker {
-    pub fn start(work: &Work) -> Self {
-        let Work { redis, resource, lease, local, task, heeds } = work;
-        let words = format!(
-            "{redis} {resource} {} {local} {} {heeds}",
-            lease.as_millis(),
-            task.as_millis()
-        );
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["worker::is_a_worker_process", "--exact", "--nocapture"]).env(SWITCH, words);
-        command.stdin(Stdio::piped()).stdout(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-
-    pub fn signal(&self, signal: i32) {
-        // SAFETY: plain call; the child has not been waited for, so its id is its own.
-        assert_eq!(unsafe { libc::kill(self.0.id() as i32, signal) }, 0);
-    }
-
-    pub fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-
-    /// Lets the worker end its tasks and its gate.
-    pub fn end(mut self) {
-        drop(self.0.stdin.take());
-        assert!(self.0.wait().unwrap().success(), "a worker has failed");
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// Starts a worker process.
+pub fn start(work: &Work) -> Process {
+    let Work { redis, resource, lease, local, task, heeds } = work;
+    let words =
+        format!("{redis} {resource} {} {local} {} {heeds}", lease.as_millis(), task.as_millis());
+    Process::start("worker::is_a_worker_process", SWITCH, &words)
 }
 
 /// The body of a worker process. Does nothing in a run of the tests.

@@ -1,0 +1,28 @@
+//! What the tests of limits over many machines have in common: servers and workers in processes of their own, a proxy between
+//! them, and the resource that counts its visits.
+
+mod process;
+mod proxy;
+mod resource;
+mod server;
+
+use std::time::{Duration, Instant};
+
+pub use process::Process;
+pub use proxy::{Mode, Proxy};
+pub use resource::{Resource, Visit};
+pub use server::{Launch, Server};
+
+/// Waits for a condition. Returns the time that it took.
+///
+/// # Panics
+///
+/// Panics if the condition does not hold within `most`.
+pub fn within(most: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < most, "not within {most:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    start.elapsed()
+}
