@@ -12,7 +12,7 @@
 //! - `js-4`: a message whose lease has ended is handed out again whatever the limit is. If the limit was lowered meanwhile,
 //!   a worker puts such a message back to the end of the queue. The server hands it out there within the limit.
 //! - `js-5`: a server that is killed while it writes its consumer's state forgets all leases. A client that is connected to
-//!   another server process compares the number of the last delivery with the greatest that it knows. If the server has fewer, the
+//!   another server process asks for the number of the last delivery. If that is none, or less than the client knows, the
 //!   client takes all leases for lost, and pulls nothing for the length of a lease.
 
 use std::collections::HashMap;
@@ -262,7 +262,7 @@ impl Leases {
         }
         let mut state = self.state();
         state.server = server;
-        if overview.delivered >= delivered {
+        if overview.delivered > 0 && overview.delivered >= delivered {
             return Ok(true);
         }
         state.delivered = overview.delivered;

@@ -37,6 +37,14 @@ enum Event {
     TaskEnded,
 }
 
+/// What to do with a task that was handed out again.
+#[must_use]
+enum Look {
+    Run,
+    PutBack,
+    Leave,
+}
+
 /// What a task of the local job needs.
 pub(crate) struct Server<F> {
     pub(crate) leases: Arc<Leases>,
@@ -132,9 +140,12 @@ impl<F> Server<F> {
         let attempt = earlier + numbers.delivered;
         let Some(id) = leases.enter(reply, numbers, attempt, sent) else { return };
         let payload = message.payload;
-        if numbers.delivered > 1 && !self.within_limit(id).await {
-            self.put_back(id, attempt - 1, &payload).await; // js-4
-            return;
+        if numbers.delivered > 1 {
+            match self.look(id, numbers.sequence).await {
+                Look::Run => {}
+                Look::PutBack => return self.put_back(id, attempt - 1, &payload).await,
+                Look::Leave => return leases.leave(id),
+            }
         }
         if self.attempts.is_some_and(|most| attempt > most) {
             self.set_aside(id, attempt - 1, "its machines died in each attempt", &payload).await;
@@ -178,15 +189,19 @@ impl<F> Server<F> {
         }
     }
 
-    /// Returns true if a task that was handed out again may run: at most `limit` leases are held, this one included (`js-4`).
-    async fn within_limit(&self, id: Id) -> bool {
+    /// Looks what to do with a task that was handed out again.
+    async fn look(&self, id: Id, sequence: u64) -> Look {
+        let engine = &self.leases.engine;
         while !self.leases.is_lost(id) {
-            if let Ok(overview) = self.leases.engine.overview().await {
-                return overview.held <= overview.limit as usize;
+            match (engine.is_stored(sequence).await, engine.overview().await) {
+                (Ok(false), _) => return Look::Leave, // js-3: it was acknowledged meanwhile
+                // This lease is one of those held (js-4).
+                (Ok(true), Ok(seen)) if seen.held <= seen.limit as usize => return Look::Run,
+                (Ok(true), Ok(_)) => return Look::PutBack,
+                _ => tokio::time::sleep(PAUSE).await,
             }
-            tokio::time::sleep(PAUSE).await;
         }
-        false
+        Look::Leave
     }
 
     /// Puts a copy at the end of the queue, then acknowledges the task, so that its permit is free at once.
