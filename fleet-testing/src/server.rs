@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 static SERVERS: AtomicUsize = AtomicUsize::new(0);
 
+type MakeCommand = dyn Fn(u16, &Path) -> Command + Send + Sync;
+
 /// How to start a server, and how to see that it answers.
 pub struct Launch {
     /// The name of the program and of its Debian package.
     pub package: &'static str,
     /// Makes the command for a port and a folder.
-    pub command: Box<dyn Fn(u16, &Path) -> Command + Send + Sync>,
+    pub command: Box<MakeCommand>,
     /// Returns true if a server on the port answers.
     pub answers: fn(u16) -> bool,
 }

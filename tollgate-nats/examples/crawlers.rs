@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             if lease.is_lost() {
                 return Err(format!("page {page} ran without its lease"));
             }
-            if page % 10 == 0
+            if page.is_multiple_of(10)
                 && let Ok(state) = job.explain().await
             {
                 print!("page {page} done. {state}");

@@ -378,7 +378,7 @@ async fn gather(leases: &Leases) -> Result<Explanation, Trouble> {
             held.extend(rows.as_array().into_iter().flatten().filter_map(Held::from_json));
         }
     }
-    held.sort_by(|a, b| b.since.cmp(&a.since));
+    held.sort_by_key(|held| std::cmp::Reverse(held.since));
     Ok(Explanation {
         name: engine.name.clone(),
         limit: overview.limit,
