@@ -687,6 +687,11 @@ pub const FAULTS: &[Fault] = &[
         &["spares::join_is_safe_for_the_last_of_two_that_leave_their_seats"],
     ),
     fault(
+        "last-wait-keeps-its-seat",
+        "the end of a scope on the pool's last thread starts no further spare, and waits with its seat",
+        &["spares::join_is_safe_at_the_end_of_a_scope_on_the_last_thread"],
+    ),
+    fault(
         "left-seat-not-taken",
         "a thread whose task has ended becomes an idle spare although a seat was left",
         &["spares::join_is_safe_for_the_last_of_two_that_leave_their_seats"],

@@ -5,10 +5,12 @@
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
+use loom_tests::instruments::Door;
 use std::sync::Arc;
-use tollgate::model::Stage;
+use tollgate::Pool;
 use tollgate::model::spares::Spares;
 use tollgate::model::sync::let_time_pass;
+use tollgate::model::{Stage, Tasks, gate, record_of};
 
 /// A spare that waits for one seat, and returns the seat's index.
 fn spare(spares: &Arc<Spares>) -> thread::JoinHandle<Option<usize>> {
@@ -117,5 +119,33 @@ fn join_is_safe_for_the_last_of_two_that_leave_their_seats() {
         assert!(matches!(both, [None, Some(0)] | [Some(1), None]), "{both:?}");
         spares.unblock();
         stage.end();
+    });
+}
+
+#[test]
+fn join_is_safe_at_the_end_of_a_scope_on_the_last_thread() {
+    // The scope's task and the scope wait on the two threads of the pool. If the scope comes second, its wait is refused. It starts
+    // a spare although there may be none, and that spare runs what both wait for.
+    check(Bound::Preemptions(1), || {
+        let pool = Pool::builder().workers(2).max_spare_workers(0).build().unwrap();
+        let (outer, inner, last) = (pool.job(1), pool.job(1), pool.job(1));
+        let begun = Door::new();
+        let ends = outer.spawn(move || {
+            let tasks = Tasks::new();
+            let ended = tasks.enter(|| {
+                let waits = || {
+                    begun.open();
+                    last.execute(|| ());
+                    last.wait();
+                };
+                // SAFETY: the task borrows what outlives `enter`, and this is called by `enter`.
+                let task = unsafe { tasks.make::<true, _, _>(record_of(&inner), false, waits) };
+                gate::push(record_of(&inner), task.cell());
+                begun.pass();
+            });
+            drop(ended);
+            tasks.pending()
+        });
+        assert_eq!(ends.join().unwrap(), 0, "a scope ends before its task");
     });
 }

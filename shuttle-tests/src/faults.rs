@@ -223,6 +223,10 @@ const SEEN: &[(&str, &[&str])] = &[
     ("kept-permit-released", &["join_is_safe::begun_holds_while_tasks_wait"]),
     ("kept-permit-taken-twice", &["join_is_safe::begun_holds_while_tasks_wait"]),
     ("last-seat-left", &["join_is_safe::join_is_safe_for_what_the_last_thread_must_run"]),
+    (
+        "last-wait-keeps-its-seat",
+        &["join_is_safe::join_is_safe_at_the_end_of_a_scope_on_the_last_thread"],
+    ),
     ("left-seat-not-taken", &["join_is_safe::join_is_safe_for_one_wait_beside_a_worker"]),
     ("close-wakes-one-spare", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),
     ("seat-kept-while-it-waits", &["join_is_safe::join_is_safe_between_two_jobs_with_1_worker"]),

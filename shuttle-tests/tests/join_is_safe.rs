@@ -119,6 +119,35 @@ fn join_is_safe_for_what_the_last_thread_must_run() {
 }
 
 #[test]
+fn join_is_safe_at_the_end_of_a_scope_on_the_last_thread() {
+    // The scope's task and the scope both wait. If the scope comes second, it starts a spare, although there may be none.
+    check(|| {
+        let pool = Pool::builder().workers(2).max_spare_workers(0).build().unwrap();
+        let (outer, inner, last) = (pool.job(1), pool.job(1), pool.job(1));
+        let begun = AtomicUsize::new(0);
+        let scope = outer.spawn(move || {
+            let scope = || {
+                inner.scope(|s| {
+                    s.execute(|| {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        last.execute(|| ());
+                        last.wait();
+                    });
+                    while begun.load(Ordering::SeqCst) == 0 {
+                        thread::yield_now();
+                    }
+                });
+            };
+            // The one or the other wait may be refused.
+            drop(catch_unwind(AssertUnwindSafe(scope)));
+            last.wait();
+            last.stats().completed
+        });
+        assert_eq!(scope.join().unwrap(), 1);
+    });
+}
+
+#[test]
 fn join_is_safe_while_the_limit_holds() {
     // What a task does before its join and behind it is under a permit.
     in_a_pool(2, |pool| {
