@@ -85,6 +85,8 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("all-entries-of-a-key-leave", SELDOM),
     ("delay-seen-before-its-entry", DELAYED),
     ("delay-without-fence", ORDER),
+    ("busy-read-before-the-lock", TORN),
+    ("cancel-counted-after-its-wake", TORN),
     ("delay-token-given-first", SELDOM),
     ("epoch-read-after-the-word", TORN),
     ("join-noted-before-its-mark", CIRCLE),

@@ -249,7 +249,7 @@ fn fleet_limit_holds_over_resets() {
     let (server, resource) = (server::start(), Resource::start());
     let proxy = Proxy::start(server.port);
     let job = open(server.port, 2, LONG);
-    push(&job, 0..4000);
+    push(&job, 0..1000);
     let short =
         Work { nats: proxy.port, task: Duration::from_millis(3), ..work(&server, &resource) };
     let workers = [(); 2].map(|()| worker::start(&short));

@@ -17,17 +17,22 @@ fn start(server: &Server, resource: &Resource, processes: usize) -> Vec<Process>
 
 #[test]
 fn fleet_limit_holds_over_processes_while_the_limit_changes() {
-    let (server, resource) = (server::start(), Resource::start());
+    let (server, resource) = (server::start(), Arc::new(Resource::start()));
     let job = open(server.port, 3, Duration::from_secs(30));
     (0..200_u64).for_each(|number| block(job.push(&number)).unwrap());
     let (pusher, ends) = (job.clone(), Arc::new(AtomicBool::new(false)));
-    let end = Arc::clone(&ends);
+    let (end, visited) = (Arc::clone(&ends), Arc::clone(&resource));
     let pushes = std::thread::spawn(move || {
         let mut number = 200_u64;
         // Ordering: SeqCst; a test, and nothing is lost.
         while !end.load(SeqCst) {
-            block(pusher.push(&number)).unwrap();
-            number += 1;
+            // No more than the workers soon run: all tasks must end after the last change.
+            if number < visited.visits() + 200 {
+                block(pusher.push(&number)).unwrap();
+                number += 1;
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
         number
     });
