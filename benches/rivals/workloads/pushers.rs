@@ -18,6 +18,18 @@ const TASKS: u64 = 1_000_000;
 /// The threads of `crossing`, the jobs, and the root tasks.
 const CROSSING: u64 = 4;
 
+/// The contenders of `crossing`. In the channel of channels all workers would wait in the job of the root tasks, and none would
+/// be left for the other jobs.
+const CROSSERS: &[Which] = &[
+    Which::Ours,
+    Which::RayonGate,
+    Which::Rayon,
+    Which::Tokio,
+    Which::Smol,
+    Which::BufferUnordered,
+    Which::SharedChannel,
+];
+
 /// What the captures of `tasks` tasks of each of `pushers` pushers add up to.
 fn captures(pushers: u64, tasks: u64) -> u64 {
     (0..pushers).flat_map(|pusher| (0..tasks).map(move |index| pusher ^ index)).sum()
@@ -101,6 +113,7 @@ pub(super) const CROSSED: Workload = Workload {
     name: "crossing",
     question: "what does a push cost if each worker pushes into a job that others run?",
     shape: "4 tasks on 4 workers push 250k tasks each into a job of its own, limit 4",
+    contenders: CROSSERS,
     targets: &[Target::Of(Which::Rayon, 0.5)],
     run: |which, scale| with_contender!(which, C => cross::<C>(scale)),
     check_limits: |which| with_contender!(which, C => limits::check::<C>(4, |_| 4)),
