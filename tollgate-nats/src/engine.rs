@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, RequestErrorKind, Subscriber};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::error::{FleetError, OpenError};
 use crate::fleet::Link;
 use crate::job::SetAside;
 
-/// How long a push goes on asking. A repeated push has the same id, and is stored once.
+/// The number of times that a push is sent if no answer comes. The server stores a repeated push once, because its id is the same.
 const PUSH_ATTEMPTS: usize = 3;
 pub(crate) const ATTEMPTS: &str = "Tollgate-Attempts";
 pub(crate) const REASON: &str = "Tollgate-Reason";
 const ID: &str = "Nats-Msg-Id";
 
-/// Why a request failed.
+/// Why a request to the server failed: no answer, or an answer with an error.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     NoResponders,
@@ -294,15 +295,18 @@ impl Engine {
             Err(Trouble::Api { code: 404, .. }) => return Ok(None),
             Err(other) => return Err(other),
         };
-        let bytes = |name: &str| decode(message[name].as_str().unwrap_or_default());
-        let headers = String::from_utf8_lossy(&bytes("hdrs")).into_owned();
+        let bytes = |name: &str| {
+            let text = message[name].as_str().unwrap_or_default();
+            BASE64_STANDARD.decode(text).map_err(|error| Trouble::Unreachable(Box::new(error)))
+        };
+        let headers = String::from_utf8_lossy(&bytes("hdrs")?).into_owned();
         let header = |name: &str| {
             let mut lines = headers.lines().filter_map(|line| line.split_once(": "));
             lines.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
         };
         Ok(Some(SetAside {
             sequence: message["seq"].as_u64().unwrap_or(0),
-            task: String::from_utf8_lossy(&bytes("data")).into_owned(),
+            task: String::from_utf8_lossy(&bytes("data")?).into_owned(),
             attempts: header(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or(0),
             reason: header(REASON).unwrap_or_default(),
         }))
@@ -357,22 +361,6 @@ impl Engine {
     }
 }
 
-/// Decodes base64 as JSON answers have it. Skips what is no letter of that alphabet.
-fn decode(text: &str) -> Vec<u8> {
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
-    for letter in text.bytes() {
-        let Some(value) = letters.iter().position(|l| *l == letter) else { continue };
-        bits = bits << 6 | value as u32;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    bytes
-}
-
 /// Compares the settings that matter. A setting that the server leaves out has its zero value.
 fn check(own: &Value, there: &Value, free: &[&str]) -> Result<(), OpenError> {
     let same = |a: &Value, b: &Value| {
@@ -423,14 +411,6 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decodes_base64() {
-        assert_eq!(decode(""), b"");
-        assert_eq!(decode("dGFzaw=="), b"task");
-        assert_eq!(decode("dGFza3M="), b"tasks");
-        assert_eq!(decode("+/+/"), [0xfb, 0xff, 0xbf]);
-    }
 
     #[test]
     fn reads_both_forms_of_a_reply_subject() {

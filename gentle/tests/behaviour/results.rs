@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread::sleep;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -133,7 +135,7 @@ fn the_hdr_file_has_the_latencies_of_each_job() {
     let mut found = Vec::new();
     for entry in IntervalLogIterator::new(&log) {
         if let LogEntry::Interval(interval) = entry.unwrap() {
-            let bytes = base64(interval.encoded_histogram());
+            let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).unwrap();
             let histogram: Histogram<u64> =
                 Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
             let tag = interval.tag().map(|tag| tag.as_str().to_owned());
@@ -143,43 +145,45 @@ fn the_hdr_file_has_the_latencies_of_each_job() {
     assert_eq!(found, [("a_job".to_owned(), 10, true), ("b".to_owned(), 3, true)]);
 }
 
-/// The bytes that a text in base 64 stands for.
-fn base64(text: &str) -> Vec<u8> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(value).collect();
-    let bytes = |digits: &[u8]| {
-        let bits = digits.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit));
-        let bits = bits << (6 * (4 - digits.len()));
-        bits.to_be_bytes()[1..digits.len()].to_vec()
-    };
-    digits.chunks(4).flat_map(bytes).collect()
+/// At most `most` of a resource, which the process cannot raise.
+fn at_most(most: u64) -> libc::rlimit {
+    libc::rlimit { rlim_cur: most, rlim_max: most }
 }
 
-/// A limit on the open files of a process.
-fn files(most: u64) -> libc::rlimit {
-    libc::rlimit { rlim_cur: most, rlim_max: most }
+/// What the program that a command starts may have.
+#[derive(Clone, Copy)]
+enum Resource {
+    /// Open files.
+    Files,
+    /// Bytes of addresses.
+    Memory,
+}
+
+/// Lets the program that `command` starts have at most `most` of `resource`.
+fn limit(command: &mut Command, resource: Resource, most: u64) {
+    // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
+    unsafe {
+        command.pre_exec(move || {
+            let resource = match resource {
+                Resource::Files => libc::RLIMIT_NOFILE,
+                Resource::Memory => libc::RLIMIT_AS,
+            };
+            match libc::setrlimit(resource, &at_most(most)) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
+    };
 }
 
 #[test]
 fn a_limit_above_what_the_system_allows_is_refused_before_the_start() {
     let server = Server::start(ok);
-    let run = |limit: usize, more: &str| {
-        let plan = Scratch::file("plan.toml", &plan_job("a", limit, &server.base(), 500, more));
+    let run = |requests: usize, more: &str| {
+        let plan = Scratch::file("plan.toml", &plan_job("a", requests, &server.base(), 500, more));
         let mut command = command();
         command.arg(plan.path());
-        // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
-        unsafe {
-            command.pre_exec(|| match libc::setrlimit(libc::RLIMIT_NOFILE, &files(200)) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
+        limit(&mut command, Resource::Files, 200);
         command.output().unwrap()
     };
     let output = run(400, "");
@@ -199,14 +203,7 @@ fn too_little_memory_for_the_threads_is_found_before_the_start() {
     let mut command = command();
     command.arg(plan.path());
     // A thread's stack takes 2 MiB of addresses.
-    let most = libc::rlimit { rlim_cur: 768 << 20, rlim_max: 768 << 20 };
-    // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
-    unsafe {
-        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &most) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        })
-    };
+    limit(&mut command, Resource::Memory, 768 << 20);
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
@@ -223,14 +220,7 @@ fn a_timer_that_does_not_start_is_an_error_before_the_start() {
     for mebibytes in 8..80 {
         let mut command = command();
         command.arg(plan.path()).arg("--quiet");
-        let most = libc::rlimit { rlim_cur: mebibytes << 20, rlim_max: mebibytes << 20 };
-        // SAFETY: `setrlimit` is allowed between fork and exec; the pointer is to a value that outlives the call.
-        unsafe {
-            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &most) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
+        limit(&mut command, Resource::Memory, mebibytes << 20);
         let output = command.output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         all += &format!("{mebibytes}: {:?} {stderr}\n", output.status);
@@ -239,7 +229,7 @@ fn a_timer_that_does_not_start_is_an_error_before_the_start() {
     assert!(!all.contains("panicked"), "{all}");
 }
 
-/// A server that refuses in the midst of a run is held off by a timer, whose thread must be there already.
+/// A timer holds off a server that refuses in the midst of a run. The timer's thread must have started before the run.
 #[test]
 fn a_refusal_in_the_midst_of_a_run_needs_no_new_thread() {
     let begun = Arc::new(Barrier::new(2));
@@ -262,8 +252,7 @@ fn a_refusal_in_the_midst_of_a_run_needs_no_new_thread() {
     let pages = fs::read_to_string(format!("/proc/{id}/statm")).unwrap();
     let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
     // Room for small things, and for no stack.
-    let most = (pages << 12) + (1 << 20);
-    let most = libc::rlimit { rlim_cur: most, rlim_max: most };
+    let most = at_most((pages << 12) + (1 << 20));
     // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
     let set = unsafe { libc::prlimit(id, libc::RLIMIT_AS, &most, std::ptr::null_mut()) };
     assert_eq!(set, 0);
@@ -292,7 +281,7 @@ fn too_few_files_in_the_midst_of_a_run_are_this_machines_failure() {
     begun.wait();
     let id = i32::try_from(child.id()).unwrap();
     // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
-    let set = unsafe { libc::prlimit(id, libc::RLIMIT_NOFILE, &files(3), std::ptr::null_mut()) };
+    let set = unsafe { libc::prlimit(id, libc::RLIMIT_NOFILE, &at_most(3), std::ptr::null_mut()) };
     assert_eq!(set, 0);
     begun.wait();
     drop(stderr);
