@@ -5,6 +5,7 @@ mod process;
 mod proxy;
 mod resource;
 mod server;
+mod soak;
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ pub use process::Process;
 pub use proxy::{Mode, Proxy};
 pub use resource::{Resource, Visit};
 pub use server::{Launch, Server};
+pub use soak::{Random, soak_time};
 
 /// Waits for a condition. Returns the time that it took.
 ///

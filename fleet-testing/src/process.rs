@@ -15,7 +15,7 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
-    /// Sends a signal.
+    /// Sends the process the signal `signal`, such as `libc::SIGSTOP`.
     pub fn signal(&self, signal: i32) {
         // SAFETY: plain call; the child has not been waited for, so its id is its own.
         assert_eq!(unsafe { libc::kill(self.0.id() as i32, signal) }, 0);

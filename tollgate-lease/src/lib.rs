@@ -15,6 +15,8 @@
 
 mod book;
 mod clock;
+mod random;
 
 pub use book::{Book, Due, Micros};
 pub use clock::{BootClock, Clock};
+pub use random::random;

@@ -1,7 +1,6 @@
 //! `FleetJob`: pushes and serves tasks, changes the limit, and explains the job's state.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -120,7 +119,7 @@ impl FleetJob {
             stop: watch::Sender::new(false),
             answers: AtomicBool::new(false),
             answerer: std::sync::Mutex::new(None),
-            random: random(),
+            random: tollgate_lease::random(),
             pushes: AtomicU64::new(0),
         };
         Self { owner: Arc::new(owner) }
@@ -393,11 +392,4 @@ impl fmt::Debug for FleetJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FleetJob").field("name", &self.name()).finish_non_exhaustive()
     }
-}
-
-fn random() -> u128 {
-    let draw = || u128::from(RandomState::new().build_hasher().finish());
-    // Two keys of one thread differ by a counter, so a second thread draws the second half.
-    let other = std::thread::spawn(draw).join().unwrap_or_else(|_| draw());
-    draw() << 64 | other
 }

@@ -1,7 +1,6 @@
 //! `Gate`: acquires leases, changes the limit, and explains the gate's state.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -93,7 +92,8 @@ impl Gate {
         backend: Box<dyn Backend>,
         clock: Box<dyn Clock>,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::new(name, holder, random(), length, backend, clock));
+        let shared =
+            Arc::new(Shared::new(name, holder, tollgate_lease::random(), length, backend, clock));
         let mut owner = Owner { shared: Arc::clone(&shared), threads: Vec::new() };
         let mut serve = |name: &str, body: fn(&Shared)| {
             let shared = Arc::clone(&shared);
@@ -359,12 +359,4 @@ impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("name", &self.name()).finish_non_exhaustive()
     }
-}
-
-/// Returns 128 random bits, from the keys that the standard library draws for its hash maps.
-fn random() -> u128 {
-    let draw = || u128::from(RandomState::new().build_hasher().finish());
-    // Two keys of one thread differ by a counter, so a second thread draws the second half.
-    let other = thread::spawn(draw).join().unwrap_or_else(|_| draw());
-    draw() << 64 | other
 }

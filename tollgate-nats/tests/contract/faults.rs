@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use fleet_testing::{Mode, Process, Proxy, Resource, Server, within};
+use fleet_testing::{Mode, Process, Proxy, Random, Resource, Server, soak_time, within};
 use tollgate_nats::FleetJob;
 
 use crate::worker::{self, Work, start_publisher};
@@ -316,20 +316,11 @@ fn a_server_that_stands_still_loses_nothing() {
 /// Random faults for `TOLLGATE_SOAK_SECS` seconds, or ten. After each, the limit holds again, and all permits are in use.
 #[test]
 fn soak() {
-    let seconds =
-        std::env::var("TOLLGATE_SOAK_SECS").map_or(10, |seconds| seconds.parse().unwrap());
     let (mut server, resource) = (server::start(), Resource::start());
     let proxy = Proxy::start(server.port);
     let job = open(server.port, 4, LEASE);
     let file = server.folder.join("accepted");
-    let mut random = u64::from(std::process::id()) | 1;
-    println!("seed {random}");
-    let mut below = |bound: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % bound
-    };
+    let mut random = Random::start();
     let task = Duration::from_millis(20);
     let start_one = |server: &Server, proxied: bool| {
         let nats = if proxied { proxy.port } else { server.port };
@@ -338,10 +329,10 @@ fn soak() {
     let mut workers: Vec<_> = (0..3).map(|n| start_one(&server, n == 0)).collect();
     let mut publisher = start_publisher(server.port, 0, &file);
     let (start, mut faults) = (Instant::now(), 0);
-    while start.elapsed() < Duration::from_secs(seconds) {
-        let pause = Duration::from_millis(below(2 * LEASE.as_millis() as u64));
-        let victim = below(3) as usize;
-        let fault = below(6);
+    while start.elapsed() < soak_time() {
+        let pause = Duration::from_millis(random.below(2 * LEASE.as_millis() as u64));
+        let victim = random.below(3) as usize;
+        let fault = random.below(6);
         match fault {
             0 => workers[victim] = start_one(&server, victim == 0), // kills the old one
             1 => {
