@@ -6,7 +6,7 @@
 //! The thread that delays a task:
 //! - `delay-1`: The thread executes a full fence, locks the keys of the job, and checks whether the job was cancelled. If so,
 //!   the thread hands the task to a worker, which drops the task.
-//! - `delay-2`: Under the same lock the thread adds the entry's key to the keys, and arms the timer. So each key that another
+//! - `delay-2`: Under the same lock the thread arms the timer, and adds the entry's key to the keys. So each key that another
 //!   thread sees is of an entry that is armed, or that a thread has taken out.
 //!
 //! The thread that fires the entry:

@@ -80,7 +80,8 @@ struct Trial {
 }
 
 impl Trial {
-    /// Pushes a task that pushes `width` further ones, and then goes on in step. A tree grows no further when it is wide.
+    /// Pushes a task that pushes `width` further ones, and then waits for the other tasks of its step. From the half of `at` on, each
+    /// task pushes only one, so that a tree keeps its width.
     fn grow(self: &Arc<Self>, width: usize) {
         let trial = Arc::clone(self);
         self.big.execute(move || {

@@ -172,7 +172,7 @@ impl<I: Copy + Ord> Book<I> {
         }
     }
 
-    /// Returns true if the id is to be given back, and the store has not confirmed that yet.
+    /// Returns true if the client must still give the id back: the store has not confirmed the release.
     pub fn is_due_back(&self, id: I) -> bool {
         self.back.contains_key(&id)
     }

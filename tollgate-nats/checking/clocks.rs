@@ -44,7 +44,7 @@ fn open(server: &Server, clock: &Stepped) -> FleetJob {
     FleetJob::start(Leases::new(engine, LEASE, Box::new(clock.clone()), 0), "test".into(), None)
 }
 
-/// Serves the job until `then` has run beside its one task.
+/// Serves the job, and calls `then` while its one task runs. Returns when the task has ended.
 fn beside(job: &FleetJob, then: impl FnOnce()) {
     let pool = tollgate::Pool::builder().workers(1).build().unwrap();
     let local = pool.job(1);

@@ -63,7 +63,7 @@ impl Consumer {
         }
     }
 
-    /// Removes the message, whoever holds it.
+    /// Removes the message, even if another client has its lease.
     pub(crate) fn acknowledge(&mut self, sequence: u64) {
         self.pending.remove(&sequence);
         self.queue.remove(&sequence);

@@ -32,7 +32,7 @@ pub struct Held {
     pub holder: String,
     /// The number of the task's message in the job's stream.
     pub sequence: u64,
-    /// How often the task was tried, with this time.
+    /// The number of this attempt: 1 for the first.
     pub attempt: u64,
     /// For how long the lease has been held.
     pub since: Duration,

@@ -37,7 +37,7 @@ pub(crate) type Id = u64;
 pub(crate) struct Row {
     pub(crate) reply: Subject,
     pub(crate) numbers: Numbers,
-    /// How often the task was tried, with this time.
+    /// The number of this attempt: 1 for the first.
     pub(crate) attempt: u64,
     pub(crate) since: Micros,
     lost: Arc<Notify>,
@@ -105,7 +105,7 @@ impl Leases {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The longest time that one request may take: a twelfth of a lease.
+    /// Returns the time for which a request waits for its answer: a twelfth of a lease.
     pub(crate) fn patience(&self) -> Duration {
         (self.length / 12).clamp(Duration::from_millis(50), Duration::from_secs(5))
     }

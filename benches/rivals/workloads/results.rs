@@ -18,7 +18,7 @@ use crate::measure::count::{self, Tally};
 const WORKERS: usize = 2;
 const ITEMS: u64 = 200_000;
 
-/// What is done with an item.
+/// The work for each item: an addition.
 fn work(item: u64) -> u64 {
     item + 1
 }
