@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! nats-server -js -sd /tmp/fleet
-//! cargo run -p tollgate-nats --example crawlers [nats://127.0.0.1:4222] [pages]
+//! cargo run -p tollgate-nats --example crawl_queue [nats://127.0.0.1:4222] [pages]
 //! ```
 
 use std::error::Error;
