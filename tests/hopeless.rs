@@ -21,13 +21,16 @@ fn two_tasks_that_wait_for_each_others_jobs() {
         let pool = pool(1);
         let [one, two] = ["one", "two"].map(|name| pool.job_builder().name(name).limit(1).build());
         let (began, begun) = mpsc::channel();
+        let latch = Latch::new();
         for (own, other) in [(&one, &two), (&two, &one)] {
-            let (other, began) = (other.clone(), began.clone());
+            let (other, began, opening) = (other.clone(), began.clone(), latch.opening());
             own.execute(move || {
+                opening.wait();
                 began.send(()).unwrap();
                 other.wait();
             });
         }
+        latch.open(); // each job has a task now, so neither wait returns at once
         // Both begin on one worker, and the next task finds it free.
         begun.recv().unwrap();
         begun.recv().unwrap();
