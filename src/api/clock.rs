@@ -187,6 +187,10 @@ impl ManualClock {
     /// On return, the delayed tasks whose time has come are on their way to the workers. So are the tasks of each job whose
     /// hold-off has ended. The call does not wait until these tasks run.
     ///
+    /// A delay or a hold-off that another thread begins during this call may count from the time before the move, and then
+    /// it takes effect at the next call, even if it is over now. A test of a task that is tried again therefore moves the
+    /// clock once the task counts as [delayed](crate::JobStats::delayed).
+    ///
     /// # Panics
     ///
     /// Panics if the platform's clock has no time so late.
