@@ -1,5 +1,5 @@
-//! The rule Vegas: it estimates how many tasks wait inside the called server, from how long a task takes when no other task
-//! waits there.
+//! The rule Vegas, which estimates how many tasks wait inside the server that the tasks call. The rule compares the mean time
+//! of a task with the least mean. The least mean stands for the time of a task that does not wait in the server.
 
 use super::{Interval, LimitRule};
 
@@ -65,7 +65,7 @@ impl Vegas {
         Self::default()
     }
 
-    /// Begins a probe, and returns half of the limit.
+    /// Begins a [`Probe`]. Returns the limit for its two intervals: half of the limit before, but at least the range's start.
     fn probe(&mut self, interval: &Interval) -> usize {
         self.intervals = 0;
         let halved = (interval.limit / 2).max(*interval.range.start());

@@ -7,6 +7,9 @@
 //! sends the next one when it has pulled an item. So the job's limit decides how many pullers there are, even if the limit
 //! changes.
 //!
+//! A puller is *missing* if none is queued and the input has not ended. In an unlimited job, the number of pullers must also be
+//! below the limit, or below the number of workers if there is no limit.
+//!
 //! One puller at a time has the lock of the input. A puller that finds the lock taken *leaves*: it ends, because it must not
 //! wait with a permit. No puller is missing then:
 //!
@@ -141,8 +144,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end, without the lock, because the input's destructor may wait. Reports only the first panic of
-    /// the input.
+    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. Reports
+    /// only the first panic of the input.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
@@ -154,8 +157,8 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Adds to the number of pulled items, and returns the number before. The caller must hold the lock of the source, or
-    /// have found the end.
+    /// Adds to the number of pulled items, and returns the number before. The caller must hold the lock of `source`, or must
+    /// have found the end of the input.
     pub fn count_pulled(&self, items: u64) -> u64 {
         // Ordering: Relaxed; under the lock, or behind the last item.
         self.pulled.fetch_add(items, Ordering::Relaxed)
@@ -180,7 +183,7 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push` if a puller is missing. `push` must queue a puller (send-2, send-3).
+    /// Calls `push` if a puller is *missing*, as the head of this module says (send-2, send-3). `push` must queue a puller.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -240,7 +243,7 @@ impl<I: Iterator> Feed<I> {
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the queued puller unless it has started. The drop runs without the lock.
+    /// Drops the queued puller unless it has started. Unlocks `queued` before the drop, which may run destructors of the user.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
         if let Some(puller) = queued {

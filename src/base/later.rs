@@ -80,7 +80,8 @@ impl Later {
         Some(cell)
     }
 
-    /// Does all delayed wake-ups. A waker that runs here may delay further wake-ups, and does these itself.
+    /// Does all delayed wake-ups. A waker that runs here may begin a further [`Deferral`]. If so, the end of that deferral
+    /// calls this function again, for the wake-ups that were delayed meanwhile.
     fn catch_up(&self) {
         for key in self.keys.take() {
             parking_lot().wake(key);

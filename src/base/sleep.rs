@@ -268,8 +268,8 @@ impl Sleep {
 
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
-    /// A drain may be deciding meanwhile whether it ends. If the drain has set TERMINATED before, it may not see this count. So
-    /// this call waits for the drain's decision. Otherwise the drain sees the count.
+    /// Meanwhile another thread may check whether the drain ends. If that thread has set `TERMINATED` before, perhaps it does
+    /// not see this count. So this call waits until that thread has unlocked the list. Otherwise that thread sees the count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -294,8 +294,8 @@ impl Sleep {
         if terminated { Notified::TooLate } else { Notified::Fine }
     }
 
-    /// Returns true if the workers have left, or are leaving. Takes the lock, because the last worker to park sets the flag
-    /// under this lock while it decides.
+    /// Returns true if the workers have left, or are leaving. Takes the list's lock: a thread that checks whether the drain
+    /// ends sets `TERMINATED` under this lock. The thread clears the flag again if the drain must go on.
     pub fn workers_left(&self) -> bool {
         let _list = self.lock();
         self.seen() == Notified::TooLate

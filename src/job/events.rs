@@ -71,8 +71,8 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that a task has ended, or has left this worker of the pool. `address` is the address of its cell, which may be freed. The
-/// caller must keep the job alive.
+/// Notes that a task has ended, or has left this worker of the pool. `address` is the address of the task's cell, which may be
+/// freed. The caller must keep the job alive.
 #[inline(always)]
 pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(pool, ended(job, address, ran, outer.0));
@@ -82,7 +82,7 @@ pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // The outer task keeps the permit, so the end of the inline task frees none.
+    // The outer task keeps the permit, so the end of an inline task releases none. No later start is caused by that end.
     note!(job.pool(), no_cause());
 }
 

@@ -111,7 +111,7 @@ where
     /// Polls the future in its cell. If the future is ready or has panicked, also drops it.
     ///
     /// # Safety
-    /// The cell must be of this type. The slot must hold the future, and the caller must own it.
+    /// The cell must be of this type. The slot must hold the future, and the caller must own the future.
     unsafe fn poll(cell: CellPtr) -> Poll<Result<T, JoinError>> {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
@@ -144,7 +144,7 @@ where
     /// is the outcome.
     ///
     /// # Safety
-    /// The slot must hold the future, and the caller must own it. The slot may not be used again.
+    /// The slot must hold the future, and the caller must own the future. No thread may use the slot again.
     unsafe fn drop_future(&self, outcome: Result<T, JoinError>) -> Result<T, JoinError> {
         let dropped = self.slot.with_mut(|slot| {
             // SAFETY: the caller owns the future in the slot, and the slot is not used again.
@@ -161,7 +161,7 @@ where
     /// Lists a pending future unless it is listed already, and leaves it to its wakers (`poll-3`).
     ///
     /// # Safety
-    /// The cell must be of this type. The slot must hold the future, and the caller must own it.
+    /// The cell must be of this type. The slot must hold the future, and the caller must own the future.
     unsafe fn park(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -195,7 +195,7 @@ where
     /// Drops a cancelled future, and ends its task.
     ///
     /// # Safety
-    /// The cell must be of this type. The slot must hold the future, and the caller must own it.
+    /// The cell must be of this type. The slot must hold the future, and the caller must own the future.
     unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller owns the future in the slot.
         let outcome =
@@ -243,7 +243,8 @@ where
         ran
     }
 
-    /// Cancels a future for its handle. Drops the future here if it has not started. Returns true if this call cancelled it.
+    /// Cancels a future, and returns true if this call cancelled it. Drops the future here if it has not started.
+    /// [`TaskHandle::cancel`] calls this function.
     ///
     /// # Safety
     /// The cell must be of this type, and the caller must have the handle's reference.
@@ -266,7 +267,8 @@ where
     }
 }
 
-/// Gives this thread the sample of a future that it polls again. The time in which the future had no permit does not count.
+/// Restores the [sample](crate::job::samples::Sample) of a pending future that this thread polls again. The sample measures how
+/// long the future has had its permits. So the time that the future has spent without permits is left out.
 fn resume_sample(cell: CellPtr) {
     Context::with(|context| {
         let Some(context) = context else { return };
@@ -278,7 +280,10 @@ fn resume_sample(cell: CellPtr) {
 }
 
 /// Puts a pending future that was woken or cancelled where a worker finds it. The caller must not use the cell afterwards.
-/// `to_the_end` is true for a future that has woken itself, and puts it behind all other tasks.
+///
+/// `without_permit` must be true if the future waits without its permits. Such a future goes to the front of its job's queue,
+/// unless it must be dropped. All other futures go into a deque or the injector. If `to_the_end` is true, a future with permits
+/// goes to the end of the injector: the future has woken itself, so other tasks go first.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);

@@ -137,7 +137,7 @@ where
     /// Calls the closure once. Returns what must follow.
     ///
     /// # Safety
-    /// The closure must be in the slot, and the caller must have claimed it.
+    /// The closure must be in the cell's slot, and the caller must have claimed the closure.
     unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
         let job = self.header.job();
         self.slot.with_mut(|slot| {
@@ -168,8 +168,8 @@ where
     /// the caller must not use the cell afterwards.
     ///
     /// # Safety
-    /// The cell must be of this type. The closure must be in the slot. The caller must have claimed it, and must have the
-    /// queue's reference.
+    /// The cell must be of this type. The closure must be in the cell's slot. The caller must have claimed the closure, and
+    /// must have the queue's reference.
     unsafe fn wait_again(cell: CellPtr, when: Instant) -> bool {
         // SAFETY: the cell is of this type, and the reference that is added below keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
@@ -210,7 +210,8 @@ where
         }
     }
 
-    /// Cancels the task for its handle if no attempt is under way. If an attempt is under way, that attempt becomes the last.
+    /// Cancels the task if no attempt is under way, and returns true. Otherwise returns false: an attempt under way becomes the
+    /// last. [`TaskHandle::cancel`] calls this function.
     ///
     /// # Safety
     /// The cell must be of this type, and the caller must have the handle's reference.
@@ -245,7 +246,8 @@ where
     /// Drops the closure, and ignores a panic of its destructor.
     ///
     /// # Safety
-    /// The closure must be in the slot, and the caller must have claimed it. The closure may not be used again.
+    /// The closure must be in the cell's slot, and the caller must have claimed the closure. No thread may use the
+    /// closure again.
     unsafe fn drop_task(&self) {
         let tried = self.slot.with_mut(|slot| {
             // SAFETY: the caller claimed the closure, so the slot is the closure. It is not used again.

@@ -1,5 +1,5 @@
-//! Waits inside a task. Meanwhile the task has no permit but those that its jobs keep, and its thread has no seat. After the wait
-//! the task re-acquires its permits ahead of the queue.
+//! Waits inside a task. Meanwhile the task holds only the permits that its jobs say it keeps, and its thread has no seat. After
+//! the wait the task re-acquires its other permits ahead of the queue.
 //!
 //! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Such a wait only lends the seat
 //! and waits in the parking lot (`wait-1`, `wait-3`).
@@ -17,6 +17,10 @@
 //! No wake-up is lost between the waiter and a thread that releases a permit (`wait-4`, `wait-5`). The waiter sets the flag and
 //! then checks for room, both under the lock of the bucket. That check sees a permit that was released before. A thread that
 //! releases a permit later sees the flag.
+//!
+//! No queued task is missed when `Reclaiming` is cleared (`wait-5`). While the flag is set, a pusher leaves its task in the
+//! queue. The waiter clears the flag before its fence, and the pusher pushes before its own fence (`push-3` of `gate`). So the
+//! pusher sees the flag cleared, or the waiter sees the task.
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
@@ -43,7 +47,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 }
 
 /// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. To re-acquire them
-/// may take long, so `then` can wake another waiter first. `awaited` is the job whose rest the caller waits for, or `None`.
+/// may take long, so `then` can wake another waiter first. `awaited` is the job that the caller waits for in
+/// [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
 /// As [`wait`].
@@ -131,8 +136,8 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     }
 }
 
-/// Runs `f` without the permits of the running task (wait-2 to wait-5). The caller has lent or left the seat. `awaited` is the job for
-/// whose rest the task waits.
+/// Runs `f` without the permits of the running task, except those that it keeps (wait-2 to wait-5). The caller must have lent
+/// or left the seat. `awaited` is the job that the task waits for in [`Job::wait`](crate::Job::wait), or `None`.
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let lease = context.lease();
     let Some(job) = lease.job.take() else {
@@ -152,7 +157,7 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, busy);
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
-    // All permits are back, so this thread checks the queues (the end of `wait-5`).
+    // The task has all its permits again, so this thread checks the queues (the end of `wait-5`).
     gate::look_outwards(job);
     events::resumed(job);
 }
@@ -235,7 +240,8 @@ fn show_stash(context: &Context) {
     }
 }
 
-/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter (wait-5).
+/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter
+/// (wait-5).
 pub fn take_back(gate: JobPtr, job: JobPtr) {
     let (key, weight) = (gate.permit_key(), gate.permits_for(job));
     // A drain cancels held jobs, but their started tasks must run to their end. So such a task gets its permits although the

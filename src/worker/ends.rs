@@ -13,7 +13,7 @@ impl Context {
     /// was a future that had its turn before. Call it only in a turn with a time.
     pub fn is_out_of_time(&self) -> bool {
         let (began, most) = (self.lease().began.get(), self.lease().turns.get().time);
-        // A turn without a start time is out of time (time-2).
+        // The turn began with a future that had its turn before, so the time counts as passed (time-2).
         let Some((began, most)) = began.zip(most) else { return true };
         self.pool().now().saturating_duration_since(began) >= most
     }

@@ -85,7 +85,7 @@ impl Worker<'_> {
         Left::Pool
     }
 
-    /// Serves a cell from a deque: takes its turn if the cell is a task, drops a task of a cancelled job, or does a sweep.
+    /// Serves a cell from a deque: begins a turn with the task, drops the task if its job is cancelled, or does a sweep.
     pub(super) fn serve(&self, cell: CellPtr) {
         self.context.serves.set(true);
         self.take_turn(cell);

@@ -271,7 +271,7 @@ impl Worker<'_> {
                 Some(cell)
             }
             Popped::Task(delegate) => {
-                // The task is a child's. The turn ends, so that the child gets the permit. The task goes back before the unlock:
+                // The task is a child's. The turn ends, so the child gets the permit. The task goes back before the unlock:
                 // no other task may overtake it. There may be room for it at once.
                 job.queue().push_returned(delegate);
                 gate::unlock(job, consumer);
@@ -323,7 +323,7 @@ impl Worker<'_> {
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
-            // A task in a queue has no busy count, so its busy count goes back to the lease.
+            // A task in a batch has a busy count, and a task in a queue needs none. So the lease takes the count over.
             lease.take_busy_count();
             job.queue().push_returned(cell);
             // From now on pushers must not rely on the batch.

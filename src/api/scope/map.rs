@@ -1,4 +1,5 @@
-//! `Scope::map`: results as an iterator, of an input and a closure that may borrow.
+//! `Scope::map`: calls a closure with each item of an input, and returns an iterator over the results. The closure and the
+//! input may borrow from outside the scope.
 
 use crate::api::scope::Scope;
 use crate::api::stream::pump::OfScope;
@@ -46,7 +47,8 @@ impl<'scope> Scope<'scope, '_> {
         R: Send + 'scope,
     {
         let keeper = OfScope((&self.tasks).into());
-        // SAFETY: all borrows live for 'scope, so until `Tasks::enter` returns. Only the iterator and tasks of the scope make pullers.
+        // SAFETY: all borrows live for 'scope, so until `Tasks::enter` returns. Only the iterator and tasks of the scope make
+        // pullers.
         let taker = unsafe { Taker::new(&self.job, input.into_iter(), f, keeper) };
         ScopedMap { taker, scope: PhantomData }
     }

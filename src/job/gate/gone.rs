@@ -1,4 +1,4 @@
-//! Cancelled tasks in the queues of held jobs, where no worker would pop them.
+//! Drops cancelled tasks in the queues of held jobs, where no worker would pop them.
 
 use super::weigh::look_behind_a_weight;
 use super::{drop_task, inject_to_drop, is_dropped, look, unlock, wake_if_idle};
@@ -19,8 +19,9 @@ pub enum Dropped {
     NotYet,
 }
 
-/// Drops the cancelled tasks in a job's queue that `which` accepts: those cancelled by their handles, and those of cancelled
-/// jobs. Call it if no worker pops from the queue. All other tasks keep their places, because the job may be resumed meanwhile.
+/// Drops the cancelled tasks in the queue of `job` for which `which` returns true. Such a task was cancelled by its handle, or
+/// it belongs to a cancelled job below `job`. The call works on a held job, too, because it needs no worker to pop from the
+/// queue. All other tasks keep their places, because the job may be resumed meanwhile.
 pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
@@ -38,8 +39,8 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     }
 }
 
-/// Removes the cancelled tasks that `which` accepts from a queue, each with a busy count. Returns false if an unfinished push
-/// may hide some.
+/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. Each moved task then has a
+/// busy count. Returns false if an unfinished push may hide further tasks.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -58,14 +59,14 @@ pub fn take_gone(
     whole
 }
 
-/// Drops the cancelled tasks that were taken out of a queue. The caller does not hold the lock of that queue.
+/// Drops the cancelled tasks that were taken out of the queue of `line`. The caller must not hold the lock of that queue.
 pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     if taken.is_empty() {
         return;
     }
     for cell in taken {
         if cell.job() == line {
-            // Its handle has dropped the captures. Only the cell is left.
+            // The handle has dropped the task's captures. Only the cell is left.
             drop_task(cell);
         } else {
             inject_to_drop(cell, line);
@@ -80,19 +81,19 @@ pub fn is_stuck(gate: JobPtr) -> bool {
     gate.gates().any(|gate| gate.permits.load().is_stopped())
 }
 
-/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops them there. If another
-/// thread has a queue lock there, that thread drops them.
+/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops from these queues. If
+/// another thread has the lock of such a queue, that thread drops the delegates.
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
         if outer.counts_weights() {
-            // A cancelled heavy task no longer reserves what comes free.
+            // A cancelled heavy task that is first in the queue counts as one that fits, so this thread checks the queue.
             look(outer);
         }
     }
 }
 
-/// Drops the cancelled delegates in the queues of this gate and of all gates inside of it, which have become stuck.
+/// Drops the cancelled delegates in the queue of this gate, and of each gate inside it, as long as that gate is stuck.
 pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);

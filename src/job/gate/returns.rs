@@ -37,7 +37,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         line = inner;
     }
     line.queue().push(cell);
-    // The task waits at `line` now, so its reservations at the gates from `line` outwards to `gate` are cancelled.
+    // The task waits at `line` now. If `line` lies inside `gate`, this thread cancels the task's reservations at `line` and at
+    // the gates between the two.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
         leave_gate(inner);
@@ -62,13 +63,13 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.busy.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // At the gates inside, the task has permits. Each permit becomes a reservation again.
+    // At each gate inside `gate`, the task holds its permits. This thread exchanges them for a reservation again.
     let mut inner = job;
     while inner != gate {
         weigh::unstart(inner, job);
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
-    // At the gates outside, the task has reservations, which are cancelled.
+    // At each ancestor of `gate`, the task has a reservation. This thread cancels the reservation.
     let mut outside = gate.parent();
     while let Some(outer) = outside {
         leave_gate(outer);
@@ -130,7 +131,7 @@ impl Doubts {
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();
-    // A task in a queue is not counted as busy, so its busy count is dropped after the push (push-2 to push-4).
+    // A task in a queue needs no busy count. So this thread drops the future's busy count after the push (push-2 to push-4).
     job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);

@@ -16,16 +16,21 @@
 //!
 //! No heavy task waits beside enough free permits. A thread that releases permits gets the queue lock, or sets the pending bit.
 //! With the lock, it checks the weight itself. Otherwise the owner of the lock checks it again, with the word after the
-//! release. If the thread finds a task ready, that task's start or refusal checks the queue again.
+//! release. If a task is ready, the thread that has the lock admits none: that task's start or refusal checks the queue again.
 //!
-//! No heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Three kinds of
-//! tasks go ahead of it. A worker ends its turn of a sibling under the permits that it has. A task that has waited inside
-//! re-acquires its permits, and so does a woken future. All these tasks have begun. If they end, the number of permits held
-//! falls until the weight fits.
+//! No heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only three kinds
+//! of tasks go ahead of the heavy task:
+//! - tasks of a sibling that a worker runs to the end of its turn, under permits that the worker holds already;
+//! - tasks that have waited inside and re-acquire their permits;
+//! - woken futures that re-acquire their permits.
 //!
-//! A heavy first task may leave the queue without a start: a clear takes it out, or a waiter leaves. The thread that takes it out
-//! checks the queue, because the next task may fit. A thread that cancels a task by its handle may not touch the job, so the place
-//! of that task is given up at the next release.
+//! Each turn ends, and the tasks of the other two kinds have begun before. As these tasks end, the number of permits held falls
+//! until the weight fits.
+//!
+//! A heavy first task may leave the queue without a start: a clear takes it out, or a waiter leaves. The thread that takes it
+//! out checks the queue, because the next task may fit. A thread that cancels a task by its handle must not touch the job. So
+//! the cancelled task stays first in the queue until the next check of the queue, which admits it as one that fits. Then a
+//! worker drops the cancelled task.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -49,8 +54,8 @@ pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     gate.permits.load().fits(weight) || cell.is_gone() || is_dropped(cell.job())
 }
 
-/// Drops a task that its handle has cancelled, and that `refused` has refused at the start. In a queue the task would be first,
-/// and be admitted again at once.
+/// Drops a task that its handle has cancelled, and that the gate `refused` did not let start. Back in the queue, the task would
+/// be first, and would be admitted again at once.
 #[cold]
 pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     let job = cell.job();
@@ -62,8 +67,9 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     discard(cell);
 }
 
-/// Exchanges the permits of a task of `job` at `gate` for its reservation again, because a gate outside refuses the task. Then wakes
-/// the tasks that wait to re-acquire their permits at `gate`: no release may follow that would wake them.
+/// Exchanges the permits of a task of `job` at `gate` for a reservation again, because an ancestor of `gate` refuses the task.
+/// Then wakes the tasks that wait to re-acquire their permits at `gate`, because perhaps no release follows that would wake
+/// them.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     let word = gate.permits.unstart(gate.permits_for(job));
@@ -73,8 +79,8 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     settle(gate, word);
 }
 
-/// Checks the queue of each gate of the job that counts weights. The caller has taken a task out of such a queue that did not start:
-/// the weight of the next task may fit.
+/// Checks the queue of each job that counts weights, among `job` and its ancestors. Call it after a task has left such a queue
+/// without a start: the next task may weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {

@@ -223,8 +223,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Returns the task directly above `cell` in the front stack. A later push has put that task above `cell`, which was on
-    /// top.
+    /// Returns the task directly above `cell` in the front stack. Call it only if `cell` is in the stack and not on top. The
+    /// caller saw `cell` on top before, and another thread has pushed since.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);

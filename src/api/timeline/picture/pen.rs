@@ -1,4 +1,4 @@
-//! Goes through the events of a record in the order of their times, and makes slices, figures and flows of them.
+//! Goes through the events of a record in the order of their times, and makes slices, figures and flows from the events.
 
 use crate::api::timeline::picture::key::Key;
 use crate::api::timeline::picture::{Figures, Picture, Row, Slice, What, lanes};
@@ -20,7 +20,7 @@ struct Open {
     cause: u64,
 }
 
-/// Makes slices, figures and flows of events.
+/// Makes slices, figures and flows from events.
 pub struct Pen<'a> {
     jobs: &'a BTreeMap<u32, Info>,
     names: &'a BTreeMap<u64, String>,
@@ -34,7 +34,7 @@ pub struct Pen<'a> {
     flows: u64,
     /// For each event that ended a slice, the index of that slice.
     ends: HashMap<u64, usize>,
-    /// For each event that ended no slice, what the event did, in words.
+    /// For each event that ended no slice, a sentence that says what happened.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
@@ -139,7 +139,8 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Notes in words what an event without a task did.
+    /// Stores a sentence that says what changed for a job: its limit, or the end of its hold-off. If that change let a task
+    /// start, `start` shows the sentence as the reason.
     fn act(&mut self, id: u64, kind: Kind, event: &Event) {
         match kind {
             Kind::Changed => {
