@@ -208,8 +208,14 @@ fn waiters_for_permits_and_for_slots_keep_their_places() {
         job.clear();
         assert!(matches!(stale.join(), Err(JoinError::Cancelled)));
         drop(held);
-        let Poll::Ready(permit) = acquire.as_mut().poll(&mut cx) else { panic!("no permit came") };
-        drop(permit.unwrap());
+        // The pusher may have the queue lock. Then the pusher admits the waiter.
+        let permit = loop {
+            match acquire.as_mut().poll(&mut cx) {
+                Poll::Ready(permit) => break permit.unwrap(),
+                Poll::Pending => thread::yield_now(),
+            }
+        };
+        drop(permit);
         thread.join().unwrap();
         assert_eq!(pusher.join().unwrap().unwrap(), "pushed when the slot was free");
         job.wait();

@@ -7,7 +7,9 @@ use std::mem::ManuallyDrop;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use common::{message_of, panic_of, pool};
+#[cfg(target_os = "linux")]
+use common::proc::{sleeps, threads_named};
+use common::{message_of, panic_of, pool, until_parked};
 
 /// Runs `test` in a fork of this process, which must end within a minute.
 fn in_fork(test: impl FnOnce()) {
@@ -37,6 +39,12 @@ fn a_forked_child_is_told_that_it_has_no_workers() {
     let job = pool.job(1);
     job.spawn(|| ()).join().unwrap();
     job.wait();
+    // A lock that a worker has at the fork stays locked in the child.
+    until_parked(&pool, 2);
+    #[cfg(target_os = "linux")]
+    while !threads_named("tollgate-").into_iter().all(sleeps) {
+        std::thread::yield_now();
+    }
     let before = pool.job(0);
     let task = before.spawn(|| 1);
     in_fork(|| {

@@ -4,7 +4,7 @@
 mod common;
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 
 use common::event::Latch;
@@ -24,6 +24,8 @@ fn a_start_hook_that_waits_is_told() {
         let (job, latch) = (Late::default(), Latch::new());
         let (seen, (tell, told)) = (Arc::clone(&job), mpsc::channel());
         let (opening, tell) = (latch.opening(), Mutex::new(tell));
+        // A worker that has left its hook would run the task before the other's hook joins it.
+        let both = Barrier::new(2);
         let pool = Pool::builder()
             .workers(2)
             .on_worker_start(move |_| {
@@ -33,6 +35,7 @@ fn a_start_hook_that_waits_is_told() {
                 let said = panic_of(|| task.join());
                 let scoped = panic_of(|| job.scope(|s| s.execute(|| ())));
                 tell.lock().unwrap().send([said, scoped]).unwrap();
+                both.wait();
             })
             .build()
             .unwrap();

@@ -20,6 +20,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn pool_named(name: &'static str, workers: usize) -> Pool {
+    until_threads(name, 0); // those of the pool before
     let pool =
         Pool::builder().workers(workers).thread_name(move |_| name.to_owned()).build().unwrap();
     until_threads(name, workers);

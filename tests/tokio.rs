@@ -91,9 +91,11 @@ fn a_hyper_server_and_client_run_in_futures_of_a_pool_within_their_limits() {
             pool.job(1).spawn_future(serve(listener, connections.clone(), REQUESTS, gauge.clone()));
         let clients = pool.job(LIMIT);
         let drivers = pool.job(usize::MAX);
+        clients.pause(); // all are pushed before the first one ends
         let answers: Vec<_> = (0..REQUESTS)
             .map(|i| clients.spawn_future(fetch(address, format!("/page/{i}"), drivers.clone())))
             .collect();
+        clients.resume();
         for (i, answer) in answers.into_iter().enumerate() {
             assert_eq!(answer.join().unwrap(), (StatusCode::OK, format!("/page/{i}")));
         }
@@ -120,6 +122,10 @@ fn ten_thousand_sleeps_keep_a_limit_of_100_on_two_workers() {
             let gauge = gauge.clone();
             drop(job.spawn_future(async move {
                 let _running = gauge.enter();
+                // The first ones wait for each other, however slow the machine is.
+                while gauge.most() < 100 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }));
         }

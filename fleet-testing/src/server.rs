@@ -1,6 +1,7 @@
 //! A server of a test's own: on loopback, in a folder of its own, ended by its process id.
 
 use std::fmt;
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +37,22 @@ pub struct Server {
     launch: Launch,
     /// The port on loopback.
     pub port: u16,
+    /// The lock that keeps the port from the servers of other tests.
+    port_lock: Option<File>,
+}
+
+/// Returns a free port, and a lock that keeps the port from other callers in any process.
+///
+/// A server whose port is taken ends by itself, but before that the port's other server answers in its stead.
+fn free_port() -> (u16, File) {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file =
+            File::create(std::env::temp_dir().join(format!("tollgate-port-{port}"))).unwrap();
+        if file.try_lock().is_ok() {
+            return (port, file);
+        }
+    }
 }
 
 impl Server {
@@ -49,9 +66,10 @@ impl Server {
             std::process::id()
         ));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut server = Self { child: None, folder, launch, port: 0 };
+        let mut server = Self { child: None, folder, launch, port: 0, port_lock: None };
         for _attempt in 0..5 {
-            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (port, lock) = free_port();
+            (server.port, server.port_lock) = (port, Some(lock));
             if server.launch() {
                 return server;
             }

@@ -346,6 +346,9 @@ impl JobBuilder {
     /// let first = search.spawn(|| 1);
     /// let second = search.spawn(|| 2);
     /// assert_eq!(first.join().unwrap(), 1);
+    /// # while host.stats().running > 0 {
+    /// #     std::thread::yield_now();
+    /// # }
     /// assert_eq!(host.stats().running, 0); // the second task holds no permit of the host
     /// clock.advance(Duration::from_millis(100));
     /// assert_eq!(second.join().unwrap(), 2);

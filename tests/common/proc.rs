@@ -33,6 +33,14 @@ pub fn threads_named(prefix: &str) -> Vec<u32> {
     ids
 }
 
+/// Returns true if this thread of ours sleeps.
+pub fn sleeps(thread: u32) -> bool {
+    let text =
+        fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("the thread lives");
+    // The state is the first field behind the name, which stands in brackets.
+    text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+}
+
 /// Nanoseconds that these threads of ours have been on a processor.
 pub fn cpu_time_of(threads: &[u32]) -> u64 {
     let time_of = |id: &u32| -> u64 {

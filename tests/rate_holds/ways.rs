@@ -157,10 +157,11 @@ fn each_item_of_lazy_input_uses_up_a_part_of_the_burst() {
         let mapped = pool.job_builder().limit(2).rate(rate).build();
         let [ran, mapped_ran] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         thread::scope(|scope| {
-            scope.spawn(|| each.for_each(0..10, |_| _ = ran.fetch_add(1, SeqCst)).unwrap());
+            let each_ends =
+                scope.spawn(|| each.for_each(0..10, |_| _ = ran.fetch_add(1, SeqCst)).unwrap());
             let count = mapped_ran.clone();
             let map = move |_| _ = count.fetch_add(1, SeqCst);
-            scope.spawn(|| assert_eq!(mapped.map(0..10, map).count(), 10));
+            let map_ends = scope.spawn(|| assert_eq!(mapped.map(0..10, map).count(), 10));
             for due in 3..=10 {
                 for (job, ran) in [(&each, &ran), (&mapped, &mapped_ran)] {
                     while ran.load(SeqCst) < due {
@@ -171,8 +172,8 @@ fn each_item_of_lazy_input_uses_up_a_part_of_the_burst() {
                 }
                 clock.advance(SECOND);
             }
-            // The pullers that find the end.
-            while each.stats().backlog + mapped.stats().backlog > 0 {
+            // The pullers that find the end need tokens, too.
+            while !(each_ends.is_finished() && map_ends.is_finished()) {
                 clock.advance(SECOND);
                 thread::yield_now();
             }

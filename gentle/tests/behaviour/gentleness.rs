@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, SystemTime};
 
@@ -359,14 +359,19 @@ fn hosts_that_the_plan_does_not_name_have_the_limit_of_the_star() {
 #[test]
 fn names_of_one_address_and_port_are_one_host_unless_the_plan_says_otherwise() {
     for (by, hosts) in [("", 1), ("by = \"name\"\n", 2)] {
-        let server = Server::start(|_| {
+        // Where three may be inside, the first ones wait until they are.
+        let three = Barrier::new(3);
+        let server = Server::start(move |seen| {
+            if hosts > 1 && seen.number < 3 {
+                three.wait();
+            }
             sleep(Duration::from_millis(5));
             OK
         });
         let by_name = server.base().replace("127.0.0.1", "localhost");
         let plan = format!("[host.\"*\"]\nlimit = 2\n{by}")
-            + &plan_job("a", 6, &server.base(), 30, "")
-            + &plan_job("b", 6, &by_name, 30, "");
+            + &plan_job("a", 6, &server.base(), 30, "timeout = \"60s\"")
+            + &plan_job("b", 6, &by_name, 30, "timeout = \"60s\"");
         let (ended, results) = check(&plan);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert_eq!(results["hosts"].as_array().unwrap().len(), hosts, "{results}");

@@ -60,17 +60,19 @@ fn a_latency_that_was_never_measured_is_not_within_its_bound() {
 #[test]
 fn latencies_are_of_successes_and_failures_have_their_own() {
     let server = Server::start(|seen| {
-        if seen.number < 5 {
+        if seen.number < 12 {
             sleep(Duration::from_secs(3));
             return OK.replace("200 OK", "500 No");
         }
         sleep(Duration::from_millis(20));
         OK.to_owned()
     });
-    let (_, results) = check(&plan_job("a", 5, &server.base(), 20, ""));
+    let (_, results) = check(&plan_job("a", 12, &server.base(), 20, ""));
     let results = job(&results, "a");
     let of = |table: &str, key: &str| results[table][key].as_f64().unwrap();
-    assert!(of("latency", "max_ms") < 3_000.0 && of("latency", "p50_ms") >= 20.0, "{results}");
+    // Of all 20, more than half are failures. One success may be slow.
+    let median = of("latency", "p50_ms");
+    assert!((20.0..3_000.0).contains(&median), "{results}");
     assert!(
         of("latency", "mean_ms") >= 20.0 && of("latency", "p999_ms") <= of("latency", "max_ms")
     );
