@@ -226,3 +226,18 @@ fn stats_with_children_never_fall() {
         assert_eq!(root.stats_with_children().completed, 1_000);
     });
 }
+
+#[test]
+fn figures_print_what_they_hold() {
+    let pool = pool(1);
+    let job = pool.job(3);
+    job.spawn(|| ()).join().unwrap();
+    job.wait();
+    assert_eq!(
+        format!("{:?}", job.stats()),
+        "JobStats { limit: 3, running: 0, ready: 0, backlog: 0, delayed: 0, completed: 1, panicked: 0, cancelled: 0, most_running: 1 }"
+    );
+    assert!(
+        format!("{:?}", pool.job(usize::MAX).stats()).starts_with("JobStats { limit: unlimited, ")
+    );
+}
