@@ -194,7 +194,7 @@ impl Stage {
     /// [`ends_elsewhere`](Self::ends_elsewhere).
     pub fn returns_elsewhere(self, job: &Job) {
         job.ptr().busy.add_tasks(1);
-        job.ptr().gates().for_each(|gate| take_back(gate, job.ptr()));
+        job.ptr().gates().for_each(|gate| take_back(gate, job.ptr(), || ()));
         gate::look_outwards(job.ptr());
     }
 

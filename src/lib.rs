@@ -281,6 +281,7 @@ mod task {
     pub mod future;
     pub mod handle;
     pub mod id;
+    pub mod inline;
     pub mod named;
     pub mod plain;
     pub mod pointer;

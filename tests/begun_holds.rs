@@ -419,6 +419,33 @@ fn a_wait_beside_another_permit_is_allowed() {
     });
 }
 
+/// All begun tasks wait for permits that they keep themselves. The pool does not see that. A higher limit ends it.
+#[test]
+fn tasks_that_wait_for_their_own_permits_go_on_when_the_limit_is_raised() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (job, gauge, latch) = (keeping(&pool, 2), Gauge::new(), Latch::new());
+        let child = job.job(2);
+        let waits = [(); 2].map(|()| {
+            let (child, gauge, opening) = (child.clone(), gauge.clone(), latch.opening());
+            job.spawn(move || {
+                let _begun = gauge.enter();
+                opening.wait();
+                child.spawn(|| 7).join().unwrap()
+            })
+        });
+        gauge.until_running(2);
+        latch.open();
+        while child.stats().backlog < 2 {
+            std::thread::yield_now();
+        }
+        workers_pass(&pool, 2);
+        assert_eq!((child.stats().completed, job.stats().running), (0, 2));
+        job.set_limit(3);
+        assert_eq!(waits.map(|task| task.join().unwrap()), [7, 7]);
+    });
+}
+
 #[test]
 fn a_job_that_does_not_keep_its_permits_is_as_before() {
     within(LONG, || {

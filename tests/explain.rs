@@ -215,6 +215,30 @@ fn a_task_that_waits_inside_names_the_job_that_it_waits_for() {
     });
 }
 
+#[test]
+fn a_waiting_task_that_keeps_its_permit_is_told_once() {
+    within(LONG, || {
+        let pool = pool(2);
+        let search = pool.job_builder().limit(3).keep_permits(true).build();
+        let held = pool.job(0).spawn(|| ());
+        let joins = search.spawn(move || _ = held.join());
+        while search.explain_task(&joins).first() == &(Reason::Running { running: 1 })
+            || search.stats().running == 0
+        {
+            std::thread::yield_now();
+        }
+        let waiting = Reason::Waiting { tasks: 1, awaited: None };
+        assert_eq!(search.explain().reasons(), std::slice::from_ref(&waiting));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        search.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        assert_eq!(search.explain().reasons(), [Reason::Running { running: 1 }, waiting]);
+        latch.open();
+        pool.shutdown_now();
+        joins.join().unwrap();
+    });
+}
+
 #[cfg(feature = "futures")]
 #[test]
 fn a_future_is_pending_or_waits_for_its_permit() {

@@ -33,6 +33,20 @@ fn in_fork(test: impl FnOnce()) {
     assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed");
 }
 
+/// A task of another job would run inline, but in a child another thread's locks may never come free.
+#[test]
+fn a_task_that_forks_joins_no_task_of_another_job_in_the_child() {
+    let pool = pool(1);
+    let (outer, inner) = (pool.job(1), pool.job(1));
+    let task = outer.spawn(move || {
+        in_fork(|| {
+            let said = panic_of(|| inner.spawn(|| ()).join());
+            assert!(said.contains("forked child"), "{said}");
+        });
+    });
+    task.join().unwrap();
+}
+
 #[test]
 fn a_forked_child_is_told_that_it_has_no_workers() {
     let pool = ManuallyDrop::new(pool(2));

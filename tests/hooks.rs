@@ -172,9 +172,9 @@ fn a_name_that_waits_is_told_and_the_thread_has_its_usual_name() {
             .build()
             .unwrap();
         job.set(pool.job(1)).unwrap();
-        let (outer, inner) = (pool.job(1), pool.job(1));
+        let (outer, inner) = (pool.job(1), pool.job_builder().limit(1).weighted().build());
         let name = outer.spawn(move || {
-            // The join has a spare worker take this thread's place.
+            // A task of a job with weights never runs inline. So the join has a spare worker take this thread's place.
             inner.spawn(|| std::thread::current().name().map(str::to_owned)).join().unwrap()
         });
         let name = name.join().unwrap().unwrap();

@@ -237,12 +237,12 @@ fn a_drain_beside_tasks_that_never_end() {
         job.execute(stay(&gauge, &latch));
         let lends = stay(&gauge, &latch);
         let lent = job.spawn(move || tollgate::blocking(lends));
+        gauge.until_running(2);
         let (began, begun) = mpsc::channel();
         pool.job(1).execute(move || {
             began.send(()).unwrap();
             lent.join().unwrap();
         });
-        gauge.until_running(2);
         begun.recv().unwrap();
         // The worker that is left has found nothing to do.
         until_parked(&pool, 1);

@@ -301,7 +301,7 @@ fn waiting_for_ones_own_job_or_an_ancestor_is_an_error_at_once() {
 fn at_the_most_spare_workers_the_call_says_so() {
     within(LONG, || {
         let pool = Pool::builder().workers(1).max_spare_workers(0).build().unwrap();
-        let (job, other) = (pool.job(1), pool.job(1));
+        let (job, other) = (pool.job(1), pool.job(0));
         let said = job.spawn(move || panic_of(|| other.spawn(|| ()).join())).join().unwrap();
         assert!(said.contains("max_spare_workers"), "{said}");
         job.spawn(|| ()).join().unwrap();

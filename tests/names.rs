@@ -113,7 +113,7 @@ fn panics_of_the_pool_say_which_job() {
     });
     within(LONG, || {
         let pool = Pool::builder().workers(1).max_spare_workers(0).build().unwrap();
-        let (crowded, other) = (pool.job_builder().name("crowded").build(), pool.job(1));
+        let (crowded, other) = (pool.job_builder().name("crowded").build(), pool.job(0));
         let said = crowded.spawn(move || panic_of(|| other.spawn(|| ()).join())).join().unwrap();
         assert!(said.contains("`crowded`") && said.contains("max_spare_workers"), "{said}");
     });

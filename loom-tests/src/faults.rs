@@ -687,6 +687,56 @@ pub const FAULTS: &[Fault] = &[
         &["spares::join_is_safe_for_the_last_of_two_that_leave_their_seats"],
     ),
     fault(
+        "job-used-unpinned",
+        "a join uses the job of the task that it joins, which may be freed meanwhile",
+        &["inline::join_is_safe_for_the_last_task_of_another_job"],
+    ),
+    fault(
+        "pin-overlooked",
+        "a worker runs a task whose job a join uses, and leaves the join no busy count",
+        &["inline::join_is_safe_for_the_last_task_of_another_job"],
+    ),
+    fault(
+        "inline-counted-late",
+        "a join acquires the permits of a task that runs inline before it counts that task as busy",
+        &["inline::join_is_safe_for_the_last_task_of_another_job"],
+    ),
+    fault(
+        "inline-past-a-ready-task",
+        "a joined task of a serial job runs inline although a task before it is ready",
+        &["inline::serial_in_order_for_a_joined_task_behind_another"],
+    ),
+    fault(
+        "late-join-keeps-its-permit",
+        "a join has acquired permits, finds the task claimed, and keeps them",
+        &["inline::join_is_safe_for_the_last_task_of_another_job"],
+    ),
+    fault(
+        "permit-kept-beside-an-inline-task",
+        "a task keeps its permit while the task that it joins runs inline",
+        &["inline::join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one"],
+    ),
+    fault(
+        "inline-ends-in-silence",
+        "the permits of an inline task are released, and the queue is not checked",
+        &["inline::limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back"],
+    ),
+    fault(
+        "seat-kept-behind-an-inline-task",
+        "a task waits for its permit after the inline run of the task that it joined, and keeps its seat",
+        &[],
+    ),
+    fault(
+        "inline-past-a-ready-task-of-the-parent",
+        "a joined task runs inline under a permit of its job that the joining task lends, although a task before it is ready",
+        &[],
+    ),
+    fault(
+        "lent-permit-kept-in-a-wait",
+        "a task waits for its permit after the inline run of the task that it joined, and keeps the permits that it has lent",
+        &[],
+    ),
+    fault(
         "last-wait-keeps-its-seat",
         "the end of a scope on the pool's last thread starts no further spare, and waits with its seat",
         &["spares::join_is_safe_at_the_end_of_a_scope_on_the_last_thread"],

@@ -15,6 +15,11 @@ fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).max_spare_workers(1).build().unwrap()
 }
 
+/// A job that counts weights: a task of it never runs inline, so a join waits.
+fn waited_for(pool: &Pool) -> Job {
+    pool.job_builder().limit(1).weighted().build()
+}
+
 #[test]
 fn join_is_safe_for_a_task_of_the_same_job() {
     // The task joined runs in the joiner's stead, or a worker has popped it first.
@@ -38,7 +43,7 @@ fn join_is_safe_for_a_task_of_another_job() {
     // One worker: the task joined needs the spare that takes the joiner's place.
     check(Bound::Preemptions(2), || {
         let pool = pool(1);
-        let (job, other) = (pool.job(1), pool.job(1));
+        let (job, other) = (pool.job(1), waited_for(&pool));
         let outer = job.spawn(move || other.spawn(|| 7).join().unwrap());
         assert_eq!(outer.join().unwrap(), 7);
         drop(job);
@@ -51,7 +56,7 @@ fn join_is_safe_while_the_backlog_waits_for_the_permit() {
     // The joiner's permit goes to the next task; the joiner has it back before the one after that.
     check(Bound::Preemptions(1), || {
         let pool = pool(1);
-        let (job, other, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
+        let (job, other, gauge) = (pool.job(1), waited_for(&pool), Gauge::new(1));
         let outer = job.spawn(move || other.spawn(|| 7).join().unwrap());
         job.execute(gauge.task());
         assert_eq!(outer.join().unwrap(), 7);
@@ -67,7 +72,7 @@ fn join_is_safe_while_the_backlog_waits_for_the_permit() {
 fn join_is_safe_while_the_limit_is_lowered_and_raised() {
     check(Bound::Preemptions(2), || {
         let pool = pool(1);
-        let (job, other) = (pool.job(1), pool.job(1));
+        let (job, other) = (pool.job(1), waited_for(&pool));
         let outer = job.spawn(move || other.spawn(|| 7).join().unwrap());
         job.set_limit(0);
         job.set_limit(1);

@@ -225,6 +225,37 @@ const SEEN: &[(&str, &[&str])] = &[
     ("kept-permit-released", &["join_is_safe::begun_holds_while_tasks_wait"]),
     ("kept-permit-taken-twice", &["join_is_safe::begun_holds_while_tasks_wait"]),
     ("last-seat-left", &["join_is_safe::join_is_safe_for_what_the_last_thread_must_run"]),
+    ("job-used-unpinned", &["join_is_safe::join_is_safe_for_the_last_task_of_another_job"]),
+    ("pin-overlooked", &["join_is_safe::join_is_safe_for_the_last_task_of_another_job"]),
+    ("inline-counted-late", &["join_is_safe::join_is_safe_for_the_last_task_of_another_job"]),
+    (
+        "inline-past-a-ready-task",
+        &["serial_in_order::serial_in_order_for_a_joined_task_behind_another"],
+    ),
+    (
+        "late-join-keeps-its-permit",
+        &["join_is_safe::join_is_safe_for_the_last_task_of_another_job"],
+    ),
+    (
+        "permit-kept-beside-an-inline-task",
+        &["join_is_safe::join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one"],
+    ),
+    (
+        "inline-ends-in-silence",
+        &["limit_is_used::limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back"],
+    ),
+    (
+        "seat-kept-behind-an-inline-task",
+        &["join_is_safe::join_is_safe_for_a_permit_that_needs_the_seat_of_the_waiting_task"],
+    ),
+    (
+        "inline-past-a-ready-task-of-the-parent",
+        &["serial_in_order::serial_in_order_for_a_joined_task_of_the_parent"],
+    ),
+    (
+        "lent-permit-kept-in-a-wait",
+        &["join_is_safe::join_is_safe_for_a_permit_of_a_parent_that_was_lent"],
+    ),
     (
         "last-wait-keeps-its-seat",
         &["join_is_safe::join_is_safe_at_the_end_of_a_scope_on_the_last_thread"],

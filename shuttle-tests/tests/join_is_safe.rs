@@ -20,13 +20,13 @@ fn chain(job: tollgate::Job, deep: usize) -> usize {
     job.spawn(move || chain(inner, deep - 1)).join().unwrap() + 1
 }
 
-/// Each joins one of the other job, so deep.
+/// Each joins one of the other job, so deep. They are futures, because a closure may run inline.
 fn zigzag(here: tollgate::Job, there: tollgate::Job, deep: usize) -> usize {
     if deep == 0 {
         return 0;
     }
     let (next, own) = (there.clone(), here);
-    there.spawn(move || zigzag(next, own, deep - 1)).join().unwrap() + 1
+    there.spawn_future(async move { zigzag(next, own, deep - 1) }).join().unwrap() + 1
 }
 
 fn one_job_at_limit_1(pool: &Pool) {
@@ -79,7 +79,7 @@ fn join_is_safe_for_two_waits_and_one_spare() {
         let (outer, inner) = (pool.job(2), pool.job(1));
         let tasks = [0, 1].map(|number| {
             let inner = inner.clone();
-            outer.spawn(move || inner.spawn(move || number).join().unwrap())
+            outer.spawn(move || inner.spawn_future(async move { number }).join().unwrap())
         });
         assert_eq!(tasks.map(|task| task.join().unwrap()), [0, 1]);
     });
@@ -93,7 +93,8 @@ fn join_is_safe_for_one_wait_beside_a_worker() {
         let (outer, inner) = (pool.job(1), pool.job(1));
         for number in 0..2 {
             let inner = inner.clone();
-            let task = outer.spawn(move || inner.spawn(move || number).join().unwrap());
+            let task =
+                outer.spawn(move || inner.spawn_future(async move { number }).join().unwrap());
             assert_eq!(task.join().unwrap(), number);
         }
     });
@@ -108,7 +109,7 @@ fn join_is_safe_for_what_the_last_thread_must_run() {
         let tasks = [(); 2].map(|()| {
             let inner = inner.clone();
             outer.spawn(move || {
-                let task = inner.spawn(|| ());
+                let task = inner.spawn_future(async {});
                 catch_unwind(AssertUnwindSafe(|| task.join().unwrap())).is_ok()
             })
         });
@@ -144,6 +145,91 @@ fn join_is_safe_at_the_end_of_a_scope_on_the_last_thread() {
             last.stats().completed
         });
         assert_eq!(scope.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn join_is_safe_for_the_last_task_of_another_job() {
+    // If a worker runs the joined task, its job is freed at once: the joining thread has no handle.
+    in_a_pool(2, |pool| {
+        let (outer, gauge) = (pool.job(2), Gauge::new(4));
+        for _ in 0..4 {
+            let (inner, seen) = (pool.job(1), gauge.clone());
+            outer.execute(move || {
+                let task = inner.spawn(seen.task());
+                drop(inner);
+                task.join().unwrap();
+            });
+        }
+        outer.wait();
+        assert_eq!(gauge.ran(), 4);
+    });
+}
+
+#[test]
+fn join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one() {
+    // The task in the middle may run inline, and joins one of the job that waits.
+    for workers in [1, 2] {
+        in_a_pool(workers, |pool| {
+            let (outer, inner, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
+            for _ in 0..2 {
+                let (own, there, seen) = (outer.clone(), inner.clone(), gauge.clone());
+                outer.execute(move || {
+                    let back = move || own.spawn(seen.task()).join().unwrap();
+                    there.spawn(back).join().unwrap();
+                });
+            }
+            outer.wait();
+            inner.wait();
+            assert_eq!((gauge.ran(), outer.stats().completed), (2, 4));
+        });
+    }
+}
+
+#[test]
+fn join_is_safe_for_a_permit_that_needs_the_seat_of_the_waiting_task() {
+    // While the joined task runs, a second task of the outer job gets the permit, and stays until a third task has run. The first
+    // one waits for that permit. The third task needs its seat.
+    in_a_pool(2, |pool| {
+        let (outer, inner, third) = (pool.job(1), pool.job(1), pool.job(1));
+        let stays = Arc::new(AtomicUsize::new(0));
+        let (own, seen, ran) = (outer.clone(), stays.clone(), stays.clone());
+        let task = outer.spawn(move || {
+            let joined = inner.spawn(move || {
+                own.execute(move || {
+                    third.execute(move || _ = ran.fetch_add(2, Ordering::SeqCst));
+                    seen.fetch_add(1, Ordering::SeqCst);
+                    while seen.load(Ordering::SeqCst) < 3 {
+                        thread::yield_now();
+                    }
+                });
+                while stays.load(Ordering::SeqCst) == 0 {
+                    thread::yield_now();
+                }
+            });
+            joined.join().unwrap();
+        });
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn join_is_safe_for_a_permit_of_a_parent_that_was_lent() {
+    // The joined task uses the permit that the joining one has of the parent, and pauses the child of the joining one. The third
+    // task needs the parent's permit before the child is resumed.
+    in_a_pool(2, |pool| {
+        let parent = pool.job(1);
+        let [outer, inner, third] = [(); 3].map(|()| parent.job(1));
+        let own = outer.clone();
+        let task = outer.spawn(move || inner.spawn(move || own.pause()).join().unwrap());
+        while !outer.is_paused() {
+            thread::yield_now();
+        }
+        third.spawn(|| ()).join().unwrap();
+        outer.resume();
+        task.join().unwrap();
+        parent.wait();
+        assert_eq!(parent.stats().running, 0);
     });
 }
 

@@ -194,3 +194,25 @@ fn limit_is_used_beside_a_worker_whose_start_hook_stays() {
         block_on(passed.pass());
     });
 }
+
+#[test]
+fn limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back() {
+    // The inline task pushes another one into its job.
+    in_a_pool(2, |pool| {
+        let (outer, inner, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
+        for _ in 0..2 {
+            let (there, seen) = (inner.clone(), gauge.clone());
+            outer.execute(move || {
+                let (own, next) = (there.clone(), seen.clone());
+                let task = there.spawn(move || {
+                    own.execute(next.task());
+                    seen.visit();
+                });
+                task.join().unwrap();
+            });
+        }
+        outer.wait();
+        inner.wait();
+        assert_eq!(gauge.ran(), 4);
+    });
+}

@@ -98,3 +98,43 @@ fn serial_in_order_when_cancelled_tasks_leave_a_held_line() {
         assert_eq!(ledger.lines(), [0, 1, 2, 3]);
     });
 }
+
+#[test]
+fn serial_in_order_for_a_joined_task_behind_another() {
+    // The second task may run inline in the task that joins it, but not before the first.
+    in_a_pool(2, |pool| {
+        let (outer, serial, ledger) = (pool.job(2), pool.job(1), Ledger::new());
+        for first in [0, 10] {
+            let (serial, lines) = (serial.clone(), ledger.clone());
+            outer.execute(move || {
+                serial.execute(lines.task(first));
+                serial.spawn(lines.task(first + 1)).join().unwrap();
+            });
+        }
+        outer.wait();
+        let lines = ledger.lines();
+        assert_eq!(lines.len(), 4);
+        assert!([0..2, 10..12].into_iter().all(|of| in_order(&lines, of)), "{lines:?}");
+    });
+}
+
+#[test]
+fn serial_in_order_for_a_joined_task_of_the_parent() {
+    // The joining task re-acquires the parent's permit while the first task there may be ready. It then lends that permit to the
+    // second one, which may run inline only if the first has started.
+    in_a_pool(1, |pool| {
+        let (parent, other, ledger) = (pool.job(1), pool.job(1), Ledger::new());
+        let child = parent.job(1);
+        let (to, first, second) = (parent.clone(), ledger.task(0), ledger.task(1));
+        let task = child.spawn(move || {
+            let pushed = other.spawn(move || {
+                to.execute(first);
+                to.spawn(second)
+            });
+            pushed.join().unwrap().join().unwrap();
+        });
+        task.join().unwrap();
+        parent.wait();
+        assert_eq!(ledger.lines(), [0, 1]);
+    });
+}

@@ -22,6 +22,7 @@ impl JobBuilder {
     ///   [adaptive](Self::adaptive) limit or [weights](Self::weighted); a wait for a [set](Job::set) of which each task left is of
     ///   the same job, or for a job below that has tasks which have not begun, also if it is cancelled. A deadline of the awaited
     ///   task makes no difference.
+    /// - A joined closure of another job may run inline, but not one that needs a second permit of this job.
     /// - At a higher limit such a wait is allowed. If all begun tasks wait so, nothing ends their waits but a higher limit. The
     ///   pool does not see waits in a circle over several jobs either: a task that joins a task of another job, which joins one of
     ///   this job; or tasks of two jobs that keep their permits and join one another. The same holds for a future that awaits a

@@ -60,8 +60,12 @@ impl Job {
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
         let mut reasons = waits_of(self.ptr(), futures);
-        if stats.running > 0 {
-            reasons.insert(0, Reason::Running { running: stats.running });
+        // A waiting task of a job that keeps its permits has one, and is told as waiting alone.
+        let keeps = self.ptr().keeps_permits();
+        let waiting = if keeps { self.ptr().pool().waits.count(self.ptr().opaque()) } else { 0 };
+        let running = stats.running.saturating_sub(waiting as usize);
+        if running > 0 {
+            reasons.insert(0, Reason::Running { running });
         }
         if reasons.is_empty() {
             reasons.push(match self.ptr().first_delayed() {

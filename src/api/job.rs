@@ -381,6 +381,7 @@ impl fmt::Debug for Job {
             .field("returning", &word.has(Flag::Reclaiming))
             .field("closed", &self.is_closed())
             .field("cancelled", &word.has(Flag::Cancelled))
+            .field("keep_permits", &self.0.keeps_permits())
             .finish()
     }
 }

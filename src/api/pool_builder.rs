@@ -213,8 +213,11 @@ impl PoolBuilder {
     /// ```
     /// let pool = tollgate::Pool::builder().workers(1).max_spare_workers(1).build()?;
     /// let (outer, inner) = (pool.job(1), pool.job(1));
-    /// let task = outer.spawn(move || inner.spawn(|| 20).join().unwrap() + 1); // needs one
-    /// assert_eq!(task.join().unwrap(), 21);
+    /// let waits = outer.spawn(move || {
+    ///     inner.execute(|| ());
+    ///     inner.wait() // needs one
+    /// });
+    /// waits.join().unwrap();
     /// assert_eq!(pool.stats().spare_workers, 1);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```

@@ -38,8 +38,8 @@ impl Job {
     /// Passes on the first panic of `f` or of a task, after all tasks have ended. A panic that [`ScopedHandle::join`] has
     /// returned is not passed on.
     ///
-    /// Panics inside a task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers). Tasks that have
-    /// not started are dropped then.
+    /// Panics inside a task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers), or needs the one
+    /// permit that the task [keeps](crate::JobBuilder::keep_permits). Tasks that have not started are dropped then.
     ///
     /// # Examples
     ///

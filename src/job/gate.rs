@@ -30,6 +30,7 @@ mod drops;
 mod gone;
 pub mod handed;
 pub mod hold;
+pub mod inline;
 mod keep;
 pub mod rated;
 mod returns;
@@ -43,7 +44,7 @@ pub use gone::{
     Dropped, drop_delegates_above, drop_delegates_in, drop_gone, drop_taken, is_stuck, take_gone,
     tidy_queue,
 };
-pub use keep::{hopeless, may_run_as_a_part, release_unkept};
+pub use keep::{hopeless, may_run_as_a_part, release_from, release_unkept, unkept};
 #[cfg(feature = "futures")]
 pub use returns::{come_back, go_on};
 

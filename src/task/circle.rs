@@ -56,12 +56,12 @@ impl Noted {
     /// # Panics
     /// Panics by [`unwind::refuse`] if the join closes a circle.
     pub fn enter(context: &Context, joined: usize) -> Option<Self> {
-        let job = context.lease().job.get()?;
+        context.lease().job.get()?;
         let tasks = context.running_cells();
         if tasks.is_empty() {
             return None;
         }
-        joins().extend(tasks.iter().map(|task| (key(*task), Join { joined, job }))); // join-2
+        joins().extend(tasks.iter().map(|task| (key(*task), Join { joined, job: task.job() }))); // join-2
         let noted = Self { tasks };
         // SAFETY: the cells have a face, and last until their tasks end on this thread.
         let is_waited_for =

@@ -57,6 +57,7 @@ where
         cancel: Self::cancel_by_handle,
         outcome: Self::outcome,
         is_future: false,
+        is_delayed: O::DELAYED,
     };
 
     /// Makes the cell of a closure with a handle or an owner.
@@ -85,7 +86,7 @@ where
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
-        match this.state.claim(false) {
+        match this.claim_taken() {
             Claim::Granted => {}
             taken => {
                 Context::forget_sample();
@@ -174,7 +175,7 @@ where
     unsafe fn cancel(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
-        let claim = unsafe { whole.as_ref() }.state.claim(false);
+        let claim = unsafe { whole.as_ref() }.claim_taken();
         if O::COUNTED && claim != Claim::Inline {
             cell.job().count_cancelled();
         }
@@ -222,6 +223,28 @@ where
 }
 
 impl<F, T, O: Owner> Joint<F, T, O> {
+    /// Claims the closure for the caller, which has taken the cell out of a queue, and has a busy count of the job.
+    #[inline]
+    fn claim_taken(&self) -> Claim {
+        loop {
+            match self.state.claim_taken() {
+                Claim::Pinned => self.keep_job_for_join(),
+                claim => return claim,
+            }
+        }
+    }
+
+    /// Gives a join that uses the task's job a busy count of the job (pin-2).
+    #[cold]
+    fn keep_job_for_join(&self) {
+        let job = self.header.job();
+        job.busy.add_tasks(1);
+        if !self.state.unpin() {
+            // The join no longer uses the job. The caller has a busy count, so this one is not the last.
+            job.drop_tasks(1);
+        }
+    }
+
     /// Returns the owner: what the task belongs to besides its job.
     pub fn owner(&self) -> O {
         self.owner

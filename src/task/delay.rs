@@ -125,6 +125,8 @@ impl Delay {
 }
 
 impl Owner for Delay {
+    const DELAYED: bool = true;
+
     fn leaves_timer(self) -> bool {
         self.take_out()
     }

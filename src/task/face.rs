@@ -30,6 +30,8 @@ pub struct HandleTable {
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),
     /// True if the task is a future.
     pub is_future: bool,
+    /// True if the timer pushes the task.
+    pub is_delayed: bool,
 }
 
 impl Face {
@@ -85,6 +87,8 @@ impl Face {
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
+    /// True if the timer pushes the task.
+    const DELAYED: bool = false;
     /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
     /// Takes the payload of the panic of a task without a handle.

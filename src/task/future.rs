@@ -56,6 +56,7 @@ where
         cancel: Self::cancel_future_by_handle,
         outcome: Self::outcome,
         is_future: true,
+        is_delayed: false,
     };
 
     /// Polls the future, or drops it if it was cancelled.

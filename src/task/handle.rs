@@ -12,6 +12,7 @@ use crate::task::awaiting::Wait;
 use crate::task::circle::Noted;
 use crate::task::closure::{Face, Joint, Owner};
 use crate::task::id::TaskId;
+use crate::task::inline;
 use crate::task::pointer::TaskPtr;
 use crate::task::state::{
     CLAIMED, DELAYED, DONE, Leave, POLLING, Reference, SCHEDULED, State, TAKEN, WAITED,
@@ -142,16 +143,20 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks. If the joined task
-    /// belongs to the same job and has not started, it runs inline on this thread, ahead of the queue. Otherwise the joining
-    /// task holds no permit while it waits, and a spare worker takes its place. The joining task re-acquires its permit ahead
-    /// of the queue.
+    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks. The joining task holds
+    /// no permit while it waits, and a spare worker takes its place. The joining task re-acquires its permit ahead of the queue.
+    ///
+    /// A joined closure that has not started may run inline on this thread, at most 32 deep. One of the same job does so ahead of
+    /// the queue, under the permit of the joining task. One of another job does so if its jobs have a free permit and no other
+    /// task goes first. No delayed task and no task of a job with a rate, an adaptive limit or weights does so. While a task
+    /// runs inline, locks and borrows of the joining task stay held on the same thread.
     ///
     /// # Panics
     ///
     /// If a task joins itself. If tasks join each other in a circle: the join that closes the circle panics, and names the
-    /// tasks' jobs. Inside a task, if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers). If the
-    /// result was taken before, by an await of `&mut handle`.
+    /// tasks' jobs. Inside a task, if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers), or
+    /// needs the one permit that the task [keeps](crate::JobBuilder::keep_permits). If the result was taken before, by an await of
+    /// `&mut handle`.
     ///
     /// # Errors
     ///
@@ -250,8 +255,8 @@ impl<T> TaskHandle<T> {
         }
         Context::with(|context| {
             let Some(context) = context else { return };
-            if until.is_none() {
-                self.task.run_inside(context);
+            if until.is_none() && !self.task.run_inside(context) {
+                inline::run(context, self.task);
             }
         });
         if self.is_finished() {

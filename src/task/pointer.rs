@@ -102,7 +102,7 @@ impl TaskPtr {
 ///
 /// The caller has claimed the task before. Either this thread sees that the gate is held, or the thread that holds the gate
 /// sees the claim.
-fn note_empty(job: JobPtr) {
+pub fn note_empty(job: JobPtr) {
     fence_after_rmw();
     if gate::is_stuck(job) {
         note_gone(job);

@@ -97,6 +97,7 @@ where
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,
         is_future: false,
+        is_delayed: false,
     };
 
     /// Runs one attempt of the task on a worker.

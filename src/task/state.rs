@@ -15,6 +15,7 @@
 //! | 10     | LISTED    | the future is in the list of pending futures                                |
 //! | 11     | NO_PERMIT | the pending future waits without a permit                                   |
 //! | 12     | DELAYED   | the closure's time has not come: no join may run it inline                  |
+//! | 13     | PINNED    | a join uses the task's job, and the job must stay (module `inline`)         |
 //! | 16..40 | wakers    | references of wakers, of waits and of scopes                                |
 //! | 40..64 | waits     | tasks and jobs of this library that the future awaits                       |
 //!
@@ -55,6 +56,7 @@ pub const POLLING: u64 = 1 << 9;
 const LISTED: u64 = 1 << 10;
 const NO_PERMIT: u64 = 1 << 11;
 pub const DELAYED: u64 = 1 << 12;
+const PINNED: u64 = 1 << 13;
 const WAKER: u64 = 1 << 16;
 const WAKERS: u64 = WAIT - WAKER;
 const WAIT: u64 = 1 << 40;
@@ -92,6 +94,9 @@ pub enum Claim {
     Refused,
     /// The closure has run inside the task that joins it, and was counted there.
     Inline,
+    /// A join uses the task's job. The caller, which has taken the cell out of a queue, must give the join a busy count, and try
+    /// again.
+    Pinned,
 }
 
 /// What a thread must do after it has made an outcome final.
@@ -205,6 +210,27 @@ impl Snapshot {
         } else {
             (Self(self.0 | CLAIMED | if inline { INLINE } else { 0 }), Claim::Granted)
         }
+    }
+
+    /// Claims the closure for a thread that has taken the cell out of a queue.
+    const fn claim_taken(self) -> (Self, Claim) {
+        if !self.has(CLAIMED | INLINE | PINNED) {
+            return (Self(self.0 | CLAIMED), Claim::Granted);
+        }
+        if self.has(PINNED) { (self, Claim::Pinned) } else { self.claim(false) }
+    }
+
+    const fn pin(self) -> (Self, bool) {
+        if self.has(CLAIMED | DELAYED | PINNED) {
+            (self, false)
+        } else {
+            (Self(self.0 | PINNED), true)
+        }
+    }
+
+    const fn claim_pinned(self) -> (Self, (Claim, bool)) {
+        let (next, claim) = Self(self.0 & !PINNED).claim(true);
+        (next, (claim, self.has(PINNED)))
     }
 
     const fn again(self) -> (Self, bool) {
@@ -364,6 +390,29 @@ impl State {
     #[inline]
     pub fn claim(&self, inline: bool) -> Claim {
         self.change(|word| word.claim(inline))
+    }
+
+    /// Claims the closure as [`claim`](Self::claim) does, for a thread that has taken the cell out of a queue.
+    #[inline]
+    pub fn claim_taken(&self) -> Claim {
+        self.change(Snapshot::claim_taken)
+    }
+
+    /// Sets PINNED (`pin-1`). Returns false, and sets nothing, if a thread has claimed the closure, if its time has not come, or if
+    /// another join has set PINNED.
+    pub fn pin(&self) -> bool {
+        self.change(Snapshot::pin)
+    }
+
+    /// Clears PINNED. Returns false if another thread has cleared it before.
+    pub fn unpin(&self) -> bool {
+        self.change(|word| (Snapshot(word.0 & !PINNED), word.has(PINNED)))
+    }
+
+    /// Claims the closure for a join that has set PINNED, and clears PINNED. The second result is false if another thread has
+    /// cleared PINNED before.
+    pub fn claim_pinned(&self) -> (Claim, bool) {
+        self.change(Snapshot::claim_pinned)
     }
 
     /// Gives up the claim of a closure that will be run again, and sets DELAYED. If the handle has asked the task to end, keeps

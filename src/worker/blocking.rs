@@ -139,21 +139,62 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// Runs `f` without the permits of the running task, except those that it keeps (wait-2 to wait-5). The caller must have lent
 /// or left the seat. `awaited` is the job that the task waits for in [`Job::wait`](crate::Job::wait), or `None`.
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
-    let lease = context.lease();
-    let Some(job) = lease.job.take() else {
+    let Some(job) = context.lease().job.get() else {
         // This wait is in a destructor of a dropped task's captures, so the thread has no permits to release.
         return f();
     };
+    without_permits_inside(context, job, None, awaited, f, || ());
+}
+
+/// Runs `f`, a task that the running task joins, on this thread, instead of a wait for it. The running task releases its permits
+/// inside the gate `end`, and re-acquires them after `f`. If it has to wait for them, it lends its seat before, and releases its
+/// other permits.
+pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
+    // Statistics subtract the spare busy counts of the job that a seat runs, and the seat runs another job now.
+    context.lease().give_back_spare_busy_counts();
+    let (turn, mut blocked) = (context.lease().turn(), None);
+    without_permits_inside(context, job, end, None, f, || {
+        // The task cannot go on without its permits. So this wait is never refused.
+        blocked
+            .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
+    });
+    drop(blocked);
+    context.lease().go_on_with(turn);
+}
+
+/// Runs `f` as [`without_permits`] does, for a task of `job`, but releases only the permits inside the gate `end`. Calls
+/// `before_wait` each time before the thread waits for a permit, and then releases the permits at `end` and outside of it, too.
+fn without_permits_inside(
+    context: &Context,
+    job: JobPtr,
+    end: Option<JobPtr>,
+    awaited: Option<JobPtr>,
+    f: impl FnOnce(),
+    mut before_wait: impl FnMut(),
+) {
+    let lease = context.lease();
+    lease.job.set(None);
     events::waits(job);
     let busy = lease.busy.replace(0);
     lease.settle(job);
     let sample = context.sample.take().map(|sample| (sample, job.pool().now()));
     let wait = Wait { task: context.running_cell(), awaited: awaited.map(JobPtr::opaque) };
     let begun = context.pool().waits.enter(job.opaque(), wait);
-    gate::release_unkept(job); // wait-2
+    gate::release_unkept(job, end); // wait-2
     f(); // wait-3
-    let unkept = job.gates().filter(|gate| !gate.keeps_permits());
-    unkept.for_each(|gate| take_back(gate, job)); // wait-4
+    let mut lent = end;
+    for gate in gate::unkept(job, None) {
+        if Some(gate) == lent {
+            break;
+        }
+        // A task that waits for a permit must hold none further out (wait-4).
+        take_back(gate, job, || {
+            before_wait();
+            if let Some(end) = lent.take() {
+                gate::release_from(end, job);
+            }
+        });
+    }
     context.pool().waits.leave(job.opaque(), begun);
     lease.resume(job, busy);
     context.sample.set(sample.map(|(sample, left)| sample.without(left, job.pool().now())));
@@ -241,13 +282,14 @@ fn show_stash(context: &Context) {
 }
 
 /// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter
-/// (wait-5).
-pub fn take_back(gate: JobPtr, job: JobPtr) {
+/// (wait-5). Calls `before_wait` each time before the thread waits.
+pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
     let (key, weight) = (gate.permit_key(), gate.permits_for(job));
     // A drain cancels held jobs, but their started tasks must run to their end. So such a task gets its permits although the
     // job is held.
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining(), weight) {
+        before_wait();
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
                 // A worker with a lease must check the job's word before its next task, so that it sees the flag.

@@ -25,7 +25,7 @@ thread_static! {
 }
 
 /// The greatest number of tasks that run inline inside one another. A join inside the last of them waits for another worker.
-const DEPTH_MOST: u32 = 32;
+pub const DEPTH_MOST: u32 = 32;
 
 /// The frame of a task that runs on this thread.
 #[derive(Debug)]
@@ -99,6 +99,17 @@ pub struct Lease {
     pub epoch: Cell<u64>,
     /// The number of tasks that have returned under this lease and are not in the job's tally yet.
     pub completed: Cell<u64>,
+}
+
+/// The part of a lease that belongs to the worker's turn. See the fields of the same names in [`Lease`].
+#[derive(Clone, Copy, Debug)]
+pub struct TurnSoFar {
+    batch_out: bool,
+    turn: u32,
+    turns: Turns,
+    began: Option<Instant>,
+    since: u32,
+    epoch: u64,
 }
 
 impl Context {
@@ -264,6 +275,30 @@ impl Context {
             && (gate::may_go_on(job) || gate::may_run_as_a_part(job))
     }
 
+    /// Opens the lease of a task of `job` that runs inline in a task of another job. The task has its permits and one busy count.
+    pub fn open_inside(&self, job: JobPtr) {
+        self.depth.set(self.depth.get() + 1);
+        self.lease.open(job, self.pool().epoch(), 0);
+        self.publish(job);
+    }
+
+    /// Closes the lease of a task of `job` that has run inline in a task of `joining`. The caller must release the permits, and give
+    /// back the returned number of busy counts.
+    pub fn close_inside(&self, job: JobPtr, joining: JobPtr) -> u64 {
+        self.publish(joining);
+        self.lease.settle(job);
+        self.lease.job.set(None);
+        self.depth.set(self.depth.get() - 1);
+        self.lease.busy.replace(0)
+    }
+
+    /// Publishes that this thread's seat, if there is one, runs a task of `job`.
+    fn publish(&self, job: JobPtr) {
+        if let Some(seat) = self.seat() {
+            seat.publish(job.idle_key(), 0);
+        }
+    }
+
     /// Returns true if the task that runs here keeps a permit while it waits.
     pub fn keeps_a_permit(&self) -> bool {
         self.lease.job.get().is_some_and(JobPtr::keeps_any_permit)
@@ -339,6 +374,29 @@ impl Lease {
         self.parent.set(job.parent());
         self.busy.set(busy);
         self.left.set(0);
+    }
+
+    /// Returns what the lease must have again after a wait in which the thread has kept its seat.
+    pub fn turn(&self) -> TurnSoFar {
+        TurnSoFar {
+            batch_out: self.batch_out.get(),
+            turn: self.turn.get(),
+            turns: self.turns.get(),
+            began: self.began.get(),
+            since: self.since.get(),
+            epoch: self.epoch.get(),
+        }
+    }
+
+    /// Goes on with a turn after a wait in which the thread has kept its seat.
+    pub fn go_on_with(&self, turn: TurnSoFar) {
+        let TurnSoFar { batch_out, turn, turns, began, since, epoch } = turn;
+        self.batch_out.set(batch_out);
+        self.turn.set(turn);
+        self.turns.set(turns);
+        self.began.set(began);
+        self.since.set(since);
+        self.epoch.set(epoch);
     }
 
     /// Takes `count` busy counts out of the lease, for tasks that are pushed. One busy count stays. If there are too few, adds

@@ -113,7 +113,8 @@ fn a_thread_that_cannot_start_for_a_spare_worker() {
     }
     let pool = Pool::builder().workers(1).stack_size(STACK).build().unwrap();
     limit_address_space(crate::common::proc::mapped_bytes() + STACK / 2);
-    let (job, other) = (pool.job(1), pool.job(1));
+    // A task of a job with weights never runs inline, so the join waits.
+    let (job, other) = (pool.job(1), pool.job_builder().limit(1).weighted().build());
     let waits = job.spawn(move || panic_of(|| other.spawn(|| ()).join()));
     let said = waits.join().unwrap();
     assert!(said.contains("no thread for a spare worker"), "{said}");
@@ -130,7 +131,8 @@ fn a_spare_worker_starts_when_there_is_room_again() {
         return;
     }
     let pool = Pool::builder().workers(1).max_spare_workers(1).stack_size(STACK).build().unwrap();
-    let (job, other) = (pool.job(1), pool.job(1));
+    // A task of a job with weights never runs inline, so the join waits.
+    let (job, other) = (pool.job(1), pool.job_builder().limit(1).weighted().build());
     let join = |job: &Job, other: &Job| {
         let other = other.clone();
         job.spawn(move || other.spawn(|| 7).join().unwrap()).join()

@@ -1,6 +1,6 @@
 //! Names of workers that no thread can have, and functions that fail to make one.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
 use tollgate::{BuildError, Pool};
@@ -65,7 +65,9 @@ fn a_spare_workers_name_that_panics_or_has_a_nul_byte() {
             let waits = job.spawn(move || {
                 let note =
                     move || says.lock().unwrap().push(thread::current().name().map(str::to_owned));
-                other.spawn(note).join().unwrap();
+                // A joined task might run inline.
+                other.execute(note);
+                other.wait();
                 tollgate::blocking(|| 3)
             });
             assert_eq!(waits.join().unwrap(), 3);
@@ -86,8 +88,14 @@ fn a_task_waits_again_after_a_spare_workers_name_has_panicked() {
         });
         let pool = builder.build().unwrap();
         let (job, other) = (pool.job(1), pool.job(1));
-        let waits = job.spawn(move || [1, 2].map(|n| other.spawn(move || n).join().unwrap()));
-        assert_eq!(waits.join().unwrap(), [1, 2]);
+        let waits = job.spawn(move || {
+            for _ in 0..2 {
+                other.execute(|| ());
+                other.wait();
+            }
+            other.stats().completed
+        });
+        assert_eq!(waits.join().unwrap(), 2);
         runs_its_next_task(&pool);
     });
 }
@@ -106,8 +114,14 @@ fn a_spare_workers_name_may_be_made_of_the_pools_figures() {
         assert!(slot.set(builder.build().unwrap()).is_ok());
         let pool = slot.get().unwrap();
         let (job, other) = (pool.job(1), pool.job(1));
-        let name = || thread::current().name().map(str::to_owned);
-        let waits = job.spawn(move || other.spawn(name).join().unwrap());
-        assert_eq!(waits.join().unwrap().as_deref(), Some("1-Some(1)"));
+        let (tell, told) = mpsc::channel();
+        let waits = job.spawn(move || {
+            other.execute(move || {
+                tell.send(thread::current().name().map(str::to_owned)).unwrap();
+            });
+            other.wait();
+        });
+        waits.join().unwrap();
+        assert_eq!(told.recv().unwrap().as_deref(), Some("1-Some(1)"));
     });
 }

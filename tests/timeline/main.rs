@@ -234,3 +234,27 @@ fn a_trace_can_be_written_while_tasks_run_and_after_the_end() {
         check(&read(pool));
     });
 }
+
+/// The joined task of another job runs on the stack of the joining one, which has no permit meanwhile.
+#[test]
+fn a_task_that_runs_inline_of_another_job_has_its_own_slice() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let named = |name| pool.job_builder().name(name).limit(1).build();
+        let (outer, inner) = (named("outer"), named("inner"));
+        outer.spawn(move || inner.spawn(|| ()).join().unwrap()).join().unwrap();
+        outer.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let slices = trace.of("job \"outer\"");
+        let names: Vec<_> = slices.iter().map(|slice| slice.name.as_str()).collect();
+        assert_eq!(names, ["queued", "running", "waits", "running"], "{slices:#?}");
+        let waits = trace.slice("job \"outer\"", 1, "waits");
+        let ran = trace.slice("job \"inner\"", 1, "running");
+        for job in ["job \"outer\"", "job \"inner\""] {
+            assert_eq!((trace.most(job, "running"), trace.last(job, "running")), (1, 0), "{job}");
+        }
+        assert!(waits.from <= ran.from && ran.to <= waits.to, "{waits:?} {ran:?}");
+    });
+}

@@ -30,7 +30,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
             .is_empty()
             .then(|| outer.permits.acquire_in_room(outer.pool().ready_cap()))
         else {
-            release_inside(job, outer);
+            release_inside(job, Some(outer));
             return false;
         };
         if word.has(Flag::Rated) {
@@ -38,7 +38,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
             match weigh::acquire_rest(outer, job) {
                 Some(whole) => word = whole,
                 None => {
-                    release_inside(job, outer);
+                    release_inside(job, Some(outer));
                     return false;
                 }
             }
@@ -54,13 +54,9 @@ pub fn try_acquire(job: JobPtr) -> bool {
     true
 }
 
-/// Releases the permits of the job and of its ancestors inside `end`.
-fn release_inside(job: JobPtr, end: JobPtr) {
-    let mut inner = job;
-    while inner != end {
-        release_at(inner, job);
-        inner = inner.parent().expect("the gate that refused is outside the job");
-    }
+/// Releases the permits of the job and of its ancestors inside `end`, or of all ancestors.
+pub(super) fn release_inside(job: JobPtr, end: Option<JobPtr>) {
+    job.gates().take_while(|gate| Some(*gate) != end).for_each(|gate| release_at(gate, job));
 }
 
 /// Pushes a task or a waiter into the queue of its job, whether or not there is room (push-2 to push-4).

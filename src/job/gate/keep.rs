@@ -6,10 +6,26 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{events, family};
 
-/// Releases the permits of a task that waits inside, and admits waiting tasks there (release-1 to release-3). A gate that keeps
-/// its permits is passed over.
-pub fn release_unkept(job: JobPtr) {
-    job.gates().filter(|gate| !gate.keeps_permits()).for_each(|gate| release_at(gate, job));
+/// Returns the gates of a task of `job` at which the task has no permit while it waits inside: those that keep no permits. `end` is
+/// the innermost gate whose permit the task lends to a task that runs inline. At that gate and those outside of it, the
+/// permits stay where they are.
+pub fn unkept(job: JobPtr, end: Option<JobPtr>) -> impl Iterator<Item = JobPtr> {
+    let inside = job.gates().take_while(move |gate| Some(*gate) != end);
+    inside.filter(|gate| !gate.keeps_permits())
+}
+
+/// Releases the permits of a task that waits inside, and admits waiting tasks there (release-1 to release-3). `end` is as in
+/// [`unkept`].
+pub fn release_unkept(job: JobPtr, end: Option<JobPtr>) {
+    unkept(job, end).for_each(|gate| release_at(gate, job));
+    events::released(job);
+}
+
+/// Releases the permits of a task of `job` at the gate `end` and at its ancestors, of which none keeps permits. Admits waiting tasks
+/// there (release-1 to release-3).
+#[cold]
+pub fn release_from(end: JobPtr, job: JobPtr) {
+    end.gates().for_each(|gate| release_at(gate, job));
     events::released(job);
 }
 

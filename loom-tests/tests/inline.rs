@@ -1,0 +1,123 @@
+//! A task that is joined by a task of another job, and runs inline there, beside a worker that takes its cell.
+
+#![cfg(tollgate_loom)]
+
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::{Acquire, Release};
+use loom::thread;
+use loom_tests::check;
+use loom_tests::check::Bound;
+use loom_tests::instruments::{Door, Gauge, Ledger, rest};
+use std::sync::{Arc, Mutex};
+use tollgate::model::Stage;
+use tollgate::{Job, TaskHandle};
+
+/// Runs `task` as a task of a new job with a limit of 1, on one worker, beside another worker.
+fn beside_a_worker(stage: Stage, task: impl FnOnce() + Send + 'static) {
+    let outer = stage.job(1);
+    outer.execute(task);
+    let worker = thread::spawn(move || stage.play(0, 3));
+    stage.play(1, 3);
+    worker.join().unwrap();
+    // What is left has no other worker to meet.
+    while stage.play(0, 1) > 0 {}
+    assert_eq!((outer.stats().running, outer.stats().completed), (0, 1));
+    stage.assert_none_stranded(&outer);
+}
+
+#[test]
+fn join_is_safe_for_the_last_task_of_another_job() {
+    // If the worker runs the task, its job is freed at once: the joining thread has no handle.
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(2);
+        let (inner, gauge) = (stage.job(1), Gauge::new(1));
+        let seen = gauge.clone();
+        let joining = move || {
+            let task = inner.spawn(seen.task());
+            drop(inner);
+            task.join().unwrap();
+        };
+        beside_a_worker(stage, joining);
+        assert_eq!(gauge.ran(), 1);
+        stage.end();
+    });
+}
+
+#[test]
+fn limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back() {
+    // The inline task pushes another one into its job, which needs the permit afterwards.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (inner, gauge) = (stage.job(1), Gauge::new(1));
+        let (there, seen) = (inner.clone(), gauge.clone());
+        let joining = move || {
+            let (own, next) = (there.clone(), seen.clone());
+            let task = there.spawn(move || {
+                own.execute(next.task());
+                seen.visit();
+            });
+            task.join().unwrap();
+        };
+        beside_a_worker(stage, joining);
+        assert_eq!(gauge.ran(), 2);
+        rest(stage, inner);
+    });
+}
+
+#[test]
+fn serial_in_order_for_a_joined_task_behind_another() {
+    // The other worker comes when the joining task has begun, and runs both tasks unless one runs inline.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (outer, inner, ledger) = (stage.job(1), stage.job(1), Ledger::new());
+        let (begun, lines) = (Door::new(), ledger.clone());
+        // No part of the model: the place is filled before a worker starts.
+        let place: Arc<Mutex<Option<TaskHandle<()>>>> = Arc::default();
+        let (theirs, begins) = (place.clone(), begun.clone());
+        outer.execute(move || {
+            let second = theirs.lock().unwrap().take().expect("it is joined once");
+            begins.open();
+            second.join().unwrap();
+        });
+        let (first, ran) = (lines.clone(), Arc::new(AtomicBool::new(false)));
+        inner.execute(move || first.write(1));
+        let runs = ran.clone();
+        *place.lock().unwrap() = Some(inner.spawn(move || {
+            lines.write(2);
+            runs.store(true, Release);
+        }));
+        let worker = thread::spawn(move || stage.play(0, 1));
+        begun.pass();
+        // A search may see an old state of a deque, and nothing wakes a part that has ended.
+        while !ran.load(Acquire) {
+            stage.play(1, 1);
+            thread::yield_now();
+        }
+        worker.join().unwrap();
+        while stage.play(0, 1) > 0 {}
+        assert_eq!(ledger.read(), [1, 2]);
+        drop(outer);
+        rest(stage, inner);
+    });
+}
+
+/// Joins a task of `there`, which joins one of `here`, the job that runs.
+fn there_and_back(here: &Job, there: &Job, task: impl FnOnce() + Send + 'static) {
+    let here = here.clone();
+    there.spawn(move || here.spawn(task).join().unwrap()).join().unwrap();
+}
+
+#[test]
+fn join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one() {
+    check(Bound::None, || {
+        let stage = Stage::new(2);
+        let (outer, inner, gauge) = (stage.job(1), stage.job(1), Gauge::new(1));
+        let (own, there, seen) = (outer.clone(), inner.clone(), gauge.clone());
+        outer.execute(move || there_and_back(&own, &there, seen.task()));
+        // One worker alone runs all three.
+        stage.play(0, usize::MAX);
+        assert_eq!((gauge.ran(), outer.stats().completed), (1, 2));
+        drop(inner);
+        rest(stage, outer);
+    });
+}
