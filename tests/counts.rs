@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use tollgate::count::{Counts, counts};
@@ -96,6 +96,123 @@ fn a_push_into_a_full_job() {
     let job = pool.job(0);
     // The tail is swapped, and the push counted; the count is the fence.
     cost(|| fill(&job)).at_most("a push into a full job", 2.05, 0.0, 0.05);
+}
+
+#[test]
+fn a_push_with_a_handle() {
+    let pool = warm();
+    let job = pool.job(0);
+    let mut handles = Vec::with_capacity(TASKS as usize);
+    // As a push without a handle: the references of the queue and the handle are there from the start.
+    cost(|| (0..TASKS).for_each(|i| handles.push(job.spawn(move || i)))).at_most(
+        "a push with a handle",
+        2.05,
+        0.0,
+        0.05,
+    );
+    // The task has ended, so the handle only marks that its value is taken.
+    job.set_limit(1);
+    job.wait();
+    cost(|| assert_eq!(handles.drain(..).map(|task| task.join().unwrap()).sum::<u64>(), 499_500))
+        .at_most("a join of a task that has ended", 1.05, 0.0, 0.05);
+}
+
+#[test]
+fn a_push_into_a_scope() {
+    let pool = warm();
+    let job = pool.job(0);
+    job.scope(|scope| {
+        // The scope counts the task. Each started task is removed from its list some time, and a reference is released then.
+        cost(|| (0..TASKS).for_each(|_| scope.execute(|| ()))).at_most(
+            "a push into a scope",
+            3.1,
+            0.0,
+            0.05,
+        );
+        job.set_limit(1);
+    });
+}
+
+#[test]
+fn a_push_by_a_key() {
+    let pool = warm();
+    let keyed = pool.job_builder().limit(0).keyed(|_: &u64, builder| builder);
+    let keep: Vec<Job> = (0..10).map(|key| keyed.job(&key)).collect();
+    // A handle is made and dropped for the push.
+    cost(|| (0..TASKS).for_each(|i| keyed.job(&(i % 10)).execute(|| ()))).at_most(
+        "a look-up by key and a push",
+        4.2,
+        0.0,
+        0.1,
+    );
+    keep.iter().for_each(Job::cancel);
+}
+
+/// What the calls of `each` cost the worker, which `run` makes for the numbers up to 1,000 or more in order.
+fn cost_between(first: u64, run: impl FnOnce(&(dyn Fn(u64) + Sync))) -> Cost {
+    let last = first + TASKS;
+    let (begun, ended) = (Mutex::new(None), Mutex::new(None));
+    let here = || Some((counts(), ALLOCATIONS.with(Cell::get)));
+    run(&|number| {
+        if number == first {
+            *begun.lock().unwrap() = here();
+        } else if number == last {
+            *ended.lock().unwrap() = here();
+        }
+    });
+    let (before, allocated) = begun.into_inner().unwrap().unwrap();
+    let (after, allocations) = ended.into_inner().unwrap().unwrap();
+    let per_task = |count: u64| count as f64 / TASKS as f64;
+    Cost {
+        rmws: per_task(after.rmws - before.rmws),
+        fences: per_task(after.fences - before.fences),
+        allocations: per_task(allocations - allocated),
+    }
+}
+
+#[test]
+fn an_item_of_for_each() {
+    let pool = warm();
+    let job = pool.job(1);
+    // A range is pulled in chunks, with a lock, a fence and two counts each.
+    cost_between(5_000, |each| job.for_each(0..10_000, each).unwrap()).at_most(
+        "an item of a range",
+        0.1,
+        0.1,
+        0.1,
+    );
+    // An iterator that promises nothing is pulled item by item. The lock of the input is not counted.
+    let mut numbers = 0..10_000;
+    let one_by_one = std::iter::from_fn(move || numbers.next());
+    cost_between(5_000, |each| job.for_each(one_by_one, each).unwrap()).at_most(
+        "an item of a plain iterator",
+        0.3,
+        1.1,
+        0.1,
+    );
+}
+
+#[test]
+fn an_item_of_a_map() {
+    const ITEMS: u64 = 50;
+    let pool = warm();
+    let (tell, told) = mpsc::channel();
+    // All results of these fit, so the puller does not wait for the iterator.
+    let mut results = pool.job(1).map(0..60, move |item| {
+        if item == 5 || item == 5 + ITEMS {
+            tell.send((counts(), ALLOCATIONS.with(Cell::get))).unwrap();
+        }
+    });
+    results.next().unwrap().unwrap();
+    let ((before, allocated), (after, allocations)) = (told.recv().unwrap(), told.recv().unwrap());
+    let per_item = |count: u64| count as f64 / ITEMS as f64;
+    // The call is counted. The locks of the input and of the results are not. Two fences before the look for a missing puller.
+    Cost {
+        rmws: per_item(after.rmws - before.rmws),
+        fences: per_item(after.fences - before.fences),
+        allocations: per_item(allocations - allocated),
+    }
+    .at_most("an item of a map", 1.1, 2.1, 0.2);
 }
 
 #[test]

@@ -52,6 +52,12 @@ const _: () = assert!(TURN.is_power_of_two());
 /// shorter time would cause too many changes between pullers.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
+/// The number of tries of the input's lock before a puller gives up. The puller gives up earlier if no puller pulls an item
+/// meanwhile.
+const TRIES: usize = scaled(5, 1, 0);
+/// The number of spins after the first try. Each further number is twice as large, because a failed try slows the holder down.
+const FIRST_SPINS: usize = scaled(16, 1, 0);
+
 /// An input and its pullers.
 pub struct Feed<I> {
     job: JobPtr,
@@ -158,21 +164,26 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Adds to the number of pulled items, and returns the number before. The caller must hold the lock of `source`, or must
-    /// have found the end of the input.
+    /// have found the end of the input. No other puller writes the number then.
     pub fn count_pulled(&self, items: u64) -> u64 {
-        // Ordering: Relaxed; under the lock, or behind the last item.
-        self.pulled.fetch_add(items, Ordering::Relaxed)
+        // Ordering: Relaxed both; under the lock, or behind the last item.
+        let before = self.pulled.load(Ordering::Relaxed);
+        self.pulled.store(before + items, Ordering::Relaxed);
+        before
     }
 
     /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock. The calling puller then no longer
     /// counts as a puller.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
-        const SPINS: usize = scaled(64, 1, 0);
-        for _ in 0..SPINS {
+        for tries in 0..TRIES {
+            let pulled = self.pulled();
             if let Some(source) = self.try_lock() {
                 return Some(source);
             }
-            spin_loop();
+            (0..FIRST_SPINS << tries).for_each(|_| spin_loop());
+            if tries > 0 && self.pulled() == pulled {
+                break;
+            }
         }
         self.leave(); // pull-1
         full_fence(); // pull-2

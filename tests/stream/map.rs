@@ -72,16 +72,16 @@ fn does_nothing_before_it_is_asked_and_no_more_than_fits() {
             assert_eq!(pulled.load(SeqCst), 0);
             assert_eq!(results.next().unwrap().unwrap(), 0);
             job.wait();
-            let most = 1 + 16 * workers + workers.min(limit);
+            let most = 1 + 64 * workers + workers.min(limit);
             assert!(pulled.load(SeqCst) <= most, "{} of {most}", pulled.load(SeqCst));
             assert_eq!(results.next().unwrap().unwrap(), 1);
         }
     });
 }
 
-/// While the first item stays, 16 results for each worker are ready behind it, and no further item is pulled.
+/// While the first item stays, 64 results for each worker are ready behind it, and no further item is pulled.
 #[test]
-fn sixteen_results_for_each_worker_wait_for_a_slow_one() {
+fn sixty_four_results_for_each_worker_wait_for_a_slow_one() {
     within(LONG, || {
         for workers in [2, 3] {
             let (pool, latch) = (pool(workers), Latch::new());
@@ -93,7 +93,7 @@ fn sixteen_results_for_each_worker_wait_for_a_slow_one() {
                 }
                 i
             });
-            let most = 1 + 16 * workers;
+            let most = 1 + 64 * workers;
             thread::scope(|s| {
                 let first = s.spawn(|| results.next().unwrap().unwrap());
                 // The puller that finds no room sends no further one.

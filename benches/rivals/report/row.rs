@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::options::{self, Options};
 use crate::workloads::Workload;
 
-/// No further round begins after this, so that the whole table takes less than five minutes.
-const ENOUGH: Duration = Duration::from_secs(14);
+/// No third or later round begins after this, so that the whole table takes less than six minutes.
+const ENOUGH: Duration = Duration::from_secs(6);
 
 /// The figures of each contender, a round each, and what there was to say about the last.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -27,6 +27,8 @@ pub struct Chunks<T> {
     given_back: AtomicUsize,
     /// The number of pullers that hold a chunk of more than one item.
     held: AtomicUsize,
+    /// The size of the first chunk of a puller that starts.
+    size: AtomicUsize,
     /// The payload of the input's panic, until a puller takes it.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -51,8 +53,21 @@ impl<T> Chunks<T> {
             returned: Mutex::new(VecDeque::new()),
             given_back: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            size: AtomicUsize::new(1),
             panic: Mutex::new(None),
         }
+    }
+
+    /// Returns the size of the first chunk of a puller that starts: 1, or the last size that a puller kept.
+    pub fn size(&self) -> usize {
+        // Ordering: Relaxed; a hint.
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the size of chunks of a puller that stops, because the next puller must not find that size anew.
+    pub fn keep_size(&self, size: usize) {
+        // Ordering: Relaxed; a hint.
+        self.size.store(size, Ordering::Relaxed);
     }
 
     /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the puller has run a chunk of more

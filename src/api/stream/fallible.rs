@@ -75,7 +75,7 @@ impl Job {
     /// Does what [`for_each`](Self::for_each) does with a closure that may fail. The first error is the end of the input.
     ///
     /// After an error no further input is pulled, and an item that was pulled and has not begun is dropped. The calls under way
-    /// run to their end. So does a block of 256 calls, if these take less than 4 ns each. Errors after the first one are
+    /// run to their end. So does a block of 256 calls, if these take less than 5 ns each. Errors after the first one are
     /// dropped.
     ///
     /// # Blocking

@@ -11,8 +11,9 @@ use crate::sync::shrunk;
 use crate::sync::time::Instant;
 use crate::unwind;
 use crate::worker::context::Context;
+use std::mem::MaybeUninit;
+use std::slice;
 use std::time::Duration;
-use std::vec::Drain;
 
 impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Blocks until all calls have ended.
@@ -21,11 +22,11 @@ impl Job {
     /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
     /// order of the input.
     ///
-    /// A task pulls one item at first. If pulling an item and calling `f` take less than 1 µs, the task pulls several items at
-    /// once: at most as many as take about 1 µs, at most 1,024, and at most as many as the input's
+    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls several
+    /// items at once: at most as many as take about 10 µs, at most 2,048, and at most as many as the input's
     /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of a
     /// channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls that take
-    /// less than 4 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
+    /// less than 5 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
     ///
     /// `f` must not wait for a later item to start, because one task may hold both items. `f` may do so if the `size_hint` of
     /// the input promises no items, as that of [`std::iter::from_fn`] does.
@@ -124,11 +125,13 @@ struct ForEach<I: Iterator, F> {
 }
 
 /// The most items that a puller pulls at once.
-const MOST: usize = shrunk(1_024, 4);
-/// The most items in a block. A puller checks whether to stop after each block, or after each item of a smaller chunk.
+const MOST: usize = shrunk(2_048, 4);
+/// The number of items in a block of a chunk of `MOST` items. A puller checks whether to stop after each block. In a smaller
+/// chunk a block is one item.
 const BLOCK: usize = shrunk(256, 2);
-/// The time that a chunk should take, from its pull to its end.
-const CHUNK_TIME: Duration = Duration::from_micros(1);
+/// The time that a chunk should take, from its pull to its end. A shorter time would be used up by reads of the clock and by the
+/// lock of the input.
+const CHUNK_TIME: Duration = Duration::from_micros(10);
 
 /// A puller of `for_each` at work. Dropping this value adds the items that the puller ran to the job's statistics.
 struct Puller<'a, I: Iterator, F: Fn(I::Item) -> bool> {
@@ -178,11 +181,12 @@ where
 {
     fn work(&mut self, mut watch: Watch<'_>) {
         let ForEach { feed, chunks, .. } = self.each;
-        let (mut chunk, mut size, mut had) = (Vec::with_capacity(1), 1, false);
-        // True while each pull gives as many items as wanted. If not, a chunk cannot grow, so the clock need not be read.
-        let mut full = true;
+        let mut size = chunks.size();
+        let (mut chunk, mut had) = (Vec::with_capacity(size), false);
+        // The time of the next pull. `None` if the last pull gave fewer items than wanted: a chunk cannot grow then, so the clock
+        // need not be read.
+        let mut began = Some(Instant::now());
         loop {
-            let began = full.then(Instant::now);
             match chunks.pull(feed, &mut chunk, size, had) {
                 Pulled::Chunk => {}
                 Pulled::Left => return Context::forget_sample(),
@@ -205,6 +209,7 @@ where
             match ran {
                 Chunk::Done | Chunk::Slow => {}
                 Chunk::Stopped => {
+                    chunks.keep_size(size);
                     feed.leave();
                     return self.each.send_puller();
                 }
@@ -213,19 +218,28 @@ where
                     return feed.finish();
                 }
             }
-            full = pulled == size;
-            if let Some(began) = began.filter(|_| full) {
-                size = next_size(size, began.elapsed());
+            let now = (pulled == size).then(Instant::now);
+            if let (Some(began), Some(now)) = (began, now) {
+                size = next_size(size, now.saturating_duration_since(began));
             }
+            began = now;
         }
     }
 
     /// Calls the closure with the next `items` items of a chunk. Returns false if a call of the closure has ended the loop.
     #[inline]
-    fn run_block(&mut self, rest: &mut Drain<'_, I::Item>, items: usize) -> bool {
-        let whole = rest.len();
-        let mut block = Block { rest, whole, completed: &mut self.completed, unwinds: true };
-        let go_on = block.rest.by_ref().take(items).all(&self.each.f);
+    fn run_block(&mut self, rest: &mut Rest<'_, I::Item>, items: usize) -> bool {
+        let (whole, slots) = (rest.0.len(), std::mem::take(&mut rest.0));
+        let completed = &mut self.completed;
+        let mut block = Block { rest, slots, whole, completed, unwinds: true };
+        let mut go_on = true;
+        for _ in 0..items {
+            let Some(item) = next_item(&mut block.slots) else { break };
+            go_on = (self.each.f)(item);
+            if !go_on {
+                break;
+            }
+        }
         block.unwinds = false;
         go_on
     }
@@ -238,16 +252,16 @@ where
         began: Option<Instant>,
     ) -> Chunk {
         let pulled = chunk.len();
-        let mut rest = Rest(chunk.drain(..));
-        let block = if pulled < BLOCK { 1 } else { BLOCK };
+        let mut rest = Rest::new(chunk);
+        let block = if pulled < MOST { 1 } else { BLOCK };
         let mut checked = 0;
         loop {
-            let go_on = self.run_block(&mut rest.0, block);
+            let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
             // While this puller has a chunk, only a call of the closure that ends the input finishes the feed.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
-                    self.each.chunks.give_back(rest.0.by_ref());
+                    self.each.chunks.give_back(&mut rest);
                 }
                 return Chunk::Ended;
             }
@@ -264,7 +278,7 @@ where
             let is_slow = reads && began.is_some_and(|began| began.elapsed() > 4 * CHUNK_TIME);
             if stop || is_slow {
                 if pulled > 1 {
-                    self.each.chunks.give_back(rest.0.by_ref());
+                    self.each.chunks.give_back(&mut rest);
                 }
                 return if stop { Chunk::Stopped } else { Chunk::Slow };
             }
@@ -272,18 +286,22 @@ where
     }
 }
 
-/// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned.
+/// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned, and puts the other
+/// items back. The slots are here and not in the rest, so that the compiler keeps their address in a register.
 struct Block<'a, 'b, T> {
-    rest: &'a mut Drain<'b, T>,
+    rest: &'a mut Rest<'b, T>,
+    slots: Slots<'b, T>,
     whole: usize,
     completed: &'a mut u64,
     unwinds: bool,
 }
 
 impl<T> Drop for Block<'_, '_, T> {
+    #[inline]
     fn drop(&mut self) {
-        let begun = self.whole - self.rest.len();
+        let begun = self.whole - self.slots.len();
         *self.completed += (begun - usize::from(self.unwinds)) as u64;
+        self.rest.0 = std::mem::take(&mut self.slots);
     }
 }
 
@@ -312,12 +330,45 @@ fn next_size(size: usize, took: Duration) -> usize {
     }
 }
 
+/// Slots that each hold an item.
+type Slots<'a, T> = slice::IterMut<'a, MaybeUninit<T>>;
+
 /// The items of a chunk that have not been run. Dropping this value catches a panic of each item's drop.
-struct Rest<'a, T>(Drain<'a, T>);
+struct Rest<'a, T>(Slots<'a, T>);
+
+impl<'a, T> Rest<'a, T> {
+    /// Takes all items out of a chunk. The chunk is empty from now on.
+    fn new(chunk: &'a mut Vec<T>) -> Self {
+        let pulled = chunk.len();
+        // SAFETY: 0 is at most the capacity, and a vector without items has no item to drop.
+        unsafe { chunk.set_len(0) };
+        Self(chunk.spare_capacity_mut()[..pulled].iter_mut())
+    }
+}
+
+/// Moves the next item out of its slot.
+#[inline]
+fn next_item<T>(slots: &mut Slots<'_, T>) -> Option<T> {
+    let slot = slots.next()?;
+    // SAFETY: `Rest::new` was given an item in each slot, and an iterator yields each slot once.
+    Some(unsafe { slot.assume_init_read() })
+}
+
+impl<T> Iterator for Rest<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        next_item(&mut self.0)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
 
 impl<T> Drop for Rest<'_, T> {
     fn drop(&mut self) {
-        self.0.by_ref().for_each(unwind::drop_quietly);
+        self.for_each(unwind::drop_quietly);
     }
 }
 

@@ -12,7 +12,7 @@ impl Job {
     /// results, in the order of the input.
     ///
     /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily. A
-    /// task pulls an item only when it has a permit to run `f`, so no more items are in memory than run. If 16 results per
+    /// task pulls an item only when it has a permit to run `f`, so no more items are in memory than run. If 64 results per
     /// worker wait to be taken, no more is pulled until the iterator takes some. Each call of `f` counts as a task in
     /// [`stats`](Self::stats).
     ///

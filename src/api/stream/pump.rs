@@ -27,7 +27,7 @@ use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
 /// If this many results per worker are ready, pullers stop pulling.
-const READY_MOST: usize = shrunk(16, 2);
+const READY_MOST: usize = shrunk(64, 2);
 
 /// Makes the iterating side of a new stream, whose pullers belong to `keeper`.
 ///
@@ -228,7 +228,7 @@ where
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
-            if !stream.results.have_room() {
+            if !stream.results.have_room() && !stream.results.spin_for_room() {
                 feed.leave();
                 full_fence();
                 if !stream.results.have_room() {
@@ -332,6 +332,10 @@ where
     fn next(&self, taken: u64) -> Next<R> {
         let Stream { feed, results, .. } = &*self.stream;
         loop {
+            if let Some(result) = results.take() {
+                self.send_puller();
+                return Next::Result(result);
+            }
             // The order of these reads matters: a puller stores its results before it ends.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
@@ -351,6 +355,9 @@ where
                 if Stream::work_here(&self.stream, taken) {
                     continue;
                 }
+            }
+            if results.spin_for_next() {
+                continue;
             }
             if !finished {
                 refuse_if_hopeless(feed.job().opaque());

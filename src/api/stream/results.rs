@@ -1,24 +1,30 @@
 //! The results that wait to be taken, and the count of the pullers that may still add results.
 
 use crate::error::JoinError;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, scaled, spin_loop};
 use std::collections::VecDeque;
 use std::fmt;
 
 /// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
+/// The number of times that an iterator or a puller spins before it checks again. Each further number is twice as large.
+const FIRST_SPINS: usize = scaled(16, 1, 0);
+/// The number of these checks.
+const CHECKS: usize = scaled(4, 1, 0);
+
 /// The results of a stream that wait to be taken by its iterator.
 pub struct Results<R> {
     state: Mutex<State<R>>,
+    /// The number of ready results in the state. Written under the lock, and read without.
+    ready: AtomicUsize,
     /// The number of ready results at which pullers stop pulling.
     most: usize,
 }
 
 struct State<R> {
     order: Order<R>,
-    /// The number of ready results in `order`.
-    ready: usize,
     /// The number of results that the iterator has taken.
     taken: u64,
     /// The input's panic, with the number of results before it. The iterator takes it after all other results.
@@ -40,8 +46,8 @@ impl<R> Results<R> {
     /// Makes an empty set of results, which are taken in the order of the input.
     pub fn new(most: usize) -> Self {
         let order = Order::Input { first: 0, slots: VecDeque::new() };
-        let state = State { order, ready: 0, taken: 0, last: None, pullers: 0, waited: false };
-        Self { state: Mutex::new(state), most }
+        let state = State { order, taken: 0, last: None, pullers: 0, waited: false };
+        Self { state: Mutex::new(state), ready: AtomicUsize::new(0), most }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
@@ -62,7 +68,7 @@ impl<R> Results<R> {
     #[must_use]
     pub fn put(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
-        state.ready += 1;
+        self.set_ready(self.ready() + 1);
         match &mut state.order {
             Order::Input { first, slots } => {
                 let index = (number - *first) as usize;
@@ -89,7 +95,7 @@ impl<R> Results<R> {
         let mut state = self.lock();
         let outcome = match state.take_ready() {
             Some(outcome) => {
-                state.ready -= 1;
+                self.set_ready(self.ready() - 1);
                 outcome
             }
             None => {
@@ -113,12 +119,12 @@ impl<R> Results<R> {
 
     /// Returns true if pullers may pull more items.
     pub fn have_room(&self) -> bool {
-        self.lock().ready < self.most
+        self.ready() < self.most
     }
 
     /// Returns true if so much room for results is left that a new puller does not fill it at once.
     pub fn have_ample_room(&self) -> bool {
-        self.lock().ready <= self.most / 2
+        self.ready() <= self.most / 2
     }
 
     /// Returns the parking lot's key for the iterator.
@@ -154,8 +160,39 @@ impl<R> Results<R> {
 
     /// Returns the number of results that wait to be taken.
     pub fn ready(&self) -> usize {
-        self.lock().ready
+        // Ordering: Relaxed; a caller that stops for lack of room, or sends a puller, executes a full fence before.
+        self.ready.load(Ordering::Relaxed)
     }
+
+    /// Sets the number of ready results. The caller must hold the lock.
+    fn set_ready(&self, ready: usize) {
+        // Ordering: Relaxed; the iterator executes a full fence before it sends a puller.
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Spins for a few microseconds until the next result is ready. Returns true if it is ready. A wait in the parking lot takes
+    /// longer than a cheap call.
+    pub fn spin_for_next(&self) -> bool {
+        spin_until(|| self.lock().has_next())
+    }
+
+    /// Spins for a few microseconds until there is ample room for results. Returns true if there is. To leave, and to be sent
+    /// again, takes a puller longer.
+    pub fn spin_for_room(&self) -> bool {
+        spin_until(|| self.have_ample_room())
+    }
+}
+
+/// Spins until `is_so` returns true, or until the last check has failed. Never yields, because beside other programs a thread
+/// that yields waits for all of them.
+fn spin_until(is_so: impl Fn() -> bool) -> bool {
+    for check in 0..CHECKS {
+        (0..FIRST_SPINS << check).for_each(|_| spin_loop());
+        if is_so() {
+            return true;
+        }
+    }
+    false
 }
 
 impl<R> State<R> {
