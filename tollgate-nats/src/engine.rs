@@ -65,6 +65,27 @@ pub(crate) async fn api(
     answer(client.request(format!("$JS.API.{what}"), body.into()).await)
 }
 
+/// What each stream's name begins with.
+const PREFIX: &str = "tollgate-";
+
+/// Returns the names of all jobs at the server, in alphabetical order.
+pub(crate) async fn jobs(client: &Client) -> Result<Vec<String>, Trouble> {
+    let mut names = Vec::new();
+    let mut read = 0;
+    loop {
+        // The server sends them in parts.
+        let part = api(client, "STREAM.NAMES", Some(json!({ "offset": read }))).await?;
+        let streams = part["streams"].as_array().map_or(&[][..], Vec::as_slice);
+        let jobs = streams.iter().filter_map(|name| name.as_str()?.strip_prefix(PREFIX));
+        names.extend(jobs.map(str::to_owned));
+        read += streams.len();
+        if streams.is_empty() || read as u64 >= part["total"].as_u64().unwrap_or(0) {
+            names.sort_unstable();
+            return Ok(names);
+        }
+    }
+}
+
 /// What the server says of the job.
 #[derive(Clone, Debug)]
 pub(crate) struct Overview {
@@ -89,7 +110,7 @@ const CONSUMER: &str = "workers";
 
 impl Engine {
     pub(crate) fn new(link: Arc<Link>, name: &str) -> Self {
-        Self { link, name: name.to_owned(), stream: format!("tollgate-{name}") }
+        Self { link, name: name.to_owned(), stream: format!("{PREFIX}{name}") }
     }
 
     fn task_subject(&self) -> String {
@@ -212,6 +233,14 @@ impl Engine {
         let body = json!({ "stream_name": self.stream, "config": config, "action": "update" });
         let what = format!("CONSUMER.DURABLE.CREATE.{}.{CONSUMER}", self.stream);
         self.api(what, Some(body)).await.map(drop)
+    }
+
+    /// Removes the stream, and its consumer with it.
+    pub(crate) async fn remove(&self) -> Result<(), Trouble> {
+        match self.api(format!("STREAM.DELETE.{}", self.stream), None).await {
+            Ok(_) | Err(Trouble::Api { code: 404, .. }) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 
     /// Stores a message, once for each id. Returns when the server has confirmed it.
