@@ -1,5 +1,6 @@
 //! Processes that die or stop, a server that dies or stops, a network that loses and delays.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ const LONG: Duration = Duration::from_secs(12);
 
 fn work(server: &Server, resource: &Resource) -> Work {
     let task = Duration::from_secs(600);
-    Work { nats: server.port, resource: resource.port, local: 4, task, heeds: true }
+    let (at, nats, resource) = (Ipv4Addr::LOCALHOST, server.port, resource.port);
+    Work { at, nats, resource, local: 4, task, heeds: true }
 }
 
 fn push(job: &FleetJob, tasks: std::ops::Range<u64>) {
