@@ -69,7 +69,7 @@ fn refusal_is_loud_for_an_old_server() {
 }
 
 /// Sends one request of the server's API.
-fn api(port: u16, what: &str, body: &str) -> String {
+pub fn api(port: u16, what: &str, body: &str) -> String {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = async_nats::connect(server::address(port)).await.unwrap();
