@@ -344,13 +344,11 @@ fn leases_of_acknowledged_tasks(opens_after: bool) {
     server.restart();
     let near = connected.unwrap_or_else(|| open(server.port, 2, LONG));
     let pool = tollgate::Pool::builder().workers(1).build().unwrap();
-    let local = pool.job(2);
-    std::thread::scope(|scope| {
-        let served = near.serve(&local, |_: u64, _| async {});
-        scope.spawn(|| block(served).unwrap());
-        explained(&job, "all permits are back", |state| state.leases == 0 && state.queued == 0);
-        near.stop();
-    });
+    let (serves, local) = (near.clone(), pool.job(2));
+    let service = std::thread::spawn(move || block(serves.serve(&local, |_: u64, _| async {})));
+    explained(&job, "all permits are back", |state| state.leases == 0 && state.queued == 0);
+    near.stop();
+    service.join().unwrap().unwrap();
 }
 
 #[test]
