@@ -1,7 +1,7 @@
 //! The resource that the limit protects. It counts its visits at once: the oracle of these tests.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
@@ -16,15 +16,20 @@ struct Counts {
 /// A server on loopback. A visit lasts as long as its connection, so the visits of a killed process end with it.
 #[derive(Debug)]
 pub struct Resource {
-    /// The port on loopback.
+    /// The port.
     pub port: u16,
     counts: Arc<Mutex<Counts>>,
 }
 
 impl Resource {
-    /// Starts a resource on a free port.
+    /// Starts a resource on a free port of loopback.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts a resource on a free port of an address.
+    pub fn start_at(address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new(Mutex::new(Counts::default()));
         let all = Arc::clone(&counts);
@@ -88,7 +93,12 @@ pub struct Visit(TcpStream);
 impl Visit {
     /// Begins a visit, and returns when the resource has counted it.
     pub fn begin(port: u16, number: u64) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::begin_at(Ipv4Addr::LOCALHOST, port, number)
+    }
+
+    /// The same, at a resource with this address.
+    pub fn begin_at(address: Ipv4Addr, port: u16, number: u64) -> Self {
+        let mut stream = TcpStream::connect((address, port)).unwrap();
         stream.write_all(&number.to_le_bytes()).unwrap();
         stream.read_exact(&mut [0]).unwrap();
         Self(stream)

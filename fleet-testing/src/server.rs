@@ -100,6 +100,11 @@ impl Server {
         false
     }
 
+    /// Returns the id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
         let pid = self.child.as_ref().unwrap().id() as i32;

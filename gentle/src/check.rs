@@ -211,6 +211,12 @@ impl Check {
         self.phase.send_replace(Phase::Stopped);
     }
 
+    /// Tells what the job does, and when that changes.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn phases(&self) -> Stop {
+        self.phase.subscribe()
+    }
+
     /// Writes a failure to the log, if there is one.
     pub(crate) fn log(&self, target: &str, mistake: &Mistake, status: Option<u16>, took: Duration) {
         if let Some(log) = &self.log {

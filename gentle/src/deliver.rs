@@ -22,6 +22,7 @@ use crate::restraint::{Pass, Taken};
 use crate::schedule::Slot;
 use crate::session::Session;
 use crate::tally::{Kind, Mistake, Sent};
+use crate::way::{Answered, Way};
 
 /// What is sent to, and what it counts for.
 #[derive(Debug)]
@@ -122,12 +123,13 @@ impl Check {
                 (start, slot) = (Some(sent), self.slot(target.stage, sent));
                 drop(turnstile.take());
             }
-            let answer = match &session.jar {
-                None => client.send(&template, &url).await,
-                Some(jar) => send_with_cookies(client, &template, &url, jar).await,
+            let way = self.way(client, leave.host);
+            let (answer, measured) = match &session.jar {
+                None => way.send(&template, &url).await,
+                Some(jar) => send_with_cookies(&way, &template, &url, jar).await,
             };
             let taken = taken(target.expect, &answer);
-            let hop = sent.elapsed();
+            let hop = measured.unwrap_or_else(|| sent.elapsed());
             took += hop;
             // A time-out is an overload, too. A connection that is lost in another way is none.
             let timed_out = matches!(&answer, Err(failure) if failure.cause == Cause::Timeout);
@@ -165,6 +167,21 @@ impl Check {
             }
             return delivered;
         }
+    }
+
+    /// How a request to this host is sent.
+    #[cfg_attr(not(feature = "fleet"), allow(clippy::unused_self, reason = "there is one way"))]
+    fn way<'a>(&'a self, client: &'a Client, host: Option<&'a LimitedHost>) -> Way<'a> {
+        #[cfg(feature = "fleet")]
+        if let Some(coordinator) = self.hosts.coordinator.get() {
+            return Way::Fleet {
+                coordinator,
+                check: self,
+                host: host.map(LimitedHost::outermost_limited),
+            };
+        }
+        _ = host;
+        Way::Here(client)
     }
 
     /// Counts a request that was not sent, because its server refused too often. Lets the thread's other lanes go on.
@@ -245,25 +262,25 @@ impl Check {
 
 /// Sends a request with the cookies that are for it, and keeps those that the answer sets.
 async fn send_with_cookies(
-    client: &Client,
+    way: &Way<'_>,
     template: &Template,
     url: &Uri,
     jar: &Mutex<Jar>,
-) -> Result<Answer, Failure> {
+) -> Answered {
     let lock = || jar.lock().expect("nothing panics under this lock");
     let cookies = lock().header(url, template.headers().get(COOKIE), SystemTime::now());
-    let answer = match cookies {
-        None => client.send(template, url).await,
+    let (answer, measured) = match cookies {
+        None => way.send(template, url).await,
         Some(cookies) => {
             let mut template = template.clone();
             template.headers_mut().insert(COOKIE, cookies);
-            client.send(&template, url).await
+            way.send(&template, url).await
         }
     };
     if let Ok(answer) = &answer {
         lock().store(url, &answer.headers, SystemTime::now());
     }
-    answer
+    (answer, measured)
 }
 
 /// How the server took a request. A status that the plan expects is no refusal.

@@ -28,6 +28,8 @@ use tollgate::{Closed, Job, Pool};
 use crate::gauge::{Held, Inside};
 use crate::limited::{Entered, Limited, Rules};
 use crate::permit::Permit;
+#[cfg(feature = "fleet")]
+use crate::plan::Host;
 use crate::plan::{HostPlan, Plan, port_of};
 use crate::restraint::{Pass, Restraint};
 
@@ -53,6 +55,9 @@ pub(crate) struct Hosts {
     names: Option<Mutex<HashMap<String, String>>>,
     /// Since when it is noted what happens when; `None` if it is not.
     noted_since: Option<Instant>,
+    /// What lets the machines of a fleet send.
+    #[cfg(feature = "fleet")]
+    pub(crate) coordinator: std::sync::OnceLock<Arc<crate::fleet::Coordinator>>,
 }
 
 /// A name, which may stand for others, and a port.
@@ -97,6 +102,8 @@ impl Hosts {
             routes: Mutex::default(),
             names: (has_rules && plan.by_address).then(Mutex::default),
             noted_since,
+            #[cfg(feature = "fleet")]
+            coordinator: std::sync::OnceLock::new(),
         };
         let mut plans: Vec<_> = plan.hosts.iter().collect();
         plans.sort_by_key(|plan| plan.host.has_port());
@@ -300,6 +307,13 @@ impl LimitedHost {
         if let Some(whole) = &self.whole {
             whole.limited.note_limit();
         }
+    }
+
+    /// The host that a fleet holds to its limit: the one on all ports if that has a limit, else this one.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn outermost_limited(&self) -> &Host {
+        let whole = self.whole.as_deref().filter(|whole| whole.plan.limit.is_some());
+        &whole.unwrap_or(self).plan.host
     }
 
     /// The outermost host that this one is part of.

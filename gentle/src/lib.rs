@@ -16,6 +16,8 @@ mod cookies;
 mod deliver;
 mod descriptors;
 mod failure_log;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod gauge;
 mod hdr;
 mod hosts;
@@ -43,6 +45,7 @@ mod table;
 mod tables;
 mod tally;
 mod timeline;
+mod way;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -97,6 +100,10 @@ fn gentle(options: &Options) -> Result<ExitCode, String> {
     if options.print_plan {
         print(server::PLAN);
         return Ok(ExitCode::SUCCESS);
+    }
+    #[cfg(feature = "fleet")]
+    if let (None, Some(address)) = (&options.plan, &options.fleet) {
+        return fleet::work(options, address);
     }
     let Some(path) = &options.plan else {
         if !options.set.is_empty() {

@@ -72,6 +72,16 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) insecure: bool,
 
+    /// Share the plan's requests out over the machines that run gentle with this option and without a PLAN, by the NATS server at URL
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "URL")]
+    pub(crate) fleet: Option<String>,
+
+    /// With --fleet and without a PLAN: send at most N requests at once to each host; left out: 16
+    #[cfg(feature = "fleet")]
+    #[arg(long, value_name = "N", requires = "fleet")]
+    pub(crate) at_once: Option<std::num::NonZero<u16>>,
+
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -155,6 +165,10 @@ const AFTER_HELP: &str = r##"The plan:
   limit = 2
   by = "address"                 names of one address are one host; or "name"
 
+Many machines (only if gentle was built with --features fleet):
+  gentle --fleet nats://HOST     a worker: sends for the coordinators at this NATS server until a signal comes
+  gentle --fleet nats://HOST my.toml    the coordinator: shares the plan out over the workers, and reports
+
 A signal (Ctrl-C, SIGTERM, SIGHUP) stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
 
 Exit status:
@@ -187,6 +201,18 @@ impl Options {
             path.clone().map(|path| Wanted { option, path })
         };
         options.into_iter().filter_map(wanted).collect()
+    }
+
+    /// Whether other machines send.
+    #[cfg_attr(
+        not(feature = "fleet"),
+        allow(clippy::unused_self, reason = "there is no such option")
+    )]
+    pub(crate) fn is_for_fleet(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return self.fleet.is_some();
+        #[cfg(not(feature = "fleet"))]
+        false
     }
 
     /// What `--set` says. An error shows no value.

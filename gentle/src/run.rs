@@ -19,6 +19,8 @@ use crate::check::Check;
 use crate::client::tls::TlsFiles;
 use crate::descriptors;
 use crate::failure_log::FailureLog;
+#[cfg(feature = "fleet")]
+use crate::fleet::Coordinator;
 use crate::hosts::Hosts;
 use crate::options::Options;
 use crate::output;
@@ -83,8 +85,14 @@ impl Ready {
         options: &Options,
         log: Option<&Arc<FailureLog>>,
     ) -> Result<Self, String> {
+        #[cfg(feature = "fleet")]
+        if options.is_for_fleet() {
+            crate::fleet::check_plan(&plan, name, options)?;
+        }
         let threads = threads_for(&plan);
-        descriptors::make_room(&plan, threads).map_err(|short| format!("{name}: {short}"))?;
+        if !options.is_for_fleet() {
+            descriptors::make_room(&plan, threads).map_err(|short| format!("{name}: {short}"))?;
+        }
         let pool = Pool::builder().workers(1).thread_name(|_| "permits".to_owned()).build();
         let pool = pool.map_err(|error| format!("{name}: the pool does not start: {error}"))?;
         let pool = Arc::new(pool);
@@ -114,6 +122,12 @@ impl Ready {
         let runtime = runtime().map_err(|error| own("tokio's runtime does not start", error))?;
         // Before anything is sent: a signal must never end a run without results.
         let signals = runtime.block_on(async { Signals::new() });
+        #[cfg(feature = "fleet")]
+        if let Some(address) = &options.fleet {
+            let coordinator =
+                runtime.block_on(Coordinator::open(address, options, checks, hosts, pool));
+            _ = hosts.coordinator.set(coordinator?);
+        }
         let (over, is_over) = mpsc::channel(1);
         let (start, started) = (Instant::now(), SystemTime::now());
         #[cfg(feature = "timeline")]
@@ -135,6 +149,10 @@ impl Ready {
             }
         }
         let elapsed = start.elapsed();
+        #[cfg(feature = "fleet")]
+        if let Some(coordinator) = hosts.coordinator.get() {
+            runtime.block_on(coordinator.end());
+        }
         #[cfg(feature = "timeline")]
         pool.timeline().stop();
         // A server may be held off for longer than the run lasts.
@@ -161,7 +179,7 @@ fn start_timer(pool: &Pool) -> Result<(), String> {
     })
 }
 
-fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
@@ -282,20 +300,20 @@ async fn wait(
 }
 
 /// The signals that stop a run.
-struct Signals([Signal; 3]);
+pub(crate) struct Signals([Signal; 3]);
 
 impl Signals {
     const KINDS: [fn() -> SignalKind; 3] =
         [SignalKind::interrupt, SignalKind::terminate, SignalKind::hangup];
 
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let [first, second, third] = Self::KINDS.map(|kind| signal(kind()));
         Ok(Signals([first?, second?, third?]))
     }
 }
 
 /// Waits for a signal and gives the exit status that shells report for it.
-async fn next_signal(signals: &mut Option<Signals>) -> u8 {
+pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> u8 {
     let Some(Signals([interrupt, terminate, hangup])) = signals else {
         return std::future::pending().await;
     };

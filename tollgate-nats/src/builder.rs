@@ -104,6 +104,7 @@ impl FleetJobBuilder {
                 let engine = Engine::new(fleet.link, &name);
                 let length = engine.prepare(limit, lease).await?;
                 let overview = engine.overview().await.map_err(FleetError::from)?;
+                engine.free_orphans().await.map_err(FleetError::from)?; // js-6
                 let clock = Box::new(BootClock);
                 Ok::<_, OpenError>(Leases::new(engine, length, clock, overview.delivered))
             })

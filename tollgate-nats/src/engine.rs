@@ -2,6 +2,7 @@
 //!
 //! The requests are JetStream's own, as JSON, so that they mean the same on each version of the server.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const PUSH_ATTEMPTS: usize = 3;
 pub(crate) const ATTEMPTS: &str = "Tollgate-Attempts";
 pub(crate) const REASON: &str = "Tollgate-Reason";
 const ID: &str = "Nats-Msg-Id";
+/// How many of the last messages are looked at for permits that are held for nothing.
+const MOST_ORPHANS: u64 = 10_000;
 
 /// Why a request to the server failed: no answer, or an answer with an error.
 #[derive(Debug)]
@@ -65,6 +68,27 @@ pub(crate) async fn api(
     answer(client.request(format!("$JS.API.{what}"), body.into()).await)
 }
 
+/// What each stream's name begins with.
+const PREFIX: &str = "tollgate-";
+
+/// Returns the names of all jobs at the server, in alphabetical order.
+pub(crate) async fn jobs(client: &Client) -> Result<Vec<String>, Trouble> {
+    let mut names = Vec::new();
+    let mut read = 0;
+    loop {
+        // The server sends them in parts.
+        let part = api(client, "STREAM.NAMES", Some(json!({ "offset": read }))).await?;
+        let streams = part["streams"].as_array().map_or(&[][..], Vec::as_slice);
+        let jobs = streams.iter().filter_map(|name| name.as_str()?.strip_prefix(PREFIX));
+        names.extend(jobs.map(str::to_owned));
+        read += streams.len();
+        if streams.is_empty() || read as u64 >= part["total"].as_u64().unwrap_or(0) {
+            names.sort_unstable();
+            return Ok(names);
+        }
+    }
+}
+
 /// What the server says of the job.
 #[derive(Clone, Debug)]
 pub(crate) struct Overview {
@@ -75,6 +99,8 @@ pub(crate) struct Overview {
     pub(crate) queued: u64,
     /// The number of the consumer's last delivery.
     pub(crate) delivered: u64,
+    /// The messages that may be handed out and not acknowledged: their numbers in the stream.
+    unsettled: RangeInclusive<u64>,
     config: Value,
 }
 
@@ -89,7 +115,7 @@ const CONSUMER: &str = "workers";
 
 impl Engine {
     pub(crate) fn new(link: Arc<Link>, name: &str) -> Self {
-        Self { link, name: name.to_owned(), stream: format!("tollgate-{name}") }
+        Self { link, name: name.to_owned(), stream: format!("{PREFIX}{name}") }
     }
 
     fn task_subject(&self) -> String {
@@ -202,8 +228,38 @@ impl Engine {
             held: info["num_ack_pending"].as_u64().unwrap_or(0) as usize,
             queued: info["num_pending"].as_u64().unwrap_or(0),
             delivered: info["delivered"]["consumer_seq"].as_u64().unwrap_or(0),
+            unsettled: info["ack_floor"]["stream_seq"].as_u64().unwrap_or(0) + 1
+                ..=info["delivered"]["stream_seq"].as_u64().unwrap_or(0),
             config: info["config"].clone(),
         })
+    }
+
+    /// Frees the permits that the server counts for messages which it does not store any more (`js-6`).
+    pub(crate) async fn free_orphans(&self) -> Result<(), Trouble> {
+        let Overview { held, unsettled, .. } = self.overview().await?;
+        let (mut next, end) = unsettled.into_inner();
+        next = next.max(end.saturating_sub(MOST_ORPHANS));
+        while held > 0 && next <= end {
+            let stored = self.next_task(next).await?.map_or(end + 1, |stored| stored.min(end + 1));
+            for orphan in next..stored {
+                // A delivery has no number 0, so the server takes it for none but the one that it counts.
+                let subject = format!("$JS.ACK.{}.{CONSUMER}.1.{orphan}.0.0.0", self.stream);
+                let sent = self.link.client.publish(subject, "+ACK".into()).await;
+                sent.map_err(|error| Trouble::Unreachable(Box::new(error)))?;
+            }
+            next = stored + 1;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of the first stored task that is `from` or more.
+    async fn next_task(&self, from: u64) -> Result<Option<u64>, Trouble> {
+        let body = json!({ "seq": from, "next_by_subj": self.task_subject() });
+        match self.api(format!("STREAM.MSG.GET.{}", self.stream), Some(body)).await {
+            Ok(answer) => Ok(answer["message"]["seq"].as_u64()),
+            Err(Trouble::Api { code: 404, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     pub(crate) async fn set_limit(&self, limit: u32) -> Result<(), Trouble> {
@@ -212,6 +268,14 @@ impl Engine {
         let body = json!({ "stream_name": self.stream, "config": config, "action": "update" });
         let what = format!("CONSUMER.DURABLE.CREATE.{}.{CONSUMER}", self.stream);
         self.api(what, Some(body)).await.map(drop)
+    }
+
+    /// Removes the stream, and its consumer with it.
+    pub(crate) async fn remove(&self) -> Result<(), Trouble> {
+        match self.api(format!("STREAM.DELETE.{}", self.stream), None).await {
+            Ok(_) | Err(Trouble::Api { code: 404, .. }) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 
     /// Stores a message, once for each id. Returns when the server has confirmed it.

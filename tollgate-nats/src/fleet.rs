@@ -8,7 +8,7 @@ use async_nats::{Client, ConnectOptions};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::builder::FleetJobBuilder;
-use crate::error::OpenError;
+use crate::error::{FleetError, OpenError};
 
 /// The connection of a process to the server. A clone is another handle of the same connection.
 ///
@@ -133,7 +133,7 @@ impl Fleet {
             Err(crate::engine::Trouble::Api { .. } | crate::engine::Trouble::NoResponders) => {
                 Err(OpenError::NoJetStream)
             }
-            Err(other) => Err(crate::error::FleetError::from(other).into()),
+            Err(other) => Err(FleetError::from(other).into()),
         }
     }
 
@@ -155,6 +155,30 @@ impl Fleet {
     /// ```
     pub fn job(&self, name: impl Into<String>) -> FleetJobBuilder {
         FleetJobBuilder::new(self.clone(), name.into())
+    }
+
+    /// Returns the names of all jobs at the server, in alphabetical order.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`](FleetError::Unreachable), [`Refused`](FleetError::Refused).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../tests/common/hidden.md")]
+    /// # block_on(async {
+    /// let fleet = tollgate_nats::Fleet::connect(address).await?;
+    /// fleet.job("search").limit(4).open().await?;
+    /// fleet.job("images").limit(2).open().await?;
+    /// assert_eq!(fleet.jobs().await?, ["images", "search"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn jobs(&self) -> Result<Vec<String>, FleetError> {
+        let link = Arc::clone(&self.link);
+        Ok(self.link.run(async move { crate::engine::jobs(&link.client).await }).await?)
     }
 }
 

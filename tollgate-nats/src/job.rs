@@ -323,6 +323,34 @@ impl FleetJob {
         Ok(self.at_engine(list).await?)
     }
 
+    /// Removes the job from the server, with all tasks in it. Services of the job on all machines end with
+    /// [`Gone`](FleetError::Gone).
+    ///
+    /// Tasks that run then run to their end, and no lease counts them any more. Removing a job that is gone is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`](FleetError::Unreachable), [`Refused`](FleetError::Refused).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("../tests/common/hidden.md")]
+    /// # block_on(async {
+    /// use tollgate_nats::FleetError;
+    ///
+    /// let fleet = tollgate_nats::Fleet::connect(address).await?;
+    /// let search = fleet.job("search").limit(4).open().await?;
+    /// search.remove().await?;
+    /// assert!(matches!(search.push(&1).await, Err(FleetError::Gone)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn remove(&self) -> Result<(), FleetError> {
+        Ok(self.at_engine(|leases| async move { leases.engine.remove().await }).await?)
+    }
+
     #[cfg(test)]
     pub(crate) fn leases(&self) -> &Leases {
         &self.owner.leases

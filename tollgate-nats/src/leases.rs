@@ -14,6 +14,9 @@
 //! - `js-5`: a server that is killed while it writes its consumer's state forgets all leases. A client that is connected to
 //!   another server process asks for the number of the last delivery. If that is none, or less than the client knows, the
 //!   client takes all leases for lost, and pulls nothing for the length of a lease.
+//! - `js-6`: after such a kill the server may also count leases of messages that it does not store any more: their tasks were
+//!   acknowledged. No lease of a task that runs is among them, as a message is stored until its acknowledgement. So a client
+//!   that opens a job, or is connected to another server process, acknowledges them again, which frees their permits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -257,6 +260,7 @@ impl Leases {
             return Ok(true);
         }
         let overview = self.engine.overview().await?;
+        self.engine.free_orphans().await?; // js-6
         if self.engine.server() != server {
             return Ok(false); // it changed again: ask again
         }

@@ -1,4 +1,4 @@
-//! What does a lease cost, against a bare semaphore in Lua?
+//! What does a lease cost, against a bare semaphore in Lua? And an idle gate?
 //!
 //! A pair is one request and one release. The bare semaphore has no renewal, no wake-up, no fencing number and no safety after a
 //! lost answer: it is what a pair cannot be cheaper than. Both run in turn, in each round, against one server that the bench starts.
@@ -13,6 +13,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
+use fleet_testing::Usage;
 use server::Server;
 use tollgate_redis::{Gate, redis};
 
@@ -136,6 +137,44 @@ fn pause(hold: Duration) {
     }
 }
 
+/// Opens gates, lets them be idle, and tells what one costs: one that never had a lease, and one that holds a lease.
+fn idle(test: bool) {
+    let (count, time) = if test { (2, 1) } else { (100, 20) };
+    println!("\nan idle gate, of {count} that are open for {time} s\n");
+    println!("| | memory, client | memory, server | CPU a second, client | CPU a second, server |");
+    println!("|---|---|---|---|---|");
+    let server = Server::start();
+    let both = || [std::process::id(), server.id()].map(Usage::of);
+    for holds in [false, true] {
+        let before = both();
+        let open = |number| {
+            let name = format!("idle-{holds}-{number}");
+            Gate::open(server.client(), name).limit(4).build().unwrap()
+        };
+        let gates: Vec<Gate> = (0..count).map(open).collect();
+        let leases: Vec<_> =
+            gates.iter().filter(|_| holds).map(|gate| gate.acquire().unwrap()).collect();
+        std::thread::sleep(Duration::from_secs(time));
+        let settled = both();
+        std::thread::sleep(Duration::from_secs(time));
+        let end = both();
+        let memory = |process: usize| {
+            end[process].memory.saturating_sub(before[process].memory) / count / 1024
+        };
+        let cpu = |process: usize| {
+            (end[process].time - settled[process].time).div_f64((count * time) as f64)
+        };
+        let what = if holds { "holds a lease" } else { "open" };
+        let (client, server) = (cpu(0), cpu(1));
+        println!(
+            "| {what} | {} KiB | {} KiB | {client:.0?} | {server:.0?} |",
+            memory(0),
+            memory(1)
+        );
+        drop(leases);
+    }
+}
+
 fn main() {
     let test = std::env::args().any(|argument| argument == "--test");
     let (rounds, scale) = if test { (1, 100) } else { (5, 1) };
@@ -169,4 +208,5 @@ fn main() {
             }
         }
     }
+    idle(test);
 }

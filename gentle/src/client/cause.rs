@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// Why a request had no whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "fleet", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
     /// The cause in words.
@@ -14,6 +15,7 @@ pub(crate) struct Failure {
 
 /// The kinds of causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "fleet", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Cause {
     /// No server listens there.
     Refused,

@@ -119,9 +119,20 @@ impl Client {
         repeated: Arc<AtomicU64>,
     ) -> Self {
         let long_bodies = plan.body.as_ref().is_some_and(|body| body.len() > LONGEST_COPIED);
+        Client::with(plan.http, long_bodies, most, tls, repeated)
+    }
+
+    /// `long_bodies`: most requests have a body that is not copied to go with its head.
+    pub(crate) fn with(
+        version: HttpVersion,
+        long_bodies: bool,
+        most: usize,
+        tls: &ClientConfig,
+        repeated: Arc<AtomicU64>,
+    ) -> Self {
         Client {
             connector: Connector::new(tls, long_bodies),
-            version: plan.http,
+            version,
             most,
             busy: AtomicUsize::new(0),
             repeated,

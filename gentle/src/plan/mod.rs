@@ -147,7 +147,8 @@ pub struct StageTime {
 }
 
 /// The version of HTTP of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "fleet", derive(serde::Serialize, serde::Deserialize))]
 pub enum HttpVersion {
     /// Over TLS what the server prefers, else 1.1.
     Any,

@@ -28,9 +28,14 @@ pub fn start() -> Server {
 
 /// Starts a server, with JetStream or without.
 pub fn with(jetstream: bool) -> Server {
+    at("127.0.0.1", jetstream)
+}
+
+/// Starts a server on an address that has loopback in it.
+pub fn at(address: &'static str, jetstream: bool) -> Server {
     let command = move |port: u16, folder: &std::path::Path| {
         let mut command = Command::new("nats-server");
-        command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+        command.args(["-a", address, "-p", &port.to_string()]);
         if jetstream {
             command.arg("-js").arg("-sd").arg(folder);
         }

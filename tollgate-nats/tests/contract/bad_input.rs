@@ -69,7 +69,7 @@ fn refusal_is_loud_for_an_old_server() {
 }
 
 /// Sends one request of the server's API.
-fn api(port: u16, what: &str, body: &str) -> String {
+pub fn api(port: u16, what: &str, body: &str) -> String {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = async_nats::connect(server::address(port)).await.unwrap();
@@ -138,4 +138,28 @@ fn refusal_is_loud_when_the_job_is_removed() {
     assert!(matches!(block(job.limit()), Err(FleetError::Gone)));
     assert!(matches!(block(job.set_limit(2)), Err(FleetError::Gone)));
     assert!(matches!(block(job.explain()), Err(FleetError::Gone)));
+}
+
+#[test]
+fn a_job_that_is_removed_takes_its_tasks_with_it_and_can_be_opened_again() {
+    let server = server::start();
+    let fleet = block(Fleet::connect(server::address(server.port))).unwrap();
+    assert!(block(fleet.jobs()).unwrap().is_empty());
+    let job = open(server.port, 1, LEASE);
+    let other = block(fleet.job("another").limit(2).open()).unwrap();
+    assert_eq!(block(fleet.jobs()).unwrap(), ["another", "fleet"]);
+    block(job.push(&1)).unwrap();
+    let pool = tollgate::Pool::builder().workers(1).build().unwrap();
+    std::thread::scope(|scope| {
+        let serves = scope.spawn(|| block(other.serve(&pool.job(1), |_: u64, _| async {})));
+        block(job.remove()).unwrap();
+        block(job.remove()).unwrap();
+        block(other.remove()).unwrap();
+        let ended = serves.join().unwrap();
+        assert!(matches!(ended, Err(FleetError::Gone)), "{ended:?}");
+    });
+    assert!(block(fleet.jobs()).unwrap().is_empty());
+    let again = open(server.port, 3, LEASE);
+    let seen = block(again.explain()).unwrap();
+    assert_eq!((seen.limit, seen.leases, seen.queued), (3, 0, 0), "{seen}");
 }

@@ -1,5 +1,6 @@
 //! Processes that die or stop, a server that dies or stops, a network that loses and delays.
 
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use fleet_testing::{Mode, Process, Proxy, Random, Resource, Server, soak_time, within};
 use tollgate_nats::FleetJob;
 
+use crate::bad_input::api;
 use crate::worker::{self, Work, start_publisher};
 use crate::{SOON, block, explained, open, server};
 
@@ -16,7 +18,8 @@ const LONG: Duration = Duration::from_secs(12);
 
 fn work(server: &Server, resource: &Resource) -> Work {
     let task = Duration::from_secs(600);
-    Work { nats: server.port, resource: resource.port, local: 4, task, heeds: true }
+    let (at, nats, resource) = (Ipv4Addr::LOCALHOST, server.port, resource.port);
+    Work { at, nats, resource, local: 4, task, heeds: true }
 }
 
 fn push(job: &FleetJob, tasks: std::ops::Range<u64>) {
@@ -313,6 +316,51 @@ fn a_server_that_stands_still_loses_nothing() {
     assert_eq!(resource.most(), 2);
 }
 
+/// What a kill between the writes of two files leaves behind: leases of messages that are not stored any more.
+fn leases_of_acknowledged_tasks(opens_after: bool) {
+    let (mut server, resource) = (server::start(), Resource::start());
+    let job = open(server.port, 2, LONG);
+    let worker = worker::start(&work(&server, &resource));
+    // A task that is set aside stays in the stream, before all others.
+    block(job.push("no number")).unwrap();
+    explained(&job, "it is set aside", |state| state.set_aside == 1);
+    push(&job, 0..2);
+    within(SOON, "both run", || resource.now() == 2);
+    std::thread::sleep(Duration::from_secs(1)); // the server has written that it has handed them out
+    let file = server.folder.join("jetstream/$G/streams/tollgate-fleet/obs/workers/o.dat");
+    let before = std::fs::read(&file).unwrap();
+    drop(worker);
+    for sequence in [3, 4] {
+        let body = format!("{{\"seq\":{sequence}}}");
+        let answer = api(server.port, "STREAM.MSG.DELETE.tollgate-fleet", &body);
+        assert!(answer.contains("\"success\":true"), "{answer}");
+    }
+    push(&job, 2..4);
+    let connected = (!opens_after).then(|| open(server.port, 2, LONG));
+    server.signal(libc::SIGTERM);
+    within(SOON, "the server ends", || TcpStream::connect(("127.0.0.1", server.port)).is_err());
+    server.kill();
+    std::fs::write(&file, before).unwrap();
+    server.restart();
+    let near = connected.unwrap_or_else(|| open(server.port, 2, LONG));
+    let pool = tollgate::Pool::builder().workers(1).build().unwrap();
+    let (serves, local) = (near.clone(), pool.job(2));
+    let service = std::thread::spawn(move || block(serves.serve(&local, |_: u64, _| async {})));
+    explained(&job, "all permits are back", |state| state.leases == 0 && state.queued == 0);
+    near.stop();
+    service.join().unwrap().unwrap();
+}
+
+#[test]
+fn recovery_of_permits_that_a_killed_server_counts_for_tasks_that_were_acknowledged() {
+    leases_of_acknowledged_tasks(true);
+}
+
+#[test]
+fn a_machine_that_stays_connected_frees_such_permits_too() {
+    leases_of_acknowledged_tasks(false);
+}
+
 /// Random faults for `TOLLGATE_SOAK_SECS` seconds, or ten. After each, the limit holds again, and all permits are in use.
 #[test]
 fn soak() {
@@ -328,7 +376,7 @@ fn soak() {
     };
     let mut workers: Vec<_> = (0..3).map(|n| start_one(&server, n == 0)).collect();
     let mut publisher = start_publisher(server.port, 0, &file);
-    let (start, mut faults) = (Instant::now(), 0);
+    let (start, mut faults, mut refilled) = (Instant::now(), 0, 0);
     while start.elapsed() < soak_time() {
         let pause = Duration::from_millis(random.below(2 * LEASE.as_millis() as u64));
         let victim = random.below(3) as usize;
@@ -354,11 +402,19 @@ fn soak() {
         }
         faults += 1;
         std::thread::sleep(2 * LEASE); // tasks without a lease have stopped, and each lease is renewed or has ended
+        // The publisher alone is slower than the workers, so the queue may be empty.
+        refilled += refill(&job, 1_000_000_000 + refilled);
         resource.forget();
-        let before = resource.visits();
-        within(SOON, "the limit is used", || {
-            resource.visits() > before + 20 && resource.most() >= 4
-        });
+        let (before, wait) = (resource.visits(), Instant::now());
+        while resource.visits() <= before + 20 || resource.most() < 4 {
+            assert!(
+                wait.elapsed() < SOON,
+                "{faults} faults, the last of kind {fault}, {} at once: {:?}",
+                resource.most(),
+                block(job.explain()).map(|state| state.to_string())
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(resource.most(), 4, "after {faults} faults, the last of kind {fault}");
     }
     publisher.kill();
@@ -369,8 +425,29 @@ fn soak() {
     let mut begun = resource.begun();
     begun.sort_unstable();
     let accepted = std::fs::read_to_string(&file).unwrap();
-    let numbers: Vec<u64> = accepted.lines().filter_map(|line| line.parse().ok()).collect();
+    let numbers = accepted.lines().filter_map(|line| line.parse().ok());
+    let numbers: Vec<u64> = numbers.chain((0..refilled).map(|n| 1_000_000_000 + n)).collect();
     let lost = numbers.iter().filter(|n| begun.binary_search(n).is_err()).count();
     assert_eq!(lost, 0, "of {} tasks", numbers.len());
-    println!("{faults} faults, {} tasks, {} visits", numbers.len(), resource.visits());
+    println!(
+        "{faults} faults, {} tasks, {} visits; {refilled} tasks were pushed into a short queue",
+        numbers.len(),
+        resource.visits()
+    );
+}
+
+/// Pushes tasks, with the numbers from `from` on, if fewer than 200 are queued. Returns how many.
+fn refill(job: &FleetJob, from: u64) -> u64 {
+    let mut queued = 0;
+    within(SOON, "the server answers", || {
+        block(job.explain()).is_ok_and(|state| {
+            queued = state.queued;
+            true
+        })
+    });
+    let more = 200_u64.saturating_sub(queued);
+    for number in from..from + more {
+        within(SOON, "the push is accepted", || block(job.push(&number)).is_ok());
+    }
+    more
 }

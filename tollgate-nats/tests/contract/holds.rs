@@ -11,7 +11,8 @@ use crate::{SOON, block, explained, open, server};
 
 fn start(server: &Server, resource: &Resource, processes: usize) -> Vec<Process> {
     let task = Duration::from_millis(25);
-    let work = Work { nats: server.port, resource: resource.port, local: 4, task, heeds: true };
+    let at = std::net::Ipv4Addr::LOCALHOST;
+    let work = Work { at, nats: server.port, resource: resource.port, local: 4, task, heeds: true };
     (0..processes).map(|_| worker::start(&work)).collect()
 }
 
@@ -63,7 +64,8 @@ fn at_most_the_local_limit_runs_in_a_process() {
     let job = open(server.port, 100, Duration::from_secs(30));
     (0..100_u64).for_each(|number| block(job.push(&number)).unwrap());
     let task = Duration::from_millis(5);
-    let work = Work { nats: server.port, resource: resource.port, local: 2, task, heeds: true };
+    let at = std::net::Ipv4Addr::LOCALHOST;
+    let work = Work { at, nats: server.port, resource: resource.port, local: 2, task, heeds: true };
     let workers = [worker::start(&work), worker::start(&work)];
     within(SOON, "all have run", || resource.visits() == 100);
     assert!(resource.most() <= 4, "{} at once", resource.most());
@@ -76,7 +78,8 @@ fn a_process_takes_no_task_that_it_cannot_run_at_once() {
     let job = open(server.port, 100, Duration::from_secs(30));
     (0..10_u64).for_each(|number| block(job.push(&number)).unwrap());
     let task = Duration::from_secs(600);
-    let work = Work { nats: server.port, resource: resource.port, local: 3, task, heeds: true };
+    let at = std::net::Ipv4Addr::LOCALHOST;
+    let work = Work { at, nats: server.port, resource: resource.port, local: 3, task, heeds: true };
     let _worker = worker::start(&work);
     within(SOON, "it is busy", || resource.now() == 3);
     explained(&job, "three are held, and explained", |state| {

@@ -6,6 +6,7 @@ mod server;
 mod bad_input;
 mod faults;
 mod holds;
+mod partitions;
 mod tasks;
 mod worker;
 

@@ -2,13 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fleet_testing::{Process, Visit};
 use tollgate_nats::{Fleet, FleetJob, OpenError};
 
-use crate::{block, server};
+use crate::block;
 
 const WORKER: &str = "TOLLGATE_NATS_WORKER";
 const PUBLISHER: &str = "TOLLGATE_NATS_PUBLISHER";
@@ -16,6 +17,8 @@ const PUBLISHER: &str = "TOLLGATE_NATS_PUBLISHER";
 /// What a worker process does.
 #[derive(Clone, Copy)]
 pub struct Work {
+    /// Where the servers are.
+    pub at: Ipv4Addr,
     pub nats: u16,
     pub resource: u16,
     /// Tasks at once in this process.
@@ -28,8 +31,8 @@ pub struct Work {
 
 /// Starts a worker process.
 pub fn start(work: &Work) -> Process {
-    let Work { nats, resource, local, task, heeds } = work;
-    let words = format!("{nats} {resource} {local} {} {heeds}", task.as_millis());
+    let Work { at, nats, resource, local, task, heeds } = work;
+    let words = format!("{nats} {resource} {local} {} {heeds} {at}", task.as_millis());
     Process::start("worker::is_a_worker_process", WORKER, &words)
 }
 
@@ -40,10 +43,11 @@ pub fn start_publisher(nats: u16, from: u64, file: &Path) -> Process {
 }
 
 /// Opens the job, which must exist, as soon as the server answers.
-fn open(nats: u16) -> FleetJob {
+fn open(at: Ipv4Addr, nats: u16) -> FleetJob {
+    let address = format!("nats://{at}:{nats}");
     loop {
         let opened =
-            block(async { Fleet::connect(server::address(nats)).await?.job("fleet").open().await });
+            block(async { Fleet::connect(address.as_str()).await?.job("fleet").open().await });
         match opened {
             Err(OpenError::Unreachable(_) | OpenError::NoJetStream) => {
                 std::thread::sleep(Duration::from_millis(10)); // a fault of the test
@@ -61,7 +65,8 @@ fn is_a_worker_process() {
     let number = |place: usize| words[place].parse::<u64>().unwrap();
     let (resource, local) = (number(1) as u16, number(2) as usize);
     let (length, heeds) = (Duration::from_millis(number(3)), words[4] == "true");
-    let job = open(number(0) as u16);
+    let at = words[5].parse().unwrap();
+    let job = open(at, number(0) as u16);
     let pool = tollgate::Pool::builder().workers(local).build().unwrap();
     let stop = job.clone();
     std::thread::spawn(move || {
@@ -70,7 +75,7 @@ fn is_a_worker_process() {
     });
     let own = pool.job(local);
     let served = job.serve(&own, move |task: u64, lease| async move {
-        let visit = Visit::begin(resource, task);
+        let visit = Visit::begin_at(at, resource, task);
         let start = Instant::now();
         while start.elapsed() < length && !(heeds && lease.is_lost()) {
             std::thread::sleep(Duration::from_millis(1));
@@ -85,7 +90,7 @@ fn is_a_worker_process() {
 fn is_a_publisher_process() {
     let Ok(words) = std::env::var(PUBLISHER) else { return };
     let words: Vec<&str> = words.split(' ').collect();
-    let job = open(words[0].parse().unwrap());
+    let job = open(Ipv4Addr::LOCALHOST, words[0].parse().unwrap());
     let mut file = OpenOptions::new().append(true).create(true).open(words[2]).unwrap();
     for number in words[1].parse::<u64>().unwrap().. {
         if block(job.push(&number)).is_ok() {

@@ -1,0 +1,189 @@
+//! One plan over many machines, by NATS.
+//!
+//! The *coordinator* runs the plan as on one machine: jobs, limits, rates, stages, back-off, sessions, cookies and the report are its
+//! own. But it sends nothing. When a request has its permits, the coordinator pushes it into a queue of `tollgate-nats`, and waits for
+//! the answer. The *workers* serve the queues. A worker sends a request, and pushes what came of it into the queue of the run's answers.
+//!
+//! The plan's limits hold in two places. The coordinator has at most so many requests out. And each host that has a limit in the plan
+//! has a queue with that limit over all machines. It holds where the coordinator cannot: after a push whose answer was lost, for what
+//! a killed coordinator has left behind, and among several coordinators.
+//!
+//! A request runs under a lease. If its worker dies, another one sends it again. So each is sent at least once, and the first answer
+//! counts.
+
+mod coordinator;
+mod worker;
+
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use hyper::body::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::coordinator::{Coordinator, check_plan};
+pub(crate) use self::worker::work;
+use crate::client::{Answer, Failure, Template};
+use crate::plan::{Host, HttpVersion};
+
+/// What the names of all queues begin with. The number is the version of what is in them.
+const QUEUES: &str = "gentle-1-";
+
+/// The queue of requests to hosts whose limit the coordinator alone holds.
+const OTHERS: &str = "gentle-1-others";
+
+/// What the names of the queues of answers begin with.
+const ANSWERS: &str = "gentle-1-answers-";
+
+/// The longest name of a queue.
+const LONGEST_NAME: usize = 100;
+
+/// How long a worker may be out of reach before another one sends what it has.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// The pause before a server of NATS that did not answer is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The name of the queue of a host; `None` if it would be too long.
+fn queue_of(host: &Host) -> Option<String> {
+    let mut name = format!("{QUEUES}host-");
+    for byte in host.to_string().bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            name.push(char::from(byte));
+        } else {
+            name += &format!("_{byte:02x}");
+        }
+    }
+    (name.len() <= LONGEST_NAME).then_some(name)
+}
+
+/// A request on its way to a worker.
+#[derive(Debug, Deserialize, Serialize)]
+struct Task {
+    /// The queue of the answer.
+    answers: String,
+    /// The number of the request in its run.
+    number: u64,
+    http: HttpVersion,
+    insecure: bool,
+    url: String,
+    method: String,
+    headers: Vec<(String, Text)>,
+    body: Text,
+    timeout: Duration,
+    keeps_body: bool,
+}
+
+/// What came of a request.
+#[derive(Debug, Deserialize, Serialize)]
+struct Reply {
+    number: u64,
+    took: Duration,
+    answer: Result<Whole, Failure>,
+}
+
+/// A whole answer.
+#[derive(Debug, Deserialize, Serialize)]
+struct Whole {
+    status: u16,
+    headers: Vec<(String, Text)>,
+    body: Option<Text>,
+}
+
+/// Bytes as a text: a character for each.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Text(String);
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        Text(bytes.iter().map(|byte| char::from(*byte)).collect())
+    }
+}
+
+impl Text {
+    /// The bytes; `None` if the text has another character.
+    fn bytes(&self) -> Option<Vec<u8>> {
+        self.0.chars().map(|character| u8::try_from(character).ok()).collect()
+    }
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, Text)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), Text::from(value.as_bytes()))
+    };
+    headers.iter().map(text).collect()
+}
+
+fn headers(texts: &[(String, Text)]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(texts.len());
+    for (name, value) in texts {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(&value.bytes()?).ok()?);
+    }
+    Some(headers)
+}
+
+impl Task {
+    /// The request without its URL. `None` if another program has written the task.
+    fn template(&self) -> Option<Template> {
+        let method = Method::from_bytes(self.method.as_bytes()).ok()?;
+        let body = Bytes::from(self.body.bytes()?);
+        let headers = headers(&self.headers)?;
+        Some(Template::new(&method, headers, body, self.timeout, self.keeps_body))
+    }
+}
+
+impl Whole {
+    fn of(answer: Answer) -> Self {
+        let body = answer.body.as_deref().map(Text::from);
+        Whole { status: answer.status.as_u16(), headers: texts(&answer.headers), body }
+    }
+
+    fn answer(&self) -> Option<Answer> {
+        let body = match &self.body {
+            Some(body) => Some(body.bytes()?),
+            None => None,
+        };
+        let status = StatusCode::from_u16(self.status).ok()?;
+        Some(Answer { status, headers: headers(&self.headers)?, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_same_after_its_way_through_json() {
+        let every: Vec<u8> = (0..=255).collect();
+        let mut headers = HeaderMap::new();
+        headers.append("set-cookie", HeaderValue::from_static("a=1"));
+        headers.append("set-cookie", HeaderValue::from_bytes(b"b=\xe4\xff").unwrap());
+        let whole = Whole::of(Answer {
+            status: StatusCode::IM_A_TEAPOT,
+            headers: headers.clone(),
+            body: Some(every.clone()),
+        });
+        let json = serde_json::to_string(&whole).unwrap();
+        let answer = serde_json::from_str::<Whole>(&json).unwrap().answer().unwrap();
+        assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
+        assert_eq!((answer.headers, answer.body), (headers, Some(every)));
+    }
+
+    #[test]
+    fn hosts_have_queues_of_different_names() {
+        let hosts = ["a.b", "a_2eb", "a-b", "a.b:80", "[::1]:80"];
+        let plan = |host| {
+            let job = "[[job]]\nname = \"a\"\nlimit = 1\nbase = \"http://a.b\"\npaths = [\"/\"]\n";
+            let plan = crate::plan::parse("plan", &format!("{job}[host.{host:?}]\nlimit = 1\n"));
+            plan.ok().map(|plan| plan.hosts[0].host.clone())
+        };
+        let mut names: Vec<_> =
+            hosts.iter().filter_map(plan).map(|host| queue_of(&host).unwrap()).collect();
+        assert!(names.contains(&"gentle-1-host-a_2eb".to_owned()), "{names:?}");
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
