@@ -46,6 +46,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) look_first: bool,
 
+    /// Let no compare-exchange fail, as in an earlier form of the simulation
+    #[arg(long)]
+    pub(crate) lenient: bool,
+
     /// For each run, also print atomics and transfers a task, and the line that is longest on its way
     #[arg(long)]
     pub(crate) detail: bool,

@@ -40,6 +40,7 @@ fn print_row(options: &Options, path: Path, contenders: &[Contender], cores: usi
                 work: options.work,
                 tasks: options.tasks.unwrap_or(LEAST_TASKS.max(TASKS_A_CORE * cores)),
                 look_first: options.look_first,
+                lenient: options.lenient,
                 seed: options.seed,
             };
             if row.is_empty() {
@@ -61,10 +62,11 @@ fn detail(contender: Contender, transfer: u64, outcome: &Outcome) -> String {
         format!(", {kind:?} under way {:.0} % of the time", share * 100.0)
     });
     format!(
-        "       {} C={transfer}: {:.2} atomics, {:.2} transfers a task{busiest}",
+        "       {} C={transfer}: {:.2} atomics, {:.2} transfers, {:.2} failures a task{busiest}",
         name(contender),
         outcome.atomics_a_task(),
         outcome.transfers_a_task(),
+        outcome.failures_a_task(),
     )
 }
 

@@ -1,7 +1,7 @@
 //! What the workers of a pool share: the injector, the deques, the sleepers' word; and how a task is found.
 
 use super::Task;
-use super::fifo::{Fifo, MOST_STOLEN};
+use super::fifo::{Fifo, MOST_STOLEN, Steal};
 use super::machine::{Core, Kind, Line, Machine, Time};
 use super::places::Place;
 use std::cell::{Cell, RefCell};
@@ -185,12 +185,15 @@ impl Crew {
     async fn find_near(&self, core: &Core) -> Option<Task> {
         let place = self.place(core);
         let others_first = place.others_first.replace(!place.others_first.get());
-        if others_first && let Some(task) = self.injector.take(core, 1).await.pop() {
+        if others_first && let Some(task) = self.injector.take_one(core).await {
             return Some(task);
         }
         match self.pop_near(core).await {
             Some(task) => Some(task),
-            None => self.take_injected(core).await,
+            None => match self.take_injected(core).await {
+                Steal::Success(task) => Some(task),
+                Steal::Empty | Steal::Retry => None,
+            },
         }
     }
 
@@ -202,26 +205,43 @@ impl Crew {
         }
     }
 
-    async fn take_injected(&self, core: &Core) -> Option<Task> {
-        let tasks = self.injector.take(core, MOST_STOLEN).await;
-        self.place(core).keep(core, &tasks).await
+    async fn take_injected(&self, core: &Core) -> Steal<Task> {
+        match self.injector.take(core, MOST_STOLEN).await {
+            Steal::Success(tasks) => {
+                let task = self.place(core).keep(core, &tasks).await;
+                task.map_or(Steal::Empty, Steal::Success)
+            }
+            Steal::Empty => Steal::Empty,
+            Steal::Retry => Steal::Retry,
+        }
     }
 
     async fn search(&self, core: &Core) -> Option<Task> {
-        if let Some(task) = self.take_injected(core).await {
-            return Some(task);
-        }
-        let count = self.places.len();
-        let first = self.random_below(count);
-        for victim in (first..count).chain(0..first) {
-            if victim + self.first == core.index {
-                continue;
+        loop {
+            let mut retry = false;
+            match self.take_injected(core).await {
+                Steal::Success(task) => return Some(task),
+                Steal::Empty => {}
+                Steal::Retry => retry = true,
             }
-            if let Some(task) = self.place(core).steal(core, &self.places[victim]).await {
-                return Some(task);
+            let count = self.places.len();
+            let first = self.random_below(count);
+            for victim in (first..count).chain(0..first) {
+                if victim + self.first == core.index {
+                    continue;
+                }
+                match self.place(core).steal(core, &self.places[victim]).await {
+                    Steal::Success(task) => return Some(task),
+                    Steal::Empty => {}
+                    Steal::Retry => retry = true,
+                }
             }
+            let near = self.pop_near(core).await;
+            if near.is_some() || !retry {
+                return near;
+            }
+            core.work(YIELD).await;
         }
-        self.pop_near(core).await
     }
 
     /// Whether there is a task in the injector or in any deque.

@@ -5,6 +5,7 @@
 
 mod cells;
 mod channels;
+mod contention;
 mod crew;
 mod fifo;
 mod gate;
@@ -14,6 +15,7 @@ mod machine;
 mod ours;
 mod places;
 
+pub use contention::{Change, change, throw};
 pub use ledger::Outcome;
 pub use machine::{MOST_CORES, Time};
 
@@ -72,6 +74,8 @@ pub struct Shape {
     pub tasks: usize,
     /// Whether workers look at a job's head line before their first try for the consumer right, too, as they do not now.
     pub look_first: bool,
+    /// Whether no compare-exchange fails.
+    pub lenient: bool,
     /// Where the random victims begin.
     pub seed: u64,
 }
@@ -158,7 +162,7 @@ fn play_with<P: Player + 'static>(
     shape: &Shape,
     new: impl FnOnce(&Rc<Machine>, Rc<Ledger>) -> P,
 ) -> Outcome {
-    let machine = Machine::new(shape.transfer);
+    let machine = Machine::new(shape.transfer, shape.lenient);
     let ledger = Rc::new(Ledger::new(shape));
     let player = Rc::new(new(&machine, Rc::clone(&ledger)));
     let programs = (0..shape.cores).map(|index| {

@@ -121,7 +121,7 @@ impl Pool {
                     break;
                 }
                 let Some(task) = job.pop(core).await else {
-                    core.rmw(job.tail).await;
+                    core.change(&job.word).await;
                     job.ready.set(job.ready.get() - 1);
                     continue;
                 };
@@ -213,7 +213,7 @@ impl Pool {
             return;
         }
         core.rmw(job.head).await;
-        core.rmw(job.tail).await;
+        core.change(&job.word).await;
         job.running.set(job.running.get() - 1);
         self.look(core, job).await;
         core.rmw(job.tail).await;

@@ -2,14 +2,13 @@
 
 use super::super::Task;
 use super::super::job::Job;
-use super::super::machine::{Core, Time};
+use super::super::machine::{Core, HINT, Time};
 use super::{BUDGET, Hold, Pool, spend_tokens};
 
 /// Looks at a backlog that has run empty, and the time before each.
 const LOOKS: usize = 8;
 const LOOK: Time = 150;
-/// What a spin-loop hint takes, and tries for the consumer right after the first.
-const HINT: Time = 20;
+/// Tries for the consumer right after the first.
 const TRIES: usize = 32;
 
 impl Pool {
@@ -33,7 +32,7 @@ impl Pool {
         let _ = self.refill(core, job, hold, 0).await;
         if place.batch_is_empty(core).await {
             hold.covered = false;
-            core.rmw(job.tail).await;
+            core.change(&job.word).await;
             job.covered.set(false);
             self.look(core, job).await;
         }
@@ -63,7 +62,7 @@ impl Pool {
                 hold.covered = true;
                 core.load(job.tail).await;
                 if !job.covered.get() {
-                    core.rmw(job.tail).await;
+                    core.change(&job.word).await;
                     job.covered.set(true);
                 }
             }
@@ -167,7 +166,7 @@ impl Pool {
             return None;
         }
         if !task.loose {
-            core.rmw(job.tail).await;
+            core.change(&job.word).await;
             job.ready.set(job.ready.get() - 1);
             self.look(core, job).await;
         }
