@@ -20,6 +20,8 @@ const THROWS: u64 = 400;
 const ROUNDS: u64 = 1_000;
 /// Threads that change one word, and spin-loop hints between the changes of each.
 const THREADS: [usize; 3] = [2, 4, 8];
+/// The transfer time at which two simulated cores change one word about as fast as two real ones did.
+const TRIP: u64 = 16;
 const HINTS: [u64; 5] = [0, 1, 2, 4, 8];
 
 impl Ball {
@@ -35,35 +37,27 @@ impl Ball {
 
 /// Measures and prints.
 pub(crate) fn print() -> Result<(), BuildError> {
-    // The host may move this machine's cores apart for a while, so the nearest of two readings counts.
-    let early = throw();
+    println!("a throw from core to core: {:.0} ns (simulated: {:.0})", throw(), model::throw(TRIP));
     for (name, limit) in [("limit 1", 1), ("a limit that does not bind", 256)] {
         let (push, task) = task(limit)?;
         println!("{name}, 1 pusher, 1 worker: {push:.0} ns a push, {task:.0} ns a task");
     }
-    let throw = early.min(throw());
-    println!("a throw from core to core: {throw:.0} ns");
-    let trip = (throw / 2.0).round().max(1.0) as u64;
-    println!(
-        "a throw is two trips of a line: C is {trip} ns (a simulated throw: {:.0})",
-        model::throw(trip)
-    );
-    print_contention(trip);
+    print_contention();
     Ok(())
 }
 
 /// Prints what a change of one word costs, measured and simulated, and how many compare-exchanges fail for each change.
-fn print_contention(trip: u64) {
+fn print_contention() {
     println!("changes of one word, ns a change (failures a change):");
     let columns = THREADS.map(|threads| format!("{:>14}", format!("{threads} threads")));
-    println!("{:<12}{:>10}{}{:>16}", "", "hints", columns.concat(), "2 cores, sim.");
+    println!("{:<12}{:>10}{}{:>16}", "", "hints", columns.concat(), "simulated");
     for change in [Change::Add, Change::Exchange] {
         for hints in HINTS {
             let measured = THREADS.map(|threads| {
                 let cost = contention::cost(change, threads, hints);
                 cost.map_or("too busy".into(), |cost| figure(cost.time, cost.failures))
             });
-            let (time, failures) = model::change(change, 2, trip, hints);
+            let (time, failures) = model::change(change, 2, TRIP, hints);
             let measured = measured.map(|figure| format!("{figure:>14}")).concat();
             println!(
                 "{:<12}{hints:>10}{measured}{:>16}",

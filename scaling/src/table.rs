@@ -1,6 +1,6 @@
 //! The tables: a path each, a row a number of cores, a column a contender and a transfer time.
 
-use crate::model::{Contender, Outcome, Path, Shape, play};
+use crate::model::{Contender, Outcome, Path, Shape, Ways, play};
 use crate::options::Options;
 use clap::ValueEnum;
 
@@ -39,7 +39,7 @@ fn print_row(options: &Options, path: Path, contenders: &[Contender], cores: usi
                 transfer: *transfer,
                 work: options.work,
                 tasks: options.tasks.unwrap_or(LEAST_TASKS.max(TASKS_A_CORE * cores)),
-                look_first: options.look_first,
+                ways: Ways::of(&options.way),
                 lenient: options.lenient,
                 seed: options.seed,
             };

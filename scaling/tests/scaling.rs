@@ -4,7 +4,7 @@
 mod model;
 
 use clap::ValueEnum;
-use model::{Change, Contender, MOST_CORES, Path, Shape, Time, change, play, throw};
+use model::{Change, Contender, MOST_CORES, Path, Shape, Time, Way, Ways, change, play, throw};
 
 fn shape(path: Path, contender: Contender, cores: usize, transfer: Time) -> Shape {
     Shape {
@@ -15,7 +15,7 @@ fn shape(path: Path, contender: Contender, cores: usize, transfer: Time) -> Shap
         transfer,
         work: 0,
         tasks: 1_000,
-        look_first: false,
+        ways: Ways::default(),
         lenient: false,
         seed: 1,
     }
@@ -34,15 +34,16 @@ fn for_each(check: impl Fn(Path, Contender)) {
 fn work_is_conserved_and_limits_hold() {
     for_each(|path, contender| {
         for cores in [1, 2, 3, 8, 64] {
-            for look_first in [false, true] {
-                for lenient in [false, true] {
-                    let base = shape(path, contender, cores, 100);
-                    let shape = Shape { look_first, lenient, ..base };
-                    let outcome = play(&shape);
-                    assert_eq!(outcome.pushed, shape.total(), "{shape:?}");
-                    assert_eq!(outcome.run, shape.total(), "{shape:?}");
-                    assert_eq!(outcome.limits_broken, 0, "{shape:?}");
-                }
+            let mut tries = vec![Ways::default(), Ways::of(Way::value_variants())];
+            if contender == Contender::Tollgate {
+                tries.extend(Way::value_variants().iter().map(|way| Ways::of(&[*way])));
+            }
+            for (ways, lenient) in tries.iter().flat_map(|ways| [(*ways, false), (*ways, true)]) {
+                let shape = Shape { ways, lenient, ..shape(path, contender, cores, 100) };
+                let outcome = play(&shape);
+                assert_eq!(outcome.pushed, shape.total(), "{shape:?}");
+                assert_eq!(outcome.run, shape.total(), "{shape:?}");
+                assert_eq!(outcome.limits_broken, 0, "{shape:?}");
             }
         }
     });

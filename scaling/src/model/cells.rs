@@ -95,8 +95,9 @@ impl Cells {
 
     async fn exchange_empty(&self, core: &Core) -> Vec<Line> {
         core.load(self.head).await;
-        core.exchange(&self.first, Retry::BackOff).await;
-        let magazine = self.depot.borrow_mut().pop();
+        let has_full = || !self.depot.borrow().is_empty();
+        let taken = core.exchange_if(&self.first, Retry::BackOff, has_full).await;
+        let magazine = if taken { self.depot.borrow_mut().pop() } else { None };
         if let Some(magazine) = magazine {
             core.rmw(self.len).await;
             self.count.set(self.count.get() - 1);

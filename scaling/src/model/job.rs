@@ -20,6 +20,8 @@ pub struct Job {
     pub tail: Line,
     /// The line of the departures and the tally.
     pub head: Line,
+    /// The worker that has filled a batch last.
+    pub holder: Cell<Option<usize>>,
     /// What waits for a permit.
     pub backlog: RefCell<VecDeque<Waiting>>,
     /// Whether somebody has the consumer right, and is asked to look again.
@@ -43,6 +45,7 @@ impl Job {
             tail,
             word: Word::on(tail),
             head: machine.line(Kind::Head),
+            holder: Cell::new(None),
             backlog: RefCell::default(),
             held: Cell::new(false),
             look_again: Cell::new(false),

@@ -55,6 +55,42 @@ pub enum Contender {
     Gate,
 }
 
+/// A way in which this design could change, to try in the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// Workers read a queue's lock before their first try, too.
+    LookFirst,
+    /// A job whose limit binds fills batches, too, from which other holders of its permits steal.
+    StrictBatch,
+    /// A worker that waits for a queue's lock reads it after pauses that double, instead of after equal ones.
+    BackOff,
+    /// A batch has an eighth of a long queue, at most 256 tasks.
+    Growing,
+    /// A worker that fails to get a queue's lock steals from the batch that was filled last.
+    StealHolder,
+    /// A push is not counted, which saves one of its two read-modify-writes.
+    Uncounted,
+    /// Each 16 workers have an injector. A thread prefers that of its own group.
+    Groups,
+    /// A worker that admits a task puts it into its own deque.
+    Local,
+}
+
+/// The ways that a run tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways(u16);
+
+impl Ways {
+    /// These ways.
+    pub fn of(ways: &[Way]) -> Self {
+        Self(ways.iter().fold(0, |all, way| all | 1 << *way as u8))
+    }
+
+    fn has(self, way: Way) -> bool {
+        self.0 & (1 << way as u8) != 0
+    }
+}
+
 /// One run.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -72,8 +108,8 @@ pub struct Shape {
     pub work: Time,
     /// About how many tasks.
     pub tasks: usize,
-    /// Whether workers look at a job's head line before their first try for the consumer right, too, as they do not now.
-    pub look_first: bool,
+    /// What is tried.
+    pub ways: Ways,
     /// Whether no compare-exchange fails.
     pub lenient: bool,
     /// Where the random victims begin.

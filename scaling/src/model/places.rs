@@ -41,6 +41,8 @@ pub struct Place {
     batch: Deque,
     /// The job that all of the batch is of.
     batch_of: Cell<usize>,
+    /// Whether only holders of a permit of that job may take from the batch.
+    pub private: Cell<bool>,
     /// The job whose turn goes on here.
     running: Cell<Option<usize>>,
     /// A job, and how many tasks at the top of the deque are known to be its.
@@ -56,6 +58,7 @@ impl Place {
             deque: Deque::new(machine, Kind::Deque),
             batch: Deque::new(machine, Kind::Batch),
             batch_of: Cell::new(0),
+            private: Cell::new(false),
             running: Cell::new(None),
             top: Cell::new((0, 0)),
             others_first: Cell::new(false),
@@ -130,15 +133,24 @@ impl Place {
 
     /// Whether there looks to be nothing to steal.
     pub async fn is_empty(&self, core: &Core) -> bool {
-        self.deque.is_empty(core).await && self.batch.is_empty(core).await
+        self.deque.is_empty(core).await && (self.private.get() || self.batch.is_empty(core).await)
     }
 
     /// Takes a task out of another's place, and brings more along.
     pub async fn steal(&self, core: &Core, victim: &Self) -> Steal<Task> {
+        if victim.private.get() {
+            core.load(victim.batch.line).await;
+            return self.steal_deque(core, victim).await;
+        }
         match self.steal_batch(core, &victim.batch).await {
             Steal::Empty => self.steal_deque(core, victim).await,
             found => found,
         }
+    }
+
+    /// Takes a task out of another's batch, and brings more along into this worker's batch, which is empty.
+    pub async fn steal_batch_of(&self, core: &Core, victim: &Self) -> Steal<Task> {
+        self.steal_batch(core, &victim.batch).await
     }
 
     async fn steal_batch(&self, core: &Core, victim: &Deque) -> Steal<Task> {
