@@ -6,7 +6,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tollgate::count::{Counts, counts};
@@ -282,6 +284,40 @@ fn a_task_of_a_job_whose_limit_does_not_bind() {
     drain_cost(&pool.job(2)).at_most("a task of an open job", 0.3, 0.1, 0.05);
     let pool = warm();
     drain_cost(&pool.job(usize::MAX)).at_most("a task of a job without limit", 0.3, 0.1, 0.05);
+}
+
+/// What the tasks of one job cost all of its many workers, while two threads push.
+fn crowd_cost(workers: usize, limit: usize) -> Cost {
+    const EACH: u64 = 50 * TASKS;
+    let total = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let sum = Arc::clone(&total);
+    let stop = move |_| {
+        let Counts { rmws, fences } = counts();
+        sum[0].fetch_add(rmws, Ordering::Relaxed);
+        sum[1].fetch_add(fences, Ordering::Relaxed);
+    };
+    let pool = Pool::builder().workers(workers).on_worker_stop(stop).build().unwrap();
+    let job = pool.job(limit);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..EACH / TASKS).for_each(|_| fill(&job)));
+        }
+    });
+    job.wait();
+    drop(job);
+    pool.shutdown();
+    let per_task = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / (2 * EACH) as f64;
+    Cost { rmws: per_task(&total[0]), fences: per_task(&total[1]), allocations: 0.0 }
+}
+
+#[test]
+fn a_task_of_one_job_among_many_workers() {
+    // These counts depend on which threads run at once, and do not repeat exactly.
+    for workers in [16, 64] {
+        let name = |limit| format!("a task of one job with limit {limit}, {workers} workers");
+        crowd_cost(workers, 256).at_most(&name(256), 1.0, 0.5, 0.0);
+        crowd_cost(workers, workers / 2).at_most(&name(workers / 2), 4.0, 0.5, 0.0);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::model::{Contender, MOST_CORES, Path};
+use crate::model::{Contender, MOST_CORES, Path, Way};
 use clap::Parser;
 
 /// Simulates what a task costs on a machine of many cores.
@@ -42,9 +42,13 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// What if workers looked at a job's head line before their first try for the consumer right, too?
+    /// What if the design had these changes?
+    #[arg(long, value_delimiter = ',', value_enum)]
+    pub(crate) way: Vec<Way>,
+
+    /// Let no compare-exchange fail, as in an earlier form of the simulation
     #[arg(long)]
-    pub(crate) look_first: bool,
+    pub(crate) lenient: bool,
 
     /// For each run, also print atomics and transfers a task, and the line that is longest on its way
     #[arg(long)]

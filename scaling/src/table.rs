@@ -1,6 +1,6 @@
 //! The tables: a path each, a row a number of cores, a column a contender and a transfer time.
 
-use crate::model::{Contender, Outcome, Path, Shape, play};
+use crate::model::{Contender, Outcome, Path, Shape, Ways, play};
 use crate::options::Options;
 use clap::ValueEnum;
 
@@ -39,7 +39,8 @@ fn print_row(options: &Options, path: Path, contenders: &[Contender], cores: usi
                 transfer: *transfer,
                 work: options.work,
                 tasks: options.tasks.unwrap_or(LEAST_TASKS.max(TASKS_A_CORE * cores)),
-                look_first: options.look_first,
+                ways: Ways::of(&options.way),
+                lenient: options.lenient,
                 seed: options.seed,
             };
             if row.is_empty() {
@@ -61,10 +62,11 @@ fn detail(contender: Contender, transfer: u64, outcome: &Outcome) -> String {
         format!(", {kind:?} under way {:.0} % of the time", share * 100.0)
     });
     format!(
-        "       {} C={transfer}: {:.2} atomics, {:.2} transfers a task{busiest}",
+        "       {} C={transfer}: {:.2} atomics, {:.2} transfers, {:.2} failures a task{busiest}",
         name(contender),
         outcome.atomics_a_task(),
         outcome.transfers_a_task(),
+        outcome.failures_a_task(),
     )
 }
 

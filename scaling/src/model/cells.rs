@@ -1,7 +1,7 @@
 //! The pool of cells: a thread's magazines, the depot where they are exchanged whole, and home.
 
 use super::crew::Lock;
-use super::machine::{Core, Kind, Line, Machine};
+use super::machine::{Core, Kind, Line, Machine, Retry, Word};
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::rc::Rc;
@@ -26,8 +26,9 @@ pub struct Cells {
     racks: Vec<RefCell<Rack>>,
     depot: RefCell<Vec<Vec<Line>>>,
     /// The depot's two ends and its length.
-    tail: Line,
+    last: Word,
     head: Line,
+    first: Word,
     len: Line,
     count: Cell<usize>,
     lock: Lock,
@@ -39,12 +40,14 @@ impl Cells {
     pub fn new(machine: &Rc<Machine>, cores: usize) -> Self {
         let line = || machine.line(Kind::Depot);
         let magazine = |_| (0..MAGAZINE).map(|_| machine.line(Kind::Cell)).collect();
+        let head = line();
         Self {
             machine: Rc::clone(machine),
             racks: (0..cores).map(|_| RefCell::default()).collect(),
             depot: RefCell::new((0..RESERVE).map(magazine).collect()),
-            tail: line(),
-            head: line(),
+            last: Word::on(line()),
+            head,
+            first: Word::on(head),
             len: line(),
             count: Cell::new(RESERVE),
             lock: Lock::new(machine, Kind::Depot),
@@ -92,8 +95,9 @@ impl Cells {
 
     async fn exchange_empty(&self, core: &Core) -> Vec<Line> {
         core.load(self.head).await;
-        core.rmw(self.head).await;
-        let magazine = self.depot.borrow_mut().pop();
+        let has_full = || !self.depot.borrow().is_empty();
+        let taken = core.exchange_if(&self.first, Retry::BackOff, has_full).await;
+        let magazine = if taken { self.depot.borrow_mut().pop() } else { None };
         if let Some(magazine) = magazine {
             core.rmw(self.len).await;
             self.count.set(self.count.get() - 1);
@@ -115,7 +119,7 @@ impl Cells {
         core.rmw(self.len).await;
         if self.count.get() < RESERVE {
             self.count.set(self.count.get() + 1);
-            core.rmw(self.tail).await;
+            core.exchange(&self.last, Retry::BackOff).await;
             self.depot.borrow_mut().push(magazine);
             return;
         }

@@ -53,7 +53,7 @@ impl<T> Channel<T> {
     async fn receive(&self, core: &Core, bunks: &Bunks) -> Option<T> {
         loop {
             for look in 0..LOOKS {
-                if let Some(item) = self.queue.take(core, 1).await.pop() {
+                if let Some(item) = self.queue.take_one(core).await {
                     return Some(item);
                 }
                 if self.senders.get() == 0 && self.queue.is_empty(core).await {

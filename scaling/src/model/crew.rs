@@ -1,9 +1,9 @@
 //! What the workers of a pool share: the injector, the deques, the sleepers' word; and how a task is found.
 
-use super::Task;
-use super::fifo::{Fifo, MOST_STOLEN};
+use super::fifo::{Fifo, MOST_STOLEN, Steal};
 use super::machine::{Core, Kind, Line, Machine, Time};
 use super::places::Place;
+use super::{Shape, Task, Way};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
@@ -13,6 +13,8 @@ const AWAKE: Time = 4_500;
 /// Looks that the only searching worker takes before it parks, and the time between them.
 const LINGER: usize = 16;
 const YIELD: Time = 300;
+/// Workers that share an injector.
+const GROUP: usize = 16;
 
 /// A mutex whose waiters get it in the order of coming, and at no cost but the line's.
 pub struct Lock {
@@ -83,7 +85,8 @@ impl Bunks {
 /// What the workers share.
 pub struct Crew {
     first: usize,
-    injector: Fifo<Task>,
+    /// One, or one for each group of workers.
+    injectors: Vec<Fifo<Task>>,
     places: Vec<Place>,
     random: Cell<u64>,
     word: Line,
@@ -94,12 +97,14 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// The workers are the cores from `first` on, all of them searching.
-    pub fn new(machine: &Machine, first: usize, workers: usize, seed: u64) -> Self {
+    /// The workers are the cores behind the pushers, all of them searching.
+    pub fn new(machine: &Machine, shape: &Shape) -> Self {
         let kinds = [Kind::InjectorTail, Kind::InjectorHead, Kind::InjectorSlots];
+        let (first, workers, seed) = (shape.pushers(), shape.workers(), shape.seed);
+        let groups = if shape.ways.has(Way::Groups) { workers.div_ceil(GROUP) } else { 1 };
         Self {
             first,
-            injector: Fifo::new(machine, kinds),
+            injectors: (0..groups).map(|_| Fifo::new(machine, kinds)).collect(),
             places: (0..workers).map(|_| Place::new(machine)).collect(),
             random: Cell::new(seed | 1),
             word: machine.line(Kind::Sleepers),
@@ -120,15 +125,45 @@ impl Crew {
         &self.places[core.index - self.first]
     }
 
+    /// Whether the core is a worker.
+    pub fn is_worker(&self, core: &Core) -> bool {
+        core.index >= self.first
+    }
+
+    /// The place of the worker that runs on a core.
+    pub fn place_of(&self, core: usize) -> &Place {
+        &self.places[core - self.first]
+    }
+
+    /// The injectors, that of the core's own group first.
+    fn injectors(&self, core: &Core) -> impl Iterator<Item = &Fifo<Task>> {
+        let groups = self.injectors.len();
+        let own = match core.index.checked_sub(self.first) {
+            Some(worker) => worker / GROUP,
+            None => core.index * groups / self.first,
+        };
+        (0..groups).map(move |group| &self.injectors[(own + group) % groups])
+    }
+
+    /// The injector of the core's own group.
+    fn injector(&self, core: &Core) -> &Fifo<Task> {
+        self.injectors(core).next().expect("there is at least one group")
+    }
+
     /// Puts a task into the injector and sees to it that somebody comes.
     pub async fn inject(&self, core: &Core, task: Task) {
-        self.injector.push(core, task).await;
+        self.injector(core).push(core, task).await;
         self.notify(core).await;
     }
 
     /// Whether the injector looks empty.
     pub async fn nothing_injected(&self, core: &Core) -> bool {
-        self.injector.is_empty(core).await
+        for injector in self.injectors(core) {
+            if !injector.is_empty(core).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// P2 to P4: sees to it that somebody comes.
@@ -185,12 +220,15 @@ impl Crew {
     async fn find_near(&self, core: &Core) -> Option<Task> {
         let place = self.place(core);
         let others_first = place.others_first.replace(!place.others_first.get());
-        if others_first && let Some(task) = self.injector.take(core, 1).await.pop() {
+        if others_first && let Some(task) = self.injector(core).take_one(core).await {
             return Some(task);
         }
         match self.pop_near(core).await {
             Some(task) => Some(task),
-            None => self.take_injected(core).await,
+            None => match self.take_injected(core).await {
+                Steal::Success(task) => Some(task),
+                Steal::Empty | Steal::Retry => None,
+            },
         }
     }
 
@@ -202,31 +240,52 @@ impl Crew {
         }
     }
 
-    async fn take_injected(&self, core: &Core) -> Option<Task> {
-        let tasks = self.injector.take(core, MOST_STOLEN).await;
-        self.place(core).keep(core, &tasks).await
+    async fn take_injected(&self, core: &Core) -> Steal<Task> {
+        let mut retry = false;
+        for injector in self.injectors(core) {
+            match injector.take(core, MOST_STOLEN).await {
+                Steal::Success(tasks) => {
+                    let task = self.place(core).keep(core, &tasks).await;
+                    return task.map_or(Steal::Empty, Steal::Success);
+                }
+                Steal::Empty => {}
+                Steal::Retry => retry = true,
+            }
+        }
+        if retry { Steal::Retry } else { Steal::Empty }
     }
 
     async fn search(&self, core: &Core) -> Option<Task> {
-        if let Some(task) = self.take_injected(core).await {
-            return Some(task);
-        }
-        let count = self.places.len();
-        let first = self.random_below(count);
-        for victim in (first..count).chain(0..first) {
-            if victim + self.first == core.index {
-                continue;
+        loop {
+            let mut retry = false;
+            match self.take_injected(core).await {
+                Steal::Success(task) => return Some(task),
+                Steal::Empty => {}
+                Steal::Retry => retry = true,
             }
-            if let Some(task) = self.place(core).steal(core, &self.places[victim]).await {
-                return Some(task);
+            let count = self.places.len();
+            let first = self.random_below(count);
+            for victim in (first..count).chain(0..first) {
+                if victim + self.first == core.index {
+                    continue;
+                }
+                match self.place(core).steal(core, &self.places[victim]).await {
+                    Steal::Success(task) => return Some(task),
+                    Steal::Empty => {}
+                    Steal::Retry => retry = true,
+                }
             }
+            let near = self.pop_near(core).await;
+            if near.is_some() || !retry {
+                return near;
+            }
+            core.work(YIELD).await;
         }
-        self.pop_near(core).await
     }
 
     /// Whether there is a task in the injector or in any deque.
     async fn look(&self, core: &Core) -> bool {
-        if !self.injector.is_empty(core).await {
+        if !self.nothing_injected(core).await {
             return true;
         }
         for place in &self.places {

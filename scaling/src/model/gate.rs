@@ -31,7 +31,7 @@ impl Pool {
             backlog: RefCell::default(),
         };
         Self {
-            crew: Crew::new(machine, shape.pushers(), shape.workers(), shape.seed),
+            crew: Crew::new(machine, &shape),
             gates: (0..shape.jobs()).map(gate).collect(),
             ledger,
         }

@@ -1,7 +1,7 @@
 //! A job of this design: its two lines, what lies on them, and what is done to them in one go.
 
 use super::Task;
-use super::machine::{Core, Kind, Line, Machine};
+use super::machine::{Core, Kind, Line, Machine, Retry, Word};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -20,12 +20,15 @@ pub struct Job {
     pub tail: Line,
     /// The line of the departures and the tally.
     pub head: Line,
+    /// The worker that has filled a batch last.
+    pub holder: Cell<Option<usize>>,
     /// What waits for a permit.
     pub backlog: RefCell<VecDeque<Waiting>>,
     /// Whether somebody has the consumer right, and is asked to look again.
     pub held: Cell<bool>,
     look_again: Cell<bool>,
-    /// The word.
+    /// The word: permits held, ready tasks and the flag.
+    pub word: Word,
     pub running: Cell<usize>,
     pub ready: Cell<usize>,
     pub covered: Cell<bool>,
@@ -37,9 +40,12 @@ pub struct Job {
 impl Job {
     /// An empty one with so many handles.
     pub fn new(machine: &Machine, handles: usize) -> Self {
+        let tail = machine.line(Kind::Tail);
         Self {
-            tail: machine.line(Kind::Tail),
+            tail,
+            word: Word::on(tail),
             head: machine.line(Kind::Head),
+            holder: Cell::new(None),
             backlog: RefCell::default(),
             held: Cell::new(false),
             look_again: Cell::new(false),
@@ -53,12 +59,7 @@ impl Job {
 
     /// A change of the word, if it is allowed.
     pub async fn change(&self, core: &Core, may: impl Fn() -> bool) -> bool {
-        if !may() {
-            core.load(self.tail).await;
-            return false;
-        }
-        core.rmw(self.tail).await;
-        may()
+        core.exchange_if(&self.word, Retry::AtOnce, may).await
     }
 
     /// Tries for the consumer right; leaves word if another has it.

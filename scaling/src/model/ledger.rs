@@ -24,6 +24,8 @@ pub struct Outcome {
     pub transfers: u64,
     /// Read-modify-writes and full fences, those in deques, injector and channels among them.
     pub atomics: u64,
+    /// Compare-exchanges that failed.
+    pub failures: u64,
     /// The line that was longest on its way to writers, and the part of the time that it was.
     pub busiest: Option<(Kind, f64)>,
 }
@@ -42,6 +44,11 @@ impl Outcome {
     /// Atomics a task.
     pub fn atomics_a_task(&self) -> f64 {
         self.atomics as f64 / self.run as f64
+    }
+
+    /// Failed compare-exchanges a task.
+    pub fn failures_a_task(&self) -> f64 {
+        self.failures as f64 / self.run as f64
     }
 }
 
@@ -118,6 +125,7 @@ impl Ledger {
             limits_broken: self.most.iter().filter(|most| most.get() > limit).count(),
             transfers: machine.transfers(),
             atomics: machine.atomics(),
+            failures: machine.failures(),
             busiest: machine.busiest().map(|(kind, busy)| (kind, busy as f64 / time as f64)),
         }
     }

@@ -22,6 +22,13 @@ pub const ATOMIC: Time = 5;
 /// Lines that are read in the order of their addresses come ahead of their use: this part of a transfer is left. Fitted,
 /// as `PUSH` and `CALL` are, to what one pusher and one worker do on two cores.
 const STREAMED: Time = 4;
+/// What a spin-loop hint takes, as measured.
+pub const HINT: Time = 25;
+/// A core that has fetched a line for writing keeps it for a further write that follows within this time. Fitted to threads that
+/// do nothing but change one word: two or three changes go by before the line moves.
+const KEPT: Time = 5;
+/// The most that a failed compare-exchange backs off: so many hints, as a power of two.
+const MOST_BACK_OFF: u32 = 6;
 /// The most cores a machine has.
 pub const MOST_CORES: usize = 512;
 
@@ -93,6 +100,54 @@ struct LineState {
     free_at: Time,
     /// How long it has been on its way to writers.
     busy: Time,
+    /// The writers that have asked for the line, and until when each keeps it.
+    writers: Vec<(usize, Time)>,
+}
+
+impl LineState {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            holders: Cores::default(),
+            fresh: true,
+            free_at: 0,
+            busy: 0,
+            writers: Vec::new(),
+        }
+    }
+
+    /// Whether a core still has the line, although the line is promised to another one.
+    fn is_kept(&mut self, core: usize, now: Time) -> bool {
+        self.writers.retain(|(_, until)| *until > now);
+        self.writers.iter().any(|(writer, _)| *writer == core)
+    }
+}
+
+/// A word on a line, as compare-exchanges see it.
+pub struct Word {
+    line: Line,
+    /// How often it has changed.
+    changes: Cell<u64>,
+}
+
+impl Word {
+    /// The word of this line.
+    pub fn on(line: Line) -> Self {
+        Self { line, changes: Cell::new(0) }
+    }
+
+    fn note_change(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
+}
+
+/// What a compare-exchange does after it has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It tries again with the value that it has seen.
+    AtOnce,
+    /// The same, after a pause that doubles with each failure.
+    BackOff,
 }
 
 /// What one core does to one line.
@@ -116,14 +171,18 @@ pub struct Machine {
     step: Cell<u64>,
     transfers: Cell<u64>,
     atomics: Cell<u64>,
+    failures: Cell<u64>,
     stopped: Cell<bool>,
+    lenient: bool,
 }
 
 impl Machine {
-    /// A machine in which a line takes `transfer` from core to core.
-    pub fn new(transfer: Time) -> Rc<Self> {
+    /// A machine in which a line takes `transfer` from core to core. If it is `lenient`, no compare-exchange fails.
+    pub fn new(transfer: Time, lenient: bool) -> Rc<Self> {
         Rc::new(Self {
             transfer,
+            lenient,
+            failures: Cell::new(0),
             now: Cell::new(0),
             lines: RefCell::default(),
             steps: RefCell::default(),
@@ -137,8 +196,7 @@ impl Machine {
     /// A line that nobody has touched.
     pub fn line(&self, kind: Kind) -> Line {
         let mut lines = self.lines.borrow_mut();
-        let holders = Cores::default();
-        lines.push(LineState { kind, holders, fresh: true, free_at: 0, busy: 0 });
+        lines.push(LineState::new(kind));
         Line(lines.len() - 1)
     }
 
@@ -155,6 +213,11 @@ impl Machine {
     /// How many read-modify-writes and full fences there were.
     pub fn atomics(&self) -> u64 {
         self.atomics.get()
+    }
+
+    /// How many compare-exchanges failed because another core had changed the word.
+    pub fn failures(&self) -> u64 {
+        self.failures.get()
     }
 
     /// The kind of the line that was longest on its way to writers, and how long.
@@ -200,6 +263,9 @@ impl Machine {
         if access == Access::Rmw {
             self.atomics.set(self.atomics.get() + 1);
         }
+        if !self.lenient && line.is_kept(core, self.now()) {
+            return self.now() + own;
+        }
         let at_hand = line.fresh
             || if writes { line.holders == Cores::only(core) } else { line.holders.has(core) };
         if writes {
@@ -221,6 +287,9 @@ impl Machine {
             // Writers get the line one after the other; readers get it side by side.
             line.busy += cost;
             line.free_at = arrives + own;
+            if !self.lenient {
+                line.writers.push((core, line.free_at + KEPT));
+            }
         }
         arrives + own
     }
@@ -259,10 +328,72 @@ impl Core {
         self.step(line, Access::Store)
     }
 
-    /// Does a read-modify-write. A compare-exchange is one, too: the load before it brings the line for writing, and
-    /// it does not fail.
+    /// Does a read-modify-write.
     pub fn rmw(&self, line: Line) -> Step<'_> {
         self.step(line, Access::Rmw)
+    }
+
+    /// Changes a word by a read-modify-write that does not fail.
+    pub async fn change(&self, word: &Word) {
+        self.rmw(word.line).await;
+        word.note_change();
+    }
+
+    /// Changes a word if `may` says so, by a load and compare-exchanges: each fails if another core has changed the word since
+    /// this core saw it. Returns false if the word may not be changed.
+    ///
+    /// On a lenient machine the load brings the line for writing, and the compare-exchange does not fail.
+    pub async fn exchange_if(&self, word: &Word, retry: Retry, may: impl Fn() -> bool) -> bool {
+        if self.machine.lenient {
+            if !may() {
+                self.load(word.line).await;
+                return false;
+            }
+            self.change(word).await;
+            return may();
+        }
+        self.load(word.line).await;
+        let (mut seen, mut failed) = (word.changes.get(), 0);
+        loop {
+            if !may() {
+                return false;
+            }
+            if self.exchange_seen(word, seen).await {
+                return true;
+            }
+            seen = word.changes.get();
+            if retry == Retry::BackOff {
+                self.work(HINT << failed.min(MOST_BACK_OFF)).await;
+                failed += 1;
+            }
+        }
+    }
+
+    /// Changes a word by a load and compare-exchanges, until one succeeds.
+    pub async fn exchange(&self, word: &Word, retry: Retry) {
+        self.exchange_if(word, retry, || true).await;
+    }
+
+    /// Tries to change a word by a load and one compare-exchange.
+    pub async fn try_exchange(&self, word: &Word) -> bool {
+        if self.machine.lenient {
+            self.change(word).await;
+            return true;
+        }
+        self.load(word.line).await;
+        self.exchange_seen(word, word.changes.get()).await
+    }
+
+    /// A compare-exchange of a word that this core saw after so many changes.
+    async fn exchange_seen(&self, word: &Word, seen: u64) -> bool {
+        self.rmw(word.line).await;
+        let unchanged = word.changes.get() == seen;
+        if unchanged {
+            word.note_change();
+        } else {
+            self.machine.failures.set(self.machine.failures.get() + 1);
+        }
+        unchanged
     }
 
     /// Takes over a line that lies behind the one taken over before.

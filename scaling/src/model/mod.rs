@@ -5,6 +5,7 @@
 
 mod cells;
 mod channels;
+mod contention;
 mod crew;
 mod fifo;
 mod gate;
@@ -14,6 +15,7 @@ mod machine;
 mod ours;
 mod places;
 
+pub use contention::{Change, change, throw};
 pub use ledger::Outcome;
 pub use machine::{MOST_CORES, Time};
 
@@ -53,6 +55,42 @@ pub enum Contender {
     Gate,
 }
 
+/// A way in which this design could change, to try in the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// Workers read a queue's lock before their first try, too.
+    LookFirst,
+    /// A job whose limit binds fills batches, too, from which other holders of its permits steal.
+    StrictBatch,
+    /// A worker that waits for a queue's lock reads it after pauses that double, instead of after equal ones.
+    BackOff,
+    /// A batch has an eighth of a long queue, at most 256 tasks.
+    Growing,
+    /// A worker that fails to get a queue's lock steals from the batch that was filled last.
+    StealHolder,
+    /// A push is not counted, which saves one of its two read-modify-writes.
+    Uncounted,
+    /// Each 16 workers have an injector. A thread prefers that of its own group.
+    Groups,
+    /// A worker that admits a task puts it into its own deque.
+    Local,
+}
+
+/// The ways that a run tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways(u16);
+
+impl Ways {
+    /// These ways.
+    pub fn of(ways: &[Way]) -> Self {
+        Self(ways.iter().fold(0, |all, way| all | 1 << *way as u8))
+    }
+
+    fn has(self, way: Way) -> bool {
+        self.0 & (1 << way as u8) != 0
+    }
+}
+
 /// One run.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -70,8 +108,10 @@ pub struct Shape {
     pub work: Time,
     /// About how many tasks.
     pub tasks: usize,
-    /// Whether workers look at a job's head line before their first try for the consumer right, too, as they do not now.
-    pub look_first: bool,
+    /// What is tried.
+    pub ways: Ways,
+    /// Whether no compare-exchange fails.
+    pub lenient: bool,
     /// Where the random victims begin.
     pub seed: u64,
 }
@@ -158,7 +198,7 @@ fn play_with<P: Player + 'static>(
     shape: &Shape,
     new: impl FnOnce(&Rc<Machine>, Rc<Ledger>) -> P,
 ) -> Outcome {
-    let machine = Machine::new(shape.transfer);
+    let machine = Machine::new(shape.transfer, shape.lenient);
     let ledger = Rc::new(Ledger::new(shape));
     let player = Rc::new(new(&machine, Rc::clone(&ledger)));
     let programs = (0..shape.cores).map(|index| {

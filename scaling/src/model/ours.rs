@@ -6,7 +6,7 @@ use super::crew::Crew;
 use super::job::{Job, Waiting};
 use super::ledger::Ledger;
 use super::machine::{Core, Machine};
-use super::{Path, Player, Task};
+use super::{Path, Player, Task, Way};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -44,10 +44,19 @@ impl Pool {
         let job = |job| Job::new(machine, ledger.handles(job));
         Self {
             cells: Cells::new(machine, shape.cores),
-            crew: Crew::new(machine, shape.pushers(), shape.workers(), shape.seed),
+            crew: Crew::new(machine, &shape),
             jobs: (0..shape.jobs()).map(job).collect(),
             ledger,
         }
+    }
+
+    fn tries(&self, way: Way) -> bool {
+        self.ledger.shape.ways.has(way)
+    }
+
+    /// Whether a job whose limit binds fills batches.
+    fn has_strict_batches(&self) -> bool {
+        self.tries(Way::StrictBatch) && !self.is_open() && self.ledger.shape.limit() > 1
     }
 
     fn is_open(&self) -> bool {
@@ -97,7 +106,11 @@ impl Pool {
         job.backlog.borrow_mut().push_back(Waiting { task, linked: Rc::clone(&linked) });
         core.store(before.unwrap_or(job.head)).await;
         linked.set(true);
-        core.rmw(job.tail).await;
+        if self.tries(Way::Uncounted) {
+            core.fence().await;
+        } else {
+            core.rmw(job.tail).await;
+        }
         self.look(core, job).await;
     }
 
@@ -121,13 +134,18 @@ impl Pool {
                     break;
                 }
                 let Some(task) = job.pop(core).await else {
-                    core.rmw(job.tail).await;
+                    core.change(&job.word).await;
                     job.ready.set(job.ready.get() - 1);
                     continue;
                 };
                 core.rmw(job.tail).await;
                 job.tokens.set(job.tokens.get() + 1);
-                self.crew.inject(core, task).await;
+                if self.tries(Way::Local) && self.crew.is_worker(core) {
+                    self.crew.place(core).push(core, &[task]).await;
+                    self.crew.notify(core).await;
+                } else {
+                    self.crew.inject(core, task).await;
+                }
             }
             if job.let_go(core).await {
                 return;
@@ -188,6 +206,7 @@ impl Pool {
         }
         let place = self.crew.place(core);
         let left = place.begin(core, task.job).await;
+        place.private.set(self.has_strict_batches());
         *hold = Hold { tokens: 1, left, ..Hold::default() };
         if !open {
             self.look(core, job).await;
@@ -202,6 +221,7 @@ impl Pool {
             next = self.next_under_permit(core, job, hold).await;
         }
         place.end(index, hold.left);
+        self.return_batch(core, job).await;
         self.close(core, job, hold).await;
     }
 
@@ -213,7 +233,7 @@ impl Pool {
             return;
         }
         core.rmw(job.head).await;
-        core.rmw(job.tail).await;
+        core.change(&job.word).await;
         job.running.set(job.running.get() - 1);
         self.look(core, job).await;
         core.rmw(job.tail).await;

@@ -1,20 +1,23 @@
 //! A worker's place: its deques, and what it knows of them.
 
 use super::Task;
-use super::fifo::MOST_STOLEN;
-use super::machine::{Core, Kind, Line, Machine};
+use super::fifo::{MOST_STOLEN, Steal};
+use super::machine::{Core, Kind, Line, Machine, Word};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 /// A deque: all of it on one line.
 struct Deque {
     line: Line,
+    /// The index of the end from which thieves take.
+    front: Word,
     items: RefCell<VecDeque<Task>>,
 }
 
 impl Deque {
     fn new(machine: &Machine, kind: Kind) -> Self {
-        Self { line: machine.line(kind), items: RefCell::default() }
+        let line = machine.line(kind);
+        Self { line, front: Word::on(line), items: RefCell::default() }
     }
 
     /// Whether it looks empty.
@@ -38,6 +41,8 @@ pub struct Place {
     batch: Deque,
     /// The job that all of the batch is of.
     batch_of: Cell<usize>,
+    /// Whether only holders of a permit of that job may take from the batch.
+    pub private: Cell<bool>,
     /// The job whose turn goes on here.
     running: Cell<Option<usize>>,
     /// A job, and how many tasks at the top of the deque are known to be its.
@@ -53,6 +58,7 @@ impl Place {
             deque: Deque::new(machine, Kind::Deque),
             batch: Deque::new(machine, Kind::Batch),
             batch_of: Cell::new(0),
+            private: Cell::new(false),
             running: Cell::new(None),
             top: Cell::new((0, 0)),
             others_first: Cell::new(false),
@@ -73,8 +79,8 @@ impl Place {
         core.store(self.deque.line).await;
         core.fence().await;
         let last = self.deque.items.borrow().len() == 1;
-        if last {
-            core.rmw(self.deque.line).await;
+        if last && !core.try_exchange(&self.deque.front).await {
+            return None;
         }
         self.deque.items.borrow_mut().pop_back()
     }
@@ -116,7 +122,7 @@ impl Place {
         if self.batch.is_empty(core).await {
             return None;
         }
-        core.rmw(self.batch.line).await;
+        core.change(&self.batch.front).await;
         self.batch.items.borrow_mut().pop_front()
     }
 
@@ -127,50 +133,66 @@ impl Place {
 
     /// Whether there looks to be nothing to steal.
     pub async fn is_empty(&self, core: &Core) -> bool {
-        self.deque.is_empty(core).await && self.batch.is_empty(core).await
+        self.deque.is_empty(core).await && (self.private.get() || self.batch.is_empty(core).await)
     }
 
     /// Takes a task out of another's place, and brings more along.
-    pub async fn steal(&self, core: &Core, victim: &Self) -> Option<Task> {
+    pub async fn steal(&self, core: &Core, victim: &Self) -> Steal<Task> {
+        if victim.private.get() {
+            core.load(victim.batch.line).await;
+            return self.steal_deque(core, victim).await;
+        }
         match self.steal_batch(core, &victim.batch).await {
-            Some(task) => Some(task),
-            None => self.steal_deque(core, victim).await,
+            Steal::Empty => self.steal_deque(core, victim).await,
+            found => found,
         }
     }
 
-    async fn steal_batch(&self, core: &Core, victim: &Deque) -> Option<Task> {
+    /// Takes a task out of another's batch, and brings more along into this worker's batch, which is empty.
+    pub async fn steal_batch_of(&self, core: &Core, victim: &Self) -> Steal<Task> {
+        self.steal_batch(core, &victim.batch).await
+    }
+
+    async fn steal_batch(&self, core: &Core, victim: &Deque) -> Steal<Task> {
         let most = victim.most_stolen(core).await;
         if most == 0 {
-            return None;
+            return Steal::Empty;
         }
         // One compare-exchange for all of them.
-        core.rmw(victim.line).await;
+        if !core.try_exchange(&victim.front).await {
+            return Steal::Retry;
+        }
         let most = most.min(victim.items.borrow().len());
         let mut tasks: VecDeque<Task> = victim.items.borrow_mut().drain(..most).collect();
-        let first = tasks.pop_front()?;
+        let Some(first) = tasks.pop_front() else { return Steal::Empty };
         if !tasks.is_empty() {
             core.store(self.batch.line).await;
             self.batch.items.borrow_mut().append(&mut tasks);
         }
         self.batch_of.set(first.job);
-        Some(first)
+        Steal::Success(first)
     }
 
-    async fn steal_deque(&self, core: &Core, victim: &Self) -> Option<Task> {
+    async fn steal_deque(&self, core: &Core, victim: &Self) -> Steal<Task> {
         let most = victim.deque.most_stolen(core).await;
-        let mut tasks = Vec::new();
+        let (mut tasks, mut retry) = (Vec::new(), false);
         for _ in 0..most {
             // One compare-exchange a task.
-            core.rmw(victim.deque.line).await;
+            if !core.try_exchange(&victim.deque.front).await {
+                retry = true;
+                break;
+            }
             let Some(task) = victim.deque.items.borrow_mut().pop_front() else { break };
             tasks.push(task);
         }
-        let task = self.keep(core, &tasks).await?;
+        let Some(task) = self.keep(core, &tasks).await else {
+            return if retry { Steal::Retry } else { Steal::Empty };
+        };
         if victim.running.get() == Some(task.job) {
             // Likely its children, all of them.
             self.top.set((task.job, usize::MAX));
         }
-        Some(task)
+        Steal::Success(task)
     }
 
     /// Returns the first and puts the others into the deque.

@@ -1,16 +1,18 @@
 //! A job's turn: what a worker runs on with under the permit it holds, and where the job's further tasks lie meanwhile.
 
-use super::super::Task;
-use super::super::job::Job;
-use super::super::machine::{Core, Time};
+use super::super::fifo::Steal;
+use super::super::job::{Job, Waiting};
+use super::super::machine::{Core, HINT, Time};
+use super::super::{Task, Way};
 use super::{BUDGET, Hold, Pool, spend_tokens};
 
 /// Looks at a backlog that has run empty, and the time before each.
 const LOOKS: usize = 8;
 const LOOK: Time = 150;
-/// What a spin-loop hint takes, and tries for the consumer right after the first.
-const HINT: Time = 20;
-const TRIES: usize = 32;
+/// Tries for the consumer right after the first.
+const TRIES: Time = 32;
+/// The most that a batch has if it grows with the queue.
+const MOST_GROWN: usize = 256;
 
 impl Pool {
     /// Before a task runs: while it does, the job's next tasks must be where others find them.
@@ -33,7 +35,7 @@ impl Pool {
         let _ = self.refill(core, job, hold, 0).await;
         if place.batch_is_empty(core).await {
             hold.covered = false;
-            core.rmw(job.tail).await;
+            core.change(&job.word).await;
             job.covered.set(false);
             self.look(core, job).await;
         }
@@ -42,10 +44,15 @@ impl Pool {
     /// Takes a batch from the backlog to where it can be stolen; the first `kept` (none or one) is returned.
     async fn refill(&self, core: &Core, job: &Job, hold: &mut Hold, kept: usize) -> Option<Task> {
         if !self.worth_a_try(core, job).await || !job.try_consume(core).await {
-            return None;
+            return if kept > 0 { self.steal_from_holder(core, job, hold).await } else { None };
         }
         let first = if kept > 0 { job.pop(core).await } else { None };
-        let wanted = BUDGET - hold.turn % BUDGET - kept;
+        let mut wanted = BUDGET - hold.turn % BUDGET - kept;
+        if self.tries(Way::Growing) {
+            // The length of the queue is the difference of a count at each end.
+            core.load(job.tail).await;
+            wanted = wanted.max((job.backlog.borrow().len() / 8).min(MOST_GROWN));
+        }
         let most = if kept > 0 && first.is_none() { 0 } else { wanted };
         let mut moved = 0;
         while moved < most
@@ -59,11 +66,12 @@ impl Pool {
         }
         if moved > 0 {
             hold.tokens += most - moved;
+            job.holder.set(Some(core.index));
             if !hold.covered {
                 hold.covered = true;
                 core.load(job.tail).await;
                 if !job.covered.get() {
-                    core.rmw(job.tail).await;
+                    core.change(&job.word).await;
                     job.covered.set(true);
                 }
             }
@@ -102,7 +110,11 @@ impl Pool {
                 None => self.refill(core, job, hold, 1).await,
             }
         } else {
-            self.pop_waiting(core, job).await
+            if self.has_strict_batches() {
+                self.pop_by_batches(core, job, hold).await
+            } else {
+                self.pop_waiting(core, job).await
+            }
         };
         if next.is_some() {
             return next;
@@ -129,11 +141,14 @@ impl Pool {
     /// The job's next waiting task, for a job whose limit binds: taken alone.
     async fn pop_waiting(&self, core: &Core, job: &Job) -> Option<Task> {
         let mut got = self.worth_a_try(core, job).await && job.try_quietly(core).await;
-        for _ in 0..TRIES {
-            if got {
-                break;
+        let back_off = self.tries(Way::BackOff);
+        let (mut spun, mut pause) = (0, 1);
+        while !got && spun < TRIES {
+            core.work(HINT * pause).await;
+            spun += pause;
+            if back_off {
+                pause *= 2;
             }
-            core.work(HINT).await;
             core.load(job.head).await;
             got = !job.held.get() && job.try_quietly(core).await;
         }
@@ -145,9 +160,73 @@ impl Pool {
         task
     }
 
+    /// A task of the batch that was filled last, for a holder of a permit.
+    async fn steal_from_holder(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
+        if !self.tries(Way::StealHolder) {
+            return None;
+        }
+        core.load(job.head).await;
+        let holder = job.holder.get().filter(|holder| *holder != core.index)?;
+        let (own, victim) = (self.crew.place(core), self.crew.place_of(holder));
+        match own.steal_batch_of(core, victim).await {
+            Steal::Success(task) => {
+                if self.is_open() {
+                    hold.tokens += 1;
+                }
+                Some(task)
+            }
+            Steal::Empty | Steal::Retry => None,
+        }
+    }
+
+    /// The next waiting task of a job whose limit binds, if such jobs fill batches: from the own batch, from a new one, or from
+    /// that of another worker.
+    async fn pop_by_batches(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
+        let place = self.crew.place(core);
+        if let Some(task) = place.pop_batch(core).await {
+            return Some(task);
+        }
+        if !self.worth_a_try(core, job).await || !job.try_quietly(core).await {
+            let stolen = self.steal_from_holder(core, job, hold).await;
+            return if stolen.is_some() { stolen } else { self.pop_waiting(core, job).await };
+        }
+        let first = job.pop(core).await;
+        // So many that each holder of a permit gets its part.
+        core.load(job.tail).await;
+        let part = job.backlog.borrow().len() / self.ledger.shape.limit();
+        let wanted = part.min(BUDGET - hold.turn % BUDGET - 1);
+        let mut moved = 0;
+        while first.is_some()
+            && moved < wanted
+            && let Some(task) = job.pop(core).await
+        {
+            place.push_batch(core, task).await;
+            moved += 1;
+        }
+        if moved > 0 {
+            job.holder.set(Some(core.index));
+        }
+        self.let_go_and_look(core, job).await;
+        first
+    }
+
+    /// Puts what is left of the batch of a job whose limit binds back at the front of its queue.
+    pub(super) async fn return_batch(&self, core: &Core, job: &Job) {
+        if !self.has_strict_batches() {
+            return;
+        }
+        let place = self.crew.place(core);
+        while let Some(task) = place.pop_batch(core).await {
+            core.rmw(job.head).await;
+            let linked = std::rc::Rc::new(std::cell::Cell::new(true));
+            job.backlog.borrow_mut().push_front(Waiting { task, linked });
+        }
+        place.private.set(false);
+    }
+
     /// Whether to try for the consumer right the first time; looks only if that is what is played.
     async fn worth_a_try(&self, core: &Core, job: &Job) -> bool {
-        if !self.ledger.shape.look_first {
+        if !self.tries(Way::LookFirst) {
             return true;
         }
         core.load(job.head).await;
@@ -167,7 +246,7 @@ impl Pool {
             return None;
         }
         if !task.loose {
-            core.rmw(job.tail).await;
+            core.change(&job.word).await;
             job.ready.set(job.ready.get() - 1);
             self.look(core, job).await;
         }
