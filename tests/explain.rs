@@ -222,12 +222,11 @@ fn a_waiting_task_that_keeps_its_permit_is_told_once() {
         let search = pool.job_builder().limit(3).keep_permits(true).build();
         let held = pool.job(0).spawn(|| ());
         let joins = search.spawn(move || _ = held.join());
-        while search.explain_task(&joins).first() == &(Reason::Running { running: 1 })
-            || search.stats().running == 0
-        {
+        let waiting = Reason::Waiting { tasks: 1, awaited: None };
+        while search.explain_task(&joins).first() != &waiting {
             std::thread::yield_now();
         }
-        let waiting = Reason::Waiting { tasks: 1, awaited: None };
+        assert_eq!(search.stats().running, 1);
         assert_eq!(search.explain().reasons(), std::slice::from_ref(&waiting));
         let (gauge, latch) = (Gauge::new(), Latch::new());
         search.execute(stay(&gauge, &latch));
