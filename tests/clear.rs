@@ -302,6 +302,31 @@ fn join_is_safe_in_the_drop_of_a_cleared_task() {
     });
 }
 
+/// On the only worker, so no other thread has dropped the tasks when they are joined.
+#[test]
+fn a_cleared_task_does_not_run_inline() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (outer, inner) = (pool.job(1), pool.job(1));
+        for joining in [&outer, &inner] {
+            let job = inner.clone();
+            let task = joining.spawn(move || {
+                job.pause();
+                let tasks = [1, 2].map(|_| job.spawn(|| unreachable!("a cleared task runs")));
+                job.clear();
+                job.resume();
+                tasks
+                    .into_iter()
+                    .rev()
+                    .for_each(|task| assert!(task.join().unwrap_err().is_cancelled()));
+            });
+            task.join().unwrap();
+        }
+        inner.wait();
+        assert_eq!((inner.stats().completed, inner.stats().cancelled), (1, 4));
+    });
+}
+
 #[test]
 fn a_task_may_clear_its_own_job() {
     with_workers(|pool, _| {

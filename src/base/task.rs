@@ -65,8 +65,9 @@ pub struct VTable {
     pub(crate) free: unsafe fn(CellPtr),
     /// Returns the task's name. The field is `None` if tasks of this type have no name.
     pub(crate) name: Option<unsafe fn(CellPtr) -> NonNull<str>>,
-    /// True if [`Job::clear`](crate::Job::clear) drops the task unless it has started.
-    pub(crate) clears: bool,
+    /// Notes that [`Job::clear`](crate::Job::clear) drops the task, so that no join runs it inline any more. The field is `None`
+    /// if a clear leaves tasks of this type.
+    pub(crate) clear: Option<unsafe fn(CellPtr)>,
     /// The further functions of a waiter's cell. A waiter is a thread or future that waits for a permit.
     pub(crate) waiter: Option<&'static WaiterTable>,
     /// The further functions of a future's cell.
@@ -107,7 +108,7 @@ impl VTable {
             // SAFETY: by the caller's contract the cell is a `C` that nothing uses any more.
             free: |cell| unsafe { cache::free(cell.cast::<C>().as_ptr()) },
             name: None,
-            clears: true,
+            clear: Some(|_| ()),
             waiter: None,
             #[cfg(feature = "futures")]
             future: None,
@@ -244,7 +245,15 @@ impl CellPtr {
     /// Returns true if [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue: its task has not started, or the
     /// cell is empty. Returns false for the cell of a waiter that waits and for a puller of lazy input.
     pub fn clears(self) -> bool {
-        self.is_gone() || (self.header().vtable.clears && !self.is_claimed())
+        self.is_gone() || (self.header().vtable.clear.is_some() && !self.is_claimed())
+    }
+
+    /// Notes that [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue.
+    pub fn note_cleared(self) {
+        if let Some(note) = self.header().vtable.clear {
+            // SAFETY: the vtable is of the cell's type, and the queue's reference keeps the cell alive.
+            unsafe { note(self) };
+        }
     }
 
     /// Returns true if this is the cell of a waiter: a thread or future that waits for a permit.

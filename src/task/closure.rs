@@ -13,7 +13,7 @@ use crate::error::JoinError;
 use crate::job::cancels::note_gone;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
-use crate::task::state::{CANCELLED, CLAIMED, Claim, Finish, Reference, State};
+use crate::task::state::{CANCELLED, CLAIMED, CLEARED, Claim, Finish, Reference, State};
 use crate::unwind;
 use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
@@ -49,7 +49,7 @@ where
             None => None,
         },
         // A task that statistics do not count is a puller, and a clear must not drop a puller.
-        clears: O::COUNTED,
+        clear: if O::COUNTED { Some(note_cleared) } else { None },
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
     pub const HANDLE: HandleTable = HandleTable {
@@ -371,6 +371,15 @@ impl<F, T, O: Owner> Joint<F, T, O> {
 pub unsafe fn is_claimed(cell: CellPtr) -> bool {
     // SAFETY: the cell has a `Face`, and the queue's reference keeps it alive.
     unsafe { cell.cast::<Face>().as_ref() }.state.load().has(CLAIMED)
+}
+
+/// Notes that a clear drops the closure in the cell.
+///
+/// # Safety
+/// The cell must have a [`Face`]. The caller must have taken it from its queue.
+unsafe fn note_cleared(cell: CellPtr) {
+    // SAFETY: the cell has a `Face`, and the queue's reference keeps it alive.
+    unsafe { cell.cast::<Face>().as_ref() }.state.set(CLEARED);
 }
 
 /// Returns true if the cell, which is in a queue, has no closure or future any more.

@@ -16,6 +16,7 @@
 //! | 11     | NO_PERMIT | the pending future waits without a permit                                   |
 //! | 12     | DELAYED   | the closure's time has not come: no join may run it inline                  |
 //! | 13     | PINNED    | a join uses the task's job, and the job must stay (module `inline`)         |
+//! | 14     | CLEARED   | a clear drops the closure: no join may run it inline                        |
 //! | 16..40 | wakers    | references of wakers, of waits and of scopes                                |
 //! | 40..64 | waits     | tasks and jobs of this library that the future awaits                       |
 //!
@@ -57,6 +58,7 @@ const LISTED: u64 = 1 << 10;
 const NO_PERMIT: u64 = 1 << 11;
 pub const DELAYED: u64 = 1 << 12;
 const PINNED: u64 = 1 << 13;
+pub const CLEARED: u64 = 1 << 14;
 const WAKER: u64 = 1 << 16;
 const WAKERS: u64 = WAIT - WAKER;
 const WAIT: u64 = 1 << 40;
@@ -205,7 +207,7 @@ impl Snapshot {
     const fn claim(self, inline: bool) -> (Self, Claim) {
         if self.has(INLINE) {
             (self, Claim::Inline)
-        } else if self.has(CLAIMED) || (inline && self.has(DELAYED)) {
+        } else if self.has(CLAIMED) || (inline && self.has(DELAYED | CLEARED)) {
             (self, Claim::Refused)
         } else {
             (Self(self.0 | CLAIMED | if inline { INLINE } else { 0 }), Claim::Granted)
@@ -221,7 +223,7 @@ impl Snapshot {
     }
 
     const fn pin(self) -> (Self, bool) {
-        if self.has(CLAIMED | DELAYED | PINNED) {
+        if self.has(CLAIMED | DELAYED | PINNED | CLEARED) {
             (self, false)
         } else {
             (Self(self.0 | PINNED), true)
@@ -398,8 +400,8 @@ impl State {
         self.change(Snapshot::claim_taken)
     }
 
-    /// Sets PINNED (`pin-1`). Returns false, and sets nothing, if a thread has claimed the closure, if its time has not come, or if
-    /// another join has set PINNED.
+    /// Sets PINNED (`pin-1`). Returns false, and sets nothing, if a thread has claimed the closure, if its time has not come, if a
+    /// clear drops it, or if another join has set PINNED.
     pub fn pin(&self) -> bool {
         self.change(Snapshot::pin)
     }

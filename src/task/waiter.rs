@@ -160,7 +160,7 @@ impl Waiting {
 static VTABLE: VTable = VTable {
     is_gone,
     is_claimed: is_gone,
-    clears: false,
+    clear: None,
     waiter: Some(&WaiterTable { grant, notify }),
     ..VTable::of::<Waiting>(run, cancel)
 };

@@ -4,14 +4,14 @@
 //! no word needs a mark that says "cleared".
 //!
 //! - `clear-1`: The thread takes the tasks out under the queue lock, and counts them as busy before it unlocks. So the job is not
-//!   idle before a worker has dropped them.
+//!   idle before a worker has dropped them. It sets CLEARED at each task, so that no join runs the task inline from then on.
 //! - `clear-2`: If an unfinished push may hide tasks, the thread unlocks, and looks again. A task behind that push may have been
 //!   pushed before the clear.
 //! - `clear-3`: A task of a child in the queue of a parent gives up its reservations. The child may then send its next task.
 //! - `clear-4`: The thread injects a sweep that owns the tasks. A worker drops them one at a time (`sweep-2`, `sweep-3`).
 //!
 //! No worker can start a task that was taken out. Three threads may try to claim such a task: the worker that drops it, the
-//! task's handle, and a join that runs it inline. The claim decides between them.
+//! task's handle, and a join that began before the clear and runs the task inline. The claim decides between them.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;
@@ -45,6 +45,7 @@ fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<Cell
         let before = taken.len();
         let mut consumer = line.queue().lock();
         let whole = consumer.take_out(|cell| which(cell) && cell.clears(), taken);
+        taken[before..].iter().for_each(|cell| cell.note_cleared());
         let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
         if own > 0 {
             line.busy.add_tasks(own); // clear-1
