@@ -143,6 +143,12 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
         }
         gate.tally.note_running(word);
     }
+    // A thread that pauses the common gate sees these permits, or this thread sees the pause.
+    fence_after_rmw();
+    if end.is_some_and(|common| !may_go_on(common)) {
+        release_inside(job, end);
+        return false;
+    }
     true
 }
 
