@@ -96,7 +96,8 @@ impl PoolBuilder {
     /// Sets the size of each thread's stack in bytes. Without this call the size is the platform's default.
     ///
     /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that
-    /// overflows its stack aborts the process, as on any thread.
+    /// overflows its stack aborts the process, as on any thread. A join may run the joined task on the stack of the joining task,
+    /// up to 32 tasks inside one another.
     ///
     /// # Examples
     ///
@@ -203,7 +204,8 @@ impl PoolBuilder {
     /// then stays empty until a thread of the pool is free. The wait panics only if all other threads of the pool wait inside
     /// tasks, or are in [`blocking`](crate::blocking) with a spare in their place. A thread counts as waiting until its task has
     /// its permits back. A thread that blocks in another way counts as one that will be free. At the end of a
-    /// [`scope`](crate::Job::scope), which must not be left before its tasks, the pool starts one spare more instead.
+    /// [`scope`](crate::Job::scope), which must not be left before its tasks, the pool starts one spare more instead. It also does
+    /// so if a task that has run another job's task inline does not get its own permit back at once.
     ///
     /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256.
     /// Otherwise the call blocks its worker.

@@ -82,7 +82,8 @@ pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // The outer task keeps the permit, so the end of an inline task releases none. No later start is caused by that end.
+    // Within a job the outer task keeps the permit, so the end of an inline task releases none. The end of an inline task of another
+    // job does, but no start is noted as caused by it.
     note!(job.pool(), no_cause());
 }
 
