@@ -35,7 +35,8 @@ pub struct JobStats {
     /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number of
     /// permits that these tasks hold. The same applies to `most_running`.
     pub running: usize,
-    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number may be too
+    /// small while a task runs with a weight above 1, or waits and keeps a permit of a job further out.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
