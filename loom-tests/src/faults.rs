@@ -517,6 +517,11 @@ pub const FAULTS: &[Fault] = &[
         &["clock::rate_holds_for_two_workers"],
     ),
     fault(
+        "refused-outside-in-silence",
+        "a refused task cancels its reservation at a gate outside, and the queue there is not checked",
+        &["chain::limit_is_used_beside_a_task_that_its_own_job_refuses"],
+    ),
+    fault(
         "first-task-unweighed",
         "a thread that serves the queue of a gate that counts weights admits a first task that does not fit",
         &["weights::a_first_task_that_does_not_fit_is_not_admitted"],

@@ -94,6 +94,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("circle-found-twice", CIRCLE),
     ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
+    ("refused-outside-in-silence", "no scenario rests while a child with a ready task is held"),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
