@@ -522,6 +522,11 @@ pub const FAULTS: &[Fault] = &[
         &["chain::limit_is_used_beside_a_task_that_its_own_job_refuses"],
     ),
     fault(
+        "paced-task-goes-last",
+        "a task that finds no token in a turn at a rate goes to the end of its queue",
+        &["clock::serial_in_order_for_a_task_that_finds_no_token_in_a_turn"],
+    ),
+    fault(
         "first-task-unweighed",
         "a thread that serves the queue of a gate that counts weights admits a first task that does not fit",
         &["weights::a_first_task_that_does_not_fit_is_not_admitted"],

@@ -95,6 +95,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
     ("refused-outside-in-silence", "no scenario rests while a child with a ready task is held"),
+    ("paced-task-goes-last", "no scenario checks the order of tasks under a rate"),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
