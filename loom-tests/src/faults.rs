@@ -517,6 +517,16 @@ pub const FAULTS: &[Fault] = &[
         &["clock::rate_holds_for_two_workers"],
     ),
     fault(
+        "rest-noted-in-silence",
+        "a waiter sees the job at rest, and does not wake the other waiters",
+        &["idle::a_waiter_learns_of_a_rest_that_another_waiter_has_seen"],
+    ),
+    fault(
+        "rest-unseen-after-the-entry",
+        "a future enters the parking lot, and does not check for a rest that was noted before",
+        &["idle::a_waiter_learns_of_a_rest_that_another_waiter_has_seen"],
+    ),
+    fault(
         "refused-outside-in-silence",
         "a refused task cancels its reservation at a gate outside, and the queue there is not checked",
         &["chain::limit_is_used_beside_a_task_that_its_own_job_refuses"],
