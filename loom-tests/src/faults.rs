@@ -517,6 +517,11 @@ pub const FAULTS: &[Fault] = &[
         &["clock::rate_holds_for_two_workers"],
     ),
     fault(
+        "delayed-key-replaced",
+        "a thread delays the wake-ups of two keys, and forgets the first key",
+        &["wakers::nothing_lost_when_a_thread_delays_the_wake_ups_of_two_keys"],
+    ),
+    fault(
         "rest-noted-in-silence",
         "a waiter sees the job at rest, and does not wake the other waiters",
         &["idle::a_waiter_learns_of_a_rest_that_another_waiter_has_seen"],

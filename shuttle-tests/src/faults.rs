@@ -94,6 +94,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("circle-found-twice", CIRCLE),
     ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
+    ("delayed-key-replaced", "no scenario leads one thread to delay the wake-ups of two keys"),
     ("rest-noted-in-silence", RESTS),
     ("rest-unseen-after-the-entry", RESTS),
     ("refused-outside-in-silence", "no scenario rests while a child with a ready task is held"),
