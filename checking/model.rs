@@ -5,7 +5,7 @@ pub use crate::api::scope::tasks::Tasks;
 pub use crate::api::stream::{Feed, Pulled as PulledItem, chunks, results};
 pub use crate::base::cache::slabs;
 pub use crate::base::task::CellPtr;
-pub use crate::base::{cache, parking, sleep};
+pub use crate::base::{cache, later, parking, sleep};
 pub use crate::job::{control, gate, idle, permits, queue, record};
 pub use crate::pool::spares;
 pub use crate::task::handle;

@@ -107,6 +107,32 @@ fn a_permit_freed_in_one_child_starts_the_others_task() {
 }
 
 /// The tasks of a parent that push tasks of the parent, without an end, on every worker: the child's turn comes all the same.
+/// The task is ready when its job is held, so it has reservations at the gates outside. There a sibling's task waits.
+#[test]
+fn a_permit_that_a_refused_task_reserved_starts_the_siblings_task() {
+    within(LONG, || {
+        let pool = pool(1);
+        let hold: [fn(&Job); 2] = [Job::pause, |job| job.set_limit(0)];
+        for (levels, hold) in (1..=3).flat_map(|levels| hold.map(|hold| (levels, hold))) {
+            let (gauge, latch) = (Gauge::new(), Latch::new());
+            pool.job(1).execute(stay(&gauge, &latch));
+            gauge.until_running(1);
+            let outermost = pool.job(1);
+            let child = (0..levels).fold(outermost.clone(), |job, _| job.job(1));
+            let refused = child.spawn(|| ());
+            assert_eq!(child.stats().ready, 1);
+            let waits = outermost.job(1).spawn(|| 1);
+            hold(&child);
+            latch.open();
+            assert_eq!(waits.join().unwrap(), 1);
+            assert!(!refused.is_finished());
+            child.set_limit(1);
+            child.resume();
+            refused.join().unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_childs_turn_comes_while_its_parents_tasks_push_on() {
     fn push_on(job: Job, over: Arc<AtomicBool>, started: Gauge) {

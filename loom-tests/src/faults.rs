@@ -517,6 +517,31 @@ pub const FAULTS: &[Fault] = &[
         &["clock::rate_holds_for_two_workers"],
     ),
     fault(
+        "delayed-key-replaced",
+        "a thread delays the wake-ups of two keys, and forgets the first key",
+        &["wakers::nothing_lost_when_a_thread_delays_the_wake_ups_of_two_keys"],
+    ),
+    fault(
+        "rest-noted-in-silence",
+        "a waiter sees the job at rest, and does not wake the other waiters",
+        &["idle::a_waiter_learns_of_a_rest_that_another_waiter_has_seen"],
+    ),
+    fault(
+        "rest-unseen-after-the-entry",
+        "a future enters the parking lot, and does not check for a rest that was noted before",
+        &["idle::a_waiter_learns_of_a_rest_that_another_waiter_has_seen"],
+    ),
+    fault(
+        "refused-outside-in-silence",
+        "a refused task cancels its reservation at a gate outside, and the queue there is not checked",
+        &["chain::limit_is_used_beside_a_task_that_its_own_job_refuses"],
+    ),
+    fault(
+        "paced-task-goes-last",
+        "a task that finds no token in a turn at a rate goes to the end of its queue",
+        &["clock::serial_in_order_for_a_task_that_finds_no_token_in_a_turn"],
+    ),
+    fault(
         "first-task-unweighed",
         "a thread that serves the queue of a gate that counts weights admits a first task that does not fit",
         &["weights::a_first_task_that_does_not_fit_is_not_admitted"],

@@ -225,6 +225,11 @@ impl Bell {
     pub fn new() -> Arc<Self> {
         Arc::new(Self { rung: AtomicBool::new(false), thread: current() })
     }
+
+    /// Whether it was rung since its thread has last heard it.
+    pub fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
 }
 
 impl Wake for Bell {

@@ -142,6 +142,25 @@ fn limit_is_used_when_two_children_push() {
 }
 
 #[test]
+fn limit_is_used_beside_a_task_that_its_own_job_refuses() {
+    // The task is ready when its job is paused, and has a reservation at the parent. A push meets the refusal.
+    check(Bound::Preemptions(3), || {
+        let family = family(1, 1);
+        family.push(0);
+        family.children[0].pause();
+        let stage = family.stage;
+        let worker = thread::spawn(move || stage.play(0, usize::MAX));
+        family.push(1);
+        worker.join().unwrap();
+        family.assert_none_stranded();
+        while family.stage.play(0, usize::MAX) > 0 {}
+        assert_eq!(family.gauge.ran(), 1);
+        family.children[0].resume();
+        family.rest(2);
+    });
+}
+
+#[test]
 fn nothing_lost_when_the_parent_is_cancelled() {
     check(Bound::Preemptions(3), || {
         let family = family(1, 1);

@@ -8,6 +8,7 @@ use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Drops, Gauge, Late, rest};
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tollgate::model::Stage;
@@ -249,6 +250,34 @@ fn rate_holds_for_a_turn() {
         }
         clock.advance(SECOND);
         rest(stage, job);
+    });
+}
+
+#[test]
+fn serial_in_order_for_a_task_that_finds_no_token_in_a_turn() {
+    // One worker has popped its second task when the other worker takes the last token of the parent's rate.
+    check(Bound::Preemptions(2), || {
+        let clock = ManualClock::new();
+        let stage = Stage::with_clock(2, &clock);
+        let parent = stage.job(2);
+        parent.set_rate(Rate::every(SECOND).burst(2));
+        let (serial, sibling) = (stage.child(&parent, 1), stage.child(&parent, 1));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for number in 0..3 {
+            let order = order.clone();
+            serial.execute(move || order.lock().unwrap().push(number));
+        }
+        sibling.execute(|| ());
+        let other = thread::spawn(move || stage.play(1, usize::MAX));
+        stage.play(0, usize::MAX);
+        other.join().unwrap();
+        for _ in 0..4 {
+            while stage.play(0, usize::MAX) > 0 {}
+            clock.advance(SECOND);
+        }
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
+        drop((serial, sibling));
+        rest(stage, parent);
     });
 }
 

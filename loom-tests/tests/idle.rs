@@ -5,7 +5,7 @@
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::rest;
+use loom_tests::instruments::{block_on, rest};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -107,6 +107,33 @@ fn a_wait_for_a_child_of_a_held_parent_learns_of_a_cancel() {
         parent.set_limit(1);
         drop(parent);
         rest(stage, child);
+    });
+}
+
+/// A waiter sees the job at rest beside a push. A second waiter, which finds the job busy again, learns of that rest.
+#[test]
+fn a_waiter_learns_of_a_rest_that_another_waiter_has_seen() {
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        job.execute(|| ());
+        let (mut first, mut second) = (job.idle(), job.idle());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut first).poll(&mut context).is_pending());
+        assert!(Pin::new(&mut second).poll(&mut context).is_pending());
+        while stage.play(0, usize::MAX) > 0 {}
+        let theirs = job.clone();
+        let pusher = thread::spawn(move || theirs.execute(|| ()));
+        let waiter = thread::spawn(move || block_on(second));
+        let has_seen = Pin::new(&mut first).poll(&mut context).is_ready();
+        pusher.join().unwrap();
+        if !has_seen {
+            // The push came first. Both waits end with its task.
+            while stage.play(0, usize::MAX) > 0 {}
+        }
+        waiter.join().unwrap();
+        drop(first);
+        rest(stage, job);
     });
 }
 

@@ -13,7 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tollgate::JoinError;
-use tollgate::model::Stage;
+use tollgate::model::later::{self, Deferral};
+use tollgate::model::{Stage, parking};
 
 #[test]
 fn nothing_lost_when_complete_meets_await() {
@@ -93,6 +94,24 @@ fn nothing_lost_when_complete_meets_two_polls_with_two_wakers() {
             }
             worker.join().unwrap();
         });
+    });
+}
+
+#[test]
+fn nothing_lost_when_a_thread_delays_the_wake_ups_of_two_keys() {
+    check(Bound::None, || {
+        let bells = [Bell::new(), Bell::new()];
+        for (bell, key) in bells.iter().zip([8, 16]) {
+            let waker = Waker::from(bell.clone());
+            assert!(parking::parking_lot().enter(key, None, &waker, || true).is_some());
+        }
+        let (outer, inner) = (Deferral::begin(), Deferral::begin());
+        later::wake(8);
+        later::wake(16);
+        drop(inner);
+        assert!(!bells.iter().any(|bell| bell.is_rung()), "woken while a deferral exists");
+        drop(outer);
+        assert!(bells.iter().all(|bell| bell.is_rung()), "a waiter is left in the parking lot");
     });
 }
 

@@ -94,6 +94,11 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("circle-found-twice", CIRCLE),
     ("batch-taken-in-silence", SELDOM),
     ("clear-unlocks-in-silence", TORN),
+    ("delayed-key-replaced", "no scenario leads one thread to delay the wake-ups of two keys"),
+    ("rest-noted-in-silence", RESTS),
+    ("rest-unseen-after-the-entry", RESTS),
+    ("refused-outside-in-silence", "no scenario rests while a child with a ready task is held"),
+    ("paced-task-goes-last", "no scenario checks the order of tasks under a rate"),
 ];
 
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
@@ -105,6 +110,7 @@ const SAMPLE: &str = "no scenario cancels a pending future of an adaptive job";
 const FIGURES: &str = "no scenario reads a histogram beside a task that ends";
 const SELDOM: &str = "a thousand schedules of one seed may not have it; its model always does";
 const TORN: &str = "a last look torn at the one right step is drawn too seldom";
+const RESTS: &str = "no scenario keeps a job busy from a rest that one of two waits has seen";
 const CIRCLE: &str = "no scenario joins in a circle";
 const DELAYED: &str = "no scenario acts on the number of delayed tasks";
 const ORDER: &str = "all accesses are sequentially consistent here";

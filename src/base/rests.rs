@@ -6,14 +6,17 @@
 //! count. A waiter that finds the job busy compares this count with the count at its own start. If they differ, the job was at
 //! rest meanwhile.
 //!
-//! The count of rests exists while the job has waiters for a rest. No other protocol uses that count, and no model checks it.
+//! The count of rests exists while the job has waiters for a rest. No other protocol uses that count.
 
 use crate::base::parking::parking_lot;
+use crate::sync::{Mutex, MutexGuard, global};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
-/// For each job's address, the waiters for a rest of that job.
-static RESTS: Mutex<BTreeMap<usize, Rest>> = Mutex::new(BTreeMap::new());
+global! {
+    /// Returns the waiters for a rest of each job, by the job's address.
+    fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
+}
 
 #[derive(Debug, Default)]
 struct Rest {
@@ -61,7 +64,7 @@ impl Resting {
 
 impl Drop for Resting {
     fn drop(&mut self) {
-        let mut rests = RESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rests = locked();
         let rest = rests.get_mut(&self.key).expect("this waiter is entered");
         rest.waiters -= 1;
         if rest.waiters == 0 {
@@ -71,5 +74,9 @@ impl Drop for Resting {
 }
 
 fn with_rest<R>(key: usize, f: impl FnOnce(&mut Rest) -> R) -> R {
-    f(RESTS.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
+    f(locked().entry(key).or_default())
+}
+
+fn locked() -> MutexGuard<'static, BTreeMap<usize, Rest>> {
+    rests().lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 //! process of its own, whose address space has no room for a further stack.
 #![cfg(target_os = "linux")]
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tollgate::{Job, Pool, Rate, Rejected, Retry};
@@ -112,18 +113,22 @@ fn a_further_attempt() {
     });
 }
 
-/// The tasks are refused until their time has come.
+/// The tasks are refused until their time has come, and stay in order.
 #[test]
 fn a_rate() {
     without_a_timer("a_rate", |pool| {
         let interval = Duration::from_millis(5);
         let paced = |job: &Job| {
-            let begin = Instant::now();
-            (0..4).for_each(|_| job.execute(|| ()));
+            let (begin, order) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+            for number in 0..4 {
+                let order = order.clone();
+                job.execute(move || order.lock().unwrap().push(number));
+            }
             job.wait();
             assert!(begin.elapsed() >= 3 * interval, "{:?}", begin.elapsed());
+            assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
         };
-        let job = pool.job_builder().name("paced").rate(Rate::every(interval)).build();
+        let job = pool.job_builder().name("paced").limit(1).rate(Rate::every(interval)).build();
         paced(&job);
         job.set_rates(&[]);
         assert_eq!(job.spawn(|| 1).join().unwrap(), 1);

@@ -15,7 +15,7 @@ use std::thread;
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, pool, with_workers, within};
 use decoder::{Slice, Trace};
-use tollgate::Pool;
+use tollgate::{Job, Pool};
 
 /// Reads what the pool has recorded.
 fn read(pool: &Pool) -> Trace {
@@ -176,6 +176,36 @@ fn what_is_overwritten_is_counted_and_the_rest_can_be_read() {
         }
         pool.timeline().start();
         assert_eq!(pool.timeline().lost(), 0);
+    });
+}
+
+/// Each task has a held job of its own, so its track shows whether the event of its push was kept. All pushes are in the ring of one
+/// thread.
+#[test]
+fn the_newest_events_are_kept_after_each_start() {
+    within(LONG, || {
+        const PUSHES: usize = 37;
+        let pool = pool(1);
+        for start in 0..4 {
+            pool.timeline().start_with(50);
+            let name = |push| format!("{start}.{push}");
+            let push = |push| {
+                let job = pool.job_builder().name(name(push)).limit(0).build();
+                job.execute(|| ());
+                job
+            };
+            let jobs: Vec<_> = (0..PUSHES).map(push).collect();
+            let trace = read(&pool);
+            let is_kept = |push: &usize| !trace.of(&format!("job \"{}\"", name(*push))).is_empty();
+            let kept: Vec<_> = (0..PUSHES).filter(is_kept).collect();
+            // A whole round of the ring would hide where it began.
+            assert!((1..50).contains(&pool.timeline().lost()) && !kept.is_empty());
+            assert!(
+                kept.iter().copied().eq(PUSHES - kept.len()..PUSHES),
+                "start {start}: {kept:?}"
+            );
+            jobs.iter().for_each(Job::cancel);
+        }
     });
 }
 
