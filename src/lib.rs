@@ -299,6 +299,7 @@ mod worker {
     pub mod ends;
     pub mod find;
     pub mod keeping;
+    pub mod lease;
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     #[path = "../../checking/play.rs"]
     pub mod play;

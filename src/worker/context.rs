@@ -9,12 +9,10 @@ use crate::job::gate;
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::samples::Sample;
-use crate::job::turns::Turns;
 use crate::pool::core::{PoolPtr, Shared};
 use crate::pool::here::Here;
-use crate::sync::atomic::Ordering;
-use crate::sync::time::Instant;
 use crate::sync::{shrunk, thread_static};
+use crate::worker::lease::Lease;
 use std::cell::Cell;
 use std::ptr;
 
@@ -69,49 +67,6 @@ pub struct Context {
     pub sample: Cell<Option<Sample>>,
 }
 
-/// The permits that a thread holds over several tasks of one job, and what the thread has done under them.
-#[derive(Debug)]
-pub struct Lease {
-    /// The job of the lease. `None` if the thread holds no permit.
-    pub job: Cell<Option<JobPtr>>,
-    /// The parent of the lease's job. The lease has a copy because each push writes the cache line of the record's own field.
-    pub parent: Cell<Option<JobPtr>>,
-    /// The number of the job's busy counts that this thread has. At least one while the permit is held.
-    pub busy: Cell<u64>,
-    /// The number of the job's tasks at the top of the thread's deque. These tasks were pushed from inside a task, or stolen
-    /// with the first task. Other workers may have stolen some of them since.
-    pub left: Cell<u64>,
-    /// True if this lease has set `BatchOut` and not cleared it. If another lease has cleared the flag, pushers admit tasks
-    /// themselves.
-    pub batch_out: Cell<bool>,
-    /// The number of tasks that have run in this turn.
-    pub turn: Cell<u32>,
-    /// The share, turn time and class of the lease's job.
-    pub turns: Cell<Turns>,
-    /// The time at which the turn began. `None` if no task waited in the queue of an ancestor at that time, and the job has no
-    /// turn time.
-    pub began: Cell<Option<Instant>>,
-    /// The value of `turn` at the time in `began`.
-    pub since: Cell<u32>,
-    /// If `turn` has none of the bits of this mask, the worker checks before the next task whether the turn ends.
-    pub mask: Cell<u32>,
-    /// The pool's epoch when this thread last checked the job's word.
-    pub epoch: Cell<u64>,
-    /// The number of tasks that have returned under this lease and are not in the job's tally yet.
-    pub completed: Cell<u64>,
-}
-
-/// The part of a lease that belongs to the worker's turn. See the fields of the same names in [`Lease`].
-#[derive(Clone, Copy, Debug)]
-pub struct TurnSoFar {
-    batch_out: bool,
-    turn: u32,
-    turns: Turns,
-    began: Option<Instant>,
-    since: u32,
-    epoch: u64,
-}
-
 impl Context {
     /// Makes the context of a thread of `pool` that has no seat yet.
     pub fn new(pool: PoolPtr) -> Self {
@@ -119,20 +74,7 @@ impl Context {
             here: Here::new(pool),
             next_task: Cell::new(None),
             serves: Cell::new(false),
-            lease: Lease {
-                job: Cell::new(None),
-                parent: Cell::new(None),
-                busy: Cell::new(0),
-                left: Cell::new(0),
-                batch_out: Cell::new(false),
-                turn: Cell::new(0),
-                turns: Cell::new(Turns::USUAL),
-                began: Cell::new(None),
-                since: Cell::new(0),
-                mask: Cell::new(0),
-                epoch: Cell::new(0),
-                completed: Cell::new(0),
-            },
+            lease: Lease::new(),
             running: Cell::new(ptr::null()),
             depth: Cell::new(0),
             blocked: Cell::new(false),
@@ -340,129 +282,5 @@ impl Context {
         self.lease.left.set(self.lease.left.get() + 1);
         self.pool().notify();
         Ok(())
-    }
-}
-
-impl Lease {
-    /// Opens the lease of a task that has its permits and one busy count. `left` is the number of the job's tasks at the top of
-    /// the thread's deque.
-    #[inline]
-    pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
-        self.job.set(Some(job));
-        self.parent.set(job.parent());
-        self.busy.set(1);
-        self.left.set(left);
-        self.batch_out.set(false);
-        self.turn.set(0);
-        self.turns.set(job.turns());
-        self.began.set(None);
-        self.since.set(0);
-        self.epoch.set(epoch);
-    }
-
-    /// Closes the lease, and leaves the permits and one busy count to a pending future or to a waiter.
-    pub fn detach(&self) {
-        let job = self.job.take().expect("a lease is closed once");
-        let busy = self.busy.replace(0) - 1;
-        self.settle(job);
-        job.drop_tasks(busy);
-    }
-
-    /// Opens the lease again for a task that has waited and has re-acquired its permits.
-    pub fn resume(&self, job: JobPtr, busy: u64) {
-        self.job.set(Some(job));
-        self.parent.set(job.parent());
-        self.busy.set(busy);
-        self.left.set(0);
-    }
-
-    /// Returns what the lease must have again after a wait in which the thread has kept its seat.
-    pub fn turn(&self) -> TurnSoFar {
-        TurnSoFar {
-            batch_out: self.batch_out.get(),
-            turn: self.turn.get(),
-            turns: self.turns.get(),
-            began: self.began.get(),
-            since: self.since.get(),
-            epoch: self.epoch.get(),
-        }
-    }
-
-    /// Goes on with a turn after a wait in which the thread has kept its seat.
-    pub fn go_on_with(&self, turn: TurnSoFar) {
-        let TurnSoFar { batch_out, turn, turns, began, since, epoch } = turn;
-        self.batch_out.set(batch_out);
-        self.turn.set(turn);
-        self.turns.set(turns);
-        self.began.set(began);
-        self.since.set(since);
-        self.epoch.set(epoch);
-    }
-
-    /// Takes `count` busy counts out of the lease, for tasks that are pushed. One busy count stays. If there are too few, adds
-    /// the missing ones and `credit` more.
-    #[inline]
-    pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
-        let mut busy = self.busy.get();
-        if busy <= count {
-            let missing = count + 1 - busy + credit;
-            job.busy.add_tasks(missing);
-            busy += missing;
-        }
-        self.busy.set(busy - count);
-    }
-
-    /// Leaves one busy count to a future that is pending without a permit.
-    #[cfg(feature = "futures")]
-    pub fn give_back_busy_count(&self) {
-        self.busy.set(self.busy.get() - 1);
-    }
-
-    /// Gives back all busy counts of the lease but one.
-    pub fn give_back_spare_busy_counts(&self) {
-        let Some(job) = self.job.get() else { return };
-        let spare = self.busy.replace(1) - 1;
-        if spare > 0 {
-            job.drop_tasks(spare);
-        }
-    }
-
-    /// Adds the busy count of a task that runs under this lease.
-    #[inline]
-    pub fn take_busy_count(&self) {
-        self.busy.set(self.busy.get() + 1);
-    }
-
-    /// Adds the number of tasks that have returned to the job's tally.
-    #[inline]
-    pub fn settle(&self, job: JobPtr) {
-        let completed = self.completed.replace(0);
-        if completed > 0 {
-            // Ordering: Relaxed; ordered by the permit that is released after it.
-            job.tally.completed.fetch_add(completed, Ordering::Relaxed);
-        }
-    }
-
-    /// Closes the lease: releases its permits, so that other tasks get them, and gives its busy counts back.
-    #[inline]
-    pub fn close(&self) {
-        let job = self.job.take().expect("a lease is closed once");
-        let busy = self.busy.replace(0);
-        let left = job.busy.load();
-        if left.handles() == 0
-            && left.tasks() == busy
-            && job.parent().is_none()
-            && job.queue().is_empty()
-            // The record must not be freed early: a reader of the list of named jobs may add a handle (root-3).
-            && !job.is_named_root()
-        {
-            self.completed.set(0);
-            // SAFETY: all busy counts are in this thread's hands, and there is no handle to push by.
-            unsafe { job.free(1) };
-            return;
-        }
-        self.settle(job);
-        gate::release(job);
-        job.drop_tasks(busy);
     }
 }
