@@ -55,8 +55,13 @@ const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 /// The number of tries of the input's lock before a puller gives up. The puller gives up earlier if no puller pulls an item
 /// meanwhile.
 const TRIES: usize = scaled(5, 1, 0);
-/// The number of spins after the first try. Each further number is twice as large, because a failed try slows the holder down.
-const FIRST_SPINS: usize = scaled(16, 1, 0);
+
+/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses grow because each
+/// check slows down the thread that this one waits for.
+pub fn pause(round: usize) {
+    const FIRST: usize = scaled(16, 1, 0);
+    (0..FIRST << round).for_each(|_| spin_loop());
+}
 
 /// An input and its pullers.
 pub struct Feed<I> {
@@ -180,7 +185,7 @@ impl<I: Iterator> Feed<I> {
             if let Some(source) = self.try_lock() {
                 return Some(source);
             }
-            (0..FIRST_SPINS << tries).for_each(|_| spin_loop());
+            pause(tries);
             if tries > 0 && self.pulled() == pulled {
                 break;
             }

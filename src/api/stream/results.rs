@@ -1,17 +1,16 @@
 //! The results that wait to be taken, and the count of the pullers that may still add results.
 
+use crate::api::stream::pause;
 use crate::error::JoinError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, scaled, spin_loop};
+use crate::sync::{Mutex, MutexGuard, scaled};
 use std::collections::VecDeque;
 use std::fmt;
 
 /// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
-/// The number of times that an iterator or a puller spins before it checks again. Each further number is twice as large.
-const FIRST_SPINS: usize = scaled(16, 1, 0);
-/// The number of these checks.
+/// The number of checks that an iterator or a puller makes, with a pause before each, until it parks or leaves.
 const CHECKS: usize = scaled(4, 1, 0);
 
 /// The results of a stream that wait to be taken by its iterator.
@@ -187,7 +186,7 @@ impl<R> Results<R> {
 /// that yields waits for all of them.
 fn spin_until(is_so: impl Fn() -> bool) -> bool {
     for check in 0..CHECKS {
-        (0..FIRST_SPINS << check).for_each(|_| spin_loop());
+        pause(check);
         if is_so() {
             return true;
         }
