@@ -60,7 +60,7 @@ impl Job {
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
         let mut reasons = waits_of(self.ptr(), futures);
-        // A waiting task of a job that keeps its permits has one, and is told as waiting alone.
+        // The figures count a task that waits and keeps its permit as running. The list of reasons has it once, as waiting.
         let keeps = self.ptr().keeps_permits();
         let waiting = if keeps { self.ptr().pool().waits.count(self.ptr().opaque()) } else { 0 };
         let running = stats.running.saturating_sub(waiting as usize);

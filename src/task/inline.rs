@@ -20,8 +20,8 @@
 //! busy count of the inline task. A cell that has left the job's queue stays in its deque, and is empty from `inline-2` on. The thread
 //! that takes it out finds it claimed, and drops it.
 //!
-//! No two tasks wait for each other because of this. The thread runs a task that the task below it on the stack waits for, and
-//! waits for nothing else. In the wait of `inline-4` it has no seat, and no permit further out than the one that it waits for.
+//! An inline run adds no circle of waits. Without it the joining task would wait for the joined task, too. While the thread waits
+//! for a permit in `inline-4`, it has no seat, and it holds no permit of a gate further out.
 //!
 //! A delayed task is pushed by the timer, which clears DELAYED before. Between the two the task has no place in the queue yet, so a
 //! join cannot tell which tasks go first. So a task that was delayed does not run inline in a task of another job.

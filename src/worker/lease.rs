@@ -101,7 +101,7 @@ impl Lease {
         self.left.set(0);
     }
 
-    /// Returns what the lease must have again after a wait in which the thread has kept its seat.
+    /// Returns the part of the lease that belongs to the turn, for [`go_on_with`](Self::go_on_with).
     pub fn turn(&self) -> TurnSoFar {
         TurnSoFar {
             batch_out: self.batch_out.get(),
@@ -113,7 +113,7 @@ impl Lease {
         }
     }
 
-    /// Goes on with a turn after a wait in which the thread has kept its seat.
+    /// Continues a turn that a wait has interrupted. The thread must have kept its seat during the wait.
     pub fn go_on_with(&self, turn: TurnSoFar) {
         let TurnSoFar { batch_out, turn, turns, began, since, epoch } = turn;
         self.batch_out.set(batch_out);

@@ -64,7 +64,7 @@ impl<T> Chunks<T> {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Keeps the size of chunks of a puller that stops, because the next puller must not find that size anew.
+    /// Stores the chunk size of a puller that stops. The next puller that starts begins with this size.
     pub fn keep_size(&self, size: usize) {
         // Ordering: Relaxed; a hint.
         self.size.store(size, Ordering::Relaxed);

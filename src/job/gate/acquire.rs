@@ -54,7 +54,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
     true
 }
 
-/// Releases the permits of the job and of its ancestors inside `end`, or of all ancestors.
+/// Releases the permits at the job's gates inside `end`, or at all its gates if `end` is `None`.
 pub(super) fn release_inside(job: JobPtr, end: Option<JobPtr>) {
     job.gates().take_while(|gate| Some(*gate) != end).for_each(|gate| release_at(gate, job));
 }

@@ -8,6 +8,8 @@
 //!   pushed before it. At a limit of 1 a task leaves the queue only when the task before it has started.
 //! - The joined task is the first in the queue, and no task is ready.
 //!
+//! A clear takes tasks out of the queue, too. No join runs such a task inline (`clear-1`).
+//!
 //! At a higher limit ready tasks do not matter. If one of them finds no permit now, it is refused, and the release of the permit
 //! admits it again.
 //!
