@@ -320,7 +320,7 @@ const SEEN: &[(&str, &[&str])] = &[
         &["weights_hold::join_is_safe_beside_a_heavier_task_that_waits_for_its_permits"],
     ),
     ("cancelled-weight-reserves", &["weights_hold::nothing_lost_when_heavy_tasks_are_cancelled"]),
-    ("gone-weight-put-back", &["weights_hold::nothing_lost_when_heavy_tasks_are_cancelled"]),
+    ("gone-weight-put-back", &["weights_hold::nothing_lost_when_a_handle_cancels_a_heavy_task"]),
     ("rate-not-counted", &["held_off_holds::rate_holds_for_many_workers"]),
     ("rate-set-in-silence", &["held_off_holds::rate_holds_once_it_is_set"]),
     ("rate-turn-without-token", &["held_off_holds::rate_holds_for_many_workers"]),

@@ -10,7 +10,18 @@ use std::sync::atomic::{AtomicUsize as Count, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tollgate::{ManualClock, Pool};
+use tollgate::{Job, ManualClock, Pool, Retried, Retry, TaskHandle};
+
+/// Pushes a task that never runs inline, so that a join of it waits: it may be tried again.
+pub fn spawn_apart<T: Send + 'static>(
+    job: &Job,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> TaskHandle<Retried<T, ()>> {
+    let mut task = Some(task);
+    job.spawn_retry(Retry::new().seed(1), move || {
+        Ok(task.take().expect("the first attempt succeeds")())
+    })
+}
 
 /// Sees how many tasks are inside at once.
 #[derive(Debug)]

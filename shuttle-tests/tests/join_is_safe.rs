@@ -4,7 +4,7 @@
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
-use shuttle_tests::instruments::{Fates, Gauge, unwind};
+use shuttle_tests::instruments::{Fates, Gauge, spawn_apart, unwind};
 use shuttle_tests::{check, in_a_pool};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -484,7 +484,8 @@ fn join_is_safe_after_a_spares_name_that_panics() {
         });
         let pool = pool.build().unwrap();
         let (job, other) = (pool.job(1), pool.job(1));
-        let waits = job.spawn(move || [1, 2].map(|number| other.spawn(move || number).join()));
+        let waits =
+            job.spawn(move || [1, 2].map(|number| spawn_apart(&other, move || number).join()));
         assert!(waits.join().unwrap().iter().all(Result::is_ok));
     });
 }

@@ -5,7 +5,7 @@
 
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
-use shuttle_tests::instruments::{Fates, Gauge, block_on};
+use shuttle_tests::instruments::{Fates, Gauge, block_on, spawn_apart};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -130,7 +130,7 @@ fn nothing_lost_when_tasks_wait_in_a_drain() {
         let (job, other) = (pool.job(1), pool.job(1));
         for _ in 0..2 {
             let there = other.clone();
-            job.execute(move || there.spawn(|| ()).join().unwrap());
+            job.execute(move || _ = spawn_apart(&there, || ()).join().unwrap());
         }
         pool.shutdown();
         assert_eq!((job.stats().completed, other.stats().completed), (2, 2));

@@ -6,6 +6,7 @@
 use shuttle::sync::Barrier;
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
+use shuttle_tests::instruments::spawn_apart;
 use std::sync::Arc;
 use tollgate::{Job, Pool};
 
@@ -306,7 +307,7 @@ fn join_is_safe_beside_tasks_that_push_on() {
         let returned = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (there, tells) = (other.clone(), returned.clone());
         job.execute(move || {
-            there.spawn(|| ()).join().unwrap();
+            spawn_apart(&there, || ()).join().unwrap();
             tells.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         for _ in 0..2 {
@@ -324,10 +325,10 @@ fn join_is_safe_for_two_waits_beside_one_idle_spare() {
         let (job, other, barrier) = (pool.job(2), pool.job(2), pair());
         // From now on one spare is idle.
         let there = other.clone();
-        job.spawn(move || there.spawn(|| ()).join().unwrap()).join().unwrap();
+        job.spawn(move || _ = spawn_apart(&there, || ()).join().unwrap()).join().unwrap();
         for _ in 0..2 {
             let (there, both) = (other.clone(), barrier.clone());
-            job.execute(move || there.spawn(stays(&both)).join().unwrap());
+            job.execute(move || _ = spawn_apart(&there, stays(&both)).join().unwrap());
         }
         job.wait();
         other.wait();

@@ -126,6 +126,21 @@ fn join_is_safe_beside_a_heavier_task_that_waits_for_its_permits() {
 }
 
 #[test]
+fn nothing_lost_when_a_handle_cancels_a_heavy_task() {
+    in_a_pool(2, |pool| {
+        let (cores, scales) = (weighted(&pool, 2), Arc::new(Scales::default()));
+        let held = cores.try_acquire().unwrap();
+        let heavy = cores.weigh(2).spawn(task(&scales, 2, 2));
+        assert!(heavy.cancel());
+        // The push checks the queue, and admits the cancelled task, which does not fit and is first.
+        cores.spawn(task(&scales, 1, 2)).join().unwrap();
+        drop(held);
+        cores.wait();
+        assert_eq!(scales.ran.load(Relaxed), 1);
+    });
+}
+
+#[test]
 fn nothing_lost_when_heavy_tasks_are_cancelled() {
     in_a_pool(2, |pool| {
         let (cores, scales) = (weighted(&pool, 2), Arc::new(Scales::default()));
