@@ -11,7 +11,7 @@ use std::thread::{available_parallelism, scope, sleep};
 use std::time::{Duration, Instant};
 
 /// A model that takes longer has not caught anything. It is the processor's time, for others may load the machine.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// The executables of a package's tests, by the name of their file.
 type Suites = BTreeMap<String, PathBuf>;
