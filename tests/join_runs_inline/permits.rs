@@ -1,0 +1,154 @@
+//! What admits the two tasks: limits, a rate, the order of a serial job, and the permits and the seat of the joining task.
+
+use crate::common::event::{Gauge, Latch};
+use crate::common::{LONG, SECOND, pool, pool_with_clock, within, workers_pass};
+use crate::{here, inside, runs_inline};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use tollgate::{Job, Rate};
+
+/// The time of the second task has not come when it is joined.
+#[test]
+fn a_rate_holds_for_a_joined_task() {
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let (outer, paced) = (pool.job(1), pool.job_builder().rate(Rate::every(SECOND)).build());
+        paced.execute(|| ());
+        paced.wait();
+        let there = paced.clone();
+        let task = outer.spawn(move || there.spawn(|| ()).join().unwrap());
+        while outer.stats().running > 0 || paced.stats().backlog == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(paced.stats().completed, 1);
+        clock.advance(SECOND);
+        task.join().unwrap();
+    });
+}
+
+/// The joining task has the one permit of the parent again, while the first task there is ready and has not started.
+#[test]
+fn a_joined_task_of_a_parent_overtakes_no_ready_task() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (parent, other) = (pool.job(1), pool.job(1));
+        let child = parent.job(1);
+        let order = inside(&child, move || {
+            let order = Arc::new(Mutex::new(Vec::new()));
+            let note = |number| {
+                let order = order.clone();
+                move || order.lock().unwrap().push(number)
+            };
+            let (first, second) = (note(1), note(2));
+            let pushed = other.spawn(move || [parent.spawn(first), parent.spawn(second)]);
+            let [first, second] = pushed.join().unwrap();
+            second.join().unwrap();
+            first.join().unwrap();
+            order.lock().unwrap().clone()
+        });
+        assert_eq!(order, [1, 2]);
+    });
+}
+
+#[test]
+fn the_joining_task_keeps_its_permit_of_a_job_that_says_so() {
+    within(LONG, || {
+        let pool = pool(1);
+        let outer = pool.job_builder().limit(1).keep_permits(true).build();
+        let (inner, own) = (pool.job(1), outer.clone());
+        let child = outer.job(1);
+        let there = inner.clone();
+        let seen = inside(&outer, move || {
+            let running = there.spawn(move || (own.stats().running, here())).join().unwrap();
+            (running.0, running.1 == here())
+        });
+        assert_eq!(seen, (1, true));
+        // The joined task needs a second permit of a job that keeps them: it waits for a worker.
+        outer.set_limit(2);
+        assert!(!runs_inline(&outer, &child));
+        // The joined task keeps its permit in its own waits.
+        let keeps = pool.job_builder().limit(1).keep_permits(true).build();
+        assert!(runs_inline(&inner, &keeps));
+        keeps.wait();
+        assert_eq!((outer.stats().running, keeps.stats().running), (0, 0));
+    });
+}
+
+#[test]
+fn a_limit_lowered_meanwhile_holds_for_the_joining_task() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (outer, inner) = (pool.job(1), pool.job(1));
+        let (own, gauge) = (outer.clone(), Gauge::new());
+        let seen = gauge.clone();
+        let task = outer.spawn(move || {
+            inner.spawn(move || own.set_limit(0)).join().unwrap();
+            drop(seen.enter());
+        });
+        while outer.stats().limit == 1 {
+            thread::yield_now();
+        }
+        workers_pass(&pool, 2);
+        assert_eq!((gauge.started(), outer.stats().running), (0, 0));
+        outer.set_limit(1);
+        task.join().unwrap();
+        assert_eq!(gauge.started(), 1);
+    });
+}
+
+/// While the joined task runs, the child of the joining one is paused. Then the joining task waits, and does not keep the permit of
+/// the parent that it has lent.
+#[test]
+fn a_task_that_waits_for_its_permit_has_none_of_a_parent() {
+    within(LONG, || {
+        for pauses in [Job::pause as fn(&Job), |job| job.set_limit(0)] {
+            let pool = pool(1);
+            let parent = pool.job(1);
+            let [outer, inner, third] = [(); 3].map(|()| parent.job(1));
+            let own = outer.clone();
+            let task = outer.spawn(move || {
+                let there = own.clone();
+                inner.spawn(move || pauses(&there)).join().unwrap();
+                own.stats().running
+            });
+            while outer.stats().limit == 1 && !outer.is_paused() {
+                thread::yield_now();
+            }
+            third.spawn(|| ()).join().unwrap();
+            assert!(!task.is_finished());
+            outer.set_limit(1);
+            outer.resume();
+            assert_eq!(task.join().unwrap(), 1);
+            parent.wait();
+            assert_eq!(parent.stats().running, 0);
+        }
+    });
+}
+
+/// The second task of the outer job has the permit when the joined task ends, and runs until a third has run.
+#[test]
+fn a_task_that_waits_for_its_permit_lends_its_seat() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (outer, inner, third) = (pool.job(1), pool.job(1), pool.job(1));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let own = outer.clone();
+        let (theirs, opening) = (gauge.clone(), latch.opening());
+        let task = outer.spawn(move || {
+            let joined = inner.spawn(move || {
+                let stays = theirs.clone();
+                own.execute(move || {
+                    let _running = stays.enter();
+                    opening.wait();
+                });
+                theirs.until_running(1);
+            });
+            joined.join().unwrap();
+        });
+        gauge.until_running(1);
+        // The other worker is in the second task, so this one needs the seat of the first.
+        third.spawn(|| ()).join().unwrap();
+        latch.open();
+        task.join().unwrap();
+    });
+}
