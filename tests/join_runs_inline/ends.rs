@@ -1,20 +1,18 @@
 //! How the two tasks end: by a panic, a cancel, a deadline, a circle of joins, and a shutdown.
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, SECOND, capture, message_of, pool, pool_with_clock, unwind, within};
-use crate::{here, inside, runs_inline};
+use crate::common::{LONG, SECOND, capture, message_of, pool_with_clock, unwind, within};
+use crate::{here, inside, runs_inline, two_jobs, with_two_jobs};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use tollgate::{JoinError, Pool, TaskHandle};
+use tollgate::{JoinError, TaskHandle};
 
 /// A place in which one task leaves the handle of another.
 type Place<T> = Arc<Mutex<Option<TaskHandle<T>>>>;
 
 #[test]
 fn a_panic_stays_in_the_joined_task() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let (there, own) = (inner.clone(), outer.clone());
         let said = inside(&outer, move || {
             let failed = there.spawn(|| unwind("inline")).join();
@@ -32,13 +30,11 @@ fn a_panic_stays_in_the_joined_task() {
 
 #[test]
 fn a_cancelled_job_runs_nothing_inline_and_tells_what_runs() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let there = inner.clone();
         inside(&outer, move || {
-            let (own, is_dropped) = (there.clone(), capture());
-            let late = there.spawn(move || drop(is_dropped.0));
+            let (own, (tell, told)) = (there.clone(), capture());
+            let late = there.spawn(move || drop(tell));
             let cancels = move || {
                 let before = tollgate::is_cancelled();
                 own.cancel();
@@ -47,7 +43,7 @@ fn a_cancelled_job_runs_nothing_inline_and_tells_what_runs() {
             let other = there.clone();
             // The first task of the serial job is ready, so the second one waits for it.
             late.join().unwrap();
-            assert!((is_dropped.1)());
+            assert!(told());
             let task = there.spawn(cancels);
             let behind = there.spawn(|| unreachable!());
             assert_eq!(task.join().unwrap(), (false, true));
@@ -60,12 +56,10 @@ fn a_cancelled_job_runs_nothing_inline_and_tells_what_runs() {
     });
 }
 
-/// The cancel of the joining task's job leaves both alone: they have begun.
+/// A cancel does not stop a task that has begun.
 #[test]
 fn a_cancel_of_the_joining_tasks_job_stops_neither() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let own = outer.clone();
         let seen = inside(&outer, move || {
             let cancels = move || {
@@ -84,7 +78,7 @@ fn a_cancel_of_the_joining_tasks_job_stops_neither() {
 fn a_task_past_its_deadline_expires_in_the_join() {
     within(LONG, || {
         let (pool, clock) = pool_with_clock(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+        let (outer, inner) = two_jobs(&pool);
         let there = inner.clone();
         inside(&outer, move || {
             let task = there.spawn_within(SECOND, here);
@@ -98,12 +92,10 @@ fn a_task_past_its_deadline_expires_in_the_join() {
     });
 }
 
-/// A task that joins one that joins it.
+/// The joined task joins the joining task. That join must fail.
 #[test]
 fn a_circle_of_joins_on_one_stack_is_refused() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|pool, outer, inner| {
         let (place, latch): (Place<bool>, _) = (Place::default(), Latch::new());
         let (theirs, opening) = (place.clone(), latch.opening());
         let task = outer.spawn(move || {
@@ -128,10 +120,8 @@ fn a_circle_of_joins_on_one_stack_is_refused() {
 
 #[test]
 fn a_shutdown_lets_both_end() {
-    within(LONG, || {
-        for drops in [false, true] {
-            let pool = Pool::builder().workers(1).build().unwrap();
-            let (outer, inner) = (pool.job(1), pool.job(1));
+    for drops in [false, true] {
+        with_two_jobs(move |pool, outer, inner| {
             let (gauge, latch) = (Gauge::new(), Latch::new());
             let stays = stay(&gauge, &latch);
             let (outer_end, there) = (outer.clone(), inner.clone());
@@ -153,6 +143,6 @@ fn a_shutdown_lets_both_end() {
             assert!(end || drops);
             assert_eq!((outer_end.stats().completed, outer_end.stats().running), (1, 0));
             assert_eq!(inner.stats().completed + inner.stats().cancelled, 2);
-        }
-    });
+        });
+    }
 }

@@ -2,14 +2,12 @@
 
 use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, pool, within};
-use crate::{here, inside};
+use crate::{here, inside, with_two_jobs};
 use tollgate::{Job, Reason};
 
 #[test]
 fn a_joined_task_sees_itself_and_the_joining_one_itself_again() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let (own, there) = (outer.clone(), inner.clone());
         inside(&outer, move || {
             let sees = || (tollgate::current_job().unwrap(), tollgate::current_task_id().unwrap());
@@ -23,7 +21,7 @@ fn a_joined_task_sees_itself_and_the_joining_one_itself_again() {
     });
 }
 
-/// The joined task is the first in the queue, behind tasks that are ready. It leaves the queue, and its cell counts as nothing.
+/// The joined task is the first in the queue, behind tasks that are ready. While it runs inline, it counts as running only.
 #[test]
 fn the_figures_are_right_while_a_task_runs_inline() {
     within(LONG, || {
@@ -57,9 +55,7 @@ fn the_figures_are_right_while_a_task_runs_inline() {
 
 #[test]
 fn an_explanation_tells_which_task_waits_and_which_runs() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let (gauge, latch) = (Gauge::new(), Latch::new());
         let (there, stays) = (inner.clone(), stay(&gauge, &latch));
         let task = outer.spawn(move || there.spawn(stays).join().unwrap());

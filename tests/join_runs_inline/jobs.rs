@@ -1,11 +1,11 @@
 //! Which tasks run inline: tasks of each kind, and of jobs of each kind.
 
 use crate::common::{LONG, SECOND, capture, pool, pool_with_clock, within};
-use crate::{here, inside, runs_inline};
+use crate::{here, inside, join_inside, runs_inline, two_jobs, with_two_jobs};
 use std::time::Duration;
 use tollgate::{Adaptive, Priority, Rate};
 
-/// Such a job decides at each start what may start, and only a worker asks it.
+/// At each start of a task, such a job checks more than its limit. Only a worker makes that check.
 #[test]
 fn no_task_of_a_job_with_a_rate_a_weight_an_adaptive_limit_or_another_class_runs_inline() {
     within(LONG, || {
@@ -24,12 +24,12 @@ fn no_task_of_a_job_with_a_rate_a_weight_an_adaptive_limit_or_another_class_runs
     });
 }
 
-/// The timer pushes it, and the join cannot tell its place from that of a task before it.
+/// Between the end of the delay and the timer's push the task has no place in the queue. So a join does not know which tasks go first.
 #[test]
 fn a_delayed_task_of_another_job_does_not_run_inline() {
     within(LONG, || {
         let (pool, clock) = pool_with_clock(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+        let (outer, inner) = two_jobs(&pool);
         let there = inside(&outer, move || {
             let task = inner.spawn_after(SECOND, here);
             clock.advance(SECOND);
@@ -44,7 +44,7 @@ fn a_delayed_task_of_another_job_does_not_run_inline() {
 fn a_retried_task_is_joined_by_a_task_of_another_job() {
     within(LONG, || {
         let (pool, _clock) = pool_with_clock(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+        let (outer, inner) = two_jobs(&pool);
         let there = inner.clone();
         let tried = inside(&outer, move || {
             let policy = tollgate::Retry::new().attempts(3).first_delay(Duration::ZERO);
@@ -62,9 +62,7 @@ fn a_retried_task_is_joined_by_a_task_of_another_job() {
 #[cfg(feature = "futures")]
 #[test]
 fn a_future_may_join_and_a_future_never_runs_inline() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let there = inner.clone();
         let polled = outer.spawn_future(async move { there.spawn(here).join().unwrap() == here() });
         assert!(polled.join().unwrap());
@@ -76,9 +74,7 @@ fn a_future_may_join_and_a_future_never_runs_inline() {
 
 #[test]
 fn tasks_of_a_scope_of_another_job_run_inline() {
-    within(LONG, || {
-        let pool = pool(1);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+    with_two_jobs(|_, outer, inner| {
         let there = inner.clone();
         let sum = inside(&outer, move || {
             let numbers = [1, 2, 3];
@@ -104,9 +100,12 @@ fn a_task_whose_job_goes_with_it_runs_inline() {
                 let inner = tollgate::current_job().unwrap();
                 let (tell, told) = capture();
                 let child = inner.job(1).job(1);
-                let task = child.spawn(move || drop(tell));
+                let task = child.spawn(move || {
+                    drop(tell);
+                    here()
+                });
                 drop(child);
-                task.join().unwrap();
+                assert_eq!(task.join().unwrap(), here());
                 assert!(told());
             }
         });
@@ -156,8 +155,7 @@ fn jobs_with_a_capacity_a_clock_or_the_hand_over_run_inline_as_others() {
         let timings = timed.timings().unwrap();
         assert_eq!((timings.wait.count(), timings.run.count()), (3, 3));
         let hands = pool.job_builder().limit(2).capacity(0).build();
-        let there = hands.clone();
-        inside(&outer, move || there.spawn(|| ()).join().unwrap());
+        join_inside(&outer, &hands, || ());
         hands.wait();
         assert_eq!((hands.stats().completed, hands.stats().running), (1, 0));
     });

@@ -2,12 +2,12 @@
 
 use crate::common::event::{Gauge, Latch};
 use crate::common::{LONG, SECOND, pool, pool_with_clock, within, workers_pass};
-use crate::{here, inside, runs_inline};
+use crate::{inside, join_inside, runs_inline, two_jobs};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use tollgate::{Job, Rate};
 
-/// The time of the second task has not come when it is joined.
+/// The second task is joined before the rate allows its start.
 #[test]
 fn a_rate_holds_for_a_joined_task() {
     within(LONG, || {
@@ -26,7 +26,8 @@ fn a_rate_holds_for_a_joined_task() {
     });
 }
 
-/// The joining task has the one permit of the parent again, while the first task there is ready and has not started.
+/// At the second join, the joining task has re-acquired the parent's only permit. The parent's first task is ready and has not
+/// started.
 #[test]
 fn a_joined_task_of_a_parent_overtakes_no_ready_task() {
     within(LONG, || {
@@ -57,12 +58,7 @@ fn the_joining_task_keeps_its_permit_of_a_job_that_says_so() {
         let outer = pool.job_builder().limit(1).keep_permits(true).build();
         let (inner, own) = (pool.job(1), outer.clone());
         let child = outer.job(1);
-        let there = inner.clone();
-        let seen = inside(&outer, move || {
-            let running = there.spawn(move || (own.stats().running, here())).join().unwrap();
-            (running.0, running.1 == here())
-        });
-        assert_eq!(seen, (1, true));
+        assert_eq!(join_inside(&outer, &inner, move || own.stats().running), (1, true));
         // The joined task needs a second permit of a job that keeps them: it waits for a worker.
         outer.set_limit(2);
         assert!(!runs_inline(&outer, &child));
@@ -78,7 +74,7 @@ fn the_joining_task_keeps_its_permit_of_a_job_that_says_so() {
 fn a_limit_lowered_meanwhile_holds_for_the_joining_task() {
     within(LONG, || {
         let pool = pool(2);
-        let (outer, inner) = (pool.job(1), pool.job(1));
+        let (outer, inner) = two_jobs(&pool);
         let (own, gauge) = (outer.clone(), Gauge::new());
         let seen = gauge.clone();
         let task = outer.spawn(move || {
@@ -96,8 +92,8 @@ fn a_limit_lowered_meanwhile_holds_for_the_joining_task() {
     });
 }
 
-/// While the joined task runs, the child of the joining one is paused. Then the joining task waits, and does not keep the permit of
-/// the parent that it has lent.
+/// The joined task runs under the parent's permit of the joining task, and pauses the job of the joining task. While the joining task
+/// waits for a permit, it must not keep that of the parent.
 #[test]
 fn a_task_that_waits_for_its_permit_has_none_of_a_parent() {
     within(LONG, || {
@@ -125,7 +121,7 @@ fn a_task_that_waits_for_its_permit_has_none_of_a_parent() {
     });
 }
 
-/// The second task of the outer job has the permit when the joined task ends, and runs until a third has run.
+/// When the joined task ends, a second task of the outer job has the permit, and keeps it until a task of a third job has run.
 #[test]
 fn a_task_that_waits_for_its_permit_lends_its_seat() {
     within(LONG, || {
