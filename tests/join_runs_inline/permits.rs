@@ -2,7 +2,7 @@
 
 use crate::common::event::{Gauge, Latch};
 use crate::common::{LONG, SECOND, pool, pool_with_clock, within, workers_pass};
-use crate::{inside, join_inside, runs_inline, two_jobs};
+use crate::{inside, join_inside, runs_inline, with_two_jobs};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use tollgate::{Job, Rate};
@@ -72,9 +72,7 @@ fn the_joining_task_keeps_its_permit_of_a_job_that_says_so() {
 
 #[test]
 fn a_limit_lowered_meanwhile_holds_for_the_joining_task() {
-    within(LONG, || {
-        let pool = pool(2);
-        let (outer, inner) = two_jobs(&pool);
+    with_two_jobs(|pool, outer, inner| {
         let (own, gauge) = (outer.clone(), Gauge::new());
         let seen = gauge.clone();
         let task = outer.spawn(move || {
@@ -84,7 +82,7 @@ fn a_limit_lowered_meanwhile_holds_for_the_joining_task() {
         while outer.stats().limit == 1 {
             thread::yield_now();
         }
-        workers_pass(&pool, 2);
+        workers_pass(pool, 1);
         assert_eq!((gauge.started(), outer.stats().running), (0, 0));
         outer.set_limit(1);
         task.join().unwrap();
