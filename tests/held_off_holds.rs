@@ -157,7 +157,7 @@ fn a_parent_holds_what_is_below_it_and_a_child_does_not_hold_its_siblings() {
         left.hold_off(3 * SECOND);
         clock.advance(2 * SECOND);
         right.wait();
-        // The left one's task was first in the queue of the top. A worker takes it, and its job refuses it.
+        // A worker may just have taken a task of `left` from the queue of `top`, and `left` is about to refuse it.
         assert_all_wait_soon(&left, 11);
         assert_all_wait_soon(&deep, 10);
         assert_eq!(gauge.started(), 10);
@@ -463,7 +463,7 @@ fn the_timer_has_a_thread_only_while_something_waits_for_it() {
         drop(pool);
         assert_eq!(job.held_until(), None);
         while timers() > 0 {
-            thread::yield_now(); // the system forgets a thread a little after its end
+            thread::yield_now(); // the system lists a thread until a little after its end
         }
     });
 }

@@ -24,7 +24,7 @@ fn a_start_hook_that_waits_is_told() {
         let (job, latch) = (Late::default(), Latch::new());
         let (seen, (tell, told)) = (Arc::clone(&job), mpsc::channel());
         let (opening, tell) = (latch.opening(), Mutex::new(tell));
-        // A worker that has left its hook would run the task before the other's hook joins it.
+        // Both hooks end together. A worker that has left its hook could run the task before the other worker's hook joins it.
         let both = Barrier::new(2);
         let pool = Pool::builder()
             .workers(2)

@@ -83,8 +83,8 @@ fn a_chain_a_thousand_deep_over_three_jobs() {
     });
 }
 
-/// A level runs inline in the level above, so a thread blocks at each 33rd level only. On one worker no other thread takes a level
-/// before its join.
+/// Each level runs inline in the level above, so only each 33rd level blocks a thread. The pool has one worker, so no other thread
+/// takes a level before its join.
 #[test]
 fn a_chain_over_three_jobs_needs_a_thread_for_each_32_levels() {
     within(LONG, || {
@@ -113,7 +113,7 @@ fn a_chain_over_three_serial_jobs_needs_a_thread_for_each_two_levels() {
     });
 }
 
-/// Two tasks of a serial job, of which another task joins the second. It does not overtake the first.
+/// A task of another job joins the second of two tasks of a serial job.
 #[test]
 fn a_task_that_runs_inline_overtakes_no_task_of_its_serial_job() {
     within(LONG, || {
@@ -137,13 +137,12 @@ fn a_task_that_runs_inline_overtakes_no_task_of_its_serial_job() {
     });
 }
 
-/// What a task that runs inline sees of its job, its permits and those of the task that joins it.
+/// A task that runs inline has a permit of its own job, and the joining task has none of its job meanwhile.
 #[test]
 fn a_task_that_runs_inline_has_the_permits_of_its_own_job() {
     within(LONG, || {
         let pool = pool(1);
         let parent = pool.job(1);
-        // One worker: the joined task runs on the thread of the joining one, or on a spare's.
         for (outer, inner) in [
             (pool.job(1), pool.job(1)),
             (parent.job(1), parent.job(1)),
@@ -171,7 +170,7 @@ fn a_task_that_runs_inline_has_the_permits_of_its_own_job() {
     });
 }
 
-/// A job with a rate, one that is paused, one that is at its limit: no task of theirs begins for a join.
+/// The job is paused, has a limit of 0, or is held off. A join starts none of its tasks.
 #[test]
 fn a_join_starts_nothing_that_its_job_does_not_admit() {
     within(LONG, || {
