@@ -8,7 +8,7 @@
 mod common;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, SECOND, WORKERS, with_clock, within};
+use common::{LONG, SECOND, WORKERS, settle, with_clock, within};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,16 +21,10 @@ fn assert_all_wait(job: &Job, tasks: usize) {
     assert_eq!((stats.running, stats.ready, stats.backlog), (0, 0, tasks), "{stats:?}");
 }
 
-/// Waits until no task has a permit or is on the way to one, and says that so many tasks wait then.
+/// Waits until no task of the job is running or ready, and fails unless `tasks` of its tasks wait then.
 #[track_caller]
 fn assert_all_wait_soon(job: &Job, tasks: usize) {
-    let moves = || {
-        let stats = job.stats();
-        stats.running + stats.ready > 0
-    };
-    while moves() {
-        thread::yield_now();
-    }
+    settle(job);
     assert_all_wait(job, tasks);
 }
 

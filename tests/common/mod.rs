@@ -127,6 +127,17 @@ pub fn until_parked(pool: &Pool, workers: usize) {
     }
 }
 
+/// Waits until no task of the job is running or ready. So none starts before something changes, such as a clock or a limit.
+pub fn settle(job: &Job) {
+    loop {
+        let stats = job.stats();
+        if stats.running == 0 && stats.ready == 0 {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
 /// Ends a task by unwinding with `message`, without the report that `panic!` prints.
 pub fn unwind(message: &str) -> ! {
     resume_unwind(Box::new(message.to_owned()))
