@@ -4,10 +4,7 @@ mod common;
 
 use common::event::Latch;
 use common::{LONG, pool, within};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
-use tollgate::{Job, JoinError, Pool};
+use tollgate::{Job, Pool};
 
 /// A pool as it comes, and pools with one and with two workers.
 fn pools() -> [Pool; 3] {
@@ -109,92 +106,6 @@ fn a_chain_over_three_serial_jobs_needs_a_thread_for_each_two_levels() {
             assert_eq!(deep(jobs, 1_000), 1_000);
             let spares = pool.stats().spare_workers;
             assert!(spares <= 1_000 / 2 + 100, "{workers} workers: {spares} threads were started");
-        }
-    });
-}
-
-/// A task of another job joins the second of two tasks of a serial job.
-#[test]
-fn a_task_that_runs_inline_overtakes_no_task_of_its_serial_job() {
-    within(LONG, || {
-        for pool in pools() {
-            let (outer, serial) = (pool.job(4), pool.job(1));
-            for _ in 0..200 {
-                let serial = serial.clone();
-                let order = outer.spawn(move || {
-                    let order = Arc::new(Mutex::new(Vec::new()));
-                    let [first, second] = [1, 2].map(|number| {
-                        let order = order.clone();
-                        serial.spawn(move || order.lock().unwrap().push(number))
-                    });
-                    second.join().unwrap();
-                    first.join().unwrap();
-                    order.lock().unwrap().clone()
-                });
-                assert_eq!(order.join().unwrap(), [1, 2]);
-            }
-        }
-    });
-}
-
-/// A task that runs inline has a permit of its own job, and the joining task has none of its job meanwhile.
-#[test]
-fn a_task_that_runs_inline_has_the_permits_of_its_own_job() {
-    within(LONG, || {
-        let pool = pool(1);
-        let parent = pool.job(1);
-        for (outer, inner) in [
-            (pool.job(1), pool.job(1)),
-            (parent.job(1), parent.job(1)),
-            (parent.job(1), parent.clone()),
-        ] {
-            let (own, there) = (outer.clone(), inner.clone());
-            let seen = outer.spawn(move || {
-                let (joining, joined) = (own.clone(), there.clone());
-                let thread = thread::current().id();
-                let task = there.spawn(move || {
-                    let here = tollgate::current_job().unwrap();
-                    let waits = joining.stats().running;
-                    (here == joined, waits, joined.stats().running, thread::current().id())
-                });
-                let (is_own, waits, running, there) = task.join().unwrap();
-                assert_eq!(own.stats().running, 1);
-                (is_own, waits, running, there == thread)
-            });
-            assert_eq!(seen.join().unwrap(), (true, 0, 1, true));
-            outer.wait();
-            inner.wait();
-            assert_eq!((outer.stats().running, inner.stats().running), (0, 0));
-            assert_eq!((outer.stats().completed > 0, inner.stats().completed > 0), (true, true));
-        }
-    });
-}
-
-/// The job is paused, has a limit of 0, or is held off. A join starts none of its tasks.
-#[test]
-fn a_join_starts_nothing_that_its_job_does_not_admit() {
-    within(LONG, || {
-        let pool = pool(2);
-        let outer = pool.job(1);
-        let holds: [fn(&Job); 3] = [
-            Job::pause,
-            |job| job.set_limit(0),
-            |job| {
-                job.hold_off(Duration::from_secs(3_600));
-            },
-        ];
-        for hold in holds {
-            let inner = pool.job(1);
-            hold(&inner);
-            let there = inner.clone();
-            let task =
-                outer.spawn(move || matches!(there.spawn(|| ()).join(), Err(JoinError::Cancelled)));
-            while outer.stats().running > 0 || inner.stats().backlog == 0 {
-                thread::yield_now();
-            }
-            assert_eq!(inner.stats().completed, 0);
-            inner.cancel();
-            assert!(task.join().unwrap());
         }
     });
 }

@@ -5,7 +5,8 @@ use crate::common::{LONG, SECOND, pool, pool_with_clock, within, workers_pass};
 use crate::{inside, join_inside, runs_inline, with_two_jobs};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use tollgate::{Job, Rate};
+use std::time::Duration;
+use tollgate::{Job, JoinError, Pool, Rate};
 
 /// The second task is joined before the rate allows its start.
 #[test]
@@ -144,5 +145,91 @@ fn a_task_that_waits_for_its_permit_lends_its_seat() {
         third.spawn(|| ()).join().unwrap();
         latch.open();
         task.join().unwrap();
+    });
+}
+
+/// A task of another job joins the second of two tasks of a serial job.
+#[test]
+fn a_task_that_runs_inline_overtakes_no_task_of_its_serial_job() {
+    within(LONG, || {
+        for pool in [Pool::new().unwrap(), pool(1), pool(2)] {
+            let (outer, serial) = (pool.job(4), pool.job(1));
+            for _ in 0..200 {
+                let serial = serial.clone();
+                let order = outer.spawn(move || {
+                    let order = Arc::new(Mutex::new(Vec::new()));
+                    let [first, second] = [1, 2].map(|number| {
+                        let order = order.clone();
+                        serial.spawn(move || order.lock().unwrap().push(number))
+                    });
+                    second.join().unwrap();
+                    first.join().unwrap();
+                    order.lock().unwrap().clone()
+                });
+                assert_eq!(order.join().unwrap(), [1, 2]);
+            }
+        }
+    });
+}
+
+/// A task that runs inline has a permit of its own job, and the joining task has none of its job meanwhile.
+#[test]
+fn a_task_that_runs_inline_has_the_permits_of_its_own_job() {
+    within(LONG, || {
+        let pool = pool(1);
+        let parent = pool.job(1);
+        for (outer, inner) in [
+            (pool.job(1), pool.job(1)),
+            (parent.job(1), parent.job(1)),
+            (parent.job(1), parent.clone()),
+        ] {
+            let (own, there) = (outer.clone(), inner.clone());
+            let seen = outer.spawn(move || {
+                let (joining, joined) = (own.clone(), there.clone());
+                let thread = thread::current().id();
+                let task = there.spawn(move || {
+                    let here = tollgate::current_job().unwrap();
+                    let waits = joining.stats().running;
+                    (here == joined, waits, joined.stats().running, thread::current().id())
+                });
+                let (is_own, waits, running, there) = task.join().unwrap();
+                assert_eq!(own.stats().running, 1);
+                (is_own, waits, running, there == thread)
+            });
+            assert_eq!(seen.join().unwrap(), (true, 0, 1, true));
+            outer.wait();
+            inner.wait();
+            assert_eq!((outer.stats().running, inner.stats().running), (0, 0));
+            assert_eq!((outer.stats().completed > 0, inner.stats().completed > 0), (true, true));
+        }
+    });
+}
+
+/// The job is paused, has a limit of 0, or is held off. A join starts none of its tasks.
+#[test]
+fn a_join_starts_nothing_that_its_job_does_not_admit() {
+    within(LONG, || {
+        let pool = pool(2);
+        let outer = pool.job(1);
+        let holds: [fn(&Job); 3] = [
+            Job::pause,
+            |job| job.set_limit(0),
+            |job| {
+                job.hold_off(Duration::from_secs(3_600));
+            },
+        ];
+        for hold in holds {
+            let inner = pool.job(1);
+            hold(&inner);
+            let there = inner.clone();
+            let task =
+                outer.spawn(move || matches!(there.spawn(|| ()).join(), Err(JoinError::Cancelled)));
+            while outer.stats().running > 0 || inner.stats().backlog == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(inner.stats().completed, 0);
+            inner.cancel();
+            assert!(task.join().unwrap());
+        }
     });
 }
