@@ -65,17 +65,24 @@ fn a_row_of_three_hundred_each_joins_the_one_before() {
     });
 }
 
+/// Joins a task of the first job, which joins one of the second, and so on in turn. Returns the depth.
 fn deep(jobs: [Job; 3], depth: usize) -> usize {
     let next = [1, 2, 0].map(|i: usize| jobs[i].clone());
     if depth == 0 { 0 } else { jobs[0].spawn(move || deep(next, depth - 1)).join().unwrap() + 1 }
+}
+
+/// Runs a chain of 1,000 joins over three new jobs of a new pool. Returns how many spare workers the pool has started.
+fn spares_of_a_chain(pool: &Pool, limit: usize) -> usize {
+    let jobs = [(); 3].map(|()| pool.job(limit));
+    assert_eq!(deep(jobs, 1_000), 1_000);
+    pool.stats().spare_workers
 }
 
 #[test]
 fn a_chain_a_thousand_deep_over_three_jobs() {
     within(LONG, || {
         for (pool, limit) in pools().into_iter().zip([usize::MAX, 1, 2]) {
-            let jobs = [(); 3].map(|()| pool.job(limit));
-            assert_eq!(deep(jobs, 1_000), 1_000);
+            spares_of_a_chain(&pool, limit);
         }
     });
 }
@@ -86,10 +93,7 @@ fn a_chain_a_thousand_deep_over_three_jobs() {
 fn a_chain_over_three_jobs_needs_a_thread_for_each_32_levels() {
     within(LONG, || {
         for limit in [2, 4, usize::MAX] {
-            let pool = pool(1);
-            let jobs = [(); 3].map(|()| pool.job(limit));
-            assert_eq!(deep(jobs, 1_000), 1_000);
-            let spares = pool.stats().spare_workers;
+            let spares = spares_of_a_chain(&pool(1), limit);
             assert!(spares <= 1_000 / 32 + 10, "limit {limit}: {spares} threads were started");
         }
     });
@@ -101,10 +105,7 @@ fn a_chain_over_three_jobs_needs_a_thread_for_each_32_levels() {
 fn a_chain_over_three_serial_jobs_needs_a_thread_for_each_two_levels() {
     within(LONG, || {
         for workers in [1, 2, 4] {
-            let pool = pool(workers);
-            let jobs = [(); 3].map(|()| pool.job(1));
-            assert_eq!(deep(jobs, 1_000), 1_000);
-            let spares = pool.stats().spare_workers;
+            let spares = spares_of_a_chain(&pool(workers), 1);
             assert!(spares <= 1_000 / 2 + 100, "{workers} workers: {spares} threads were started");
         }
     });
