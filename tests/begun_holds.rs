@@ -419,7 +419,8 @@ fn a_wait_beside_another_permit_is_allowed() {
     });
 }
 
-/// All begun tasks wait for permits that they keep themselves. The pool does not see that. A higher limit ends it.
+/// All begun tasks wait for permits that they keep themselves. The pool does not report that they wait for ever. A higher limit ends
+/// their wait.
 #[test]
 fn tasks_that_wait_for_their_own_permits_go_on_when_the_limit_is_raised() {
     within(LONG, || {

@@ -106,8 +106,8 @@ fn a_permit_freed_in_one_child_starts_the_others_task() {
     });
 }
 
-/// The tasks of a parent that push tasks of the parent, without an end, on every worker: the child's turn comes all the same.
-/// The task is ready when its job is held, so it has reservations at the gates outside. There a sibling's task waits.
+/// The refused task is ready when its job is paused or its limit becomes 0. So the task has reservations in its ancestors, where a
+/// sibling's task waits.
 #[test]
 fn a_permit_that_a_refused_task_reserved_starts_the_siblings_task() {
     within(LONG, || {
@@ -133,6 +133,7 @@ fn a_permit_that_a_refused_task_reserved_starts_the_siblings_task() {
     });
 }
 
+/// On each worker, tasks of the parent push further tasks of the parent without an end. The child's turn comes all the same.
 #[test]
 fn a_childs_turn_comes_while_its_parents_tasks_push_on() {
     fn push_on(job: Job, over: Arc<AtomicBool>, started: Gauge) {

@@ -208,7 +208,7 @@ fn waiters_for_permits_and_for_slots_keep_their_places() {
         job.clear();
         assert!(matches!(stale.join(), Err(JoinError::Cancelled)));
         drop(held);
-        // The pusher may have the queue lock. Then the pusher admits the waiter.
+        // If the pusher has the queue lock, the pusher admits the waiter a little later.
         let permit = loop {
             match acquire.as_mut().poll(&mut cx) {
                 Poll::Ready(permit) => break permit.unwrap(),
@@ -302,7 +302,7 @@ fn join_is_safe_in_the_drop_of_a_cleared_task() {
     });
 }
 
-/// On the only worker, so no other thread has dropped the tasks when they are joined.
+/// The pool has one worker, so no other thread drops the cleared tasks before their joins.
 #[test]
 fn a_cleared_task_does_not_run_inline() {
     within(LONG, || {

@@ -40,7 +40,19 @@ static ALLOCATOR: Counting = Counting;
 
 const TASKS: u64 = 1_000;
 
-/// What one thing costs, over many.
+/// What the counters of a thread show.
+#[derive(Clone, Copy)]
+struct Reading {
+    counts: Counts,
+    allocations: u64,
+}
+
+/// Reads the counters of the calling thread.
+fn read() -> Reading {
+    Reading { counts: counts(), allocations: ALLOCATIONS.with(Cell::get) }
+}
+
+/// The mean cost of a task or an item.
 #[derive(Debug)]
 struct Cost {
     rmws: f64,
@@ -48,20 +60,25 @@ struct Cost {
     allocations: f64,
 }
 
-/// Runs `f` and says what it cost the calling thread, per task.
+/// Runs `f`, and returns what it cost the calling thread for each of [`TASKS`] tasks.
 fn cost(f: impl FnOnce()) -> Cost {
-    let (before, allocated) = (counts(), ALLOCATIONS.with(Cell::get));
+    let before = read();
     f();
-    let Counts { rmws, fences } = counts();
-    let per_task = |count: u64| count as f64 / TASKS as f64;
-    Cost {
-        rmws: per_task(rmws - before.rmws),
-        fences: per_task(fences - before.fences),
-        allocations: per_task(ALLOCATIONS.with(Cell::get) - allocated),
-    }
+    Cost::between(before, read(), TASKS)
 }
 
 impl Cost {
+    /// Divides what a thread counted between two readings by `number`.
+    fn between(before: Reading, after: Reading, number: u64) -> Self {
+        let each = |count: u64| count as f64 / number as f64;
+        Self {
+            rmws: each(after.counts.rmws - before.counts.rmws),
+            fences: each(after.counts.fences - before.counts.fences),
+            allocations: each(after.allocations - before.allocations),
+        }
+    }
+
+    /// Fails if one of the three figures of `what` exceeds these.
     fn at_most(&self, what: &str, rmws: f64, fences: f64, allocations: f64) {
         println!("{what}: {self:?}");
         assert!(self.rmws <= rmws, "{what}: {self:?}, more than {rmws} read-modify-writes");
@@ -105,7 +122,7 @@ fn a_push_with_a_handle() {
     let pool = warm();
     let job = pool.job(0);
     let mut handles = Vec::with_capacity(TASKS as usize);
-    // As a push without a handle: the references of the queue and the handle are there from the start.
+    // As a push without a handle: a new task already has the references of the queue and the handle.
     cost(|| (0..TASKS).for_each(|i| handles.push(job.spawn(move || i)))).at_most(
         "a push with a handle",
         2.05,
@@ -124,7 +141,7 @@ fn a_push_into_a_scope() {
     let pool = warm();
     let job = pool.job(0);
     job.scope(|scope| {
-        // The scope counts the task. Each started task is removed from its list some time, and a reference is released then.
+        // The scope counts the task. It later removes each started task from its list, and then releases a reference.
         cost(|| (0..TASKS).for_each(|_| scope.execute(|| ()))).at_most(
             "a push into a scope",
             3.1,
@@ -140,7 +157,7 @@ fn a_push_by_a_key() {
     let pool = warm();
     let keyed = pool.job_builder().limit(0).keyed(|_: &u64, builder| builder);
     let keep: Vec<Job> = (0..10).map(|key| keyed.job(&key)).collect();
-    // A handle is made and dropped for the push.
+    // Each look-up makes a handle of the job, which is dropped after the push.
     cost(|| (0..TASKS).for_each(|i| keyed.job(&(i % 10)).execute(|| ()))).at_most(
         "a look-up by key and a push",
         4.2,
@@ -150,26 +167,20 @@ fn a_push_by_a_key() {
     keep.iter().for_each(Job::cancel);
 }
 
-/// What the calls of `each` cost the worker, which `run` makes for the numbers up to 1,000 or more in order.
+/// Returns what an item costs the worker that runs `each` for it, from the item `first` on. `run` must run `each` on one worker, for the
+/// items in order, of which there must be 1,000 more.
 fn cost_between(first: u64, run: impl FnOnce(&(dyn Fn(u64) + Sync))) -> Cost {
     let last = first + TASKS;
     let (begun, ended) = (Mutex::new(None), Mutex::new(None));
-    let here = || Some((counts(), ALLOCATIONS.with(Cell::get)));
     run(&|number| {
         if number == first {
-            *begun.lock().unwrap() = here();
+            *begun.lock().unwrap() = Some(read());
         } else if number == last {
-            *ended.lock().unwrap() = here();
+            *ended.lock().unwrap() = Some(read());
         }
     });
-    let (before, allocated) = begun.into_inner().unwrap().unwrap();
-    let (after, allocations) = ended.into_inner().unwrap().unwrap();
-    let per_task = |count: u64| count as f64 / TASKS as f64;
-    Cost {
-        rmws: per_task(after.rmws - before.rmws),
-        fences: per_task(after.fences - before.fences),
-        allocations: per_task(allocations - allocated),
-    }
+    let reading = |of: Mutex<Option<Reading>>| of.into_inner().unwrap().unwrap();
+    Cost::between(reading(begun), reading(ended), TASKS)
 }
 
 #[test]
@@ -199,22 +210,17 @@ fn an_item_of_a_map() {
     const ITEMS: u64 = 50;
     let pool = warm();
     let (tell, told) = mpsc::channel();
-    // All results of these fit, so the puller does not wait for the iterator.
+    // All 60 results fit into the map's buffer, so the puller does not wait for the iterator.
     let mut results = pool.job(1).map(0..60, move |item| {
         if item == 5 || item == 5 + ITEMS {
-            tell.send((counts(), ALLOCATIONS.with(Cell::get))).unwrap();
+            tell.send(read()).unwrap();
         }
     });
     results.next().unwrap().unwrap();
-    let ((before, allocated), (after, allocations)) = (told.recv().unwrap(), told.recv().unwrap());
-    let per_item = |count: u64| count as f64 / ITEMS as f64;
-    // The call is counted. The locks of the input and of the results are not. Two fences before the look for a missing puller.
-    Cost {
-        rmws: per_item(after.rmws - before.rmws),
-        fences: per_item(after.fences - before.fences),
-        allocations: per_item(allocations - allocated),
-    }
-    .at_most("an item of a map", 1.1, 2.1, 0.2);
+    let (before, after) = (told.recv().unwrap(), told.recv().unwrap());
+    // Each call is counted. The two fences stand before the check for a missing puller. The locks of the input and of the results are
+    // not counted.
+    Cost::between(before, after, ITEMS).at_most("an item of a map", 1.1, 2.1, 0.2);
 }
 
 #[test]
@@ -242,24 +248,15 @@ fn a_job_made_and_dropped() {
     .at_most("a job made and dropped", 3.0, 0.0, 0.05);
 }
 
-/// What the tasks of a job cost the worker that runs them one after the other: between the first and the last of
-/// them, on the worker's own thread.
+/// Returns what a task of a job costs the worker that runs all tasks of the job, one after the other.
 fn drain_cost(job: &Job) -> Cost {
     job.pause();
     let (tell, told) = mpsc::channel();
-    let begin = move || (counts(), ALLOCATIONS.with(Cell::get));
-    let start = job.spawn(begin);
+    let start = job.spawn(read);
     fill(job);
-    job.execute(move || tell.send(begin()).unwrap());
+    job.execute(move || tell.send(read()).unwrap());
     job.resume();
-    let (before, allocated) = start.join().unwrap();
-    let (after, allocations) = told.recv().unwrap();
-    let per_task = |count: u64| count as f64 / TASKS as f64;
-    Cost {
-        rmws: per_task(after.rmws - before.rmws),
-        fences: per_task(after.fences - before.fences),
-        allocations: per_task(allocations - allocated),
-    }
+    Cost::between(start.join().unwrap(), told.recv().unwrap(), TASKS)
 }
 
 #[test]
@@ -286,7 +283,7 @@ fn a_task_of_a_job_whose_limit_does_not_bind() {
     drain_cost(&pool.job(usize::MAX)).at_most("a task of a job without limit", 0.3, 0.1, 0.05);
 }
 
-/// What the tasks of one job cost all of its many workers, while two threads push.
+/// Returns what a task of one job costs all workers together, while two threads push.
 fn crowd_cost(workers: usize, limit: usize) -> Cost {
     const EACH: u64 = 50 * TASKS;
     let total = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
@@ -326,31 +323,16 @@ fn a_task_pushed_and_run_from_inside() {
     let job = pool.job(usize::MAX);
     let (tell, told) = mpsc::channel();
     /// One after the other, each pushed by the one before.
-    fn next(
-        job: Job,
-        left: u64,
-        before: (Counts, u64),
-        tell: mpsc::Sender<((Counts, u64), (Counts, u64))>,
-    ) {
+    fn next(job: Job, left: u64, before: Reading, tell: mpsc::Sender<Cost>) {
         if left == 0 {
-            tell.send((before, (counts(), ALLOCATIONS.with(Cell::get)))).unwrap();
+            tell.send(Cost::between(before, read(), TASKS)).unwrap();
         } else {
             let pushed = job.clone();
             job.execute(move || next(pushed, left - 1, before, tell));
         }
     }
     let first = job.clone();
-    job.execute(move || {
-        let before = (counts(), ALLOCATIONS.with(Cell::get));
-        next(first, TASKS, before, tell);
-    });
-    let ((before, allocated), (after, allocations)) = told.recv().unwrap();
-    let per_task = |count: u64| count as f64 / TASKS as f64;
+    job.execute(move || next(first, TASKS, read(), tell));
     // The job's handle is cloned and dropped by the task itself: two of these.
-    Cost {
-        rmws: per_task(after.rmws - before.rmws),
-        fences: per_task(after.fences - before.fences),
-        allocations: per_task(allocations - allocated),
-    }
-    .at_most("a task pushed from inside", 2.2, 1.1, 1.1);
+    told.recv().unwrap().at_most("a task pushed from inside", 2.2, 1.1, 1.1);
 }

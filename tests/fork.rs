@@ -33,7 +33,7 @@ fn in_fork(test: impl FnOnce()) {
     assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed");
 }
 
-/// A task of another job would run inline, but in a child another thread's locks may never come free.
+/// A joined task of another job does not run inline in a forked child: a lock that another thread had at the fork stays locked there.
 #[test]
 fn a_task_that_forks_joins_no_task_of_another_job_in_the_child() {
     let pool = pool(1);
@@ -53,7 +53,7 @@ fn a_forked_child_is_told_that_it_has_no_workers() {
     let job = pool.job(1);
     job.spawn(|| ()).join().unwrap();
     job.wait();
-    // A lock that a worker has at the fork stays locked in the child.
+    // At the fork no worker may have a lock, because the lock would stay locked in the child.
     until_parked(&pool, 2);
     #[cfg(target_os = "linux")]
     while !threads_named("tollgate-").into_iter().all(sleeps) {

@@ -8,7 +8,7 @@
 mod common;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, SECOND, WORKERS, with_clock, within};
+use common::{LONG, SECOND, WORKERS, settle, with_clock, within};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,16 +21,10 @@ fn assert_all_wait(job: &Job, tasks: usize) {
     assert_eq!((stats.running, stats.ready, stats.backlog), (0, 0, tasks), "{stats:?}");
 }
 
-/// Waits until no task has a permit or is on the way to one, and says that so many tasks wait then.
+/// Waits until no task of the job is running or ready, and fails unless `tasks` of its tasks wait then.
 #[track_caller]
 fn assert_all_wait_soon(job: &Job, tasks: usize) {
-    let moves = || {
-        let stats = job.stats();
-        stats.running + stats.ready > 0
-    };
-    while moves() {
-        thread::yield_now();
-    }
+    settle(job);
     assert_all_wait(job, tasks);
 }
 
@@ -157,7 +151,7 @@ fn a_parent_holds_what_is_below_it_and_a_child_does_not_hold_its_siblings() {
         left.hold_off(3 * SECOND);
         clock.advance(2 * SECOND);
         right.wait();
-        // The left one's task was first in the queue of the top. A worker takes it, and its job refuses it.
+        // A worker may just have taken a task of `left` from the queue of `top`, and `left` is about to refuse it.
         assert_all_wait_soon(&left, 11);
         assert_all_wait_soon(&deep, 10);
         assert_eq!(gauge.started(), 10);
@@ -463,7 +457,7 @@ fn the_timer_has_a_thread_only_while_something_waits_for_it() {
         drop(pool);
         assert_eq!(job.held_until(), None);
         while timers() > 0 {
-            thread::yield_now(); // the system forgets a thread a little after its end
+            thread::yield_now(); // the system lists a thread until a little after its end
         }
     });
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 
 use common::event::Latch;
-use common::{LONG, Tokens, panic_of, unwind, with_workers, within};
+use common::{LONG, Tokens, job_without_inline_tasks, panic_of, unwind, with_workers, within};
 use tollgate::{Job, JoinError, Pool};
 
 /// A job that a hook made before the pool finds later.
@@ -24,7 +24,7 @@ fn a_start_hook_that_waits_is_told() {
         let (job, latch) = (Late::default(), Latch::new());
         let (seen, (tell, told)) = (Arc::clone(&job), mpsc::channel());
         let (opening, tell) = (latch.opening(), Mutex::new(tell));
-        // A worker that has left its hook would run the task before the other's hook joins it.
+        // Both hooks end together. A worker that has left its hook could run the task before the other worker's hook joins it.
         let both = Barrier::new(2);
         let pool = Pool::builder()
             .workers(2)
@@ -172,9 +172,9 @@ fn a_name_that_waits_is_told_and_the_thread_has_its_usual_name() {
             .build()
             .unwrap();
         job.set(pool.job(1)).unwrap();
-        let (outer, inner) = (pool.job(1), pool.job_builder().limit(1).weighted().build());
+        let (outer, inner) = (pool.job(1), job_without_inline_tasks(&pool));
         let name = outer.spawn(move || {
-            // A task of a job with weights never runs inline. So the join has a spare worker take this thread's place.
+            // A spare worker takes this thread's place.
             inner.spawn(|| std::thread::current().name().map(str::to_owned)).join().unwrap()
         });
         let name = name.join().unwrap().unwrap();

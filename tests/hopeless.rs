@@ -39,7 +39,7 @@ fn two_tasks_that_wait_for_each_others_jobs() {
         until_parked(&pool, 1);
         for (job, other) in [(&one, &two), (&two, &one)] {
             let waiting = Reason::Waiting { tasks: 1, awaited: Some(other.clone()) };
-            // A thread that has lent its seat is about to note that it waits.
+            // A thread lends its seat before it notes that its task waits.
             while job.explain().reasons() != std::slice::from_ref(&waiting) {
                 std::thread::yield_now();
             }

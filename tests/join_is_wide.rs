@@ -4,10 +4,7 @@ mod common;
 
 use common::event::Latch;
 use common::{LONG, pool, within};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
-use tollgate::{Job, JoinError, Pool};
+use tollgate::{Job, Pool};
 
 /// A pool as it comes, and pools with one and with two workers.
 fn pools() -> [Pool; 3] {
@@ -68,31 +65,35 @@ fn a_row_of_three_hundred_each_joins_the_one_before() {
     });
 }
 
+/// Joins a task of the first job, which joins one of the second, and so on in turn. Returns the depth.
 fn deep(jobs: [Job; 3], depth: usize) -> usize {
     let next = [1, 2, 0].map(|i: usize| jobs[i].clone());
     if depth == 0 { 0 } else { jobs[0].spawn(move || deep(next, depth - 1)).join().unwrap() + 1 }
+}
+
+/// Runs a chain of 1,000 joins over three new jobs of a new pool. Returns how many spare workers the pool has started.
+fn spares_of_a_chain(pool: &Pool, limit: usize) -> usize {
+    let jobs = [(); 3].map(|()| pool.job(limit));
+    assert_eq!(deep(jobs, 1_000), 1_000);
+    pool.stats().spare_workers
 }
 
 #[test]
 fn a_chain_a_thousand_deep_over_three_jobs() {
     within(LONG, || {
         for (pool, limit) in pools().into_iter().zip([usize::MAX, 1, 2]) {
-            let jobs = [(); 3].map(|()| pool.job(limit));
-            assert_eq!(deep(jobs, 1_000), 1_000);
+            spares_of_a_chain(&pool, limit);
         }
     });
 }
 
-/// A level runs inline in the level above, so a thread blocks at each 33rd level only. On one worker no other thread takes a level
-/// before its join.
+/// Each level runs inline in the level above, so only each 33rd level blocks a thread. The pool has one worker, so no other thread
+/// takes a level before its join.
 #[test]
 fn a_chain_over_three_jobs_needs_a_thread_for_each_32_levels() {
     within(LONG, || {
         for limit in [2, 4, usize::MAX] {
-            let pool = pool(1);
-            let jobs = [(); 3].map(|()| pool.job(limit));
-            assert_eq!(deep(jobs, 1_000), 1_000);
-            let spares = pool.stats().spare_workers;
+            let spares = spares_of_a_chain(&pool(1), limit);
             assert!(spares <= 1_000 / 32 + 10, "limit {limit}: {spares} threads were started");
         }
     });
@@ -104,98 +105,8 @@ fn a_chain_over_three_jobs_needs_a_thread_for_each_32_levels() {
 fn a_chain_over_three_serial_jobs_needs_a_thread_for_each_two_levels() {
     within(LONG, || {
         for workers in [1, 2, 4] {
-            let pool = pool(workers);
-            let jobs = [(); 3].map(|()| pool.job(1));
-            assert_eq!(deep(jobs, 1_000), 1_000);
-            let spares = pool.stats().spare_workers;
+            let spares = spares_of_a_chain(&pool(workers), 1);
             assert!(spares <= 1_000 / 2 + 100, "{workers} workers: {spares} threads were started");
-        }
-    });
-}
-
-/// Two tasks of a serial job, of which another task joins the second. It does not overtake the first.
-#[test]
-fn a_task_that_runs_inline_overtakes_no_task_of_its_serial_job() {
-    within(LONG, || {
-        for pool in pools() {
-            let (outer, serial) = (pool.job(4), pool.job(1));
-            for _ in 0..200 {
-                let serial = serial.clone();
-                let order = outer.spawn(move || {
-                    let order = Arc::new(Mutex::new(Vec::new()));
-                    let [first, second] = [1, 2].map(|number| {
-                        let order = order.clone();
-                        serial.spawn(move || order.lock().unwrap().push(number))
-                    });
-                    second.join().unwrap();
-                    first.join().unwrap();
-                    order.lock().unwrap().clone()
-                });
-                assert_eq!(order.join().unwrap(), [1, 2]);
-            }
-        }
-    });
-}
-
-/// What a task that runs inline sees of its job, its permits and those of the task that joins it.
-#[test]
-fn a_task_that_runs_inline_has_the_permits_of_its_own_job() {
-    within(LONG, || {
-        let pool = pool(1);
-        let parent = pool.job(1);
-        // One worker: the joined task runs on the thread of the joining one, or on a spare's.
-        for (outer, inner) in [
-            (pool.job(1), pool.job(1)),
-            (parent.job(1), parent.job(1)),
-            (parent.job(1), parent.clone()),
-        ] {
-            let (own, there) = (outer.clone(), inner.clone());
-            let seen = outer.spawn(move || {
-                let (joining, joined) = (own.clone(), there.clone());
-                let thread = thread::current().id();
-                let task = there.spawn(move || {
-                    let here = tollgate::current_job().unwrap();
-                    let waits = joining.stats().running;
-                    (here == joined, waits, joined.stats().running, thread::current().id())
-                });
-                let (is_own, waits, running, there) = task.join().unwrap();
-                assert_eq!(own.stats().running, 1);
-                (is_own, waits, running, there == thread)
-            });
-            assert_eq!(seen.join().unwrap(), (true, 0, 1, true));
-            outer.wait();
-            inner.wait();
-            assert_eq!((outer.stats().running, inner.stats().running), (0, 0));
-            assert_eq!((outer.stats().completed > 0, inner.stats().completed > 0), (true, true));
-        }
-    });
-}
-
-/// A job with a rate, one that is paused, one that is at its limit: no task of theirs begins for a join.
-#[test]
-fn a_join_starts_nothing_that_its_job_does_not_admit() {
-    within(LONG, || {
-        let pool = pool(2);
-        let outer = pool.job(1);
-        let holds: [fn(&Job); 3] = [
-            Job::pause,
-            |job| job.set_limit(0),
-            |job| {
-                job.hold_off(Duration::from_secs(3_600));
-            },
-        ];
-        for hold in holds {
-            let inner = pool.job(1);
-            hold(&inner);
-            let there = inner.clone();
-            let task =
-                outer.spawn(move || matches!(there.spawn(|| ()).join(), Err(JoinError::Cancelled)));
-            while outer.stats().running > 0 || inner.stats().backlog == 0 {
-                thread::yield_now();
-            }
-            assert_eq!(inner.stats().completed, 0);
-            inner.cancel();
-            assert!(task.join().unwrap());
         }
     });
 }

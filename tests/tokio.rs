@@ -122,7 +122,7 @@ fn ten_thousand_sleeps_keep_a_limit_of_100_on_two_workers() {
             let gauge = gauge.clone();
             drop(job.spawn_future(async move {
                 let _running = gauge.enter();
-                // The first ones wait for each other, however slow the machine is.
+                // The first 100 futures wait for each other, so that the limit is reached.
                 while gauge.most() < 100 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

@@ -143,7 +143,7 @@ fn limit_is_used_when_two_children_push() {
 
 #[test]
 fn limit_is_used_beside_a_task_that_its_own_job_refuses() {
-    // The task is ready when its job is paused, and has a reservation at the parent. A push meets the refusal.
+    // The task is ready when its job is paused, and has a reservation at the parent. A sibling's push meets the task's refusal.
     check(Bound::Preemptions(3), || {
         let family = family(1, 1);
         family.push(0);

@@ -110,7 +110,7 @@ fn a_wait_for_a_child_of_a_held_parent_learns_of_a_cancel() {
     });
 }
 
-/// A waiter sees the job at rest beside a push. A second waiter, which finds the job busy again, learns of that rest.
+/// The first waiter sees the job at rest beside a push. The second waiter may find the job busy again, and must learn of that rest.
 #[test]
 fn a_waiter_learns_of_a_rest_that_another_waiter_has_seen() {
     check(Bound::Preemptions(2), || {

@@ -19,7 +19,7 @@ fn beside_a_worker(stage: Stage, task: impl FnOnce() + Send + 'static) {
     let worker = thread::spawn(move || stage.play(0, 3));
     stage.play(1, 3);
     worker.join().unwrap();
-    // What is left has no other worker to meet.
+    // The other worker has ended, so this thread runs the rest.
     while stage.play(0, 1) > 0 {}
     assert_eq!((outer.stats().running, outer.stats().completed), (0, 1));
     stage.assert_none_stranded(&outer);
@@ -45,7 +45,7 @@ fn join_is_safe_for_the_last_task_of_another_job() {
 
 #[test]
 fn limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back() {
-    // The inline task pushes another one into its job, which needs the permit afterwards.
+    // The inline task pushes another task into its job. That task needs the permit of the inline task.
     check(Bound::Preemptions(2), || {
         let stage = Stage::new(2);
         let (inner, gauge) = (stage.job(1), Gauge::new(1));
@@ -66,12 +66,12 @@ fn limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back() {
 
 #[test]
 fn serial_in_order_for_a_joined_task_behind_another() {
-    // The other worker comes when the joining task has begun, and runs both tasks unless one runs inline.
+    // A second worker starts when the joining task has begun. It runs both tasks unless the joined one runs inline.
     check(Bound::Preemptions(2), || {
         let stage = Stage::new(2);
         let (outer, inner, ledger) = (stage.job(1), stage.job(1), Ledger::new());
         let (begun, lines) = (Door::new(), ledger.clone());
-        // No part of the model: the place is filled before a worker starts.
+        // A plain mutex, because the place is filled before a worker starts.
         let place: Arc<Mutex<Option<TaskHandle<()>>>> = Arc::default();
         let (theirs, begins) = (place.clone(), begun.clone());
         outer.execute(move || {
@@ -88,7 +88,7 @@ fn serial_in_order_for_a_joined_task_behind_another() {
         }));
         let worker = thread::spawn(move || stage.play(0, 1));
         begun.pass();
-        // A search may see an old state of a deque, and nothing wakes a part that has ended.
+        // A search may see an old state of a deque. Then `play` ends although a task waits, so it is called again.
         while !ran.load(Acquire) {
             stage.play(1, 1);
             thread::yield_now();
@@ -101,7 +101,7 @@ fn serial_in_order_for_a_joined_task_behind_another() {
     });
 }
 
-/// Joins a task of `there`, which joins one of `here`, the job that runs.
+/// Joins a task of `there`, which joins `task` as a task of `here`. The caller is a task of `here`.
 fn there_and_back(here: &Job, there: &Job, task: impl FnOnce() + Send + 'static) {
     let here = here.clone();
     there.spawn(move || here.spawn(task).join().unwrap()).join().unwrap();

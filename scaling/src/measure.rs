@@ -1,6 +1,7 @@
 //! What the simulation's constants come from, on this machine: how long a cache line takes between two cores, and what
 //! a task costs between one pusher and one worker. Each is the quietest of many short rounds, so that neighbours
-//! hardly matter. Also measures what contention costs in one word, and simulates the same.
+//! hardly matter. Also measures what changes of one word cost if several threads make them, and prints the
+//! simulated figures beside.
 
 mod contention;
 

@@ -42,11 +42,11 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// What if the design had these changes?
+    /// Changes of tollgate's design to simulate, all at once, separated by commas
     #[arg(long, value_delimiter = ',', value_enum)]
     pub(crate) way: Vec<Way>,
 
-    /// Let no compare-exchange fail, as in an earlier form of the simulation
+    /// Let no compare-exchange fail
     #[arg(long)]
     pub(crate) lenient: bool,
 

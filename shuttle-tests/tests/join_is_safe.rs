@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tollgate::{JoinError, Pool, TaskHandle};
 
-/// Each joins one of the same job, so deep.
+/// Joins a task of the job, which joins a task of the job, and so on. Returns the depth.
 fn chain(job: tollgate::Job, deep: usize) -> usize {
     if deep == 0 {
         return 0;
@@ -20,7 +20,8 @@ fn chain(job: tollgate::Job, deep: usize) -> usize {
     job.spawn(move || chain(inner, deep - 1)).join().unwrap() + 1
 }
 
-/// Each joins one of the other job, so deep. They are futures, because a closure may run inline.
+/// Joins a task of the other job, which joins one of the first job, and so on. Returns the depth. The tasks are futures, because a closure
+/// may run inline.
 fn zigzag(here: tollgate::Job, there: tollgate::Job, deep: usize) -> usize {
     if deep == 0 {
         return 0;
@@ -168,7 +169,7 @@ fn join_is_safe_for_the_last_task_of_another_job() {
 
 #[test]
 fn join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one() {
-    // The task in the middle may run inline, and joins one of the job that waits.
+    // The task of the inner job may run inline. It joins a task that needs the permit of the outer one.
     for workers in [1, 2] {
         in_a_pool(workers, |pool| {
             let (outer, inner, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
@@ -189,7 +190,7 @@ fn join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one() {
 #[test]
 fn join_is_safe_for_a_permit_that_needs_the_seat_of_the_waiting_task() {
     // While the joined task runs, a second task of the outer job gets the permit, and stays until a third task has run. The first
-    // one waits for that permit. The third task needs its seat.
+    // task then waits for that permit, and the third task needs the seat of the first.
     in_a_pool(2, |pool| {
         let (outer, inner, third) = (pool.job(1), pool.job(1), pool.job(1));
         let stays = Arc::new(AtomicUsize::new(0));

@@ -99,6 +99,12 @@ pub fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().expect("a pool of a few workers starts")
 }
 
+/// Makes a job with a limit of 1 whose tasks do not run inline in a task of another job that joins them. The job counts weights, which
+/// rules that out. So the join waits, and a spare worker takes its thread's place.
+pub fn job_without_inline_tasks(pool: &Pool) -> Job {
+    pool.job_builder().limit(1).weighted().build()
+}
+
 /// Comes back when `free` workers, all that the caller left unblocked, have been inside a task at the same time,
 /// twice: whatever was ready before could have been found by each of them.
 pub fn workers_pass(pool: &Pool, free: usize) {
@@ -117,6 +123,17 @@ pub fn workers_pass(pool: &Pool, free: usize) {
 /// Comes back when this many workers have found nothing to do, and have parked.
 pub fn until_parked(pool: &Pool, workers: usize) {
     while pool.stats().parked != workers {
+        thread::yield_now();
+    }
+}
+
+/// Waits until no task of the job is running or ready. So none starts before something changes, such as a clock or a limit.
+pub fn settle(job: &Job) {
+    loop {
+        let stats = job.stats();
+        if stats.running == 0 && stats.ready == 0 {
+            return;
+        }
         thread::yield_now();
     }
 }

@@ -33,11 +33,11 @@ pub fn threads_named(prefix: &str) -> Vec<u32> {
     ids
 }
 
-/// Returns true if this thread of ours sleeps.
+/// Returns true if a thread of this process sleeps. Takes the thread's number, as `threads_named` gives it.
 pub fn sleeps(thread: u32) -> bool {
     let text =
         fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("the thread lives");
-    // The state is the first field behind the name, which stands in brackets.
+    // The state is the first field behind the name, which is in brackets.
     text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
 }
 

@@ -80,7 +80,7 @@ struct Trial {
 }
 
 impl Trial {
-    /// Pushes a task that pushes `width` further ones, and then waits for the other tasks of its step. From the half of `at` on, each
+    /// Pushes a task that pushes `width` further tasks, and then waits for the other tasks of its step. From task number `at / 2` on, a
     /// task pushes only one, so that a tree keeps its width.
     fn grow(self: &Arc<Self>, width: usize) {
         let trial = Arc::clone(self);

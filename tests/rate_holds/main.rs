@@ -10,22 +10,11 @@ mod ways;
 mod windows;
 
 use common::event::{Gauge, Latch, pass_through, stay};
-use common::{LONG, NANO, SECOND, pool_with_clock, with_clock, within};
+use common::{LONG, NANO, SECOND, pool_with_clock, settle, with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tollgate::{Job, ManualClock, Rate};
-
-/// Waits until the job starts nothing more at this time: nothing runs, and nothing is on its way to a worker.
-fn settle(job: &Job) {
-    loop {
-        let stats = job.stats();
-        if stats.running == 0 && stats.ready == 0 {
-            return;
-        }
-        thread::yield_now();
-    }
-}
 
 /// Waits until so many tasks have started, and says that no further one does.
 #[track_caller]

@@ -172,7 +172,7 @@ fn each_item_of_lazy_input_uses_up_a_part_of_the_burst() {
                 }
                 clock.advance(SECOND);
             }
-            // The pullers that find the end need tokens, too.
+            // A puller that finds the end of the input needs a token, too.
             while !(each_ends.is_finished() && map_ends.is_finished()) {
                 clock.advance(SECOND);
                 thread::yield_now();

@@ -3,7 +3,7 @@
 use tollgate::{BuildError, Job, Pool};
 
 use crate::common::event::Gauge;
-use crate::common::{LONG, Tokens, panic_of, within};
+use crate::common::{LONG, Tokens, job_without_inline_tasks, panic_of, within};
 use crate::{
     a_new_pool_runs_its_next_task, in_child, reads_as, runs_its_next_task, until_nothing_is_left,
 };
@@ -113,8 +113,7 @@ fn a_thread_that_cannot_start_for_a_spare_worker() {
     }
     let pool = Pool::builder().workers(1).stack_size(STACK).build().unwrap();
     limit_address_space(crate::common::proc::mapped_bytes() + STACK / 2);
-    // A task of a job with weights never runs inline, so the join waits.
-    let (job, other) = (pool.job(1), pool.job_builder().limit(1).weighted().build());
+    let (job, other) = (pool.job(1), job_without_inline_tasks(&pool));
     let waits = job.spawn(move || panic_of(|| other.spawn(|| ()).join()));
     let said = waits.join().unwrap();
     assert!(said.contains("no thread for a spare worker"), "{said}");
@@ -131,8 +130,7 @@ fn a_spare_worker_starts_when_there_is_room_again() {
         return;
     }
     let pool = Pool::builder().workers(1).max_spare_workers(1).stack_size(STACK).build().unwrap();
-    // A task of a job with weights never runs inline, so the join waits.
-    let (job, other) = (pool.job(1), pool.job_builder().limit(1).weighted().build());
+    let (job, other) = (pool.job(1), job_without_inline_tasks(&pool));
     let join = |job: &Job, other: &Job| {
         let other = other.clone();
         job.spawn(move || other.spawn(|| 7).join().unwrap()).join()

@@ -65,7 +65,7 @@ fn a_spare_workers_name_that_panics_or_has_a_nul_byte() {
             let waits = job.spawn(move || {
                 let note =
                     move || says.lock().unwrap().push(thread::current().name().map(str::to_owned));
-                // A joined task might run inline.
+                // Not a join, because a joined task may run inline, without a spare worker.
                 other.execute(note);
                 other.wait();
                 tollgate::blocking(|| 3)

@@ -113,7 +113,7 @@ fn a_further_attempt() {
     });
 }
 
-/// The tasks are refused until their time has come, and stay in order.
+/// The job refuses its tasks until the rate allows a start. The tasks stay in order.
 #[test]
 fn a_rate() {
     without_a_timer("a_rate", |pool| {

@@ -244,7 +244,7 @@ pub fn push(world: &Arc<World>, slot: &Arc<Slot>, rng: &mut Rng) -> Option<Spawn
     if has_deadline {
         let time = Duration::from_micros(rng.next() % 2_000);
         let expires = Expires { slot: Arc::clone(slot), started: started.clone() };
-        // If the task is dropped, it is counted before its books are complete.
+        // A tuple drops its fields in order: if the task expires, it is counted as expired before the ticket counts it as dropped.
         let carried = (expires, ticket);
         let task = move || {
             let (expires, ticket) = carried;

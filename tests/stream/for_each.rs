@@ -146,7 +146,7 @@ fn shares_a_batch_whose_items_become_slow() {
                 }
                 let mut ran_by = ran_by.lock().unwrap();
                 ran_by.insert(thread::current().id());
-                // A thread that the system stops for a while still finds items of the batch.
+                // Only the first thread is slow. So items of the batch are left for the second thread, even if the system delays it.
                 let is_alone = ran_by.len() < 2;
                 drop(ran_by);
                 if is_alone {

@@ -179,8 +179,8 @@ fn what_is_overwritten_is_counted_and_the_rest_can_be_read() {
     });
 }
 
-/// Each task has a held job of its own, so its track shows whether the event of its push was kept. All pushes are in the ring of one
-/// thread.
+/// The ring holds fewer events than are recorded after a start. Each task has a job of its own with a limit of 0, whose track has a
+/// slice only if the event of the push was kept. One thread pushes all tasks, so all these events are in one ring.
 #[test]
 fn the_newest_events_are_kept_after_each_start() {
     within(LONG, || {
@@ -198,7 +198,7 @@ fn the_newest_events_are_kept_after_each_start() {
             let trace = read(&pool);
             let is_kept = |push: &usize| !trace.of(&format!("job \"{}\"", name(*push))).is_empty();
             let kept: Vec<_> = (0..PUSHES).filter(is_kept).collect();
-            // A whole round of the ring would hide where it began.
+            // If a whole ring of events were lost, the test would not show where the recording began in the ring.
             assert!((1..50).contains(&pool.timeline().lost()) && !kept.is_empty());
             assert!(
                 kept.iter().copied().eq(PUSHES - kept.len()..PUSHES),
@@ -265,7 +265,7 @@ fn a_trace_can_be_written_while_tasks_run_and_after_the_end() {
     });
 }
 
-/// The joined task of another job runs on the stack of the joining one, which has no permit meanwhile.
+/// While the joined task runs on the stack of the joining task, the joining task has no permit.
 #[test]
 fn a_task_that_runs_inline_of_another_job_has_its_own_slice() {
     within(LONG, || {

@@ -1,5 +1,5 @@
-//! What the machine makes of a word that all cores change, and of a line that two cores hand back and forth: to compare with what
-//! is measured.
+//! Simulates cores that all change one word, and two cores that hand a line back and forth. `--measure` compares the figures with
+//! those of real threads.
 
 use super::machine::{Core, HINT, Kind, Machine, Retry, Time, Word};
 use std::cell::Cell;
@@ -15,11 +15,11 @@ pub enum Change {
     Exchange,
 }
 
-/// Changes that are simulated for each core, and throws.
+/// The number of changes for each core, and of throws.
 const CHANGES: u64 = 2_000;
 
-/// Nanoseconds from one change to the next, and failures for each change, if each of the cores changes one word again and again,
-/// with so many spin-loop hints in between.
+/// Returns the nanoseconds from one change to the next, of all cores together, and the failures for each change. Each core changes one
+/// word again and again, with about `hints` spin-loop hints in between.
 pub fn change(kind: Change, cores: usize, transfer: Time, hints: u64) -> (f64, f64) {
     let machine = Machine::new(transfer, false);
     let word = Rc::new(Word::on(machine.line(Kind::Tail)));
@@ -35,7 +35,7 @@ pub fn change(kind: Change, cores: usize, transfer: Time, hints: u64) -> (f64, f
                     Change::Exchange => core.exchange(&word, Retry::AtOnce).await,
                 }
                 done.set(done.get() + 1);
-                // No two real pauses are equally long. Equal ones would let the cores take turns for ever.
+                // The pauses differ, as real ones do. With equal pauses the cores would take turns, and no exchange would fail.
                 core.work(hints * HINT * (64 + random_below_128(&random)) / 128).await;
             }
             core.machine().stop();
@@ -51,7 +51,8 @@ fn random_below_128(state: &Cell<u64>) -> u64 {
     state.get() >> 57
 }
 
-/// Nanoseconds from one throw to the next, if two cores hand a line back and forth: each waits for the other's store, and stores.
+/// Returns the nanoseconds from one throw to the next. Two cores hand a line back and forth: each waits for the other's store, and then
+/// stores.
 pub fn throw(transfer: Time) -> f64 {
     let machine = Machine::new(transfer, false);
     let line = machine.line(Kind::Tail);

@@ -13,7 +13,7 @@ const AWAKE: Time = 4_500;
 /// Looks that the only searching worker takes before it parks, and the time between them.
 const LINGER: usize = 16;
 const YIELD: Time = 300;
-/// Workers that share an injector.
+/// The number of workers that share an injector if [`Way::Groups`] is simulated.
 const GROUP: usize = 16;
 
 /// A mutex whose waiters get it in the order of coming, and at no cost but the line's.
@@ -85,7 +85,7 @@ impl Bunks {
 /// What the workers share.
 pub struct Crew {
     first: usize,
-    /// One, or one for each group of workers.
+    /// One injector for each group of workers. Without [`Way::Groups`] all workers are one group.
     injectors: Vec<Fifo<Task>>,
     places: Vec<Place>,
     random: Cell<u64>,

@@ -1,6 +1,6 @@
 //! A queue with two ends, as the injector and a list channel are.
 
-use super::machine::{Core, HINT, Kind, Line, Machine, Retry, Time, Word};
+use super::machine::{Core, Kind, Line, Machine, Retry, Word};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
@@ -24,16 +24,14 @@ pub struct Fifo<T> {
 
 /// As many slots as a block has.
 const BLOCK: usize = 31;
-/// The longest pause after a failure.
-const MOST_PAUSE: Time = 64 * HINT;
 
-/// What came of a steal.
+/// The result of a steal.
 pub enum Steal<T> {
-    /// It got this.
+    /// The stolen tasks.
     Success(T),
-    /// There was nothing.
+    /// The queue was empty.
     Empty,
-    /// Another core interfered.
+    /// Another core took tasks meanwhile, so the steal failed.
     Retry,
 }
 
@@ -95,16 +93,16 @@ impl<T> Fifo<T> {
         if taken.is_empty() { Steal::Empty } else { Steal::Success(taken) }
     }
 
-    /// Takes the first of them as `take` does, again until no other core interferes, with a pause after each failure.
+    /// Takes the first item, or returns `None` if the queue is empty. Tries again after each failure, with a pause that doubles.
     pub async fn take_one(&self, core: &Core) -> Option<T> {
-        let mut pause = HINT;
+        let mut failed = 0;
         loop {
             match self.take(core, 1).await {
                 Steal::Success(mut taken) => return taken.pop(),
                 Steal::Empty => return None,
-                Steal::Retry => core.work(pause).await,
+                Steal::Retry => core.back_off(failed).await,
             }
-            pause = (pause * 2).min(MOST_PAUSE);
+            failed += 1;
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Job {
     pub tail: Line,
     /// The line of the departures and the tally.
     pub head: Line,
-    /// The worker that has filled a batch last.
+    /// The core of the worker that filled a batch of this job last.
     pub holder: Cell<Option<usize>>,
     /// What waits for a permit.
     pub backlog: RefCell<VecDeque<Waiting>>,

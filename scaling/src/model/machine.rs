@@ -22,12 +22,12 @@ pub const ATOMIC: Time = 5;
 /// Lines that are read in the order of their addresses come ahead of their use: this part of a transfer is left. Fitted,
 /// as `PUSH` and `CALL` are, to what one pusher and one worker do on two cores.
 const STREAMED: Time = 4;
-/// What a spin-loop hint takes, as measured.
+/// The time of a spin-loop hint, as measured.
 pub const HINT: Time = 25;
 /// A core that has fetched a line for writing keeps it for a further write that follows within this time. Fitted to threads that
 /// do nothing but change one word: two or three changes go by before the line moves.
 const KEPT: Time = 5;
-/// The most that a failed compare-exchange backs off: so many hints, as a power of two.
+/// A pause after a failure has at most two to this power hints.
 const MOST_BACK_OFF: u32 = 6;
 /// The most cores a machine has.
 pub const MOST_CORES: usize = 512;
@@ -116,14 +116,14 @@ impl LineState {
         }
     }
 
-    /// Whether a core still has the line, although the line is promised to another one.
+    /// Returns true if the core has fetched the line for writing and still keeps it, although another core has asked for it.
     fn is_kept(&mut self, core: usize, now: Time) -> bool {
         self.writers.retain(|(_, until)| *until > now);
         self.writers.iter().any(|(writer, _)| *writer == core)
     }
 }
 
-/// A word on a line, as compare-exchanges see it.
+/// A word on a line. Only the number of its changes is simulated, from which a compare-exchange knows whether it fails.
 pub struct Word {
     line: Line,
     /// How often it has changed.
@@ -131,7 +131,7 @@ pub struct Word {
 }
 
 impl Word {
-    /// The word of this line.
+    /// Makes a word on this line.
     pub fn on(line: Line) -> Self {
         Self { line, changes: Cell::new(0) }
     }
@@ -144,9 +144,9 @@ impl Word {
 /// What a compare-exchange does after it has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// It tries again with the value that it has seen.
+    /// Tries again at once, with the value that it has seen.
     AtOnce,
-    /// The same, after a pause that doubles with each failure.
+    /// Tries again after a pause, which doubles with each failure.
     BackOff,
 }
 
@@ -339,8 +339,8 @@ impl Core {
         word.note_change();
     }
 
-    /// Changes a word if `may` says so, by a load and compare-exchanges: each fails if another core has changed the word since
-    /// this core saw it. Returns false if the word may not be changed.
+    /// Changes a word by a load and compare-exchanges, until one succeeds or `may` returns false. A compare-exchange fails if another core
+    /// has changed the word since this core saw it. Returns false if `may` does.
     ///
     /// On a lenient machine the load brings the line for writing, and the compare-exchange does not fail.
     pub async fn exchange_if(&self, word: &Word, retry: Retry, may: impl Fn() -> bool) -> bool {
@@ -363,7 +363,7 @@ impl Core {
             }
             seen = word.changes.get();
             if retry == Retry::BackOff {
-                self.work(HINT << failed.min(MOST_BACK_OFF)).await;
+                self.back_off(failed).await;
                 failed += 1;
             }
         }
@@ -374,7 +374,7 @@ impl Core {
         self.exchange_if(word, retry, || true).await;
     }
 
-    /// Tries to change a word by a load and one compare-exchange.
+    /// Changes a word by a load and one compare-exchange. Returns true if the exchange succeeded.
     pub async fn try_exchange(&self, word: &Word) -> bool {
         if self.machine.lenient {
             self.change(word).await;
@@ -384,7 +384,7 @@ impl Core {
         self.exchange_seen(word, word.changes.get()).await
     }
 
-    /// A compare-exchange of a word that this core saw after so many changes.
+    /// Does one compare-exchange, which fails unless the word still has the number of changes `seen`. Returns true if it succeeded.
     async fn exchange_seen(&self, word: &Word, seen: u64) -> bool {
         self.rmw(word.line).await;
         let unchanged = word.changes.get() == seen;
@@ -404,6 +404,11 @@ impl Core {
     /// Works for some time without touching a shared line.
     pub fn work(&self, time: Time) -> Step<'_> {
         Step { core: self, wait: Wait::Work(time) }
+    }
+
+    /// Pauses after a failure. The pause doubles with each of the failures before, up to a bound.
+    pub fn back_off(&self, failed: u32) -> Step<'_> {
+        self.work(HINT << failed.min(MOST_BACK_OFF))
     }
 
     /// A full fence.

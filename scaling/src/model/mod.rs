@@ -76,12 +76,12 @@ pub enum Way {
     Local,
 }
 
-/// The ways that a run tries.
+/// A set of ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ways(u16);
 
 impl Ways {
-    /// These ways.
+    /// Makes the set of these ways.
     pub fn of(ways: &[Way]) -> Self {
         Self(ways.iter().fold(0, |all, way| all | 1 << *way as u8))
     }
@@ -108,9 +108,9 @@ pub struct Shape {
     pub work: Time,
     /// About how many tasks.
     pub tasks: usize,
-    /// What is tried.
+    /// The changes of the design that the run simulates.
     pub ways: Ways,
-    /// Whether no compare-exchange fails.
+    /// If true, no compare-exchange fails.
     pub lenient: bool,
     /// Where the random victims begin.
     pub seed: u64,

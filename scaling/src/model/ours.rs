@@ -54,7 +54,7 @@ impl Pool {
         self.ledger.shape.ways.has(way)
     }
 
-    /// Whether a job whose limit binds fills batches.
+    /// Returns true if the job's limit binds and such jobs fill batches ([`Way::StrictBatch`]).
     fn has_strict_batches(&self) -> bool {
         self.tries(Way::StrictBatch) && !self.is_open() && self.ledger.shape.limit() > 1
     }

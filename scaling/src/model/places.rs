@@ -41,7 +41,7 @@ pub struct Place {
     batch: Deque,
     /// The job that all of the batch is of.
     batch_of: Cell<usize>,
-    /// Whether only holders of a permit of that job may take from the batch.
+    /// If true, only workers with a permit of the batch's job may take from the batch.
     pub private: Cell<bool>,
     /// The job whose turn goes on here.
     running: Cell<Option<usize>>,
@@ -148,7 +148,7 @@ impl Place {
         }
     }
 
-    /// Takes a task out of another's batch, and brings more along into this worker's batch, which is empty.
+    /// Steals tasks from another worker's batch: returns one, and moves the others into this worker's batch, which must be empty.
     pub async fn steal_batch_of(&self, core: &Core, victim: &Self) -> Steal<Task> {
         self.steal_batch(core, &victim.batch).await
     }

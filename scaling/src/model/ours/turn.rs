@@ -9,9 +9,9 @@ use super::{BUDGET, Hold, Pool, spend_tokens};
 /// Looks at a backlog that has run empty, and the time before each.
 const LOOKS: usize = 8;
 const LOOK: Time = 150;
-/// Tries for the consumer right after the first.
+/// After its first try for the consumer right, a worker waits for so many spin-loop hints and tries in between.
 const TRIES: Time = 32;
-/// The most that a batch has if it grows with the queue.
+/// The most tasks of a batch that grows with the queue ([`Way::Growing`]).
 const MOST_GROWN: usize = 256;
 
 impl Pool {
@@ -109,12 +109,10 @@ impl Pool {
                 Some(found) => return found,
                 None => self.refill(core, job, hold, 1).await,
             }
+        } else if self.has_strict_batches() {
+            self.pop_by_batches(core, job, hold).await
         } else {
-            if self.has_strict_batches() {
-                self.pop_by_batches(core, job, hold).await
-            } else {
-                self.pop_waiting(core, job).await
-            }
+            self.pop_waiting(core, job).await
         };
         if next.is_some() {
             return next;
@@ -160,7 +158,7 @@ impl Pool {
         task
     }
 
-    /// A task of the batch that was filled last, for a holder of a permit.
+    /// Steals a task from the job's batch that was filled last, if [`Way::StealHolder`] is simulated. The worker must hold a permit.
     async fn steal_from_holder(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
         if !self.tries(Way::StealHolder) {
             return None;
@@ -179,8 +177,8 @@ impl Pool {
         }
     }
 
-    /// The next waiting task of a job whose limit binds, if such jobs fill batches: from the own batch, from a new one, or from
-    /// that of another worker.
+    /// Pops the next waiting task of a job whose limit binds, if such jobs fill batches ([`Way::StrictBatch`]): from this worker's
+    /// batch, from a new batch, or from another worker's batch.
     async fn pop_by_batches(&self, core: &Core, job: &Job, hold: &mut Hold) -> Option<Task> {
         let place = self.crew.place(core);
         if let Some(task) = place.pop_batch(core).await {
@@ -191,7 +189,7 @@ impl Pool {
             return if stolen.is_some() { stolen } else { self.pop_waiting(core, job).await };
         }
         let first = job.pop(core).await;
-        // So many that each holder of a permit gets its part.
+        // The queue has a part for each permit, and the batch gets one part.
         core.load(job.tail).await;
         let part = job.backlog.borrow().len() / self.ledger.shape.limit();
         let wanted = part.min(BUDGET - hold.turn % BUDGET - 1);
@@ -210,7 +208,7 @@ impl Pool {
         first
     }
 
-    /// Puts what is left of the batch of a job whose limit binds back at the front of its queue.
+    /// Puts the rest of this worker's batch back at the front of the job's queue, if the job's limit binds and such jobs fill batches.
     pub(super) async fn return_batch(&self, core: &Core, job: &Job) {
         if !self.has_strict_batches() {
             return;
@@ -224,7 +222,8 @@ impl Pool {
         place.private.set(false);
     }
 
-    /// Whether to try for the consumer right the first time; looks only if that is what is played.
+    /// Returns true if the first try for the consumer right may succeed. Always true unless [`Way::LookFirst`] is simulated: then the
+    /// worker reads the lock before.
     async fn worth_a_try(&self, core: &Core, job: &Job) -> bool {
         if !self.tries(Way::LookFirst) {
             return true;
