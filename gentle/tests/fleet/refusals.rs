@@ -1,4 +1,4 @@
-//! What `--fleet` refuses: one line, exit status 2, and nothing sent.
+//! What `--fleet` refuses, with one line and exit status 2.
 
 use crate::program::{Ended, Scratch, gentle, plan_job};
 
