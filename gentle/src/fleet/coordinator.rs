@@ -13,9 +13,12 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tollgate::Pool;
-use tollgate_nats::{Fleet, FleetError, FleetJob};
+use tollgate_nats::{FleetError, FleetJob};
 
-use super::{ANSWERS, LEASE, OTHERS, PAUSE, Reply, Task, Text, queue_of, texts};
+use super::{
+    ANSWERS, LEASE, OTHERS, PAUSE, Reply, Task, Text, check_address, connect, of_fleet, queue_of,
+    texts,
+};
 use crate::check::{Check, Stop, is_stopped, stopped};
 use crate::client::{Cause, Failure, Template};
 use crate::hosts::Hosts;
@@ -64,6 +67,7 @@ struct Waiting {
 ///
 /// One line that names the key or the option, and says what to do.
 pub(crate) fn check_plan(plan: &Plan, name: &str, options: &Options) -> Result<(), String> {
+    options.fleet.as_deref().map_or(Ok(()), check_address)?;
     if options.at_once.is_some() {
         return Err("--at-once: a coordinator sends nothing: give it to the workers".to_owned());
     }
@@ -104,7 +108,7 @@ impl Coordinator {
         hosts: &Hosts,
         pool: &Pool,
     ) -> Result<Arc<Self>, String> {
-        let fleet = Fleet::connect(address).await.map_err(of_fleet)?;
+        let fleet = connect(address).await?;
         let open = async |name: &str, limit: usize| {
             let limit = u32::try_from(limit).unwrap_or(u32::MAX).max(1);
             let job = fleet.job(name).limit(limit).lease(LEASE).open().await.map_err(of_fleet)?;
@@ -172,8 +176,10 @@ impl Coordinator {
             return (Err(own("no worker has answered".to_owned())), None);
         };
         let answer = answer.and_then(|whole| {
-            let what =
-                || Failure { cause: Cause::Other, text: "the answer of a worker cannot be read".to_owned() };
+            let what = || Failure {
+                cause: Cause::Other,
+                text: "the answer of a worker cannot be read".to_owned(),
+            };
             whole.answer().ok_or_else(what)
         });
         (answer, Some(took))
@@ -185,10 +191,6 @@ impl Coordinator {
             say(&format!("--fleet: {} is still at the server: {error}", self.answers.name()));
         }
     }
-}
-
-fn of_fleet(error: impl std::fmt::Display) -> String {
-    format!("--fleet: {error}")
 }
 
 fn own(text: String) -> Failure {

@@ -21,6 +21,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
+use tollgate_nats::{Fleet, OpenError};
 
 pub(crate) use self::coordinator::{Coordinator, check_plan};
 pub(crate) use self::worker::work;
@@ -56,6 +57,37 @@ fn queue_of(host: &Host) -> Option<String> {
         }
     }
     (name.len() <= LONGEST_NAME).then_some(name)
+}
+
+/// Checks how the address of the NATS server begins. Without that, a plan without an address before it is taken for a host.
+///
+/// # Errors
+///
+/// One line, which does not show the address: it may have a password.
+fn check_address(address: &str) -> Result<(), String> {
+    let after = |scheme| address.strip_prefix(scheme);
+    match after("nats://").or_else(|| after("tls://")) {
+        Some(host) if !host.is_empty() => Ok(()),
+        _ => Err("--fleet: the URL must be like nats://127.0.0.1:4222 or tls://HOST".to_owned()),
+    }
+}
+
+/// Connects to the NATS server.
+///
+/// # Errors
+///
+/// One line, which does not show the address.
+async fn connect(address: &str) -> Result<Fleet, String> {
+    Fleet::connect(address).await.map_err(|error| match error {
+        OpenError::Unreachable(_) => {
+            format!("{}: start nats-server -js there, or change the URL", of_fleet(error))
+        }
+        _ => of_fleet(error),
+    })
+}
+
+fn of_fleet(error: impl std::fmt::Display) -> String {
+    format!("--fleet: {error}")
 }
 
 /// A request on its way to a worker.

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tollgate::Pool;
 use tollgate_nats::{Fleet, FleetError, FleetJob, Lease, OpenError};
 
-use super::{ANSWERS, PAUSE, QUEUES, Reply, Task, Whole};
+use super::{ANSWERS, PAUSE, QUEUES, Reply, Task, Whole, check_address, connect};
 use crate::client::tls::TlsFiles;
 use crate::client::{Cause, Client, Failure};
 use crate::options::Options;
@@ -37,6 +37,7 @@ type Given = (Task, oneshot::Sender<()>);
 ///
 /// One line, if an option is not for workers, or the NATS server cannot be used.
 pub(crate) fn work(options: &Options, address: &str) -> Result<ExitCode, String> {
+    check_address(address)?;
     if let Some(output) = options.outputs().first() {
         let option = output.option;
         return Err(format!("{option}: a worker has no results: give a PLAN, or leave it out"));
@@ -55,9 +56,8 @@ pub(crate) fn work(options: &Options, address: &str) -> Result<ExitCode, String>
 }
 
 async fn serve(options: &Options, address: &str, sender: Sender) -> Result<(), String> {
-    let of_fleet = |error: OpenError| format!("--fleet: {error}");
     let mut signals = Some(Signals::new().map_err(|error| format!("no signals: {error}"))?);
-    let fleet = Fleet::connect(address).await.map_err(of_fleet)?;
+    let fleet = connect(address).await?;
     let pool = Pool::builder().workers(1).thread_name(|_| "tasks".to_owned()).build();
     let pool = pool.map_err(|error| format!("the pool does not start: {error}"))?;
     let at_once = options.at_once.map_or(AT_ONCE, NonZero::get);
