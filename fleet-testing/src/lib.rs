@@ -1,5 +1,5 @@
-//! What the tests of limits over many machines have in common: servers and workers in processes of their own, a proxy between
-//! them, and the resource that counts its visits.
+//! What the tests of limits over many machines have in common: servers and workers in processes of their own, networks of
+//! machines, a proxy between client and server, and the resource that counts its visits.
 
 mod network;
 mod process;

@@ -1,4 +1,8 @@
-//! A network of machines: a namespace for each, and a bridge in the hub's.
+//! A network of machines: a network namespace for each, and a bridge in the hub's.
+//!
+//! Each network has the same addresses, `10.77.0.x`. They exist in its namespaces only, so they collide neither with those of
+//! another network nor with those of the machine that runs the tests. The names of the namespaces have the process's id and the
+//! network's number in them, so tests may make networks at the same time.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -8,17 +12,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static NETWORKS: AtomicUsize = AtomicUsize::new(0);
 
-/// Machines that reach each other over a bridge. Nothing outside reaches them. Dropping this removes the namespaces.
+/// Machines that reach each other over a bridge, and nothing else. Dropping this removes the namespaces.
 ///
-/// Namespace 0 is the hub, where the servers run. The machines have the numbers from 1 on.
+/// Number 0 is the hub, where the servers run. The machines have the numbers from 1 on.
 #[derive(Debug)]
 pub struct Network {
-    /// The names of the namespaces.
+    /// The names of the namespaces, the hub's first.
     names: Vec<String>,
 }
 
 impl Network {
-    /// Makes a hub and so many machines. Prints why, and returns `None`, if this process has no right to.
+    /// Makes a hub and `machines` machines. Prints the reason and returns `None` if this process may not make namespaces.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a killed test has left a namespace with the same name.
     pub fn new(machines: u8) -> Option<Self> {
         // Ordering: Relaxed; a counter, for distinct names.
         let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
@@ -26,6 +34,11 @@ impl Network {
         let mut network = Self { names: Vec::new() };
         for at in 0..=machines {
             if let Err(words) = run("ip", &["netns", "add", &name(at)]) {
+                assert!(
+                    !words.contains("File exists"),
+                    "{words}: remove it: ip netns del {}",
+                    name(at)
+                );
                 println!("no network namespaces: {words}");
                 return None;
             }
@@ -35,6 +48,7 @@ impl Network {
         Some(network)
     }
 
+    /// Adds a bridge to the hub, and a link from each machine to the bridge.
     fn connect(&self) -> Result<(), String> {
         let hub = self.names[0].as_str();
         let in_hub = |arguments: &[&str]| run("ip", &[&["-n", hub], arguments].concat());
@@ -60,7 +74,7 @@ impl Network {
         Ipv4Addr::new(10, 77, 0, if machine == 0 { 254 } else { machine })
     }
 
-    /// Moves this thread, and the threads and processes that it starts from now on, to a machine.
+    /// Moves this thread to a machine, with the threads and processes that it starts afterwards.
     pub fn enter(&self, machine: u8) {
         let path = format!("/run/netns/{}", self.names[usize::from(machine)]);
         let namespace = File::open(path).unwrap();
@@ -68,7 +82,7 @@ impl Network {
         assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
     }
 
-    /// Starts something on a machine.
+    /// Calls `start` on a new thread of a machine. Processes and threads that `start` makes stay on that machine.
     pub fn on<T: Send>(&self, machine: u8, start: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -79,7 +93,9 @@ impl Network {
         })
     }
 
-    /// Drops what a machine sends to a port of the others, or only what it gets from there. Connections are not closed.
+    /// Cuts a machine off from the servers at `port`: drops its packets to them and theirs to it. Connections stay open.
+    ///
+    /// If `only_answers`, the machine's own packets still arrive.
     pub fn cut(&self, machine: u8, port: u16, only_answers: bool) {
         let requests = if only_answers { "" } else { "add rule ip cut out tcp dport PORT drop\n" };
         let rules = "add table ip cut\n\
@@ -100,7 +116,7 @@ impl Network {
     }
 }
 
-/// Runs a command. Returns its words if it fails.
+/// Runs a command. Returns what it printed as an error if it fails.
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let said = Command::new(program).args(arguments).output();
     let said = said.map_err(|error| format!("{program}: {error}: is its package installed?"))?;

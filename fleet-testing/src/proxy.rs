@@ -12,7 +12,7 @@ use std::time::Duration;
 pub enum Mode {
     /// Passes all on.
     Pass,
-    /// Keeps requests, and delivers them later: also if the client has gone meanwhile.
+    /// Holds requests back until the mode changes, then delivers them, even if their client has closed its connection.
     KeepRequests,
     /// Throws answers away.
     LoseAnswers,

@@ -1,4 +1,4 @@
-//! The resource that the limit protects. It counts its visits at once: the oracle of these tests.
+//! The resource that the limit protects. It counts how many visits there are at the same time, which the tests check.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,10 +13,10 @@ struct Counts {
     begun: Vec<u64>,
 }
 
-/// A server on loopback. A visit lasts as long as its connection, so the visits of a killed process end with it.
+/// A server. A visit lasts as long as its connection, so the visits of a killed process end with it.
 #[derive(Debug)]
 pub struct Resource {
-    /// The port.
+    /// The port that the server listens on.
     pub port: u16,
     counts: Arc<Mutex<Counts>>,
 }
@@ -96,7 +96,7 @@ impl Visit {
         Self::begin_at(Ipv4Addr::LOCALHOST, port, number)
     }
 
-    /// The same, at a resource with this address.
+    /// Begins a visit at a resource with this address, and returns when the resource has counted it.
     pub fn begin_at(address: Ipv4Addr, port: u16, number: u64) -> Self {
         let mut stream = TcpStream::connect((address, port)).unwrap();
         stream.write_all(&number.to_le_bytes()).unwrap();

@@ -43,7 +43,8 @@ pub struct Server {
 
 /// Returns a free port, and a lock that keeps the port from other callers in any process.
 ///
-/// A server whose port is taken ends by itself, but before that the port's other server answers in its stead.
+/// Without the lock, two tests may start their servers on one port. The second server ends, but only after a while. Until then its
+/// test reaches the other test's server, and takes it for its own.
 fn free_port() -> (u16, File) {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -77,7 +78,7 @@ impl Server {
         panic!("{0} does not start; is Debian's package {0} installed?", server.launch.package);
     }
 
-    /// Starts the process on the port. Returns false if it ends at once, for instance as the port is taken.
+    /// Starts the process on the port. Returns false if it ends before it answers, for instance because the port is taken.
     fn launch(&mut self) -> bool {
         let mut command = (self.launch.command)(self.port, &self.folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! What a soak needs: its length, and random numbers whose seed it prints.
+//! The length of a soak, and its random numbers, whose seed is printed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// Panics if the variable is no number.
+/// Panics if the variable is not a number of seconds.
 pub fn soak_time() -> Duration {
     let seconds = std::env::var("TOLLGATE_SOAK_SECS");
     Duration::from_secs(seconds.map_or(10, |seconds| seconds.parse().unwrap()))
@@ -17,7 +17,7 @@ pub fn soak_time() -> Duration {
 pub struct Random(u64);
 
 impl Random {
-    /// Starts a row of numbers, and prints its seed.
+    /// Starts a sequence of numbers, and prints its seed.
     pub fn start() -> Self {
         let seed = u64::from(std::process::id()) | 1;
         println!("seed {seed}");

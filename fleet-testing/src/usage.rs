@@ -1,4 +1,4 @@
-//! What a process has used so far.
+//! The memory and the processor time of a process.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns what a process has used so far.
+    /// Reads the figures of the process with this id.
     pub fn of(process: u32) -> Self {
         let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap();
         let pages: u64 = read("statm").split(' ').nth(1).unwrap().parse().unwrap();

@@ -211,7 +211,7 @@ impl Check {
         self.phase.send_replace(Phase::Stopped);
     }
 
-    /// Tells what the job does, and when that changes.
+    /// Returns a receiver of the job's phase, which is told of each change.
     #[cfg(feature = "fleet")]
     pub(crate) fn phases(&self) -> Stop {
         self.phase.subscribe()

@@ -169,7 +169,7 @@ impl Check {
         }
     }
 
-    /// How a request to this host is sent.
+    /// Returns how a request to `host` is sent: by `client`, or by a worker of the fleet.
     #[cfg_attr(not(feature = "fleet"), allow(clippy::unused_self, reason = "there is one way"))]
     fn way<'a>(&'a self, client: &'a Client, host: Option<&'a LimitedHost>) -> Way<'a> {
         #[cfg(feature = "fleet")]

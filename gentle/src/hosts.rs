@@ -55,7 +55,7 @@ pub(crate) struct Hosts {
     names: Option<Mutex<HashMap<String, String>>>,
     /// Since when it is noted what happens when; `None` if it is not.
     noted_since: Option<Instant>,
-    /// What lets the machines of a fleet send.
+    /// Sends the requests by the workers of a fleet. Set before the run starts, if `--fleet` is given.
     #[cfg(feature = "fleet")]
     pub(crate) coordinator: std::sync::OnceLock<Arc<crate::fleet::Coordinator>>,
 }
@@ -309,7 +309,7 @@ impl LimitedHost {
         }
     }
 
-    /// The host that a fleet holds to its limit: the one on all ports if that has a limit, else this one.
+    /// Returns the host whose limit a fleet enforces: the host on all ports if that has a limit, else this one.
     #[cfg(feature = "fleet")]
     pub(crate) fn outermost_limited(&self) -> &Host {
         let whole = self.whole.as_deref().filter(|whole| whole.plan.limit.is_some());

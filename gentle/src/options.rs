@@ -72,7 +72,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) insecure: bool,
 
-    /// Share the plan's requests out over the machines that run gentle with this option and without a PLAN, by the NATS server at URL
+    /// With a PLAN: let workers send its requests, by the NATS server at URL. Without: be such a worker
     #[cfg(feature = "fleet")]
     #[arg(long, value_name = "URL")]
     pub(crate) fleet: Option<String>,
@@ -167,7 +167,7 @@ const AFTER_HELP: &str = r##"The plan:
 
 Many machines (only if gentle was built with --features fleet):
   gentle --fleet nats://HOST     a worker: sends for the coordinators at this NATS server until a signal comes
-  gentle --fleet nats://HOST my.toml    the coordinator: shares the plan out over the workers, and reports
+  gentle --fleet nats://HOST my.toml    the coordinator: lets the workers send the plan's requests, and reports
 
 A signal (Ctrl-C, SIGTERM, SIGHUP) stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
 
@@ -203,7 +203,7 @@ impl Options {
         options.into_iter().filter_map(wanted).collect()
     }
 
-    /// Whether other machines send.
+    /// Returns true if `--fleet` is given.
     #[cfg_attr(
         not(feature = "fleet"),
         allow(clippy::unused_self, reason = "there is no such option")

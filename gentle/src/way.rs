@@ -1,4 +1,4 @@
-//! The ways of a request to its server.
+//! How a request gets to its server: from this machine, or from one of a fleet.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ pub(crate) type Answered = (Result<Answer, Failure>, Option<Duration>);
 
 /// How a request is sent.
 pub(crate) enum Way<'a> {
-    /// From here.
+    /// This machine sends it.
     Here(&'a Client),
-    /// By a worker of a fleet, for a job of the plan. The fleet, too, holds the limit of `host`.
+    /// A worker of a fleet sends it, for the job `check`. If there is a `host`, the fleet enforces its limit, too.
     #[cfg(feature = "fleet")]
     Fleet { coordinator: &'a Coordinator, check: &'a Check, host: Option<&'a Host> },
 }

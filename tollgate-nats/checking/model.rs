@@ -22,7 +22,7 @@ enum Mistake {
     GrantsOneMore,
     /// A client counts from the arrival of a task and of an answer (`js-2`).
     CountsFromArrival,
-    /// A client renews a lease that has ended, and its task runs on (`js-1`).
+    /// A client does not notice that a lease has ended: it renews the lease, and does not cancel the task (`js-1`).
     RenewsAfterExpiry,
     /// A client acknowledges a task whose lease it has lost, so that the permit is released twice (`js-1`).
     ReleasesTwice,

@@ -19,7 +19,7 @@ const PUSH_ATTEMPTS: usize = 3;
 pub(crate) const ATTEMPTS: &str = "Tollgate-Attempts";
 pub(crate) const REASON: &str = "Tollgate-Reason";
 const ID: &str = "Nats-Msg-Id";
-/// How many of the last messages are looked at for permits that are held for nothing.
+/// The most messages in which `free_orphans` searches, counted back from the last one that was handed out.
 const MOST_ORPHANS: u64 = 10_000;
 
 /// Why a request to the server failed: no answer, or an answer with an error.
@@ -76,7 +76,7 @@ pub(crate) async fn jobs(client: &Client) -> Result<Vec<String>, Trouble> {
     let mut names = Vec::new();
     let mut read = 0;
     loop {
-        // The server sends them in parts.
+        // The server sends the names in parts.
         let part = api(client, "STREAM.NAMES", Some(json!({ "offset": read }))).await?;
         let streams = part["streams"].as_array().map_or(&[][..], Vec::as_slice);
         let jobs = streams.iter().filter_map(|name| name.as_str()?.strip_prefix(PREFIX));
@@ -99,7 +99,7 @@ pub(crate) struct Overview {
     pub(crate) queued: u64,
     /// The number of the consumer's last delivery.
     pub(crate) delivered: u64,
-    /// The messages that may be handed out and not acknowledged: their numbers in the stream.
+    /// The numbers in the stream of the messages that may be handed out and not acknowledged.
     unsettled: RangeInclusive<u64>,
     config: Value,
 }
@@ -242,7 +242,7 @@ impl Engine {
         while held > 0 && next <= end {
             let stored = self.next_task(next).await?.map_or(end + 1, |stored| stored.min(end + 1));
             for orphan in next..stored {
-                // A delivery has no number 0, so the server takes it for none but the one that it counts.
+                // The server finds the lease by the message's number. No delivery has the number 0, so no other lease changes.
                 let subject = format!("$JS.ACK.{}.{CONSUMER}.1.{orphan}.0.0.0", self.stream);
                 let sent = self.link.client.publish(subject, "+ACK".into()).await;
                 sent.map_err(|error| Trouble::Unreachable(Box::new(error)))?;

@@ -15,8 +15,8 @@
 //!   another server process asks for the number of the last delivery. If that is none, or less than the client knows, the
 //!   client takes all leases for lost, and pulls nothing for the length of a lease.
 //! - `js-6`: after such a kill the server may also count leases of messages that it does not store any more: their tasks were
-//!   acknowledged. No lease of a task that runs is among them, as a message is stored until its acknowledgement. So a client
-//!   that opens a job, or is connected to another server process, acknowledges them again, which frees their permits.
+//!   acknowledged. The message of a task that runs is stored, so no such lease is in use. A client that opens a job, or is
+//!   connected to another server process, acknowledges these messages again, which frees their permits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -122,7 +122,7 @@ impl Client {
         Client::with(plan.http, long_bodies, most, tls, repeated)
     }
 
-    /// `long_bodies`: most requests have a body that is not copied to go with its head.
+    /// Makes a client. `long_bodies` must be true if most requests have a body that is too long to be copied behind their head.
     pub(crate) fn with(
         version: HttpVersion,
         long_bodies: bool,

@@ -1,4 +1,4 @@
-//! The coordinator: hands requests out to workers, and passes their answers on.
+//! The coordinator: pushes requests for workers, and receives their answers.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -13,9 +13,12 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tollgate::Pool;
-use tollgate_nats::{Fleet, FleetError, FleetJob};
+use tollgate_nats::{FleetError, FleetJob};
 
-use super::{ANSWERS, LEASE, OTHERS, PAUSE, Reply, Task, Text, queue_of, texts};
+use super::{
+    ANSWERS, LEASE, OTHERS, PAUSE, Reply, Task, Text, check_address, connect, of_fleet, queue_of,
+    texts,
+};
 use crate::check::{Check, Stop, is_stopped, stopped};
 use crate::client::{Cause, Failure, Template};
 use crate::hosts::Hosts;
@@ -27,39 +30,44 @@ use crate::way::Answered;
 /// How many answers are taken at once.
 const ANSWERS_AT_ONCE: u32 = 1024;
 
-/// How long no worker may answer before that is said.
+/// The time from the start after which the coordinator says that no worker has answered.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How much longer than its time-out a request is waited for once the run is being stopped.
+/// After the run was told to stop, the coordinator waits for an answer for the request's time-out and this long.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What lets workers send the requests of a run.
+/// Lets workers send the requests of a run.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     /// The queues of the plan's hosts that have a limit, by the host's name.
     queues: HashMap<String, FleetJob>,
+    /// The queue of the other requests.
     others: FleetJob,
+    /// The queue of this run's answers.
     answers: FleetJob,
-    /// Whether no certificate is checked, by the command line.
+    /// True if the command line has `--insecure`.
     insecure: bool,
     waiting: Waiting,
     /// The number of the next request.
     next: AtomicU64,
 }
 
-/// What waits for answers.
+/// The requests that wait for their answers.
 #[derive(Clone, Debug, Default)]
 struct Waiting {
+    /// Where to send each answer, by the request's number.
     requests: Arc<Mutex<HashMap<u64, oneshot::Sender<Reply>>>>,
+    /// True once a worker has answered.
     has_come: Arc<AtomicBool>,
 }
 
-/// Refuses what cannot go over a fleet.
+/// Checks that the plan and the options have nothing that works on one machine only.
 ///
 /// # Errors
 ///
 /// One line that names the key or the option, and says what to do.
 pub(crate) fn check_plan(plan: &Plan, name: &str, options: &Options) -> Result<(), String> {
+    options.fleet.as_deref().map_or(Ok(()), check_address)?;
     if options.at_once.is_some() {
         return Err("--at-once: a coordinator sends nothing: give it to the workers".to_owned());
     }
@@ -88,11 +96,11 @@ pub(crate) fn check_plan(plan: &Plan, name: &str, options: &Options) -> Result<(
 }
 
 impl Coordinator {
-    /// Opens the queues, and begins to take answers.
+    /// Opens the queues, and starts to receive answers.
     ///
     /// # Errors
     ///
-    /// If the server of NATS cannot be used. The line does not show its address, which may have a password.
+    /// One line, if the NATS server cannot be used. It does not show the address, which may have a password.
     pub(crate) async fn open(
         address: &str,
         options: &Options,
@@ -100,12 +108,12 @@ impl Coordinator {
         hosts: &Hosts,
         pool: &Pool,
     ) -> Result<Arc<Self>, String> {
-        let fleet = Fleet::connect(address).await.map_err(of_fleet)?;
+        let fleet = connect(address).await?;
         let open = async |name: &str, limit: usize| {
             let limit = u32::try_from(limit).unwrap_or(u32::MAX).max(1);
             let job = fleet.job(name).limit(limit).lease(LEASE).open().await.map_err(of_fleet)?;
             if job.limit().await.map_err(of_fleet)? != limit {
-                // An earlier run had another one.
+                // An earlier run has set another limit.
                 job.set_limit(limit).await.map_err(of_fleet)?;
             }
             Ok::<_, String>(job)
@@ -128,9 +136,9 @@ impl Coordinator {
         Ok(Arc::new(Coordinator { queues, others, answers, insecure, waiting, next }))
     }
 
-    /// Lets a worker send one request of a job, and returns what came of it.
+    /// Lets a worker send one request of a job, and returns the answer.
     ///
-    /// `host` has the limit that the fleet, too, holds.
+    /// The request goes into the queue of `host`, if that has one.
     pub(crate) async fn send(
         &self,
         check: &Check,
@@ -168,14 +176,16 @@ impl Coordinator {
             return (Err(own("no worker has answered".to_owned())), None);
         };
         let answer = answer.and_then(|whole| {
-            let what =
-                || Failure { cause: Cause::Other, text: "a worker's answer is none".to_owned() };
+            let what = || Failure {
+                cause: Cause::Other,
+                text: "the answer of a worker cannot be read".to_owned(),
+            };
             whole.answer().ok_or_else(what)
         });
         (answer, Some(took))
     }
 
-    /// Removes the run's queue of answers.
+    /// Removes the queue of the run's answers.
     pub(crate) async fn end(&self) {
         if let Err(error) = self.answers.remove().await {
             say(&format!("--fleet: {} is still at the server: {error}", self.answers.name()));
@@ -183,27 +193,23 @@ impl Coordinator {
     }
 }
 
-fn of_fleet(error: impl std::fmt::Display) -> String {
-    format!("--fleet: {error}")
-}
-
 fn own(text: String) -> Failure {
     Failure { cause: Cause::Own, text }
 }
 
-/// Pushes a request. Waits for a server of NATS that does not answer, until the run is stopped.
+/// Pushes a request. Tries again while the NATS server does not answer, until the run is told to stop.
 async fn push(queue: &FleetJob, task: &Task, stop: &Stop) -> Result<(), Failure> {
     loop {
         match queue.push(task).await {
             Ok(()) => return Ok(()),
-            // The request may have been stored. Then it is sent twice, within the limit.
+            // The request may have been stored. Then workers send it twice, within the limit.
             Err(FleetError::Unreachable(_)) if !is_stopped(stop) => sleep(PAUSE).await,
             Err(error) => return Err(own(format!("not sent: {error}"))),
         }
     }
 }
 
-/// Waits until the run is being stopped, and the request must have had its time.
+/// Waits until the run is told to stop, and then for `timeout` and [`GRACE`].
 async fn given_up(stop: &mut Stop, timeout: Duration) {
     stopped(stop).await;
     sleep(timeout + GRACE).await;
@@ -214,7 +220,7 @@ impl Waiting {
         self.requests.lock().expect("nothing panics under this lock")
     }
 
-    /// Takes answers on a thread of its own, until their queue is removed.
+    /// Starts a thread that receives answers until their queue is removed.
     fn serve(self, answers: FleetJob, pool: &Pool) -> Result<(), String> {
         let job = pool.job(ANSWERS_AT_ONCE as usize);
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -223,7 +229,7 @@ impl Waiting {
         let take = move |reply: Reply, _| {
             // Ordering: Relaxed; nothing else is read after it.
             self.has_come.store(true, Ordering::Relaxed);
-            // Only the first answer of a request is waited for.
+            // The second answer of a request that was sent twice is dropped.
             if let Some(request) = self.requests().remove(&reply.number) {
                 _ = request.send(reply);
             }
@@ -246,7 +252,7 @@ impl Waiting {
     }
 }
 
-/// Forgets a request that is not waited for any more.
+/// Removes a request from those that wait, when it is dropped.
 struct Forgets<'a> {
     waiting: &'a Waiting,
     number: u64,

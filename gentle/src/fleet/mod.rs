@@ -1,15 +1,16 @@
 //! One plan over many machines, by NATS.
 //!
-//! The *coordinator* runs the plan as on one machine: jobs, limits, rates, stages, back-off, sessions, cookies and the report are its
-//! own. But it sends nothing. When a request has its permits, the coordinator pushes it into a queue of `tollgate-nats`, and waits for
-//! the answer. The *workers* serve the queues. A worker sends a request, and pushes what came of it into the queue of the run's answers.
+//! The *coordinator* runs the plan as on one machine: it has the jobs, limits, rates, stages, back-off, sessions, cookies and the
+//! report. But the coordinator sends no request itself. When a request has its permits, the coordinator pushes the request into a queue
+//! of `tollgate-nats`, and waits for the answer. The *workers* serve the queues. A worker sends a request, and pushes its answer, or the
+//! failure, into the queue of the run's answers.
 //!
-//! The plan's limits hold in two places. The coordinator has at most so many requests out. And each host that has a limit in the plan
-//! has a queue with that limit over all machines. It holds where the coordinator cannot: after a push whose answer was lost, for what
-//! a killed coordinator has left behind, and among several coordinators.
+//! The plan's limits are enforced in two places. The coordinator never waits for more answers than a limit allows. And each host that has
+//! a limit in the plan has a queue with that limit over all machines. The queue enforces the limit in three cases where the coordinator
+//! cannot: after a push whose confirmation was lost, for requests that a killed coordinator has left behind, and over several coordinators.
 //!
-//! A request runs under a lease. If its worker dies, another one sends it again. So each is sent at least once, and the first answer
-//! counts.
+//! A request is sent under a lease. If its worker dies, another worker sends the request again. So each request is sent at least once,
+//! and the first answer counts.
 
 mod coordinator;
 mod worker;
@@ -20,16 +21,17 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
+use tollgate_nats::{Fleet, OpenError};
 
 pub(crate) use self::coordinator::{Coordinator, check_plan};
 pub(crate) use self::worker::work;
 use crate::client::{Answer, Failure, Template};
 use crate::plan::{Host, HttpVersion};
 
-/// What the names of all queues begin with. The number is the version of what is in them.
+/// What the names of all queues begin with. The number is the version of the format of their messages.
 const QUEUES: &str = "gentle-1-";
 
-/// The queue of requests to hosts whose limit the coordinator alone holds.
+/// The queue of requests to hosts without a queue of their own. The coordinator alone enforces their limits.
 const OTHERS: &str = "gentle-1-others";
 
 /// What the names of the queues of answers begin with.
@@ -38,13 +40,13 @@ const ANSWERS: &str = "gentle-1-answers-";
 /// The longest name of a queue.
 const LONGEST_NAME: usize = 100;
 
-/// How long a worker may be out of reach before another one sends what it has.
+/// How long a worker may be unreachable before another worker sends its requests.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// The pause before a server of NATS that did not answer is asked again.
+/// The pause between two requests to a NATS server that does not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The name of the queue of a host; `None` if it would be too long.
+/// Returns the name of the queue of a host, or `None` if the name would be too long.
 fn queue_of(host: &Host) -> Option<String> {
     let mut name = format!("{QUEUES}host-");
     for byte in host.to_string().bytes() {
@@ -55,6 +57,37 @@ fn queue_of(host: &Host) -> Option<String> {
         }
     }
     (name.len() <= LONGEST_NAME).then_some(name)
+}
+
+/// Checks how the address of the NATS server begins. Without that, a plan without an address before it is taken for a host.
+///
+/// # Errors
+///
+/// One line, which does not show the address: it may have a password.
+fn check_address(address: &str) -> Result<(), String> {
+    let after = |scheme| address.strip_prefix(scheme);
+    match after("nats://").or_else(|| after("tls://")) {
+        Some(host) if !host.is_empty() => Ok(()),
+        _ => Err("--fleet: the URL must be like nats://127.0.0.1:4222 or tls://HOST".to_owned()),
+    }
+}
+
+/// Connects to the NATS server.
+///
+/// # Errors
+///
+/// One line, which does not show the address.
+async fn connect(address: &str) -> Result<Fleet, String> {
+    Fleet::connect(address).await.map_err(|error| match error {
+        OpenError::Unreachable(_) => {
+            format!("{}: start nats-server -js there, or change the URL", of_fleet(error))
+        }
+        _ => of_fleet(error),
+    })
+}
+
+fn of_fleet(error: impl std::fmt::Display) -> String {
+    format!("--fleet: {error}")
 }
 
 /// A request on its way to a worker.
@@ -74,7 +107,7 @@ struct Task {
     keeps_body: bool,
 }
 
-/// What came of a request.
+/// The answer to a request, or why there is none.
 #[derive(Debug, Deserialize, Serialize)]
 struct Reply {
     number: u64,
@@ -90,7 +123,7 @@ struct Whole {
     body: Option<Text>,
 }
 
-/// Bytes as a text: a character for each.
+/// Bytes as text, for JSON: one character for each byte.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 struct Text(String);
 
@@ -101,7 +134,7 @@ impl From<&[u8]> for Text {
 }
 
 impl Text {
-    /// The bytes; `None` if the text has another character.
+    /// Returns the bytes, or `None` if a character is none of a byte.
     fn bytes(&self) -> Option<Vec<u8>> {
         self.0.chars().map(|character| u8::try_from(character).ok()).collect()
     }
@@ -124,7 +157,7 @@ fn headers(texts: &[(String, Text)]) -> Option<HeaderMap> {
 }
 
 impl Task {
-    /// The request without its URL. `None` if another program has written the task.
+    /// Returns the request without its URL, or `None` if the task is not one that a coordinator writes.
     fn template(&self) -> Option<Template> {
         let method = Method::from_bytes(self.method.as_bytes()).ok()?;
         let body = Bytes::from(self.body.bytes()?);

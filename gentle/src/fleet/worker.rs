@@ -1,4 +1,4 @@
-//! A worker: serves the queues of all coordinators at a server of NATS, and sends their requests.
+//! A worker: serves the queues of all coordinators at a NATS server, and sends their requests.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tollgate::Pool;
 use tollgate_nats::{Fleet, FleetError, FleetJob, Lease, OpenError};
 
-use super::{ANSWERS, PAUSE, QUEUES, Reply, Task, Whole};
+use super::{ANSWERS, PAUSE, QUEUES, Reply, Task, Whole, check_address, connect};
 use crate::client::tls::TlsFiles;
 use crate::client::{Cause, Client, Failure};
 use crate::options::Options;
@@ -28,15 +28,16 @@ const AT_ONCE: u16 = 16;
 /// The most idle connections that are kept for one version of HTTP.
 const MOST_IDLE: usize = 1024;
 
-/// A request, and what is told when its answer has been stored, or is not wanted.
+/// A request, and a channel that gets a message when the request is done: its answer is stored, or its run is over.
 type Given = (Task, oneshot::Sender<()>);
 
 /// Sends requests of coordinators until a signal comes.
 ///
 /// # Errors
 ///
-/// If an option is not for workers, or the server of NATS cannot be used.
+/// One line, if an option is not for workers, or the NATS server cannot be used.
 pub(crate) fn work(options: &Options, address: &str) -> Result<ExitCode, String> {
+    check_address(address)?;
     if let Some(output) = options.outputs().first() {
         let option = output.option;
         return Err(format!("{option}: a worker has no results: give a PLAN, or leave it out"));
@@ -55,9 +56,8 @@ pub(crate) fn work(options: &Options, address: &str) -> Result<ExitCode, String>
 }
 
 async fn serve(options: &Options, address: &str, sender: Sender) -> Result<(), String> {
-    let of_fleet = |error: OpenError| format!("--fleet: {error}");
     let mut signals = Some(Signals::new().map_err(|error| format!("no signals: {error}"))?);
-    let fleet = Fleet::connect(address).await.map_err(of_fleet)?;
+    let fleet = connect(address).await?;
     let pool = Pool::builder().workers(1).thread_name(|_| "tasks".to_owned()).build();
     let pool = pool.map_err(|error| format!("the pool does not start: {error}"))?;
     let at_once = options.at_once.map_or(AT_ONCE, NonZero::get);
@@ -92,12 +92,12 @@ struct Queues {
     pool: Pool,
     at_once: usize,
     give: mpsc::UnboundedSender<Given>,
-    /// `None` for a queue that cannot be served.
+    /// The services by the queue's name; `None` for a queue that cannot be opened.
     served: HashMap<String, Option<(FleetJob, JoinHandle<()>)>>,
 }
 
 impl Queues {
-    /// Begins to serve the queues that are new. A server that does not answer is asked again later.
+    /// Starts to serve the queues that are new. Does nothing if the NATS server does not answer.
     async fn find(&mut self) {
         let is_over = |(_, service): &(FleetJob, JoinHandle<()>)| service.is_finished();
         self.served.retain(|_, served| !served.as_ref().is_some_and(is_over));
@@ -112,7 +112,7 @@ impl Queues {
                     let service = tokio::spawn(self.serve(job.clone()));
                     self.served.insert(name, Some((job, service)));
                 }
-                // It was removed meanwhile, or is being made.
+                // The queue has just been removed, or is not complete yet.
                 Err(OpenError::NoLimit | OpenError::Unreachable(_)) => {}
                 Err(error) => {
                     say(&format!("{name}: {error}"));
@@ -140,7 +140,7 @@ impl Queues {
         }
     }
 
-    /// Takes no more requests, and waits for those that were taken.
+    /// Stops all services, and waits until the requests in flight have ended.
     async fn end(&mut self) {
         let served: Vec<_> = self.served.drain().filter_map(|(_, served)| served).collect();
         served.iter().for_each(|(job, _)| job.stop());
@@ -150,11 +150,11 @@ impl Queues {
     }
 }
 
-/// Where the answers go.
+/// Sends the requests, and pushes their answers.
 struct Answers {
     sender: Sender,
     fleet: Fleet,
-    /// The queues of answers of the runs so far.
+    /// The queues of the runs' answers, by name.
     known: Mutex<HashMap<String, FleetJob>>,
 }
 
@@ -174,7 +174,7 @@ impl Answers {
         }
     }
 
-    /// Sends a request, and stores what came of it. Sends nothing for a run that is over.
+    /// Sends a request, and pushes its answer. Does nothing if the run is over.
     async fn answer(&self, task: &Task) {
         let Some(queue) = self.queue(&task.answers).await else { return };
         let start = Instant::now();
@@ -188,7 +188,7 @@ impl Answers {
                     return;
                 }
                 Err(FleetError::TooLarge { .. }) => match &mut reply.answer {
-                    // As a body that is too long to be kept.
+                    // The coordinator then judges the answer as one whose body is too long to be kept.
                     Ok(whole) if whole.body.is_some() => whole.body = None,
                     _ => reply.answer = Err(other("the answer is too large for the fleet")),
                 },
@@ -197,7 +197,7 @@ impl Answers {
         }
     }
 
-    /// The queue of answers of a run; `None` if the run is over.
+    /// Opens the queue of a run's answers. Returns `None` if the run is over.
     async fn queue(&self, name: &str) -> Option<FleetJob> {
         let mut known = self.known.lock().await;
         if let Some(queue) = known.get(name) {
@@ -216,7 +216,7 @@ impl Answers {
     }
 }
 
-/// What sends, for each version of HTTP with and without a check of certificates.
+/// The HTTP clients: for each version of HTTP, one that checks certificates and one that does not.
 struct Sender(Vec<(HttpVersion, bool, Client)>);
 
 impl Sender {

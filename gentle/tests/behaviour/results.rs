@@ -231,9 +231,9 @@ fn a_timer_that_does_not_start_is_an_error_before_the_start() {
     assert!(!all.contains("panicked"), "{all}");
 }
 
-/// A timer holds off a server that refuses in the midst of a run. The timer's thread must have started before the run.
+/// A server that refuses gets no request until a timer fires. The timer's thread must start before the run: this run may make none.
 #[test]
-fn a_refusal_in_the_midst_of_a_run_needs_no_new_thread() {
+fn a_refusal_during_a_run_needs_no_new_thread() {
     let begun = Arc::new(Barrier::new(2));
     let wait = Arc::clone(&begun);
     let server = Server::start(move |seen| {
@@ -266,7 +266,7 @@ fn a_refusal_in_the_midst_of_a_run_needs_no_new_thread() {
 }
 
 #[test]
-fn too_few_files_in_the_midst_of_a_run_are_this_machines_failure() {
+fn too_few_files_during_a_run_are_this_machines_failure() {
     let begun = Arc::new(Barrier::new(2));
     let wait = Arc::clone(&begun);
     let server = Server::start(move |seen| {

@@ -1,11 +1,15 @@
-//! What `--fleet` refuses: one line, exit status 2, and nothing sent.
+//! What `--fleet` refuses, with one line and exit status 2.
 
 use crate::program::{Ended, Scratch, gentle, plan_job};
 
 fn refused(plan: Option<&str>, options: &[&str], what: &str) {
+    refused_at("nats://secret@127.0.0.1:1", plan, options, what);
+}
+
+fn refused_at(address: &str, plan: Option<&str>, options: &[&str], what: &str) {
     let plan = plan.map(|plan| Scratch::file("plan.toml", plan));
     let path = plan.as_ref().map(|plan| plan.path().display().to_string());
-    let fleet = ["--fleet".to_owned(), "nats://secret@127.0.0.1:1".to_owned()];
+    let fleet = ["--fleet".to_owned(), address.to_owned()];
     let options = options.iter().map(|option| (*option).to_owned());
     let ended = gentle(path.into_iter().chain(fleet).chain(options));
     let Ended { status, stdout, stderr, .. } = &ended;
@@ -24,6 +28,23 @@ fn what_cannot_go_over_a_fleet_is_named() {
     let long = format!("[host.\"{}.example\"]\nlimit = 1\n", "a".repeat(90));
     refused(Some(&(plan("") + &long)), &[], "is too long a name");
     refused(Some(&plan("")), &[], "the server cannot be reached");
+}
+
+#[test]
+fn an_address_that_is_none_is_named() {
+    let plan = plan_job("a", 1, "https://127.0.0.1:1", 1, "");
+    // The first one is what `gentle --fleet my.toml` gives.
+    for address in ["my.toml", "", "nats://", "tls://", "127.0.0.1:1", "http://secret@127.0.0.1:1"]
+    {
+        for plan in [None, Some(plan.as_str())] {
+            refused_at(address, plan, &[], "the URL must be like nats://");
+            refused_at(address, plan, &["--dry-run"], "the URL must be like nats://");
+        }
+    }
+    for address in ["nats://a b", "nats://secret@127.0.0.1:99999"] {
+        refused_at(address, Some(&plan), &[], "or change the URL");
+        refused_at(address, None, &[], "or change the URL");
+    }
 }
 
 #[test]

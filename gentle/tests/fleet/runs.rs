@@ -12,7 +12,7 @@ use crate::servers::Servers;
 /// A limit for what happens soon, however busy the machine is.
 const SOON: Duration = Duration::from_secs(120);
 
-/// A plan with a job that sends to each of so many paths below `/slow/`.
+/// Returns a plan with a job that sends one request to each of `paths` paths below `/slow/`.
 fn slow(servers: &Servers, paths: usize, limit: usize, host: usize) -> String {
     let web = servers.web();
     let paths: Vec<_> = (0..paths).map(|path| format!("\"/slow/{path}\"")).collect();
@@ -77,7 +77,7 @@ fn what_a_killed_machine_had_is_checked_by_another() {
     let plan = &slow(&servers, 60, 12, 6);
     let (ended, results) = std::thread::scope(|scope| {
         let run = scope.spawn(|| coordinate(&servers, plan));
-        within(SOON, "the run is in its midst", || servers.visits().len() >= 10);
+        within(SOON, "the workers send", || servers.visits().len() >= 10);
         // Each of two has at most four of the six requests that are out, so the killed one has some.
         drop(workers.remove(0));
         run.join().unwrap()
@@ -96,7 +96,7 @@ fn a_worker_ends_after_what_it_has() {
     let plan = &slow(&servers, 40, 12, 6);
     let (ended, results) = std::thread::scope(|scope| {
         let run = scope.spawn(|| coordinate(&servers, plan));
-        within(SOON, "the run is in its midst", || servers.visits().len() >= 2);
+        within(SOON, "the workers send", || servers.visits().len() >= 2);
         signal(&first.0, libc::SIGTERM);
         assert!(first.0.wait().unwrap().success());
         // Each request that it had was answered. The rest waits for a worker.
@@ -151,7 +151,7 @@ fn a_run_outlives_a_restart_of_its_server_of_nats() {
         command.arg(plan.path()).arg("--json").arg(json.path()).args(["--fleet", &address]);
         (run(command), fs::read_to_string(json.path()).unwrap())
     });
-    within(SOON, "the run is in its midst", || servers.visits().len() >= 6);
+    within(SOON, "the workers send", || servers.visits().len() >= 6);
     // The server has written what it knows.
     std::thread::sleep(Duration::from_secs(1));
     servers.nats.kill();

@@ -1,4 +1,4 @@
-//! The servers, in a network of their own if this process may make one, else on loopback.
+//! nginx and nats-server, in a network of their own if this process may make one, else on loopback.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use fleet_testing::{Launch, Network, Server};
 
 use crate::program::command;
 
-/// Processes that are ended with this value.
+/// A process that is killed when this value is dropped.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
@@ -39,7 +39,7 @@ fn listens(port: u16) -> bool {
 }
 
 impl Servers {
-    /// Starts both. This thread is in the servers' network from then on.
+    /// Starts both servers, and moves this thread into their network.
     pub(crate) fn start(machines: u8) -> Self {
         let network = Network::new(machines);
         if let Some(network) = &network {
@@ -91,7 +91,7 @@ impl Servers {
         })
     }
 
-    /// What nginx has answered so far.
+    /// Returns the lines of nginx's log so far: a line for each answer.
     pub(crate) fn visits(&self) -> Vec<Visit> {
         let log = fs::read_to_string(self.nginx.folder.join("access.log")).unwrap_or_default();
         // The last line may not be whole.
@@ -104,7 +104,7 @@ impl Servers {
         whole.lines().map(visit).collect()
     }
 
-    /// How often nginx has answered each path with this status.
+    /// Returns for each path how often nginx has answered it with this status.
     pub(crate) fn by_path(&self, status: u16) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for visit in self.visits().into_iter().filter(|visit| visit.status == status) {

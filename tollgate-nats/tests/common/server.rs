@@ -12,7 +12,7 @@ pub fn address(port: u16) -> String {
     format!("nats://127.0.0.1:{port}")
 }
 
-/// Returns true if a server on the port says hello.
+/// Returns true if a server on the port sends the greeting of NATS.
 fn answers(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut hello = [0; 4];
@@ -31,7 +31,7 @@ pub fn with(jetstream: bool) -> Server {
     at("127.0.0.1", jetstream)
 }
 
-/// Starts a server on an address that has loopback in it.
+/// Starts a server on `address`, which must be loopback or all addresses: the test waits for the server on loopback.
 pub fn at(address: &'static str, jetstream: bool) -> Server {
     let command = move |port: u16, folder: &std::path::Path| {
         let mut command = Command::new("nats-server");

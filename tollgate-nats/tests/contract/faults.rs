@@ -316,7 +316,8 @@ fn a_server_that_stands_still_loses_nothing() {
     assert_eq!(resource.most(), 2);
 }
 
-/// What a kill between the writes of two files leaves behind: leases of messages that are not stored any more.
+/// Gives a server the state that a kill between the writes of two files leaves: leases of messages that it does not store. Checks that
+/// their permits are freed by a client that opens the job afterwards, or by one that was connected before.
 fn leases_of_acknowledged_tasks(opens_after: bool) {
     let (mut server, resource) = (server::start(), Resource::start());
     let job = open(server.port, 2, LONG);

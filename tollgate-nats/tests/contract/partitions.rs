@@ -1,5 +1,5 @@
-//! Machines in network namespaces of their own, cut off from the server by `nft`. A process that may not make namespaces says so,
-//! and leaves these tests out.
+//! Machines in network namespaces of their own, cut off from the server by `nft`. If the process may not make namespaces, each
+//! test prints that, and passes without a check.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::{SOON, block, explained, open, server};
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// A network of three machines. The server and the resource are in its hub, and so is this thread.
+/// Makes a network of three machines. Moves this thread to its hub, and starts the server and the resource there.
 fn start() -> Option<(Network, Server, Resource)> {
     let network = Network::new(3)?;
     network.enter(0);
@@ -19,7 +19,7 @@ fn start() -> Option<(Network, Server, Resource)> {
     Some((network, server::at("0.0.0.0", true), Resource::start_at(Ipv4Addr::UNSPECIFIED)))
 }
 
-/// Starts a worker on a machine, whose tasks have this length.
+/// Starts a worker on a machine. Each of its tasks lasts for `task`.
 fn work(
     network: &Network,
     machine: u8,
@@ -32,7 +32,8 @@ fn work(
     network.on(machine, || worker::start(&work))
 }
 
-/// A machine is cut off while it holds all permits. Another one gets its tasks, and the first one stops by its own clock.
+/// Cuts a machine off while it holds all permits. Another machine must get its tasks, and the first machine must cancel them by its
+/// own clock.
 fn cut_off(only_answers: bool) {
     let Some((network, server, resource)) = start() else { return };
     let job = open(server.port, 2, LEASE);

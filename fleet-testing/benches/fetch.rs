@@ -1,15 +1,15 @@
-//! What do a fetch and an acknowledgement cost, against bare async-nats? And an idle job?
+//! What do a fetch and an acknowledgement of tollgate-nats cost, against bare async-nats? And an idle job?
 //!
 //! The bare client asks for as many tasks as it has room for, and acknowledges each with a confirmation, as `serve` does. It has no
 //! renewal, no clock, no local pool and no safety after a lost lease: it is what a task cannot be cheaper than. Both run in turn, in
 //! each round, against one server that the bench starts.
 //!
 //! ```text
-//! cargo bench -p tollgate-nats             # the tables
-//! cargo bench -p tollgate-nats -- --test   # every workload once, as small as possible
+//! cargo bench -p fleet-testing --bench fetch             # the tables
+//! cargo bench -p fleet-testing --bench fetch -- --test   # every workload once, as small as possible
 //! ```
 
-#[path = "../tests/common/server.rs"]
+#[path = "../../tollgate-nats/tests/common/server.rs"]
 mod server;
 
 use std::future::ready;
