@@ -9,15 +9,15 @@ use loom_tests::instruments::Gauge;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tollgate::model::Stage;
-use tollgate::{Job, Pool};
+use tollgate::{Job, Pool, Retried, Retry, TaskHandle};
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).max_spare_workers(1).build().unwrap()
 }
 
-/// A job that counts weights: a task of it never runs inline, so a join waits.
-fn waited_for(pool: &Pool) -> Job {
-    pool.job_builder().limit(1).weighted().build()
+/// Pushes a task that may be tried again. Such a task never runs inline, so a join waits.
+fn seven(job: &Job) -> TaskHandle<Retried<u32, ()>> {
+    job.spawn_retry(Retry::new().seed(1), || Ok(7))
 }
 
 #[test]
@@ -43,9 +43,9 @@ fn join_is_safe_for_a_task_of_another_job() {
     // One worker: the task joined needs the spare that takes the joiner's place.
     check(Bound::Preemptions(2), || {
         let pool = pool(1);
-        let (job, other) = (pool.job(1), waited_for(&pool));
-        let outer = job.spawn(move || other.spawn(|| 7).join().unwrap());
-        assert_eq!(outer.join().unwrap(), 7);
+        let (job, other) = (pool.job(1), pool.job(1));
+        let outer = job.spawn(move || seven(&other).join().unwrap().result);
+        assert_eq!(outer.join().unwrap(), Ok(7));
         drop(job);
         drop(pool);
     });
@@ -56,10 +56,10 @@ fn join_is_safe_while_the_backlog_waits_for_the_permit() {
     // The joiner's permit goes to the next task; the joiner has it back before the one after that.
     check(Bound::Preemptions(1), || {
         let pool = pool(1);
-        let (job, other, gauge) = (pool.job(1), waited_for(&pool), Gauge::new(1));
-        let outer = job.spawn(move || other.spawn(|| 7).join().unwrap());
+        let (job, other, gauge) = (pool.job(1), pool.job(1), Gauge::new(1));
+        let outer = job.spawn(move || seven(&other).join().unwrap().result);
         job.execute(gauge.task());
-        assert_eq!(outer.join().unwrap(), 7);
+        assert_eq!(outer.join().unwrap(), Ok(7));
         // Whoever has its permit back leaves the job open for others.
         job.spawn(gauge.task()).join().unwrap();
         drop(job);
@@ -72,11 +72,11 @@ fn join_is_safe_while_the_backlog_waits_for_the_permit() {
 fn join_is_safe_while_the_limit_is_lowered_and_raised() {
     check(Bound::Preemptions(2), || {
         let pool = pool(1);
-        let (job, other) = (pool.job(1), waited_for(&pool));
-        let outer = job.spawn(move || other.spawn(|| 7).join().unwrap());
+        let (job, other) = (pool.job(1), pool.job(1));
+        let outer = job.spawn(move || seven(&other).join().unwrap().result);
         job.set_limit(0);
         job.set_limit(1);
-        assert_eq!(outer.join().unwrap(), 7);
+        assert_eq!(outer.join().unwrap(), Ok(7));
         drop(job);
         drop(pool);
     });
