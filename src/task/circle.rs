@@ -108,6 +108,17 @@ impl Drop for Noted {
     }
 }
 
+/// Returns what to say of a join of the task at the address `joined`, if that task waits on this thread for a task that runs inline.
+/// Then the joins on this thread's stack form the circle, and none of them is noted.
+///
+/// Returns `None` if the innermost task joins itself.
+pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {
+    let tasks = context.running_cells();
+    let last = tasks.iter().position(|task| key(*task) == joined).filter(|&last| last > 0)?;
+    let jobs: Vec<_> = tasks[..=last].iter().map(|task| task.job()).collect();
+    Some(message(&jobs))
+}
+
 fn message(jobs: &[JobPtr]) -> String {
     let name = |job: &JobPtr| match job.extra().and_then(|extra| extra.name.as_deref()) {
         Some(name) => format!("`{name}`"),

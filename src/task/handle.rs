@@ -9,7 +9,7 @@ use crate::error::JoinError;
 use crate::job::record::JobPtr;
 use crate::sync::time::Instant;
 use crate::task::awaiting::Wait;
-use crate::task::circle::Noted;
+use crate::task::circle::{self, Noted};
 use crate::task::closure::{Face, Joint, Owner};
 use crate::task::id::TaskId;
 use crate::task::inline;
@@ -251,7 +251,7 @@ impl<T> TaskHandle<T> {
         let itself =
             Context::with(|context| context.is_some_and(|here| here.is_running(self.key())));
         if itself {
-            self.refuse("joins itself, which could never end: join it from elsewhere");
+            self.refuse_circle();
         }
         Context::with(|context| {
             let Some(context) = context else { return };
@@ -460,6 +460,17 @@ impl<T> TaskHandle<T> {
         if itself {
             self.refuse("awaits itself, which could never end: await it from elsewhere");
         }
+    }
+
+    /// Refuses a join of a task that runs on this thread, or waits here for a task that runs inline.
+    #[cold]
+    #[track_caller]
+    fn refuse_circle(&self) -> ! {
+        let message = Context::with(|context| circle::on_this_thread(context?, self.key()));
+        if let Some(message) = message {
+            panic!("{message}");
+        }
+        self.refuse("joins itself, which could never end: join it from elsewhere");
     }
 
     #[cold]

@@ -1,7 +1,7 @@
 //! How the two tasks end: by a panic, a cancel, a deadline, a circle of joins, and a shutdown.
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, SECOND, capture, message_of, pool_with_clock, unwind, within};
+use crate::common::{LONG, SECOND, capture, message_of, panic_of, pool_with_clock, unwind, within};
 use crate::{here, inside, runs_inline, two_jobs, with_two_jobs};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -92,20 +92,22 @@ fn a_task_past_its_deadline_expires_in_the_join() {
     });
 }
 
-/// The joined task joins the joining task. That join must fail.
+/// The joined task joins the joining task. That join must fail, and name the jobs of both.
 #[test]
 fn a_circle_of_joins_on_one_stack_is_refused() {
-    with_two_jobs(|pool, outer, inner| {
-        let (place, latch): (Place<bool>, _) = (Place::default(), Latch::new());
+    with_two_jobs(|pool, _, _| {
+        let [outer, inner] =
+            ["outer", "inner"].map(|name| pool.job_builder().name(name).limit(1).build());
+        let (place, latch): (Place<()>, _) = (Place::default(), Latch::new());
         let (theirs, opening) = (place.clone(), latch.opening());
+        let (says, said) = std::sync::mpsc::channel();
         let task = outer.spawn(move || {
             opening.wait();
             let back = move || {
                 let outer = theirs.lock().unwrap().take().expect("it was put there");
-                outer.join().unwrap();
+                panic_of(|| outer.join())
             };
-            let refused = inner.spawn(back).join();
-            matches!(refused, Err(JoinError::Panicked(_)))
+            says.send(inner.spawn(back).join().unwrap()).unwrap();
         });
         let (tell, told) = std::sync::mpsc::channel();
         let done = pool.job(1);
@@ -114,6 +116,8 @@ fn a_circle_of_joins_on_one_stack_is_refused() {
         outer.wait();
         done.execute(move || tell.send(()).unwrap());
         told.recv().unwrap();
+        let said = said.recv().unwrap();
+        assert!(said.contains("in a circle") && said.contains("`inner`, `outer`"), "{said}");
         assert_eq!((outer.stats().completed, outer.stats().panicked), (1, 0));
     });
 }
