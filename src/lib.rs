@@ -21,7 +21,7 @@
 //! | put a limit inside a larger limit | [`Job::job`] |
 //! | give a job longer or shorter turns, or let it go first | [`JobBuilder::share`], [`JobBuilder::turn_time`], [`JobBuilder::priority`] |
 //! | limit how many tasks start in a time | [`JobBuilder::rate`], [`Rate`] |
-//! | have a job for each key, where keys come and go | [`JobBuilder::keyed`], [`Keyed`] |
+//! | have a job for each key, such as each host or user | [`JobBuilder::keyed`], [`Keyed`] |
 //! | start no task of a job before a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
 //! | push a closure that starts later, or only before a deadline | [`Job::spawn_after`], [`Job::spawn_within`] |
@@ -84,12 +84,12 @@
 //!
 //! - A task joins itself, or waits for its own job.
 //! - Tasks join each other in a circle.
-//! - A task waits directly for another task that needs the permit which the waiting task [keeps](JobBuilder::keep_permits), and
-//!   the job has no other permit.
+//! - A task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task that needs that
+//!   permit.
 //!
 //! The pool cannot detect other waits without end, because something else may end them: a limit may be raised, or a future may
-//! be woken. Each wait in the following table lasts until its cause is removed. Unless the table says otherwise, a task that
-//! waits so holds no permit and no worker.
+//! be woken. Each wait in the following table lasts until its cause is removed. Unless the table says otherwise, a task in such
+//! a wait holds no permit and no worker.
 //!
 //! | wait | what ends the wait | what [`Job::explain`] shows |
 //! |---|---|---|
@@ -98,10 +98,10 @@
 //! | futures that await each other | [`Job::cancel`], or [`TaskHandle::cancel`] by the future that has the handle | [`Reason::Waiting`] |
 //! | a task that blocks on an executor's `block_on(handle)`. The task keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`] for this task. [`Reason::Limit`] or [`Reason::NoWorker`] for the task of the handle |
 //! | a wait for a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
-//! | a wait for a job that is held off and has tasks, or that has delayed tasks, if the [`ManualClock`] of the pool does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
+//! | a wait for a job that has delayed tasks, or that is held off and has tasks, while the [`ManualClock`] of the pool does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
 //! | tasks that [keep](JobBuilder::keep_permits) all permits of a job, and wait for tasks of the same job that have not begun: directly, or through a task of another job | [`Job::set_limit`] | [`Reason::Waiting`] for the tasks that have begun, [`Reason::Limit`] for the others |
 //! | a task that keeps a permit of a job, pauses that job or sets its limit to 0, and waits for [`Job::settled`] | [`Job::resume`], [`Job::set_limit`] | [`Reason::Waiting`] |
-//! | two tasks of which each holds a [`Permit`] of one job, and acquires a permit of the job of the other task's `Permit` | to drop one of the two permits | [`Reason::Limit`] |
+//! | two tasks, each of which holds a [`Permit`] and acquires a permit of the job of the other task's `Permit` | dropping one of the two permits | [`Reason::Limit`] |
 //! | [`Pool::shutdown`], while a [`Permit`] is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
 //! | [`Pool::shutdown`], while a future is never woken, or while one of the waits above lasts | [`Pool::shutdown_timeout`]; for futures also [`Pool::shutdown_now`] | [`Reason::Pending`] for a future; for a wait above, the reason in its row |
 //!
@@ -138,12 +138,12 @@
 //! - **rate_holds**: in any window of length t, at most burst + t / interval tasks of a job with a rate start.
 //! - **deadlines_hold**: a task with a deadline starts before its deadline, or is dropped.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
-//! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job
-//!   for each worker. A turn is 16 tasks, however long they take. A task that runs inline in a join counts as a part of the
-//!   joining task.
+//! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job on
+//!   each worker. A turn is 16 tasks, however long they take. A task that runs inline in a join counts as a part of the joining
+//!   task.
 //! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn has 16·n tasks. With a [turn time](JobBuilder::turn_time),
-//!   a turn ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn after
-//!   at most 8 turns of `High` on each worker, and `Low` after at most 32 turns of higher classes.
+//!   a turn also ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
+//!   after at most 8 turns of `High` on each worker. `Low` has a turn after at most 32 turns of higher classes.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool, unless the job keeps its
 //!   permits.

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// The right to run one task of a job, held without a task: for work that runs outside of the pool. Dropping the permit gives
 /// it back.
 ///
-/// While the permit is held, it counts as a running task of its job and of each ancestor.
+/// While a permit is held, it counts as a running task of its job and of each ancestor.
 /// [`JobStats::running`](crate::JobStats::running) includes the permit. [`Job::wait`], [`Job::settled`] and a
 /// [drain](crate::Pool::shutdown) of the pool wait for the permit as for a task. A permit that was given back counts as a
 /// completed task.
@@ -66,7 +66,7 @@ struct PermitSample {
 
 impl Permit {
     /// Makes a permit. The caller must own one permit of each gate of `job`, one busy count and one flight. The new `Permit`
-    /// owns these from then on.
+    /// then owns these.
     #[inline]
     fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
@@ -307,14 +307,14 @@ impl Job {
     /// Returns a future that acquires a permit, for work that runs elsewhere, such as on tokio or on a thread of your own. The
     /// future needs no worker and no runtime.
     ///
-    /// The future waits in the job's queue, in one order with the tasks and the other waiters there. If an ancestor has no free
-    /// permit, the future waits in the ancestor's queue in the same way. The thread that grants the permit wakes the future
-    /// itself, without a worker. The [`Permit`] counts as a running task of the job and of each ancestor.
-    /// [`set_limit`](Self::set_limit) and [`pause`](Self::pause) apply to permits as to tasks. A
-    /// [`capacity`](crate::JobBuilder::capacity) does not apply: the future takes no slot.
+    /// The future waits in the job's queue, behind the tasks and waiters that are there. If an ancestor has no free permit, the
+    /// future waits in the ancestor's queue in the same way. The thread that grants the permit wakes the future itself, without
+    /// a worker. The [`Permit`] counts as a running task of the job and of each ancestor. [`set_limit`](Self::set_limit) and
+    /// [`pause`](Self::pause) apply to permits as to tasks. A [`capacity`](crate::JobBuilder::capacity) does not apply: the
+    /// future takes no slot.
     ///
-    /// A future that is a task of another job may await the returned future. While the task awaits it, the task holds no permit
-    /// of its own job.
+    /// A future that is a task of another job may await the returned future. During that wait the task holds no permit of its
+    /// own job.
     ///
     /// # Cancellation
     ///
@@ -370,8 +370,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. A task of an unrelated job may call this method. While the call waits, that task holds no
-    /// permit, and a spare worker replaces the task's worker, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. If the caller is a task of a job without a common ancestor, the task holds no permit during
+    /// the wait. A spare worker replaces the task's worker, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Errors
     ///
@@ -379,7 +379,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`acquire`](Self::acquire). Inside a task of an unrelated job, panics if the wait would block the pool's [last
+    /// As with [`acquire`](Self::acquire). Inside a task, also panics if the wait would block the pool's [last
     /// thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
@@ -417,9 +417,9 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its ancestors has no free permit, or if a task or a waiter is
-    /// in the queue of one of these jobs. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool
-    /// has shut down.
+    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its ancestors has no free permit. Returns the same error if a
+    /// task or a waiter is in the queue of one of these jobs. Returns [`TryAcquireError::Closed`] if the job is closed or
+    /// cancelled, or if its pool has shut down.
     ///
     /// # Examples
     ///

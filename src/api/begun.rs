@@ -14,15 +14,15 @@ impl JobBuilder {
     ///
     /// # Waits for a kept permit
     ///
-    /// A task of the job may wait for another task that needs the very permit which the waiting task keeps.
+    /// A task of the job may wait for another task that needs the very permit which the waiting task keeps. These rules apply:
     ///
-    /// - If the joined task is a closure of the same job, and has not started, the join runs the closure inline, under the kept
-    ///   permit. The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. Such a closure counts as
-    ///   a part of the joining task: it runs even if the job is paused, held off or over its limit.
-    /// - These joins need a second permit of the job, and panic at a limit of 1: of a future; of a delayed or retried task; of
-    ///   a task of a job below; of a closure more than 32 inline joins deep; of a closure of a job with a [rate](Self::rate),
-    ///   an [adaptive](Self::adaptive) limit or [weights](Self::weighted). The panic names the job. A deadline of the joined
-    ///   task makes no difference.
+    /// - If the joined task is a closure of the same job, and has not started, the closure runs inline under the kept permit.
+    ///   The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. Such a closure counts as a part
+    ///   of the joining task: it runs even if the job is paused, held off or over its limit.
+    /// - At a limit of 1, the join of these tasks panics, because they need a second permit of the job: a future; a delayed or
+    ///   retried task; a task of a job below; a closure more than 32 inline joins deep; a closure of a job with a
+    ///   [rate](Self::rate), an [adaptive](Self::adaptive) limit or [weights](Self::weighted). The panic names the job. A
+    ///   deadline of the joined task makes no difference.
     /// - At a limit of 1, a wait for a [set](Job::set) panics if each remaining task of the set is of the waiting task's job,
     ///   and has not begun. At a limit of 1, a wait for a job below panics if that job has tasks that have not begun, even if
     ///   that job is cancelled.

@@ -158,7 +158,7 @@ impl JobBuilder {
 
     /// Names the job.
     ///
-    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain it.
+    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain the name.
     /// Inside a task, also in a panic hook, [`current_job`](crate::current_job) returns the job with its name.
     ///
     /// # Examples
@@ -186,14 +186,14 @@ impl JobBuilder {
     ///   [`Full`](crate::Rejected::Full) if no slot is free.
     /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until
     ///   a slot is free. If the job is closed or cancelled meanwhile, or its pool is shut down, the task is cancelled.
-    /// - Inside a task of the same pool, `spawn`, `execute`, `spawn_future` and the tasks of a `scope` never block, because the
-    ///   calling task may occupy the only worker. If no slot is free, these calls exceed the capacity.
+    /// - Inside a task of the same pool, `spawn`, `execute`, `spawn_future` and the tasks of a `scope` never block: if no slot
+    ///   is free, these calls exceed the capacity. The calling task may occupy the only worker, so a wait might never end.
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
     /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
     /// releases its slot at once. The task's empty cell stays in the queue until a worker reaches the cell or a later push
-    /// frees it. The number of a queue's empty cells never gets much greater than the capacity, or than the number of tasks in
-    /// the queue if that number is greater.
+    /// frees it. The number of empty cells never gets much greater than the capacity or the number of tasks in the queue,
+    /// whichever is greater.
     ///
     /// # A capacity of 0
     ///
@@ -202,15 +202,15 @@ impl JobBuilder {
     /// rate allows no start. The push also fails if a task or a waiter is in the queue of one of these jobs. From the push
     /// until its end the task counts as [`running`](crate::JobStats::running). The task waits only for a worker.
     ///
-    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The pushes that block or wait for a slot wait for
-    ///   the permits instead: in the queue, in one order with the waiters of [`acquire`](Job::acquire).
-    ///   [`backlog`](crate::JobStats::backlog) counts each pusher that waits.
+    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that would wait for a slot wait in the
+    ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such
+    ///   waiter.
     /// - A [`ReservedSlot`](crate::ReservedSlot) of such a job holds the permits of its task, as a [`Permit`](crate::Permit)
     ///   does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The reserved slot counts as a start
     ///   at each [rate](Self::rate).
-    /// - A pushed task may still wait for a worker when its job or an ancestor is held off, paused or gets a lower limit. The
-    ///   task then goes to the front of the queue, without its permits. If the job has a rate, the task takes a second token
-    ///   when it starts. If the job is cancelled before the start, the task is dropped.
+    /// - A pushed task may still wait for a worker when its job or an ancestor is paused, is held off or gets a lower limit.
+    ///   The task then goes to the front of the queue, without its permits. If the job has a rate, the task takes a second
+    ///   token when it starts. If the job is cancelled before the start, the task is dropped.
     /// - `spawn` and `execute` inside a task of the same pool push the task without permits: the task waits in the queue, as in
     ///   a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue, too.
     ///   [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
@@ -232,7 +232,7 @@ impl JobBuilder {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// A task starts at once, or the push is refused:
+    /// With a capacity of 0, a task gets its permits at once, or the push is refused:
     ///
     /// ```
     /// use tollgate::Rejected;
@@ -295,10 +295,10 @@ impl JobBuilder {
 
     /// Runs each task of the job in a [span](https://docs.rs/tracing) of its own, by the facade `tracing`.
     ///
-    /// The span has the name `task`, the target `tollgate` and the level `INFO`. Its fields `job` and `task` are the names of
-    /// the job and of the task. Its parent is the current span of the thread that pushes the task. The span begins with the
-    /// push, is entered while the task runs, and ends with the task. A future enters the span for each poll. A retried task has
-    /// one span for all attempts.
+    /// The span has the name `task`, the target `tollgate` and the level `INFO`. The span's fields `job` and `task` are the
+    /// names of the job and of the task. The span's parent is the current span of the thread that pushes the task. The span
+    /// begins with the push, is entered while the task runs, and ends with the task. A future enters the span for each poll. A
+    /// retried task has one span for all attempts.
     ///
     /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below have no
     /// span. A future of `map_async` has a span, whose parent is the span in which the results are polled. A job that is not
@@ -332,8 +332,8 @@ impl JobBuilder {
     /// when it goes on.
     ///
     /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate is in
-    /// the queue. It holds no permit of its job or of an ancestor, no worker and no thread. In a job with a rate, a join never
-    /// runs the joined task inline. [`Job::set_rates`] changes the rates of a job.
+    /// the queue. Such a task holds no permit of its job or of an ancestor, no worker and no thread. In a job with a rate, a
+    /// join never runs the joined task inline. [`Job::set_rates`] changes the rates of a job.
     ///
     /// A rate does not count a task that is cancelled before its start. A rate does not count a task, either, while a limit or
     /// another rate keeps it from starting. There is one exception: if a handle cancels a task that already has its permits,
@@ -413,7 +413,7 @@ impl JobBuilder {
         self
     }
 
-    /// Makes the job that was configured.
+    /// Makes the job with the settings of this builder.
     ///
     /// # Panics
     ///
@@ -459,7 +459,7 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // More permits may be held than there are workers, because a task that waits keeps its permit without a worker.
+            // The limit may bind however many workers there are, because a task that waits keeps its permit without a worker.
             control::expect_futures(job.ptr());
         }
         if !self.rates.is_empty() {

@@ -22,8 +22,8 @@
 //! wakes the next pusher, or clears the bit, also before it re-acquires its permit.
 //!
 //! If a handle cancels a task, the task's slot is released at once, and its empty cell stays in the queue. A worker frees the
-//! empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at least as many as
-//! the slots, and as the tasks in the queue. So the queue holds at most about twice as many cells as tasks may wait.
+//! empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if there are at least as many as
+//! slots, and as tasks in the queue. So the queue holds at most about twice as many cells as tasks may wait.
 //!
 //! Futures wait for slots by the same steps: see module `reserve`.
 //!
@@ -79,8 +79,7 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue, if their number is at least the capacity, and at least the number of taken
-    /// slots.
+    /// Frees the empty cells in the job's queue, if there are at least as many as slots, and as taken slots.
     ///
     /// To free the cells, a pass visits each cell of the queue. In a job without children, at least half of the visited cells
     /// are empty, and the pass frees these. So in such a job the passes visit at most two cells for each push, on average.
@@ -131,7 +130,7 @@ impl Job {
         capacity.is_full() && self.accepts()
     }
 
-    /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
+    /// Wakes the next pusher if a slot is free. Clears the *waited* bit if no pusher waits.
     pub(super) fn pass_on(&self, capacity: &Capacity) {
         let others = parking_lot().if_none_waits(capacity.key(), || {
             // Ordering: AcqRel; as in `full-2`, under the same lock.

@@ -10,7 +10,7 @@ use crate::job::turns::{AskedTurns, Turns};
 use crate::pool::core::PoolPtr;
 
 impl Job {
-    /// Makes a child of this job. A task of the child needs a permit of the child and of each job above it.
+    /// Makes a child of this job. A task of the child needs a permit of the child and of each ancestor.
     ///
     /// A task acquires its permits one after the other: first of its own job, then of each ancestor. If one of these jobs has
     /// no free permit, the task waits in that job's queue. If all permits of a parent are held, its children take turns of 16
@@ -52,9 +52,9 @@ impl Job {
     }
 }
 
-/// Makes a job, and adds it to the pool's lists: a child to its parent's table, a job with a limit of 0 to the list of held
-/// jobs, and a named job without a parent to the list of named jobs. `extra` holds the state of features that most jobs do not
-/// use. `of_key` is true if the job is the job of a key.
+/// Makes a job, and adds it to the pool's lists. A child is added to its parent's table. A job with a limit of 0 is added to
+/// the list of held jobs. A named job without a parent is added to the list of named jobs. `extra` holds the state of features
+/// that most jobs do not use. `of_key` is true if the job is the job of a key.
 #[inline]
 #[track_caller]
 pub fn make(

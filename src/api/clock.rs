@@ -141,7 +141,7 @@ struct Inner {
 }
 
 impl ManualClock {
-    /// Makes a clock that stands at the present moment.
+    /// Makes a clock that shows the present real time, and then stands still.
     ///
     /// # Examples
     ///
@@ -196,11 +196,11 @@ impl ManualClock {
     ///
     /// # Panics
     ///
-    /// Panics if the platform's clock has no time so late.
+    /// Panics if the new time is later than the platform can represent.
     ///
     /// # Examples
     ///
-    /// As for [`ManualClock`].
+    /// As with [`ManualClock`].
     #[track_caller]
     pub fn advance(&self, by: Duration) {
         self.0.hands.advance(by);

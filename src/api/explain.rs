@@ -1,6 +1,6 @@
 //! `Job::explain`: tells why a task does not run now, from the present state of its gates.
 //!
-//! Tasks record nothing for an explanation, so only the thread that calls `explain` pays. That thread reads the words of
+//! Tasks record nothing for an explanation, so only the thread that calls `explain` pays for it. That thread reads the words of
 //! several jobs one after the other, without a lock that stops the workers. So the values that it reads may never have been
 //! true all at one moment.
 

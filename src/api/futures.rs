@@ -152,10 +152,10 @@ impl Job {
     /// stream. As many futures run at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of the results of
     /// the futures, in the order of the input.
     ///
-    /// No item is pulled before the first poll of the stream. Each poll pulls items until the futures under way, together with
-    /// the results that the caller has not taken, are as many as the limit. The limit here is the least limit among the job and
-    /// its ancestors, but at least 1. Without any limit it is 1,024. `f` runs on the thread that polls the stream. Put work for
-    /// the pool into the future, not into `f`.
+    /// No item is pulled before the first poll of the stream. Each poll pulls as many items as the limit leaves room for. A
+    /// future takes room until the stream has yielded its result. The limit here is the least limit among the job and its
+    /// ancestors, but at least 1. Without any limit it is 1,024. `f` runs on the thread that polls the stream. Put work for the
+    /// pool into the future, not into `f`.
     ///
     /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an
     /// error, and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order in which the
@@ -253,7 +253,8 @@ async fn release_at_start<F: Future>(ticket: Ticket, future: F) -> F::Output {
 }
 
 impl ReservedSlot {
-    /// Pushes a future into the job of this slot, as [`Job::spawn_future`] does, and returns its handle. Never blocks.
+    /// Pushes a future into the job of this slot, as [`Job::spawn_future`] does. Returns the handle of the future's task. Never
+    /// blocks.
     ///
     /// # Examples
     ///

@@ -108,9 +108,9 @@ impl Job {
     /// Replaces all the job's rates by `rates`, also while tasks run. An empty slice removes all rates.
     ///
     /// After this call each start needs a token of each of the new rates, as with [`JobBuilder::rate`]. A worker that is
-    /// between two tasks of the job may still start one task by the old rates. If an old rate had the same index as a new rate,
-    /// as much of the new rate is used up as was of the old one. So a call grants no further burst. If a new rate has a
-    /// [gap](Rate::gap_after_end), the gap follows each task that starts after the call.
+    /// between two tasks of the job may still start one task by the old rates. A new rate begins with as much used up as the
+    /// old rate at the same index. So a call grants no further burst. If a new rate has a [gap](Rate::gap_after_end), the gap
+    /// follows each task that starts after the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
     ///

@@ -109,14 +109,14 @@ impl Job {
 
     /// Sets the limit, up or down, while tasks run.
     ///
-    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run, not even a task that was
-    /// ready before. Running tasks are not stopped. If more tasks run than the new limit allows, they go on until they end.
-    /// [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit above
-    /// [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
+    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run. This holds for tasks
+    /// that were ready before, too. Running tasks are not stopped. If more tasks run than the new limit allows, they go on
+    /// until they end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit
+    /// above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
-    /// Futures that have been polled and have not ended count as running, and go on. A task that waits, in a join for example,
-    /// needs a permit before it goes on. While the limit is 0, such a task waits for its permit. A
-    /// [drain](crate::Pool::shutdown) of the pool cancels a job whose limit is 0.
+    /// Pending futures count as running, and go on. A task that waits, in a join for example, needs a permit before it goes on.
+    /// While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels a job whose
+    /// limit is 0.
     ///
     /// # Examples
     ///
@@ -248,11 +248,12 @@ impl Job {
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it goes on waiting |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
-    /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit leaves a
-    /// permit for every worker, more tasks may escape the call: each worker may take 16 tasks out of the queue at once, and a
-    /// task that is pushed inside a task of the same job never enters the queue. A task that another thread moves or pushes
-    /// during the call may be dropped or run. The same holds for a task of a job below that moves between the queues of its job
-    /// and of an ancestor.
+    /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. More tasks may be ready
+    /// if the limit leaves a permit for every worker. Each worker may then take 16 tasks out of the queue at once, and a task
+    /// that is pushed inside a task of the same job never enters the queue.
+    ///
+    /// If another thread moves or pushes a task during the call, that task may be dropped or run. The same holds for a task of
+    /// a job below that moves between the queues of its job and of an ancestor.
     ///
     /// The time that the call takes grows with the number of dropped tasks. If a push of another thread is unfinished, the call
     /// waits until that push has ended.

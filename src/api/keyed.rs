@@ -23,9 +23,9 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// A key is *idle* if no task of its job waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists.
 /// [`evict_idle`](Self::evict_idle) drops all idle keys, for example after a burst of keys.
 ///
-/// A look-up that makes a key also drops some idle keys, so that no thread and no pass over all keys is needed. The keys are
-/// divided into 64 parts, and the look-up drops the idle keys of its own part. It does so if the part has at least 8 keys, and
-/// twice as many keys as the last drop of idle keys has left there.
+/// A look-up that makes a key also drops some idle keys. So the library needs no thread and no pass over all keys. The keys are
+/// divided into 64 parts, and the look-up drops the idle keys of its own part. The look-up does so only if the part has at
+/// least 8 keys, and twice as many keys as after the last drop.
 ///
 /// The next look-up of a dropped key makes a new job. So an idle key is kept if its job differs from a new job:
 ///
@@ -35,9 +35,9 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 ///   time.
 /// - The key is kept if its job is [closed](Job::close) or cancelled, and the parent is not.
 ///
-/// With a dropped key, the library forgets what the [adaptive](JobBuilder::adaptive) limit of its job has learnt, even if
-/// [`Job::set_limit`] has set that limit. The figures of [`Job::stats`] are lost, too. [`Job::stats_with_children`] of the
-/// [parent](Self::parent) keeps these figures.
+/// With a dropped key, the library forgets what the [adaptive](JobBuilder::adaptive) limit of its job has learnt. An adaptive
+/// limit is forgotten even if [`Job::set_limit`] has set it. The figures of [`Job::stats`] are lost, too.
+/// [`Job::stats_with_children`] of the [parent](Self::parent) keeps these figures.
 ///
 /// # Examples
 ///

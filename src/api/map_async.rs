@@ -125,8 +125,8 @@ struct Pull<S, F> {
     /// The rest of the input. `None` after the end of the input, or if the rest was dropped.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// True if the rest of the input was dropped because the job or the pool refuses it, and the stream has not yielded
-    /// `Cancelled` for it yet.
+    /// True if the rest of the input was dropped, and the stream has not yielded `Cancelled` for that rest yet. The rest is
+    /// dropped if the job or the pool refuses it.
     cut_off: bool,
 }
 

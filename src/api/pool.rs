@@ -22,15 +22,15 @@ use std::time::Duration;
 /// one owner, which shuts it down or drops it.
 ///
 /// A child process of `fork` has none of the workers. In the child process, a call that would wait panics, a pushed task never
-/// runs, and dropping the pool does nothing. The child process may make pools of its own, but must never wait for a task of a
+/// runs, and dropping the pool does nothing. The child process may make pools of its own. It must never wait for a task of a
 /// pool of its parent process.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. If one of the pool's
 /// own tasks drops the pool, the drop starts the drain and returns at once. The workers then end by themselves.
 ///
-/// The drop blocks its thread. If a task of the pool needs that thread to go on, the drop never returns, because the pool
-/// cannot know what its tasks wait for. An example is a future that waits for a timer of a runtime, if the blocked thread is
-/// the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async) before the drop, or call
+/// The drop blocks its thread. If a task of the pool needs that thread to go on, the drop never returns: the drop waits for the
+/// task, and the task waits for the thread. An example is a future that waits for a timer of a runtime, if the blocked thread
+/// is the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async) before the drop, or call
 /// [`shutdown_background`](Self::shutdown_background), which never blocks.
 ///
 /// # Examples
@@ -165,9 +165,9 @@ impl Pool {
     /// Drops all tasks that have not started, waits for the running tasks, and then ends the workers. Returns the number of
     /// dropped tasks.
     ///
-    /// The returned number includes tasks that an earlier call dropped, and pushes that were refused since. The number leaves
-    /// out a task if a thread outside the pool pushes the task during the call, and drops the task itself after the call has
-    /// returned.
+    /// The returned number includes tasks that an earlier call dropped, and pushes that were refused since. A thread outside
+    /// the pool may push a task during the call, and drop the task itself after the call has returned. The number leaves such a
+    /// task out.
     ///
     /// Pending futures are dropped and counted, too. A running closure can ask [`is_cancelled`](crate::is_cancelled) whether it
     /// should end early.
@@ -201,7 +201,7 @@ impl Pool {
     }
 
     /// Drains the pool for at most `timeout`. If the drain takes longer, drops all tasks that have not started and all pending
-    /// futures, and returns the numbers of tasks and futures that had not ended.
+    /// futures. Then returns the numbers of tasks and futures that had not ended.
     ///
     /// After the time-out the running tasks end by themselves. Neither this call nor the pool's drop waits for them. So the
     /// call returns even if a task never ends or a future is never woken.

@@ -121,8 +121,8 @@ impl PoolBuilder {
     /// Sets a hook that each thread of the pool calls with its index, before its first task.
     ///
     /// [Spare workers](Self::max_spare_workers) call the hook, too, with the indices that follow those of the workers. If the
-    /// hook panics, the thread ignores the panic and runs tasks. If the hook waits for a task or a job of any pool, the wait
-    /// panics, because it would block a worker that may have to run that task.
+    /// hook panics, the thread ignores the panic and runs tasks. A wait for a task or a job of any pool panics inside the hook.
+    /// Such a wait would block a worker that may have to run that task.
     ///
     /// # Examples
     ///
@@ -202,8 +202,8 @@ impl PoolBuilder {
     /// From 0 to 16,383.
     ///
     /// Without this call there may be 16,383. If a task waits in `join`, `wait` or `scope` and no spare worker is idle, the
-    /// pool starts one. A spare worker ends after five idle seconds. It takes some 20 KiB of memory, and address space for its
-    /// stack. 1,000 tasks that wait at once need 1,000 spare workers.
+    /// pool starts a spare worker. A spare worker ends after five idle seconds. Each takes some 20 KiB of memory, and address
+    /// space for its stack. 1,000 tasks that wait at once need 1,000 spare workers.
     ///
     /// If all spare workers are in use, or if the platform starts no further thread, a task may still wait. The place of its
     /// worker then stays empty until a thread of the pool is free. Only the pool's last thread must not wait: the wait panics
@@ -211,9 +211,9 @@ impl PoolBuilder {
     /// thread inside [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in
     /// another way does not count as waiting.
     ///
-    /// In two cases the pool starts one more spare worker instead of a panic. One is the end of a [`scope`](crate::Job::scope),
-    /// which must wait for its tasks. The other is a task that has run a task of another job inline, and does not get its own
-    /// permit back at once.
+    /// In two cases the pool starts one more spare worker instead of a panic. One case is the end of a
+    /// [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of another job
+    /// inline, and does not re-acquire its own permit at once.
     ///
     /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256. Otherwise the call
     /// blocks its worker.

@@ -82,7 +82,7 @@ pub enum Reason {
         until: Instant,
     },
     /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or waits for its next attempt. In the
-    /// explanation of a job: all tasks of the job wait for such a time.
+    /// explanation of a job: all tasks of the job are delayed so.
     Delayed {
         /// The time at which the task enters the queue. In the explanation of a job: the earliest such time.
         until: Instant,

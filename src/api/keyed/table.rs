@@ -5,8 +5,8 @@
 //! - `key-1`: a thread that looks up a key holds the lock of the key's shard, and adds a handle of the job.
 //! - `key-2`: a thread that has made a job looks the key up again. The thread holds the lock of the shard from this look-up
 //!   until it has added the job to the shard.
-//! - `evict-1`: a thread that evicts holds the lock of the shard, and reads the counts of handles and of busy tasks in one
-//!   load. The thread keeps the key unless the table's handle is the only one and no task is busy.
+//! - `evict-1`: a thread that evicts holds the lock of the shard. The thread reads the counts of handles and of busy tasks in
+//!   one load. Unless the table's handle is the only one and no task is busy, the thread keeps the key.
 //! - `evict-2`: the thread that evicts then checks that the job's queue is empty and that the job is as made. If so, the thread
 //!   removes the key.
 //!
@@ -16,12 +16,12 @@
 //! held job, the evicting thread sees that the queue is not empty (`evict-2`).
 //!
 //! No change of a job's state is lost. A thread that changes the state has a handle, and drops that handle afterwards. The
-//! evicting thread reads the counts before it checks the state. If it sees the handle dropped, it also sees the change, because
-//! the drop of a handle releases, and the load of the counts acquires. So the counts must be read first (`evict-1`), and the
-//! state must be checked afterwards (`evict-2`).
+//! evicting thread reads the counts before it checks the state. If the counts show that the handle was dropped, the check sees
+//! the change: the drop of a handle releases, and the load of the counts acquires. So the counts must be read first
+//! (`evict-1`), and the state must be checked afterwards (`evict-2`).
 //!
-//! A look-up that makes a key also evicts the idle keys of the key's shard, if the shard has twice as many keys as the last
-//! eviction has left there. So such a look-up checks about two other keys on average.
+//! A look-up that makes a key also evicts the idle keys of the key's shard. It does so only if the shard has twice as many keys
+//! as after the last eviction. So such a look-up checks about two other keys on average.
 
 use crate::api::job::Job;
 use crate::job::control;
@@ -33,7 +33,7 @@ use std::hash::{Hash, Hasher};
 
 /// The number of shards. A power of two.
 const SHARDS: usize = shrunk(64, 1);
-/// If a shard has fewer keys than this, no look-up evicts keys of the shard.
+/// If a shard has fewer than this number of keys, no look-up evicts keys of the shard.
 const FEW: usize = shrunk(8, 1);
 
 /// A map from each key to its job, in shards. A thread locks a shard to look up one key, or for one eviction.
