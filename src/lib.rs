@@ -54,7 +54,7 @@
 //! |---|---|---|
 //! | [limit](Job::set_limit) | the job and each ancestor | while that many tasks run: until one of them ends, or the limit is raised |
 //! | [pause](Job::pause) | the job and each ancestor | until [`Job::resume`] is called |
-//! | [rate](JobBuilder::rate) | the job and each ancestor | while the burst is used up: until the next interval begins, or another rate is set |
+//! | [rate](JobBuilder::rate) | the job and each ancestor | while the burst is used up: until the next start is allowed, or another rate is set |
 //! | [hold-off](Job::hold_off) | the job and each ancestor | until the time that the call has set |
 //! | [delay](Job::spawn_after) | the task | until the delay is over. The task then enters the queue |
 //!

@@ -335,8 +335,8 @@ impl Job {
     /// # Panics
     ///
     /// Panics if the future is polled inside a task of the same job, or of a job with a common ancestor. That task and the
-    /// future may need the same permit, so the wait might never end. [`try_acquire`](Self::try_acquire) never waits, and may be
-    /// called inside such a task.
+    /// future may need the same permit, so the wait might never end. [`try_acquire`](Self::try_acquire) never waits, so such a
+    /// task may call it.
     ///
     /// # Examples
     ///
@@ -370,8 +370,9 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. If the caller is a task of a job without a common ancestor, the task holds no permit during
-    /// the wait. A spare worker replaces the task's worker, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. A task may call this method only if its job is unrelated to this job, as *Panics* says. During
+    /// the wait such a task holds no permit, and a spare worker replaces the task's worker, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Errors
     ///

@@ -197,10 +197,10 @@ impl JobBuilder {
     ///
     /// # A capacity of 0
     ///
-    /// In a job with a capacity of 0, no pushed task waits for a permit. A push succeeds only if the task gets a permit of the
-    /// job and of each ancestor at once. So the push fails if one of these jobs is paused, held off or at its limit, or if a
-    /// rate allows no start. The push also fails if a task or a waiter is in the queue of one of these jobs. From the push
-    /// until its end the task counts as [`running`](crate::JobStats::running). The task waits only for a worker.
+    /// In a job with a capacity of 0, no pushed task waits for a permit: a push needs a free permit of the job and of each
+    /// ancestor. No permit is free while one of these jobs is paused, held off or at its limit, or while a rate allows no
+    /// start. The same holds while a task or a waiter is in the queue of one of these jobs. From the push until its end the
+    /// task counts as [`running`](crate::JobStats::running). The task waits only for a worker.
     ///
     /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that would wait for a slot wait in the
     ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such

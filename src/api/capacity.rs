@@ -89,7 +89,7 @@ impl Job {
             // If an unfinished push hides cells, the pass frees fewer of the empty cells. The next push tries again.
             let _ = gate::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
-            // Ordering: Relaxed; a hint.
+            // Ordering: Relaxed; the number is a hint for the next pass.
             capacity.left.store(2 * left, Ordering::Relaxed);
         }
     }
@@ -133,7 +133,7 @@ impl Job {
     /// Wakes the next pusher if a slot is free. Clears the *waited* bit if no pusher waits.
     pub(super) fn pass_on(&self, capacity: &Capacity) {
         let others = parking_lot().if_none_waits(capacity.key(), || {
-            // Ordering: AcqRel; as in `full-2`, under the same lock.
+            // Ordering: AcqRel; as in `full-2`, in which a pusher sets the bit under the same lock.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
         });
         if others && !capacity.is_full() {

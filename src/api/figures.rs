@@ -8,7 +8,7 @@ use crate::pool::children::Ended;
 use crate::stats::JobStats;
 
 impl Job {
-    /// Returns the statistics of the job alone: the present states of its tasks, and how its earlier tasks ended.
+    /// Returns the statistics of the job alone: how many of its tasks wait and run now, and how many have ended in which way.
     ///
     /// Two counts include tasks of jobs below. [`running`](JobStats::running) includes each running task of a job below,
     /// because that task holds a permit of this job, too. [`backlog`](JobStats::backlog) includes, for each child, the one task
@@ -85,7 +85,7 @@ impl Job {
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // As in `stats`: a task may be on its way from the queue to a deque.
+            // As in `stats`: a task that moves from the queue to a deque has a reservation, and is not yet counted as busy.
             ready = reserved;
         }
         Counts { running, ready, backlog, delayed }.with(root, ended)

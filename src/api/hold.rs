@@ -1,4 +1,4 @@
-//! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
+//! The hold-off and the rates of a job: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
 
 use crate::api::job::Job;
 use crate::job::gate::{hold, rated};
