@@ -23,9 +23,9 @@ impl JobBuilder {
     ///   retried task; a task of a job below; a closure more than 32 inline joins deep; a closure of a job with a
     ///   [rate](Self::rate), an [adaptive](Self::adaptive) limit or [weights](Self::weighted). The panic names the job. A
     ///   deadline of the joined task makes no difference.
-    /// - At a limit of 1, a wait for a [set](Job::set) panics if each remaining task of the set is of the waiting task's job,
-    ///   and has not begun. At a limit of 1, a wait for a job below panics if that job has tasks that have not begun, even if
-    ///   that job is cancelled.
+    /// - At a limit of 1, a wait for a [set](Job::set) panics if no remaining task of the set has begun, and all are of the
+    ///   waiting task's job. At a limit of 1, a wait for a job below panics if that job has a task that has not begun. This
+    ///   holds even if the job below is cancelled.
     /// - If the joined task is a closure of another job, the closure may run inline. But if that closure also needs a permit of
     ///   this job, it never runs inline.
     /// - If the limit is greater than 1, a task may wait for a second permit of the job. If all tasks that have begun wait for

@@ -70,8 +70,8 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag must be set before another thread can find the job, because a worker reads the flag at the end of each task
-        // of the job.
+        // The flag must be set before another thread can find the job. A worker reads the flag at the end of each task of the
+        // job.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }

@@ -109,7 +109,7 @@ impl PoolPtr {
 /// A clock that moves only by [`advance`](Self::advance). For tests of code that waits for times.
 ///
 /// In a pool that was [built with this clock](crate::PoolBuilder::clock), delays, hold-offs, rates and deadlines end only in a
-/// call of `advance`, and no thread waits for their times. The clock is cheap to clone, and all clones are the same clock. One
+/// call of `advance`. No thread waits for their times. The clock is cheap to clone, and all clones are the same clock. One
 /// clock may serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), use the real
 /// time all the same.
 ///

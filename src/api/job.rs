@@ -249,8 +249,8 @@ impl Job {
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
     /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. More tasks may be ready
-    /// if the limit leaves a permit for every worker. Each worker may then take 16 tasks out of the queue at once, and a task
-    /// that is pushed inside a task of the same job never enters the queue.
+    /// if the limit leaves a permit for every worker. Each worker may then take 16 tasks out of the queue at once. A task that
+    /// is pushed inside a task of the same job then never enters the queue.
     ///
     /// If another thread moves or pushes a task during the call, that task may be dropped or run. The same holds for a task of
     /// a job below that moves between the queues of its job and of an ancestor.
