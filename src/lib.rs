@@ -1,5 +1,5 @@
-//! A work-stealing thread pool in which tasks belong to *jobs*, and each job has a *limit*. At most that many of its tasks run
-//! at once, whatever the pool's size. The limit can change while they run.
+//! A work-stealing thread pool in which tasks belong to *jobs*, and each job has a *limit*. At most that many tasks of the job
+//! run at once, whatever the pool's size. The limit can change while tasks run.
 //!
 //! ```
 //! # fn fetch(url: &str) -> usize { url.len() }
@@ -17,25 +17,25 @@
 //! | to | see |
 //! |---|---|
 //! | start workers, and end them | [`Pool`], [`PoolBuilder`] |
-//! | limit how many run at once, live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
-//! | limit them inside a larger limit | [`Job::job`] |
+//! | limit how many tasks of a job run at once, and change the limit live | [`Pool::job`], [`Job::set_limit`], [`Job::pause`] |
+//! | put a limit inside a larger limit | [`Job::job`] |
 //! | give a job longer or shorter turns, or let it go first | [`JobBuilder::share`], [`JobBuilder::turn_time`], [`JobBuilder::priority`] |
-//! | let no more start in a time | [`JobBuilder::rate`], [`Rate`] |
-//! | limit each key, with keys that come and go | [`JobBuilder::keyed`], [`Keyed`] |
-//! | back off until a time | [`Job::hold_off`] |
+//! | limit how many tasks start in a time | [`JobBuilder::rate`], [`Rate`] |
+//! | have a job for each key, such as each host or user | [`JobBuilder::keyed`], [`Keyed`] |
+//! | start no task of a job before a time | [`Job::hold_off`] |
 //! | push a closure with a result, or without | [`Job::spawn`], [`Job::execute`] |
-//! | push a closure that runs later, or in time only | [`Job::spawn_after`], [`Job::spawn_within`] |
-//! | try again what fails | [`Job::spawn_retry`], [`Retry`] |
+//! | push a closure that starts later, or only before a deadline | [`Job::spawn_after`], [`Job::spawn_within`] |
+//! | try a task again while it fails | [`Job::spawn_retry`], [`Retry`] |
 //! | push a future | `Job::spawn_future` |
-//! | limit work that runs elsewhere, on tokio, say | [`Job::acquire`], [`Permit`] |
-//! | wait for a task, from anywhere, or await it | [`TaskHandle`] |
+//! | limit work that runs elsewhere, such as on tokio | [`Job::acquire`], [`Permit`] |
+//! | wait for a task anywhere, or await it | [`TaskHandle`] |
 //! | take the results of many tasks as they end | [`Job::set`] |
-//! | borrow from the stack | [`Job::scope`] |
-//! | run through more input than fits in memory | [`Job::map`], [`Job::for_each`], `Job::map_async` |
-//! | let a limit find itself, by how long the tasks take | [`JobBuilder::adaptive`], [`Adaptive`], [`overloaded`] |
-//! | keep a fast producer in check | [`JobBuilder::capacity`], [`Job::try_spawn`] |
-//! | wait for all of it, or give it up | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
-//! | block inside a task on something else | [`blocking`] |
+//! | let tasks borrow from the stack | [`Job::scope`] |
+//! | process more input than fits in memory | [`Job::map`], [`Job::for_each`], `Job::map_async` |
+//! | let a limit adapt to how long the tasks take | [`JobBuilder::adaptive`], [`Adaptive`], [`overloaded`] |
+//! | bound the tasks that wait to start | [`JobBuilder::capacity`], [`Job::try_spawn`] |
+//! | wait for all tasks of a job, close the job, or cancel it | [`Job::wait`], [`Job::idle`], [`Job::close`], [`Job::cancel`], [`is_cancelled`] |
+//! | block inside a task on a socket, a lock or a sleep | [`blocking`] |
 //! | see what runs | [`Job::stats`], [`Pool::stats`], [`current_job`] |
 //! | find jobs | [`Pool::jobs`], [`Job::children`] |
 //! | name a task, or tell tasks apart | [`Job::spawn_named`], [`TaskHandle::id`], [`current_task_id`] |
@@ -44,65 +44,71 @@
 //! | publish figures, or trace tasks | `JobMetrics`, `JobBuilder::traced`, with the features `metrics` and `tracing` |
 //! | see why a task does not run | [`Job::explain`], [`Job::explain_task`] |
 //!
-//! # Gates
+//! # When a task starts
 //!
-//! A task starts when all its gates are open. The gates are independent: no gate sets, changes or replaces another. Each two
-//! gates may be closed at once, and open in any order. A task that waits for a gate holds no permit, no worker and no thread.
+//! A task starts when none of the *conditions* in this table keeps it from starting. Each condition is independent of the
+//! others: no condition sets, changes or replaces another. Several conditions may keep a task from starting at once, and they
+//! may end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
 //!
-//! | gate | closed | opens |
+//! | condition | of | keeps a task from starting |
 //! |---|---|---|
-//! | [limit](Job::set_limit), of the job and of each parent | while that many tasks run | when one ends, or with a higher limit |
-//! | [pause](Job::pause), of the job and of each parent | until [`Job::resume`] | then |
-//! | [rate](JobBuilder::rate), of the job and of each parent | while its burst is used up | at the next interval, or with another rate |
-//! | [hold-off](Job::hold_off), of the job and of each parent | until its time | then |
-//! | [delay](Job::spawn_after), of the task | until its time | then. The task takes its place in the queue |
+//! | [limit](Job::set_limit) | the job and each ancestor | while that many tasks run: until one of them ends, or the limit is raised |
+//! | [pause](Job::pause) | the job and each ancestor | until [`Job::resume`] is called |
+//! | [rate](JobBuilder::rate) | the job and each ancestor | while the burst is used up: until the next start is allowed, or another rate is set |
+//! | [hold-off](Job::hold_off) | the job and each ancestor | until the time that the call has set |
+//! | [delay](Job::spawn_after) | the task | until the delay is over. The task then enters the queue |
 //!
-//! A [deadline](Job::spawn_within) is not a gate: it drops a task that has not passed its gates in time. A
-//! [capacity](JobBuilder::capacity) is not a gate, either: it keeps the pusher waiting.
+//! A [deadline](Job::spawn_within) keeps no task from starting: a task that has not started by its deadline is dropped. A
+//! [capacity](JobBuilder::capacity) keeps no task from starting, either: if no slot is free, the pusher waits.
 //!
 //! # Where code may wait
 //!
 //! A task waits when it calls [`TaskHandle::join`], [`Job::wait`], [`Job::scope`], [`Settled::wait`] and the like.
 //!
-//! | code | runs on | a wait there |
+//! | code | runs on | a wait in this code |
 //! |---|---|---|
-//! | a task | a thread of the pool | is safe; it holds no permit meanwhile, but those of jobs that [keep](JobBuilder::keep_permits) them |
-//! | [`PoolBuilder::on_panic`], and a panic hook of the process | the thread of the task that panicked | is safe, as in that task |
+//! | a task | a thread of the pool | is safe. The task holds no permit meanwhile, except those of jobs that [keep permits](JobBuilder::keep_permits) |
+//! | [`PoolBuilder::on_panic`], and a panic hook of the process | the thread of the task that panicked | is safe, as in a task |
 //! | the input of [`Job::map`] and [`Job::for_each`] | a thread of the pool, as a part of a task | is safe |
-//! | [`LimitRule::next_limit`] | the thread that ends a task or drops a [`Permit`] | panics on a thread of the pool; elsewhere it blocks that thread, which holds a permit |
-//! | a waker | the thread that ends what it waits for | is safe |
-//! | a destructor of a capture or a result | the thread that drops it; at a deadline, that of the pool's timer | is safe |
-//! | [`PoolBuilder::on_worker_start`] | a thread of the pool that has no task yet | panics, unless there is nothing to wait for |
-//! | [`PoolBuilder::on_worker_stop`] | a thread of the pool that has no task any more | as at the start; a push there is cancelled at once |
-//! | [`PoolBuilder::thread_name`] for a spare worker | a thread whose task is about to wait | panics; the thread gets its usual name |
-//! | any code in a child of `fork` | a process without the pool's threads | panics, also in the poll of a future that is not ready |
+//! | [`LimitRule::next_limit`] | the thread that ends a task or drops a [`Permit`] | panics on a thread of the pool. On another thread the wait blocks the thread, which still holds the permit |
+//! | a waker of a future | the thread that ends what the future waits for | is safe |
+//! | a destructor of a capture or a result | the thread that drops the capture or the result. If a deadline drops a task, the thread of the pool's timer | is safe |
+//! | [`PoolBuilder::on_worker_start`] | a thread of the pool before its first task | panics, unless the wait would end at once |
+//! | [`PoolBuilder::on_worker_stop`] | a thread of the pool after its last task | panics, unless the wait would end at once. A push in this code is cancelled |
+//! | [`PoolBuilder::thread_name`] for a spare worker | a thread whose task is about to wait | panics. The spare worker gets its usual name |
+//! | any code in a child process of `fork` | a process without the pool's threads | panics, and so does the poll of a future that is not ready |
 //!
 //! # Waits that nothing ends
 //!
-//! The pool detects three waits without end, and panics. In one, a task joins itself or waits for its own job. In another,
-//! tasks join each other in a circle. In the third, a task waits directly for a task that needs the permit which the first one
-//! [keeps](JobBuilder::keep_permits), and there is no other. The pool cannot detect other waits without end, because something outside may end them: a
-//! limit may be raised, or a future may be woken. Each of the following waits lasts until its cause is removed, and holds no
-//! permit and no worker unless the text says otherwise:
+//! The pool detects three kinds of waits without end, and panics:
 //!
-//! | wait | what ends it | what [`Job::explain`] shows |
+//! - A task joins itself, or waits for its own job.
+//! - Tasks join each other in a circle.
+//! - A task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task that needs that
+//!   permit.
+//!
+//! The pool cannot detect other waits without end, because something else may end them: a limit may be raised, or a future may
+//! be woken. Each wait in the following table lasts until its cause is removed. Unless the table says otherwise, a task in such
+//! a wait holds no permit and no worker.
+//!
+//! | wait | what ends the wait | what [`Job::explain`] shows |
 //! |---|---|---|
-//! | two tasks that wait for each other's jobs, and other circles of waits that are not all joins | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] | [`Reason::Waiting`], with the job that is awaited |
-//! | a destructor of a cancelled task's capture that waits for the task's own job | [`Job::wait_timeout`] there | [`Reason::Cancelled`] |
+//! | two tasks that wait for each other's jobs, or another circle of waits that are not all joins | [`Job::wait_timeout`], [`TaskHandle::join_timeout`] | [`Reason::Waiting`], with the job that is awaited |
+//! | a destructor of a cancelled task's capture that waits for the task's own job | [`Job::wait_timeout`] in the destructor | [`Reason::Cancelled`] |
 //! | futures that await each other | [`Job::cancel`], or [`TaskHandle::cancel`] by the future that has the handle | [`Reason::Waiting`] |
-//! | a task that blocks on an executor's `block_on(handle)`; it keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`], and [`Reason::Limit`] or [`Reason::NoWorker`] for the task it blocks on |
-//! | a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
-//! | a job that is held off, and has tasks, or that has delayed tasks, in a pool whose [`ManualClock`] does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
-//! | tasks that [keep](JobBuilder::keep_permits) all permits of a job, and wait for tasks of it that have not begun, directly or by a task of another job | [`Job::set_limit`] | [`Reason::Waiting`], and [`Reason::Limit`] for the tasks they wait for |
-//! | a task that keeps a permit of a job, pauses the job or sets its limit to 0, and waits for [`Job::settled`] | [`Job::resume`], [`Job::set_limit`] | [`Reason::Waiting`] |
-//! | two tasks that each hold a [`Permit`] and acquire one of the other's job | drop one of the two | [`Reason::Limit`] |
-//! | [`Pool::shutdown`] beside a [`Permit`] that is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
-//! | [`Pool::shutdown`] beside a future that is never woken, or beside one of the tasks above | [`Pool::shutdown_timeout`], [`Pool::shutdown_now`] for futures | [`Reason::Pending`] for the task, or as above |
+//! | a task that blocks on an executor's `block_on(handle)`. The task keeps its permit and its worker | [`TaskHandle::join`] instead | [`Reason::Running`] for this task. [`Reason::Limit`] or [`Reason::NoWorker`] for the task of the handle |
+//! | a wait for a job that is paused or has a limit of 0, and has tasks | [`Job::resume`], [`Job::set_limit`], [`Job::cancel`] | [`Reason::Paused`], [`Reason::Limit`] |
+//! | a wait for a job that has delayed tasks, or that is held off and has tasks, while the [`ManualClock`] of the pool does not move | [`ManualClock::advance`], [`Job::cancel`] | [`Reason::HeldOff`], [`Reason::Delayed`] |
+//! | tasks that [keep](JobBuilder::keep_permits) all permits of a job, and wait for tasks of the same job that have not begun: directly, or through a task of another job | [`Job::set_limit`] | [`Reason::Waiting`] for the tasks that have begun, [`Reason::Limit`] for the others |
+//! | a task that keeps a permit of a job, pauses that job or sets its limit to 0, and waits for [`Job::settled`] | [`Job::resume`], [`Job::set_limit`] | [`Reason::Waiting`] |
+//! | two tasks, each of which holds a [`Permit`] and acquires a permit of the job of the other task's `Permit` | dropping one of the two permits | [`Reason::Limit`] |
+//! | [`Pool::shutdown`], while a [`Permit`] is not given back | [`Pool::shutdown_timeout`] | [`Reason::Running`] |
+//! | [`Pool::shutdown`], while a future is never woken, or while one of the waits above lasts | [`Pool::shutdown_timeout`]; for futures also [`Pool::shutdown_now`] | [`Reason::Pending`] for a future; for a wait above, the reason in its row |
 //!
 //! # Features
 //!
-//! `futures`, on by default: futures as tasks, which are `Job::spawn_future` and `Job::map_async` with its types. Handles,
-//! [`Job::acquire`], [`Job::idle`] and [`Job::settled`] are futures without it.
+//! `futures`, on by default: futures as tasks, by `Job::spawn_future` and `Job::map_async`. Handles, [`Job::acquire`],
+//! [`Job::idle`] and [`Job::settled`] can be awaited without this feature, too.
 //!
 //! `metrics`, off by default: `JobMetrics` publishes a job's figures by the facade `metrics`.
 //!
@@ -117,35 +123,36 @@
 //! |---|---|
 //! | task | one closure or future, run once |
 //! | job | a group of tasks with a limit; a handle that is cheap to make, clone and drop |
-//! | limit | how many tasks of a job may run at once: k. 0 holds the job; `usize::MAX` is no limit |
+//! | limit | how many tasks of a job may run at once. 0 holds the job; `usize::MAX` is no limit |
 //! | permit | the right to run one task of one job, taken by a worker before it runs the task |
 //! | backlog | a job's tasks that wait for a permit |
-//! | ready | a task in a deque, which some worker will pop |
+//! | ready | said of a task that a worker may take: it is in a deque or an injector, and no longer in its job's queue |
 //! | worker, local queue, injector, stealer, victim | as crossbeam-deque and the literature use them |
 //! | searching, parked, notified | the states of a worker with nothing to run |
 //!
 //! # Promises
 //!
 //! - **limit_holds**: never do more than `limit` tasks of a job run at once, also while the limit changes.
-//! - **limit_is_used**: if a task waits while fewer than `limit` run and a worker is idle, the task starts.
+//! - **limit_is_used**: if a task waits while fewer than `limit` tasks run and a worker is idle, the task starts.
 //! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
 //! - **rate_holds**: in any window of length t, at most burst + t / interval tasks of a job with a rate start.
 //! - **deadlines_hold**: a task with a deadline starts before its deadline, or is dropped.
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
-//! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job for
-//!   each worker. A turn is 16 tasks, however long they take; a task that a join runs inline belongs to the task that joins.
+//! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job on
+//!   each worker. A turn is 16 tasks, however long they take. A task that runs inline in a join counts as a part of the joining
+//!   task.
 //! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn has 16·n tasks. With a [turn time](JobBuilder::turn_time),
-//!   a turn ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn after
-//!   at most 8 turns of `High` on each worker, and `Low` after at most 32 turns of higher classes.
+//!   a turn also ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
+//!   after at most 8 turns of `High` on each worker. `Low` has a turn after at most 32 turns of higher classes.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool, unless the job keeps its
 //!   permits.
 //! - **begun_holds**: a job that [keeps its permits](JobBuilder::keep_permits) never has more tasks begun than its limit.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
 //! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
-//! - **weights_hold**: where weights count, running tasks together weigh no more than the limit, and no later task starves a
-//!   heavy task.
-//! - **keys_are_free**: an idle key of a [`Keyed`] is dropped, and a key that is in use or was changed is kept.
+//! - **weights_hold**: where weights count, running tasks together weigh no more than the limit, or one task runs alone. No
+//!   later task starves a heavy task.
+//! - **keys_are_free**: an idle key of a [`Keyed`] is dropped. A key that is in use, or whose job was changed, is kept.
 //! - **adaptive_stays_in_range**: the limit of an adaptive job never leaves its range, whatever its rule does.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.
 
@@ -156,7 +163,7 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
-/// The public types and their methods. In the docs, the methods of a type come in the order of these lines.
+/// The public types and their methods. The documentation lists the methods of a type in the order of these lines.
 mod api {
     pub mod hand_over;
     pub mod pool_builder;
@@ -198,7 +205,7 @@ mod api {
     pub mod wait;
     pub mod weights;
 }
-/// Primitives that know no jobs.
+/// Primitives that know nothing of jobs.
 mod base {
     pub mod cache;
     pub mod classes;

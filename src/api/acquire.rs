@@ -1,6 +1,6 @@
 //! Permits without tasks: `Job::acquire`, `acquire_blocking` and `try_acquire`.
 //!
-//! Module `gate::acquire` acquires the permits, and module `task::waiter` has the cell of a waiter.
+//! Module `gate::acquire` changes the counts of permits. Module `task::waiter` has the cell of a waiter.
 
 use crate::api::job::Job;
 use crate::error::{Closed, TryAcquireError};
@@ -23,14 +23,16 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-/// A permit of a job without a task, for work that runs outside of the pool. Dropping the permit gives it back.
+/// The right to run one task of a job, held without a task: for work that runs outside of the pool. Dropping the permit gives
+/// it back.
 ///
-/// A permit counts at its job and at each ancestor. While the permit is held, it counts as a running task: in
-/// [`JobStats::running`](crate::JobStats::running), for [`Job::wait`] and [`Job::settled`], and for a
-/// [drain](crate::Pool::shutdown) of the pool. A permit that was given back counts as a completed task.
+/// While a permit is held, it counts as a running task of its job and of each ancestor.
+/// [`JobStats::running`](crate::JobStats::running) includes the permit. [`Job::wait`], [`Job::settled`] and a
+/// [drain](crate::Pool::shutdown) of the pool wait for the permit as for a task. A permit that was given back counts as a
+/// completed task.
 ///
-/// A permit belongs to no thread, and may outlive the [`Pool`](crate::Pool) and all handles of its job. A permit that is never
-/// given back, by `mem::forget` or in a task that hangs, keeps the drain waiting: see
+/// A permit belongs to no thread, and may outlive the [`Pool`](crate::Pool) and all handles of its job. If a permit is never
+/// given back, because of `mem::forget` or a task that hangs, a drain of the pool waits forever. See
 /// [`shutdown_timeout`](crate::Pool::shutdown_timeout).
 ///
 /// # Examples
@@ -46,24 +48,25 @@ use std::time::Duration;
 /// ```
 #[must_use = "a permit that is dropped at once limits nothing"]
 pub struct Permit {
-    /// The job's record, which stays alive because the permit counts as a busy task.
+    /// The record of the permit's job. The record stays alive, because the permit counts as a busy task.
     job: JobPtr,
-    /// The sample of the permit's work, if the limit of the job or of an ancestor adapts.
+    /// The permit's sample, if the limit of the job or of an ancestor is adaptive.
     sample: Option<Box<PermitSample>>,
     /// The number by which the timeline identifies the permit.
     number: Number,
 }
 
-/// The sample of a permit's work.
+/// The sample of a permit.
 #[derive(Clone, Copy)]
 struct PermitSample {
     sample: Sample,
-    /// How long the work took, if [`Permit::set_latency`] has set it.
+    /// The time that the caller has passed to [`Permit::set_latency`]. `None` before such a call.
     took: Option<Duration>,
 }
 
 impl Permit {
-    /// Makes a permit. The caller must own one permit of each gate, one busy count and one flight, which the permit takes over.
+    /// Makes a permit. The caller must own one permit of each gate of `job`, one busy count and one flight. The new `Permit`
+    /// then owns these.
     #[inline]
     fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
@@ -71,8 +74,8 @@ impl Permit {
         Self { job, sample, number }
     }
 
-    /// Reports that the permit's work has met an overload, such as a server that refuses, or a time-out. Marks the permit's
-    /// sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above.
+    /// Reports that the permit's work has met an overload, such as a server that refuses, or a time-out. The report counts for
+    /// the [adaptive](crate::Adaptive) limits of the permit's job and of its ancestors.
     ///
     /// # Examples
     ///
@@ -96,10 +99,10 @@ impl Permit {
         }
     }
 
-    /// Sets how long the permit's work took, for the [adaptive](crate::Adaptive) limits of its job and of the jobs above.
-    /// Without this call, the work counts as long as the permit was held.
+    /// Sets how long the permit's work took, for the [adaptive](crate::Adaptive) limits of the permit's job and of its
+    /// ancestors. Without this call, the sample is the time for which the permit was held.
     ///
-    /// Call it if you keep the permit longer than the work lasts.
+    /// Call this method if you hold the permit for longer than the work takes.
     ///
     /// # Examples
     ///
@@ -124,10 +127,11 @@ impl Permit {
         }
     }
 
-    /// Discards the permit's sample, for a permit whose work is not done after all. The permit then says nothing to the
-    /// [adaptive](crate::Adaptive) limits of its job and of the jobs above.
+    /// Discards the permit's sample. The permit then has no effect on the [adaptive](crate::Adaptive) limits of its job and of
+    /// its ancestors.
     ///
-    /// Without this call, the time for which an unused permit was held would count as the time of its work.
+    /// Call this method if the permit was not used. Without the call, the time for which the unused permit was held would count
+    /// as the time of its work.
     ///
     /// # Examples
     ///
@@ -152,7 +156,8 @@ impl Permit {
         self.sample = None;
     }
 
-    /// Converts the permit to the permits of a task that is about to be pushed. The task gets a new sample.
+    /// Converts the permit to the permits of a task that is about to be pushed. Drops the permit's sample, because the task
+    /// gets a sample of its own.
     pub(super) fn for_a_task(self) -> Handed {
         let mut this = ManuallyDrop::new(self);
         this.sample = None;
@@ -182,7 +187,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // Ordering: Relaxed; the release of the permit publishes it.
+        // Ordering: Relaxed; the release of the permit publishes the count.
         self.job.tally.completed.fetch_add(1, Ordering::Relaxed);
         if let Some(permit) = self.sample.take() {
             match permit.took {
@@ -230,8 +235,8 @@ impl fmt::Debug for Permit {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire<'a> {
     job: &'a Job,
-    /// The waiter in the job's queue, from the first pending poll on. The field must be dropped before `wait`, because its drop
-    /// may have to give a permit back.
+    /// The waiter in the job's queue, while the future waits. This field must be dropped before `wait`, because the drop of the
+    /// waiter may have to give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -299,34 +304,39 @@ impl Drop for Flight {
 }
 
 impl Job {
-    /// Acquires a permit for work that runs elsewhere, such as on tokio or on a thread of your own. The call needs no worker
-    /// and no runtime.
+    /// Returns a future that acquires a permit, for work that runs elsewhere, such as on tokio or on a thread of your own. The
+    /// future needs no worker and no runtime.
     ///
-    /// The future waits in the job's queue, where tasks and waiters are admitted in one order. The same applies at each parent.
-    /// The thread that admits a waiter wakes it, without a worker. The [`Permit`] counts as a running task of the job and of
-    /// each parent. [`set_limit`](Self::set_limit) and [`pause`](Self::pause) apply to permits as to tasks. A
-    /// [`capacity`](crate::JobBuilder::capacity) does not apply: a waiter takes no slot.
+    /// The future waits in the job's queue, behind the tasks and waiters that are there. If an ancestor has no free permit, the
+    /// future waits in the ancestor's queue in the same way. The thread that grants the permit wakes the future itself, without
+    /// a worker. The [`Permit`] counts as a running task of the job and of each ancestor. [`set_limit`](Self::set_limit) and
+    /// [`pause`](Self::pause) apply to permits as to tasks. A [`capacity`](crate::JobBuilder::capacity) does not apply: the
+    /// future takes no slot.
     ///
-    /// If a future of a pool awaits the returned future, the pool's future holds no permit of its own job meanwhile.
+    /// A future that is a task of another job may await the returned future. During that wait the task holds no permit of its
+    /// own job.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future takes its waiter out of the queue. If the waiter was granted a permit at the same time, the next
-    /// task or waiter in the queue gets that permit. A waiter that was dropped or refused counts as cancelled, and leaves an
-    /// empty cell in the queue. At most about half of a queue's cells are empty.
+    /// Dropping the future removes its waiter from the queue. If the waiter is granted a permit at that moment, the next task
+    /// or waiter in the queue gets the permit. A waiter that was dropped or refused counts as cancelled. A dropped waiter
+    /// leaves an empty cell in the queue. At most about half of a queue's cells are empty.
     ///
     /// # Errors
     ///
-    /// Returns [`Closed`] if the job is closed or cancelled, or if its pool has shut down. Also returns `Closed` if the job is
-    /// cancelled while the future waits. If the job is only closed meanwhile, or the pool drains, a waiting future is still
-    /// admitted. After [`shutdown_now`](crate::Pool::shutdown_now) a waiter gets `Closed` when the next permit of its job is
-    /// given back.
+    /// Returns [`Closed`] if the job is closed or cancelled, or the pool has shut down, when the future is first polled. A
+    /// future that already waits gets `Closed` only in two cases:
+    ///
+    /// - If the job is cancelled during the wait, the future gets `Closed`. If the job is only closed, or the pool drains, the
+    ///   future still gets its permit.
+    /// - After [`shutdown_now`](crate::Pool::shutdown_now) a waiting future gets `Closed` when the next permit of its job is
+    ///   given back.
     ///
     /// # Panics
     ///
-    /// Panics if the future is polled inside a task of the same job, or of a job with a common parent. Such a task must have
-    /// its own permit to go on, and the future may wait for that very permit. [`try_acquire`](Self::try_acquire) never waits,
-    /// and works there.
+    /// Panics if the future is polled inside a task of the same job, or of a job with a common ancestor. That task and the
+    /// future may need the same permit, so the wait might never end. [`try_acquire`](Self::try_acquire) never waits, so such a
+    /// task may call it.
     ///
     /// # Examples
     ///
@@ -356,12 +366,13 @@ impl Job {
         Acquire { job: self, waiter: None, wait: Wait::default() }
     }
 
-    /// Acquires a permit as [`acquire`](Self::acquire) does, and blocks the calling thread meanwhile.
+    /// Acquires a permit as [`acquire`](Self::acquire) does, but blocks the calling thread until the permit is granted.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. Inside a task of an unrelated job, that task holds no permit while the call waits. A spare
-    /// worker takes the place of the task, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. A task may call this method only if its job is unrelated to this job, as *Panics* says. During
+    /// the wait such a task holds no permit, and a spare worker replaces the task's worker, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Errors
     ///
@@ -369,8 +380,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`acquire`](Self::acquire). Inside another task, panics if the wait would block the pool's
-    /// [last thread](crate::PoolBuilder::max_spare_workers).
+    /// As with [`acquire`](Self::acquire). Inside a task, also panics if the wait would block the pool's [last
+    /// thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -402,14 +413,14 @@ impl Job {
         }
     }
 
-    /// Acquires a permit if one is free and no task or waiter waits for it. The call never waits, so a task of the same job may
-    /// make it, too.
+    /// Acquires a permit if one is free and no task or waiter is in the queue. The call never waits, so a task of the same job
+    /// may call this method, too.
     ///
     /// # Errors
     ///
-    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its parents has no free permit, or if a task or a waiter
-    /// waits for a permit there. Returns [`TryAcquireError::Closed`] if the job is closed or cancelled, or if its pool has shut
-    /// down.
+    /// Returns [`TryAcquireError::NoPermit`] if the job or one of its ancestors has no free permit. Returns the same error if a
+    /// task or a waiter is in the queue of one of these jobs. Returns [`TryAcquireError::Closed`] if the job is closed or
+    /// cancelled, or if its pool has shut down.
     ///
     /// # Examples
     ///
@@ -428,9 +439,11 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free. If none is free, returns the error and the flight that was begun for this call.
+    /// Acquires a permit if one is free and the job accepts the call. Otherwise returns the error together with the flight that
+    /// this call has begun.
     ///
-    /// The flight must begin before the check for a drain, so that a drain waits for a caller that passes the check.
+    /// The flight must begin before the check of whether the pool drains. So a drain waits for each caller that passes the
+    /// check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
@@ -446,10 +459,11 @@ impl Job {
         Ok(Permit::new(job, events::acquired(job)))
     }
 
-    /// Acquires a permit if one is free, or else pushes a waiter into the queue. The flight lasts until the push has ended,
-    /// because the push may admit another task from the queue.
+    /// If a permit is free, acquires it, and returns `Err(Ok(permit))`. If the job accepts no waiters, returns
+    /// `Err(Err(Closed))`. Otherwise pushes a waiter into the queue, and returns the waiter. The push may admit another task
+    /// from the queue, so the flight of this call lasts until the push has ended.
     ///
-    /// If `counts` is true, a waiter that leaves or is refused counts as a cancelled task.
+    /// If `counts` is true, a waiter that is dropped or refused counts as a cancelled task.
     pub(super) fn acquire_or_queue(
         &self,
         waker: impl FnOnce() -> Option<task::Waker>,
@@ -472,7 +486,7 @@ impl Job {
         }
     }
 
-    /// Panics if a task of this job or of a job with a common parent runs on this thread.
+    /// Panics if the task that runs on this thread is of this job, or of a job with a common ancestor.
     #[track_caller]
     pub(super) fn refuse_to_acquire_inside(&self) {
         let inside = Context::with(|context| context?.lease().job.get());

@@ -5,28 +5,34 @@ use crate::api::builder::JobBuilder;
 use crate::api::job::Job;
 
 impl JobBuilder {
-    /// Lets the limit bound the tasks that have begun, instead of those that run. By default a task that waits inside, in
-    /// [`join`](crate::TaskHandle::join), [`wait`](Job::wait), [`scope`](Job::scope) or the like, gives its permit back meanwhile.
-    /// So any number of tasks may have begun. If `keep` is true, a task of this job or of a job below keeps its permit of this
-    /// job until it ends. It still gives back its permits of other jobs. A future keeps all its permits, also while it awaits a
-    /// task.
+    /// If `keep` is true, lets the limit bound the tasks that have begun, and not only the tasks that run.
     ///
-    /// The joined task may need the permit that the waiting task keeps:
+    /// By default a task that waits inside, in [`join`](crate::TaskHandle::join), [`wait`](Job::wait), [`scope`](Job::scope) or
+    /// the like, gives its permits back meanwhile. So any number of tasks may have begun. If `keep` is true, each task of this
+    /// job, or of a job below, keeps its permit of this job until the task ends. A waiting task still gives back its permits of
+    /// other jobs. A future keeps all its permits, also while it awaits a task.
     ///
-    /// - A closure of the same job that has not started runs inline when it is joined, and so do those of a `scope` and the items
-    ///   of [`map`](Job::map). Such a closure is a part of the task that joins it: it runs also while the job is paused, held off
-    ///   or over its limit.
-    /// - Any other wait is for a permit that another task must give back. If there is no other permit, because the limit is 1,
-    ///   the wait panics and names the job. Such are the join of a future, of a delayed or retried task, of a task of a job below,
-    ///   of a closure more than 32 inline joins deep, or of a closure of a job with a [rate](Self::rate), an
-    ///   [adaptive](Self::adaptive) limit or [weights](Self::weighted); a wait for a [set](Job::set) of which each task left is of
-    ///   the same job, or for a job below that has tasks which have not begun, also if it is cancelled. A deadline of the awaited
-    ///   task makes no difference.
-    /// - A joined closure of another job may run inline, but not one that needs a second permit of this job.
-    /// - At a higher limit such a wait is allowed. If all begun tasks wait so, nothing ends their waits but a higher limit. The
-    ///   pool does not see waits in a circle over several jobs either: a task that joins a task of another job, which joins one of
-    ///   this job; or tasks of two jobs that keep their permits and join one another. The same holds for a future that awaits a
-    ///   task of its own job, and for a task that pauses its job and then waits until the job is [settled](Job::settled).
+    /// # Waits for a kept permit
+    ///
+    /// A task of the job may wait for another task that needs the very permit which the waiting task keeps. These rules apply:
+    ///
+    /// - If the joined task is a closure of the same job, and has not started, the closure runs inline under the kept permit.
+    ///   The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. Such a closure counts as a part
+    ///   of the joining task: it runs even if the job is paused, held off or over its limit.
+    /// - At a limit of 1, the join of these tasks panics, because they need a second permit of the job: a future; a delayed or
+    ///   retried task; a task of a job below; a closure more than 32 inline joins deep; a closure of a job with a
+    ///   [rate](Self::rate), an [adaptive](Self::adaptive) limit or [weights](Self::weighted). The panic names the job. A
+    ///   deadline of the joined task makes no difference.
+    /// - At a limit of 1, a wait for a [set](Job::set) panics if no remaining task of the set has begun, and all are of the
+    ///   waiting task's job. At a limit of 1, a wait for a job below panics if that job has a task that has not begun. This
+    ///   holds even if the job below is cancelled.
+    /// - If the joined task is a closure of another job, the closure may run inline. But if that closure also needs a permit of
+    ///   this job, it never runs inline.
+    /// - If the limit is greater than 1, a task may wait for a second permit of the job. If all tasks that have begun wait for
+    ///   one, only a higher limit ends their waits.
+    /// - The pool does not detect other waits that may never end. A task may join a task of another job, which joins a task of
+    ///   this job. Tasks of two jobs that keep their permits may join one another. A future may await a task of its own job. A
+    ///   task may pause its job, and then wait until the job is [settled](Job::settled).
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! `JobBuilder`: makes a job with a name, a capacity or a parent.
+//! `JobBuilder`: makes a job with a name, a parent, a capacity, rates or other settings.
 
 use crate::adaptive::Adaptive;
 use crate::api::children;
@@ -29,7 +29,8 @@ use std::num::NonZeroU32;
 #[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
-    /// The limit. `None` means no limit, or the least limit of an adaptive job.
+    /// The limit that the caller has set. `None` means no limit; for an adaptive job, `None` means the least limit of its
+    /// range.
     limit: Option<usize>,
     adaptive: Option<Adaptive>,
     parent: Option<Job>,
@@ -43,11 +44,11 @@ pub struct JobBuilder {
     pub(super) turns: AskedTurns,
     pub(super) counts_weights: bool,
     pub(super) weight: Option<NonZeroU32>,
-    /// True if the job belongs to a key.
+    /// True if the job is the job of a key.
     of_key: bool,
 }
 
-/// A reference that keeps the pool's memory, because the builder may outlive the `Pool`.
+/// One owner of the pool. It keeps the pool's memory, because the builder may outlive the `Pool`.
 #[derive(Debug)]
 struct Owner(PoolPtr);
 
@@ -60,7 +61,7 @@ impl Drop for Owner {
 impl Job {
     /// Returns a builder for a child of this job, with a name, a limit or a capacity.
     ///
-    /// The builder begins with this job as the parent. The call needs no [`Pool`](crate::Pool).
+    /// The builder has this job as the parent. The call needs no [`Pool`](crate::Pool).
     ///
     /// # Panics
     ///
@@ -104,7 +105,7 @@ impl JobBuilder {
         }
     }
 
-    /// Notes that the job belongs to a key, so that the calls that list jobs leave the job out.
+    /// Notes that the job is the job of a key. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) leave such a job out.
     pub(super) fn of_key(mut self) -> Self {
         self.of_key = true;
         self
@@ -157,7 +158,7 @@ impl JobBuilder {
 
     /// Names the job.
     ///
-    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain it.
+    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain the name.
     /// Inside a task, also in a panic hook, [`current_job`](crate::current_job) returns the job with its name.
     ///
     /// # Examples
@@ -174,42 +175,45 @@ impl JobBuilder {
         self
     }
 
-    /// Sets the number of *slots*: how many tasks may wait to start. Without this call there is no bound.
+    /// Sets the number of *slots*: how many tasks may wait to start. Without this call any number of tasks may wait.
     ///
-    /// A task takes a slot when it is pushed, and releases it when it starts or is dropped. If a handle cancels its task, the
-    /// task's captures are dropped and its slot is released at once. The task's empty cell stays in the queue until a worker
-    /// reaches the cell or a later push frees it. The number of empty cells in a queue is never much greater than the capacity,
-    /// or than the number of its tasks if that is greater.
+    /// A task takes a slot when it is pushed, and releases the slot when it starts or is dropped. A future starts with its
+    /// first poll. Futures of `map_async`, and items of [`map`](Job::map) and [`for_each`](Job::for_each), need no slot.
     ///
-    /// If no slot is free:
+    /// # If no slot is free
     ///
     /// - [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) return the closure as
-    ///   [`Full`](crate::Rejected::Full).
-    /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until a
-    ///   slot is free. If the job is closed or cancelled meanwhile, or its pool shut down, the task is cancelled.
-    /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait without blocking the thread.
-    /// - Inside a task of the same pool these calls never block, because that task may keep the only worker. The calls exceed
-    ///   the capacity instead.
+    ///   [`Full`](crate::Rejected::Full) if no slot is free.
+    /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until
+    ///   a slot is free. If the job is closed or cancelled meanwhile, or its pool is shut down, the task is cancelled.
+    /// - Inside a task of the same pool, `spawn`, `execute`, `spawn_future` and the tasks of a `scope` never block: if no slot
+    ///   is free, these calls exceed the capacity. The calling task may occupy the only worker, so a wait might never end.
+    /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
-    /// A future starts with its first poll. Futures of `map_async`, and items of [`map`](Job::map) and
-    /// [`for_each`](Job::for_each), need no slot.
+    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
+    /// releases its slot at once. The task's empty cell stays in the queue until a worker reaches the cell or a later push
+    /// frees it. The number of empty cells never gets much greater than the capacity or the number of tasks in the queue,
+    /// whichever is greater.
     ///
     /// # A capacity of 0
     ///
-    /// A job with a capacity of 0 starts each task at once, or refuses it. A push succeeds only if the task gets a permit of
-    /// the job and of each ancestor at once. For this, no gate may be closed, and no task or waiter may stand in a queue. The
-    /// task counts as [`running`](crate::JobStats::running) from the push until its end. The task waits only for a worker.
+    /// In a job with a capacity of 0, no pushed task waits for a permit: a push needs a free permit of the job and of each
+    /// ancestor. No permit is free while one of these jobs is paused, held off or at its limit, or while a rate allows no
+    /// start. The same holds while a task or a waiter is in the queue of one of these jobs. From the push until its end the
+    /// task counts as [`running`](crate::JobStats::running). The task waits only for a worker.
     ///
-    /// - If there is no permit, the methods above return `Full`, or wait in the queue with the waiters of
-    ///   [`acquire`](Job::acquire). Each pusher that waits counts in [`backlog`](crate::JobStats::backlog).
-    /// - A [`ReservedSlot`](crate::ReservedSlot) holds the permits of its task, as a [`Permit`](crate::Permit) does. So
-    ///   [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) does. At a [rate](Self::rate) the reserved slot
-    ///   counts as a start.
-    /// - If a gate is held off, paused, or gets a lower limit before a worker has begun the task, the task goes to the front of
-    ///   the queue, without its permits. With a rate, its later start takes a second token. If the job is cancelled before the
-    ///   start, the task is dropped.
-    /// - A push inside a task of the same pool, and a further attempt of a [retried](Job::spawn_retry) task, wait in the queue
-    ///   like any task. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
+    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that would wait for a slot wait in the
+    ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such
+    ///   waiter.
+    /// - A [`ReservedSlot`](crate::ReservedSlot) of such a job holds the permits of its task, as a [`Permit`](crate::Permit)
+    ///   does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The reserved slot counts as a start
+    ///   at each [rate](Self::rate).
+    /// - A pushed task may still wait for a worker when its job or an ancestor is paused, is held off or gets a lower limit.
+    ///   The task then goes to the front of the queue, without its permits. If the job has a rate, the task takes a second
+    ///   token when it starts. If the job is cancelled before the start, the task is dropped.
+    /// - `spawn` and `execute` inside a task of the same pool push the task without permits: the task waits in the queue, as in
+    ///   a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue, too.
+    ///   [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
     ///
     /// # Examples
     ///
@@ -228,7 +232,7 @@ impl JobBuilder {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// A task starts at once, or the push is refused:
+    /// With a capacity of 0, a task gets its permits at once, or the push is refused:
     ///
     /// ```
     /// use tollgate::Rejected;
@@ -248,21 +252,23 @@ impl JobBuilder {
         self
     }
 
-    /// Measures how long each task of the job waits and runs. [`Job::timings`] returns the times as two histograms.
+    /// Measures how long each task of the job waits, and how long it runs. [`Job::timings`] returns these times as two
+    /// histograms.
     ///
-    /// | task | waits from | runs from its start |
+    /// | task | its wait | its run |
     /// |---|---|---|
-    /// | a closure, also of a scope, a [set](Job::set) or with a deadline | its push; if it had to wait for a slot, from then on | until it returns |
-    /// | a [delayed](Job::spawn_after) closure | the time at which it stands in the queue | until it returns |
-    /// | a [retried](Job::spawn_retry) closure | its push, to the first attempt | until it returns: a time for each attempt |
-    /// | a future | its push, to its first poll | until it is ready, with the time in which it is pending |
+    /// | a closure, also of a scope, of a [set](Job::set) or with a deadline | from its push to its start. If the pusher has waited for a slot, from the end of that wait | from its start until it returns |
+    /// | a [delayed](Job::spawn_after) closure | from the end of its delay to its start | from its start until it returns |
+    /// | a [retried](Job::spawn_retry) closure | from its push to its first attempt | each attempt, from its start until it returns |
+    /// | a future | from its push to its first poll | from its first poll until it is ready. The time in which it is pending is included |
     ///
-    /// While a closure waits inside, as in a join, it counts as running. A task that panics, or is dropped before its end, has
-    /// no time in `run`. A task that was dropped before its start has no time in `wait`, either. Items of [`map`](Job::map) and
-    /// [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not measured.
+    /// The time for which a closure waits inside, as in a join, is a part of its run. A task that panics, or is dropped before
+    /// its end, is not in the histogram `run`. A task that is dropped before its start is not in the histogram `wait`, either.
+    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not
+    /// measured.
     ///
-    /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job has 24 bytes more, and reads the
-    /// clock three times. A job that is not timed pays nothing.
+    /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job takes 24 bytes more, and reads
+    /// the clock three times. A job that is not timed pays nothing.
     ///
     /// # Examples
     ///
@@ -289,14 +295,14 @@ impl JobBuilder {
 
     /// Runs each task of the job in a [span](https://docs.rs/tracing) of its own, by the facade `tracing`.
     ///
-    /// The span has the name `task`, the target `tollgate` and the level `INFO`. Its fields `job` and `task` are the names of
-    /// the job and of the task. Its parent is the current span of the thread that pushes the task. The span begins with the
-    /// push, is entered while the task runs, and ends with the task. A future enters the span for each poll. A retried task has
-    /// one span for all attempts.
+    /// The span has the name `task`, the target `tollgate` and the level `INFO`. The span's fields `job` and `task` are the
+    /// names of the job and of the task. The span's parent is the current span of the thread that pushes the task. The span
+    /// begins with the push, is entered while the task runs, and ends with the task. A future enters the span for each poll. A
+    /// retried task has one span for all attempts.
     ///
-    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), and permits without a task, have no span. Tasks of jobs
-    /// below have none, either. A future of `map_async` has one, and its parent is the span in which the results are polled. A
-    /// job that is not traced pays nothing. Needs the feature `tracing`.
+    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below have no
+    /// span. A future of `map_async` has a span, whose parent is the span in which the results are polled. A job that is not
+    /// traced pays nothing. Needs the feature `tracing`.
     ///
     /// # Examples
     ///
@@ -315,23 +321,26 @@ impl JobBuilder {
         self
     }
 
-    /// Adds a rate, which bounds how often tasks of the job start. If called several times, all the rates apply.
+    /// Adds a rate, which bounds how often tasks of the job start. If this method is called several times, all the rates apply.
     ///
-    /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. Tasks of jobs below
-    /// count, too. A task counts once, when a worker gives it its permits; the system may delay the task's first instruction
-    /// after that. After a wait inside, a task does not count again. An acquired [`Permit`](crate::Permit) counts as a start.
-    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks. While no task starts, the job saves up at
-    /// most the burst.
+    /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. While no task starts,
+    /// the job saves up tokens for later starts, at most `burst` of them. A start is counted when the worker acquires the
+    /// task's permits. The operating system may delay the task's first instruction after that moment.
     ///
-    /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate stands
-    /// in the queue, and holds no permit of its job or of a parent, no worker and no thread. A task that joins another task of
-    /// the same job does not run that task inline. [`Job::set_rates`] changes the rates of a job.
+    /// A rate counts the starts of tasks of jobs below, too. An acquired [`Permit`](crate::Permit) counts as a start, and so
+    /// does an item of [`map`](Job::map) and [`for_each`](Job::for_each). A task that has waited inside does not count again
+    /// when it goes on.
     ///
-    /// A rate does not count a task that is cancelled, or that a limit or another rate holds back. There is one exception: if a
-    /// handle cancels a task that already has its permits, the rate counts that task.
+    /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate is in
+    /// the queue. Such a task holds no permit of its job or of an ancestor, no worker and no thread. In a job with a rate, a
+    /// join never runs the joined task inline. [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job without a handle still keeps
-    /// its memory until its rate allows the next start.
+    /// A rate does not count a task that is cancelled before its start. A rate does not count a task, either, while a limit or
+    /// another rate keeps it from starting. There is one exception: if a handle cancels a task that already has its permits,
+    /// the rate counts that task.
+    ///
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job without a handle keeps its
+    /// memory until its rate allows the next start.
     ///
     /// # Examples
     ///
@@ -359,24 +368,24 @@ impl JobBuilder {
         self
     }
 
-    /// Makes the limit adaptive: a rule sets it within a range, by how long the tasks take.
+    /// Makes the limit adaptive: a rule sets the limit within a range, by how long the tasks take.
     ///
-    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range, or else with the least limit of
-    /// the range. From then on the rule of `adaptive` sets the limit, as [`Job::set_limit`] does: running tasks are not
-    /// stopped. [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the present limit.
+    /// The job starts with the [limit](Self::limit) of this builder, clamped into the range. Without such a limit, the job
+    /// starts with the least limit of the range. From then on the rule of `adaptive` sets the limit, as [`Job::set_limit`]
+    /// does: running tasks are not stopped. [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the present limit.
     ///
-    /// - A task's sample is the time from its start to its end. A panic is an end. A task that is cancelled or expires is no
-    ///   sample. An attempt of [`spawn_retry`](Job::spawn_retry) is a sample, and so are a [`Permit`](crate::Permit) and an item
-    ///   of [`map`](Job::map) or [`for_each`](Job::for_each).
-    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule starts from that limit. So a limit of 0 does not
-    ///   hold the job: [`pause`](Job::pause) does.
-    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. The rule
-    ///   does not raise a limit that the number of running tasks has not reached.
-    /// - Tasks of jobs below are samples of this job, too. If a parent's limit keeps the running tasks below this job's limit,
-    ///   the rule does not raise this limit.
-    /// - A task that joins another task of the job does not run that task inline.
-    /// - Each key of a [`keyed`](Self::keyed) job has its own limit. If an idle key is dropped, its limit is forgotten: the
-    ///   key's next job starts anew.
+    /// - The sample of a task is the time from its start to its end. A task that panics has a sample, too. A task that is
+    ///   cancelled or expires has none. Each attempt of [`spawn_retry`](Job::spawn_retry) has a sample, and so has a
+    ///   [`Permit`](crate::Permit), and an item of [`map`](Job::map) or [`for_each`](Job::for_each).
+    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule goes on from that limit. So a limit of 0 does
+    ///   not hold the job. Use [`pause`](Job::pause) to hold the job.
+    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. If fewer
+    ///   tasks run than the limit allows, the rule does not raise the limit.
+    /// - Tasks of jobs below have samples in this job, too. If the limit of an ancestor keeps fewer tasks running than this
+    ///   job's limit allows, the rule does not raise this job's limit.
+    /// - A join inside a task of the job never runs another task of the job inline.
+    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. If an idle key is evicted, its limit is forgotten:
+    ///   the key's next job starts anew.
     ///
     /// # Examples
     ///
@@ -404,7 +413,7 @@ impl JobBuilder {
         self
     }
 
-    /// Makes the job that was configured.
+    /// Makes the job with the settings of this builder.
     ///
     /// # Panics
     ///
@@ -450,7 +459,7 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // A task that waits keeps a permit without a worker, as a pending future does.
+            // The limit may bind however many workers there are, because a task that waits keeps its permit without a worker.
             control::expect_futures(job.ptr());
         }
         if !self.rates.is_empty() {

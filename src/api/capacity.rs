@@ -1,34 +1,37 @@
 //! The capacity of a job: a bound on its tasks that have not started, and the wait for a free slot.
 //!
 //! Each accepted task of a job with a capacity owns a *slot*, here [`Slot`]. The slot is released when the closure starts or is
-//! dropped. So the count is exact wherever the task lies, and a job without a capacity pays nothing.
+//! dropped. So the number of taken slots is exact, whether a task is in a queue or in a deque. A job without a capacity pays
+//! nothing.
 //!
 //! A pusher that finds no free slot:
-//! - `full-1`: the pusher adds its key to the pool's list of blocked pushers.
+//! - `full-1`: the pusher adds the key of the job's capacity to the pool's list of blocked pushers.
 //! - `full-2`: under the lock of the parking lot's bucket the pusher sets the *waited* bit and executes a full fence. Then the
-//!   pusher checks that no slot is free and that the job is open.
+//!   pusher checks that no slot is free and that the job and the pool are open. If so, the pusher waits.
 //!
 //! A thread that releases a slot:
-//! - `slot-1`: the thread lowers the count and reads the *waited* bit, in one read-modify-write.
+//! - `slot-1`: the thread lowers the number of taken slots and reads the *waited* bit, in one read-modify-write.
 //! - `slot-2`: if the bit was set, the thread wakes one pusher.
 //!
 //! A thread that closes the job or the pool:
 //! - `close-1`: the thread sets the flag that closes the job or the pool.
 //! - `close-2`: the thread wakes the pushers of every key in the list of blocked pushers.
 //!
-//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no pusher waits any more, the woken
-//! pusher clears the bit. If the pusher is a task of another pool, that task may first have to re-acquire its permit. So the
-//! pusher passes the wake-up on before that, in the same way.
+//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken pusher
+//! clears the *waited* bit. A pusher may be a task of another pool, which re-acquires its permit after the wait. Such a pusher
+//! wakes the next pusher, or clears the bit, also before it re-acquires its permit.
 //!
-//! A task that its handle has cancelled releases its slot at once, and leaves an empty cell in the queue. A worker frees that
-//! cell when the cell is first in the queue. A pusher frees all empty cells if they are at least as many as the slots and as
-//! the tasks. So the queue holds at most twice as many cells as tasks may wait.
+//! If a handle cancels a task, the task's slot is released at once, and its empty cell stays in the queue. A worker frees the
+//! empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if there are at least as many as
+//! slots, and as tasks in the queue. So the queue holds at most about twice as many cells as tasks may wait.
 //!
-//! A future that waits for a slot is a pusher, too: see module `reserve`.
+//! Futures wait for slots by the same steps: see module `reserve`.
 //!
-//! No wake-up is lost. Either the pusher's check sees the free slot, or the thread that releases the slot sees the bit, and
-//! finds the pusher's entry (`full-2`, `slot-1`, `slot-2`). Either the thread that closes finds the pusher's key, or the
-//! pusher's check sees the flag (`full-1`, `full-2`, `close-1`, `close-2`).
+//! No wake-up is lost when a slot is released. Either the pusher's check sees the free slot (`full-2`), or the thread that
+//! releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
+//!
+//! No wake-up is lost when the job or the pool is closed. Either the closing thread finds the pusher's key in the list
+//! (`full-1`, `close-2`), or the pusher's check sees the flag (`close-1`, `full-2`).
 
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;
@@ -53,9 +56,10 @@ pub enum Asked {
 }
 
 impl Job {
-    /// Takes a slot for one task. Blocks until a slot is free, unless the caller is a task of the same pool.
+    /// Takes a slot for one task. Blocks until a slot is free. Inside a task of the same pool, never blocks: if no slot is
+    /// free, exceeds the capacity.
     ///
-    /// Returns `None` if the job has no capacity, or if the job or its pool was closed while the caller waited.
+    /// Returns `None` if the job has no capacity. Also returns `None` if the job or its pool is closed before a slot is free.
     #[inline]
     #[track_caller]
     pub(crate) fn take_slot(&self) -> Option<Slot> {
@@ -75,22 +79,22 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue if they are as many as its slots and its tasks.
+    /// Frees the empty cells in the job's queue, if there are at least as many as slots, and as taken slots.
     ///
-    /// A pass visits each cell of the queue. In a job without children at least half of the cells are empty then, and are freed.
-    /// So in such a job the passes cost at most two visits for each push, on average.
+    /// To free the cells, a pass visits each cell of the queue. In a job without children, at least half of the visited cells
+    /// are empty, and the pass frees these. So in such a job the passes visit at most two cells for each push, on average.
     pub(super) fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
-            // If an unfinished push hides cells, the pass frees fewer of them. The next push tries again.
+            // If an unfinished push hides cells, the pass frees fewer of the empty cells. The next push tries again.
             let _ = gate::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
-            // Ordering: Relaxed; a hint.
+            // Ordering: Relaxed; the number is a hint for the next pass.
             capacity.left.store(2 * left, Ordering::Relaxed);
         }
     }
 
-    /// Takes a slot of a job with a capacity, as [`take_slot`](Self::take_slot) does.
+    /// Takes a slot of this job's capacity, as [`take_slot`](Self::take_slot) does.
     #[cold]
     #[track_caller]
     fn take_slot_of(&self, capacity: &Arc<Capacity>) -> Option<Slot> {
@@ -108,8 +112,8 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // The pusher may be a task of another pool, which must now wait for its permit. So the pusher passes the wake-up on
-            // first.
+            // The pusher may be a task of another pool, which re-acquires its permit after the wait. Before that, the pusher
+            // passes the wake-up on.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
@@ -117,19 +121,19 @@ impl Job {
         None
     }
 
-    /// Sets the *waited* bit. Returns true if no slot is free and the job is open, so that the pusher must wait. The caller
-    /// must hold the lock of the bucket (full-2).
+    /// Sets the *waited* bit. Returns true if no slot is free and the job accepts tasks: the pusher must then wait. The caller
+    /// must hold the lock of the parking lot's bucket (full-2).
     pub(super) fn must_wait_for_slot(&self, capacity: &Capacity) -> bool {
-        // Ordering: AcqRel; pairs with `slot-1`, which reads the bit (full-2).
+        // Ordering: AcqRel; pairs with `slot-1`, in which a thread reads the bit (full-2).
         capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
         fence_after_rmw();
         capacity.is_full() && self.accepts()
     }
 
-    /// Wakes the next pusher if a slot is free, or clears the *waited* bit if no pusher waits.
+    /// Wakes the next pusher if a slot is free. Clears the *waited* bit if no pusher waits.
     pub(super) fn pass_on(&self, capacity: &Capacity) {
         let others = parking_lot().if_none_waits(capacity.key(), || {
-            // Ordering: AcqRel; as in `full-2`, under the same lock.
+            // Ordering: AcqRel; as in `full-2`, in which a pusher sets the bit under the same lock.
             capacity.taken.fetch_and(!WAITED, Ordering::AcqRel);
         });
         if others && !capacity.is_full() {
@@ -138,8 +142,8 @@ impl Job {
     }
 }
 
-/// One entry in a pool's list of blocked pushers. Dropping this value removes the entry. The owner of this value must keep the
-/// pool alive.
+/// One entry in a pool's list of blocked pushers. Dropping this value removes the entry. The caller that keeps this value must
+/// also keep the pool alive.
 #[derive(Debug)]
 pub struct BlockedPusher {
     pool: PoolPtr,

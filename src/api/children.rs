@@ -10,17 +10,21 @@ use crate::job::turns::{AskedTurns, Turns};
 use crate::pool::core::PoolPtr;
 
 impl Job {
-    /// Makes a child of this job. A task of the child needs a permit of the child and of each job above it.
+    /// Makes a child of this job. A task of the child needs a permit of the child and of each ancestor.
     ///
-    /// A task passes the limits from the inside out, and waits at the first job without a free permit. If the parent is
-    /// full, its children take turns of 16 tasks or 100 µs, however long their queues are. A future that was pending ends
-    /// its child's turn. A child inherits its parent's [share](crate::JobBuilder::share), turn time and class. Calls on a parent include all jobs below it: [`set_limit`](Self::set_limit) and
-    /// [`pause`](Self::pause) hold back their tasks, [`close`](Self::close) and [`cancel`](Self::cancel) close them, and
-    /// [`wait`](Self::wait) waits for them. Children may have children, to any depth.
+    /// A task acquires its permits one after the other: first of its own job, then of each ancestor. If one of these jobs has
+    /// no free permit, the task waits in that job's queue. If all permits of a parent are held, its children take turns of 16
+    /// tasks or 100 µs, however long their queues are. A turn that begins with a future that was pending ends after the poll of
+    /// that future.
+    ///
+    /// A child inherits its parent's [share](crate::JobBuilder::share), turn time and class. Calls on a parent include all jobs
+    /// below it: [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold back tasks of the jobs below,
+    /// [`close`](Self::close) and [`cancel`](Self::cancel) close these jobs, and [`wait`](Self::wait) waits for them. Children
+    /// may have children, to any depth.
     ///
     /// # Panics
     ///
-    /// Panics if this job has 67,108,864 handles and children already.
+    /// Panics if this job already has 67,108,864 handles and children.
     ///
     /// # Examples
     ///
@@ -48,8 +52,9 @@ impl Job {
     }
 }
 
-/// Makes a job, and enters it into the pool's lists. A child enters its parent's table, a held job the list of held jobs, and a
-/// named job without a parent the list of named jobs. `extra` holds the state of features that most jobs do not use.
+/// Makes a job, and adds it to the pool's lists. A child is added to its parent's table. A job with a limit of 0 is added to
+/// the list of held jobs. A named job without a parent is added to the list of named jobs. `extra` holds the state of features
+/// that most jobs do not use. `of_key` is true if the job is the job of a key.
 #[inline]
 #[track_caller]
 pub fn make(
@@ -65,7 +70,8 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag must be set before another thread can find the job, because the end of a task goes by the flag.
+        // The flag must be set before another thread can find the job. A worker reads the flag at the end of each task of the
+        // job.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }

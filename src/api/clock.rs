@@ -1,16 +1,16 @@
 //! The clock of a pool, its timer, and the timer's thread.
 //!
-//! Each job or task that waits for a time has an entry in the pool's [`Timer`]. The timer's thread, or
-//! [`ManualClock::advance`], fires the entries whose time has come. To fire an entry may drop a task's captures, and their
+//! Each held-off job, delayed task and deadline has an entry in the pool's [`Timer`]. The timer's thread, or
+//! [`ManualClock::advance`], fires the entries whose time has come. The action of an entry may drop a task's captures, whose
 //! destructors are user code. If such a destructor waits, the timer's thread first hands the timer to a new thread.
 //!
-//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end. If a drain is deciding
-//!   whether it ends, the thread waits for the decision.
-//! - `fire-2`: The thread takes the entry from the timer, and calls the entry's action. An action may inject tasks.
-//! - `fire-3`: The thread no longer counts as outstanding, and the drain checks again whether anything is left.
+//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end meanwhile. If a drain is just
+//!   deciding whether it ends, the thread waits for the decision.
+//! - `fire-2`: The thread removes the entry from the timer, and calls the entry's action. An action may inject tasks.
+//! - `fire-3`: The thread stops counting itself as outstanding. A drain then checks again whether anything is left.
 //!
-//! A drain waits until the timer has no entry on which a task depends. From `fire-1` to `fire-3` the firing thread also keeps
-//! the drain waiting for the entries that it has taken out, until their tasks are in a queue.
+//! A drain waits until the timer has no entry on which a task depends. From `fire-1` to `fire-3` the drain also waits for the
+//! thread that fires. So the drain does not miss a task whose entry was removed and that is in no queue yet.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::job::events;
@@ -28,16 +28,16 @@ impl Shared {
         self.hands.as_ref().map_or_else(Instant::now, |hands| hands.now())
     }
 
-    /// Returns the time that is `duration` later than now.
+    /// Returns the time that is `duration` later than now on the pool's clock.
     pub fn after(&self, duration: Duration) -> Instant {
         let now = self.now();
         let far = now.checked_add(duration.min(FAR));
         far.unwrap_or(now)
     }
 
-    /// Takes the entries whose time has come out of the timer, and fires them: calls the action of each.
+    /// Fires each entry of the timer whose time has come: removes the entry, and calls its action.
     pub fn fire_due(&self) {
-        // While the thread fires entries, it counts as outstanding (fire-1, fire-3).
+        // While this thread fires entries, it counts as outstanding (fire-1, fire-3).
         self.defer_end(|| {
             let now = self.now();
             while let Some((key, due)) = self.timer.take_due(now) {
@@ -47,7 +47,7 @@ impl Shared {
         });
     }
 
-    /// Closes the timer, and fires all entries: calls the action of each, whatever its time is.
+    /// Closes the timer, and fires all its entries, even those whose time has not come.
     pub fn close_timer(&self) {
         self.defer_end(|| {
             for (key, due) in self.timer.close() {
@@ -56,7 +56,7 @@ impl Shared {
         });
     }
 
-    /// Returns true if the timer has an entry on which a task of the pool depends.
+    /// Returns true if the pool's timer has an entry on which a task depends.
     pub fn waits_for_the_clock(&self) -> bool {
         self.timer.any(|due| (due.act.is_waited_for)(due))
     }
@@ -73,7 +73,7 @@ impl PoolPtr {
         Ok(key)
     }
 
-    /// Does what [`arm`](Self::arm) does, for a caller that has made the key.
+    /// Does what [`arm`](Self::arm) does, for an entry whose key the caller has made. The key contains the entry's time.
     ///
     /// # Errors
     /// As [`arm`](Self::arm).
@@ -94,7 +94,8 @@ impl PoolPtr {
         started
     }
 
-    /// Runs the timer's thread, until the thread hands the timer over or the timer needs no thread.
+    /// Serves the timer on this thread. Returns when this thread has handed the timer to another thread, or when the timer
+    /// needs no thread.
     fn run_timer(self) {
         timer::begin_service(move || self.shared().timer.change_thread(|| self.start_timer()));
         #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
@@ -105,11 +106,12 @@ impl PoolPtr {
     }
 }
 
-/// A clock that moves only in [`advance`](Self::advance). For tests of code that waits for times.
+/// A clock that moves only by [`advance`](Self::advance). For tests of code that waits for times.
 ///
-/// In a pool that was [built with this clock](crate::PoolBuilder::clock) no time passes by itself, and no thread waits for
-/// times. The clock is cheap to clone, and all clones are the same clock. One clock may serve several pools. Waits with a
-/// time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), use the real time all the same.
+/// In a pool that was [built with this clock](crate::PoolBuilder::clock), delays, hold-offs, rates and deadlines end only in a
+/// call of `advance`. No thread waits for their times. The clock is cheap to clone, and all clones are the same clock. One
+/// clock may serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), use the real
+/// time all the same.
 ///
 /// # Examples
 ///
@@ -133,13 +135,13 @@ pub struct ManualClock(Arc<Inner>);
 
 struct Inner {
     hands: Arc<Hands>,
-    /// The pools that use this clock and have not ended. The list counts as an owner of each pool, so that the pool's memory
-    /// stays.
+    /// The pools that use this clock and have not ended. The list counts as an owner of each of these pools, which keeps the
+    /// pool's memory.
     pools: Mutex<Vec<PoolPtr>>,
 }
 
 impl ManualClock {
-    /// Makes a clock that stands at the present moment.
+    /// Makes a clock that shows the present real time, and then stands still.
     ///
     /// # Examples
     ///
@@ -182,22 +184,23 @@ impl ManualClock {
         self.0.hands.now()
     }
 
-    /// Moves the clock forward by `by`, and lets each delay, hold-off, rate and deadline that is over take effect.
+    /// Moves the clock forward by `by`. Each delay, hold-off, rate interval and deadline whose time has then come takes effect.
     ///
-    /// On return, the delayed tasks whose time has come are on their way to the workers. So are the tasks of each job whose
-    /// hold-off has ended. The call does not wait until these tasks run.
+    /// When the call returns, the delayed tasks whose time has come are in a queue or on their way to a worker. So are the
+    /// tasks of each job whose hold-off has ended. The call does not wait until these tasks run.
     ///
-    /// A delay or a hold-off that another thread begins during this call may count from the time before the move, and then
-    /// it takes effect at the next call, even if it is over now. A test of a task that is tried again therefore moves the
-    /// clock once the task counts as [delayed](crate::JobStats::delayed).
+    /// If another thread begins a delay or a hold-off during this call, that delay or hold-off may count from the time before
+    /// the move. It then takes effect at the next call, even if its time has already come. So a test of a
+    /// [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
+    /// [delayed](crate::JobStats::delayed).
     ///
     /// # Panics
     ///
-    /// Panics if the platform's clock has no time so late.
+    /// Panics if the new time is later than the platform can represent.
     ///
     /// # Examples
     ///
-    /// As for [`ManualClock`].
+    /// As with [`ManualClock`].
     #[track_caller]
     pub fn advance(&self, by: Duration) {
         self.0.hands.advance(by);
@@ -213,14 +216,15 @@ impl ManualClock {
         }
     }
 
-    /// Adds a pool to this clock. Each later `advance` fires the entries of the pool's timer whose time has come.
+    /// Adds a pool to this clock's list. Each later call of `advance` fires the entries of the pool's timer whose time has
+    /// come.
     pub(crate) fn enter(&self, pool: PoolPtr) {
         pool.own();
         self.pools().push(pool);
     }
 
-    /// Takes the pool off this clock's list if the pool's last worker has left. A pool that was dropped may still drain, and
-    /// its drain may wait for times.
+    /// Removes the pool from this clock's list if the pool's last worker has ended. Until then the pool must stay in the list:
+    /// a dropped pool may still drain, and its drain may wait for times.
     pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
         if !pool.shared().has_ended() {
             return;

@@ -8,10 +8,9 @@ use crate::task::id::TaskId;
 use crate::task::state::CANCELLED;
 use crate::worker::context::Context;
 
-/// Returns the job whose task runs on this thread, or `None` outside of a pool's tasks.
+/// Returns the job whose task runs on this thread. Returns `None` if the thread runs no task of a pool.
 ///
-/// The function works in a panic hook and in [`on_panic`](crate::PoolBuilder::on_panic), too: there it returns the job of the
-/// task that panicked.
+/// In a panic hook, and in [`on_panic`](crate::PoolBuilder::on_panic), the function returns the job of the task that panicked.
 ///
 /// # Panics
 ///
@@ -51,15 +50,15 @@ use crate::worker::context::Context;
 #[track_caller]
 pub fn current_job() -> Option<Job> {
     let job = Context::with(|context| context?.lease().job.get())?;
-    // The job's busy count includes the running task. So the record stays at least until the handle is added.
+    // The job's busy count includes the running task, so the record stays until the new handle is counted.
     Some(Job::of(job))
 }
 
-/// Returns the id of the task that runs on this thread, if that task has a handle.
+/// Returns the id of the task that runs on this thread, if that task has or had a handle.
 ///
-/// The id equals [`TaskHandle::id`](crate::TaskHandle::id) of the task's handle, even if the handle was dropped. Returns `None`
-/// in a task of [`Job::execute`](crate::Job::execute), and outside of a pool's tasks. In a task of a scope, and in the items of
-/// [`map`](crate::Job::map) and [`for_each`](crate::Job::for_each), returns an id that no handle has.
+/// The id equals [`TaskHandle::id`](crate::TaskHandle::id) of the task's handle, even if that handle was dropped. In a task of
+/// a scope, and in the items of [`map`](crate::Job::map) and [`for_each`](crate::Job::for_each), returns an id that no handle
+/// has. Returns `None` in a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool.
 ///
 /// # Examples
 ///
@@ -77,11 +76,11 @@ pub fn current_task_id() -> Option<TaskId> {
     Some(TaskId::of(cell.addr().get()))
 }
 
-/// Returns true if the task that runs on this thread was cancelled and should return soon.
+/// Returns true if the task that runs on this thread was cancelled. The task should then return soon.
 ///
-/// A task is cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] on its job or an ancestor, and
-/// by [`Pool::shutdown_now`](crate::Pool::shutdown_now). Outside of a pool's tasks the function returns false. A call
-/// costs a few loads, so a loop may call it in each iteration.
+/// A task is cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] on its job or an ancestor, and by
+/// [`Pool::shutdown_now`](crate::Pool::shutdown_now). On a thread that runs no task of a pool, the function returns false. A
+/// call costs a few loads, so a loop may call the function in each iteration.
 ///
 /// # Examples
 ///
@@ -125,11 +124,11 @@ pub fn is_cancelled() -> bool {
     })
 }
 
-/// Reports that the task on this thread has met an overload: a server that refuses, or a time-out.
+/// Reports that the task that runs on this thread has met an overload: a server that refuses, or a time-out.
 ///
-/// The call marks the task's sample for the [adaptive](crate::Adaptive) limits of its job and of the jobs above. A future may
-/// call the function in any of its polls. Only a task's first call has an effect. Outside of a pool's tasks the function does
-/// nothing. For a [`Permit`](crate::Permit), call its own [`overloaded`](crate::Permit::overloaded).
+/// The report counts for the [adaptive](crate::Adaptive) limits of the task's job and of its ancestors. A future may call the
+/// function in any of its polls. Only a task's first call has an effect. On a thread that runs no task of a pool, the function
+/// does nothing. For a [`Permit`](crate::Permit), call the method [`Permit::overloaded`](crate::Permit::overloaded).
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
-//! Pushes tasks that wait for a time before they enter the queue (`spawn_after`, `spawn_at`), and tasks that must start before
-//! a deadline (`spawn_within`, `spawn_before`).
+//! Pushes tasks that enter the queue at a later time (`spawn_after`, `spawn_at`), and tasks that must start before a deadline
+//! (`spawn_within`, `spawn_before`).
 //!
 //! Module [`crate::task::delay`] explains how a delayed task moves from the pool's timer to the queue. Module
-//! [`crate::task::deadline`] explains what ends a task at its deadline.
+//! [`crate::task::deadline`] explains how a task is dropped at its deadline.
 
 use crate::api::job::Job;
 use crate::job::gate::handed::Handed;
@@ -15,21 +15,21 @@ use crate::task::state::State;
 use std::time::Duration;
 
 impl Job {
-    /// Pushes a task that enters the queue after `delay`. Returns its handle.
+    /// Pushes a task that enters the queue after `delay`. Returns the task's handle.
     ///
     /// During the delay the task holds no permit, no worker and no thread: one timer serves the whole pool. When the delay is
-    /// over, the task enters the queue behind the tasks that wait there. From then on it behaves like a [spawned](Self::spawn)
-    /// task. Tasks with the same time enter the queue in the order pushed. A delay of zero is no delay.
+    /// over, the task enters the queue behind the tasks that are already there. From then on the task behaves like a
+    /// [spawned](Self::spawn) task. Tasks with the same time enter the queue in the order pushed. With a delay of zero the call
+    /// does what [`spawn`](Self::spawn) does.
     ///
-    /// A delayed task counts as a task of the job that has not ended. [`wait`](Self::wait) waits for it,
-    /// [`JobStats::delayed`](crate::JobStats::delayed) counts it, and it takes a slot of the
-    /// [`capacity`](crate::JobBuilder::capacity). If the job is paused, has a limit of 0 or is held off when the delay is over,
-    /// the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still runs. A
-    /// [drain](crate::Pool::shutdown) of the pool waits for the task. A push into a closed job is refused at once, as with
-    /// [`spawn`](Self::spawn).
+    /// A delayed task counts as a task of the job that has not ended: [`wait`](Self::wait) and a [drain](crate::Pool::shutdown)
+    /// of the pool wait for the task, and [`JobStats::delayed`](crate::JobStats::delayed) counts it. The task takes a slot of
+    /// the [`capacity`](crate::JobBuilder::capacity). If the job is paused, held off or has a limit of 0 when the delay is
+    /// over, the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still runs. A push
+    /// into a closed job is refused at once, as with [`spawn`](Self::spawn).
     ///
-    /// If a task joins a delayed task, the joining task holds no permit while it waits. The joining task never runs the delayed
-    /// task inline during the delay.
+    /// A task that joins a delayed task holds no permit while it waits. During the delay the delayed task never runs inline in
+    /// the joining task.
     ///
     /// # Blocking
     ///
@@ -37,13 +37,14 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] drops the captures at once, on the calling thread, and ends the wait for the time. After
-    /// [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now) the workers drop the captures at once.
+    /// [`TaskHandle::cancel`] drops the task's captures at once, on the calling thread, and ends the delay.
+    /// [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now) let the workers drop the captures without
+    /// waiting for the end of the delay.
     ///
     /// # Panics
     ///
-    /// Panics where [`spawn`](Self::spawn) does, or if the platform cannot start the thread of the pool's timer. Panics if the
-    /// job has a [`capacity`](crate::JobBuilder::capacity) of 0, unless the delay is zero: such a job lets no task wait.
+    /// Panics where [`spawn`](Self::spawn) does, or if the platform cannot start the thread of the pool's timer. Panics if
+    /// `delay` is not zero and the job has a [`capacity`](crate::JobBuilder::capacity) of 0: such a job lets no task wait.
     ///
     /// # Examples
     ///
@@ -74,13 +75,14 @@ impl Job {
     }
 
     /// Pushes a task that enters the queue at the time `when`, as [`spawn_after`](Self::spawn_after) does after a delay.
-    /// Returns its handle.
+    /// Returns the task's handle.
     ///
-    /// If the time has already come, does what [`spawn`](Self::spawn) does.
+    /// If the time `when` has already come, does what [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///
-    /// Panics where [`spawn_after`](Self::spawn_after) does with a delay that is not zero, whatever the time is.
+    /// Panics where [`spawn_after`](Self::spawn_after) panics with a delay that is not zero, even if the time `when` has
+    /// already come.
     ///
     /// # Examples
     ///
@@ -113,20 +115,20 @@ impl Job {
         }
     }
 
-    /// Pushes a task that must start within `time`. Returns its handle.
+    /// Pushes a task that must start within `time` from now. Returns the task's handle.
     ///
-    /// The task waits in the queue like any other task. If it has not started when the time is over, its captures are dropped.
-    /// Its handle then returns [`JoinError::Expired`](crate::JoinError::Expired), and the task counts as cancelled. With a time
-    /// of zero the task is dropped at once. The deadline does not affect a task that has started: it does not bound how long
-    /// the task runs.
+    /// The task waits in the queue like any other task. If the task has not started when the time is over, its captures are
+    /// dropped. The task's handle then returns [`JoinError::Expired`](crate::JoinError::Expired), and the task counts as
+    /// cancelled. With a time of zero the task is dropped at once. The deadline has no effect on a task that has started,
+    /// however long the task runs.
     ///
-    /// The thread of the pool's timer drops the captures, or the thread that moves the pool's
-    /// [`ManualClock`](crate::ManualClock). Destructors of captures may wait for the pool. A destructor that blocks on anything
-    /// else delays all entries of the pool's timer.
+    /// The captures are dropped by the thread of the pool's timer, or by the thread that moves the pool's
+    /// [`ManualClock`](crate::ManualClock). Destructors of captures may wait for tasks and jobs of the pool. A destructor that
+    /// blocks on anything else delays all entries of the pool's timer.
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn). The deadline does not move while the call blocks.
+    /// As with [`spawn`](Self::spawn). The time counts from the call, even if the call then blocks.
     ///
     /// # Cancellation
     ///
@@ -162,7 +164,8 @@ impl Job {
         self.spawn_before(self.ptr().pool().after(time), task)
     }
 
-    /// Pushes a task that must start before `deadline`, as [`spawn_within`](Self::spawn_within) does. Returns its handle.
+    /// Pushes a task that must start before `deadline`, as [`spawn_within`](Self::spawn_within) does. Returns the task's
+    /// handle.
     ///
     /// # Panics
     ///
@@ -196,7 +199,8 @@ impl Job {
         }
     }
 
-    /// Makes a task that must start before the deadline, and pushes it. Returns the task's handle.
+    /// Makes a task that must start before `deadline`, and pushes the task with the permits `handed`, if there are any. Returns
+    /// the task's handle.
     #[track_caller]
     fn bounded<F, T>(&self, deadline: Instant, handed: Option<Handed>, task: F) -> TaskHandle<T>
     where

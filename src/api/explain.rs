@@ -1,8 +1,8 @@
 //! `Job::explain`: tells why a task does not run now, from the present state of its gates.
 //!
-//! Running tasks record nothing for an explanation, so only the calling thread pays for the explanation. That thread reads
-//! several words one after the other, without a lock that stops the workers. So the combination that it reads may never have
-//! been true at one moment.
+//! Tasks record nothing for an explanation, so only the thread that calls `explain` pays for it. That thread reads the words of
+//! several jobs one after the other, without a lock that stops the workers. So the values that it reads may never have been
+//! true all at one moment.
 
 mod reason;
 
@@ -20,14 +20,14 @@ use crate::job::record::JobPtr;
 use crate::sync::thread;
 use crate::task::handle::{Stage, TaskHandle};
 
-/// The number of times that a search tries to get a queue's lock before it gives up.
+/// The number of times that a thread tries to get a queue's lock before it gives up.
 const TRIES: usize = 100;
 
 impl Job {
     /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
     ///
-    /// The call costs the tasks nothing: it only reads the state of the job and its ancestors. If a parent's limit binds, the
-    /// call walks through the parent's queue.
+    /// The call costs the tasks nothing: it only reads the state of the job and its ancestors. While a task of the job waits to
+    /// start, the call also walks through the queues of the ancestors.
     ///
     /// # Examples
     ///
@@ -55,12 +55,12 @@ impl Job {
         // `stats.ready` counts these futures, because a future without a permit still counts as busy.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
-            // The first task waits behind the ready tasks, and behind tasks of other jobs in the queue of an ancestor.
+            // Counts the tasks that go before the first task of the job in the queue of an ancestor.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
         let mut reasons = waits_of(self.ptr(), futures);
-        // The figures count a task that waits and keeps its permit as running. The list of reasons has it once, as waiting.
+        // `stats.running` includes a task that waits and keeps its permit. `reasons` already has that task, as waiting.
         let keeps = self.ptr().keeps_permits();
         let waiting = if keeps { self.ptr().pool().waits.count(self.ptr().opaque()) } else { 0 };
         let running = stats.running.saturating_sub(waiting as usize);
@@ -77,15 +77,15 @@ impl Job {
         Explanation::of_job(reasons)
     }
 
-    /// Tells why a task of this job does not run. See [`Reason`] for the answers. If the task has a name, the text begins with
-    /// that name.
+    /// Tells why a task of this job does not run. See [`Reason`] for the answers. If the task has a name, the text of the
+    /// answer begins with that name.
     ///
-    /// The call walks through the job's queue up to the task, and through an ancestor's queue if that ancestor's limit binds.
-    /// Pushers and workers do not wait meanwhile, but no task leaves the queue.
+    /// If the task waits to start, the call walks through the job's queue up to the task, and through the queues of the
+    /// ancestors. During the call pushers and workers do not wait, but no task leaves the queue through which the call walks.
     ///
     /// # Panics
     ///
-    /// Panics if the task has not ended and belongs to another job.
+    /// Panics if the task belongs to another job and has not ended.
     ///
     /// # Examples
     ///
@@ -109,7 +109,7 @@ impl Job {
         if stage == Stage::Ended {
             return Explanation::of_task(task, vec![Reason::Ended]);
         }
-        // A task that has not ended keeps its job, so equal addresses mean the same job.
+        // A task that has not ended keeps its job's record, so equal addresses mean the same job.
         assert!(
             job == self.ptr(),
             "a task{} is explained by another job: ask its own job",
@@ -126,13 +126,13 @@ impl Job {
                 Some(cancelled) => vec![cancelled],
                 None => match job.delayed_until(cell) {
                     Some(until) => vec![Reason::Delayed { until }],
-                    // The timer has just taken the entry, so the task is about to enter the queue.
+                    // The timer's thread has just removed the entry, so the task is about to enter the queue.
                     None => waiting(job, 0),
                 },
             },
             Stage::Waiting if self.hands_over() => match place(job, |queued| queued == cell) {
                 Some(ahead) => waiting(job, ahead),
-                // The task already has its permits, and lies in an injector.
+                // The task already has its permits, and is in an injector.
                 None => handed_over(job),
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell)),
@@ -141,7 +141,7 @@ impl Job {
     }
 }
 
-/// Returns why a task that already has its permits does not run. A gate may hold its job back, or no worker is free.
+/// Returns why a task that already has its permits has not started: a gate is held or cancelled, or no worker is free.
 fn handed_over(job: JobPtr) -> Vec<Reason> {
     let stopped = |gate: JobPtr| gate.permits.load().is_stopped();
     if gate::is_dropped(job) || job.gates().any(stopped) {
@@ -162,8 +162,8 @@ fn futures_without_permit(_: JobPtr) -> usize {
     0
 }
 
-/// Returns why tasks of the job wait without a permit, as one reason for each awaited job. `futures` is the number of futures
-/// that wait so.
+/// Returns why tasks of the job wait inside, as one reason for each awaited job. `futures` is the number of the job's futures
+/// that wait without a permit.
 fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if futures > 0 {
@@ -180,8 +180,8 @@ fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns [`Reason::Waiting`] if a started task waits for another task or job, or else [`Reason::Running`]. The task must have
-/// a handle.
+/// Returns [`Reason::Waiting`] if the started task in `cell` waits for another task or job. Otherwise returns
+/// [`Reason::Running`]. The task must have a handle.
 fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     let mut reason = Reason::Running { running: 1 };
     job.pool().waits.each(job.opaque(), |wait| {
@@ -195,7 +195,7 @@ fn of_started(job: JobPtr, cell: CellPtr) -> Reason {
     reason
 }
 
-/// Returns the reasons why a task of `job` has not started. `ahead` is the number of tasks that go before it.
+/// Returns the reasons why a task of `job` has not started. `ahead` is the number of tasks that go before that task.
 fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     if let Some(cancelled) = cancelled(job) {
         return vec![cancelled];
@@ -223,7 +223,7 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     reasons
 }
 
-/// Returns [`Reason::Cancelled`] if this job, one of its ancestors or its pool was cancelled.
+/// Returns [`Reason::Cancelled`] if the job, one of its ancestors or its pool was cancelled.
 fn cancelled(job: JobPtr) -> Option<Reason> {
     let gate = job.gates().find(|gate| gate.permits.load().has(Flag::Cancelled));
     let cancelled = gate.or_else(|| job.pool().drops().then_some(job))?;
@@ -254,7 +254,7 @@ fn weight(gate: JobPtr) -> Option<Reason> {
     reserves.then(|| Reason::Weight { job: Job::of(gate), needs: needs as usize, free })
 }
 
-/// Returns [`Reason::Limit`] if as many tasks of this job run as its limit allows.
+/// Returns [`Reason::Limit`] if as many tasks of the job `gate` run as its limit allows.
 fn limit(gate: JobPtr) -> Option<Reason> {
     let word = gate.permits.load();
     let full = word.running() >= word.limit();
@@ -265,33 +265,33 @@ fn limit(gate: JobPtr) -> Option<Reason> {
     })
 }
 
-/// Returns why a task has not started although no gate holds it back: all workers are busy, or a worker is about to take the
-/// task.
+/// Returns why a task of `job` has not started although no gate keeps the task from starting. Either all workers are busy, or a
+/// worker is about to take the task.
 fn worker(job: JobPtr) -> Reason {
     let workers = job.pool().workers();
     let busy = workers.saturating_sub(job.pool().sleep.idle());
     if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
 }
 
-/// Returns the number of tasks in queues that go before the task in `cell`, which has not started.
+/// Returns how many queued tasks go before the task in `cell`. The task in `cell` must not have started.
 fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
     let (here, above) = (place(job, |queued| queued == cell), place_above(job));
     match (here, above) {
-        // One task of the job stands in the queue of an ancestor, and goes before the tasks in the job's own queue.
+        // One task of the job is in the queue of an ancestor, and goes before the tasks in the job's own queue.
         (Some(here), Some(above)) => here + above + 1,
         (here, above) => here.or(above).unwrap_or(0),
     }
 }
 
-/// Returns how many tasks go before the first task of `job`, or of a job below it, in the queue of an ancestor. Returns `None`
-/// if no such task stands there.
+/// Looks for the first task of `job`, or of a job below it, in the queues of the ancestors. Returns how many tasks go before
+/// that task in its queue, or `None` if there is no such task.
 fn place_above(job: JobPtr) -> Option<usize> {
     let below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
     job.gates().skip(1).find_map(|gate| place(gate, below))
 }
 
-/// Returns how many tasks go before the first task in this queue that `is_it` accepts. Returns `None` if there is no such
-/// task, or if another thread has the queue lock all the time.
+/// Returns how many tasks go before the first task in the queue of the job `queue` that `is_it` accepts. Returns `None` if
+/// there is no such task, or if other threads keep the queue lock.
 fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     look_into(queue, |consumer| {
         let (mut ahead, mut found) = (0, false);
@@ -303,8 +303,7 @@ fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     })?
 }
 
-/// Calls `look` with the consumer of the queue of `queue`, under the queue lock. Returns `None` if other threads keep that
-/// lock.
+/// Locks the queue of the job `queue`, and calls `look` with its consumer. Returns `None` if other threads keep the queue lock.
 fn look_into<T>(queue: JobPtr, look: impl FnOnce(&Consumer<'_>) -> T) -> Option<T> {
     for _ in 0..TRIES {
         let Some(consumer) = queue.queue().try_lock_quietly() else {

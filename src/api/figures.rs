@@ -8,11 +8,12 @@ use crate::pool::children::Ended;
 use crate::stats::JobStats;
 
 impl Job {
-    /// Returns the statistics of the job alone: the present states of its tasks, and how its earlier tasks ended.
+    /// Returns the statistics of the job alone: how many of its tasks wait and run now, and how many have ended in which way.
     ///
-    /// Two counts include tasks of jobs below. `running` includes all of them that run, because each holds a permit of this
-    /// job, too. `backlog` includes one task of each child that waits for a permit of this job.
-    /// [`stats_with_children`](Self::stats_with_children) counts all tasks of the jobs below.
+    /// Two counts include tasks of jobs below. [`running`](JobStats::running) includes each running task of a job below,
+    /// because that task holds a permit of this job, too. [`backlog`](JobStats::backlog) includes, for each child, the one task
+    /// that waits for a permit of this job. [`stats_with_children`](Self::stats_with_children) counts all tasks of the jobs
+    /// below.
     ///
     /// # Examples
     ///
@@ -27,17 +28,18 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
-        // Read in the order in which a task passes these counts: a task that moves meanwhile is counted twice, and never
-        // missed.
+        // These counts are read in the order in which a task passes them. So a task that moves meanwhile may be counted twice,
+        // but is never missed.
         let queued = job.queue().len();
         let word = job.permits.load();
         let running = word.running() as usize;
         let delayed = job.delayed_tasks();
-        // One task of this job may stand in the parent's queue. It counts as queued, not as ready.
+        // One task of this job may be in the parent's queue. It counts as queued, not as ready.
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
         if queued + running + ready == 0 {
-            // A task that moves from the queue to a deque has a reservation, and is not yet counted as busy.
+            // A task that moves from the queue to a deque has a reservation, and is not yet counted as busy. So the
+            // reservations are counted.
             ready = word.ready() as usize;
         }
         let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
@@ -48,7 +50,8 @@ impl Job {
     /// Returns the statistics of the job and all jobs below it, as one sum.
     ///
     /// Each task is counted once. The sum includes ended children without handles. `limit` and `most_running` are those of this
-    /// job, because each task below holds a permit of this job, too. The call takes time for each job below.
+    /// job: each running task of a job below holds a permit of this job, too. The time that the call takes grows with the
+    /// number of jobs below.
     ///
     /// # Examples
     ///
@@ -76,13 +79,13 @@ impl Job {
             reserved = reserved.max(word.ready() as usize);
         });
         let word = root.permits.load();
-        // A task of a job below, in its parent's queue, was counted in that queue. A task of this job in its own parent's
-        // queue was not.
+        // `backlog` has counted each task of a job below that is in its parent's queue. The task of this job that is in the
+        // queue of this job's own parent is added here.
         backlog += usize::from(word.has(Flag::Blocked));
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // As in `stats`: a task may be on its way from the queue to a deque.
+            // As in `stats`: a task that moves from the queue to a deque has a reservation, and is not yet counted as busy.
             ready = reserved;
         }
         Counts { running, ready, backlog, delayed }.with(root, ended)
@@ -98,7 +101,8 @@ struct Counts {
 }
 
 impl Counts {
-    /// Makes the job's statistics: adds the counts of ended tasks, the limit, and the most tasks that ran at once.
+    /// Makes the job's statistics from these numbers, the numbers of ended tasks, the limit, and the most tasks that ran at
+    /// once.
     fn with(self, job: JobPtr, ended: Ended) -> JobStats {
         let Self { running, ready, backlog, delayed } = self;
         let Ended { completed, panicked, cancelled } = ended;

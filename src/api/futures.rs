@@ -14,34 +14,36 @@ use crate::task::plain::is_large;
 impl Job {
     /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.
     ///
-    /// The future takes a permit before its first poll, and holds the permit until the future is ready, cancelled or panicked.
+    /// The future takes a permit before its first poll, and holds the permit until the future is ready, is cancelled or panics.
     /// So a limit of 500 lets 500 futures be under way at once, even on 2 workers. A limit far above the number of workers is
     /// the normal case. A future that is woken needs no further permit.
     ///
     /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), the future holds no
-    /// permit. Afterwards it re-acquires its permit ahead of the queue. So a future may await tasks of its own job.
+    /// permit. So a future may await tasks of its own job. After such a wait the future re-acquires its permit ahead of the
+    /// queue.
     ///
     /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
     /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Blocking
     ///
-    /// Blocks where [`spawn`](Self::spawn) does: a [`capacity`](crate::JobBuilder::capacity) counts futures until their first
-    /// poll. In async code, await a slot with [`reserve`](Self::reserve) instead, which never blocks the thread.
+    /// Blocks where [`spawn`](Self::spawn) does: a future owns a slot of the job's [`capacity`](crate::JobBuilder::capacity)
+    /// until its first poll. In async code, await a slot with [`reserve`](Self::reserve) instead, which never blocks the
+    /// thread.
     ///
     /// # Runtimes
     ///
-    /// Some futures need a runtime, such as tokio's sockets and timers. Such a future finds its runtime if the workers have
-    /// entered it: see [`on_worker_start`](crate::PoolBuilder::on_worker_start).
+    /// Some futures need a runtime, such as those of tokio's sockets and timers. Such a future finds its runtime if the pool's
+    /// workers have entered that runtime: see [`on_worker_start`](crate::PoolBuilder::on_worker_start).
     ///
     /// # Cancellation
     ///
-    /// Dropping the handle detaches the task. [`TaskHandle::cancel`] and [`cancel`](Self::cancel) drop the future before its
+    /// Dropping the handle detaches the task. [`TaskHandle::cancel`] and [`cancel`](Self::cancel) drop the future, and then the
     /// handle reports the cancellation. A future that has not started is dropped at once, on the calling thread or by a worker.
     /// A pending future is dropped by a worker, without a further poll.
     ///
-    /// A drain of the pool waits for pending futures as it does for running closures, even if the futures are never woken.
-    /// [`shutdown_now`](crate::Pool::shutdown_now) drops pending futures.
+    /// A [drain](crate::Pool::shutdown) of the pool waits for pending futures as it does for running closures, even if these
+    /// futures are never woken. [`shutdown_now`](crate::Pool::shutdown_now) drops pending futures.
     ///
     /// # Panics
     ///
@@ -87,7 +89,8 @@ impl Job {
         self.spawn_future_with(self.take_ticket(), future)
     }
 
-    /// Pushes a future as [`spawn_future`](Self::spawn_future) does, or returns it. Never blocks.
+    /// Pushes a future as [`spawn_future`](Self::spawn_future) does. If the job does not accept the future at once, returns the
+    /// future in the error. Never blocks.
     ///
     /// # Errors
     ///
@@ -129,7 +132,8 @@ impl Job {
         Ok(handle)
     }
 
-    /// Pushes a future. If `ticket` is given, the future owns the ticket, and releases the ticket's slot at the first poll.
+    /// Pushes a future. If `ticket` is given, the future owns the ticket, and releases the slot of the ticket at its first
+    /// poll.
     fn spawn_future_with<F>(&self, ticket: Option<Ticket>, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -144,29 +148,30 @@ impl Job {
         handle
     }
 
-    /// Calls `f` with each item of `input`, an iterator or a stream, and runs the returned futures as tasks of the job. As
-    /// many futures run at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of their results, in the order
-    /// of the input.
+    /// Calls `f` with each item of `input`, and runs the returned futures as tasks of the job. `input` is an iterator or a
+    /// stream. As many futures run at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of the results of
+    /// the futures, in the order of the input.
     ///
-    /// Nothing is pulled before the first poll of the stream. Each poll pulls input until the futures under way and the
-    /// results that were not taken together reach the limit. The limit here is the least limit among the job and its
-    /// ancestors, but at least 1. Without any limit it is 1,024. `f` runs on the thread that polls the stream. Work for the
-    /// pool belongs into the future.
+    /// No item is pulled before the first poll of the stream. Each poll pulls as many items as the limit leaves room for. A
+    /// future takes room until the stream has yielded its result. The limit here is the least limit among the job and its
+    /// ancestors, but at least 1. Without any limit it is 1,024. `f` runs on the thread that polls the stream. Put work for the
+    /// pool into the future, not into `f`.
     ///
-    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an error,
-    /// and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order of their completion.
+    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an
+    /// error, and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order in which the
+    /// futures end.
     ///
     /// # Cancellation
     ///
     /// Dropping the stream cancels the futures under way, and no further input is pulled.
     ///
     /// After [`cancel`](Self::cancel) of the job no further input is pulled. The stream still yields the results that are
-    /// ready, and [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at its
-    /// end, one `Cancelled` follows. [`close`](Self::close) does not stop the stream.
+    /// ready, and one [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at
+    /// its end, one more `Cancelled` follows. [`close`](Self::close) does not stop the stream.
     ///
     /// # Panics
     ///
-    /// Panics of `f` and of the input are passed on to the thread that polls the stream.
+    /// A panic of `f` or of the input unwinds on the thread that polls the stream.
     ///
     /// # Errors
     ///
@@ -199,7 +204,8 @@ impl Job {
         MapAsync::new(self, input.into_stream(), f)
     }
 
-    /// Pushes a future that belongs to an accepted input, even if the job was closed since.
+    /// Pushes the future of an item that [`map_async`](Self::map_async) has pulled, even if the job was closed since the call
+    /// of `map_async`.
     pub(super) fn spawn_accepted<F>(&self, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -210,7 +216,7 @@ impl Job {
         handle
     }
 
-    /// Makes the cell and the handle of a future. If `ticket` is given, the future owns the ticket.
+    /// Makes the cell and the handle of a future. If `ticket` is given, the new future owns the ticket.
     fn flight_with<F>(&self, ticket: Option<Ticket>, future: F) -> (CellPtr, TaskHandle<F::Output>)
     where
         F: Future + Send + 'static,
@@ -247,7 +253,8 @@ async fn release_at_start<F: Future>(ticket: Ticket, future: F) -> F::Output {
 }
 
 impl ReservedSlot {
-    /// Pushes a future into the job of this slot, as [`Job::spawn_future`] does, and returns its handle. Never blocks.
+    /// Pushes a future into the job of this slot, as [`Job::spawn_future`] does. Returns the handle of the future's task. Never
+    /// blocks.
     ///
     /// # Examples
     ///

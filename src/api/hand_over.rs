@@ -1,7 +1,9 @@
-//! Pushes into jobs with a capacity of 0: a task is pushed together with its permits, or the pusher waits for them.
+//! Pushes into jobs with a capacity of 0: a task is pushed together with its permits. If a permit is missing, the push fails,
+//! or the pusher waits for the permits.
 //!
-//! A pusher that waits stands in the job's queue, like a caller of `acquire`. The waiter's key is also in the list of blocked
-//! pushers, through which a close ends the wait (steps `full-1` to `close-2` of module `capacity`).
+//! A pusher that waits has a waiter in the job's queue, like a caller of `acquire`. The waiter's key is also in the pool's list
+//! of blocked pushers. By that list, the thread that closes the job or the pool wakes the pusher (steps `full-1` to `close-2`
+//! of module `capacity`).
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::BlockedPusher;
@@ -16,14 +18,14 @@ use crate::worker::blocking;
 use crate::worker::context::Context;
 
 impl Job {
-    /// Returns true if the job has a capacity of 0. A push then needs the task's permits at once, or is refused.
+    /// Returns true if the job has a capacity of 0. A push into such a job must find the task's permits free.
     pub(super) fn hands_over(&self) -> bool {
         let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
         capacity.is_some_and(|capacity| Capacity::is_none(capacity))
     }
 
-    /// Acquires the permits of one task, and returns a ticket with these permits. Blocks until the permits are free. Acquires
-    /// no permit if the caller is a task of the same pool: the pushed task then waits in the queue if it must.
+    /// Acquires the permits of one task, and returns a ticket with these permits. Blocks until the permits are free. Inside a
+    /// task of the same pool, acquires no permit and does not block: the pushed task then waits in the queue.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
@@ -32,7 +34,8 @@ impl Job {
         Ticket::of(self.ptr(), None, handed)
     }
 
-    /// Acquires the permits of one task if they are free, and returns a ticket with these permits. Never blocks.
+    /// Acquires the permits of one task if they are free, and returns a ticket with these permits. If a permit is missing,
+    /// returns `Full`. Never blocks.
     #[cold]
     pub(super) fn try_take_handed_ticket(&self) -> Offered {
         match self.try_acquire() {
@@ -43,7 +46,7 @@ impl Job {
         }
     }
 
-    /// Waits for the permits of one task, and returns them. Returns `None` if the job or the pool no longer accepts tasks, or
+    /// Waits for the permits of one task, and returns them. Returns `None` if the job or the pool accepts no tasks any more, or
     /// if the caller is a task of the pool.
     #[track_caller]
     fn wait_for_permits(&self) -> Option<Handed> {
@@ -62,22 +65,22 @@ impl Job {
             waiter = match waiter.take() {
                 Ok(outcome) => return self.permit_of(outcome, number).ok().map(Permit::for_a_task),
                 Err(waits) if self.accepts() => waits,
-                // The waiter's drop takes it out of the queue, and gives back a permit that was granted meanwhile.
+                // Dropping the waiter takes it out of the queue, and gives back the permits that were granted to it meanwhile.
                 Err(_) => return None,
             };
         }
     }
 
-    /// Pushes a task, with its permits if it has some. Cancels the task if the job or the pool does not accept it.
+    /// Pushes a task, with the permits `handed` if there are any. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // The task's permits are released after this push.
+            // This call pushes or cancels the task. When it returns, the drop of `handed` gives the permits back.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);
     }
 
-    /// Pushes an accepted task, with its permits if it has some.
+    /// Pushes an accepted task, with the permits `handed` if there are any.
     pub(super) fn push_with(&self, handed: Option<Handed>, cell: CellPtr) {
         match handed {
             Some(handed) => handed.push(cell),

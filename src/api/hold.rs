@@ -1,4 +1,4 @@
-//! Holding a job by the clock: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
+//! The hold-off and the rates of a job: `hold_off`, `hold_off_until`, `held_until`, `set_rate`, `set_rates`.
 
 use crate::api::job::Job;
 use crate::job::gate::{hold, rated};
@@ -7,21 +7,24 @@ use crate::sync::time::Instant;
 use std::time::Duration;
 
 impl Job {
-    /// Holds the job off for `time`: meanwhile no task of the job, or of a job below it, starts.
+    /// Holds the job off for `time`: until then no task of the job, or of a job below it, starts.
     ///
-    /// Use it for a service that says "not now", as HTTP does by `Retry-After`. A later call may extend the hold-off, and never
-    /// shortens it. A task of the job itself may call this method. After the return no task of the job acquires a permit. A
-    /// worker that is between two tasks of the job may still start one of them. Tasks that have begun go on, even after a wait
-    /// inside. The hold-off needs no thread and no worker: one timer serves the whole pool.
+    /// Use this method for a service that says "not now", as HTTP does by `Retry-After`. A task of the job itself may call it.
+    /// A later call may extend the hold-off, but never shortens it. The hold-off needs no thread and no worker: one timer
+    /// serves the whole pool.
+    ///
+    /// After this call has returned, no task of the job acquires a permit during the hold-off. A worker that is between two
+    /// tasks of the job, and still has a permit, may start one more task. Tasks that have begun go on, even if they wait inside
+    /// meanwhile.
     ///
     /// The hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all
     /// three allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a
     /// pause. A [closed](Self::close) job runs its accepted tasks after the hold-off. [`cancel`](Self::cancel) drops the
-    /// accepted tasks at once.
+    /// accepted tasks without waiting for the end of the hold-off.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the job's tasks have run.
-    /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop these tasks. A
-    /// job whose pool has ended is not held off.
+    /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop the tasks of a
+    /// held-off job. If the pool has ended, its jobs are not held off.
     ///
     /// # Panics
     ///
@@ -48,7 +51,8 @@ impl Job {
         self.hold_off_or_panic(until);
     }
 
-    /// Holds the job off until the time `until`, as [`hold_off`](Self::hold_off) does. Does nothing if that time has come.
+    /// Holds the job off until the time `until`, as [`hold_off`](Self::hold_off) does. Does nothing if the time `until` has
+    /// already come.
     ///
     /// # Panics
     ///
@@ -79,7 +83,7 @@ impl Job {
         }
     }
 
-    /// Replaces the job's rates by `rate`, also while tasks run. [`set_rates`](Self::set_rates) takes several rates.
+    /// Replaces all the job's rates by `rate`, also while tasks run. [`set_rates`](Self::set_rates) takes several rates.
     ///
     /// # Examples
     ///
@@ -101,12 +105,12 @@ impl Job {
         self.set_rates(&[rate]);
     }
 
-    /// Replaces the job's rates, also while tasks run. An empty slice removes all rates.
+    /// Replaces all the job's rates by `rates`, also while tasks run. An empty slice removes all rates.
     ///
     /// After this call each start needs a token of each of the new rates, as with [`JobBuilder::rate`]. A worker that is
-    /// between two tasks of the job may still start one task by the old rates. Each new rate takes over how much of the old
-    /// rate at the same index is used up. So a call grants no further burst. A [gap](Rate::gap_after_end) follows each task
-    /// that starts after the call.
+    /// between two tasks of the job may still start one task by the old rates. A new rate begins with as much used up as the
+    /// old rate at the same index. So a call grants no further burst. If a new rate has a [gap](Rate::gap_after_end), the gap
+    /// follows each task that starts after the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
     ///
@@ -130,9 +134,9 @@ impl Job {
         rated::set_rates(self.ptr(), rates);
     }
 
-    /// Returns the time until which the job is held off, or `None` if it is not.
+    /// Returns the time until which the job is held off, or `None` if the job is not held off.
     ///
-    /// Considers this job only: a job above it may be held off, too.
+    /// Considers this job only: one of its ancestors may be held off although this job is not.
     ///
     /// # Examples
     ///

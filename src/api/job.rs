@@ -1,8 +1,8 @@
 //! `Job`: the handle of a group of tasks with a limit.
 //!
-//! Other modules add the ways in (`push`), lazy input (`stream`, `futures`), scopes (`scope`), and waits (`wait`, `settle`).
-//! The state of a job is in `record`, with its parts `permits` and `queue`. `gate` acts on both, `control` has what the owner
-//! changes, and `family` and `builder` make jobs.
+//! Other modules have the pushes (`push`), lazy input (`stream`, `futures`), scopes (`scope`), and waits (`wait`, `settle`).
+//! Modules `builder` and `children` make jobs. The state of a job is in `record`, with its parts `permits` and `queue`. `gate`
+//! acts on both parts, and `control` has the changes that callers make, such as a new limit.
 
 use crate::job::gate::adapt;
 use crate::job::permits::{Flag, MOST};
@@ -11,14 +11,14 @@ use crate::job::{control, extra, lifetime};
 use crate::stats::DebugLimit;
 use std::fmt;
 
-/// A group of tasks with a limit: at most that many of them run at once.
+/// A group of tasks with a limit: at most that many of its tasks run at once.
 ///
-/// A job is a few words of memory. Making one, cloning its handle and dropping it costs no thread, no channel and no queue.
-/// The drop of the last handle does not cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job.
-/// [`Pool::job_builder`](crate::Pool::job_builder) makes one with a name, a parent or a capacity.
+/// A job is a few words of memory: it needs no thread, no channel and no queue of its own. The drop of its last handle does not
+/// cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job. [`Pool::job_builder`](crate::Pool::job_builder) makes a
+/// job with a name, a parent or a capacity.
 ///
-/// A `Job` is a handle, which is cheap to clone. A handle may outlive its pool: the job then refuses each task that is pushed.
-/// A job may have at most 67,108,864 handles and children. A call that would make more panics.
+/// A `Job` is a handle of the job, and is cheap to clone. A handle may outlive its pool: the job then refuses each push. A job
+/// may have at most 67,108,864 handles and children. A call that would make more panics.
 ///
 /// # Examples
 ///
@@ -45,8 +45,8 @@ pub struct Job(pub(super) JobPtr);
 impl Job {
     /// The greatest limit: 2,097,150. Any greater number means no limit.
     ///
-    /// A job without a limit still counts its running tasks: at most 2,097,151 tasks, futures and permits at once. Further
-    /// tasks wait in the job's queue.
+    /// Even a job without a limit runs at most 2,097,151 tasks, futures and permits at once. Further tasks wait in the job's
+    /// queue.
     ///
     /// # Examples
     ///
@@ -64,14 +64,14 @@ impl Job {
     /// Makes a further handle of a job. The caller must keep the job alive during the call.
     ///
     /// # Panics
-    /// Panics if there are 67,108,864 handles and children already.
+    /// Panics if the job already has 67,108,864 handles and children.
     #[track_caller]
     pub(crate) fn of(job: JobPtr) -> Self {
         job.busy.add_handle();
         Self(job)
     }
 
-    /// Makes a `Job` of a handle that is counted already. Dropping the `Job` subtracts that handle.
+    /// Wraps a handle that is already counted. Dropping the `Job` subtracts that handle.
     pub(crate) fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
@@ -109,13 +109,14 @@ impl Job {
 
     /// Sets the limit, up or down, while tasks run.
     ///
-    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run, even if the task was
-    /// ready before. Running tasks are not stopped: after a lower limit the excess drains, and [`settled`](Self::settled) tells
-    /// when it has. A limit of 0 holds the job. A limit above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
+    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run. This holds for tasks
+    /// that were ready before, too. Running tasks are not stopped. If more tasks run than the new limit allows, they go on
+    /// until they end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit
+    /// above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
-    /// Futures in flight count as running, and go on. A task that waits, in a join for example, needs a permit to go on
-    /// afterwards. While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels
-    /// a job whose limit is 0.
+    /// Pending futures count as running, and go on. A task that waits, in a join for example, needs a permit before it goes on.
+    /// While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels a job whose
+    /// limit is 0.
     ///
     /// # Examples
     ///
@@ -135,8 +136,8 @@ impl Job {
 
     /// Pauses the job. After this call has returned, no task of the job, or of a job below it, starts.
     ///
-    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0; [`settled`](Self::settled)
-    /// tells when the last running task has ended. Calls do not nest: one [`resume`](Self::resume) ends any number of pauses. A
+    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0. [`settled`](Self::settled)
+    /// tells when the last running task has ended. One call of [`resume`](Self::resume) ends any number of pauses. A
     /// [drain](crate::Pool::shutdown) of the pool cancels a paused job.
     ///
     /// # Examples
@@ -156,9 +157,9 @@ impl Job {
         control::pause(self.0);
     }
 
-    /// Lets a paused job go on. Does nothing if the job is not paused.
+    /// Ends the pause of the job. Does nothing if the job is not paused.
     ///
-    /// If the pool begins to drain before this call has returned, the drain may still cancel the job because it was paused.
+    /// If the pool begins to drain before this call has returned, the drain may still cancel the job because of the pause.
     ///
     /// # Examples
     ///
@@ -177,8 +178,8 @@ impl Job {
 
     /// Returns true if the job is paused: [`pause`](Self::pause) was called, and [`resume`](Self::resume) was not called since.
     ///
-    /// The answer is a snapshot, and concerns this job alone, as [`limit`](Self::limit) does: a job below a paused one is not
-    /// paused itself. [`explain`](Self::explain) names each job that keeps tasks from starting.
+    /// The answer is a snapshot, and concerns this job alone: if an ancestor is paused, this method still returns false.
+    /// [`explain`](Self::explain) names each job that keeps tasks from starting.
     ///
     /// # Examples
     ///
@@ -196,19 +197,20 @@ impl Job {
         self.0.permits.load().has(Flag::Paused)
     }
 
-    /// Closes the job and all jobs below it, and drops every task that has not started. A cancelled job never opens again.
+    /// Closes the job and all jobs below it, and drops all their tasks that have not started. A cancelled job never opens
+    /// again.
     ///
-    /// The workers drop the tasks: this call takes the same time for one task as for a million. The handle of a dropped task
-    /// says [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
-    /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped.
+    /// The workers drop the tasks, so this call takes the same time for one task as for a million. The handle of a dropped task
+    /// returns [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
+    /// [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks.
     ///
-    /// Running closures go on, and can ask [`is_cancelled`](crate::is_cancelled). Futures in flight are dropped. If a future is
-    /// in its second or a later poll at that moment, the poll ends first. Its handle then returns `Cancelled` even if the
-    /// future is ready. A worker that is between two tasks may still start one task of the job. A task that joins another task
-    /// of the same job may still run that task inline.
+    /// Running closures go on, and can call [`is_cancelled`](crate::is_cancelled). Pending futures are dropped. If a future is
+    /// in its second or a later poll at that moment, the poll ends first. The future's handle then returns `Cancelled`, even if
+    /// that poll makes the future ready. A worker that is between two tasks may still start one task of the job. A task that
+    /// joins another task of the same job may still run that task inline.
     ///
-    /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile.
-    /// Destructors that wait for each other in a chain need a thread each. A wait panics if it would block the pool's
+    /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile. If
+    /// destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would block the pool's
     /// [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
@@ -231,27 +233,30 @@ impl Job {
     /// Drops every waiting task of the job and of all jobs below it. The jobs stay open: tasks that are pushed after the call
     /// run.
     ///
-    /// The call takes the tasks out of their queues. The workers then drop them, as after a [`cancel`](Self::cancel). The
-    /// handle of a dropped task returns [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
-    /// [`JobStats::cancelled`](crate::JobStats::cancelled) says exactly how many tasks were dropped. A slot of a
-    /// [`capacity`](crate::JobBuilder::capacity) is free again when a worker has dropped its task.
+    /// The call takes the waiting tasks out of their queues. The workers then drop these tasks, as after a
+    /// [`cancel`](Self::cancel). The handle of a dropped task returns [`Cancelled`](crate::JoinError::Cancelled). After
+    /// [`wait`](Self::wait), [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks. If the
+    /// job has a [`capacity`](crate::JobBuilder::capacity), a slot is free again when a worker has dropped the slot's task.
     ///
-    /// | what waits or runs | what happens to it |
+    /// | what waits or runs | what the call does to it |
     /// |---|---|
-    /// | a task or future in a queue: [`JobStats::backlog`](crate::JobStats::backlog) | dropped |
-    /// | a [delayed](Self::spawn_after) task, and a [retried](Self::spawn_retry) one between two attempts | dropped |
-    /// | a task with a [deadline](Self::spawn_within) that has not started | dropped, and says `Cancelled` |
-    /// | a task that has left its queue for a worker: [`JobStats::ready`](crate::JobStats::ready) | runs |
-    /// | a task that runs, a pending future, a retried task in an attempt | is not affected |
-    /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), and a blocked pusher | waits on |
-    /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | is not affected: an item is a task once it is pulled |
+    /// | a task or future in a queue: [`JobStats::backlog`](crate::JobStats::backlog) | drops it |
+    /// | a [delayed](Self::spawn_after) task, or a [retried](Self::spawn_retry) task between two attempts | drops it |
+    /// | a task with a [deadline](Self::spawn_within) that has not started | drops it; its handle returns `Cancelled` |
+    /// | a task that has left its queue for a worker: [`JobStats::ready`](crate::JobStats::ready) | nothing: the task runs |
+    /// | a task that runs, a pending future, or a retried task in an attempt | nothing |
+    /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it goes on waiting |
+    /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
-    /// Ready tasks are not dropped. At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one
-    /// worker. If the limit binds no worker, each worker may take 16 tasks, and tasks that a task pushes into its own job do
-    /// not stand in the queue. A task that another thread moves or pushes during the call may be dropped or run. So may the one
-    /// task of a job below that moves from queue to queue.
+    /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. More tasks may be ready
+    /// if the limit leaves a permit for every worker. Each worker may then take 16 tasks out of the queue at once. A task that
+    /// is pushed inside a task of the same job then never enters the queue.
     ///
-    /// The call takes time for each dropped task. The call waits for a moment if the push of another thread is unfinished.
+    /// If another thread moves or pushes a task during the call, that task may be dropped or run. The same holds for a task of
+    /// a job below that moves between the queues of its job and of an ancestor.
+    ///
+    /// The time that the call takes grows with the number of dropped tasks. If a push of another thread is unfinished, the call
+    /// waits until that push has ended.
     ///
     /// # Examples
     ///
@@ -273,9 +278,10 @@ impl Job {
         control::clear(self.0);
     }
 
-    /// Closes the job and all jobs below it: they refuse new tasks, and run the accepted tasks. A closed job never opens again.
+    /// Closes the job and all jobs below it: these jobs refuse new tasks, and run the accepted tasks. A closed job never opens
+    /// again.
     ///
-    /// From now on [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
+    /// After this call [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
     /// [`execute`](Self::execute) drops each closure and counts it as cancelled. [`try_spawn`](Self::try_spawn) and
     /// [`try_execute`](Self::try_execute) give the closure back. A thread that waits for a slot of the job stops waiting.
     ///
@@ -296,7 +302,7 @@ impl Job {
 
     /// Returns true if the job or one of its ancestors was closed or cancelled.
     ///
-    /// A shutdown of the pool refuses tasks of all its jobs, but does not by itself make this method return true.
+    /// After a shutdown of its pool, a job refuses tasks, too. But the shutdown alone does not make this method return true.
     ///
     /// # Examples
     ///
@@ -312,7 +318,7 @@ impl Job {
         control::is_closed(self.0)
     }
 
-    /// Returns the fields that few jobs have, if this job has them.
+    /// Returns the state of features that most jobs do not use, or `None` if this job uses none of them.
     #[inline]
     pub(super) fn extra(&self) -> Option<&extra::Extra> {
         self.0.extra()
@@ -349,7 +355,7 @@ impl Clone for Job {
     ///
     /// # Panics
     ///
-    /// Panics if there are 67,108,864 handles and children already.
+    /// Panics if the job already has 67,108,864 handles and children.
     #[track_caller]
     fn clone(&self) -> Self {
         Self::of(self.0)

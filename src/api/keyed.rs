@@ -1,4 +1,5 @@
-//! Keyed jobs: a child for each key, made on demand and dropped when it is idle. Module `table` maps keys to jobs.
+//! Keyed jobs: one child for each key. The child is made on demand and dropped when it is idle. Module `table` maps keys to
+//! jobs.
 
 mod table;
 
@@ -13,26 +14,30 @@ use table::Table;
 
 type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 
-/// One job for each key, all under one parent. Returned by [`JobBuilder::keyed`].
+/// One job for each key. All these jobs have the same parent. Returned by [`JobBuilder::keyed`].
 ///
 /// The job of a key is made at the key's first look-up. A clone of a `Keyed` is another handle of the same jobs.
 ///
 /// # Idle keys
 ///
 /// A key is *idle* if no task of its job waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists.
-/// The keys are divided into 64 parts. A look-up that makes a key also drops the idle keys of its part, if the part has grown
-/// enough: to at least 8 keys, and to twice as many keys as the last such drop left. No thread and no pass over all keys is
-/// needed. [`evict_idle`](Self::evict_idle) drops all idle keys now, for example after a burst of keys.
+/// [`evict_idle`](Self::evict_idle) drops all idle keys, for example after a burst of keys.
 ///
-/// The next look-up of a dropped key makes a new job. So a key is kept while its job differs from a new job:
+/// A look-up that makes a key also drops some idle keys. So the library needs no thread and no pass over all keys. The keys are
+/// divided into 64 parts, and the look-up drops the idle keys of its own part. The look-up does so only if the part has at
+/// least 8 keys, and twice as many keys as after the last drop.
 ///
-/// - its [limit](Job::set_limit) or its [rates](Job::set_rates) were changed, or it is [paused](Job::pause) or
-///   [held off](Job::hold_off);
-/// - its tasks have used up a part of a [rate](JobBuilder::rate), which comes back with time;
-/// - it is [closed](Job::close) or cancelled, and the parent is not.
+/// The next look-up of a dropped key makes a new job. So an idle key is kept if its job differs from a new job:
 ///
-/// A dropped key loses what its [adaptive](JobBuilder::adaptive) limit has learnt, even if a call has set that limit. The
-/// figures of [`Job::stats`] are lost, too. [`Job::stats_with_children`] of the [parent](Self::parent) keeps these figures.
+/// - The key is kept if the [limit](Job::set_limit) or the [rates](Job::set_rates) of its job were changed, or if its job is
+///   [paused](Job::pause) or [held off](Job::hold_off).
+/// - The key is kept while a part of a [rate](JobBuilder::rate) of its job is used up. The tokens of the rate come back with
+///   time.
+/// - The key is kept if its job is [closed](Job::close) or cancelled, and the parent is not.
+///
+/// With a dropped key, the library forgets what the [adaptive](JobBuilder::adaptive) limit of its job has learnt. An adaptive
+/// limit is forgotten even if [`Job::set_limit`] has set it. The figures of [`Job::stats`] are lost, too.
+/// [`Job::stats_with_children`] of the [parent](Self::parent) keeps these figures.
 ///
 /// # Examples
 ///
@@ -63,13 +68,13 @@ struct Inner<K> {
 }
 
 impl<K: Hash + Eq> Keyed<K> {
-    /// Returns the job of a key, and makes the job if there is none. The key is not dropped while the returned handle exists.
+    /// Returns the job of a key. Makes the job if there is none. The key is not dropped while the returned handle exists.
     ///
-    /// The call takes one lock, which this key shares with few other keys.
+    /// The call takes one lock, which only few keys share.
     ///
     /// # Panics
     ///
-    /// Panics if the parent already has 67,108,864 handles and children, and where [`JobBuilder::build`] panics.
+    /// Panics if the parent already has 67,108,864 handles and children. Also panics where [`JobBuilder::build`] panics.
     ///
     /// # Examples
     ///
@@ -93,7 +98,7 @@ impl<K: Hash + Eq> Keyed<K> {
         }
     }
 
-    /// Makes the job of a key, and enters the job into the table. Holds no lock while the user's code runs.
+    /// Makes the job of a key, and adds it to the table. Holds no lock while the user's code runs.
     #[cold]
     #[track_caller]
     fn make(&self, key: K) -> Job {
@@ -123,7 +128,7 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.get(key)
     }
 
-    /// Removes a key from the table, whatever its state. Returns the key's job.
+    /// Removes a key, even if it is in use or its job was changed. Returns the key's job.
     ///
     /// The next look-up of the key makes a new job. Tasks of the removed job still run, and may run beside tasks of the new
     /// job.
@@ -147,8 +152,8 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.remove(key).map(|(_, job)| job)
     }
 
-    /// Drops all keys that are [idle](Self#idle-keys) now, if their jobs do not differ from new ones, and frees their memory.
-    /// Returns the number of dropped keys.
+    /// Drops each key that is [idle](Self#idle-keys) now and whose job does not differ from a new job. Frees the memory of
+    /// these keys. Returns the number of dropped keys.
     ///
     /// # Examples
     ///
@@ -167,10 +172,10 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.evict()
     }
 
-    /// Calls `see` for each key and its job. `see` may look keys up.
+    /// Calls `see` for each key and its job. `see` may call methods of this `Keyed`.
     ///
-    /// `for_each` may leave out a key that is made or dropped during the call. The `Clone` of a key must not use the `Keyed`,
-    /// because `clone` runs under a lock.
+    /// The call may leave out a key that is made or dropped meanwhile. The `Clone` of a key must not use the `Keyed`, because
+    /// `clone` runs under a lock.
     ///
     /// # Examples
     ///
@@ -193,7 +198,8 @@ impl<K: Hash + Eq> Keyed<K> {
 impl<K> Keyed<K> {
     /// Returns the parent of all keys' jobs.
     ///
-    /// The parent's limit holds for all keys together. [`Job::wait`] waits for all keys, and [`Job::cancel`] cancels them.
+    /// The parent's limit bounds the running tasks of all keys together. [`Job::wait`] of the parent waits for the tasks of all
+    /// keys, and [`Job::cancel`] cancels the jobs of all keys.
     ///
     /// # Examples
     ///
@@ -208,7 +214,7 @@ impl<K> Keyed<K> {
         &self.0.parent
     }
 
-    /// Returns the number of keys: those in use, and idle ones that were not dropped yet.
+    /// Returns the number of keys: of keys in use, and of idle keys that were not dropped yet.
     ///
     /// # Examples
     ///
@@ -253,13 +259,12 @@ impl<K> fmt::Debug for Keyed<K> {
 }
 
 impl JobBuilder {
-    /// Builds the job, which becomes the parent of one job for each key. `make` configures the job of a key when that job is
-    /// made.
+    /// Builds the job as the parent of one job for each key. `make` configures the job of a key when that job is made.
     ///
-    /// `make` gets the key, and a builder whose parent is this job. If two threads look a new key up at once, `make` may be
-    /// called twice, and one of the two jobs is dropped.
+    /// `make` receives the key, and a builder whose parent is this job. If two threads look up a new key at once, `make` may be
+    /// called twice. One of the two jobs is then dropped.
     ///
-    /// The methods of a key's `Hash` and `Eq` must not use the [`Keyed`]: they run under a lock.
+    /// The methods `Hash` and `Eq` of a key must not use the [`Keyed`]: they run under a lock.
     ///
     /// # Panics
     ///

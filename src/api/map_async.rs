@@ -1,4 +1,4 @@
-//! `map_async`: a stream of the results of futures, pulled lazily.
+//! `map_async`: a stream of the results of futures. The input is pulled lazily.
 
 use crate::api::job::Job;
 use crate::error::JoinError;
@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-/// The greatest number of futures under way at once for a job without a limit.
+/// The greatest number of futures under way at once, if the job and its ancestors have no limit.
 const WITHOUT_LIMIT: usize = 1024;
 
 /// An input of [`Job::map_async`]: an iterator or a stream.
@@ -39,7 +39,7 @@ pub trait AsyncInput<Kind> {
     /// The type of the stream that the input becomes.
     type Stream: Stream<Item = Self::Item>;
 
-    /// Turns the input into a stream.
+    /// Converts the input to a stream.
     ///
     /// # Examples
     ///
@@ -52,7 +52,7 @@ pub trait AsyncInput<Kind> {
     fn into_stream(self) -> Self::Stream;
 }
 
-/// The kind of an [`AsyncInput`] that is an iterator. The compiler infers it.
+/// The kind of an [`AsyncInput`] that is an iterator. The compiler infers the kind.
 ///
 /// # Examples
 ///
@@ -65,7 +65,7 @@ pub trait AsyncInput<Kind> {
 #[derive(Debug)]
 pub enum Iterated {}
 
-/// The kind of an [`AsyncInput`] that is a stream. The compiler infers it.
+/// The kind of an [`AsyncInput`] that is a stream. The compiler infers the kind.
 ///
 /// # Examples
 ///
@@ -96,7 +96,7 @@ impl<S: Stream> AsyncInput<Streamed> for S {
     }
 }
 
-/// An iterator as a stream that is always ready. Made by [`AsyncInput::into_stream`].
+/// An iterator as a stream whose next item is always ready. Made by [`AsyncInput::into_stream`].
 ///
 /// # Examples
 ///
@@ -122,10 +122,11 @@ impl<I: Iterator> Stream for Iter<I> {
 /// The input, the closure that makes a future of each item, and the job of these futures.
 struct Pull<S, F> {
     job: Job,
-    /// The input that is left. `None` after its end.
+    /// The rest of the input. `None` after the end of the input, or if the rest was dropped.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// True if a cancel has cut the input off, and the stream must still yield `Cancelled` for the rest.
+    /// True if the rest of the input was dropped, and the stream has not yielded `Cancelled` for that rest yet. The rest is
+    /// dropped if the job or the pool refuses it.
     cut_off: bool,
 }
 
@@ -136,8 +137,8 @@ where
     R: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    /// Pushes the future of the next item, and returns its handle. Returns `None` if `under_way` futures leave no room for
-    /// another, or if the input has no item now.
+    /// Pushes the future of the next item, and returns the future's handle. `under_way` is the number of futures under way.
+    /// Returns `None` if no further future may be under way, or if the input has no item now.
     fn next(&mut self, under_way: usize, cx: &mut Context<'_>) -> Option<TaskHandle<T>> {
         if under_way >= self.room() {
             return None;
@@ -165,8 +166,8 @@ where
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 
-    /// Returns the stream's next item if no future is under way: `Cancelled` if the input was cut off, or else the end. Returns
-    /// `Pending` if the input may have more items.
+    /// Returns the stream's next item. Call this when no future is under way. Returns one `Cancelled` if the rest of the input
+    /// was dropped, then the end. Returns `Pending` if the input may have more items.
     fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
         if std::mem::take(&mut self.cut_off) {
             return Poll::Ready(Some(Err(JoinError::Cancelled)));
@@ -219,7 +220,7 @@ impl<S, F, T> MapAsync<S, F, T> {
         Self { pull, under_way: VecDeque::new() }
     }
 
-    /// Changes the stream to yield results in the order of their completion.
+    /// Changes the stream to yield results in the order in which the futures end.
     ///
     /// # Examples
     ///
@@ -242,7 +243,8 @@ impl<S, F, T> MapAsync<S, F, T> {
     pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
         let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
         let finished = Arc::new(Finished::default());
-        // All numbers are listed, so that the first poll checks each of these futures and gives it a waker.
+        // The list begins with the numbers of all these futures. So the first poll of the new stream polls each future's handle
+        // with a waker.
         finished.lock().numbers.extend(under_way.keys());
         let pulled = under_way.len() as u64;
         MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }
@@ -285,7 +287,7 @@ impl<S, F, T> fmt::Debug for MapAsync<S, F, T> {
     }
 }
 
-/// The numbers of the futures of a stream that may have finished, and the waker of the stream's poller.
+/// The numbers of those futures of a stream that may have ended, and the waker of the task that polls the stream.
 #[derive(Default)]
 struct Finished(Mutex<News>);
 
@@ -301,7 +303,8 @@ impl Finished {
     }
 }
 
-/// The waker of one future of a stream. A wake-up adds the future's number to the list, and wakes the stream's poller.
+/// The waker of one future of a stream. A wake-up adds the future's number to the list `finished`, and wakes the task that
+/// polls the stream.
 struct Bell {
     number: u64,
     finished: Arc<Finished>,
@@ -320,7 +323,7 @@ impl Wake for Bell {
     }
 }
 
-/// A stream of the results of futures, in the order of their completion. Made by [`MapAsync::as_completed`].
+/// A stream of the results of futures, in the order in which the futures end. Made by [`MapAsync::as_completed`].
 ///
 /// # Examples
 ///
@@ -341,7 +344,8 @@ pub struct MapAsyncAsCompleted<S, F, T> {
 }
 
 impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
-    /// Polls the handle of the future with this number. The passed waker adds the number to the list of finished futures.
+    /// Polls the handle of the future with the number `number`. If the future has not ended, its later end adds the number to
+    /// the list `finished`.
     fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
         let task = self.under_way.get_mut(&number)?;
         let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));
@@ -368,7 +372,8 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // The waker is stored before the handles are polled, so that a future that ends meanwhile wakes this poller.
+        // The waker must be stored before the handles are polled, so that a future that ends meanwhile wakes the task that
+        // polls this stream.
         let waker = cx.waker().clone();
         let before = this.finished.lock().reader.replace(waker);
         drop(before);

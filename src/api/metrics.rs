@@ -16,17 +16,17 @@ const WAIT: &str = "tollgate.job.task.wait";
 /// | name | kind | what |
 /// |---|---|---|
 /// | `tollgate.job.running` | gauge | tasks that hold a permit |
-/// | `tollgate.job.limit` | gauge | how many tasks may run at once; infinite without a limit |
+/// | `tollgate.job.limit` | gauge | how many tasks may run at once; infinite if the job has no limit |
 /// | `tollgate.job.queue.size` | gauge | tasks that are queued or ready |
 /// | `tollgate.job.task.completed` | counter | tasks that returned |
 /// | `tollgate.job.task.wait` | histogram | seconds from the push to the start, of a [timed](crate::JobBuilder::timed) job |
 ///
-/// Each figure has the label `job` with the job's name. The label of a job without a name is empty. Jobs of one name would
-/// overwrite each other's figures, so give jobs different names. The library knows each wait by its
-/// [bucket](crate::Histogram::buckets) only, and publishes the wait as the greatest time of that bucket.
+/// Each figure has the label `job` with the job's name, or with an empty text if the job has no name. Jobs of one name would
+/// overwrite each other's figures, so give jobs different names. The library keeps only the [bucket](crate::Histogram::buckets)
+/// of each wait, and publishes the wait as the greatest time of that bucket.
 ///
-/// Tasks pay nothing, because only [`publish`](Self::publish) reads the figures. Call it before each scrape, or at intervals.
-/// [`Pool::jobs`](crate::Pool::jobs) finds the jobs with a name. Needs the feature `metrics`.
+/// Tasks pay nothing, because only [`publish`](Self::publish) reads the figures. Call `publish` before each scrape, or at
+/// intervals. [`Pool::jobs`](crate::Pool::jobs) finds the jobs with a name. Needs the feature `metrics`.
 ///
 /// # Examples
 ///
@@ -71,7 +71,7 @@ impl JobMetrics {
         Self { job: job.clone(), wait: None }
     }
 
-    /// Returns the job of these figures.
+    /// Returns the job whose figures are published.
     ///
     /// # Examples
     ///
@@ -85,7 +85,8 @@ impl JobMetrics {
         &self.job
     }
 
-    /// Reads the job's figures, and publishes them to the program's recorder. Publishes each wait once.
+    /// Reads the job's figures, and publishes them to the program's recorder. Each wait is published once, even if this method
+    /// is called several times.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! `Pool`: starts the workers, and ends them by one of the shutdowns or by its drop, which drains.
+//! `Pool`: the owner of the workers. A shutdown ends the workers, and so does the drop of the pool, which drains.
 
 use crate::api::builder::JobBuilder;
 use crate::api::children;
@@ -18,20 +18,20 @@ use std::time::Duration;
 
 /// A pool of worker threads that runs the tasks of any number of jobs.
 ///
-/// Tasks are pushed into the jobs of the pool, which are cheap to clone and to pass around. The pool itself has one owner,
-/// which shuts it down or drops it.
+/// Tasks are pushed into the jobs of the pool. A handle of a job is cheap to clone and to pass around. The `Pool` itself has
+/// one owner, which shuts it down or drops it.
 ///
 /// A child process of `fork` has none of the workers. In the child process, a call that would wait panics, a pushed task never
-/// runs, and dropping the pool does nothing. The child may make pools of its own, but must never wait for a task of its parent
-/// process.
+/// runs, and dropping the pool does nothing. The child process may make pools of its own. It must never wait for a task of a
+/// pool of its parent process.
 ///
-/// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. A drop inside one of
-/// the pool's own tasks starts the drain and returns at once. The workers then end by themselves.
+/// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. If one of the pool's
+/// own tasks drops the pool, the drop starts the drain and returns at once. The workers then end by themselves.
 ///
-/// The drop blocks its thread. If a task of the pool needs that thread to go on, the drop never returns: a pool cannot know what
-/// its tasks wait for. An example is a future that waits for a timer of a runtime, on the only thread of that runtime. Futures
-/// that need no runtime, or one with another thread, end. In async code await [`shutdown_async`](Self::shutdown_async) before
-/// the drop, or call [`shutdown_background`](Self::shutdown_background), which never blocks.
+/// The drop blocks its thread. If a task of the pool needs that thread to go on, the drop never returns: the drop waits for the
+/// task, and the task waits for the thread. An example is a future that waits for a timer of a runtime, if the blocked thread
+/// is the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async) before the drop, or call
+/// [`shutdown_background`](Self::shutdown_background), which never blocks.
 ///
 /// # Examples
 ///
@@ -47,15 +47,16 @@ use std::time::Duration;
 pub struct Pool {
     pub(super) shared: PoolPtr,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
-    /// True after a shutdown that does not wait for the remaining tasks.
+    /// True after a shutdown that does not wait for the remaining tasks. The drop of the pool then does not wait for them,
+    /// either.
     pub(super) abandoned: AtomicBool,
     /// The manual clock of the pool, if the pool was built with one.
     pub(super) clock: Option<ManualClock>,
 }
 
 impl Pool {
-    /// Makes a job of which at most `limit` tasks run at once. 0 holds the job, `usize::MAX` is no limit. A job takes no thread and
-    /// no channel, so make one for each thing that needs a limit of its own.
+    /// Makes a job of which at most `limit` tasks run at once. A limit of 0 holds the job, and `usize::MAX` is no limit. A job
+    /// takes no thread and no channel, so make a job for each thing that needs a limit of its own.
     ///
     /// # Examples
     ///
@@ -81,7 +82,7 @@ impl Pool {
         JobBuilder::new(self.shared)
     }
 
-    /// Returns the number of workers. [Spare workers](crate::PoolBuilder::max_spare_workers) are not among them.
+    /// Returns the number of workers, without the [spare workers](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -94,13 +95,13 @@ impl Pool {
         self.shared.shared().workers()
     }
 
-    /// Returns what all threads of the pool share.
+    /// Returns the state that all threads of the pool share.
     #[cfg(feature = "timeline")]
     pub(crate) fn shared(&self) -> &crate::pool::core::Shared {
         self.shared.shared()
     }
 
-    /// Returns what the workers are doing and have done.
+    /// Returns the statistics of the pool: how many workers are parked, and how many tasks each worker has run, for example.
     ///
     /// # Examples
     ///
@@ -127,20 +128,21 @@ impl Pool {
         }
     }
 
-    /// Drains the pool: waits until all tasks that can run have ended, then ends the workers.
+    /// Drains the pool: waits until all tasks that can run have ended, and then ends the workers.
     ///
-    /// From now on pushes from outside are refused. Tasks of the pool may still push while it drains. A job that is paused or
-    /// has a limit of 0 is [cancelled](Job::cancel) at once, with all jobs below it. So is a job that is paused, or gets a
-    /// limit of 0, during the drain. The drain waits for delayed tasks. A second call does nothing.
+    /// From the call on, the pool refuses pushes from threads that run none of its tasks. Tasks of the pool may still push
+    /// while the pool drains. A job that is paused or has a limit of 0 is [cancelled](Job::cancel) at once, with all jobs below
+    /// it. If a job is paused or gets a limit of 0 during the drain, it is cancelled, too. The drain waits for delayed tasks. A
+    /// second call does nothing.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the last worker has left. Inside a task of another pool the call keeps that task's permit
-    /// and worker: wrap the call in [`blocking`](crate::blocking) there.
+    /// Parks the calling thread until the last worker has ended. Inside a task of another pool, that task keeps its permit and
+    /// its worker during the call: wrap the call in [`blocking`](crate::blocking) there.
     ///
     /// # Panics
     ///
-    /// Panics inside a task of this pool, which would wait for itself.
+    /// Panics inside a task of this pool, because the task would wait for itself.
     ///
     /// # Examples
     ///
@@ -160,12 +162,15 @@ impl Pool {
         self.join_workers();
     }
 
-    /// Drops all tasks that have not started, waits for the running tasks, then ends the workers. Returns the number of dropped
-    /// tasks. The number includes tasks that an earlier call dropped, and pushes that were refused since. The number leaves out
-    /// a task that a thread outside the pool pushes during the call, and that this thread itself drops after the return.
+    /// Drops all tasks that have not started, waits for the running tasks, and then ends the workers. Returns the number of
+    /// dropped tasks.
     ///
-    /// Futures that have been polled and are not ready are dropped and counted, too. A running closure can ask
-    /// [`is_cancelled`](crate::is_cancelled).
+    /// The returned number includes tasks that an earlier call dropped, and pushes that were refused since. A thread outside
+    /// the pool may push a task during the call, and drop the task itself after the call has returned. The number leaves such a
+    /// task out.
+    ///
+    /// Pending futures are dropped and counted, too. A running closure can ask [`is_cancelled`](crate::is_cancelled) whether it
+    /// should end early.
     ///
     /// # Blocking
     ///
@@ -173,7 +178,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Panics inside a task of this pool, which would wait for itself.
+    /// Panics inside a task of this pool, because the task would wait for itself.
     ///
     /// # Examples
     ///
@@ -196,26 +201,26 @@ impl Pool {
     }
 
     /// Drains the pool for at most `timeout`. If the drain takes longer, drops all tasks that have not started and all pending
-    /// futures. Then returns the numbers of tasks and futures that were left.
+    /// futures. Then returns the numbers of tasks and futures that had not ended.
     ///
-    /// The running tasks end by themselves. Neither this call nor the pool's drop waits for them. So the call returns even if a
-    /// task never ends or a future is never woken.
+    /// After the time-out the running tasks end by themselves. Neither this call nor the pool's drop waits for them. So the
+    /// call returns even if a task never ends or a future is never woken.
     ///
-    /// A task that waits for the permit of a running task is dropped when the running task ends. Its handle then returns
-    /// [`Cancelled`](crate::JoinError::Cancelled).
+    /// If a task waits for a permit that a running task holds, the waiting task is dropped when the running task ends. The
+    /// handle of the dropped task then returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Errors
     ///
-    /// Returns [`Unfinished`] if tasks or futures are left after `timeout`.
+    /// Returns [`Unfinished`] if tasks or futures have not ended after `timeout`.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the pool is drained, or the time is over. Inside a task of another pool the call keeps
-    /// that task's permit and worker, as [`shutdown`](Self::shutdown) does.
+    /// Parks the calling thread until the pool is drained, or until `timeout` is over. Inside a task of another pool, that task
+    /// keeps its permit and its worker during the call, as with [`shutdown`](Self::shutdown).
     ///
     /// # Panics
     ///
-    /// Panics inside a task of this pool, which would wait for itself.
+    /// Panics inside a task of this pool, because the task would wait for itself.
     ///
     /// # Examples
     ///
@@ -257,7 +262,7 @@ impl Pool {
         }
         let left = shared.unfinished();
         self.drop_all();
-        // Ordering: Relaxed; read by the pool's drop, which comes after all calls.
+        // Ordering: Relaxed; the pool's drop reads the flag, and comes after all calls.
         self.abandoned.store(true, Ordering::Relaxed);
         Err(left)
     }
@@ -275,7 +280,8 @@ impl Pool {
     fn join_workers(&self) {
         self.shared.shared().wait_ended(None);
         for thread in self.take_threads() {
-            // The result needs no check: a worker's thread does not panic, because each call of user code on it catches panics.
+            // The result needs no check. A worker's thread does not panic, because a panic of user code on the thread is
+            // caught.
             let _ = thread.join();
         }
         self.shared.shared().timer.join();
@@ -298,17 +304,17 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.shared.shared().is_in_child() {
-            // This process is a fork's child. A thread of the parent process may have held a lock at the fork, so the child
-            // leaves the memory as it is.
+            // This process is the child process of a `fork`. A thread of the parent process may have held a lock at the fork,
+            // so the child process leaves the pool's memory as it is.
             return;
         }
         control::drain(self.shared.shared());
-        // Ordering: Relaxed; the owner of the pool drops it after all calls.
+        // Ordering: Relaxed; the drop comes after all calls on the pool.
         if !self.is_inside() && !self.abandoned.load(Ordering::Relaxed) {
             self.join_workers();
         }
         if let Some(clock) = &self.clock {
-            // The pool must leave the clock after its drain has ended, because the drain may wait for the clock.
+            // The pool may be removed from the clock only after its drain has ended, because the drain may wait for the clock.
             clock.leave_if_ended(self.shared);
         }
         self.shared.disown(1);

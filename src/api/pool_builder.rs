@@ -12,8 +12,8 @@ use crate::worker::spares::{may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The greatest number of workers that a pool may have, so that the word of [`Sleep`](crate::base::sleep::Sleep) can count
-/// them.
+/// The greatest number of workers that a pool may have. The word of [`Sleep`](crate::base::sleep::Sleep) can count no greater
+/// number.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
 /// The smallest stack of a worker in bytes.
@@ -21,7 +21,8 @@ const LEAST_STACK: usize = 64 << 10;
 
 /// Configures and starts a pool. Returned by [`Pool::builder`].
 ///
-/// The pool drops the closures of this builder when its last thread has ended, even if [`Job`](crate::Job) handles remain.
+/// The pool drops the closures of this builder when the pool's last thread has ended, even if [`Job`](crate::Job) handles
+/// remain.
 ///
 /// # Examples
 ///
@@ -54,10 +55,10 @@ impl PoolBuilder {
         }
     }
 
-    /// Sets the number of workers: the threads that run tasks. From 1 to 32,767.
+    /// Sets the number of workers, which are the threads that run tasks. From 1 to 32,767.
     ///
-    /// Without this call there is one worker for each available core. That number suits tasks that compute. If tasks block on
-    /// sockets, disks or locks, set as many workers as tasks shall block at once.
+    /// Without this call there is one worker for each available core. This default suits tasks that compute. If tasks block on
+    /// sockets, disks or locks, set as many workers as tasks shall be blocked at once.
     ///
     /// # Examples
     ///
@@ -71,14 +72,15 @@ impl PoolBuilder {
         self
     }
 
-    /// Names the pool's threads. `name` gets the index of a thread. Without this call the names are `tollgate-0` and so on.
+    /// Names the pool's threads. `name` receives the index of a thread, and returns the thread's name. Without this call the
+    /// names are `tollgate-0` and so on.
     ///
     /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) have the following indices. If `name`
-    /// panics for a spare worker, or returns a nul byte, the spare is named `tollgate-` and its index.
+    /// panics for a spare worker, or returns a name with a nul byte, the spare worker is named `tollgate-` and its index.
     ///
     /// # Panics
     ///
-    /// If `name` panics for a worker, [`build`](Self::build) panics.
+    /// If `name` panics for a worker, [`build`](Self::build) panics. This method does not.
     ///
     /// # Examples
     ///
@@ -96,8 +98,8 @@ impl PoolBuilder {
     /// Sets the size of each thread's stack in bytes. Without this call the size is the platform's default.
     ///
     /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that
-    /// overflows its stack aborts the process, as on any thread. A join may run the joined task on the stack of the joining task,
-    /// up to 32 tasks inside one another.
+    /// overflows its stack aborts the process, as on any thread. A joined task may run on the stack of the joining task, and up
+    /// to 32 tasks may run inside one another in this way.
     ///
     /// # Examples
     ///
@@ -118,13 +120,14 @@ impl PoolBuilder {
 
     /// Sets a hook that each thread of the pool calls with its index, before its first task.
     ///
-    /// [Spare workers](Self::max_spare_workers) call the hook, too, with indices after the workers'. If the hook panics, the
-    /// thread ignores the panic and runs tasks. A hook that waits for a task or a job of any pool panics. It would block a
-    /// worker that may have to run that task.
+    /// [Spare workers](Self::max_spare_workers) call the hook, too, with the indices that follow those of the workers. If the
+    /// hook panics, the thread ignores the panic and runs tasks. A wait for a task or a job of any pool panics inside the hook.
+    /// Such a wait would block a worker that may have to run that task.
     ///
     /// # Examples
     ///
-    /// The hook can prepare a thread-local for all tasks. In this example each thread enters a runtime, so that tasks find it:
+    /// The hook can set up a thread-local for all tasks. In this example each thread enters a runtime, so that tasks find the
+    /// runtime:
     ///
     /// ```
     /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -143,7 +146,8 @@ impl PoolBuilder {
 
     /// Sets a hook that each thread of the pool calls with its index, after its last task.
     ///
-    /// A spare worker calls the hook when it ends. If the hook panics, the thread ignores the panic and ends.
+    /// A spare worker calls the hook when it ends, which may be long before the pool ends. If the hook panics, the thread
+    /// ignores the panic and ends.
     ///
     /// # Examples
     ///
@@ -166,10 +170,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a hook that a worker calls with the payload of a panic that no handle receives.
+    /// Sets a hook that a worker calls if a task panics that was pushed by [`execute`](crate::Job::execute). The hook receives
+    /// the payload of the panic, because such a task has no handle that returns it.
     ///
-    /// A task that was pushed by [`execute`](crate::Job::execute) has no handle. If the hook panics, the worker ignores that
-    /// panic and runs the next task.
+    /// If the hook itself panics, the worker ignores that panic and runs the next task.
     ///
     /// # Examples
     ///
@@ -194,21 +198,25 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how many *spare workers* there may be: threads that replace workers whose tasks wait. From 0 to 16,383.
+    /// Sets how many *spare workers* there may be at once. A spare worker is a thread that replaces a worker whose task waits.
+    /// From 0 to 16,383.
     ///
-    /// Without this call there may be 16,383. The pool starts a spare worker when a task waits in `join`, `wait` or `scope` and
-    /// no spare is idle. A spare ends after five idle seconds. A spare is a thread, and takes some 20 KiB of memory, and
-    /// address space for its stack. 1,000 tasks that wait at once need 1,000 spares.
+    /// Without this call there may be 16,383. If a task waits in `join`, `wait` or `scope` and no spare worker is idle, the
+    /// pool starts a spare worker. A spare worker ends after five idle seconds. Each takes some 20 KiB of memory, and address
+    /// space for its stack. 1,000 tasks that wait at once need 1,000 spare workers.
     ///
-    /// If all spare workers are in use, or if the platform starts no further thread, a task may still wait. Its worker's place
-    /// then stays empty until a thread of the pool is free. The wait panics only if all other threads of the pool wait inside
-    /// tasks, or are in [`blocking`](crate::blocking) with a spare in their place. A thread counts as waiting until its task has
-    /// its permits back. A thread that blocks in another way counts as one that will be free. At the end of a
-    /// [`scope`](crate::Job::scope), which must not be left before its tasks, the pool starts one spare more instead. It also does
-    /// so if a task that has run another job's task inline does not get its own permit back at once.
+    /// If all spare workers are in use, or if the platform starts no further thread, a task may still wait. The place of its
+    /// worker then stays empty until a thread of the pool is free. Only the pool's last thread must not wait: the wait panics
+    /// if all other threads of the pool wait inside tasks. A thread counts as waiting until its task has its permits back. A
+    /// thread inside [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in
+    /// another way does not count as waiting.
     ///
-    /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256.
-    /// Otherwise the call blocks its worker.
+    /// In two cases the pool starts one more spare worker instead of a panic. One case is the end of a
+    /// [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of another job
+    /// inline, and does not re-acquire its own permit at once.
+    ///
+    /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256. Otherwise the call
+    /// blocks its worker.
     ///
     /// # Examples
     ///
@@ -228,7 +236,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a clock that a test moves. Every wait for a time uses it, such as [`Job::hold_off`](crate::Job::hold_off).
+    /// Sets a clock that a test moves. The delays, hold-offs, rates and deadlines of the pool's jobs then count by this clock.
     ///
     /// Without this call the pool uses the real time.
     ///
@@ -256,14 +264,14 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// - [`BuildError::NoWorkers`]: the number of workers is 0.
-    /// - [`BuildError::TooManyWorkers`]: it is more than 32,767.
+    /// - [`BuildError::TooManyWorkers`]: the number of workers is more than 32,767.
     /// - [`BuildError::TooManySpareWorkers`]: the number of spare workers is more than 16,383.
     /// - [`BuildError::ThreadName`]: the name of a worker contains a nul byte.
-    /// - [`BuildError::Spawn`]: the platform could not start a thread. The threads already started are ended.
+    /// - [`BuildError::Spawn`]: the platform could not start a thread. The threads that were started before are ended.
     ///
     /// # Panics
     ///
-    /// Panics if the closure given to [`thread_name`](Self::thread_name) panics. In that case no thread was started.
+    /// Panics if the closure given to [`thread_name`](Self::thread_name) panics. No thread is started in that case.
     ///
     /// # Examples
     ///
@@ -288,7 +296,7 @@ impl PoolBuilder {
         if spares > MOST_SPARES {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
-        // Makes all names before the first thread, so that no thread must be ended if the user's closure panics.
+        // Makes all names before the first thread is started, so that no thread must be ended if the user's closure panics.
         let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
@@ -310,7 +318,7 @@ impl PoolBuilder {
             match builder.spawn(move || run::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    // Subtracts the missing workers, so that the drop of the pool does not wait for them.
+                    // Subtracts the workers that could not be started, so that the drop of the pool does not wait for them.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
                     drop(Pool {
@@ -350,7 +358,7 @@ impl Pool {
         Self::builder().build()
     }
 
-    /// Returns a builder for a pool with other settings than the default.
+    /// Returns a builder for a pool, with which to change the default settings.
     ///
     /// # Examples
     ///

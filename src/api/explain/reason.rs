@@ -5,13 +5,13 @@ use crate::sync::time::Instant;
 use crate::task::handle::TaskHandle;
 use std::fmt;
 
-/// Why the next task of a job, or one given task, does not run. Returned by [`Job::explain`] and [`Job::explain_task`].
+/// Tells why the next task of a job, or one given task, does not run. Returned by [`Job::explain`] and [`Job::explain_task`].
 ///
-/// An explanation has at least one reason. The most binding reason comes first: a later reason matters only when the earlier
-/// ones are gone. `Display` prints one sentence.
+/// An explanation has at least one reason. The most binding reason comes first: a later reason matters only when the reasons
+/// before it no longer apply. `Display` prints all reasons as one sentence.
 ///
-/// An explanation is a snapshot. Tasks start and end while the library makes the explanation, so it may be out of date when the
-/// caller reads it.
+/// An explanation is a snapshot. Tasks start and end while the library makes the explanation, so the explanation may be out of
+/// date when the caller reads it.
 ///
 /// # Examples
 ///
@@ -36,7 +36,8 @@ pub struct Explanation {
 }
 
 /// One reason of an [`Explanation`]. In each variant, the field `job` is the explained job or one of its ancestors. A variant
-/// may have another meaning in the explanation of a job than in that of one task: its text says so.
+/// may mean something else in the explanation of a job than in the explanation of one task. The text of the variant then says
+/// so.
 ///
 /// # Examples
 ///
@@ -81,7 +82,7 @@ pub enum Reason {
         until: Instant,
     },
     /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or waits for its next attempt. In the
-    /// explanation of a job: all tasks of the job are delayed.
+    /// explanation of a job: all tasks of the job are delayed so.
     Delayed {
         /// The time at which the task enters the queue. In the explanation of a job: the earliest such time.
         until: Instant,
@@ -90,23 +91,25 @@ pub enum Reason {
     Limit {
         /// The job that has the limit.
         job: Job,
-        /// The number of tasks that hold a permit of `job`, tasks of jobs below it included. If `job` counts weights, the
+        /// The number of tasks that hold a permit of `job`. Tasks of jobs below are included. If `job` counts weights, the
         /// number of permits that these tasks hold.
         running: usize,
         /// The job's limit.
         limit: usize,
     },
-    /// The first task in the queue of the job `job` takes more permits of it than are free. The first task is the explained
-    /// task, or goes before it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
+    /// The first task in the queue of the job `job` takes more permits of `job` than are free. The explained task is this first
+    /// task, or stands behind it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
     Weight {
         /// The job that counts weights.
         job: Job,
-        /// The number of permits that the first task takes. If this exceeds the limit, the task waits until no permit is held.
+        /// The number of permits that the first task takes. If this number exceeds the limit, the task waits until no permit is
+        /// held.
         needs: usize,
         /// The number of permits of `job` that are free.
         free: usize,
     },
-    /// Other tasks go first: tasks of the same job or, if a parent's limit binds, tasks of the parent's other children.
+    /// Other tasks go first. They are tasks of the same job, or tasks of other jobs in the queue of an ancestor that has no
+    /// free permit.
     Behind {
         /// The number of the tasks that go first.
         ahead: usize,
@@ -118,22 +121,26 @@ pub enum Reason {
         /// The number of workers of the pool.
         workers: usize,
     },
-    /// No limit holds the task back. A worker is about to take the task.
+    /// No job keeps the task from starting. A worker is about to take the task.
     Ready,
-    /// The task is a future that waits to be woken. The future holds its permits, unless it awaits a task or a job of this
-    /// library.
+    /// The task is a future that waits to be woken. The future still holds its permits, unless it awaits a task or a job of
+    /// this library.
     Pending,
     /// The task has started, and runs. In the explanation of a job: no task waits to start, and some tasks run.
     Running {
-        /// The number of tasks that hold a permit. If the job counts weights, the number of permits that they hold. 1 in the explanation of one task.
+        /// The number of tasks that hold a permit. If the job counts weights, the number of permits that these tasks hold. In
+        /// the explanation of one task: 1.
         running: usize,
     },
-    /// The task has started, and waits without a permit. In the explanation of a job: some of the job's tasks wait so. A future
-    /// that has polled a task's handle, and still has that handle, counts here while it waits.
+    /// The task has started, and waits inside, in a join for example. Meanwhile the task holds no permit, unless its job or an
+    /// ancestor [keeps permits](crate::JobBuilder::keep_permits). In the explanation of a job: some of the job's tasks wait
+    /// inside. A future that has polled a task's handle, and still has that handle, counts as such a task while the future
+    /// waits.
     Waiting {
-        /// The number of tasks that wait without a permit. 1 in the explanation of one task.
+        /// The number of tasks that wait inside. In the explanation of one task: 1.
         tasks: usize,
-        /// The job that the tasks wait for in [`Job::wait`]. `None` if they wait for anything else, such as another task.
+        /// The job that these tasks wait for in [`Job::wait`]. `None` if the tasks wait for anything else, such as another
+        /// task.
         awaited: Option<Job>,
     },
     /// The task has ended.
@@ -171,7 +178,7 @@ impl Explanation {
         &self.reasons[0]
     }
 
-    /// Returns all reasons, the most binding first. There is at least one.
+    /// Returns all reasons, with the most binding reason first. There is at least one reason.
     ///
     /// # Examples
     ///

@@ -1,25 +1,27 @@
-//! The table of a keyed job: a map from each key to its job, in shards, each under a lock.
+//! The table of a keyed job: a map from each key to its job. The map is divided into shards, each under a lock.
 //!
-//! The table has one handle of each key's job.
+//! The table owns one handle of each key's job.
 //!
-//! - `key-1`: a look-up adds a handle under the lock of the key's shard.
+//! - `key-1`: a thread that looks up a key holds the lock of the key's shard, and adds a handle of the job.
 //! - `key-2`: a thread that has made a job looks the key up again. The thread holds the lock of the shard from this look-up
-//!   until it has entered the job.
-//! - `evict-1`: an evictor, under the same lock, reads the counts of the job's record in one load. The table's handle must be
-//!   the only one, and no task may be busy.
-//! - `evict-2`: then the evictor checks that the queue is empty and that the job is as made. If so, it takes the key out.
+//!   until it has added the job to the shard.
+//! - `evict-1`: a thread that evicts holds the lock of the shard. The thread reads the counts of handles and of busy tasks in
+//!   one load. Unless the table's handle is the only one and no task is busy, the thread keeps the key.
+//! - `evict-2`: the thread that evicts then checks that the job's queue is empty and that the job is as made. If so, the thread
+//!   removes the key.
 //!
-//! No key in use is dropped. A push comes by a handle or from a running task, and the evictor reads both counts (`evict-1`). A
-//! look-up adds no handle meanwhile, because it needs the lock of the shard. A permit counts as a busy task. A child has a
-//! handle of its parent, and each timer entry of the job has a handle. If a task waits in the queue of a held job, the evictor
-//! sees that the queue is not empty (`evict-2`).
+//! No key in use is evicted. A push needs a handle or a running task of the job, and the evicting thread reads the counts of
+//! both (`evict-1`). A look-up adds no handle meanwhile, because a look-up needs the lock of the shard. A permit counts as a
+//! busy task. A child owns a handle of its parent, and so does each timer entry of the job. If a task waits in the queue of a
+//! held job, the evicting thread sees that the queue is not empty (`evict-2`).
 //!
-//! No change is lost. A thread that changes the job's state has a handle. If the evictor reads the counts after that handle was
-//! dropped, its check of the state sees the change, because the drop of a handle releases, and the load of the counts acquires.
-//! So the evictor must read the counts first (`evict-1`), and check the state afterwards (`evict-2`).
+//! No change of a job's state is lost. A thread that changes the state has a handle, and drops that handle afterwards. The
+//! evicting thread reads the counts before it checks the state. If the counts show that the handle was dropped, the check sees
+//! the change: the drop of a handle releases, and the load of the counts acquires. So the counts must be read first
+//! (`evict-1`), and the state must be checked afterwards (`evict-2`).
 //!
-//! A look-up that makes a key evicts the idle keys of its shard, if the shard has twice as many keys as the last eviction
-//! left. So such a look-up checks about two other keys on average.
+//! A look-up that makes a key also evicts the idle keys of the key's shard. It does so only if the shard has twice as many keys
+//! as after the last eviction. So such a look-up checks about two other keys on average.
 
 use crate::api::job::Job;
 use crate::job::control;
@@ -31,15 +33,15 @@ use std::hash::{Hash, Hasher};
 
 /// The number of shards. A power of two.
 const SHARDS: usize = shrunk(64, 1);
-/// The number of keys in a shard below which no look-up evicts keys.
+/// If a shard has fewer than this number of keys, no look-up evicts keys of the shard.
 const FEW: usize = shrunk(8, 1);
 
-/// A map from each key to its job, in shards. Each shard is locked for one key at a time, or for one eviction.
+/// A map from each key to its job, in shards. A thread locks a shard to look up one key, or for one eviction.
 pub struct Table<K>(Box<[Mutex<Shard<K>>]>);
 
 struct Shard<K> {
     jobs: HashMap<K, Job, RandomState>,
-    /// The number of keys in this shard at which the next look-up that makes a key evicts idle keys first.
+    /// If this shard has at least this number of keys, the next look-up that makes a key first evicts the idle keys.
     full: usize,
 }
 
@@ -60,8 +62,8 @@ impl<K: Hash + Eq> Table<K> {
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Shard<K>> {
         let mut spread = Spread(0);
         key.hash(&mut spread);
-        // Selects the shard by the upper half of the hash. The hash is a product, so its high bits depend on all bits of the
-        // key and its low bits do not.
+        // Selects the shard by the upper half of the hash. The hash is a product: its high bits depend on all bits of the key,
+        // and its low bits do not.
         lock(&self.0[(spread.finish() >> 32) as usize % SHARDS])
     }
 
@@ -75,11 +77,11 @@ impl<K: Hash + Eq> Table<K> {
         self.shard(key).jobs.get(key).cloned()
     }
 
-    /// Enters a key with a new job, unless another thread has entered the key since the caller's look-up. Returns the job that
-    /// the table has for the key.
+    /// Adds a key with the new job `made`, unless another thread has added the key since the caller's look-up. Returns the job
+    /// that the table now has for the key.
     pub fn enter(&self, key: K, made: Job) -> Job {
         let mut shard = self.shard(&key);
-        // Another thread may have entered the key since the caller's look-up (`key-2`).
+        // Another thread may have added the key since the caller's look-up (`key-2`).
         if let Some(job) = shard.jobs.get(&key) {
             let job = job.clone();
             drop(shard);
@@ -93,7 +95,7 @@ impl<K: Hash + Eq> Table<K> {
         made
     }
 
-    /// Removes a key, and returns it with its job.
+    /// Removes a key. Returns the key with its job.
     pub fn remove<Q>(&self, key: &Q) -> Option<(K, Job)>
     where
         K: Borrow<Q>,
@@ -132,12 +134,12 @@ fn entry<K: Clone>((key, job): (&K, &Job)) -> (K, Job) {
 }
 
 impl<K: Hash + Eq> Shard<K> {
-    /// Removes the idle keys of this shard, and returns them with their jobs. The caller must drop them after it has unlocked
-    /// the shard.
+    /// Removes the keys of this shard whose jobs are idle and as made. Returns these keys with their jobs. The caller must drop
+    /// the returned keys after it has unlocked the shard.
     fn evict(&mut self) -> Vec<(K, Job)> {
         let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
-        // Sorts the jobs by address. The thread keeps the last freed records as free cells, and neighbours in memory lie in few
-        // slabs.
+        // Sorts the jobs by address, so that neighbours in memory are freed one after the other. The thread keeps the last
+        // freed records as free cells, and these then lie in few slabs.
         evicted.sort_unstable_by_key(|(_, job)| job.ptr());
         self.full = FEW.max(2 * self.jobs.len());
         if self.jobs.capacity() > 4 * self.full {
@@ -147,11 +149,11 @@ impl<K: Hash + Eq> Shard<K> {
     }
 }
 
-/// Returns true if the table has the only handle of the job, and a new job in its place would be the same. The caller must hold
-/// the lock of the job's shard.
+/// Returns true if the job is idle and as made, and no user has a handle of it. The caller must hold the lock of the job's
+/// shard.
 fn is_evictable(job: JobPtr) -> bool {
-    // The list of held jobs has a handle of each job in it. A job that is as made is in that list only if its first limit was
-    // 0.
+    // The list of held jobs owns a handle of each job in it. A job that is as made is in that list only if it was made with a
+    // limit of 0.
     let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
     let listed = held.as_ref().is_some_and(|held| held.contains(&job.opaque()));
     let left = job.busy.load(); // evict-1
@@ -160,13 +162,13 @@ fn is_evictable(job: JobPtr) -> bool {
     unused && job.queue().is_empty() && control::is_as_made(job) // evict-2
 }
 
-/// Locks a shard. If a key's `Hash` or `Eq` panics under the lock, the map stays usable.
+/// Locks a shard. If a key's `Hash` or `Eq` panics under the lock, the shard stays usable.
 fn lock<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
     shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A hasher that spreads keys over the shards. The hasher does not resist keys that were chosen to collide: such keys only
-/// share a lock.
+/// A hasher that spreads keys over the shards. The hasher does not resist keys that were chosen to collide, because such keys
+/// only share a lock.
 struct Spread(u64);
 
 impl Hasher for Spread {
