@@ -185,7 +185,7 @@ pub trait LimitRule: Send {
     ///
     /// # Examples
     ///
-    /// As for [`LimitRule`].
+    /// See the example of [`LimitRule`].
     fn next_limit(&mut self, interval: &Interval) -> usize;
 }
 

@@ -90,7 +90,7 @@ impl Retry {
     ///
     /// # Examples
     ///
-    /// As in the example of [`Retry`].
+    /// See the example of [`Retry`].
     pub fn first_delay(mut self, delay: Duration) -> Self {
         self.first_delay = delay;
         self
@@ -161,7 +161,7 @@ impl Retry {
     ///
     /// # Examples
     ///
-    /// As in the example of [`factor`](Self::factor).
+    /// See the example of [`factor`](Self::factor).
     #[track_caller]
     pub fn jitter(mut self, part: f64) -> Self {
         assert!(

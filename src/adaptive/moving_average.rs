@@ -46,7 +46,7 @@ impl MovingAverage {
     ///
     /// # Examples
     ///
-    /// As for [`MovingAverage`].
+    /// See the example of [`MovingAverage`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()

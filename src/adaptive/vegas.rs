@@ -59,7 +59,7 @@ impl Vegas {
     ///
     /// # Examples
     ///
-    /// As for [`Vegas`].
+    /// See the example of [`Vegas`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -90,11 +90,11 @@ impl<T: Send + 'static> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// As [`Job::spawn`].
+    /// Blocks as [`Job::spawn`] does.
     ///
     /// # Panics
     ///
-    /// As [`Job::spawn`].
+    /// Panics where [`Job::spawn`] does.
     ///
     /// # Examples
     ///
@@ -120,11 +120,11 @@ impl<T: Send + 'static> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// As [`Job::spawn`].
+    /// Blocks as [`Job::spawn`] does.
     ///
     /// # Panics
     ///
-    /// As [`Job::spawn`].
+    /// Panics where [`Job::spawn`] does.
     ///
     /// # Examples
     ///
@@ -230,11 +230,11 @@ impl<T> TaskSet<T> {
     ///
     /// # Panics
     ///
-    /// As [`TaskHandle::join`].
+    /// Panics where [`TaskHandle::join`] does.
     ///
     /// # Errors
     ///
-    /// As [`TaskHandle::join`].
+    /// Returns the errors of [`TaskHandle::join`].
     ///
     /// # Examples
     ///
@@ -324,7 +324,7 @@ impl<T> TaskSet<T> {
     ///
     /// # Panics
     ///
-    /// As [`TaskHandle::join`].
+    /// Panics where [`TaskHandle::join`] does.
     ///
     /// # Examples
     ///
@@ -354,11 +354,11 @@ impl<T> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// As [`join_next`](Self::join_next).
+    /// Blocks as [`join_next`](Self::join_next) does.
     ///
     /// # Panics
     ///
-    /// As [`TaskHandle::join`].
+    /// Panics where [`TaskHandle::join`] does.
     ///
     /// # Errors
     ///

@@ -287,11 +287,11 @@ impl Settled {
     ///
     /// # Blocking
     ///
-    /// As with [`wait`](Self::wait), until the time is over.
+    /// Blocks as [`wait`](Self::wait) does, until the time is over.
     ///
     /// # Panics
     ///
-    /// As with [`wait`](Self::wait).
+    /// Panics where [`wait`](Self::wait) does.
     ///
     /// # Examples
     ///

@@ -57,7 +57,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`wait`](Self::wait).
+    /// Panics where [`wait`](Self::wait) does.
     ///
     /// # Examples
     ///

@@ -144,7 +144,7 @@ impl Job {
     ///
     /// # Blocking, cancellation
     ///
-    /// As [`map`](Self::map).
+    /// The same as for [`map`](Self::map).
     ///
     /// # Errors
     ///
