@@ -29,7 +29,7 @@ impl TaskSpan {
         }
     }
 
-    /// Returns true if there is a span.
+    /// Returns true if the task has a span.
     #[inline]
     pub fn is_some(&self) -> bool {
         #[cfg(feature = "tracing")]
@@ -46,7 +46,7 @@ impl TaskSpan {
         }
     }
 
-    /// Enters the span, until the returned guard is dropped.
+    /// Enters the span on this thread, until the returned guard is dropped.
     #[inline]
     pub fn enter(&self) -> Inside<'_> {
         Inside {
