@@ -22,8 +22,8 @@ impl JobBuilder {
     ///   wait. A pending future keeps all its permits, unless the future awaits a task or a job of this library.
     ///
     /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run that
-    /// task inline. If a handle cancels the heavy task that is first in the queue, tasks behind it start only after the
-    /// next permit is released. A job that counts no weights pays nothing.
+    /// task inline. If a handle cancels the heavy task that is first in the queue, the tasks behind it may still wait until
+    /// the next permit is released. A job that counts no weights pays nothing.
     ///
     /// # Examples
     ///
