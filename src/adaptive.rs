@@ -221,11 +221,11 @@ pub struct Interval {
     pub range: RangeInclusive<usize>,
     /// The number of tasks that ended in the interval, at least 1.
     pub tasks: u64,
-    /// The mean time of the tasks that ended in the interval.
+    /// The mean time for which the tasks that ended in the interval held their permits.
     pub mean: Duration,
-    /// The standard deviation of the times of the tasks that ended in the interval.
+    /// The standard deviation of the times for which the tasks that ended in the interval held their permits.
     pub deviation: Duration,
-    /// The number of tasks that called [`overloaded`](crate::overloaded) in the interval.
+    /// The number of tasks that ended in the interval and had called [`overloaded`](crate::overloaded).
     pub overloads: u64,
     /// The greatest number of the job's tasks that ran at once in the interval.
     pub most_running: usize,

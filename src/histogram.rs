@@ -8,7 +8,8 @@ use std::time::Duration;
 /// The number of buckets: one for a time of zero, and one for each power of two of nanoseconds.
 const BUCKETS: usize = 65;
 
-/// How many tasks ran how long, or waited how long. Returned by [`Job::timings`](crate::Job::timings).
+/// The measured times of a job's tasks: how many tasks ran, or waited, for how long. Returned by
+/// [`Job::timings`](crate::Job::timings).
 ///
 /// A bucket counts the measured times from one power of two of nanoseconds to the next. So the histogram knows a quantile
 /// within a factor of two. The count, the mean and the longest time are exact.
@@ -94,8 +95,8 @@ impl Histogram {
 
     /// Returns a lower and an upper bound of a quantile of the measured times, or `None` if the histogram is empty.
     ///
-    /// A part `share` of the measured times, or more, is at most as long as the upper bound. For example, `quantile(0.5)`
-    /// returns bounds of the median.
+    /// At least `share * count()` of the measured times are at most as long as the upper bound. For example,
+    /// `quantile(0.5)` returns bounds of the median.
     ///
     /// # Panics
     ///

@@ -12,8 +12,8 @@ pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval*
 /// and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
-/// [`burst`](Self::burst) sets another. However long a job has started no task, it may then start at most as many tasks at
-/// once as the burst.
+/// [`burst`](Self::burst) sets another. After a time without starts, at most as many tasks start at once as the burst,
+/// however long that time was.
 ///
 /// # Examples
 ///

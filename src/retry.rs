@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long the task waits between two attempts.
 ///
-/// Each delay is the delay before it, multiplied by a factor, up to a longest delay. The *jitter* shortens each delay by a
-/// random part. So tasks that failed at the same time are tried again at different times.
+/// Each delay is the previous delay multiplied by a factor, but at most a longest delay. The *jitter* shortens each delay
+/// by a random part. So tasks that failed at the same time are tried again at different times.
 ///
 /// | | default |
 /// |---|---|

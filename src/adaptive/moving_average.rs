@@ -45,7 +45,7 @@ pub struct MovingAverage {
 }
 
 impl MovingAverage {
-    /// Makes the rule for a job that has run no task yet.
+    /// Makes the rule in its first state, for a new job.
     ///
     /// # Examples
     ///

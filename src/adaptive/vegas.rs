@@ -57,7 +57,7 @@ struct Probe {
 }
 
 impl Vegas {
-    /// Makes the rule for a job that has run no task yet.
+    /// Makes the rule in its first state, for a new job.
     ///
     /// # Examples
     ///

@@ -8,7 +8,7 @@ use crate::task::plain::is_large;
 use crate::task::retry::retried;
 
 impl Job {
-    /// Pushes a task that is tried again while it returns an error. Returns its handle.
+    /// Pushes a task that is tried again while it returns an error. Returns the task's handle.
     ///
     /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each attempt
     /// starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a permit. Between

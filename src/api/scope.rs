@@ -18,7 +18,7 @@ use std::panic::resume_unwind;
 impl Job {
     /// Runs `f`, which may push tasks that borrow from the stack, and waits for all of them.
     ///
-    /// The tasks belong to this job, and count for its limit. A task may push further tasks into the scope.
+    /// The tasks belong to this job, and its limit applies to them. A task may push further tasks into the scope.
     ///
     /// # Blocking
     ///

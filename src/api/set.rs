@@ -58,7 +58,7 @@ pub struct TaskSet<T> {
     /// The number of an ended task that the last poll took from the list, if the task's outcome was not final yet. The next
     /// poll begins with this task.
     last: Option<SetTaskId>,
-    /// The wait of a future that a pool runs and that awaits this set.
+    /// The wait of a future for this set, if a pool runs that future.
     wait: Wait,
 }
 
@@ -328,8 +328,8 @@ impl<T> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// Blocks as [`join_next`](Self::join_next) does. If the caller is a task of the same job, it runs tasks of the set
-    /// that have not started inline.
+    /// Blocks as [`join_next`](Self::join_next) does. If the caller is a task of the same job, it runs inline those tasks
+    /// of the set that have not started.
     ///
     /// # Panics
     ///

@@ -55,7 +55,7 @@ impl Job {
     }
 
     /// Returns a value that waits until at most as many tasks of the job run as its limit allows. A paused job allows no
-    /// task.
+    /// running task.
     ///
     /// When [`set_limit`](Self::set_limit) has lowered the limit, or [`pause`](Self::pause) has paused the job, more tasks
     /// may run than are allowed from now on. [`Settled::wait`] blocks until enough of them have ended, and a `Settled` is
@@ -104,7 +104,7 @@ impl Drop for Entry {
 }
 
 /// Registers the waker for `key` in the parking lot if `wait` returns true. Returns what `wait` returned. If `entry` has
-/// the same key already, its place among the waiters stays. If `entry` has another key, the new entry replaces it.
+/// the same key already, it keeps its place among the waiters. If `entry` has another key, the new entry replaces it.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,

@@ -71,7 +71,7 @@ pub struct Feed<I> {
     job: JobPtr,
     /// The input. `None` after the end of the input, because the puller that finds the end takes the input.
     source: Mutex<Option<I>>,
-    /// The number of items pulled.
+    /// The number of items that pullers have pulled from the input.
     pulled: AtomicU64,
     /// The number of pullers that have started, and have neither ended nor done `pull-1`.
     pullers: AtomicUsize,
@@ -208,14 +208,14 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3). A puller is missing if none is
-    /// queued, the input has not ended, and the job is limited or fewer pullers run than may run.
+    /// queued and the input has not ended. In an unlimited job, fewer pullers must also run than may run at once.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
         if self.puller_queued.load(Ordering::Relaxed) || self.is_finished() {
             return;
         }
-        // Ordering: Relaxed; the fence above orders it.
+        // Ordering: Relaxed; the fence above orders this load.
         let pullers = self.pullers.load(Ordering::Relaxed);
         let unlimited = self.job.is_unlimited(self.job.permits.load());
         if unlimited && pullers >= self.most_pullers() {
@@ -265,7 +265,7 @@ impl<I: Iterator> Feed<I> {
     }
 
     fn queued(&self) -> MutexGuard<'_, Option<ScopedTask>> {
-        // No code under this lock panics, because it only moves a reference.
+        // Code under this lock never panics: it only moves a reference.
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -284,7 +284,7 @@ impl<I: Iterator> Feed<I> {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Returns the number of items pulled.
+    /// Returns the number of items that pullers have pulled.
     pub fn pulled(&self) -> u64 {
         // Ordering: Relaxed; a caller that needs the last value has seen `finished`, which publishes it.
         self.pulled.load(Ordering::Relaxed)
@@ -295,7 +295,7 @@ impl<I> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // No code under the lock panics, because each call of the input catches the input's panics.
+            // Code under the lock never panics: each call of the input catches the input's panics.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -310,7 +310,7 @@ impl<I> Feed<I> {
 
 impl<I> fmt::Debug for Feed<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Ordering: Relaxed both; figures.
+        // Ordering: Relaxed for both loads; figures for the debug output.
         f.debug_struct("Feed")
             .field("pulled", &self.pulled.load(Ordering::Relaxed))
             .field("pullers", &self.pullers.load(Ordering::Relaxed))

@@ -133,7 +133,7 @@ impl Job {
         if self.hands_over() {
             return self.take_handed_ticket();
         }
-        // Written without a closure, so that a panic reports the caller's line.
+        // This call is not in a closure, so that a panic reports the caller's line.
         let slot = self.take_slot();
         Ticket::of(self.ptr(), slot, None)
     }

@@ -1,7 +1,7 @@
 //! The timeline of a pool: what the pool's tasks did and why they waited. It can be written as a trace or as a page.
 //!
-//! Module `job::events` notes the events, and module `base::log` keeps the events in rings. Module `picture` makes slices,
-//! figures and flows from the events. Modules `trace` and `page` write them to a file.
+//! Module `job::events` notes the events, and module `base::log` keeps the events in rings. Module `picture` makes a
+//! picture from the events: slices, figures and flows. Modules `trace` and `page` write the picture.
 
 mod page;
 mod picture;
@@ -26,7 +26,7 @@ const EVENTS: usize = 16_384;
 /// - The figures *running*, *limit* and *backlog* of the job over time.
 /// - A flow (an arrow) from the end of a task that released a permit to the start of the task that got this permit.
 ///
-/// A started timeline does not change what tasks do. Times are real times, also in a pool with a
+/// A started timeline does not change what tasks do. The times of events are real times, also in a pool with a
 /// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, the task's queued slice begins at the
 /// task's first recorded event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the tasks
 /// that pull the items.

@@ -10,8 +10,8 @@ impl JobBuilder {
     /// Multiplies the length of a worker's turns with the job by `n`: a turn has 16·n tasks. Without this call `n` is 1.
     ///
     /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker, a
-    /// job with a share of 3 starts 48 tasks for each 16 of a usual job. A share reserves no worker. While no other task
-    /// waits, a turn goes on.
+    /// job with a share of 3 starts 48 tasks for each 16 tasks of a job with a share of 1. A share reserves no worker.
+    /// While no other task waits, a turn goes on.
     ///
     /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
     ///
@@ -59,17 +59,18 @@ impl JobBuilder {
         self
     }
 
-    /// Makes a worker's turn with the job end after the time `most`, or after the tasks of a turn if these take less time.
-    /// Without this call a turn ends after its tasks, however long they take.
+    /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn stays limited as well.
+    /// Without this call, only the number of tasks limits a turn.
     ///
     /// If another task waits, the turn ends with the task during which the time passes. So a lone task of another job
     /// waits, on each worker, for at most this time and one task. If no other task waits when the time has passed, the turn
     /// goes on. The turn then ends with the task that runs when another task comes. With a time of zero each task is a
     /// turn.
     ///
-    /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a usual turn takes 320 ms, and a lone task
-    /// of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts, too. A child
-    /// inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
+    /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms, and a lone
+    /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts, too. A
+    /// child inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as
+    /// tasks.
     ///
     /// The turn time is measured by the pool's [clock](crate::PoolBuilder::clock). The worker reads that clock after each task
     /// of a job with a turn time.

@@ -11,7 +11,7 @@ impl JobBuilder {
     /// of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
     ///
     /// - A heavy task that is first in the queue of this job gets the permits that come free, and no task behind it in the
-    ///   queue starts before it. Only three kinds of tasks may start before the heavy task: tasks of a sibling whose turn
+    ///   queue starts before it. Only three kinds of tasks may run before the heavy task: tasks of another child whose turn
     ///   has begun, tasks that have waited inside and re-acquire their permits, and woken futures of the heavy task's own
     ///   job. So a heavy task starves only if such tasks never end.
     /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. The same

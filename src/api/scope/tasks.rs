@@ -29,7 +29,7 @@ use std::ptr::NonNull;
 
 /// The greatest number of tasks that a scope runs inline while other tasks wait for its worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
-/// The least length of the list at which started tasks are removed from it.
+/// The least length of a scope's list of tasks at which started tasks are removed from the list.
 const LONG: usize = shrunk(64, 2);
 
 const WAITED: u64 = 1;
@@ -118,7 +118,7 @@ impl Tasks {
     /// the task's cell.
     ///
     /// # Safety
-    /// As [`make`](Self::make).
+    /// The conditions of [`make`](Self::make).
     pub unsafe fn make_puller(&self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
         // SAFETY: by this function's contract.
         let puller = unsafe { self.make::<false, _, _>(job, false, run) };
@@ -138,13 +138,13 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // No code under the lock panics, so a poisoned lock may be used.
+        // Code under the lock never panics, so a poisoned lock may be used.
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Returns the number of the scope's tasks that have not ended.
     pub fn pending(&self) -> u64 {
-        // Ordering: Relaxed; a figure.
+        // Ordering: Relaxed; a figure for the debug output.
         self.pending.load(Ordering::Relaxed) / TASK
     }
 
@@ -207,9 +207,9 @@ impl Tasks {
         }
     }
 
-    /// Runs tasks of the scope that have not started inline, the oldest first, if the caller is a task of the same job. If
-    /// other tasks wait for the worker, runs at most `HELPED_MOST` tasks. If the caller keeps a permit, runs all of them in
-    /// any case. Returns the tasks that have not started.
+    /// If the caller is a task of the same job, runs inline those tasks of the scope that have not started, the oldest
+    /// first. If other tasks wait for the worker, runs at most `HELPED_MOST` tasks. If the caller keeps a permit, runs all
+    /// of them in any case. Returns the tasks that have not started by then.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {

@@ -2,17 +2,18 @@
 //!
 //! A puller *holds* a chunk of more than one item until it has run all these items or has given back the rest. A puller
 //! that must stop within a chunk gives back the rest, and other pullers pull these items before they pull the input. So
-//! when the input is at its end, items may still come from a puller that holds a chunk. Meanwhile a puller that finds the
-//! end of the input leaves. Two steps make sure that a puller pulls the items that are given back:
+//! when the input is at its end, items may still come from a puller that holds a chunk. As long as one puller holds a
+//! chunk, each other puller that finds the end of the input leaves. Two steps make sure that a puller pulls the items that
+//! are given back:
 //!
-//! - `chunk-1`: a puller that has run its chunk stops counting in `held`, and tries the lock of the input. If another
-//!   puller has the lock, the first puller stops counting as a puller, executes a full fence, and tries the lock again
-//!   (`pull-1` to `pull-3` of module `stream`).
-//! - `end-1`: a puller finds the input at its end while another puller holds a chunk. The first puller unlocks the input,
-//!   stops counting as a puller, and executes a full fence. It leaves only if a puller still holds a chunk.
+//! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has the
+//!   lock, the puller that has run its chunk does `pull-1` to `pull-3` of module `stream`: it stops counting as a puller,
+//!   executes a full fence, and tries the lock again.
+//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Then it stops
+//!   counting as a puller, and executes a full fence. It leaves if `held` is still above 0, and pulls again if `held` is 0.
 //!
 //! One of the two pullers pulls again, because of the fences. Either the puller that has run its chunk finds the lock free
-//! (`chunk-1`). Or the puller that found the end sees that no puller holds a chunk (`end-1`).
+//! (`chunk-1`). Or the puller that has found the end sees that `held` is 0 (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +30,7 @@ pub struct Chunks<T> {
     given_back: AtomicUsize,
     /// The number of pullers that hold a chunk of more than one item.
     held: AtomicUsize,
-    /// The greatest size of the first chunk of a puller that starts.
+    /// The number of items that a starting puller wants for its first chunk.
     size: AtomicUsize,
     /// The payload of the input's panic, until a puller takes it.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -60,13 +61,14 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Returns the size of the first chunk of a puller that starts: 1, or the last size that a puller kept.
+    /// Returns how many items a starting puller wants for its first chunk: 1, or the last size that a puller has stored by
+    /// [`keep_size`](Self::keep_size).
     pub fn size(&self) -> usize {
         // Ordering: Relaxed; a hint.
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Stores the chunk size of a puller that stops. The next puller that starts begins with this size.
+    /// Stores the chunk size of a puller that stops. The next puller that starts wants a first chunk of this size.
     pub fn keep_size(&self, size: usize) {
         // Ordering: Relaxed; a hint.
         self.size.store(size, Ordering::Relaxed);
@@ -126,7 +128,7 @@ impl<T> Chunks<T> {
             }
             feed.leave(); // end-1
             full_fence();
-            // Ordering: Relaxed; the fence above orders it.
+            // Ordering: Relaxed; the fence above orders this load.
             if self.held.load(Ordering::Relaxed) > 0 {
                 return Pulled::Left;
             }
@@ -172,7 +174,7 @@ impl<T> Chunks<T> {
     }
 
     fn lock_returned(&self) -> MutexGuard<'_, VecDeque<T>> {
-        // No code under this lock panics, because it only moves items.
+        // Code under this lock never panics: it only moves items.
         self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -16,9 +16,9 @@ impl Job {
     /// each worker wait to be taken, no further item is pulled until the caller takes results from the iterator. Each call
     /// of `f` counts as a task in [`stats`](Self::stats).
     ///
-    /// Each item of the iterator is a `Result`, as with [`spawn`](Self::spawn). If a call of `f` panics, its item is an
-    /// error, and the other calls go on. With [`as_completed`](Map::as_completed), the iterator yields results in the order
-    /// of their completion.
+    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, the iterator yields
+    /// an error in place of its result, and the other calls go on. With [`as_completed`](Map::as_completed), the iterator
+    /// yields results in the order of their completion.
     ///
     /// # Blocking
     ///
@@ -41,8 +41,8 @@ impl Job {
     /// # Errors
     ///
     /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
-    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before `map`, or if the job was cancelled or
-    /// its pool shut down before the end of the input.
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`, or if the job
+    /// was cancelled or its pool shut down before the end of the input.
     ///
     /// # Examples
     ///

@@ -109,7 +109,7 @@ impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     }
 }
 
-/// A puller that is queued or runs. The drop of the last puller wakes the iterator.
+/// A puller that is queued or running. The drop of a stream's last puller wakes the iterator.
 struct Puller<I, F, R, K>(Arc<Stream<I, F, R, K>>);
 
 impl<I, F, R, K> Puller<I, F, R, K> {
@@ -309,8 +309,8 @@ where
     /// Pulls one item and runs `f` with the item inline, under the permit of the task that calls `next`. Returns true if
     /// `next` must check the results again.
     ///
-    /// Returns false at once unless the task that calls `next` belongs to the same job, and the iterator has taken the
-    /// results of all items pulled before. So the pulled item is the one whose result comes next.
+    /// The task that calls `next` must belong to the same job, and the iterator must have taken the results of all items
+    /// pulled before. So the pulled item is the one whose result comes next. Otherwise pulls nothing and returns false.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };

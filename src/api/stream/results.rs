@@ -30,14 +30,14 @@ struct State<R> {
     /// The panic of the input, and the number of results that come before it. The iterator takes the panic after all these
     /// results.
     last: Option<(u64, Outcome<R>)>,
-    /// The number of pullers that are queued or run.
+    /// The number of pullers that are queued or running.
     pullers: usize,
     /// The mark *waited*: true if the iterator may wait in the parking lot.
     waited: bool,
 }
 
 enum Order<R> {
-    /// Results by the number of their item. `first` is the number of the first slot, which is taken next.
+    /// Results by the number of their item. `first` is the item number of the first slot, whose result is taken next.
     Input { first: u64, slots: VecDeque<Option<Outcome<R>>> },
     /// Results in the order of their completion.
     Completion(VecDeque<Outcome<R>>),
@@ -52,7 +52,7 @@ impl<R> Results<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // No code under the lock panics, because it moves results and never drops them.
+        // Code under the lock never panics: it moves results, and never drops them.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -109,7 +109,7 @@ impl<R> Results<R> {
         Some(outcome)
     }
 
-    /// Takes any ready result, in no certain order. Call this when the iterator takes no more results.
+    /// Takes one of the ready results, in any order. Call this when the iterator takes no more results.
     pub fn take_any(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match &mut state.order {

@@ -28,7 +28,7 @@ impl<'a, R> Taker<'a, R> {
     /// Makes a stream whose pullers are tasks of `job` and belong to `keeper`.
     ///
     /// # Safety
-    /// As [`pump::make`].
+    /// The conditions of [`pump::make`].
     pub unsafe fn new<I, F, K>(job: &Job, input: I, f: F, keeper: K) -> Self
     where
         I: Iterator + Send + 'a,

@@ -47,13 +47,13 @@ pub struct Slice {
     pub task: u64,
     /// The name of the slice's task, if it has one.
     pub name: Option<Rc<str>>,
-    /// Why the slice lasted, or how it ended.
+    /// Why the task waited during the slice, or how the slice ended.
     pub why: String,
     /// For a running slice: how long the task was queued before, in nanoseconds.
     pub waited: Option<u64>,
     /// The number of the worker that ran the task, if a worker did.
     pub worker: Option<u16>,
-    /// The number of the flow that ends at the begin of this slice, if there is one.
+    /// The number of the flow that ends where this slice begins, if there is one.
     pub flow_in: Option<u64>,
     /// The numbers of the flows that begin at the end of this slice.
     pub flows_out: Vec<u64>,

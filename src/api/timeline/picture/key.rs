@@ -8,8 +8,8 @@ pub enum Key {
     /// For a task that is queued or pending: the address of the task's cell. For a permit without a task: the permit's
     /// number, which is odd.
     Cell(usize),
-    /// For a task that a worker runs: the id of the event of the task's start. The address of the task's cell would not do,
-    /// because another task may use the cell's memory by now.
+    /// For a task that a worker runs: the id of the event of the task's start. The address of the task's cell cannot be the
+    /// key, because another task may use the cell's memory by now.
     Start(u64),
 }
 
