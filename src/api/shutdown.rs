@@ -56,7 +56,7 @@ impl Pool {
     ///
     /// The call never blocks. So it suits a thread that the pool's tasks need, such as the one thread of a runtime, if that
     /// thread cannot await [`shutdown_async`](Self::shutdown_async). If the process ends before the workers, the remaining
-    /// tasks end with the process. To wait for a task, join its handle, or call [`wait`](Job::wait) on its job.
+    /// tasks end with the process. To wait for a task, join its handle, or call [`wait`](crate::Job::wait) on its job.
     ///
     /// # Examples
     ///
