@@ -20,8 +20,8 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// A limit that a rule sets within a range, by how long the job's tasks take. Pass this value to
 /// [`JobBuilder::adaptive`](crate::JobBuilder::adaptive).
 ///
-/// The library measures how long each task holds its permits: from its start to its end, without waits inside the task, as
-/// in a join. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a [`LimitRule`] gets the
+/// The library measures how long each task holds its permits. The time of a wait inside the task, as in a join, does not
+/// count. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a [`LimitRule`] gets the
 /// figures of the tasks that have ended in the interval, and returns the next limit. The limit never leaves the range.
 ///
 /// The default rule is [`MovingAverage`].

@@ -3,8 +3,8 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// About thirty years. A wait of this length counts as a wait without end, and the clock of each platform can still
-/// represent the time at its end.
+/// About thirty years. A wait of this length counts as a wait without end. The clock of each platform can still represent a
+/// time so far away.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A bound on how often tasks of a job start. A rate allows a number of starts in a time, or no start for a time after the

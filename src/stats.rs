@@ -37,14 +37,14 @@ pub struct JobStats {
     /// permits that these tasks hold. The same applies to `most_running`.
     pub running: usize,
     /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number may
-    /// be too small while a task with a weight above 1 runs, or while a task waits inside and keeps a permit of an ancestor
-    /// of the job.
+    /// be too small while a task with a weight above 1 runs. It may also be too small while a task waits inside and keeps a
+    /// permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
-    /// The number includes tasks that their handles have cancelled, and tasks that joins have run inline, until a worker
-    /// takes their cells out of the queue. The number is right for up to 2,147,483,647 tasks, which need some 120 GB. If
-    /// there are more, the number is wrong, but each task still runs or is reported cancelled.
+    /// A task that its handle has cancelled, or that a join has run inline, is included until a worker takes the task's
+    /// cell out of the queue. The number is right for up to 2,147,483,647 tasks, which need some 120 GB. If there are more,
+    /// the number is wrong, but each task still runs or is reported cancelled.
     pub backlog: usize,
     /// The number of tasks that wait in the pool's timer, after [`Job::spawn_after`](crate::Job::spawn_after) or between
     /// two attempts.
@@ -79,8 +79,8 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// The number of times that a ready task went back to its queue, because a limit was lowered after its admission, or
-    /// because its weight did not fit.
+    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile, or because the
+    /// task's weight did not fit.
     pub refused: u64,
 }
 

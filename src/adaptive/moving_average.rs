@@ -13,10 +13,10 @@ const ROUNDING: f64 = 1e-6;
 /// The default rule of adaptive limits: it compares the mean time of an interval's tasks with the moving average of such
 /// means.
 ///
-/// - The rule lowers the limit to nine tenths if a task of the interval called [`overloaded`](crate::overloaded), or if the
-///   interval's mean is more than 2.5 standard deviations above the moving average.
-/// - The rule raises the limit by one if no task called `overloaded`, as many tasks ran at once as the limit allows, and
-///   the interval's mean is not above the moving average.
+/// - The rule lowers the limit to nine tenths if a task of the interval called [`overloaded`](crate::overloaded). It does
+///   the same if the interval's mean is more than 2.5 standard deviations above the moving average.
+/// - The rule raises the limit by one if three conditions hold. No task called `overloaded`, as many tasks ran at once as
+///   the limit allows, and the interval's mean is not above the moving average.
 ///
 /// The moving average and the standard deviation are taken over the means of all intervals so far. The newest mean has a
 /// weight of 0.4. Vector's adaptive request concurrency uses the same rule.

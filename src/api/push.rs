@@ -17,8 +17,8 @@ impl Job {
     /// Pushes a task and returns its handle.
     ///
     /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no
-    /// order is promised: a worker takes up to 16 tasks at once, and another worker may start a later task before one of
-    /// these 16.
+    /// order is promised. A worker takes up to 16 tasks at once. Another worker may start a later task before one of these
+    /// 16 tasks.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.

@@ -46,8 +46,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the capacity is 0, polling the future panics inside a task of the same job, of a job above or below it, or of a
-    /// job that shares an ancestor with it.
+    /// If the capacity is 0, polling the future panics inside tasks of some jobs: this job, any job above or below it, and
+    /// any job that shares an ancestor with it.
     ///
     /// # Examples
     ///

@@ -24,9 +24,9 @@ impl Job {
     ///
     /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks.
     ///
-    /// If the caller is a task of the same job, it first runs tasks of the scope that have not started, inline and in the
-    /// order pushed. It runs all of them, or only 16 if other tasks wait for its worker. While the caller then waits for
-    /// the other tasks of the scope, it holds no permit, and a spare worker takes its place. The caller re-acquires its
+    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed. The caller runs
+    /// all tasks that have not started, or only 16 if other tasks wait for its worker. While the caller then waits for the
+    /// remaining tasks of the scope, it holds no permit, and a spare worker takes its place. The caller re-acquires its
     /// permit ahead of the queue.
     ///
     /// # Cancellation

@@ -22,7 +22,7 @@ impl Pool {
     ///
     /// The drain begins at the first poll of the future. When the future is ready, all tasks that can run have ended, and
     /// dropping the pool does not wait for a task. On a runtime with one thread, await the future before you drop the pool.
-    /// Otherwise the drop blocks that thread, and a task of the pool may need the thread for a timer or a socket of the
+    /// Otherwise the drop blocks that thread. A task of the pool may need the thread for a timer or a socket of the
     /// runtime.
     ///
     /// # Cancellation

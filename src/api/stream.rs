@@ -7,11 +7,11 @@
 //! puller sends the next one when it has pulled an item. So the job's limit decides how many pullers run, even if the limit
 //! changes.
 //!
-//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job, a puller is missing only
-//! if fewer pullers run than the limit allows, or than the pool has workers if there is no limit.
+//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job, the number of pullers
+//! must also be below the limit, or below the number of workers if there is no limit.
 //!
 //! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its task
-//! ends, because a task must not wait for the lock while it holds a permit. Six steps make sure that a missing puller is
+//! ends. The puller must not wait for the lock, because it holds a permit. Six steps make sure that a missing puller is
 //! sent:
 //!
 //! - `pull-1`: a puller that finds the lock taken by another puller stops counting as a puller.
@@ -176,7 +176,7 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Adds `items` to the number of pulled items, and returns the number before the addition. The caller must hold the
-    /// lock of `source`, or must have found the end of the input: in both cases no other puller writes the number.
+    /// lock of `source`, or must have found the end of the input. In both cases no other puller writes the number.
     pub fn count_pulled(&self, items: u64) -> u64 {
         // Ordering: Relaxed both; the caller holds the lock of `source`, or is the only puller that writes after the last
         // item.
@@ -208,7 +208,8 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3). A puller is missing if none is
-    /// queued and the input has not ended. In an unlimited job, fewer pullers must also run than may run at once.
+    /// queued and the input has not ended. In an unlimited job, the number of pullers must also be below the greatest
+    /// number that may run at once.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -255,9 +256,8 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// A puller that is sent at the same time is dropped, too, because the sending thread and this thread both take the
-    /// lock of `queued`. Either this thread finds the puller in `queued`, or the sending thread sees that the feed is
-    /// finished.
+    /// A puller that another thread sends at the same time is dropped, too. Both threads take the lock of `queued`. Either
+    /// this thread finds the puller in `queued`, or the sending thread sees that the feed is finished.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -356,8 +356,8 @@ impl<'a> Watch<'a> {
         false
     }
 
-    /// Counts one item, or one block of items. If a check for other tasks is due, returns true if other tasks wait for the
-    /// worker and the time of the puller's turn is over.
+    /// Counts one item, or one block of items. Returns true if a check for other tasks is due, other tasks wait for the
+    /// worker, and the time of the puller's turn is over.
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {
         self.items = self.items.wrapping_add(1);

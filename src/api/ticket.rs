@@ -1,5 +1,5 @@
-//! The ticket of a task: the task's slot if the job has a capacity, the task's stopwatch if the job is timed, and the
-//! task's span if the job is traced.
+//! The ticket of a task. It has a slot if the job has a capacity, a stopwatch if the job is timed, and a span if the job is
+//! traced.
 
 use crate::api::capacity::Asked;
 use crate::api::job::Job;
@@ -13,8 +13,8 @@ use crate::sync::time::Instant;
 #[cfg(feature = "futures")]
 use std::{future::poll_fn, pin::pin, task::Context};
 
-/// What a task owns beside its closure: a slot or permits if the job has a capacity, a stopwatch if the job is timed, and a
-/// span if the job is traced.
+/// What a task owns beside its closure. It has a slot if the job has a capacity, or permits if the capacity is 0. It has a
+/// stopwatch if the job is timed, and a span if the job is traced.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,

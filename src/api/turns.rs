@@ -67,7 +67,7 @@ impl JobBuilder {
     /// goes on. The turn then ends with the task that runs when another task comes. With a time of zero each task is a
     /// turn.
     ///
-    /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms, and a lone
+    /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms. A lone
     /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts, too. A
     /// child inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as
     /// tasks.
@@ -107,8 +107,8 @@ impl JobBuilder {
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
     /// A worker chooses by class when it begins a turn. A task of a higher class stops neither a running task nor a turn
-    /// that has begun. So on each worker a ready task of class `High` waits for at most three things: the turn in progress,
-    /// one turn of each other `High` job, and the turns of lower classes that are due.
+    /// that has begun. So on each worker a ready task of class `High` waits for at most the turn in progress, one turn of
+    /// each other `High` job, and the turns of lower classes that are due.
     ///
     /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of
     /// `Normal`. While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These
@@ -117,10 +117,10 @@ impl JobBuilder {
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and
     ///   its parents, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a
-    ///   time. So give all children of such a parent the same class: otherwise a ready task of a `Low` child keeps the
+    ///   time. So give all children of such a parent the same class. Otherwise a ready task of a `Low` child keeps the
     ///   tasks of all other children waiting.
-    /// - *Siblings.* Classes have no effect in the queue of a parent whose limit binds: its children take turns there. Use
-    ///   [`share`](Self::share) for these children.
+    /// - *Siblings.* Classes have no effect in the queue of a parent whose limit binds: the children take turns in that
+    ///   queue. Use [`share`](Self::share) for these children.
     /// - *Cost.* After the pool has got its first job that is not `Normal`, its workers look at three injectors. A pool without
     ///   such a job pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.
     ///

@@ -15,15 +15,15 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When the call returns, all tasks that were pushed before the call have ended, and so have all tasks that these tasks
-    /// pushed into the job. At some moment during the call no task of these jobs was queued or running. All threads that
-    /// waited at that moment return. One of these threads may push again before another one has returned.
+    /// When the call returns, all tasks that were pushed before the call have ended. All tasks that these tasks pushed into
+    /// the job have ended, too. At some moment during the call no task of these jobs was queued or running. All threads
+    /// that waited at that moment return. One of these threads may push again before another one has returned.
     ///
     /// # Blocking
     ///
     /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
-    /// cancelled. If the caller is a task of another job, it holds no permit while it waits, and a spare worker takes its
-    /// place, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// cancelled. If the caller is a task of another job, it holds no permit while it waits. A spare worker takes its place
+    /// meanwhile, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
@@ -138,8 +138,8 @@ impl Job {
     }
 }
 
-/// Waits until no task of the job or of a job below it is queued or running, or until another waiter has seen such a moment
-/// since this call began. Returns false if the time `until` comes first.
+/// Waits until no task of the job or of a job below it is queued or running. Returns true at that moment, or if another
+/// waiter has seen such a moment since this call began. Returns false if the time `until` comes first.
 fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     let resting = Resting::enter(job.idle_key());
     let mut passes = family::Passes::default();

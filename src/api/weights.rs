@@ -10,10 +10,10 @@ impl JobBuilder {
     /// Each task of this job and of all jobs below weighs 1, unless a weight was set. The limit bounds the sum of the weights
     /// of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
     ///
-    /// - A heavy task that is first in the queue of this job gets the permits that come free, and no task behind it in the
-    ///   queue starts before it. Only three kinds of tasks may run before the heavy task: tasks of another child whose turn
-    ///   has begun, tasks that have waited inside and re-acquire their permits, and woken futures of the heavy task's own
-    ///   job. So a heavy task starves only if such tasks never end.
+    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three kinds of
+    ///   tasks may still run before the heavy task. The first kind is tasks of another child whose turn has begun. The
+    ///   second kind is tasks that have waited inside and re-acquire their permits. The third kind is woken futures of the
+    ///   heavy task's own job. So a heavy task starves only if such tasks never end.
     /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. The same
     ///   applies to a waiting task if the limit is lowered below the task's weight.
     /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
@@ -22,8 +22,8 @@ impl JobBuilder {
     ///   wait. A pending future keeps all its permits, unless the future awaits a task or a job of this library.
     ///
     /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run that
-    /// task inline. If a handle cancels the heavy task that is first in the queue, the tasks behind it may still wait until
-    /// the next permit is released. A job that counts no weights pays nothing.
+    /// task inline. If a handle cancels a heavy task that is first in the queue, the next tasks may still wait until a
+    /// permit is released. A job that counts no weights pays nothing.
     ///
     /// # Examples
     ///
@@ -47,8 +47,8 @@ impl JobBuilder {
         self
     }
 
-    /// Sets the weight of the job's tasks: how many permits each of them takes at each job that [counts
-    /// weights](Self::weighted), this job or one above. [`Job::weigh`] is the short form.
+    /// Sets the weight of the job's tasks. A task takes this number of permits of each job that [counts
+    /// weights](Self::weighted), from this job upwards. [`Job::weigh`] is the short form.
     ///
     /// A child without a weight of its own has its parent's weight. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT)
     /// counts as `MAX_LIMIT`. Jobs that count no weights ignore the weight.

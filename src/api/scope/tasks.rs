@@ -4,8 +4,8 @@
 //! until the task has ended:
 //!
 //! - `scope-1`: the thread that makes the task counts it in `pending`, before it pushes the task.
-//! - `scope-2`: the thread that ends the task lowers `pending`. It does so after it has dropped the task's closure, and
-//!   after it has dropped the task's outcome or stored it for the [`ScopedHandle`]. The handle cannot outlive the scope.
+//! - `scope-2`: the thread that ends the task lowers `pending`. Before that, the thread has dropped the task's closure, and
+//!   has dropped the task's outcome or stored it for the [`ScopedHandle`]. The handle cannot outlive the scope.
 //! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. By then the scope's closure has returned,
 //!   and a task can push further tasks only before its own `scope-2`. So `pending` stays 0.
 //!
@@ -184,8 +184,9 @@ impl Tasks {
     /// Runs tasks of the scope inline as [`help`](Self::help) says, then waits until all tasks of the scope have ended
     /// (`scope-3`).
     ///
-    /// If the wait is refused, because no spare worker is left or a task needs the one permit that the caller keeps, drops
-    /// all tasks that have not started, and waits for the others. The refusal is stored as a panic of the scope.
+    /// The wait is refused if no spare worker is left, or if a task needs the one permit that the caller keeps. Then this
+    /// function drops all tasks that have not started, and waits for the others. The refusal is stored as a panic of the
+    /// scope.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();

@@ -1,5 +1,5 @@
-//! The list of a set's ended tasks, and how a task that ends wakes the set's owner (the thread or future that takes the
-//! results).
+//! The list of a set's ended tasks. A task that ends wakes the set's *owner*, which is the thread or future that takes the
+//! results.
 //!
 //! The closure or future of each task owns a *guard*. The guard is dropped at the end of the closure or future, whether the
 //! task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list:

@@ -7,13 +7,13 @@
 //! are given back:
 //!
 //! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has the
-//!   lock, the puller that has run its chunk does `pull-1` to `pull-3` of module `stream`: it stops counting as a puller,
-//!   executes a full fence, and tries the lock again.
+//!   lock, the puller that has run its chunk does `pull-1` to `pull-3` of module `stream`. In these steps it stops counting
+//!   as a puller, executes a full fence, and tries the lock again.
 //! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Then it stops
 //!   counting as a puller, and executes a full fence. It leaves if `held` is still above 0, and pulls again if `held` is 0.
 //!
-//! One of the two pullers pulls again, because of the fences. Either the puller that has run its chunk finds the lock free
-//! (`chunk-1`). Or the puller that has found the end sees that `held` is 0 (`end-1`).
+//! A puller always pulls the items that are given back, because of the two fences. Either the puller that has run its chunk
+//! finds the lock free (`chunk-1`). Or the puller that has found the end sees that `held` is 0, and pulls again (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -78,7 +78,7 @@ impl<T> Chunks<T> {
     /// more than one item, and the puller has run all of them.
     ///
     /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input may block until
-    /// an earlier item has been run. If this puller pulled both items before it ran the first, it would block for ever.
+    /// an earlier item has been run. A puller that pulled both items before it ran the first would block for ever.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,

@@ -138,9 +138,9 @@ impl Job {
     /// Does what [`map`](Self::map) does, with a closure that may fail. The first error ends the iterator.
     ///
     /// The iterator yields results in the order of the input, up to the first error in this order. After the error the
-    /// iterator yields `None`. So `collect` into a `Result` gives all results, or the error. As soon as a call of `f` fails
-    /// or panics, no further item is pulled, even if the call with an earlier item still runs. Calls that still run when
-    /// the iterator yields the error run to their end, and their results are dropped.
+    /// iterator yields `None`. So `collect` into a `Result` gives all results, or the error. When a call of `f` fails or
+    /// panics, no further item is pulled, even if the call with an earlier item still runs. Calls that still run when the
+    /// iterator yields the error run to their end, and their results are dropped.
     ///
     /// With [`as_completed`](TryMap::as_completed), the iterator yields results in the order of their completion.
     ///

@@ -22,11 +22,11 @@ impl Job {
     /// a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls
-    /// several items at once: at most as many as take about 10 µs, at most 2,048, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are the items
-    /// of a channel, which promises none. If items turn out to be slower than expected, the task gives back those that it
-    /// has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of
-    /// this job takes effect, and another job gets its turn, only at the end of a block.
+    /// several items at once. They are at most as many as take about 10 µs, and at most 2,048. They are also at most as
+    /// many as the input's [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time,
+    /// and so are the items of a channel, which promises none. If items turn out to be slower than expected, the task gives
+    /// back those that it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks
+    /// of 256. A pause of this job takes effect, and another job gets its turn, only at the end of a block.
     ///
     /// A call of `f` must not wait for the call with a later item, because one task may have pulled both items. Such a wait
     /// is allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
@@ -51,8 +51,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`JoinError::Cancelled`] if the job was closed before this call, or if the job was cancelled or its pool
-    /// shut down before the end of the input.
+    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Also returns it if the job was cancelled,
+    /// or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///
@@ -185,8 +185,8 @@ where
         let ForEach { feed, chunks, .. } = self.each;
         let mut size = chunks.size();
         let (mut chunk, mut had) = (Vec::with_capacity(size), false);
-        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted: then the size of
-        // the chunks does not change, and this puller does not read the clock.
+        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted. Then the size of
+        // the chunks stays the same, and this puller does not read the clock.
         let mut began = Some(Instant::now());
         loop {
             match chunks.pull(feed, &mut chunk, size, had) {

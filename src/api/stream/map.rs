@@ -22,9 +22,9 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. If the caller is a task
-    /// of the same job, and the item of the next result was not pulled yet, `next` pulls the item and runs `f` inline.
-    /// Otherwise `next` waits as [`TaskHandle::join`](crate::TaskHandle::join) does.
+    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. Suppose the caller is a
+    /// task of the same job, and the item of the next result was not pulled yet. Then `next` pulls the item and runs `f`
+    /// inline. Otherwise `next` waits as [`TaskHandle::join`](crate::TaskHandle::join) does.
     ///
     /// `next` returns `None` at once if the [`size_hint`](Iterator::size_hint) of the input says that the input is empty.
     /// Tasks pull any other input, so `next` blocks while the job is paused or has a limit of 0.
@@ -41,8 +41,8 @@ impl Job {
     /// # Errors
     ///
     /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
-    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`, or if the job
-    /// was cancelled or its pool shut down before the end of the input.
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`. It is also
+    /// `Cancelled` if the job was cancelled, or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///

@@ -55,7 +55,7 @@ where
 pub enum Next<R> {
     /// The next result of the stream.
     Result(Outcome<R>),
-    /// No result is left, and the iterator must yield an error before it ends: the job was cancelled, or its pool shut
+    /// No result is left, and the iterator must yield an error before it ends. The job was cancelled, or its pool shut
     /// down, before the end of the input.
     Cancelled,
     /// No result is left, and the iterator ends without an error.
@@ -211,8 +211,7 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// Queues a puller by a call of `push`, if a puller is missing and there is ample room for results (send-2 and send-3
-    /// of module `stream`).
+    /// Queues a puller by a call of `push`, if a puller is missing and there is ample room for results (send-2, send-3).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {

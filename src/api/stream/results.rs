@@ -124,7 +124,7 @@ impl<R> Results<R> {
         self.ready() < self.most
     }
 
-    /// Returns true if at most half of the room for results is taken, so that a new puller does not fill the rest at once.
+    /// Returns true if at most half of the room for results is taken. A new puller then does not fill the rest at once.
     pub fn have_ample_room(&self) -> bool {
         self.ready() <= self.most / 2
     }
@@ -134,8 +134,8 @@ impl<R> Results<R> {
         (&raw const *self).addr()
     }
 
-    /// If the next result is not ready, and a puller is queued or running, sets the mark *waited* and returns true: the
-    /// iterator must wait (`park-2`). Otherwise returns false.
+    /// If the next result is not ready, and a puller is queued or running, sets the mark *waited* and returns true.
+    /// Otherwise returns false. If the result is true, the iterator must wait (`park-2`).
     pub fn set_waited(&self) -> bool {
         let mut state = self.lock();
         state.waited = !state.has_next() && state.pullers > 0;

@@ -1,5 +1,5 @@
-//! Makes a picture from the events of a timeline: slices (parts of a task's life), figures of each job, and flows (arrows
-//! from one slice to a later one).
+//! Makes a picture from the events of a timeline. A *slice* is a part of a task's life. A *flow* is an arrow from one slice
+//! to a later one. Each job also has figures over time.
 
 mod key;
 mod lanes;

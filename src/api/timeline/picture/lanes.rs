@@ -6,7 +6,7 @@ use crate::api::timeline::picture::{Slice, What};
 const LANES: usize = 40;
 
 /// Places the tasks in lanes. Each task is a list of indices into `slices`. If `LANES` lanes are taken when a task is
-/// queued, the task's queued slice is left out, and the task gets a lane from its start on. Returns the lanes, and the
+/// queued, the task's queued slice is left out. The task then gets a lane from its start on. Returns the lanes, and the
 /// number of queued slices left out.
 pub fn place(slices: &[Slice], mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, u64) {
     let begin = |task: &Vec<usize>| slices[task[0]].from;
