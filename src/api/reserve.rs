@@ -46,8 +46,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the capacity is 0, polling the future panics inside tasks of some jobs: this job, any job above or below it, and
-    /// any job that shares an ancestor with it.
+    /// If the capacity is 0, polling the future panics inside a task of this job or of a related job. A job is related if
+    /// it is above or below this job, or shares an ancestor with it.
     ///
     /// # Examples
     ///
@@ -131,7 +131,8 @@ pub struct Reserve<'a> {
     wait: Wait,
 }
 
-/// The slot or the permits of a task that is about to be pushed. Both are `None` if the job has no capacity.
+/// What a task that is about to be pushed needs: a slot, or permits if the job's capacity is 0. Both are `None` if the job
+/// has no capacity.
 type Room = (Option<Slot>, Option<Handed>);
 
 /// The wait of one future for a slot of a job.

@@ -162,8 +162,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. If the
-    /// drop panics, returns this panic, unless `pulled` is a panic already.
+    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. Returns
+    /// `pulled`, or the panic of the drop if `pulled` is no panic.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),

@@ -12,7 +12,8 @@
 use crate::job::record::JobPtr;
 use std::marker::PhantomData;
 
-/// The span of one task, or none. The parent span is the current span of the thread that pushed the task.
+/// The span of one task, or nothing if the task's job is not traced. The parent span is the current span of the thread that
+/// pushed the task.
 #[derive(Debug)]
 pub struct TaskSpan {
     #[cfg(feature = "tracing")]

@@ -134,7 +134,8 @@ const BLOCK: usize = shrunk(256, 2);
 /// clock and the lock of the input would take most of the time.
 const CHUNK_TIME: Duration = Duration::from_micros(10);
 
-/// A puller of `for_each` at work. Dropping this value adds the items that the puller ran to the job's statistics.
+/// A puller of `for_each` at work. Dropping this value adds the number of items that the puller has run to the job's
+/// statistics.
 struct Puller<'a, I: Iterator, F: Fn(I::Item) -> bool> {
     each: &'a ForEach<I, F>,
     completed: u64,

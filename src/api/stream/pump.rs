@@ -62,7 +62,7 @@ pub enum Next<R> {
     End,
 }
 
-/// A stream as its iterator uses it, without the types of input and closure.
+/// A stream as its iterator uses it. The trait hides the types of the input and the closure.
 pub trait Pump<R>: Send + Sync {
     /// Waits for the next result. `taken` is the number of results that the iterator has taken so far.
     fn next(&self, taken: u64) -> Next<R>;
@@ -74,7 +74,7 @@ pub trait Pump<R>: Send + Sync {
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
 }
 
-/// What the pullers and the iterator share.
+/// The state that the pullers and the iterator of one stream share.
 struct Stream<I, F, R, K> {
     feed: Feed<I>,
     /// The closure. `None` only while the stream is dropped.

@@ -282,7 +282,7 @@ impl<'a> Pen<'a> {
         self.open.iter().find(found).map(|(key, _)| *key)
     }
 
-    /// Draws that a worker begins or resumes a task.
+    /// Draws the event that a worker begins or resumes a task.
     fn start(&mut self, id: u64, at: u64, key: Key, event: &Event) {
         if !self.open.contains_key(&key)
             && let Some(polled) = self.started_with(event.task)
