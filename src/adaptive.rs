@@ -17,12 +17,12 @@ use std::time::Duration;
 /// The shortest time between two updates of an adaptive limit, unless the caller sets another.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// A limit that a rule sets within a range, by how long the job's tasks take. Pass it to
+/// A limit that a rule sets within a range, by how long the job's tasks take. Pass this value to
 /// [`JobBuilder::adaptive`](crate::JobBuilder::adaptive).
 ///
-/// The library measures each task from its start to its end, without the time in a queue and the time in which the task waits
-/// without a permit, as in a join. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a
-/// [`LimitRule`] sees the interval's samples and returns the next limit. The limit never leaves the range.
+/// The library measures how long each task holds its permits. The time of a wait inside the task, as in a join, does not
+/// count. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a [`LimitRule`] gets the
+/// figures of the tasks that have ended in the interval, and returns the next limit. The limit never leaves the range.
 ///
 /// The default rule is [`MovingAverage`].
 ///
@@ -51,7 +51,7 @@ impl Adaptive {
     ///
     /// # Panics
     ///
-    /// If the range begins with 0, is empty, or ends above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT).
+    /// Panics if the range begins with 0, is empty, or ends above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT).
     ///
     /// # Examples
     ///
@@ -72,7 +72,7 @@ impl Adaptive {
         Self { range, shortest: SHORTEST, rule: Box::new(MovingAverage::new()) }
     }
 
-    /// Sets the rule.
+    /// Sets the rule that chooses the limit. Without this call the rule is [`MovingAverage`].
     ///
     /// # Examples
     ///
@@ -100,10 +100,11 @@ impl Adaptive {
         self
     }
 
-    /// Sets the shortest time of an interval. Without this call it is 10 ms.
+    /// Sets the shortest time of an interval. Without this call the shortest time is 10 ms.
     ///
-    /// An interval also lasts at least as long as the mean task of the interval before. So most tasks of an interval have run
-    /// under the interval's limit. An interval ends when a task ends, so a job without tasks has no intervals.
+    /// An interval also lasts at least as long as the mean task of the previous interval took. So most tasks that end in an
+    /// interval have run under the limit of that interval. An interval ends with the end of a task, so a job without tasks
+    /// has no intervals.
     ///
     /// # Panics
     ///
@@ -143,13 +144,14 @@ impl fmt::Debug for Adaptive {
     }
 }
 
-/// Decides the next limit of a job from the samples of one interval.
+/// Decides the next limit of a job from the figures of one interval.
 ///
-/// One thread at a time calls a job's rule. The library clamps the returned limit into the job's range. The limit takes effect
-/// unless another call has set the limit since. If the rule panics, the limit stays as it is.
+/// One thread at a time calls a job's rule. The library clamps the returned limit into the job's range. If another call has
+/// set the job's limit since the interval ended, the returned limit is ignored. If the rule panics, the job's limit stays
+/// as it is.
 ///
-/// The thread that ends an interval's last task calls the rule, and still holds that task's permit. So a rule must be fast. A
-/// rule must not wait for the pool: on a worker such a wait panics.
+/// The thread that ends the last task of an interval calls the rule, while it still holds the task's permit. So a rule must
+/// be fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait panics.
 ///
 /// Each job has a rule of its own, and so has each key of a [`Keyed`](crate::Keyed). The rule is dropped with its job.
 ///
@@ -185,7 +187,7 @@ pub trait LimitRule: Send {
     ///
     /// # Examples
     ///
-    /// As for [`LimitRule`].
+    /// See the example of [`LimitRule`].
     fn next_limit(&mut self, interval: &Interval) -> usize;
 }
 
@@ -219,11 +221,11 @@ pub struct Interval {
     pub range: RangeInclusive<usize>,
     /// The number of tasks that ended in the interval, at least 1.
     pub tasks: u64,
-    /// The mean time of the tasks that ended in the interval.
+    /// The mean time for which the tasks that ended in the interval held their permits.
     pub mean: Duration,
-    /// The standard deviation of the times of the tasks that ended in the interval.
+    /// The standard deviation of the times for which the tasks that ended in the interval held their permits.
     pub deviation: Duration,
-    /// The number of tasks that called [`overloaded`](crate::overloaded) in the interval.
+    /// The number of tasks that ended in the interval and had called [`overloaded`](crate::overloaded).
     pub overloads: u64,
     /// The greatest number of the job's tasks that ran at once in the interval.
     pub most_running: usize,
@@ -251,7 +253,8 @@ impl Interval {
         }
     }
 
-    /// Returns true if as many tasks ran at once as the limit allows. If not, a higher limit would change nothing.
+    /// Returns true if as many tasks ran at once as the limit allows. If fewer ran, a higher limit would have changed
+    /// nothing.
     ///
     /// # Examples
     ///
@@ -267,7 +270,7 @@ impl Interval {
         self.most_running >= self.limit
     }
 
-    /// Returns nine tenths of the limit, rounded down, or the least limit of the range if that is more.
+    /// Returns nine tenths of the limit, rounded down, or the start of the range if that is greater.
     fn lowered(&self) -> usize {
         (self.limit - self.limit.div_ceil(10)).max(*self.range.start())
     }

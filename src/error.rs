@@ -4,7 +4,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
-/// Why a task has no result. Joining the task's handle returns it.
+/// Why a task has no result. A join of the task's handle returns this error.
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ impl JoinError {
         Self::Panicked(PanicPayload(payload))
     }
 
-    /// Returns true if the task was dropped before it ended, by a cancel or a refusal.
+    /// Returns true if the task was cancelled, or was pushed into a job or pool that did not accept it.
     ///
     /// # Examples
     ///
@@ -107,7 +107,7 @@ impl JoinError {
     }
 }
 
-/// The payload of a task's panic. Threads can share it.
+/// The payload of a task's panic. Several threads can share a reference to it.
 ///
 /// # Examples
 ///
@@ -168,7 +168,7 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// The error of a push that the job refused: it gives the closure back, and says why.
+/// The error of a push that the job refused. The error gives back the closure, and says why the job refused it.
 ///
 /// # Examples
 ///
@@ -188,7 +188,8 @@ impl Error for JoinError {}
 pub enum Rejected<F> {
     /// The job is closed or its pool has shut down, so the job will never accept a task again.
     Closed(F),
-    /// The job's backlog is full. Try again after tasks have started.
+    /// The job has a [`capacity`](crate::JobBuilder::capacity), and no slot is free. In a job with a capacity of 0, no
+    /// permit is free. Try again after tasks have started or ended.
     Full(F),
 }
 
@@ -232,7 +233,8 @@ impl<F> fmt::Display for Rejected<F> {
 
 impl<F> Error for Rejected<F> {}
 
-/// The error of an [acquire](crate::Job::acquire): the job is closed or cancelled, or its pool has shut down.
+/// The error of [`acquire`](crate::Job::acquire) and [`reserve`](crate::Job::reserve): the job is closed or cancelled, or
+/// its pool has shut down.
 ///
 /// # Examples
 ///
@@ -277,7 +279,7 @@ impl Error for Closed {}
 pub enum TryAcquireError {
     /// The job is closed or cancelled, or its pool has shut down.
     Closed,
-    /// No permit is free now, or a task or a waiter already waits for one.
+    /// No permit is free now, or a task or another caller already waits for a permit.
     NoPermit,
 }
 
@@ -308,14 +310,14 @@ impl Error for TryAcquireError {}
 pub enum BuildError {
     /// The number of workers is 0.
     NoWorkers,
-    /// The number of workers exceeds what a pool can count.
+    /// The number of workers is greater than a pool can count.
     TooManyWorkers {
         /// The number of workers that the builder asked for.
         asked: usize,
         /// The greatest number of workers that a pool may have.
         most: usize,
     },
-    /// The number of spare workers exceeds what a pool can count.
+    /// The number of spare workers is greater than a pool can count.
     TooManySpareWorkers {
         /// The number of spare workers that the builder asked for.
         asked: usize,
@@ -371,7 +373,8 @@ impl Error for BuildError {
     }
 }
 
-/// The error of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout): the numbers of tasks that had not ended in time.
+/// The error of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout): how many tasks had not ended when the time was
+/// over.
 ///
 /// # Examples
 ///
@@ -395,11 +398,11 @@ impl Error for BuildError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// The number of tasks that had started and not ended. Waiting tasks are included, pending futures are not. All these tasks
-    /// run to their end.
+    /// The number of tasks that had started and not ended. Tasks that wait inside are included, pending futures are not.
+    /// All these tasks run to their end.
     pub running: usize,
-    /// The number of futures that waited to be woken, and of permits without a task. The workers drop these futures. Each
-    /// permit stays valid until it is dropped.
+    /// The number of pending futures plus the number of permits without a task. The workers drop the pending futures. Each
+    /// permit stays valid until its holder drops it.
     pub pending: usize,
 }
 

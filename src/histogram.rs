@@ -8,10 +8,11 @@ use std::time::Duration;
 /// The number of buckets: one for a time of zero, and one for each power of two of nanoseconds.
 const BUCKETS: usize = 65;
 
-/// How many tasks took how long, or waited how long. Returned by [`Job::timings`](crate::Job::timings).
+/// The measured times of a job's tasks: how many tasks ran, or waited, for how long. Returned by
+/// [`Job::timings`](crate::Job::timings).
 ///
-/// A bucket counts the times from one power of two of nanoseconds to the next. So a quantile is known within a factor of two.
-/// The count, the mean and the longest time are exact.
+/// A bucket counts the measured times from one power of two of nanoseconds to the next. So the histogram knows a quantile
+/// within a factor of two. The count, the mean and the longest time are exact.
 ///
 /// # Examples
 ///
@@ -40,7 +41,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Returns the number of times in the histogram.
+    /// Returns the number of measured times in the histogram.
     ///
     /// # Examples
     ///
@@ -55,9 +56,9 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// Returns the mean of all times, or `None` if the histogram is empty.
+    /// Returns the mean of all measured times, or `None` if the histogram is empty.
     ///
-    /// The result is right if the sum of all times is below 584 years.
+    /// The mean is right if the sum of all measured times is below 584 years.
     ///
     /// # Examples
     ///
@@ -74,7 +75,7 @@ impl Histogram {
         self.total.checked_div(self.count()).map(Duration::from_nanos)
     }
 
-    /// Returns the longest time, or `None` if the histogram is empty.
+    /// Returns the longest measured time, or `None` if the histogram is empty.
     ///
     /// # Examples
     ///
@@ -92,9 +93,10 @@ impl Histogram {
         (self.count() > 0).then(|| Duration::from_nanos(self.longest))
     }
 
-    /// Returns bounds of a quantile, or `None` if the histogram is empty.
+    /// Returns a lower and an upper bound of a quantile of the measured times, or `None` if the histogram is empty.
     ///
-    /// At least `share` of the times are not longer than the upper bound. For example, `quantile(0.5)` bounds the median.
+    /// At least `share * count()` of the measured times are at most as long as the upper bound. For example,
+    /// `quantile(0.5)` returns bounds of the median.
     ///
     /// # Panics
     ///
@@ -129,8 +131,8 @@ impl Histogram {
         Some(self.bounds(bucket))
     }
 
-    /// Returns each bucket that is not empty: the bounds of its times, and how many times it counts. The shortest times come
-    /// first.
+    /// Returns each bucket that is not empty: the least and the greatest time of the bucket, and the number of measured
+    /// times in it. Buckets of shorter times come first.
     ///
     /// # Examples
     ///
@@ -148,8 +150,8 @@ impl Histogram {
         buckets.map(|(bucket, count)| (self.bounds(bucket), *count))
     }
 
-    /// Returns the greatest time of each bucket, and how many times were added to the bucket since the reading `before`. Leaves
-    /// out buckets that got none.
+    /// Returns for each bucket its greatest time, and how many measured times were added to it since the reading `before`.
+    /// Leaves out buckets to which none was added.
     #[cfg(feature = "metrics")]
     pub(crate) fn since(&self, before: Option<&Self>) -> impl Iterator<Item = (Duration, usize)> {
         let more = move |bucket: usize| {
@@ -160,16 +162,16 @@ impl Histogram {
         buckets.map(move |bucket| (*self.bounds(bucket).end(), more(bucket)))
     }
 
-    /// Returns the least and the greatest time that the bucket with the index `bucket` counts.
+    /// Returns the least and the greatest time of the bucket with the index `bucket`.
     fn bounds(&self, bucket: usize) -> RangeInclusive<Duration> {
         let least = if bucket == 0 { 0 } else { 1 << (bucket - 1) };
-        // The shift is always below 64.
+        // The shift is below 64, because `bucket` is at least 1 here.
         let most = if bucket == 0 { 0 } else { u64::MAX >> (BUCKETS - 1 - bucket) };
         Duration::from_nanos(least)..=Duration::from_nanos(most.min(self.longest))
     }
 }
 
-/// Adds the times of another histogram, for example of another job.
+/// Adds the measured times of another histogram, for example of another job's.
 ///
 /// # Examples
 ///
@@ -241,13 +243,14 @@ impl Buckets {
         self.counts[bucket].fetch_add(1, Ordering::Release);
     }
 
-    /// Returns a copy of the times that were added so far.
+    /// Returns a histogram of the times that were added so far.
     pub fn read(&self) -> Histogram {
         // Ordering: Acquire for the counts, which come first; pairs with `add`. Relaxed for the figures after them.
         let counts = self.counts.each_ref().map(|count| count.load(Ordering::Acquire));
         let total = self.total.load(Ordering::Relaxed);
         let longest = self.longest.load(Ordering::Relaxed);
-        // The total may include times that were added after the counts were read. The mean must not exceed the longest time.
+        // The total may include times that were added after the counts were read. So the total is limited: the mean must
+        // not be greater than the longest time.
         let most = longest.saturating_mul(counts.iter().sum());
         Histogram { counts, total: total.min(most), longest }
     }

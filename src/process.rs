@@ -1,9 +1,9 @@
-//! Detects a forked child: a process with the memory of a pool and none of its threads.
+//! Detects a forked child: a process that `fork` has made, with the memory of a pool but without the pool's threads.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{CHECKED, global};
 
-/// The message of the panic of a call that would wait for workers in a forked child.
+/// The panic message of a call that would wait for workers in a forked child.
 pub const NO_WORKERS: &str = "a forked child has none of its parent's workers, so this call could never end: make a pool in the child";
 
 global! {
@@ -15,14 +15,15 @@ global! {
 pub fn note_maker() -> u32 {
     let id = std::process::id();
     if !CHECKED {
-        // Ordering: Relaxed; what carries the pool to another thread publishes it.
+        // Ordering: Relaxed; the synchronization that carries the pool to another thread publishes the id.
         last_maker().store(id, Ordering::Relaxed);
     }
     id
 }
 
-/// Returns true if another process made the last pool. Then this process is a forked child that has made no pool of its own.
+/// Returns true if another process made the last pool: this process is then a forked child that has made no pool of its
+/// own. Call this only after a pool was made.
 pub fn is_child() -> bool {
-    // Ordering: Relaxed; what carries the pool to this thread publishes it.
+    // Ordering: Relaxed; the synchronization that carries the pool to this thread publishes the id.
     !CHECKED && last_maker().load(Ordering::Relaxed) != std::process::id()
 }

@@ -3,14 +3,17 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// About thirty years. A time so far away counts as never, and each platform's clock can still represent it.
+/// About thirty years. A wait of this length counts as a wait without end. The clock of each platform can still represent a
+/// time so far away.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// A bound on how often tasks start. A rate allows a number of starts in a time, or sets a pause after the end of each task.
+/// A bound on how often tasks of a job start. A rate allows a number of starts in a time, or no start for a time after the
+/// end of each task.
 ///
-/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval* and
-/// a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
-/// [`burst`](Self::burst) sets another. A job that starts nothing for a while saves up no more than the burst.
+/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval*
+/// and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
+/// [`burst`](Self::burst) sets another. After a time without starts, at most as many tasks start at once as the burst,
+/// however long that time was.
 ///
 /// # Examples
 ///
@@ -115,8 +118,9 @@ impl Rate {
 
     /// Makes a rate that allows no start for the time `gap` after a task has ended.
     ///
-    /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler leaves a server alone between
-    /// two requests. Tasks that run at the same time do not wait for each other's ends.
+    /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler leaves a server alone
+    /// between two requests. In a job with a higher limit, the end of a task does not affect tasks that run already, but
+    /// begins the gap anew.
     ///
     /// # Examples
     ///
@@ -141,7 +145,7 @@ impl Rate {
         Self { kind: Kind::GapAfterEnd(gap.min(FAR)) }
     }
 
-    /// Sets the burst: how many tasks may start at once after a pause.
+    /// Sets the burst: how many tasks may start at once after a time without starts.
     ///
     /// # Panics
     ///
@@ -178,15 +182,16 @@ impl Rate {
 
 /// A rate, and how much of its burst is used up.
 ///
-/// The state of a rate with an interval is the time at which the whole burst is free again. A start moves that time one
-/// interval further on. A start is allowed if that time is at most `burst - 1` intervals away. So any span of time has at most
-/// `burst` starts, plus one for each whole interval in the span.
+/// The state of a rate with an interval is the time `free`, at which the whole burst is free again. A start moves `free`
+/// one interval further into the future. A start is allowed if `free` is at most `burst - 1` intervals in the future. So
+/// any span of time has at most `burst` starts, plus one for each whole interval in the span.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
-    /// A start is allowed while the time in `free` is at most this far away.
+    /// A start is allowed if the time in `free` is at most this far in the future.
     saved: Duration,
-    /// The time at which the whole burst is free again, or at which the gap ends. `None` means that this time has come.
+    /// The time at which the whole burst is free again, or at which the gap after the end of a task is over. `None` before
+    /// the first start or end.
     free: Option<Instant>,
 }
 
@@ -196,8 +201,9 @@ impl Pace {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Replaces the rate by `rate`. Starts that the old rate has counted against its burst count against the new burst, too, at
-    /// most up to the whole new burst.
+    /// Replaces the rate by `rate`. As many starts of the new burst are used up as of the old burst, but at most the whole
+    /// new burst. A gap that lasts goes on, but for at most the new gap. If only one of the two rates is a gap, nothing of
+    /// the new rate is used up.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {
@@ -217,7 +223,7 @@ impl Pace {
         self.rate
     }
 
-    /// Returns true if nothing of the rate is used up at the time `now`.
+    /// Returns true if at the time `now` the whole burst is free, or the gap is over.
     pub fn is_unused(&self, now: Instant) -> bool {
         self.free.is_none_or(|free| free <= now)
     }
@@ -229,7 +235,7 @@ impl Pace {
         if wait.is_zero() { None } else { now.checked_add(wait) }
     }
 
-    /// Counts a start at the time `now`. The rate must have allowed the start.
+    /// Counts a start at the time `now`. The caller must have checked that the rate allows the start.
     pub fn start(&mut self, now: Instant) {
         if let Kind::Every { interval, .. } = self.rate.kind {
             let free = self.free.map_or(now, |free| free.max(now));
@@ -237,12 +243,12 @@ impl Pace {
         }
     }
 
-    /// Returns true if the rate counts the ends of tasks, and not the starts.
+    /// Returns true if the rate counts the ends of tasks and not their starts, as [`Rate::gap_after_end`] does.
     pub fn is_gap(&self) -> bool {
         matches!(self.rate.kind, Kind::GapAfterEnd(_))
     }
 
-    /// Counts the end of a task at the time `now`.
+    /// Counts the end of a task at the time `now`, if the rate counts ends.
     pub fn end(&mut self, now: Instant) {
         if let Kind::GapAfterEnd(gap) = self.rate.kind {
             self.free = self.free.max(now.checked_add(gap));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long the task waits between two attempts.
 ///
-/// Each delay is the delay before it, multiplied by a factor, up to a longest delay. The *jitter* shortens each delay by a
-/// random part. So tasks that failed together are not tried together again.
+/// Each delay is the previous delay multiplied by a factor, but at most a longest delay. The *jitter* shortens each delay
+/// by a random part. So tasks that failed at the same time are tried again at different times.
 ///
 /// | | default |
 /// |---|---|
@@ -44,7 +44,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Makes the default policy of retries.
+    /// Makes the default policy.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ impl Retry {
     ///
     /// # Examples
     ///
-    /// As in the example of [`Retry`].
+    /// See the example of [`Retry`].
     pub fn first_delay(mut self, delay: Duration) -> Self {
         self.first_delay = delay;
         self
@@ -135,7 +135,7 @@ impl Retry {
         self
     }
 
-    /// Sets the longest delay.
+    /// Sets the longest delay between two attempts. A longer delay is shortened to this one.
     ///
     /// # Examples
     ///
@@ -152,8 +152,8 @@ impl Retry {
         self
     }
 
-    /// Sets the jitter: the greatest part of each delay that may be taken away. With 0 nothing is taken away, with 1 up to the
-    /// whole delay. The part that is taken away is random.
+    /// Sets the jitter: the greatest part by which a delay may be shortened. With 0 no delay is shortened, and with 1 a
+    /// delay may be shortened to zero. Each delay is shortened by a random part, from 0 to `part`.
     ///
     /// # Panics
     ///
@@ -161,7 +161,7 @@ impl Retry {
     ///
     /// # Examples
     ///
-    /// As in the example of [`factor`](Self::factor).
+    /// See the example of [`factor`](Self::factor).
     #[track_caller]
     pub fn jitter(mut self, part: f64) -> Self {
         assert!(
@@ -172,7 +172,7 @@ impl Retry {
         self
     }
 
-    /// Makes the jitter repeatable, for tests: all tasks with this policy wait for the same times.
+    /// Makes the jitter repeatable, for tests: all tasks with this policy have the same delays.
     ///
     /// Without this call, each task has its own random jitter.
     ///
@@ -189,7 +189,7 @@ impl Retry {
         self
     }
 
-    /// Returns the delay after the attempt number `attempt`, without jitter. The first attempt has the number 1.
+    /// Returns the delay after the attempt with the number `attempt`, without jitter. The first attempt has the number 1.
     fn full_delay(&self, attempt: u32) -> Duration {
         let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
@@ -253,7 +253,7 @@ impl Attempts {
         self.made
     }
 
-    /// Returns how long the task waits for its next attempt, or `None` if the last attempt was made.
+    /// Returns how long the task waits for its next attempt, or `None` if the policy allows no further attempt.
     pub fn next_delay(&mut self) -> Option<Duration> {
         if self.made >= self.policy.attempts {
             return None;

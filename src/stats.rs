@@ -5,13 +5,14 @@ use std::fmt;
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
 /// All counts are numbers of tasks, and are exact after [`wait`](crate::Job::wait) has returned, until the next push. While
-/// tasks run, the library reads the counts one after the other. So a task whose state changes meanwhile may be counted twice:
-/// as `backlog` and `ready`, or as `ready` and `running`. A job with work never shows 0 in all three. `completed` lags behind
-/// by at most 16 tasks for each worker. `running` may include a task whose handle already has the outcome, until the task's
-/// permit is released.
+/// tasks run, the library reads the counts one after the other. So a task whose state changes meanwhile may be counted
+/// twice: as `backlog` and `ready`, or as `ready` and `running`. A job with a queued or running task never shows 0 in all
+/// of `backlog`, `ready` and `running`. `completed` lags behind by at most 16 tasks for each worker. `running` may include
+/// a task whose handle already has the outcome, until the task's permit is released.
 ///
-/// A task is counted before a join of its handle returns. The exception is a task that its handle has cancelled. Such a task is
-/// counted when a worker reaches it, or when a thread waits for the job.
+/// A task is counted as completed, panicked or cancelled before a join of its handle returns. The exception is a task that
+/// its handle has cancelled. Such a task is counted when a worker takes it out of the queue, or when a thread waits for the
+/// job.
 ///
 /// # Examples
 ///
@@ -35,17 +36,18 @@ pub struct JobStats {
     /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number of
     /// permits that these tasks hold. The same applies to `most_running`.
     pub running: usize,
-    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number may be too
-    /// small while a task runs with a weight above 1, or waits and keeps a permit of a job further out.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number may
+    /// be too small while a task with a weight above 1 runs. It may also be too small while a task waits inside and keeps a
+    /// permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
-    /// The number includes each task that its handle has cancelled, or that a join has run inline, until a worker reaches it.
-    /// The number is right for up to 2,147,483,647 tasks, which need some 120 GB. Beyond that the number is wrong, but each
-    /// task still runs or is reported cancelled.
+    /// A task that its handle has cancelled, or that a join has run inline, is included until a worker takes the task's
+    /// cell out of the queue. The number is right for up to 2,147,483,647 tasks, which need some 120 GB. If there are more,
+    /// the number is wrong, but each task still runs or is reported cancelled.
     pub backlog: usize,
-    /// The number of tasks that wait for their time, after [`Job::spawn_after`](crate::Job::spawn_after) or between two
-    /// attempts.
+    /// The number of tasks that wait in the pool's timer, after [`Job::spawn_after`](crate::Job::spawn_after) or between
+    /// two attempts.
     pub delayed: usize,
     /// The number of tasks that returned.
     pub completed: u64,
@@ -77,8 +79,8 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// The number of times that a ready task went back to its queue, because a limit was lowered after its admission, or
-    /// because its weight did not fit.
+    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile, or because the
+    /// task's weight did not fit.
     pub refused: u64,
 }
 

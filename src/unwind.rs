@@ -21,8 +21,8 @@ pub fn drop_quietly<T>(value: T) {
     }
 }
 
-/// The payload by which [`refuse`] unwinds to [`at_caller`]. The payload has the message for the caller of the public function.
-/// The panic hook never sees this payload.
+/// The payload of the unwind from [`refuse`] to [`at_caller`]: the message for the caller of the public function. The panic
+/// hook never sees this payload.
 struct Refusal(String);
 
 /// Unwinds to [`at_caller`], which then panics with `message` at the line of the caller. Each public function that may call
@@ -42,7 +42,8 @@ pub fn at_caller<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Continues a panic that was caught. If the panic comes from [`refuse`], panics with its message at the line of the caller.
+/// Continues a panic that was caught. If the panic comes from [`refuse`], panics with the message of `refuse` at the line
+/// of the caller.
 #[cold]
 #[track_caller]
 pub fn pass_on(payload: Box<dyn Any + Send>) -> ! {

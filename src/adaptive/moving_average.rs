@@ -2,25 +2,27 @@
 
 use super::{Interval, LimitRule};
 
-/// The weight of the newest interval in the moving average.
+/// The weight of the newest interval's mean in the moving average.
 const WEIGHT: f64 = 0.4;
-/// If a mean is this many standard deviations above the average, the limit falls.
+/// If an interval's mean is more than this many standard deviations above the moving average, the limit falls.
 const DEVIATIONS: f64 = 2.5;
-/// If a mean differs from the average by less than this share, the difference counts as a rounding error.
+/// If an interval's mean is above the moving average by less than this part of the average, the difference counts as a
+/// rounding error.
 const ROUNDING: f64 = 1e-6;
 
-/// The default rule: it compares the mean time of an interval's tasks with the moving average of such means.
+/// The default rule of adaptive limits: it compares the mean time of an interval's tasks with the moving average of such
+/// means.
 ///
-/// - If a task called [`overloaded`](crate::overloaded), or if the interval's mean is more than 2.5 standard deviations above
-///   the average, the rule lowers the limit to nine tenths.
-/// - Otherwise the rule raises the limit by one, if as many tasks ran at once as the limit allows and the mean is not above the
-///   average.
+/// - The rule lowers the limit to nine tenths if a task of the interval called [`overloaded`](crate::overloaded). It does
+///   the same if the interval's mean is more than 2.5 standard deviations above the moving average.
+/// - The rule raises the limit by one if three conditions hold. No task called `overloaded`, as many tasks ran at once as
+///   the limit allows, and the interval's mean is not above the moving average.
 ///
-/// The average and the deviation are those of the means of all intervals so far. The newest mean has a weight of 0.4. Vector's
-/// adaptive request concurrency uses the same rule.
+/// The moving average and the standard deviation are taken over the means of all intervals so far. The newest mean has a
+/// weight of 0.4. Vector's adaptive request concurrency uses the same rule.
 ///
-/// The average follows a server that slowly becomes slower or faster. So the rule does not notice an overload that lasts: tasks
-/// that time out should call [`overloaded`](crate::overloaded).
+/// If a server slowly becomes slower or faster, the moving average follows. So the rule does not notice an overload that
+/// lasts: tasks that time out should call [`overloaded`](crate::overloaded).
 ///
 /// # Examples
 ///
@@ -37,16 +39,17 @@ const ROUNDING: f64 = 1e-6;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MovingAverage {
-    /// The average and the variance of the intervals' means, in seconds. `None` before the first interval.
+    /// The moving average of the intervals' means, in seconds, and their variance, in seconds squared. `None` before the
+    /// first interval.
     past: Option<(f64, f64)>,
 }
 
 impl MovingAverage {
-    /// Makes the rule for a job that has run no task yet.
+    /// Makes the rule in its first state, for a new job.
     ///
     /// # Examples
     ///
-    /// As for [`MovingAverage`].
+    /// See the example of [`MovingAverage`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -17,8 +17,8 @@ impl Job {
     /// Pushes a task and returns its handle.
     ///
     /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no
-    /// order is promised. A worker takes up to 16 tasks at once, and other workers may start later tasks before these have
-    /// run.
+    /// order is promised. A worker takes up to 16 tasks at once. Another worker may start a later task before one of these
+    /// 16 tasks.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.
@@ -27,8 +27,9 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Never blocks inside
-    /// a task of the job's own pool. Inside a task of another pool, that task holds no permit while it is blocked.
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Never blocks inside a
+    /// task of the same pool: the push may then exceed the capacity. If the caller is a task of another pool, that task
+    /// holds no permit while it is blocked.
     ///
     /// # Cancellation
     ///
@@ -37,8 +38,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics if the call must block inside a task of another pool, and would block that pool's
-    /// [last thread](crate::PoolBuilder::max_spare_workers).
+    /// Panics if the caller is a task of another pool, the call must block, and all threads of that pool would then be
+    /// [blocked](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -58,7 +59,7 @@ impl Job {
         self.spawn_with(self.take_ticket(), task)
     }
 
-    /// Pushes a task with a handle. If `ticket` is given, the task owns it.
+    /// Pushes a task and returns its handle. The task owns `ticket`, if there is one.
     #[inline]
     pub(crate) fn spawn_with<F, T>(&self, ticket: Option<Ticket>, task: F) -> TaskHandle<T>
     where
@@ -76,19 +77,18 @@ impl Job {
         handle
     }
 
-    /// Pushes a task with a name, as [`spawn`](Self::spawn) does.
+    /// Pushes a task with a name and returns its handle, as [`spawn`](Self::spawn) does.
     ///
     /// The name helps a person to find the task. [`TaskHandle::name`], the `Debug` of the handle,
-    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks may have the same name. A task without
-    /// a name pays nothing for this feature.
+    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks may have the same name.
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn).
+    /// Blocks as [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///
-    /// As with [`spawn`](Self::spawn).
+    /// Panics where [`spawn`](Self::spawn) does.
     ///
     /// # Examples
     ///
@@ -124,17 +124,17 @@ impl Job {
 
     /// Pushes a task without a handle and without a result. This is the cheapest way to push.
     ///
-    /// Tasks start in the same order as with [`spawn`](Self::spawn). If the task panics, the panic is counted, and
-    /// [`on_panic`](crate::PoolBuilder::on_panic) is called with its payload. If the job is closed or its pool has shut down,
-    /// the closure is dropped and counted as cancelled.
+    /// Tasks start in the same order as with [`spawn`](Self::spawn). If the task panics, the pool counts the panic, and
+    /// calls [`on_panic`](crate::PoolBuilder::on_panic) with the payload of the panic. If the job is closed or its pool has
+    /// shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn).
+    /// Blocks as [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///
-    /// As with [`spawn`](Self::spawn).
+    /// Panics where [`spawn`](Self::spawn) does.
     ///
     /// # Examples
     ///
@@ -155,7 +155,7 @@ impl Job {
         self.execute_with(self.take_ticket(), task);
     }
 
-    /// Pushes a task without a handle. If `ticket` is given, the task owns it.
+    /// Pushes a task without a handle. The task owns `ticket`, if there is one.
     #[inline]
     pub(crate) fn execute_with<F>(&self, ticket: Option<Ticket>, task: F)
     where
@@ -168,14 +168,15 @@ impl Job {
         self.push_or_cancel_with(handed, plain(self.0, ticket.around(task)));
     }
 
-    /// Pushes a task as [`spawn`](Self::spawn) does, or returns the closure. Never blocks.
+    /// Pushes a task as [`spawn`](Self::spawn) does. If the job refuses the task, returns the closure as an error. Never
+    /// blocks.
     ///
-    /// A returned closure is not counted in [`stats`](Self::stats).
+    /// [`stats`](Self::stats) do not count a task that the job refused.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the
-    /// job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free.
+    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the job
+    /// has a [`capacity`](crate::JobBuilder::capacity) and no slot is free, or a capacity of 0 and no permit is free.
     ///
     /// # Examples
     ///
@@ -210,14 +211,15 @@ impl Job {
         Ok(handle)
     }
 
-    /// Pushes a task as [`execute`](Self::execute) does, or returns the closure. Never blocks.
+    /// Pushes a task as [`execute`](Self::execute) does. If the job refuses the task, returns the closure as an error.
+    /// Never blocks.
     ///
-    /// A returned closure is not counted in [`stats`](Self::stats).
+    /// [`stats`](Self::stats) do not count a task that the job refused.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the
-    /// job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free.
+    /// Returns [`Rejected::Closed`] if the job is closed or its pool has shut down. Returns [`Rejected::Full`] if the job
+    /// has a [`capacity`](crate::JobBuilder::capacity) and no slot is free, or a capacity of 0 and no permit is free.
     ///
     /// # Examples
     ///
@@ -277,8 +279,9 @@ impl Job {
         }
     }
 
-    /// Pushes a task into the deque of the worker that runs on this thread, if the job allows that. Otherwise pushes it into
-    /// the job's queue or the injector.
+    /// Pushes an accepted task. If this thread runs a task of the same job and the job is unlimited, pushes the new task
+    /// into the thread's deque. Otherwise pushes the new task into the injector if the job has room, or else into the job's
+    /// queue.
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {
         let job = self.0;

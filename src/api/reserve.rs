@@ -1,7 +1,8 @@
 //! Slots that are reserved before their tasks exist: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
 //!
-//! A future waits for a slot like a pusher, by the protocol of module `capacity`. The wait ends when the future has a slot or
-//! is dropped. A wake-up may have been sent to the future meanwhile, and must reach the next pusher:
+//! A future waits for a slot by the protocol of module `capacity`, as a blocked pusher does. The wait ends when the future
+//! has a slot or is dropped. A thread that releases a slot wakes one pusher, which may be a future that no longer needs the
+//! slot. So at the end of its wait the future wakes the next pusher:
 //!
 //! - `pass-1`: the future takes its entry out of the parking lot.
 //! - `pass-2`: the future wakes the next pusher if a slot is free.
@@ -23,20 +24,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl Job {
-    /// Waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), without blocking the thread. Returns the slot,
-    /// which takes one task.
+    /// Returns a future that waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), and yields the slot.
+    /// The slot takes one task.
     ///
-    /// The future is ready at once if the job has no capacity. Threads and futures that wait are woken in the order in which
-    /// they came, but a caller that comes as a slot becomes free may be first. The future needs no runtime. A future of the
-    /// job's own pool holds no permit while it awaits this one.
+    /// The wait does not block the thread, and needs no runtime. It is over at once if the job has no capacity. Threads and
+    /// futures that wait for a slot are woken in the order in which they began to wait. A caller that asks just when a slot
+    /// becomes free may get that slot first. A future that the same pool runs holds no permit while it awaits the returned
+    /// future.
     ///
-    /// If the capacity is 0, the future waits for the permits of the task instead: see
+    /// If the capacity is 0, the returned future waits for the permits of a task, not for a slot: see
     /// [`capacity`](crate::JobBuilder::capacity).
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the wait. If a slot was meant for the dropped future, the next waiting caller is woken. So a
-    /// future that was woken must be polled or dropped.
+    /// Dropping the future ends the wait. If the future was woken for a free slot, its drop wakes the next caller that
+    /// waits. So the caller must poll or drop a future that was woken.
     ///
     /// # Errors
     ///
@@ -44,7 +46,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the capacity is 0, panics if the future is polled inside a task of the same job, or of a job with a common parent.
+    /// If the capacity is 0, polling the future panics inside a task of this job or of a related job. A job is related if
+    /// it is above or below this job, or shares an ancestor with it.
     ///
     /// # Examples
     ///
@@ -69,7 +72,8 @@ impl Job {
         Reserve { job: self, waiting: None, waiter: None, wait: Wait::default() }
     }
 
-    /// Waits for a slot as [`reserve`](Self::reserve) does, and pushes a task as [`spawn`](Self::spawn) does. Returns its handle.
+    /// Waits for a slot as [`reserve`](Self::reserve) does, and then pushes a task as [`spawn`](Self::spawn) does. Returns
+    /// the task's handle.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
@@ -80,7 +84,7 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// As with [`reserve`](Self::reserve).
+    /// Panics where [`reserve`](Self::reserve) does.
     ///
     /// # Examples
     ///
@@ -121,13 +125,14 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The waiter in the queue of a job with a capacity of 0. Must be dropped before `wait`, because its drop may have to give a
-    /// permit back.
+    /// The future's waiter in the queue of a job with a capacity of 0. The waiter must be dropped before `wait`, because
+    /// its drop may have to give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
 
-/// The slot or the permits of a task that is about to be pushed. Both are `None` if the job has no capacity.
+/// What a task that is about to be pushed needs: a slot, or permits if the job's capacity is 0. Both are `None` if the job
+/// has no capacity.
 type Room = (Option<Slot>, Option<Handed>);
 
 /// The wait of one future for a slot of a job.
@@ -140,7 +145,8 @@ struct Waiting {
 }
 
 impl Reserve<'_> {
-    /// Takes a slot or the permits of a task. If there is none, registers the waker and returns `None`.
+    /// Takes a slot or, in a job with a capacity of 0, the permits of a task. If none are free, registers the waker and
+    /// returns `None`.
     #[track_caller]
     fn take(&mut self, cx: &Context<'_>) -> Option<Result<Room, Closed>> {
         let (job, hands_over) = (self.job, self.job.hands_over());
@@ -174,7 +180,8 @@ impl Reserve<'_> {
         }
     }
 
-    /// Acquires the permits of a task. If the permits are not free, leaves a waiter in the job's queue and returns `None`.
+    /// Acquires the permits of a task. If these permits are not free, pushes a waiter into the job's queue and returns
+    /// `None`.
     #[cold]
     #[track_caller]
     fn acquire(&mut self, cx: &Context<'_>) -> Option<Result<Handed, Closed>> {
@@ -198,7 +205,7 @@ impl Reserve<'_> {
         }
     }
 
-    /// Ends the wait of the future.
+    /// Ends the wait of the future: removes its entry and its waiter, and wakes the next pusher if a slot is free.
     fn leave(&mut self) {
         self.waiter = None;
         self.wait.end();
@@ -242,7 +249,7 @@ impl fmt::Debug for Reserve<'_> {
     }
 }
 
-/// A slot for one task of a job. Made by [`Job::reserve`]. Dropping it gives the slot back.
+/// A slot for one task of a job. Made by [`Job::reserve`]. Dropping this value gives the slot back.
 ///
 /// # Examples
 ///
@@ -302,8 +309,8 @@ impl ReservedSlot {
 }
 
 impl ReservedSlot {
-    /// Returns the job, and a ticket for the task that takes the slot, or `None` if the task needs none. In a timed job, the
-    /// task's wait begins at this call.
+    /// Returns the job and the ticket of the task that takes the slot. Returns `None` in place of a ticket that the task
+    /// does not need. In a timed job, the task's wait begins at this call.
     pub(super) fn into_parts(self) -> (Job, Option<Ticket>) {
         let (slot, handed) = self.room;
         let ticket = Ticket::of(self.job.ptr(), slot, handed);

@@ -8,33 +8,36 @@ use crate::task::plain::is_large;
 use crate::task::retry::retried;
 
 impl Job {
-    /// Pushes a task that is tried again while it returns an error. Returns its handle.
+    /// Pushes a task that is tried again while it returns an error. Returns the task's handle.
     ///
-    /// The policy says how often the task is tried at most, and how long the task waits between two attempts. Each attempt
-    /// starts like a new task: it waits in the queue behind the tasks that wait already, and needs a permit. Between two
-    /// attempts the task holds no permit, no worker and no thread. Meanwhile the task counts as
+    /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each attempt
+    /// starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a permit. Between
+    /// two attempts the task holds no permit and occupies no thread. Between two attempts the task also counts as
     /// [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
     ///
-    /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task:
-    /// [`completed`](crate::JobStats::completed) counts it once. In a job with a [`capacity`](crate::JobBuilder::capacity) it has a
-    /// slot until its first attempt. The task never runs inline in a task that joins it.
+    /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task, which
+    /// [`completed`](crate::JobStats::completed) counts once. In a job with a [`capacity`](crate::JobBuilder::capacity) the
+    /// task owns its slot until the first attempt starts. The task never runs inline in a task that joins it.
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn).
+    /// Blocks as [`spawn`](Self::spawn) does.
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] between two attempts drops the task like one that has not started. During an attempt, the call
-    /// makes that attempt the last: [`is_cancelled`](crate::is_cancelled) is true in it, and the handle returns its result.
-    /// The same holds for [`Job::cancel`](Self::cancel) and [`shutdown_now`](crate::Pool::shutdown_now). A
-    /// [closed](Self::close) job, and a pool that drains, still make the attempts of an accepted task.
+    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If the
+    /// call comes during an attempt, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns true in the
+    /// attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
+    /// [`shutdown_now`](crate::Pool::shutdown_now) have the same two effects on each task of the job or pool. In a
+    /// [closed](Self::close) job, and in a pool that drains, an accepted task is still tried again.
     ///
     /// # Panics
     ///
-    /// Panics where [`spawn`](Self::spawn) does. An attempt that panics is the last, and the handle returns
-    /// [`Panicked`](crate::JoinError::Panicked). If the platform cannot start the thread of the pool's timer after an attempt,
-    /// the handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// Panics where [`spawn`](Self::spawn) does.
+    ///
+    /// An attempt that panics is the last attempt, and the handle returns [`Panicked`](crate::JoinError::Panicked). A task
+    /// that is to be tried again needs the thread of the pool's timer. If the platform cannot start that thread, the handle
+    /// returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Examples
     ///
@@ -66,7 +69,7 @@ impl Job {
         }
     }
 
-    /// Makes a task that is tried again while it fails, and pushes it. Returns the task's handle.
+    /// Makes a task that is tried again while it fails, and pushes the task. Returns the task's handle.
     fn retried<F, T, E>(
         &self,
         policy: Retry,

@@ -18,28 +18,32 @@ use std::panic::resume_unwind;
 impl Job {
     /// Runs `f`, which may push tasks that borrow from the stack, and waits for all of them.
     ///
-    /// The tasks belong to this job, and count for its limit. A task may push further tasks into the scope.
+    /// The tasks belong to this job, and its limit applies to them. A task may push further tasks into the scope.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks. If
-    /// that task belongs to the same job, tasks of the scope that have not started run inline on this thread, in order. All of
-    /// them run so, or only 16 if other tasks wait for the worker. Then the waiting task holds no permit, and a spare worker
-    /// takes its place. The waiting task re-acquires its permit ahead of the queue.
+    /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks.
+    ///
+    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed. The caller runs
+    /// all tasks that have not started, or only 16 if other tasks wait for its worker. While the caller then waits for the
+    /// remaining tasks of the scope, it holds no permit, and a spare worker takes its place. The caller re-acquires its
+    /// permit ahead of the queue.
     ///
     /// # Cancellation
     ///
-    /// A task is dropped and counted as cancelled if the job was closed before the push of the task, or is
-    /// [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
+    /// A task is dropped and counted as cancelled if the job was closed before the task was pushed. The same happens if the
+    /// job is [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
     ///
-    /// Passes on the first panic of `f` or of a task, after all tasks have ended. A panic that [`ScopedHandle::join`] has
-    /// returned is not passed on.
+    /// When all tasks have ended, passes on the first panic of `f` or of a task. A panic that [`ScopedHandle::join`] has
+    /// returned as an error is not passed on.
     ///
-    /// Panics inside a task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers), or needs the one
-    /// permit that the task [keeps](crate::JobBuilder::keep_permits). Tasks that have not started are dropped then.
+    /// Panics if the caller is a task, and all threads of the pool would be
+    /// [blocked](crate::PoolBuilder::max_spare_workers) during the wait. Panics also if a task of the scope needs the one
+    /// permit that the caller [keeps](crate::JobBuilder::keep_permits). Before this panic, tasks of the scope that have not
+    /// started are dropped, and all others end.
     ///
     /// # Examples
     ///
@@ -132,13 +136,13 @@ pub struct Scope<'scope, 'env: 'scope> {
 }
 
 impl<'scope, 'env> Scope<'scope, 'env> {
-    /// Pushes a task that may borrow from outside the scope, and returns its handle.
+    /// Pushes a task and returns its handle. The task may borrow values that outlive the scope.
     ///
     /// Dropping the handle detaches the task. The scope still waits for the task.
     ///
     /// # Blocking
     ///
-    /// As with [`Job::spawn`].
+    /// Blocks as [`Job::spawn`] does.
     ///
     /// # Cancellation
     ///
@@ -176,11 +180,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         ScopedHandle { task: self.push::<true, _>(task), tasks: &self.tasks }
     }
 
-    /// Pushes a task that may borrow from outside the scope and has no handle. The scope passes on a panic of the task.
+    /// Pushes a task without a handle. The task may borrow values that outlive the scope. If the task panics, the scope
+    /// passes the panic on at its end.
     ///
     /// # Blocking
     ///
-    /// As with [`Job::spawn`].
+    /// Blocks as [`Job::spawn`] does.
     ///
     /// # Cancellation
     ///
@@ -216,7 +221,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         }
     }
 
-    /// Pushes a task. Returns its handle if `HANDLE` is true.
+    /// Pushes a task. Returns the task's handle if `HANDLE` is true.
     #[track_caller]
     fn push<const HANDLE: bool, T: Send + 'scope>(
         &'scope self,
@@ -236,9 +241,10 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         handed: Option<Handed>,
         task: impl FnOnce() -> T + Send + 'scope,
     ) -> Option<TaskHandle<T>> {
-        // SAFETY: values that the task, its result and its handle borrow live for 'scope, which lasts until `Tasks::enter` returns.
+        // SAFETY: values that the task, its result and its handle borrow live for 'scope, which lasts until `Tasks::enter`
+        // returns.
         let task = unsafe { self.tasks.make::<true, _, T>(self.job.ptr(), HANDLE, task) };
-        // SAFETY: the task was made with a handle, just now.
+        // SAFETY: `make` has made the task with a handle just now.
         let handle = HANDLE.then(|| unsafe { task.handle::<T>() });
         let cell = task.cell();
         self.tasks.list(task);

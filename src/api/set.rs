@@ -1,6 +1,7 @@
-//! `TaskSet`: tasks of one job whose results the caller takes together.
+//! `TaskSet`: keeps the handles of several tasks, and yields their results.
 //!
-//! [`ended`] has the list of ended tasks, and the wake-up of the set's owner.
+//! The *owner* of a set is the thread or future that takes the results. Module [`ended`] has the list of ended tasks, and
+//! wakes the owner.
 
 mod ended;
 mod poll;
@@ -21,14 +22,15 @@ use crate::worker::keeping::refuse_if_all_hopeless;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The number of times that the owner checks whether the outcome of an ended task is final, before it blocks.
+/// How often the set's owner checks whether the outcome of an ended task is final. If all these checks fail, the owner
+/// joins the task, which may block.
 const LOOKS: usize = shrunk(100, 1);
 
-/// Tasks of one job whose results the caller takes together. Made by [`Job::set`].
+/// A set of tasks that keeps their handles and yields their results. Made by [`Job::set`].
 ///
-/// Results come as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes ([`join_all`](Self::join_all)). A
-/// set that is dropped cancels its tasks that have not started; a running closure can ask
-/// [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
+/// Results come as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes
+/// ([`join_all`](Self::join_all)). Dropping the set cancels all its tasks. A cancelled closure that runs already goes on,
+/// and can ask [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
 ///
 /// The set's tasks share the job's limit with all other tasks of the job.
 ///
@@ -53,9 +55,10 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// The number of an ended task that was taken from the list, if its outcome was not final at the last poll.
+    /// The number of an ended task that the last poll took from the list, if the task's outcome was not final yet. The next
+    /// poll begins with this task.
     last: Option<SetTaskId>,
-    /// The wait of the pool's future that awaits this set.
+    /// The wait of a future for this set, if a pool runs that future.
     wait: Wait,
 }
 
@@ -86,15 +89,16 @@ impl Job {
 }
 
 impl<T: Send + 'static> TaskSet<T> {
-    /// Pushes a task into the set's job, as [`Job::spawn`] does, and keeps the task's handle.
+    /// Pushes a task into the set's job, as [`Job::spawn`] does, and adds the task's handle to the set. Returns the task's
+    /// number in the set.
     ///
     /// # Blocking
     ///
-    /// As [`Job::spawn`].
+    /// Blocks as [`Job::spawn`] does.
     ///
     /// # Panics
     ///
-    /// As [`Job::spawn`].
+    /// Panics where [`Job::spawn`] does.
     ///
     /// # Examples
     ///
@@ -114,17 +118,18 @@ impl<T: Send + 'static> TaskSet<T> {
         self.spawn_in(&job, task)
     }
 
-    /// Pushes a task into another job, and keeps the task's handle in this set.
+    /// Pushes a task into `job`, and adds the task's handle to this set. Returns the task's number in the set.
     ///
-    /// With this call, tasks of one set may have different limits: make a job for each limited resource.
+    /// `job` may be another job than the set's. So the tasks of one set may have different limits: make a job for each
+    /// limited resource.
     ///
     /// # Blocking
     ///
-    /// As [`Job::spawn`].
+    /// Blocks as [`Job::spawn`] does.
     ///
     /// # Panics
     ///
-    /// As [`Job::spawn`].
+    /// Panics where [`Job::spawn`] does.
     ///
     /// # Examples
     ///
@@ -155,7 +160,8 @@ impl<T: Send + 'static> TaskSet<T> {
         id
     }
 
-    /// Pushes a future into the set's job, as [`Job::spawn_future`] does, and keeps the task's handle.
+    /// Pushes a future into the set's job, as [`Job::spawn_future`] does, and adds the task's handle to the set. Returns
+    /// the task's number in the set.
     ///
     /// # Examples
     ///
@@ -185,14 +191,14 @@ impl<T: Send + 'static> TaskSet<T> {
 }
 
 impl<T> TaskSet<T> {
-    /// Returns the number of the set's next task, and the guard that notes the task's end.
+    /// Returns a number for the set's next task, and the guard that notes the end of that task.
     fn guard(&mut self) -> (SetTaskId, Guard) {
         let id = SetTaskId(self.next);
         self.next += 1;
         (id, Guard::new(&self.ended, id))
     }
 
-    /// Returns the number of tasks whose results the caller has not taken.
+    /// Returns the number of the set's tasks whose results the caller has not taken.
     ///
     /// # Examples
     ///
@@ -208,7 +214,7 @@ impl<T> TaskSet<T> {
         self.tasks.len()
     }
 
-    /// Returns true if the caller has taken the result of each task.
+    /// Returns true if the caller has taken the result of each task of the set.
     ///
     /// # Examples
     ///
@@ -221,20 +227,20 @@ impl<T> TaskSet<T> {
         self.tasks.is_empty()
     }
 
-    /// Waits for the next task that ends, and returns its result. Returns `None` if no task is left.
+    /// Waits until a task of the set has ended, and returns the task's result. Returns `None` if the set is empty.
     ///
     /// # Blocking
     ///
-    /// Blocks as [`TaskHandle::join`] does: inside a task of a pool the call never deadlocks. That task holds no permit while
-    /// it waits.
+    /// Blocks as [`TaskHandle::join`] does. If the caller is a task of a pool, the call never deadlocks, and the caller
+    /// holds no permit while it waits.
     ///
     /// # Panics
     ///
-    /// As [`TaskHandle::join`].
+    /// Panics where [`TaskHandle::join`] does.
     ///
     /// # Errors
     ///
-    /// As [`TaskHandle::join`].
+    /// Returns the errors of [`TaskHandle::join`].
     ///
     /// # Examples
     ///
@@ -259,7 +265,7 @@ impl<T> TaskSet<T> {
         Some(self.join_next_with_id()?.1)
     }
 
-    /// Waits as [`join_next`](Self::join_next) does, and returns the ended task's number as well.
+    /// Waits as [`join_next`](Self::join_next) does, and returns the number and the result of the ended task.
     ///
     /// # Examples
     ///
@@ -285,7 +291,8 @@ impl<T> TaskSet<T> {
         None
     }
 
-    /// Returns the number and the result of a task that has ended, or `None` if no task has ended. Never waits for a task.
+    /// Returns the number and the result of a task that has ended, or `None` if no task of the set has ended. Never waits
+    /// for a task to end.
     ///
     /// # Blocking
     ///
@@ -316,15 +323,17 @@ impl<T> TaskSet<T> {
         Some((id, handle.join()))
     }
 
-    /// Waits for all tasks, and returns their results in the order of the pushes. Leaves out results that were taken before.
+    /// Waits for all tasks of the set, and returns their results in the order of the pushes. Leaves out results that the
+    /// caller has taken already.
     ///
     /// # Blocking
     ///
-    /// Blocks as [`join_next`](Self::join_next) does. In a task of the same job, tasks that have not started run inline.
+    /// Blocks as [`join_next`](Self::join_next) does. If the caller is a task of the same job, it runs inline those tasks
+    /// of the set that have not started.
     ///
     /// # Panics
     ///
-    /// As [`TaskHandle::join`].
+    /// Panics where [`TaskHandle::join`] does.
     ///
     /// # Examples
     ///
@@ -347,22 +356,23 @@ impl<T> TaskSet<T> {
         results
     }
 
-    /// Waits for all tasks, and returns their values in the order of the pushes. The first error cancels the other tasks.
+    /// Waits for all tasks of the set, and returns their values in the order of the pushes. The first task that fails ends
+    /// the wait, and cancels the other tasks.
     ///
-    /// A task that panics or is cancelled is an error. The call then cancels the tasks that have not started, and does not wait
-    /// for running tasks.
+    /// A task fails if it panics or is cancelled. After a failure, tasks that have not started are dropped, and the call
+    /// does not wait for running tasks.
     ///
     /// # Blocking
     ///
-    /// As [`join_next`](Self::join_next).
+    /// Blocks as [`join_next`](Self::join_next) does.
     ///
     /// # Panics
     ///
-    /// As [`TaskHandle::join`].
+    /// Panics where [`TaskHandle::join`] does.
     ///
     /// # Errors
     ///
-    /// Returns the error of the first task that fails, by the time of its end.
+    /// Returns the error of the failed task that ended first.
     ///
     /// # Examples
     ///
@@ -384,8 +394,8 @@ impl<T> TaskSet<T> {
         Ok(values.into_values().collect())
     }
 
-    /// Cancels all tasks, as [`TaskHandle::cancel`] does, and returns the number of tasks that this call cancelled. Results
-    /// stay in the set, and can still be taken.
+    /// Cancels all tasks of the set, as [`TaskHandle::cancel`] does, and returns the number of tasks that this call
+    /// cancelled. The results of all tasks can still be taken.
     ///
     /// # Examples
     ///

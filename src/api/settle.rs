@@ -1,4 +1,5 @@
-//! `Job::idle`: a future waits until a job is idle. `Job::settled`: a thread or a future waits until a lowered limit holds.
+//! `Job::idle`: a future waits until a job is idle. `Job::settled`: a thread or a future waits until at most as many tasks
+//! of a job run as its limit allows.
 
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;
@@ -20,7 +21,7 @@ use std::time::Duration;
 impl Job {
     /// Returns a future that waits as [`wait`](Self::wait) does. The future needs no runtime.
     ///
-    /// If a future of a pool awaits this one, the pool's future holds no permit meanwhile.
+    /// A future that a pool runs holds no permit while it awaits the returned future.
     ///
     /// # Cancellation
     ///
@@ -53,11 +54,13 @@ impl Job {
         }
     }
 
-    /// Returns a wait until no more tasks of the job run than its limit allows. A paused job allows no task.
+    /// Returns a value that waits until at most as many tasks of the job run as its limit allows. A paused job allows no
+    /// running task.
     ///
-    /// After [`set_limit`](Self::set_limit) has lowered the limit, or after [`pause`](Self::pause), running tasks still need
-    /// time to end. [`Settled::wait`] blocks until then, and `Settled` is also a future. Each check reads the limit and the
-    /// pause again. Running tasks of jobs below count, because each of them holds a permit of this job.
+    /// When [`set_limit`](Self::set_limit) has lowered the limit, or [`pause`](Self::pause) has paused the job, more tasks
+    /// may run than are allowed from now on. [`Settled::wait`] blocks until enough of them have ended, and a `Settled` is
+    /// also a future. If the limit changes during the wait, the new limit counts. Running tasks of jobs below count,
+    /// because each of them holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -86,8 +89,8 @@ impl Job {
     }
 }
 
-/// An entry in the parking lot. Dropping this value removes the entry. The handle keeps the job alive, because the job's
-/// address is the key.
+/// An entry in the parking lot. Dropping this value removes the entry. The field `job` keeps the job's record, because
+/// `key` is an address in that record.
 struct Entry {
     job: Job,
     key: usize,
@@ -100,8 +103,8 @@ impl Drop for Entry {
     }
 }
 
-/// Registers the waker for `key` in the parking lot if `wait` returns true. Returns what `wait` returned. Keeps the place of an
-/// entry for the same key, and removes an entry for another key.
+/// Registers the waker for `key` in the parking lot if `wait` returns true. Returns what `wait` returned. If `entry` has
+/// the same key already, it keeps its place among the waiters. If `entry` has another key, the new entry replaces it.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -141,8 +144,8 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// This future's waiter for a rest of the job, or `None` before the first poll. Another waiter that finds the job idle may
-    /// release it. The field must be dropped before the job.
+    /// Tells whether another waiter has seen the job idle since this future was first polled. `None` before the first poll.
+    /// The field must be dropped before `job`, because it uses the job's address.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
@@ -151,8 +154,8 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Checks the job and all jobs below it, one after the other. Returns the number of their tasks that have ended. If a job
-    /// is busy, registers the waker for that job, and returns `None`.
+    /// Checks that `job` and all jobs below it are idle, one after the other. If so, returns how many tasks of these jobs
+    /// have ended so far. If one of the jobs is busy, registers the waker for that job, and returns `None`.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let mut ended = self.pass_one(job, cx)?;
         let mut below = family::children_of(job.ptr());
@@ -164,7 +167,8 @@ impl Idle {
         Some(ended)
     }
 
-    /// Checks this job alone. If the job is busy, registers the waker and returns `None`.
+    /// Checks that `job` is idle, and returns how many of its tasks have ended so far. If `job` is busy, registers the
+    /// waker and returns `None`.
     fn pass_one(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let ptr = job.ptr();
         if !idle::is_idle(ptr) {
@@ -232,7 +236,7 @@ impl fmt::Debug for Idle {
     }
 }
 
-/// A wait until no more tasks run than the limit allows. Made by [`Job::settled`].
+/// Waits until at most as many tasks of a job run as its limit allows. Made by [`Job::settled`].
 ///
 /// # Examples
 ///
@@ -255,17 +259,18 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Waits until no more tasks of the job run than its limit allows.
+    /// Waits until at most as many tasks of the job run as its limit allows.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. Inside a task, that task holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task of the same job does not wait for itself, unless
-    /// the job [keeps its permits](crate::JobBuilder::keep_permits).
+    /// Parks the calling thread. If the caller is a task, it holds no permit while it waits, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running,
+    /// unless the job [keeps its permits](crate::JobBuilder::keep_permits).
     ///
     /// # Panics
     ///
-    /// Panics inside a task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
+    /// Panics if the caller is a task that must wait, and all threads of its pool would then be
+    /// [blocked](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -283,15 +288,16 @@ impl Settled {
         unwind::at_caller(|| wait(self.job.ptr(), None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if no more tasks run than the limit allows.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if at most as many tasks run after the wait
+    /// as the limit allows.
     ///
     /// # Blocking
     ///
-    /// As with [`wait`](Self::wait), until the time is over.
+    /// Blocks as [`wait`](Self::wait) does, until the time is over.
     ///
     /// # Panics
     ///
-    /// As with [`wait`](Self::wait).
+    /// Panics where [`wait`](Self::wait) does.
     ///
     /// # Examples
     ///
@@ -314,11 +320,11 @@ fn is_settled(job: JobPtr) -> bool {
     job.permits.load().is_settled()
 }
 
-/// Returns true if the caller must wait, because more tasks run than the limit allows. Sets the flag `Settling` before that
-/// check.
+/// Sets the flag `Settling`. Then returns true if more tasks run than the limit allows, so that the caller must wait.
 ///
-/// `settle-1`: the flag and the number of running tasks are in one word. A thread that releases a permit changes that word. If
-/// the release comes after the check, that thread sees the flag.
+/// `settle-1`: the waiter sets the flag before it reads the number of running tasks. The flag and this number are in one
+/// word, which each thread that releases a permit changes. A thread that releases a permit after the waiter's read sees the
+/// flag, and wakes the waiter when no wait is needed any more.
 fn must_wait(job: JobPtr) -> bool {
     job.permits.set(Flag::Settling);
     fence_after_rmw();

@@ -1,9 +1,11 @@
 //! `Pool::shutdown_async`: a drain that a future waits for. `Pool::shutdown_background`: a drain that nothing waits for.
 //!
-//! - `over-1`: under the bucket's lock and the lock of the end's state, the future notes that it waits, and checks that the end has
-//!   not come.
-//! - `over-2`: the last worker notes the end and reads whether a future waits, under the lock of the end's state. If so, it
-//!   wakes the futures.
+//! The last worker wakes the futures that wait for the end of the pool:
+//!
+//! - `over-1`: the future locks its bucket of the parking lot, and then the state of the pool's end. Under both locks the
+//!   future notes that it waits, and checks that the end has not come.
+//! - `over-2`: the last worker locks the state of the pool's end, notes that the end has come, and reads whether a future
+//!   waits. If one waits, the worker wakes all waiting futures.
 
 use crate::api::pool::Pool;
 use crate::base::parking::parking_lot;
@@ -18,9 +20,10 @@ impl Pool {
     /// Drains the pool as [`shutdown`](Self::shutdown) does, and waits without blocking the thread. The returned future needs
     /// no runtime.
     ///
-    /// The drain begins at the first poll. When the future is ready, all tasks that can run have ended, and dropping the pool
-    /// does not wait for a task. On a runtime with one thread, await the future before you drop the pool. A future of the pool
-    /// may need that thread, for a timer or a socket of the runtime, and the drop would block the thread.
+    /// The drain begins at the first poll of the future. When the future is ready, all tasks that can run have ended, and
+    /// dropping the pool does not wait for a task. On a runtime with one thread, await the future before you drop the pool.
+    /// Otherwise the drop blocks that thread. A task of the pool may need the thread for a timer or a socket of the
+    /// runtime.
     ///
     /// # Cancellation
     ///
@@ -28,7 +31,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Panics if the future is polled inside a task of this pool, which would wait for itself.
+    /// Panics if the future is polled inside a task of this pool, because that task would wait for itself.
     ///
     /// # Examples
     ///
@@ -48,12 +51,12 @@ impl Pool {
         Shutdown { pool: self, entry: None, wait: Wait::default() }
     }
 
-    /// Drains the pool as [`shutdown`](Self::shutdown) does, but returns at once, and drops the pool. The workers end by themselves
-    /// when all tasks that can run have ended.
+    /// Begins to drain the pool as [`shutdown`](Self::shutdown) does, drops the pool, and returns at once. The workers end
+    /// by themselves when all tasks that can run have ended.
     ///
-    /// The call never blocks, wherever it is made. So it suits a thread that the pool's tasks need, such as the one thread of a
-    /// runtime, if [`shutdown_async`](Self::shutdown_async) cannot be awaited there. If the process ends meanwhile, the
-    /// remaining tasks end with it. Handles and jobs tell when their tasks have ended.
+    /// The call never blocks. So it suits a thread that the pool's tasks need, such as the one thread of a runtime, if that
+    /// thread cannot await [`shutdown_async`](Self::shutdown_async). If the process ends before the workers, the remaining
+    /// tasks end with the process. To wait for a task, join its handle, or call [`wait`](crate::Job::wait) on its job.
     ///
     /// # Examples
     ///
@@ -77,7 +80,7 @@ impl Pool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown_background(self) {
-        // Ordering: Relaxed; the owner of the pool calls this, and drops the pool on this thread afterwards.
+        // Ordering: Relaxed; only this thread, which owns the pool and drops it after this store, reads the value.
         self.abandoned.store(true, Ordering::Relaxed);
     }
 }
@@ -100,7 +103,7 @@ impl Pool {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Shutdown<'a> {
     pool: &'a Pool,
-    /// The number of the future's entry in the parking lot, if the drain has begun and this future has waited.
+    /// The number of the future's entry in the parking lot. `None` until a poll has begun the drain and returned `Pending`.
     entry: Option<u64>,
     wait: Wait,
 }

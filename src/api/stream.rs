@@ -1,27 +1,30 @@
-//! Lazy input of `Job::for_each` and `Job::map`: which threads pull it, and when.
+//! Lazy input of `Job::for_each` and `Job::map`: which tasks pull the input, and when.
 //!
-//! Tasks of the job pull the input: the *pullers*. A puller pulls, runs the closure on what it has pulled, and pulls again. So
-//! an item is in memory only while a puller has it, under its permit.
+//! The tasks of the job that pull the input are the *pullers*. A puller pulls an item, runs the closure on it, and pulls
+//! again. So an item is in memory only while a puller holds a permit to run it.
 //!
-//! Pullers are sent one by one: to *send* a puller is to push it into the job's queue. At most one puller is queued, and it
-//! sends the next one when it has pulled an item. So the job's limit decides how many pullers there are, even if the limit
+//! To *send* a puller is to push it into the job's queue. Pullers are sent one by one: at most one puller is queued. A
+//! puller sends the next one when it has pulled an item. So the job's limit decides how many pullers run, even if the limit
 //! changes.
 //!
-//! A puller is *missing* if none is queued and the input has not ended. In an unlimited job, the number of pullers must also be
-//! below the limit, or below the number of workers if there is no limit.
+//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job, the number of pullers
+//! must also be below the limit, or below the number of workers if there is no limit.
 //!
-//! One puller at a time has the lock of the input. A puller that finds the lock taken *leaves*: it ends, because it must not
-//! wait with a permit. No puller is missing then:
+//! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its task
+//! ends. The puller must not wait for the lock, because it holds a permit. Six steps make sure that a missing puller is
+//! sent:
 //!
-//! - `pull-1`: a puller that finds the lock taken stops counting as a puller.
+//! - `pull-1`: a puller that finds the lock taken by another puller stops counting as a puller.
 //! - `pull-2`: that puller executes a full fence.
-//! - `pull-3`: that puller tries the lock once more, and leaves if the lock is still taken.
+//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it counts as a puller again. If not, it leaves.
 //! - `send-1`: a puller that has the lock unlocks it.
-//! - `send-2`: that puller executes a full fence.
-//! - `send-3`: that puller checks how many pullers there are and whether one is queued. If one is missing, it sends one.
+//! - `send-2`: the puller that has unlocked executes a full fence.
+//! - `send-3`: the puller that has unlocked checks how many pullers run, and whether one is queued. If a puller is missing,
+//!   it sends one.
 //!
-//! No puller is missing, because of the two fences. The puller that leaves finds the lock free (`pull-3`), or the puller that
-//! unlocks sees that a puller is missing (`send-3`).
+//! A missing puller is always sent, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock
+//! taken finds it free at the last try, and does not leave (`pull-3`). Or the puller that has unlocked sees that a puller
+//! is missing (`send-3`).
 
 pub mod chunks;
 pub mod fallible;
@@ -52,12 +55,12 @@ const _: () = assert!(TURN.is_power_of_two());
 /// shorter time would cause too many changes between pullers.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// The number of tries of the input's lock before a puller gives up. The puller gives up earlier if no puller pulls an item
-/// meanwhile.
+/// How often a puller tries the input's lock before `pull-1`. The puller makes fewer tries if no item is pulled between two
+/// of them.
 const TRIES: usize = scaled(5, 1, 0);
 
-/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses grow because each
-/// check slows down the thread that this one waits for.
+/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses grow because
+/// each check slows down the thread that the caller waits for.
 pub fn pause(round: usize) {
     const FIRST: usize = scaled(16, 1, 0);
     (0..FIRST << round).for_each(|_| spin_loop());
@@ -66,17 +69,17 @@ pub fn pause(round: usize) {
 /// An input and its pullers.
 pub struct Feed<I> {
     job: JobPtr,
-    /// The input. `None` after its end: the puller that found the end has taken it.
+    /// The input. `None` after the end of the input, because the puller that finds the end takes the input.
     source: Mutex<Option<I>>,
-    /// The number of items pulled.
+    /// The number of items that pullers have pulled from the input.
     pulled: AtomicU64,
-    /// The number of pullers that have started and not left.
+    /// The number of pullers that have started, and have neither ended nor done `pull-1`.
     pullers: AtomicUsize,
-    /// True while a puller is queued. Stays true if that puller is dropped.
+    /// True while a puller is queued. Stays true if the queued puller is dropped before it starts.
     puller_queued: AtomicBool,
-    /// The puller that was queued last.
+    /// The puller that was queued last, started or not.
     queued: Mutex<Option<ScopedTask>>,
-    /// True when no more items are pulled.
+    /// True if no puller may pull further items.
     finished: AtomicBool,
 }
 
@@ -86,17 +89,19 @@ pub enum Pulled<I: Iterator> {
     Item(u64, I::Item),
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or has found the end. This puller has left.
+    /// Another puller has the lock of the input, or has found the end of the input. The caller no longer counts as a
+    /// puller, and must end.
     Left,
-    /// The input panicked in place of the item with this number, in `next` or in its drop. No item is left.
+    /// The call of the input's `next`, or the drop of the input, has panicked. The panic takes the place of the item with
+    /// this number. No item is left.
     Panicked(u64, Box<dyn Any + Send>),
 }
 
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that it is empty, the feed is finished from the start, without a permit. The
-    /// caller must not call `next` to find out, because an item may be of a type that must stay on its thread.
+    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start, and needs no
+    /// permit. This thread never calls `next` to find out: an item may be of a type that must not move to another thread.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -115,26 +120,28 @@ impl<I: Iterator> Feed<I> {
         self.job
     }
 
-    /// Notes that the queued puller starts.
+    /// Notes that the queued puller starts, and counts it as a puller. Call this first in each queued puller.
     pub fn start(&self) {
-        // Ordering: AcqRel both; this puller executes the fence of `pull-2` later, before it leaves.
+        // Ordering: AcqRel for both changes; this puller executes the fence of `pull-2` after them, before it leaves.
         self.puller_queued.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
-    /// Stops counting a puller that has ended. Do not call it after [`Pulled::Left`], which has done so already.
+    /// Stops counting the calling puller. Call this before a puller ends, except after [`Pulled::Left`]: then the puller
+    /// does not count any more.
     pub fn leave(&self) {
-        // Ordering: AcqRel; before the fence of the caller (pull-1).
+        // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts a puller that is not counted: a puller that stopped counting before, or one that was never queued.
+    /// Counts the calling puller. Call this only in a puller that does not count: it has stopped counting, or was never
+    /// queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Pulls one item.
+    /// Pulls one item of the input.
     pub fn pull_item(&self) -> Pulled<I> {
         let Some(mut source) = self.come_to_source() else { return Pulled::Left };
         if self.is_finished() {
@@ -155,8 +162,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. Reports
-    /// only the first panic of the input.
+    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. Returns
+    /// `pulled`, or the panic of the drop if `pulled` is no panic.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
@@ -168,17 +175,18 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Adds to the number of pulled items, and returns the number before. The caller must hold the lock of `source`, or must
-    /// have found the end of the input. No other puller writes the number then.
+    /// Adds `items` to the number of pulled items, and returns the number before the addition. The caller must hold the
+    /// lock of `source`, or must have found the end of the input. In both cases no other puller writes the number.
     pub fn count_pulled(&self, items: u64) -> u64 {
-        // Ordering: Relaxed both; under the lock, or behind the last item.
+        // Ordering: Relaxed both; the caller holds the lock of `source`, or is the only puller that writes after the last
+        // item.
         let before = self.pulled.load(Ordering::Relaxed);
         self.pulled.store(before + items, Ordering::Relaxed);
         before
     }
 
-    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock. The calling puller then no longer
-    /// counts as a puller.
+    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: the calling puller no longer
+    /// counts as a puller, and must end.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();
@@ -199,27 +207,29 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push` if a puller is *missing*, as the head of this module says (send-2, send-3). `push` must queue a puller.
+    /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3). A puller is missing if none is
+    /// queued and the input has not ended. In an unlimited job, the number of pullers must also be below the greatest
+    /// number that may run at once.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
         if self.puller_queued.load(Ordering::Relaxed) || self.is_finished() {
             return;
         }
-        // Ordering: Relaxed; the fence above orders it.
+        // Ordering: Relaxed; the fence above orders this load.
         let pullers = self.pullers.load(Ordering::Relaxed);
         let unlimited = self.job.is_unlimited(self.job.permits.load());
         if unlimited && pullers >= self.most_pullers() {
             return;
         }
-        // Ordering: AcqRel; only one of the threads that get here sends a puller.
+        // Ordering: AcqRel; if several threads reach this swap at once, only one of them sends a puller.
         if !self.puller_queued.swap(true, Ordering::AcqRel) {
             push();
         }
     }
 
-    /// Queues a puller by `push`. Drops the puller if no more items are pulled. Call it inside the closure of
-    /// [`send_puller`](Self::send_puller).
+    /// Queues a puller by a call of `push` with its cell. If the feed is finished by then, drops the puller. Call this
+    /// inside the closure that is passed to [`send_puller`](Self::send_puller).
     pub fn queue(&self, puller: ScopedTask, push: impl FnOnce(CellPtr)) {
         let cell = puller.cell();
         let started = self.queued().replace(puller);
@@ -230,7 +240,7 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Returns the greatest number of pullers that may run at once.
+    /// Returns the greatest number of pullers that may run at once in an unlimited job.
     fn most_pullers(&self) -> usize {
         match control::limit_of(self.job.permits.load()) {
             usize::MAX => self.job.pool().workers(),
@@ -244,10 +254,10 @@ impl<I: Iterator> Feed<I> {
         self.puller_queued.load(Ordering::Acquire)
     }
 
-    /// Ends the feed: no more items are pulled. Drops a puller that has not started.
+    /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// The lock of `queued` orders this thread and the thread that sends a puller. This thread finds the puller in `queued`, or
-    /// the other thread sees the end of the feed.
+    /// A puller that another thread sends at the same time is dropped, too. Both threads take the lock of `queued`. Either
+    /// this thread finds the puller in `queued`, or the sending thread sees that the feed is finished.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -255,11 +265,12 @@ impl<I: Iterator> Feed<I> {
     }
 
     fn queued(&self) -> MutexGuard<'_, Option<ScopedTask>> {
-        // No code under this lock panics, because it only moves a reference.
+        // Code under this lock never panics: it only moves a reference.
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the queued puller unless it has started. Unlocks `queued` before the drop, which may run destructors of the user.
+    /// Drops the puller in `queued`, unless it has started. Unlocks `queued` before the drop, because the drop may run
+    /// destructors of the user.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
         if let Some(puller) = queued {
@@ -267,13 +278,13 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Returns true if no more items are pulled.
+    /// Returns true if no puller may pull further items.
     pub fn is_finished(&self) -> bool {
         // Ordering: Acquire; pairs with `finish`.
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Returns the number of items pulled.
+    /// Returns the number of items that pullers have pulled.
     pub fn pulled(&self) -> u64 {
         // Ordering: Relaxed; a caller that needs the last value has seen `finished`, which publishes it.
         self.pulled.load(Ordering::Relaxed)
@@ -284,13 +295,14 @@ impl<I> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // No code under the lock panics: panics of the input are caught where it is called.
+            // Code under the lock never panics: each call of the input catches the input's panics.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Takes the rest of the input. Returns `None` if a puller has the lock, or has taken the input at its end.
+    /// Takes the input out, with the items that were not pulled. Returns `None` if a puller has the lock, or has taken the
+    /// input at its end.
     pub fn take_input(&self) -> Option<I> {
         self.try_lock()?.take()
     }
@@ -298,7 +310,7 @@ impl<I> Feed<I> {
 
 impl<I> fmt::Debug for Feed<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Ordering: Relaxed both; figures.
+        // Ordering: Relaxed for both loads; figures for the debug output.
         f.debug_struct("Feed")
             .field("pulled", &self.pulled.load(Ordering::Relaxed))
             .field("pullers", &self.pullers.load(Ordering::Relaxed))
@@ -306,13 +318,13 @@ impl<I> fmt::Debug for Feed<I> {
     }
 }
 
-/// Tells a puller whether to stop between two items.
+/// Tells a puller after each item whether the puller must stop.
 pub struct Watch<'a> {
     context: &'a Context,
     job: JobPtr,
     epoch: u64,
     items: u32,
-    /// The worker checks for other tasks when the number of items run has none of the bits of this mask.
+    /// After an item, the puller checks for other tasks if `items` has none of the bits of this mask.
     mask: u32,
     began: Instant,
 }
@@ -321,13 +333,13 @@ impl<'a> Watch<'a> {
     /// Makes the watch of a puller that starts now.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
         let lease = context.lease();
-        // In a turn with a time, a mask of 0 makes the worker read the clock after each item.
+        // If the turn has a turn time, a mask of 0 makes the puller read the clock after each item.
         let mask = if lease.turns.get().time.is_some() { 0 } else { TURN - 1 };
         Self { context, job, epoch: lease.epoch.get(), items: 0, mask, began: Instant::now() }
     }
 
-    /// Returns true if the puller must stop: the job allows no further item now, or it is another task's turn. Call it after
-    /// each item.
+    /// Returns true if the puller must stop: the job allows no further item now, or another task is to have its turn. Call
+    /// this after each item.
     #[inline]
     pub fn must_stop(&mut self) -> bool {
         self.is_held_back() || self.is_others_turn()
@@ -344,14 +356,15 @@ impl<'a> Watch<'a> {
         false
     }
 
-    /// Counts an item, or a block of items as one. Returns true if other tasks wait for the worker and the turn's time is over.
+    /// Counts one item, or one block of items. Returns true if a check for other tasks is due, other tasks wait for the
+    /// worker, and the time of the puller's turn is over.
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {
         self.items = self.items.wrapping_add(1);
         self.items & self.mask == 0 && self.is_over()
     }
 
-    /// Returns true if other tasks wait for the worker and the turn's time is over.
+    /// Returns true if other tasks wait for the worker and the time of the puller's turn is over.
     #[inline]
     fn is_over(&self) -> bool {
         if self.mask == 0 {

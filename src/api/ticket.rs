@@ -1,4 +1,4 @@
-//! The ticket of a task: its slot if the job has a capacity, its stopwatch if the job is timed, and its span if the job is
+//! The ticket of a task. It has a slot if the job has a capacity, a stopwatch if the job is timed, and a span if the job is
 //! traced.
 
 use crate::api::capacity::Asked;
@@ -13,7 +13,8 @@ use crate::sync::time::Instant;
 #[cfg(feature = "futures")]
 use std::{future::poll_fn, pin::pin, task::Context};
 
-/// A task's slot or permits, its stopwatch if the job is timed, and its span if the job is traced.
+/// What a task owns beside its closure. It has a slot if the job has a capacity, or permits if the capacity is 0. It has a
+/// stopwatch if the job is timed, and a span if the job is traced.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,
@@ -31,12 +32,12 @@ pub enum Offered {
     Ticket(Ticket),
     /// The job has a capacity, and no slot is free.
     Full,
-    /// The job or its pool accepts no tasks any more.
+    /// The job is closed or its pool has shut down, so the job accepts no tasks any more.
     Closed,
 }
 
 impl Ticket {
-    /// Makes the ticket of a task of this job. The ticket owns `slot` or `handed`. Returns `None` if the task needs no ticket.
+    /// Makes the ticket of a task of `job`, with the task's slot or permits. Returns `None` if the task needs no ticket.
     pub fn of(job: JobPtr, slot: Option<Slot>, handed: Option<Handed>) -> Option<Self> {
         let (stopwatch, span) = (Stopwatch::of(job), TaskSpan::of(job));
         let needed = slot.is_some() || handed.is_some() || stopwatch.is_some() || span.is_some();
@@ -48,13 +49,13 @@ impl Ticket {
         (self.handed.take(), self)
     }
 
-    /// Returns true if the ticket belongs to a task of a timed or traced job.
+    /// Returns true if the ticket's task belongs to a timed or traced job.
     #[cfg(feature = "futures")]
     pub fn lasts(&self) -> bool {
         self.stopwatch.is_some() || self.span.is_some()
     }
 
-    /// Adds the name of the task to its span.
+    /// Adds the name of the ticket's task to the task's span.
     pub fn note_name(&self, name: &str) {
         self.span.note_name(name);
     }
@@ -64,7 +65,7 @@ impl Ticket {
         Self { stopwatch: self.stopwatch.map(|stopwatch| stopwatch.since(since)), ..self }
     }
 
-    /// Releases the slot, and notes how long the task has waited. Returns the stopwatch and the span.
+    /// Releases the slot, and notes how long the task has waited. Returns the ticket's stopwatch and span.
     fn start(self) -> (Option<Stopwatch>, TaskSpan) {
         drop(self.slot);
         let mut stopwatch = self.stopwatch;
@@ -72,8 +73,8 @@ impl Ticket {
         (stopwatch, self.span)
     }
 
-    /// Wraps the closure of this ticket's task. The start of the closure releases the slot and ends the measured wait. The drop
-    /// of the closure releases the slot.
+    /// Wraps the closure of this ticket's task. The start of the closure releases the slot and ends the measured wait. If
+    /// the closure is dropped before its start, the drop releases the slot.
     pub fn around<T>(self, task: impl FnOnce() -> T) -> impl FnOnce() -> T {
         move || {
             let (stopwatch, span) = self.start();
@@ -85,8 +86,8 @@ impl Ticket {
         }
     }
 
-    /// Wraps the future of this ticket's task. The first poll releases the slot and ends the measured wait. The drop of the
-    /// future releases the slot.
+    /// Wraps the future of this ticket's task. The first poll releases the slot and ends the measured wait. If the future
+    /// is dropped before its first poll, the drop releases the slot.
     #[cfg(feature = "futures")]
     pub async fn around_future<F: Future>(self, future: F) -> F::Output {
         let (stopwatch, span) = self.start();
@@ -120,7 +121,8 @@ impl Ticket {
 }
 
 impl Job {
-    /// Returns the ticket of one task, or `None` if the task needs none. Blocks as [`take_slot`](Self::take_slot) does.
+    /// Returns the ticket of one task, or `None` if the task needs no ticket. Blocks as [`take_slot`](Self::take_slot)
+    /// does.
     #[inline]
     #[track_caller]
     pub(crate) fn take_ticket(&self) -> Option<Ticket> {
@@ -131,7 +133,7 @@ impl Job {
         if self.hands_over() {
             return self.take_handed_ticket();
         }
-        // Written without a closure, so that a panic reports the caller's line.
+        // This call is not in a closure, so that a panic reports the caller's line.
         let slot = self.take_slot();
         Ticket::of(self.ptr(), slot, None)
     }
@@ -155,8 +157,8 @@ impl Job {
 
     /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).
     ///
-    /// After a task was joined, the figures include that task. While tasks run, the library reads the figures one after the
-    /// other.
+    /// When a task has been joined, the figures include that task. While tasks run, the figures may belong to slightly
+    /// different moments.
     ///
     /// # Examples
     ///
@@ -175,16 +177,18 @@ impl Job {
 
 /// Measures how long one task of a timed job waits, and then how long it runs.
 ///
-/// Each method may be called only while the task, or a handle, keeps the job. A stopwatch may be dropped later.
+/// Call the methods only while the task or a handle keeps the job's record. A stopwatch may be dropped after the record was
+/// freed.
 #[derive(Debug)]
 pub struct Stopwatch {
     job: JobPtr,
-    /// The time at which the present wait or run of the task began, in nanoseconds from the job's base time.
+    /// The time at which the task began to wait or, after [`start`](Self::start), to run. In nanoseconds from the job's
+    /// base time.
     since: u64,
 }
 
 impl Stopwatch {
-    /// Begins to measure a task of this job, if the job is timed.
+    /// Begins to measure the wait of a task of `job`. Returns `None` if the job is not timed.
     pub fn of(job: JobPtr) -> Option<Self> {
         let timed = job.extra()?.timed.as_ref()?;
         Some(Self { job, since: timed.nanos(job.pool().now()) })
@@ -199,7 +203,7 @@ impl Stopwatch {
         self.timed().nanos(self.job.pool().now())
     }
 
-    /// Lets the measured wait begin at the time `since`, at which a delayed task takes its place in the queue.
+    /// Lets the measured wait of a delayed task begin at the time `since`, at which the task enters the queue.
     pub fn since(self, since: Instant) -> Self {
         Self { since: self.timed().nanos(since), ..self }
     }

@@ -1,7 +1,7 @@
-//! The timeline of a pool: what its tasks did and why they waited, to be written as a trace or as a page.
+//! The timeline of a pool: what the pool's tasks did and why they waited. It can be written as a trace or as a page.
 //!
-//! Module `job::events` notes the events, and `base::log` keeps them in rings. Module `picture` makes slices, figures and flows
-//! of the events. Modules `trace` and `page` write the picture.
+//! Module `job::events` notes the events, and module `base::log` keeps the events in rings. Module `picture` makes a
+//! picture from the events: slices, figures and flows. Modules `trace` and `page` write the picture.
 
 mod page;
 mod picture;
@@ -12,22 +12,24 @@ use crate::pool::core::Shared;
 use std::fmt;
 use std::io::{self, Write};
 
-/// The number of events that each worker keeps, unless the caller sets it.
+/// The number of events that each worker keeps, unless the caller sets another number.
 const EVENTS: usize = 16_384;
 
 /// The timeline of a pool: what each task did, when, and why it waited. Returned by [`Pool::timeline`].
 ///
-/// While it is on, each worker keeps its last events, 16,384 unless [`start_with`](Self::start_with) says otherwise. A newer event
-/// overwrites the oldest one, and [`lost`](Self::lost) counts it. [`write`](Self::write) makes a trace for Perfetto of them, and
-/// [`write_html`](Self::write_html) a page for any browser. Both show for each job:
+/// While the timeline is on, each worker keeps its last 16,384 events, or as many as [`start_with`](Self::start_with) says.
+/// A newer event overwrites the oldest one, and [`lost`](Self::lost) counts the overwritten events. [`write`](Self::write)
+/// writes the events as a trace for Perfetto, and [`write_html`](Self::write_html) as a page for any browser. The trace and
+/// the page show for each job:
 ///
-/// - its tasks as slices, *queued* and then *running*; a queued slice says why the task waited;
-/// - the figures *running*, *limit* and *backlog* over time;
-/// - a flow from the end of a task that released a permit to the start that this permit allowed.
+/// - The tasks of the job as slices, *queued* and then *running*. A queued slice says why its task waited.
+/// - The figures *running*, *limit* and *backlog* of the job over time.
+/// - A flow (an arrow) from the end of a task that released a permit to the start of the task that got this permit.
 ///
-/// A started timeline does not change what tasks do. Times are real times, also in a pool with a
-/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, its queued slice begins at its first recorded
-/// event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the tasks that pull the items.
+/// A started timeline does not change what tasks do. The times of events are real times, also in a pool with a
+/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, the task's queued slice begins at the
+/// task's first recorded event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the tasks
+/// that pull the items.
 ///
 /// # Examples
 ///
@@ -50,8 +52,8 @@ pub struct Timeline<'pool>(&'pool Shared);
 impl Pool {
     /// Returns the timeline of the pool. The timeline is off until it is [started](Timeline::start).
     ///
-    /// Needs the feature `timeline`. A program without that feature pays nothing for it. With the feature, and while the
-    /// timeline is off, each event costs one branch.
+    /// Needs the feature `timeline`. A program without that feature pays nothing for timelines. With the feature, each
+    /// event costs one branch while the timeline is off.
     ///
     /// # Examples
     ///
@@ -66,7 +68,7 @@ impl Pool {
 }
 
 impl Timeline<'_> {
-    /// Forgets all events, and records new events from now on.
+    /// Deletes all recorded events, and records new events from now on.
     ///
     /// # Examples
     ///
@@ -80,7 +82,7 @@ impl Timeline<'_> {
         self.start_with(EVENTS);
     }
 
-    /// Does what [`start`](Self::start) does, and keeps the last `events` events of each worker. An event takes 48 bytes.
+    /// Does what [`start`](Self::start) does, but keeps the last `events` events of each worker. An event takes 48 bytes.
     ///
     /// # Examples
     ///
@@ -128,7 +130,7 @@ impl Timeline<'_> {
         self.0.records()
     }
 
-    /// Returns the number of events that were overwritten since the start.
+    /// Returns the number of events that newer events have overwritten since the timeline was started.
     ///
     /// # Examples
     ///
@@ -145,7 +147,7 @@ impl Timeline<'_> {
 
     /// Writes the recorded events in the format of [Perfetto](https://ui.perfetto.dev), as a file of *track events*.
     ///
-    /// A lock of each ring is held while its events are copied, not while they are written.
+    /// The call locks the events of one worker at a time, and only while it copies them, not while it writes.
     ///
     /// # Errors
     ///
@@ -170,7 +172,8 @@ impl Timeline<'_> {
 
     /// Writes the recorded events as one page of HTML, which needs no other file and no network.
     ///
-    /// In the page, the wheel zooms, dragging moves the view, and a slice under the pointer shows why its task waited.
+    /// In the page, the mouse wheel zooms, and dragging moves the view. A slice under the pointer shows why its task
+    /// waited.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@
 use crate::job::record::JobPtr;
 use std::marker::PhantomData;
 
-/// The span of one task, or none. The parent span is the current span of the thread that pushed the task.
+/// The span of one task, or nothing if the task's job is not traced. The parent span is the current span of the thread that
+/// pushed the task.
 #[derive(Debug)]
 pub struct TaskSpan {
     #[cfg(feature = "tracing")]
@@ -29,7 +30,7 @@ impl TaskSpan {
         }
     }
 
-    /// Returns true if there is a span.
+    /// Returns true if the task has a span.
     #[inline]
     pub fn is_some(&self) -> bool {
         #[cfg(feature = "tracing")]
@@ -46,7 +47,7 @@ impl TaskSpan {
         }
     }
 
-    /// Enters the span, until the returned guard is dropped.
+    /// Enters the span on this thread, until the returned guard is dropped.
     #[inline]
     pub fn enter(&self) -> Inside<'_> {
         Inside {

@@ -9,9 +9,9 @@ use std::time::Duration;
 impl JobBuilder {
     /// Multiplies the length of a worker's turns with the job by `n`: a turn has 16·n tasks. Without this call `n` is 1.
     ///
-    /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker, a job
-    /// with a share of 3 starts 48 tasks for each 16 of a usual job. A share reserves nothing. A turn goes on while no other
-    /// task waits.
+    /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker, a
+    /// job with a share of 3 starts 48 tasks for each 16 tasks of a job with a share of 1. A share reserves no worker.
+    /// While no other task waits, a turn goes on.
     ///
     /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
     ///
@@ -59,16 +59,18 @@ impl JobBuilder {
         self
     }
 
-    /// Ends a worker's turn with the job after the time `most`, too. Without this call a turn ends after its tasks, however
-    /// long they take.
+    /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn stays limited as well.
+    /// Without this call, only the number of tasks limits a turn.
     ///
-    /// A turn ends with the task during which the time passes, if another task waits. So a lone task of another job waits for
-    /// at most this time and one task on each worker. If the time has passed and no other task waits, the turn goes on. The
-    /// turn then ends with the first task that ends after another task has come. A zero time makes each task a turn.
+    /// If another task waits, the turn ends with the task during which the time passes. So a lone task of another job
+    /// waits, on each worker, for at most this time and one task. If no other task waits when the time has passed, the turn
+    /// goes on. The turn then ends with the task that runs when another task comes. With a time of zero each task is a
+    /// turn.
     ///
-    /// Set a turn time on a job whose tasks are long. With 20 ms for a task, a usual turn takes 320 ms, and a lone task of
-    /// another job waits for the whole turn. The turn's time also runs while a task waits inside, as in a join. A child
-    /// inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
+    /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms. A lone
+    /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts, too. A
+    /// child inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as
+    /// tasks.
     ///
     /// The turn time is measured by the pool's [clock](crate::PoolBuilder::clock). The worker reads that clock after each task
     /// of a job with a turn time.
@@ -104,20 +106,21 @@ impl JobBuilder {
     /// Sets the class of the job. A worker takes ready tasks of [`High`](Priority::High) jobs first, and ready tasks of
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
-    /// A worker chooses by class when it begins a turn. The class does not stop a task that runs, nor a turn that has begun. So
-    /// on each worker a ready task of class `High` waits for at most three things: the turn in progress, one turn of each other
-    /// `High` job, and the turns of lower classes that are due.
+    /// A worker chooses by class when it begins a turn. A task of a higher class stops neither a running task nor a turn
+    /// that has begun. So on each worker a ready task of class `High` waits for at most the turn in progress, one turn of
+    /// each other `High` job, and the turns of lower classes that are due.
     ///
-    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
-    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. Ready tasks in the
-    /// deque of another worker do not count here: that worker runs them after its turn, or a worker without a ready task steals
-    /// them.
+    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of
+    /// `Normal`. While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These
+    /// numbers do not include ready tasks in the deque of another worker. The other worker runs these tasks after its turn,
+    /// or a worker without a ready task steals them.
     ///
-    /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and its
-    ///   parents, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time, so give
-    ///   its children one class: a ready `Low` task would keep all of them waiting until its turn is due.
-    /// - *Siblings.* Classes have no effect in the queue of a parent whose limit binds: its children take turns there. Use
-    ///   [`share`](Self::share).
+    /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and
+    ///   its parents, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a
+    ///   time. So give all children of such a parent the same class. Otherwise a ready task of a `Low` child keeps the
+    ///   tasks of all other children waiting.
+    /// - *Siblings.* Classes have no effect in the queue of a parent whose limit binds: the children take turns in that
+    ///   queue. Use [`share`](Self::share) for these children.
     /// - *Cost.* After the pool has got its first job that is not `Normal`, its workers look at three injectors. A pool without
     ///   such a job pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.
     ///
@@ -159,7 +162,8 @@ impl Job {
     /// ```
     pub const MAX_SHARE: u32 = MOST_SHARE;
 
-    /// Returns the share of the job, multiplied by the shares of all jobs above. A turn has 16 times as many tasks.
+    /// Returns the share of the job, multiplied by the shares of all jobs above. A turn with the job has 16 times this
+    /// number of tasks.
     ///
     /// # Examples
     ///

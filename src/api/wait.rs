@@ -15,20 +15,21 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When the call returns, all tasks that were pushed before it have ended. So have the tasks that these tasks pushed into
-    /// the job. At some moment since the call no task was queued or running. That moment releases all waiting threads. So one
-    /// of them may push again before another one has returned.
+    /// When the call returns, all tasks that were pushed before the call have ended. All tasks that these tasks pushed into
+    /// the job have ended, too. At some moment during the call no task of these jobs was queued or running. All threads
+    /// that waited at that moment return. One of these threads may push again before another one has returned.
     ///
     /// # Blocking
     ///
     /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
-    /// cancelled. Inside a task of another job, that task holds no permit while it waits. A spare worker takes the place of the
-    /// task, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// cancelled. If the caller is a task of another job, it holds no permit while it waits. A spare worker takes its place
+    /// meanwhile, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
-    /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics inside another
-    /// task if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
+    /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics if the caller
+    /// is another task that must wait, and all threads of its pool would then be
+    /// [blocked](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -48,16 +49,17 @@ impl Job {
         unwind::at_caller(|| wait(self.0, None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job is idle.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the wait has ended before the timeout,
+    /// because the job and all jobs below it were idle.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread, as [`wait`](Self::wait) does, until the time is over. Inside a task of another job, that task
-    /// then re-acquires its permit, which may take longer.
+    /// Parks the calling thread as [`wait`](Self::wait) does, for at most `timeout`. If the caller is a task of another
+    /// job, it then re-acquires its permit, for which the call may wait longer.
     ///
     /// # Panics
     ///
-    /// As with [`wait`](Self::wait).
+    /// Panics where [`wait`](Self::wait) does.
     ///
     /// # Examples
     ///
@@ -79,16 +81,16 @@ impl Job {
         unwind::at_caller(|| wait(self.0, Instant::now().checked_add(timeout)))
     }
 
-    /// Returns true if this job and all jobs below it have no task queued or running at one moment of the call. Never waits for a
-    /// task.
+    /// Returns true if at one moment of the call no task of this job, or of a job below it, was queued or running. Never
+    /// waits for a task.
     ///
-    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon as
-    /// the call has returned. Inside a task of this job or of a job below, the call returns false. The call takes time for each
-    /// job below.
+    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon
+    /// as the call has returned. Inside a task of this job or of a job below it, the call returns false. The call visits
+    /// each job below this one.
     ///
     /// # Panics
     ///
-    /// Panics in a child of `fork`, where no task ends.
+    /// Panics in a child process of `fork`, in which the pool has no workers.
     ///
     /// # Examples
     ///
@@ -136,8 +138,8 @@ impl Job {
     }
 }
 
-/// Waits until the job and all jobs below it have no task queued or running, or until another waiter has seen that. Returns
-/// false if the time is over first.
+/// Waits until no task of the job or of a job below it is queued or running. Returns true at that moment, or if another
+/// waiter has seen such a moment since this call began. Returns false if the time `until` comes first.
 fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     let resting = Resting::enter(job.idle_key());
     let mut passes = family::Passes::default();
@@ -154,8 +156,8 @@ fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     }
 }
 
-/// Checks the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns `None`
-/// if a job is busy.
+/// Checks that the job and each job below it are idle, one after the other. If so, returns how many tasks of these jobs
+/// have ended so far. Returns `None` if one of the jobs is busy.
 fn ended_if_idle(job: JobPtr) -> Option<u64> {
     let mut ended = idle::is_idle(job).then(|| job.tally.ended())?;
     let mut below = family::children_of(job);
@@ -166,8 +168,9 @@ fn ended_if_idle(job: JobPtr) -> Option<u64> {
     Some(ended)
 }
 
-/// Waits for the job and each job below it, one after the other. Returns the number of their tasks that have ended. Returns
-/// `None` if the time is over, or if another waiter has seen all these jobs idle.
+/// Waits until the job is idle, then until each job below it is idle, one after the other. Returns how many tasks of these
+/// jobs have ended so far. Returns `None` if the time `until` comes first, or if another waiter has seen all these jobs
+/// idle.
 fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     let mut ended = wait_for_one(job, until, resting)?;
     let mut below = family::children_of(job);
@@ -178,10 +181,10 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
     Some(ended)
 }
 
-/// Waits for the job alone, as [`wait_for_each`] does.
+/// Waits until the job is idle, as [`wait_for_each`] does for several jobs.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !wait_while_busy(job, until, || resting.has_come()) {
-        // The job is busy. A parent may only have been idle for a moment, between two tasks of its children.
+        // The job is busy, perhaps again: a parent may have been idle only for a moment, between two tasks of its children.
         if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
@@ -189,13 +192,13 @@ fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Optio
     Some(job.tally.ended())
 }
 
-/// Waits until the job has no task queued or running, or until `enough` returns true. Returns false if the job is still busy at
-/// the end.
+/// Waits until no task of the job is queued or running, until `enough` returns true, or until the time `until` comes.
+/// Returns true if the job is idle then.
 fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
     if idle::is_idle(job) {
         return true;
     }
-    // A job whose tasks have all begun becomes idle without the permit that the waiting task keeps.
+    // If all tasks of the job have begun, the job becomes idle without the permit that the waiting task keeps.
     if until.is_none() && (job.has_waiting() || job.permits.load().ready() > 0) {
         refuse_if_hopeless(job.opaque());
     }

@@ -1,29 +1,29 @@
-//! Jobs that count weights, and tasks that take more than one permit there.
+//! Jobs that count weights: a task may take more than one permit of such a job.
 
 use crate::api::builder::JobBuilder;
 use crate::api::job::Job;
 use std::num::NonZeroU32;
 
 impl JobBuilder {
-    /// Makes the job count weights: each task takes as many permits of this job as the task [weighs](Self::weight).
+    /// Makes the job count weights: a task takes as many permits of this job as the task [weighs](Self::weight).
     ///
     /// Each task of this job and of all jobs below weighs 1, unless a weight was set. The limit bounds the sum of the weights
     /// of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
     ///
-    /// - A heavy task that is first in the queue of this job reserves what comes free. No task behind it starts before it. Three
-    ///   kinds of tasks may still go ahead. A worker may end its turn of a sibling. A task that has waited inside takes its permits
-    ///   back ahead of the queue. A future that was woken goes ahead of tasks of its own job. So a heavy task may starve only if
-    ///   such tasks never end.
-    /// - A task that is heavier than the limit runs alone: it starts when no permit of this job is held. The same holds if the
-    ///   limit is lowered below the weight while the task waits.
-    /// - Each child has one task in this job's queue, as without weights. So heavy and light children take turns. No order is
-    ///   promised between tasks of two children.
-    /// - A task that waits inside, as in a join, gives all its permits back meanwhile. It re-acquires all of them at once. A future
-    ///   that is pending keeps all of them, unless it awaits something of this library.
+    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three kinds of
+    ///   tasks may still run before the heavy task. The first kind is tasks of another child whose turn has begun. The
+    ///   second kind is tasks that have waited inside and re-acquire their permits. The third kind is woken futures of the
+    ///   heavy task's own job. So a heavy task starves only if such tasks never end.
+    /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. The same
+    ///   applies to a waiting task if the limit is lowered below the task's weight.
+    /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
+    ///   with light tasks take turns. No order is promised between tasks of two children.
+    /// - A task that waits inside, as in a join, gives back all its permits, and re-acquires all of them at once after the
+    ///   wait. A pending future keeps all its permits, unless the future awaits a task or a job of this library.
     ///
-    /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run that task
-    /// inline. If a handle cancels the heavy task that is first in the queue, the task's place is given up when the next permit
-    /// is released. A job that counts no weights pays nothing.
+    /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run that
+    /// task inline. If a handle cancels a heavy task that is first in the queue, the next tasks may still wait until a
+    /// permit is released. A job that counts no weights pays nothing.
     ///
     /// # Examples
     ///
@@ -47,8 +47,8 @@ impl JobBuilder {
         self
     }
 
-    /// Sets the weight of the job's tasks: how many permits each of them takes at each job that [counts
-    /// weights](Self::weighted), this job or one above. [`Job::weigh`] is the short form.
+    /// Sets the weight of the job's tasks. A task takes this number of permits of each job that [counts
+    /// weights](Self::weighted), from this job upwards. [`Job::weigh`] is the short form.
     ///
     /// A child without a weight of its own has its parent's weight. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT)
     /// counts as `MAX_LIMIT`. Jobs that count no weights ignore the weight.
@@ -87,9 +87,9 @@ impl Job {
     /// weights](crate::JobBuilder::weighted).
     ///
     /// The child is a job like any other: its closures, futures, scopes, streams and permits have the weight. Tasks of the
-    /// child stand in the child's own queue, and take turns with those of this job and of its other children. So keep the
-    /// handle, and push all tasks of one weight by it. [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a
-    /// limit or a name.
+    /// child wait in the child's own queue, and take turns with the tasks of this job and of its other children. So keep
+    /// the returned handle, and push all tasks of this weight by the handle.
+    /// [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a limit or a name.
     ///
     /// # Panics
     ///

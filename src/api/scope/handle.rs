@@ -8,7 +8,7 @@ use std::fmt;
 
 /// The handle of a task in a scope. Made by [`Scope::spawn`](crate::Scope::spawn).
 ///
-/// Dropping the handle detaches the task. The scope still waits for the task, and passes its panic on.
+/// Dropping the handle detaches the task. The scope still waits for the task, and passes on a panic of the task.
 ///
 /// # Examples
 ///
@@ -34,12 +34,12 @@ impl<T> ScopedHandle<'_, T> {
     ///
     /// # Blocking
     ///
-    /// As with [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Blocks as [`TaskHandle::join`](crate::TaskHandle::join) does.
     ///
     /// # Panics
     ///
-    /// Panics if a task joins itself. Panics inside a task if the wait would block the pool's
-    /// [last thread](crate::PoolBuilder::max_spare_workers).
+    /// Panics if a task joins itself. Panics if the caller is a task that must wait, and all threads of its pool would then
+    /// be [blocked](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Errors
     ///
@@ -57,7 +57,8 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // If the wait panics, `self` still has the handle. The drop of `self` then passes a panic of the task on to the scope.
+        // If this wait panics, `self` still owns the task's handle. The drop of `self` then gives a panic of the task to
+        // the scope.
         self.task.as_ref().expect(joined).wait(None);
         self.task.take().expect(joined).join()
     }

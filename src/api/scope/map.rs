@@ -1,5 +1,5 @@
 //! `Scope::map`: calls a closure with each item of an input, and returns an iterator over the results. The closure and the
-//! input may borrow from outside the scope.
+//! input may borrow values that outlive the scope.
 
 use crate::api::scope::Scope;
 use crate::api::stream::pump::OfScope;
@@ -10,13 +10,14 @@ use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
 impl<'scope> Scope<'scope, '_> {
-    /// Does what [`Job::map`](crate::Job::map) does, with an input and a closure that may borrow from outside the scope.
+    /// Does what [`Job::map`](crate::Job::map) does. The input and the closure may borrow values that outlive the scope.
     ///
-    /// The tasks that pull the input belong to the scope, which waits for the calls of `f` under way.
+    /// The tasks that pull the input belong to the scope. So the scope waits for calls of `f` that are in progress, also if
+    /// the iterator was dropped.
     ///
     /// # Blocking, cancellation, errors
     ///
-    /// As [`Job::map`](crate::Job::map).
+    /// The same as for [`Job::map`](crate::Job::map).
     ///
     /// # Examples
     ///
@@ -47,8 +48,8 @@ impl<'scope> Scope<'scope, '_> {
         R: Send + 'scope,
     {
         let keeper = OfScope((&self.tasks).into());
-        // SAFETY: all borrows live for 'scope, so until `Tasks::enter` returns. Only the iterator and tasks of the scope make
-        // pullers.
+        // SAFETY: all borrows live for 'scope, which lasts until `Tasks::enter` returns. Only the iterator and tasks of the
+        // scope make pullers.
         let taker = unsafe { Taker::new(&self.job, input.into_iter(), f, keeper) };
         ScopedMap { taker, scope: PhantomData }
     }

@@ -1,13 +1,16 @@
 //! The tasks of a scope, and the wait for all of them.
 //!
-//! A scoped task is a task with a handle whose lifetime is erased. The values that the task borrows outlive the task:
+//! A scoped task is a task whose type hides the lifetime of the values that it borrows. Three steps keep these values alive
+//! until the task has ended:
 //!
-//! - `scope-1`: `pending` counts the task before the task is in a queue.
-//! - `scope-2`: the count goes down when the task's closure is gone, and its outcome is gone or owned by a [`ScopedHandle`].
-//!   The handle borrows the scope.
-//! - `scope-3`: the scope ends when `pending` is 0. A task may push further tasks only before its own `scope-2`.
+//! - `scope-1`: the thread that makes the task counts it in `pending`, before it pushes the task.
+//! - `scope-2`: the thread that ends the task lowers `pending`. Before that, the thread has dropped the task's closure, and
+//!   has dropped the task's outcome or stored it for the [`ScopedHandle`]. The handle cannot outlive the scope.
+//! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. By then the scope's closure has returned,
+//!   and a task can push further tasks only before its own `scope-2`. So `pending` stays 0.
 //!
-//! The scope's list has a reference to each task that has not started. So the scope can run such a task inline, or drop it.
+//! The scope's list has a reference to each task that has not started. So the thread that waits for the scope can run such
+//! a task inline, or drop the task.
 //!
 //! [`ScopedHandle`]: crate::ScopedHandle
 
@@ -26,7 +29,7 @@ use std::ptr::NonNull;
 
 /// The greatest number of tasks that a scope runs inline while other tasks wait for its worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
-/// If the list is shorter than this, started tasks are not searched for and removed.
+/// The least length of a scope's list of tasks at which started tasks are removed from the list.
 const LONG: usize = shrunk(64, 2);
 
 const WAITED: u64 = 1;
@@ -38,16 +41,17 @@ type Payload = Box<dyn Any + Send>;
 /// The tasks of one scope that have not ended, and the scope's first panic.
 pub struct Tasks {
     list: Mutex<List>,
-    /// Bit 0: a waiter may be in the parking lot. The bits above: the number of tasks that have not ended.
+    /// Bit 0: the bit *waited*, set while a thread may wait in the parking lot. The bits above: the number of tasks that
+    /// have not ended.
     pending: AtomicU64,
     /// The first panic of a task or of the scope's closure.
     panic: Mutex<Option<Payload>>,
 }
 
 struct List {
-    /// The tasks that may not have started yet, the oldest first.
+    /// Tasks that have not started, and some that have, the oldest first.
     tasks: Vec<ScopedTask>,
-    /// The length of `tasks` at which started tasks are removed from it.
+    /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,
 }
 
@@ -68,9 +72,10 @@ impl<const COUNTED: bool> Owner for InScope<COUNTED> {
 
     fn task_ended(self) {
         let key = self.0.addr().get();
-        // SAFETY: as in `take_panic`. The count goes down in the last access.
+        // SAFETY: as in `take_panic`. The read-modify-write below is the last access to the scope.
         let pending = unsafe { &(*self.0.as_ptr()).pending };
-        // Ordering: AcqRel; pairs with `must_wait`. All uses of the task's borrows come before (scope-2, unpark-1).
+        // Ordering: AcqRel; pairs with `must_wait`. All uses of the values that the task borrows come before this change
+        // (scope-2, unpark-1).
         if pending.fetch_sub(TASK, Ordering::AcqRel) == TASK | WAITED {
             parking_lot().wake(key);
         }
@@ -90,8 +95,9 @@ impl Tasks {
     /// Makes a task of this scope (`scope-1`). The caller must [`list`](Self::list) the task, then push the task's cell.
     ///
     /// # Safety
-    /// The scope must not be moved before [`enter`](Self::enter) returns. Values that `task` and its result borrow must last
-    /// until then, and until the task's handle is dropped. Only `f` of `enter`, or a task of the scope, may make this call.
+    /// The caller must not move this value before [`enter`](Self::enter) returns. Values that `task` and its result borrow
+    /// must last until `enter` has returned and the task's handle was dropped. Only the closure passed to `enter`, or a
+    /// task of the scope, may make this call.
     pub unsafe fn make<const COUNTED: bool, F, T>(
         &self,
         job: JobPtr,
@@ -102,17 +108,17 @@ impl Tasks {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        // Ordering: Relaxed; the caller's own count, or its call by `enter`, orders it before the wait.
+        // Ordering: Relaxed; the caller is a counted task or runs inside `enter`, which orders this change before the wait.
         self.pending.fetch_add(TASK, Ordering::Relaxed);
-        // SAFETY: by this function's contract, and `enter` returns after the end of the task.
+        // SAFETY: by this function's contract, and because `enter` returns only after the task has ended.
         unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
     }
 
-    /// Makes the task of a puller, and lists it (`scope-1`). No statistics count the task. The caller must push the task's
-    /// cell.
+    /// Makes the task of a puller (`scope-1`), and adds it to the list. No statistics count the task. The caller must push
+    /// the task's cell.
     ///
     /// # Safety
-    /// As [`make`](Self::make).
+    /// The conditions of [`make`](Self::make).
     pub unsafe fn make_puller(&self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
         // SAFETY: by this function's contract.
         let puller = unsafe { self.make::<false, _, _>(job, false, run) };
@@ -120,7 +126,8 @@ impl Tasks {
         puller
     }
 
-    /// Adds a task that is in no queue yet to the list. If the list has doubled since the last removal, removes started tasks.
+    /// Adds to the list a task that was not pushed yet. If the list has doubled since started tasks were last removed from
+    /// it, first removes the started tasks.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -131,17 +138,18 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // No code under the lock panics, so a poisoned lock may be used.
+        // Code under the lock never panics, so a poisoned lock may be used.
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Returns the number of the scope's tasks that have not ended.
     pub fn pending(&self) -> u64 {
-        // Ordering: Relaxed; a figure.
+        // Ordering: Relaxed; a figure for the debug output.
         self.pending.load(Ordering::Relaxed) / TASK
     }
 
-    /// Keeps a panic for the end of the scope. Drops the panic if an earlier one is kept already.
+    /// Stores the payload of a panic, which [`enter`](Self::enter) returns at the end of the scope. Drops the payload if an
+    /// earlier one is stored already.
     pub fn note_panic(&self, payload: Payload) {
         let mut first = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if first.is_none() {
@@ -152,7 +160,7 @@ impl Tasks {
         }
     }
 
-    /// Runs `f`, which may make tasks of this scope, and then waits for all these tasks.
+    /// Runs `f`, which may make tasks of this scope, and then waits for all tasks of the scope.
     ///
     /// # Errors
     /// Returns the payload of the first panic of `f` or of a task.
@@ -173,10 +181,12 @@ impl Tasks {
         }
     }
 
-    /// Waits until all tasks of the scope have ended (`scope-3`).
+    /// Runs tasks of the scope inline as [`help`](Self::help) says, then waits until all tasks of the scope have ended
+    /// (`scope-3`).
     ///
-    /// If no spare worker is left for the wait, drops all tasks that have not started. Keeps the panic of that wait for the end
-    /// of the scope.
+    /// The wait is refused if no spare worker is left, or if a task needs the one permit that the caller keeps. Then this
+    /// function drops all tasks that have not started, and waits for the others. The refusal is stored as a panic of the
+    /// scope.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();
@@ -198,9 +208,9 @@ impl Tasks {
         }
     }
 
-    /// Runs tasks of the scope inline that have not started, the oldest first. Does so if the task that waits here belongs to
-    /// the same job. Stops early if other tasks wait for the worker, unless the task keeps a permit that the tasks of the scope
-    /// need. Returns the tasks that have not started.
+    /// If the caller is a task of the same job, runs inline those tasks of the scope that have not started, the oldest
+    /// first. If other tasks wait for the worker, runs at most `HELPED_MOST` tasks. If the caller keeps a permit, runs all
+    /// of them in any case. Returns the tasks that have not started by then.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {
@@ -224,7 +234,8 @@ impl Tasks {
     }
 }
 
-/// Ends the process when it is dropped in an unwind, because tasks may still use the stack frames that the panic removes.
+/// Ends the process when this value is dropped during an unwind. Tasks may still use the stack frames that the unwind would
+/// remove.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {

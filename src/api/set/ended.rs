@@ -1,24 +1,26 @@
-//! The tasks of a set that have ended, and the wake-up of the set's owner.
+//! The list of a set's ended tasks. A task that ends wakes the set's *owner*, which is the thread or future that takes the
+//! results.
 //!
-//! Each task of a set carries a guard. The guard is dropped with the task's closure or future, whether the task ran, panicked
-//! or was cancelled. The drop adds the task's number to the set's list:
+//! The closure or future of each task owns a *guard*. The guard is dropped at the end of the closure or future, whether the
+//! task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list:
 //!
 //! - `set-1`: the guard locks the list, adds the number, and reads and clears the mark *waited*.
 //! - `set-2`: if the mark was set, the guard wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks the list, and sets the mark if the list is still empty. Otherwise the owner does
-//!   not wait. During this step the owner holds the lock of its bucket in the parking lot.
+//! - `set-3`: before the owner waits, it locks the list. If the list is empty, the owner sets the mark *waited* and waits.
+//!   If not, the owner does not wait. During this step the owner also holds the lock of its bucket in the parking lot.
 //!
-//! No wake-up is lost, because the guard and the owner take the list's lock (`set-1`, `set-3`). The owner sees the task's
-//! number in the list, or the guard sees the mark and wakes the owner.
+//! No wake-up is lost, because `set-1` and `set-3` run under the list's lock. If `set-1` comes first, the owner sees the
+//! task's number in the list. If `set-3` comes first, the guard sees the mark and wakes the owner.
 //!
-//! A task may be in the list before its outcome is final, because the guard is dropped shortly before that. So the set's owner
-//! joins each task of the list by the task's handle.
+//! The guard is dropped shortly before the outcome of its task is final. So the owner takes the outcome by a join of the
+//! task's handle.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use std::collections::VecDeque;
 
-/// The number of a task in a [`TaskSet`](crate::TaskSet), in the order of the pushes, from 0. The set uses no number twice.
+/// The number of a task in a [`TaskSet`](crate::TaskSet). A set numbers its tasks from 0, in the order of the pushes, and
+/// uses no number twice.
 ///
 /// # Examples
 ///
@@ -43,7 +45,7 @@ struct List {
     waited: bool,
 }
 
-/// Adds the task's number to the set's list of ended tasks when it is dropped.
+/// The guard of one task: its drop adds the task's number to the set's list of ended tasks.
 pub struct Guard {
     ended: Arc<EndedList>,
     id: SetTaskId,
@@ -60,7 +62,7 @@ impl EndedList {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns the parking lot's key for the set's owner.
+    /// Returns the key by which the set's owner waits in the parking lot.
     pub fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
@@ -75,7 +77,8 @@ impl EndedList {
         self.lock().numbers.len()
     }
 
-    /// Sets the mark *waited* and returns true if no ended task is on the list. The set's owner must then wait (`set-3`).
+    /// If the list is empty, sets the mark *waited* and returns true: the set's owner must wait (`set-3`). Otherwise
+    /// returns false.
     pub fn set_waited(&self) -> bool {
         let mut list = self.lock();
         list.waited = list.numbers.is_empty();
@@ -84,7 +87,7 @@ impl EndedList {
 }
 
 impl Guard {
-    /// Makes the guard that adds the task number `id` to the list when it is dropped.
+    /// Makes the guard of the task with the number `id`.
     pub fn new(ended: &Arc<EndedList>, id: SetTaskId) -> Self {
         Self { ended: ended.clone(), id }
     }

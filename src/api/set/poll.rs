@@ -1,4 +1,4 @@
-//! Polls a set: as a stream, or inside a future that the user writes.
+//! Polls a `TaskSet`: as a stream, or inside a future that the user writes.
 
 use crate::api::set::{SetTaskId, TaskSet};
 use crate::base::parking::{ONLY, parking_lot};
@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<T> TaskSet<T> {
-    /// Polls for the next task of the set that ends. Call it inside a future that you write. Returns what
-    /// [`join_next_with_id`](Self::join_next_with_id) returns.
+    /// Polls for what [`join_next_with_id`](Self::join_next_with_id) returns: the number and the result of a task that has
+    /// ended, or `None` if the set is empty. Call this method inside a future that you write.
     ///
-    /// While a future of a pool waits here, it holds no permit, as with an awaited handle. Only the waker of the last call is
-    /// woken.
+    /// If no task has ended, returns `Pending`, and stores the waker in place of the waker of an earlier call. A future
+    /// that a pool runs holds no permit until a further call is ready.
     ///
     /// # Examples
     ///
@@ -54,7 +54,7 @@ impl<T> TaskSet<T> {
     }
 }
 
-/// Yields the result of each task of the set when that task has ended.
+/// Yields the results of the set's tasks, in the order in which the tasks end.
 ///
 /// # Examples
 ///

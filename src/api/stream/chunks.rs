@@ -1,16 +1,19 @@
-//! Chunks: several items that a puller of `Job::for_each` pulls at once, and the items of a chunk that it gives back.
+//! A *chunk* is the items that a puller of `Job::for_each` pulls at once.
 //!
-//! If a puller must stop within a chunk, it gives the rest back, and other pullers pull that rest before the input. So at the
-//! end of the input, items may still come from pullers that hold chunks. A puller that finds the end leaves while chunks are
-//! held, and the last holder of a chunk pulls again. No puller is missing then:
+//! A puller *holds* a chunk of more than one item until it has run all these items or has given back the rest. A puller
+//! that must stop within a chunk gives back the rest, and other pullers pull these items before they pull the input. So
+//! when the input is at its end, items may still come from a puller that holds a chunk. As long as one puller holds a
+//! chunk, each other puller that finds the end of the input leaves. Two steps make sure that a puller pulls the items that
+//! are given back:
 //!
-//! - `chunk-1`: a puller that has run its chunk stops counting as a holder, and tries the lock of the input. If the lock is
-//!   taken, the puller does `pull-1` to `pull-3` of module `stream`.
-//! - `end-1`: a puller finds the input at its end while a chunk is held. The puller unlocks the input, stops counting as a
-//!   puller, and executes a full fence. The puller leaves only if a chunk is still held.
+//! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has the
+//!   lock, the puller that has run its chunk does `pull-1` to `pull-3` of module `stream`. In these steps it stops counting
+//!   as a puller, executes a full fence, and tries the lock again.
+//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Then it stops
+//!   counting as a puller, and executes a full fence. It leaves if `held` is still above 0, and pulls again if `held` is 0.
 //!
-//! No puller is missing, because of the fences. The puller that has run its chunk finds the lock free (`chunk-1`), or the
-//! puller that found the end sees that no chunk is held (`end-1`).
+//! A puller always pulls the items that are given back, because of the two fences. Either the puller that has run its chunk
+//! finds the lock free (`chunk-1`). Or the puller that has found the end sees that `held` is 0, and pulls again (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -19,15 +22,15 @@ use crate::unwind;
 use std::any::Any;
 use std::collections::VecDeque;
 
-/// The state that the pullers of one input share to pull chunks.
+/// The state by which the pullers of one input share chunks.
 pub struct Chunks<T> {
-    /// Items that were given back. Never locked while the input is pulled.
+    /// The items that pullers have given back. No puller calls the input while it has this lock.
     returned: Mutex<VecDeque<T>>,
     /// The number of items in `returned`.
     given_back: AtomicUsize,
     /// The number of pullers that hold a chunk of more than one item.
     held: AtomicUsize,
-    /// The size of the first chunk of a puller that starts.
+    /// The number of items that a starting puller wants for its first chunk.
     size: AtomicUsize,
     /// The payload of the input's panic, until a puller takes it.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -39,8 +42,8 @@ pub enum Pulled {
     Chunk,
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or other pullers hold the rest of the items. This puller is no longer
-    /// counted.
+    /// Another puller has the lock of the input, or other pullers hold the rest of the items. The caller no longer counts
+    /// as a puller, and must end.
     Left,
     /// The input panicked. No item is left.
     Panicked(Box<dyn Any + Send>),
@@ -58,23 +61,24 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Returns the size of the first chunk of a puller that starts: 1, or the last size that a puller kept.
+    /// Returns how many items a starting puller wants for its first chunk: 1, or the last size that a puller has stored by
+    /// [`keep_size`](Self::keep_size).
     pub fn size(&self) -> usize {
         // Ordering: Relaxed; a hint.
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Stores the chunk size of a puller that stops. The next puller that starts begins with this size.
+    /// Stores the chunk size of a puller that stops. The next puller that starts wants a first chunk of this size.
     pub fn keep_size(&self, size: usize) {
         // Ordering: Relaxed; a hint.
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the puller has run a chunk of more
-    /// than one item since it last pulled.
+    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the last pull of this puller gave
+    /// more than one item, and the puller has run all of them.
     ///
-    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input may block until an
-    /// earlier item has been run. A larger chunk would then never be run.
+    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input may block until
+    /// an earlier item has been run. A puller that pulled both items before it ran the first would block for ever.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
@@ -99,7 +103,8 @@ impl<T> Chunks<T> {
                 feed.count_pulled(chunk.len() as u64);
             }
             if chunk.len() > 1 || end.is_some() {
-                // Ordering: Relaxed; the lock of the source orders it before the next load under it.
+                // Ordering: Relaxed; the lock of the source orders this change before the next load of `held` under the
+                // same lock.
                 self.held.fetch_add(1, Ordering::Relaxed);
             }
             drop(source);
@@ -123,7 +128,7 @@ impl<T> Chunks<T> {
             }
             feed.leave(); // end-1
             full_fence();
-            // Ordering: Relaxed; the fence above orders it.
+            // Ordering: Relaxed; the fence above orders this load.
             if self.held.load(Ordering::Relaxed) > 0 {
                 return Pulled::Left;
             }
@@ -132,17 +137,19 @@ impl<T> Chunks<T> {
     }
 
     fn pull_returned(&self, chunk: &mut Vec<T>, most: usize) {
-        // Ordering: Relaxed; a hint while a chunk is held. If no chunk is held, the load of `held` comes after all changes.
+        // Ordering: Relaxed; a hint while a puller holds a chunk. If none does, the load of `held` in `pull` has made all
+        // changes visible.
         if self.given_back.load(Ordering::Relaxed) > 0 {
             let mut returned = self.lock_returned();
             let again = most.min(returned.len());
             chunk.extend(returned.drain(..again));
-            // Ordering: Relaxed; written under the lock of `returned`, and read under that of the source.
+            // Ordering: Relaxed; written under the lock of `returned`, and read under the lock of the source.
             self.given_back.store(returned.len(), Ordering::Relaxed);
         }
     }
 
-    /// Drops the input at its end, without the lock, because its destructor may wait. Keeps the input's first panic.
+    /// Drops an input that is at its end, and stores the input's first panic. The caller must have unlocked the source,
+    /// because the input's destructor may wait.
     fn end<I>(&self, (input, panic): End<I>) {
         let dropped = unwind::halt(|| drop(input)).err();
         let (first, second) = if panic.is_some() { (panic, dropped) } else { (dropped, None) };
@@ -150,7 +157,7 @@ impl<T> Chunks<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a chunk that had more than one item, for other pullers.
+    /// Gives back the rest of a chunk of more than one item, for other pullers. The calling puller holds no chunk any more.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
         returned.extend(rest);
@@ -160,14 +167,14 @@ impl<T> Chunks<T> {
         self.put_down();
     }
 
-    /// Stops counting the puller as the holder of a chunk of more than one item.
+    /// Stops counting the calling puller in `held`: the puller holds no chunk of more than one item any more.
     fn put_down(&self) {
-        // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after it.
+        // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after this change.
         self.held.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn lock_returned(&self) -> MutexGuard<'_, VecDeque<T>> {
-        // No code under this lock panics, because it only moves items.
+        // Code under this lock never panics: it only moves items.
         self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -178,7 +185,7 @@ impl<T> Chunks<T> {
 
 impl<T> Drop for Chunks<T> {
     fn drop(&mut self) {
-        // Drops the items one at a time: two panics at once would abort the process.
+        // Drops the items one at a time, because two panics at once would abort the process.
         let returned = std::mem::take(&mut *self.lock_returned());
         returned.into_iter().for_each(unwind::drop_quietly);
     }
@@ -187,8 +194,8 @@ impl<T> Drop for Chunks<T> {
 /// An input that is at its end, and the payload of its panic.
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
-/// Pulls as many items as the lower bound of the input's `size_hint`, but from 1 to `most`. At the end of the input, pulls fewer,
-/// and takes the input out.
+/// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. If the input
+/// yields fewer or panics, it is at its end: takes the input out of `source`, and returns it.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     chunk: &mut Vec<I::Item>,

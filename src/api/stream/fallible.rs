@@ -1,4 +1,4 @@
-//! `Job::try_for_each` and `Job::try_map`: the first error is the end of the input.
+//! `Job::try_for_each` and `Job::try_map`: after the first error no further item of the input is pulled.
 
 use crate::api::job::Job;
 use crate::api::stream::map::Map;
@@ -62,7 +62,7 @@ impl<I: Iterator> Iterator for Until<I> {
     type Item = I::Item;
 
     fn next(&mut self) -> Option<I::Item> {
-        // Ordering: Acquire; pairs with the store of the call that failed.
+        // Ordering: Acquire; pairs with the store by the call of the closure that failed.
         if self.failed.load(Ordering::Acquire) { None } else { self.input.next() }
     }
 
@@ -72,11 +72,11 @@ impl<I: Iterator> Iterator for Until<I> {
 }
 
 impl Job {
-    /// Does what [`for_each`](Self::for_each) does with a closure that may fail. The first error is the end of the input.
+    /// Does what [`for_each`](Self::for_each) does, with a closure that may fail. The first error is the end of the input.
     ///
-    /// After an error no further input is pulled, and an item that was pulled and has not begun is dropped. The calls under way
-    /// run to their end. So does a block of 256 calls, if these take less than 5 ns each. Errors after the first one are
-    /// dropped.
+    /// After an error no further item is pulled. An item that was pulled, but whose call has not begun, is dropped. Calls
+    /// of `f` that have begun run to their end, and so does a block of 256 calls of less than 5 ns each. Errors after the
+    /// first one are dropped.
     ///
     /// # Blocking
     ///
@@ -84,11 +84,12 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`TryError::Failed`] with the first error of `f`, or else [`TryError::Join`] where `for_each` returns an error.
+    /// Returns [`TryError::Failed`] with the first error of `f`. If no call of `f` has failed, returns [`TryError::Join`]
+    /// where `for_each` returns an error.
     ///
     /// # Panics
     ///
-    /// Panics where [`for_each`](Self::for_each) does. If an error came before the panic, the error is dropped.
+    /// Panics where [`for_each`](Self::for_each) does. If a call of `f` has failed before the panic, its error is dropped.
     ///
     /// # Examples
     ///
@@ -127,24 +128,25 @@ impl Job {
             (Ok(_), Some(error)) => Err(TryError::Failed(error)),
             (Ok(outcome), None) => outcome.map_err(TryError::Join),
             (Err(payload), first) => {
-                // The drop of the error may panic. A second panic would abort the process.
+                // The drop of the error may panic, and a second panic would abort the process.
                 unwind::drop_quietly(first);
                 unwind::pass_on(payload)
             }
         }
     }
 
-    /// Does what [`map`](Self::map) does with a closure that may fail. The first error ends the iterator.
+    /// Does what [`map`](Self::map) does, with a closure that may fail. The first error ends the iterator.
     ///
-    /// The iterator yields results in the order of the input, up to the first error in this order. After the error it yields
-    /// `None`. So `collect` into a `Result` gives all results, or the error. A call of `f` that fails or panics ends the input
-    /// at once, even while an earlier item is under way. The calls under way end later, and their results are dropped.
+    /// The iterator yields results in the order of the input, up to the first error in this order. After the error the
+    /// iterator yields `None`. So `collect` into a `Result` gives all results, or the error. When a call of `f` fails or
+    /// panics, no further item is pulled, even if the call with an earlier item still runs. Calls that still run when the
+    /// iterator yields the error run to their end, and their results are dropped.
     ///
-    /// [`as_completed`](TryMap::as_completed) yields results in the order of their completion.
+    /// With [`as_completed`](TryMap::as_completed), the iterator yields results in the order of their completion.
     ///
     /// # Blocking, cancellation
     ///
-    /// As [`map`](Self::map).
+    /// The same as for [`map`](Self::map).
     ///
     /// # Errors
     ///
@@ -175,7 +177,7 @@ impl Job {
         let map = self.map(input, move |item| {
             let outcome = unwind::halt(|| f(item));
             if !matches!(outcome, Ok(Ok(_))) {
-                // Ordering: Release; pairs with the load of the input.
+                // Ordering: Release; pairs with the load in `Until::next`.
                 failed.store(true, Ordering::Release);
             }
             outcome.unwrap_or_else(|payload| unwind::pass_on(payload))

@@ -18,41 +18,41 @@ use std::time::Duration;
 impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Blocks until all calls have ended.
     ///
-    /// The tasks of the job pull the input lazily, and one task at a time pulls. Input and closure may borrow. Each call
-    /// of `f` counts as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the
-    /// order of the input.
+    /// Tasks of the job pull the input lazily, one task at a time. The input and `f` may borrow. Each call of `f` counts as
+    /// a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
     ///
-    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls several
-    /// items at once: at most as many as take about 10 µs, at most 2,048, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time, and so are those of a
-    /// channel. A task that finds items slower than it expected gives the rest back, for other tasks to pull. Calls that take
-    /// less than 5 ns are made in blocks of 256: a pause and other jobs wait for the end of a block.
+    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls
+    /// several items at once. They are at most as many as take about 10 µs, and at most 2,048. They are also at most as
+    /// many as the input's [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time,
+    /// and so are the items of a channel, which promises none. If items turn out to be slower than expected, the task gives
+    /// back those that it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks
+    /// of 256. A pause of this job takes effect, and another job gets its turn, only at the end of a block.
     ///
-    /// `f` must not wait for a later item to start, because one task may hold both items. `f` may do so if the `size_hint` of
-    /// the input promises no items, as that of [`std::iter::from_fn`] does.
+    /// A call of `f` must not wait for the call with a later item, because one task may have pulled both items. Such a wait
+    /// is allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
     ///
-    /// Without a limit, as many items run at once as the pool has workers.
+    /// If the job has no limit, as many items run at once as the pool has workers.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all calls of `f` have ended. Never deadlocks inside a task, as with
-    /// [`scope`](Self::scope). Returns at once if the [`size_hint`](Iterator::size_hint) of the input says that it is
-    /// empty. Any other input is pulled by tasks, so a job that is paused or has a limit of 0 blocks the call.
+    /// Parks the calling thread until all calls of `f` have ended. Like [`scope`](Self::scope), the call never deadlocks
+    /// inside a task. The call returns at once if the [`size_hint`](Iterator::size_hint) of the input says that the input
+    /// is empty. Tasks pull any other input, so the call blocks while the job is paused or has a limit of 0.
     ///
     /// # Cancellation
     ///
-    /// After [`cancel`](Self::cancel) nothing more is pulled, and this function returns when the calls of `f` under way have
-    /// ended. [`close`](Self::close) does not stop it, because the input was accepted before.
+    /// After [`cancel`](Self::cancel) no further item is pulled, and this function returns when all calls of `f` that have
+    /// begun have ended. [`close`](Self::close) does not stop this function, because the input was accepted before.
     ///
     /// # Panics
     ///
-    /// Passes on the first panic of `f`, of the input or of the input's drop, when the calls of `f` under way have ended.
-    /// Nothing is pulled after the panic.
+    /// After a panic of `f`, of the input or of the input's drop, no further item is pulled. When all calls of `f` that
+    /// have begun have ended, the first panic is passed on.
     ///
     /// # Errors
     ///
-    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Returns it also if the job was cancelled or
-    /// its pool shut down before the end of the input.
+    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Also returns it if the job was cancelled,
+    /// or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///
@@ -90,7 +90,8 @@ impl Job {
         })
     }
 
-    /// Does what [`for_each`](Self::for_each) does until `f` returns false. A false result ends the input without an error.
+    /// Does what [`for_each`](Self::for_each) does, until a call of `f` returns false. From then on no further item is
+    /// pulled. A false result is no error.
     #[track_caller]
     pub(super) fn for_each_while<I, F>(&self, input: I, f: F) -> Result<(), JoinError>
     where
@@ -108,7 +109,7 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // The drop of the remaining input may panic. A second panic would abort the process.
+            // The drop of the remaining input may panic, and a second panic would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -126,14 +127,15 @@ struct ForEach<I: Iterator, F> {
 
 /// The most items that a puller pulls at once.
 const MOST: usize = shrunk(2_048, 4);
-/// The number of items in a block of a chunk of `MOST` items. A puller checks whether to stop after each block. In a smaller
-/// chunk a block is one item.
+/// A puller runs a chunk of `MOST` items in blocks of this many items, and checks after each block whether it must stop. In
+/// a smaller chunk the puller checks after each item.
 const BLOCK: usize = shrunk(256, 2);
-/// The time that a chunk should take, from its pull to its end. A shorter time would be used up by reads of the clock and by the
-/// lock of the input.
+/// The time that a chunk should take, from its pull until all its items have run. In chunks of a shorter time, reads of the
+/// clock and the lock of the input would take most of the time.
 const CHUNK_TIME: Duration = Duration::from_micros(10);
 
-/// A puller of `for_each` at work. Dropping this value adds the items that the puller ran to the job's statistics.
+/// A puller of `for_each` at work. Dropping this value adds the number of items that the puller has run to the job's
+/// statistics.
 struct Puller<'a, I: Iterator, F: Fn(I::Item) -> bool> {
     each: &'a ForEach<I, F>,
     completed: u64,
@@ -145,11 +147,12 @@ where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) -> bool + Sync,
 {
-    /// Sends a puller if one is missing. Call it inside [`Tasks::enter`] of `pullers`, or inside a puller.
+    /// Sends a puller if one is missing. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
     fn send_puller(&self) {
         let job = self.feed.job();
         self.feed.send_puller(|| {
-            // SAFETY: the puller borrows only this, which `Job::for_each` keeps where it is until `Tasks::enter` returns.
+            // SAFETY: the puller borrows only `self`, which `Job::for_each` neither moves nor drops before `Tasks::enter`
+            // returns.
             let puller = unsafe { self.pullers.make_puller(job, move || self.run()) };
             self.feed.queue(puller, |cell| gate::push(job, cell));
         });
@@ -183,8 +186,8 @@ where
         let ForEach { feed, chunks, .. } = self.each;
         let mut size = chunks.size();
         let (mut chunk, mut had) = (Vec::with_capacity(size), false);
-        // The time of the next pull. `None` if the last pull gave fewer items than wanted: a chunk cannot grow then, so the clock
-        // need not be read.
+        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted. Then the size of
+        // the chunks stays the same, and this puller does not read the clock.
         let mut began = Some(Instant::now());
         loop {
             match chunks.pull(feed, &mut chunk, size, had) {
@@ -226,7 +229,8 @@ where
         }
     }
 
-    /// Calls the closure with the next `items` items of a chunk. Returns false if a call of the closure has ended the loop.
+    /// Calls the closure with each of the next `items` items of a chunk, until a call returns false. Returns false if a
+    /// call has returned false.
     #[inline]
     fn run_block(&mut self, rest: &mut Rest<'_, I::Item>, items: usize) -> bool {
         let (whole, slots) = (rest.0.len(), std::mem::take(&mut rest.0));
@@ -244,7 +248,8 @@ where
         go_on
     }
 
-    /// Runs the items of a chunk. Gives the rest back if the puller must stop, or if the items are slow.
+    /// Runs the items of a chunk. If the puller must stop, or if the items are slow, gives back the items that have not
+    /// run.
     fn run_chunk(
         &mut self,
         chunk: &mut Vec<I::Item>,
@@ -258,7 +263,8 @@ where
         loop {
             let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
-            // While this puller has a chunk, only a call of the closure that ends the input finishes the feed.
+            // While this puller holds a chunk, the feed is finished only if a call of the closure has returned false or
+            // panicked.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.chunks.give_back(&mut rest);
@@ -286,8 +292,9 @@ where
     }
 }
 
-/// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned, and puts the other
-/// items back. The slots are here and not in the rest, so that the compiler keeps their address in a register.
+/// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned, and puts the
+/// slots of the other items back into `rest`. Until then the slots are in the field `slots`, so that the compiler keeps
+/// their address in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,
@@ -310,7 +317,8 @@ impl<T> Drop for Block<'_, '_, T> {
 enum Chunk {
     /// All items of the chunk were run.
     Done,
-    /// The closure has ended the input. The items of the chunk that had not begun were given back, and no puller pulls them.
+    /// A call of the closure has returned false or panicked. The items of the chunk that had not begun were given back, and
+    /// no puller pulls them.
     Ended,
     /// The puller must stop. The items of the chunk that had not begun were given back, for other pullers.
     Stopped,
@@ -318,7 +326,7 @@ enum Chunk {
     Slow,
 }
 
-/// Returns the size of the next chunk, after a chunk of `size` items that took the time `took`.
+/// Returns the size of a puller's next chunk, after a chunk of `size` items that took the time `took`.
 fn next_size(size: usize, took: Duration) -> usize {
     if took < CHUNK_TIME / 2 {
         (2 * size).min(MOST)
@@ -337,7 +345,7 @@ type Slots<'a, T> = slice::IterMut<'a, MaybeUninit<T>>;
 struct Rest<'a, T>(Slots<'a, T>);
 
 impl<'a, T> Rest<'a, T> {
-    /// Takes all items out of a chunk. The chunk is empty from now on.
+    /// Takes all items out of a chunk, which is empty afterwards.
     fn new(chunk: &'a mut Vec<T>) -> Self {
         let pulled = chunk.len();
         // SAFETY: 0 is at most the capacity, and a vector without items has no item to drop.

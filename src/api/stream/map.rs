@@ -1,4 +1,4 @@
-//! `Job::map`: results as an iterator.
+//! `Job::map`: calls a closure with each item of an input, and returns an iterator over the results.
 
 use crate::api::job::Job;
 use crate::api::stream::pump;
@@ -11,36 +11,38 @@ impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Returns an iterator over the
     /// results, in the order of the input.
     ///
-    /// Nothing is pulled before the first [`next`](Iterator::next). From then on the tasks of the job pull the input lazily. A
-    /// task pulls an item only when it has a permit to run `f`, so no more items are in memory than run. If 64 results per
-    /// worker wait to be taken, no more is pulled until the iterator takes some. Each call of `f` counts as a task in
-    /// [`stats`](Self::stats).
+    /// No item is pulled before the first [`next`](Iterator::next). From then on tasks of the job pull the input lazily. A
+    /// task pulls an item only when it has a permit to run `f`, so only items that run are in memory. If 64 results for
+    /// each worker wait to be taken, no further item is pulled until the caller takes results from the iterator. Each call
+    /// of `f` counts as a task in [`stats`](Self::stats).
     ///
-    /// Each item of the iterator is a `Result`, as with [`spawn`](Self::spawn). A call of `f` that panics yields an error, and
-    /// the other calls go on. [`as_completed`](Map::as_completed) yields results in the order of their completion.
+    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, the iterator yields
+    /// an error in place of its result, and the other calls go on. With [`as_completed`](Map::as_completed), the iterator
+    /// yields results in the order of their completion.
     ///
     /// # Blocking
     ///
-    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. If that task belongs to the
-    /// same job and the needed item was not pulled, `f` runs inline on this thread. Otherwise `next` waits as
-    /// [`TaskHandle::join`](crate::TaskHandle::join) does. `next` returns `None` at once if the
-    /// [`size_hint`](Iterator::size_hint) of the input says that it is empty. Tasks pull any other input, so `next` blocks
-    /// while the job is paused or has a limit of 0.
+    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. Suppose the caller is a
+    /// task of the same job, and the item of the next result was not pulled yet. Then `next` pulls the item and runs `f`
+    /// inline. Otherwise `next` waits as [`TaskHandle::join`](crate::TaskHandle::join) does.
+    ///
+    /// `next` returns `None` at once if the [`size_hint`](Iterator::size_hint) of the input says that the input is empty.
+    /// Tasks pull any other input, so `next` blocks while the job is paused or has a limit of 0.
     ///
     /// # Cancellation
     ///
-    /// Dropping the iterator cancels the rest: nothing more is pulled. The calls of `f` under way end later, and the drop does
-    /// not wait for them.
+    /// Dropping the iterator cancels the rest: no further item is pulled. The drop does not wait for calls of `f` that have
+    /// begun.
     ///
-    /// After [`cancel`](Self::cancel) the iterator still yields the results that are ready or under way. Then the iterator
-    /// yields [`JoinError::Cancelled`] once, unless the input was at its end. [`close`](Self::close) does not stop the
-    /// iterator, because the input was accepted before.
+    /// After [`cancel`](Self::cancel) the iterator still yields the results of all calls of `f` that have begun. If the
+    /// input was not at its end, the iterator then yields [`JoinError::Cancelled`] once. [`close`](Self::close) does not
+    /// stop the iterator, because the input was accepted before.
     ///
     /// # Errors
     ///
     /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
-    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before `map`, or if the job was cancelled or
-    /// its pool shut down before the end of the input.
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`. It is also
+    /// `Cancelled` if the job was cancelled, or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///
@@ -113,7 +115,7 @@ impl<R> Map<R> {
         AsCompleted(self)
     }
 
-    /// Changes the iterator to yield results in the order of their completion from now on.
+    /// Makes the iterator yield results in the order of their completion from now on.
     pub(super) fn order_by_completion(&self) {
         self.0.pump.order_by_completion();
     }

@@ -1,10 +1,11 @@
 //! The pullers of `Job::map`, and the iterator's wait for a result.
 //!
-//! The iterator waits for a result, or for the end of all pullers. [`Results`] has both under one lock.
+//! The iterator waits for a result, or for the end of all pullers. [`Results`] has the results and the number of pullers
+//! under one lock.
 //!
-//! Pullers stop for lack of room by the same protocol as for the input's lock (`pull-1` to `send-3` of module `stream`). A
-//! puller that finds no room for a result stops counting as a puller, executes a full fence, and checks again. The thread that
-//! takes a result executes a full fence, and sends a puller if one is missing.
+//! A puller that finds no room for a result ends. Before that it stops counting as a puller, executes a full fence, and
+//! checks again for room. The thread that takes a result executes a full fence, and sends a puller if one is missing. So a
+//! missing puller is sent, by the argument for the input's lock in module `stream` (`pull-1` to `send-3`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -26,10 +27,10 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
-/// If this many results per worker are ready, pullers stop pulling.
+/// If this many results for each worker are ready, pullers stop pulling.
 const READY_MOST: usize = shrunk(64, 2);
 
-/// Makes the iterating side of a new stream, whose pullers belong to `keeper`.
+/// Makes a new stream, whose pullers are tasks of `job` and belong to `keeper`. Returns the stream as its iterator uses it.
 ///
 /// # Safety
 /// Either input, closure and results borrow nothing, or what they borrow lasts as [`Keeper::make`] demands.
@@ -54,15 +55,16 @@ where
 pub enum Next<R> {
     /// The next result of the stream.
     Result(Outcome<R>),
-    /// The end of the results, with an error first. The job was cancelled, or its pool shut down, before the end of the input.
+    /// No result is left, and the iterator must yield an error before it ends. The job was cancelled, or its pool shut
+    /// down, before the end of the input.
     Cancelled,
-    /// The end of the results, without an error.
+    /// No result is left, and the iterator ends without an error.
     End,
 }
 
-/// A stream as its iterator uses it, without the types of input and closure.
+/// A stream as its iterator uses it. The trait hides the types of the input and the closure.
 pub trait Pump<R>: Send + Sync {
-    /// Waits for the next result. `taken` is the number of results that the iterator has taken before.
+    /// Waits for the next result. `taken` is the number of results that the iterator has taken so far.
     fn next(&self, taken: u64) -> Next<R>;
     /// Makes the iterator yield results in the order of their completion from now on.
     fn order_by_completion(&self);
@@ -72,7 +74,7 @@ pub trait Pump<R>: Send + Sync {
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
 }
 
-/// What the pullers and the iterator share.
+/// The state that the pullers and the iterator of one stream share.
 struct Stream<I, F, R, K> {
     feed: Feed<I>,
     /// The closure. `None` only while the stream is dropped.
@@ -99,15 +101,15 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
-        // If the iterator was dropped while a puller had the lock, the input is still here. The drops are quiet: a panic here
-        // would reach the puller's scope, or the code that drops the iterator.
+        // If the iterator was dropped while a puller had the lock, the input is still in the feed. Panics of these drops
+        // are ignored: a panic would reach the puller's scope, or the code that drops the iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
     }
 }
 
-/// A puller that is queued or runs. The drop of the last puller wakes the iterator.
+/// A puller that is queued or running. The drop of a stream's last puller wakes the iterator.
 struct Puller<I, F, R, K>(Arc<Stream<I, F, R, K>>);
 
 impl<I, F, R, K> Puller<I, F, R, K> {
@@ -143,7 +145,7 @@ impl<I, F, R, K> Drop for Puller<I, F, R, K> {
     }
 }
 
-/// Makes the tasks of pullers, and decides what waits for their end.
+/// Makes the tasks of a stream's pullers, and decides which call waits for their end.
 pub trait Keeper: Copy + Send + Sync {
     /// Makes the task of a puller. No statistics count the task.
     ///
@@ -153,7 +155,7 @@ pub trait Keeper: Copy + Send + Sync {
     unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
 }
 
-/// The keeper of a stream that borrows nothing. No call waits for its pullers.
+/// The keeper of a stream that borrows nothing. No call waits for the end of the pullers.
 #[derive(Clone, Copy)]
 pub struct Nothing;
 
@@ -168,13 +170,13 @@ impl Keeper for Nothing {
     }
 }
 
-/// The keeper of a stream that may borrow. The scope waits for the pullers.
+/// The keeper of a stream that may borrow. The scope with these tasks waits for the end of the pullers.
 #[derive(Clone, Copy)]
 pub struct OfScope(pub NonNull<Tasks>);
 
 // SAFETY: the fields of `Tasks` are atomics, and locks of values that are Send.
 unsafe impl Send for OfScope {}
-// SAFETY: as above; a shared reference gives no more than the pointer.
+// SAFETY: as for Send; a shared reference gives only a copy of the pointer.
 unsafe impl Sync for OfScope {}
 
 impl Keeper for OfScope {
@@ -209,8 +211,7 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// Queues a puller by a call of `push`, if a puller is missing and there is room for results (send-2 and send-3 of module
-    /// `stream`).
+    /// Queues a puller by a call of `push`, if a puller is missing and there is ample room for results (send-2, send-3).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
@@ -218,13 +219,15 @@ where
         }
         stream.feed.send_puller(|| {
             let puller = Puller::new(stream);
-            // SAFETY: by the contract of this module's `make`. An iterator or a puller of the stream calls here.
+            // SAFETY: by the contract of this module's `make`. Only the stream's iterator and its pullers call this
+            // function.
             let puller = unsafe { stream.keeper.make(stream.feed.job(), move || puller.run()) };
             stream.feed.queue(puller, push);
         });
     }
 
-    /// Pulls items and runs `f` with each, until no item is left or `turn` is over. The caller must have counted the puller.
+    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or `turn` says to stop.
+    /// The caller must have counted the puller.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
@@ -279,13 +282,13 @@ where
         self.tell(wakes);
     }
 
-    /// Wakes the iterator if `wakes` is true. Call it after each stored result.
+    /// Wakes the iterator if `wakes` is true. Call this after each stored result.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // The lock of the results orders this thread and `stop`. This thread sees the mark of `stop`, or `stop` drops the
-        // stored result.
+        // This thread and `stop` both take the lock of the results. Either this thread sees that the iterator was dropped,
+        // or `stop` finds the stored result and drops it.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -302,11 +305,11 @@ where
         }
     }
 
-    /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if the
-    /// iterator must check the results again.
+    /// Pulls one item and runs `f` with the item inline, under the permit of the task that calls `next`. Returns true if
+    /// `next` must check the results again.
     ///
-    /// Does so only if that task belongs to the same job, and if the results of all pulled items were taken. So the result of
-    /// this item is the next one.
+    /// The task that calls `next` must belong to the same job, and the iterator must have taken the results of all items
+    /// pulled before. So the pulled item is the one whose result comes next. Otherwise pulls nothing and returns false.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };
@@ -336,7 +339,7 @@ where
                 self.send_puller();
                 return Next::Result(result);
             }
-            // The order of these reads matters: a puller stores its results before it ends.
+            // These two reads must come before the second call of `take`: a puller stores its results before it ends.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {
@@ -347,7 +350,7 @@ where
                 return Next::End;
             }
             if idle && !finished && feed.is_puller_queued() {
-                // The queued puller was dropped, so no puller will add a result.
+                // The queued puller was dropped, so no puller will store a further result.
                 return Next::Cancelled;
             }
             if !finished {
@@ -371,7 +374,7 @@ where
     }
 
     fn stop(&self) {
-        // Ordering: Release; pairs with `is_abandoned`. The pullers must see it before they see the end of the feed.
+        // Ordering: Release; pairs with `is_abandoned`. A puller that sees the end of the feed must also see this mark.
         self.stream.abandoned.store(true, Ordering::Release);
         self.stream.feed.finish();
         self.stream.drop_input();

@@ -1,4 +1,4 @@
-//! The results that wait to be taken, and the count of the pullers that may still add results.
+//! The results of a stream that wait to be taken, and the number of pullers that may still add results.
 
 use crate::api::stream::pause;
 use crate::error::JoinError;
@@ -10,13 +10,14 @@ use std::fmt;
 /// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
-/// The number of checks that an iterator or a puller makes, with a pause before each, until it parks or leaves.
+/// How often an iterator checks for a result before it parks, or a puller for room before it ends. Each check comes after a
+/// pause.
 const CHECKS: usize = scaled(4, 1, 0);
 
-/// The results of a stream that wait to be taken by its iterator.
+/// The results of a stream that its iterator has not taken yet.
 pub struct Results<R> {
     state: Mutex<State<R>>,
-    /// The number of ready results in the state. Written under the lock, and read without.
+    /// The number of ready results in `state`. Written under the lock, and read without the lock.
     ready: AtomicUsize,
     /// The number of ready results at which pullers stop pulling.
     most: usize,
@@ -26,16 +27,17 @@ struct State<R> {
     order: Order<R>,
     /// The number of results that the iterator has taken.
     taken: u64,
-    /// The input's panic, with the number of results before it. The iterator takes it after all other results.
+    /// The panic of the input, and the number of results that come before it. The iterator takes the panic after all these
+    /// results.
     last: Option<(u64, Outcome<R>)>,
-    /// The number of pullers that are queued or run.
+    /// The number of pullers that are queued or running.
     pullers: usize,
-    /// True if the iterator may wait in the parking lot.
+    /// The mark *waited*: true if the iterator may wait in the parking lot.
     waited: bool,
 }
 
 enum Order<R> {
-    /// Results by the number of their item. `first` is the number of the first slot, which is taken next.
+    /// Results by the number of their item. `first` is the item number of the first slot, whose result is taken next.
     Input { first: u64, slots: VecDeque<Option<Outcome<R>>> },
     /// Results in the order of their completion.
     Completion(VecDeque<Outcome<R>>),
@@ -50,11 +52,11 @@ impl<R> Results<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // No code under the lock panics, because it moves results and never drops them.
+        // Code under the lock never panics: it moves results, and never drops them.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Lets the iterator take results in the order of their completion from now on.
+    /// Makes the iterator take results in the order of their completion from now on.
     pub fn order_by_completion(&self) {
         let mut state = self.lock();
         if let Order::Input { slots, .. } = &mut state.order {
@@ -63,7 +65,7 @@ impl<R> Results<R> {
         }
     }
 
-    /// Stores the result of the item with this number. Returns true if the iterator must be woken.
+    /// Stores the result of the item with this number. Returns true if the caller must wake the iterator.
     #[must_use]
     pub fn put(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
@@ -81,7 +83,8 @@ impl<R> Results<R> {
         state.has_next() && std::mem::replace(&mut state.waited, false)
     }
 
-    /// Stores the input's panic, which is the last result of all. Returns true if the iterator must be woken.
+    /// Stores the input's panic, which the iterator takes after `number` results. Returns true if the caller must wake the
+    /// iterator.
     #[must_use]
     pub fn put_last(&self, number: u64, outcome: Outcome<R>) -> bool {
         let mut state = self.lock();
@@ -106,7 +109,7 @@ impl<R> Results<R> {
         Some(outcome)
     }
 
-    /// Takes any ready result, whatever the order. Call it when the iterator takes no more results.
+    /// Takes one of the ready results, in any order. Call this when the iterator takes no more results.
     pub fn take_any(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match &mut state.order {
@@ -121,18 +124,18 @@ impl<R> Results<R> {
         self.ready() < self.most
     }
 
-    /// Returns true if so much room for results is left that a new puller does not fill it at once.
+    /// Returns true if at most half of the room for results is taken. A new puller then does not fill the rest at once.
     pub fn have_ample_room(&self) -> bool {
         self.ready() <= self.most / 2
     }
 
-    /// Returns the parking lot's key for the iterator.
+    /// Returns the key by which the iterator waits in the parking lot.
     pub fn key(&self) -> usize {
         (&raw const *self).addr()
     }
 
-    /// Returns true, and notes the wait, if the iterator must wait: the next result is not ready, and a puller may still make
-    /// it (`park-2`).
+    /// If the next result is not ready, and a puller is queued or running, sets the mark *waited* and returns true.
+    /// Otherwise returns false. If the result is true, the iterator must wait (`park-2`).
     pub fn set_waited(&self) -> bool {
         let mut state = self.lock();
         state.waited = !state.has_next() && state.pullers > 0;
@@ -144,7 +147,8 @@ impl<R> Results<R> {
         self.lock().pullers += 1;
     }
 
-    /// Counts the end of a puller, or the drop of a queued one. Returns true if the iterator must be woken.
+    /// Stops counting a puller that has ended, or that was dropped in the queue. Returns true if the caller must wake the
+    /// iterator.
     #[must_use]
     pub fn drop_puller(&self) -> bool {
         let mut state = self.lock();
@@ -152,7 +156,7 @@ impl<R> Results<R> {
         state.pullers == 0 && std::mem::replace(&mut state.waited, false)
     }
 
-    /// Returns true if no puller is queued or runs.
+    /// Returns true if no puller is queued or running.
     pub fn have_no_pullers(&self) -> bool {
         self.lock().pullers == 0
     }
@@ -169,21 +173,21 @@ impl<R> Results<R> {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Spins for a few microseconds until the next result is ready. Returns true if it is ready. A wait in the parking lot takes
-    /// longer than a cheap call.
+    /// Spins for a few microseconds, or until the next result is ready. Returns true if the result is ready. If calls of
+    /// the closure are cheap, the spin is shorter than a wait in the parking lot.
     pub fn spin_for_next(&self) -> bool {
         spin_until(|| self.lock().has_next())
     }
 
-    /// Spins for a few microseconds until there is ample room for results. Returns true if there is. To leave, and to be sent
-    /// again, takes a puller longer.
+    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. The
+    /// spin is shorter than the time in which a puller ends and the next one is sent.
     pub fn spin_for_room(&self) -> bool {
         spin_until(|| self.have_ample_room())
     }
 }
 
-/// Spins until `is_so` returns true, or until the last check has failed. Never yields, because beside other programs a thread
-/// that yields waits for all of them.
+/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never
+/// yields to other threads: on a busy machine a thread that yields may run again only much later.
 fn spin_until(is_so: impl Fn() -> bool) -> bool {
     for check in 0..CHECKS {
         pause(check);

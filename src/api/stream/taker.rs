@@ -1,4 +1,4 @@
-//! The iterating side of `Job::map` and `Scope::map`.
+//! The part that the iterators of `Job::map` and `Scope::map` share.
 
 use crate::api::job::Job;
 use crate::api::stream::pump::{self, Keeper, Next, Pump};
@@ -18,7 +18,7 @@ pub struct Taker<'a, R> {
 enum Stage {
     /// The iterator may yield further results.
     Going,
-    /// The job was closed before the call. The only item is `Cancelled`.
+    /// The job was closed before the iterator was made. The only item is `Cancelled`.
     Refused,
     /// The iterator has yielded all items.
     Over,
@@ -28,7 +28,7 @@ impl<'a, R> Taker<'a, R> {
     /// Makes a stream whose pullers are tasks of `job` and belong to `keeper`.
     ///
     /// # Safety
-    /// As [`pump::make`].
+    /// The conditions of [`pump::make`].
     pub unsafe fn new<I, F, K>(job: &Job, input: I, f: F, keeper: K) -> Self
     where
         I: Iterator + Send + 'a,

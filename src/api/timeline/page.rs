@@ -1,4 +1,5 @@
-//! A picture as one page of HTML: the data, and a script that draws them on a canvas.
+//! Writes a picture of the timeline as one page of HTML. The page has the picture's data, and a script that draws the data
+//! on a canvas.
 
 use crate::api::timeline::picture::{Picture, Row, Slice};
 use std::fmt::Write as _;
@@ -37,8 +38,8 @@ fn job(row: &Row) -> String {
     )
 }
 
-/// Returns a slice as a list: what, from, to, task, why, waited, worker, the flow that leads here, the flows that begin here,
-/// the name.
+/// Returns a slice as a JSON list of its fields in the order: what, from, to, task, why, waited, worker, flow_in,
+/// flows_out, name.
 fn slice(slice: &Slice) -> String {
     let number =
         |number: Option<u64>| number.map_or("null".to_owned(), |number| number.to_string());

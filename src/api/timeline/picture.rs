@@ -1,5 +1,5 @@
-//! The events of a timeline as slices (parts of a task's life), figures of each job, and flows (arrows from one slice to a
-//! later one).
+//! Makes a picture from the events of a timeline. A *slice* is a part of a task's life. A *flow* is an arrow from one slice
+//! to a later one. Each job also has figures over time.
 
 mod key;
 mod lanes;
@@ -47,19 +47,19 @@ pub struct Slice {
     pub task: u64,
     /// The name of the slice's task, if it has one.
     pub name: Option<Rc<str>>,
-    /// Why the slice lasted, or how it ended.
+    /// Why the task waited during the slice, or how the slice ended.
     pub why: String,
     /// For a running slice: how long the task was queued before, in nanoseconds.
     pub waited: Option<u64>,
     /// The number of the worker that ran the task, if a worker did.
     pub worker: Option<u16>,
-    /// The number of the flow that ends at this slice.
+    /// The number of the flow that ends where this slice begins, if there is one.
     pub flow_in: Option<u64>,
     /// The numbers of the flows that begin at the end of this slice.
     pub flows_out: Vec<u64>,
 }
 
-/// The figures of one job from a time on, until its next figures.
+/// The figures of one job from the time `at` until the time of the job's next figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     pub at: u64,
@@ -78,7 +78,7 @@ pub struct Row {
     /// The slices of the job's tasks, divided into lanes. Slices of one lane do not overlap.
     pub lanes: Vec<Vec<Slice>>,
     pub figures: Vec<Figures>,
-    /// The number of tasks whose queued slice found no lane.
+    /// The number of tasks whose queued slice is not shown, because no lane was free.
     pub hidden: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A picture in the format of Perfetto: a file of trace packets, encoded as protocol buffers.
+//! Writes a picture in the format of Perfetto: a file of trace packets, encoded as protocol buffers.
 //!
 //! The numbers of the fields are those of Perfetto's `trace_packet.proto`, `track_event.proto`, `track_descriptor.proto`,
 //! `counter_descriptor.proto` and `debug_annotation.proto`. These numbers never change, because old traces must stay readable.
@@ -139,7 +139,7 @@ pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
         for lane in &row.lanes {
             file.lanes += 1;
             let track = uuid(Kind::Lane, file.lanes);
-            // Perfetto shows the lanes as one track, because they have one name.
+            // Perfetto shows the lanes as one track, because all of them have the same name.
             file.track(track, Some(job), "tasks", false)?;
             file.slices(track, lane)?;
         }
@@ -157,7 +157,7 @@ impl<W: Write> File<W> {
     fn packet(&mut self, packet: Message) -> io::Result<()> {
         let mut packet = packet.number(SEQUENCE, 1);
         if std::mem::take(&mut self.is_first) {
-            // The first packet of a file says that the state of its sequence begins here.
+            // This flag in the first packet says that the sequence of packets begins with that packet.
             packet = packet.number(SEQUENCE_FLAGS, 1);
         }
         // `Trace.packet`

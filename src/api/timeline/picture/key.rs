@@ -5,11 +5,11 @@ use crate::base::log::{Event, Kind};
 /// The key of a task that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// The address of the cell of a task that is queued or pending. Or the number of a permit without a task; such a number is
-    /// odd.
+    /// For a task that is queued or pending: the address of the task's cell. For a permit without a task: the permit's
+    /// number, which is odd.
     Cell(usize),
-    /// The id of the start of a task that a worker runs. A running task has no key by address, because another task may use its
-    /// cell's memory by now.
+    /// For a task that a worker runs: the id of the event of the task's start. The address of the task's cell cannot be the
+    /// key, because another task may use the cell's memory by now.
     Start(u64),
 }
 

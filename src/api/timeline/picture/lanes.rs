@@ -1,12 +1,13 @@
-//! Places the tasks of one job in lanes, in which slices do not overlap.
+//! Divides the slices of one job's tasks into lanes. The slices of one lane do not overlap.
 
 use crate::api::timeline::picture::{Slice, What};
 
 /// The greatest number of lanes of one job that show queued tasks.
 const LANES: usize = 40;
 
-/// Places the tasks in lanes. Each task is a list of indices of slices. A task that finds no lane for its queued slice gets a
-/// lane from its start on. Returns the lanes, and the number of such tasks.
+/// Places the tasks in lanes. Each task is a list of indices into `slices`. If `LANES` lanes are taken when a task is
+/// queued, the task's queued slice is left out. The task then gets a lane from its start on. Returns the lanes, and the
+/// number of queued slices left out.
 pub fn place(slices: &[Slice], mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, u64) {
     let begin = |task: &Vec<usize>| slices[task[0]].from;
     tasks.sort_by_key(begin);

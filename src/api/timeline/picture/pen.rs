@@ -14,7 +14,7 @@ struct Open {
     name: Option<Rc<str>>,
     number: u64,
     slices: Vec<usize>,
-    /// Why the task waited so far, in words.
+    /// The reasons for which the task has waited so far, in words.
     reasons: Vec<String>,
     /// The id of the event that freed the permit with which the task was admitted, or 0.
     cause: u64,
@@ -245,7 +245,7 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the event `id` ended the slice before the task's last one.
+    /// Notes that the event `id` ended the last but one slice of the task.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
@@ -253,7 +253,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Ends the last slice of a task at the time `at`, and begins another one.
+    /// Ends the last slice of a task at the time `at`, and begins a new slice.
     fn turn(&mut self, at: u64, key: Key, event: &Event, what: What, why: &str) {
         let _ = self.begin_if_new(at, key, event);
         let Some(last) = self.last(key) else { return };
@@ -282,12 +282,13 @@ impl<'a> Pen<'a> {
         self.open.iter().find(found).map(|(key, _)| *key)
     }
 
-    /// Draws that a worker begins or resumes a task.
+    /// Draws the event that a worker begins or resumes a task.
     fn start(&mut self, id: u64, at: u64, key: Key, event: &Event) {
         if !self.open.contains_key(&key)
             && let Some(polled) = self.started_with(event.task)
         {
-            // The future was woken before the event that ends its last poll.
+            // The event that ends the future's last poll comes later than this start, because the future was woken
+            // meanwhile.
             self.rename(polled, key);
         }
         let is_new = self.begin_if_new(at, key, event);
