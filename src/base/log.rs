@@ -1,8 +1,8 @@
 //! Records the events of a pool while its timeline is on, in rings of a fixed size, and the jobs that the events belong to.
 //!
-//! Each worker has a ring of its own. Threads outside share a few rings. Each ring has a lock. Only a reader of the timeline,
-//! or a second thread outside, ever contends for that lock. While the timeline is off, no event is written. No ring has memory
-//! before the first start.
+//! Each worker has a ring of its own. Threads that are not workers of the pool share a few rings. Each ring has a lock. A
+//! worker's lock is contended only while the timeline is read. While the timeline is off, no event is written. No ring has
+//! memory before the timeline is started for the first time.
 
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::thread_static;
@@ -25,7 +25,7 @@ const MOST_NAMES: usize = 16_384;
 pub enum Kind {
     /// A task took its place in the queue.
     Pushed,
-    /// A gate had no room for the task. The gate is the task's job or one above.
+    /// A gate had no room for the task. The gate is the task's job or one of its ancestors.
     Refused(Why),
     /// A gate has admitted the task.
     Admitted,
@@ -43,7 +43,7 @@ pub enum Kind {
     Changed,
     /// A hold-off of the job ended.
     Opened,
-    /// The event only carries the figures of the job.
+    /// The event only records the numbers of the job: running tasks, limit and queued tasks.
     Figures,
     /// The worker has found no task, and parks.
     Parked,
@@ -60,7 +60,7 @@ pub enum Why {
     Clock,
     /// As many tasks run, or are about to start, as the limit allows.
     Limit,
-    /// Other tasks of the job are ready, or go first.
+    /// Other tasks of the job are ready, or stand before the task in the queue.
     Behind,
 }
 
@@ -147,7 +147,7 @@ pub struct Here {
     pub seat: Cell<u16>,
     /// The task that runs on this thread.
     pub task: Cell<Running>,
-    /// The id of the event that causes this thread's next events, or 0.
+    /// The id of the event that has made this thread's next events possible, or 0.
     pub cause: Cell<u64>,
 }
 
@@ -178,7 +178,7 @@ pub struct Track(AtomicU32);
 impl Track {
     /// Returns the track, if the job has one.
     pub fn get(&self) -> Option<u32> {
-        // Ordering: Relaxed; a figure. The lock of the tracks orders what the number stands for.
+        // Ordering: Relaxed; a figure. The lock of the tracks orders the job's entry there.
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
@@ -204,9 +204,9 @@ struct Tracks {
 #[derive(Debug, Default)]
 struct Ring {
     events: Vec<Event>,
-    /// The number of events so far, including those before the last start. So no two events have one id.
+    /// The number of events so far, including those before the last start of the timeline. So no two events have the same id.
     count: u64,
-    /// The number of events before the last start.
+    /// The number of events before the last start of the timeline.
     before: u64,
     most: usize,
 }
@@ -235,12 +235,13 @@ impl Ring {
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
     tracks: FiguresMutex<Tracks>,
-    /// The time of the last start, and of the stop after it.
+    /// The time at which the timeline was last started, and the time of the stop after that, both in nanoseconds from the
+    /// making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
     /// The number given to the last permit without a task.
     permits: AtomicUsize,
-    /// The names of tasks by their numbers, which begin at 1, and the number given last.
+    /// The names of tasks by number, and the number of the newest name. The numbers begin at 1.
     names: FiguresMutex<(BTreeMap<u64, String>, u64)>,
 }
 
@@ -307,7 +308,7 @@ impl Log {
         *locked(&self.span) = (self.now(), None);
     }
 
-    /// Notes the time of the stop, unless an earlier stop is noted.
+    /// Notes the present time as the stop of the timeline. Does nothing if a stop is noted already.
     pub fn stop(&self) {
         let mut span = locked(&self.span);
         span.1.get_or_insert_with(|| self.now());
@@ -327,7 +328,7 @@ impl Log {
     }
 
     /// Makes the track of a job that has none yet, and returns it. Calls `track` with the next number, under the lock of the
-    /// tracks. `track` must return the track that the job has then.
+    /// tracks. `track` must set that number as the job's track if the job has none, and return the job's track.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;
@@ -355,7 +356,7 @@ impl Log {
         }
     }
 
-    /// Returns the number of events that were overwritten since the start.
+    /// Returns the number of events that were overwritten since the last start of the timeline.
     pub fn lost(&self) -> u64 {
         let lost = |ring: &Ring| ring.count - ring.before - ring.events.len() as u64;
         self.rings.iter().map(|ring| lost(&locked(ring))).sum()
