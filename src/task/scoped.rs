@@ -23,7 +23,7 @@ impl ScopedTask {
         T: Send,
         O: Owner,
     {
-        // SAFETY: the caller keeps what `task` and its result borrow, until the closure and the outcome are gone.
+        // SAFETY: what `task` and its result borrow lasts until the closure and the outcome are gone.
         let cell = unsafe { Joint::closure(job, State::of_scoped(handle), owner, task) };
         Self(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE })
     }
