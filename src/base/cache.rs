@@ -219,7 +219,7 @@ thread_static! {
 #[inline]
 pub fn take(class: usize) -> NonNull<u8> {
     CACHES.try_with(|caches| caches.0[class].take(class)).unwrap_or_else(|_| {
-        // The thread is ending, and its cache is already destroyed.
+        // The thread is ending, and its cache is destroyed already, so the cell comes from the slabs.
         depot(class).slabs().take()
     })
 }

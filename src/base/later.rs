@@ -1,4 +1,4 @@
-//! Delays the wake-ups that a thread must do for other threads and futures until the thread holds no queue lock.
+//! Delays a thread's wake-ups of waiters until the thread holds no queue lock.
 //!
 //! A waker is user code, which may push, cancel or wait, and a wait needs the queue lock. So a thread that grants permits to
 //! waiters under a queue lock puts these waiters into a list of its own. The thread notifies the waiters after it has unlocked

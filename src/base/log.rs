@@ -87,9 +87,9 @@ pub struct Event {
     pub at: u64,
     /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
-    /// Depends on the kind. `Started`, `Refused` and `Admitted`: the id of the event that made this one possible, or 0.
-    /// `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded. `Pushed`: the number
-    /// of the task's name, or 0. `Granted`: the number of the permit.
+    /// What this number is depends on `kind`. `Started`, `Refused` and `Admitted`: the id of the event that made this one
+    /// possible, or 0. `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded.
+    /// `Pushed`: the number of the task's name, or 0. `Granted`: the number of the permit.
     pub cause: u64,
     /// The track (the number of the job in the timeline).
     pub track: u32,
@@ -132,7 +132,8 @@ impl Event {
 
 /// A task that runs on a thread, as its start was recorded. All fields are 0 if no start was recorded.
 ///
-/// The address alone does not identify the task. A cell may be freed, and used for another task, while its own task still runs.
+/// The address alone does not identify the task. A cell may be freed, and used for another task, while the task that was in the
+/// cell still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
     /// The address of the task's cell.
@@ -143,7 +144,7 @@ pub struct Running {
 
 /// The seat, the running task, and the cause of the next events, of one thread.
 pub struct Here {
-    /// The index of the worker's seat, or `u16::MAX`.
+    /// The index of the worker's seat, or `u16::MAX` if the thread has none.
     pub seat: Cell<u16>,
     /// The task that runs on this thread.
     pub task: Cell<Running>,
@@ -239,7 +240,7 @@ pub struct Log {
     /// making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
-    /// The number given to the last permit without a task.
+    /// The number of permits without a task that have got a number so far.
     permits: AtomicUsize,
     /// The names of tasks by number, and the number of the newest name. The numbers begin at 1.
     names: FiguresMutex<(BTreeMap<u64, String>, u64)>,
@@ -299,7 +300,7 @@ impl Log {
         self.made.elapsed().as_nanos() as u64
     }
 
-    /// Drops all events, and makes room for `most` events in each ring.
+    /// Starts the record anew: drops all events and all names of tasks, and makes room for `most` events in each ring.
     pub fn clear(&self, most: usize) {
         for ring in &self.rings {
             locked(ring).clear(most);
@@ -317,7 +318,8 @@ impl Log {
     /// Adds an event. Returns its id.
     pub fn push(&self, event: Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
-            // A thread outside has no seat. The address of its thread-local value selects one of the rings for such threads.
+            // A thread that is not a worker has no seat. The address of its thread-local value selects one of the rings for
+            // such threads.
             u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
             seat => usize::from(seat) % self.rings.len(),
         });

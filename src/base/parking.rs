@@ -164,7 +164,7 @@ impl ParkingLot {
         Some(entry)
     }
 
-    /// Returns true if no key has a waiter. Only models call it.
+    /// Returns true if no key has a waiter. Only models call this function.
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub fn is_empty(&self) -> bool {
         self.buckets
@@ -193,7 +193,7 @@ impl ParkingLot {
         }
     }
 
-    /// Returns true if `key` has a waiter. If it has none, runs `f` under the bucket's lock.
+    /// Returns true if `key` has a waiter. If `key` has none, runs `f` under the bucket's lock, and returns false.
     ///
     /// `f` typically clears the object's *waited* bit. The lock keeps a new waiter from setting the bit at the same time.
     pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {

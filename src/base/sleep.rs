@@ -169,10 +169,10 @@ impl Sleep {
         self.word.load(Ordering::Relaxed) & COUNT <= 1
     }
 
-    /// Stops counting the calling worker as searching, because it has found a task.
+    /// Stops counting the calling worker as searching. Call this when the worker has found a task.
     ///
-    /// Returns true if no other worker is searching. The caller must then check all queues, and notify if a task is there
-    /// (`search-1`).
+    /// Returns true if no other worker is searching. Then the caller must check all queues, and notify if one of them has a
+    /// task (`search-1`).
     #[inline]
     #[must_use]
     pub fn stop_searching(&self) -> bool {
@@ -213,6 +213,7 @@ impl Sleep {
     }
 
     /// Ends the drain if every worker is parked and nothing is left to wait for. The caller must hold the lock of `list`.
+    /// `word` is the present value of the word.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock, which the caller holds.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
@@ -246,7 +247,8 @@ impl Sleep {
         self.word.fetch_sub(missing as u64 * SEARCHING, Ordering::AcqRel);
     }
 
-    /// Starts the drain: the workers end as soon as no task is left to run.
+    /// Starts the drain: the workers end as soon as no task is left to run. `busy` must return true while a drain has something
+    /// to wait for.
     pub fn drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: AcqRel; the flag and the counts that end a drain change under the lock.
@@ -254,7 +256,8 @@ impl Sleep {
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Ends the drain if nothing is left to wait for. Call this when something that a drain waits for has ended.
+    /// Ends the drain if nothing is left to wait for. Call this when something that a drain waits for has ended. `busy` must
+    /// return true while a drain has something to wait for.
     pub fn reconsider_drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: Acquire; the flag and the counts that end a drain change under the lock.
@@ -283,7 +286,8 @@ impl Sleep {
         }
     }
 
-    /// Subtracts one outstanding task or call, and ends the drain if the drain waits for nothing else.
+    /// Subtracts one outstanding task or call, and ends the drain if nothing else is left to wait for. `busy` must return true
+    /// while a drain has something to wait for.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
@@ -307,7 +311,7 @@ impl Sleep {
         self.seen() == Notified::TooLate
     }
 
-    /// Returns true if nothing is outstanding. Call it only while no other thread uses the pool.
+    /// Returns true if no task or call is outstanding. Call this only while no other thread uses the pool.
     pub fn none_away(&self) -> bool {
         // Ordering: Relaxed; no other thread uses the word.
         away(self.word.load(Ordering::Relaxed)) == 0

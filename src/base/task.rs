@@ -81,7 +81,7 @@ pub struct WaiterTable {
     /// Grants the waiter the caller's permits, one busy count and one flight. Returns false if the waiter was dropped before:
     /// then the caller keeps all of these.
     pub(crate) grant: unsafe fn(CellPtr) -> bool,
-    /// Wakes the waiter. Its outcome must be decided.
+    /// Wakes the waiter. The waiter's outcome must be decided.
     pub(crate) notify: unsafe fn(CellPtr),
 }
 
@@ -100,7 +100,8 @@ pub struct FutureTable {
 }
 
 impl VTable {
-    /// Makes the table of a cell of type `C` that no handle can reach. `run` and `cancel` must be the functions of that type.
+    /// Makes the table for cells of the type `C`, with the fields of a task without a handle. `run` and `cancel` must be the
+    /// functions for cells of that type.
     pub(crate) const fn of<C>(run: unsafe fn(CellPtr) -> Ran, cancel: unsafe fn(CellPtr)) -> Self {
         Self {
             run,
@@ -193,7 +194,7 @@ impl CellPtr {
         unsafe { self.0.as_ref() }
     }
 
-    /// Returns a pointer to the whole cell. The cell must be a `C`.
+    /// Returns a pointer to the whole cell, which must be of the type `C`.
     #[inline]
     pub fn cast<C>(self) -> NonNull<C> {
         self.0.cast()
@@ -202,7 +203,7 @@ impl CellPtr {
     /// Sets the mark of a cell before it goes into a deque.
     #[inline]
     pub fn set_mark(self, mark: Mark) {
-        // Ordering: Relaxed; the deque publishes it with the pointer.
+        // Ordering: Relaxed; the deque publishes the mark with the pointer.
         self.header().next.store(ptr::without_provenance_mut(mark as usize), Ordering::Relaxed);
     }
 
@@ -227,7 +228,7 @@ impl CellPtr {
         unsafe { (self.header().vtable.run)(self) }
     }
 
-    /// Returns true if the task's handle has cancelled or run the task. The cell in the queue is then empty.
+    /// Returns true if the task's handle has cancelled or run the task, so that the cell, which is in a queue, is empty.
     pub fn is_gone(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_gone)(self) }
@@ -277,7 +278,7 @@ impl CellPtr {
         unsafe { (self.waiter().grant)(self) }
     }
 
-    /// Wakes a waiter. Its outcome must be decided. The caller must not use the cell afterwards.
+    /// Wakes a waiter. The waiter's outcome must be decided. The caller must not use the cell afterwards.
     pub(super) fn notify(self) {
         // SAFETY: as in `run`; `later` received the cell from the thread that decided the outcome.
         unsafe { (self.waiter().notify)(self) }

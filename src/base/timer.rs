@@ -203,7 +203,8 @@ impl<T> Timer<T> {
         self.lock().entries.is_empty()
     }
 
-    /// Waits, as the timer's thread, until the earliest time has come. Returns false if the thread must end.
+    /// Waits until the earliest time of an entry has come, and returns true. Returns false if the calling thread, which serves
+    /// the timer, must end.
     pub fn wait_until_due(&self, now: impl Fn() -> Instant) -> bool {
         let mut state = self.lock();
         loop {

@@ -35,7 +35,7 @@ struct Join {
     job: JobPtr,
 }
 
-/// The note of a join. Dropping this value removes the note.
+/// The notes of one join. If this value is dropped, the notes are removed.
 #[derive(Debug)]
 pub struct Noted {
     /// The task that joins, and each outer task on this thread that waits until the inner task has run inline.

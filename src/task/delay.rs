@@ -165,7 +165,7 @@ fn start(due: Due, key: Key) {
 }
 
 /// Pushes a task whose time has come. If the pool drops its tasks, injects the task instead, so that a worker drops it. The
-/// caller must own the entry's busy count and the queue's reference to the cell, and loses both.
+/// caller must own the entry's busy count and the queue's reference to the cell, and owns neither afterwards.
 fn push(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();

@@ -24,7 +24,7 @@ pub struct HandleTable {
     /// Runs the task inline, in the task that joins it. The caller must have claimed the task. The field is `None` if tasks of
     /// this type never run inline.
     pub run: Option<unsafe fn(NonNull<Face>)>,
-    /// Cancels the task. Returns true if this call cancelled it.
+    /// Cancels the task. Returns true if this call has cancelled the task.
     pub cancel: unsafe fn(NonNull<Face>) -> bool,
     /// Moves the outcome out of the cell, to the second argument: the address of a `Result<T, JoinError>`.
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),

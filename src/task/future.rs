@@ -142,8 +142,8 @@ where
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
-    /// Drops the future in its cell, and returns its outcome. If both the last poll and the destructor panic, the first panic
-    /// is the outcome.
+    /// Drops the future in its cell, and returns the outcome of the task. That is `outcome`, or the panic of the future's
+    /// destructor if `outcome` is not a panic itself.
     ///
     /// # Safety
     /// The slot must hold the future, and the caller must own the future. No thread may use the slot again.
@@ -304,7 +304,7 @@ fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     }
 }
 
-/// The functions that a thread calls on each pending future of a job that it cancels.
+/// The functions for a thread that cancels a job. The thread calls them on each pending future of the job.
 static PENDING: FutureTable = FutureTable {
     cancel: cancel_pending,
     queue: |cell, without_permit| queue(cell, without_permit, false),

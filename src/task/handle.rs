@@ -414,8 +414,8 @@ impl<T> fmt::Debug for TaskHandle<T> {
 
 impl<T> Unpin for TaskHandle<T> {}
 
-/// Awaits the task, on any executor, of this library or not. The output is the task's result, as [`join`](TaskHandle::join)
-/// returns it.
+/// Awaits the task, in a pool of this library or on any other executor. The output is the task's result, as
+/// [`join`](TaskHandle::join) returns it.
 ///
 /// While a future of a pool awaits a handle, alone or together with other futures, it holds no permit. Afterwards the future
 /// re-acquires its permit ahead of the queue. So a future may await tasks of its own job, even at a limit of 1.

@@ -33,18 +33,18 @@ impl TaskPtr {
         unsafe { &self.cell.as_ref().state }
     }
 
-    /// Returns the task's job. The caller may use the job only while it keeps the job alive.
+    /// Returns the task's job. The caller may use the job only while the caller keeps the job alive.
     pub fn job(&self) -> JobPtr {
         // SAFETY: by the type's contract the cell is alive.
         unsafe { self.cell.as_ref() }.header.job()
     }
 
-    /// Returns the parking lot's key for threads that wait for the task.
+    /// Returns the key in the parking lot for waiters of this task.
     pub fn key(&self) -> usize {
         self.cell.as_ptr().addr()
     }
 
-    /// Returns the pointer to the cell that a queue takes.
+    /// Returns a pointer to the task's cell, of the type that queues use.
     pub fn cell(&self) -> CellPtr {
         CellPtr::new(self.cell.cast())
     }
@@ -60,7 +60,7 @@ impl TaskPtr {
         self.state().load().has(DONE)
     }
 
-    /// Cancels the task. Returns true if this call cancelled it.
+    /// Cancels the task. Returns true if this call has cancelled the task.
     pub fn cancel(&self) -> bool {
         // SAFETY: the owner has a reference, and the table is that of the cell's type.
         unsafe { (self.table.cancel)(self.cell) }

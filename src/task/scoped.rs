@@ -36,7 +36,7 @@ impl ScopedTask {
         TaskHandle::new(self.0)
     }
 
-    /// Returns the pointer to the cell that a queue takes.
+    /// Returns a pointer to the task's cell, of the type that queues use.
     pub fn cell(&self) -> CellPtr {
         self.0.cell()
     }

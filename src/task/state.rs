@@ -35,7 +35,8 @@
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
 //! No wake-up is lost, because all these steps are changes of one word. If `schedule-1` comes before `poll-3`, the poller sees
-//! SCHEDULED. Otherwise the waker finds the future neither scheduled nor polled, and queues it.
+//! SCHEDULED. If it comes later, no worker polls the future any more, and the first waker that sets SCHEDULED queues the
+//! future.
 //!
 //! A waker that finds SCHEDULED set must still write the word, although no bit changes. By this write (Release) the poller of
 //! the next poll (Acquire) sees what the waking thread wrote before it called the waker.
@@ -100,8 +101,8 @@ pub enum Claim {
     Refused,
     /// A join has claimed the closure before, to run it inline. The joining thread counts the task.
     Inline,
-    /// A join uses the task's job. The caller, which has taken the cell out of a queue, must add a busy count of the job for
-    /// the join, and claim again.
+    /// A join has pinned the task, because the join uses the task's job. The caller, which has taken the cell out of a queue,
+    /// must add a busy count of the job for the join, clear PINNED, and claim again.
     Pinned,
 }
 
@@ -196,7 +197,8 @@ impl Snapshot {
         self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
     }
 
-    /// Returns true if the queue's reference is the only one left. The list of pending futures may still lead to the cell.
+    /// Returns true if the queue's reference is the only one left. The list of pending futures may still have a pointer to the
+    /// cell.
     pub const fn is_alone(self) -> bool {
         !self.has(HANDLE | WAKERS)
     }
@@ -271,7 +273,8 @@ impl Snapshot {
         (next, if next.is_last() { Leave::Free } else { Leave::Nothing })
     }
 
-    /// Starts a poll of a future (`poll-1`). If `to_drop`, starts its drop instead.
+    /// Starts a poll of a future (`poll-1`). If `to_drop` is true, or if the future was cancelled, starts the drop of the
+    /// future instead.
     const fn start(self, to_drop: bool) -> (Self, Start) {
         if self.is_empty() {
             return (self, Start::Gone);
@@ -409,8 +412,8 @@ impl State {
         self.change(Snapshot::claim_taken)
     }
 
-    /// Sets PINNED (`pin-1`). Returns false, and sets nothing, if a thread has claimed the closure, if its time has not come, if a
-    /// clear drops it, or if another join has set PINNED.
+    /// Sets PINNED (`pin-1`). Changes nothing and returns false if a thread has claimed the closure, if the task is delayed or
+    /// was cleared, or if another join has set PINNED.
     pub fn pin(&self) -> bool {
         self.change(Snapshot::pin)
     }

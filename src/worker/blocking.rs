@@ -1,8 +1,8 @@
 //! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
 //! After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! A destructor of a dropped task's captures may wait, too. It runs on a worker that holds no permit, so such a wait only lends
-//! the seat and waits in the parking lot (`wait-1`, `wait-3`).
+//! A destructor of a dropped task's captures may wait, too. Such a destructor runs on a worker that holds no permit, so the
+//! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
 //!   the pool runs without this thread, but a drain waits for this thread.

@@ -26,7 +26,7 @@ thread_static! {
 /// another worker has run the joined task.
 pub const DEPTH_MOST: u32 = 32;
 
-/// The frame of a task that runs on this thread.
+/// A task that runs or waits on this thread, as a frame in a chain of such tasks.
 #[derive(Debug)]
 struct Frame {
     /// The address that identifies the frame's task.
@@ -160,7 +160,7 @@ impl Context {
     pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
         let frame = Frame { key, cell, outer: self.running.get() };
         self.running.set(&frame);
-        // The frame lies on this stack, so it must be removed even if `f` unwinds.
+        // The frame lies on this thread's stack, so the context must forget the frame even if `f` unwinds.
         let restore = Restore { context: self, outer: frame.outer };
         let out = f();
         drop(restore);
@@ -212,7 +212,8 @@ impl Context {
     }
 
     /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
-    /// job, the job's gates still allow it or keep its permits, and there is stack left.
+    /// job, the job's gates allow a further task or keep permits, and fewer than [`DEPTH_MOST`] tasks run inline inside one
+    /// another.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST

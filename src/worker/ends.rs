@@ -2,8 +2,8 @@
 //!
 //! - `time-1`: A worker that begins a turn of a job with a turn time reads the clock. From then on the worker checks after each
 //!   task whether the turn ends, and not only after each 16 tasks.
-//! - `time-2`: At this check the worker reads the clock again. If the turn's time has passed and another task waits, the turn
-//!   ends.
+//! - `time-2`: At each of these checks the worker reads the clock again. If the turn's time has passed and another task waits,
+//!   the turn ends.
 
 use crate::job::gate::is_waited_for;
 use crate::worker::context::Context;

@@ -97,7 +97,7 @@ impl Worker<'_> {
     }
 
     /// Returns the oldest task that lies in the injector or came from the injector. Passes over a few tasks of the job whose
-    /// turn has just ended: they go back into the injector.
+    /// turn has just ended: these tasks go back into the injector.
     fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
@@ -171,8 +171,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Searches the injector, then the deques of the other workers, and then the worker's own deques. Begins with a random one
-    /// of the other workers.
+    /// Searches the injector, then the deques of the other workers, and then the worker's own deques. Of the other workers, a
+    /// random one is searched first.
     fn search_normal(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let victims = self.pool().victims();
@@ -207,7 +207,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Steals a task from a victim's deques, and moves further tasks to this worker's deques.
+    /// Steals a task from the deques of the seat with the index `victim`, and moves further tasks from there to this worker's
+    /// deques.
     fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         let batch = pool.victims()[victim].batch.steal_batch_and_pop(&seat.batch);

@@ -19,8 +19,8 @@ pub struct Lease {
     /// The number of the job's tasks at the top of the thread's deque, as a guess: other workers may have stolen some of them.
     /// These tasks were pushed from inside a task, or stolen together with the first task.
     pub left: Cell<u64>,
-    /// True if this lease has set `BatchOut` and not cleared it. If another lease has cleared the flag, pushers admit tasks
-    /// themselves.
+    /// True if this lease has set the flag `BatchOut` and not cleared it. Another lease may have cleared the flag since: then
+    /// pushers admit tasks themselves.
     pub batch_out: Cell<bool>,
     /// The number of tasks that have run in this turn.
     pub turn: Cell<u32>,

@@ -168,8 +168,8 @@ impl Worker<'_> {
         then
     }
 
-    /// Drops the tasks in the queue of a cancelled job, one at a time (sweep-2). After each [`BUDGET`] tasks, puts the sweep
-    /// back into the injector if other tasks are ready.
+    /// Drops the tasks of a sweep, one at a time (sweep-2): the tasks of a clear, and the tasks in the queue of a cancelled
+    /// job. After each [`BUDGET`] tasks, puts the sweep back into the injector if other tasks are ready.
     fn sweep(&self, sweep: CellPtr) {
         let mut dropped = 0;
         gate::sweep(sweep, |task| {

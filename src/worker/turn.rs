@@ -83,8 +83,8 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. Without a turn time, a turn may end after each
-    /// [`BUDGET`] tasks, multiplied by the job's share.
+    /// Returns true if the turn must end because tasks of other jobs wait. A turn with a turn time may end when that time has
+    /// passed. Any other turn may end after each [`BUDGET`] tasks, multiplied by the job's share.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();
@@ -128,8 +128,8 @@ impl Worker<'_> {
         self.next_of_turn(job, seat, unlimited)
     }
 
-    /// Returns the job's next task from the worker's deque. If the deque's newest task does not fit the lease, spins for a
-    /// moment until a task is pushed. Call this when the job's queue has no task to pop.
+    /// Returns the job's next task from the worker's deque. If the deque is empty, or its newest task may not run under the
+    /// lease, spins for a moment until a task is pushed. Call this when the job's queue has no task to pop.
     #[inline(never)]
     fn next_beside_the_queue(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
@@ -293,7 +293,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Fills an empty batch before a task runs, so that other workers can steal the job's next tasks meanwhile.
+    /// If the worker's batch is empty, moves tasks of the job's queue into it. Called before a task runs, so that other workers
+    /// can steal the job's next tasks meanwhile.
     #[inline]
     pub(super) fn put_batch_out(&self, job: JobPtr) {
         if self.context.seat().is_some_and(|seat| seat.batch.is_empty()) {
@@ -317,7 +318,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers that saw BatchOut rely on the check that follows.
+            // Pushers that saw BatchOut rely on the check of the queue that follows.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
@@ -333,7 +334,7 @@ impl Worker<'_> {
             // A task in a batch has a busy count, and a task in a queue has none. So the lease receives the task's busy count.
             lease.take_busy_count();
             job.queue().push_returned(cell);
-            // From now on pushers must not rely on the batch.
+            // The batch is no longer used, so the flag is cleared: pushers must not rely on the batch.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
         }

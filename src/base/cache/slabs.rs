@@ -238,7 +238,7 @@ impl Slabs {
         magazine.empty(|cell| self.take_back(cell));
     }
 
-    /// Returns a cell to its slab. Frees the slab's group if the cell was the last one in use.
+    /// Returns a cell to its slab. If all cells of the slab's group are then free in their slabs, frees the group.
     #[inline]
     pub fn take_back(&mut self, cell: *mut u8) {
         let slab = Slab::of(cell);
@@ -265,7 +265,8 @@ impl Slabs {
         }
     }
 
-    /// Counts one slab of the group as unused. Frees the group if the slab was the last one in use.
+    /// Counts one slab of the group as unused. If no slab of the group is in use then, frees the group. `first` is the group's
+    /// first slab.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
