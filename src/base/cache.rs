@@ -124,7 +124,7 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a free cell. Call this when the serving magazine is empty: the call replaces that magazine by one with cells.
+    /// Replaces the serving magazine, which must be empty, by one with cells, and takes a free cell from it.
     ///
     /// If the loading magazine has cells, swaps the two magazines. Otherwise exchanges the empty serving magazine at the depot
     /// for a magazine with cells.
@@ -143,8 +143,7 @@ impl ThreadCache {
         cell
     }
 
-    /// Puts away a freed cell. Call this when the loading magazine is full: the call replaces that magazine by an empty one,
-    /// and puts the cell into the empty one.
+    /// Replaces the loading magazine, which must be full, by an empty one, and puts a freed cell into the empty one.
     ///
     /// If the serving magazine is empty, swaps the two magazines. Otherwise exchanges the full loading magazine at the depot
     /// for an empty magazine.

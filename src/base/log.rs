@@ -1,4 +1,5 @@
-//! Records the events of a pool while its timeline is on, in rings of a fixed size, and the jobs that the events belong to.
+//! Records the events of a pool while its timeline is on, and the jobs of these events. The events are in rings of a fixed
+//! size.
 //!
 //! Each worker has a ring of its own. Threads that are not workers of the pool share a few rings. Each ring has a lock. A
 //! worker's lock is contended only while the timeline is read. While the timeline is off, no event is written. No ring has
@@ -35,7 +36,7 @@ pub enum Kind {
     Waits,
     /// The task has its permit again.
     Resumed,
-    /// The task ended, or left its worker.
+    /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
     /// The waiter with the address `task` gets a permit.
     Granted,
@@ -64,7 +65,7 @@ pub enum Why {
     Behind,
 }
 
-/// How a task left its worker.
+/// How a run of a task on a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// The task has ended.
@@ -236,8 +237,7 @@ impl Ring {
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
     tracks: FiguresMutex<Tracks>,
-    /// The time at which the timeline was last started, and the time of the stop after that, both in nanoseconds from the
-    /// making of the pool.
+    /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
     /// The number of permits without a task that have got a number so far.

@@ -31,7 +31,7 @@ pub struct Seat {
     pub turns: Cell<u32>,
     /// The state of the random number generator that chooses victims.
     rng: Cell<u32>,
-    /// True if the owner must next take a task that has waited long: one in the injector, or at the old end of the deque.
+    /// True if the owner must next take a task that has waited long: from the injector, or from the old end of the deque.
     pub others_first: Cell<bool>,
     /// The address of the job whose task the owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
@@ -172,8 +172,8 @@ impl Seat {
         self.top.set((job, count));
     }
 
-    /// Returns the number of tasks at the top of the deque that belong to the job with the address `job`, by the last call of
-    /// [`note_top`](Self::note_top).
+    /// Returns how many tasks at the top of the deque belong to the job with the address `job`. The number comes from the last
+    /// call of [`note_top`](Self::note_top).
     #[inline]
     pub fn top_of(&self, job: usize) -> u64 {
         let (top, count) = self.top.get();

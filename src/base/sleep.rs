@@ -276,9 +276,9 @@ impl Sleep {
 
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
-    /// A thread that checks whether the drain ends sets `TERMINATED` under the list's lock, and then reads the counts. If this
-    /// call finds `TERMINATED` set, that thread may have read the counts too early. So this call waits for the lock, after
-    /// which the check is over. If this call finds the flag clear, a later check sees the new count.
+    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count in one change, under the list's lock.
+    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock, after
+    /// which the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {

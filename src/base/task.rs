@@ -1,5 +1,5 @@
-//! The head of a cell. A cell is a block of memory with a header, the task's closure and, for a task with a handle, its state
-//! and its result.
+//! The head of a cell. A cell is a block of memory with a header and the task's closure. The cell of a task with a handle also
+//! has the task's state and its result.
 //!
 //! Queues hold pointers to headers. The header's vtable knows the type of the whole cell.
 

@@ -40,8 +40,8 @@ pub fn is_in_service() -> bool {
 }
 
 /// If this thread serves a timer, hands the timer to another thread. Call this before a thread waits outside of all tasks. A
-/// destructor or a waker on a timer's thread may wait for a later entry of the same timer, and only another thread can fire
-/// that entry meanwhile.
+/// destructor or a waker on a timer's thread may wait for a later entry of the same timer. Only another thread can then fire
+/// that entry.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()

@@ -11,8 +11,8 @@
 //! # Without a permit
 //!
 //! A future may await a task, an idle job or a settled job of this library. Meanwhile the future must not keep its permit,
-//! because the awaited task may need that permit. So the state word of the future counts each such wait: from the poll that
-//! finds the awaited task or job not ready, until the wait is over or dropped.
+//! because the awaited task may need that permit. So the state word of the future counts each such wait. The wait counts from
+//! the poll that finds the task or job not ready, until the wait is over or dropped.
 //!
 //! - `await-1`: a worker ends the poll of a future whose count of waits is not 0, and sets NO_PERMIT in its state word.
 //! - `await-2`: the worker runs the next task under the future's permit, or releases the permit. The future keeps one busy

@@ -7,9 +7,9 @@
 //!   lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to its own task, it
 //!   removes its own note under the same lock, and the join panics.
 //!
-//! Of the joins of a circle, the join that is noted last sees all notes of the circle, and sees WAITED set for its own task.
-//! Each noted task is blocked until the task that it joins has ended. So the tasks of a circle of notes never go on. The note
-//! of a join that has just ended leads to an ended task, which has no note, so that note is in no circle.
+//! In a circle, the join that is noted last sees the notes of all its joins, and sees WAITED set for its own task. Each noted
+//! task is blocked until the task that it joins has ended. So the tasks of a circle of notes never go on. The note of a join
+//! that has just ended leads to an ended task. An ended task has no note, so that note is in no circle.
 //!
 //! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes.
 

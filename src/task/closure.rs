@@ -63,7 +63,8 @@ where
     /// Makes the cell of a closure with a handle or an owner.
     ///
     /// # Safety
-    /// Values that the closure and its result borrow must last until the closure and the outcome are gone.
+    /// Values that the closure and its result borrow must last until the closure and the outcome have been dropped or moved
+    /// out.
     pub unsafe fn closure(job: JobPtr, state: State, owner: O, task: F) -> NonNull<Face> {
         Self::make(Header::new(&Self::VTABLE, job.opaque()), state, owner, task)
     }
@@ -261,7 +262,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Frees the memory of the cell.
     ///
     /// # Safety
-    /// The cell must be of the type `Self`. No reference to it may exist, and its closure, future and outcome must be gone.
+    /// The cell must be of the type `Self`. No reference to it may exist, and it must hold no closure, future or outcome.
     pub unsafe fn free(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         // SAFETY: the cell is of the type `Self`, and its memory is not freed yet.
@@ -384,8 +385,7 @@ unsafe fn note_cleared(cell: CellPtr) {
     unsafe { cell.cast::<Face>().as_ref() }.state.set(CLEARED);
 }
 
-/// Returns true if the cell, which is in a queue, holds no closure or future any more, so that a run of the cell would start
-/// nothing.
+/// Returns true if a cell in a queue is empty: another thread has taken its closure or future.
 ///
 /// # Safety
 /// The cell must have a [`Face`]. The caller must have taken it from its queue, or must have the queue's lock.

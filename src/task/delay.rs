@@ -8,7 +8,7 @@
 //! - `delay-1`: The thread executes a full fence, locks the job's list of timer keys, and checks whether the job was cancelled.
 //!   If so, the thread injects the task, so that a worker drops it.
 //! - `delay-2`: Under the same lock the thread arms the timer, and adds the entry's key to the list. So if another thread sees
-//!   a key in the list, the entry of that key is armed, or a thread has taken the entry out.
+//!   a key in the list, the key's entry is armed, or a thread has taken the entry out.
 //!
 //! The thread that fires the entry:
 //! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
@@ -20,10 +20,10 @@
 //! - `undelay-2`: During `undelay-1` the thread counts as outstanding. When it no longer counts, it checks whether the drain
 //!   must end. So a drain that waited only for the entry ends.
 //!
-//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and then reads the job's list of keys under
-//! its lock. If there are keys, a sweep takes their entries out. So no task stays in the timer: by the lock, the cancelling
-//! thread sees the key, or the thread that delays the task sees the flag (`delay-1`). The list and its lock are made with the
-//! first key. By the two fences, the cancelling thread sees the list, or the thread that delays the task sees the flag.
+//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and reads the list of keys under its lock.
+//! If there are keys, a sweep takes their entries out. No delayed task is missed: by the lock, the cancelling thread sees the
+//! key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the first key. By the two fences,
+//! the cancelling thread sees the list, or the delaying thread sees the flag.
 //!
 //! If a sweep or a clear finds a key without an entry, another thread has taken the entry out, and has the task (`delay-2`).
 //!

@@ -1,4 +1,4 @@
-//! What a handle needs to know of its task's cell, whatever the types of the closure and of the result: the first fields of the
+//! What a handle knows of its task's cell without the types of the closure and of the result. These are the first fields of the
 //! cell, the functions for the handle, and the task's owner.
 
 use crate::base::parking::parking_lot;
@@ -51,7 +51,7 @@ impl Face {
     /// Gives up a reference to the cell, and frees the cell if the reference was the last.
     ///
     /// # Safety
-    /// The caller must own the reference. If the reference is the last, the cell's closure, future and outcome must be gone.
+    /// The caller must own the reference. If the reference is the last, the cell must hold no closure, future or outcome.
     #[inline]
     pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
         // SAFETY: the reference keeps the cell alive.
@@ -70,7 +70,7 @@ impl Face {
     /// Frees the memory of a cell of any type.
     ///
     /// # Safety
-    /// No reference to the cell may exist, and its closure, future and outcome must be gone.
+    /// No reference to the cell may exist, and the cell must hold no closure, future or outcome.
     #[inline]
     pub unsafe fn free(mut face: NonNull<Self>) {
         // SAFETY: no reference to the cell is left, so this is its only use.

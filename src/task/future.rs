@@ -207,7 +207,7 @@ where
         unsafe { Self::end(cell, outcome, listed) }
     }
 
-    /// Ends the task of a future: removes the future from the list of pending futures, decides and counts the outcome, and
+    /// Ends the task of a future. Removes the future from the list of pending futures, decides and counts the outcome, and
     /// gives up the queue's reference.
     ///
     /// # Safety

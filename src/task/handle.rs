@@ -143,13 +143,13 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks: the joining task
+    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks. The joining task
     /// holds no permit while it waits, and a spare worker runs other tasks meanwhile. After the wait the joining task
     /// re-acquires its permit ahead of the queue.
     ///
     /// If the joined task is a closure that has not started, it may run inline on this thread instead, at most 32 joins deep. A
     /// closure of the same job runs inline ahead of the queue, under the permit of the joining task. A closure of another job
-    /// runs inline only if that job and its ancestors let it start at once, and no other task goes first.
+    /// runs inline only if that job and its ancestors let it start at once and no other task goes first.
     ///
     /// A delayed task never runs inline, nor does a task of a job with a rate, an adaptive limit or weights. While a task runs
     /// inline, locks and borrows of the joining task stay held on the same thread.

@@ -27,8 +27,8 @@
 //! thread that takes the cell out finds the task claimed, and gives up the cell.
 //!
 //! An inline run adds no circle of waits: without the inline run the joining task would wait for the joined task, too. While
-//! the thread waits for a permit in `inline-4`, it has no seat, and the joining task holds no permit of a gate above, except at
-//! gates that keep permits.
+//! the thread waits for a permit in `inline-4`, it has no seat. The joining task then holds no permit of a gate above, except
+//! at gates that keep permits.
 //!
 //! The timer's thread clears DELAYED in a delayed task's state word, and then pushes the task. Between these two steps the task
 //! is in no queue, so a joining thread cannot tell which tasks stand before it. So a task that was delayed never runs inline in

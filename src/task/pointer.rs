@@ -97,10 +97,11 @@ impl TaskPtr {
     }
 }
 
-/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because no worker takes the empty cell
-/// of a claimed task out of the queue. Otherwise does nothing, because a worker will take the cell out.
+/// Wakes the waiters of a job that may have become idle. Does nothing unless the job or one of its ancestors is held or held
+/// off.
 ///
-/// The caller must have claimed a task of the job whose cell is in a queue.
+/// The caller must have claimed a task of the job whose cell is in a queue. Usually a worker takes the empty cell out, and then
+/// wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
 ///
 /// By the fence, this call sees that a gate is held, or the thread that holds the job sees the claim.
 pub fn note_empty(job: JobPtr) {

@@ -101,8 +101,8 @@ pub enum Claim {
     Refused,
     /// A join has claimed the closure before, to run it inline. The joining thread counts the task.
     Inline,
-    /// A join has pinned the task, because the join uses the task's job. The caller, which has taken the cell out of a queue,
-    /// must add a busy count of the job for the join, clear PINNED, and claim again.
+    /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. It must
+    /// add a busy count of the job for the join, clear PINNED, and claim again.
     Pinned,
 }
 
@@ -203,8 +203,7 @@ impl Snapshot {
         !self.has(HANDLE | WAKERS)
     }
 
-    /// Returns true if the cell, which is in a queue, holds no closure or future any more, so that a run of the cell would
-    /// start nothing.
+    /// Returns true if a cell in a queue is empty: another thread has taken its closure or future.
     pub const fn is_empty(self) -> bool {
         self.has(CLAIMED) && !self.has(SCHEDULED)
     }
@@ -412,8 +411,8 @@ impl State {
         self.change(Snapshot::claim_taken)
     }
 
-    /// Sets PINNED (`pin-1`). Changes nothing and returns false if a thread has claimed the closure, if the task is delayed or
-    /// was cleared, or if another join has set PINNED.
+    /// Sets PINNED (`pin-1`). Changes nothing and returns false if the closure was claimed, if the task is delayed or was
+    /// cleared, or if PINNED is set.
     pub fn pin(&self) -> bool {
         self.change(Snapshot::pin)
     }

@@ -13,8 +13,8 @@
 //!
 //! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the thread keeps
 //!   the permits.
-//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out of the cell and wakes it, as soon as the thread holds
-//!   no queue lock (module [`later`]).
+//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out of the cell and wakes it. The thread does this step
+//!   only when it holds no queue lock (module [`later`]).
 //!
 //! A future that waits, when it is polled again:
 //!

@@ -6,7 +6,7 @@
 //!
 //! The thread that ends a task does these steps at each adaptive job: first at the task's own job, then at each ancestor.
 //! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
-//!   the limit, this thread takes the samples of the interval, and notes that it updates the limit. Then the thread unlocks.
+//!   the limit, this thread takes the interval's samples, and notes that it updates the limit. Then the thread unlocks.
 //! - `adapt-2`: The thread asks the rule, and sets the limit, unless another call has set the limit since `adapt-1`.
 //! - `adapt-3`: The thread removes its note, under the lock. The next interval may end.
 //!

@@ -1,7 +1,7 @@
 //! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
 //! After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! A destructor of a dropped task's captures may wait, too. Such a destructor runs on a worker that holds no permit, so the
+//! A destructor of a dropped task's captures may wait, too. Such a destructor runs on a worker that holds no permit. So the
 //! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
@@ -156,8 +156,8 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
 /// Runs `f`, which runs a joined task inline, in the place of the joining task's wait. `job` is the job of the joining task.
 /// `end` is the innermost gate above both tasks, or `None` if there is none.
 ///
-/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, it re-acquires these permits. If the
-/// thread must wait for one of them, it first lends its seat, and releases the permits of `end` and of the gates above `end`.
+/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, it re-acquires these permits. Before
+/// the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
     // Statistics subtract the spare busy counts of the job that a seat runs, and the seat runs another job now.
     context.lease().give_back_spare_busy_counts();

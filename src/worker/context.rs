@@ -211,9 +211,9 @@ impl Context {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
     }
 
-    /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
-    /// job, the job's gates allow a further task or keep permits, and fewer than [`DEPTH_MOST`] tasks run inline inside one
-    /// another.
+    /// Returns true if a task of `job` may run inline under the permit that this thread holds. The running task must be of the
+    /// same job. The job's gates must allow a further task, or keep permits. Fewer than [`DEPTH_MOST`] tasks may run inline
+    /// inside one another.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
@@ -257,8 +257,8 @@ impl Context {
         })
     }
 
-    /// Returns the number of owners of the pool that this thread must give up at its end: one for the thread itself, and one
-    /// for each record that it freed.
+    /// Returns how many owners of the pool this thread must give up at its end: one for the thread itself, and one for each
+    /// record that it freed.
     pub fn owners(&self) -> u64 {
         self.here.owners()
     }

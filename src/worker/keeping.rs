@@ -6,8 +6,8 @@ use crate::job::record::JobPtr;
 use crate::unwind;
 use crate::worker::context::Context;
 
-/// Refuses a wait for tasks of the job `needed` that have not begun, if the task on this thread keeps the one permit that they
-/// need. Returns if the wait may end, or if no task runs on this thread.
+/// Refuses a wait for tasks of the job `needed`, if the task on this thread keeps the one permit that they need to begin.
+/// Returns if the wait may end, or if no task runs on this thread. The awaited tasks must not have begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].
@@ -18,8 +18,8 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
-/// Refuses a wait for any one of several tasks, if the task on this thread keeps a permit without which none of them can begin.
-/// `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
+/// Refuses a wait for the first of several tasks to end, if none of them can begin without a permit that the task on this
+/// thread keeps. `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].

@@ -86,8 +86,8 @@ impl Worker<'_> {
         Left::Pool
     }
 
-    /// Serves a cell that [`find`](Self::find) has returned: begins a turn with the task, drops the task if its job is
-    /// cancelled, or does a sweep.
+    /// Serves a cell that [`find`](Self::find) has returned. Begins a turn with the task, or drops the task if its job is
+    /// cancelled. If the cell is a sweep, does the sweep.
     pub(super) fn serve(&self, cell: CellPtr) {
         self.context.serves.set(true);
         self.take_turn(cell);
@@ -168,8 +168,8 @@ impl Worker<'_> {
         then
     }
 
-    /// Drops the tasks of a sweep, one at a time (sweep-2): the tasks of a clear, and the tasks in the queue of a cancelled
-    /// job. After each [`BUDGET`] tasks, puts the sweep back into the injector if other tasks are ready.
+    /// Drops the tasks of a sweep, one at a time (sweep-2): those of a clear, and those in the queue of a cancelled job. After
+    /// each [`BUDGET`] tasks, puts the sweep back into the injector if other tasks are ready.
     fn sweep(&self, sweep: CellPtr) {
         let mut dropped = 0;
         gate::sweep(sweep, |task| {

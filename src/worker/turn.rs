@@ -15,12 +15,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// How often a worker takes the oldest task of its deque instead of the newest: once in this number of tasks, if the deque has
-/// tasks of other jobs.
+/// If the deque has tasks of other jobs, a worker takes the oldest task of its deque instead of the newest once in this number
+/// of tasks.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// How often a worker takes the oldest task of its deque if all tasks there seem to belong to the worker's job: once in this
-/// number of tasks. If tasks push further tasks from inside, the oldest task pushes the most. So a smaller number would make
-/// the deque longer.
+/// If all tasks in the deque seem to belong to the worker's job, the worker takes the oldest of them once in this number of
+/// tasks. If tasks push further tasks from inside, the oldest task pushes the most. So a smaller number would make the deque
+/// longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -29,7 +29,8 @@ const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The longest time of a turn below a parent while tasks of siblings wait, if the share is 1 and the tasks take equally long.
+/// The longest time of a turn below a parent while tasks of siblings wait. Holds for a share of 1 and tasks that take equally
+/// long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {

@@ -79,7 +79,7 @@ impl Magazine {
         (self.taken, self.given) = (0, 0);
     }
 
-    /// Prefetches the first cells. Call it on a magazine that another thread has filled.
+    /// Prefetches the first cells. Call this on a magazine that another thread has filled.
     pub fn fetch_first(&self) {
         self.cells[self.taken..self.given].iter().take(AHEAD).for_each(|cell| prefetch(*cell));
     }

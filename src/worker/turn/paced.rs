@@ -1,5 +1,4 @@
-//! A *paced* turn: the tasks that a worker runs under one lease, if the job or one of its ancestors has a rate or an adaptive
-//! limit, or counts weights.
+//! A *paced* turn: a turn with a job that has a rate or an adaptive limit, or counts weights, or has such an ancestor.
 //!
 //! A paced turn has code of its own, so that tasks of other jobs take no time for rates and samples. Before each task but the
 //! first, the worker does these steps:
