@@ -29,7 +29,7 @@ pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
 // SAFETY: this type only has the address, and the module `job` may use a record on any thread.
 unsafe impl Send for OpaqueJob {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for OpaqueJob {}
 
 impl OpaqueJob {

@@ -107,7 +107,7 @@ impl<T> Timer<T> {
     /// Makes the key of an entry for the time `when`. Of two entries for one time, the timer first takes the one whose key was
     /// made first.
     pub fn key(&self, when: Instant) -> Key {
-        // Ordering: Relaxed; a figure that no other key has.
+        // Ordering: Relaxed; a figure, and no two calls get the same one.
         (when, self.keys.fetch_add(1, Ordering::Relaxed))
     }
 

@@ -120,7 +120,7 @@ where
             unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
             note_gone(job); // expire-2
         }
-        // SAFETY: the entry had this reference. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: the entry had this reference. If it is the last, the task has ended, and its outcome was taken or dropped.
         unsafe { Face::release(cell.cast(), Reference::Waker) };
     }
 }

@@ -56,7 +56,8 @@ impl Face {
     pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
         // SAFETY: the reference keeps the cell alive.
         if unsafe { face.as_ref() }.state.release(reference) {
-            // SAFETY: the last reference was given up, and the caller guarantees that the contents are gone.
+            // SAFETY: the last reference was given up. By this function's contract the cell holds no closure, future or
+            // outcome.
             unsafe { Self::free(face) };
         }
     }
@@ -77,7 +78,8 @@ impl Face {
         let whole = unsafe { face.as_mut() };
         assert!(!RESTS || Self::has_no_waiter(face), "a task is freed, and a waiter is left");
         let free = whole.header.vtable.free;
-        // SAFETY: the function is that of the cell's type. No reference is left, and the contents are gone.
+        // SAFETY: the function is that of the cell's type. No reference is left, and the cell holds no closure, future or
+        // outcome.
         unsafe { free(CellPtr::new(face.cast())) };
     }
 }

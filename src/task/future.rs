@@ -91,13 +91,13 @@ where
                 }
                 // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
                 match unsafe { Self::poll(cell) } {
-                    // SAFETY: as above; the future was dropped by the poll.
+                    // SAFETY: this thread owned the future, and the poll has dropped it.
                     Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
-                    // SAFETY: as above.
+                    // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
                     Poll::Pending => unsafe { Self::park(cell, listed) },
                 }
             }
-            // SAFETY: as above.
+            // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
             Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
             Start::Gone => {
                 Context::forget_sample();

@@ -60,7 +60,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // SAFETY: nothing is borrowed.
+    // SAFETY: the closure and its result are `'static`, so they borrow nothing.
     let cell = unsafe { Joint::<F, T>::closure(job, State::of_closure(), (), task) };
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T>::HANDLE });
     (handle.task.cell(), handle)
@@ -73,7 +73,7 @@ where
     T: Send + 'static,
     O: Owner,
 {
-    // SAFETY: nothing is borrowed.
+    // SAFETY: the closure and its result are `'static`, so they borrow nothing.
     let cell = unsafe { Joint::<F, T, O>::closure(job, state, owner, task) };
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE });
     (handle.task.cell(), handle)

@@ -94,7 +94,7 @@ where
         ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
     };
     const AGAIN_HANDLE: HandleTable = HandleTable {
-        // The task never runs inline, because then its cell could be in a queue and in the timer at once.
+        // The task never runs inline: the attempt would put the cell into the timer while a queue has the cell, too.
         run: None,
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,
@@ -191,7 +191,7 @@ where
                 delay.take_back();
             }
         }
-        // SAFETY: the reference was added above. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: the reference was added above. If it is the last, the task has ended, and its outcome was taken or dropped.
         unsafe { Face::release(cell.cast(), Reference::Waker) };
         goes_on
     }

@@ -23,7 +23,7 @@ impl ScopedTask {
         T: Send,
         O: Owner,
     {
-        // SAFETY: what `task` and its result borrow lasts until the closure and the outcome are gone.
+        // SAFETY: by this function's contract, what `task` and its result borrow lasts as long as the closure and the outcome.
         let cell = unsafe { Joint::closure(job, State::of_scoped(handle), owner, task) };
         Self(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE })
     }
@@ -73,7 +73,7 @@ impl Clone for ScopedTask {
 
 impl Drop for ScopedTask {
     fn drop(&mut self) {
-        // SAFETY: this value has the reference. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: this value has the reference. If it is the last, the task has ended, and its outcome was taken or dropped.
         unsafe { Face::release(self.0.cell.cast(), Reference::Waker) };
     }
 }

@@ -249,7 +249,7 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
             // SAFETY: the waiter has given up its reference, and the caller has the queue's reference.
             unsafe { waiting(cell) }.count_cancelled();
         }
-        // SAFETY: as above.
+        // SAFETY: the waiter has given up its reference, and this thread has the queue's reference, which is the last.
         unsafe { free(cell) };
         return false;
     }

@@ -170,7 +170,8 @@ impl Context {
     /// Returns true if the task with the key `key` runs on this thread, or waits here for a task that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
-        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
+        // returns.
         while let Some(this) = unsafe { frame.as_ref() } {
             if this.key == key {
                 return true;
@@ -183,7 +184,8 @@ impl Context {
     /// Returns the cells of the tasks with handles that run or wait on this thread, the innermost first.
     pub fn running_cells(&self) -> Vec<CellPtr> {
         let first = self.running.get();
-        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
+        // returns.
         let frames = std::iter::successors(unsafe { first.as_ref() }, |frame| unsafe {
             frame.outer.as_ref()
         });
@@ -192,7 +194,8 @@ impl Context {
 
     /// Returns the cell of the innermost task on this thread, if that task has a handle. The cell lasts until the task ends.
     pub fn running_cell(&self) -> Option<CellPtr> {
-        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
+        // returns.
         unsafe { self.running.get().as_ref() }?.cell
     }
 

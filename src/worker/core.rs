@@ -69,7 +69,7 @@ impl Worker<'_> {
             }
             Ran::Cancelled => return Then::GoOnUnended,
             Ran::Panicked(payload) => {
-                // Ordering: Relaxed; ordered by the permit that is released after it.
+                // Ordering: Relaxed; ordered by the release of the permit, which follows.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);
                 self.report(payload);
             }

@@ -164,7 +164,7 @@ impl Lease {
     pub fn settle(&self, job: JobPtr) {
         let completed = self.completed.replace(0);
         if completed > 0 {
-            // Ordering: Relaxed; ordered by the permit that is released after it.
+            // Ordering: Relaxed; ordered by the release of the permit, which follows.
             job.tally.completed.fetch_add(completed, Ordering::Relaxed);
         }
     }
@@ -183,7 +183,8 @@ impl Lease {
             && !job.is_named_root()
         {
             self.completed.set(0);
-            // SAFETY: all busy counts are in this thread's hands, and there is no handle to push by.
+            // SAFETY: this thread has all busy counts of the job, and the job has no handle, so no other thread uses the
+            // record.
             unsafe { job.free(1) };
             return;
         }
