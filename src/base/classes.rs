@@ -2,10 +2,10 @@
 //!
 //! A worker takes a ready task of the highest class. The worker counts its turns while a task of a lower class is ready.
 //!
-//! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for `Normal`
-//!   before `High`.
-//! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal` in which a task of `Low` was ready, the worker looks for `Low`
-//!   first.
+//! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for tasks of
+//!   `Normal` before it looks for those of `High`.
+//! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal` in which a task of `Low` was ready, the worker looks for tasks
+//!   of `Low` first.
 //!
 //! Each seat has counts of its own. So these bounds hold for each worker, whatever the other workers do.
 

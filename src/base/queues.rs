@@ -35,7 +35,7 @@ pub struct Seat {
     pub others_first: Cell<bool>,
     /// The address of the job whose task the owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
-    /// The number of busy counts of `job` that the owner has and that belong to no task. Read for statistics.
+    /// The number of busy counts of `job` that the owner has for no task. Read for statistics.
     spare: AtomicU64,
     /// The number of futures that became pending on this seat, less the number of pending futures that ended on this seat. A
     /// difference below 0 wraps.
@@ -95,7 +95,8 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs on this seat, and the number of the job's busy counts that belong to no task.
+    /// Publishes the address of the job that runs on this seat, and the number of busy counts of that job that the owner has
+    /// for no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -105,8 +106,8 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// If the job with the address `job` runs on this seat, returns the number of its busy counts that belong to no task.
-    /// Otherwise returns 0.
+    /// If the job with the address `job` runs on this seat, returns how many busy counts of that job the seat's owner has for
+    /// no task. Otherwise returns 0.
     pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; the number is only a figure for statistics.

@@ -105,7 +105,7 @@ impl Delay {
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // The caller counts as outstanding while it takes the entry out (undelay-2).
+        // This thread counts as outstanding while it takes the entry out (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);

@@ -199,7 +199,8 @@ fn without_permits_inside(
         if Some(gate) == lent {
             break;
         }
-        // While a task waits to re-acquire the permit of a gate, it must not keep back the permits of the gates above (wait-4).
+        // While a task waits to re-acquire its permit of one gate, its permits of the gates above must be free for other tasks
+        // (wait-4).
         take_back(gate, job, || {
             before_wait();
             if let Some(end) = lent.take() {

@@ -277,8 +277,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // If the limit equals the number of workers, all permits may be held. Then no worker is idle, and the task runs under
-        // one of these permits.
+        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and this
+        // task runs later under one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);

@@ -145,8 +145,8 @@ impl Worker<'_> {
     /// Moves a batch of tasks from the injector to the worker's deque, and returns the first of them. Call this only in a
     /// worker that does not count as searching.
     ///
-    /// While the tasks move they are in neither queue. A worker that makes its last check at that time misses them, and may
-    /// park. So this worker notifies afterwards.
+    /// While the tasks move they are in neither queue. A worker that makes its final check (`sleep-3`) at that time misses
+    /// them, and may park. So this worker notifies afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {

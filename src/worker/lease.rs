@@ -26,8 +26,8 @@ pub struct Lease {
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time at which the turn began, or at which its count of tasks began anew. `None` if no task waited in the queue of an
-    /// ancestor at that time, and the job has no turn time.
+    /// The time at which the turn began, or at which the turn's count of tasks began anew. `None` if no task waited in the
+    /// queue of an ancestor at that time, and the job has no turn time.
     pub began: Cell<Option<Instant>>,
     /// The value of `turn` at the time in `began`.
     pub since: Cell<u32>,
@@ -179,7 +179,8 @@ impl Lease {
             && left.tasks() == busy
             && job.parent().is_none()
             && job.queue().is_empty()
-            // The record must not be freed early: a reader of the list of named jobs may add a handle (root-3).
+            // The record of a named root is not freed here: a reader of the list of named jobs may add a handle at any time
+            // (root-3).
             && !job.is_named_root()
         {
             self.completed.set(0);

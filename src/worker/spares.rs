@@ -30,7 +30,8 @@ pub fn usual_name(index: usize) -> String {
 }
 
 /// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one, provided that the pool
-/// has fewer than `most` and than its own greatest number. On success the calling thread must not use the seat any more.
+/// has fewer spare workers than `most`, and fewer than its own greatest number. On success the calling thread must not use the
+/// seat any more.
 ///
 /// # Errors
 /// Returns an error if no spare is idle and no further spare can be started. The caller then keeps the seat.

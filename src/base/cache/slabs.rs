@@ -17,7 +17,7 @@ const GROUP: usize = shrunk(4, 2);
 /// A new group has at most one slab for each `SHARE` slabs that exist.
 const SHARE: usize = shrunk(8, 1);
 
-/// The head of a slab. The indices of the slab's free cells lie behind the head, then the cells.
+/// The head of a slab. Behind the head lie the indices of the slab's free cells, and behind these the cells.
 ///
 /// The list of free cells is an array of indices, not a chain through the cells. So a thread that takes a free cell touches no
 /// other cell's cache line. A slab is aligned to its size, so the address of a cell shows which slab the cell lies in.

@@ -6,8 +6,8 @@
 //! of a lower class.
 //!
 //! A worker takes one task at a time out of the injector of a class. If the worker passes over the task, the task goes back
-//! into the injector. Between the two steps the task is in no queue: another worker that makes its last check misses the task,
-//! and may park. So the worker that passed over a task notifies afterwards.
+//! into the injector. Between the two steps the task is in no queue: another worker that makes its final check (`sleep-3`) then
+//! misses the task, and may park. So the worker that passed over a task notifies afterwards.
 
 use super::OWN_PASSED;
 use crate::base::task::CellPtr;
