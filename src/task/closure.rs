@@ -134,13 +134,13 @@ where
         this.owner.claimed(cell);
         if this.owner.is_late() {
             this.count_expired();
-            // SAFETY: the caller claimed the cell, and has the handle's reference. The closure is in the slot.
+            // SAFETY: the caller claimed the task, and has the handle's reference. The closure is in the slot.
             return unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
         }
-        // SAFETY: the caller claimed the cell, so it owns the closure in the slot.
+        // SAFETY: the caller claimed the task, so it owns the closure in the slot.
         let task = unsafe { this.take_task() };
         let outcome = unwind::halt(task);
-        // SAFETY: the caller claimed the cell, and has the handle's reference. The closure was moved out.
+        // SAFETY: the caller claimed the task, and has the handle's reference. The closure was moved out.
         unsafe { Self::report(whole, outcome, None) };
     }
 
@@ -153,7 +153,7 @@ where
     /// Counts a task whose closure has run, and makes the task's outcome final.
     ///
     /// # Safety
-    /// The caller must have claimed the cell and moved the closure out. The caller must have `reference`, or the handle's
+    /// The caller must have claimed the task and moved the closure out. The caller must have `reference`, or the handle's
     /// reference if `reference` is `None`.
     #[inline]
     unsafe fn report(
@@ -165,7 +165,7 @@ where
             // SAFETY: by this function's contract the caller has a reference, which keeps the cell alive.
             unsafe { cell.as_ref() }.header.job().tally.count(outcome.is_ok());
         }
-        // SAFETY: the caller claimed the cell, has moved the closure out, and has a reference.
+        // SAFETY: the caller claimed the task, has moved the closure out, and has a reference.
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
     }
 
@@ -275,7 +275,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Drops the closure or future in the slot, and makes `error` the final outcome of the task.
     ///
     /// # Safety
-    /// The caller must have claimed the cell, and the closure or future must be in the slot. The caller must have `reference`,
+    /// The caller must have claimed the task, and the closure or future must be in the slot. The caller must have `reference`,
     /// or another reference if `reference` is `None`.
     pub unsafe fn drop_claimed(
         cell: NonNull<Self>,
@@ -284,21 +284,21 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     ) {
         // SAFETY: the caller's reference keeps the cell alive.
         unsafe { cell.as_ref() }.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the cell, so it owns the closure or future in the slot.
+            // SAFETY: the caller claimed the task, so it owns the closure or future in the slot.
             let dropped = unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) });
             unwind::drop_quietly(dropped);
         });
-        // SAFETY: the caller claimed the cell, and has a reference. The closure or future was dropped just now.
+        // SAFETY: the caller claimed the task, and has a reference. The closure or future was dropped just now.
         unsafe { Self::finish(cell, Err(error), reference) };
     }
 
     /// Moves the closure out of the slot.
     ///
     /// # Safety
-    /// The caller must have claimed the cell, and the closure must be in the slot.
+    /// The caller must have claimed the task, and the closure must be in the slot.
     unsafe fn take_task(&self) -> F {
         self.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the cell, so the slot holds the closure. The closure is moved out only once.
+            // SAFETY: the caller claimed the task, so the slot holds the closure. The closure is moved out only once.
             unsafe { ManuallyDrop::take(&mut (*slot).task) }
         })
     }
@@ -307,7 +307,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// calls [`Owner::task_ended`].
     ///
     /// # Safety
-    /// The caller must have claimed the cell, and must have moved out or dropped the closure or future. The caller must have
+    /// The caller must have claimed the task, and must have moved out or dropped the closure or future. The caller must have
     /// `reference`, or another reference if `reference` is `None`.
     #[inline]
     pub unsafe fn finish(

@@ -97,8 +97,8 @@ impl TaskPtr {
     }
 }
 
-/// Wakes the waiters of a job that may have become idle. Does nothing unless the job or one of its ancestors is held or held
-/// off.
+/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job may have become idle.
+/// Otherwise does nothing.
 ///
 /// The caller must have claimed a task of the job whose cell is in a queue. Usually a worker takes the empty cell out, and then
 /// wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
