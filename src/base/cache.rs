@@ -1,17 +1,19 @@
 //! Memory for tasks and job records, recycled between threads.
 //!
 //! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*. The thread
-//! takes cells from one magazine, and puts freed cells into the other. Threads exchange whole magazines at the *depot*. So a
-//! cell costs a few nanoseconds even if one thread allocates it and another frees it.
+//! takes cells from one magazine, and puts freed cells into the other. Most calls touch only these two magazines, and take a
+//! few nanoseconds. At the *depot* threads exchange whole magazines, an empty one for a full one. So a cell may be allocated by
+//! one thread and freed by another at the same cost.
 //!
-//! The depot keeps a small reserve. Cells beyond the reserve go back to the *slab* that they were carved from. A slab
-//! whose cells are all free goes back to the allocator, so the memory of a burst is released.
+//! The depot keeps a small reserve of full magazines. The cells of further full magazines go back to their *slabs*, the blocks
+//! of memory that the cells were carved from. Slabs whose cells are all free go back to the allocator, so the memory of a burst
+//! of tasks is released.
 //!
-//! | source of a cell      | used when                        | waits for                              |
-//! |-----------------------|----------------------------------|----------------------------------------|
-//! | the thread's magazine | nearly always                    | nothing                                |
-//! | the depot             | once per magazine                | nothing                                |
-//! | the slabs             | the depot is empty or over-full  | a lock, held for 64 cells at most      |
+//! | source of a cell      | used                               | the thread waits for                  |
+//! |-----------------------|------------------------------------|---------------------------------------|
+//! | the thread's magazine | nearly always                      | nothing                               |
+//! | the depot             | at most once in 64 calls           | nothing                               |
+//! | the slabs             | if the depot is empty or over-full | a lock, held for at most 64 cells     |
 //!
 //! There are two sizes of cells. A larger or more strictly aligned type gets an allocation of its own.
 
@@ -64,7 +66,7 @@ pub fn make<T>(value: T) -> NonNull<T> {
     cell
 }
 
-/// Frees a cell. The contents of the cell must already be moved out or dropped.
+/// Frees a cell. The caller must have moved out or dropped the contents of the cell.
 ///
 /// # Safety
 /// `cell` must come from `make::<T>`, and no thread may use it again.
@@ -122,9 +124,10 @@ impl ThreadCache {
         }
     }
 
-    /// Takes a free cell when the serving magazine is empty.
+    /// Replaces the serving magazine, which must be empty, by one with cells, and takes a free cell from it.
     ///
-    /// If the loading magazine has cells, swaps the two magazines. Otherwise exchanges the empty serving magazine at the depot.
+    /// If the loading magazine has cells, swaps the two magazines. Otherwise exchanges the empty serving magazine at the depot
+    /// for a magazine with cells.
     #[cold]
     fn reload(&self, class: usize) -> NonNull<u8> {
         let empty = unpack(&self.serving).unwrap_or_default();
@@ -140,9 +143,10 @@ impl ThreadCache {
         cell
     }
 
-    /// Puts a freed cell into a magazine when the loading one is full.
+    /// Replaces the loading magazine, which must be full, by an empty one, and puts a freed cell into the empty one.
     ///
-    /// If the serving magazine is empty, swaps the two magazines. Otherwise exchanges the full loading magazine at the depot.
+    /// If the serving magazine is empty, swaps the two magazines. Otherwise exchanges the full loading magazine at the depot
+    /// for an empty magazine.
     #[cold]
     fn unload(&self, class: usize, cell: *mut u8) {
         let loaded = unpack(&self.loading).unwrap_or_default();
@@ -163,7 +167,8 @@ fn pack(field: &Cell<*mut Magazine>, magazine: Box<Magazine>) {
     field.set(Box::into_raw(magazine));
 }
 
-/// Takes the magazine out of a field of the thread cache, and leaves null there.
+/// Takes the magazine out of a field of the thread cache, and sets the field to null. Returns `None` if the field was null
+/// before.
 fn unpack(field: &Cell<*mut Magazine>) -> Option<Box<Magazine>> {
     let magazine = field.replace(ptr::null_mut());
     if magazine.is_null() {
@@ -198,8 +203,8 @@ impl Drop for ThreadCaches {
 
 /// Returns this thread's cached cells to their slabs.
 ///
-/// A thread of a loom model must call this function at its end, because loom destroys a model's statics before the
-/// thread-locals of the last threads.
+/// A thread of a loom model must call this function at the thread's end. At the end of a model loom destroys the depot before
+/// the thread-locals of the last threads, and their destructors would use the depot.
 #[cfg(tollgate_loom)]
 pub fn clear() {
     CACHES.with(ThreadCaches::clear);
@@ -213,7 +218,7 @@ thread_static! {
 #[inline]
 pub fn take(class: usize) -> NonNull<u8> {
     CACHES.try_with(|caches| caches.0[class].take(class)).unwrap_or_else(|_| {
-        // The thread is ending, and its cache is already destroyed.
+        // The thread is ending, and its cache is destroyed already, so the cell comes from the slabs.
         depot(class).slabs().take()
     })
 }

@@ -2,10 +2,12 @@
 //!
 //! A worker takes a ready task of the highest class. The worker counts its turns while a task of a lower class is ready.
 //!
-//! - `due-1`: After [`NORMAL_AFTER`] turns of `High`, the next turn is one of `Normal`.
-//! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal`, the next turn is one of `Low`.
+//! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for tasks of
+//!   `Normal` before it looks for those of `High`.
+//! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal` in which a task of `Low` was ready, the worker looks for tasks
+//!   of `Low` first.
 //!
-//! Each seat has counts of its own. So each worker keeps to these bounds, whatever the other workers do.
+//! Each seat has counts of its own. So these bounds hold for each worker, whatever the other workers do.
 
 use crate::base::task::OpaqueJob;
 use crate::priority::Priority;
@@ -40,7 +42,8 @@ impl ClassTurns {
         }
     }
 
-    /// Counts a turn of `class`. `normal_waits` and `low_waits` tell whether a task of that class is still ready.
+    /// Counts a turn of `class`. `normal_waits` is true if a task of `Normal` is still ready, and `low_waits` if one of `Low`
+    /// is.
     pub fn note(&self, class: Priority, normal_waits: bool, low_waits: bool) {
         match class {
             Priority::High => {

@@ -1,8 +1,8 @@
-//! Delays the wake-ups of a thread until the thread holds no queue lock.
+//! Delays a thread's wake-ups of waiters until the thread holds no queue lock.
 //!
 //! A waker is user code, which may push, cancel or wait, and a wait needs the queue lock. So a thread that grants permits to
-//! waiters lists these waiters here. The thread notifies the waiters after it has unlocked its last queue. Each thread has its
-//! own list. The list allocates nothing, because it links the waiters' cells by their headers.
+//! waiters under a queue lock puts these waiters into a list of its own. The thread notifies the waiters after it has unlocked
+//! its last queue. The list of waiters allocates nothing, because it links the waiters' cells by their headers.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};

@@ -1,8 +1,9 @@
-//! Records the events of a pool while its timeline is on, in rings of a fixed size, and the jobs that the events belong to.
+//! Records the events of a pool while its timeline is on, and the jobs of these events. The events are in rings of a fixed
+//! size.
 //!
-//! Each worker has a ring of its own. Threads outside share a few rings. Each ring has a lock. Only a reader of the timeline,
-//! or a second thread outside, ever contends for that lock. While the timeline is off, no event is written. No ring has memory
-//! before the first start.
+//! Each worker has a ring of its own. Threads that are not workers of the pool share a few rings. Each ring has a lock. A
+//! worker's lock is contended only while the timeline is read. While the timeline is off, no event is written. No ring has
+//! memory before the timeline is started for the first time.
 
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::thread_static;
@@ -25,7 +26,7 @@ const MOST_NAMES: usize = 16_384;
 pub enum Kind {
     /// A task took its place in the queue.
     Pushed,
-    /// A gate had no room for the task. The gate is the task's job or one above.
+    /// A gate had no room for the task. The gate is the task's job or one of its ancestors.
     Refused(Why),
     /// A gate has admitted the task.
     Admitted,
@@ -35,7 +36,7 @@ pub enum Kind {
     Waits,
     /// The task has its permit again.
     Resumed,
-    /// The task ended, or left its worker.
+    /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
     /// The waiter with the address `task` gets a permit.
     Granted,
@@ -43,7 +44,7 @@ pub enum Kind {
     Changed,
     /// A hold-off of the job ended.
     Opened,
-    /// The event only carries the figures of the job.
+    /// The event only records the numbers of the job: running tasks, limit and queued tasks.
     Figures,
     /// The worker has found no task, and parks.
     Parked,
@@ -60,11 +61,11 @@ pub enum Why {
     Clock,
     /// As many tasks run, or are about to start, as the limit allows.
     Limit,
-    /// Other tasks of the job are ready, or go first.
+    /// Other tasks of the job are ready, or stand before the task in the queue.
     Behind,
 }
 
-/// How a task left its worker.
+/// How a run of a task on a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// The task has ended.
@@ -87,9 +88,9 @@ pub struct Event {
     pub at: u64,
     /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
-    /// Depends on the kind. `Started`, `Refused` and `Admitted`: the id of the event that made this one possible, or 0.
-    /// `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded. `Pushed`: the number
-    /// of the task's name, or 0. `Granted`: the number of the permit.
+    /// What this number is depends on `kind`. `Started`, `Refused` and `Admitted`: the id of the event that made this one
+    /// possible, or 0. `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded.
+    /// `Pushed`: the number of the task's name, or 0. `Granted`: the number of the permit.
     pub cause: u64,
     /// The track (the number of the job in the timeline).
     pub track: u32,
@@ -132,7 +133,8 @@ impl Event {
 
 /// A task that runs on a thread, as its start was recorded. All fields are 0 if no start was recorded.
 ///
-/// The address alone does not identify the task. A cell may be freed, and used for another task, while its own task still runs.
+/// The address alone does not identify the task. A cell may be freed, and used for another task, while the task that was in the
+/// cell still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
     /// The address of the task's cell.
@@ -143,11 +145,11 @@ pub struct Running {
 
 /// The seat, the running task, and the cause of the next events, of one thread.
 pub struct Here {
-    /// The index of the worker's seat, or `u16::MAX`.
+    /// The index of the worker's seat, or `u16::MAX` if the thread has none.
     pub seat: Cell<u16>,
     /// The task that runs on this thread.
     pub task: Cell<Running>,
-    /// The id of the event that causes this thread's next events, or 0.
+    /// The id of the event that has made this thread's next events possible, or 0.
     pub cause: Cell<u64>,
 }
 
@@ -178,7 +180,7 @@ pub struct Track(AtomicU32);
 impl Track {
     /// Returns the track, if the job has one.
     pub fn get(&self) -> Option<u32> {
-        // Ordering: Relaxed; a figure. The lock of the tracks orders what the number stands for.
+        // Ordering: Relaxed; a figure. The lock of the tracks orders the job's entry there.
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
@@ -204,9 +206,9 @@ struct Tracks {
 #[derive(Debug, Default)]
 struct Ring {
     events: Vec<Event>,
-    /// The number of events so far, including those before the last start. So no two events have one id.
+    /// The number of events so far, including those before the last start of the timeline. So no two events have the same id.
     count: u64,
-    /// The number of events before the last start.
+    /// The number of events before the last start of the timeline.
     before: u64,
     most: usize,
 }
@@ -235,12 +237,12 @@ impl Ring {
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
     tracks: FiguresMutex<Tracks>,
-    /// The time of the last start, and of the stop after it.
+    /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
-    /// The number given to the last permit without a task.
+    /// The number of permits without a task that have got a number so far.
     permits: AtomicUsize,
-    /// The names of tasks by their numbers, which begin at 1, and the number given last.
+    /// The names of tasks by number, and the number of the newest name. The numbers begin at 1.
     names: FiguresMutex<(BTreeMap<u64, String>, u64)>,
 }
 
@@ -298,7 +300,7 @@ impl Log {
         self.made.elapsed().as_nanos() as u64
     }
 
-    /// Drops all events, and makes room for `most` events in each ring.
+    /// Starts the record anew: drops all events and all names of tasks, and makes room for `most` events in each ring.
     pub fn clear(&self, most: usize) {
         for ring in &self.rings {
             locked(ring).clear(most);
@@ -307,7 +309,7 @@ impl Log {
         *locked(&self.span) = (self.now(), None);
     }
 
-    /// Notes the time of the stop, unless an earlier stop is noted.
+    /// Notes the present time as the stop of the timeline. Does nothing if a stop is noted already.
     pub fn stop(&self) {
         let mut span = locked(&self.span);
         span.1.get_or_insert_with(|| self.now());
@@ -316,7 +318,8 @@ impl Log {
     /// Adds an event. Returns its id.
     pub fn push(&self, event: Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
-            // A thread outside has no seat. The address of its thread-local value selects one of the rings for such threads.
+            // A thread that is not a worker has no seat. The address of its thread-local value selects one of the rings for
+            // such threads.
             u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
             seat => usize::from(seat) % self.rings.len(),
         });
@@ -327,7 +330,7 @@ impl Log {
     }
 
     /// Makes the track of a job that has none yet, and returns it. Calls `track` with the next number, under the lock of the
-    /// tracks. `track` must return the track that the job has then.
+    /// tracks. `track` must set that number as the job's track if the job has none, and return the job's track.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;
@@ -355,7 +358,7 @@ impl Log {
         }
     }
 
-    /// Returns the number of events that were overwritten since the start.
+    /// Returns the number of events that were overwritten since the last start of the timeline.
     pub fn lost(&self) -> u64 {
         let lost = |ring: &Ring| ring.count - ring.before - ring.events.len() as u64;
         self.rings.iter().map(|ring| lost(&locked(ring))).sum()

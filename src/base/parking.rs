@@ -15,8 +15,8 @@
 //! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, and wakes them.
 //!
 //! No wake-up is lost. If the condition holds before the waiter's check, the waiter does not park (`park-2`). Otherwise the
-//! waking thread sees the bit (`unpark-1`), and finds the waiter's entry. The entry is there, because the waiter holds the
-//! bucket's lock from its check until it has added the entry (`park-1` to `park-3`).
+//! waking thread sees the bit (`unpark-1`), and waits for the bucket's lock (`unpark-2`). The waiter holds this lock from its
+//! check until it has added its entry (`park-1` to `park-3`). So the waking thread finds the entry.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::time::Instant;
@@ -30,9 +30,10 @@ const BUCKETS: usize = shrunk(64, 1);
 /// A part of the parking lot: the waiters whose keys hash to this bucket.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// The waiters, by key and entry number. Numbers go up, so the waiters of a key are in the order of arrival.
+    /// The waiters, by key and entry number. A later entry has a greater number, so the waiters of a key are in the order of
+    /// their arrival.
     waiters: BTreeMap<(usize, u64), Waiter>,
-    /// The entry number that was given out last.
+    /// The greatest entry number so far.
     last: u64,
 }
 
@@ -68,9 +69,9 @@ pub const ONLY: u64 = 0;
 /// Why [`ParkingLot::park`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// The thread was woken, or never parked. The caller must check its condition.
+    /// The thread was woken, or did not park. The caller must check its condition again.
     Look,
-    /// The deadline has passed.
+    /// The time `until` has passed.
     TimedOut,
 }
 
@@ -107,10 +108,10 @@ impl ParkingLot {
         self.buckets[bucket].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Parks the thread until `key` is woken or `until` has passed.
+    /// Parks the calling thread until another thread wakes the waiters of `key`, or until the time `until` has passed.
     ///
-    /// `wait` runs under the bucket's lock. `wait` must set the object's *waited* bit, then return whether the condition does
-    /// *not* hold yet (`park-2`). If `wait` returns false, the thread does not park.
+    /// `wait` runs under the bucket's lock. `wait` must set the object's *waited* bit, and then return true if the thread must
+    /// wait, because the condition does not hold yet (`park-2`). If `wait` returns false, the thread does not park.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
         let thread = thread::current();
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread });
@@ -163,7 +164,7 @@ impl ParkingLot {
         Some(entry)
     }
 
-    /// Returns true if no key has a waiter. Only models call it.
+    /// Returns true if no key has a waiter. Only models call this function.
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub fn is_empty(&self) -> bool {
         self.buckets
@@ -172,12 +173,13 @@ impl ParkingLot {
             .all(|bucket| bucket.waiters.is_empty())
     }
 
-    /// Returns true if `key` has a waiter. Only builds that check what is left at rest call it.
+    /// Returns true if `key` has a waiter. Called only in builds that check, when a job or a task is freed, that no waiter is
+    /// left.
     pub fn has_waiter(&self, key: usize) -> bool {
         self.lock(key).first(key).is_some()
     }
 
-    /// Removes the waiter of `key` with the entry number `entry`, unless it was woken before.
+    /// Removes the waiter of `key` with the entry number `entry`. Does nothing if that waiter was woken before.
     pub fn leave(&self, key: usize, entry: u64) {
         let left = self.lock(key).waiters.remove(&(key, entry));
         drop(left);
@@ -191,7 +193,7 @@ impl ParkingLot {
         }
     }
 
-    /// Returns true if `key` has a waiter. If it has none, runs `f` under the bucket's lock.
+    /// Returns true if `key` has a waiter. If `key` has none, runs `f` under the bucket's lock, and returns false.
     ///
     /// `f` typically clears the object's *waited* bit. The lock keeps a new waiter from setting the bit at the same time.
     pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {

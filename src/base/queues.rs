@@ -31,13 +31,14 @@ pub struct Seat {
     pub turns: Cell<u32>,
     /// The state of the random number generator that chooses victims.
     rng: Cell<u32>,
-    /// True if the owner must next take a task that has waited long: one in the injector, or at the old end of the deque.
+    /// True if the owner must next take a task that has waited long: from the injector, or from the old end of the deque.
     pub others_first: Cell<bool>,
-    /// The address of the job whose task the owner runs, or 0. For figures, and as a hint for thieves.
+    /// The address of the job whose task the owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
-    /// The number of busy counts of `job` that the owner has, and that belong to no task. For figures.
+    /// The number of busy counts of `job` that the owner has for no task. Read for statistics.
     spare: AtomicU64,
-    /// The number of futures that became pending on this seat, less those that ended on this seat. A difference below 0 wraps.
+    /// The number of futures that became pending on this seat, less the number of pending futures that ended on this seat. A
+    /// difference below 0 wraps.
     flights: AtomicU64,
     /// The counts by which the owner chooses a class. Used only in a pool with classes.
     pub classes: ClassTurns,
@@ -68,9 +69,10 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s. A lock passes a seat on. Other fields are atomics.
+// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s. A seat gets a new owner under a lock. Other fields
+// are atomics.
 unsafe impl Sync for Seat {}
-// SAFETY: threads pass a seat on under a lock, and all fields are Send.
+// SAFETY: a seat gets a new owner under a lock, and all fields are Send.
 unsafe impl Send for Seat {}
 
 impl Seat {
@@ -93,7 +95,8 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs on this seat, and the number of the job's busy counts that belong to no task.
+    /// Publishes the address of the job that runs on this seat, and the number of busy counts of that job that the owner has
+    /// for no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -103,8 +106,8 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// If the job with the address `job` runs on this seat, returns the number of its busy counts that belong to no task.
-    /// Otherwise returns 0.
+    /// If the job with the address `job` runs on this seat, returns how many busy counts of that job the seat's owner has for
+    /// no task. Otherwise returns 0.
     pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; the number is only a figure for statistics.
@@ -120,8 +123,7 @@ impl Seat {
         self.job.load(Ordering::Relaxed)
     }
 
-    /// Adds `change` to the seat's count of pending futures. A sum that overflows wraps, so `change` may stand for a negative
-    /// number.
+    /// Adds `change` to the seat's count of pending futures. The addition wraps: to subtract n, pass `n.wrapping_neg()`.
     pub fn add_flights(&self, change: u64) {
         // Ordering: Relaxed; one writer, and the drain reads it when all workers are parked.
         let flights = self.flights.load(Ordering::Relaxed);
@@ -144,10 +146,11 @@ impl Seat {
         self.batch_of.set(job);
     }
 
-    /// Gives the batch to the job with the address `job`. Moves tasks of another job from the batch to the local queue. Returns
-    /// true if a task was moved.
+    /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these tasks
+    /// to the local queue. Returns true if a task was moved.
     ///
-    /// While a task moves, it is in neither deque, so no thief finds it. The caller must notify a worker afterwards.
+    /// While a task moves, it is in neither deque, so no thief finds it. If the call returns true, the caller must notify a
+    /// worker.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {
@@ -170,7 +173,8 @@ impl Seat {
         self.top.set((job, count));
     }
 
-    /// Returns how many tasks at the top of the deque belong to the job with the address `job`, as `note_top` has noted.
+    /// Returns how many tasks at the top of the deque belong to the job with the address `job`. The number comes from the last
+    /// call of [`note_top`](Self::note_top).
     #[inline]
     pub fn top_of(&self, job: usize) -> u64 {
         let (top, count) = self.top.get();

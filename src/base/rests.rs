@@ -1,10 +1,10 @@
-//! Rests: moments at which a job had nothing queued or running. A waiter that checks the job after such a moment learns of it
-//! here.
+//! Tells the waiters for a job of its *rests*: the moments at which no task of the job was queued or running. A waiter that
+//! checks the job after such a moment learns here that the job was at rest.
 //!
 //! A waiter that sees a job at rest may push a task at once. A second waiter, woken at the same time, then finds the job busy
-//! again. So the second waiter could miss each rest for ever. To prevent this, the waiter that sees the rest first raises a
-//! count. A waiter that finds the job busy compares this count with the count at its own start. If they differ, the job was at
-//! rest meanwhile.
+//! again. So the second waiter could miss each rest for ever. To prevent this, the first waiter raises the job's count of
+//! rests. A waiter that finds the job busy compares this count with the count at the start of its own wait. If the two counts
+//! differ, the job was at rest meanwhile.
 //!
 //! The count of rests exists while the job has waiters for a rest. No other protocol uses that count.
 
@@ -48,8 +48,8 @@ impl Resting {
 
     /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
     ///
-    /// A waiter that waits for one of the job's children is not woken. Such a waiter compares its count of rests when that
-    /// child is at rest.
+    /// A waiter for the job may at that time be parked until one of the job's children is idle. This call does not wake such a
+    /// waiter, which calls [`has_come`](Self::has_come) when that child is idle.
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

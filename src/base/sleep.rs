@@ -13,24 +13,27 @@
 //! A searching worker that has found no task:
 //! - `sleep-1`: under the lock, the worker adds itself to the list, and counts itself as parked instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
-//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker does `wake-2` to
-//!   `wake-4`. These steps may wake the worker itself.
+//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker does `wake-3` and
+//!   `wake-4`. These steps may unpark this worker itself.
 //! - `sleep-4`: the worker parks until a notifier has popped it from the list.
 //!
 //! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
 //! - If `wake-3` sees a searching worker, that worker finds the task or reaches `sleep-1` after `wake-3`. In the
 //!   second case the two fences order `wake-1` before `sleep-3`. So `sleep-3` sees the task.
-//! - If `wake-3` sees no parked worker, each worker reaches `sleep-1` after `wake-3`. The same argument holds.
+//! - If `wake-3` sees no parked worker, a worker that parks later reaches `sleep-1` after `wake-3`. By the two fences,
+//!   `sleep-3` of that worker sees the task.
 //!
 //! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the worker wakes
-//! another worker (`wake-4`). This is needed because a notifier may have seen this worker searching (`wake-3`), and so woken no
-//! other worker.
+//! another worker (`wake-4`). A notifier of that task may have seen this worker searching (`wake-3`), and so have woken no
+//! worker.
 //!
-//! A drain ends in `sleep-1`, when the last worker parks and nothing is outstanding (see [`Sleep::depart`]). That worker sets
-//! `TERMINATED` under the lock, and executes a full fence. Then it checks once more that nothing is outstanding and that all
-//! queues are empty. A pusher that is too late sees the flag when it loads or changes the word (`wake-3`, `wake-4`). Then the
-//! pusher cancels all tasks in the injector, its own included. A call that is too late to count as outstanding waits for the
-//! lock, and so for the decision.
+//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this,
+//! usually the last worker in `sleep-1`, sets `TERMINATED` under the lock, and executes a full fence. Then this thread checks
+//! again that nothing is outstanding and that all queues are empty. If not, it clears `TERMINATED`.
+//!
+//! A pusher that comes too late sees the flag in `wake-3` or `wake-4`. Then the pusher cancels all tasks in the injector, its
+//! own included. A call that counts as outstanding only after the flag was set waits for the lock (see
+//! [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -39,7 +42,8 @@ const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const AWAY_COUNT: u64 = (1 << 24) - 1;
-/// The greatest number of spare workers of a pool. Each spare worker stands for an outstanding task, which the word must count.
+/// The greatest number of spare workers of a pool. For each spare worker a task may be outstanding, so this number must fit
+/// into the word's field of outstanding tasks.
 pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;
@@ -67,13 +71,13 @@ struct Parker {
     thread: Mutex<Option<thread::Thread>>,
 }
 
-/// What a notifier must do next.
+/// What a thread that has called [`Sleep::notify`] for a ready task must do next.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notified {
-    /// The notifier must do nothing: an awake worker will find the task.
+    /// The thread must do nothing: a worker that is awake will find the task.
     Fine,
-    /// The workers have ended. The notifier must cancel the tasks in the injector.
+    /// The workers have ended. The thread must cancel the tasks in the injector.
     TooLate,
 }
 
@@ -104,14 +108,14 @@ impl Sleep {
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Registers the calling thread as the owner of the seat with the index `index`. Waking the worker of that seat then
-    /// unparks this thread.
+    /// Registers the calling thread as the owner of the seat with the index `index`. From then on a wake-up of that seat's
+    /// worker unparks this thread.
     pub fn sit_down(&self, index: usize) {
         *self.parkers[index].thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(thread::current());
     }
 
-    /// Wakes a worker if no worker is searching (`wake-2` to `wake-4`). Call it after the task was put into a queue.
+    /// Wakes a parked worker if no worker is searching (`wake-2` to `wake-4`). Call this after a task was put into a queue.
     #[inline]
     pub fn notify(&self) -> Notified {
         full_fence(); // wake-2
@@ -129,7 +133,7 @@ impl Sleep {
         self.wake_one()
     }
 
-    /// Wakes one parked worker, unless a worker has begun to search meanwhile.
+    /// Wakes one parked worker. Does nothing if a worker has begun to search meanwhile.
     #[cold]
     fn wake_one(&self) -> Notified {
         let mut list = self.lock(); // wake-4
@@ -165,10 +169,10 @@ impl Sleep {
         self.word.load(Ordering::Relaxed) & COUNT <= 1
     }
 
-    /// Stops counting the calling worker as searching, because it has found a task.
+    /// Stops counting the calling worker as searching. Call this when the worker has found a task.
     ///
-    /// Returns true if no other worker is searching. The caller must then check all queues, and notify if a task is there
-    /// (`search-1`).
+    /// Returns true if no other worker is searching. Then the caller must check all queues, and notify if one of them has a
+    /// task (`search-1`).
     #[inline]
     #[must_use]
     pub fn stop_searching(&self) -> bool {
@@ -180,7 +184,7 @@ impl Sleep {
 
     /// Parks a searching worker until a notifier wakes it (`sleep-1` to `sleep-4`).
     ///
-    /// `look` returns true if a task is in any queue. `busy` returns true if a drain has something left to wait for.
+    /// `look` must return true if a task is in any queue. `busy` must return true if a drain still has something to wait for.
     pub fn park(&self, index: usize, look: impl Fn() -> bool, busy: impl Fn() -> bool) -> Woken {
         let parker = &self.parkers[index];
         {
@@ -194,7 +198,7 @@ impl Sleep {
         }
         fence_after_rmw(); // sleep-2
         if look() {
-            let _ = self.notify_fenced(); // sleep-3; `TooLate` needs no action: a drain leaves no task here
+            let _ = self.notify_fenced(); // sleep-3; `TooLate` needs no action: at the end of a drain all queues are empty
         }
         // Ordering: Acquire; pairs with the Release in `wake`.
         while !parker.woken.load(Ordering::Acquire) {
@@ -208,7 +212,8 @@ impl Sleep {
         }
     }
 
-    /// Ends the drain if every worker is parked and nothing is left to run. The caller must hold the lock of `list`.
+    /// Ends the drain if every worker is parked and nothing is left to wait for. The caller must hold the lock of `list`.
+    /// `word` is the present value of the word.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock, which the caller holds.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
@@ -219,7 +224,8 @@ impl Sleep {
         let word = self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
         if away(word) != 0 || busy() {
-            // A task or a call came in time. A thread that has seen the flag waits for the lock, then checks the flag again.
+            // A task or a call came in time, so the drain goes on. A thread that has seen the flag waits for the lock, then
+            // checks the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
         }
@@ -241,7 +247,8 @@ impl Sleep {
         self.word.fetch_sub(missing as u64 * SEARCHING, Ordering::AcqRel);
     }
 
-    /// Starts the drain: the workers end as soon as no task is left to run.
+    /// Starts the drain: the workers end as soon as no task is left to run. `busy` must return true while a drain has something
+    /// to wait for.
     pub fn drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: AcqRel; the flag and the counts that end a drain change under the lock.
@@ -249,7 +256,8 @@ impl Sleep {
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Ends the drain if nothing is left to wait for. Call it when something that the drain waits for has ended.
+    /// Ends the drain if nothing is left to wait for. Call this when something that a drain waits for has ended. `busy` must
+    /// return true while a drain has something to wait for.
     pub fn reconsider_drain(&self, busy: impl Fn() -> bool) {
         let mut list = self.lock();
         // Ordering: Acquire; the flag and the counts that end a drain change under the lock.
@@ -257,10 +265,10 @@ impl Sleep {
         self.end_drain_if_due(&mut list, word, &busy);
     }
 
-    /// Counts one more outstanding task or call. A drain must wait for it, although no seat runs it.
+    /// Counts one more outstanding task or call: a drain must wait for each, although no seat runs it.
     ///
-    /// The count is of tasks on threads that have lent their seats, and of calls that hold or cancel jobs. Pending futures are
-    /// counted elsewhere.
+    /// A task is outstanding if its thread has lent its seat. A call is outstanding if it holds or cancels a job. Pending
+    /// futures are not in this count: they are counted as flights.
     pub fn depart(&self) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         self.word.fetch_add(AWAY, Ordering::AcqRel);
@@ -268,8 +276,9 @@ impl Sleep {
 
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
-    /// Meanwhile another thread may check whether the drain ends. If that thread has set `TERMINATED` before, perhaps it does
-    /// not see this count. So this call waits until that thread has unlocked the list. Otherwise that thread sees the count.
+    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count in one change, under the list's lock.
+    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock, after
+    /// which the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -277,7 +286,8 @@ impl Sleep {
         }
     }
 
-    /// Subtracts one outstanding task or call, and ends the drain if it waited for nothing else.
+    /// Subtracts one outstanding task or call, and ends the drain if nothing else is left to wait for. `busy` must return true
+    /// while a drain has something to wait for.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;
@@ -286,7 +296,7 @@ impl Sleep {
         }
     }
 
-    /// Returns `TooLate` if the workers have left, or may be leaving.
+    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over.
     #[inline]
     pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.
@@ -294,14 +304,14 @@ impl Sleep {
         if terminated { Notified::TooLate } else { Notified::Fine }
     }
 
-    /// Returns true if the workers have left, or are leaving. Takes the list's lock: a thread that checks whether the drain
-    /// ends sets `TERMINATED` under this lock. The thread clears the flag again if the drain must go on.
+    /// Returns true if the workers have ended or are ending, because the drain is over. Waits for the list's lock, because a
+    /// thread that holds this lock may set `TERMINATED` and clear it again.
     pub fn workers_left(&self) -> bool {
         let _list = self.lock();
         self.seen() == Notified::TooLate
     }
 
-    /// Returns true if nothing is outstanding. Call it only while no other thread uses the pool.
+    /// Returns true if no task or call is outstanding. Call this only while no other thread uses the pool.
     pub fn none_away(&self) -> bool {
         // Ordering: Relaxed; no other thread uses the word.
         away(self.word.load(Ordering::Relaxed)) == 0

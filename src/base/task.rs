@@ -1,5 +1,5 @@
-//! The head of a cell. A cell is a block of memory with a header, the task's closure and, for a task with a handle, its state
-//! and its result.
+//! The head of a cell. A cell is a block of memory with a header and the task's closure. The cell of a task with a handle also
+//! has the task's state and its result.
 //!
 //! Queues hold pointers to headers. The header's vtable knows the type of the whole cell.
 
@@ -22,14 +22,14 @@ pub struct Header {
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record. Lower layers only compare it, and only the layer of the jobs can use it. The second field says
-/// that the record changes while threads share it: a handle is not unwind safe.
+/// A pointer to a job's record. Code below the module `job` only compares the pointer. The second field says that shared
+/// references may change the record. So a handle of a job is not unwind safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
-// SAFETY: it is an address here, and the layer of the jobs may use a record on each thread.
+// SAFETY: this type only has the address, and the module `job` may use a record on any thread.
 unsafe impl Send for OpaqueJob {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for OpaqueJob {}
 
 impl OpaqueJob {
@@ -54,8 +54,8 @@ impl OpaqueJob {
 pub struct VTable {
     /// Runs the task, and gives up the queue's reference to the cell.
     pub(crate) run: unsafe fn(CellPtr) -> Ran,
-    /// Drops the task if it has not run, and counts and reports it as cancelled. In each case gives up the queue's reference to
-    /// the cell.
+    /// If the task has not run, drops the task, and counts and reports it as cancelled. In each case gives up the queue's
+    /// reference to the cell.
     pub(crate) cancel: unsafe fn(CellPtr),
     /// Returns true if the task's handle has cancelled or run the task while the cell was in a queue.
     pub(crate) is_gone: unsafe fn(CellPtr) -> bool,
@@ -65,8 +65,8 @@ pub struct VTable {
     pub(crate) free: unsafe fn(CellPtr),
     /// Returns the task's name. The field is `None` if tasks of this type have no name.
     pub(crate) name: Option<unsafe fn(CellPtr) -> NonNull<str>>,
-    /// Notes that [`Job::clear`](crate::Job::clear) drops the task, so that no join runs it inline any more. The field is `None`
-    /// if a clear leaves tasks of this type.
+    /// Notes that [`Job::clear`](crate::Job::clear) drops the task, so that no join runs the task inline any more. The field is
+    /// `None` if a clear does not drop tasks of this type.
     pub(crate) clear: Option<unsafe fn(CellPtr)>,
     /// The further functions of a waiter's cell. A waiter is a thread or future that waits for a permit.
     pub(crate) waiter: Option<&'static WaiterTable>,
@@ -78,9 +78,10 @@ pub struct VTable {
 /// The functions for the thread that takes a waiter's cell from a queue, and decides the waiter's outcome.
 #[derive(Debug)]
 pub struct WaiterTable {
-    /// Grants the waiter the caller's permits, one busy count and one flight. Returns false if the waiter has left.
+    /// Grants the waiter the caller's permits, one busy count and one flight. Returns false if the waiter was dropped before:
+    /// then the caller keeps all of these.
     pub(crate) grant: unsafe fn(CellPtr) -> bool,
-    /// Wakes the waiter. Its outcome must be decided.
+    /// Wakes the waiter. The waiter's outcome must be decided.
     pub(crate) notify: unsafe fn(CellPtr),
 }
 
@@ -88,17 +89,19 @@ pub struct WaiterTable {
 #[cfg(feature = "futures")]
 #[derive(Debug)]
 pub struct FutureTable {
-    /// Cancels the future. If no queue has the cell, returns whether the future waits without a permit: the caller must then
-    /// queue the cell.
+    /// Cancels the future. Returns `None` if the caller must do nothing more: the future has ended, or a worker will drop it.
+    /// Otherwise no queue has the cell, and the caller must call `queue` with the returned flag.
     pub(crate) cancel: unsafe fn(CellPtr) -> Option<bool>,
-    /// Puts a cancelled future where a worker finds it. The flag says whether the future waits without a permit.
+    /// Puts a cancelled future into a deque or the injector, so that a worker drops it. The flag says whether the future waits
+    /// without a permit.
     pub(crate) queue: unsafe fn(CellPtr, bool),
     /// Returns true if the future waits without a permit, and was not woken.
     pub(crate) waits_without_permit: unsafe fn(CellPtr) -> bool,
 }
 
 impl VTable {
-    /// Makes the table of a cell of type `C` that no handle can reach. `run` and `cancel` must be the functions of that type.
+    /// Makes the table for cells of the type `C`, with the fields of a task without a handle. `run` and `cancel` must be the
+    /// functions for cells of that type.
     pub(crate) const fn of<C>(run: unsafe fn(CellPtr) -> Ran, cancel: unsafe fn(CellPtr)) -> Self {
         Self {
             run,
@@ -122,7 +125,7 @@ impl VTable {
 pub enum Ran {
     /// The task returned, and the worker must count it.
     Completed,
-    /// The worker must count nothing. The run has counted the task already, or the task waits for its next attempt.
+    /// The worker must count nothing: the run has counted the task already, or the task will be tried again.
     Counted,
     /// The task panicked with this payload, and has no handle.
     Panicked(Box<dyn Any + Send>),
@@ -151,17 +154,17 @@ pub enum Mark {
     Admitted = 2,
     /// The cell is a sweep, which is no task. The worker that takes the sweep drops the tasks in the queue of a cancelled job.
     Sweep = 3,
-    /// The task was cancelled and has one busy count of its job. The worker that takes it drops it.
+    /// The task was cancelled and has one busy count of its job. The worker that takes the task drops it.
     ToDrop = 4,
     /// The task has its permits, and has not started. The worker that takes the task must check whether it may begin.
     Handed = 5,
 }
 
-/// A pointer to a cell. The queue that has the cell owns it, or the thread that took it out.
+/// A pointer to a cell. The owner of the cell is the queue in which it lies, or the thread that took it out of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellPtr(NonNull<Header>);
 
-// SAFETY: a cell's closure is Send, and a cell is in one queue or one thread's hands at a time.
+// SAFETY: a cell's closure is Send, and a cell has one owner at a time: a queue or a thread.
 unsafe impl Send for CellPtr {}
 
 impl CellPtr {
@@ -183,14 +186,15 @@ impl CellPtr {
         self.0.as_ptr()
     }
 
-    /// Returns the cell's header. The cell must be alive: the pointer is in a queue, or with the thread that took it out.
+    /// Returns the cell's header. The cell must not be freed meanwhile: it lies in a queue, or the caller has a reference to
+    /// it.
     #[inline]
     pub fn header(&self) -> &Header {
         // SAFETY: the queue that has the cell, or the thread that took it out, keeps it alive.
         unsafe { self.0.as_ref() }
     }
 
-    /// Returns a pointer to the whole cell. The cell must be a `C`.
+    /// Returns a pointer to the whole cell, which must be of the type `C`.
     #[inline]
     pub fn cast<C>(self) -> NonNull<C> {
         self.0.cast()
@@ -199,7 +203,7 @@ impl CellPtr {
     /// Sets the mark of a cell before it goes into a deque.
     #[inline]
     pub fn set_mark(self, mark: Mark) {
-        // Ordering: Relaxed; the deque publishes it with the pointer.
+        // Ordering: Relaxed; the deque publishes the mark with the pointer.
         self.header().next.store(ptr::without_provenance_mut(mark as usize), Ordering::Relaxed);
     }
 
@@ -224,7 +228,7 @@ impl CellPtr {
         unsafe { (self.header().vtable.run)(self) }
     }
 
-    /// Returns true if the task's handle has cancelled or run the task. The cell in the queue is then empty.
+    /// Returns true if the task's handle has cancelled or run the task, so that the cell, which is in a queue, is empty.
     pub fn is_gone(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_gone)(self) }
@@ -267,36 +271,39 @@ impl CellPtr {
         self.header().vtable.waiter.expect("it is a waiter's cell")
     }
 
-    /// Gives a waiter the caller's permits, one busy count and one flight. If the waiter has left, returns false, and the
-    /// caller keeps them. The caller must not use the cell afterwards.
+    /// Gives a waiter the caller's permits, one busy count and one flight. If the waiter was dropped before, returns false, and
+    /// the caller keeps all of these. The caller must not use the cell afterwards.
     pub fn grant(self) -> bool {
         // SAFETY: the table is of the cell's type, and the caller took the cell from its queue.
         unsafe { (self.waiter().grant)(self) }
     }
 
-    /// Wakes a waiter. Its outcome must be decided. The caller must not use the cell afterwards.
+    /// Wakes a waiter. The waiter's outcome must be decided. The caller must not use the cell afterwards.
     pub(super) fn notify(self) {
-        // SAFETY: as in `run`; `later` has the cell from the thread that decided.
+        // SAFETY: as in `run`; `later` received the cell from the thread that decided the outcome.
         unsafe { (self.waiter().notify)(self) }
     }
 
-    /// Cancels a pending future. If no queue has the cell, returns whether the future waits without a permit: the caller must
-    /// then call [`queue_cancelled`](Self::queue_cancelled). The future must not end meanwhile.
+    /// Cancels a pending future. Returns `None` if the caller must do nothing more: a worker will drop the future. Otherwise
+    /// the caller must call [`queue_cancelled`](Self::queue_cancelled) with the returned flag. The caller must make sure that
+    /// the future does not end meanwhile.
     #[cfg(feature = "futures")]
     #[must_use]
     pub fn cancel_pending(self) -> Option<bool> {
-        // SAFETY: as in `run`; the caller keeps the future from its end.
+        // SAFETY: as in `run`; the future does not end meanwhile, so its cell is alive.
         unsafe { (self.future().cancel)(self) }
     }
 
-    /// Puts a future that the caller has cancelled where a worker finds it. The caller must not use the cell afterwards.
+    /// Puts a future that the caller has cancelled into a deque or the injector, so that a worker drops it. `without_permit` is
+    /// the result of [`cancel_pending`](Self::cancel_pending). The caller must not use the cell afterwards.
     #[cfg(feature = "futures")]
     pub fn queue_cancelled(self, without_permit: bool) {
         // SAFETY: as in `run`; the caller's cancel has given the cell to the caller.
         unsafe { (self.future().queue)(self, without_permit) }
     }
 
-    /// Returns true if a pending future waits without a permit, and was not woken. The future must not end meanwhile.
+    /// Returns true if a pending future waits without a permit, and was not woken. The caller must make sure that the future
+    /// does not end meanwhile.
     #[cfg(feature = "futures")]
     pub fn waits_without_permit(self) -> bool {
         // SAFETY: as in `cancel_pending`.
@@ -321,7 +328,7 @@ impl CellPtr {
 #[repr(C)]
 struct Sweep {
     header: Header,
-    /// Cleared tasks, the next one last. Only the thread that took the sweep from its queue may use them.
+    /// Cleared tasks; the task to drop next is the last. Only the thread that took the sweep from its queue may use this field.
     cleared: sync::UnsafeCell<Vec<CellPtr>>,
 }
 
@@ -345,8 +352,8 @@ impl Sweep {
     }
 }
 
-/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last one first.
-/// Then it drops the tasks in the job's queue if the job is cancelled.
+/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last one first. If
+/// the job is cancelled, the worker then drops the tasks in the job's queue.
 pub fn sweep(job: OpaqueJob, cleared: Vec<CellPtr>) -> CellPtr {
     let cleared = sync::UnsafeCell::new(cleared);
     let sweep = Sweep { header: Header::new(&Sweep::VTABLE, job), cleared };

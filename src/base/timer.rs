@@ -1,11 +1,10 @@
 //! The timer of a pool: the entries that wait for a time, in the order of their times.
 //!
-//! To *arm* an entry is to add it to the timer. Later the entry is taken out because its time has come, or because it is
-//! cancelled. Each operation takes O(log n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an
-//! entry means.
+//! To *arm* an entry is to add it to the timer. The entry is taken out when its time has come, or when it is cancelled. Each
+//! operation takes O(log n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an entry means.
 //!
-//! The first entry starts the timer's thread. The thread sleeps until the earliest time. The thread ends when the timer has
-//! been empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
+//! The first entry starts the timer's thread, which sleeps until the earliest time. The thread ends when the timer has been
+//! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
@@ -40,8 +39,9 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// If this thread serves a timer, hands the timer to another thread. Call it before the thread waits outside of all tasks. A
-/// destructor or a waker on a timer's thread may wait for a later entry of the same timer.
+/// If this thread serves a timer, hands the timer to another thread. Call this before a thread waits outside of all tasks. A
+/// destructor or a waker on a timer's thread may wait for a later entry of the same timer. Only another thread can then fire
+/// that entry.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()
@@ -68,11 +68,11 @@ pub struct Timer<T> {
 #[derive(Debug)]
 struct State<T> {
     entries: BTreeMap<Key, T>,
-    /// True while a thread waits for the earliest time.
+    /// True while a thread serves the timer: it waits for the earliest time, or fires an entry.
     has_thread: bool,
     /// The thread that was started last, which may have ended.
     thread: Option<thread::JoinHandle<()>>,
-    /// Set when the pool ends: no entry can be armed any more.
+    /// True after the pool has ended, or has begun to drop its tasks. From then on no entry can be armed.
     closed: bool,
 }
 
@@ -107,11 +107,12 @@ impl<T> Timer<T> {
     /// Makes the key of an entry for the time `when`. Of two entries for one time, the timer first takes the one whose key was
     /// made first.
     pub fn key(&self, when: Instant) -> Key {
-        // Ordering: Relaxed; a figure that no other key has.
+        // Ordering: Relaxed; a figure, and no two calls get the same one.
         (when, self.keys.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Adds an entry under a new key. If the timer needs a thread and has none, calls `start` to start one.
+    /// Adds an entry under a key that [`key`](Self::key) has made. If the timer needs a thread and has none, calls `start` to
+    /// start one.
     ///
     /// `start` is called under the timer's lock, so it must run no user code. If `start` is `None`, the timer needs no thread.
     ///
@@ -142,8 +143,9 @@ impl<T> Timer<T> {
         Ok(())
     }
 
-    /// Replaces the calling thread, which serves the timer, by a new thread from `start`. If no entry is left, starts no
-    /// thread. Returns false if no thread could be started: then the caller must go on serving the timer.
+    /// Replaces the calling thread, which serves the timer, by a new thread from `start`. If no entry is left or the timer is
+    /// closed, only ends the service of the calling thread. Returns false if no thread could be started: then the caller must
+    /// go on serving the timer.
     ///
     /// `start` is called under the timer's lock, so it must run no user code.
     pub fn change_thread(
@@ -163,14 +165,14 @@ impl<T> Timer<T> {
         is_started
     }
 
-    /// Removes and returns the entry with this key. Returns `None` if the entry was taken before.
+    /// Removes and returns the entry with this key. Returns `None` if another call has taken the entry out.
     pub fn cancel(&self, key: Key) -> Option<T> {
         let mut state = self.lock();
         let entry = state.entries.remove(&key);
         let is_empty = state.entries.is_empty();
         drop(state);
         if is_empty && entry.is_some() {
-            // The timer's thread waits for the time of this entry, and must now wait for the next entry.
+            // The timer's thread waits for the time of this entry. Now it must wait for a further entry, and end if none comes.
             self.changed.notify_one();
         }
         entry
@@ -184,7 +186,7 @@ impl<T> Timer<T> {
         self.lock().entries.get(&key).copied()
     }
 
-    /// Takes the entry with the earliest time, if that time has come.
+    /// Takes out the entry with the earliest time, if that time is `now` or before.
     pub fn take_due(&self, now: Instant) -> Option<(Key, T)> {
         let mut state = self.lock();
         let due = state.entries.first_entry().filter(|entry| entry.key().0 <= now);
@@ -201,7 +203,8 @@ impl<T> Timer<T> {
         self.lock().entries.is_empty()
     }
 
-    /// Waits, as the timer's thread, until the earliest time has come. Returns false if the thread must end.
+    /// Waits until the earliest time of an entry has come, and returns true. Returns false if the calling thread, which serves
+    /// the timer, must end.
     pub fn wait_until_due(&self, now: impl Fn() -> Instant) -> bool {
         let mut state = self.lock();
         loop {
@@ -226,7 +229,7 @@ impl<T> Timer<T> {
         false
     }
 
-    /// Closes the timer, and takes all entries. The timer's thread ends.
+    /// Closes the timer, and returns all its entries. The timer's thread then ends.
     pub fn close(&self) -> BTreeMap<Key, T> {
         let mut state = self.lock();
         state.closed = true;
@@ -239,13 +242,14 @@ impl<T> Timer<T> {
 
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 impl<T> Timer<T> {
-    /// Waits until the timer's thread has ended. The timer must be closed. On the timer's thread itself, does nothing.
+    /// Waits until the timer's thread has ended. The timer must be closed. If the calling thread is the timer's thread, does
+    /// nothing.
     pub fn join(&self) {
         let thread = self.lock().thread.take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
         {
-            // The result needs no check: the thread runs no user code that could panic.
+            // The result needs no check, because no panic ends the timer's thread.
             let _ = thread.join();
         }
     }

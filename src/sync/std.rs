@@ -33,8 +33,8 @@ pub mod memory {
     pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 }
 
-/// Waits for a notification, or until `most` has passed. The returned flag is true if the time has passed. `guard` must belong
-/// to `_mutex`.
+/// Waits for a notification of `changed`, for at most the time `most`. The returned flag is true if the whole time has passed.
+/// `guard` must belong to `_mutex`.
 pub fn wait_timeout<'a, T>(
     changed: &Condvar,
     _mutex: &'a Mutex<T>,
@@ -46,10 +46,10 @@ pub fn wait_timeout<'a, T>(
     (guard, result.timed_out())
 }
 
-/// Executes a full fence in a thread whose last atomic access was a read-modify-write.
+/// Executes a full fence. The last atomic access of the calling thread must be a read-modify-write.
 ///
-/// On x86 a read-modify-write is already a full fence, so the function only keeps the compiler from reordering. The Linux
-/// kernel's `smp_mb__after_atomic` does the same.
+/// On x86-64 a read-modify-write is already a full fence, so there the function only keeps the compiler from reordering. The
+/// Linux kernel's `smp_mb__after_atomic` does the same.
 #[inline]
 pub fn fence_after_rmw() {
     #[cfg(target_arch = "x86_64")]
@@ -60,8 +60,8 @@ pub fn fence_after_rmw() {
 
 /// Executes a full fence.
 ///
-/// On x86 each locked instruction is a full fence. A locked instruction on the thread's own stack takes a seventh of the time
-/// of `mfence`, to which the standard fence compiles.
+/// On x86-64 each locked instruction is a full fence. So there the function executes a locked instruction on the thread's own
+/// stack. The standard fence compiles to `mfence`, which takes seven times as long.
 #[inline]
 pub fn full_fence() {
     #[cfg(tollgate_count)]
@@ -99,7 +99,7 @@ macro_rules! thread_static {
 pub(crate) use thread_static;
 
 /// Declares a function that returns a static. The first call makes the static. In a model, the first call of each iteration
-/// makes it anew.
+/// makes a new one.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
         $(#[$doc])*

@@ -1,26 +1,30 @@
 //! Polls a handle as a future, and counts the waits of a pool's future for tasks and jobs.
 //!
-//! The parking lot keeps a handle's waker, under the address of the task's cell. The cell has only one bit for the waker,
-//! WAITED. A waker with its lock would take 24 bytes of the cell, and few handles are awaited before their task has ended. One
-//! change sets the bit and checks DONE, under the bucket's lock (`park-2`). The thread that ends the task reads the bit in the
-//! change that sets DONE (`unpark-1`). A handle has one entry in the parking lot, so the waker of the last poll is woken.
+//! A handle that is polled puts the waker into the parking lot, under the address of the task's cell. The cell itself has only
+//! the bit WAITED. A waker with its lock would take 24 bytes of each cell, although few handles are awaited before their task
+//! has ended.
+//!
+//! The poll sets WAITED and checks DONE in one change, under the bucket's lock (`park-2`). The thread that ends the task reads
+//! WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in the parking lot, so only the waker of
+//! the last poll is woken.
 //!
 //! # Without a permit
 //!
 //! A future may await a task, an idle job or a settled job of this library. Meanwhile the future must not keep its permit,
-//! because the awaited task may need the permit. So each such wait is counted, from the poll that finds it pending until the
-//! wait is ready or dropped.
+//! because the awaited task may need that permit. So the state word of the future counts each such wait. The wait counts from
+//! the poll that finds the task or job not ready, until the wait is over or dropped.
 //!
-//! - `await-1`: the poll of a future ends, and waits are counted. The future is marked NO_PERMIT.
-//! - `await-2`: the worker runs the next task under the permit, or gives the permit back. The future keeps one busy count, so
-//!   the job is not idle.
-//! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's busy count back. Then the
-//!   future starts as any task does, ahead of all tasks that have not started.
+//! - `await-1`: a worker ends the poll of a future whose count of waits is not 0, and sets NO_PERMIT in its state word.
+//! - `await-2`: the worker runs the next task under the future's permit, or releases the permit. The future keeps one busy
+//!   count, so the job is not idle.
+//! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's busy count back. From there
+//!   the future is admitted as any task is, ahead of all tasks that have not started.
 //!
-//! A future whose job or one of its ancestors keeps its permits is not marked: its waits are not counted.
+//! If the future's job or one of its ancestors keeps permits, the waits of the future are not counted. So the future never gets
+//! NO_PERMIT, and keeps all its permits.
 //!
-//! `await-1` is part of the change that ends the poll. A thread may queue the future only after that change. So `await-3`
-//! always sees whether the last poll has set NO_PERMIT.
+//! NO_PERMIT is set by the same change that ends the poll. A waker may queue the future only after that change. So in `await-3`
+//! the waker always sees whether the last poll has set NO_PERMIT.
 
 use crate::process;
 use crate::task::closure::Face;
@@ -37,8 +41,8 @@ unsafe impl Send for Wait {}
 unsafe impl Sync for Wait {}
 
 impl Wait {
-    /// Notes that the future which this thread polls now awaits a task or a job of this library. Does nothing if this thread
-    /// polls no future of a pool.
+    /// Notes that the future which this thread is polling awaits a task or a job of this library. Does nothing if this thread
+    /// polls no future of a pool, or if the future's job or an ancestor keeps permits.
     ///
     /// # Panics
     /// Panics in a child process of `fork`, where no worker is left to end the wait.
@@ -61,7 +65,7 @@ impl Wait {
         }
     }
 
-    /// Ends the wait of the future.
+    /// Ends the wait: the state word of the future no longer counts it.
     pub fn end(&mut self) {
         if let Some(face) = self.0.take() {
             // SAFETY: the reference was added by `begin`. If it is the last, the future has ended.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<T> TaskHandle<T> {
-    /// Makes the handle cancel its task when it is dropped, as [`cancel`](Self::cancel) does.
+    /// Turns the handle into a guard. When the guard is dropped, it cancels the task, as [`cancel`](Self::cancel) does.
     ///
     /// # Examples
     ///
@@ -46,7 +46,7 @@ impl<T> TaskHandle<T> {
 #[must_use = "a guard that is dropped cancels its task"]
 pub struct CancelOnDrop<T>(Option<TaskHandle<T>>);
 
-/// The message of a panic that cannot happen. Only a call that takes the guard by value takes the handle out.
+/// The message of a panic that cannot happen: only a call that consumes the guard takes the handle out.
 const KEPT: &str = "the handle is there until the guard is dropped";
 
 impl<T> CancelOnDrop<T> {
@@ -72,7 +72,7 @@ impl<T> CancelOnDrop<T> {
         self.keep().join()
     }
 
-    /// Returns the handle of the guard's task. The task is no longer cancelled when the handle is dropped.
+    /// Returns the handle of the guard's task. A later drop of the handle does not cancel the task.
     ///
     /// # Examples
     ///

@@ -1,14 +1,15 @@
 //! Finds joins that wait for each other in a circle. No join of such a circle could ever end.
 //!
-//! A task with a handle that joins another task is noted while it waits:
-//! - `join-1`: The thread sets WAITED at the task that it joins.
-//! - `join-2`: It notes its own task, under the lock.
-//! - `join-3`: It checks whether WAITED is set at its own task. If so, it follows the notes, from the joined task on. If the notes
-//!   lead back to its own task, it removes its own note under the same lock, and the join panics.
+//! While a task with a handle waits to join another task, its thread notes the join:
+//! - `join-1`: The thread sets WAITED in the state word of the task that it joins.
+//! - `join-2`: The thread adds a note, under the lock of all notes: its own task joins that task.
+//! - `join-3`: The thread checks whether WAITED is set in the state word of its own task. If so, it follows the notes under the
+//!   lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to its own task, it
+//!   removes its own note under the same lock, and the join panics.
 //!
-//! Of the joins of a circle, the join that is noted last sees all notes, and sees WAITED at its own task. Each noted task is
-//! blocked until the task that it joins has ended. So a circle of notes is final. The note of a join that has just ended leads
-//! to a task that has ended, and such a task is in no circle.
+//! In a circle, the join that is noted last sees the notes of all its joins, and sees WAITED set for its own task. Each noted
+//! task is blocked until the task that it joins has ended. So the tasks of a circle of notes never go on. The note of a join
+//! that has just ended leads to an ended task. An ended task has no note, so that note is in no circle.
 //!
 //! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes.
 
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns the joins that wait, by the address of the task that waits.
+    /// Returns the notes of all joins that wait, by the address of the task that waits.
     fn all_joins() -> Mutex<BTreeMap<usize, Join>> { Mutex::new(BTreeMap::new()) }
 }
 
@@ -34,10 +35,10 @@ struct Join {
     job: JobPtr,
 }
 
-/// The note of a join. Dropping this value removes the note.
+/// The notes of one join. If this value is dropped, the notes are removed.
 #[derive(Debug)]
 pub struct Noted {
-    /// The task that joins, and each outer task on this thread that runs it inline.
+    /// The task that joins, and each outer task on this thread that waits until the inner task has run inline.
     tasks: Vec<CellPtr>,
 }
 
@@ -69,7 +70,7 @@ impl Noted {
         if noted.tasks.iter().any(is_waited_for)
             && let Some(jobs) = noted.take_out_of_circle(joined)
         {
-            // All joins of the circle are blocked until this one unwinds, so their jobs are alive (join-3).
+            // The other joins of the circle are blocked until this join panics, so their jobs are alive (join-3).
             let message = message(&jobs);
             drop(noted);
             unwind::refuse(message);
@@ -80,12 +81,12 @@ impl Noted {
     /// Removes the notes of this thread's tasks if the notes lead from the task at `joined` to one of these tasks. Returns the
     /// jobs of the tasks in that circle.
     ///
-    /// Both happen under one lock, so exactly one join of a circle finds it.
+    /// The search and the removal happen under one lock, so exactly one join of a circle finds the circle.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The number of steps is bounded, because the notes may lead into a circle without this join. Another join finds such a
-        // circle.
+        // The number of steps is bounded, because the notes may lead into a circle that does not contain this join. Another
+        // join finds such a circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
             jobs.push(join.job);

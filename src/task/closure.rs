@@ -1,8 +1,8 @@
 //! The cell of a task with a handle: its closure or future, then its outcome.
 //!
-//! The state word says which thread may touch which part of the cell (module [`state`](crate::task::state)). The functions of
-//! [`VTable`] are for the thread that takes the cell from a queue. The functions of [`HandleTable`] are for the handle, which
-//! does not know the closure's type.
+//! The state word says which thread may use which part of the cell (module [`state`](crate::task::state)). The thread that
+//! takes the cell from a queue calls the functions of its [`VTable`]. The handle calls the functions of its [`HandleTable`],
+//! because the handle does not know the closure's type.
 
 pub use crate::task::face::{Face, HandleTable, Owner};
 
@@ -19,8 +19,8 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// The cell of a task with a handle or an [`Owner`]. Its slot holds the closure or future until that is taken or dropped. From
-/// DONE on the slot holds the outcome.
+/// The cell of a task with a handle or an [`Owner`]. The slot holds the closure or future until a thread takes or drops it.
+/// When DONE is set, the slot holds the outcome.
 #[repr(C)]
 pub struct Joint<F, T, O = ()> {
     pub header: Header,
@@ -48,7 +48,7 @@ where
             Some(_) => Some(Self::name),
             None => None,
         },
-        // A task that statistics do not count is a puller, and a clear must not drop a puller.
+        // Only pullers are not counted in the statistics, and a clear must not drop a puller.
         clear: if O::COUNTED { Some(note_cleared) } else { None },
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
@@ -63,7 +63,8 @@ where
     /// Makes the cell of a closure with a handle or an owner.
     ///
     /// # Safety
-    /// Values that the closure and its result borrow must last until the closure and the outcome are gone.
+    /// Values that the closure and its result borrow must last until the closure and the outcome have been dropped or moved
+    /// out.
     pub unsafe fn closure(job: JobPtr, state: State, owner: O, task: F) -> NonNull<Face> {
         Self::make(Header::new(&Self::VTABLE, job.opaque()), state, owner, task)
     }
@@ -71,17 +72,17 @@ where
     /// Returns the name of a task. The task's owner must have a name.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must keep it alive.
+    /// The cell must be of the type `Self`, and the caller must keep it alive.
     unsafe fn name(cell: CellPtr) -> NonNull<str> {
         let name = const { O::NAME }.expect("the table has this function only if there is a name");
-        // SAFETY: the cell is of this type, and the caller keeps it alive.
+        // SAFETY: the cell is of the type `Self`, and the caller keeps it alive.
         name(unsafe { cell.cast::<Self>().as_ref() }.owner)
     }
 
     /// Runs the closure on a worker.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn run(cell: CellPtr) -> Ran {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
@@ -94,7 +95,7 @@ where
                 if cancelled {
                     cell.job().count_cancelled();
                 }
-                // SAFETY: the queue's reference is the caller's; the thread that claimed the closure has taken it.
+                // SAFETY: the caller has the queue's reference. The thread that claimed the closure has taken the closure.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
                 return if cancelled { Ran::Cancelled } else { Ran::Counted };
             }
@@ -103,7 +104,7 @@ where
         if this.owner.is_late() {
             this.count_expired();
             Context::forget_sample();
-            // SAFETY: it is claimed, and the queue's reference is this thread's.
+            // SAFETY: this thread has claimed the closure, and has the queue's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue)) };
             return Ran::Counted;
         }
@@ -122,24 +123,24 @@ where
         Ran::Counted
     }
 
-    /// Runs the closure inline, for the handle that has claimed it.
+    /// Runs the closure inline, for a join by the handle. The join has claimed the closure.
     ///
     /// # Safety
-    /// The cell must be of this type. The caller must have claimed it, and must have the handle's reference.
+    /// The cell must be of the type `Self`. The caller must have claimed the closure, and must have the handle's reference.
     unsafe fn run_claimed(cell: NonNull<Face>) {
         let whole = cell.cast::<Self>();
-        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
+        // SAFETY: the cell is of the type `Self`, and the handle's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         this.owner.claimed(cell);
         if this.owner.is_late() {
             this.count_expired();
-            // SAFETY: the caller claimed the cell, and has the handle's reference. The closure is in the slot.
+            // SAFETY: the caller claimed the task, and has the handle's reference. The closure is in the slot.
             return unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
         }
-        // SAFETY: the caller claimed the cell, so it owns the closure in the slot.
+        // SAFETY: the caller claimed the task, so it owns the closure in the slot.
         let task = unsafe { this.take_task() };
         let outcome = unwind::halt(task);
-        // SAFETY: the caller claimed the cell, and has the handle's reference. The closure was moved out.
+        // SAFETY: the caller claimed the task, and has the handle's reference. The closure was moved out.
         unsafe { Self::report(whole, outcome, None) };
     }
 
@@ -149,10 +150,10 @@ where
         self.header.job().count_cancelled();
     }
 
-    /// Counts a closure that has run, and makes its outcome final.
+    /// Counts a task whose closure has run, and makes the task's outcome final.
     ///
     /// # Safety
-    /// The caller must have claimed the cell and moved the closure out. The caller must have `reference`, or the handle's
+    /// The caller must have claimed the task and moved the closure out. The caller must have `reference`, or the handle's
     /// reference if `reference` is `None`.
     #[inline]
     unsafe fn report(
@@ -161,17 +162,17 @@ where
         reference: Option<Reference>,
     ) {
         if O::COUNTED {
-            // SAFETY: by this function's contract some reference keeps it alive.
+            // SAFETY: by this function's contract the caller has a reference, which keeps the cell alive.
             unsafe { cell.as_ref() }.header.job().tally.count(outcome.is_ok());
         }
-        // SAFETY: the caller claimed the cell, has moved the closure out, and has a reference.
+        // SAFETY: the caller claimed the task, has moved the closure out, and has a reference.
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };
     }
 
     /// Drops the closure, and reports the task as cancelled.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn cancel(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
@@ -190,11 +191,11 @@ where
         }
     }
 
-    /// Cancels a closure for its handle if it has not started, and returns true. Otherwise asks the closure to end, and returns
-    /// false.
+    /// Cancels the task for its handle. If the closure has not started, drops the closure and returns true. Otherwise asks the
+    /// running closure to end soon, and returns false.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have the handle's reference.
+    /// The cell must be of the type `Self`, and the caller must have the handle's reference.
     unsafe fn cancel_by_handle(cell: NonNull<Face>) -> bool {
         // SAFETY: the handle's reference keeps the cell alive.
         let face = unsafe { cell.as_ref() };
@@ -202,7 +203,7 @@ where
             face.state.set(CANCELLED); // Asks the closure to end soon.
             return false;
         }
-        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
+        // SAFETY: the cell is of the type `Self`, and the handle's reference keeps it alive.
         let owner = unsafe { cell.cast::<Self>().as_ref() }.owner;
         let job = face.header.job();
         owner.claimed(cell);
@@ -223,7 +224,7 @@ where
 }
 
 impl<F, T, O: Owner> Joint<F, T, O> {
-    /// Claims the closure for the caller, which has taken the cell out of a queue, and has a busy count of the job.
+    /// Claims the closure. The caller must have taken the cell out of a queue, and must have a busy count of the job.
     #[inline]
     fn claim_taken(&self) -> Claim {
         loop {
@@ -234,18 +235,19 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         }
     }
 
-    /// Gives a join that uses the task's job a busy count of the job (pin-2).
+    /// Adds a busy count of the task's job for a join that has pinned the task, and clears PINNED (pin-2).
     #[cold]
     fn keep_job_for_join(&self) {
         let job = self.header.job();
         job.busy.add_tasks(1);
         if !self.state.unpin() {
-            // The join no longer uses the job. The caller has a busy count, so this one is not the last.
+            // The join has unpinned the task itself, so it needs no busy count. The caller has a busy count, so the count given
+            // back here is not the last.
             job.drop_tasks(1);
         }
     }
 
-    /// Returns the owner: what the task belongs to besides its job.
+    /// Returns the [`Owner`] of the task, such as a scope or an entry of the timer.
     pub fn owner(&self) -> O {
         self.owner
     }
@@ -260,20 +262,20 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Frees the memory of the cell.
     ///
     /// # Safety
-    /// The cell must be of this type. No reference to it may exist, and its closure, future and outcome must be gone.
+    /// The cell must be of the type `Self`. No reference to it may exist, and it must hold no closure, future or outcome.
     pub unsafe fn free(cell: CellPtr) {
         let whole = cell.cast::<Self>();
-        // SAFETY: the cell is of this type, and its memory is not freed yet.
+        // SAFETY: the cell is of the type `Self`, and its memory is not freed yet.
         let owner = unsafe { whole.as_ref() }.owner;
         // SAFETY: by this function's contract nothing uses the cell any more.
         unsafe { cache::free(whole.as_ptr()) };
         owner.freed();
     }
 
-    /// Drops the closure or future in the slot, and makes `error` the final outcome.
+    /// Drops the closure or future in the slot, and makes `error` the final outcome of the task.
     ///
     /// # Safety
-    /// The caller must have claimed the cell, and the closure or future must be in the slot. The caller must have `reference`,
+    /// The caller must have claimed the task, and the closure or future must be in the slot. The caller must have `reference`,
     /// or another reference if `reference` is `None`.
     pub unsafe fn drop_claimed(
         cell: NonNull<Self>,
@@ -282,29 +284,30 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     ) {
         // SAFETY: the caller's reference keeps the cell alive.
         unsafe { cell.as_ref() }.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the cell, so it owns the closure or future in the slot.
+            // SAFETY: the caller claimed the task, so it owns the closure or future in the slot.
             let dropped = unwind::halt(|| unsafe { ManuallyDrop::drop(&mut (*slot).task) });
             unwind::drop_quietly(dropped);
         });
-        // SAFETY: the caller claimed the cell, and has a reference. The closure or future was dropped just now.
+        // SAFETY: the caller claimed the task, and has a reference. The closure or future was dropped just now.
         unsafe { Self::finish(cell, Err(error), reference) };
     }
 
     /// Moves the closure out of the slot.
     ///
     /// # Safety
-    /// The caller must have claimed the cell, and the closure must be in the slot.
+    /// The caller must have claimed the task, and the closure must be in the slot.
     unsafe fn take_task(&self) -> F {
         self.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the cell, so the slot is the closure. It is moved out only once.
+            // SAFETY: the caller claimed the task, so the slot holds the closure. The closure is moved out only once.
             unsafe { ManuallyDrop::take(&mut (*slot).task) }
         })
     }
 
-    /// Makes the outcome final, and gives up `reference`. Drops an outcome that no handle takes. Then tells the owner.
+    /// Makes the outcome of the task final, and gives up `reference`. If the task has no handle, drops the outcome. At the end
+    /// calls [`Owner::task_ended`].
     ///
     /// # Safety
-    /// The caller must have claimed the cell, and must have moved out or dropped the closure or future. The caller must have
+    /// The caller must have claimed the task, and must have moved out or dropped the closure or future. The caller must have
     /// `reference`, or another reference if `reference` is `None`.
     #[inline]
     pub unsafe fn finish(
@@ -343,10 +346,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome out of the slot.
     ///
     /// # Safety
-    /// The caller must have seen DONE, must own the outcome, and may call this only once.
+    /// The caller must have seen DONE, must own the outcome, and may call this function only once.
     pub unsafe fn take_outcome(&self) -> Result<T, JoinError> {
         self.slot.with_mut(|slot| {
-            // SAFETY: the caller has seen DONE, so the slot is the outcome. It is moved out only once.
+            // SAFETY: the caller has seen DONE, so the slot holds the outcome. The outcome is moved out only once.
             unsafe { ManuallyDrop::take(&mut (*slot).outcome) }
         })
     }
@@ -354,10 +357,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome to `out`.
     ///
     /// # Safety
-    /// The cell must be of this type, and `out` must point to memory for a `Result<T, JoinError>`. The caller must have seen
-    /// DONE, must own the outcome, and may call this only once.
+    /// The cell must be of the type `Self`, and `out` must point to memory for a `Result<T, JoinError>`. The caller must have
+    /// seen DONE, must own the outcome, and may call this function only once.
     pub unsafe fn outcome(cell: NonNull<Face>, out: *mut ()) {
-        // SAFETY: the cell is of this type, and the caller has seen DONE and owns the outcome.
+        // SAFETY: the cell is of the type `Self`, and the caller has seen DONE and owns the outcome.
         let outcome = unsafe { cell.cast::<Self>().as_ref().take_outcome() };
         // SAFETY: `out` points to memory for a `Result<T, JoinError>`.
         unsafe { out.cast::<Result<T, JoinError>>().write(outcome) };
@@ -382,7 +385,7 @@ unsafe fn note_cleared(cell: CellPtr) {
     unsafe { cell.cast::<Face>().as_ref() }.state.set(CLEARED);
 }
 
-/// Returns true if the cell, which is in a queue, has no closure or future any more.
+/// Returns true if a cell in a queue is empty: another thread has taken its closure or future.
 ///
 /// # Safety
 /// The cell must have a [`Face`]. The caller must have taken it from its queue, or must have the queue's lock.
@@ -391,7 +394,7 @@ pub unsafe fn is_empty(cell: CellPtr) -> bool {
     unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
 }
 
-/// Drops the outcome of a task without a handle. Passes the payload of a panic to the owner.
+/// Drops the outcome of a task without a handle. If the outcome is a panic, passes the payload to the owner instead.
 fn discard<T>(owner: impl Owner, outcome: Result<T, JoinError>) {
     match outcome {
         Err(JoinError::Panicked(payload)) => owner.take_panic(payload.into_inner()),

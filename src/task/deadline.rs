@@ -1,19 +1,20 @@
 //! The deadline of a task: the time by which it must have started.
 //!
-//! The task stands in the queue like any other task. An entry of the pool's timer has a reference to the task's cell. The
-//! thread that takes the entry out of the timer gives that reference up.
+//! A task with a deadline stands in the queue like any other task, and has an entry in the pool's timer. The entry has a
+//! reference to the task's cell. The thread that takes the entry out of the timer gives that reference up.
 //!
-//! - `start-1`: The thread that claims the closure, to run or to drop it, takes the entry out.
-//! - `start-2`: If the deadline has come, a thread that has claimed the closure to run it drops it instead.
-//! - `expire-1`: The thread that fires the entry claims the closure. If another thread has claimed the closure, the task has
-//!   started or was cancelled in time.
-//! - `expire-2`: The thread drops the closure, and then wakes the waiters of the job, because the empty cell may be the last in
-//!   the job's queue.
+//! - `start-1`: A thread that claims the closure, to run or to drop it, takes the entry out of the timer.
+//! - `start-2`: A thread that has claimed the closure to run it reads the clock. If the deadline has come, the thread drops the
+//!   closure instead.
+//! - `expire-1`: The thread that fires the entry tries to claim the closure. If another thread has claimed the closure before,
+//!   the firing thread does no more: the other thread runs or drops the closure.
+//! - `expire-2`: If the firing thread has claimed the closure, it drops the closure, and then wakes the waiters of the job. The
+//!   empty cell may be the last in the job's queue, so these waiters may have nothing left to wait for.
 //!
-//! The claim is one change of the state word, so exactly one thread has the closure. The entry is armed before the task is
-//! pushed. So a thread that claims the closure always finds the entry, unless it was taken out already (`start-1`).
+//! The claim is one change of the state word, so exactly one thread owns the closure. The entry is armed before the task is
+//! pushed. So a thread that claims the closure finds the entry, unless another thread has taken the entry out (`start-1`).
 //!
-//! The cell counts as an owner of the pool, because a handle may use the timer after the job was freed.
+//! The cell counts as an owner of the pool, because the task's handle may use the timer after the job was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -27,7 +28,7 @@ use crate::task::closure::{Face, Joint, Owner};
 use crate::task::state::{Claim, Reference};
 use std::ptr::NonNull;
 
-/// The timer entry of a task with a deadline. The entry's key has the time by which the task must have started.
+/// The timer entry of a task with a deadline. The entry's key contains the deadline.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pool: PoolPtr,
@@ -41,9 +42,9 @@ impl Deadline {
         Self { pool, key: pool.shared().timer.key(deadline) }
     }
 
-    /// Puts the deadline of a task with a handle into the timer. If the call returns true, the caller must push the task. If
-    /// the call returns false, the task was dropped: the deadline has come, or the pool has ended. The caller must keep the job
-    /// alive.
+    /// Puts the deadline of the task in `cell`, which has a handle, into the timer. If the call returns true, the caller must
+    /// push the task. If the call returns false, the task was dropped, because the deadline has come or the pool has ended. The
+    /// caller must keep the job alive.
     ///
     /// # Errors
     /// Returns an error if the timer's thread could not be started. Then the task was dropped.
@@ -53,7 +54,7 @@ impl Deadline {
         T: Send + 'static,
     {
         let whole = cell.cast::<Joint<F, T, Self>>();
-        // SAFETY: the caller passes a cell of this type, and the handle keeps it alive.
+        // SAFETY: the caller passes a cell of the type `Joint<F, T, Self>`, and the handle keeps the cell alive.
         let state = unsafe { &whole.as_ref().state };
         if self.is_late() {
             if state.claim(false) == Claim::Granted {
@@ -81,9 +82,9 @@ impl Deadline {
 
 impl Owner for Deadline {
     fn claimed(self, cell: NonNull<Face>) {
-        // The deadline does not matter any more, because the task starts or is dropped (start-1).
+        // The task starts or is dropped, so the timer must not fire the entry (start-1).
         if self.pool.shared().timer.cancel(self.key).is_some() {
-            // SAFETY: the entry had this reference. The caller has another one.
+            // SAFETY: the entry had the reference that is given up here. The caller has another reference.
             unsafe { Face::release(cell, Reference::Waker) };
         }
     }
@@ -103,23 +104,23 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    /// The functions of a deadline's entry. A drain waits for the task itself, so it need not wait for the entry.
+    /// The functions of a deadline's entry. A drain waits for the task itself, so the drain need not wait for the entry.
     const EXPIRE: Act = Act { fire: Self::expire, is_waited_for: |_| false };
 
-    /// Drops the task if its deadline has come and it has not started. In each case gives up the entry's reference.
+    /// Drops the task if its deadline has come and the task has not started. In each case gives up the entry's reference.
     fn expire(due: Due, key: Key) {
         let cell = due.cell();
         let whole = cell.cast::<Self>();
-        // SAFETY: the cell is of this type, and this thread has the entry's reference.
+        // SAFETY: the cell is of the type `Self`, and this thread has the entry's reference.
         let this = unsafe { whole.as_ref() };
         let job = this.header.job();
         if key.0 <= this.owner().pool.shared().now() && this.state.claim(false) == Claim::Granted {
-            // The deadline has come before the task has started (expire-1).
-            // SAFETY: this thread claimed the closure just now, and the entry's reference keeps the cell alive.
+            // The deadline has come, and the task has not started (expire-1). SAFETY: this thread claimed the closure just now,
+            // and the entry's reference keeps the cell alive.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
             note_gone(job); // expire-2
         }
-        // SAFETY: the entry had this reference. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: the entry had this reference. If it is the last, the task has ended, and its outcome was taken or dropped.
         unsafe { Face::release(cell.cast(), Reference::Waker) };
     }
 }

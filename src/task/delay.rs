@@ -1,30 +1,33 @@
-//! Puts a delayed task into the pool's timer, and takes it out.
+//! Puts a delayed task into the pool's timer, and takes the task out.
 //!
-//! A delayed task has no permit, but one busy count, so that its job is not idle. The timer's entry owns that busy count, and
-//! the queue's reference to the cell. The thread that takes the entry out of the timer owns both from then on.
+//! A delayed task has no permit, but one busy count, so that its job is not idle. The task's entry in the timer owns that busy
+//! count, and the queue's reference to the cell. The thread that takes the entry out of the timer owns the count and the
+//! reference from then on.
 //!
 //! The thread that delays a task:
-//! - `delay-1`: The thread executes a full fence, locks the keys of the job, and checks whether the job was cancelled. If so,
-//!   the thread hands the task to a worker, which drops the task.
-//! - `delay-2`: Under the same lock the thread arms the timer, and adds the entry's key to the keys. So each key that another
-//!   thread sees is of an entry that is armed, or that a thread has taken out.
+//! - `delay-1`: The thread executes a full fence, locks the job's list of timer keys, and checks whether the job was cancelled.
+//!   If so, the thread injects the task, so that a worker drops it.
+//! - `delay-2`: Under the same lock the thread arms the timer, and adds the entry's key to the list. So if another thread sees
+//!   a key in the list, the key's entry is armed, or a thread has taken the entry out.
 //!
 //! The thread that fires the entry:
 //! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
-//!   is not idle between the timer and the queue.
+//!   is never idle while the task moves from the timer to the queue.
 //!
 //! The thread that cancels the task by its handle:
-//! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry, that thread
-//!   has the cell, and finds it empty.
-//! - `undelay-2`: During `undelay-1` the thread counts as outstanding. So a drain that waited for the entry checks again.
+//! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry out before, the
+//!   other thread has the cell, and finds the cell empty.
+//! - `undelay-2`: During `undelay-1` the thread counts as outstanding. When it no longer counts, it checks whether the drain
+//!   must end. So a drain that waited only for the entry ends.
 //!
-//! A thread that cancels the job sets the flag, executes a full fence, and then reads the job's keys. If there are keys, a sweep
-//! takes their entries out. The keys have a lock. So the cancelling thread sees the key, or the thread that delays the task sees
-//! the flag (`delay-1`). The lock is made with the first key. By the fences the cancelling thread sees the lock, or the thread
-//! that delays the task sees the flag. If a sweep or a clear finds a key without an entry, another thread has taken the entry
-//! out, and has the task (`delay-2`).
+//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and reads the list of keys under its lock.
+//! If there are keys, a sweep takes their entries out. No delayed task is missed: by the lock, the cancelling thread sees the
+//! key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the first key. By the two fences,
+//! the cancelling thread sees the list, or the delaying thread sees the flag.
 //!
-//! The cell counts as an owner of the pool, because a handle may use the timer after the job was freed.
+//! If a sweep or a clear finds a key without an entry, another thread has taken the entry out, and has the task (`delay-2`).
+//!
+//! The cell counts as an owner of the pool, because the task's handle may use the timer after the job was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -39,7 +42,7 @@ use crate::sync::time::Instant;
 use crate::task::closure::{Face, Owner};
 use crate::task::state::DELAYED;
 
-/// The functions of a delayed task's entry: when its time has come, the task is pushed. A drain waits for the entry.
+/// The functions of a delayed task's entry. When the entry fires, `start` pushes the task. A drain waits for the entry.
 static START: Act = Act { fire: start, is_waited_for: |_| true };
 
 /// The entry of a delayed task in the timer of the task's pool.
@@ -56,13 +59,13 @@ impl Delay {
         Self::again(pool, when)
     }
 
-    /// Makes a further timer entry for a cell that already is an owner of the pool.
+    /// Makes a further timer entry for a cell that counts as an owner of the pool already.
     pub fn again(pool: PoolPtr, when: Instant) -> Self {
         Self { pool, key: pool.shared().timer.key(when) }
     }
 
-    /// Puts a task into the timer, or pushes the task if its time has come. If the pool drops its tasks, drops the task. The
-    /// caller must keep the job alive.
+    /// Puts the task in `cell` into the timer, or pushes the task if its time has come. If the job was cancelled or the pool
+    /// drops its tasks, the task is dropped instead. The caller must keep the job alive.
     ///
     /// # Errors
     /// Returns an error if the timer's thread could not be started. Then the task was dropped.
@@ -96,12 +99,13 @@ impl Delay {
         }
     }
 
-    /// Takes the entry out of the timer. The caller must have claimed the closure to cancel the task by its handle. Returns
-    /// true if the caller now owns the busy count and the queue's reference.
+    /// Takes the entry out of the timer. The caller must have claimed the closure, to cancel the task by its handle. Returns
+    /// true if the caller now owns the entry's busy count and the queue's reference to the cell. Returns false if the entry was
+    /// not in the timer.
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // The caller counts as outstanding while it takes the entry out (undelay-2).
+        // This thread counts as outstanding while it takes the entry out (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);
@@ -109,7 +113,8 @@ impl Delay {
         entry.is_some()
     }
 
-    /// Takes the entry of a cancelled task out of the timer. Hands the task to a worker, which drops it.
+    /// Takes the entry of a cancelled task out of the timer, and injects the task, so that a worker drops it. Does nothing if
+    /// the entry is not in the timer.
     pub fn take_back(self) {
         self.pool.shared().defer_end(|| self.hand_to_worker());
         drop_late(self.pool.shared());
@@ -140,14 +145,14 @@ impl Owner for Delay {
     }
 }
 
-/// Gives back the busy count that a timer entry owned. Call it after the entry was taken out of the timer.
+/// Gives back the busy count that a timer entry owned. Call this after the entry was taken out of the timer.
 pub fn give_back_busy_count(job: JobPtr) {
     job.busy.keep();
     job.drop_tasks(1);
     lifetime::drop_handle(job);
 }
 
-/// Removes a key from the keys of the job. Call it after the key's entry was taken out of the timer.
+/// Removes a key from the job's list of timer keys. Call this after the key's entry was taken out of the timer.
 fn forget(job: JobPtr, key: Key) {
     job.extra_or_make().times().delayed.remove(&key);
 }
@@ -159,8 +164,8 @@ fn start(due: Due, key: Key) {
     push(cell);
 }
 
-/// Pushes a task whose time has come, or hands it to a worker if the pool drops its tasks. Takes over the entry's busy count
-/// and the queue's reference.
+/// Pushes a task whose time has come. If the pool drops its tasks, injects the task instead, so that a worker drops it. The
+/// caller must own the entry's busy count and the queue's reference to the cell, and owns neither afterwards.
 fn push(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();
@@ -170,7 +175,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // The push takes the queue's reference over (due-1).
+        // The queue now owns the reference to the cell. The busy count is given back only after the push (due-1).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

@@ -1,5 +1,5 @@
-//! The parts of a cell with a handle that do not depend on the types of its closure and result: its first fields, the functions
-//! for its handle, and its owner.
+//! What a handle knows of its task's cell without the types of the closure and of the result. These are the first fields of the
+//! cell, the functions for the handle, and the task's owner.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -19,18 +19,18 @@ pub struct Face {
     pub state: State,
 }
 
-/// The functions by which a handle uses its cell. The handle does not know the closure's type.
+/// The functions by which a handle uses the cell of its task. The handle does not know the closure's type.
 pub struct HandleTable {
-    /// Runs the task inside the task that joins it. The caller must have claimed the task. `None` if the task never runs
-    /// inline.
+    /// Runs the task inline, in the task that joins it. The caller must have claimed the task. The field is `None` if tasks of
+    /// this type never run inline.
     pub run: Option<unsafe fn(NonNull<Face>)>,
-    /// Cancels the task. Returns true if this call cancelled it.
+    /// Cancels the task. Returns true if this call has cancelled the task.
     pub cancel: unsafe fn(NonNull<Face>) -> bool,
-    /// Moves the outcome out of the cell, to the address of a `Result<T, JoinError>`.
+    /// Moves the outcome out of the cell, to the second argument: the address of a `Result<T, JoinError>`.
     pub outcome: unsafe fn(NonNull<Face>, *mut ()),
     /// True if the task is a future.
     pub is_future: bool,
-    /// True if the timer pushes the task.
+    /// True if the task is delayed at first, so that the timer pushes it.
     pub is_delayed: bool,
 }
 
@@ -51,43 +51,45 @@ impl Face {
     /// Gives up a reference to the cell, and frees the cell if the reference was the last.
     ///
     /// # Safety
-    /// The caller must own the reference. If the reference is the last, the cell's closure, future and outcome must be gone.
+    /// The caller must own the reference. If the reference is the last, the cell must hold no closure, future or outcome.
     #[inline]
     pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
         // SAFETY: the reference keeps the cell alive.
         if unsafe { face.as_ref() }.state.release(reference) {
-            // SAFETY: the last reference was given up, and the caller guarantees that the contents are gone.
+            // SAFETY: the last reference was given up. By this function's contract the cell holds no closure, future or
+            // outcome.
             unsafe { Self::free(face) };
         }
     }
 
-    /// Returns true if the parking lot has no waiter for the task. Under loom returns true: a loom model checks the whole
-    /// parking lot at its end.
+    /// Returns true if the parking lot has no waiter for the task. Under loom always returns true, because each model checks
+    /// the whole parking lot at the end.
     fn has_no_waiter(face: NonNull<Self>) -> bool {
         cfg!(tollgate_loom) || !parking_lot().has_waiter(face.addr().get())
     }
 
-    /// Frees the memory of a cell.
+    /// Frees the memory of a cell of any type.
     ///
     /// # Safety
-    /// No reference to the cell may exist, and its closure, future and outcome must be gone.
+    /// No reference to the cell may exist, and the cell must hold no closure, future or outcome.
     #[inline]
     pub unsafe fn free(mut face: NonNull<Self>) {
         // SAFETY: no reference to the cell is left, so this is its only use.
         let whole = unsafe { face.as_mut() };
         assert!(!RESTS || Self::has_no_waiter(face), "a task is freed, and a waiter is left");
         let free = whole.header.vtable.free;
-        // SAFETY: the function is that of the cell's type. No reference is left, and the contents are gone.
+        // SAFETY: the function is that of the cell's type. No reference is left, and the cell holds no closure, future or
+        // outcome.
         unsafe { free(CellPtr::new(face.cast())) };
     }
 }
 
-/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions are called at the
-/// steps of the task. By default they do nothing, and cost nothing.
+/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. Its functions are called while
+/// the task goes from its push to its end. By default they do nothing.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
-    /// True if the timer pushes the task.
+    /// True if the task is delayed at first, so that the timer pushes it.
     const DELAYED: bool = false;
     /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
@@ -95,13 +97,13 @@ pub trait Owner: Copy + Send {
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Called at the end of the task. The task's closure is gone by then. Its outcome is gone, too, or its handle owns the
-    /// outcome.
+    /// Called at the end of the task. Before that, the closure was run or dropped. The outcome was dropped, too, or the task's
+    /// handle owns the outcome.
     fn task_ended(self) {}
     /// Called by the thread that has claimed the task's closure, before that thread runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}
-    /// Called after `claimed`, before the task runs. Returns true if the task's deadline has come: then the task is dropped
-    /// instead.
+    /// Called after `claimed`, before the task runs. Returns true if the task's deadline has come: then the caller drops the
+    /// task instead.
     fn is_late(self) -> bool {
         false
     }

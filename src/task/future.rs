@@ -2,11 +2,11 @@
 //!
 //! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
 //! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures
-//! lead to it. A waker puts the same cell into a queue again, so waking allocates nothing. One [state word](crate::task::state)
-//! says which thread may do what.
+//! have pointers to the cell. A waker puts the same cell into a queue again, so waking allocates nothing. The [state
+//! word](crate::task::state) of the cell says which thread may use the future.
 //!
 //! A pending future keeps one busy count of its job, so its job's record is alive. The future keeps its permits, too, unless it
-//! [awaits](crate::task::awaiting) something of this library.
+//! [awaits](crate::task::awaiting) a task or a job of this library.
 //!
 //! A waker may outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
 
@@ -62,18 +62,18 @@ where
     /// Polls the future, or drops it if it was cancelled.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn run_future(cell: CellPtr) -> Ran {
-        // SAFETY: the cell is of this type, and the caller of `run_future` took it from its queue.
+        // SAFETY: the cell is of the type `Self`, and the caller of `run_future` took it from its queue.
         unsafe { Self::start(cell, false) }
     }
 
     /// Drops the future, counts it as cancelled, and reports it as cancelled.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn cancel_future(cell: CellPtr) {
-        // SAFETY: the cell is of this type, and the caller of `cancel_future` took it from its queue.
+        // SAFETY: the cell is of the type `Self`, and the caller of `cancel_future` took it from its queue.
         let ran = unsafe { Self::start(cell, true) };
         debug_assert!(matches!(ran, Ran::Counted), "a dropped future was counted");
     }
@@ -81,7 +81,7 @@ where
     /// Drops the future if `to_drop` is true, or if the future was cancelled. Otherwise polls the future.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn start(cell: CellPtr, to_drop: bool) -> Ran {
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
         match unsafe { cell.cast::<Self>().as_ref() }.state.start(to_drop) {
@@ -89,15 +89,15 @@ where
                 if listed {
                     resume_sample(cell);
                 }
-                // SAFETY: POLLING was set just now, so the slot is the future and this thread's.
+                // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
                 match unsafe { Self::poll(cell) } {
-                    // SAFETY: as above; the future was dropped by the poll.
+                    // SAFETY: this thread owned the future, and the poll has dropped it.
                     Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
-                    // SAFETY: as above.
+                    // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
                     Poll::Pending => unsafe { Self::park(cell, listed) },
                 }
             }
-            // SAFETY: as above.
+            // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
             Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
             Start::Gone => {
                 Context::forget_sample();
@@ -112,12 +112,13 @@ where
     /// Polls the future in its cell. If the future is ready or has panicked, also drops it.
     ///
     /// # Safety
-    /// The cell must be of this type. The slot must hold the future, and the caller must own the future.
+    /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
     unsafe fn poll(cell: CellPtr) -> Poll<Result<T, JoinError>> {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
-        // SAFETY: the table's functions need a future's cell. The poller's reference keeps it, and the waker is never dropped.
+        // SAFETY: the table's functions need a future's cell. The poller's reference keeps the cell alive, and this waker is
+        // never dropped.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
@@ -141,8 +142,8 @@ where
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
-    /// Drops the future in its cell, and returns its outcome. If both the last poll and the destructor panic, the first panic
-    /// is the outcome.
+    /// Drops the future in its cell, and returns the outcome of the task. That is `outcome`, or the panic of the future's
+    /// destructor if `outcome` is not a panic itself.
     ///
     /// # Safety
     /// The slot must hold the future, and the caller must own the future. No thread may use the slot again.
@@ -159,10 +160,11 @@ where
         kept
     }
 
-    /// Lists a pending future unless it is listed already, and leaves it to its wakers (`poll-3`).
+    /// Adds the future, which has returned `Pending`, to the list of pending futures, and ends the poll (`poll-3`). `listed`
+    /// says whether the list has the future already.
     ///
     /// # Safety
-    /// The cell must be of this type. The slot must hold the future, and the caller must own the future.
+    /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
     unsafe fn park(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -176,7 +178,7 @@ where
             job.pool().flight_starts();
             pending().list(cell); // pend-1
             if gate::is_dropped(job) {
-                state.set(CANCELLED); // pend-2: only the poller ends it now.
+                state.set(CANCELLED); // pend-2: this thread, the poller, drops it below.
             }
         }
         if let Some(sample) = sample {
@@ -189,26 +191,27 @@ where
         if woken {
             queue(cell, without_permit, true);
         }
-        // After this line another thread may end the future and free the cell.
+        // From here on another thread may end the future and free the cell.
         if without_permit { Ran::Waits } else { Ran::Pending }
     }
 
     /// Drops a cancelled future, and ends its task.
     ///
     /// # Safety
-    /// The cell must be of this type. The slot must hold the future, and the caller must own the future.
+    /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
     unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller owns the future in the slot.
         let outcome =
             unsafe { cell.cast::<Self>().as_ref().drop_future(Err(JoinError::Cancelled)) };
-        // SAFETY: the cell is of this type, and the future was dropped just now.
+        // SAFETY: the cell is of the type `Self`, and the future was dropped just now.
         unsafe { Self::end(cell, outcome, listed) }
     }
 
-    /// Ends the task of a future: takes it off the list, decides its outcome, counts it, and gives up the queue's reference.
+    /// Ends the task of a future. Removes the future from the list of pending futures, decides and counts the outcome, and
+    /// gives up the queue's reference.
     ///
     /// # Safety
-    /// The cell must be of this type. The caller must have owned the future, and must have dropped it.
+    /// The cell must be of the type `Self`. The caller must have owned the future, and must have dropped it.
     unsafe fn end(cell: CellPtr, outcome: Result<T, JoinError>, listed: bool) -> Ran {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -244,13 +247,13 @@ where
         ran
     }
 
-    /// Cancels a future, and returns true if this call cancelled it. Drops the future here if it has not started.
-    /// [`TaskHandle::cancel`] calls this function.
+    /// Cancels a future, and returns true if this call cancelled it. If the future has not started, this call drops it.
+    /// Otherwise a worker drops it. [`TaskHandle::cancel`] calls this function.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have the handle's reference.
+    /// The cell must be of the type `Self`, and the caller must have the handle's reference.
     unsafe fn cancel_future_by_handle(cell: NonNull<Face>) -> bool {
-        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
+        // SAFETY: the cell is of the type `Self`, and the handle's reference keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         match this.state.cancel() {
             Cancel::TooLate => return false,
@@ -269,7 +272,7 @@ where
 }
 
 /// Restores the [sample](crate::job::samples::Sample) of a pending future that this thread polls again. The sample measures how
-/// long the future has had its permits. So the time that the future has spent without permits is left out.
+/// long the future has had its permits, so the time without permits is subtracted.
 fn resume_sample(cell: CellPtr) {
     Context::with(|context| {
         let Some(context) = context else { return };
@@ -280,11 +283,13 @@ fn resume_sample(cell: CellPtr) {
     });
 }
 
-/// Puts a pending future that was woken or cancelled where a worker finds it. The caller must not use the cell afterwards.
+/// Puts a pending future that was woken or cancelled into a queue, so that a worker polls or drops it. The caller must not use
+/// the cell afterwards.
 ///
-/// `without_permit` must be true if the future waits without its permits. Such a future goes to the front of its job's queue,
-/// unless it must be dropped. All other futures go into a deque or the injector. If `to_the_end` is true, a future with permits
-/// goes to the end of the injector: the future has woken itself, so other tasks go first.
+/// `without_permit` must be true if the future waits without its permits. Such a future goes to the front of its job's queue. A
+/// future with permits goes into a deque or the injector, and so does a future that must be dropped. If `to_the_end` is true, a
+/// future with permits goes to the end of the injector. The poller passes true if the future was woken during its poll, so that
+/// other tasks go first.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);
@@ -299,7 +304,7 @@ fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     }
 }
 
-/// The functions that a thread calls on each pending future of a job that it cancels.
+/// The functions for a thread that cancels a job. The thread calls them on each pending future of the job.
 static PENDING: FutureTable = FutureTable {
     cancel: cancel_pending,
     queue: |cell, without_permit| queue(cell, without_permit, false),
@@ -345,7 +350,7 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
     RawWaker::new(data, &WAKER)
 }
 
-/// Schedules a future, and queues it unless its poller or a queue has it.
+/// Schedules a future. If no worker polls the future and no queue has it, also queues the future.
 ///
 /// # Safety
 /// The cell must be a future's. The caller must have a waker's reference, which this call gives up if `ends` is true.
@@ -353,7 +358,8 @@ unsafe fn wake(cell: NonNull<Face>, ends: bool) {
     // SAFETY: the caller has a waker's reference, which keeps the cell alive.
     match unsafe { cell.as_ref() }.state.wake(ends) {
         Wake::Nothing => {}
-        // The queue's reference keeps the cell alive until the cell is in a queue.
+        // The cell has the reference `Queue` even while the future is pending, so the cell is alive until `queue` has queued
+        // it.
         Wake::Queue { without_permit } => queue(CellPtr::new(cell.cast()), without_permit, false),
         // SAFETY: the last reference ended with the waker, so the future has ended.
         Wake::Free => unsafe { Face::free(cell) },

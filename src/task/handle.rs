@@ -1,7 +1,7 @@
 //! `TaskHandle`: joins, cancels or detaches a task.
 //!
-//! Module `awaiting` has the waits of a future for a handle, and `closure` the cell behind the handle. Module `scoped` has the
-//! reference of a scope to a task.
+//! The module `awaiting` counts the waits of a future for handles. The module `closure` has the cell of a task with a handle.
+//! The module `scoped` has a scope's reference to a task.
 
 use crate::base::parking::{ONLY, parking_lot};
 use crate::base::task::{CellPtr, OpaqueJob};
@@ -27,8 +27,8 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-/// The handle of a task, by which a caller joins or cancels it. Made by [`Job::spawn`](crate::Job::spawn) and the other calls
-/// that push.
+/// The handle of a task, which joins or cancels the task. Returned by [`Job::spawn`](crate::Job::spawn) and by other calls that
+/// push tasks.
 ///
 /// Dropping the handle detaches the task: the task still runs, and its result is dropped. The handle is also a future, for any
 /// executor.
@@ -44,7 +44,7 @@ use std::time::Duration;
 #[must_use = "a dropped handle detaches its task: say so by `drop`, or push a closure by `execute`, which makes no handle"]
 pub struct TaskHandle<T> {
     task: TaskPtr,
-    /// The wait of the pool's future that awaits this handle.
+    /// The wait of the future of a pool that awaits this handle, if there is one.
     wait: Wait,
     result: PhantomData<T>,
 }
@@ -60,7 +60,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // SAFETY: nothing is borrowed.
+    // SAFETY: the closure and its result are `'static`, so they borrow nothing.
     let cell = unsafe { Joint::<F, T>::closure(job, State::of_closure(), (), task) };
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T>::HANDLE });
     (handle.task.cell(), handle)
@@ -73,14 +73,14 @@ where
     T: Send + 'static,
     O: Owner,
 {
-    // SAFETY: nothing is borrowed.
+    // SAFETY: the closure and its result are `'static`, so they borrow nothing.
     let cell = unsafe { Joint::<F, T, O>::closure(job, state, owner, task) };
     let handle = TaskHandle::new(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE });
     (handle.task.cell(), handle)
 }
 
 impl<T> TaskHandle<T> {
-    /// Makes the handle of a task. The handle takes over the reference `Handle` of the cell.
+    /// Makes the handle of a task. The new handle owns the reference `Handle` of the task's cell.
     pub(super) fn new(task: TaskPtr) -> Self {
         Self { task, wait: Wait::default(), result: PhantomData }
     }
@@ -143,25 +143,32 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks. The joining task holds
-    /// no permit while it waits, and a spare worker takes its place. The joining task re-acquires its permit ahead of the queue.
+    /// Parks the calling thread until the task has ended. Inside a task of a pool the call never deadlocks. The joining task
+    /// holds no permit while it waits, and a spare worker runs other tasks meanwhile. After the wait the joining task
+    /// re-acquires its permit ahead of the queue.
     ///
-    /// A joined closure that has not started may run inline on this thread, at most 32 deep. One of the same job does so ahead of
-    /// the queue, under the permit of the joining task. One of another job does so if its jobs have a free permit and no other
-    /// task goes first. No delayed task and no task of a job with a rate, an adaptive limit or weights does so. While a task
-    /// runs inline, locks and borrows of the joining task stay held on the same thread.
+    /// If the joined task is a closure that has not started, it may run inline on this thread instead, at most 32 joins deep. A
+    /// closure of the same job runs inline ahead of the queue, under the permit of the joining task. A closure of another job
+    /// runs inline only if that job and its ancestors let it start at once and no other task goes first.
+    ///
+    /// A delayed task never runs inline, nor does a task of a job with a rate, an adaptive limit or weights. While a task runs
+    /// inline, locks and borrows of the joining task stay held on the same thread.
     ///
     /// # Panics
     ///
-    /// If a task joins itself. If tasks join each other in a circle: the join that closes the circle panics, and names the
-    /// tasks' jobs. Inside a task, if the wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers), or
-    /// needs the one permit that the task [keeps](crate::JobBuilder::keep_permits). If the result was taken before, by an await of
-    /// `&mut handle`.
+    /// Panics in these cases:
+    /// - A task joins itself.
+    /// - Tasks join each other in a circle. The join that closes the circle panics, and names the tasks' jobs.
+    /// - The caller is a task, and its wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
+    /// - The caller is a task, and the joined task needs the one permit that the caller
+    ///   [keeps](crate::JobBuilder::keep_permits).
+    /// - The result was taken before, by an await of `&mut handle`.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] with the payload if the task panicked. [`JoinError::Cancelled`] if a closure was dropped
-    /// before it started, or a future before it ended. [`JoinError::Expired`] if a closure had not started by its deadline.
+    /// Returns [`JoinError::Panicked`] with the payload if the task panicked. Returns [`JoinError::Cancelled`] if a closure was
+    /// dropped before it started, or a future before it ended. Returns [`JoinError::Expired`] if a closure had not started by
+    /// its deadline.
     ///
     /// # Examples
     ///
@@ -181,9 +188,9 @@ impl<T> TaskHandle<T> {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the task has ended or the time is over. A task of a pool holds no permit while it waits
-    /// here, as in [`join`](Self::join). When the time is over, that task waits for its permit, so the call may take longer.
-    /// The joined task never runs inline.
+    /// Parks the calling thread until the task has ended or the time `timeout` has passed. A task of a pool that calls this
+    /// method holds no permit while it waits, as in [`join`](Self::join). After the wait the calling task re-acquires its
+    /// permit, so the call may take longer than `timeout`. The joined task never runs inline.
     ///
     /// # Panics
     ///
@@ -191,8 +198,8 @@ impl<T> TaskHandle<T> {
     ///
     /// # Errors
     ///
-    /// Returns the handle as an error if the task has not ended in time. The inner result is the result of
-    /// [`join`](Self::join).
+    /// Returns the handle as an error if the task has not ended in time. Otherwise returns the result that [`join`](Self::join)
+    /// would return.
     ///
     /// # Examples
     ///
@@ -210,22 +217,22 @@ impl<T> TaskHandle<T> {
     /// ```
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
-        // If the end of the timeout is too far away for the clock, the call waits without a timeout.
+        // If the clock cannot represent the end of the timeout, the call waits without a timeout.
         self.wait(Instant::now().checked_add(timeout));
         if self.is_finished() { Ok(self.take()) } else { Err(self) }
     }
 
-    /// Cancels the task. Returns true if this call cancelled it.
+    /// Cancels the task. Returns true if this call has cancelled the task.
     ///
     /// If the task has not started, its closure or future is dropped now, on this thread. The handle then returns
     /// [`JoinError::Cancelled`].
     ///
-    /// A running closure is not stopped, and has a result. From now on [`is_cancelled`](crate::is_cancelled) is true in the
-    /// closure, and the closure is not tried again.
+    /// A closure that has started runs to its end, and its result is kept. From now on [`is_cancelled`](crate::is_cancelled)
+    /// returns true in this closure, and the closure is not tried again.
     ///
-    /// A future in flight is never polled again. A worker drops it at once, or at the end of the present poll. The handle then
-    /// returns `Cancelled`. If the future awaited a task, it may have to wait for its permit: then it is dropped when a worker
-    /// takes it from the queue.
+    /// A future that has started is never polled again. A worker drops the future at once, or at the end of the poll that is
+    /// running. The handle then returns `Cancelled`. If the future waits in its job's queue for a permit, the future is dropped
+    /// when a worker takes it from the queue.
     ///
     /// # Examples
     ///
@@ -242,7 +249,8 @@ impl<T> TaskHandle<T> {
         self.task.cancel()
     }
 
-    /// Waits for the task, or runs it inline, as [`join`](Self::join) or [`join_timeout`](Self::join_timeout) does.
+    /// Waits for the task as [`join_timeout`](Self::join_timeout) does, until the time `until`. If `until` is `None`, waits for
+    /// the task or runs it inline, as [`join`](Self::join) does.
     #[track_caller]
     pub(crate) fn wait(&self, until: Option<Instant>) {
         if self.is_finished() {
@@ -284,8 +292,8 @@ impl<T> TaskHandle<T> {
         (!self.state().load().has(CLAIMED)).then(|| self.task.job().opaque())
     }
 
-    /// Moves the outcome of a finished task out of its cell. The caller must be the only user of the handle, and must note that
-    /// the outcome is taken.
+    /// Moves the outcome of a finished task out of its cell. The caller must be the only user of the handle, and must make sure
+    /// that the outcome is not moved out again.
     ///
     /// # Panics
     /// Panics if the outcome was moved out before.
@@ -332,7 +340,8 @@ pub enum Stage {
 }
 
 impl<T> TaskHandle<T> {
-    /// Returns the progress of the task, its job, and its cell. The caller may use the job only while it keeps the job alive.
+    /// Returns the progress of the task, the task's job, and the task's cell. The caller may use the job only while the caller
+    /// keeps the job alive.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
         let word = self.state().load();
         let is_future = self.task.table.is_future;
@@ -354,17 +363,18 @@ impl<T> TaskHandle<T> {
         this.leave()
     }
 
-    /// Gives up the handle's reference. Returns the outcome if the task has ended and the outcome was not taken. Call it only
+    /// Gives up the handle's reference. Returns the outcome if the task has ended and the outcome was not taken. Call this only
     /// once.
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
-            // Must come before the reference is given up: the memory, and so the key, may then become another task's.
+            // The waker leaves the parking lot before the reference is given up. Afterwards the key, which is the cell's
+            // address, may belong to another task.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {
             Leave::Nothing => None,
             Leave::Free => {
-                // SAFETY: the handle's reference was the last, and its outcome was taken or is not there.
+                // SAFETY: the handle's reference was the last, and the cell holds no outcome: it was taken or dropped.
                 unsafe { Face::free(self.task.cell) };
                 None
             }
@@ -404,16 +414,16 @@ impl<T> fmt::Debug for TaskHandle<T> {
 
 impl<T> Unpin for TaskHandle<T> {}
 
-/// Waits for the task, on any executor, of this library or not. The future is ready with the task's result, as
+/// Awaits the task, in a pool of this library or on any other executor. The output is the task's result, as
 /// [`join`](TaskHandle::join) returns it.
 ///
-/// A future of a pool holds no permit while it awaits a handle, alone or together with other futures. Afterwards it re-acquires
-/// its permit ahead of the queue. So a future may await tasks of its own job, even at a limit of 1.
+/// While a future of a pool awaits a handle, alone or together with other futures, it holds no permit. Afterwards the future
+/// re-acquires its permit ahead of the queue. So a future may await tasks of its own job, even at a limit of 1.
 ///
 /// # Cancellation
 ///
-/// If the awaiting future is dropped, or a handle that was polled, the task is detached and goes on. To give up the wait and
-/// keep the handle, await `&mut handle`.
+/// If the handle is dropped, also together with the future that awaits it, the task is detached and goes on. To be able to give
+/// up the wait and keep the handle, await `&mut handle`.
 ///
 /// # Panics
 ///

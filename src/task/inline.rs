@@ -1,30 +1,38 @@
-//! Runs the very task that a task joins inline, although the two are of different jobs. So a chain of joins needs a thread for each
-//! 32 levels.
+//! Runs a joined task inline, although it belongs to another job than the joining task. So a chain of joins needs only one
+//! thread for each 32 levels.
 //!
-//! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job may be
-//! freed. So the joining thread *pins* the task first:
+//! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job
+//! may be freed. So the joining thread first *pins* the joined task:
 //!
-//! - `pin-1`: The joining thread sets PINNED at the task, unless a thread has claimed the task. So the cell is in a queue or with a
-//!   thread that has not claimed the task, and the job is alive.
-//! - `pin-2`: A thread that has taken the cell out of its queue finds PINNED set when it claims the task. It adds a busy count of the
-//!   job for the joining thread, and clears PINNED. Then it claims the task.
+//! - `pin-1`: The joining thread sets PINNED in the state word of the joined task, unless a thread has claimed that task. The
+//!   job of a task that no thread has claimed is alive.
+//! - `pin-2`: A thread that has taken the cell out of its queue may find PINNED set when it tries to claim the task. Such a
+//!   thread adds a busy count of the job for the joining thread, and clears PINNED. Then it claims the task.
 //!
-//! - `inline-1`: The joining thread counts the joined task as busy, and acquires its permits (module `gate::inline`).
-//! - `inline-2`: It claims the task and clears PINNED, in one exchange. If PINNED was clear, it gives back the busy count of
-//!   `pin-2`. If another thread has claimed the task, the joining thread releases the permits, and waits as any join does.
-//! - `inline-3`: The joining task releases its own permits (wait-2), and the joined task runs.
-//! - `inline-4`: The thread releases the permits of the joined task (release-1 to release-3), and re-acquires those of the joining
-//!   task (wait-4). If it has to wait for them, it lends its seat before, and releases the permits at the common gates.
+//! - `inline-1`: After `pin-1` the joining thread counts the joined task as busy, and acquires the permits of the joined task
+//!   (module `gate::inline`). The joining task still holds its own permits.
+//! - `inline-2`: The joining thread claims the joined task and clears PINNED, in one exchange. If PINNED was clear, the joining
+//!   thread gives back the busy count of `pin-2`. If another thread has claimed the joined task, the joining thread releases
+//!   the permits of `inline-1`, and waits as any join does.
+//! - `inline-3`: The joining thread releases the permits of the joining task, except at common gates (wait-2). Then the thread
+//!   runs the joined task.
+//! - `inline-4`: The joining thread releases the permits of the joined task (release-1 to release-3), and re-acquires the
+//!   permits of the joining task (wait-4). Before it waits for such a permit, it lends its seat, and releases the permits at
+//!   the common gates.
 //!
-//! The job stays alive from `pin-1` to `inline-2`: its cell keeps it, or the busy count of `pin-2`. From `inline-1` on it has the
-//! busy count of the inline task. A cell that has left the job's queue stays in its deque, and is empty from `inline-2` on. The thread
-//! that takes it out finds it claimed, and drops it.
+//! The joined task's job is alive from `pin-1` to `inline-2`, by the unclaimed task or by the busy count of `pin-2`. From
+//! `inline-1` on the job also has the busy count of the inline task.
 //!
-//! An inline run adds no circle of waits. Without it the joining task would wait for the joined task, too. While the thread waits
-//! for a permit in `inline-4`, it has no seat, and it holds no permit of a gate further out.
+//! If the joined task's cell lies in a deque or in the injector, the cell stays there, and is empty from `inline-2` on. The
+//! thread that takes the cell out finds the task claimed, and gives up the cell.
 //!
-//! A delayed task is pushed by the timer, which clears DELAYED before. Between the two the task has no place in the queue yet, so a
-//! join cannot tell which tasks go first. So a task that was delayed does not run inline in a task of another job.
+//! An inline run adds no circle of waits: without the inline run the joining task would wait for the joined task, too. While
+//! the thread waits for a permit in `inline-4`, it has no seat. The joining task then holds no permit of a gate above, except
+//! at gates that keep permits.
+//!
+//! The timer's thread clears DELAYED in a delayed task's state word, and then pushes the task. Between these two steps the task
+//! is in no queue, so a joining thread cannot tell which tasks stand before it. So a task that was delayed never runs inline in
+//! a task of another job.
 
 use crate::job::events;
 use crate::job::gate::inline::Inline;
@@ -34,13 +42,13 @@ use crate::task::state::Claim;
 use crate::worker::blocking;
 use crate::worker::context::{Context, DEPTH_MOST};
 
-/// Runs `task` inline if the task that runs on this thread belongs to another job, and the gates of `task` admit it at once. Returns
-/// true if the task ran. Does nothing if the task has started.
+/// Runs `task` inline if the task on this thread belongs to another job, and if the gates of `task` admit `task` at once.
+/// Returns true if `task` ran. Does nothing if `task` has started.
 #[cold]
 pub fn run(context: &Context, task: TaskPtr) -> bool {
     let Some((run, joining)) = task.table.run.zip(context.lease().job.get()) else { return false };
     let (job, key, cell) = (task.job(), task.key(), task.cell());
-    // A hook of the pool may join, too, and is no task.
+    // A hook of the pool may join a task, too, but in a hook no task may run inline.
     let in_task = context.serves.get() && !context.blocked.get();
     let has_place = in_task && context.seat().is_some() && context.depth.get() < DEPTH_MOST;
     if !has_place || job == joining || task.table.is_delayed || process::is_child() {

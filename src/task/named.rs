@@ -21,7 +21,7 @@ impl Owner for Named {
     const NAME: Option<fn(Self) -> NonNull<str>> = Some(|name| name.0);
 
     fn freed(self) {
-        // SAFETY: the text came from `Box::leak`. The cell was freed just now, and had the only name with this pointer.
+        // SAFETY: the text came from `Box::leak`. The cell was freed just now, and no other cell had this pointer.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

@@ -51,8 +51,8 @@ impl<F: FnOnce() + Send + 'static> Plain<F> {
     }
 }
 
-/// The greatest size in bytes of a closure that lies in its cell. A larger closure is boxed. The worker calls the closure from
-/// the box, so the worker's stack holds the captures only once.
+/// The greatest size in bytes of a closure that lies in its cell. A larger closure is boxed. The worker calls the closure in
+/// the box, so the captures are not copied to the worker's stack first.
 const MOST_IN_CELL: usize = 4 << 10;
 
 /// Returns true if a closure of the type `F` must be boxed.

@@ -33,18 +33,18 @@ impl TaskPtr {
         unsafe { &self.cell.as_ref().state }
     }
 
-    /// Returns the task's job. The caller may use the job only while it keeps the job alive.
+    /// Returns the task's job. The caller may use the job only while the caller keeps the job alive.
     pub fn job(&self) -> JobPtr {
         // SAFETY: by the type's contract the cell is alive.
         unsafe { self.cell.as_ref() }.header.job()
     }
 
-    /// Returns the parking lot's key for threads that wait for the task.
+    /// Returns the key in the parking lot for waiters of this task.
     pub fn key(&self) -> usize {
         self.cell.as_ptr().addr()
     }
 
-    /// Returns the pointer to the cell that a queue takes.
+    /// Returns a pointer to the task's cell, of the type that queues use.
     pub fn cell(&self) -> CellPtr {
         CellPtr::new(self.cell.cast())
     }
@@ -60,22 +60,22 @@ impl TaskPtr {
         self.state().load().has(DONE)
     }
 
-    /// Cancels the task. Returns true if this call cancelled it.
+    /// Cancels the task. Returns true if this call has cancelled the task.
     pub fn cancel(&self) -> bool {
         // SAFETY: the owner has a reference, and the table is that of the cell's type.
         unsafe { (self.table.cancel)(self.cell) }
     }
 
-    /// Parks the thread until the task has ended or the time `until` has come.
+    /// Parks the calling thread until the task has ended or the time `until` has come.
     ///
     /// # Panics
-    /// Panics inside a task if all other threads of the pool are blocked and no spare worker can be started, in a hook that would have to wait, and in a child of `fork`.
+    /// Panics in the cases of [`blocking::wait`].
     pub fn wait(&self, until: Option<Instant>) {
         blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }
 
-    /// Runs the task inline, under the permit of the task that runs on this thread. Returns true if the task ran. Does nothing
-    /// if the task has started, or may not run under that permit.
+    /// Runs this task inline, under the permit of the task that runs on this thread. Returns true if this task ran. Does
+    /// nothing if this task has started, or may not run under that permit.
     pub fn run_inside(&self, context: &Context) -> bool {
         let job = self.job();
         let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {
@@ -97,11 +97,13 @@ impl TaskPtr {
     }
 }
 
-/// Wakes the waiters of a job after one of its tasks was claimed in a queue. Does nothing unless a gate is held, because
-/// otherwise a worker takes the empty cell out.
+/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job may have become idle.
+/// Otherwise does nothing.
 ///
-/// The caller has claimed the task before. Either this thread sees that the gate is held, or the thread that holds the gate
-/// sees the claim.
+/// The caller must have claimed a task of the job whose cell is in a queue. Usually a worker takes the empty cell out, and then
+/// wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
+///
+/// By the fence, this call sees that a gate is held, or the thread that holds the job sees the claim.
 pub fn note_empty(job: JobPtr) {
     fence_after_rmw();
     if gate::is_stuck(job) {

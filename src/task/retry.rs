@@ -1,19 +1,21 @@
 //! Tasks that are tried again: one cell from the push to the end of the last attempt.
 //!
-//! Each attempt starts like a task: it stands in the queue, passes the gates, and needs a permit. Between two attempts the cell
-//! is in the pool's timer, like the cell of a [delayed](super::delay) task. So the wait takes no permit and no allocation.
+//! For each attempt the task stands in the queue, passes the gates, and needs a permit. Between two attempts the task's cell is
+//! in the pool's timer, like the cell of a [delayed](super::delay) task. So the wait between attempts takes no permit and no
+//! allocation.
 //!
-//! A worker that has made an attempt:
-//! - `retry-1`: The worker writes the key of the next entry into the cell. Then the worker gives the claim up, unless the
-//!   handle has asked the task to end.
-//! - `retry-2`: The worker arms the timer, and then checks whether the closure was claimed meanwhile. If so, the worker takes
-//!   the entry out, and hands the task to a worker, which drops the task.
+//! A worker that has made an attempt, after which another attempt must follow:
+//! - `retry-1`: The worker writes the key of the next timer entry into the cell. Then the worker gives up its claim of the
+//!   closure. If the handle has asked the task to end, the worker ends the task instead.
+//! - `retry-2`: The worker arms the timer, and then checks whether another thread has claimed the closure meanwhile. If so, the
+//!   worker takes the entry out, and injects the task, so that some worker drops it.
 //!
 //! A thread that cancels the task by its handle:
-//! - `stop-1`: The thread claims the closure, or asks the worker that has claimed the closure to end. Each is one change of the
-//!   state word. So the claim comes after `retry-1`, or `retry-1` finds the request.
-//! - `stop-2`: After the claim the thread takes the entry out of the timer, as `undelay-1` does. If there is no entry yet,
-//!   `retry-2` comes later under the timer's lock, and sees the claim.
+//! - `stop-1`: The thread claims the closure. If a worker has claimed the closure, the thread asks the task to end instead. The
+//!   claim and the request are changes of one word, the state word. So the claim comes after `retry-1`, or `retry-1` finds the
+//!   request.
+//! - `stop-2`: After the claim the thread takes the entry out of the timer, as `undelay-1` (module `delay`) does. If the entry
+//!   is not armed yet, the worker arms it later under the timer's lock, and then sees the claim (`retry-2`).
 
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
@@ -71,11 +73,11 @@ where
 /// The cell of a closure that may be called again.
 type Again<F, T, E> = Joint<Tried<F>, Retried<T, E>, OfPool>;
 
-/// What must follow an attempt.
+/// What a worker must do after an attempt.
 enum Then<T, E> {
-    /// The task has ended.
+    /// The worker must end the task with this outcome.
     End(Result<Retried<T, E>, JoinError>),
-    /// The attempt has failed, and another attempt must follow at this time.
+    /// The attempt has failed with this result. The worker must arm the next attempt for this time.
     Again(Instant, Retried<T, E>),
 }
 
@@ -92,7 +94,7 @@ where
         ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
     };
     const AGAIN_HANDLE: HandleTable = HandleTable {
-        // The task never runs inline, because then its cell could be in a queue and in the timer at once.
+        // The task never runs inline: the attempt would put the cell into the timer while a queue has the cell, too.
         run: None,
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,
@@ -103,7 +105,7 @@ where
     /// Runs one attempt of the task on a worker.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn run_attempt(cell: CellPtr) -> Ran {
         let whole = cell.cast::<Self>();
         // SAFETY: the caller took the cell from its queue, and the queue's reference keeps it alive.
@@ -130,12 +132,12 @@ where
         // SAFETY: this thread has the claim, and the closure is not used again.
         unsafe { this.drop_task() };
         this.header.job().tally.count(outcome.is_ok());
-        // SAFETY: the claim and the queue's reference are this thread's, and the closure was dropped just now.
+        // SAFETY: this thread has the claim and the queue's reference, and the closure was dropped just now.
         unsafe { Self::finish(whole, outcome, Some(Reference::Queue)) };
         Ran::Counted
     }
 
-    /// Calls the closure once. Returns what must follow.
+    /// Calls the closure once. Returns whether the task has ended or needs another attempt.
     ///
     /// # Safety
     /// The closure must be in the cell's slot, and the caller must have claimed the closure.
@@ -165,14 +167,14 @@ where
         })
     }
 
-    /// Puts the task into the timer until its next attempt. Returns false if the handle has asked the task to end. Otherwise
-    /// the caller must not use the cell afterwards.
+    /// Puts the task into the timer until its next attempt, and returns true: the caller must not use the cell afterwards. If
+    /// the handle has asked the task to end, returns false: the caller must end the task.
     ///
     /// # Safety
-    /// The cell must be of this type. The closure must be in the cell's slot. The caller must have claimed the closure, and
-    /// must have the queue's reference.
+    /// The cell must be of the type `Self`. The closure must be in the cell's slot. The caller must have claimed the closure,
+    /// and must have the queue's reference.
     unsafe fn wait_again(cell: CellPtr, when: Instant) -> bool {
-        // SAFETY: the cell is of this type, and the reference that is added below keeps it alive.
+        // SAFETY: the cell is of the type `Self`, and the reference that is added below keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let delay = Delay::again(this.owner().0, when);
         this.slot.with_mut(|slot| {
@@ -184,12 +186,12 @@ where
         if goes_on {
             // If the timer's thread cannot be started, `arm` has dropped the task.
             let _ = delay.arm(cell);
-            // The handle may have claimed the closure before the timer was armed (retry-2).
+            // The thread of the handle may have claimed the closure before the timer was armed (retry-2).
             if this.state.load().has(CLAIMED) {
                 delay.take_back();
             }
         }
-        // SAFETY: the reference was added above. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: the reference was added above. If it is the last, the task has ended, and its outcome was taken or dropped.
         unsafe { Face::release(cell.cast(), Reference::Waker) };
         goes_on
     }
@@ -197,7 +199,7 @@ where
     /// Drops the task without a further attempt, and reports it as cancelled.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have taken it from its queue.
+    /// The cell must be of the type `Self`, and the caller must have taken it from its queue.
     unsafe fn cancel_attempt(cell: CellPtr) {
         let whole = cell.cast::<Self>();
         cell.job().count_cancelled();
@@ -211,14 +213,14 @@ where
         }
     }
 
-    /// Cancels the task if no attempt is under way, and returns true. Otherwise returns false: an attempt under way becomes the
-    /// last. [`TaskHandle::cancel`] calls this function.
+    /// Cancels the task if no attempt is running, and returns true. If an attempt is running, makes it the last attempt, and
+    /// returns false. [`TaskHandle::cancel`] calls this function.
     ///
     /// # Safety
-    /// The cell must be of this type, and the caller must have the handle's reference.
+    /// The cell must be of the type `Self`, and the caller must have the handle's reference.
     unsafe fn cancel_by_handle_between(cell: NonNull<Face>) -> bool {
         let whole = cell.cast::<Self>();
-        // SAFETY: the cell is of this type, and the handle's reference keeps it alive.
+        // SAFETY: the cell is of the type `Self`, and the handle's reference keeps it alive.
         let this = unsafe { whole.as_ref() };
         while this.state.claim(false) != Claim::Granted {
             if this.state.ask() {
@@ -233,7 +235,7 @@ where
         if delay.is_some_and(Delay::take_out) {
             // This thread has taken the entry, and so owns the queue's reference and a busy count (stop-2).
             job.count_cancelled();
-            // SAFETY: this thread has claimed the closure, and took over the entry's reference.
+            // SAFETY: this thread has claimed the closure, and owns the entry's reference since it took the entry out.
             unsafe { Self::drop_claimed(whole, JoinError::Cancelled, Some(Reference::Queue)) };
             give_back_busy_count(job);
         } else {
@@ -251,7 +253,7 @@ where
     /// closure again.
     unsafe fn drop_task(&self) {
         let tried = self.slot.with_mut(|slot| {
-            // SAFETY: the caller claimed the closure, so the slot is the closure. It is not used again.
+            // SAFETY: the caller claimed the closure, so the slot holds the closure. The slot is not used again.
             unsafe { ManuallyDrop::take(&mut (*slot).task) }
         });
         unwind::drop_quietly(tried);

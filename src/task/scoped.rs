@@ -23,7 +23,7 @@ impl ScopedTask {
         T: Send,
         O: Owner,
     {
-        // SAFETY: the caller keeps what `task` and its result borrow, until the closure and the outcome are gone.
+        // SAFETY: by this function's contract, what `task` and its result borrow lasts as long as the closure and the outcome.
         let cell = unsafe { Joint::closure(job, State::of_scoped(handle), owner, task) };
         Self(TaskPtr { cell, table: &Joint::<F, T, O>::HANDLE })
     }
@@ -36,7 +36,7 @@ impl ScopedTask {
         TaskHandle::new(self.0)
     }
 
-    /// Returns the pointer to the cell that a queue takes.
+    /// Returns a pointer to the task's cell, of the type that queues use.
     pub fn cell(&self) -> CellPtr {
         self.0.cell()
     }
@@ -73,7 +73,7 @@ impl Clone for ScopedTask {
 
 impl Drop for ScopedTask {
     fn drop(&mut self) {
-        // SAFETY: this value has the reference. If it is the last, the task has ended, and its outcome is gone.
+        // SAFETY: this value has the reference. If it is the last, the task has ended, and its outcome was taken or dropped.
         unsafe { Face::release(self.0.cell.cast(), Reference::Waker) };
     }
 }

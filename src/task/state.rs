@@ -2,19 +2,19 @@
 //!
 //! | bits   | name      | meaning                                                                     |
 //! |--------|-----------|-----------------------------------------------------------------------------|
-//! | 0      | CLAIMED   | a thread has taken the closure, to run or to drop it; a future has started  |
+//! | 0      | CLAIMED   | a thread owns the closure, to run or to drop it; a future has started       |
 //! | 1      | DONE      | the outcome is final                                                        |
 //! | 2      | QUEUE     | the reference of the queues and workers                                     |
 //! | 3      | HANDLE    | the reference of the handle                                                 |
 //! | 4      | WAITED    | a waiter for the handle may be in the parking lot                           |
 //! | 5      | TAKEN     | the handle has moved the outcome out                                        |
-//! | 6      | INLINE    | the claimer is the task that joins this one, and counts it                  |
-//! | 7      | CANCELLED | a closure should end soon; a future must be dropped, or has its outcome     |
+//! | 6      | INLINE    | a join has claimed this task, runs it inline, and counts it                 |
+//! | 7      | CANCELLED | a running closure should end; a future must be dropped, or has its outcome  |
 //! | 8      | SCHEDULED | a future must be polled or dropped: a queue has it, or its poller queues it |
 //! | 9      | POLLING   | a worker polls or drops the future                                          |
 //! | 10     | LISTED    | the future is in the list of pending futures                                |
 //! | 11     | NO_PERMIT | the pending future waits without a permit                                   |
-//! | 12     | DELAYED   | the closure's time has not come: no join may run it inline                  |
+//! | 12     | DELAYED   | the task waits in the timer: no join may run it inline                      |
 //! | 13     | PINNED    | a join uses the task's job, and the job must stay (module `inline`)         |
 //! | 14     | CLEARED   | a clear drops the closure: no join may run it inline                        |
 //! | 16..40 | wakers    | references of wakers, of waits and of scopes                                |
@@ -22,20 +22,24 @@
 //!
 //! # Which thread may touch what
 //!
-//! - The thread that sets CLAIMED owns the closure. That thread writes the outcome before it sets DONE.
-//! - The handle owns the outcome from DONE on. Without a handle, the thread that sets DONE owns the outcome.
+//! - The thread that sets CLAIMED owns the closure. This thread writes the outcome, and then sets DONE.
+//! - When DONE is set, the handle owns the outcome. If there is no handle, the thread that has set DONE owns the outcome.
 //! - The thread that sets POLLING owns the future, until it clears POLLING or sets DONE.
-//! - The thread that gives up the last reference frees the cell. References are QUEUE, HANDLE, and those in `wakers`.
+//! - The thread that gives up the last reference frees the cell. The references are QUEUE, HANDLE, and those that the field
+//!   `wakers` counts.
 //!
 //! # No wake-up is lost
 //!
-//! - `poll-1`: the poller sets POLLING and clears SCHEDULED. `poll-2`: the poller polls the future.
+//! - `poll-1`: a worker (the *poller*) sets POLLING and clears SCHEDULED. `poll-2`: the poller polls the future.
 //! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
-//! No wake-up is lost, because all these steps are changes of one word. The end of the poll sees that the waker has set
-//! SCHEDULED (`poll-3`), or the waker comes later and queues the future (`schedule-1`). A waker that finds SCHEDULED set must
-//! write the word as well, so that the next poll sees what the waker did before.
+//! No wake-up is lost, because all these steps are changes of one word. If `schedule-1` comes before `poll-3`, the poller sees
+//! SCHEDULED. If it comes later, no worker polls the future any more, and the first waker that sets SCHEDULED queues the
+//! future.
+//!
+//! A waker that finds SCHEDULED set must still write the word, although no bit changes. By this write (Release) the poller of
+//! the next poll (Acquire) sees what the waking thread wrote before it called the waker.
 
 #![cfg_attr(
     not(feature = "futures"),
@@ -67,7 +71,8 @@ const WAIT: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct State(AtomicU64);
 
-/// A value of the state word. Its methods return the next value, and change no memory.
+/// A value of the state word. The methods that return a further `Snapshot` compute the next value of the word, and change no
+/// memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
@@ -91,13 +96,13 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller may not have the closure. A worker or the handle has claimed it before, or a join wants to run it inline
-    /// before its time has come.
+    /// The caller does not own the closure. Another thread has claimed the closure before. Or the caller is a join, and the
+    /// closure is delayed or was cleared, so it must not run inline.
     Refused,
-    /// The closure has run inside the task that joins it, and was counted there.
+    /// A join has claimed the closure before, to run it inline. The joining thread counts the task.
     Inline,
-    /// A join uses the task's job. The caller, which has taken the cell out of a queue, must give the join a busy count, and try
-    /// again.
+    /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. It must
+    /// add a busy count of the job for the join, clear PINNED, and claim again.
     Pinned,
 }
 
@@ -105,7 +110,7 @@ pub enum Claim {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The thread must do nothing: the handle owns the outcome, and the thread's reference was given up.
+    /// The thread must do nothing: the handle owns the outcome. The thread's reference was given up.
     Nothing,
     /// The thread must wake the handle's waiter. The thread's reference was given up.
     Wake,
@@ -125,7 +130,8 @@ pub enum Leave {
     Nothing,
 }
 
-/// What a worker must do with a future that it has taken from a queue. `listed`: the future is in the list of pending futures.
+/// What a worker must do with a future that it has taken from a queue. The flag `listed` is true if the future is in the list
+/// of pending futures.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -133,7 +139,8 @@ pub enum Start {
     Poll { listed: bool },
     /// The worker must drop the future.
     Drop { listed: bool },
-    /// The worker must count the future as cancelled: the future's handle has dropped it before its first poll.
+    /// The worker must count the task as cancelled: the thread that cancelled it by its handle drops the future, which was
+    /// never polled.
     Gone,
 }
 
@@ -141,9 +148,10 @@ pub enum Start {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndPoll {
-    /// The poller must drop the future, because it was cancelled meanwhile.
+    /// The poller must drop the future, because the future was cancelled during the poll.
     Cancelled,
-    /// The poller must leave the future to its wakers, or queue the future if it was woken meanwhile.
+    /// If `woken` is true, the poller must queue the future. Otherwise the poller must not use the future any more, because a
+    /// waker may queue it.
     Pending {
         /// True if the future was woken during the poll.
         woken: bool,
@@ -170,7 +178,7 @@ pub enum Wake {
 pub enum Cancel {
     /// The thread must do nothing: the future has ended, or was cancelled before.
     TooLate,
-    /// The thread must do nothing: the worker that polls the future, or takes it from its queue, drops it.
+    /// The thread must do nothing: a worker that polls the future, or takes it from a queue, drops the future.
     Noted,
     /// The thread must queue the future, so that a worker drops it.
     Queue { without_permit: bool },
@@ -189,12 +197,13 @@ impl Snapshot {
         self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
     }
 
-    /// Returns true if the queue's reference is the only one left. The list of pending futures may still lead to the cell.
+    /// Returns true if the queue's reference is the only one left. The list of pending futures may still have a pointer to the
+    /// cell.
     pub const fn is_alone(self) -> bool {
         !self.has(HANDLE | WAKERS)
     }
 
-    /// Returns true if the cell, which is in a queue, has no closure or future any more.
+    /// Returns true if a cell in a queue is empty: another thread has taken its closure or future.
     pub const fn is_empty(self) -> bool {
         self.has(CLAIMED) && !self.has(SCHEDULED)
     }
@@ -263,7 +272,8 @@ impl Snapshot {
         (next, if next.is_last() { Leave::Free } else { Leave::Nothing })
     }
 
-    /// Starts a poll of a future (`poll-1`). If `to_drop`, starts its drop instead.
+    /// Starts a poll of a future (`poll-1`). If `to_drop` is true, or if the future was cancelled, starts the drop of the
+    /// future instead.
     const fn start(self, to_drop: bool) -> (Self, Start) {
         if self.is_empty() {
             return (self, Start::Gone);
@@ -288,7 +298,7 @@ impl Snapshot {
         (Self(next), EndPoll::Pending { woken, without_permit })
     }
 
-    /// Schedules a future (`schedule-1`). If `ends` is true, also gives up the waker's reference.
+    /// Schedules a future, as its waker (`schedule-1`). If `ends` is true, also gives up the waker's reference.
     const fn wake(self, ends: bool) -> (Self, Wake) {
         let next = Self(if ends { self.0 - WAKER } else { self.0 });
         if self.has(DONE) {
@@ -325,8 +335,8 @@ impl State {
         Self(AtomicU64::new(QUEUE | HANDLE | DELAYED))
     }
 
-    /// Makes the state of a closure that is in a queue and belongs to a scope, which has a reference. If `handle` is true, the
-    /// task has a handle, too.
+    /// Makes the state of a closure that is in a queue. A scope has a reference to its cell, and so does a handle if `handle`
+    /// is true.
     pub fn of_scoped(handle: bool) -> Self {
         Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
     }
@@ -339,7 +349,8 @@ impl State {
     /// Reads the state word.
     #[inline]
     pub fn load(&self) -> Snapshot {
-        // Ordering: Acquire; pairs with each change: DONE shows the outcome, a last reference what the other holders did.
+        // Ordering: Acquire; pairs with each change. So DONE shows the outcome, and a last reference shows what the former
+        // owners of references did.
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
@@ -369,7 +380,7 @@ impl State {
         self.0.fetch_and(!bits, Ordering::AcqRel);
     }
 
-    /// Adds a reference of a waker or of a wait. The caller must keep the cell alive during the call.
+    /// Adds a reference of the kind `Waker` or `Wait`. The caller must keep the cell alive during the call.
     pub fn add(&self, reference: Reference) {
         // Ordering: Relaxed; the caller keeps the cell alive, and publishes the reference by other means.
         let before = self.0.fetch_add(reference as u64, Ordering::Relaxed);
@@ -400,13 +411,13 @@ impl State {
         self.change(Snapshot::claim_taken)
     }
 
-    /// Sets PINNED (`pin-1`). Returns false, and sets nothing, if a thread has claimed the closure, if its time has not come, if a
-    /// clear drops it, or if another join has set PINNED.
+    /// Sets PINNED (`pin-1`). Changes nothing and returns false if the closure was claimed, if the task is delayed or was
+    /// cleared, or if PINNED is set.
     pub fn pin(&self) -> bool {
         self.change(Snapshot::pin)
     }
 
-    /// Clears PINNED. Returns false if another thread has cleared it before.
+    /// Clears PINNED. Returns false if another thread has cleared PINNED before.
     pub fn unpin(&self) -> bool {
         self.change(|word| (Snapshot(word.0 & !PINNED), word.has(PINNED)))
     }
@@ -417,8 +428,8 @@ impl State {
         self.change(Snapshot::claim_pinned)
     }
 
-    /// Gives up the claim of a closure that will be run again, and sets DELAYED. If the handle has asked the task to end, keeps
-    /// the claim and returns false.
+    /// Gives up the claim of a closure that will be called again, and sets DELAYED. If the handle has asked the task to end,
+    /// changes nothing and returns false: the caller keeps the claim.
     pub fn again(&self) -> bool {
         self.change(Snapshot::again)
     }
@@ -428,22 +439,22 @@ impl State {
         self.change(Snapshot::ask)
     }
 
-    /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, gives up `reference`. The caller then
-    /// needs another reference to use the cell further.
+    /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, also gives up `reference`. Then the
+    /// caller must not use the cell again unless it has another reference.
     #[inline]
     pub fn finish(&self, reference: Option<Reference>) -> Finish {
         let reference = reference.map_or(0, |reference| reference as u64);
         self.change(|word| word.finish(reference))
     }
 
-    /// Gives up the handle's reference, unless the outcome must be taken first.
+    /// Gives up the handle's reference. If the handle must take the outcome first, changes nothing and returns `Leave::Take`.
     #[inline]
     pub fn leave(&self) -> Leave {
         self.change(Snapshot::leave)
     }
 
-    /// Starts the poll of a future that was taken from a queue. If `to_drop` is true, or if the future was cancelled, starts
-    /// the drop of the future.
+    /// Starts the poll of a future that was taken from a queue (`poll-1`). If `to_drop` is true, or if the future was
+    /// cancelled, starts the drop of the future instead.
     #[inline]
     pub fn start(&self, to_drop: bool) -> Start {
         let word = self.load();
@@ -461,7 +472,7 @@ impl State {
         self.change(Snapshot::end_poll)
     }
 
-    /// Schedules a future. If `ends` is true, also gives up the waker's reference.
+    /// Schedules a future, as one of its wakers. If `ends` is true, also gives up that waker's reference.
     pub fn wake(&self, ends: bool) -> Wake {
         self.change(|word| word.wake(ends))
     }

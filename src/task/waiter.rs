@@ -2,35 +2,35 @@
 //!
 //! | bit | name     | meaning                                                                        |
 //! |-----|----------|--------------------------------------------------------------------------------|
-//! | 0   | GRANTED  | the permits, one busy count and one flight are the waiter's                         |
-//! | 1   | REFUSED  | the job was cancelled: there will be no permit                                 |
+//! | 0   | GRANTED  | the waiter has its permits, one busy count and one flight                      |
+//! | 1   | REFUSED  | the waiter gets no permit, because the job was cancelled                       |
 //! | 2   | LEFT     | the waiter was dropped before its outcome was decided                          |
 //! | 3   | SWAPPING | the waiter changes its waker                                                   |
 //! | 4   | QUEUE    | the reference of the queue, then of the thread that decides the outcome        |
 //! | 5   | WAITER   | the reference of the waiter                                                    |
 //!
-//! The thread that takes the cell from the queue *decides* the outcome:
+//! The thread that takes the cell from the queue *decides* the outcome of the wait:
 //!
 //! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the thread keeps
 //!   the permits.
-//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out and wakes it. The thread does so as soon as it holds no
-//!   queue lock ([`later`]).
+//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out of the cell and wakes it. The thread does this step
+//!   only when it holds no queue lock (module [`later`]).
 //!
-//! The waiter that is polled again:
+//! A future that waits, when it is polled again:
 //!
 //! - `swap-1`: the waiter sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, the waiter is ready.
 //! - `swap-2`: the waiter changes the waker. Then the waiter clears SWAPPING, and reads the outcome, in one change. If the
 //!   outcome is decided, the waiter is ready.
 //!
-//! The waiter that is dropped:
+//! A waiter that is dropped:
 //!
-//! - `leave-1`: the waiter does `swap-1`, and drops its waker. Then the waiter sets LEFT unless the outcome is decided, in one
-//!   change. If a permit was granted before, the waiter gives it back, for the next task or waiter in the queue.
+//! - `leave-1`: the waiter does `swap-1`, and drops its waker. Then, in one change, the waiter sets LEFT unless the outcome is
+//!   decided. If the waiter was granted a permit before, it gives the permit back, for the next task or waiter in the queue.
 //!
 //! All these steps are changes of one word. So no permit is lost: the deciding thread sees LEFT (`grant-1`), or the waiter that
 //! leaves sees GRANTED (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, the waiter clears SWAPPING later,
-//! and then sees the outcome (`swap-2`). Only one thread touches the waker at a time: the waiter if it has set SWAPPING before
-//! the outcome was decided, or else the deciding thread.
+//! and then sees the outcome (`swap-2`). Only one thread touches the waker at a time. If SWAPPING was set before the outcome
+//! was decided, that thread is the waiter. Otherwise it is the deciding thread.
 //!
 //! A thread that waits has no waker: `grant-2` wakes the thread in the parking lot, by the cell's address.
 
@@ -63,8 +63,8 @@ struct Waiting {
     state: State,
     /// The number by which the timeline identifies the waiter and its permit.
     number: Number,
-    /// True if a waiter without a permit counts as a cancelled task. False for the waiter of a pusher, because the pusher's
-    /// task is counted instead.
+    /// True if the waiter counts as a cancelled task when it is refused or dropped. False if the waiter is a pusher, because
+    /// then the pusher's task is counted.
     counts: bool,
     /// The waker of a waiting future. `None` for a waiting thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
@@ -82,7 +82,8 @@ struct Snapshot(u32);
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The waiter has a permit of each gate, one busy count and one flight. The caller must give them back.
+    /// The waiter has a permit of each gate, one busy count and one flight. The caller now owns all of these, and must give
+    /// them back.
     Granted,
     /// The waiter gets no permit, because the job was cancelled.
     Refused,
@@ -103,7 +104,8 @@ impl Snapshot {
 }
 
 impl State {
-    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last holder did.
+    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last owner of the
+    /// permit did.
     fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
@@ -122,14 +124,14 @@ impl State {
 
     /// Clears SWAPPING (`swap-2`). Returns the word before the change.
     fn end_swap(&self) -> Snapshot {
-        // Ordering: AcqRel; Release for the new waker, Acquire for what the permit's last holder did.
+        // Ordering: AcqRel; Release for the new waker, Acquire for what the permit's last owner did.
         Snapshot(self.0.fetch_and(!SWAPPING, Ordering::AcqRel))
     }
 
     /// Clears SWAPPING. Unless the outcome is decided, also sets LEFT and gives up the waiter's reference (`leave-1`). Returns
     /// the word before the change.
     fn leave(&self) -> Snapshot {
-        // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last holder did.
+        // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last owner did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let decided = Snapshot(word).outcome().is_some();
             let next = if decided { word } else { (word | LEFT) & !WAITER };
@@ -148,7 +150,7 @@ impl State {
 }
 
 impl Waiting {
-    /// Counts a waiter without a permit as a cancelled task, unless the waiter is a pusher's.
+    /// Counts the waiter, which was refused or dropped, as a cancelled task. Does nothing if the waiter is a pusher.
     fn count_cancelled(&self) {
         if self.counts {
             self.header.job().count_cancelled();
@@ -156,7 +158,7 @@ impl Waiting {
     }
 }
 
-/// The functions of a waiter's cell. Every waiter's cell has this table, and no other cell has it.
+/// The functions of a waiter's cell. A cell has this table if and only if it is a waiter's.
 static VTABLE: VTable = VTable {
     is_gone,
     is_claimed: is_gone,
@@ -188,8 +190,8 @@ unsafe fn is_gone(cell: CellPtr) -> bool {
     unsafe { waiting(cell) }.state.load().has(LEFT)
 }
 
-/// Gives the waiter the permits with which a worker took its cell from a deque. If the waiter has left, counts it as cancelled
-/// and returns `Cancelled`.
+/// Grants the waiter the permits that this worker has acquired for its cell, which came from a deque. If the waiter was dropped
+/// before, counts the waiter as cancelled and returns `Ran::Cancelled`: the worker keeps the permits.
 ///
 /// # Safety
 /// The cell must be a waiter's, and the caller must have taken it from its queue.
@@ -205,8 +207,8 @@ unsafe fn run(cell: CellPtr) -> Ran {
     Ran::Cancelled
 }
 
-/// Gives the waiter the caller's permits, one busy count and one flight (`grant-1`). If the waiter has left, returns false and
-/// frees the cell, and the caller keeps all of these.
+/// Gives the waiter the caller's permits, one busy count and one flight (`grant-1`). If the waiter was dropped before, frees
+/// the cell and returns false: the caller keeps the permits, the busy count and the flight.
 ///
 /// # Safety
 /// The cell must be a waiter's, and the caller must have taken it from its queue.
@@ -217,7 +219,7 @@ unsafe fn grant(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     let granted = unsafe { decide(cell, GRANTED) };
     if !granted {
-        // The waiter has left after the event was noted. The caller's permits and busy count keep the job.
+        // The waiter was dropped, so the noted event is taken back. The caller's permits and busy count keep the job.
         events::given_back(job, noted);
     }
     granted
@@ -234,7 +236,7 @@ unsafe fn cancel(cell: CellPtr) {
     let _ = unsafe { decide(cell, REFUSED) };
 }
 
-/// Decides the outcome of a waiter. If the waiter has left, frees the cell and returns false.
+/// Decides the outcome of a waiter. If the waiter was dropped before, frees the cell and returns false.
 ///
 /// # Safety
 /// The cell must be a waiter's, and the caller must have taken it from its queue.
@@ -247,12 +249,12 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
             // SAFETY: the waiter has given up its reference, and the caller has the queue's reference.
             unsafe { waiting(cell) }.count_cancelled();
         }
-        // SAFETY: as above.
+        // SAFETY: the waiter has given up its reference, and this thread has the queue's reference, which is the last.
         unsafe { free(cell) };
         return false;
     }
     if before.has(SWAPPING) {
-        // The waiter is being polled or dropped, and will see the outcome when it clears SWAPPING.
+        // Another thread polls or drops the waiter, and will see the outcome when it clears SWAPPING.
         if state.release(QUEUE) {
             // SAFETY: the last reference was given up just now.
             unsafe { free(cell) };
@@ -287,8 +289,8 @@ unsafe fn notify(cell: CellPtr) {
     }
 }
 
-/// The waiter's reference to its cell. Dropping this value marks the waiter as left, and gives back a permit that was granted
-/// meanwhile.
+/// A waiter: the reference to its cell in the job's queue. If this value is dropped before the outcome is decided, the waiter
+/// gets no permit. If it was granted a permit before, the drop gives the permit back.
 #[derive(Debug)]
 pub struct Waiter(CellPtr);
 
@@ -301,7 +303,7 @@ impl Waiter {
     /// Makes the cell of a waiter, and pushes it into the job's queue. A future passes its waker, a thread passes `None`. The
     /// caller must keep the job alive while the waiter exists.
     ///
-    /// If `counts` is true, a waiter that leaves or is refused counts as a cancelled task.
+    /// If `counts` is true, a waiter that is refused or dropped counts as a cancelled task.
     pub fn push(job: JobPtr, waker: Option<Waker>, counts: bool) -> Self {
         let cell = cache::make(Waiting {
             header: Header::new(&VTABLE, job.opaque()),
@@ -311,7 +313,7 @@ impl Waiter {
             waker: UnsafeCell::new(waker),
         });
         let cell = CellPtr::new(cell.cast::<Header>());
-        // The value must exist before the push, so that the reference is given up if the push unwinds.
+        // `this` must exist before the push, so that the waiter's reference is given up if the push unwinds.
         let this = Self(cell);
         events::pushed(job, cell);
         events::refused(job, cell);
@@ -324,12 +326,12 @@ impl Waiter {
         unsafe { waiting(self.0) }
     }
 
-    /// Returns the parking lot's key for a thread that waits for this outcome.
+    /// Returns the key in the parking lot for a thread that waits for this waiter's outcome.
     pub fn key(&self) -> usize {
         self.0.as_ptr().addr()
     }
 
-    /// Returns the number by which the timeline identifies the permit.
+    /// Returns the number by which the timeline identifies this waiter and its permit.
     pub fn number(&self) -> Number {
         self.cell().number
     }
@@ -387,7 +389,7 @@ impl Drop for Waiter {
             drop(self.cell().waker.with_mut(|slot| unsafe { (*slot).take() }));
         }
         let Some(outcome) = state.leave().outcome() else {
-            // The waiter has given up its reference: from here on only the queue has the cell.
+            // The waiter has given up its reference, so this call must not use the cell any more.
             note_gone(job);
             gate::weigh::look_behind_a_weight(job);
             return tidy_sometimes(job);
@@ -405,8 +407,8 @@ impl Drop for Waiter {
     }
 }
 
-/// Frees the cells of waiters that have left, if about half of the job's queue may be such cells. It is called once for each
-/// waiter that leaves. So the mean cost of a call does not depend on the length of the queue.
+/// Takes the cells of dropped waiters out of the job's queue and frees them, if such cells may be about half of the queue.
+/// Called once for each dropped waiter. So the mean cost of a call does not depend on the length of the queue.
 fn tidy_sometimes(job: JobPtr) {
     let half = job.queue().len() as u64 / 2 + 1;
     if cancels().is_multiple_of(half) {

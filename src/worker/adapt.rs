@@ -1,17 +1,17 @@
 //! Measures the tasks of adaptive jobs, and updates a limit at the end of an interval.
 //!
-//! An adaptive job has the flag `Rated`, so its tasks start the way tasks with a rate do. Other jobs pay nothing for the
-//! samples. The sample of a closure is with the worker that runs the closure. The sample of a pending future is in the list of
-//! pending futures. The sample of a [`Permit`](crate::Permit) is in the permit.
+//! An adaptive job has the flag `Rated`, so its tasks start the way tasks with a rate do. Tasks of other jobs take no time for
+//! samples. The sample of a closure is in the context of the worker that runs the closure. The sample of a pending future is in
+//! the list of pending futures. The sample of a [`Permit`](crate::Permit) is in the permit.
 //!
-//! The thread that ends a task does these steps at each adaptive job, from the task's own job outwards:
+//! The thread that ends a task does these steps at each adaptive job: first at the task's own job, then at each ancestor.
 //! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
-//!   the limit, this thread takes the interval, and notes that it updates the limit. Then it unlocks.
+//!   the limit, this thread takes the interval's samples, and notes that it updates the limit. Then the thread unlocks.
 //! - `adapt-2`: The thread asks the rule, and sets the limit, unless another call has set the limit since `adapt-1`.
 //! - `adapt-3`: The thread removes its note, under the lock. The next interval may end.
 //!
-//! By these steps each interval has one update, and the rule sees all samples of the interval. Only the task that has ended
-//! waits for the rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.
+//! By these steps each interval has one update, and the rule sees all samples of the interval. Only the thread that has ended
+//! the task waits for the rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.
 
 use crate::job::control;
 use crate::job::gate::adapt::samples;
@@ -21,8 +21,8 @@ use crate::sync::time::Instant;
 use crate::worker::context::Context;
 use std::time::Duration;
 
-/// Begins to measure a task that has its permits. Call it only if the limit of its job or of a job above adapts. `resumed` must
-/// be true if the task is a future that has kept its permits since its last poll.
+/// Begins to measure a task that has its permits. Call this only if the task's job or an ancestor has an adaptive limit.
+/// `resumed` must be true if the task is a future that has kept its permits since its last poll.
 pub fn begin(job: JobPtr, resumed: bool) -> Sample {
     Sample { began: job.pool().now(), overloaded: false, resumed }
 }
@@ -40,7 +40,8 @@ pub fn end_after(job: JobPtr, took: Duration, overloaded: bool) {
     add(job, job.pool().now(), took, overloaded);
 }
 
-/// Adds a sample at each adaptive job, from `job` outwards. If an interval is over, updates the limit of its job.
+/// Adds a sample at each adaptive job: `job` and its ancestors. If the interval of one of these jobs is over, updates the limit
+/// of that job.
 fn add(job: JobPtr, now: Instant, took: Duration, overloaded: bool) {
     for gate in job.gates() {
         let Some(samples) = samples(&gate) else { continue };

@@ -1,26 +1,29 @@
-//! Waits inside a task. Meanwhile the task holds only the permits that its jobs say it keeps, and its thread has no seat. After
-//! the wait the task re-acquires its other permits ahead of the queue.
+//! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
+//! After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! The destructor of a dropped task's captures may wait, too, on a worker that holds no permit. Such a wait only lends the seat
-//! and waits in the parking lot (`wait-1`, `wait-3`).
+//! A destructor of a dropped task's captures may wait, too. Such a destructor runs on a worker that holds no permit. So the
+//! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
-//!   the pool runs without the thread, but a drain waits for it.
-//! - `wait-2`: it releases the permits of its task, which passes them on (release-1 to release-3 of `gate`). It keeps its busy
-//!   counts, which keep the job's record. It also keeps its permit at each gate that says so (module `keeping`).
-//! - `wait-3`: it waits in the parking lot, as a thread from outside does.
-//! - `wait-4`: it re-acquires the permits, from the inside out. At a gate without room it sets `Reclaiming` and waits in the
-//!   parking lot. While the flag is set, no other task gets a permit there.
-//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one waiter. A waiter that has re-acquired its permit
-//!   and finds no other waiter clears the flag. Then the waiter executes a full fence, and checks the queue.
+//!   the pool runs without this thread, but a drain waits for this thread.
+//! - `wait-2`: the thread releases the permits of its task, and admits other tasks (release-1 to release-3 of `gate`). The
+//!   thread keeps its busy counts, which keep the job's record, and its permit at each gate that keeps permits (module
+//!   `keeping`).
+//! - `wait-3`: the thread waits in the parking lot, as a thread outside of the pool does.
+//! - `wait-4`: the thread re-acquires the permits, first of the task's own job, then of each ancestor. At a gate without room
+//!   the thread sets the flag `Reclaiming` and waits in the parking lot. While the flag is set, no other task gets a permit of
+//!   that gate.
+//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one of the threads that wait in `wait-4` at that
+//!   gate. A thread that has re-acquired its permit there and finds no other such thread clears the flag. Then it executes a
+//!   full fence, and checks the queue.
 //!
-//! No wake-up is lost between the waiter and a thread that releases a permit (`wait-4`, `wait-5`). The waiter sets the flag and
-//! then checks for room, both under the lock of the bucket. That check sees a permit that was released before. A thread that
-//! releases a permit later sees the flag.
+//! No wake-up is lost between the waiting thread and a thread that releases a permit (`wait-4`, `wait-5`). The waiting thread
+//! sets the flag and then checks for room, both under the lock of the bucket. If the permit was released before, this check
+//! sees the permit. If the permit is released later, the releasing thread sees the flag.
 //!
 //! No queued task is missed when `Reclaiming` is cleared (`wait-5`). While the flag is set, a pusher leaves its task in the
-//! queue. The waiter clears the flag before its fence, and the pusher pushes before its own fence (`push-3` of `gate`). So the
-//! pusher sees the flag cleared, or the waiter sees the task.
+//! queue. The clearing thread clears the flag before its fence, and the pusher pushes before its own fence (`push-3` of
+//! `gate`). So the pusher sees the flag cleared, or the clearing thread sees the task in the queue.
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
@@ -37,17 +40,19 @@ use crate::worker::spares::{lend, lend_beyond};
 use crate::{process, unwind};
 
 /// Waits in the parking lot for `key`, until `wait` returns false or the time `until` has come. `wait` must set the *waited*
-/// bit of the object, and then return true if the caller must wait.
+/// bit of the object that the caller waits for, and then return true if the caller must wait.
 ///
 /// # Panics
-/// By [`unwind::refuse`]. In a task, if there is no spare worker to take its place, and all other threads of the pool are
-/// blocked. In a hook that would have to wait. In a forked child.
+/// Refuses by [`unwind::refuse`] in three cases:
+/// - The caller is a task, no spare worker can replace its thread, and all other threads of the pool are blocked.
+/// - The caller is a hook, and would have to wait.
+/// - The process is a forked child.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. In a task, calls `then` after the wait, before the task re-acquires its permits. To re-acquire them
-/// may take long, so `then` can wake another waiter first. `awaited` is the job that the caller waits for in
+/// Waits as [`wait`] does. In a task, calls `then` after the wait and before the task re-acquires its permits. Re-acquiring
+/// permits may take long, so `then` can wake another waiter before that. `awaited` is the job that the caller waits for in
 /// [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
@@ -89,9 +94,11 @@ pub fn wait_then(
     });
 }
 
-/// Waits as [`wait`] does, but never panics. Call it if the caller must not go on before the end of the wait, not even by
-/// unwinding. If all other threads are blocked, starts a spare worker beyond the greatest number. If the platform starts no
-/// thread, the caller's thread keeps its seat while it waits. In a forked child the call returns at once, because no task ends
+/// Waits as [`wait`] does, but never panics. Call this if the caller must not go on before the end of the wait, not even by
+/// unwinding.
+///
+/// If all other threads of the pool are blocked, starts a spare worker beyond the greatest number. If the platform starts no
+/// thread, the calling thread keeps its seat during the wait. In a forked child the call returns at once, because no task ends
 /// there.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
@@ -136,8 +143,8 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     }
 }
 
-/// Runs `f` without the permits of the running task, except those that it keeps (wait-2 to wait-5). The caller must have lent
-/// or left the seat. `awaited` is the job that the task waits for in [`Job::wait`](crate::Job::wait), or `None`.
+/// Runs `f` while the running task holds no permit, except at gates that keep permits (wait-2 to wait-5). The caller must have
+/// lent or left the seat. `awaited` is the job that the task waits for in [`Job::wait`](crate::Job::wait), or `None`.
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let Some(job) = context.lease().job.get() else {
         // This wait is in a destructor of a dropped task's captures, so the thread has no permits to release.
@@ -146,9 +153,11 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     without_permits_inside(context, job, None, awaited, f, || ());
 }
 
-/// Runs `f`, a task that the running task joins, on this thread, instead of a wait for it. The running task releases its permits
-/// inside the gate `end`, and re-acquires them after `f`. If it has to wait for them, it lends its seat before, and releases its
-/// other permits.
+/// Runs `f`, which runs a joined task inline, in the place of the joining task's wait. `job` is the job of the joining task.
+/// `end` is the innermost gate above both tasks, or `None` if there is none.
+///
+/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, it re-acquires these permits. Before
+/// the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
     // Statistics subtract the spare busy counts of the job that a seat runs, and the seat runs another job now.
     context.lease().give_back_spare_busy_counts();
@@ -162,8 +171,11 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
     context.lease().go_on_with(turn);
 }
 
-/// Runs `f` as [`without_permits`] does, for a task of `job`, but releases only the permits inside the gate `end`. Calls
-/// `before_wait` each time before the thread waits for a permit, and then releases the permits at `end` and outside of it, too.
+/// Runs `f` while the running task, which is of `job`, holds no permit of the gates below `end`. If `end` is `None`, the task
+/// holds no permit of any gate. At gates that keep permits the task keeps its permit in each case.
+///
+/// Each time before the thread waits to re-acquire a permit, calls `before_wait`. The first time, also releases the permits of
+/// `end` and of the gates above `end`, and re-acquires them later.
 fn without_permits_inside(
     context: &Context,
     job: JobPtr,
@@ -187,7 +199,8 @@ fn without_permits_inside(
         if Some(gate) == lent {
             break;
         }
-        // A task that waits for a permit must hold none further out (wait-4).
+        // While a task waits to re-acquire its permit of one gate, its permits of the gates above must be free for other tasks
+        // (wait-4).
         take_back(gate, job, || {
             before_wait();
             if let Some(end) = lent.take() {
@@ -203,34 +216,37 @@ fn without_permits_inside(
     events::resumed(job);
 }
 
-/// The number of spare workers at which [`blocking`] starts no further one. A wait must have a spare worker, but `blocking` can
-/// do without.
+/// The number of spare workers from which on [`blocking`] starts no further one. A wait must have a spare worker, but
+/// `blocking` can run its closure without one.
 const MOST_FOR_BLOCKING: usize = 256;
 
-/// A thread that counts as blocked. Dropping it ends that.
+/// Says that the pool counts this thread as blocked. When this value is dropped, the thread no longer counts as blocked.
 struct Blocked<'a>(Option<&'a Context>);
 
 impl<'a> Blocked<'a> {
-    /// Lends or leaves the seat of a thread that waits (wait-1), unless it is lent already.
+    /// Counts this thread, which is about to wait, as blocked, and lends or leaves its seat (wait-1). Does nothing if the
+    /// thread already counts as blocked.
     ///
     /// # Errors
-    /// If there is no spare worker, and all other threads of the pool are blocked. The thread keeps its seat.
+    /// Returns an error if no spare worker can take the seat and all other threads of the pool are blocked. Then the thread
+    /// keeps its seat.
     fn enter(context: &'a Context) -> Result<Self, NoSpare> {
         Self::enter_if(context, usize::MAX, |seat| context.pool().spares.leave(seat))
     }
 
-    /// Does what [`enter`](Self::enter) does, but starts a spare worker beyond the greatest number instead of an error.
+    /// Does what [`enter`](Self::enter) does, but starts a spare worker beyond the greatest number where `enter` returns an
+    /// error.
     ///
     /// # Errors
-    /// If the platform starts no thread. The thread keeps its seat.
+    /// Returns an error if the platform starts no thread. Then the calling thread keeps its seat.
     fn enter_beyond(context: &'a Context) -> Result<Self, NoSpare> {
         let pool = context.pool_ptr();
         let leave = |seat| pool.shared().spares.leave(seat).or_else(|_| lend_beyond(pool, seat));
         Self::enter_if(context, usize::MAX, leave)
     }
 
-    /// Does what [`enter`](Self::enter) does, but starts no further spare worker if there are `most`. If no spare takes the
-    /// seat, calls `leave`.
+    /// Does what [`enter`](Self::enter) does, but starts no further spare worker if the pool has `most` of them. If no spare
+    /// worker takes the seat, calls `leave` with the index of the seat. If the thread has no seat, calls `leave` with `None`.
     fn enter_if(
         context: &'a Context,
         most: usize,
@@ -274,19 +290,19 @@ impl Drop for Blocked<'_> {
     }
 }
 
-/// Injects the next task of this worker, or its sweep, before the thread waits (sweep-3).
+/// Injects the cell in `next_task`, before the thread waits: the next task of this worker, or the sweep that it does (sweep-3).
 fn show_stash(context: &Context) {
     if let Some(cell) = context.next_task.take() {
         let _ = context.pool().inject(cell);
     }
 }
 
-/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free, wakes the next waiter
-/// (wait-5). Calls `before_wait` each time before the thread waits.
+/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free there, wakes the next thread
+/// that waits to re-acquire one (wait-5). Calls `before_wait` each time before the calling thread waits.
 pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
     let (key, weight) = (gate.permit_key(), gate.permits_for(job));
-    // A drain cancels held jobs, but their started tasks must run to their end. So such a task gets its permits although the
-    // job is held.
+    // A drain cancels held jobs, but the started tasks of these jobs must run to their end. So during a drain a task gets its
+    // permits although its job is held.
     let draining = || gate.pool().draining();
     while let Asked::Refused(_) = gate.permits.reacquire(draining(), weight) {
         before_wait();
@@ -308,15 +324,16 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // After this fence the caller checks the queue, as soon as all its permits are back.
+        // After this fence the caller must check the queue, as soon as its task has all permits again.
         fence_after_rmw();
     }
 }
 
-/// Runs `f`, which may block for long on something outside the pool. A spare worker takes the place of this thread.
+/// Runs `f`, which may block for long on something outside the pool. Meanwhile a spare worker runs other tasks in the place of
+/// this thread.
 ///
-/// The task keeps its permit, and counts as running. Outside of a pool's tasks, or if there is no spare worker, the call only
-/// runs `f`. A pool starts at most 256 spare workers for such calls.
+/// The calling task keeps its permit, and counts as running. If the caller is not a task of a pool, or if no spare worker can
+/// be started, the call only runs `f`. A pool starts at most 256 spare workers for such calls.
 ///
 /// # Panics
 ///

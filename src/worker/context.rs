@@ -16,16 +16,17 @@ use crate::worker::lease::Lease;
 use std::cell::Cell;
 use std::ptr;
 
-/// The number of spare busy counts that a worker takes at once, for tasks that it pushes from inside a task.
+/// The number of further busy counts that a worker adds at once, for later tasks that are pushed from inside a task.
 const CREDIT: u64 = shrunk(16, 2) as u64;
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
 }
 
-/// The greatest number of tasks that run inline inside one another. A join inside the last of them waits for another worker.
+/// The greatest number of tasks that run inline inside one another. A join inside the innermost of these tasks waits until
+/// another worker has run the joined task.
 pub const DEPTH_MOST: u32 = 32;
 
-/// The frame of a task that runs on this thread.
+/// A task that runs or waits on this thread, as a frame in a chain of such tasks.
 #[derive(Debug)]
 struct Frame {
     /// The address that identifies the frame's task.
@@ -52,9 +53,10 @@ impl Drop for Restore<'_> {
 #[derive(Debug)]
 pub struct Context {
     here: Here,
-    /// A task of another job that came out of the deque while a permit was held. Or the sweep that this worker runs.
+    /// The task that this worker serves next: one that came out of the deque and could not run in the present turn. During a
+    /// sweep: the cell of the sweep.
     pub next_task: Cell<Option<CellPtr>>,
-    /// True while the thread serves a cell that it has found: it runs or drops the task, or passes the task's permit on.
+    /// True while the thread serves a cell that it has found: while it runs or drops tasks, and releases their permits.
     pub serves: Cell<bool>,
     lease: Lease,
     /// The frame of the innermost task that runs on this thread, or null.
@@ -63,7 +65,7 @@ pub struct Context {
     pub depth: Cell<u32>,
     /// True if the pool counts this thread as blocked.
     pub blocked: Cell<bool>,
-    /// The sample of the task that runs here. `None` if no limit of its gates adapts.
+    /// The sample of the task that runs on this thread. `None` if no gate of the task has an adaptive limit.
     pub sample: Cell<Option<Sample>>,
 }
 
@@ -140,7 +142,7 @@ impl Context {
         self.here.seat()
     }
 
-    /// Sets the thread's seat. `None` means that the thread gives its seat up.
+    /// Sets the thread's seat. If `seat` is `None`, the thread has no seat from now on.
     pub fn sit(&self, seat: Option<&Seat>) {
         events::sits(seat.map(|seat| seat.index));
         self.here.sit(seat);
@@ -152,13 +154,13 @@ impl Context {
         &self.lease
     }
 
-    /// Runs `f` as the task with the key `key`. `cell` is the cell of a task with a handle. The cell must last until `f` has
-    /// ended.
+    /// Runs `f`, which runs the task with the key `key`. `cell` is the task's cell if the task has a handle. The cell must last
+    /// until `f` has ended.
     #[inline]
     pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
         let frame = Frame { key, cell, outer: self.running.get() };
         self.running.set(&frame);
-        // The frame lies on this stack, so it must be removed even if `f` unwinds.
+        // The frame lies on this thread's stack, so the context must forget the frame even if `f` unwinds.
         let restore = Restore { context: self, outer: frame.outer };
         let out = f();
         drop(restore);
@@ -168,7 +170,8 @@ impl Context {
     /// Returns true if the task with the key `key` runs on this thread, or waits here for a task that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
-        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
+        // returns.
         while let Some(this) = unsafe { frame.as_ref() } {
             if this.key == key {
                 return true;
@@ -181,7 +184,8 @@ impl Context {
     /// Returns the cells of the tasks with handles that run or wait on this thread, the innermost first.
     pub fn running_cells(&self) -> Vec<CellPtr> {
         let first = self.running.get();
-        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
+        // returns.
         let frames = std::iter::successors(unsafe { first.as_ref() }, |frame| unsafe {
             frame.outer.as_ref()
         });
@@ -190,27 +194,29 @@ impl Context {
 
     /// Returns the cell of the innermost task on this thread, if that task has a handle. The cell lasts until the task ends.
     pub fn running_cell(&self) -> Option<CellPtr> {
-        // SAFETY: frames are on this thread's stack, further up, until `as_task` takes them back.
+        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
+        // returns.
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a busy count of the running job for this thread. The task's own busy count stays with the pending future or the
-    /// waiter, and another thread may give that count back at once.
+    /// Adds a busy count of the running job for this thread, which goes on using the job. The task's own busy count stays with
+    /// the pending future or the waiter, and another thread may give that count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);
         self.lease.take_busy_count();
     }
 
-    /// Drops the sample of the task that this thread serves, because the task has not run to its end, or has found nothing to
-    /// do.
+    /// Drops the sample of the task that this thread serves. Call this if the task has not run to its end, or has found nothing
+    /// to do. The rule then does not see the task's time.
     #[cold]
     pub fn forget_sample() {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
     }
 
-    /// Returns true if a task of `job` may run inline under the permit that this thread holds: the running task is of the same
-    /// job, the job's gates still allow it or keep its permits, and there is stack left.
+    /// Returns true if a task of `job` may run inline under the permit that this thread holds. The running task must be of the
+    /// same job. The job's gates must allow a further task, or keep permits. Fewer than [`DEPTH_MOST`] tasks may run inline
+    /// inside one another.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
@@ -224,8 +230,8 @@ impl Context {
         self.publish(job);
     }
 
-    /// Closes the lease of a task of `job` that has run inline in a task of `joining`. The caller must release the permits, and give
-    /// back the returned number of busy counts.
+    /// Closes the lease of a task of `job` that has run inline in a task of `joining`. The caller must release the permits of
+    /// the task of `job`, and then give back the returned number of busy counts of `job`.
     pub fn close_inside(&self, job: JobPtr, joining: JobPtr) -> u64 {
         self.publish(joining);
         self.lease.settle(job);
@@ -254,12 +260,14 @@ impl Context {
         })
     }
 
-    /// Returns the number of owners of the pool that this thread stands for: the thread itself, and the records that it freed.
+    /// Returns how many owners of the pool this thread must give up at its end: one for the thread itself, and one for each
+    /// record that it freed.
     pub fn owners(&self) -> u64 {
         self.here.owners()
     }
 
-    /// Pushes a task of the running job into the thread's deque, if the job is unlimited. Otherwise returns the cell.
+    /// Pushes a task of the running job into the thread's deque, if the job is unlimited. Otherwise returns the cell as an
+    /// error.
     #[inline]
     pub fn push_inside(&self, job: JobPtr, cell: CellPtr) -> Result<(), CellPtr> {
         if self.lease.job.get() != Some(job) {
@@ -269,8 +277,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // If the limit equals the number of workers, all permits may be held. Then no worker is idle, and the task runs under
-        // one of these permits.
+        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and this
+        // task runs later under one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);

@@ -1,4 +1,5 @@
-//! The type `Worker`, which the search for a task, the turn and the loop share.
+//! The type `Worker`, and what it does with one task. The modules `run`, `find` and `turn` add the worker's loop, its search
+//! for a task, and its turns.
 
 use crate::base::queues::Seat;
 use crate::base::task::{CellPtr, Ran};
@@ -21,7 +22,7 @@ pub(super) struct Worker<'a> {
     pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
     pub(super) searching: Cell<bool>,
-    /// The job whose turn ended last. The job may be freed, so the code only compares its address.
+    /// The job that had the last turn. The job may be freed, so the code only compares its address.
     pub(super) last: Cell<Option<JobPtr>>,
 }
 
@@ -30,8 +31,8 @@ pub(super) struct Worker<'a> {
 pub(super) enum Then {
     /// The worker keeps the permit for the next task of the job.
     GoOn,
-    /// The worker keeps the permit, as with `GoOn`, but the task has not ended now. The task waits for another task, or its
-    /// handle had cancelled it before.
+    /// The worker keeps the permit for the next task of the job, but the task that has run is not counted as ended. That task
+    /// is a future that awaits another task or a job, or its handle had cancelled it before it started.
     GoOnUnended,
     /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,
@@ -46,7 +47,7 @@ impl Worker<'_> {
         self.context.seat().expect("a worker that looks for tasks sits in a place")
     }
 
-    /// Runs one task of the worker's turn, and counts the end of the task.
+    /// Runs one task of the worker's turn, and counts the task if it has ended. Returns what the worker does with the permit.
     pub(super) fn run_cell(&self, cell: CellPtr, job: JobPtr) -> Then {
         if let Some(seat) = self.context.seat() {
             seat.publish(job.idle_key(), self.context.lease().busy.get() - 1);
@@ -68,7 +69,7 @@ impl Worker<'_> {
             }
             Ran::Cancelled => return Then::GoOnUnended,
             Ran::Panicked(payload) => {
-                // Ordering: Relaxed; ordered by the permit that is released after it.
+                // Ordering: Relaxed; ordered by the release of the permit, which follows.
                 job.tally.panicked.fetch_add(1, Ordering::Relaxed);
                 self.report(payload);
             }
@@ -84,7 +85,8 @@ impl Worker<'_> {
     }
 }
 
-/// Calls a hook of the user, and ignores a panic of the hook. The panic hook has already printed that panic.
+/// Calls a hook of the user, and ignores a panic of the hook. Rust's panic handler has already printed the message of that
+/// panic.
 pub(super) fn call_hook(hook: impl FnOnce() -> Option<()>) {
     if let Err(payload) = unwind::halt(hook) {
         unwind::drop_quietly(payload);

@@ -2,18 +2,18 @@
 //!
 //! - `time-1`: A worker that begins a turn of a job with a turn time reads the clock. From then on the worker checks after each
 //!   task whether the turn ends, and not only after each 16 tasks.
-//! - `time-2`: At this check the worker reads the clock again. If the turn's time has passed and another task waits, the turn
-//!   ends.
+//! - `time-2`: At each of these checks the worker reads the clock again. If the turn's time has passed and another task waits,
+//!   the turn ends.
 
 use crate::job::gate::is_waited_for;
 use crate::worker::context::Context;
 
 impl Context {
-    /// Returns true if the time of the turn has passed. Also returns true if the turn has no start time, because its first task
-    /// was a future that had its turn before. Call it only in a turn with a time.
+    /// Returns true if the time of the turn has passed. Also returns true if the turn's first task was a future that had its
+    /// turn before it was pending. Call this only in a turn with a turn time.
     pub fn is_out_of_time(&self) -> bool {
         let (began, most) = (self.lease().began.get(), self.lease().turns.get().time);
-        // The turn began with a future that had its turn before, so the time counts as passed (time-2).
+        // Without a start time the turn began with a future that had its turn before, so the time counts as passed (time-2).
         let Some((began, most)) = began.zip(most) else { return true };
         self.pool().now().saturating_duration_since(began) >= most
     }

@@ -19,13 +19,14 @@ const OWN_PASSED: usize = shrunk(4, 1);
 const LINGER: usize = shrunk(16, 0);
 
 impl Worker<'_> {
-    /// Returns the next task from any deque or injector. Parks while there is none. Returns `None` if the pool is drained.
+    /// Returns the next task from any deque or injector. Parks while there is none. Returns `None` if the pool's drain is over,
+    /// so that the worker must end.
     pub(super) fn find(&self) -> Option<CellPtr> {
         if let Some(cell) = self.context.next_task.take() {
             if !self.pool().has_classes() {
                 return Some(cell);
             }
-            // A task of a higher class may be ready, so this task goes back and waits for its class.
+            // A task of a higher class may be ready, so this task goes back into the deque until the turn of its class.
             self.seat().deque.push(cell);
             self.pool().notify();
         }
@@ -47,7 +48,7 @@ impl Worker<'_> {
                 return Some(cell);
             }
             if lingered < LINGER && sleep.one_searches() {
-                // One worker stays awake for a moment, because waking a worker costs a pusher more than the push.
+                // One worker stays awake for a moment, because a pusher needs more time to wake a worker than to push.
                 lingered += 1;
                 crate::sync::thread::yield_now();
                 continue;
@@ -74,8 +75,8 @@ impl Worker<'_> {
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Takes the oldest task. Otherwise futures that wake one another on this worker could delay tasks of their own job
-            // for ever.
+            // Takes the oldest task first. Otherwise futures that wake one another on this worker could delay older tasks for
+            // ever.
             let waiting = self.take_injected_of_others().or_else(|| self.steal_injected_one());
             let cell = waiting.or_else(|| self.steal_oldest());
             if cell.is_some() {
@@ -95,8 +96,8 @@ impl Worker<'_> {
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
-    /// Returns the oldest task that lies in the injector or came from it. Passes over a few tasks of the job that has just had
-    /// its turn.
+    /// Returns the oldest task that lies in the injector or came from the injector. Passes over a few tasks of the job whose
+    /// turn has just ended: these tasks go back into the injector.
     fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
@@ -110,8 +111,7 @@ impl Worker<'_> {
             passed = true;
         }
         if passed {
-            // While the tasks were out of the injector, a searching worker could not find them. So another worker may have to
-            // be woken.
+            // While these tasks were out of the injector, a searching worker could not find them, and may have parked.
             self.pool().notify();
         }
         found
@@ -120,7 +120,8 @@ impl Worker<'_> {
     /// Pops the task at the top of the worker's deque if that task came from the injector.
     ///
     /// A task came from the injector if its mark is `Ready`. Tasks pushed from inside a task, and woken futures, have other
-    /// marks. The tasks of a batch from the injector lie on the deque, the oldest on top. All tasks in the injector are newer.
+    /// marks. Tasks that were moved from the injector to the deque lie there with the oldest on top. All tasks still in the
+    /// injector are newer.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;
@@ -128,7 +129,7 @@ impl Worker<'_> {
             return Some(cell);
         }
         deque.push(cell);
-        // While the task was out of the deque, a searching worker could not find it. So another worker may have to be woken.
+        // While the task was out of the deque, a searching worker could not find the task, and may have parked.
         self.pool().notify();
         None
     }
@@ -141,10 +142,11 @@ impl Worker<'_> {
         }
     }
 
-    /// Steals a batch of tasks from the injector. Call it only in a worker that does not count as searching.
+    /// Moves a batch of tasks from the injector to the worker's deque, and returns the first of them. Call this only in a
+    /// worker that does not count as searching.
     ///
-    /// While the batch moves it is in neither queue, so a worker in its final check may park. So this worker notifies
-    /// afterwards.
+    /// While the tasks move they are in neither queue. A worker that makes its final check (`sleep-3`) at that time misses
+    /// them, and may park. So this worker notifies afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {
@@ -169,8 +171,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Searches the injector, then the deques of the other workers, beginning with a random worker, and then the worker's own
-    /// deques.
+    /// Searches the injector, then the deques of the other workers, and then the worker's own deques. Of the other workers, a
+    /// random one is searched first.
     fn search_normal(&self) -> Option<CellPtr> {
         let seat = self.seat();
         let victims = self.pool().victims();
@@ -205,7 +207,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Steals a task from a victim's deques, and moves further tasks to this worker's deques.
+    /// Steals a task from the deques of the seat with the index `victim`, and moves further tasks from there to this worker's
+    /// deques.
     fn steal_from(&self, victim: usize) -> Steal<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         let batch = pool.victims()[victim].batch.steal_batch_and_pop(&seat.batch);
@@ -221,8 +224,8 @@ impl Worker<'_> {
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
             if pool.seats[victim].running_job() == job {
-                // Probably one task of the job has pushed all the stolen tasks. This worker treats the stolen tasks as if its
-                // own task had pushed them.
+                // Probably one task of the job has pushed all the stolen tasks from inside. This worker treats the stolen tasks
+                // as if its own task had pushed them.
                 seat.note_top(job, u64::MAX);
             }
         }

@@ -1,4 +1,4 @@
-//! Refuses a wait of a task for what needs the permit that the task keeps itself.
+//! Refuses a wait that could never end, because what the task waits for needs the one permit that the task itself keeps.
 
 use crate::base::task::OpaqueJob;
 use crate::job::gate;
@@ -6,11 +6,11 @@ use crate::job::record::JobPtr;
 use crate::unwind;
 use crate::worker::context::Context;
 
-/// Refuses a wait for tasks of `needed` that have not begun, if the task on this thread keeps the one permit that they need. Does
-/// nothing outside of tasks.
+/// Refuses a wait for tasks of the job `needed`, if the task on this thread keeps the one permit that they need to begin.
+/// Returns if the wait may end, or if no task runs on this thread. The awaited tasks must not have begun.
 ///
 /// # Panics
-/// By [`unwind::refuse`].
+/// Refuses by [`unwind::refuse`].
 pub fn refuse_if_hopeless(needed: OpaqueJob) {
     let waiting = Context::with(|context| context?.lease().job.get());
     if let Some(gate) = waiting.and_then(|waiting| gate::hopeless(waiting, needed)) {
@@ -18,11 +18,11 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
-/// Does what [`refuse_if_hopeless`] does, if each task that the caller waits for is of a job that `needed` yields. An item that is
-/// `None` is of a task that has begun.
+/// Refuses a wait for the first of several tasks to end, if none of them can begin without a permit that the task on this
+/// thread keeps. `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
 ///
 /// # Panics
-/// By [`unwind::refuse`].
+/// Refuses by [`unwind::refuse`].
 pub fn refuse_if_all_hopeless(mut needed: impl Iterator<Item = Option<OpaqueJob>>) {
     let waiting = Context::with(|context| context?.lease().job.get());
     let Some(waiting) = waiting.filter(|waiting| waiting.keeps_any_permit()) else { return };

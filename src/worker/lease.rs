@@ -7,39 +7,39 @@ use crate::sync::atomic::Ordering;
 use crate::sync::time::Instant;
 use std::cell::Cell;
 
-/// The permits that a thread holds over several tasks of one job, and what the thread has done under them.
+/// The permits that a thread holds over several tasks of one job, and the state of the turn under these permits.
 #[derive(Debug)]
 pub struct Lease {
     /// The job of the lease. `None` if the thread holds no permit.
     pub job: Cell<Option<JobPtr>>,
     /// The parent of the lease's job. The lease has a copy because each push writes the cache line of the record's own field.
     pub parent: Cell<Option<JobPtr>>,
-    /// The number of the job's busy counts that this thread has. At least one while the permit is held.
+    /// The number of the job's busy counts that this thread has: at least one while the thread holds the permits.
     pub busy: Cell<u64>,
-    /// The number of the job's tasks at the top of the thread's deque. These tasks were pushed from inside a task, or stolen
-    /// with the first task. Other workers may have stolen some of them since.
+    /// The number of the job's tasks at the top of the thread's deque, as a guess: other workers may have stolen some of them.
+    /// These tasks were pushed from inside a task, or stolen together with the first task.
     pub left: Cell<u64>,
-    /// True if this lease has set `BatchOut` and not cleared it. If another lease has cleared the flag, pushers admit tasks
-    /// themselves.
+    /// True if this lease has set the flag `BatchOut` and not cleared it. Another lease may have cleared the flag since: then
+    /// pushers admit tasks themselves.
     pub batch_out: Cell<bool>,
     /// The number of tasks that have run in this turn.
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time at which the turn began. `None` if no task waited in the queue of an ancestor at that time, and the job has no
-    /// turn time.
+    /// The time at which the turn began, or at which the turn's count of tasks began anew. `None` if no task waited in the
+    /// queue of an ancestor at that time, and the job has no turn time.
     pub began: Cell<Option<Instant>>,
     /// The value of `turn` at the time in `began`.
     pub since: Cell<u32>,
-    /// If `turn` has none of the bits of this mask, the worker checks before the next task whether the turn ends.
+    /// If `turn & mask` is 0, the worker checks before the next task whether the turn ends.
     pub mask: Cell<u32>,
-    /// The pool's epoch when this thread last checked the job's word.
+    /// The pool's epoch at the time when this thread last checked the job's word.
     pub epoch: Cell<u64>,
     /// The number of tasks that have returned under this lease and are not in the job's tally yet.
     pub completed: Cell<u64>,
 }
 
-/// The part of a lease that belongs to the worker's turn. See the fields of the same names in [`Lease`].
+/// The fields of a [`Lease`] that describe the worker's turn. A wait inside the turn saves and restores them.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnSoFar {
     batch_out: bool,
@@ -93,7 +93,8 @@ impl Lease {
         job.drop_tasks(busy);
     }
 
-    /// Opens the lease again for a task that has waited and has re-acquired its permits.
+    /// Opens the lease again for a task of `job` that has waited inside and has re-acquired its permits. `busy` is the number
+    /// of busy counts that the thread has.
     pub fn resume(&self, job: JobPtr, busy: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
@@ -124,8 +125,8 @@ impl Lease {
         self.epoch.set(epoch);
     }
 
-    /// Takes `count` busy counts out of the lease, for tasks that are pushed. One busy count stays. If there are too few, adds
-    /// the missing ones and `credit` more.
+    /// Takes `count` busy counts out of the lease, for tasks that are pushed. At least one busy count stays in the lease. If
+    /// the lease has too few, first adds the missing ones and `credit` more.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();
@@ -137,13 +138,13 @@ impl Lease {
         self.busy.set(busy - count);
     }
 
-    /// Leaves one busy count to a future that is pending without a permit.
+    /// Removes one busy count from the lease. A future that is pending without a permit now owns that count.
     #[cfg(feature = "futures")]
     pub fn give_back_busy_count(&self) {
         self.busy.set(self.busy.get() - 1);
     }
 
-    /// Gives back all busy counts of the lease but one.
+    /// Gives all busy counts of the lease but one back to the job.
     pub fn give_back_spare_busy_counts(&self) {
         let Some(job) = self.job.get() else { return };
         let spare = self.busy.replace(1) - 1;
@@ -152,23 +153,23 @@ impl Lease {
         }
     }
 
-    /// Adds the busy count of a task that runs under this lease.
+    /// Adds one busy count to the lease: that of a task that will run under this lease.
     #[inline]
     pub fn take_busy_count(&self) {
         self.busy.set(self.busy.get() + 1);
     }
 
-    /// Adds the number of tasks that have returned to the job's tally.
+    /// Adds to the job's tally the number of tasks that have returned under this lease, and resets that number.
     #[inline]
     pub fn settle(&self, job: JobPtr) {
         let completed = self.completed.replace(0);
         if completed > 0 {
-            // Ordering: Relaxed; ordered by the permit that is released after it.
+            // Ordering: Relaxed; ordered by the release of the permit, which follows.
             job.tally.completed.fetch_add(completed, Ordering::Relaxed);
         }
     }
 
-    /// Closes the lease: releases its permits, so that other tasks get them, and gives its busy counts back.
+    /// Closes the lease: releases its permits, so that other tasks get them, and gives its busy counts back to the job.
     #[inline]
     pub fn close(&self) {
         let job = self.job.take().expect("a lease is closed once");
@@ -178,11 +179,13 @@ impl Lease {
             && left.tasks() == busy
             && job.parent().is_none()
             && job.queue().is_empty()
-            // The record must not be freed early: a reader of the list of named jobs may add a handle (root-3).
+            // The record of a named root is not freed here: a reader of the list of named jobs may add a handle at any time
+            // (root-3).
             && !job.is_named_root()
         {
             self.completed.set(0);
-            // SAFETY: all busy counts are in this thread's hands, and there is no handle to push by.
+            // SAFETY: this thread has all busy counts of the job, and the job has no handle, so no other thread uses the
+            // record.
             unsafe { job.free(1) };
             return;
         }

@@ -16,8 +16,8 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
     let shared = pool.shared();
     let worker = Worker {
         context: &context,
-        // A new pool counts all its workers as searching. The pool does not count a spare worker so, because a spare gets the
-        // seat of a thread that runs a task.
+        // A new pool counts all its workers as searching. A spare worker does not count as searching at first, because it gets
+        // the seat of a thread that ran a task.
         searching: Cell::new(index < shared.workers()),
         last: Cell::new(None),
     };
@@ -31,7 +31,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
         while let Some(index) = seat {
             shared.sleep.sit_down(index);
             let sitting = &shared.seats[index];
-            // The thread that lent this seat has published the job that it ran. No task of that job runs on this seat now.
+            // The thread that lent this seat had published the job of its task. Now this seat runs no task.
             sitting.publish(0, 0);
             context.sit(Some(sitting));
             seat = match worker.run() {
@@ -57,7 +57,8 @@ enum Left {
 }
 
 impl Worker<'_> {
-    /// Runs the user's hook at the thread's start. Meanwhile the worker does not count as searching, because it finds no task.
+    /// Runs the user's hook at the start of the thread. Meanwhile the worker does not count as searching, because it does not
+    /// look for a task.
     fn begin(&self, hook: impl FnOnce()) {
         let sleep = &self.pool().sleep;
         let searches = self.searching.get();
@@ -85,7 +86,8 @@ impl Worker<'_> {
         Left::Pool
     }
 
-    /// Serves a cell from a deque: begins a turn with the task, drops the task if its job is cancelled, or does a sweep.
+    /// Serves a cell that [`find`](Self::find) has returned. Begins a turn with the task, or drops the task if its job is
+    /// cancelled. If the cell is a sweep, does the sweep.
     pub(super) fn serve(&self, cell: CellPtr) {
         self.context.serves.set(true);
         self.take_turn(cell);
@@ -97,8 +99,8 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed || cell.mark() == Mark::Handed {
-            // The task got its permit earlier. With an old epoch the worker checks the word before it runs another task under
-            // that permit.
+            // The task got its permit earlier, and its job may have been paused since. The lease gets an old epoch, so that the
+            // worker checks the job's word before it runs another task under that permit.
             epoch = epoch.wrapping_sub(1);
         }
         let paced = match gate::start(cell) {
@@ -108,7 +110,8 @@ impl Worker<'_> {
             Start::RunPaced => true,
         };
         if paced {
-            // Each item of lazy input counts as a task here. With an old epoch the puller checks the word after one item.
+            // At a rate each item of lazy input counts as a task. The lease gets an old epoch, so that a puller checks the
+            // job's word after one item.
             epoch = epoch.wrapping_sub(1);
         }
         let job = cell.job();
@@ -120,8 +123,8 @@ impl Worker<'_> {
         self.last.set(Some(job));
         let unlimited = !paced && job.is_unlimited(job.permits.load());
         if !unlimited {
-            // The start has made room for a ready task. The worker checks the queue now, because a future or a task inside
-            // `blocking` may keep the permit for long.
+            // The start of this task has freed its reservation, so a further task may be admitted. The worker checks the queue
+            // now, because a future or a task inside `blocking` may keep its permit for long.
             gate::look_outwards(job);
         }
         self.begin_turn(resumed);
@@ -165,14 +168,14 @@ impl Worker<'_> {
         then
     }
 
-    /// Drops the tasks in the queue of a cancelled job, one at a time (sweep-2). After [`BUDGET`] tasks, lets other ready tasks
-    /// go first.
+    /// Drops the tasks of a sweep, one at a time (sweep-2): those of a clear, and those in the queue of a cancelled job. After
+    /// each [`BUDGET`] tasks, puts the sweep back into the injector if other tasks are ready.
     fn sweep(&self, sweep: CellPtr) {
         let mut dropped = 0;
         gate::sweep(sweep, |task| {
             self.context.next_task.set(Some(sweep));
             gate::drop_task(task);
-            // If a destructor has waited, that wait has put the sweep back into the injector (sweep-3).
+            // If a destructor of the task has waited, that wait has put the sweep back into the injector (sweep-3).
             let goes_on = self.context.next_task.take().is_some();
             dropped += 1;
             if goes_on && dropped % BUDGET == 0 && self.pool().has_ready() {

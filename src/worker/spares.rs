@@ -8,8 +8,8 @@ use crate::worker::context::Context;
 
 /// Returns a thread builder for the spare worker with the index `index`.
 ///
-/// If the user's naming code panics or returns an invalid name, the spare worker gets its usual name. The task that needs the
-/// spare must not fail because of a name.
+/// If the user's function for names panics or returns an invalid name, the spare worker gets its default name. A task that
+/// needs a spare worker must not fail because of a name.
 fn spare_builder(shared: &Shared, index: usize) -> Builder {
     let name = |hooks: &Hooks| {
         let name = unwind::halt(|| Context::outside_of_tasks(|| (hooks.name)(index)));
@@ -29,8 +29,9 @@ pub fn usual_name(index: usize) -> String {
     format!("tollgate-{index}")
 }
 
-/// Lends the seat with the index `seat` to a spare worker. On success the calling thread must not use the seat any more. Starts
-/// a new spare if no spare is idle, and there are fewer than `most` and than the pool's own greatest number.
+/// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one, provided that the pool
+/// has fewer spare workers than `most`, and fewer than its own greatest number. On success the calling thread must not use the
+/// seat any more.
 ///
 /// # Errors
 /// Returns an error if no spare is idle and no further spare can be started. The caller then keeps the seat.
@@ -43,9 +44,9 @@ pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
     start(pool, made, seat).inspect_err(|_| shared.spares.give_up(None))
 }
 
-/// Lends the seat with the index `seat` to a new spare worker, although there are as many spares as may be. Without a seat of the
-/// caller, the new spare gets a seat that another thread has left, if there is one. On success the calling thread must not use its
-/// seat any more.
+/// Lends the seat with the index `seat` to a new spare worker, even above the pool's greatest number of spares. If `seat` is
+/// `None`, the new spare gets a seat that another thread has left. If no thread has left a seat, starts no spare. On success
+/// the calling thread must not use its seat any more.
 ///
 /// # Errors
 /// Returns an error if the platform starts no thread. The caller then keeps the seat.
@@ -66,7 +67,7 @@ fn start(pool: PoolPtr, made: usize, seat: usize) -> Result<(), NoSpare> {
     let work = shared.threads.work;
     match builder.spawn(move || work(pool, index, seat)) {
         Ok(thread) => {
-            // The thread's handle is not needed, because the pool counts its threads and waits for that count.
+            // The thread's handle is not needed: the pool counts its threads, and waits until the count is 0.
             drop(thread);
             Ok(())
         }

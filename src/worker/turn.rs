@@ -1,4 +1,4 @@
-//! A turn: the tasks of one job that a worker runs one after another under one permit.
+//! A turn: the tasks of one job that a worker runs one after another under one lease.
 //!
 //! For an *unlimited* job, the worker moves tasks from the queue into its *batch*, where other workers can steal them.
 //! Otherwise the worker pops tasks one at a time.
@@ -15,32 +15,34 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// After this number of tasks, a worker takes the oldest task of its deque instead of the newest, if tasks of other jobs are in
-/// the deque.
+/// If the deque has tasks of other jobs, a worker takes the oldest task of its deque instead of the newest once in this number
+/// of tasks.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// The number that replaces [`OLDEST_EVERY`] if all tasks in the deque seem to belong to the worker's job. This number is
-/// greater, because the oldest task of a tree pushes many more tasks.
+/// If all tasks in the deque seem to belong to the worker's job, the worker takes the oldest of them once in this number of
+/// tasks. If tasks push further tasks from inside, the oldest task pushes the most. So a smaller number would make the deque
+/// longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
-/// After this number of tasks, a worker adds its completed tasks to the job's statistics within a turn.
+/// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
-/// The number of times that a worker checks an empty queue before it gives the permit back.
+/// The number of times that a worker checks an empty queue before it releases its permit.
 const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The longest time that a usual turn takes while tasks of siblings wait, if the turn's tasks take equally long.
+/// The longest time of a turn below a parent while tasks of siblings wait. Holds for a share of 1 and tasks that take equally
+/// long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {
-    /// Begins the turn of the lease that was opened just now. `resumed` is true if the turn's first task is a future that was
-    /// pending.
+    /// Begins the turn of the lease that was opened just now. `resumed` must be true if the turn's first task is a future that
+    /// was pending.
     #[inline]
     pub(super) fn begin_turn(&self, resumed: bool) {
         let lease = self.context.lease();
         let timed = lease.turns.get().time.is_some();
         lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
         match lease.parent.get() {
-            // The future was pending, so it has had its turn before. After its end the siblings' turn comes.
+            // The pending future had its turn before. So the siblings' turn comes right after this poll.
             Some(_) if resumed => {}
             _ if timed => lease.began.set(Some(self.pool().now())),
             Some(parent) => self.begin_turn_below(parent),
@@ -48,7 +50,8 @@ impl Worker<'_> {
         }
     }
 
-    /// If tasks wait in the queue of `parent` or of an ancestor, notes the time. The turn then ends when its time is over.
+    /// If tasks wait in the queue of `parent` or of an ancestor, notes the present time. The turn then ends after its time, or
+    /// after its number of tasks.
     #[inline]
     fn begin_turn_below(&self, parent: JobPtr) {
         let lease = self.context.lease();
@@ -59,8 +62,10 @@ impl Worker<'_> {
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
     ///
     /// If siblings waited when the turn began, the turn ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied by the
-    /// job's share. The worker reads the clock after tasks 1, 2, 4, 8 and so on, so each reading comes after twice as many
-    /// tasks. So the turn ends if half of its time is over. If siblings came later, the turn ends at once.
+    /// job's share. The worker reads the clock only after tasks 1, 2, 4, 8 and so on. If the tasks take equally long, twice the
+    /// time has passed at the next reading. So the turn ends at the first reading at which half of its time has passed.
+    ///
+    /// If no sibling waited when the turn began, and one waits now, the turn ends at once.
     #[inline]
     fn is_siblings_turn(&self, parent: JobPtr) -> bool {
         let lease = self.context.lease();
@@ -79,8 +84,8 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. A usual turn is over after [`BUDGET`] tasks
-    /// multiplied by the job's share.
+    /// Returns true if the turn must end because tasks of other jobs wait. A turn with a turn time may end when that time has
+    /// passed. Any other turn may end after each [`BUDGET`] tasks, multiplied by the job's share.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();
@@ -95,7 +100,8 @@ impl Worker<'_> {
             && self.context.others_wait()
     }
 
-    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends.
+    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited`
+    /// must say whether the job is unlimited; the call updates it when it reads the job's word again.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -123,15 +129,16 @@ impl Worker<'_> {
         self.next_of_turn(job, seat, unlimited)
     }
 
-    /// Returns the job's next task if its queue has no task to pop. Looks in the deque, then spins for a moment.
+    /// Returns the job's next task from the worker's deque. If the deque is empty, or its newest task may not run under the
+    /// lease, spins for a moment until a task is pushed. Call this when the job's queue has no task to pop.
     #[inline(never)]
     fn next_beside_the_queue(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
         near.or_else(|| self.linger_for(job, false))
     }
 
-    /// Returns the next task as `next_under_permit` does, in the cases that `next_under_permit` leaves to this function: the
-    /// end of the budget, a new epoch, and a parent whose siblings wait.
+    /// Does the rarer part of [`next_under_permit`](Self::next_under_permit). Checks the job's word if the epoch has changed,
+    /// and checks whether the turn is over. If the turn goes on, returns the next task from the deques or the queue.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -157,7 +164,7 @@ impl Worker<'_> {
         self.next_at_hand(job, *unlimited).or_else(|| self.linger_for(job, *unlimited))
     }
 
-    /// Returns the job's next task from the deques or the queue. Does not spin.
+    /// Returns the job's next task from the deques or the queue, without waiting for a push.
     #[inline]
     fn next_at_hand(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         if unlimited {
@@ -170,8 +177,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Returns the next task of an unlimited job. The task was pushed from inside a task, or comes from the batch or from a new
-    /// batch.
+    /// Returns the next task of an unlimited job. The task comes from the deque, from the batch, or from a new batch.
     #[inline]
     fn next_of_unlimited(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -196,11 +202,11 @@ impl Worker<'_> {
         self.refill(job, 1).or_else(|| self.run_on_with(self.context.seat()?.deque.pop()?, job))
     }
 
-    /// Spins for 1–2 µs if the job's queue has just become empty and there is no other work. Returns a task that was pushed
-    /// meanwhile.
+    /// Spins for 1–2 µs if the job's queue has just become empty and there is no other work. Returns a task of the job that was
+    /// pushed meanwhile.
     ///
     /// A concurrent pusher usually adds several tasks in that time, and all of them run under the same permits. The worker
-    /// checks seldom, because each check takes the cache line of the queue's tail from the pushers.
+    /// spins long between two checks, because each check takes the cache line of the queue's tail from the pushers.
     fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.busy.load().handles() == 0 {
@@ -222,7 +228,8 @@ impl Worker<'_> {
         None
     }
 
-    /// Takes a task of the batch into the turn. All tasks of the batch must belong to the job.
+    /// Prepares a task of the batch to run under the lease: the lease receives the task's busy count. All tasks of the batch
+    /// must belong to the job.
     #[inline]
     fn run_on_with_batch(&self, cell: CellPtr, job: JobPtr) -> CellPtr {
         debug_assert_eq!((cell.job(), cell.mark()), (job, Mark::Loose), "a batch is one job's");
@@ -230,8 +237,8 @@ impl Worker<'_> {
         cell
     }
 
-    /// Takes a task from the deque into the turn if the task belongs to the job. Otherwise keeps it as the next task after the
-    /// turn.
+    /// Prepares a task that came from the deque to run under the lease, and returns the task. If the task may not run under the
+    /// lease, keeps it as the worker's next task after the turn, and returns `None`.
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -256,8 +263,8 @@ impl Worker<'_> {
         Some(cell)
     }
 
-    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty or the task is a
-    /// child's. Also returns `None` if another thread keeps the queue lock.
+    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty, if its first task is
+    /// a child's, or if another thread has the queue lock.
     #[inline]
     fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
         let queue = job.queue();
@@ -271,8 +278,9 @@ impl Worker<'_> {
                 Some(cell)
             }
             Popped::Task(delegate) => {
-                // The task is a child's. The turn ends, so the child gets the permit. The task goes back before the unlock:
-                // no other task may overtake it. There may be room for it at once.
+                // The task belongs to a child of `job`. The turn ends, so that the child's task gets the permit. The task goes
+                // back before the unlock, so that no other task overtakes it. There may be room for the task at once, so this
+                // thread checks the queue.
                 job.queue().push_returned(delegate);
                 gate::unlock(job, consumer);
                 fence_after_rmw();
@@ -286,7 +294,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Fills an empty batch before a task runs, so that other workers can steal the job's next tasks meanwhile.
+    /// If the worker's batch is empty, moves tasks of the job's queue into it. Called before a task runs, so that other workers
+    /// can steal the job's next tasks meanwhile.
     #[inline]
     pub(super) fn put_batch_out(&self, job: JobPtr) {
         if self.context.seat().is_some_and(|seat| seat.batch.is_empty()) {
@@ -295,9 +304,9 @@ impl Worker<'_> {
     }
 
     fn put_new_batch_out(&self, job: JobPtr) {
-        // If the deque's top holds tasks of this job, other workers find those, and the worker need not check the queue. But
-        // `left`, the number of these tasks, is a guess. So the worker skips the check only if it has made one in this turn.
-        // While the flag BatchOut is set, the worker never skips the check, because pushers rely on it.
+        // If tasks of this job are on top of the deque, other workers can steal those, so no batch is needed. But `left`, the
+        // number of these tasks, is a guess. So the worker skips the check of the queue only if it has checked the queue before
+        // in this turn. While the flag BatchOut is set, the worker never skips the check, because pushers rely on the check.
         let lease = self.context.lease();
         let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {
@@ -310,7 +319,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers that saw BatchOut rely on the check that follows.
+            // Pushers that saw BatchOut rely on the check of the queue that follows.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
@@ -318,15 +327,15 @@ impl Worker<'_> {
         }
     }
 
-    /// Puts the tasks that are left in the batch back at the front of the job's queue, because the turn is over. In a deque
-    /// they would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
+    /// At the end of a turn, puts the remaining tasks of the batch back at the front of the job's queue. In a deque these tasks
+    /// would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
-            // A task in a batch has a busy count, and a task in a queue needs none. So the lease takes the count over.
+            // A task in a batch has a busy count, and a task in a queue has none. So the lease receives the task's busy count.
             lease.take_busy_count();
             job.queue().push_returned(cell);
-            // From now on pushers must not rely on the batch.
+            // The batch is no longer used, so the flag is cleared: pushers must not rely on the batch.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
         }
@@ -342,7 +351,7 @@ impl Worker<'_> {
         let mut next = || match consumer.pop() {
             Popped::Task(cell) if cell.job() == job => Some(cell),
             Popped::Task(delegate) => {
-                // The task is of the job's first child, which was made just now.
+                // The task belongs to the job's first child, which was made just now.
                 job.queue().push_returned(delegate);
                 returned = true;
                 None
@@ -357,7 +366,7 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // The busy counts are taken before a worker can run the tasks. Unused ones stay with the lease.
+                // The busy counts must exist before another worker can run the tasks. Unused counts stay with the lease.
                 lease.use_up_busy_counts(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
@@ -382,7 +391,7 @@ impl Worker<'_> {
     }
 }
 
-/// Tries to get the queue lock a few times, because its owner usually keeps it for a few instructions only.
+/// Tries to get the queue lock a few times, because the owner of the lock usually keeps it for a few instructions only.
 #[cold]
 fn try_briefly(job: &JobPtr) -> Option<Consumer<'_>> {
     const TRIES: usize = shrunk(32, 0);

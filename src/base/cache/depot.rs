@@ -17,8 +17,8 @@ pub struct Depot {
     /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
     slabs: Mutex<Slabs>,
-    /// True if cells have gone back to slabs since the last `tidy`. Then many tasks have ended at once, and the next `tidy`
-    /// must empty the reserve.
+    /// True if the cells of a full magazine have gone back to slabs since the last `tidy`. That happens when many tasks end at
+    /// once. If true, the next `tidy` empties the reserve.
     untidy: AtomicBool,
 }
 
@@ -71,7 +71,8 @@ impl Depot {
             return steal(&self.empty).unwrap_or_default();
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // The cells of this magazine go back, and not those of the reserve, because they lie in this processor's cache.
+        // The cells of `full` go back to their slabs, and not the cells of the reserve. Those of `full` lie in this processor's
+        // cache.
         self.take_back_all(&mut full);
         full
     }
@@ -83,8 +84,7 @@ impl Depot {
         self.untidy.store(true, Ordering::Relaxed);
     }
 
-    /// Empties the reserve: gives its cells back to their slabs. Does so only if `untidy` is set, because then many tasks have
-    /// ended at once.
+    /// If `untidy` is set, clears it, and returns the cells of the reserve to their slabs. Otherwise does nothing.
     fn tidy(&self) {
         // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {
@@ -98,15 +98,17 @@ impl Depot {
     }
 }
 
-/// Returns the reserve's cells to their slabs after a burst of tasks. A worker calls this function before it parks.
+/// After a burst of tasks, returns the cells of the depots' reserves to their slabs. A worker calls this function before it
+/// parks.
 ///
-/// The reserve must be emptied because one cell in the reserve keeps a whole slab from the allocator.
+/// A slab goes back to the allocator only if all its cells are free in the slab. So a single cell in a reserve would keep a
+/// whole slab.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
 
-/// Returns the reserve's cells to their slabs, and panics if any other cell is in use. Returns the number of magazines that the
-/// reserve had. Models call this function when no thread uses a cell.
+/// Returns the cells of the reserves to their slabs, and panics if any other cell is in use. Returns the number of magazines
+/// that the reserves had. Models call this function when no thread uses a cell.
 #[cfg(tollgate_loom)]
 pub fn empty_reserve() -> usize {
     let mut reserve = 0;
@@ -124,7 +126,7 @@ pub fn empty_reserve() -> usize {
     reserve
 }
 
-/// Steals one element. Retries until the function has an element, or the queue is empty.
+/// Steals one element. Returns `None` if the queue is empty.
 fn steal<T>(from: &Injector<T>) -> Option<T> {
     loop {
         match from.steal() {

@@ -1,15 +1,15 @@
 //! A magazine: an array of free cells that threads exchange as a whole.
 //!
 //! Free cells are not linked into a list through their own memory, for two reasons. First, a thread that takes a cell from an
-//! array knows the next cells, and can prefetch their cache lines. Second, the array hands out cells in the order in which they
-//! were given. So neighbours in memory stay together, as hardware prefetchers expect.
+//! array can read the next cells' addresses there, and prefetch their cache lines. Second, cells leave the array in the order
+//! in which they were added. So neighbours in memory stay together, as hardware prefetchers expect.
 
 use crate::sync::{prefetch_write, shrunk};
 use std::ptr::{self, NonNull};
 
 /// The number of cells that a magazine holds.
 pub const MAGAZINE: usize = shrunk(64, 2);
-/// The thread that takes a cell prefetches the cell that is this many places further on.
+/// A call that takes a cell prefetches the cell that will be taken this many calls later.
 const AHEAD: usize = shrunk(8, 1);
 
 /// Up to [`MAGAZINE`] free cells, first in, first out.
@@ -42,13 +42,13 @@ impl Magazine {
         self.given == MAGAZINE
     }
 
-    /// Makes room for [`MAGAZINE`] cells again. The magazine must be empty.
+    /// Resets an empty magazine, so that it has room for [`MAGAZINE`] cells again. The magazine must be empty.
     pub fn rewind(&mut self) {
         debug_assert!(self.is_empty(), "what is there would be lost");
         (self.taken, self.given) = (0, 0);
     }
 
-    /// Takes the cell that was given first.
+    /// Takes the cell that was added first. Returns `None` if the magazine is empty.
     #[inline]
     pub fn take(&mut self) -> Option<NonNull<u8>> {
         if self.is_empty() {
@@ -79,7 +79,7 @@ impl Magazine {
         (self.taken, self.given) = (0, 0);
     }
 
-    /// Prefetches the first cells. Call it on a magazine that another thread has filled.
+    /// Prefetches the first cells. Call this on a magazine that another thread has filled.
     pub fn fetch_first(&self) {
         self.cells[self.taken..self.given].iter().take(AHEAD).for_each(|cell| prefetch(*cell));
     }

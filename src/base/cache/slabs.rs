@@ -1,7 +1,7 @@
 //! Slabs: 64 KiB of memory each, from which cells of one size are carved and to which they return.
 //!
 //! Slabs come from the allocator in *groups* of one to four neighbours; the more slabs exist, the larger the group. Groups keep
-//! system calls rare, because mapping or unmapping memory interrupts each processor that runs a thread of the process. A group
+//! system calls rare: a call that maps or unmaps memory interrupts each processor that runs a thread of the process. A group
 //! goes back to the allocator when all its cells are free.
 
 use super::ALIGN;
@@ -17,13 +17,13 @@ const GROUP: usize = shrunk(4, 2);
 /// A new group has at most one slab for each `SHARE` slabs that exist.
 const SHARE: usize = shrunk(8, 1);
 
-/// The head of a slab. The indices of the slab's free cells lie behind the head, then the cells.
+/// The head of a slab. Behind the head lie the indices of the slab's free cells, and behind these the cells.
 ///
-/// The indices stand apart from the cells, so that taking a free cell touches no other cell's cache line. A slab is
-/// aligned to its size, so that the address of a cell tells its slab.
+/// The list of free cells is an array of indices, not a chain through the cells. So a thread that takes a free cell touches no
+/// other cell's cache line. A slab is aligned to its size, so the address of a cell shows which slab the cell lies in.
 #[repr(C)]
 struct Slab {
-    /// The number of the slab's cells that were carved and are free.
+    /// The number of cells that were carved from this slab, and are free in the slab.
     free: usize,
     /// The number of cells carved from this slab so far.
     carved: usize,
@@ -31,17 +31,17 @@ struct Slab {
     listed_at: usize,
     /// The first slab of this slab's group.
     first: NonNull<Slab>,
-    /// The state of this slab's group. Used in the first slab of a group only.
+    /// The state of this slab's group. Only the first slab of a group keeps this field up to date.
     group: SlabGroup,
 }
 
-/// The state of a group: slabs that came from the allocator together.
+/// The state of a group: slabs that came from the allocator in one allocation.
 struct SlabGroup {
     /// The number of slabs in the group.
     len: usize,
-    /// The number of slabs of the group that cells were carved from.
+    /// The number of *started* slabs of the group: the slabs whose head was written, so that cells can be carved from them.
     started: usize,
-    /// The number of slabs of the group with at least one cell that is not free.
+    /// The number of slabs of the group that have a carved cell outside the slab: in a magazine, or in use.
     in_use: usize,
 }
 
@@ -101,7 +101,7 @@ impl Slab {
         Some(unsafe { slab.cast::<u8>().add(usize::from(index) * ALIGN) })
     }
 
-    /// Returns true if every carved cell of this slab is free.
+    /// Returns true if every carved cell of this slab is free in the slab.
     fn is_unused(&self) -> bool {
         self.free == self.carved
     }
@@ -126,7 +126,7 @@ pub struct Slabs {
     partial: Vec<NonNull<Slab>>,
     /// The number of slabs that the allocator has provided.
     len: usize,
-    /// The first slab of the newest group, while that group has slabs that are not started.
+    /// The first slab of the newest group. `None` if all slabs of that group are started.
     fresh: Option<NonNull<Slab>>,
 }
 
@@ -165,7 +165,7 @@ impl Slabs {
         }
     }
 
-    /// Takes free cells from one slab and passes each to `more`, until `more` returns false or the slab is empty.
+    /// Takes free cells from one slab and passes each to `more`, until `more` returns false or the slab has no free cell.
     fn take_from_slab(&mut self, mut more: impl FnMut(NonNull<u8>) -> bool) {
         let slab = self.partial.last().copied().unwrap_or_else(|| self.start_slab());
         // SAFETY: slabs in the list are allocated, and the depot's lock makes this the only reference.
@@ -238,7 +238,7 @@ impl Slabs {
         magazine.empty(|cell| self.take_back(cell));
     }
 
-    /// Returns a cell to its slab. Frees the slab's group if the cell was the last one in use.
+    /// Returns a cell to its slab. If all cells of the slab's group are then free in their slabs, frees the group.
     #[inline]
     pub fn take_back(&mut self, cell: *mut u8) {
         let slab = Slab::of(cell);
@@ -265,7 +265,8 @@ impl Slabs {
         }
     }
 
-    /// Counts one slab of the group as unused. Frees the group if the slab was the last one in use.
+    /// Counts one slab of the group as unused. If no slab of the group is in use then, frees the group. `first` is the group's
+    /// first slab.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
@@ -278,7 +279,7 @@ impl Slabs {
             (group.started, group.len)
         };
         if self.len == 1 {
-            // Keeps the only slab, because the next task will need it.
+            // The process's only slab of this size stays, because the next task will need it.
             return;
         }
         for index in 0..started {
@@ -305,11 +306,11 @@ impl Slabs {
 
 impl Drop for Slabs {
     fn drop(&mut self) {
-        // Only models drop the slabs: the depots of a process are never dropped. At its end a model has freed all cells, so at
-        // most one group is left.
+        // Only models drop the slabs: the depots of a process are never dropped. At the end of a model all cells are free, so
+        // at most one group is left.
         let left = self.partial.pop().or(self.fresh);
         if let Some(slab) = left {
-            // SAFETY: slabs in the list, and the newest group's first slab, are allocated.
+            // SAFETY: the slabs in `partial` are allocated, and so is the slab in `fresh`.
             let first = unsafe { slab.as_ref() }.first;
             // SAFETY: the first slab of a group is allocated as long as the group.
             let len = unsafe { first.as_ref() }.group.len;

@@ -1,12 +1,13 @@
 //! The search for a task in a pool whose jobs have classes. A worker takes the next turn of the highest class that has a ready
 //! task, unless a lower class is due (module `base::classes`).
 //!
-//! Tasks of the class `Normal` may lie in deques, too: the search in the deques and in the usual injector is the search for
-//! `Normal`. Tasks of the other classes lie only in the injector of their class. So no deque hides a task of a higher class
-//! behind a task of a lower class.
+//! Tasks of the class `Normal` may lie in deques, too. So a search for `Normal` looks in the deques and in the usual injector.
+//! Tasks of the other classes lie only in the injector of their class. So no deque hides a task of a higher class behind a task
+//! of a lower class.
 //!
-//! A worker takes one task at a time out of the injector of a class. While the worker moves a task back, the task is in no
-//! queue, so another worker in its final check may park. So this worker notifies afterwards.
+//! A worker takes one task at a time out of the injector of a class. If the worker passes over the task, the task goes back
+//! into the injector. Between the two steps the task is in no queue: another worker that makes its final check (`sleep-3`) then
+//! misses the task, and may park. So the worker that passed over a task notifies afterwards.
 
 use super::OWN_PASSED;
 use crate::base::task::CellPtr;
@@ -41,7 +42,7 @@ impl Worker<'_> {
     fn find_by_class(&self, normal: fn(&Self) -> Option<CellPtr>) -> Option<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         for class in seat.classes.order() {
-            // Each class has its own last job: tasks of the job that has just had its turn are passed over.
+            // The search passes over tasks of the job that had the last turn. Each class has its own last job.
             self.last.set(seat.classes.last(class).map(JobPtr::of));
             let found = match class {
                 Priority::Normal => normal(self),
@@ -59,7 +60,7 @@ impl Worker<'_> {
         None
     }
 
-    /// Takes the oldest task out of the injector of a class. Passes over a few tasks of the job that has just had its turn.
+    /// Takes the oldest task out of the injector of a class. Passes over a few tasks of the job that had the class's last turn.
     fn take_of(&self, injector: &Injector<CellPtr>) -> Option<CellPtr> {
         let mut passed = 0;
         let found = loop {

@@ -1,12 +1,11 @@
-//! A turn at a rate: the tasks that a worker runs under one permit of a job with a rate or an adaptive limit, or of a job below
-//! one.
+//! A *paced* turn: a turn with a job that has a rate or an adaptive limit, or counts weights, or has such an ancestor.
 //!
-//! A paced turn has code of its own, so that other jobs pay neither for the rates nor for the samples. Before each task but the
+//! A paced turn has code of its own, so that tasks of other jobs take no time for rates and samples. Before each task but the
 //! first, the worker does these steps:
-//! - `pace-1`: The worker checks the words of the job and of the jobs above, and pops a task. If a job is held off, the turn
-//!   ends.
+//! - `pace-1`: The worker checks the words of the job and of each ancestor, and pops a task. If one of these jobs is held off,
+//!   the turn ends.
 //! - `pace-2`: The worker takes a token of each rate for the task (`rate-2`, `rate-3`). If a rate has no token, the task goes
-//!   back to the front of the queue, and the turn ends. The release of the permit checks the queue after that.
+//!   back to the front of the queue, and the turn ends. Then the worker releases its permit, and checks the queue.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
