@@ -54,7 +54,7 @@ pub fn set_limit(job: JobPtr, limit: u64) {
     if limit == 0 { job.pool().defer_end(set) } else { set() }
 }
 
-/// Changes the limit from `from` to `to`. Does nothing if the limit is not `from`. Neither may be 0.
+/// Changes the limit from `from` to `to`. Does nothing if the limit is not `from`. Neither `from` nor `to` may be 0.
 pub fn replace_limit(job: JobPtr, from: usize, to: usize) {
     if from != to && job.permits.replace_limit(limit_bits(from), limit_bits(to)).granted() {
         changed(job, false);

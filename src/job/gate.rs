@@ -78,7 +78,7 @@ pub fn push(job: JobPtr, cell: CellPtr) {
 }
 
 /// Checks the job's queue, and admits tasks from it if the job has room (push-4, release-3). The caller must keep the job
-/// alive. The caller must execute a full fence between its change of the word or of the queue and this call.
+/// alive. A caller that has changed the word or the queue must execute a full fence before this call.
 #[inline]
 pub fn look(job: JobPtr) {
     if !job.queue().is_empty() {
@@ -98,8 +98,8 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
-/// Calls [`serve_queue`] if the job may admit a task, or if the tasks in its queue must be dropped. Returns true if it has
-/// called [`serve_queue`].
+/// Calls [`serve_queue`] and returns true if the job may admit a task, or if the tasks in its queue must be dropped. Otherwise
+/// returns false.
 #[inline]
 fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -192,7 +192,7 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     true
 }
 
-/// Unlocks the job's queue. If the pending bit was set, serves the queue before that.
+/// Unlocks the job's queue. If the pending bit was set, serves the queue first.
 #[inline]
 pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     if let Unlocked::LookAgain(consumer) = consumer.unlock() {
@@ -355,8 +355,8 @@ pub fn wake_if_idle(job: JobPtr) {
     }
 }
 
-/// Wakes the waiters of [`Job::settled`](crate::Job::settled) of `gate` if, by its word `word`, the number of running tasks is
-/// within the limit.
+/// Wakes the waiters of [`Job::settled`](crate::Job::settled) if the number of running tasks is within the limit. `word` is the
+/// word of `gate`.
 #[inline]
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {

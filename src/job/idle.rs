@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 /// be in the queue of a held ancestor. In these two cases this function serves the queue and calls `enter` again.
 ///
 /// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. A
-/// thread that waits for anything else inside `enter` must call it before that wait.
+/// thread that waits for anything else inside `enter` must call the second argument before that wait.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,

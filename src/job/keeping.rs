@@ -1,9 +1,9 @@
 //! Tells which jobs keep permits. A task of such a job holds its permit of the job also while the task waits inside. So the
 //! job's limit bounds the tasks that have begun.
 //!
-//! A task that joins a task of its own job may need, for the joined task, the permit that it keeps itself. If the joined task
-//! has not started, it runs inline, under that permit. If it cannot run inline, and the joining task keeps the gate's one
-//! permit, the wait would never end. `gate::hopeless` detects this case.
+//! A task that joins a task of its own job keeps a permit that the joined task may need. If the joined task has not started, it
+//! runs inline, under that permit. If it cannot run inline, and the joining task keeps the gate's one permit, the wait would
+//! never end. `gate::hopeless` detects this case.
 
 use crate::job::record::JobPtr;
 

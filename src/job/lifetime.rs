@@ -42,7 +42,7 @@ impl JobPtr {
     /// and so on. The caller still holds the permits of `held` tasks of the job.
     ///
     /// # Panics
-    /// In a build with [`RESTS`](crate::sync::RESTS), panics if the job is not at rest.
+    /// In a build where [`RESTS`] is true, panics if the job is not at rest.
     ///
     /// # Safety
     /// No other thread may use the record, now or later.
@@ -102,8 +102,8 @@ impl Record {
     /// Returns true if no task of the job is queued, no reservation exists, no waiter waits, and exactly `held` permits are
     /// held.
     ///
-    /// No other thread may use the record, so Relaxed loads suffice. A loom model fails if an access of another thread is not
-    /// ordered before these loads: a load may then return an old value.
+    /// No other thread may use the record, so the loads are Relaxed. In a loom model such a load returns an old value if an
+    /// access of another thread is not ordered before it. Then the model fails.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
         let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);

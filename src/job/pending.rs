@@ -4,12 +4,13 @@
 //!
 //! - `cancel-1`: the thread that cancels a job or a pool sets its flag. `cancel-2`: that thread cancels the futures that are on
 //!   the list.
-//! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags.
+//! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags, and cancels the future if one is
+//!   set.
 //!
-//! Claim: each pending future is cancelled. The poller and the cancelling thread lock the same shard of the list (`pend-1`,
-//! `cancel-2`). If the poller locks it first, the cancelling thread finds the future. Otherwise the poller sees the flag
-//! (`pend-2`). A future is removed from the list before its cell may be freed. So the cancelling thread may use the cell under
-//! the lock.
+//! Claim: each pending future of a cancelled job is cancelled. The poller and the cancelling thread lock the same shard of the
+//! list (`pend-1`, `cancel-2`). If the poller locks it first, the cancelling thread finds the future. Otherwise the poller sees
+//! the flag (`pend-2`). A future is removed from the list before its cell may be freed. So the cancelling thread may use the
+//! cell under the lock.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;

@@ -174,14 +174,14 @@ impl Snapshot {
         self.running() <= most
     }
 
-    /// Returns true if a worker may start a further task under the permit that it already holds.
+    /// Returns true if a worker may start a further task under a permit that the worker already holds.
     pub const fn may_go_on(self) -> bool {
         const ENDS: u64 = HELD_BACK | Flag::Cancelled as u64 | Flag::Rated as u64;
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker may start a further task under the permit that it already holds. The further task must also get
-    /// a token of the job's rate.
+    /// Returns true if a worker may start a further task under a permit that the worker already holds. The further task must
+    /// also get a token of the job's rate.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
@@ -269,7 +269,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// If the value must not be older than an earlier access to another variable, the caller must execute a full fence first.
+    /// If the value must not be older than an earlier access of this thread to another variable, the caller must execute a full
+    /// fence between the two.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]

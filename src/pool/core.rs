@@ -101,8 +101,8 @@ pub struct Shared {
     /// The id of the process that made the pool. Only this process has the workers, and a forked child has not.
     process: u32,
     has_spare_cores: bool,
-    /// The number of flights that began on threads without a seat, minus the number of flights that ended there. Each seat has
-    /// such a number of its own. Only the sum of all these numbers has a meaning.
+    /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each
+    /// seat has such a number of its own. Only the sum of all these numbers has a meaning.
     pub(super) flights: AtomicU64,
     /// The number of tasks that `shutdown_now` has dropped.
     pub dropped: AtomicUsize,
@@ -205,7 +205,7 @@ impl PoolPtr {
 
     /// Adds an owner of the pool, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
     pub fn own(self) {
-        // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
+        // Ordering: Relaxed; the caller is an owner, or an owner keeps the pool for the caller.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 

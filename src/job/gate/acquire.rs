@@ -4,9 +4,9 @@
 //! `release-3` of `gate`). The thread that admits the waiter acquires the waiter's permits at once, without a worker or a
 //! deque. A held permit counts as a running task, and as a flight, for which a drain waits.
 //!
-//! A thread that gives its permits back grants them to the first waiter of the same job, if the gates allow that. They allow it
-//! if no gate is held, held off, cancelled or over its limit, none has a rate, and no task waits at an ancestor. No word
-//! changes during the grant, so no pusher can miss a free permit.
+//! A thread that gives its permits back grants them to the first waiter of the same job, if the gates allow that grant. The
+//! gates allow it if none of them is held, held off, cancelled, at a rate or over its limit, and if no task waits at an
+//! ancestor. No word changes during the grant, so no pusher can miss a free permit.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
@@ -60,8 +60,8 @@ pub(super) fn release_inside(job: JobPtr, end: Option<JobPtr>) {
     job.gates().take_while(|gate| Some(*gate) != end).for_each(|gate| release_at(gate, job));
 }
 
-/// Pushes a task or a waiter into the queue of its job, even if the job has room. Then admits tasks if the job has room (push-2
-/// to push-4).
+/// Pushes a task or a waiter into the queue of its job without a check for room. Then admits tasks from the queue if the job
+/// has room (push-2 to push-4).
 #[inline]
 pub fn push_behind(job: JobPtr, cell: CellPtr) {
     job.queue().push(cell); // push-2, push-3
@@ -89,17 +89,17 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
-        // The waiter does not wait any more, so this thread releases the permits. It must not call `drop_late`, because the
-        // caller may hold queue locks.
+        // The waiter does not wait any more, so this thread releases the permits. This thread must not call `drop_late`,
+        // because the caller may hold queue locks.
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);
     }
 }
 
-/// Releases the permits of the job's gates that the caller has without a task, and subtracts their busy count and their flight.
-/// If the gates allow it, grants all of these to the first waiter in the job's queue instead. The caller must hold no queue
-/// lock.
+/// Releases the permits of the job's gates that the caller has without a task. Also subtracts their busy count and their
+/// flight. If a waiter is first in the job's queue and the gates allow it, grants the permits and both counts to that waiter
+/// instead. The caller must hold no queue lock.
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
@@ -127,7 +127,8 @@ fn hand_over(job: JobPtr) -> bool {
     false
 }
 
-/// Pops the first cell of the job's queue if it belongs to a waiter of this job. Leaves any other cell first in the queue.
+/// Pops the first cell of the job's queue if that cell belongs to a waiter of this job. Leaves any other cell first in the
+/// queue.
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {

@@ -2,9 +2,9 @@
 //!
 //! A clear removes the tasks of the job that wait in a queue or in the pool's timer. Ready and running tasks stay.
 //!
-//! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. It sets the bit CLEARED of each
-//!   removed task, so that no later join runs the task inline. It counts the removed tasks as busy before it unlocks the queue,
-//!   so that the job is not idle before a worker has dropped them.
+//! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. The thread sets the bit CLEARED of
+//!   each removed task, so that no later join runs the task inline. Before it unlocks the queue, it counts the removed tasks as
+//!   busy, so that the job is not idle until a worker has dropped them.
 //! - `clear-2`: If an unfinished push may hide tasks, the clearing thread unlocks the queue, and then searches it again. A
 //!   hidden task may have been pushed before the clear.
 //! - `clear-3`: The clearing thread cancels the reservations of each removed delegate. The delegate's child may then send its

@@ -169,8 +169,8 @@ pub fn inject_to_drop(cell: CellPtr, gate: JobPtr) {
     let pool = cell.job().pool_ptr();
     leave_queue(cell, gate);
     cell.set_mark(Mark::ToDrop);
-    // As soon as the cell is injected, a worker may drop it, and with it the job and the pool. This owner count keeps the
-    // pool's memory.
+    // As soon as the cell is injected, a worker may drop it, and with it the job and the pool. The owner that is added here
+    // keeps the pool's memory.
     pool.own();
     let _ = pool.shared().inject(cell);
     pool.disown(1);

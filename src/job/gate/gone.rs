@@ -16,7 +16,7 @@ pub enum Dropped {
     None,
     /// At least one task was dropped.
     Some,
-    /// An unfinished push may hide further tasks that must be dropped.
+    /// An unfinished push may hide further tasks that must be dropped. Other tasks may have been dropped.
     NotYet,
 }
 
@@ -102,7 +102,7 @@ pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // The word of `gate` usually decides. Without this check, each job of a long chain would walk over all its ancestors.
+        // The word of `gate` is checked first, because it usually decides. `is_stuck` would walk over all ancestors of `inner`.
         drop_delegates_at(inner.ptr(), || {
             gate.permits.load().is_stopped() || is_stuck(inner.ptr())
         });

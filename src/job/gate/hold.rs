@@ -1,8 +1,8 @@
 //! Holds jobs off until a time, and opens them at that time.
 //!
 //! A thread that holds a job off does these steps under the lock of the job's times:
-//! - `off-1`: The thread notes the time, and arms an entry of the job in the pool's timer. If an entry of the job is armed for
-//!   the same time or an earlier one, the thread arms none. The entry has a handle of the job.
+//! - `off-1`: The thread notes the time until which the job is held off, and arms an entry for it in the pool's timer. If an
+//!   entry of the job is armed for the same time or an earlier one, the thread arms none. The entry has a handle of the job.
 //! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker with a lease of the job checks the flag
 //!   before its next task.
 //!

@@ -32,7 +32,7 @@ use crate::sync::fence_after_rmw;
 #[derive(Debug)]
 pub struct Inline {
     job: JobPtr,
-    /// The first common gate: the job of the task, or else its nearest ancestor that is one. `None` if there is no common gate.
+    /// The common gate that is nearest to the task's job: that job itself, or an ancestor. `None` if there is no common gate.
     common: Option<JobPtr>,
     /// The task's cell, if it was taken out of the job's queue. `None` if the cell still lies in its queue, deque or injector.
     taken: Option<CellPtr>,
@@ -103,7 +103,8 @@ impl Inline {
         Some(Self { job, common, taken })
     }
 
-    /// Returns the first common gate. The joining task lends its permits of this gate and of its ancestors to the joined task.
+    /// Returns the common gate that is nearest to the joined task's job. The joining task lends its permits of this gate and of
+    /// its ancestors to the joined task.
     pub fn common(&self) -> Option<JobPtr> {
         self.common
     }
@@ -153,7 +154,7 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
         }
         gate.tally.note_running(word);
     }
-    // A thread that pauses the common gate sees these permits, or this thread sees the pause.
+    // Because of the fence, a thread that pauses the common gate sees these permits, or this thread sees the pause.
     fence_after_rmw();
     if end.is_some_and(|common| !may_go_on(common)) {
         release_inside(job, end);
@@ -162,8 +163,8 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
     true
 }
 
-/// Returns true if both jobs are of the same class. If they are not, the order of the classes decides which task starts first,
-/// so a join runs none inline.
+/// Returns true if both jobs are of the same class. Between two classes a worker must choose which task starts first, so no
+/// join runs a task of another class inline.
 fn is_of_same_class(job: JobPtr, joining: JobPtr) -> bool {
     !job.pool().has_classes() || job.turns().priority == joining.turns().priority
 }

@@ -70,7 +70,7 @@ pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Returns the first job with the flag `Rated`: `gate`, its parent, or a further ancestor.
+/// Returns the first job with the flag `Rated`, in the order `gate`, its parent, the parent's parent, and so on.
 fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
     while let Some(outer) = gate
         && !outer.permits.load().has(Flag::Rated)

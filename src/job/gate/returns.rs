@@ -156,7 +156,8 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         _ => _ = class::inject(here.pool(), cell),
     });
     if !inside {
-        // As soon as the future is injected, it may run, and the pool may end. This owner count keeps the pool's memory.
+        // As soon as the future is injected, it may run, and the pool may end. The owner that is added here keeps the pool's
+        // memory.
         pool.own();
         let _ = class::inject(pool.shared(), cell);
         pool.disown(1);

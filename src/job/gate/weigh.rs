@@ -4,8 +4,8 @@
 //! the gate admits no other task, so the word need not count the ready task's weight.
 //!
 //! A task passes such a gate in these steps:
-//! - `weigh-1`: A thread that admits tasks compares the weight of the first task in the queue with the word. It does so under
-//!   the queue lock, and before it makes a reservation. If the weight does not fit, the thread admits nothing, so no later task
+//! - `weigh-1`: A thread that admits tasks compares the weight of the first task in the queue with the word. The thread owns
+//!   the queue lock, and has made no reservation yet. If the weight does not fit, the thread admits nothing, so no later task
 //!   overtakes the first.
 //! - `weigh-2`: The worker that starts the task exchanges the reservation for all of the task's permits at once. If the weight
 //!   does not fit any more, the worker puts the task back at the front of the queue.
@@ -15,10 +15,10 @@
 //! A weight fits if the weight and the permits held are together within the limit, or if no permit is held. So a task whose
 //! weight exceeds the limit runs alone, and does not wait for ever.
 //!
-//! Claim: no heavy task waits while its weight fits. A thread that releases permits gets the queue lock, and checks the weight
-//! itself. If it fails to get the lock, it sets the pending bit. The lock's owner then checks the weight again, with the word
-//! after the release. If a task is ready, the lock's owner admits none. The worker that starts the ready task, or puts it back,
-//! checks the queue again.
+//! Claim: no heavy task waits while its weight fits. A thread that has released permits tries to get the queue lock. With the
+//! lock, the thread checks the weight itself. Without the lock, the thread sets the pending bit, and the lock's owner checks
+//! the weight again, with the word after the release. If a task is ready, the lock's owner admits none. The worker that starts
+//! the ready task, or puts it back, checks the queue again.
 //!
 //! Claim: no heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only tasks
 //! of three kinds use permits of the gate meanwhile:
