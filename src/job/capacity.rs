@@ -51,8 +51,7 @@ impl Capacity {
         self.taken.load(Ordering::Relaxed) / TASK == 0
     }
 
-    /// Returns the least number of cells in the queue that can be without a slot. `cells` is the number of all cells in the
-    /// queue.
+    /// Returns the least possible number of cells without a slot in the queue. `cells` is the number of all cells in the queue.
     pub fn without_slot(&self, cells: usize) -> u64 {
         // Ordering: Relaxed; a hint.
         (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)

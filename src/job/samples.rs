@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The measurement of one task of an adaptive job, from the task's start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// The time at which the task started, moved forward by the time for which the task has had no permit since then.
+    /// The time at which the task started, moved later by the time for which the task has had no permit since then.
     pub began: Instant,
     /// True if the task has reported an overload.
     pub overloaded: bool,

@@ -23,7 +23,7 @@ pub struct Turns {
 pub struct AskedTurns {
     /// The share that the builder sets for the job.
     pub share: Option<u32>,
-    /// The time after which a turn ends.
+    /// The turn time that the builder sets for the job.
     pub time: Option<Duration>,
     /// The class that the builder sets for the job, or `None` if it sets none.
     pub priority: Option<Priority>,

@@ -98,7 +98,7 @@ pub struct Shared {
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that made the pool. Only this process has the workers, and a forked child has not.
+    /// The id of the process that made the pool. A forked child has another id, and no workers.
     process: u32,
     has_spare_cores: bool,
     /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each

@@ -1,6 +1,7 @@
 //! The list of a pool's jobs that have a name and no parent.
 //!
-//! `Pool::jobs` finds these jobs by this list. It finds all other jobs by the table of children or by the list of held jobs.
+//! `Pool::jobs` finds these jobs by this list. The other jobs that it finds are in the table of children or in the list of held
+//! jobs.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::{Mutex, MutexGuard};

@@ -10,8 +10,8 @@
 //! - `seat-2`: A thread without a seat whose task has ended takes an offered seat, if there is one. Otherwise the thread
 //!   becomes an idle spare worker.
 //!
-//! Claim: an offered seat gets a thread. Both steps happen under one lock, so one thread of the pool is not blocked at any
-//! time. That thread uses a seat, or will do `seat-2`.
+//! Claim: an offered seat gets a thread. Both steps happen under one lock, so at any time at least one thread of the pool is
+//! not blocked. That thread uses a seat, or will do `seat-2`.
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
@@ -50,8 +50,8 @@ struct State {
 /// The reason why a seat could not be lent.
 #[derive(Debug)]
 pub enum NoSpare {
-    /// The greatest number of spare workers exists, and none is idle. If `leave` returns this, all other threads of the pool
-    /// are blocked. Holds the number of spare workers.
+    /// No spare worker is idle, and no further one may be made. If `leave` returns this, all other threads of the pool are
+    /// blocked. Holds the greatest number of spare workers.
     Most(usize),
     /// The platform could not start a thread.
     Refused(std::io::Error),

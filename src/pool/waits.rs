@@ -47,7 +47,7 @@ impl Waits {
         Begun(begun)
     }
 
-    /// Removes a wait of a task of `job` that has ended.
+    /// Removes the wait with the number `begun`, which has ended. `job` is the job of the task that has waited.
     pub fn leave(&self, job: OpaqueJob, begun: Begun) {
         self.state().waits.remove(&(job, begun.0));
     }

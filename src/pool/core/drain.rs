@@ -26,7 +26,8 @@ impl Shared {
 
     /// Makes the pool refuse pushes from outside from now on.
     pub fn refuse_outsiders(&self) {
-        // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
+        // Ordering: Release; the flag is set before the word that ends the drain, and before the lock of the list is taken
+        // (end-1 of `list_if_held`).
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.blocked_pushers.wake();
