@@ -2,7 +2,7 @@
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts that keep a job's record: busy tasks and handles, in one word. The record is freed when both are 0.
+/// The counts that keep a job's record: busy tasks and handles, in one word. The record is freed when both counts are 0.
 ///
 /// | bits   | field   | meaning                                                                     |
 /// |--------|---------|-----------------------------------------------------------------------------|
@@ -26,8 +26,7 @@ const MOST_HANDLES: u64 = 1 << 26;
 pub struct Left(u64);
 
 impl Left {
-    /// Returns true if no handle and no task needs the record. The thread whose change led to this value must free
-    /// the record.
+    /// Returns true if no handle and no busy task is left. The thread whose change led to this value must free the record.
     pub const fn unneeded(self) -> bool {
         self.0 & !WAITED == 0
     }
@@ -37,7 +36,7 @@ impl Left {
         self.0 & TASKS == 0
     }
 
-    /// Returns true if no task is ready or running and a waiter waits for that.
+    /// Returns true if no task is ready or running, and the flag *waited* is set.
     pub const fn awaited(self) -> bool {
         self.0 & TASKS == 0 && self.0 & WAITED != 0
     }
@@ -66,7 +65,7 @@ impl BusyCount {
         Left(self.0.load(Ordering::Acquire))
     }
 
-    /// Adds `count` busy tasks. The caller must have a handle of the job, or be one of its counted tasks.
+    /// Adds `count` busy tasks. The caller must have a handle or a busy count of the job.
     #[inline]
     pub fn add_tasks(&self, count: u64) {
         // Ordering: Relaxed; a handle or a counted task keeps the record, and the queue or deque publishes the tasks.
@@ -80,7 +79,7 @@ impl BusyCount {
         Left(self.0.fetch_sub(count, Ordering::AcqRel) - count)
     }
 
-    /// Adds a handle. The caller must have a handle of the job, or be one of its counted tasks.
+    /// Adds a handle. The caller must have a handle or a busy count of the job.
     ///
     /// # Panics
     /// Panics if there are 2²⁶ handles already.
@@ -100,8 +99,8 @@ impl BusyCount {
         self.0.fetch_add(HANDLE, Ordering::Relaxed);
     }
 
-    /// Adds a handle and returns true, unless the record is about to be freed. The caller needs neither a handle nor a counted
-    /// task.
+    /// Adds a handle and returns true. If no handle and no busy task is left, adds none and returns false. The caller needs no
+    /// count of its own, but the record must not be freed during the call.
     pub fn add_handle_if_needed(&self) -> bool {
         // Ordering: Acquire on success; pairs with the Release of the threads that have used the record.
         self.0

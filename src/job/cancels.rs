@@ -6,14 +6,14 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::global;
 
 global! {
-    /// Returns the number of tasks that handles have cancelled while these tasks were in queues, over all pools. A thread that
-    /// waits for a job checks the job again when the number has grown. No job keeps such a number, because the job may be freed
-    /// before the handle counts.
+    /// Returns the number of tasks, over all pools, that handles have cancelled while these tasks were in queues. A thread that
+    /// waits for a job checks the job again when the number has grown. The number is not kept by job, because a job may be
+    /// freed before the thread that cancels its task counts the task.
     fn cancel_count() -> AtomicU64 { AtomicU64::new(0) }
 }
 
-/// Counts a task that was cancelled in a queue, and wakes the waiters of its job: that task may have been the last. The job may
-/// be freed, so only its address is used.
+/// Counts a task that was cancelled in a queue, and wakes the waiters of its job, because the task may have been the job's
+/// last. The record of the job may have been freed, so only its address is used.
 pub fn note_gone(job: JobPtr) {
     // Ordering: AcqRel; before the wake, for `enter_while_busy`.
     cancel_count().fetch_add(1, Ordering::AcqRel);

@@ -14,8 +14,9 @@ pub struct Capacity {
     most: u64,
     /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
     pub taken: AtomicU64,
-    /// Twice the number of cells without a slot that the last pass over the queue left there. Cells of children are not
-    /// counted, because they have no slot of this job.
+    /// Twice the number of cells without a slot that were left in the queue by the last pass over it. Most of them belong to
+    /// tasks of children, which have no slot of this job. No pass is due while the queue has fewer cells without a slot than
+    /// this number.
     pub left: AtomicU64,
 }
 
@@ -29,7 +30,7 @@ impl Capacity {
         }
     }
 
-    /// Returns true if the capacity is 0: a pusher must hand each task over together with the task's permits.
+    /// Returns true if the capacity is 0. Then a pusher must push each task together with its permits.
     pub fn is_none(&self) -> bool {
         self.most == 0
     }
@@ -50,13 +51,14 @@ impl Capacity {
         self.taken.load(Ordering::Relaxed) / TASK == 0
     }
 
-    /// Returns the least number of the queue's cells that have no slot. `cells` is the number of cells in the queue.
+    /// Returns the least possible number of cells without a slot in the queue. `cells` is the number of all cells in the queue.
     pub fn without_slot(&self, cells: usize) -> u64 {
         // Ordering: Relaxed; a hint.
         (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
     }
 
-    /// Returns true if a pass over the queue is due. `empty` is the number of cells in the queue without a slot.
+    /// Returns true if a pass over the queue, which frees empty cells, is due. `empty` is the number of cells in the queue
+    /// without a slot.
     pub fn is_pass_due(&self, empty: u64) -> bool {
         // Ordering: Relaxed both; hints.
         let tasks = self.taken.load(Ordering::Relaxed) / TASK;

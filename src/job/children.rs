@@ -1,4 +1,4 @@
-//! Enters the children of jobs into the table of their pool, and removes them from it.
+//! Adds the children of jobs to the table of their pool, and removes them from it.
 
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -22,7 +22,7 @@ impl Family {
     /// Adds a child to the table. The caller must keep the child's record alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A worker with a lease of the parent may have found the parent unlimited, and must check again.
+            // A worker with a lease of the parent may have found the parent unlimited, and must check the parent's word again.
             parent.pool().advance_epoch();
         }
         self.shard(parent.opaque())
@@ -32,22 +32,23 @@ impl Family {
             .insert(child.opaque());
     }
 
-    /// Removes a child from the table, because its record is about to be freed. Adds the child's counts to the counts of the
-    /// parent.
+    /// Removes a child from the table, because its record is about to be freed. Adds the counts of ended tasks of the child,
+    /// and of the jobs below it, to the parent's entry.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut ended = Ended::of(child);
         ended += self.forget(child);
         let mut shard = self.shard(parent.opaque());
         // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
-        // A child of a model may have no entry, because it never was in the table.
+        // In a model the table may have no entry of the parent, because the child was never added.
         if let Some(below) = shard.get_mut(&parent.opaque()) {
             below.children.remove(&child.opaque());
             below.left += ended;
         }
     }
 
-    /// Removes the entry of a job that is about to be freed, if the job had children. Returns the counts of the jobs below.
+    /// Removes the entry of a job that is about to be freed, if the job had children. Returns the counts of ended tasks of the
+    /// jobs below it.
     #[cold]
     pub fn forget(&self, job: JobPtr) -> Ended {
         if !job.permits.load_alone().has(Flag::Parent) {

@@ -1,4 +1,4 @@
-//! The turns and the class of a job: what it inherits from its parent, and where its ready tasks wait.
+//! The share, the turn time and the class of a job: what a job inherits from its parent, and into which injector its tasks go.
 
 use crate::base::sleep::Notified;
 use crate::base::task::CellPtr;
@@ -9,8 +9,8 @@ use crate::pool::core::Shared;
 use crate::priority::Priority;
 
 impl AskedTurns {
-    /// Returns the turns of a job with the parent `parent`. A setting that is missing comes from the parent, and the share is
-    /// multiplied by the parent's share.
+    /// Returns the settings of a job with the parent `parent`. A turn time or class that was not set is that of the parent. The
+    /// share is multiplied by the parent's share.
     pub fn below(self, parent: Option<JobPtr>) -> Turns {
         let parent = parent.map_or(Turns::USUAL, JobPtr::turns);
         Turns {
@@ -22,16 +22,15 @@ impl AskedTurns {
 }
 
 impl JobPtr {
-    /// Returns the settings of turns of this job.
+    /// Returns the job's share, turn time and class.
     #[inline]
     pub fn turns(self) -> Turns {
         self.extra().map_or(Turns::USUAL, |extra| extra.turns)
     }
 
-    /// Makes the workers treat the job by its class. Call it before the job has a task.
+    /// Makes the workers search the injector of the job's class. Call it before the job has a task.
     ///
-    /// A job with a class other than `Normal` is never unlimited. So its tasks wait in the injector of the class, and in no
-    /// deque.
+    /// A job of the class `High` or `Low` is never unlimited. So its tasks wait in the injector of the class, and in no deque.
     pub fn enter_class(self) {
         if self.turns().priority != Priority::Normal {
             self.permits.set(Flag::Futures);

@@ -1,4 +1,4 @@
-//! Changes a job while it runs: its limit, pauses, closing and cancelling.
+//! Changes a job whose tasks may be running: sets its limit, pauses, resumes, closes, cancels and clears it.
 
 use crate::base::parking::parking_lot;
 use crate::job::events;
@@ -23,7 +23,7 @@ pub fn limit_of(word: Snapshot) -> usize {
     if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
 }
 
-/// Notes the first state of a key's job, for [`is_as_made`]. Call it before other threads know the job.
+/// Notes the limit and the rates of a new job of a key, for [`is_as_made`]. Call it before other threads can find the job.
 pub fn note_as_made(job: JobPtr) {
     job.tally.note_limit_as_made(job.permits.load());
     if let Some(extra) = job.extra() {
@@ -31,12 +31,12 @@ pub fn note_as_made(job: JobPtr) {
     }
 }
 
-/// Returns true if a new job for the same key would equal this job. Checks each state that an idle job keeps: its limit, its
-/// flags, its hold-off, and how much of its rates is used up.
+/// Returns true if a new job for the same key would equal this job. Compares all that an idle job keeps: its limit, its flags,
+/// its hold-off, and how much of its rates is used up.
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
-    // An adaptive limit is not compared, because what it has learnt is dropped with the key.
+    // An adaptive limit is not compared, because a key may be dropped with what its rule has learnt.
     let adapts = job.extra().is_some_and(|extra| extra.samples.is_some());
     (adapts || word.limit() == job.tally.limit_as_made())
         && !word.has(Flag::Paused)
@@ -54,7 +54,7 @@ pub fn set_limit(job: JobPtr, limit: u64) {
     if limit == 0 { job.pool().defer_end(set) } else { set() }
 }
 
-/// Changes the limit from `from` to `to`. Does nothing if the limit is not `from`. Neither may be 0.
+/// Changes the limit from `from` to `to`. Does nothing if the limit is not `from`. Neither `from` nor `to` may be 0.
 pub fn replace_limit(job: JobPtr, from: usize, to: usize) {
     if from != to && job.permits.replace_limit(limit_bits(from), limit_bits(to)).granted() {
         changed(job, false);
@@ -75,8 +75,9 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Makes a change of the job's word take effect. Workers that keep a permit of the job check the word again. The calling thread
-/// admits the queued tasks that may start now.
+/// Makes a change of the job's limit or of its pause take effect. Each worker with a lease of the job checks the word before
+/// its next task. This thread admits the queued tasks that may start now. `held_changed` must be true if the job was held
+/// before the change, or is held after it.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {
@@ -91,20 +92,24 @@ fn changed(job: JobPtr, held_changed: bool) {
     }
     settle(job, word);
     if held_changed && word.is_held() && word.has(Flag::Parent) {
-        // Cancelled delegates would be dropped at their turn. A held gate has no turns, so they are dropped now.
+        // A worker drops a cancelled delegate when the delegate is first in the queue. No worker pops from the queue of a held
+        // job, so this thread drops the cancelled delegates.
         drop_delegates_in(job);
     }
     events::no_cause(job.pool());
     drop_late(job.pool());
 }
 
-/// Lists the job with the pool if its word says that it is held, and unlists it otherwise. Cancels a held job instead if
-/// the pool is draining. The list keeps the job alive, so that a drain finds it.
+/// Adds the job to the pool's list of held jobs if the job's word says that it is held. Otherwise removes it from the list. If
+/// the pool is draining, cancels a held job instead of adding it. The list has a handle of each of its jobs, so that a drain
+/// finds them.
 ///
-/// - hold-1: the caller has changed the word. hold-2: the caller takes the list's lock, loads the word, and lists the job.
-/// - end-1: the drain sets the pool's flag. end-2: the drain takes the list's lock and empties the list.
+/// - hold-1: the caller has changed the word. hold-2: the caller takes the list's lock, loads the word, and adds the job to the
+///   list.
+/// - end-1: the draining thread sets the pool's flag. end-2: the draining thread takes the list's lock and empties the list.
 ///
-/// If hold-2 comes before end-2, the drain finds the job. Otherwise the lock orders end-1 before hold-2, which sees the flag.
+/// Claim: a drain cancels each held job. If hold-2 comes before end-2, the draining thread finds the job on the list. Otherwise
+/// the list's lock orders end-1 before hold-2, so the caller sees the flag, and cancels the job.
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held();
     if !job.permits.load().is_held() {
@@ -142,7 +147,7 @@ pub fn is_closed(job: JobPtr) -> bool {
     }
 }
 
-/// Closes the job and marks it as cancelled, so that no task of it starts any more. Returns false if the job was cancelled
+/// Closes the job and marks it as cancelled, so that no further task of the job starts. Returns false if the job was cancelled
 /// before.
 pub fn mark_cancelled(job: JobPtr) -> bool {
     job.permits.set(Flag::Closed);
@@ -155,14 +160,14 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     true
 }
 
-/// Requests that workers drop all tasks of a cancelled job that have not started, and its pending futures.
+/// Makes workers drop the tasks of a cancelled job that have not started, and its pending futures.
 pub fn drop_waiting(job: JobPtr) {
     sweep_queue(job);
     #[cfg(feature = "futures")]
     crate::job::pending::cancel(job);
 }
 
-/// Requests that workers drop the queued and the delayed tasks of a cancelled job.
+/// Makes workers drop the queued and the delayed tasks of a cancelled job.
 fn sweep_queue(job: JobPtr) {
     let waits =
         !job.queue().is_empty() || job.permits.load().has(Flag::Blocked) || job.delayed_tasks() > 0;
@@ -171,9 +176,9 @@ fn sweep_queue(job: JobPtr) {
     }
 }
 
-/// Cancels a job that a drain has taken off the list of held jobs, and gives the list's handle back. If the job is not held any
-/// more, does not cancel it: a resume changes the word before the list. If the job is held again later, `list_if_held` sees the
-/// drain.
+/// Cancels a job that a drain has removed from the list of held jobs, and subtracts the list's handle. If the job is not held
+/// any more, does not cancel it: `resume` changes the word before it looks for the job on the list. If the job is held again
+/// later, [`list_if_held`] cancels it.
 pub fn cancel_listed(job: JobPtr) {
     if job.permits.load().is_held() {
         cancel_held(job);
@@ -184,12 +189,13 @@ pub fn cancel_listed(job: JobPtr) {
 /// Cancels a held job, and all jobs below it, for a drain. The caller must keep the job alive.
 fn cancel_held(job: JobPtr) {
     cancel(job);
-    // During a drain, a task that has started may take its permit back although the job is held.
+    // During a drain, a task that has waited inside may re-acquire its permit although the job is held. So this thread wakes
+    // such tasks.
     parking_lot().wake(job.permit_key());
 }
 
-/// Notes that the limits of the job and of the jobs above may bind, however many workers there are. Call it at the job's first
-/// future or permit without a task.
+/// Notes that the limits of the job and of its ancestors may bind, however many workers there are: a future or a permit without
+/// a task needs no worker. Call it before the job's first future or permit without a task.
 #[inline]
 pub fn expect_futures(job: JobPtr) {
     for gate in job.gates() {
@@ -204,10 +210,10 @@ fn note_futures(gate: JobPtr) {
     gate.permits.set(Flag::Futures);
     fence_after_rmw();
     if !gate.busy.load().no_tasks() {
-        // A worker that keeps a permit of this job must load the word before its next task.
+        // A worker with a lease of this job must load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // A pusher may have relied on that worker to check the queue, so this thread checks it.
+    // A pusher may have relied on such a worker to check the queue, so this thread checks the queue.
     look(gate);
 }
 
@@ -237,8 +243,8 @@ fn cancel_with_all_below(job: JobPtr) {
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made during a pass may accept tasks before its parent is marked. So the passes end only when a pass finds
-    // no new child.
+    // A child that is made during a pass may accept tasks before its parent is marked as cancelled. So the loop ends only when
+    // a pass finds no new child.
     loop {
         let mut found = Vec::new();
         family::add_below(job, &mut found);
@@ -252,12 +258,12 @@ fn cancel_with_all_below(job: JobPtr) {
     marked.into_iter().for_each(drop_waiting);
 }
 
-/// Drops the tasks of the job and of all jobs below it that wait in a queue or for their time. The jobs stay open.
+/// Makes workers drop the tasks of the job and of all jobs below it that wait in a queue or for their time. The jobs stay open.
 pub fn clear(job: JobPtr) {
     job.pool().defer_end(|| {
         let (mut below, mut taken) = (Vec::new(), Vec::new());
         family::add_below(job, &mut below);
-        // From the inside out, because a task moves from the queue of a child to that of its parent.
+        // Each child is cleared before its parent, because a task moves from the queue of a child to that of its parent.
         below.iter().rev().for_each(|child| clear::take_unstarted(child.ptr(), &mut taken));
         clear::take_unstarted(job, &mut taken);
         clear::take_delegates(job, &mut taken);

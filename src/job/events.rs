@@ -1,5 +1,5 @@
-//! Notes what happens to a task, for the timeline. Without the feature `timeline` each function here is empty. With the
-//! feature, and while the timeline is off, each is one branch on a flag that lies beside the pool's epoch.
+//! Notes what happens to a task, for the timeline. Without the feature `timeline` each function here is empty. While the
+//! timeline is off, each function tests one flag, which lies beside the pool's epoch.
 
 #![cfg_attr(
     not(feature = "timeline"),
@@ -49,9 +49,9 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
 
-/// Notes that this worker of the pool begins or resumes a task. Returns the task that ran before.
+/// Notes that this worker of the pool begins or resumes a task. Returns what the worker ran before.
 ///
-/// A worker passes its pool, because a look for it in the job would fetch a cache line that pushers write.
+/// The worker passes its pool: a load of the pool from the job would fetch a cache line that pushers write.
 #[inline(always)]
 pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -61,7 +61,7 @@ pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that this thread begins a task inline. Returns the outer task, which joins it.
+/// Notes that this thread begins a task inline. Returns the outer task, which joins the inline task.
 #[inline(always)]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -71,19 +71,19 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that a task has ended, or has left this worker of the pool. `address` is the address of the task's cell, which may be
-/// freed. The caller must keep the job alive.
+/// Notes that a task has ended, or that a future is pending and leaves this worker of the pool. `address` is the address of the
+/// task's cell, which may be freed. `outer` is what [`started`] has returned. The caller must keep the job alive.
 #[inline(always)]
 pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(pool, ended(job, address, ran, outer.0));
 }
 
-/// Notes that an inline task has ended.
+/// Notes that an inline task has ended. `outer` is what [`started_inside`] has returned.
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // Within a job the outer task keeps the permit, so the end of an inline task releases none. The end of an inline task of another
-    // job does, but no start is noted as caused by it.
+    // An inline task of the same job runs under the outer task's permit, so its end releases none. The end of an inline task of
+    // another job releases a permit, but the timeline names it as the cause of no start.
     note!(job.pool(), no_cause());
 }
 
@@ -93,7 +93,7 @@ pub fn dropped(cell: CellPtr) {
     note!(cell.job().pool(), dropped(cell));
 }
 
-/// Notes that the running task blocks. Call it before its permits are released.
+/// Notes that the running task begins to wait inside. Call it before the task's permits are released.
 #[inline(always)]
 pub fn waits(job: JobPtr) {
     note!(job.pool(), waits(job));
@@ -105,7 +105,7 @@ pub fn resumed(job: JobPtr) {
     note!(job.pool(), resumed(job));
 }
 
-/// Notes the figures of the job and of each job above, after a permit was released.
+/// Notes the figures of the job and of each ancestor, after permits were released.
 #[inline(always)]
 pub fn released(job: JobPtr) {
     note!(job.pool(), released(job));
@@ -153,8 +153,8 @@ pub fn new_number(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// Notes that a waiter gets its permit. Call it before the grant, which may free the waiter's cell. If the waiter turns out to
-/// have left, the caller must note that the permit with the returned number is given back.
+/// Notes that a waiter gets its permit. Call it before the grant, which may free the waiter's cell. If the grant then fails
+/// because the waiter does not wait any more, the caller must pass the returned number to [`given_back`].
 #[inline(always)]
 pub fn granted(cell: CellPtr, number: Number) -> Number {
     #[cfg(feature = "timeline")]

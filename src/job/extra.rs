@@ -1,4 +1,4 @@
-//! The fields that few jobs have: a name, a capacity, samples, histograms, turns, weights, times.
+//! The fields that few jobs have: a name, a capacity, samples, histograms, a share, weights, times.
 
 #[cfg(feature = "timeline")]
 use crate::base::log::Track;
@@ -11,13 +11,13 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use std::num::NonZeroU32;
 
-/// The fields that few jobs have. The builder makes them, or the job's first hold-off or delayed task does. The fields are
-/// freed with the record.
+/// The fields that few jobs have. The job's builder makes them, or the first hold-off or delayed task of the job does. They are
+/// freed together with the record.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
-    /// True if a task keeps its permit here while it waits inside.
+    /// True if a task keeps its permit of this job while it waits inside.
     pub keeps_permits: bool,
     /// The bound on the number of tasks that have not started, if the job has one.
     pub capacity: Option<Arc<Capacity>>,
@@ -54,7 +54,7 @@ impl Extra {
         Self { samples, ..self }
     }
 
-    /// Lets tasks keep their permits while they wait inside, or not.
+    /// Sets whether tasks keep their permits of the job while they wait inside.
     pub fn with_kept_permits(self, keeps_permits: bool) -> Self {
         Self { keeps_permits, ..self }
     }

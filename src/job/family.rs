@@ -9,8 +9,8 @@ use crate::pool::core::Shared;
 use crate::sync::thread;
 
 impl Family {
-    /// Returns the children of the job, each with a handle, and the counts of the children that have left. Both belong to one
-    /// moment.
+    /// Returns a handle of each child of `parent` in the table. Also returns the counts of ended tasks of the children that
+    /// were removed from the table. Each child, removed or not, is in exactly one of the two results.
     fn children_and_left(&self, parent: JobPtr) -> (Vec<Kept>, Ended) {
         loop {
             let shard = self.shard(parent.opaque());
@@ -97,7 +97,8 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     jobs
 }
 
-/// Calls `see` for the job and each job below it. Returns how the tasks of these jobs and of freed jobs below have ended.
+/// Calls `see` for the job and each job below it. Returns the counts of ended tasks of these jobs, and of the freed jobs below
+/// them.
 pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
     let family = &job.pool().family;
     let mut ended = Ended::default();
@@ -125,18 +126,19 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
     }
 }
 
-/// Finds out whether a job and all jobs below it are idle at one moment. A pass finds each job idle at some moment. If no task
-/// has ended between two passes, all jobs were idle at one moment. If a child has left the table between the passes, the
-/// child's count is missing, and a further pass must follow.
+/// Finds out whether a job and all jobs below it were idle at one moment. A pass visits these jobs one after the other, and
+/// finds each of them idle at some moment. If two passes in a row count the same number of ended tasks, all jobs were idle at
+/// one moment between the passes. If a child was removed from the table meanwhile, its count is missing, and a further pass
+/// must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 
 /// The result of one pass over a job and all jobs below it.
 #[derive(Debug)]
 struct Pass {
-    /// The number of children that had left the table when the pass began.
+    /// The number of children that had been removed from the pool's table when the pass began.
     left: u64,
-    /// The number of tasks of all these jobs that had ended at the pass.
+    /// The number of ended tasks that the pass counted, over all these jobs.
     ended: u64,
 }
 

@@ -1,27 +1,30 @@
 //! Pushes, admits, starts and refuses tasks at their gates, and releases the permits of ended tasks.
 //!
-//! A job with room *admits* a task: it counts the task as ready (`reserve`), and the task goes to a deque. If the job has no
-//! room, the task waits in the job's queue.
+//! A job has *room* if its word allows one more reservation. A thread that *admits* a task makes a reservation for it, and puts
+//! the task into a deque or the injector. A task for which there is no room waits in the job's queue.
 //!
-//! - `push-1`: the pusher finds the job full, or tasks waiting.
-//! - `push-2`: the pusher pushes the task into the queue.
+//! - `push-1`: the pusher finds that the job has no room, or that tasks wait in the job's queue.
+//! - `push-2`: the pusher pushes the task into the job's queue.
 //! - `push-3`: the pusher executes a full fence (in `Queue::push`).
-//! - `push-4`: the pusher loads the word. If there is room after all, it admits tasks.
+//! - `push-4`: the pusher loads the word. If the job has room now, the pusher admits tasks from the queue.
 //!
-//! - `release-1`: the thread that ends a task releases the permit. A raise of the limit and a resume do the same.
+//! - `release-1`: a thread releases the permit of a task that has ended. A thread that raises the limit or resumes the job does
+//!   the next steps, too.
 //! - `release-2`: that thread executes a full fence.
-//! - `release-3`: that thread checks the queue. If a task waits and there is room, it admits tasks.
+//! - `release-3`: that thread checks the queue. If a task waits there and the job has room, the thread admits tasks.
 //!
-//! No task waits while there is room, because of the two fences. The pusher sees the released permit (`push-4`), or the thread
-//! that released the permit sees the pushed task (`release-3`).
+//! Claim: no task waits while the job has room. Because of the two fences, the pusher sees the released permit (`push-4`), or
+//! the thread that released the permit sees the pushed task (`release-3`).
 //!
-//! A thread that admits tasks takes the queue lock. A thread that fails to get the lock sets the pending bit, and the lock's
-//! owner checks the queue again (module `queue`). The owner reserves before it pops, so that no later push overtakes the task.
-//! A pusher that sees the queue empty also sees the reservation (`serial_in_order`).
+//! A thread must own the queue lock to admit tasks from the queue. A thread that fails to get the lock sets the pending bit, so
+//! that the lock's owner re-checks the queue (module `queue`). The owner makes the reservation before it pops the task. So a
+//! pusher that sees the queue empty also sees the reservation, and its task does not overtake the popped task
+//! (`serial_in_order`).
 //!
-//! A task of a child passes the gates from the inside out. If a gate refuses it, the task joins the queue of that gate as the
-//! one *delegate* of its child. The child is then marked `Blocked`. So each child has one task in that queue, and the children
-//! take turns.
+//! A task of a child passes the gate of its own job first, then that of each ancestor. If an ancestor refuses the task, the
+//! task waits in the ancestor's queue as a *delegate*. The child of the ancestor through which the task came gets the flag
+//! `Blocked`, and sends no other task meanwhile. So each child has at most one task in the queue of its parent, and the
+//! children take turns.
 
 mod acquire;
 pub mod adapt;
@@ -59,7 +62,8 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use returns::{refuse, wait_at};
 
-/// Pushes a task into the injector if its job has room, or else into the job's queue.
+/// Puts a task of `job` into the injector if each of its gates has room and an empty queue. Otherwise puts the task into a
+/// queue.
 pub fn push(job: JobPtr, cell: CellPtr) {
     // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
@@ -73,8 +77,8 @@ pub fn push(job: JobPtr, cell: CellPtr) {
     push_behind(job, cell);
 }
 
-/// Checks the queue, and admits tasks if there is room (push-4, release-3). The caller must keep the job alive. After its
-/// change of the word or of the queue, the caller must have executed a full fence.
+/// Checks the job's queue, and admits tasks from it if the job has room (push-4, release-3). The caller must keep the job
+/// alive. A caller that has changed the word or the queue must execute a full fence before this call.
 #[inline]
 pub fn look(job: JobPtr) {
     if !job.queue().is_empty() {
@@ -87,14 +91,15 @@ pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
 
-/// Cancels a reservation at a gate, then checks the queue: a task may have been refused while the reservation was held.
+/// Cancels a reservation at a gate, then checks the gate's queue: the gate may have refused a task because of that reservation.
 fn leave_gate(gate: JobPtr) {
     gate.permits.unreserve();
     fence_after_rmw();
     look(gate);
 }
 
-/// Admits or drops tasks in the queue if one of them may leave it. Returns true in that case.
+/// Calls [`serve_queue`] and returns true if the job may admit a task, or if the tasks in its queue must be dropped. Otherwise
+/// returns false.
 #[inline]
 fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -106,7 +111,8 @@ fn serve_if_due(job: JobPtr) -> bool {
     due
 }
 
-/// Admits tasks from the queue while there is room, or requests a sweep if the job is cancelled.
+/// Admits tasks from the job's queue while the job has room. If the job is cancelled or the pool drops all tasks, requests a
+/// sweep instead. If another thread has the queue lock, only sets the pending bit.
 #[cold]
 pub fn serve_queue(job: JobPtr) {
     if let Some(consumer) = job.queue().try_lock() {
@@ -114,15 +120,15 @@ pub fn serve_queue(job: JobPtr) {
     }
 }
 
-/// Admits tasks from the queue as [`serve_queue`] does. The caller has the queue lock and has seen the pending bit. Unlocks the
-/// queue.
+/// Does what [`serve_queue`] does, under the queue lock that the caller owns as `consumer`. Then unlocks the queue. Call it
+/// after the pending bit was set.
 #[cold]
 pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    // Wakers run when `_deferral` is dropped, with no queue lock held: a waker is the user's code.
+    // A waker is the user's code, so it must not run under the queue lock. It runs later, when `_deferral` is dropped.
     let _deferral = Deferral::begin();
     let mut whole = serve(job, consumer, word_left);
     while !whole {
@@ -132,7 +138,8 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     }
 }
 
-/// Admits tasks while there is room, then unlocks the queue. Returns false if an unfinished push may hide cancelled tasks.
+/// Admits tasks while the job has room, then unlocks the queue. Returns false if the caller must serve the queue again, because
+/// an unfinished push may hide cancelled tasks.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
@@ -143,7 +150,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
                 break;
             }
         }
-        // The pending bit may have been set for a task that its handle has cancelled. No worker pops that of a held job.
+        // A thread may have set the pending bit because of a cancelled task in the queue. If no worker takes tasks out of this
+        // queue for now, this thread takes the cancelled task out.
         let all =
             !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
@@ -156,12 +164,13 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job may be idle now. A waiter that failed to get the queue lock relies on this thread to wake it.
+    // The job may be idle now. A waiter that failed to get the queue lock relies on the lock's owner for its wake-up.
     wake_if_idle(job);
     all_gone
 }
 
-/// Reserves room for one task, then pops the task and admits it. Returns false if there is no room.
+/// Makes a reservation, then pops a task from the queue and admits the task. Returns false if the job has no room, or if the
+/// first task's weight does not fit.
 fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     let word = job.permits.load();
     if word.has(Flag::Rated) && !weigh::first_fits(job, consumer) {
@@ -174,7 +183,7 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
-            // Another thread has popped the task, or the push of the task is unfinished. A pusher may have found the job full
+            // No task can be popped now, for instance because a push is unfinished. A pusher may have found the job full
             // because of this reservation, so the caller checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
@@ -183,7 +192,7 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     true
 }
 
-/// Unlocks the queue. If the pending bit was set, admits tasks from the queue first.
+/// Unlocks the job's queue. If the pending bit was set, serves the queue first.
 #[inline]
 pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     if let Unlocked::LookAgain(consumer) = consumer.unlock() {
@@ -191,13 +200,13 @@ pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     }
 }
 
-/// Admits a task from the queue of `gate`, where a reservation was made for it just now.
+/// Admits a task that was popped from the queue of `gate`. The caller must have made a reservation at `gate` for the task.
 fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     events::admitted(gate, cell);
     match child_below(gate, cell.job()) {
         None => gate.busy.add_tasks(1),
         Some(inner) => {
-            // The child may put its next task into this queue. The cell keeps `inner` alive.
+            // The child `inner` may now put its next task into the queue of `gate`. The cell keeps `inner` alive.
             inner.permits.clear(Flag::Blocked);
             fence_after_rmw();
             look(inner);
@@ -210,7 +219,8 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     }
 }
 
-/// Returns the child of `gate` that is `job` or an ancestor of it. Returns `None` if `gate` is `job`.
+/// Returns the child of `gate` that is `job` or an ancestor of `job`. Returns `None` if `gate` is `job`. Otherwise `gate` must
+/// be an ancestor of `job`.
 fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     let mut inner = job;
     while inner != gate {
@@ -223,8 +233,8 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Adds a reservation at each ancestor of `passed` for a task that has one at `passed`. Then injects the task. If an ancestor
-/// has no room, the task waits in a queue instead. Returns what `inject` returns.
+/// Makes a reservation at each ancestor of `passed` for a task that has one at `passed`. Then injects the task, and returns
+/// what `class::inject` returns. If an ancestor has no room, the task waits in a queue instead.
 #[inline]
 fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
     let Some(outermost) = reserve_outside(cell, passed) else {
@@ -234,8 +244,9 @@ fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
     class::inject(outermost.pool(), cell)
 }
 
-/// Adds a reservation at each ancestor of `passed` for a task that has one at `passed`. Returns the outermost gate. Returns
-/// `None` if a gate has no room: the task then waits in a queue. The caller must keep `passed` alive.
+/// Makes a reservation at each ancestor of `passed` for a task that has one at `passed`. Returns the last of these gates, which
+/// has no parent. If an ancestor has no room, puts the task into a queue and returns `None`. The caller must keep `passed`
+/// alive.
 #[inline]
 fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     let mut inner = passed;
@@ -255,18 +266,18 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Run the task: it holds its permits, and counts as busy.
+    /// Run the task. The task has its permits and a busy count.
     Run,
-    /// Run the task, as for `Run`. A job with a rate is among its gates, so each further task under these permits needs a token
-    /// of the rate.
+    /// Run the task, as for `Run`. One of its gates has a rate, so each further task that the worker runs under the same
+    /// permits needs a token of that rate.
     RunPaced,
-    /// Do nothing: the task waits in a queue again or was dropped. The worker must not touch the cell.
+    /// Do nothing: the task was dropped, or waits in a queue again. The worker must not touch the cell.
     Gone,
     /// Drop the tasks in the queue of the cell's job. The cell itself is no task, but a *sweep*.
     Sweep,
 }
 
-/// Acquires the permits of a task that a worker has taken from a deque. If a gate refuses, puts the task back into a queue.
+/// Acquires the permits of a task that a worker has taken from a deque. If a gate refuses the task, puts it back into a queue.
 #[inline]
 pub fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -302,8 +313,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Starts a task that was refused because the job `gate` has a rate. Acquires the permits of `gate` and of each ancestor, and
-/// takes a token of each rate.
+/// Starts a task that `gate` has refused because of the flag `Rated`. The task must have its permits of each gate below `gate`.
+/// Acquires the permits of `gate` and of each ancestor of `gate`, and takes a token of each rate.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
@@ -319,7 +330,8 @@ fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     }
 }
 
-/// Acquires the permits of a task at the ancestors of its job. The task has the permit of its job already.
+/// Acquires a permit of each ancestor of `job` for a task that has the permit of `job` already. If an ancestor refuses the
+/// task, puts it back into a queue.
 #[inline]
 fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     for outer in job.gates().skip(1) {
@@ -335,15 +347,16 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     Start::Run
 }
 
-/// Wakes the waiters of the job if none of its tasks is ready or running. Call it where a job may become idle although no task
-/// ends.
+/// Wakes the waiters of the job if none of its tasks is ready or running. Call it after a change that may make the job idle
+/// without the end of a task.
 pub fn wake_if_idle(job: JobPtr) {
     if job.busy.load().awaited() {
         later::wake(job.idle_key());
     }
 }
 
-/// Wakes the waiters of [`Job::settled`](crate::Job::settled) if, by `word`, no more tasks run than the limit allows.
+/// Wakes the waiters of [`Job::settled`](crate::Job::settled) if the number of running tasks is within the limit. `word` is the
+/// word of `gate`.
 #[inline]
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {
@@ -352,14 +365,15 @@ pub fn settle(gate: JobPtr, word: Snapshot) {
     }
 }
 
-/// Releases a task's permits at the job and each ancestor, and admits waiting tasks there (release-1 to release-3).
+/// Releases the permits of a task of `job` at `job` and at each ancestor. Admits tasks that wait at these gates (release-1 to
+/// release-3).
 #[inline]
 pub fn release(job: JobPtr) {
     job.gates().for_each(|gate| release_at(gate, job));
     events::released(job);
 }
 
-/// Releases the permits of a task of `job` at the job `gate`, and admits tasks that wait there.
+/// Releases the permits that a task of `job` has of `gate`. Admits tasks that wait in the queue of `gate`.
 #[inline]
 fn release_at(gate: JobPtr, job: JobPtr) {
     let mut word = gate.permits.release(); // release-1
@@ -376,7 +390,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
     gate.gates().any(|gate| !gate.queue().is_empty())
 }
 
-/// Returns true if a further task may start under the permits of a task that has ended.
+/// Returns true if a further task of `job` may start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
     // The loop is written by hand because each inline join runs it. The iterator `gates` would take three instructions more.
     let mut gate = Some(job);

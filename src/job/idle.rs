@@ -1,4 +1,4 @@
-//! Checks whether a job is idle, and prepares a waiter that must park until then.
+//! Checks whether a job is idle, and lets a waiter park until the job is idle.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::CellPtr;
@@ -10,15 +10,16 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use std::cell::{Cell, RefCell};
 
-/// Calls `enter`, which adds a waiter for the job's idle key to the parking lot if its first argument returns true (`park-2`).
-/// Returns what `enter` returns.
+/// Makes `enter` add a waiter to the parking lot, under the job's idle key, if the job is busy (`park-2`). Returns what `enter`
+/// returns.
 ///
-/// The first argument is called under the lock of the bucket, where no task may run and no thread may be woken. It returns
-/// false if the queue must be served first. It also returns false if a handle has cancelled a task meanwhile, because that
-/// task may be in the queue of a held ancestor. This function then serves the queue and calls `enter` again.
+/// The first argument of `enter` checks the job. `enter` must call it under the lock of the key's bucket, where no task may run
+/// and no thread may be woken. `enter` adds the waiter only if this check returns true. The check returns false if the job is
+/// idle. It also returns false if the queue must be served first, or if a handle has cancelled a task meanwhile: that task may
+/// be in the queue of a held ancestor. In these two cases this function serves the queue and calls `enter` again.
 ///
-/// The second argument of `enter` serves the job's queue. `enter` must call it before it waits for anything else, because this
-/// thread may hold the queue lock.
+/// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. A
+/// thread that waits for anything else inside `enter` must call the second argument before that wait.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
@@ -43,7 +44,8 @@ pub fn enter_while_busy(
             job.busy.set_waited();
             fence_after_rmw();
             // This thread must not wait for the queue lock, because the lock's owner may need the bucket's lock to wake a
-            // waiter. Instead `try_lock` sets the pending bit. The owner then checks the queue again, and wakes the waiters.
+            // waiter. If another thread owns the queue lock, `try_lock` sets the pending bit. The owner then checks the queue
+            // again, and wakes the waiters.
             match look_for_work(&job, || job.queue().try_lock()) {
                 Work::None => false,
                 Work::Some => true,
@@ -62,7 +64,8 @@ pub fn enter_while_busy(
     }
 }
 
-/// Clears the job's flag *waited* if no waiter is left, so that tasks that end need not lock the bucket.
+/// Clears the job's flag *waited* if no waiter waits until the job is idle. Then a thread that ends a task need not lock the
+/// bucket.
 pub fn forget_waiters(job: JobPtr) {
     parking_lot().if_none_waits(job.idle_key(), || job.busy.clear_waited());
 }
@@ -78,23 +81,23 @@ pub fn is_idle(job: JobPtr) -> bool {
     }
 }
 
-/// The result of a check for tasks that a job has queued or running.
+/// Whether a job has tasks queued or running, and what the caller must do.
 enum Work<'a> {
     /// The job has no task queued or running.
     None,
-    /// The job has tasks queued or running, or another thread moves its tasks and then wakes the waiters.
+    /// The job has tasks queued or running. Or another thread moves the job's tasks, and wakes the waiters afterwards.
     Some,
-    /// The pending bit was set meanwhile. The caller has the queue lock, and must serve the queue.
+    /// Another thread has set the pending bit meanwhile. The caller owns the queue lock, and must serve the queue.
     Line(Consumer<'a>),
-    /// The job is held, and handles have cancelled tasks in its queue: the caller must drop these.
+    /// The job is held, and handles have cancelled tasks in its queue. The caller must drop these tasks.
     Gone,
-    /// An unfinished push hides the tasks behind it: the caller must check again, because the pusher wakes no waiter.
+    /// An unfinished push hides the tasks behind it. The caller must check again, because the pusher wakes no waiter.
     HalfSeen,
 }
 
 impl Work<'_> {
-    /// Does what this result requires of the caller: serves the queue if the caller has its lock. Call it without another lock,
-    /// because tasks may run and threads may be woken.
+    /// Serves the queue, drops the cancelled tasks, or yields, as the variant says. The caller must hold no lock except the
+    /// queue lock in `Line`, because this call may drop tasks and wake threads.
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_queue_with(job, consumer),
@@ -111,11 +114,11 @@ impl Work<'_> {
     }
 }
 
-/// Checks the job's busy count and its queue. Tasks of children in the queue do not count as the job's.
+/// Checks whether the job has tasks queued or running. Tasks of its children in its queue do not count.
 ///
-/// Looks for tasks of the job that are queued or running. While this thread has the queue lock, no task leaves the queue. So if
-/// the busy count is 0 then, all outstanding tasks are in the queue. If `try_lock` fails, another thread moves tasks, and the
-/// result is `Some`.
+/// `try_lock` tries to get the queue lock. While this thread has the lock, no task leaves the queue. So if the busy count is 0
+/// meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock` fails, another thread may be moving
+/// tasks, and the result is `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;

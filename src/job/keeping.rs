@@ -1,14 +1,14 @@
-//! Jobs that keep their permits: a task of such a job holds its permit there also while it waits inside. So the limit bounds the
-//! tasks that have begun.
+//! Tells which jobs keep permits. A task of such a job holds its permit of the job also while the task waits inside. So the
+//! job's limit bounds the tasks that have begun.
 //!
-//! A task that waits for a task of its own job may then wait for a permit that it keeps itself. If the joined task has not
-//! started, it runs inline, under the permit that is kept. Where it cannot, and the waiting task keeps the gate's one permit,
-//! nothing could end the wait. `gate::hopeless` finds that.
+//! A task that joins a task of its own job keeps a permit that the joined task may need. If the joined task has not started, it
+//! runs inline, under that permit. If it cannot run inline, and the joining task keeps the gate's one permit, the wait would
+//! never end. `gate::hopeless` detects this case.
 
 use crate::job::record::JobPtr;
 
 impl JobPtr {
-    /// Returns true if a task of this job, or of a job below, keeps its permit here while it waits inside.
+    /// Returns true if a task of this job, or of a job below, keeps its permit of this job while it waits inside.
     #[inline]
     pub fn keeps_permits(self) -> bool {
         self.extra().is_some_and(|extra| extra.keeps_permits)

@@ -7,7 +7,8 @@ use crate::sync::RESTS;
 use crate::sync::atomic::Ordering;
 
 impl JobPtr {
-    /// Subtracts `count` busy tasks. If none is left, wakes the job's waiters. If nothing needs the record, frees it.
+    /// Subtracts `count` busy tasks. If no busy task and no handle is left, frees the record. If only handles are left, wakes
+    /// the waiters that wait until the job is idle.
     #[inline]
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
@@ -20,7 +21,7 @@ impl JobPtr {
         }
     }
 
-    /// Subtracts a handle, and frees the record if nothing else needs it.
+    /// Subtracts a handle. If no handle and no busy task is left, frees the record.
     #[inline]
     pub fn drop_handle(self) {
         if self.give_back_handle() {
@@ -29,7 +30,7 @@ impl JobPtr {
         }
     }
 
-    /// Subtracts a handle. Returns true if nothing needs the record: the caller must then free it.
+    /// Subtracts a handle. Returns true if no handle and no busy task is left: the caller must then free the record.
     #[inline]
     #[must_use]
     pub fn give_back_handle(self) -> bool {
@@ -37,11 +38,11 @@ impl JobPtr {
         left.unneeded()
     }
 
-    /// Frees the record, and subtracts its handle of the parent. Then frees each ancestor that nothing needs any more. The
-    /// caller must hold the permits of `held` tasks of the job.
+    /// Frees the record, and subtracts the record's handle of its parent. If then nothing needs the parent, frees the parent,
+    /// and so on. The caller still holds the permits of `held` tasks of the job.
     ///
     /// # Panics
-    /// In a build with [`RESTS`](crate::sync::RESTS), panics if the job is not at rest.
+    /// In a build where [`RESTS`] is true, panics if the job is not at rest.
     ///
     /// # Safety
     /// No other thread may use the record, now or later.
@@ -58,7 +59,7 @@ impl JobPtr {
         }
     }
 
-    /// Frees the record, and returns its parent. The caller must subtract the record's handle of the parent.
+    /// Frees this record alone, and returns its parent. The caller must subtract the record's handle of the parent.
     ///
     /// # Safety
     /// As [`free`](Self::free).
@@ -101,8 +102,8 @@ impl Record {
     /// Returns true if no task of the job is queued, no reservation exists, no waiter waits, and exactly `held` permits are
     /// held.
     ///
-    /// No other thread may use the record. So the loads are Relaxed: under loom they return an old value if an earlier access
-    /// of another thread is not ordered before.
+    /// No other thread may use the record, so the loads are Relaxed. In a loom model such a load returns an old value if an
+    /// access of another thread is not ordered before it. Then the model fails.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
         let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
@@ -115,8 +116,8 @@ impl Record {
     }
 }
 
-/// Subtracts a handle of a job, and frees the record if nothing needs it. If then only the list of held jobs has a handle, and
-/// the job has no task, removes the job from that list.
+/// Subtracts a handle of a job. If no handle and no busy task is left, frees the record. If only the handle of the pool's list
+/// of held jobs is left, and the job has no task, removes the job from that list first.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
     if give_back_handle(job) {
@@ -125,8 +126,8 @@ pub fn drop_handle(job: JobPtr) {
     }
 }
 
-/// Subtracts a handle as [`drop_handle`] does, but does not free the record. Returns true if the caller must free it, so that a
-/// loop can free a chain of parents.
+/// Subtracts a handle as [`drop_handle`] does, but does not free the record. Returns true if the caller must free the record.
+/// So a loop can free a chain of parents without recursion.
 #[inline]
 #[must_use]
 pub fn give_back_handle(job: JobPtr) -> bool {
@@ -144,8 +145,8 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // The lock must be held over the change. So if two threads drop handles at once, the second thread sees that only the
-    // list's handle is left. While the lock is held, the list's handle keeps the record.
+    // This thread subtracts the handle under the lock of the list. So if two threads subtract handles at once, the second one
+    // sees that only the list's handle is left. While the lock is held, the list's handle keeps the record.
     let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job.opaque());
@@ -160,12 +161,12 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
 pub struct Kept(JobPtr);
 
 impl Kept {
-    /// Takes over a handle that the caller has added.
+    /// Makes this value own a handle that the caller has added.
     pub fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
 
-    /// Gives the handle to the caller.
+    /// Returns the job, whose handle the caller owns from then on.
     pub fn into_handle(self) -> JobPtr {
         std::mem::ManuallyDrop::new(self).0
     }

@@ -1,13 +1,14 @@
-//! Enters the jobs that have a name and no parent into the list of their pool, and removes them from it.
+//! Adds the jobs that have a name and no parent to the list of their pool, and removes them from it.
 //!
-//! The list keeps no handles, so a listed job ends like any other job.
+//! The list has no handles of its jobs, so a job on the list is freed like any other job.
 //!
-//! - `root-1`: The thread that must free the record takes the lock, and removes the job from the list. Then the thread frees
-//!   the record.
-//! - `root-2`: The reader of the list takes the lock, and adds a handle of each job, unless the job's word says that nothing
-//!   needs the record.
-//! - `root-3`: A worker may usually free a record while its own busy counts are in the word. A worker must not do so with a
-//!   listed job: such a word would let the reader add a handle.
+//! - `root-1`: The thread that must free a record takes the lock of the list, and removes the job. Then the thread frees the
+//!   record.
+//! - `root-2`: A thread that reads the list takes the lock, and adds a handle of each job on the list. It leaves out a job if
+//!   no handle and no busy task keeps the record.
+//! - `root-3`: A worker that closes its lease must subtract its busy counts of a job on the list before it frees the record.
+//!   Otherwise the reader of the list could add a handle while the record is freed. For other jobs the worker need not subtract
+//!   them.
 
 use crate::job::record::JobPtr;
 

@@ -1,14 +1,16 @@
 //! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures in this list.
 //!
-//! A pending future is in no queue, but on this list, from its first pending poll until its end.
+//! A pending future is in no queue. The list has each future from its first pending poll until its end.
 //!
-//! - `cancel-1`: the thread that cancels sets a flag of the job, or of the pool. `cancel-2`: that thread cancels the listed
-//!   futures.
-//! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags.
+//! - `cancel-1`: the thread that cancels a job or a pool sets its flag. `cancel-2`: that thread cancels the futures that are on
+//!   the list.
+//! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags, and cancels the future if one is
+//!   set.
 //!
-//! The poller and the thread that cancels lock the same shard (`pend-1`, `cancel-2`). If the poller comes first, the other
-//! thread finds the future on the list. Otherwise the poller sees the flag (`pend-2`). A future leaves the list before its cell
-//! may be freed. So the thread that cancels may use the cell under the lock.
+//! Claim: each pending future of a cancelled job is cancelled. The poller and the cancelling thread lock the same shard of the
+//! list (`pend-1`, `cancel-2`). If the poller locks it first, the cancelling thread finds the future. Otherwise the poller sees
+//! the flag (`pend-2`). A future is removed from the list before its cell may be freed. So the cancelling thread may use the
+//! cell under the lock.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
@@ -27,8 +29,8 @@ type Futures = BTreeMap<(JobPtr, usize), CellPtr>;
 #[derive(Debug, Default)]
 struct Shard {
     futures: Futures,
-    /// The sample of each listed future with an adaptive limit, and the time of the future's last poll. The key is the address
-    /// of the future's cell.
+    /// The sample of each future on the list that has an adaptive limit, and the time of the future's last poll. The key is the
+    /// address of the future's cell.
     samples: BTreeMap<usize, (Sample, Instant)>,
 }
 
@@ -46,7 +48,7 @@ global! {
 }
 
 impl List {
-    /// Locks a shard. The caller must not run user code under the lock.
+    /// Locks one shard of the list. The caller must not run user code under the lock.
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
         self.shards[shard].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -55,7 +57,7 @@ impl List {
         self.lock((cell.as_ptr().addr() >> 3).wrapping_mul(0x9E37_79B9) / 64 % SHARDS)
     }
 
-    /// Returns true if no future is listed. Used by models.
+    /// Returns true if no future is on the list. Used by models.
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub fn is_empty(&self) -> bool {
         let is_empty = |shard: &Shard| shard.futures.is_empty() && shard.samples.is_empty();
@@ -69,7 +71,7 @@ impl List {
         debug_assert!(before.is_none(), "a future is listed once");
     }
 
-    /// Takes a future off the list. Drops the future's sample.
+    /// Removes a future and its sample from the list.
     pub fn unlist(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let mut shard = self.shard_of(cell);
@@ -80,13 +82,13 @@ impl List {
         }
     }
 
-    /// Keeps the sample of a listed future that was polled at the time `now`.
+    /// Keeps the sample of a future on the list that was polled at the time `now`.
     #[cold]
     pub fn keep_sample(&self, cell: CellPtr, sample: Sample, now: Instant) {
         self.shard_of(cell).samples.insert(cell.as_ptr().addr(), (sample, now));
     }
 
-    /// Takes the sample of a listed future, and the time at which the future was polled last.
+    /// Takes the sample of a future on the list, and the time at which the future was polled last.
     #[cold]
     pub fn take_sample(&self, cell: CellPtr) -> Option<(Sample, Instant)> {
         self.shard_of(cell).samples.remove(&cell.as_ptr().addr())
@@ -94,7 +96,7 @@ impl List {
 
     /// Returns the number of the job's futures that wait without a permit, and were not woken.
     pub fn without_permit(&self, job: JobPtr) -> usize {
-        // A listed future has not ended, and cannot end before this lock is free.
+        // A future on the list has not ended, and cannot end before this lock is free.
         let waits = |cell: &CellPtr| cell.waits_without_permit();
         let of = |shard| {
             self.lock(shard)
@@ -113,7 +115,7 @@ impl List {
             let mut woken = Vec::new();
             let shard = self.lock(shard);
             for cell in due(&shard.futures) {
-                // A listed future has not ended, and cannot end before this lock is free.
+                // A future on the list has not ended, and cannot end before this lock is free.
                 if let Some(without_permit) = cell.cancel_pending() {
                     woken.push((cell, without_permit));
                 }
@@ -137,7 +139,7 @@ pub fn cancel(job: JobPtr) {
 
 /// Cancels the pending futures of all jobs of a pool. Call it after the pool's flag *drops* was set (`cancel-1`).
 pub fn cancel_all(pool: PoolPtr) {
-    // Each job here is alive, because a future of it is listed.
+    // Each of these jobs is alive, because a future of the job is on the list.
     pending().cancel(|shard| {
         shard.values().copied().filter(|cell| cell.job().pool_ptr() == pool).collect()
     });

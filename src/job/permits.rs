@@ -1,7 +1,7 @@
 //! The packed word of a job: the number of held permits, the limit, the number of ready tasks, and the flags.
 //!
-//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. A
-//! transition changes the word and nothing else: it returns what it found, and the caller must act on that.
+//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. A transition
+//! changes the word and nothing else. It returns the word, and the caller must act on what the word says.
 
 use crate::pool::core::MOST_READY_CAP;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +14,8 @@ pub mod sequential;
 pub const MOST: u64 = (1 << 21) - 1;
 /// The greatest value of the field `ready`.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-// If an outer gate refuses tasks, their job counts all of them as ready again at once. The ready field therefore has room for
-// the caps of sixteen gates.
+// If an ancestor refuses several started tasks of a job, all of them become ready tasks of the job again, beyond its ready cap.
+// So the field `ready` has room for sixteen times the greatest ready cap.
 const _: () = assert!(MOST_READY_CAP <= MOST_READY / 16);
 
 const RUNNING: u64 = 1;
@@ -28,12 +28,12 @@ const READY: u64 = 1 << READY_SHIFT;
 #[repr(u64)]
 pub enum Flag {
     /// The job is held off: no task may start before the time of the job's entry in the pool's timer. A task that has begun may
-    /// go on.
+    /// continue.
     HeldOff = 1 << 53,
-    /// The job has a rate, counts weights, or its limit adapts. Then at most one task is ready, each start goes through the
-    /// code for rates, and no worker keeps a permit over several tasks.
+    /// The job has a rate, counts weights, or has an adaptive limit. Then at most one task is ready, each start goes through
+    /// the code for rates, and no worker has a batch of the job's tasks.
     Rated = 1 << 54,
-    /// The job has children, or once had: its queue may hold tasks of theirs. Never cleared.
+    /// The job has, or once had, children: their tasks may lie in its queue. Never cleared.
     Parent = 1 << 55,
     /// The job is paused: no task may start until `resume`.
     Paused = 1 << 56,
@@ -41,9 +41,10 @@ pub enum Flag {
     Closed = 1 << 57,
     /// The job is cancelled: a task that has not started must be dropped.
     Cancelled = 1 << 58,
-    /// One task of this job waits in the parent's queue. The job's other tasks wait until that one is admitted.
+    /// One task of this job, or of a job below, waits in the parent's queue. The job's other tasks wait until the parent has
+    /// admitted that task.
     Blocked = 1 << 59,
-    /// A task that blocked is waiting to re-acquire its permit. No other task may acquire one first.
+    /// A task that has waited inside waits now to re-acquire its permit. No other task may acquire one first.
     Reclaiming = 1 << 60,
     /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks the queue
     /// when the batch is empty, so a pusher need not.
@@ -52,15 +53,15 @@ pub enum Flag {
     /// the limit may bind even if it exceeds the number of workers. The flag is also set for a job of the class `High` or
     /// `Low`, whose tasks must lie in no deque. The flag is never cleared.
     Futures = 1 << 62,
-    /// A thread or future waits until no more tasks run than the limit allows.
+    /// A thread or future waits until the number of running tasks is within the limit.
     Settling = 1 << 63,
 }
 
-/// The flags that keep tasks from starting. One of them is enough.
+/// The flags that keep tasks from starting. Each of them alone does so.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags that keep tasks from being admitted. One of them is enough.
+/// The flags that keep tasks from being admitted. Each of them alone does so.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// The flags on which the release of a permit must act. One of them is enough.
+/// The flags on which the thread that releases a permit must act. Each of them alone is enough.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.
@@ -72,12 +73,13 @@ const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 /// | 42..53 | ready   | tasks admitted to a deque that hold no permit yet |
 /// | 53..64 | flags   | [`Flag`]                                          |
 ///
-/// `running` may exceed `limit` after the limit was lowered. `running` falls as tasks release their permits.
+/// `running` may exceed `limit` after the limit was lowered, until enough tasks have released their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
 impl Snapshot {
-    /// Returns true if the job is paused or has a limit of 0. No task of the job starts until its owner changes that.
+    /// Returns true if the job is paused or has a limit of 0. No task of the job starts until a caller resumes it or raises the
+    /// limit.
     pub const fn is_held(self) -> bool {
         self.has(Flag::Paused) || self.limit() == 0
     }
@@ -137,15 +139,14 @@ impl Snapshot {
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Returns the result of [`has_room`](Self::has_room) for a word with one of the flags that it tests. A job with a rate may
+    /// Does what [`has_room`](Self::has_room) does, for a word that has one of the flags tested there. A job with a rate may
     /// have at most one ready task.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
     }
 
-    /// Returns true if a ready task may start now. Returns false for a job with a rate, because its tasks need the rate's
-    /// leave, too.
+    /// Returns true if a ready task may start now. Returns false for a job with a rate, because its tasks also need a token.
     pub const fn may_start(self) -> bool {
         !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
@@ -155,7 +156,8 @@ impl Snapshot {
         self.running() + weight <= self.limit() || (self.running() == 0 && self.limit() > 0)
     }
 
-    /// Returns true if a ready task that takes `weight` permits may start now, once it has a token of the rate, if there is one.
+    /// Returns true if a ready task that takes `weight` permits may start now. If the job has a rate, the task also needs a
+    /// token.
     pub const fn may_start_at_a_rate(self, weight: u64) -> bool {
         !self.has_any(NO_START) && self.fits(weight)
     }
@@ -166,26 +168,26 @@ impl Snapshot {
         self.has_any(AT_RELEASE)
     }
 
-    /// Returns true if no more tasks run than the limit allows. A paused job allows no task.
+    /// Returns true if the number of running tasks is within the limit. The limit of a paused job counts as 0 here.
     pub const fn is_settled(self) -> bool {
         let most = if self.has(Flag::Paused) { 0 } else { self.limit() };
         self.running() <= most
     }
 
-    /// Returns true if a worker may start a further task under the permit that it already holds.
+    /// Returns true if a worker may start a further task under a permit that the worker already holds.
     pub const fn may_go_on(self) -> bool {
         const ENDS: u64 = HELD_BACK | Flag::Cancelled as u64 | Flag::Rated as u64;
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker may start a further task under the permit that it already holds. The further task must also get
-    /// a token of the job's rate.
+    /// Returns true if a worker may start a further task under a permit that the worker already holds. The further task must
+    /// also get a token of the job's rate.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
 
-    /// Returns true if a task that has blocked may re-acquire its `weight` permits. In a drain it may do so even if the job is
-    /// held.
+    /// Returns true if a task that has waited inside may re-acquire its `weight` permits. If `draining` is true, the task may
+    /// do so even if the job is held.
     pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
         word.fits(weight) && (draining || !self.has(Flag::Paused))
@@ -267,7 +269,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// If the value must not be older than an earlier access to another variable, the caller must execute a full fence first.
+    /// If the value must not be older than an earlier access of this thread to another variable, the caller must execute a full
+    /// fence between the two.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]
@@ -336,14 +339,14 @@ impl Permits {
         self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
     }
 
-    /// Acquires the other permits of a task that takes `weight` permits, and has one of them already. Refuses if the weight does
-    /// not fit, or if a flag keeps tasks from starting.
+    /// Acquires the remaining permits of a task that takes `weight` permits and has one of them. Refuses if the weight does not
+    /// fit, or if a flag keeps tasks from starting.
     pub fn acquire_rest(&self, weight: u64) -> Asked {
         let may = |word: Snapshot| word.released().may_start_at_a_rate(weight);
         self.update(|word| may(word).then(|| word.acquired_more(weight - 1)))
     }
 
-    /// Acquires `weight` permits for a task that had them before it blocked, ahead of all other tasks. See
+    /// Acquires `weight` permits for a task that has waited inside and had them before, ahead of all other tasks. See
     /// [`Snapshot::may_reclaim`] for `draining`.
     pub fn reacquire(&self, draining: bool, weight: u64) -> Asked {
         self.update(|word| word.may_reclaim(draining, weight).then(|| word.acquired_more(weight)))

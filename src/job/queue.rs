@@ -12,8 +12,8 @@
 //! | set    | null   |              | unfinished push: the first pusher has swapped, but not linked   |
 //! | ≠ head | set    | null         | unfinished push: the second pusher has swapped, but not linked  |
 //!
-//! A consumer that meets an unfinished push gives up at once. No task is lost, because the pusher checks the job's word after
-//! it has linked its cell. If there is room, the pusher admits a task itself (`push-4` of `gate`).
+//! A consumer that meets an unfinished push stops at once. No task is lost, because the pusher checks the job's word after it
+//! has linked its cell. If the job has room, the pusher admits a task itself (`push-4` of `gate`).
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
@@ -111,7 +111,8 @@ impl<'a> Queue<'a> {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
-            // SAFETY: `pop` takes a cell only if the tail points to it or it is linked. So this cell stays until it is linked below.
+            // SAFETY: `pop` takes the previous tail only if the tail points to it, or if a cell is linked behind it. So it
+            // stays alive until the store below.
             unsafe { &(*previous).next }
         };
         // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
@@ -171,10 +172,10 @@ impl<'a> Queue<'a> {
             && arrivals.pushed.load(Ordering::Relaxed) == departures.taken.load(Ordering::Relaxed)
     }
 
-    /// Returns true if a task can be popped, judged by the head side alone.
+    /// Returns true if the head side of the queue shows a task.
     ///
-    /// The load is cheap, because a push into a non-empty queue does not write the head side. False does not mean that the queue
-    /// is empty: a push may be unfinished.
+    /// This check is cheap, because a push into a non-empty queue does not write the head side. The queue may have a task
+    /// although the result is false: a push may be unfinished.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.
@@ -207,7 +208,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Returns true if the queue lock is free. Only reads the lock, so the owner's core keeps the cache line.
+    /// Returns true if the queue lock is free. Does not write the lock, so the owner's core keeps the cache line.
     #[inline]
     pub fn is_unlocked(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt.
@@ -224,7 +225,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Tries to get the queue lock. If another thread has the lock, does not set the pending bit.
+    /// Tries to get the queue lock. If another thread has the lock, returns `None`, and does not set the pending bit.
     #[inline]
     pub fn try_lock_quietly(self) -> Option<Consumer<'a>> {
         // Ordering: as in `try_lock`.

@@ -1,4 +1,4 @@
-//! The record of a job: its shared state, in one cell. The record is freed when no handle and no task needs it.
+//! The record of a job: its shared state, in one cell. The record is freed when no handle and no busy task is left.
 
 use crate::base::cache;
 use crate::base::parking::parking_lot;
@@ -121,7 +121,7 @@ impl JobPtr {
         }))
     }
 
-    /// Returns this job and its ancestors, from the inside out: the gates that each of the job's tasks must pass.
+    /// Returns the gates that each task of the job must pass: the job, its parent, and so on.
     #[inline]
     pub fn gates(self) -> impl Iterator<Item = Self> {
         iter::successors(Some(self), |gate| gate.parent)
@@ -132,12 +132,12 @@ impl JobPtr {
         self.0.as_ptr().addr()
     }
 
-    /// Returns the parking lot's key for tasks that wait to re-acquire their permit.
+    /// Returns the parking lot's key for tasks that wait to re-acquire their permit of this job.
     pub fn permit_key(self) -> usize {
         self.0.as_ptr().addr() + 1
     }
 
-    /// Returns the parking lot's key for waiters that wait until no more tasks run than the limit allows.
+    /// Returns the parking lot's key for waiters that wait until the number of running tasks is within the limit.
     pub fn settle_key(self) -> usize {
         self.0.as_ptr().addr() + 3
     }
@@ -210,10 +210,12 @@ impl Record {
     /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so that the job never makes a task
     /// wait.
     ///
-    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So four kinds of jobs are never unlimited. With
-    /// a limit of 1, tasks must start in order. With a parent or children, gates outside may refuse tasks. With futures, a
-    /// pending future holds a permit without a worker; a job of the class `High` or `Low` has the same flag. With a rate, each
-    /// start needs a token.
+    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So four kinds of jobs are never unlimited:
+    /// - a job with a limit of 1, because its tasks must start in order;
+    /// - a job with a parent or a child, because its tasks or its child's tasks must pass two gates;
+    /// - a job that has had a future, because a pending future has a permit without a worker, or a job of the class `High` or
+    ///   `Low`, which has the same flag;
+    /// - a job with a rate, because each start needs a token.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
         self.parent.is_none()
@@ -223,7 +225,7 @@ impl Record {
             && !word.has(Flag::Rated)
     }
 
-    /// Returns true if a task should be admitted from the queue now, given this value of the word.
+    /// Returns true if a thread should admit a task from the queue now, given this value of the job's word.
     #[inline]
     pub fn wants_admission(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
@@ -248,8 +250,8 @@ impl JobPtr {
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
     }
 
-    /// Returns the number of the job's tasks that lie in deques. The number is exact only while no task of the job starts, ends
-    /// or moves.
+    /// Returns the number of the job's tasks that lie in deques or in an injector. The number is exact only while no task of
+    /// the job starts, ends or moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         self.busy_tasks().saturating_sub(word.running())
     }
@@ -278,12 +280,12 @@ impl JobPtr {
         keys.into_iter().find(of).map(|(when, _)| when)
     }
 
-    /// Returns how many of the job's tasks lie in deques, run, or stand in the queue of an ancestor. Exact only while no task
-    /// of the job starts, ends or moves.
+    /// Returns how many of the job's tasks are ready, run, or lie in the queue of an ancestor. The number is exact only while
+    /// no task of the job starts, ends or moves.
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_busy_counts(key)).sum();
-        // A waiting task of a job that keeps its permits counts as running.
+        // A task that waits inside, and keeps its permit, counts as running.
         let keeps = self.extra().is_some_and(|extra| extra.keeps_permits);
         let waits = if keeps { 0 } else { pool.waits.count(self.opaque()) };
         let elsewhere = spare + waits + self.delayed_tasks() as u64;

@@ -1,4 +1,4 @@
-//! Collects the samples of an adaptive job in the interval that has not ended, and asks the rule for the next limit.
+//! Collects the samples of an adaptive job in the present interval, and asks the rule for the next limit.
 
 use crate::adaptive::{Adaptive, Interval, LimitRule};
 use crate::sync::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The measurement of one task of an adaptive job, from the task's start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// The time at which the task started, plus the time for which it has had no permit since.
+    /// The time at which the task started, moved later by the time for which the task has had no permit since then.
     pub began: Instant,
     /// True if the task has reported an overload.
     pub overloaded: bool,
@@ -40,29 +40,31 @@ pub struct Ended {
     pub running: u64,
 }
 
-/// What an adaptive job needs to set its limit: the range, the rule, and the interval that has not ended.
+/// What an adaptive job needs to set its limit: the range, the rule, and the present interval.
 pub struct Samples {
     range: RangeInclusive<usize>,
     /// The shortest time of an interval.
     shortest: Duration,
     open: Mutex<Open>,
-    /// The rule. Only the thread that updates the limit locks it, and only one thread at a time does so.
+    /// The rule. Only a thread that updates the limit locks this field. The field `updates` of the interval lets only one
+    /// thread do so at a time.
     rule: Mutex<Option<Box<dyn LimitRule>>>,
 }
 
-/// The interval that has not ended yet. Each task that ends adds its sample to this interval.
+/// The present interval, which has not ended. Each task that ends adds its sample to this interval.
 #[derive(Debug)]
 struct Open {
     began: Instant,
     /// The shortest time for which this interval stays open.
     lasts: Duration,
     tasks: u64,
-    /// The mean of the tasks' times, and the sum of the squared distances from the mean, in seconds.
+    /// The mean of how long the tasks had their permits, in seconds. `squares` is the sum of the squared distances from this
+    /// mean.
     mean: f64,
     squares: f64,
     overloads: u64,
     most_running: u64,
-    /// True while a thread updates the limit, so that this interval cannot end.
+    /// True while a thread updates the limit. Meanwhile this interval cannot end.
     updates: bool,
 }
 
@@ -83,8 +85,8 @@ impl Samples {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Adds the sample of a task that has ended at the time `now`. If the interval is over, returns it: the caller must update
-    /// the limit, and then call [`updated`](Self::updated). `limit` returns the job's limit.
+    /// Adds the sample of a task that has ended at the time `now`. If the interval has ended, returns the interval. The caller
+    /// must then update the limit, and call [`updated`](Self::updated) after that. `limit` returns the job's present limit.
     #[must_use]
     pub fn add(
         &self,
@@ -112,7 +114,8 @@ impl Samples {
         })
     }
 
-    /// Asks the rule for the next limit. Returns the limit of `interval` if the rule panics.
+    /// Asks the rule for the next limit, and moves that limit into the range. If the rule panics, returns the limit of
+    /// `interval`.
     pub fn ask(&self, interval: &Interval) -> usize {
         let mut rule = self.rule.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(rule) = rule.as_mut() else { return interval.limit };

@@ -14,8 +14,8 @@ pub struct Tally {
     pub panicked: AtomicU64,
     /// The greatest number of the job's tasks that ran at once.
     most_running: AtomicU32,
-    /// For the job of a key: [`OF_KEY`], and the limit that the job was made with, in the form of the packed word. The field
-    /// lies in the tally because the record has space left there.
+    /// For the job of a key: the bit [`OF_KEY`], and the limit that the job was made with, as in the packed word. For any other
+    /// job: 0. The field lies here because the tally has space left.
     limit_as_made: AtomicU32,
 }
 
@@ -58,7 +58,7 @@ impl Tally {
             + self.panicked.load(Ordering::Relaxed)
     }
 
-    /// Notes that the job belongs to a key. Call it before other threads know the job.
+    /// Notes that the job belongs to a key. Call it before other threads can find the job.
     pub fn note_key(&self) {
         // Ordering: Relaxed; the lock of the table of children publishes it together with the job.
         self.limit_as_made.store(OF_KEY, Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl Tally {
     }
 
     /// Notes the limit in `word` as the limit that the job was made with. Call it on a new job of a key, before other threads
-    /// know the job.
+    /// can find the job.
     pub fn note_limit_as_made(&self, word: Snapshot) {
         // Ordering: Relaxed; the table's lock publishes it together with the job.
         self.limit_as_made.store(word.limit() as u32 | OF_KEY, Ordering::Relaxed);

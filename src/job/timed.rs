@@ -1,13 +1,13 @@
 //! The times of a timed job's tasks: how long they wait, and how long they run.
 //!
-//! A task of a timed job has a stopwatch in its ticket: see module `ticket`. So a job that is not timed pays nothing, not even
-//! space in its record.
+//! A task of a timed job has a stopwatch in its ticket (module `ticket`). A job that is not timed pays nothing, not even space
+//! in its record.
 
 use crate::histogram::{Buckets, Histogram};
 use crate::pool::core::Shared;
 use crate::sync::time::Instant;
 
-/// How long the tasks of a job wait and run: returned by [`Job::timings`](crate::Job::timings).
+/// How long the tasks of a job wait and run. [`Job::timings`](crate::Job::timings) returns this value.
 ///
 /// # Examples
 ///
@@ -26,10 +26,10 @@ use crate::sync::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
-    /// The times from the push of a task to its start. The histogram has a time for each task that has started.
+    /// The time from a task's push to its start, for each task that has started.
     pub wait: Histogram,
-    /// The times from the start of a task to its end. The histogram has a time for each closure or future that has returned. A
-    /// retried task has one for each attempt.
+    /// The time from a task's start to its end, for each closure or future that has returned. A task that is tried again has
+    /// one time for each attempt.
     pub run: Histogram,
 }
 
@@ -50,7 +50,7 @@ impl Timed {
 
     /// Returns a copy of both histograms.
     pub fn read(&self) -> Timings {
-        // `run` is read first. So a task that ends meanwhile may be missing in `run`, but not in `wait` alone.
+        // `run` is read first. So each task that is counted in `run` is also counted in `wait`.
         let run = self.run.read();
         Timings { wait: self.wait.read(), run }
     }

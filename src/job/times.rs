@@ -1,4 +1,5 @@
-//! The times of a job: the end of its hold-off, the next start that its rates allow, and the times of its delayed tasks.
+//! The times of a job: the end of its hold-off, the next start that its rates allow, and when its delayed tasks enter the
+//! queue.
 
 use crate::base::timer::Key;
 use crate::rate::{Pace, Rate};
@@ -8,7 +9,7 @@ use std::collections::BTreeSet;
 /// The times of one job, under one lock. The pool's timer has at most one entry for the job's hold-off, and one for each
 /// delayed task.
 ///
-/// Whenever the lock is free, the flag `HeldOff` of the job is set if and only if an entry for a hold-off is armed.
+/// While no thread has the lock, the flag `HeldOff` of the job is set if and only if an entry for a hold-off is armed.
 #[derive(Debug, Default)]
 pub struct Times {
     /// The time until which the job is held off. The time may already be over.
@@ -49,7 +50,7 @@ impl Times {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }
 
-    /// Replaces the job's rates. Each new rate takes over how much of the old rate at the same index is used up.
+    /// Replaces the job's rates. What was used up of the old rate at an index counts as used up of the new rate at that index.
     pub fn set_rates(&mut self, rates: &[Rate], now: Instant) {
         let old =
             std::mem::take(&mut self.paces).into_iter().map(Some).chain(std::iter::repeat(None));

@@ -9,9 +9,10 @@ pub const MOST_SHARE: u32 = 64;
 /// A job's share, turn time and class, which never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turns {
-    /// The share: a turn has this many times as many tasks as a usual turn.
+    /// The share: a turn with the job has this many times as many tasks as a usual turn.
     pub share: u32,
-    /// The time after which a turn ends, counted from its start. `None`: a turn ends by its number of tasks alone.
+    /// The time after which a turn with the job ends, counted from the turn's start. `None`: a turn ends by its number of tasks
+    /// alone.
     pub time: Option<Duration>,
     /// The class of the job.
     pub priority: Priority,
@@ -22,7 +23,7 @@ pub struct Turns {
 pub struct AskedTurns {
     /// The share that the builder sets for the job.
     pub share: Option<u32>,
-    /// The time after which a turn ends.
+    /// The turn time that the builder sets for the job.
     pub time: Option<Duration>,
     /// The class that the builder sets for the job, or `None` if it sets none.
     pub priority: Option<Priority>,

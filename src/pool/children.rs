@@ -1,7 +1,7 @@
 //! The table of the children of a pool's jobs.
 //!
-//! A task only needs the way from a job to its parent, and the record has that way. `cancel` and `wait` need the way down, from
-//! a parent to its children. The way down is in this table, so that a job without children needs no field for it.
+//! A task needs only the pointer from its job to the parent, which the job's record has. `cancel` and `wait` need the children
+//! of a job. These are in this table, so that a job without children needs no field for them.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub struct Family {
     pub left: AtomicU64,
 }
 
-/// The children of one job. The entry exists from the job's first child on until the job is freed.
+/// The children of one job. This entry is made with the job's first child, and removed when the job is freed.
 #[derive(Debug, Default)]
 pub struct Below {
     /// The children whose records are not freed yet.

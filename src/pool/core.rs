@@ -28,9 +28,9 @@ use std::ptr::NonNull;
 /// The greatest ready cap of a pool: the greatest number of tasks of one job that may be ready at a time.
 pub const MOST_READY_CAP: u64 = 127;
 
-/// A hook of the user that gets a worker's index.
+/// A closure of the user that is called with a worker's index.
 pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
-/// A hook of the user that gets the payload of a panic.
+/// A closure of the user that is called with the payload of a panic.
 pub type PanicHook = Box<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 
 /// The closures of the user that the pool's threads call.
@@ -79,7 +79,8 @@ pub struct Shared {
     /// Counts the pool's workers by state, and parks and wakes them.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
-    /// The user's closures, until the last worker has left. No protocol reads this field, and no model has it.
+    /// The user's closures. `None` after the last worker has left. No protocol depends on this field, so it uses the usual lock
+    /// also in models.
     hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
     /// The table of the children of the pool's jobs.
     pub family: Family,
@@ -97,18 +98,19 @@ pub struct Shared {
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that made the pool, and so has the workers.
+    /// The id of the process that made the pool. A forked child has another id, and no workers.
     process: u32,
     has_spare_cores: bool,
-    /// The count of pending futures of threads without a seat. Each seat has such a count of its own.
+    /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each
+    /// seat has such a number of its own. Only the sum of all these numbers has a meaning.
     pub(super) flights: AtomicU64,
     /// The number of tasks that `shutdown_now` has dropped.
     pub dropped: AtomicUsize,
     /// The list of held jobs (paused, or with a limit of 0), each with a handle. A drain cancels these jobs.
     held: Mutex<BTreeSet<OpaqueJob>>,
-    /// The timer of the pool, with the entries that wait for a time.
+    /// The timer of the pool.
     pub timer: Timer<Due>,
-    /// The time of the manual clock, if the pool has one.
+    /// The time that the manual clock shows, if the pool has such a clock.
     pub hands: Option<Arc<Hands>>,
     end_state: Mutex<End>,
     ended_changed: Condvar,
@@ -121,7 +123,7 @@ pub struct Shared {
 /// The fields that all workers read at each task, and that seldom change.
 #[derive(Debug)]
 struct Notice {
-    /// The epoch: a number that grows when workers with a lease must check their jobs' words again.
+    /// The epoch: a number that grows when each worker with a lease must check its job's word again.
     epoch: AtomicU64,
     draining: AtomicBool,
     drops: AtomicBool,
@@ -142,7 +144,7 @@ unsafe impl Send for PoolPtr {}
 unsafe impl Sync for PoolPtr {}
 
 impl PoolPtr {
-    /// Makes a pool with an owner for each worker and one for the caller.
+    /// Makes the shared state of a pool, with one owner for each worker and one for the caller.
     pub fn make(
         workers: usize,
         hooks: Hooks,
@@ -203,7 +205,7 @@ impl PoolPtr {
 
     /// Adds an owner of the pool, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
     pub fn own(self) {
-        // Ordering: Relaxed; the caller is an owner, or in an owner's hands.
+        // Ordering: Relaxed; the caller is an owner, or an owner keeps the pool for the caller.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -220,11 +222,11 @@ impl PoolPtr {
     }
 }
 
-/// The state of a pool's end, which comes when the last worker has left.
+/// Whether the pool has ended: the last worker has left.
 #[derive(Debug, Default)]
 struct End {
     has_come: bool,
-    /// True if a future may wait for the end in the parking lot.
+    /// True if a future may wait in the parking lot for the end of the pool.
     is_awaited: bool,
 }
 
@@ -284,7 +286,7 @@ impl Shared {
         &self.injector
     }
 
-    /// Returns the ends of all seats' deques from which thieves take.
+    /// Returns, for each seat, the ends of its deques from which other workers steal.
     #[inline]
     pub fn victims(&self) -> &[Victim] {
         &self.victims
@@ -308,7 +310,7 @@ impl Shared {
             && self.timer.is_empty()
     }
 
-    /// Returns the epoch: a number that grows when workers with a lease must check their jobs' words again.
+    /// Returns the epoch: a number that grows when each worker with a lease must check its job's word again.
     #[inline]
     pub fn epoch(&self) -> u64 {
         // Ordering: Acquire; pairs with `advance_epoch`: a worker that sees the new epoch sees the change of the

@@ -47,8 +47,8 @@ impl Due {
 /// The functions of one kind of entry.
 #[derive(Debug)]
 pub struct Act {
-    /// Called when the time of the entry has come, or when the timer is closed before that time. The key is the entry's. The
-    /// function takes over the entry's handle or reference, and may run destructors and wakers, but no task.
+    /// Called with the entry and its key when the entry's time has come, or when the timer is closed before that time. The
+    /// function owns the entry's handle or reference. It may run destructors and wakers, but no task.
     pub fire: fn(Due, Key),
     /// Returns true if a drain of the pool must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,

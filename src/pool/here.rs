@@ -1,4 +1,5 @@
-//! The place of a worker's thread in its pool: the pool, the thread's seat, and the counts that the thread keeps for the pool.
+//! The place of a worker's thread in its pool: the pool, the thread's seat, and the number of records that the thread has
+//! freed.
 
 use crate::base::queues::Seat;
 use crate::pool::core::{PoolPtr, Shared};
@@ -16,7 +17,7 @@ thread_static! {
 pub struct Here {
     pool: PoolPtr,
     seat: Cell<*const Seat>,
-    /// The number of job records that this thread has freed and not yet subtracted from the pool's owners.
+    /// The number of job records that this thread has freed, and has not yet subtracted from the pool's owners.
     freed_records: Cell<u64>,
 }
 
@@ -73,20 +74,21 @@ impl Here {
         unsafe { self.seat.get().as_ref() }
     }
 
-    /// Sets the thread's seat. `None` means that the thread has given its seat up.
+    /// Sets the thread's seat. `None` means that the thread has lent or left its seat.
     pub fn sit(&self, seat: Option<&Seat>) {
         self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
     }
 
-    /// Returns the number of owners of the pool that this thread stands for: the thread itself, and the records that it freed.
+    /// Returns the number of owners that the ending thread must subtract from the pool: one for the thread, and one for each
+    /// record that it has freed.
     pub fn owners(&self) -> u64 {
         self.freed_records.replace(0) + 1
     }
 }
 
 impl PoolPtr {
-    /// Subtracts one owner of the pool, because a record was freed. A worker only counts such owners, and subtracts them when
-    /// it ends.
+    /// Subtracts one owner of the pool, because a record was freed. On a worker's thread, only counts this owner: the thread
+    /// subtracts all counted owners when it ends.
     #[inline]
     pub fn record_freed(self) {
         if !Here::of_pool(self, |here| here.freed_records.set(here.freed_records.get() + 1)) {
@@ -101,7 +103,7 @@ impl Shared {
         self.add_flights(1);
     }
 
-    /// Subtracts a future that has ended, or a permit that was given back. Ends a drain that waits for nothing else.
+    /// Subtracts a future that has ended, or a permit that was given back. If a drain waits only for that, the drain ends.
     pub fn flight_ends(&self) {
         self.add_flights(1_u64.wrapping_neg());
     }
@@ -115,7 +117,7 @@ impl Shared {
         if here.is_none() {
             // Ordering: AcqRel; read under the sleepers' lock.
             self.flights.fetch_add(change, Ordering::AcqRel);
-            // Either this thread sees the drain, or the drain sees the changed count.
+            // Because of the fence, this thread sees the drain, or the draining thread sees the changed count.
             fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());

@@ -1,12 +1,14 @@
 //! The list of a pool's jobs that have a name and no parent.
 //!
-//! `Pool::jobs` finds these jobs by this list, and finds other jobs by the table of children, or by the list of held jobs.
+//! `Pool::jobs` finds these jobs by this list. The other jobs that it finds are in the table of children or in the list of held
+//! jobs.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 
-/// The jobs of a pool that have a name and no parent. The list keeps no handles: a job is removed before its record is freed.
+/// The jobs of a pool that have a name and no parent. The list has no handles of these jobs: a job is removed before its record
+/// is freed.
 #[derive(Debug)]
 pub struct NamedRoots(Mutex<BTreeSet<OpaqueJob>>);
 

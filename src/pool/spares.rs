@@ -1,15 +1,17 @@
 //! The spare workers of a pool: how many there are, and the seats that are lent to them.
 //!
-//! A worker that is about to block lends its seat to an idle spare, or to a new one. After its wait it continues its
-//! task without a seat. When that task ends, the thread becomes a spare itself. A spare that has been idle for
-//! [`KEPT`] ends.
+//! A worker whose task is about to wait lends its seat to an idle spare worker, or to a new one. After the wait the worker's
+//! thread continues its task without a seat. When that task ends, the thread becomes a spare worker itself. A spare worker that
+//! has been idle for [`KEPT`] ends.
 //!
-//! If no spare is idle and none can be made, a thread that waits *leaves* its seat:
-//! - `seat-1`: it offers the seat, and wakes a spare that has come idle meanwhile. If all other threads of the pool are
-//!   blocked, it keeps the seat, and its wait panics.
-//! - `seat-2`: a thread whose task has ended, and that has no seat, takes one that is offered before it becomes an idle spare.
+//! If no spare worker is idle and none can be made, a thread whose task waits *leaves* its seat:
+//! - `seat-1`: The thread offers its seat, and wakes a spare worker that has become idle meanwhile. If all other threads of the
+//!   pool are blocked, the thread keeps its seat, and its wait panics.
+//! - `seat-2`: A thread without a seat whose task has ended takes an offered seat, if there is one. Otherwise the thread
+//!   becomes an idle spare worker.
 //!
-//! All happens under one lock, so one thread of the pool is not blocked. That thread uses a seat, or comes to `seat-2`.
+//! Claim: an offered seat gets a thread. Both steps happen under one lock, so at any time at least one thread of the pool is
+//! not blocked. That thread uses a seat, or will do `seat-2`.
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
@@ -24,32 +26,32 @@ pub struct Spares {
     state: Mutex<State>,
     changed: Condvar,
     most: usize,
-    /// The number of the pool's threads that are no spares.
+    /// The number of the pool's threads that are not spare workers.
     workers: usize,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The indices of the seats that are lent and that no spare worker has taken yet.
+    /// The indices of the seats that are lent or left, and that no thread has taken yet.
     offered: VecDeque<usize>,
     /// The number of spare workers that wait for a seat.
     idle: usize,
     /// The number of spare workers, idle or not.
     threads: usize,
-    /// The number of spare workers started so far, from which each gets its index.
+    /// The number of spare workers made so far. Each spare worker's index is this number before the spare worker is counted.
     made: usize,
-    /// The number of threads that wait inside a task, or run it inside `blocking`. A thread that has its permits back is no
-    /// longer blocked.
+    /// The number of threads whose task waits inside, or is inside `blocking`. A thread whose task has re-acquired its permits
+    /// does not count.
     blocked: usize,
-    /// Set when the pool has drained: an idle spare must end.
+    /// True when the pool has drained: each idle spare worker must end.
     closed: bool,
 }
 
 /// The reason why a seat could not be lent.
 #[derive(Debug)]
 pub enum NoSpare {
-    /// The greatest number of spares exists, and none is idle. All other threads of the pool are blocked. Holds the number of
-    /// spares.
+    /// No spare worker is idle, and no further one may be made. If `leave` returns this, all other threads of the pool are
+    /// blocked. Holds the greatest number of spare workers.
     Most(usize),
     /// The platform could not start a thread.
     Refused(std::io::Error),
@@ -68,7 +70,7 @@ impl std::fmt::Display for NoSpare {
     }
 }
 
-/// What has become of a lent seat.
+/// What happens to a lent seat.
 #[must_use]
 #[derive(Debug)]
 pub enum Lent {
@@ -79,7 +81,7 @@ pub enum Lent {
 }
 
 impl Spares {
-    /// Makes the state of a pool with so many workers and without spares, which may get up to `most`.
+    /// Makes the state of a pool with `workers` workers and no spare worker. The pool may have at most `most` spare workers.
     pub fn new(workers: usize, most: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -100,11 +102,12 @@ impl Spares {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Offers the seat with this index to an idle spare. If none is idle, counts a new spare, which the caller must make. There
-    /// may be as many spares as `most`, and as the pool's own greatest number. On success the caller counts as blocked.
+    /// Offers the seat with the index `seat` to an idle spare worker. If none is idle, counts a new spare worker, which the
+    /// caller must make. The number of spare workers then exceeds neither `most` nor the greatest number of the pool. On
+    /// success the caller counts as blocked.
     ///
     /// # Errors
-    /// If no spare is idle and no further one may be made. The caller keeps the seat.
+    /// Returns an error if no spare worker is idle and no further one may be made. The caller then keeps the seat.
     pub fn lend(&self, seat: usize, most: usize) -> Result<Lent, NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {
@@ -124,8 +127,9 @@ impl Spares {
         Ok(Lent::Make(made))
     }
 
-    /// Counts the caller as blocked, and a new spare beyond the greatest number, which the caller must make. The spare gets the
-    /// seat of the caller, or else one that was left. Returns the index of the spare and its seat, or `None` if there is no seat.
+    /// Counts the caller as blocked. Also counts a new spare worker, even beyond the greatest number, which the caller must
+    /// make. That spare worker gets the caller's seat `seat`, or else an offered seat. Returns the index of the spare worker
+    /// and that of its seat. If there is no seat, counts no spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;
@@ -136,8 +140,9 @@ impl Spares {
         Some((made, seat))
     }
 
-    /// Subtracts a spare whose thread could not be started. The caller of `lend` or `lend_beyond` no longer counts as blocked.
-    /// Offers the seat of that spare again if the caller had none.
+    /// Subtracts a spare worker whose thread could not be started. The caller, which has called `lend` or `lend_beyond`, does
+    /// not count as blocked any more. `left` is the seat that the spare worker would have got, unless it is the caller's own:
+    /// that seat is offered again.
     pub fn give_up(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.threads -= 1;
@@ -148,7 +153,7 @@ impl Spares {
     /// Counts the caller as blocked, and offers its seat, if it has one, to the next thread that needs a seat (seat-1).
     ///
     /// # Errors
-    /// If all other threads of the pool are blocked. The caller keeps its seat.
+    /// Returns an error if all other threads of the pool are blocked. The caller then keeps its seat.
     pub fn leave(&self, seat: Option<usize>) -> Result<(), NoSpare> {
         let mut state = self.lock();
         if state.blocked + 1 >= self.workers + state.threads {
@@ -157,18 +162,19 @@ impl Spares {
         state.blocked += 1;
         if let Some(seat) = seat {
             state.offered.push_back(seat);
-            // A spare may have come idle since the caller has tried to lend the seat.
+            // A spare worker may have become idle since the caller tried to lend the seat.
             self.changed.notify_one();
         }
         Ok(())
     }
 
-    /// Counts the caller as blocked no longer.
+    /// No longer counts the caller as blocked.
     pub fn unblock(&self) {
         self.lock().blocked -= 1;
     }
 
-    /// Waits, as a spare worker, until a seat is lent. Returns the index of the seat, or `None` if the spare worker must end.
+    /// Makes the caller an idle spare worker until it gets a seat. Returns the index of the seat, or `None` if the caller's
+    /// thread must end.
     pub fn wait_for_seat(&self) -> Option<usize> {
         let mut state = self.lock();
         state.idle += 1;
@@ -187,19 +193,19 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // Any thread without a seat may end here, be it a former worker or a spare. Only the number of spares matters.
+            // The thread that ends here may be a former worker. Only the number of spare workers matters.
             state.threads -= 1;
         }
         seat
     }
 
-    /// Ends all idle spare workers, now and later. Call it when the pool has drained.
+    /// Makes all idle spare workers end, now and later. Call it when the pool has drained.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Returns true if no seat is lent, no spare waits for one, and no thread is blocked.
+    /// Returns true if no seat is offered, no spare worker is idle, and no thread is blocked.
     pub fn is_unused(&self) -> bool {
         let state = self.lock();
         state.offered.is_empty() && state.idle == 0 && state.blocked == 0

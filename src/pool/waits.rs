@@ -22,13 +22,13 @@ struct State {
 /// The wait of one task.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
-    /// The cell of the task, if the task has a handle.
+    /// The cell of the waiting task, if that task has a handle.
     pub task: Option<CellPtr>,
     /// The job that the task waits for in `Job::wait`. `None` if the task waits for anything else, such as another task.
     pub awaited: Option<OpaqueJob>,
 }
 
-/// The number of a wait that has begun. Pass it to [`Waits::leave`].
+/// The number that [`Waits::enter`] has given to a wait. Pass it to [`Waits::leave`] when the wait ends.
 #[derive(Debug)]
 pub struct Begun(u64);
 
@@ -37,7 +37,8 @@ impl Waits {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a task of `job` waits. The caller must keep both jobs alive until it calls [`leave`](Self::leave).
+    /// Notes that a task of `job` waits, as `wait` describes. Until the call of [`leave`](Self::leave) the caller must keep
+    /// `job` alive, and the job `wait.awaited` if there is one.
     pub fn enter(&self, job: OpaqueJob, wait: Wait) -> Begun {
         let mut state = self.state();
         state.begun += 1;
@@ -46,7 +47,7 @@ impl Waits {
         Begun(begun)
     }
 
-    /// Removes a wait that has ended.
+    /// Removes the wait with the number `begun`, which has ended. `job` is the job of the task that has waited.
     pub fn leave(&self, job: OpaqueJob, begun: Begun) {
         self.state().waits.remove(&(job, begun.0));
     }

@@ -1,4 +1,4 @@
-//! The functions of `events` while the timeline is on: they write the events.
+//! The functions that write the events of a pool while its timeline is on. Module `events` says when to call each of them.
 
 use crate::base::log::{Event, How, Info, Kind, Running, Why, here};
 use crate::base::task::{CellPtr, Ran};
@@ -34,14 +34,14 @@ fn note(job: JobPtr, event: Event) -> u64 {
     job.pool().log.push(event)
 }
 
-/// Notes the figures of each job above `job`.
+/// Notes the figures of each ancestor of `job`.
 fn note_above(job: JobPtr) {
     job.gates().skip(1).for_each(|gate| _ = note(gate, event(Kind::Figures, gate)));
 }
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // The push is not caused by an earlier event of this thread.
+    // No earlier event of this thread has caused this push.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -80,7 +80,7 @@ fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
 pub enum Outer {
     /// No start was noted, because the cell is empty or belongs to a waiter.
     Unchanged,
-    /// The task that the thread ran before, or zeros if it ran none.
+    /// The task that the thread ran before. All numbers are 0 if the thread ran none.
     Was(Running),
 }
 
@@ -92,12 +92,12 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
-    // The task runs under the permit of the outer task, and no event has released that permit.
+    // The join has caused this start, and not an earlier event of this thread.
     no_cause();
     enter(job, cell)
 }
 
-/// Notes the start of a task. Returns what the thread ran before.
+/// Notes the start of a task. Returns what the thread ran before the start.
 fn enter(job: JobPtr, cell: CellPtr) -> Outer {
     let start = begun(job, address(cell));
     Outer::Was(here(|here| here.task.replace(Running { task: address(cell), start })))
@@ -106,7 +106,7 @@ fn enter(job: JobPtr, cell: CellPtr) -> Outer {
 /// Notes the start of a task or of a permit without a task. Returns the id of the event.
 fn begun(job: JobPtr, task: usize) -> u64 {
     let cause = here(|here| here.cause.replace(0));
-    // The end of a task makes another start possible only if the job is not unlimited.
+    // In an unlimited job no start depends on the end of another task, so the start has no cause.
     let cause = if job.is_unlimited(job.permits.load()) { 0 } else { cause };
     let start = note(job, Event { task, cause, ..event(Kind::Started, job) });
     note_above(job);
@@ -124,7 +124,7 @@ pub fn acquired(job: JobPtr) -> usize {
 
 #[cold]
 pub fn granted(cell: CellPtr, number: usize) -> usize {
-    // A waiter has no number if its wait began before the timeline was started.
+    // The number is 0 if the wait began before the timeline was started. Then the permit stays unknown to the timeline.
     if number == 0 || cell.is_gone() {
         return 0;
     }
@@ -164,7 +164,7 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
     };
     let cause = note(job, Event { task, cause: start, ..event(Kind::Ended(how), job) });
     if !matches!(outer, Some(Outer::Unchanged)) {
-        // A pending future keeps its permit, so its event causes no start.
+        // A pending future keeps its permit, so this event causes no start.
         here(|here| here.cause.set(if how == How::Pending { 0 } else { cause }));
     }
 }

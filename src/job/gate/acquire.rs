@@ -1,12 +1,12 @@
-//! Permits without tasks: acquires them, grants them to waiters in the queue, and gives them back.
+//! Acquires permits without tasks, grants them to waiters in queues, and gives them back.
 //!
-//! A waiter stands in its job's queue like a task, and passes the gates like one (push-1 to push-4, release-1 to release-3).
-//! The thread that admits the waiter acquires the permits for it at once, without a worker or a deque. A held permit counts as
-//! a running task. A held permit also counts as one flight, for which a drain waits.
+//! The cell of a waiter lies in its job's queue, and passes the gates as a task does (`push-1` to `push-4`, `release-1` to
+//! `release-3` of `gate`). The thread that admits the waiter acquires the waiter's permits at once, without a worker or a
+//! deque. A held permit counts as a running task, and as a flight, for which a drain waits.
 //!
-//! A permit that is given back goes directly to the first waiter of the job, if the gates allow a further task under the same
-//! permit. They do if no gate is held, cancelled or over its limit, and no sibling waits at an ancestor. The word does not
-//! change, so no pusher may miss room.
+//! A thread that gives its permits back grants them to the first waiter of the same job, if the gates allow that grant. The
+//! gates allow it if none of them is held, held off, cancelled, at a rate or over its limit, and if no task waits at an
+//! ancestor. No word changes during the grant, so no pusher can miss a free permit.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
@@ -18,13 +18,14 @@ use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 
-/// Acquires a permit at each gate of the job, and counts one busy task. Returns false if a gate has no room, or if a task or a
-/// waiter stands in its queue. The caller must keep the job alive, and must have counted a flight.
+/// Acquires the permits of one task at each gate of the job, and counts one busy task. Acquires none and returns false if a
+/// gate has no room, if a gate's queue is not empty, or if a rate has no token. The caller must keep the job alive, and must
+/// have counted a flight.
 #[inline]
 pub fn try_acquire(job: JobPtr) -> bool {
     let (mut gate, mut rated) = (Some(job), false);
     while let Some(outer) = gate {
-        // A permit must not overtake a task or a waiter in the queue (push-1).
+        // The caller must not overtake a task or a waiter in the queue (push-1).
         let Some(Asked::Granted(mut word)) = outer
             .queue()
             .is_empty()
@@ -54,12 +55,13 @@ pub fn try_acquire(job: JobPtr) -> bool {
     true
 }
 
-/// Releases the permits at the job's gates inside `end`, or at all its gates if `end` is `None`.
+/// Releases the permits of a task of `job` at its gates below `end`, or at all its gates if `end` is `None`.
 pub(super) fn release_inside(job: JobPtr, end: Option<JobPtr>) {
     job.gates().take_while(|gate| Some(*gate) != end).for_each(|gate| release_at(gate, job));
 }
 
-/// Pushes a task or a waiter into the queue of its job, whether or not there is room (push-2 to push-4).
+/// Pushes a task or a waiter into the queue of its job without a check for room. Then admits tasks from the queue if the job
+/// has room (push-2 to push-4).
 #[inline]
 pub fn push_behind(job: JobPtr, cell: CellPtr) {
     job.queue().push(cell); // push-2, push-3
@@ -69,8 +71,8 @@ pub fn push_behind(job: JobPtr, cell: CellPtr) {
     }
 }
 
-/// Grants the permits to a waiter that has a reservation at `passed`, or leaves it in the queue of an ancestor without room.
-/// The caller may hold queue locks.
+/// Acquires the permits of a waiter that has a reservation at `passed`, and grants them to the waiter. If an ancestor of
+/// `passed` has no room, puts the waiter into a queue instead. The caller may hold queue locks.
 #[cold]
 pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     if reserve_outside(cell, passed).is_none() {
@@ -82,21 +84,22 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
     let job = cell.job();
     job.pool().flight_starts();
-    // The start has ended a reservation. A pusher may have been refused because of that reservation, so this thread checks the
-    // queues.
+    // The start has ended the waiter's reservations. A gate may have refused a task because of such a reservation, so this
+    // thread checks the queues.
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
-        // The waiter has left, so the permits are released. `drop_late` must not be called here, because the caller may hold
-        // queue locks.
+        // The waiter does not wait any more, so this thread releases the permits. This thread must not call `drop_late`,
+        // because the caller may hold queue locks.
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);
     }
 }
 
-/// Gives back a permit of each gate of the job, and no longer counts the permit as a busy task and a flight. If the gates
-/// allow it, the first waiter of the job gets the permits instead. The caller must hold no queue lock.
+/// Releases the permits of the job's gates that the caller has without a task. Also subtracts their busy count and their
+/// flight. If a waiter is first in the job's queue and the gates allow it, grants the permits and both counts to that waiter
+/// instead. The caller must hold no queue lock.
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
@@ -108,8 +111,8 @@ pub fn give_back(job: JobPtr) {
     job.drop_tasks(1);
 }
 
-/// Grants the caller's permits to the first waiter in the job's queue, which then counts as busy in the caller's place.
-/// Returns false if the caller keeps the permits: a task is first, the queue is locked or empty, or a gate does not allow it.
+/// Grants the caller's permits, busy count and flight to the first waiter in the job's queue. Returns false if the caller keeps
+/// them: the queue is empty or locked, a task is first in it, or a gate does not allow the grant.
 fn hand_over(job: JobPtr) -> bool {
     while !job.queue().is_empty() {
         let siblings_wait = job.parent().is_some_and(is_waited_for);
@@ -124,13 +127,15 @@ fn hand_over(job: JobPtr) -> bool {
     false
 }
 
-/// Pops the first cell of the job's queue if it is a waiter of this job. Any other cell stays first in the queue.
+/// Pops the first cell of the job's queue if that cell belongs to a waiter of this job. Leaves any other cell first in the
+/// queue.
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {
         Popped::Task(cell) if cell.is_waiter() && cell.job() == job => Some(cell),
         Popped::Task(other) => {
-            // The task stays. The caller releases its permit, and checks the queue after that.
+            // The popped cell belongs to a task, or to a waiter of a job below, so it goes back to the front of the queue.
+            // `give_back` then releases the caller's permits, and checks the queue after that.
             job.queue().push_returned(other);
             None
         }

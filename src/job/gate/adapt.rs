@@ -14,7 +14,7 @@ pub fn is_adaptive_itself(job: JobPtr) -> bool {
     samples(&job).is_some()
 }
 
-/// Returns true if the limit of the job or of a job above adapts.
+/// Returns true if the limit of the job or of one of its ancestors adapts.
 pub fn is_adaptive(job: JobPtr) -> bool {
     job.gates().any(|gate| samples(&gate).is_some())
 }

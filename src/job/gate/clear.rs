@@ -1,17 +1,20 @@
-//! Takes the tasks that have not started out of a job, for `Job::clear`. The job stays open.
+//! Removes the tasks that have not started from the queues and from the timer, for `Job::clear`. The job stays open.
 //!
-//! A clear takes the tasks that wait in a queue or in the timer. A task that is ready or runs is not affected. So no task and
-//! no word needs a mark that says "cleared".
+//! A clear removes the tasks of the job that wait in a queue or in the pool's timer. Ready and running tasks stay.
 //!
-//! - `clear-1`: The thread takes the tasks out under the queue lock, and counts them as busy before it unlocks. So the job is not
-//!   idle before a worker has dropped them. It sets CLEARED at each task, so that no join runs the task inline from then on.
-//! - `clear-2`: If an unfinished push may hide tasks, the thread unlocks, and looks again. A task behind that push may have been
-//!   pushed before the clear.
-//! - `clear-3`: A task of a child in the queue of a parent gives up its reservations. The child may then send its next task.
-//! - `clear-4`: The thread injects a sweep that owns the tasks. A worker drops them one at a time (`sweep-2`, `sweep-3`).
+//! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. The thread sets the bit CLEARED of
+//!   each removed task, so that no later join runs the task inline. Before it unlocks the queue, it counts the removed tasks as
+//!   busy, so that the job is not idle until a worker has dropped them.
+//! - `clear-2`: If an unfinished push may hide tasks, the clearing thread unlocks the queue, and then searches it again. A
+//!   hidden task may have been pushed before the clear.
+//! - `clear-3`: The clearing thread cancels the reservations of each removed delegate. The delegate's child may then send its
+//!   next task.
+//! - `clear-4`: The clearing thread injects a sweep that owns the removed tasks. A worker drops these tasks one at a time
+//!   (`sweep-2`, `sweep-3` of `drops`).
 //!
-//! No worker can start a task that was taken out. Three threads may try to claim such a task: the worker that drops it, the
-//! task's handle, and a join that began before the clear and runs the task inline. The claim decides between them.
+//! No worker can start a removed task. Three threads may try to claim a removed task: the worker that drops it, a thread that
+//! cancels it by its handle, and a thread whose join began before the clear and runs the task inline. Only one of them gets the
+//! claim.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;
@@ -21,14 +24,15 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::sync::thread;
 
-/// Takes all tasks that have not started out of the job's queue and out of the pool's timer. Adds them to `taken`, each counted
-/// as busy.
+/// Moves the tasks that have not started from the job's queue, and the job's delayed tasks from the pool's timer, to `taken`.
+/// Each moved task has a busy count.
 pub fn take_unstarted(job: JobPtr, taken: &mut Vec<CellPtr>) {
     take_delayed(job, taken);
     take_from(job, |_| true, taken);
 }
 
-/// Takes the tasks of the job, and of jobs below it, out of the queues of its ancestors. They are counted as busy.
+/// Moves the delegates of the job and of the jobs below it from the queues of the job's ancestors to `taken`. Each delegate has
+/// a busy count.
 pub fn take_delegates(job: JobPtr, taken: &mut Vec<CellPtr>) {
     let is_below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
     for outer in job.gates().skip(1) {
@@ -39,7 +43,8 @@ pub fn take_delegates(job: JobPtr, taken: &mut Vec<CellPtr>) {
     }
 }
 
-/// Takes the tasks that have not started, and that `which` accepts, out of a queue. Each is counted as busy then.
+/// Moves the tasks that have not started, and for which `which` returns true, from the queue of `line` to `taken`. Each moved
+/// task has a busy count.
 fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<CellPtr>) {
     loop {
         let before = taken.len();
@@ -64,8 +69,8 @@ fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<Cell
     }
 }
 
-/// Takes the job's delayed tasks out of the pool's timer, and adds them to `taken`. Delayed tasks are counted as busy already.
-/// If another thread has taken an entry, that thread keeps the task.
+/// Moves the job's delayed tasks from the pool's timer to `taken`. A delayed task has a busy count already. If another thread
+/// has removed a task's timer entry, that thread keeps the task.
 fn take_delayed(job: JobPtr, taken: &mut Vec<CellPtr>) {
     let Some(extra) = job.extra() else { return };
     let keys: Vec<_> = extra.times().delayed.iter().copied().collect();

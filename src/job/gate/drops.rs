@@ -3,15 +3,16 @@
 //! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs a destructor holds no
 //! queue lock, no permit, no reservation, and no second task to drop.
 //!
-//! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. This
-//!   thread drops nothing itself.
+//! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. The thread
+//!   itself drops nothing.
 //! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then the
 //!   worker pops the next task. The worker also takes the job's delayed tasks out of the timer, and drops them in the same way.
-//! - `sweep-3`: Before a destructor waits, the worker injects the sweep again. Another worker then goes on with the queue.
+//! - `sweep-3`: Before a destructor waits, the worker injects the sweep again. Another worker then continues with the queue.
 //!
-//! No task stays in the queue of a cancelled job. The thread that cancels sets the flag, executes a fence, and checks the
-//! queue. A pusher pushes, executes a fence, and loads the flag. By the fences, the first thread sees the task or the pusher
-//! sees the flag. A sweep that meets an unfinished push ends: the pusher loads the flag after its push.
+//! Claim: no task stays in the queue of a cancelled job. The thread that cancels the job sets the flag `Cancelled`, executes a
+//! fence, and checks the queue. A pusher pushes its task, executes a fence, and loads the flag. Because of the fences, the
+//! first of these threads sees the task, or the pusher sees the flag. A worker that meets an unfinished push ends the sweep:
+//! the pusher loads the flag after its push, and requests another sweep.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
@@ -29,8 +30,8 @@ use crate::pool::core::Shared;
 use crate::sync::deque::Steal;
 use crate::sync::spin_loop;
 
-/// Returns true if the job or an ancestor is cancelled, or the pool drops all tasks. A task of the job must then be dropped
-/// instead of started.
+/// Returns true if the job or an ancestor is cancelled, or if the pool drops all tasks. Then a worker must drop a task of the
+/// job instead of starting it.
 #[inline]
 pub fn is_dropped(job: JobPtr) -> bool {
     let mut gate = Some(job);
@@ -46,21 +47,22 @@ pub fn is_dropped(job: JobPtr) -> bool {
 /// Injects a sweep of the job's queue (sweep-1). The caller must keep the job alive.
 #[cold]
 pub fn request_sweep(job: JobPtr) {
-    // The sweep keeps the job by a handle. A sweep is no task, so it is not counted as busy.
+    // The sweep has a handle of the job. A sweep is no task, so it has no busy count.
     job.busy.keep();
     let _ = job.pool().inject(task::sweep(job.opaque(), Vec::new()));
 }
 
-/// Injects a sweep that drops these tasks. Each of them must be counted as busy. The caller must keep the job alive.
+/// Injects a sweep that owns `tasks`, so that a worker drops them. Each of these tasks must have a busy count. The caller must
+/// keep the job alive.
 pub fn inject_cleared(job: JobPtr, mut tasks: Vec<CellPtr>) {
     tasks.reverse();
     job.busy.keep();
     let _ = job.pool().inject(task::sweep(job.opaque(), tasks));
 }
 
-/// Drops the tasks of a sweep by `drop_one`, one at a time: the cleared tasks, and those in the queue of a cancelled job
-/// (sweep-2). Ends early if `drop_one` returns false, because then it has injected the sweep again. The caller must not hold a
-/// queue lock.
+/// Passes the tasks of a sweep to `drop_one`, one at a time: first the tasks that the sweep owns, then the waiting tasks of its
+/// job if the job is cancelled (sweep-2). If `drop_one` returns false, it has injected the sweep again, so this call ends
+/// early. The caller must not hold a queue lock.
 pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     let job = sweep.job();
     while let Some(task) = task::next_cleared(sweep).or_else(|| take_of_cancelled(job)) {
@@ -74,7 +76,8 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     lifetime::drop_handle(job);
 }
 
-/// Takes one task that waits in the queue or for its time, and is counted as busy. Returns `None` if the job is not cancelled.
+/// Takes one task of a cancelled job out of the job's queue or out of the timer. The task then has a busy count. Returns `None`
+/// if there is no such task, or if the job is not cancelled.
 fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
     if !job.permits.load().has(Flag::Cancelled) && !job.pool().drops() {
         return None;
@@ -104,11 +107,11 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task out of the pool's timer. The task is counted as busy.
+/// Takes one delayed task of the job out of the pool's timer. A delayed task has a busy count.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;
-        // Another thread may have taken the entry. Then that thread drops the task (delay-2).
+        // If another thread has taken the timer entry meanwhile, that thread drops the task (delay-2).
         if let Some(due) = job.pool().timer.cancel(key) {
             return Some(due.cell());
         }
@@ -122,7 +125,7 @@ fn unlock(mut consumer: Consumer<'_>) {
     }
 }
 
-/// Drops a task that is counted as busy.
+/// Drops a task, and subtracts its busy count.
 pub fn drop_task(cell: CellPtr) {
     let job = cell.job();
     events::dropped(cell);
@@ -130,19 +133,21 @@ pub fn drop_task(cell: CellPtr) {
     job.drop_tasks(1);
 }
 
-/// Drops a cell from a deque without running it. The caller must hold no queue lock.
+/// Drops a cell that was taken out of a deque, with all its permits, reservations and busy counts. The caller must hold no
+/// queue lock.
 #[cold]
 pub fn discard(cell: CellPtr) {
     let job = cell.job();
     match cell.mark() {
         Mark::Admitted => {
-            // The permit must be released after the future's captures are dropped.
+            // The future's captures must be dropped before its permits are released.
             cell.cancel();
             release(job);
             job.drop_tasks(1);
         }
         Mark::Ready => {
-            // A destructor of the captures may wait for a task that needs the reservations, so they are cancelled first.
+            // A destructor of the captures may wait for a task that needs room at these gates. So this thread cancels the
+            // reservations first.
             job.gates().for_each(leave_gate);
             drop_task(cell);
         }
@@ -158,19 +163,21 @@ pub fn discard(cell: CellPtr) {
     }
 }
 
-/// Injects a cancelled task from the queue of `gate`, so that a worker drops it. The task must be counted as busy.
+/// Injects a cancelled task that was taken out of the queue of `gate`, so that a worker drops it. The task must have a busy
+/// count.
 pub fn inject_to_drop(cell: CellPtr, gate: JobPtr) {
     let pool = cell.job().pool_ptr();
     leave_queue(cell, gate);
     cell.set_mark(Mark::ToDrop);
-    // After this call the cell may be dropped, and its job and the pool with it. This reference keeps the pool's memory.
+    // As soon as the cell is injected, a worker may drop it, and with it the job and the pool. The owner that is added here
+    // keeps the pool's memory.
     pool.own();
     let _ = pool.shared().inject(cell);
     pool.disown(1);
 }
 
-/// Cancels the reservations that a task from the queue of `gate` has at the jobs inside `gate`. Then the child of `gate` may
-/// put its next task into that queue.
+/// Cancels the reservations of a task that was taken out of the queue of `gate`, at each job below `gate`. The child of `gate`
+/// through which the task came may then put its next task into that queue.
 pub(super) fn leave_queue(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     if job == gate {

@@ -11,17 +11,18 @@ use crate::job::record::JobPtr;
 #[must_use]
 #[derive(PartialEq, Eq)]
 pub enum Dropped {
-    /// It dropped no task: there was none to drop, or another thread has the queue lock, and will see the pending bit.
+    /// No task was dropped: there was none to drop, or another thread has the queue lock. That thread sees the pending bit, and
+    /// drops the tasks.
     None,
-    /// It dropped at least one task.
+    /// At least one task was dropped.
     Some,
-    /// It dropped no task, but an unfinished push may hide tasks to drop.
+    /// An unfinished push may hide further tasks that must be dropped. Other tasks may have been dropped.
     NotYet,
 }
 
-/// Drops the cancelled tasks in the queue of `job` for which `which` returns true. Such a task was cancelled by its handle, or
-/// it belongs to a cancelled job below `job`. The call works on a held job, too, because it needs no worker to pop from the
-/// queue. All other tasks keep their places, because the job may be resumed meanwhile.
+/// Drops the cancelled tasks in the queue of `job` for which `which` returns true. A task is cancelled if its handle has
+/// cancelled it, or if it belongs to a cancelled job below `job`. No worker need pop the tasks, so this function also works
+/// while `job` is held. All other tasks keep their places in the queue.
 pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
@@ -39,8 +40,8 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     }
 }
 
-/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. Each moved task then has a
-/// busy count. Returns false if an unfinished push may hide further tasks.
+/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. Each moved task has a busy
+/// count then. Returns false if an unfinished push may hide further tasks.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -53,13 +54,14 @@ pub fn take_gone(
         consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
     let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
     if own > 0 {
-        // The job must not be idle before the tasks are counted.
+        // The tasks get their busy counts under the queue lock. Otherwise the job would be idle before the tasks are dropped.
         line.busy.add_tasks(own);
     }
     whole
 }
 
-/// Drops the cancelled tasks that were taken out of the queue of `line`. The caller must not hold the lock of that queue.
+/// Drops the tasks that [`take_gone`] has moved from the queue of `line` to `taken`. The caller must not hold the lock of that
+/// queue.
 pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     if taken.is_empty() {
         return;
@@ -75,30 +77,32 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     wake_if_idle(line);
 }
 
-/// Returns true if no task leaves the gate's queue for now: the job or one of its ancestors is paused, held off or has a limit
-/// of 0.
+/// Returns true if no worker takes tasks out of the gate's queue for now: the gate or one of its ancestors is paused, is held
+/// off, or has a limit of 0.
 pub fn is_stuck(gate: JobPtr) -> bool {
     gate.gates().any(|gate| gate.permits.load().is_stopped())
 }
 
-/// Drops the cancelled delegates in the queues of stuck ancestors of this job, because no worker pops from these queues. If
-/// another thread has the lock of such a queue, that thread drops the delegates.
+/// Drops the cancelled delegates in the queue of each ancestor of `job` for which [`is_stuck`] returns true, because no worker
+/// pops them. If another thread has the lock of such a queue, that thread drops the delegates.
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
         if outer.counts_weights() {
-            // A cancelled heavy task that is first in the queue counts as one that fits, so this thread checks the queue.
+            // The first task in the queue may be a cancelled heavy task. Such a task counts as one that fits, so a check of the
+            // queue admits it.
             look(outer);
         }
     }
 }
 
-/// Drops the cancelled delegates in the queue of this gate, and of each gate inside it, as long as that gate is stuck.
+/// Drops the cancelled delegates in the queue of `gate`, and in the queues of the jobs below `gate` that have had children.
+/// Leaves a queue alone if workers take tasks out of it (see [`is_stuck`]).
 pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // This gate is checked first: otherwise each gate of a chain would walk the whole chain.
+        // The word of `gate` is checked first, because it usually decides. `is_stuck` would walk over all ancestors of `inner`.
         drop_delegates_at(inner.ptr(), || {
             gate.permits.load().is_stopped() || is_stuck(inner.ptr())
         });
@@ -107,7 +111,7 @@ pub fn drop_delegates_in(gate: JobPtr) {
 }
 
 fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
-    // When a delegate leaves, its child may send another one.
+    // After a delegate has left the queue, its child may send another one, which may be cancelled, too.
     while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {
             Dropped::None => break,
@@ -117,7 +121,7 @@ fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
     }
 }
 
-/// Takes the tasks that their handles have cancelled, and the waiters that have left, out of the job's queue.
+/// Drops the job's tasks that their handles have cancelled, and its waiters that do not wait any more, from the job's queue.
 pub fn tidy_queue(job: JobPtr) {
     let _ = drop_gone(job, |cell| cell.job() == job);
 }

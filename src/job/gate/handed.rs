@@ -1,15 +1,16 @@
-//! Hands a task over together with its permits, for jobs with a capacity of 0.
+//! Pushes a task together with its permits, for jobs with a capacity of 0.
 //!
 //! A push into a job with a capacity of 0 must find free permits. The pusher first acquires the permits of the task, as a
 //! caller of `acquire` does, and then pushes the task.
 //!
-//! - `hand-1`: The pusher has one permit of each gate, one busy count and one flight, from [`acquire`](super::acquire).
-//! - `hand-2`: The pusher injects the task, which takes over the permits and the busy count. Then the pusher ends the flight. So
-//!   a drain sees the flight or the task.
-//! - `hand-3`: The worker that takes the task checks the words of its gates. If the job was cancelled meanwhile, the worker drops
-//!   the task. If a gate is held or over its limit, the task must not start.
-//! - `hand-4`: If the task must not start, the worker puts it at the front of the job's queue, and then releases the permits
-//!   (`release-1` to `release-3`). So the check of the queue after the release finds the task.
+//! - `hand-1`: The pusher gets the task's permits of each gate, one busy count and one flight, from
+//!   [`acquire`](super::acquire).
+//! - `hand-2`: The pusher injects the task, which owns the permits and the busy count from then on. Then the pusher ends the
+//!   flight. So a drain sees the flight or the task.
+//! - `hand-3`: The worker that takes the task from the injector checks the word of each gate. If the job or an ancestor was
+//!   cancelled meanwhile, the worker drops the task. If a gate is held, held off or over its limit, the task must not start.
+//! - `hand-4`: If the task must not start, the worker puts it at the front of the job's queue. Then the worker releases the
+//!   permits and checks the queue (`release-1` to `release-3` of `gate`), and so finds the task.
 
 use super::{Start, discard, drop_late, give_back, hold, is_dropped, rated, release};
 use crate::base::task::{CellPtr, Mark};
@@ -18,22 +19,22 @@ use crate::job::events::{self, Number};
 use crate::job::record::JobPtr;
 use std::mem::ManuallyDrop;
 
-/// One permit of each gate of a job, for a task that is about to be pushed. Dropping this value gives the permits back.
+/// The permits of one task at each gate of its job. The task is about to be pushed. Dropping this value gives the permits back.
 #[derive(Debug)]
 pub struct Handed {
-    /// The job's record, which stays alive because the permits count as a busy task.
+    /// The job. Its record stays alive, because the permits have a busy count.
     job: JobPtr,
     /// The number by which the timeline identifies these permits.
     number: Number,
 }
 
 impl Handed {
-    /// Takes over one permit of each gate of the job, one busy count and one flight (`hand-1`).
+    /// Receives the caller's permits of each gate of the job, with one busy count and one flight (`hand-1`).
     pub fn new(job: JobPtr, number: Number) -> Self {
         Self { job, number }
     }
 
-    /// Pushes a task of the job with these permits. The caller must keep the job alive, and hold no queue lock.
+    /// Injects a task of the job together with these permits. The caller must keep the job alive, and hold no queue lock.
     pub fn push(self, cell: CellPtr) {
         let Self { job, number } = *ManuallyDrop::new(self);
         events::given_back(job, number);
@@ -52,7 +53,8 @@ impl Drop for Handed {
     }
 }
 
-/// Starts a task that was pushed with its permits. If a gate has been held since, puts the task back into the queue of its job.
+/// Returns what the worker must do for a task that was pushed together with its permits. If a gate has been held since the
+/// push, puts the task into the queue of its job.
 #[cold]
 pub(super) fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -65,7 +67,7 @@ pub(super) fn start(cell: CellPtr) -> Start {
     };
     events::refused(refuses, cell);
     job.pool().count_refused();
-    // After the push another thread may run the task to its end. This handle keeps the gates alive.
+    // This handle keeps the gates alive, because after the push another thread may run the task to its end.
     job.busy.keep();
     job.queue().push_returned(cell); // hand-4
     release(job);
@@ -79,7 +81,7 @@ fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
     // A task whose weight exceeds the limit may run alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
-    // A rate also sets the flag `HeldOff`, but the pusher has taken the tokens of the rates already. So the time of the
-    // hold-off is checked instead.
+    // A rate may have set the flag `HeldOff`, although the pusher has taken this task's tokens already. So this function checks
+    // the time of the hold-off instead of the flag.
     (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }

@@ -1,23 +1,24 @@
 //! Holds jobs off until a time, and opens them at that time.
 //!
 //! A thread that holds a job off does these steps under the lock of the job's times:
-//! - `off-1`: The thread notes the time. The thread arms the pool's timer, unless an entry of the job is armed for an earlier
-//!   time. The entry has a handle of the job.
-//! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker that keeps a permit over several tasks
-//!   checks the flag.
+//! - `off-1`: The thread notes the time until which the job is held off, and arms an entry for it in the pool's timer. If an
+//!   entry of the job is armed for the same time or an earlier one, the thread arms none. The entry has a handle of the job.
+//! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker with a lease of the job checks the flag
+//!   before its next task.
 //!
-//! The thread that fires the entry:
-//! - `open-1`: Under the same lock the thread reads the job's times. If one of them is still to come, it arms the timer again
-//!   and stops. Otherwise it clears the flag.
+//! The thread that fires the entry opens the job:
+//! - `open-1`: Under the lock of the job's times, the thread computes the time until which the job must stay held off. If that
+//!   time is still to come, the thread arms the timer again and stops. Otherwise the thread clears the flag `HeldOff`.
 //! - `open-2`: The thread executes a full fence.
-//! - `open-3`: The thread checks the queue, and admits tasks.
+//! - `open-3`: The thread checks the job's queue, and admits tasks from it.
 //!
-//! No task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher that
-//! finds the flag has pushed before (push-2 to push-4 of `gate`). By the fences the pusher sees the flag cleared, or `open-3`
-//! sees the task. A hold-off that comes between two openings finds the entry armed, or arms its own.
+//! Claim: no task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher
+//! that sees the flag has pushed its task before (`push-2` to `push-4` of `gate`). Because of the fences, the pusher sees the
+//! flag cleared, or the opening thread sees the task (`open-3`). A thread that holds the job off finds the entry armed, or arms
+//! one.
 //!
-//! No task starts too early. An entry may fire before the job's time, because a later call has extended it. `open-1` reads the
-//! time that holds now.
+//! Claim: no task starts too early. An entry may fire before the job's time, because a later call of `hold_off` has extended
+//! that time. So the opening thread reads the job's times when the entry fires (`open-1`).
 
 use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};
@@ -34,8 +35,8 @@ use crate::sync::time::Instant;
 static OPEN: Act =
     Act { fire: open, is_waited_for: |due| !JobPtr::of(due.job()).queue().is_empty() };
 
-/// Holds the job off until the time `until`, unless it is held off until a later time. After the return no task of the job
-/// acquires a permit before that time.
+/// Holds the job off until the time `until`. Does nothing if the job is already held off until that time or a later one, or if
+/// `until` is over. After the return no task of the job acquires a permit before `until`.
 ///
 /// # Errors
 /// Returns an error if the timer's thread could not be started. Then nothing has changed.
@@ -57,15 +58,15 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
         }
     }
     if job.permits.load().has(Flag::Parent) {
-        // Cancelled delegates are usually dropped when their turn in the queue comes. The job is held now, so they are
-        // dropped here.
+        // A worker drops a cancelled delegate when the delegate is first in the queue. No worker pops from the queue of a job
+        // that is held off, so this thread drops the cancelled delegates.
         drop_delegates_in(job);
     }
     Ok(())
 }
 
-/// Arms the timer for the time `until`, and sets the flag `HeldOff`. Does nothing if an entry for this time or an earlier one is
-/// armed: [`open`] arms the timer again if the job must be held off longer. The caller must have the lock of the job's times.
+/// Arms the timer for the time `until`, and sets the flag `HeldOff`. Does nothing if an entry of the job is armed for this time
+/// or an earlier one: if need be, [`open`] then arms the timer again. The caller must have the lock of the job's times.
 pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());
@@ -84,13 +85,13 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
     Ok(())
 }
 
-/// Opens the job whose entry has fired. If the job must be held off longer, arms the timer again instead.
+/// Opens the job whose timer entry has fired. If the job must stay held off longer, arms the timer again instead.
 fn open(due: Due, key: Key) {
     let job = JobPtr::of(due.job());
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {
-            // This entry was replaced after it had fired, so it must not open the job.
+            // Another entry has replaced this one after the timer had fired it. So this entry must not open the job.
             drop(times);
             return lifetime::drop_handle(job);
         }

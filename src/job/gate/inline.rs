@@ -1,20 +1,21 @@
-//! Acquires the permits of a task that another task joins and runs inline, although the two are of different jobs.
+//! Acquires the permits of a task that runs inline in a task that joins it, if the two tasks are of different jobs.
 //!
-//! A gate above both tasks is a *common gate*. There the joined task uses the permit of the joining task, so no word changes. At
-//! each other gate of the joined task the joining thread acquires a permit, as a caller of `acquire` does.
+//! A gate that both tasks must pass is a *common gate*. The joined task uses the joining task's permit of each common gate, so
+//! no word of a common gate changes. The joining thread acquires a permit of each other gate of the joined task, as a caller of
+//! `acquire` does.
 //!
 //! The joined task overtakes no earlier task of its job at a limit of 1 (`serial_in_order`). There are two cases:
-//! - The job's queue is empty. The joined task was pushed before this check, so it has left the queue, behind all tasks that were
-//!   pushed before it. At a limit of 1 a task leaves the queue only when the task before it has started.
-//! - The joined task is the first in the queue, and no task is ready.
+//! - The job's queue is empty. The joined task was pushed before this check, so it has left the queue after all tasks that were
+//!   pushed before it. At a limit of 1 a task leaves the queue only after the previous task has started.
+//! - The joined task is the first in the queue, and no task of the job is ready.
 //!
-//! A clear takes tasks out of the queue, too. No join runs such a task inline (`clear-1`).
+//! A clear also removes tasks from the queue. No join runs a removed task inline (`clear-1` sets a bit of each removed task).
 //!
-//! At a higher limit ready tasks do not matter. If one of them finds no permit now, it is refused, and the release of the permit
-//! admits it again.
+//! At a limit above 1 the joined task may start before ready tasks. A ready task that finds no permit then is refused, and the
+//! thread that releases the permit admits the task again.
 //!
-//! At a limit of 1 the cell of a task that was ready and has run inline counts as ready until a worker takes it out. Until then the
-//! next task of the job does not run inline.
+//! If a ready task has run inline, its cell counts as a ready task until a worker takes the cell out of the deque or the
+//! injector. At a limit of 1 the next task of the job does not run inline before that.
 
 use super::acquire::release_inside;
 use super::{is_dropped, look, may_go_on, unlock};
@@ -31,15 +32,16 @@ use crate::sync::fence_after_rmw;
 #[derive(Debug)]
 pub struct Inline {
     job: JobPtr,
-    /// The innermost common gate. `None` if the two jobs have no ancestor in common.
+    /// The common gate that is nearest to the task's job: that job itself, or an ancestor. `None` if there is no common gate.
     common: Option<JobPtr>,
-    /// The task's cell if it was taken out of the job's queue. Otherwise the cell stays in its queue or deque.
+    /// The task's cell, if it was taken out of the job's queue. `None` if the cell still lies in its queue, deque or injector.
     taken: Option<CellPtr>,
 }
 
 impl Inline {
-    /// Counts one busy task of `job`, and acquires the permits of the task in `cell`, which is of `job`, and which a task of `joining`
-    /// joins (inline-1). Returns `None` if a gate does not admit the task at once. The caller must keep the jobs and the cell alive.
+    /// Acquires the permits of the task in `cell`, and counts one busy task of `job` (inline-1). The task is of `job`, and a
+    /// task of `joining` joins it. Returns `None` if a gate does not let the task start at once. The caller must keep both jobs
+    /// and the cell alive.
     pub fn acquire(cell: CellPtr, job: JobPtr, joining: JobPtr) -> Option<Self> {
         let admits = job.pool_ptr() == joining.pool_ptr()
             && is_of_same_class(job, joining)
@@ -48,11 +50,12 @@ impl Inline {
             return None;
         }
         let common = job.gates().find(|gate| joining.gates().any(|outer| outer == *gate));
-        // A common gate that keeps permits bounds the tasks that have begun. There the two tasks may not share one permit.
+        // A common gate that keeps permits bounds the tasks that have begun, so the two tasks must not share its permit.
         if common.is_some_and(|common| !may_go_on(common) || common.keeps_any_permit()) {
             return None;
         }
-        // The count must come before the permits. A task that finds no permit may be the job's last, and relies on their holder.
+        // The busy count must come before the permits. Another task that finds no permit goes into the queue, without a busy
+        // count. Then the busy count of the thread that has the permits must keep the job.
         job.busy.add_tasks(1);
         let acquired = if job.queue().is_empty() {
             acquire_inside(job, common, false).then_some(Self { job, common, taken: None })
@@ -65,25 +68,27 @@ impl Inline {
         acquired
     }
 
-    /// Does what [`acquire`](Self::acquire) does, for a task that must be the first in the queue of its job. Takes the task out.
+    /// Does what [`acquire`](Self::acquire) does, if `cell` is the first in the queue of `job`. Takes the cell out of the
+    /// queue. Returns `None` if another cell is the first.
     fn acquire_first(cell: CellPtr, job: JobPtr, common: Option<JobPtr>) -> Option<Self> {
-        // Wakers run when `_deferral` is dropped, with no queue lock held: a waker is the user's code.
+        // A waker is the user's code, so it must not run under the queue lock. It runs later, when `_deferral` is dropped.
         let _deferral = Deferral::begin();
         let mut consumer = job.queue().try_lock_quietly()?;
         if consumer.first() != Some(cell) || !acquire_inside(job, common, true) {
             unlock(job, consumer);
             return None;
         }
-        // The permits come before the pop. So a pusher that sees the queue empty sees them, and does not overtake the task.
+        // The permits are acquired before the pop. So a pusher that sees the queue empty also sees the permits, and its task
+        // does not overtake this one.
         let popped = consumer.pop();
         let taken = match popped {
             Popped::Task(popped) if popped == cell => {
-                // A task in a queue has no busy count.
+                // A task in a queue has no busy count, so the popped task gets one.
                 job.busy.add_tasks(1);
                 Some(cell)
             }
             Popped::Task(returned) => {
-                // A task was refused meanwhile, and goes first.
+                // Another task was refused meanwhile, and lies on the front stack. It must start first.
                 job.queue().push_returned(returned);
                 unlock(job, consumer);
                 fence_after_rmw();
@@ -91,20 +96,21 @@ impl Inline {
                 release_inside(job, common);
                 return None;
             }
-            // The next push is unfinished. The cell stays in the queue.
+            // The push behind the cell is unfinished. The cell stays in the queue.
             Popped::Empty | Popped::Unfinished => None,
         };
         unlock(job, consumer);
         Some(Self { job, common, taken })
     }
 
-    /// Returns the innermost common gate, at which the joining task lends its permit to the joined task.
+    /// Returns the common gate that is nearest to the joined task's job. The joining task lends its permits of this gate and of
+    /// its ancestors to the joined task.
     pub fn common(&self) -> Option<JobPtr> {
         self.common
     }
 
-    /// Gives up the queue's reference to the cell, and the cell's busy count, if the cell was taken out of the queue. This thread or
-    /// another one must have claimed the task, so the cell is empty.
+    /// Drops the cell and subtracts its busy count, if the cell was taken out of the queue. Call it after a thread has claimed
+    /// the task, so that the cell is empty.
     pub fn give_up_cell(&mut self) {
         if let Some(cell) = self.taken.take() {
             cell.cancel();
@@ -112,20 +118,23 @@ impl Inline {
         }
     }
 
-    /// Releases the permits of the joined task, and admits tasks that wait there (release-1 to release-3). The task has ended, or
-    /// another thread has claimed it. The caller must give the busy count back afterwards.
+    /// Releases the permits that [`acquire`](Self::acquire) has acquired, and admits tasks that wait at these gates (release-1
+    /// to release-3). Call it when the joined task has ended, or when another thread has claimed it. The caller must then
+    /// subtract the busy count of [`acquire`](Self::acquire).
     pub fn release(self) {
         release_inside(self.job, self.common);
         events::released(self.job);
     }
 }
 
-/// Acquires a permit at the job and at each ancestor inside `end`. `queued` is true if the task is in the queue of the job. Acquires
-/// none, and returns false, if a gate has no free permit, or if a task must go first.
+/// Acquires a permit of each gate of `job` below `end`, or of all its gates if `end` is `None`. `queued` is true if the task
+/// lies in the queue of `job`. Acquires none, and returns false, if a gate has no free permit, or if another task must start
+/// first.
 fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
     let is_serial = |gate: JobPtr| queued && gate.permits.load().limit() == 1;
     if end == Some(job) && is_serial(job) && job.permits.load().ready() > 0 {
-        // The joining task has re-acquired the permit that it lends while a task was ready. That task goes first.
+        // The joining task has re-acquired the permit that it lends while another task was ready. The ready task must start
+        // first.
         return false;
     }
     for gate in job.gates().take_while(|gate| Some(*gate) != end) {
@@ -145,7 +154,7 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
         }
         gate.tally.note_running(word);
     }
-    // A thread that pauses the common gate sees these permits, or this thread sees the pause.
+    // Because of the fence, a thread that pauses the common gate sees these permits, or this thread sees the pause.
     fence_after_rmw();
     if end.is_some_and(|common| !may_go_on(common)) {
         release_inside(job, end);
@@ -154,7 +163,8 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
     true
 }
 
-/// Returns true if both jobs are of one class. Of two classes a worker must choose.
+/// Returns true if both jobs are of the same class. Between two classes a worker must choose which task starts first, so no
+/// join runs a task of another class inline.
 fn is_of_same_class(job: JobPtr, joining: JobPtr) -> bool {
     !job.pool().has_classes() || job.turns().priority == joining.turns().priority
 }

@@ -1,33 +1,36 @@
 //! Starts tasks of jobs with rates, and takes a token of each rate.
 //!
-//! A task needs a token of each rate of its job and of each ancestor. The worker takes the tokens of all jobs at once, and
-//! last, when the task has all its permits. So a refused task has used up no token.
+//! A task needs a token of each rate of its job and of each ancestor. The worker takes all these tokens together, after it has
+//! acquired all permits of the task. So a task that a gate refuses has used up no token.
 //!
 //! A worker that starts a task of a job with a rate:
-//! - `rate-1`: It exchanges the reservations for permits, from the inside out. The flag `HeldOff` refuses, as at any start.
-//! - `rate-2`: It takes the locks of the times of all jobs with rates, from the inside out. If one job's times allow no start,
-//!   that job refuses. The worker gives back the permits of that job and of its ancestors. The task goes back to the front of
-//!   that job's queue.
-//! - `rate-3`: Otherwise it counts the start at each rate. If a rate allows no further start now, the worker holds the job off
-//!   until the rate allows one (`off-1`, `off-2` of `hold`). The opening admits the next task.
+//! - `rate-1`: The worker exchanges the task's reservations for permits, first at the task's job, then at each ancestor. A gate
+//!   with the flag `HeldOff` refuses, as at any start.
+//! - `rate-2`: The worker takes the lock of the times of each gate with a rate, in the same order. If the times of a gate allow
+//!   no start, that gate refuses. The worker then gives all permits of the task back, and puts the task at the front of that
+//!   gate's queue.
+//! - `rate-3`: If no gate refuses, the worker counts the start at each rate. If a rate then allows no further start, the worker
+//!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that opens the job admits the
+//!   next task.
 //!
-//! So while a rate is used up, the job's tasks wait in a queue. They have no permit, no reservation and no worker.
+//! So while a job's rate has no token, the job's tasks wait in a queue, without a permit and without a worker.
 //!
-//! The starts keep to the rate, because each start passes `rate-2`, and the times change only under their lock:
-//! - The flag `Rated` makes the usual start fail. No task of a job with this flag runs inline in another task.
-//! - The flag ends each lease that was opened before it was set. A worker that starts a task at a rate takes the tokens for each
-//!   further task of its turn (module `worker::turn::paced`).
-//! - A thread that acquires a permit without a task takes the tokens last, as a worker does (module `acquire`).
+//! The starts keep to the rate, because each start passes `rate-2`, and the times change only under their lock. No start avoids
+//! `rate-2`:
+//! - `Permits::start` and `Permits::acquire` refuse at a gate with the flag `Rated`. No task with such a gate runs inline in
+//!   another task.
+//! - A thread that sets the flag `Rated` ends each lease that was opened before. A worker that starts a task at a rate takes
+//!   the tokens for each further task of its turn (module `worker::turn::paced`).
+//! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. A task needs no token, either, if its handle has cancelled it before the worker takes
-//! the tokens (`rate-2`). If the handle cancels the task later, but before the task's first instruction, the start stays
-//! counted.
+//! A task that has begun needs no token. A task that its handle has cancelled before `rate-2` needs none, either. If the handle
+//! cancels the task after `rate-2`, but before its first instruction, the start stays counted.
 //!
-//! The ready cap of these jobs is 1, so at most one task is admitted before its start. So a task is refused for lack of a token
-//! (`rate-2`) only if the times have changed since its admission.
+//! A job with a rate has at most one ready task. So a gate refuses that task in `rate-2` only if the gate's times have changed
+//! since the gate admitted the task.
 //!
-//! If the timer's thread cannot be started, no entry fires, so no opening comes. In that case the flag `HeldOff` stays clear:
-//! the task is refused and admitted again until its time has come.
+//! If the timer's thread cannot be started, no thread opens a job that is held off. In that case the flag `HeldOff` stays
+//! clear: the task is refused and admitted again until the rate allows its start.
 
 use super::hold::close_until;
 use super::{adapt, drop_late, look, weigh};
@@ -39,8 +42,8 @@ use crate::rate::Rate;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 
-/// Acquires the permits of a task at `gate`, which has a rate, and at its ancestors. Then takes a token of each rate.
-/// Returns the job that refuses, or `None` if the task may run.
+/// Acquires the permits of the task in `cell` at `gate`, which has a rate, and at the ancestors of `gate`. Then takes a token
+/// of each rate of the task's gates. Returns the gate that refuses, or `None` if the task may run.
 #[cold]
 pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     let mut next = Some(gate);
@@ -67,7 +70,7 @@ pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Returns the first job with a rate, from `gate` outwards.
+/// Returns the first job with the flag `Rated`, in the order `gate`, its parent, the parent's parent, and so on.
 fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
     while let Some(outer) = gate
         && !outer.permits.load().has(Flag::Rated)
@@ -77,13 +80,13 @@ fn first_with_rate(mut gate: Option<JobPtr>) -> Option<JobPtr> {
     gate
 }
 
-/// Returns true if the job or a job above has a rate or an adaptive limit.
+/// Returns true if the job or one of its ancestors has the flag `Rated`.
 pub fn is_at_a_rate(job: JobPtr) -> bool {
     first_with_rate(Some(job)).is_some()
 }
 
-/// Takes a token of each rate for the task in `cell`. Takes none if the task has begun or was cancelled. Returns the job that
-/// refuses as an error.
+/// Takes a token of each rate of the gates of the task in `cell`. If the task has begun or was cancelled, takes no token and
+/// returns `Ok`. If a gate refuses, takes no token and returns that gate as an error.
 fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     if cell.is_claimed() {
         return Ok(());
@@ -91,25 +94,27 @@ fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     take_tokens(Some(cell.job()), cell.job().pool().now())
 }
 
-/// Takes a token of each rate for a task that runs under permits already held. Returns false if a rate has no token.
+/// Takes a token of each rate for a further task under permits that the worker has already. If a rate has no token, takes none
+/// and returns false.
 pub fn take_tokens_for(cell: CellPtr) -> bool {
     take_tokens_or_not(cell).is_ok()
 }
 
-/// Returns true if a further task may start under the permits of a task that has ended. The further task must still get a token
-/// of each rate.
+/// Returns true if a further task of `job` may start under the permits of a task of `job` that has ended. The further task also
+/// needs a token of each rate.
 pub fn may_go_on(job: JobPtr) -> bool {
     job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
 
-/// Takes a token of each rate of the job and of its ancestors, for a permit without a task. Returns false if a rate has no
-/// token. The caller must hold the permits.
+/// Takes a token of each rate of the job and of its ancestors, for permits without a task. If a rate has no token, takes none
+/// and returns false. The caller must hold the permits.
 #[cold]
 pub(super) fn take_tokens_of(job: JobPtr) -> bool {
     take_tokens(Some(job), job.pool().now()).is_ok()
 }
 
-/// Takes a token of each rate, from `gate` outwards. If a job refuses, takes no token at all, and returns that job as an error.
+/// Takes a token of each rate of `gate` and its ancestors. If one of these jobs refuses, takes no token at all, and returns
+/// that job as an error.
 fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     let Some(gate) = first_with_rate(gate) else { return Ok(()) };
     let mut times = gate.extra_or_make().times();
@@ -117,12 +122,13 @@ fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
         let _ = close_until(gate, &mut times, until);
         return Err(gate);
     }
-    // The lock of these times stays held. Each thread takes the locks from the inside out, so two threads never wait for each
-    // other (rate-2).
+    // This thread keeps the lock of `times` during the call. Each thread takes the locks of a job's times before those of its
+    // ancestors, so there is no deadlock (rate-2).
     take_tokens(gate.parent(), now)?; // rate-2
     times.start(now);
     if let Some(until) = times.until(now) {
-        // A failure to arm the timer needs no action: the next task is refused and admitted again until its time has come.
+        // If the timer cannot be armed, this thread need do nothing: the next task is refused and admitted again until the rate
+        // allows its start.
         let _ = close_until(gate, &mut times, until); // rate-3
     }
     Ok(())

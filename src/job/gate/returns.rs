@@ -1,5 +1,4 @@
-//! Puts a ready task that a gate refuses back into a queue: its own job's or that of an ancestor. Also puts woken futures
-//! back.
+//! Puts a task that a gate has refused into a queue: that of its own job or that of an ancestor. Also queues woken futures.
 
 use super::{
     child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, serve_if_due, weigh,
@@ -19,14 +18,14 @@ use crate::pool::here::Here;
 use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
-/// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate between its
-/// job and `gate`. A child of `gate` on the task's path may already have a task in that queue. Then the task goes into the
-/// child's queue, and so on down to the task's own job.
+/// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate below
+/// `gate`. If a task of the same child of `gate` is in that queue already, pushes the task into the queue of that child
+/// instead. The same rule holds at that child, and so on down to the task's own job.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
     let job = cell.job();
-    // Once in the queue the task may run and end. This handle keeps the gates alive.
+    // This handle keeps the gates alive, because the task may run and end as soon as it is in the queue.
     job.busy.keep();
     let doubts = Doubts::of(cell);
     let mut line = gate;
@@ -37,8 +36,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
         line = inner;
     }
     line.queue().push(cell);
-    // The task waits at `line` now. If `line` lies inside `gate`, this thread cancels the task's reservations at `line` and at
-    // the gates between the two.
+    // The task is in the queue of `line` now. If `line` is below `gate`, this thread cancels the task's reservations at `line`
+    // and at each gate between `line` and `gate`.
     let mut given_back = gate;
     while let Some(inner) = child_below(given_back, job).filter(|_| given_back != line) {
         leave_gate(inner);
@@ -46,15 +45,15 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     }
     serve_if_due(line);
     if line == job {
-        // A task in its own job's queue is not counted as busy.
+        // A task in the queue of its own job has no busy count.
         job.drop_tasks(1);
     }
     doubts.clear(job, line);
     job.drop_handle();
 }
 
-/// Puts a ready task back into the queue of the gate that refused it. The task goes to the front, because it was admitted
-/// before the tasks that wait there.
+/// Puts a ready task that `gate` has refused back into the queue of `gate`, or of a job below as in [`wait_at`]. The task goes
+/// to the front, because it was admitted before the tasks that wait in that queue.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
@@ -63,7 +62,7 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.busy.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // At each gate inside `gate`, the task holds its permits. This thread exchanges them for a reservation again.
+    // At each gate below `gate`, the task has its permits. This thread exchanges them for a reservation again.
     let mut inner = job;
     while inner != gate {
         weigh::unstart(inner, job);
@@ -88,7 +87,8 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
         leaves.push(inner);
     }
     line.queue().push_returned(cell);
-    // Pushers relied on the owner of a batch to check the queue. From now on pushers must check it themselves.
+    // While this flag is set, pushers rely on the owner of a batch to check the queue. From now on pushers must check it
+    // themselves.
     line.permits.clear(Flag::BatchOut);
     for gate in leaves {
         gate.permits.unreserve();
@@ -104,20 +104,20 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Detects whether a task was cancelled on its way into the queue of a held gate, where no worker would drop it.
+/// Detects whether a task was cancelled while it was moved into the queue of a held gate, where no worker would drop it.
 struct Doubts {
     gone: bool,
     cancels: u64,
 }
 
 impl Doubts {
-    /// Notes the state of a task. Call it before the task is in the queue.
+    /// Notes whether the task is cancelled, and how many tasks were cancelled so far. Call it before the task is in the queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it was cancelled meanwhile. The caller must have executed a full fence after the push. So a thread
-    /// that cancels the task later finds it in the queue.
+    /// Drops the task if it was cancelled before or since the call of [`of`](Self::of). The caller must have executed a full
+    /// fence after the push: then a thread that cancels the task later finds it in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {
@@ -126,19 +126,22 @@ impl Doubts {
     }
 }
 
-/// Puts a woken future that has no permit at the front of its job's queue. The future must be counted as busy.
+/// Puts a woken future that has no permit at the front of its job's queue. The future must have a busy count, which this
+/// function subtracts.
 #[cfg(feature = "futures")]
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();
-    // A task in a queue needs no busy count. So this thread drops the future's busy count after the push (push-2 to push-4).
+    // A task in a queue needs no busy count. So this thread subtracts the future's busy count after it has pushed the future
+    // and checked the queue (push-2 to push-4).
     job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);
     job.drop_handle();
 }
 
-/// Puts a woken future that holds its permits, or must be dropped, into a deque or the injector.
+/// Puts a woken future that has its permits, or that must be dropped, into a deque or the injector. If `to_the_end` is true,
+/// only into the injector, behind all other tasks there.
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
@@ -153,7 +156,8 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         _ => _ = class::inject(here.pool(), cell),
     });
     if !inside {
-        // After this call the task may run, and the pool may end. This reference keeps the pool's memory.
+        // As soon as the future is injected, it may run, and the pool may end. The owner that is added here keeps the pool's
+        // memory.
         pool.own();
         let _ = class::inject(pool.shared(), cell);
         pool.disown(1);

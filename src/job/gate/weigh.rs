@@ -1,36 +1,38 @@
-//! Gates that count weights: a task takes as many permits there as it weighs.
+//! Starts tasks at gates that count weights: a task takes as many permits of such a gate as it weighs.
 //!
-//! A gate that counts weights has the flag `Rated` from its build on. So at most one task is ready at the gate, and no other
-//! task is admitted meanwhile. The ready task has reserved all free permits, so the word need not count the task's weight.
+//! A gate that counts weights always has the flag `Rated`. So at most one task is ready at the gate. While that task is ready,
+//! the gate admits no other task, so the word need not count the ready task's weight.
 //!
-//! A thread that admits tasks from the queue of such a gate:
-//! - `weigh-1`: Under the queue lock, and before it reserves, it checks the weight of the first task against the word. If the
-//!   weight does not fit, the thread admits nothing. So no task behind the heavy one overtakes it.
-//! - `weigh-2`: At the start, a worker exchanges the reservation for all permits of the task at once, if they still fit.
-//!   Otherwise the task goes back to the front of the queue.
-//! - `weigh-3`: The thread that ends the task releases one permit (`release-1`), and then the rest. It executes the fence and
-//!   checks the queue after that (`release-2`, `release-3`).
+//! A task passes such a gate in these steps:
+//! - `weigh-1`: A thread that admits tasks compares the weight of the first task in the queue with the word. The thread owns
+//!   the queue lock, and has made no reservation yet. If the weight does not fit, the thread admits nothing, so no later task
+//!   overtakes the first.
+//! - `weigh-2`: The worker that starts the task exchanges the reservation for all of the task's permits at once. If the weight
+//!   does not fit any more, the worker puts the task back at the front of the queue.
+//! - `weigh-3`: The thread that ends the task releases one permit (`release-1` of `gate`), and then the others. After that the
+//!   thread executes the fence and checks the queue (`release-2`, `release-3`).
 //!
-//! A weight fits if the permits held and the weight together are within the limit, or if no permit is held. So a task with a
-//! weight above the limit runs alone in the end, and does not wait for ever.
+//! A weight fits if the weight and the permits held are together within the limit, or if no permit is held. So a task whose
+//! weight exceeds the limit runs alone, and does not wait for ever.
 //!
-//! No heavy task waits beside enough free permits. A thread that releases permits gets the queue lock, or sets the pending bit.
-//! With the lock, it checks the weight itself. Otherwise the owner of the lock checks it again, with the word after the
-//! release. If a task is ready, the thread that has the lock admits none: that task's start or refusal checks the queue again.
+//! Claim: no heavy task waits while its weight fits. A thread that has released permits tries to get the queue lock. With the
+//! lock, the thread checks the weight itself. Without the lock, the thread sets the pending bit, and the lock's owner checks
+//! the weight again, with the word after the release. If a task is ready, the lock's owner admits none. The worker that starts
+//! the ready task, or puts it back, checks the queue again.
 //!
-//! No heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only three kinds
-//! of tasks go ahead of the heavy task:
-//! - tasks of a sibling that a worker runs to the end of its turn, under permits that the worker holds already;
-//! - tasks that have waited inside and re-acquire their permits;
+//! Claim: no heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only tasks
+//! of three kinds use permits of the gate meanwhile:
+//! - tasks that a worker runs to the end of its turn, under permits that the worker has already;
+//! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! Each turn ends, and the tasks of the other two kinds have begun before. As these tasks end, the number of permits held falls
-//! until the weight fits.
+//! Each turn ends. The tasks of the other two kinds have begun before. As all these tasks end, the number of held permits falls
+//! until the heavy task's weight fits.
 //!
-//! A heavy first task may leave the queue without a start: a clear takes it out, or a waiter leaves. The thread that takes it
-//! out checks the queue, because the next task may fit. A thread that cancels a task by its handle must not touch the job. So
-//! the cancelled task stays first in the queue until the next check of the queue, which admits it as one that fits. Then a
-//! worker drops the cancelled task.
+//! A heavy task that is first in the queue may leave the queue without a start: a clear removes it, or it is a waiter that does
+//! not wait any more. The thread that removes its cell checks the queue, because the next task may fit. A thread that cancels a
+//! task by its handle must not use the job, which may be freed. So the cancelled task stays first until a thread checks the
+//! queue. That thread admits it, because a cancelled task always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -40,22 +42,22 @@ use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 
-/// Returns false if the first task in the queue of `gate` does not fit by its weight (weigh-1). A cancelled task always fits.
-/// The caller must have seen the flag `Rated`, which each gate that counts weights has.
+/// Returns false if `gate` counts weights and the weight of the first task in its queue does not fit (weigh-1). A cancelled
+/// task always fits. Call it if `gate` has the flag `Rated`, as each gate that counts weights has.
 #[cold]
 pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     if !gate.counts_weights() {
         return true;
     }
-    // If an unfinished push hides the first task, the pop finds none.
+    // The queue is empty, or an unfinished push hides the first task. In both cases the caller's pop finds no task.
     let Some(cell) = consumer.first() else { return true };
     let weight = cell.job().weight();
-    // A cancelled task is dropped at its start.
+    // A worker drops a cancelled task instead of starting it.
     gate.permits.load().fits(weight) || cell.is_gone() || is_dropped(cell.job())
 }
 
-/// Drops a task that its handle has cancelled, and that the gate `refused` did not let start. Back in the queue, the task would
-/// be first, and would be admitted again at once.
+/// Drops a cancelled task that the gate `refused` has refused. In the queue the task would be first, and a thread would admit
+/// it again at once, because a cancelled task always fits.
 #[cold]
 pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     let job = cell.job();
@@ -67,8 +69,8 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     discard(cell);
 }
 
-/// Exchanges the permits of a task of `job` at `gate` for a reservation again, because an ancestor of `gate` refuses the task.
-/// Then wakes the tasks that wait to re-acquire their permits at `gate`, because perhaps no release follows that would wake
+/// Exchanges the permits of `gate` that a task of `job` has for a reservation. Call it after `gate` or an ancestor of `gate`
+/// has refused the task. Then wakes tasks that wait to re-acquire permits of `gate`: perhaps no later release of a permit wakes
 /// them.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
@@ -89,8 +91,8 @@ pub fn look_behind_a_weight(job: JobPtr) {
     }
 }
 
-/// Acquires the other permits of a waiter of `job` that has one permit of `gate`. If they do not fit, releases the one permit,
-/// and returns `None`.
+/// Acquires the remaining permits of `gate` for a waiter of `job` that has one permit of `gate`. If the waiter's weight does
+/// not fit, releases that one permit, and returns `None`.
 #[cold]
 pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
     match gate.permits.acquire_rest(gate.permits_for(job)) {
@@ -108,8 +110,9 @@ pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
     }
 }
 
-/// Releases the other permits of a task of `job` that has released one permit of `gate` (weigh-3). Then wakes the tasks that
-/// wait to re-acquire permits of `gate`. `word` is the word after the first release. Returns the word after the last release.
+/// Releases the remaining permits of `gate` of a task of `job` that has released one permit of `gate` (weigh-3). Then wakes the
+/// tasks that wait to re-acquire permits of `gate`. `word` is the word after the first release. Returns the word after the last
+/// release.
 #[cold]
 pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Snapshot {
     let rest = gate.permits_for(job) - 1;
@@ -122,8 +125,8 @@ pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Sna
     word
 }
 
-/// Wakes tasks that wait to re-acquire their permits of `gate`. If `gate` counts weights, wakes all of them: the first task may
-/// need more permits than are free, and a later task fewer.
+/// Wakes one task that waits to re-acquire its permit of `gate`. If `gate` counts weights, wakes all such tasks: the first of
+/// them may need more permits than are free, and a later one fewer.
 pub fn wake_reclaimers(gate: JobPtr) {
     if gate.counts_weights() {
         parking_lot().wake(gate.permit_key());

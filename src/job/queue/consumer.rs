@@ -1,4 +1,4 @@
-//! The consumer of a queue: the owner of the queue lock, which pops and removes tasks, and unlocks.
+//! The owner of the queue lock: it pops and removes tasks, and unlocks the queue.
 
 use super::{Arrivals, FREE, HELD, Queue};
 use crate::base::task::{CellPtr, Header};
@@ -130,8 +130,8 @@ impl<'a> Consumer<'a> {
     }
 
     /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and the
-    /// queue never looks empty meanwhile. Returns false if the call has met an unfinished push: that push may hide tasks. The
-    /// task before it also stays in the queue.
+    /// queue never looks empty meanwhile. Returns false if a push is unfinished. That push may hide tasks, and the task before
+    /// it stays in the queue even if `gone` returns true for that task.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
@@ -223,8 +223,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Returns the task directly above `cell` in the front stack. Call it only if `cell` is in the stack and not on top. The
-    /// caller saw `cell` on top before, and another thread has pushed since.
+    /// Returns the task directly above `cell` in the front stack. `cell` must be in the stack, and another thread must have
+    /// pushed a task above it.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);
@@ -237,7 +237,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Unlocks the queue, or returns the lock to the caller if its pending bit is set.
+    /// Unlocks the queue. If the pending bit is set, clears the bit instead, and returns the lock to the caller.
     #[inline]
     pub fn unlock(self) -> Unlocked<'a> {
         let state = &self.queue.departures.consumer;

@@ -1,15 +1,16 @@
-//! The injectors of the classes `High` and `Low`. The usual injector is that of the class `Normal`.
+//! The injectors of the classes `High` and `Low`. The pool's usual injector is that of the class `Normal`.
 //!
-//! While a pool has no job of these two classes, its workers never look at the two injectors.
+//! Until a pool has its first job of the class `High` or `Low`, its workers do not search the injectors of these classes.
 //!
-//! - `class-1`: The thread that makes a job with a class sets the pool's flag. The job has no task before that.
-//! - `class-2`: A thread that makes a task of such a job ready pushes the task into the injector of the class (`wake-1`). Then
-//!   the thread notifies (`wake-2` to `wake-4`).
-//! - `class-3`: A worker in its final check (`sleep-3`) loads the flag. If the flag is set, the worker also checks the
-//!   injectors of the two classes.
+//! - `class-1`: The thread that makes a job of the class `High` or `Low` sets the pool's flag `has_classes`. The job has no
+//!   task before that.
+//! - `class-2`: A thread that makes a task of such a job ready pushes the task into the injector of the job's class (`wake-1`
+//!   of `sleep`). Then the thread wakes a worker if none is searching (`wake-2` to `wake-4`).
+//! - `class-3`: A worker that is about to park loads the flag in its final check (`sleep-3` of `sleep`). If the flag is set,
+//!   the worker also checks the injectors of the classes `High` and `Low`.
 //!
-//! No task is left behind. By the fences of `wake-2` and `sleep-2`, the worker's final check sees the flag and the task, or the
-//! thread that pushed the task sees the parked worker.
+//! Claim: no such task stays in an injector while a worker could run it. Because of the fences of `wake-2` and `sleep-2`, the
+//! worker's final check sees the flag and the task, or the thread that pushed the task sees the parked worker.
 
 use super::Shared;
 use crate::base::sleep::Notified;
@@ -26,7 +27,7 @@ impl Shared {
         self.notice.has_classes.load(Ordering::Relaxed)
     }
 
-    /// Lets the workers look at all three injectors from now on.
+    /// Makes the workers search the injectors of all three classes from now on (class-1).
     pub fn use_classes(&self) {
         if !self.has_classes() {
             // Ordering: Relaxed; the fence of `wake-2` orders it before a final check (class-1).

@@ -1,4 +1,4 @@
-//! Ends a pool: drains it, drops all its tasks if a shutdown asks for that, and notes when its last worker has left.
+//! Ends a pool: drains the pool, drops all its tasks if a shutdown asks for that, and notes when the last worker has left.
 
 use super::{End, Shared};
 use crate::base::parking::parking_lot;
@@ -26,16 +26,17 @@ impl Shared {
 
     /// Makes the pool refuse pushes from outside from now on.
     pub fn refuse_outsiders(&self) {
-        // Ordering: Release; before the word that ends the drain, and before the list's lock: end-1 of `list_if_held`.
+        // Ordering: Release; the flag is set before the word that ends the drain, and before the lock of the list is taken
+        // (end-1 of `list_if_held`).
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.blocked_pushers.wake();
     }
 
-    /// Runs `f`, which holds or cancels a job. The drain does not end while `f` runs, so a worker takes the sweep that `f`
-    /// requests.
+    /// Runs `f`, which holds or cancels a job. The drain does not end while `f` runs, so a worker is left for each sweep that
+    /// `f` requests.
     ///
-    /// If the drain has already ended, `f` finds no tasks but pushes that came too late.
+    /// If the drain has already ended, `f` may still find tasks that were pushed too late, and no other tasks.
     pub fn defer_end(&self, f: impl FnOnce()) {
         self.sleep.depart_in_time();
         f();
@@ -55,7 +56,8 @@ impl Shared {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if the drain must still wait for something, although all workers are parked.
+    /// Returns true if the drain must not end although all workers are parked: there is a flight, a ready task, or a timer
+    /// entry for which a drain waits.
     pub fn is_busy(&self) -> bool {
         self.flights() != 0 || self.has_ready() || self.waits_for_the_clock()
     }
