@@ -156,7 +156,7 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
     false
 }
 
-/// A handle of a job, which keeps the record until it is dropped.
+/// A handle of a job. The handle keeps the job's record until this value is dropped.
 #[derive(Debug)]
 pub struct Kept(JobPtr);
 

@@ -68,8 +68,8 @@ impl Inline {
         acquired
     }
 
-    /// Does what [`acquire`](Self::acquire) does, if `cell` is the first in the queue of `job`. Takes the cell out of the
-    /// queue. Returns `None` if another cell is the first.
+    /// Acquires the permits of the task in `cell`, if `cell` is the first in the queue of `job`, and takes the cell out of the
+    /// queue. Returns `None` if another cell is the first, or if a gate does not let the task start at once.
     fn acquire_first(cell: CellPtr, job: JobPtr, common: Option<JobPtr>) -> Option<Self> {
         // A waker is the user's code, so it must not run under the queue lock. It runs later, when `_deferral` is dropped.
         let _deferral = Deferral::begin();
