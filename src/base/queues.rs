@@ -27,7 +27,8 @@ pub struct Seat {
     batch_of: Cell<usize>,
     /// The address of a job, and the number of that job's tasks at the top of `deque`. The address is only compared.
     pub top: Cell<(usize, u64)>,
-    /// The number of times that the owner has called `find_near`, modulo 2³².
+    /// The number of times that the owner has searched its own queues and the injector for a task of the class `Normal`,
+    /// modulo 2³².
     pub turns: Cell<u32>,
     /// The state of the random number generator that chooses victims.
     rng: Cell<u32>,

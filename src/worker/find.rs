@@ -5,7 +5,7 @@ use crate::base::cache;
 use crate::base::sleep::Woken;
 use crate::base::task::{CellPtr, Mark};
 use crate::job::events;
-use crate::sync::deque::Steal;
+use crate::sync::deque::{Injector, Steal};
 use crate::sync::{shrunk, spin_loop};
 use crate::worker::core::Worker;
 use crate::worker::turn::OLDEST_EVERY;
@@ -77,7 +77,8 @@ impl Worker<'_> {
         if turns.is_multiple_of(OLDEST_EVERY) {
             // Takes the oldest task first. Otherwise futures that wake one another on this worker could delay older tasks for
             // ever.
-            let waiting = self.take_injected_of_others().or_else(|| self.steal_injected_one());
+            let waiting =
+                self.take_injected_of_others().or_else(|| steal_one(self.pool().injector()));
             let cell = waiting.or_else(|| self.steal_oldest());
             if cell.is_some() {
                 return cell;
@@ -85,7 +86,7 @@ impl Worker<'_> {
         }
         if seat.others_first.replace(false) {
             let waiting = self.take_injected_of_others().or_else(|| self.steal_oldest());
-            let cell = waiting.or_else(|| self.steal_injected_one());
+            let cell = waiting.or_else(|| steal_one(self.pool().injector()));
             if cell.is_some() {
                 return cell;
             }
@@ -101,7 +102,7 @@ impl Worker<'_> {
     fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
-            let next = self.pop_injected().or_else(|| self.steal_injected_one());
+            let next = self.pop_injected().or_else(|| steal_one(self.pool().injector()));
             let Some(cell) = next else { break };
             if Some(cell.job()) != self.last.get() {
                 found = Some(cell);
@@ -157,17 +158,6 @@ impl Worker<'_> {
                 Some(cell)
             }
             Steal::Empty | Steal::Retry => None,
-        }
-    }
-
-    /// Steals one task from the injector.
-    fn steal_injected_one(&self) -> Option<CellPtr> {
-        loop {
-            match self.pool().injector().steal() {
-                Steal::Success(cell) => return Some(cell),
-                Steal::Empty => return None,
-                Steal::Retry => spin_loop(),
-            }
         }
     }
 
@@ -230,5 +220,17 @@ impl Worker<'_> {
             }
         }
         own
+    }
+}
+
+/// Steals the oldest task of the injector. Returns `None` if the injector is empty.
+#[inline]
+fn steal_one(injector: &Injector<CellPtr>) -> Option<CellPtr> {
+    loop {
+        match injector.steal() {
+            Steal::Success(cell) => return Some(cell),
+            Steal::Empty => return None,
+            Steal::Retry => spin_loop(),
+        }
     }
 }

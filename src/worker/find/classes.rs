@@ -9,12 +9,11 @@
 //! into the injector. Between the two steps the task is in no queue: another worker that makes its final check (`sleep-3`) then
 //! misses the task, and may park. So the worker that passed over a task notifies afterwards.
 
-use super::OWN_PASSED;
+use super::{OWN_PASSED, steal_one};
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
 use crate::priority::Priority;
-use crate::sync::deque::{Injector, Steal};
-use crate::sync::spin_loop;
+use crate::sync::deque::Injector;
 use crate::worker::core::Worker;
 
 impl Worker<'_> {
@@ -75,16 +74,5 @@ impl Worker<'_> {
             self.pool().notify();
         }
         found
-    }
-}
-
-/// Steals one task from the injector.
-fn steal_one(injector: &Injector<CellPtr>) -> Option<CellPtr> {
-    loop {
-        match injector.steal() {
-            Steal::Success(cell) => return Some(cell),
-            Steal::Empty => return None,
-            Steal::Retry => spin_loop(),
-        }
     }
 }
