@@ -6,8 +6,8 @@
 //! one thread and freed by another at the same cost.
 //!
 //! The depot keeps a small reserve of full magazines. The cells of further full magazines go back to their *slabs*, the blocks
-//! of memory that the cells were carved from. Slabs whose cells are all free go back to the allocator, so the memory of a burst
-//! of tasks is released.
+//! of memory in which the cells lie. Slabs whose cells are all free go back to the allocator, so the memory of a burst of tasks
+//! is released.
 //!
 //! | source of a cell      | used                               | the thread waits for                  |
 //! |-----------------------|------------------------------------|---------------------------------------|

@@ -173,8 +173,7 @@ impl ParkingLot {
             .all(|bucket| bucket.waiters.is_empty())
     }
 
-    /// Returns true if `key` has a waiter. Called only in builds that check, when a job or a task is freed, that no waiter is
-    /// left.
+    /// Returns true if `key` has a waiter. Called when a job or a task is freed, in builds that assert that no waiter is left.
     pub fn has_waiter(&self, key: usize) -> bool {
         self.lock(key).first(key).is_some()
     }

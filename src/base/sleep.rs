@@ -31,9 +31,9 @@
 //! usually the last worker in `sleep-1`, sets `TERMINATED` under the lock, and executes a full fence. Then this thread checks
 //! again that nothing is outstanding and that all queues are empty. If not, it clears `TERMINATED`.
 //!
-//! A pusher that comes too late sees the flag in `wake-3` or `wake-4`. Then the pusher cancels all tasks in the injector, its
-//! own included. A call that counts as outstanding only after the flag was set waits for the lock (see
-//! [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
+//! If this check has missed a pusher's task, the pusher sees the flag in `wake-3` or `wake-4`. Then the pusher cancels all
+//! tasks in the injector, its own included. A call that counts as outstanding only after the flag was set waits for the lock
+//! (see [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -238,7 +238,8 @@ impl Sleep {
         }
     }
 
-    /// Subtracts `missing` workers, whose threads could not be started.
+    /// Subtracts `missing` from the number of workers, and from the number of searching workers. Call this for workers whose
+    /// threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         let _list = self.lock();
         // Ordering: Relaxed; changed under the lock.
@@ -296,7 +297,7 @@ impl Sleep {
         }
     }
 
-    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over.
+    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over. Otherwise returns `Fine`.
     #[inline]
     pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.
