@@ -38,11 +38,11 @@ pub enum Kind {
     Resumed,
     /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
-    /// The waiter with the address `task` gets a permit.
+    /// A waiter was granted a permit. The field `task` has the address of the waiter's cell.
     Granted,
     /// The limit of the job was changed, or the job was paused or resumed.
     Changed,
-    /// A hold-off of the job ended.
+    /// The job is not held off any more.
     Opened,
     /// The event only records the numbers of the job: running tasks, limit and queued tasks.
     Figures,
@@ -169,7 +169,7 @@ pub struct Info {
     pub name: Option<String>,
     /// The track of the job's parent, or 0.
     pub parent: u32,
-    /// The time at which the job's record was freed. `None` before.
+    /// The time at which the job's record was freed. `None` before that time.
     pub ended: Option<u64>,
 }
 
@@ -241,7 +241,7 @@ pub struct Log {
     /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
-    /// The number of permits without a task that have got a number so far.
+    /// The number of permits without a task that were given a number so far.
     permits: AtomicUsize,
     /// The names of tasks by number, and the number of the newest name. The numbers begin at 1.
     names: FiguresMutex<(BTreeMap<u64, String>, u64)>,

@@ -5,8 +5,8 @@
 //!
 //! A waiter:
 //! - `park-1`: the waiter locks the bucket of its key.
-//! - `park-2`: the waiter sets the object's bit and checks the condition. If the condition holds, the waiter unlocks and
-//!   returns.
+//! - `park-2`: the waiter sets the object's *waited* bit and checks the condition. If the condition holds, the waiter unlocks
+//!   and returns.
 //! - `park-3`: the waiter adds its entry to the bucket and unlocks.
 //! - `park-4`: a waiting thread parks. A future returns `Pending`.
 //!

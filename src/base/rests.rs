@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns the waiters for a rest of each job, by the job's address.
+    /// Returns the waiters for a rest and the count of rests of each job, by the job's address.
     fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
 }
 

@@ -23,9 +23,9 @@
 //! - If `wake-3` sees no parked worker, a worker that parks later reaches `sleep-1` after `wake-3`. By the two fences,
 //!   `sleep-3` of that worker sees the task.
 //!
-//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the worker wakes
-//! another worker (`wake-4`). A notifier of that task may have seen this worker searching (`wake-3`), and so have woken no
-//! worker.
+//! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
+//! wakes another worker (`wake-4`). The notifier of the other task may have seen this worker searching (`wake-3`). In that case
+//! the notifier has woken no worker.
 //!
 //! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this,
 //! usually the last worker in `sleep-1`, sets `TERMINATED` under the lock, and executes a full fence. Then this thread checks
@@ -278,8 +278,8 @@ impl Sleep {
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
     /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count in one change, under the list's lock.
-    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock, after
-    /// which the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
+    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock. When it
+    /// has the lock, the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {

@@ -35,12 +35,12 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// A closure that may be called again, and the number of its calls so far.
+/// A closure that can be called again, and the number of its calls so far.
 #[derive(Debug)]
 pub struct Tried<F> {
     task: F,
     attempts: Attempts,
-    /// The timer entry of the last delay.
+    /// The timer entry of the last wait between two attempts. `None` before the first such wait.
     delay: Option<Delay>,
 }
 

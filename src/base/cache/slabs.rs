@@ -293,7 +293,7 @@ impl Slabs {
         unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
     }
 
-    /// Removes a slab from the list of partial slabs. The slab must be in the list.
+    /// Removes a slab from the list `partial`. The slab must be in that list.
     fn remove(&mut self, slab: NonNull<Slab>) {
         // SAFETY: the slab is in the list, so it is allocated, and the depot's lock makes this the only reference.
         let listed_at = unsafe { slab.as_ref() }.listed_at;
