@@ -19,7 +19,7 @@ pub mod count;
 
 pub use arm::*;
 
-/// True in a build for loom, which runs models, or for shuttle, which runs scenarios.
+/// True in a build for loom or for shuttle. Loom runs models, and shuttle runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
 /// True in a build that asserts that each job and each pool is at rest when it is freed. A job or pool is at rest if none of

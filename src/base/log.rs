@@ -61,7 +61,7 @@ pub enum Why {
     Clock,
     /// As many tasks run, or are about to start, as the limit allows.
     Limit,
-    /// Other tasks of the job are ready, or stand before the task in the queue.
+    /// Other tasks of the job are ready, or are before the task in the queue.
     Behind,
 }
 

@@ -97,8 +97,8 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs on this seat, and the number of spare busy counts: busy counts of that job
-    /// that the owner has, and that belong to no task.
+    /// Publishes the address of the job that runs on this seat, and the number of the owner's spare busy counts of that job. A
+    /// spare busy count belongs to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -108,8 +108,8 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// Returns the number of spare busy counts that the seat's owner has of the job with the address `job`: busy counts that
-    /// belong to no task. Returns 0 if another job runs on this seat.
+    /// Returns the number of the owner's spare busy counts of the job with the address `job`. A spare busy count belongs to no
+    /// task. Returns 0 if another job runs on this seat.
     pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; the number is only a figure for statistics.

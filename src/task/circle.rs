@@ -82,8 +82,8 @@ impl Noted {
         Some(noted)
     }
 
-    /// If the notes lead from the task at `joined` to a task of this thread, removes the notes of this thread's tasks, and
-    /// returns the jobs of the tasks in that circle. Otherwise returns `None`.
+    /// Follows the notes from the task at `joined`. If they lead to a task of this thread, removes the notes of this thread's
+    /// tasks, and returns the jobs of the tasks in that circle. Otherwise returns `None`.
     ///
     /// The search and the removal happen under one lock, so exactly one join of a circle finds the circle.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
@@ -113,8 +113,8 @@ impl Drop for Noted {
     }
 }
 
-/// Returns the message of a panic for a join of the task at the address `joined`, if that task waits on this thread for a task
-/// that runs inline. The joins of such a circle are all on this thread's stack, and have no notes.
+/// Returns the panic message for a join of a task that waits on this thread for a task that runs inline. `joined` is the
+/// address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
 ///
 /// Returns `None` if the innermost task joins itself.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {

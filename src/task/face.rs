@@ -1,5 +1,5 @@
-//! What a handle can use of its task's cell without the types of the closure and of the result: the first fields of the cell,
-//! and a table of functions. Also the trait of a task's [`Owner`], such as a scope.
+//! What a handle uses of its task's cell: the first fields of the cell, and a table of functions. The handle does not know the
+//! types of the closure and of the result. The trait [`Owner`] is for objects that a task belongs to, such as a scope.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};

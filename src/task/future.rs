@@ -1,6 +1,6 @@
 //! Futures as tasks. A future has one cell from its push to its end, and its wakers point to that cell.
 //!
-//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
+//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future in the cell.
 //! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures
 //! have pointers to the cell. A waker puts the same cell into a queue again, so waking allocates nothing. The [state
 //! word](crate::task::state) of the cell says which thread may use the future.

@@ -12,23 +12,23 @@
 //! - `inline-1`: After `pin-1` the joining thread counts the joined task as busy, and acquires the permits of the joined task
 //!   (module `gate::inline`). The joining task still holds its own permits.
 //! - `inline-2`: The joining thread claims the joined task and clears PINNED, in one exchange. If PINNED was clear, the joining
-//!   thread gives back the busy count of `pin-2`. If another thread has claimed the joined task, the joining thread releases
-//!   the permits of `inline-1`, and waits as any join does.
+//!   thread gives back the busy count that another thread has added for it (`pin-2`). If another thread has claimed the joined
+//!   task, the joining thread releases the joined task's permits, and waits as any join does.
 //! - `inline-3`: The joining thread releases the permits of the joining task, except at common gates (wait-2). Then the thread
 //!   runs the joined task.
 //! - `inline-4`: The joining thread releases the permits of the joined task (release-1 to release-3), and re-acquires the
 //!   permits of the joining task (wait-4). Before the thread waits for such a permit, it lends its seat, and releases the
 //!   permits at the common gates.
 //!
-//! The joined task's job is alive from `pin-1` to `inline-2`, by the unclaimed task or by the busy count of `pin-2`. From
-//! `inline-1` on the job also has the busy count of the inline task.
+//! From `pin-1` to `inline-2`, the joined task's job is kept alive by the unclaimed task or by the busy count that `pin-2`
+//! adds. From `inline-1` on, the busy count of the inline task keeps the job alive.
 //!
-//! If the joined task's cell lies in a deque or in the injector, the cell stays there, and is empty from `inline-2` on. The
+//! If the joined task's cell lies in a deque or in the injector, the cell stays there, and is empty after `inline-2`. The
 //! thread that takes the cell out finds the task claimed, and gives up the cell.
 //!
-//! An inline run causes no circle of waits that a usual join would not cause: in both cases the joining task goes on after the
-//! joined task has ended. While the thread waits to re-acquire a permit (`inline-4`), it has no seat. The joining task then
-//! holds no permit of a gate above the one at which it waits, except at gates that keep permits.
+//! If an inline run is part of a circle of waits, a usual join would be part of that circle as well. In both cases the joining
+//! task goes on only after the joined task has ended. While the thread waits to re-acquire a permit (`inline-4`), it has no
+//! seat. The joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
 //!
 //! The timer's thread clears DELAYED in a delayed task's state word, and then pushes the task. Between these two steps the task
 //! is in no queue, so a joining thread cannot tell which tasks must start before that task. So a task that was delayed never

@@ -34,9 +34,9 @@
 //! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
-//! No wake-up is lost, because all these steps are changes of one word. If `schedule-1` comes before `poll-3`, the poller sees
-//! SCHEDULED. If it comes later, no worker polls the future any more, and the first waker that sets SCHEDULED queues the
-//! future.
+//! No wake-up is lost, because all these steps are changes of one word. If a waker sets SCHEDULED (`schedule-1`) before the
+//! poller clears POLLING (`poll-3`), the poller sees SCHEDULED. If all wakers set SCHEDULED later, no worker polls the future
+//! any more, and the first of these wakers queues the future.
 //!
 //! A waker that finds SCHEDULED set must still write the word, although no bit changes. By this write (Release) the poller of
 //! the next poll (Acquire) sees what the waking thread wrote before it called the waker.
@@ -336,8 +336,8 @@ impl State {
         Self(AtomicU64::new(QUEUE | HANDLE | DELAYED))
     }
 
-    /// Makes the state of a closure that is in a queue. A scope has a reference to its cell, and so does a handle if `handle`
-    /// is true.
+    /// Makes the state of a closure that is in a queue. The references to its cell are that of the queue, that of a scope, and
+    /// that of a handle if `handle` is true.
     pub fn of_scoped(handle: bool) -> Self {
         Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
     }

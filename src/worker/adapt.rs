@@ -7,8 +7,8 @@
 //! The thread that ends a task does these steps at each adaptive job: first at the task's own job, then at each ancestor.
 //! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
 //!   the limit, this thread takes the interval's samples, and notes that it updates the limit. Then the thread unlocks.
-//! - `adapt-2`: The thread asks the rule for the next limit. If no other call has set the limit since `adapt-1`, the thread
-//!   sets the limit.
+//! - `adapt-2`: The thread asks the rule for the next limit. If no other call has set the limit since the samples were taken
+//!   (`adapt-1`), the thread sets the limit.
 //! - `adapt-3`: Under the lock, the thread removes its note that it updates the limit. From then on another thread can end the
 //!   next interval.
 //!

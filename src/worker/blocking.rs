@@ -1,7 +1,7 @@
 //! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
 //! After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! A destructor of a dropped task's captures may wait, too. Such a destructor runs on a worker that holds no permit. So the
+//! When a worker drops a cancelled task, a destructor of the task's captures may wait. The worker holds no permit then. So the
 //! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
@@ -13,9 +13,9 @@
 //! - `wait-4`: the thread re-acquires the permits, first of the task's own job, then of each ancestor. At a gate without room
 //!   the thread sets the flag `Reclaiming` and waits in the parking lot. While the flag is set, no other task gets a permit of
 //!   that gate.
-//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one of the threads that wait in `wait-4` at that
-//!   gate. A thread that has re-acquired its permit at that gate checks whether another thread waits there in `wait-4`. If not,
-//!   the thread clears the flag, executes a full fence, and checks the queue.
+//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one of the threads that wait for a permit of that
+//!   gate (`wait-4`). A thread that has re-acquired its permit of that gate checks whether another thread waits for one. If
+//!   not, the thread clears the flag, executes a full fence, and checks the queue.
 //!
 //! No wake-up is lost between the waiting thread and a thread that releases a permit (`wait-4`, `wait-5`). The waiting thread
 //! sets the flag and then checks for room, both under the lock of the bucket. If the permit was released before, this check

@@ -16,8 +16,8 @@ use crate::worker::lease::Lease;
 use std::cell::Cell;
 use std::ptr;
 
-/// If the lease has no spare busy count for a task that is pushed from inside a task, the worker adds one, and so many more for
-/// later pushes.
+/// The number of busy counts that a worker adds for later pushes. The worker adds them when a push from inside a task finds no
+/// spare busy count in the lease.
 const CREDIT: u64 = shrunk(16, 2) as u64;
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
@@ -261,8 +261,8 @@ impl Context {
         })
     }
 
-    /// Returns how many owners of the pool this thread must give up at its end: one for the thread itself, and one for each
-    /// record that it freed.
+    /// Returns the number of owners of the pool that this thread must give up at its end. One is the thread itself. The others
+    /// belonged to the records that this thread has freed.
     pub fn owners(&self) -> u64 {
         self.here.owners()
     }

@@ -126,7 +126,7 @@ impl Lease {
     }
 
     /// Takes `count` busy counts out of the lease, for tasks that are pushed. At least one busy count stays in the lease. If
-    /// the lease has too few, first adds the missing ones and `credit` more.
+    /// the lease has fewer, first adds the missing busy counts, and `credit` more.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();

@@ -29,8 +29,8 @@ pub fn usual_name(index: usize) -> String {
     format!("tollgate-{index}")
 }
 
-/// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one, provided that the pool
-/// has fewer spare workers than `most`, and fewer than its own greatest number. On success the calling thread must not use the
+/// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one. The pool must then
+/// have fewer spare workers than `most`, and fewer than its own greatest number. On success the calling thread must not use the
 /// seat any more.
 ///
 /// # Errors

@@ -29,8 +29,8 @@ const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The longest time of a turn of a child job while tasks of siblings wait, if the child's share is 1 and its tasks take equally
-/// long.
+/// The longest time of a turn of a child job while tasks of siblings wait. This holds if the child's share is 1 and its tasks
+/// take equally long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {

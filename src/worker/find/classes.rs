@@ -1,5 +1,5 @@
 //! The search for a task in a pool whose jobs have classes. A worker takes the next turn of the highest class that has a ready
-//! task, unless a lower class is due (module `base::classes`).
+//! task. After some turns a ready task of a lower class goes first (`due-1` and `due-2` of the module `base::classes`).
 //!
 //! Tasks of the class `Normal` lie in deques or in the usual injector, and a search for `Normal` looks in both. Tasks of the
 //! other classes lie only in the injector of their class. So in no deque does a task of a higher class wait behind a task of a
