@@ -12,7 +12,8 @@
 //!
 //! The thread that ends the wait (the *waking thread*):
 //! - `unpark-1`: the waking thread makes the condition hold and reads the bit, in one read-modify-write.
-//! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, and wakes them.
+//! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, unlocks, and wakes
+//!   the waiters of these entries.
 //!
 //! No wake-up is lost. If the condition holds before the waiter's check, the waiter does not park (`park-2`). Otherwise the
 //! waking thread sees the bit (`unpark-1`), and waits for the bucket's lock (`unpark-2`). The waiter holds this lock from its

@@ -29,7 +29,7 @@
 //! the notifier has woken no worker.
 //!
 //! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this is
-//! usually the worker that parks last. It sets `TERMINATED` under the lock, and executes a full fence. Then this thread checks
+//! usually the worker that parks last. This thread sets `TERMINATED` under the lock, and executes a full fence. Then it checks
 //! again that nothing is outstanding and that all queues are empty. If not, it clears `TERMINATED`.
 //!
 //! If this check has missed a pusher's task, the pusher sees the flag when it checks the word (`wake-3`, `wake-4`). Then the

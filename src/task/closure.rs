@@ -1,8 +1,8 @@
 //! The cell of a task with a handle: its closure or future, then its outcome.
 //!
 //! The state word says which thread may use which part of the cell (module [`state`](crate::task::state)). The thread that
-//! takes the cell from a queue calls the functions of its [`VTable`]. The handle calls the functions of its [`HandleTable`],
-//! because the handle does not know the closure's type.
+//! takes the cell from a queue calls the functions of its [`VTable`]. The handle does not know the closure's type, so it calls
+//! the functions of its [`HandleTable`].
 
 pub use crate::task::face::{Face, HandleTable, Owner};
 

@@ -85,7 +85,8 @@ impl Face {
 }
 
 /// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called between the push of the task and the end of its cell. By default these functions do nothing.
+/// called between the push of the task and the end of its cell. By default these functions do nothing, except that `take_panic`
+/// drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
@@ -93,7 +94,7 @@ pub trait Owner: Copy + Send {
     const DELAYED: bool = false;
     /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
-    /// Takes the payload of the panic of a task without a handle. By default drops the payload.
+    /// Receives the payload of the panic of a task without a handle.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }

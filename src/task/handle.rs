@@ -149,8 +149,8 @@ impl<T> TaskHandle<T> {
     ///
     /// If the joined task is a closure that has not started, the call may run that closure inline, on this thread. Inline tasks
     /// run inside one another at most 32 levels deep. A closure of the same job runs inline ahead of the queue, under the
-    /// permit of the joining task. A closure of another job runs inline only if that job and its ancestors let it start at once
-    /// and no other task goes first.
+    /// permit of the joining task. A closure of another job runs inline only if no other task goes first, and if that job and
+    /// its ancestors have free permits for it.
     ///
     /// Two kinds of tasks never run inline: delayed tasks, and tasks of a job with a rate, an adaptive limit or weights. While
     /// a task runs inline, locks and borrows of the joining task stay held on the same thread.

@@ -48,8 +48,8 @@ use crate::worker::context::{Context, DEPTH_MOST};
 pub fn run(context: &Context, task: TaskPtr) -> bool {
     let Some((run, joining)) = task.table.run.zip(context.lease().job.get()) else { return false };
     let (job, key, cell) = (task.job(), task.key(), task.cell());
-    // A task runs inline only inside a task. `serves` is false in other user code on this thread, such as the rule of an
-    // adaptive limit. `blocked` is true inside `blocking`.
+    // A joined task runs inline only if this thread runs a task that is not inside `blocking`. `serves` is false in other user
+    // code on this thread, such as the rule of an adaptive limit. `blocked` is true inside `blocking`.
     let in_task = context.serves.get() && !context.blocked.get();
     let has_place = in_task && context.seat().is_some() && context.depth.get() < DEPTH_MOST;
     if !has_place || job == joining || task.table.is_delayed || process::is_child() {

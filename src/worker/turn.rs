@@ -15,10 +15,10 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. The number holds while the
+/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. This number applies while the
 /// deque has tasks of other jobs.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. The number holds while all
+/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. This number applies while all
 /// tasks in the deque seem to belong to the worker's job. If tasks push further tasks from inside, the oldest task usually
 /// pushes the most. So with a smaller number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
