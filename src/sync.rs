@@ -19,14 +19,15 @@ pub mod count;
 
 pub use arm::*;
 
-/// True in a build for loom, which runs models, or for shuttle, which runs scenarios.
+/// True in a build for loom or for shuttle. Loom runs models, and shuttle runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// True in a build that asserts that each job and each pool is at rest when it is freed. A job or pool is at rest if none
-/// of its tasks is queued or running, and no thread waits for it.
+/// True in a build that asserts that each job and each pool is at rest when it is freed. A job or pool is at rest if none of
+/// its tasks is queued or running, and no thread waits for the job or the pool.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
-/// Returns `model` in a build for loom or shuttle, and `production` in any other build. Small constants keep models small.
+/// Returns `model` in a build for loom or shuttle, and `production` in any other build. A model runs with a smaller constant,
+/// so that it has fewer interleavings.
 pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }
 }

@@ -1,13 +1,14 @@
-//! Counts of a worker's turns, by which the worker chooses the class that it looks at first, and by which no class starves.
+//! Counts the turns of a worker by class. From these counts the worker chooses the class in which it looks for a task first.
 //!
-//! A worker takes a ready task of the highest class. The worker counts its turns while a task of a lower class is ready.
+//! A worker takes a ready task of the highest class that has one, with two exceptions. By these exceptions tasks of each class
+//! start, however many tasks of a higher class are ready.
 //!
 //! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for tasks of
 //!   `Normal` before it looks for those of `High`.
 //! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal` in which a task of `Low` was ready, the worker looks for tasks
 //!   of `Low` first.
 //!
-//! Each seat has counts of its own. So these bounds hold for each worker, whatever the other workers do.
+//! Each seat has counts of its own. So the two numbers of turns hold for each worker, whatever the other workers do.
 
 use crate::base::task::OpaqueJob;
 use crate::priority::Priority;
@@ -42,8 +43,8 @@ impl ClassTurns {
         }
     }
 
-    /// Counts a turn of `class`. `normal_waits` is true if a task of `Normal` is still ready, and `low_waits` if one of `Low`
-    /// is.
+    /// Counts a turn of `class`. `normal_waits` must be true if a task of `Normal` is still ready, and `low_waits` if a task of
+    /// `Low` is still ready.
     pub fn note(&self, class: Priority, normal_waits: bool, low_waits: bool) {
         match class {
             Priority::High => {

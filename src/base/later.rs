@@ -1,8 +1,9 @@
 //! Delays a thread's wake-ups of waiters until the thread holds no queue lock.
 //!
-//! A waker is user code, which may push, cancel or wait, and a wait needs the queue lock. So a thread that grants permits to
-//! waiters under a queue lock puts these waiters into a list of its own. The thread notifies the waiters after it has unlocked
-//! its last queue. The list of waiters allocates nothing, because it links the waiters' cells by their headers.
+//! A waker runs user code, which may push, cancel or wait. Such a wait may last until another thread gets the queue lock. So a
+//! thread that grants permits to waiters under a queue lock puts these waiters into a list of its own. The thread notifies the
+//! waiters after it has unlocked its last queue. The list of waiters allocates nothing, because it links the waiters' cells by
+//! their headers.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -12,13 +13,13 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-/// The delayed wake-ups of one thread. No field has a destructor, so the thread may use the list until its end.
+/// The delayed wake-ups of one thread. No field has a destructor, so the thread can use this value until the thread ends.
 struct Later {
     /// The number of [`Deferral`]s on this thread. If this is not 0, the thread delays its wake-ups.
     depth: Cell<u32>,
     first: Cell<*mut Header>,
     last: Cell<*mut Header>,
-    /// The keys to wake in the parking lot. Empty, and without an allocation, while `depth` is 0.
+    /// The keys in the parking lot whose waiters must be woken. While `depth` is 0, the list is empty and has no allocation.
     keys: ManuallyDrop<Cell<Vec<usize>>>,
 }
 
@@ -31,7 +32,7 @@ thread_static! {
     };
 }
 
-/// Delays the thread's wake-ups while this value exists.
+/// While this value exists, its thread delays wake-ups.
 #[must_use]
 #[derive(Debug)]
 pub struct Deferral(());

@@ -16,15 +16,15 @@ use std::sync::PoisonError;
 
 /// The number of rings for threads that are not workers of the pool.
 const OUTSIDE: usize = 4;
-/// The number of ended jobs whose names the log keeps.
+/// The greatest number of ended jobs of which the log keeps the name and the parent.
 const MOST_ENDED: usize = 16_384;
-/// The number of tasks whose names the log keeps.
+/// The greatest number of names of tasks that the log keeps.
 const MOST_NAMES: usize = 16_384;
 
-/// What an event says.
+/// What happened: the kind of an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A task took its place in the queue.
+    /// The task was pushed.
     Pushed,
     /// A gate had no room for the task. The gate is the task's job or one of its ancestors.
     Refused(Why),
@@ -38,11 +38,11 @@ pub enum Kind {
     Resumed,
     /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
-    /// The waiter with the address `task` gets a permit.
+    /// A waiter was granted a permit. The field `task` has the address of the waiter's cell.
     Granted,
     /// The limit of the job was changed, or the job was paused or resumed.
     Changed,
-    /// A hold-off of the job ended.
+    /// The job is not held off any more.
     Opened,
     /// The event only records the numbers of the job: running tasks, limit and queued tasks.
     Figures,
@@ -61,7 +61,7 @@ pub enum Why {
     Clock,
     /// As many tasks run, or are about to start, as the limit allows.
     Limit,
-    /// Other tasks of the job are ready, or stand before the task in the queue.
+    /// Other tasks of the job are ready, or are before the task in the queue.
     Behind,
 }
 
@@ -88,7 +88,7 @@ pub struct Event {
     pub at: u64,
     /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
-    /// What this number is depends on `kind`. `Started`, `Refused` and `Admitted`: the id of the event that made this one
+    /// A number, whose meaning depends on `kind`. `Started`, `Refused` and `Admitted`: the id of the event that made this one
     /// possible, or 0. `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded.
     /// `Pushed`: the number of the task's name, or 0. `Granted`: the number of the permit.
     pub cause: u64,
@@ -104,7 +104,7 @@ pub struct Event {
     pub backlog: u32,
     /// The index of the worker's seat, or `u16::MAX` for a thread without one.
     pub seat: u16,
-    /// What the event says.
+    /// What happened.
     pub kind: Kind,
 }
 
@@ -131,7 +131,7 @@ impl Event {
     }
 }
 
-/// A task that runs on a thread, as its start was recorded. All fields are 0 if no start was recorded.
+/// The task that runs on a thread, as its `Started` event has recorded it. All fields are 0 if no start was recorded.
 ///
 /// The address alone does not identify the task. A cell may be freed, and used for another task, while the task that was in the
 /// cell still runs.
@@ -143,7 +143,7 @@ pub struct Running {
     pub start: u64,
 }
 
-/// The seat, the running task, and the cause of the next events, of one thread.
+/// What the timeline must know of one thread: its seat, its running task, and the cause of its next events.
 pub struct Here {
     /// The index of the worker's seat, or `u16::MAX` if the thread has none.
     pub seat: Cell<u16>,
@@ -169,7 +169,7 @@ pub struct Info {
     pub name: Option<String>,
     /// The track of the job's parent, or 0.
     pub parent: u32,
-    /// The time at which the job's record was freed. `None` before.
+    /// The time at which the job's record was freed. `None` before that time.
     pub ended: Option<u64>,
 }
 
@@ -206,7 +206,8 @@ struct Tracks {
 #[derive(Debug, Default)]
 struct Ring {
     events: Vec<Event>,
-    /// The number of events so far, including those before the last start of the timeline. So no two events have the same id.
+    /// The number of events so far, including those before the last start of the timeline. A start does not reset this number,
+    /// so no two events have the same id.
     count: u64,
     /// The number of events before the last start of the timeline.
     before: u64,
@@ -240,7 +241,7 @@ pub struct Log {
     /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
-    /// The number of permits without a task that have got a number so far.
+    /// The number of permits without a task that were given a number so far.
     permits: AtomicUsize,
     /// The names of tasks by number, and the number of the newest name. The numbers begin at 1.
     names: FiguresMutex<(BTreeMap<u64, String>, u64)>,
@@ -264,7 +265,7 @@ pub struct Record {
 }
 
 impl Log {
-    /// Makes the log of a pool, with rings that have no memory yet.
+    /// Makes the log of a pool with so many workers. The rings have no memory yet.
     pub fn new(workers: usize) -> Self {
         let ring = || CachePadded::new(FiguresMutex::new(Ring::default()));
         Self {
@@ -283,7 +284,8 @@ impl Log {
         2 * self.permits.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Keeps the name of a task, and returns its number. Forgets the oldest name if there are too many.
+    /// Stores the name of a task, and returns the number of the name. If more than [`MOST_NAMES`] names are stored, removes the
+    /// oldest name.
     pub fn new_name(&self, name: &str) -> u64 {
         let mut names = locked(&self.names);
         let (names, last) = &mut *names;
@@ -300,7 +302,8 @@ impl Log {
         self.made.elapsed().as_nanos() as u64
     }
 
-    /// Starts the record anew: drops all events and all names of tasks, and makes room for `most` events in each ring.
+    /// Drops all events and all names of tasks, gives each ring memory for `most` events, and notes the present time as the
+    /// start of the timeline.
     pub fn clear(&self, most: usize) {
         for ring in &self.rings {
             locked(ring).clear(most);
@@ -329,8 +332,8 @@ impl Log {
         id(place, number)
     }
 
-    /// Makes the track of a job that has none yet, and returns it. Calls `track` with the next number, under the lock of the
-    /// tracks. `track` must set that number as the job's track if the job has none, and return the job's track.
+    /// Returns the track of a job. If the job has no track yet, makes one. Calls `track` with the next track number, under the
+    /// lock of the tracks. `track` must set that number as the job's track if the job has none, and return the job's track.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;

@@ -5,14 +5,15 @@
 //!
 //! A waiter:
 //! - `park-1`: the waiter locks the bucket of its key.
-//! - `park-2`: the waiter sets the object's bit and checks the condition. If the condition holds, the waiter unlocks and
-//!   returns.
+//! - `park-2`: the waiter sets the object's *waited* bit and checks the condition. If the condition holds, the waiter unlocks
+//!   and returns.
 //! - `park-3`: the waiter adds its entry to the bucket and unlocks.
 //! - `park-4`: a waiting thread parks. A future returns `Pending`.
 //!
 //! The thread that ends the wait (the *waking thread*):
 //! - `unpark-1`: the waking thread makes the condition hold and reads the bit, in one read-modify-write.
-//! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, and wakes them.
+//! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, unlocks, and wakes
+//!   the waiters of these entries.
 //!
 //! No wake-up is lost. If the condition holds before the waiter's check, the waiter does not park (`park-2`). Otherwise the
 //! waking thread sees the bit (`unpark-1`), and waits for the bucket's lock (`unpark-2`). The waiter holds this lock from its
@@ -173,8 +174,7 @@ impl ParkingLot {
             .all(|bucket| bucket.waiters.is_empty())
     }
 
-    /// Returns true if `key` has a waiter. Called only in builds that check, when a job or a task is freed, that no waiter is
-    /// left.
+    /// Returns true if `key` has a waiter. Called when a job or a task is freed, in builds that assert that no waiter is left.
     pub fn has_waiter(&self, key: usize) -> bool {
         self.lock(key).first(key).is_some()
     }

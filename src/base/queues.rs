@@ -10,7 +10,8 @@ use crate::sync::deque::{Stealer, Worker};
 use crate::sync::shrunk;
 use std::cell::Cell;
 
-/// The greatest number of tasks that pushes from inside a task put into a local queue. Further pushes go to the job's queue.
+/// A push from inside a task adds the new task to the local queue only if that queue has fewer tasks than this number.
+/// Otherwise the new task goes to the job's queue.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
 /// The seat of one worker: its deques, and the state of its own work.
@@ -36,7 +37,7 @@ pub struct Seat {
     pub others_first: Cell<bool>,
     /// The address of the job whose task the owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
-    /// The number of busy counts of `job` that the owner has for no task. Read for statistics.
+    /// The number of *spare* busy counts of `job`: those that the owner has, and that belong to no task. Read for statistics.
     spare: AtomicU64,
     /// The number of futures that became pending on this seat, less the number of pending futures that ended on this seat. A
     /// difference below 0 wraps.
@@ -47,11 +48,11 @@ pub struct Seat {
     pub figures: Figures,
 }
 
-/// The ends of a seat's deques from which thieves take.
+/// The ends of a seat's deques from which thieves take tasks.
 pub struct Victim {
-    /// The end of the local queue from which thieves take.
+    /// The end of the local queue from which thieves take tasks.
     pub deque: Stealer<CellPtr>,
-    /// The end of the batch from which thieves take.
+    /// The end of the batch from which thieves take tasks.
     pub batch: Stealer<CellPtr>,
 }
 
@@ -96,8 +97,8 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs on this seat, and the number of busy counts of that job that the owner has
-    /// for no task.
+    /// Publishes the address of the job that runs on this seat, and the number of the owner's spare busy counts of that job. A
+    /// spare busy count belongs to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -107,8 +108,8 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// If the job with the address `job` runs on this seat, returns how many busy counts of that job the seat's owner has for
-    /// no task. Otherwise returns 0.
+    /// Returns the number of the owner's spare busy counts of the job with the address `job`. A spare busy count belongs to no
+    /// task. Returns 0 if another job runs on this seat.
     pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
             // Ordering: Relaxed; the number is only a figure for statistics.
@@ -137,7 +138,7 @@ impl Seat {
         self.flights.load(Ordering::Relaxed)
     }
 
-    /// Returns the ends of the deques from which thieves take.
+    /// Returns the ends of the deques from which thieves take tasks.
     pub fn victim(&self) -> Victim {
         Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
     }

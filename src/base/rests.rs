@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns the waiters for a rest of each job, by the job's address.
+    /// Returns the waiters for a rest and the count of rests of each job, by the job's address.
     fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
 }
 
@@ -48,8 +48,8 @@ impl Resting {
 
     /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
     ///
-    /// A waiter for the job may at that time be parked until one of the job's children is idle. This call does not wake such a
-    /// waiter, which calls [`has_come`](Self::has_come) when that child is idle.
+    /// A waiter for the job may be parked at that time, until one of the job's children is idle. This call does not wake such a
+    /// waiter. When that child is idle, the waiter itself calls [`has_come`](Self::has_come).
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

@@ -13,27 +13,28 @@
 //! A searching worker that has found no task:
 //! - `sleep-1`: under the lock, the worker adds itself to the list, and counts itself as parked instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
-//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker does `wake-3` and
-//!   `wake-4`. These steps may unpark this worker itself.
+//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker
+//!   as a notifier does (`wake-3`, `wake-4`). The woken worker may be this worker itself.
 //! - `sleep-4`: the worker parks until a notifier has popped it from the list.
 //!
 //! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
-//! - If `wake-3` sees a searching worker, that worker finds the task or reaches `sleep-1` after `wake-3`. In the
-//!   second case the two fences order `wake-1` before `sleep-3`. So `sleep-3` sees the task.
-//! - If `wake-3` sees no parked worker, a worker that parks later reaches `sleep-1` after `wake-3`. By the two fences,
-//!   `sleep-3` of that worker sees the task.
+//! - If the notifier sees a searching worker (`wake-3`), that worker finds the task, or counts itself as parked later
+//!   (`sleep-1`). In the second case the two fences order the push (`wake-1`) before the worker's check (`sleep-3`). So the
+//!   check sees the task.
+//! - If the notifier sees no parked worker (`wake-3`), a worker that parks counts itself as parked later (`sleep-1`). By the
+//!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
-//! `search-1`: the last searching worker, once it has found a task, checks for another one. If there is one, the worker wakes
-//! another worker (`wake-4`). A notifier of that task may have seen this worker searching (`wake-3`), and so have woken no
-//! worker.
+//! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
+//! wakes another worker (`wake-4`). The notifier of the other task may have seen this worker searching (`wake-3`). In that case
+//! the notifier has woken no worker.
 //!
-//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this,
-//! usually the last worker in `sleep-1`, sets `TERMINATED` under the lock, and executes a full fence. Then this thread checks
+//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this is
+//! usually the worker that parks last. This thread sets `TERMINATED` under the lock, and executes a full fence. Then it checks
 //! again that nothing is outstanding and that all queues are empty. If not, it clears `TERMINATED`.
 //!
-//! A pusher that comes too late sees the flag in `wake-3` or `wake-4`. Then the pusher cancels all tasks in the injector, its
-//! own included. A call that counts as outstanding only after the flag was set waits for the lock (see
-//! [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
+//! If this check has missed a pusher's task, the pusher sees the flag when it checks the word (`wake-3`, `wake-4`). Then the
+//! pusher cancels all tasks in the injector, its own included. A call that counts as outstanding only after the flag was set
+//! waits for the lock (see [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -238,7 +239,8 @@ impl Sleep {
         }
     }
 
-    /// Subtracts `missing` workers, whose threads could not be started.
+    /// Subtracts `missing` from the number of workers, and from the number of searching workers. Call this for workers whose
+    /// threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         let _list = self.lock();
         // Ordering: Relaxed; changed under the lock.
@@ -277,8 +279,8 @@ impl Sleep {
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
     /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count in one change, under the list's lock.
-    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock, after
-    /// which the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
+    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock. When it
+    /// has the lock, the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -296,7 +298,7 @@ impl Sleep {
         }
     }
 
-    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over.
+    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over. Otherwise returns `Fine`.
     #[inline]
     pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.

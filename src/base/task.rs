@@ -328,7 +328,7 @@ impl CellPtr {
 #[repr(C)]
 struct Sweep {
     header: Header,
-    /// Cleared tasks; the task to drop next is the last. Only the thread that took the sweep from its queue may use this field.
+    /// The tasks that a clear drops, the last one first. Only the thread that took the sweep from its queue may use this field.
     cleared: sync::UnsafeCell<Vec<CellPtr>>,
 }
 

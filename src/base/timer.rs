@@ -1,7 +1,8 @@
 //! The timer of a pool: the entries that wait for a time, in the order of their times.
 //!
 //! To *arm* an entry is to add it to the timer. The entry is taken out when its time has come, or when it is cancelled. Each
-//! operation takes O(log n) under one lock. The timer knows neither jobs nor tasks: the pool decides what an entry means.
+//! operation takes O(log n) under one lock. This module knows neither jobs nor tasks: the pool decides what happens when the
+//! time of an entry has come.
 //!
 //! The first entry starts the timer's thread, which sleeps until the earliest time. The thread ends when the timer has been
 //! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
@@ -39,9 +40,9 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// If this thread serves a timer, hands the timer to another thread. Call this before a thread waits outside of all tasks. A
-/// destructor or a waker on a timer's thread may wait for a later entry of the same timer. Only another thread can then fire
-/// that entry.
+/// If this thread serves a timer, hands the timer to another thread. Call this before a thread waits outside of all tasks. User
+/// code that runs on a timer's thread, such as a waker, may wait for a later entry of the same timer. While it waits, only
+/// another thread can fire that entry.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()

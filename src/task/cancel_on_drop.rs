@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<T> TaskHandle<T> {
-    /// Turns the handle into a guard. When the guard is dropped, it cancels the task, as [`cancel`](Self::cancel) does.
+    /// Turns the handle into a [`CancelOnDrop`], a guard. When the guard is dropped, the task is cancelled, as by
+    /// [`cancel`](Self::cancel).
     ///
     /// # Examples
     ///

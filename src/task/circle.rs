@@ -1,17 +1,20 @@
-//! Finds joins that wait for each other in a circle. No join of such a circle could ever end.
+//! Finds tasks that join each other in a circle: each task waits for the end of the next one, and the last waits for the first.
+//! No join of such a circle could ever end.
 //!
 //! While a task with a handle waits to join another task, its thread notes the join:
 //! - `join-1`: The thread sets WAITED in the state word of the task that it joins.
-//! - `join-2`: The thread adds a note, under the lock of all notes: its own task joins that task.
-//! - `join-3`: The thread checks whether WAITED is set in the state word of its own task. If so, it follows the notes under the
-//!   lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to its own task, it
-//!   removes its own note under the same lock, and the join panics.
+//! - `join-2`: Under the lock of all notes, the thread adds the note that its own task joins the other task.
+//! - `join-3`: The thread checks whether WAITED is set in the state word of its own task. If so, the thread follows the notes
+//!   under the lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to the
+//!   thread's own task, the thread removes its own note under the same lock, and the join panics.
 //!
-//! In a circle, the join that is noted last sees the notes of all its joins, and sees WAITED set for its own task. Each noted
-//! task is blocked until the task that it joins has ended. So the tasks of a circle of notes never go on. The note of a join
-//! that has just ended leads to an ended task. An ended task has no note, so that note is in no circle.
+//! The thread that notes the last join of a circle sees the notes of the circle's other joins, and sees WAITED set for its own
+//! task. Each task with a note is blocked until the task that it joins has ended. So the tasks of a circle of notes never go
+//! on. A note may still exist just after its join has ended. That note leads to an ended task. An ended task has no note, so
+//! that note is in no circle.
 //!
-//! Joins with a timeout, waits for jobs and scopes, and futures that await are not noted. No other protocol uses the notes.
+//! There are no notes of joins with a timeout, of waits for jobs or scopes, or of futures that await. No other protocol uses
+//! the notes.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -35,7 +38,7 @@ struct Join {
     job: JobPtr,
 }
 
-/// The notes of one join. If this value is dropped, the notes are removed.
+/// The notes of one join, one for each task in `tasks`. When this value is dropped, the notes are removed.
 #[derive(Debug)]
 pub struct Noted {
     /// The task that joins, and each outer task on this thread that waits until the inner task has run inline.
@@ -52,7 +55,7 @@ fn key(task: CellPtr) -> usize {
 
 impl Noted {
     /// Notes that the tasks of this thread join the task at the address `joined`, which has not ended. The caller must have set
-    /// WAITED at that task. Returns `None` if no task with a handle runs on this thread.
+    /// WAITED in that task's state word. Returns `None` if no task with a handle runs on this thread.
     ///
     /// # Panics
     /// Panics by [`unwind::refuse`] if the join closes a circle.
@@ -70,7 +73,8 @@ impl Noted {
         if noted.tasks.iter().any(is_waited_for)
             && let Some(jobs) = noted.take_out_of_circle(joined)
         {
-            // The other joins of the circle are blocked until this join panics, so their jobs are alive (join-3).
+            // The other tasks of the circle are blocked in their joins until this join panics. So the jobs of these tasks are
+            // alive here (join-3).
             let message = message(&jobs);
             drop(noted);
             unwind::refuse(message);
@@ -78,8 +82,8 @@ impl Noted {
         Some(noted)
     }
 
-    /// Removes the notes of this thread's tasks if the notes lead from the task at `joined` to one of these tasks. Returns the
-    /// jobs of the tasks in that circle.
+    /// Follows the notes from the task at `joined`. If they lead to a task of this thread, removes the notes of this thread's
+    /// tasks, and returns the jobs of the tasks in that circle. Otherwise returns `None`.
     ///
     /// The search and the removal happen under one lock, so exactly one join of a circle finds the circle.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
@@ -109,8 +113,8 @@ impl Drop for Noted {
     }
 }
 
-/// Returns what to say of a join of the task at the address `joined`, if that task waits on this thread for a task that runs inline.
-/// Then the joins on this thread's stack form the circle, and none of them is noted.
+/// Returns the panic message for a join of a task that waits on this thread for a task that runs inline. `joined` is the
+/// address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
 ///
 /// Returns `None` if the innermost task joins itself.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {

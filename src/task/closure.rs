@@ -1,8 +1,8 @@
 //! The cell of a task with a handle: its closure or future, then its outcome.
 //!
 //! The state word says which thread may use which part of the cell (module [`state`](crate::task::state)). The thread that
-//! takes the cell from a queue calls the functions of its [`VTable`]. The handle calls the functions of its [`HandleTable`],
-//! because the handle does not know the closure's type.
+//! takes the cell from a queue calls the functions of its [`VTable`]. The handle does not know the closure's type, so it calls
+//! the functions of its [`HandleTable`].
 
 pub use crate::task::face::{Face, HandleTable, Owner};
 
@@ -48,7 +48,7 @@ where
             Some(_) => Some(Self::name),
             None => None,
         },
-        // Only pullers are not counted in the statistics, and a clear must not drop a puller.
+        // The tasks that the statistics do not count are pullers, and a clear must not drop a puller.
         clear: if O::COUNTED { Some(note_cleared) } else { None },
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
@@ -123,7 +123,7 @@ where
         Ran::Counted
     }
 
-    /// Runs the closure inline, for a join by the handle. The join has claimed the closure.
+    /// Runs the closure inline, on the thread of the task that joins it. That thread has claimed the closure.
     ///
     /// # Safety
     /// The cell must be of the type `Self`. The caller must have claimed the closure, and must have the handle's reference.
@@ -144,7 +144,7 @@ where
         unsafe { Self::report(whole, outcome, None) };
     }
 
-    /// Counts a task that was dropped at its deadline as cancelled.
+    /// Counts the task as cancelled, because its closure is dropped at the deadline.
     #[cold]
     fn count_expired(&self) {
         self.header.job().count_cancelled();
@@ -252,7 +252,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         self.owner
     }
 
-    /// Makes a cell with this closure or future in its slot.
+    /// Makes a cell with `task`, a closure or a future, in its slot.
     pub fn make(header: Header, state: State, owner: O, task: F) -> NonNull<Face> {
         const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
         let slot = UnsafeCell::new(Slot { task: ManuallyDrop::new(task) });
@@ -354,7 +354,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         })
     }
 
-    /// Moves the outcome to `out`.
+    /// Moves the outcome out of the cell, to the address `out`.
     ///
     /// # Safety
     /// The cell must be of the type `Self`, and `out` must point to memory for a `Result<T, JoinError>`. The caller must have
@@ -394,7 +394,8 @@ pub unsafe fn is_empty(cell: CellPtr) -> bool {
     unsafe { cell.cast::<Face>().as_ref() }.state.load().is_empty()
 }
 
-/// Drops the outcome of a task without a handle. If the outcome is a panic, passes the payload to the owner instead.
+/// Drops the outcome of a task without a handle. If the outcome is a panic, passes the panic's payload to the task's [`Owner`],
+/// such as a scope.
 fn discard<T>(owner: impl Owner, outcome: Result<T, JoinError>) {
     match outcome {
         Err(JoinError::Panicked(payload)) => owner.take_panic(payload.into_inner()),

@@ -15,15 +15,15 @@
 //!   is never idle while the task moves from the timer to the queue.
 //!
 //! The thread that cancels the task by its handle:
-//! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry out before, the
-//!   other thread has the cell, and finds the cell empty.
-//! - `undelay-2`: During `undelay-1` the thread counts as outstanding. When it no longer counts, it checks whether the drain
-//!   must end. So a drain that waited only for the entry ends.
+//! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry out before,
+//!   that other thread has the cell, and finds the cell empty.
+//! - `undelay-2`: While the thread takes the entry out (`undelay-1`), a drain waits for the thread, which counts as
+//!   outstanding. Afterwards the thread checks whether the drain must end. So a drain that has waited only for this entry ends.
 //!
-//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and reads the list of keys under its lock.
-//! If there are keys, a sweep takes their entries out. No delayed task is missed: by the lock, the cancelling thread sees the
-//! key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the first key. By the two fences,
-//! the cancelling thread sees the list, or the delaying thread sees the flag.
+//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and reads the list of keys under the list's
+//! lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed: by the lock, the
+//! cancelling thread sees the key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the
+//! first key. By the two fences, the cancelling thread sees the list, or the delaying thread sees the flag.
 //!
 //! If a sweep or a clear finds a key without an entry, another thread has taken the entry out, and has the task (`delay-2`).
 //!
@@ -105,7 +105,7 @@ impl Delay {
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // This thread counts as outstanding while it takes the entry out (undelay-2).
+        // By `defer_end` this thread counts as outstanding while it takes the entry out (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);

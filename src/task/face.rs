@@ -1,5 +1,5 @@
-//! What a handle knows of its task's cell without the types of the closure and of the result. These are the first fields of the
-//! cell, the functions for the handle, and the task's owner.
+//! What a handle uses of its task's cell: the first fields of the cell, and a table of functions. The handle does not know the
+//! types of the closure and of the result. The trait [`Owner`] is for objects that a task belongs to, such as a scope.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -84,8 +84,9 @@ impl Face {
     }
 }
 
-/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. Its functions are called while
-/// the task goes from its push to its end. By default they do nothing.
+/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
+/// called between the push of the task and the end of its cell. By default these functions do nothing, except that `take_panic`
+/// drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
@@ -93,12 +94,12 @@ pub trait Owner: Copy + Send {
     const DELAYED: bool = false;
     /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
-    /// Takes the payload of the panic of a task without a handle.
+    /// Receives the payload of the panic of a task without a handle.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Called at the end of the task. Before that, the closure was run or dropped. The outcome was dropped, too, or the task's
-    /// handle owns the outcome.
+    /// Called at the end of the task. By then the closure was run or dropped. The outcome was dropped, or the task's handle
+    /// owns the outcome.
     fn task_ended(self) {}
     /// Called by the thread that has claimed the task's closure, before that thread runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}

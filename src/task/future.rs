@@ -1,12 +1,12 @@
 //! Futures as tasks. A future has one cell from its push to its end, and its wakers point to that cell.
 //!
-//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future where it lies.
+//! A future lies in the cell of a task with a handle. A worker that takes the cell from a queue polls the future in the cell.
 //! While the future is pending, no queue has the cell. Only the wakers and the list of [pending](crate::job::pending) futures
 //! have pointers to the cell. A waker puts the same cell into a queue again, so waking allocates nothing. The [state
 //! word](crate::task::state) of the cell says which thread may use the future.
 //!
-//! A pending future keeps one busy count of its job, so its job's record is alive. The future keeps its permits, too, unless it
-//! [awaits](crate::task::awaiting) a task or a job of this library.
+//! A pending future keeps one busy count of its job, so its job's record is alive. A pending future keeps its permits, unless
+//! it [awaits](crate::task::awaiting) a task or a job of this library.
 //!
 //! A waker may outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
 
@@ -109,7 +109,7 @@ where
         }
     }
 
-    /// Polls the future in its cell. If the future is ready or has panicked, also drops it.
+    /// Polls the future in its cell. If the future is ready or has panicked, drops the future.
     ///
     /// # Safety
     /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
@@ -142,8 +142,8 @@ where
         Poll::Ready(unsafe { this.drop_future(outcome) })
     }
 
-    /// Drops the future in its cell, and returns the outcome of the task. That is `outcome`, or the panic of the future's
-    /// destructor if `outcome` is not a panic itself.
+    /// Drops the future in its cell, and returns the outcome of the task. If the future's destructor panics and `outcome` is no
+    /// panic, returns the panic of the destructor. Otherwise returns `outcome`.
     ///
     /// # Safety
     /// The slot must hold the future, and the caller must own the future. No thread may use the slot again.
@@ -286,10 +286,12 @@ fn resume_sample(cell: CellPtr) {
 /// Puts a pending future that was woken or cancelled into a queue, so that a worker polls or drops it. The caller must not use
 /// the cell afterwards.
 ///
-/// `without_permit` must be true if the future waits without its permits. Such a future goes to the front of its job's queue. A
-/// future with permits goes into a deque or the injector, and so does a future that must be dropped. If `to_the_end` is true, a
-/// future with permits goes to the end of the injector. The poller passes true if the future was woken during its poll, so that
-/// other tasks go first.
+/// If `without_permit` is false, the future has its permits, and goes into a deque or the injector. If `to_the_end` is true, it
+/// goes to the end of the injector. A poller passes true for `to_the_end` if the future was woken during the poll. Ready tasks
+/// in the injector then go first.
+///
+/// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. If that future
+/// must be dropped, it goes to the end of the injector, because its drop needs no permit.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);
@@ -350,7 +352,8 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
     RawWaker::new(data, &WAKER)
 }
 
-/// Schedules a future. If no worker polls the future and no queue has it, also queues the future.
+/// Notes in the state word that a future must be polled again. If no worker polls the future and no queue has it, puts the
+/// future into a queue.
 ///
 /// # Safety
 /// The cell must be a future's. The caller must have a waker's reference, which this call gives up if `ends` is true.

@@ -44,7 +44,7 @@ use std::time::Duration;
 #[must_use = "a dropped handle detaches its task: say so by `drop`, or push a closure by `execute`, which makes no handle"]
 pub struct TaskHandle<T> {
     task: TaskPtr,
-    /// The wait of the future of a pool that awaits this handle, if there is one.
+    /// The wait of a pool's future that awaits this handle. Empty if no such future awaits the handle.
     wait: Wait,
     result: PhantomData<T>,
 }
@@ -147,12 +147,13 @@ impl<T> TaskHandle<T> {
     /// holds no permit while it waits, and a spare worker runs other tasks meanwhile. After the wait the joining task
     /// re-acquires its permit ahead of the queue.
     ///
-    /// If the joined task is a closure that has not started, it may run inline on this thread instead, at most 32 joins deep. A
-    /// closure of the same job runs inline ahead of the queue, under the permit of the joining task. A closure of another job
-    /// runs inline only if that job and its ancestors let it start at once and no other task goes first.
+    /// If the joined task is a closure that has not started, the call may run that closure inline, on this thread. Inline tasks
+    /// run inside one another at most 32 levels deep. A closure of the same job runs inline ahead of the queue, under the
+    /// permit of the joining task. A closure of another job runs inline only if no other task goes first, and if that job and
+    /// its ancestors have free permits for it.
     ///
-    /// A delayed task never runs inline, nor does a task of a job with a rate, an adaptive limit or weights. While a task runs
-    /// inline, locks and borrows of the joining task stay held on the same thread.
+    /// Two kinds of tasks never run inline: delayed tasks, and tasks of a job with a rate, an adaptive limit or weights. While
+    /// a task runs inline, locks and borrows of the joining task stay held on the same thread.
     ///
     /// # Panics
     ///
@@ -367,8 +368,8 @@ impl<T> TaskHandle<T> {
     /// once.
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
-            // The waker leaves the parking lot before the reference is given up. Afterwards the key, which is the cell's
-            // address, may belong to another task.
+            // Removes the handle's waker from the parking lot before the reference is given up. Afterwards the key, which is
+            // the cell's address, may belong to another task.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {
@@ -417,13 +418,13 @@ impl<T> Unpin for TaskHandle<T> {}
 /// Awaits the task, in a pool of this library or on any other executor. The output is the task's result, as
 /// [`join`](TaskHandle::join) returns it.
 ///
-/// While a future of a pool awaits a handle, alone or together with other futures, it holds no permit. Afterwards the future
-/// re-acquires its permit ahead of the queue. So a future may await tasks of its own job, even at a limit of 1.
+/// A future of a pool holds no permit while it awaits a handle, unless its job keeps permits. Afterwards the future re-acquires
+/// its permit ahead of the queue. So a future can await tasks of its own job, even at a limit of 1.
 ///
 /// # Cancellation
 ///
-/// If the handle is dropped, also together with the future that awaits it, the task is detached and goes on. To be able to give
-/// up the wait and keep the handle, await `&mut handle`.
+/// If the handle is dropped, its task is detached and goes on. A future that is dropped while it awaits `handle` drops the
+/// handle. A future that is dropped while it awaits `&mut handle` does not drop the handle.
 ///
 /// # Panics
 ///
@@ -472,7 +473,8 @@ impl<T> TaskHandle<T> {
         }
     }
 
-    /// Refuses a join of a task that runs on this thread, or waits here for a task that runs inline.
+    /// Panics with the reason why this task cannot be joined: it runs on this thread, or waits on this thread for a task that
+    /// runs inline.
     #[cold]
     #[track_caller]
     fn refuse_circle(&self) -> ! {

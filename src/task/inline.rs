@@ -4,35 +4,35 @@
 //! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job
 //! may be freed. So the joining thread first *pins* the joined task:
 //!
-//! - `pin-1`: The joining thread sets PINNED in the state word of the joined task, unless a thread has claimed that task. The
-//!   job of a task that no thread has claimed is alive.
-//! - `pin-2`: A thread that has taken the cell out of its queue may find PINNED set when it tries to claim the task. Such a
-//!   thread adds a busy count of the job for the joining thread, and clears PINNED. Then it claims the task.
+//! - `pin-1`: If no thread has claimed the joined task, the joining thread sets PINNED in the state word of the joined task.
+//!   The job is alive at that moment, because a task that no thread has claimed keeps its job alive.
+//! - `pin-2`: A thread that has taken the cell out of its queue may find PINNED set when it tries to claim the joined task.
+//!   That thread adds a busy count of the job for the joining thread, and clears PINNED. Then that thread claims the task.
 //!
 //! - `inline-1`: After `pin-1` the joining thread counts the joined task as busy, and acquires the permits of the joined task
 //!   (module `gate::inline`). The joining task still holds its own permits.
 //! - `inline-2`: The joining thread claims the joined task and clears PINNED, in one exchange. If PINNED was clear, the joining
-//!   thread gives back the busy count of `pin-2`. If another thread has claimed the joined task, the joining thread releases
-//!   the permits of `inline-1`, and waits as any join does.
+//!   thread gives back the busy count that another thread has added for it (`pin-2`). If another thread has claimed the joined
+//!   task, the joining thread releases the joined task's permits, and waits as any join does.
 //! - `inline-3`: The joining thread releases the permits of the joining task, except at common gates (wait-2). Then the thread
 //!   runs the joined task.
 //! - `inline-4`: The joining thread releases the permits of the joined task (release-1 to release-3), and re-acquires the
-//!   permits of the joining task (wait-4). Before it waits for such a permit, it lends its seat, and releases the permits at
-//!   the common gates.
+//!   permits of the joining task (wait-4). Before the thread waits for such a permit, it lends its seat, and releases the
+//!   permits at the common gates.
 //!
-//! The joined task's job is alive from `pin-1` to `inline-2`, by the unclaimed task or by the busy count of `pin-2`. From
-//! `inline-1` on the job also has the busy count of the inline task.
+//! From `pin-1` to `inline-2`, the joined task's job is kept alive by the unclaimed task or by the busy count that `pin-2`
+//! adds. From `inline-1` on, the busy count of the inline task keeps the job alive.
 //!
-//! If the joined task's cell lies in a deque or in the injector, the cell stays there, and is empty from `inline-2` on. The
+//! If the joined task's cell lies in a deque or in the injector, the cell stays there, and is empty after `inline-2`. The
 //! thread that takes the cell out finds the task claimed, and gives up the cell.
 //!
-//! An inline run adds no circle of waits: without the inline run the joining task would wait for the joined task, too. While
-//! the thread waits for a permit in `inline-4`, it has no seat. The joining task then holds no permit of a gate above, except
-//! at gates that keep permits.
+//! If an inline run is part of a circle of waits, a usual join would be part of that circle as well. In both cases the joining
+//! task goes on only after the joined task has ended. While the thread waits to re-acquire a permit (`inline-4`), it has no
+//! seat. The joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
 //!
 //! The timer's thread clears DELAYED in a delayed task's state word, and then pushes the task. Between these two steps the task
-//! is in no queue, so a joining thread cannot tell which tasks stand before it. So a task that was delayed never runs inline in
-//! a task of another job.
+//! is in no queue, so a joining thread cannot tell which tasks must start before that task. So a task that was delayed never
+//! runs inline in a task of another job.
 
 use crate::job::events;
 use crate::job::gate::inline::Inline;
@@ -48,7 +48,8 @@ use crate::worker::context::{Context, DEPTH_MOST};
 pub fn run(context: &Context, task: TaskPtr) -> bool {
     let Some((run, joining)) = task.table.run.zip(context.lease().job.get()) else { return false };
     let (job, key, cell) = (task.job(), task.key(), task.cell());
-    // A hook of the pool may join a task, too, but in a hook no task may run inline.
+    // A joined task runs inline only if this thread runs a task that is not inside `blocking`. `serves` is false in other user
+    // code on this thread, such as the rule of an adaptive limit. `blocked` is true inside `blocking`.
     let in_task = context.serves.get() && !context.blocked.get();
     let has_place = in_task && context.seat().is_some() && context.depth.get() < DEPTH_MOST;
     if !has_place || job == joining || task.table.is_delayed || process::is_child() {

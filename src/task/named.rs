@@ -1,4 +1,4 @@
-//! The name of a task, in the cell of a task that has one.
+//! The name of a task, which the task's cell stores as the task's [`Owner`].
 
 use crate::task::closure::Owner;
 use std::ptr::NonNull;
@@ -11,7 +11,7 @@ pub struct Named(NonNull<str>);
 unsafe impl Send for Named {}
 
 impl Named {
-    /// Makes the name of the task in one cell.
+    /// Makes the name of one task. Only the cell of that task may have the returned value.
     pub fn new(name: String) -> Self {
         Self(NonNull::from(Box::leak(name.into_boxed_str())))
     }

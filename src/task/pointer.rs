@@ -100,8 +100,8 @@ impl TaskPtr {
 /// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job may have become idle.
 /// Otherwise does nothing.
 ///
-/// The caller must have claimed a task of the job whose cell is in a queue. Usually a worker takes the empty cell out, and then
-/// wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
+/// The caller must have claimed a task of the job, and the cell of that task must be in a queue. Usually a worker takes the
+/// empty cell out, and then wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
 ///
 /// By the fence, this call sees that a gate is held, or the thread that holds the job sees the claim.
 pub fn note_empty(job: JobPtr) {

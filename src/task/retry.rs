@@ -1,7 +1,7 @@
 //! Tasks that are tried again: one cell from the push to the end of the last attempt.
 //!
-//! For each attempt the task stands in the queue, passes the gates, and needs a permit. Between two attempts the task's cell is
-//! in the pool's timer, like the cell of a [delayed](super::delay) task. So the wait between attempts takes no permit and no
+//! For each attempt the task waits in the queue, and needs a permit of each gate. Between two attempts the task's cell is in
+//! the pool's timer, like the cell of a [delayed](super::delay) task. So the wait between attempts takes no permit and no
 //! allocation.
 //!
 //! A worker that has made an attempt, after which another attempt must follow:
@@ -12,10 +12,10 @@
 //!
 //! A thread that cancels the task by its handle:
 //! - `stop-1`: The thread claims the closure. If a worker has claimed the closure, the thread asks the task to end instead. The
-//!   claim and the request are changes of one word, the state word. So the claim comes after `retry-1`, or `retry-1` finds the
-//!   request.
-//! - `stop-2`: After the claim the thread takes the entry out of the timer, as `undelay-1` (module `delay`) does. If the entry
-//!   is not armed yet, the worker arms it later under the timer's lock, and then sees the claim (`retry-2`).
+//!   claim and the request are changes of one word, the state word. So this thread claims the closure after the worker has
+//!   given up its claim, or the worker finds the request (`retry-1`).
+//! - `stop-2`: After the claim the thread takes the entry out of the timer. If the entry is not armed yet, the worker arms it
+//!   later under the timer's lock, and then sees the claim (`retry-2`).
 
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
@@ -35,12 +35,12 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// A closure that may be called again, and the number of its calls so far.
+/// A closure that can be called again, and the number of its calls so far.
 #[derive(Debug)]
 pub struct Tried<F> {
     task: F,
     attempts: Attempts,
-    /// The timer entry of the last delay.
+    /// The timer entry of the last wait between two attempts. `None` before the first such wait.
     delay: Option<Delay>,
 }
 
@@ -94,7 +94,7 @@ where
         ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
     };
     const AGAIN_HANDLE: HandleTable = HandleTable {
-        // The task never runs inline: the attempt would put the cell into the timer while a queue has the cell, too.
+        // The task never runs inline: the attempt would put the cell into the timer although a queue still has the cell.
         run: None,
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,

@@ -6,7 +6,7 @@
 //! | 1      | DONE      | the outcome is final                                                        |
 //! | 2      | QUEUE     | the reference of the queues and workers                                     |
 //! | 3      | HANDLE    | the reference of the handle                                                 |
-//! | 4      | WAITED    | a waiter for the handle may be in the parking lot                           |
+//! | 4      | WAITED    | a waiter for the task's end may be in the parking lot                       |
 //! | 5      | TAKEN     | the handle has moved the outcome out                                        |
 //! | 6      | INLINE    | a join has claimed this task, runs it inline, and counts it                 |
 //! | 7      | CANCELLED | a running closure should end; a future must be dropped, or has its outcome  |
@@ -34,9 +34,9 @@
 //! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
-//! No wake-up is lost, because all these steps are changes of one word. If `schedule-1` comes before `poll-3`, the poller sees
-//! SCHEDULED. If it comes later, no worker polls the future any more, and the first waker that sets SCHEDULED queues the
-//! future.
+//! No wake-up is lost, because all these steps are changes of one word. If a waker sets SCHEDULED (`schedule-1`) before the
+//! poller clears POLLING (`poll-3`), the poller sees SCHEDULED. If all wakers set SCHEDULED later, no worker polls the future
+//! any more, and the first of these wakers queues the future.
 //!
 //! A waker that finds SCHEDULED set must still write the word, although no bit changes. By this write (Release) the poller of
 //! the next poll (Acquire) sees what the waking thread wrote before it called the waker.
@@ -86,7 +86,8 @@ pub enum Reference {
     Handle = HANDLE,
     /// The reference that belongs to a waker, to a scope, or to an entry in the timer.
     Waker = WAKER,
-    /// The reference that belongs to a future's wait for a task or a job of this library. This kind also counts the wait.
+    /// The reference that belongs to a future's wait for a task or a job of this library. Such a reference also adds one to the
+    /// future's count of waits.
     Wait = WAIT + WAKER,
 }
 
@@ -96,13 +97,13 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller does not own the closure. Another thread has claimed the closure before. Or the caller is a join, and the
-    /// closure is delayed or was cleared, so it must not run inline.
+    /// The caller does not own the closure, for one of two reasons. Another thread has claimed the closure before. Or the
+    /// closure is delayed or was cleared, so the caller, a join, must not run it inline.
     Refused,
     /// A join has claimed the closure before, to run it inline. The joining thread counts the task.
     Inline,
-    /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. It must
-    /// add a busy count of the job for the join, clear PINNED, and claim again.
+    /// A join has pinned the task, because the join uses the task's job. The caller, which has taken the cell out of a queue,
+    /// must add a busy count of the job for the join, clear PINNED, and claim again.
     Pinned,
 }
 
@@ -335,8 +336,8 @@ impl State {
         Self(AtomicU64::new(QUEUE | HANDLE | DELAYED))
     }
 
-    /// Makes the state of a closure that is in a queue. A scope has a reference to its cell, and so does a handle if `handle`
-    /// is true.
+    /// Makes the state of a closure that is in a queue. The references to its cell are that of the queue, that of a scope, and
+    /// that of a handle if `handle` is true.
     pub fn of_scoped(handle: bool) -> Self {
         Self(AtomicU64::new(QUEUE | WAKER | if handle { HANDLE } else { 0 }))
     }
@@ -439,8 +440,8 @@ impl State {
         self.change(Snapshot::ask)
     }
 
-    /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, also gives up `reference`. Then the
-    /// caller must not use the cell again unless it has another reference.
+    /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, gives up `reference` in the same change.
+    /// Afterwards the caller may use the cell only if it has another reference.
     #[inline]
     pub fn finish(&self, reference: Option<Reference>) -> Finish {
         let reference = reference.map_or(0, |reference| reference as u64);

@@ -24,8 +24,9 @@
 //!
 //! A waiter that is dropped:
 //!
-//! - `leave-1`: the waiter does `swap-1`, and drops its waker. Then, in one change, the waiter sets LEFT unless the outcome is
-//!   decided. If the waiter was granted a permit before, it gives the permit back, for the next task or waiter in the queue.
+//! - `leave-1`: the waiter sets SWAPPING (`swap-1`). If the outcome is not decided, the waiter drops its waker. Then, in one
+//!   change, the waiter clears SWAPPING and reads the outcome, and sets LEFT if the outcome is still not decided. A waiter that
+//!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
 //! All these steps are changes of one word. So no permit is lost: the deciding thread sees LEFT (`grant-1`), or the waiter that
 //! leaves sees GRANTED (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, the waiter clears SWAPPING later,
@@ -128,8 +129,8 @@ impl State {
         Snapshot(self.0.fetch_and(!SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING. Unless the outcome is decided, also sets LEFT and gives up the waiter's reference (`leave-1`). Returns
-    /// the word before the change.
+    /// Clears SWAPPING. If the outcome is not decided, sets LEFT and gives up the waiter's reference in the same change
+    /// (`leave-1`). Returns the word before the change.
     fn leave(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last owner did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -190,8 +191,8 @@ unsafe fn is_gone(cell: CellPtr) -> bool {
     unsafe { waiting(cell) }.state.load().has(LEFT)
 }
 
-/// Grants the waiter the permits that this worker has acquired for its cell, which came from a deque. If the waiter was dropped
-/// before, counts the waiter as cancelled and returns `Ran::Cancelled`: the worker keeps the permits.
+/// Grants the waiter the permits that this worker has acquired for the waiter's cell. The cell came from a deque. If the waiter
+/// was dropped before, counts the waiter as cancelled and returns `Ran::Cancelled`: the worker keeps the permits.
 ///
 /// # Safety
 /// The cell must be a waiter's, and the caller must have taken it from its queue.
@@ -219,7 +220,8 @@ unsafe fn grant(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     let granted = unsafe { decide(cell, GRANTED) };
     if !granted {
-        // The waiter was dropped, so the noted event is taken back. The caller's permits and busy count keep the job.
+        // The waiter was dropped before. So a second event notes in the timeline that the permit was given back. The caller's
+        // permits and busy count keep the job.
         events::given_back(job, noted);
     }
     granted
@@ -290,7 +292,7 @@ unsafe fn notify(cell: CellPtr) {
 }
 
 /// A waiter: the reference to its cell in the job's queue. If this value is dropped before the outcome is decided, the waiter
-/// gets no permit. If it was granted a permit before, the drop gives the permit back.
+/// gets no permit. If the waiter was granted a permit before, the drop gives the permit back.
 #[derive(Debug)]
 pub struct Waiter(CellPtr);
 

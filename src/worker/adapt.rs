@@ -1,14 +1,16 @@
 //! Measures the tasks of adaptive jobs, and updates a limit at the end of an interval.
 //!
-//! An adaptive job has the flag `Rated`, so its tasks start the way tasks with a rate do. Tasks of other jobs take no time for
-//! samples. The sample of a closure is in the context of the worker that runs the closure. The sample of a pending future is in
-//! the list of pending futures. The sample of a [`Permit`](crate::Permit) is in the permit.
+//! An adaptive job has the flag `Rated`, so its tasks start by the same code as tasks with a rate. No sample is taken of the
+//! tasks of other jobs. The sample of a closure is in the context of the worker that runs the closure. The sample of a pending
+//! future is in the list of pending futures. The sample of a [`Permit`](crate::Permit) is in the permit.
 //!
 //! The thread that ends a task does these steps at each adaptive job: first at the task's own job, then at each ancestor.
 //! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
 //!   the limit, this thread takes the interval's samples, and notes that it updates the limit. Then the thread unlocks.
-//! - `adapt-2`: The thread asks the rule, and sets the limit, unless another call has set the limit since `adapt-1`.
-//! - `adapt-3`: The thread removes its note, under the lock. The next interval may end.
+//! - `adapt-2`: The thread asks the rule for the next limit. If no other call has set the limit since the samples were taken
+//!   (`adapt-1`), the thread sets the limit.
+//! - `adapt-3`: Under the lock, the thread removes its note that it updates the limit. From then on another thread can end the
+//!   next interval.
 //!
 //! By these steps each interval has one update, and the rule sees all samples of the interval. Only the thread that has ended
 //! the task waits for the rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.

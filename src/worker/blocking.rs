@@ -1,7 +1,7 @@
 //! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
 //! After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! A destructor of a dropped task's captures may wait, too. Such a destructor runs on a worker that holds no permit. So the
+//! When a worker drops a cancelled task, a destructor of the task's captures may wait. The worker holds no permit then. So the
 //! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
@@ -13,9 +13,9 @@
 //! - `wait-4`: the thread re-acquires the permits, first of the task's own job, then of each ancestor. At a gate without room
 //!   the thread sets the flag `Reclaiming` and waits in the parking lot. While the flag is set, no other task gets a permit of
 //!   that gate.
-//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one of the threads that wait in `wait-4` at that
-//!   gate. A thread that has re-acquired its permit there and finds no other such thread clears the flag. Then it executes a
-//!   full fence, and checks the queue.
+//! - `wait-5`: a thread that releases a permit and sees `Reclaiming` wakes one of the threads that wait for a permit of that
+//!   gate (`wait-4`). A thread that has re-acquired its permit of that gate checks whether another thread waits for one. If
+//!   not, the thread clears the flag, executes a full fence, and checks the queue.
 //!
 //! No wake-up is lost between the waiting thread and a thread that releases a permit (`wait-4`, `wait-5`). The waiting thread
 //! sets the flag and then checks for room, both under the lock of the bucket. If the permit was released before, this check
@@ -45,7 +45,7 @@ use crate::{process, unwind};
 /// # Panics
 /// Refuses by [`unwind::refuse`] in three cases:
 /// - The caller is a task, no spare worker can replace its thread, and all other threads of the pool are blocked.
-/// - The caller is a hook, and would have to wait.
+/// - The caller is user code outside of tasks on a thread of the pool, such as a hook, and would have to wait.
 /// - The process is a forked child.
 pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
@@ -68,7 +68,7 @@ pub fn wait_then(
         unwind::refuse(process::NO_WORKERS.into());
     }
     Context::with(|context| match context {
-        // The thread runs a hook, so it has no task whose place a spare worker could take.
+        // The thread runs user code outside of tasks, such as a hook. So it has no task whose place a spare worker could take.
         Some(context) if !context.serves.get() => {
             if wait() {
                 unwind::refuse(NOT_HERE.into());
@@ -97,9 +97,9 @@ pub fn wait_then(
 /// Waits as [`wait`] does, but never panics. Call this if the caller must not go on before the end of the wait, not even by
 /// unwinding.
 ///
-/// If all other threads of the pool are blocked, starts a spare worker beyond the greatest number. If the platform starts no
-/// thread, the calling thread keeps its seat during the wait. In a forked child the call returns at once, because no task ends
-/// there.
+/// If all other threads of the pool are blocked, starts a further spare worker, even above the greatest number of spare
+/// workers. If the platform starts no thread, the calling thread keeps its seat during the wait. In a forked child the call
+/// returns at once, because no task ends there.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;
@@ -153,17 +153,18 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     without_permits_inside(context, job, None, awaited, f, || ());
 }
 
-/// Runs `f`, which runs a joined task inline, in the place of the joining task's wait. `job` is the job of the joining task.
+/// Runs `f` where the joining task would otherwise wait. `f` runs the joined task inline. `job` is the job of the joining task.
 /// `end` is the innermost gate above both tasks, or `None` if there is none.
 ///
 /// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, it re-acquires these permits. Before
 /// the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
-    // Statistics subtract the spare busy counts of the job that a seat runs, and the seat runs another job now.
+    // Statistics subtract the spare busy counts that a seat has published of the job that it runs. During `f` this seat runs
+    // another job, so the thread must have no spare busy counts of `job`.
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
-        // The task cannot go on without its permits. So this wait is never refused.
+        // The task cannot go on without its permits. So this wait must never panic.
         blocked
             .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
     });
@@ -216,11 +217,12 @@ fn without_permits_inside(
     events::resumed(job);
 }
 
-/// The number of spare workers from which on [`blocking`] starts no further one. A wait must have a spare worker, but
-/// `blocking` can run its closure without one.
+/// If a pool has this many spare workers, [`blocking`] starts no further one. A wait must have a spare worker, but `blocking`
+/// can run its closure without one.
 const MOST_FOR_BLOCKING: usize = 256;
 
-/// Says that the pool counts this thread as blocked. When this value is dropped, the thread no longer counts as blocked.
+/// While this value exists, the pool counts this thread as blocked. `None` if an earlier value on this thread has counted the
+/// thread already.
 struct Blocked<'a>(Option<&'a Context>);
 
 impl<'a> Blocked<'a> {
@@ -234,8 +236,8 @@ impl<'a> Blocked<'a> {
         Self::enter_if(context, usize::MAX, |seat| context.pool().spares.leave(seat))
     }
 
-    /// Does what [`enter`](Self::enter) does, but starts a spare worker beyond the greatest number where `enter` returns an
-    /// error.
+    /// Does what [`enter`](Self::enter) does. If `enter` would return an error, starts a further spare worker, even above the
+    /// greatest number of spare workers.
     ///
     /// # Errors
     /// Returns an error if the platform starts no thread. Then the calling thread keeps its seat.
@@ -253,7 +255,7 @@ impl<'a> Blocked<'a> {
         leave: impl Fn(Option<usize>) -> Result<(), NoSpare>,
     ) -> Result<Self, NoSpare> {
         if context.blocked.get() {
-            // The thread waits inside `blocking`.
+            // The thread counts as blocked already, because it waits inside `blocking`.
             return Ok(Self(None));
         }
         let Some(seat) = context.seat() else {
@@ -290,15 +292,17 @@ impl Drop for Blocked<'_> {
     }
 }
 
-/// Injects the cell in `next_task`, before the thread waits: the next task of this worker, or the sweep that it does (sweep-3).
+/// Moves the worker's next task, if there is one, into the injector, so that other workers find the task while this thread
+/// waits. During a sweep, moves the cell of the sweep instead, so that another worker continues the sweep (sweep-3).
 fn show_stash(context: &Context) {
     if let Some(cell) = context.next_task.take() {
         let _ = context.pool().inject(cell);
     }
 }
 
-/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit is free there, wakes the next thread
-/// that waits to re-acquire one (wait-5). Calls `before_wait` each time before the calling thread waits.
+/// Re-acquires the permits of a task of `job` at one gate (wait-4). If a further permit of the gate is free, wakes the next
+/// thread that waits to re-acquire a permit of the gate (wait-5). Calls `before_wait` each time before the calling thread
+/// waits.
 pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
     let (key, weight) = (gate.permit_key(), gate.permits_for(job));
     // A drain cancels held jobs, but the started tasks of these jobs must run to their end. So during a drain a task gets its
@@ -356,7 +360,7 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
         let context = context.filter(|context| context.serves.get());
-        // Without a spare the worker blocks, as it would have without this call.
+        // An error is ignored: without a spare worker the thread blocks in its seat, as it would without this call.
         let blocked = context.map(|context| {
             let spares = &context.pool().spares;
             let leave = |seat| match seat {

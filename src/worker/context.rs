@@ -16,7 +16,8 @@ use crate::worker::lease::Lease;
 use std::cell::Cell;
 use std::ptr;
 
-/// The number of further busy counts that a worker adds at once, for later tasks that are pushed from inside a task.
+/// The number of busy counts that a worker adds for later pushes. The worker adds them when a push from inside a task finds no
+/// spare busy count in the lease.
 const CREDIT: u64 = shrunk(16, 2) as u64;
 thread_static! {
     static CURRENT: Cell<*const Context> = Cell::new(ptr::null());
@@ -26,7 +27,7 @@ thread_static! {
 /// another worker has run the joined task.
 pub const DEPTH_MOST: u32 = 32;
 
-/// A task that runs or waits on this thread, as a frame in a chain of such tasks.
+/// An element of the chain of tasks that run or wait on this thread.
 #[derive(Debug)]
 struct Frame {
     /// The address that identifies the frame's task.
@@ -37,7 +38,7 @@ struct Frame {
     outer: *const Frame,
 }
 
-/// Removes the frame of a task that has ended, when this value is dropped.
+/// When this value is dropped, removes the frame of the innermost task from the thread's chain of frames.
 struct Restore<'a> {
     context: &'a Context,
     outer: *const Frame,
@@ -53,8 +54,8 @@ impl Drop for Restore<'_> {
 #[derive(Debug)]
 pub struct Context {
     here: Here,
-    /// The task that this worker serves next: one that came out of the deque and could not run in the present turn. During a
-    /// sweep: the cell of the sweep.
+    /// The task that this worker serves next: it came out of the deque, and could not run in the present turn. During a sweep,
+    /// the cell of the sweep.
     pub next_task: Cell<Option<CellPtr>>,
     /// True while the thread serves a cell that it has found: while it runs or drops tasks, and releases their permits.
     pub serves: Cell<bool>,
@@ -247,7 +248,7 @@ impl Context {
         }
     }
 
-    /// Returns true if the task that runs here keeps a permit while it waits.
+    /// Returns true if the task on this thread keeps a permit of any gate while it waits.
     pub fn keeps_a_permit(&self) -> bool {
         self.lease.job.get().is_some_and(JobPtr::keeps_any_permit)
     }
@@ -260,8 +261,8 @@ impl Context {
         })
     }
 
-    /// Returns how many owners of the pool this thread must give up at its end: one for the thread itself, and one for each
-    /// record that it freed.
+    /// Returns the number of owners of the pool that this thread must give up at its end. One is the thread itself. The others
+    /// belonged to the records that this thread has freed.
     pub fn owners(&self) -> u64 {
         self.here.owners()
     }

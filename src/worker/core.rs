@@ -13,7 +13,7 @@ use crate::worker::context::Context;
 use std::any::Any;
 use std::cell::Cell;
 
-/// The number of tasks of one job that a worker runs before another job's turn comes.
+/// The number of tasks of one job that a worker runs before it turns to another job.
 pub(super) const BUDGET: u32 = scaled(16, 4, 2) as u32;
 const _: () = assert!(BUDGET.is_power_of_two());
 

@@ -75,8 +75,8 @@ impl Worker<'_> {
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Takes the oldest task first. Otherwise futures that wake one another on this worker could delay older tasks for
-            // ever.
+            // Looks for the oldest task first. Without this, futures that wake one another on this worker could delay older
+            // tasks for ever.
             let waiting =
                 self.take_injected_of_others().or_else(|| steal_one(self.pool().injector()));
             let cell = waiting.or_else(|| self.steal_oldest());
@@ -97,8 +97,8 @@ impl Worker<'_> {
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
     }
 
-    /// Returns the oldest task that lies in the injector or came from the injector. Passes over a few tasks of the job whose
-    /// turn has just ended: these tasks go back into the injector.
+    /// Takes the oldest of the tasks that are in the injector, or that this worker has moved from the injector to its deque.
+    /// Passes over a few tasks of the job whose turn has just ended, and puts these tasks back into the injector.
     fn take_injected_of_others(&self) -> Option<CellPtr> {
         let (mut found, mut passed) = (None, false);
         for _ in 0..OWN_PASSED {
@@ -146,8 +146,8 @@ impl Worker<'_> {
     /// Moves a batch of tasks from the injector to the worker's deque, and returns the first of them. Call this only in a
     /// worker that does not count as searching.
     ///
-    /// While the tasks move they are in neither queue. A worker that makes its final check (`sleep-3`) at that time misses
-    /// them, and may park. So this worker notifies afterwards.
+    /// While the tasks move, they are in neither queue. A worker that makes its final check before it parks (`sleep-3`) then
+    /// misses the tasks. So this worker notifies afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {

@@ -1,4 +1,4 @@
-//! The lease of a worker's thread: the permits that it holds over several tasks of one job.
+//! The lease of a worker's thread: the permits that the thread holds over several tasks of one job.
 
 use crate::job::gate;
 use crate::job::record::JobPtr;
@@ -16,8 +16,8 @@ pub struct Lease {
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's busy counts that this thread has: at least one while the thread holds the permits.
     pub busy: Cell<u64>,
-    /// The number of the job's tasks at the top of the thread's deque, as a guess: other workers may have stolen some of them.
-    /// These tasks were pushed from inside a task, or stolen together with the first task.
+    /// A guess of the number of the job's tasks at the top of the thread's deque: other workers may have stolen some of them.
+    /// These tasks were pushed from inside a task, or stolen together with the first task of the turn.
     pub left: Cell<u64>,
     /// True if this lease has set the flag `BatchOut` and not cleared it. Another lease may have cleared the flag since: then
     /// pushers admit tasks themselves.
@@ -126,7 +126,7 @@ impl Lease {
     }
 
     /// Takes `count` busy counts out of the lease, for tasks that are pushed. At least one busy count stays in the lease. If
-    /// the lease has too few, first adds the missing ones and `credit` more.
+    /// the lease has fewer, first adds the missing busy counts, and `credit` more.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();

@@ -57,8 +57,8 @@ enum Left {
 }
 
 impl Worker<'_> {
-    /// Runs the user's hook at the start of the thread. Meanwhile the worker does not count as searching, because it does not
-    /// look for a task.
+    /// Runs the user's hook at the start of the thread. During the hook the worker does not count as searching, because it
+    /// looks for no task.
     fn begin(&self, hook: impl FnOnce()) {
         let sleep = &self.pool().sleep;
         let searches = self.searching.get();
@@ -99,8 +99,8 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed || cell.mark() == Mark::Handed {
-            // The task got its permit earlier, and its job may have been paused since. The lease gets an old epoch, so that the
-            // worker checks the job's word before it runs another task under that permit.
+            // The task had its permit before it came into the deque, and its job may have been paused since. The lease gets an
+            // old epoch, so that the worker checks the job's word before it runs another task under that permit.
             epoch = epoch.wrapping_sub(1);
         }
         let paced = match gate::start(cell) {
@@ -110,8 +110,8 @@ impl Worker<'_> {
             Start::RunPaced => true,
         };
         if paced {
-            // At a rate each item of lazy input counts as a task. The lease gets an old epoch, so that a puller checks the
-            // job's word after one item.
+            // In a job with a rate, each item of lazy input counts as a task. The lease gets an old epoch, so that a puller
+            // checks the job's word after one item.
             epoch = epoch.wrapping_sub(1);
         }
         let job = cell.job();
@@ -158,7 +158,7 @@ impl Worker<'_> {
             }
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
-                // Ends the turn with this task.
+                // The turn ends with this task, which keeps the permit.
                 let turn = &self.context.lease().turn;
                 turn.set(turn.get() + 1);
                 break;

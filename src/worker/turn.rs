@@ -1,7 +1,7 @@
 //! A turn: the tasks of one job that a worker runs one after another under one lease.
 //!
-//! For an *unlimited* job, the worker moves tasks from the queue into its *batch*, where other workers can steal them.
-//! Otherwise the worker pops tasks one at a time.
+//! For an *unlimited* job, the worker moves tasks from the queue into its *batch*, where other workers can steal them. For any
+//! other job, the worker pops the tasks from the queue one at a time.
 
 mod paced;
 
@@ -15,12 +15,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// If the deque has tasks of other jobs, a worker takes the oldest task of its deque instead of the newest once in this number
-/// of tasks.
+/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. This number applies while the
+/// deque has tasks of other jobs.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// If all tasks in the deque seem to belong to the worker's job, the worker takes the oldest of them once in this number of
-/// tasks. If tasks push further tasks from inside, the oldest task pushes the most. So a smaller number would make the deque
-/// longer.
+/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. This number applies while all
+/// tasks in the deque seem to belong to the worker's job. If tasks push further tasks from inside, the oldest task usually
+/// pushes the most. So with a smaller number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -29,8 +29,8 @@ const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The longest time of a turn below a parent while tasks of siblings wait. Holds for a share of 1 and tasks that take equally
-/// long.
+/// The longest time of a turn of a child job while tasks of siblings wait. This holds if the child's share is 1 and its tasks
+/// take equally long.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {
@@ -109,7 +109,7 @@ impl Worker<'_> {
         lease.turn.set(turn);
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The two most frequent cases come first: the next task of the batch, and the next task of a full job's queue.
+        // The two most frequent cases come first: a task of the batch, or of the queue if the job is not unlimited.
         if turn & lease.mask.get() != 0 && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -278,9 +278,9 @@ impl Worker<'_> {
                 Some(cell)
             }
             Popped::Task(delegate) => {
-                // The task belongs to a child of `job`. The turn ends, so that the child's task gets the permit. The task goes
-                // back before the unlock, so that no other task overtakes it. There may be room for the task at once, so this
-                // thread checks the queue.
+                // The task belongs to a child of `job`. The turn ends, so that the child's task gets the permit. This thread
+                // puts the task back before it unlocks the queue, so that no other task overtakes that task. The gate may have
+                // room for the task already, so this thread checks the queue.
                 job.queue().push_returned(delegate);
                 gate::unlock(job, consumer);
                 fence_after_rmw();
@@ -295,7 +295,7 @@ impl Worker<'_> {
     }
 
     /// If the worker's batch is empty, moves tasks of the job's queue into it. Called before a task runs, so that other workers
-    /// can steal the job's next tasks meanwhile.
+    /// can steal the job's next tasks while that task runs.
     #[inline]
     pub(super) fn put_batch_out(&self, job: JobPtr) {
         if self.context.seat().is_some_and(|seat| seat.batch.is_empty()) {
@@ -332,7 +332,8 @@ impl Worker<'_> {
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
-            // A task in a batch has a busy count, and a task in a queue has none. So the lease receives the task's busy count.
+            // A task in a batch has a busy count, and a task in a queue has none. So the busy count of the task goes to the
+            // lease.
             lease.take_busy_count();
             job.queue().push_returned(cell);
             // The batch is no longer used, so the flag is cleared: pushers must not rely on the batch.

@@ -71,8 +71,8 @@ impl Depot {
             return steal(&self.empty).unwrap_or_default();
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // The cells of `full` go back to their slabs, and not the cells of the reserve. Those of `full` lie in this processor's
-        // cache.
+        // The cells of `full` lie in this processor's cache. So these cells go back to their slabs, and not those of a magazine
+        // in the reserve.
         self.take_back_all(&mut full);
         full
     }

@@ -1,8 +1,9 @@
-//! Slabs: 64 KiB of memory each, from which cells of one size are carved and to which they return.
+//! Slabs: blocks of 64 KiB of memory. All cells in a slab have the same size. A cell is *carved* from its slab when it is taken
+//! for the first time. A freed cell returns to its slab, or to a magazine.
 //!
 //! Slabs come from the allocator in *groups* of one to four neighbours; the more slabs exist, the larger the group. Groups keep
 //! system calls rare: a call that maps or unmaps memory interrupts each processor that runs a thread of the process. A group
-//! goes back to the allocator when all its cells are free.
+//! goes back to the allocator when each carved cell of the group is free in its slab.
 
 use super::ALIGN;
 use super::magazine::Magazine;
@@ -122,7 +123,7 @@ pub struct Slabs {
     capacity: usize,
     /// The offset of a slab's first cell in bytes.
     start: usize,
-    /// The slabs with free cells, or with room to carve further ones.
+    /// The slabs from which a cell can be taken: such a slab has a free cell, or memory from which no cell was carved yet.
     partial: Vec<NonNull<Slab>>,
     /// The number of slabs that the allocator has provided.
     len: usize,
@@ -165,7 +166,7 @@ impl Slabs {
         }
     }
 
-    /// Takes free cells from one slab and passes each to `more`, until `more` returns false or the slab has no free cell.
+    /// Takes free cells from one slab and passes each to `more`, until `more` returns false or the slab has no further cell.
     fn take_from_slab(&mut self, mut more: impl FnMut(NonNull<u8>) -> bool) {
         let slab = self.partial.last().copied().unwrap_or_else(|| self.start_slab());
         // SAFETY: slabs in the list are allocated, and the depot's lock makes this the only reference.
@@ -265,7 +266,7 @@ impl Slabs {
         }
     }
 
-    /// Counts one slab of the group as unused. If no slab of the group is in use then, frees the group. `first` is the group's
+    /// Counts one slab of the group as unused. If the group then has no slab in use, frees the group. `first` is the group's
     /// first slab.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
@@ -292,7 +293,7 @@ impl Slabs {
         unsafe { dealloc(first.as_ptr().cast(), SlabGroup::layout(len)) };
     }
 
-    /// Removes a slab from the list of partial slabs. The slab must be in the list.
+    /// Removes a slab from the list `partial`. The slab must be in that list.
     fn remove(&mut self, slab: NonNull<Slab>) {
         // SAFETY: the slab is in the list, so it is allocated, and the depot's lock makes this the only reference.
         let listed_at = unsafe { slab.as_ref() }.listed_at;

@@ -1,13 +1,13 @@
 //! The search for a task in a pool whose jobs have classes. A worker takes the next turn of the highest class that has a ready
-//! task, unless a lower class is due (module `base::classes`).
+//! task. After some turns a ready task of a lower class goes first (`due-1` and `due-2` of the module `base::classes`).
 //!
-//! Tasks of the class `Normal` may lie in deques, too. So a search for `Normal` looks in the deques and in the usual injector.
-//! Tasks of the other classes lie only in the injector of their class. So no deque hides a task of a higher class behind a task
-//! of a lower class.
+//! Tasks of the class `Normal` lie in deques or in the usual injector, and a search for `Normal` looks in both. Tasks of the
+//! other classes lie only in the injector of their class. So in no deque does a task of a higher class wait behind a task of a
+//! lower class.
 //!
 //! A worker takes one task at a time out of the injector of a class. If the worker passes over the task, the task goes back
-//! into the injector. Between the two steps the task is in no queue: another worker that makes its final check (`sleep-3`) then
-//! misses the task, and may park. So the worker that passed over a task notifies afterwards.
+//! into the injector. Between the two steps the task is in no queue. Another worker that makes its final check before it parks
+//! (`sleep-3`) then misses the task. So the worker that has passed over a task notifies afterwards.
 
 use super::{OWN_PASSED, steal_one};
 use crate::base::task::CellPtr;

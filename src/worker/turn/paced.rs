@@ -1,11 +1,12 @@
 //! A *paced* turn: a turn with a job that has a rate or an adaptive limit, or counts weights, or has such an ancestor.
 //!
-//! A paced turn has code of its own, so that tasks of other jobs take no time for rates and samples. Before each task but the
-//! first, the worker does these steps:
+//! Paced turns have code of their own, so that turns with other jobs spend no time on rates and samples. Before each task but
+//! the first, the worker does these steps:
 //! - `pace-1`: The worker checks the words of the job and of each ancestor, and pops a task. If one of these jobs is held off,
 //!   the turn ends.
 //! - `pace-2`: The worker takes a token of each rate for the task (`rate-2`, `rate-3`). If a rate has no token, the task goes
-//!   back to the front of the queue, and the turn ends. Then the worker releases its permit, and checks the queue.
+//!   back to the front of the queue, and the turn ends. At the end of the turn the worker releases its permit, and checks the
+//!   queue.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
