@@ -187,8 +187,8 @@ impl ManualClock {
 
     /// Moves the clock forward by `by`. Each delay, hold-off, rate interval and deadline whose time has then come takes effect.
     ///
-    /// When the call returns, each delayed task whose time has come is in its job's queue or ready. Each job whose hold-off has
-    /// ended starts tasks again. The call does not wait until these tasks run.
+    /// When the call returns, each delayed task whose time has come has entered its job's queue, and each job whose hold-off
+    /// has ended is no longer held off. The call does not wait until the tasks run.
     ///
     /// If another thread begins a delay or a hold-off during this call, the delay or hold-off may begin at the time before the
     /// move. If its end has already come after the move, it still takes effect only at the next call of `advance`. So a test of
