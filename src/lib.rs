@@ -47,8 +47,8 @@
 //! # When a task starts
 //!
 //! A task starts when none of the *conditions* in this table keeps it from starting. Each condition is independent of the
-//! others: no condition sets, changes or replaces another. Several conditions may keep a task from starting at once, and they
-//! may end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
+//! others: no condition sets, changes or replaces another. Several conditions can keep a task from starting at once, and they
+//! can end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
 //!
 //! | condition | of | keeps a task from starting |
 //! |---|---|---|
@@ -147,11 +147,12 @@
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool, unless the job keeps its
 //!   permits.
-//! - **begun_holds**: a job that [keeps its permits](JobBuilder::keep_permits) never has more tasks begun than its limit.
+//! - **begun_holds**: if a job [keeps its permits](JobBuilder::keep_permits), no task begins while as many of its tasks as the
+//!   limit allows have begun and not ended.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
-//! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
-//! - **weights_hold**: where weights count, running tasks together weigh no more than the limit, or one task runs alone. Tasks
-//!   that come later in the queue never keep a heavy task waiting forever.
+//! - **permits_are_tasks**: a [`Permit`] counts as a running task, and the tasks and waiters of a job wait in one queue.
+//! - **weights_hold**: in a job that counts weights, the running tasks together weigh no more than the limit, or one task runs
+//!   alone. Tasks that come later in the queue never keep a heavy task waiting forever.
 //! - **keys_are_free**: an idle key of a [`Keyed`] is dropped. A key that is in use, or whose job was changed, is kept.
 //! - **adaptive_stays_in_range**: the limit of an adaptive job never leaves its range, whatever its rule does.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.

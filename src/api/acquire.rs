@@ -319,9 +319,9 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future removes its waiter from the queue. If the waiter is granted a permit at that moment, the next task
-    /// or waiter in the queue gets the permit. A waiter that is dropped or refused counts as a cancelled task. A dropped waiter
-    /// leaves an empty cell in the queue. At most about half of a queue's cells are empty.
+    /// Dropping the future removes its waiter from the queue. If the waiter is granted a permit at that moment, the permit goes
+    /// to the next task or waiter in the queue. A waiter that is dropped or refused counts as a cancelled task. A dropped
+    /// waiter leaves an empty cell in the queue. At most about half of a queue's cells are empty.
     ///
     /// # Errors
     ///

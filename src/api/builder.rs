@@ -304,8 +304,8 @@ impl JobBuilder {
     /// retried task has one span for all attempts.
     ///
     /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below have no
-    /// span. A future of `map_async` has a span, whose parent is the span in which the results are polled. A job that is not
-    /// traced pays nothing. Needs the feature `tracing`.
+    /// span. A future of `map_async` has a span. The parent of that span is the current span of the thread that polls the
+    /// results. A job that is not traced pays nothing. Needs the feature `tracing`.
     ///
     /// # Examples
     ///
@@ -342,8 +342,8 @@ impl JobBuilder {
     /// not if the task is cancelled before its start. There is one exception: if a handle cancels a task that already has its
     /// permits, the rate counts that task.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job without a handle keeps its
-    /// memory until its rate allows the next start.
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. The memory of a job without a handle
+    /// is freed only when the job's rate allows the next start.
     ///
     /// # Examples
     ///

@@ -5,7 +5,8 @@
 //! a queue or in a deque. A job without a capacity pays nothing.
 //!
 //! A pusher that finds no free slot:
-//! - `full-1`: the pusher adds the parking lot's key of the job's capacity to the pool's list of blocked pushers.
+//! - `full-1`: the pusher adds the key of the job's capacity, under which pushers wait in the parking lot, to the pool's list
+//!   of blocked pushers.
 //! - `full-2`: under the lock of the parking lot's bucket the pusher sets the *waited* bit and executes a full fence. Then the
 //!   pusher checks that no slot is free and that the job and the pool are open. If both are true, the pusher parks.
 //!

@@ -4,10 +4,10 @@
 //! [`ManualClock::advance`], fires the entries whose time has come. The action of an entry may drop a task's captures, whose
 //! destructors are user code. If such a destructor waits, the timer's thread first hands the timer to a new thread.
 //!
-//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end meanwhile. If a drain is just
-//!   deciding whether it ends, the thread waits for the decision.
+//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end meanwhile. If another thread is
+//!   checking at that moment whether the drain ends, the thread that fires waits until the check is over.
 //! - `fire-2`: The thread removes the entry from the timer, and calls the entry's action. An action may inject tasks.
-//! - `fire-3`: The thread stops counting itself as outstanding. A drain then checks again whether anything is left.
+//! - `fire-3`: The thread stops counting itself as outstanding. During a drain the thread then checks whether the drain ends.
 //!
 //! A drain waits until the timer has no entry on which a task depends. While a thread fires entries (`fire-1` to `fire-3`), the
 //! drain waits for that thread. So the drain does not miss a task whose entry was removed and that is in no queue yet.
@@ -85,7 +85,7 @@ impl PoolPtr {
     }
 
     fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
-        // The user's closure that names threads must not name this thread, because that closure takes the index of a worker.
+        // The name does not come from the user's closure for names, because that closure takes the index of a worker.
         let builder = self.shared().threads.builder_named("tollgate-timer".to_owned());
         self.own();
         let started = builder.spawn(move || self.run_timer());

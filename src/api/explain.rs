@@ -210,8 +210,8 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
     let weights = job.gates().filter_map(weight);
     let mut closed: Vec<_> = job.gates().filter_map(limit).chain(weights).chain(clock).collect();
-    // The reason that lasts longest comes first. A limit of 0 lasts until the user changes it. A hold-off or a rate lasts until
-    // a known time. Any other limit lasts until a task ends.
+    // Sorts the reasons so that the one that lasts longest comes first. A limit of 0 lasts until the user changes it. A
+    // hold-off or a rate lasts until a known time. Any other limit lasts until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
         Reason::HeldOff { .. } | Reason::Rate { .. } => 1,

@@ -28,8 +28,8 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
-        // Reads the queue first, then the running tasks, then the busy tasks. A task moves in this order. So a task that starts
-        // meanwhile may be counted twice, but is never missed.
+        // Reads the counts in the order in which a task moves: first of queued, then of running, then of busy tasks. So a task
+        // that starts meanwhile may be counted twice, but is never missed.
         let queued = job.queue().len();
         let word = job.permits.load();
         let running = word.running() as usize;
@@ -39,8 +39,8 @@ impl Job {
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
         if queued + running + ready == 0 {
-            // A task that moves from the queue to a deque has a reservation, and is not yet counted as busy. So the
-            // reservations are counted.
+            // If no task was found so far, counts the reservations: a task that moves from the queue to a deque has a
+            // reservation, and is not yet counted as busy.
             ready = word.ready() as usize;
         }
         let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
@@ -86,7 +86,8 @@ impl Job {
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // As in `stats`: a task that moves from the queue to a deque has a reservation, and is not yet counted as busy.
+            // If no task was found so far, counts the reservations, as `stats` does: a task that moves from the queue to a
+            // deque has a reservation, and is not yet counted as busy.
             ready = reserved;
         }
         Counts { running, ready, backlog, delayed }.with(root, ended)

@@ -146,9 +146,9 @@ impl Job {
         handle
     }
 
-    /// Calls `f` with each item of `input`, and runs the returned futures as tasks of the job. `input` is an iterator or a
-    /// stream. As many futures run at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of the results of
-    /// the futures, in the order of the input.
+    /// Calls `f` with each item of `input`, and runs the futures that `f` returns as tasks of the job. As many futures run at
+    /// once as the limit allows. `input` is an iterator or a stream. Returns a [`Stream`](futures_core::Stream) of the results
+    /// of the futures, in the order of the input.
     ///
     /// No item is pulled before the first poll of the stream. Each poll of the stream pulls items until enough futures are
     /// under way: as many as the least limit of the job and its ancestors, but at least 1. If none of these jobs has a limit,

@@ -172,7 +172,7 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.evict()
     }
 
-    /// Calls `see` for each key and its job. `see` may call methods of this `Keyed`.
+    /// Calls `see` for each key and its job. `see` is allowed to call methods of this `Keyed`.
     ///
     /// The call may leave out a key that is made or dropped during the call. `K::clone` runs under a lock, so it must not use
     /// this `Keyed`.

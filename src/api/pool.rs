@@ -203,7 +203,7 @@ impl Pool {
     }
 
     /// Drains the pool for at most `timeout`. If the drain takes longer, drops all tasks that have not started and all pending
-    /// futures. Then returns the numbers of tasks and futures that had not ended.
+    /// futures, and returns an error with the numbers of tasks and futures that had not ended.
     ///
     /// After the time-out the running tasks end by themselves. Neither this call nor the pool's drop waits for them. So this
     /// call returns even if a task never ends or a future is never woken.
@@ -235,7 +235,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// A shutdown while a future waits that is never woken:
+    /// A shutdown while a future is pending that is never woken:
     ///
     /// ```
     /// # #[cfg(feature = "futures")] {

@@ -205,11 +205,11 @@ impl PoolBuilder {
     /// pool starts a spare worker. A spare worker ends after five idle seconds. Each spare worker takes some 20 KiB of memory,
     /// and address space for its stack. 1,000 tasks that wait at once need 1,000 spare workers.
     ///
-    /// If all spare workers are in use, or if the platform starts no further thread, a task can still wait. No thread replaces
-    /// its worker until a thread of the pool is free. Only the pool's last thread must not wait: the wait panics if all other
-    /// threads of the pool wait inside tasks. A thread counts as waiting until its task has its permits back. A thread inside
-    /// [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in another way does
-    /// not count as waiting.
+    /// If all spare workers are in use, or if the platform starts no further thread, a task can still wait. But its worker is
+    /// not replaced until another thread of the pool is free. Only the pool's last thread must not wait: the wait panics if all
+    /// other threads of the pool wait inside tasks. A thread counts as waiting until its task has its permits back. A thread
+    /// inside [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in another
+    /// way does not count as waiting.
     ///
     /// In two cases the pool starts one more spare worker, and the wait does not panic. One case is the end of a
     /// [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of another job

@@ -12,7 +12,7 @@
 //!
 //! No key in use is evicted. A push needs a handle or a running task of the job, and the evicting thread reads the counts of
 //! handles and of busy tasks (`evict-1`). No look-up adds a handle during the eviction, because a look-up needs the lock of the
-//! shard. A permit counts as a busy task. A child owns a handle of its parent, and so does each timer entry of the job. If a
+//! shard. A permit counts as a busy task. Each child of the job and each timer entry of the job owns a handle of the job. If a
 //! task waits in the queue of a held job, the evicting thread sees that the queue is not empty (`evict-2`).
 //!
 //! No change of a job's state is lost. A thread that changes the state has a handle, and drops that handle after the change.
