@@ -47,8 +47,8 @@
 //! # When a task starts
 //!
 //! A task starts when none of the *conditions* in this table keeps it from starting. Each condition is independent of the
-//! others: no condition sets, changes or replaces another. Several conditions may keep a task from starting at once, and they
-//! may end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
+//! others: no condition sets, changes or replaces another. Several conditions can keep a task from starting at once, and they
+//! can end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
 //!
 //! | condition | of | keeps a task from starting |
 //! |---|---|---|
@@ -59,7 +59,7 @@
 //! | [delay](Job::spawn_after) | the task | until the delay is over. The task then enters the queue |
 //!
 //! A [deadline](Job::spawn_within) keeps no task from starting: a task that has not started by its deadline is dropped. A
-//! [capacity](JobBuilder::capacity) keeps no task from starting, either: if no slot is free, the pusher waits.
+//! [capacity](JobBuilder::capacity) keeps no task from starting: if no slot is free, the pusher waits before the push.
 //!
 //! # Where code may wait
 //!
@@ -87,9 +87,9 @@
 //! - A task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task that needs that
 //!   permit.
 //!
-//! The pool cannot detect other waits without end, because something else may end them: a limit may be raised, or a future may
-//! be woken. Each wait in the following table lasts until its cause is removed. Unless the table says otherwise, a task in such
-//! a wait holds no permit and no worker.
+//! The pool cannot detect other waits without end, because something else might end them: a user may raise a limit, or wake a
+//! future. Each wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no
+//! worker, if the table does not say otherwise.
 //!
 //! | wait | what ends the wait | what [`Job::explain`] shows |
 //! |---|---|---|
@@ -107,8 +107,8 @@
 //!
 //! # Features
 //!
-//! `futures`, on by default: futures as tasks, by `Job::spawn_future` and `Job::map_async`. Handles, [`Job::acquire`],
-//! [`Job::idle`] and [`Job::settled`] can be awaited without this feature, too.
+//! `futures`, on by default: futures as tasks, by `Job::spawn_future` and `Job::map_async`. Without this feature, handles,
+//! [`Job::acquire`], [`Job::idle`] and [`Job::settled`] can still be awaited.
 //!
 //! `metrics`, off by default: `JobMetrics` publishes a job's figures by the facade `metrics`.
 //!
@@ -147,11 +147,12 @@
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool, unless the job keeps its
 //!   permits.
-//! - **begun_holds**: a job that [keeps its permits](JobBuilder::keep_permits) never has more tasks begun than its limit.
+//! - **begun_holds**: if a job [keeps its permits](JobBuilder::keep_permits), no task begins while as many of its tasks as the
+//!   limit allows have begun and not ended.
 //! - **idle_is_free**: a pool with nothing to run uses no CPU, and a finished job leaves nothing behind.
-//! - **permits_are_tasks**: a [`Permit`] counts as a running task, and tasks and waiters of a job are admitted in one order.
-//! - **weights_hold**: where weights count, running tasks together weigh no more than the limit, or one task runs alone. No
-//!   later task starves a heavy task.
+//! - **permits_are_tasks**: a [`Permit`] counts as a running task, and the tasks and waiters of a job wait in one queue.
+//! - **weights_hold**: in a job that counts weights, the running tasks together weigh no more than the limit, or one task runs
+//!   alone. Tasks that come later in the queue never keep a heavy task waiting forever.
 //! - **keys_are_free**: an idle key of a [`Keyed`] is dropped. A key that is in use, or whose job was changed, is kept.
 //! - **adaptive_stays_in_range**: the limit of an adaptive job never leaves its range, whatever its rule does.
 //! - **refusal_is_loud**: bad input is an error value or a documented panic, never a hang.

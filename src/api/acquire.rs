@@ -1,6 +1,7 @@
 //! Permits without tasks: `Job::acquire`, `acquire_blocking` and `try_acquire`.
 //!
-//! Module `gate::acquire` changes the counts of permits. Module `task::waiter` has the cell of a waiter.
+//! Module `gate::acquire` changes the counts of permits. Module `task::waiter` makes the cell by which a waiter waits in a
+//! job's queue.
 
 use crate::api::job::Job;
 use crate::error::{Closed, TryAcquireError};
@@ -31,9 +32,9 @@ use std::time::Duration;
 /// [drain](crate::Pool::shutdown) of the pool wait for the permit as for a task. A permit that was given back counts as a
 /// completed task.
 ///
-/// A permit belongs to no thread, and may outlive the [`Pool`](crate::Pool) and all handles of its job. If a permit is never
-/// given back, because of `mem::forget` or a task that hangs, a drain of the pool waits forever. See
-/// [`shutdown_timeout`](crate::Pool::shutdown_timeout).
+/// A permit belongs to no thread, and can outlive the [`Pool`](crate::Pool) and all handles of its job. If a permit is never
+/// given back, because of `mem::forget` or a task that hangs, a drain of the pool waits forever.
+/// [`shutdown_timeout`](crate::Pool::shutdown_timeout) does not wait forever.
 ///
 /// # Examples
 ///
@@ -48,25 +49,25 @@ use std::time::Duration;
 /// ```
 #[must_use = "a permit that is dropped at once limits nothing"]
 pub struct Permit {
-    /// The record of the permit's job. The record stays alive, because the permit counts as a busy task.
+    /// The record of the permit's job. The permit counts as a busy task, which keeps the record alive.
     job: JobPtr,
-    /// The permit's sample, if the limit of the job or of an ancestor is adaptive.
+    /// The permit's sample, if the limit of the job or of an ancestor is adaptive. `None` after [`Permit::discard_sample`].
     sample: Option<Box<PermitSample>>,
     /// The number by which the timeline identifies the permit.
     number: Number,
 }
 
-/// The sample of a permit.
+/// The sample of a permit, and the time that replaces the time for which the permit was held.
 #[derive(Clone, Copy)]
 struct PermitSample {
     sample: Sample,
-    /// The time that the caller has passed to [`Permit::set_latency`]. `None` before such a call.
+    /// The time that the user has passed to [`Permit::set_latency`], or `None` if the user has not called that method.
     took: Option<Duration>,
 }
 
 impl Permit {
-    /// Makes a permit. The caller must own one permit of each gate of `job`, one busy count and one flight. The new `Permit`
-    /// then owns these.
+    /// Makes a `Permit` that owns one permit of each gate of `job`, one busy count and one flight. The caller must own these
+    /// before the call, and no longer owns them afterwards.
     #[inline]
     fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
@@ -156,8 +157,8 @@ impl Permit {
         self.sample = None;
     }
 
-    /// Converts the permit to the permits of a task that is about to be pushed. Drops the permit's sample, because the task
-    /// gets a sample of its own.
+    /// Converts this `Permit` to a [`Handed`], which owns the same permits for a task that is about to be pushed. Drops the
+    /// sample of this `Permit`, because the task gets a sample of its own.
     pub(super) fn for_a_task(self) -> Handed {
         let mut this = ManuallyDrop::new(self);
         this.sample = None;
@@ -235,8 +236,8 @@ impl fmt::Debug for Permit {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire<'a> {
     job: &'a Job,
-    /// The waiter in the job's queue, while the future waits. This field must be dropped before `wait`, because the drop of the
-    /// waiter may have to give a permit back.
+    /// The waiter in the job's queue, while the future waits. `None` before the wait and after it. The field `waiter` must be
+    /// dropped before the field `wait`, because the drop of the waiter may give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -307,36 +308,36 @@ impl Job {
     /// Returns a future that acquires a permit, for work that runs elsewhere, such as on tokio or on a thread of your own. The
     /// future needs no worker and no runtime.
     ///
-    /// The future waits in the job's queue, behind the tasks and waiters that are there. If an ancestor has no free permit, the
-    /// future waits in the ancestor's queue in the same way. The thread that grants the permit wakes the future itself, without
-    /// a worker. The [`Permit`] counts as a running task of the job and of each ancestor. [`set_limit`](Self::set_limit) and
-    /// [`pause`](Self::pause) apply to permits as to tasks. A [`capacity`](crate::JobBuilder::capacity) does not apply: the
-    /// future takes no slot.
+    /// The future waits in the job's queue, behind the tasks and waiters that are already in it. If an ancestor has no free
+    /// permit, the future waits in the ancestor's queue in the same way. The thread that grants the permit wakes the future
+    /// without the help of a worker. The [`Permit`] counts as a running task of the job and of each ancestor.
+    /// [`set_limit`](Self::set_limit) and [`pause`](Self::pause) apply to permits as to tasks. A
+    /// [`capacity`](crate::JobBuilder::capacity) has no effect on the future: it takes no slot.
     ///
-    /// A future that is a task of another job may await the returned future. During that wait the task holds no permit of its
-    /// own job.
+    /// A future that is a task of another job is allowed to await the returned future. During that wait the task holds no
+    /// permit of its own job.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future removes its waiter from the queue. If the waiter is granted a permit at that moment, the next task
-    /// or waiter in the queue gets the permit. A waiter that was dropped or refused counts as cancelled. A dropped waiter
-    /// leaves an empty cell in the queue. At most about half of a queue's cells are empty.
+    /// Dropping the future removes its waiter from the queue. If the waiter is granted a permit at that moment, the permit goes
+    /// to the next task or waiter in the queue. A waiter that is dropped or refused counts as a cancelled task. A dropped
+    /// waiter leaves an empty cell in the queue. At most about half of a queue's cells are empty.
     ///
     /// # Errors
     ///
     /// Returns [`Closed`] if the job is closed or cancelled, or the pool has shut down, when the future is first polled. A
-    /// future that already waits gets `Closed` only in two cases:
+    /// future that already waits gets `Closed` only in the following two cases:
     ///
-    /// - If the job is cancelled during the wait, the future gets `Closed`. If the job is only closed, or the pool drains, the
+    /// - A waiting future gets `Closed` if the job is cancelled. If the job is only closed, or the pool drains, a waiting
     ///   future still gets its permit.
     /// - After [`shutdown_now`](crate::Pool::shutdown_now) a waiting future gets `Closed` when the next permit of its job is
     ///   given back.
     ///
     /// # Panics
     ///
-    /// Panics if the future is polled inside a task of the same job, or of a job with a common ancestor. That task and the
-    /// future may need the same permit, so the wait might never end. [`try_acquire`](Self::try_acquire) never waits, so such a
-    /// task may call it.
+    /// Panics if the future is polled inside a task of the same job, or of a job with a common ancestor. The task and the
+    /// future may need the same permit, so the wait might never end. Inside such a task, call
+    /// [`try_acquire`](Self::try_acquire), which never waits.
     ///
     /// # Examples
     ///
@@ -370,17 +371,17 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. A task may call this method only if its job is unrelated to this job, as *Panics* says. During
-    /// the wait such a task holds no permit, and a spare worker replaces the task's worker, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join).
+    /// Parks the calling thread. If a task of another job calls this method, the task holds no permit during the wait, and a
+    /// spare worker replaces the task's worker, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Errors
     ///
-    /// As with [`acquire`](Self::acquire).
+    /// Returns [`Closed`] where the future of [`acquire`](Self::acquire) does.
     ///
     /// # Panics
     ///
-    /// As with [`acquire`](Self::acquire). Inside a task, also panics if the wait would block the pool's [last
+    /// Panics inside a task of the same job, or of a job with a common ancestor, as the future of [`acquire`](Self::acquire)
+    /// does. Inside any other task, panics if the wait would block the pool's [last
     /// thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
@@ -413,8 +414,8 @@ impl Job {
         }
     }
 
-    /// Acquires a permit if one is free and no task or waiter is in the queue. The call never waits, so a task of the same job
-    /// may call this method, too.
+    /// Acquires a permit if one is free and no task or waiter is in the queue. A task of the same job is allowed to call this
+    /// method, because the call never waits.
     ///
     /// # Errors
     ///
@@ -439,11 +440,10 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free and the job accepts the call. Otherwise returns the error together with the flight that
-    /// this call has begun.
+    /// Acquires a permit if one is free and the job accepts the call. Otherwise returns the error together with the flight of
+    /// this call.
     ///
-    /// The flight must begin before the check of whether the pool drains. So a drain waits for each caller that passes the
-    /// check.
+    /// The flight begins before the call checks whether the pool drains. So a drain waits for each call that passes the check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
@@ -459,9 +459,11 @@ impl Job {
         Ok(Permit::new(job, events::acquired(job)))
     }
 
-    /// If a permit is free, acquires it, and returns `Err(Ok(permit))`. If the job accepts no waiters, returns
-    /// `Err(Err(Closed))`. Otherwise pushes a waiter into the queue, and returns the waiter. The push may admit another task
-    /// from the queue, so the flight of this call lasts until the push has ended.
+    /// Acquires a permit if one is free, or pushes a waiter into the job's queue. Returns `Err(Ok(permit))` or `Ok(waiter)`. If
+    /// the job accepts no waiters, returns `Err(Err(Closed))`.
+    ///
+    /// The flight of this call lasts until the push has ended, so that a drain waits for the push. The push may admit another
+    /// task from the queue.
     ///
     /// If `counts` is true, a waiter that is dropped or refused counts as a cancelled task.
     pub(super) fn acquire_or_queue(
@@ -486,7 +488,7 @@ impl Job {
         }
     }
 
-    /// Panics if the task that runs on this thread is of this job, or of a job with a common ancestor.
+    /// Panics if this thread runs a task of this job, or of a job with a common ancestor.
     #[track_caller]
     pub(super) fn refuse_to_acquire_inside(&self) {
         let inside = Context::with(|context| context?.lease().job.get());

@@ -5,34 +5,37 @@ use crate::api::builder::JobBuilder;
 use crate::api::job::Job;
 
 impl JobBuilder {
-    /// If `keep` is true, lets the limit bound the tasks that have begun, and not only the tasks that run.
+    /// Sets whether the limit bounds the tasks that have begun, or only the tasks that run. The default, `false`, bounds only
+    /// the tasks that run.
     ///
-    /// By default a task that waits inside, in [`join`](crate::TaskHandle::join), [`wait`](Job::wait), [`scope`](Job::scope) or
-    /// the like, gives its permits back meanwhile. So any number of tasks may have begun. If `keep` is true, each task of this
-    /// job, or of a job below, keeps its permit of this job until the task ends. A waiting task still gives back its permits of
-    /// other jobs. A future keeps all its permits, also while it awaits a task.
+    /// By default a task gives its permits back while it waits inside, in [`join`](crate::TaskHandle::join),
+    /// [`wait`](Job::wait), [`scope`](Job::scope) or the like. So more tasks can have begun than the limit allows to run. If
+    /// `keep` is true, each task of this job, or of a job below, keeps its permit of this job until the task ends. While such a
+    /// task waits, it still gives back its permits of other jobs. But a future keeps all its permits, even while it awaits a
+    /// task.
     ///
     /// # Waits for a kept permit
     ///
-    /// A task of the job may wait for another task that needs the very permit which the waiting task keeps. These rules apply:
+    /// A task can wait for another task that needs the permit that the waiting task keeps. The following rules apply to such
+    /// waits:
     ///
-    /// - If the joined task is a closure of the same job, and has not started, the closure runs inline under the kept permit.
-    ///   The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. Such a closure counts as a part
-    ///   of the joining task: it runs even if the job is paused, held off or over its limit.
-    /// - At a limit of 1, the join of these tasks panics, because they need a second permit of the job: a future; a delayed or
-    ///   retried task; a task of a job below; a closure more than 32 inline joins deep; a closure of a job with a
-    ///   [rate](Self::rate), an [adaptive](Self::adaptive) limit or [weights](Self::weighted). The panic names the job. A
-    ///   deadline of the joined task makes no difference.
-    /// - At a limit of 1, a wait for a [set](Job::set) panics if no remaining task of the set has begun, and all are of the
-    ///   waiting task's job. At a limit of 1, a wait for a job below panics if that job has a task that has not begun. This
-    ///   holds even if the job below is cancelled.
-    /// - If the joined task is a closure of another job, the closure may run inline. But if that closure also needs a permit of
-    ///   this job, it never runs inline.
-    /// - If the limit is greater than 1, a task may wait for a second permit of the job. If all tasks that have begun wait for
-    ///   one, only a higher limit ends their waits.
-    /// - The pool does not detect other waits that may never end. A task may join a task of another job, which joins a task of
-    ///   this job. Tasks of two jobs that keep their permits may join one another. A future may await a task of its own job. A
-    ///   task may pause its job, and then wait until the job is [settled](Job::settled).
+    /// - If a task of the job joins a closure of the same job that has not started, the closure runs inline under the permit of
+    ///   the joining task. The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. A closure that
+    ///   runs inline counts as a part of the joining task: the closure runs even if the job is paused, held off or over its
+    ///   limit.
+    /// - At a limit of 1, a task of the job must not join a task that needs a second permit of the job: the join panics, and
+    ///   the panic names the job. Such tasks are a future; a delayed or retried task; a task of a job below; a closure more
+    ///   than 32 inline joins deep; a closure of a job with a [rate](Self::rate), an [adaptive](Self::adaptive) limit or
+    ///   [weights](Self::weighted). A closure with a deadline is joined like any other closure.
+    /// - At a limit of 1, a wait for a [set](Job::set) panics if all remaining tasks of the set are of the waiting task's job,
+    ///   and none of them has begun. At a limit of 1, a wait for a job below panics if that job has a task that has not begun,
+    ///   even if that job is cancelled.
+    /// - A joined closure of another job can run inline only if the closure needs no permit of this job.
+    /// - If the limit is greater than 1, a task is allowed to wait for a second permit of the job. If all tasks that have begun
+    ///   wait for a second permit, only a higher limit ends their waits.
+    /// - The pool does not detect other waits that might never end. For example, a task joins a task of another job, which
+    ///   joins a task of this job. Tasks of two jobs that keep their permits join one another. A future awaits a task of its
+    ///   own job. A task pauses its job, and then waits until the job is [settled](Job::settled).
     ///
     /// # Examples
     ///

@@ -29,8 +29,8 @@ use std::num::NonZeroU32;
 #[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
-    /// The limit that the caller has set. `None` means no limit; for an adaptive job, `None` means the least limit of its
-    /// range.
+    /// The limit that the user has set, or `None`. A job without a set limit has no limit, or the least limit of its range if
+    /// the job is adaptive.
     limit: Option<usize>,
     adaptive: Option<Adaptive>,
     parent: Option<Job>,
@@ -44,11 +44,12 @@ pub struct JobBuilder {
     pub(super) turns: AskedTurns,
     pub(super) counts_weights: bool,
     pub(super) weight: Option<NonZeroU32>,
-    /// True if the job is the job of a key.
+    /// True if the job is the child of a keyed job, for one key.
     of_key: bool,
 }
 
-/// One owner of the pool. It keeps the pool's memory, because the builder may outlive the `Pool`.
+/// One owner of the pool: a count that keeps the pool's memory, because the builder may outlive the `Pool`. Dropping this value
+/// subtracts the count.
 #[derive(Debug)]
 struct Owner(PoolPtr);
 
@@ -61,7 +62,7 @@ impl Drop for Owner {
 impl Job {
     /// Returns a builder for a child of this job, with a name, a limit or a capacity.
     ///
-    /// The builder has this job as the parent. The call needs no [`Pool`](crate::Pool).
+    /// The call needs only this handle, and no [`Pool`](crate::Pool).
     ///
     /// # Panics
     ///
@@ -105,13 +106,14 @@ impl JobBuilder {
         }
     }
 
-    /// Notes that the job is the job of a key. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) leave such a job out.
+    /// Notes that the job is the child of a keyed job, for one key. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) do
+    /// not return such a job.
     pub(super) fn of_key(mut self) -> Self {
         self.of_key = true;
         self
     }
 
-    /// Sets how many tasks may run at once. Without this call there is no limit.
+    /// Sets how many tasks of the job may run at once. Without this call the job has no limit.
     ///
     /// A limit of 0 holds the job, as with [`Job::set_limit`](crate::Job::set_limit). A limit above
     /// [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT) means no limit.
@@ -158,8 +160,8 @@ impl JobBuilder {
 
     /// Names the job.
     ///
-    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain the name.
-    /// Inside a task, also in a panic hook, [`current_job`](crate::current_job) returns the job with its name.
+    /// [`Job::name`] returns the name. The job's `Debug` output and the messages of panics about the job contain the name. A
+    /// task of the job, or a panic hook that the task's panic calls, finds the name by [`current_job`](crate::current_job).
     ///
     /// # Examples
     ///
@@ -175,7 +177,8 @@ impl JobBuilder {
         self
     }
 
-    /// Sets the number of *slots*: how many tasks may wait to start. Without this call any number of tasks may wait.
+    /// Sets the number of *slots*: at most that many tasks of the job wait to start. Without this call any number of tasks can
+    /// wait.
     ///
     /// A task takes a slot when it is pushed, and releases the slot when it starts or is dropped. A future starts with its
     /// first poll. Futures of `map_async`, and items of [`map`](Job::map) and [`for_each`](Job::for_each), need no slot.
@@ -185,35 +188,36 @@ impl JobBuilder {
     /// - [`try_spawn`](Job::try_spawn) and [`try_execute`](Job::try_execute) return the closure as
     ///   [`Full`](crate::Rejected::Full) if no slot is free.
     /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until
-    ///   a slot is free. If the job is closed or cancelled meanwhile, or its pool is shut down, the task is cancelled.
+    ///   a slot is free. If the job is closed or cancelled during this wait, or its pool is shut down, the task is cancelled.
     /// - Inside a task of the same pool, `spawn`, `execute`, `spawn_future` and the tasks of a `scope` never block: if no slot
-    ///   is free, these calls exceed the capacity. The calling task may occupy the only worker, so a wait might never end.
+    ///   is free, these calls exceed the capacity. A wait for a slot might never end, because the calling task may occupy the
+    ///   only worker.
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
     /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
     /// releases its slot at once. The task's empty cell stays in the queue until a worker reaches the cell or a later push
-    /// frees it. The number of empty cells never gets much greater than the capacity or the number of tasks in the queue,
-    /// whichever is greater.
+    /// frees it. The number of empty cells never gets much greater than the capacity, or than the number of tasks in the queue
+    /// if that number is greater.
     ///
     /// # A capacity of 0
     ///
     /// In a job with a capacity of 0, no pushed task waits for a permit: a push needs a free permit of the job and of each
-    /// ancestor. No permit is free while one of these jobs is paused, held off or at its limit, or while a rate allows no
-    /// start. The same holds while a task or a waiter is in the queue of one of these jobs. From the push until its end the
-    /// task counts as [`running`](crate::JobStats::running). The task waits only for a worker.
+    /// ancestor. No permit is free while one of these jobs is paused, held off or at its limit, while its rate allows no start,
+    /// or while a task or a waiter is in its queue. From the push until its end the task counts as
+    /// [`running`](crate::JobStats::running). The task waits only for a worker.
     ///
-    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that would wait for a slot wait in the
-    ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such
-    ///   waiter.
-    /// - A [`ReservedSlot`](crate::ReservedSlot) of such a job holds the permits of its task, as a [`Permit`](crate::Permit)
-    ///   does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The reserved slot counts as a start
-    ///   at each [rate](Self::rate).
-    /// - A pushed task may still wait for a worker when its job or an ancestor is paused, is held off or gets a lower limit.
-    ///   The task then goes to the front of the queue, without its permits. If the job has a rate, the task takes a second
-    ///   token when it starts. If the job is cancelled before the start, the task is dropped.
-    /// - `spawn` and `execute` inside a task of the same pool push the task without permits: the task waits in the queue, as in
-    ///   a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue, too.
-    ///   [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic.
+    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that wait for a slot in other jobs, such
+    ///   as `spawn`, wait in the queue for the permits, as [`acquire`](Job::acquire) does.
+    ///   [`backlog`](crate::JobStats::backlog) counts each such waiter.
+    /// - A [`ReservedSlot`](crate::ReservedSlot) of a job with a capacity of 0 holds the permits of its task, as a
+    ///   [`Permit`](crate::Permit) does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The
+    ///   reserved slot counts as a start at each [rate](Self::rate).
+    /// - If its job or an ancestor is paused, is held off or gets a lower limit while a pushed task waits for a worker, the
+    ///   task goes to the front of the queue, and gives its permits back. If the job has a rate, that task takes a second token
+    ///   when it starts. If the job is cancelled before the start, the task is dropped.
+    /// - `spawn` and `execute` inside a task of the same pool push the new task without permits: the new task waits in the
+    ///   queue, as in a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue in
+    ///   the same way. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic in a job with a capacity of 0.
     ///
     /// # Examples
     ///
@@ -263,12 +267,11 @@ impl JobBuilder {
     /// | a future | from its push to its first poll | from its first poll until it is ready. The time in which it is pending is included |
     ///
     /// The time for which a closure waits inside, as in a join, is a part of its run. A task that panics, or is dropped before
-    /// its end, is not in the histogram `run`. A task that is dropped before its start is not in the histogram `wait`, either.
-    /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not
-    /// measured.
+    /// its end, is not in the histogram `run`. A task that is dropped before its start is in neither histogram. Items of
+    /// [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not measured.
     ///
-    /// Times are those of the pool's [clock](crate::PoolBuilder::clock). A task of a timed job takes 24 bytes more, and reads
-    /// the clock three times. A job that is not timed pays nothing.
+    /// The times are read from the pool's [clock](crate::PoolBuilder::clock). A task of a timed job takes 24 bytes more, and
+    /// reads the clock three times. A job that is not timed pays nothing.
     ///
     /// # Examples
     ///
@@ -301,8 +304,8 @@ impl JobBuilder {
     /// retried task has one span for all attempts.
     ///
     /// Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below have no
-    /// span. A future of `map_async` has a span, whose parent is the span in which the results are polled. A job that is not
-    /// traced pays nothing. Needs the feature `tracing`.
+    /// span. A future of `map_async` has a span. The parent of that span is the current span of the thread that polls the
+    /// results. A job that is not traced pays nothing. Needs the feature `tracing`.
     ///
     /// # Examples
     ///
@@ -327,20 +330,20 @@ impl JobBuilder {
     /// the job saves up tokens for later starts, at most `burst` of them. A start is counted when the worker acquires the
     /// task's permits. The operating system may delay the task's first instruction after that moment.
     ///
-    /// A rate counts the starts of tasks of jobs below, too. An acquired [`Permit`](crate::Permit) counts as a start, and so
-    /// does an item of [`map`](Job::map) and [`for_each`](Job::for_each). A task that has waited inside does not count again
-    /// when it goes on.
+    /// A rate counts the starts of tasks of the job and of all jobs below. An acquired [`Permit`](crate::Permit) counts as a
+    /// start, as does each item of [`map`](Job::map) and [`for_each`](Job::for_each). When a task goes on after it has waited
+    /// inside, it does not count again.
     ///
     /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate is in
     /// the queue. Such a task holds no permit of its job or of an ancestor, no worker and no thread. In a job with a rate, a
     /// join never runs the joined task inline. [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A rate does not count a task that is cancelled before its start. A rate does not count a task, either, while a limit or
-    /// another rate keeps it from starting. There is one exception: if a handle cancels a task that already has its permits,
-    /// the rate counts that task.
+    /// A rate does not count a task before the task starts: not while a limit or another rate keeps the task from starting, and
+    /// not if the task is cancelled before its start. There is one exception: if a handle cancels a task that already has its
+    /// permits, the rate counts that task.
     ///
-    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. A job without a handle keeps its
-    /// memory until its rate allows the next start.
+    /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. The memory of a job without a handle
+    /// is freed only when the job's rate allows the next start.
     ///
     /// # Examples
     ///
@@ -374,17 +377,17 @@ impl JobBuilder {
     /// starts with the least limit of the range. From then on the rule of `adaptive` sets the limit, as [`Job::set_limit`]
     /// does: running tasks are not stopped. [`Job::limit`], [`Job::stats`] and [`Job::explain`] tell the present limit.
     ///
-    /// - The sample of a task is the time from its start to its end. A task that panics has a sample, too. A task that is
-    ///   cancelled or expires has none. Each attempt of [`spawn_retry`](Job::spawn_retry) has a sample, and so has a
-    ///   [`Permit`](crate::Permit), and an item of [`map`](Job::map) or [`for_each`](Job::for_each).
-    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule goes on from that limit. So a limit of 0 does
-    ///   not hold the job. Use [`pause`](Job::pause) to hold the job.
-    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. If fewer
-    ///   tasks run than the limit allows, the rule does not raise the limit.
-    /// - Tasks of jobs below have samples in this job, too. If the limit of an ancestor keeps fewer tasks running than this
-    ///   job's limit allows, the rule does not raise this job's limit.
+    /// - The sample of a task is the time from its start to its end. A task that panics has a sample. A task that is cancelled
+    ///   or expires has no sample. A sample is also taken of each attempt of [`spawn_retry`](Job::spawn_retry), of each
+    ///   [`Permit`](crate::Permit), and of each item of [`map`](Job::map) and [`for_each`](Job::for_each).
+    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule goes on from that limit. A limit of 0 sets
+    ///   the least limit of the range, and does not hold the job. Use [`pause`](Job::pause) to hold the job.
+    /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. While
+    ///   fewer tasks run than the limit allows, the rule does not raise the limit.
+    /// - The samples of a job include those of the tasks of jobs below. While the limit of an ancestor keeps fewer tasks
+    ///   running than this job's limit allows, the rule does not raise this job's limit.
     /// - A join inside a task of the job never runs another task of the job inline.
-    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. If an idle key is evicted, its limit is forgotten:
+    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. When an idle key is evicted, its limit is forgotten:
     ///   the key's next job starts anew.
     ///
     /// # Examples
@@ -432,7 +435,7 @@ impl JobBuilder {
     pub fn build(self) -> Job {
         let mut capacity = None;
         if let Some(most) = self.capacity {
-            // Written without a closure, so that a panic reports the caller's line.
+            // This is written without a closure, so that a panic reports the caller's line.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
         let samples =
@@ -459,7 +462,8 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // The limit may bind however many workers there are, because a task that waits keeps its permit without a worker.
+            // A limit above the number of workers can still bind, because a task that waits keeps its permit and occupies no
+            // worker.
             control::expect_futures(job.ptr());
         }
         if !self.rates.is_empty() {

@@ -1,13 +1,14 @@
 //! The capacity of a job: a bound on its tasks that have not started, and the wait for a free slot.
 //!
-//! Each accepted task of a job with a capacity owns a *slot*, here [`Slot`]. The slot is released when the closure starts or is
-//! dropped. So the number of taken slots is exact, whether a task is in a queue or in a deque. A job without a capacity pays
-//! nothing.
+//! Each accepted task of a job with a capacity owns one *slot*, here a [`Slot`]. The slot is released when the task's closure
+//! starts or is dropped. So the number of taken slots is exactly the number of tasks that have not started, whether they are in
+//! a queue or in a deque. A job without a capacity pays nothing.
 //!
 //! A pusher that finds no free slot:
-//! - `full-1`: the pusher adds the key of the job's capacity to the pool's list of blocked pushers.
+//! - `full-1`: the pusher adds the key of the job's capacity, under which pushers wait in the parking lot, to the pool's list
+//!   of blocked pushers.
 //! - `full-2`: under the lock of the parking lot's bucket the pusher sets the *waited* bit and executes a full fence. Then the
-//!   pusher checks that no slot is free and that the job and the pool are open. If so, the pusher waits.
+//!   pusher checks that no slot is free and that the job and the pool are open. If both are true, the pusher parks.
 //!
 //! A thread that releases a slot:
 //! - `slot-1`: the thread lowers the number of taken slots and reads the *waited* bit, in one read-modify-write.
@@ -18,14 +19,15 @@
 //! - `close-2`: the thread wakes the pushers of every key in the list of blocked pushers.
 //!
 //! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken pusher
-//! clears the *waited* bit. A pusher may be a task of another pool, which re-acquires its permit after the wait. Such a pusher
-//! wakes the next pusher, or clears the bit, also before it re-acquires its permit.
+//! clears the *waited* bit. A pusher can be a task of another pool, which must re-acquire its permits after the wait. Such a
+//! task wakes the next pusher, or clears the bit, before it re-acquires its permits.
 //!
-//! If a handle cancels a task, the task's slot is released at once, and its empty cell stays in the queue. A worker frees the
-//! empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if there are at least as many as
-//! slots, and as tasks in the queue. So the queue holds at most about twice as many cells as tasks may wait.
+//! If a handle cancels a task, the task's slot is released at once, and the task's empty cell stays in the queue. A worker
+//! frees the empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at least
+//! as many as the slots, and at least as many as the tasks in the queue. So at most about half of the queue's cells are empty,
+//! or about as many as there are slots if the queue has fewer tasks than slots.
 //!
-//! Futures wait for slots by the same steps: see module `reserve`.
+//! A future waits for a slot by the same steps as a pusher: see module `reserve`.
 //!
 //! No wake-up is lost when a slot is released. Either the pusher's check sees the free slot (`full-2`), or the thread that
 //! releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
@@ -44,22 +46,22 @@ use crate::unwind;
 use crate::worker::blocking;
 use crate::worker::context::Context;
 
-/// The result of asking for a slot without waiting.
+/// The result of an attempt to take a slot without waiting.
 #[derive(Debug)]
 pub enum Asked {
     /// The job has no capacity, so the task needs no slot.
     Unbounded,
-    /// A slot was free, and the caller owns it now.
+    /// A slot was free. The caller owns this slot now.
     Taken(Slot),
     /// No slot is free.
     Full,
 }
 
 impl Job {
-    /// Takes a slot for one task. Blocks until a slot is free. Inside a task of the same pool, never blocks: if no slot is
-    /// free, exceeds the capacity.
+    /// Takes a slot for one task. Blocks until a slot is free. Inside a task of the same pool, the call never blocks: if no
+    /// slot is free, the call takes a slot beyond the capacity.
     ///
-    /// Returns `None` if the job has no capacity. Also returns `None` if the job or its pool is closed before a slot is free.
+    /// Returns `None` if the job has no capacity, or if the job or its pool is closed before a slot is free.
     #[inline]
     #[track_caller]
     pub(crate) fn take_slot(&self) -> Option<Slot> {
@@ -79,14 +81,16 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue, if there are at least as many as slots, and as taken slots.
+    /// Frees the empty cells in the job's queue if there are enough of them: at least as many as the capacity has slots, as
+    /// many as slots are taken, and twice as many as the last pass has left.
     ///
     /// To free the cells, a pass visits each cell of the queue. In a job without children, at least half of the visited cells
-    /// are empty, and the pass frees these. So in such a job the passes visit at most two cells for each push, on average.
+    /// are empty, and the pass frees these. So in such a job all passes together visit at most two cells for each push, on
+    /// average.
     pub(super) fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
-            // If an unfinished push hides cells, the pass frees fewer of the empty cells. The next push tries again.
+            // The pass cannot reach the cells behind an unfinished push. The next push checks again whether a pass is due.
             let _ = gate::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
             // Ordering: Relaxed; the number is a hint for the next pass.
@@ -94,7 +98,7 @@ impl Job {
         }
     }
 
-    /// Takes a slot of this job's capacity, as [`take_slot`](Self::take_slot) does.
+    /// Takes a slot of `capacity`, which is this job's capacity, as [`take_slot`](Self::take_slot) does.
     #[cold]
     #[track_caller]
     fn take_slot_of(&self, capacity: &Arc<Capacity>) -> Option<Slot> {
@@ -112,8 +116,8 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // The pusher may be a task of another pool, which re-acquires its permit after the wait. Before that, the pusher
-            // passes the wake-up on.
+            // A pusher that is a task of another pool must re-acquire its permits after the wait. Before it does so, it wakes
+            // the next pusher.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
@@ -121,8 +125,8 @@ impl Job {
         None
     }
 
-    /// Sets the *waited* bit. Returns true if no slot is free and the job accepts tasks: the pusher must then wait. The caller
-    /// must hold the lock of the parking lot's bucket (full-2).
+    /// Sets the *waited* bit. Returns true if the pusher must wait: no slot is free, and the job accepts tasks. The caller must
+    /// hold the lock of the parking lot's bucket (`full-2`).
     pub(super) fn must_wait_for_slot(&self, capacity: &Capacity) -> bool {
         // Ordering: AcqRel; pairs with `slot-1`, in which a thread reads the bit (full-2).
         capacity.taken.fetch_or(WAITED, Ordering::AcqRel);
@@ -142,8 +146,8 @@ impl Job {
     }
 }
 
-/// One entry in a pool's list of blocked pushers. Dropping this value removes the entry. The caller that keeps this value must
-/// also keep the pool alive.
+/// One key in the pool's list of blocked pushers. Dropping this value removes the key from the list. The caller must keep the
+/// pool alive while this value exists.
 #[derive(Debug)]
 pub struct BlockedPusher {
     pool: PoolPtr,
@@ -151,7 +155,7 @@ pub struct BlockedPusher {
 }
 
 impl BlockedPusher {
-    /// Adds an entry to the list (`full-1`).
+    /// Adds `key`, under which a pusher is about to wait in the parking lot, to the pool's list of blocked pushers (`full-1`).
     pub fn enter(pool: PoolPtr, key: usize) -> Self {
         pool.shared().blocked_pushers.add(key);
         Self { pool, key }

@@ -52,9 +52,9 @@ impl Job {
     }
 }
 
-/// Makes a job, and adds it to the pool's lists. A child is added to its parent's table. A job with a limit of 0 is added to
-/// the list of held jobs. A named job without a parent is added to the list of named jobs. `extra` holds the state of features
-/// that most jobs do not use. `of_key` is true if the job is the job of a key.
+/// Makes a job. Adds a child to the pool's table of children, a job with a limit of 0 to the list of held jobs, and a named
+/// root to the list of named jobs. `extra` holds the state of features that most jobs do not use. `of_key` is true if the job
+/// is the child of a keyed job, for one key.
 #[inline]
 #[track_caller]
 pub fn make(
@@ -70,8 +70,8 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag must be set before another thread can find the job. A worker reads the flag at the end of each task of the
-        // job.
+        // The flag `Rated` must be set before another thread can find the job. A worker reads the flag at the end of each task
+        // of the job.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }

@@ -4,13 +4,13 @@
 //! [`ManualClock::advance`], fires the entries whose time has come. The action of an entry may drop a task's captures, whose
 //! destructors are user code. If such a destructor waits, the timer's thread first hands the timer to a new thread.
 //!
-//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end meanwhile. If a drain is just
-//!   deciding whether it ends, the thread waits for the decision.
+//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end meanwhile. If another thread is
+//!   checking at that moment whether the drain ends, the thread that fires waits until the check is over.
 //! - `fire-2`: The thread removes the entry from the timer, and calls the entry's action. An action may inject tasks.
-//! - `fire-3`: The thread stops counting itself as outstanding. A drain then checks again whether anything is left.
+//! - `fire-3`: The thread stops counting itself as outstanding. During a drain the thread then checks whether the drain ends.
 //!
-//! A drain waits until the timer has no entry on which a task depends. From `fire-1` to `fire-3` the drain also waits for the
-//! thread that fires. So the drain does not miss a task whose entry was removed and that is in no queue yet.
+//! A drain waits until the timer has no entry on which a task depends. While a thread fires entries (`fire-1` to `fire-3`), the
+//! drain waits for that thread. So the drain does not miss a task whose entry was removed and that is in no queue yet.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::job::events;
@@ -37,7 +37,7 @@ impl Shared {
 
     /// Fires each entry of the timer whose time has come: removes the entry, and calls its action.
     pub fn fire_due(&self) {
-        // While this thread fires entries, it counts as outstanding (fire-1, fire-3).
+        // This thread counts as outstanding while it fires entries (`fire-1`, `fire-3`).
         self.defer_end(|| {
             let now = self.now();
             while let Some((key, due)) = self.timer.take_due(now) {
@@ -73,7 +73,8 @@ impl PoolPtr {
         Ok(key)
     }
 
-    /// Does what [`arm`](Self::arm) does, for an entry whose key the caller has made. The key contains the entry's time.
+    /// Adds an entry to the pool's timer as [`arm`](Self::arm) does, under a key that the caller has made. The key contains the
+    /// entry's time.
     ///
     /// # Errors
     /// As [`arm`](Self::arm).
@@ -84,7 +85,7 @@ impl PoolPtr {
     }
 
     fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
-        // The name must not come from the user's naming closure, because that closure takes the index of a worker.
+        // The name does not come from the user's closure for names, because that closure takes the index of a worker.
         let builder = self.shared().threads.builder_named("tollgate-timer".to_owned());
         self.own();
         let started = builder.spawn(move || self.run_timer());
@@ -109,9 +110,9 @@ impl PoolPtr {
 /// A clock that moves only by [`advance`](Self::advance). For tests of code that waits for times.
 ///
 /// In a pool that was [built with this clock](crate::PoolBuilder::clock), delays, hold-offs, rates and deadlines end only in a
-/// call of `advance`. No thread waits for their times. The clock is cheap to clone, and all clones are the same clock. One
-/// clock may serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), use the real
-/// time all the same.
+/// call of `advance`. Such a pool has no thread for its timer. The clock is cheap to clone, and all clones are the same clock.
+/// One clock can serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), still use
+/// the real time.
 ///
 /// # Examples
 ///
@@ -135,7 +136,7 @@ pub struct ManualClock(Arc<Inner>);
 
 struct Inner {
     hands: Arc<Hands>,
-    /// The pools that use this clock and have not ended. The list counts as an owner of each of these pools, which keeps the
+    /// The pools that use this clock and have not ended. The list owns one owner count of each of these pools, which keeps the
     /// pool's memory.
     pools: Mutex<Vec<PoolPtr>>,
 }
@@ -186,12 +187,12 @@ impl ManualClock {
 
     /// Moves the clock forward by `by`. Each delay, hold-off, rate interval and deadline whose time has then come takes effect.
     ///
-    /// When the call returns, the delayed tasks whose time has come are in a queue or on their way to a worker. So are the
-    /// tasks of each job whose hold-off has ended. The call does not wait until these tasks run.
+    /// When the call returns, each delayed task whose time has come has entered its job's queue, and each job whose hold-off
+    /// has ended is no longer held off. The call does not wait until the tasks run.
     ///
-    /// If another thread begins a delay or a hold-off during this call, that delay or hold-off may count from the time before
-    /// the move. It then takes effect at the next call, even if its time has already come. So a test of a
-    /// [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
+    /// If another thread begins a delay or a hold-off during this call, the delay or hold-off may begin at the time before the
+    /// move. If its end has already come after the move, it still takes effect only at the next call of `advance`. So a test of
+    /// a [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
     /// [delayed](crate::JobStats::delayed).
     ///
     /// # Panics
@@ -224,7 +225,7 @@ impl ManualClock {
     }
 
     /// Removes the pool from this clock's list if the pool's last worker has ended. Until then the pool must stay in the list:
-    /// a dropped pool may still drain, and its drain may wait for times.
+    /// even after the `Pool` is dropped, its drain may wait for times of this clock.
     pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
         if !pool.shared().has_ended() {
             return;

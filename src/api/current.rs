@@ -50,15 +50,16 @@ use crate::worker::context::Context;
 #[track_caller]
 pub fn current_job() -> Option<Job> {
     let job = Context::with(|context| context?.lease().job.get())?;
-    // The job's busy count includes the running task, so the record stays until the new handle is counted.
+    // The running task has a busy count, which keeps the job's record until the new handle is counted.
     Some(Job::of(job))
 }
 
 /// Returns the id of the task that runs on this thread, if that task has or had a handle.
 ///
 /// The id equals [`TaskHandle::id`](crate::TaskHandle::id) of the task's handle, even if that handle was dropped. In a task of
-/// a scope, and in the items of [`map`](crate::Job::map) and [`for_each`](crate::Job::for_each), returns an id that no handle
-/// has. Returns `None` in a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool.
+/// a scope, and in an item of [`map`](crate::Job::map) or [`for_each`](crate::Job::for_each), the function returns an id that
+/// no handle has. In a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool, the function
+/// returns `None`.
 ///
 /// # Examples
 ///
@@ -76,11 +77,11 @@ pub fn current_task_id() -> Option<TaskId> {
     Some(TaskId::of(cell.addr().get()))
 }
 
-/// Returns true if the task that runs on this thread was cancelled. The task should then return soon.
+/// Returns true if the task that runs on this thread was cancelled. A cancelled task should return soon.
 ///
-/// A task is cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] on its job or an ancestor, and by
+/// A task can be cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] of its job or of an ancestor, and by
 /// [`Pool::shutdown_now`](crate::Pool::shutdown_now). On a thread that runs no task of a pool, the function returns false. A
-/// call costs a few loads, so a loop may call the function in each iteration.
+/// call costs a few loads, so a loop can call the function in each iteration.
 ///
 /// # Examples
 ///
@@ -126,9 +127,10 @@ pub fn is_cancelled() -> bool {
 
 /// Reports that the task that runs on this thread has met an overload: a server that refuses, or a time-out.
 ///
-/// The report counts for the [adaptive](crate::Adaptive) limits of the task's job and of its ancestors. A future may call the
-/// function in any of its polls. Only a task's first call has an effect. On a thread that runs no task of a pool, the function
-/// does nothing. For a [`Permit`](crate::Permit), call the method [`Permit::overloaded`](crate::Permit::overloaded).
+/// The report counts for the [adaptive](crate::Adaptive) limits of the task's job and of its ancestors. A future can call the
+/// function in any of its polls. Further calls of the same task have no effect. On a thread that runs no task of a pool, the
+/// function does nothing. To report an overload for a [`Permit`](crate::Permit), call
+/// [`Permit::overloaded`](crate::Permit::overloaded) instead.
 ///
 /// # Examples
 ///

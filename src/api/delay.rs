@@ -18,18 +18,18 @@ impl Job {
     /// Pushes a task that enters the queue after `delay`. Returns the task's handle.
     ///
     /// During the delay the task holds no permit, no worker and no thread: one timer serves the whole pool. When the delay is
-    /// over, the task enters the queue behind the tasks that are already there. From then on the task behaves like a
-    /// [spawned](Self::spawn) task. Tasks with the same time enter the queue in the order pushed. With a delay of zero the call
-    /// does what [`spawn`](Self::spawn) does.
+    /// over, the task enters the queue behind the tasks that are already in the queue. From then on the task behaves like a
+    /// [spawned](Self::spawn) task. Tasks with the same time enter the queue in the order in which they were pushed. With a
+    /// delay of zero the call does what [`spawn`](Self::spawn) does.
     ///
-    /// A delayed task counts as a task of the job that has not ended: [`wait`](Self::wait) and a [drain](crate::Pool::shutdown)
+    /// A delayed task counts as a task that has not ended: [`wait`](Self::wait) of its job and a [drain](crate::Pool::shutdown)
     /// of the pool wait for the task, and [`JobStats::delayed`](crate::JobStats::delayed) counts it. The task takes a slot of
-    /// the [`capacity`](crate::JobBuilder::capacity). If the job is paused, held off or has a limit of 0 when the delay is
-    /// over, the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still runs. A push
-    /// into a closed job is refused at once, as with [`spawn`](Self::spawn).
+    /// the [`capacity`](crate::JobBuilder::capacity) when it is pushed. If the job is paused, held off or has a limit of 0 when
+    /// the delay is over, the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still
+    /// runs. A push into a closed job is refused at once, as with [`spawn`](Self::spawn).
     ///
-    /// A task that joins a delayed task holds no permit while it waits. During the delay the delayed task never runs inline in
-    /// the joining task.
+    /// A task that joins a delayed task holds no permit while it waits for that task. A delayed task never runs inline in the
+    /// joining task during the delay.
     ///
     /// # Blocking
     ///
@@ -122,9 +122,9 @@ impl Job {
     /// cancelled. With a time of zero the task is dropped at once. The deadline has no effect on a task that has started,
     /// however long the task runs.
     ///
-    /// The captures are dropped by the thread of the pool's timer, or by the thread that moves the pool's
-    /// [`ManualClock`](crate::ManualClock). Destructors of captures may wait for tasks and jobs of the pool. A destructor that
-    /// blocks on anything else delays all entries of the pool's timer.
+    /// If the deadline passes, the captures are dropped by the thread of the pool's timer, or by the thread that moves the
+    /// pool's [`ManualClock`](crate::ManualClock). Destructors of captures are allowed to wait for tasks and jobs of the pool.
+    /// A destructor that blocks on anything else delays all entries of the pool's timer.
     ///
     /// # Blocking
     ///
@@ -199,8 +199,8 @@ impl Job {
         }
     }
 
-    /// Makes a task that must start before `deadline`, and pushes the task with the permits `handed`, if there are any. Returns
-    /// the task's handle.
+    /// Makes a task that must start before `deadline`, and pushes the task. If `handed` has the task's permits, pushes them
+    /// together with the task. Returns the task's handle.
     #[track_caller]
     fn bounded<F, T>(&self, deadline: Instant, handed: Option<Handed>, task: F) -> TaskHandle<T>
     where

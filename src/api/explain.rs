@@ -1,8 +1,8 @@
 //! `Job::explain`: tells why a task does not run now, from the present state of its gates.
 //!
 //! Tasks record nothing for an explanation, so only the thread that calls `explain` pays for it. That thread reads the words of
-//! several jobs one after the other, without a lock that stops the workers. So the values that it reads may never have been
-//! true all at one moment.
+//! several jobs one after the other, and no lock stops the workers meanwhile. So the values that the thread reads may belong to
+//! different moments.
 
 mod reason;
 
@@ -20,14 +20,14 @@ use crate::job::record::JobPtr;
 use crate::sync::thread;
 use crate::task::handle::{Stage, TaskHandle};
 
-/// The number of times that a thread tries to get a queue's lock before it gives up.
+/// How many times a thread tries to get a queue's lock before it gives up.
 const TRIES: usize = 100;
 
 impl Job {
     /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
     ///
     /// The call costs the tasks nothing: it only reads the state of the job and its ancestors. While a task of the job waits to
-    /// start, the call also walks through the queues of the ancestors.
+    /// start, the call walks through the queues of the ancestors, too.
     ///
     /// # Examples
     ///
@@ -52,15 +52,18 @@ impl Job {
     /// ```
     pub fn explain(&self) -> Explanation {
         let stats = self.stats();
-        // `stats.ready` counts these futures, because a future without a permit still counts as busy.
+        // The futures of the job that wait without a permit. `stats.ready` includes these futures, because each of them still
+        // counts as busy.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
-            // Counts the tasks that go before the first task of the job in the queue of an ancestor.
+            // The number of tasks that go before the job's first task in the queue of an ancestor. 0 if no task of the job is
+            // in such a queue.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
         let mut reasons = waits_of(self.ptr(), futures);
-        // `stats.running` includes a task that waits and keeps its permit. `reasons` already has that task, as waiting.
+        // `stats.running` includes each task that waits inside and keeps its permit. A reason in `reasons` already counts these
+        // tasks, so their number is subtracted here.
         let keeps = self.ptr().keeps_permits();
         let waiting = if keeps { self.ptr().pool().waits.count(self.ptr().opaque()) } else { 0 };
         let running = stats.running.saturating_sub(waiting as usize);
@@ -81,7 +84,8 @@ impl Job {
     /// answer begins with that name.
     ///
     /// If the task waits to start, the call walks through the job's queue up to the task, and through the queues of the
-    /// ancestors. During the call pushers and workers do not wait, but no task leaves the queue through which the call walks.
+    /// ancestors. While the call walks through a queue, no task leaves that queue. Pushers and workers do not wait for the
+    /// call.
     ///
     /// # Panics
     ///
@@ -206,8 +210,8 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
     let weights = job.gates().filter_map(weight);
     let mut closed: Vec<_> = job.gates().filter_map(limit).chain(weights).chain(clock).collect();
-    // The reason that lasts longest comes first. A limit of 0 lasts until the user changes it. A hold-off or a rate lasts until
-    // a known time. Any other limit lasts until a task ends.
+    // Sorts the reasons so that the one that lasts longest comes first. A limit of 0 lasts until the user changes it. A
+    // hold-off or a rate lasts until a known time. Any other limit lasts until a task ends.
     closed.sort_by_key(|reason| match reason {
         Reason::Limit { limit: 0, .. } => 0,
         Reason::HeldOff { .. } | Reason::Rate { .. } => 1,
@@ -242,7 +246,8 @@ fn paced(gate: JobPtr) -> Option<Reason> {
     Some(Reason::Rate { job: Job::of(gate), until })
 }
 
-/// Returns [`Reason::Weight`] if the first task in the queue of `gate` takes more permits of `gate` than are free.
+/// Returns [`Reason::Weight`] if `gate` counts weights, some of its permits are free, and the first task in its queue takes
+/// more permits than are free.
 fn weight(gate: JobPtr) -> Option<Reason> {
     if !gate.counts_weights() {
         return None;
@@ -265,8 +270,8 @@ fn limit(gate: JobPtr) -> Option<Reason> {
     })
 }
 
-/// Returns why a task of `job` has not started although no gate keeps the task from starting. Either all workers are busy, or a
-/// worker is about to take the task.
+/// Returns why a task of `job` has not started although no gate keeps the task from starting: all workers are busy, or a worker
+/// is about to take the task.
 fn worker(job: JobPtr) -> Reason {
     let workers = job.pool().workers();
     let busy = workers.saturating_sub(job.pool().sleep.idle());
@@ -290,8 +295,8 @@ fn place_above(job: JobPtr) -> Option<usize> {
     job.gates().skip(1).find_map(|gate| place(gate, below))
 }
 
-/// Returns how many tasks go before the first task in the queue of the job `queue` that `is_it` accepts. Returns `None` if
-/// there is no such task, or if other threads keep the queue lock.
+/// Searches the queue of the job `queue` for the first task for which `is_it` returns true. Returns how many tasks go before
+/// that task. Returns `None` if there is no such task, or if other threads keep the queue lock.
 fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     look_into(queue, |consumer| {
         let (mut ahead, mut found) = (0, false);

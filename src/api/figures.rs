@@ -28,18 +28,19 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
-        // These counts are read in the order in which a task passes them. So a task that moves meanwhile may be counted twice,
-        // but is never missed.
+        // Reads the counts in the order in which a task moves: first of queued, then of running, then of busy tasks. So a task
+        // that starts meanwhile may be counted twice, but is never missed.
         let queued = job.queue().len();
         let word = job.permits.load();
         let running = word.running() as usize;
         let delayed = job.delayed_tasks();
-        // One task of this job may be in the parent's queue. It counts as queued, not as ready.
+        // If the job's word has the flag `Blocked`, one task of this job is in the parent's queue. That task counts as queued,
+        // not as ready.
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
         if queued + running + ready == 0 {
-            // A task that moves from the queue to a deque has a reservation, and is not yet counted as busy. So the
-            // reservations are counted.
+            // If no task was found so far, counts the reservations: a task that moves from the queue to a deque has a
+            // reservation, and is not yet counted as busy.
             ready = word.ready() as usize;
         }
         let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
@@ -49,9 +50,9 @@ impl Job {
 
     /// Returns the statistics of the job and all jobs below it, as one sum.
     ///
-    /// Each task is counted once. The sum includes ended children without handles. `limit` and `most_running` are those of this
-    /// job: each running task of a job below holds a permit of this job, too. The time that the call takes grows with the
-    /// number of jobs below.
+    /// Each task is counted once. Ended tasks of jobs without handles are included. `limit` and `most_running` are those of
+    /// this job, because each running task of a job below holds a permit of this job. The time that the call takes grows with
+    /// the number of jobs below.
     ///
     /// # Examples
     ///
@@ -79,20 +80,21 @@ impl Job {
             reserved = reserved.max(word.ready() as usize);
         });
         let word = root.permits.load();
-        // `backlog` has counted each task of a job below that is in its parent's queue. The task of this job that is in the
-        // queue of this job's own parent is added here.
+        // `backlog` already counts each task of a job below that is in its parent's queue. If a task of this job is in the
+        // queue of this job's own parent, that task is added here.
         backlog += usize::from(word.has(Flag::Blocked));
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // As in `stats`: a task that moves from the queue to a deque has a reservation, and is not yet counted as busy.
+            // If no task was found so far, counts the reservations, as `stats` does: a task that moves from the queue to a
+            // deque has a reservation, and is not yet counted as busy.
             ready = reserved;
         }
         Counts { running, ready, backlog, delayed }.with(root, ended)
     }
 }
 
-/// The numbers of a job's tasks that have not ended.
+/// How many of a job's tasks are in each state: they run, are ready, are queued, or are delayed.
 struct Counts {
     running: usize,
     ready: usize,
@@ -101,7 +103,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Makes the job's statistics from these numbers, the numbers of ended tasks, the limit, and the most tasks that ran at
+    /// Makes the job's statistics from the counts in `self` and in `ended`, the job's limit, and the most tasks that ran at
     /// once.
     fn with(self, job: JobPtr, ended: Ended) -> JobStats {
         let Self { running, ready, backlog, delayed } = self;

@@ -28,8 +28,7 @@ impl Job {
     /// # Blocking
     ///
     /// Blocks where [`spawn`](Self::spawn) does: a future owns a slot of the job's [`capacity`](crate::JobBuilder::capacity)
-    /// until its first poll. In async code, await a slot with [`reserve`](Self::reserve) instead, which never blocks the
-    /// thread.
+    /// until its first poll. In async code, await a slot with [`reserve`](Self::reserve), which never blocks the thread.
     ///
     /// # Runtimes
     ///
@@ -47,8 +46,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception: if
-    /// the handle cancels a future that has not started, and the drop panics, the handle returns
+    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception:
+    /// if the handle cancels a future that has not started, and the drop of the future panics, the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// The call itself panics where [`spawn`](Self::spawn) does.
@@ -132,8 +131,7 @@ impl Job {
         Ok(handle)
     }
 
-    /// Pushes a future. If `ticket` is given, the future owns the ticket, and releases the slot of the ticket at its first
-    /// poll.
+    /// Pushes a future. If `ticket` is given, the future owns the ticket, and releases the ticket's slot at the first poll.
     fn spawn_future_with<F>(&self, ticket: Option<Ticket>, future: F) -> TaskHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -148,16 +146,17 @@ impl Job {
         handle
     }
 
-    /// Calls `f` with each item of `input`, and runs the returned futures as tasks of the job. `input` is an iterator or a
-    /// stream. As many futures run at once as the limit allows. Returns a [`Stream`](futures_core::Stream) of the results of
-    /// the futures, in the order of the input.
+    /// Calls `f` with each item of `input`, and runs the futures that `f` returns as tasks of the job. As many futures run at
+    /// once as the limit allows. `input` is an iterator or a stream. Returns a [`Stream`](futures_core::Stream) of the results
+    /// of the futures, in the order of the input.
     ///
-    /// No item is pulled before the first poll of the stream. Each poll pulls as many items as the limit leaves room for. A
-    /// future takes room until the stream has yielded its result. The limit here is the least limit among the job and its
-    /// ancestors, but at least 1. Without any limit it is 1,024. `f` runs on the thread that polls the stream. Put work for the
-    /// pool into the future, not into `f`.
+    /// No item is pulled before the first poll of the stream. Each poll of the stream pulls items until enough futures are
+    /// under way: as many as the least limit of the job and its ancestors, but at least 1. If none of these jobs has a limit,
+    /// 1,024 are enough. A future is under way until the stream has yielded its result.
     ///
-    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). A future that panics yields an
+    /// `f` runs on the thread that polls the stream. Put work for the pool into the future, not into `f`.
+    ///
+    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). If a future panics, its item is an
     /// error, and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order in which the
     /// futures end.
     ///
@@ -245,8 +244,8 @@ impl Job {
     }
 }
 
-/// Returns a future that does what `future` does. The returned future releases the ticket's slot at its first poll or when it
-/// is dropped.
+/// Returns a future that does what `future` does. The returned future releases the ticket's slot when it is first polled or is
+/// dropped.
 async fn release_at_start<F: Future>(ticket: Ticket, future: F) -> F::Output {
     drop(ticket);
     future.await

@@ -1,9 +1,9 @@
 //! Pushes into jobs with a capacity of 0: a task is pushed together with its permits. If a permit is missing, the push fails,
 //! or the pusher waits for the permits.
 //!
-//! A pusher that waits has a waiter in the job's queue, like a caller of `acquire`. The waiter's key is also in the pool's list
-//! of blocked pushers. By that list, the thread that closes the job or the pool wakes the pusher (steps `full-1` to `close-2`
-//! of module `capacity`).
+//! A pusher that waits has a waiter in the job's queue, as a caller of `acquire` has. The pusher also adds the key under which
+//! it parks to the pool's list of blocked pushers. A thread that closes the job or the pool wakes the pushers of that list
+//! (`full-1` to `close-2` of module `capacity`).
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::BlockedPusher;
@@ -18,18 +18,19 @@ use crate::worker::blocking;
 use crate::worker::context::Context;
 
 impl Job {
-    /// Returns true if the job has a capacity of 0. A push into such a job must find the task's permits free.
+    /// Returns true if the job has a capacity of 0. A push into such a job must acquire the task's permits first.
     pub(super) fn hands_over(&self) -> bool {
         let capacity = self.extra().and_then(|extra| extra.capacity.as_ref());
         capacity.is_some_and(|capacity| Capacity::is_none(capacity))
     }
 
     /// Acquires the permits of one task, and returns a ticket with these permits. Blocks until the permits are free. Inside a
-    /// task of the same pool, acquires no permit and does not block: the pushed task then waits in the queue.
+    /// task of the same pool, the call acquires no permit and does not block. The task that the caller pushes then waits in the
+    /// queue.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
-        // Written without a closure, so that a panic reports the caller's line.
+        // The call is written without a closure, so that a panic reports the caller's line.
         let handed = self.wait_for_permits();
         Ticket::of(self.ptr(), None, handed)
     }
@@ -65,7 +66,8 @@ impl Job {
             waiter = match waiter.take() {
                 Ok(outcome) => return self.permit_of(outcome, number).ok().map(Permit::for_a_task),
                 Err(waits) if self.accepts() => waits,
-                // Dropping the waiter takes it out of the queue, and gives back the permits that were granted to it meanwhile.
+                // Dropping the waiter takes it out of the queue. If permits were granted to the waiter meanwhile, the drop
+                // gives them back.
                 Err(_) => return None,
             };
         }
@@ -74,7 +76,8 @@ impl Job {
     /// Pushes a task, with the permits `handed` if there are any. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // This call pushes or cancels the task. When it returns, the drop of `handed` gives the permits back.
+            // `push_or_cancel` pushes the task without permits, or cancels the task. After that call the drop of `handed` gives
+            // the permits back.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);

@@ -7,15 +7,15 @@ use crate::sync::time::Instant;
 use std::time::Duration;
 
 impl Job {
-    /// Holds the job off for `time`: until then no task of the job, or of a job below it, starts.
+    /// Holds the job off for the time `time` from now: during that time no task of the job, or of a job below it, starts.
     ///
-    /// Use this method for a service that says "not now", as HTTP does by `Retry-After`. A task of the job itself may call it.
-    /// A later call may extend the hold-off, but never shortens it. The hold-off needs no thread and no worker: one timer
-    /// serves the whole pool.
+    /// Call this method when a service asks its clients to wait, as HTTP does by the header `Retry-After`. A task of the job
+    /// itself is allowed to call this method. A later call can extend the hold-off, but never shortens it. The hold-off needs
+    /// no thread and no worker: one timer serves the whole pool.
     ///
-    /// After this call has returned, no task of the job acquires a permit during the hold-off. A worker that is between two
-    /// tasks of the job, and still has a permit, may start one more task. Tasks that have begun go on, even if they wait inside
-    /// meanwhile.
+    /// After this call has returned, no task of the job acquires a permit during the hold-off. There is one exception: a worker
+    /// that is between two tasks of the job, and still has a permit, may start one more task. Tasks that have begun go on, even
+    /// if they wait inside and re-acquire their permits during the hold-off.
     ///
     /// The hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all
     /// three allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a
@@ -24,7 +24,7 @@ impl Job {
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the job's tasks have run.
     /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop the tasks of a
-    /// held-off job. If the pool has ended, its jobs are not held off.
+    /// held-off job. After the end of its pool, no job is held off.
     ///
     /// # Panics
     ///
@@ -83,7 +83,7 @@ impl Job {
         }
     }
 
-    /// Replaces all the job's rates by `rate`, also while tasks run. [`set_rates`](Self::set_rates) takes several rates.
+    /// Replaces all the job's rates by `rate`, even while tasks run. To set several rates, call [`set_rates`](Self::set_rates).
     ///
     /// # Examples
     ///
@@ -105,12 +105,12 @@ impl Job {
         self.set_rates(&[rate]);
     }
 
-    /// Replaces all the job's rates by `rates`, also while tasks run. An empty slice removes all rates.
+    /// Replaces all the job's rates by `rates`, even while tasks run. An empty slice removes all rates.
     ///
     /// After this call each start needs a token of each of the new rates, as with [`JobBuilder::rate`]. A worker that is
-    /// between two tasks of the job may still start one task by the old rates. A new rate begins with as much used up as the
-    /// old rate at the same index. So a call grants no further burst. If a new rate has a [gap](Rate::gap_after_end), the gap
-    /// follows each task that starts after the call.
+    /// between two tasks of the job may still start one task by the old rates. Each new rate begins with as many tokens used up
+    /// as the old rate at the same index had used up. So a call grants no further burst. If a new rate has a
+    /// [gap](Rate::gap_after_end), the gap follows each task that starts after the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
     ///
@@ -136,7 +136,7 @@ impl Job {
 
     /// Returns the time until which the job is held off, or `None` if the job is not held off.
     ///
-    /// Considers this job only: one of its ancestors may be held off although this job is not.
+    /// Reports this job alone: if only an ancestor is held off, the method returns `None`.
     ///
     /// # Examples
     ///

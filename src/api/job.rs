@@ -1,8 +1,9 @@
 //! `Job`: the handle of a group of tasks with a limit.
 //!
 //! Other modules have the pushes (`push`), lazy input (`stream`, `futures`), scopes (`scope`), and waits (`wait`, `settle`).
-//! Modules `builder` and `children` make jobs. The state of a job is in `record`, with its parts `permits` and `queue`. `gate`
-//! acts on both parts, and `control` has the changes that callers make, such as a new limit.
+//! Modules `builder` and `children` make jobs. The state of a job is in `record`, with its parts `permits` and `queue`. Module
+//! `gate` changes both parts when tasks are pushed, start and end. Module `control` has the changes that users ask for, such as
+//! a new limit.
 
 use crate::job::gate::adapt;
 use crate::job::permits::{Flag, MOST};
@@ -13,12 +14,12 @@ use std::fmt;
 
 /// A group of tasks with a limit: at most that many of its tasks run at once.
 ///
-/// A job is a few words of memory: it needs no thread, no channel and no queue of its own. The drop of its last handle does not
+/// A job is a few words of memory: it needs no thread and no channel of its own. Dropping the last handle of a job does not
 /// cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job. [`Pool::job_builder`](crate::Pool::job_builder) makes a
 /// job with a name, a parent or a capacity.
 ///
-/// A `Job` is a handle of the job, and is cheap to clone. A handle may outlive its pool: the job then refuses each push. A job
-/// may have at most 67,108,864 handles and children. A call that would make more panics.
+/// A `Job` is a handle of the job, and is cheap to clone. A handle can outlive its pool: the job then refuses each push. A job
+/// can have at most 67,108,864 handles and children. A call that would make more panics.
 ///
 /// # Examples
 ///
@@ -71,7 +72,7 @@ impl Job {
         Self(job)
     }
 
-    /// Wraps a handle that is already counted. Dropping the `Job` subtracts that handle.
+    /// Wraps a handle that the job's record already counts. Dropping the returned `Job` subtracts that handle.
     pub(crate) fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
@@ -109,14 +110,14 @@ impl Job {
 
     /// Sets the limit, up or down, while tasks run.
     ///
-    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run. This holds for tasks
-    /// that were ready before, too. Running tasks are not stopped. If more tasks run than the new limit allows, they go on
-    /// until they end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit
-    /// above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
+    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run, not even a task that was
+    /// ready before the call. Running tasks are not stopped: if more tasks run than the new limit allows, they go on until they
+    /// end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit above
+    /// [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
-    /// Pending futures count as running, and go on. A task that waits, in a join for example, needs a permit before it goes on.
-    /// While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels a job whose
-    /// limit is 0.
+    /// Pending futures count as running, and go on. A task that has waited inside, in a join for example, needs a permit before
+    /// it goes on. While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels
+    /// a job whose limit is 0.
     ///
     /// # Examples
     ///
@@ -137,8 +138,8 @@ impl Job {
     /// Pauses the job. After this call has returned, no task of the job, or of a job below it, starts.
     ///
     /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0. [`settled`](Self::settled)
-    /// tells when the last running task has ended. One call of [`resume`](Self::resume) ends any number of pauses. A
-    /// [drain](crate::Pool::shutdown) of the pool cancels a paused job.
+    /// tells when the last running task has ended. A single call of [`resume`](Self::resume) ends the pause, however often this
+    /// method was called. A [drain](crate::Pool::shutdown) of the pool cancels a paused job.
     ///
     /// # Examples
     ///
@@ -178,7 +179,7 @@ impl Job {
 
     /// Returns true if the job is paused: [`pause`](Self::pause) was called, and [`resume`](Self::resume) was not called since.
     ///
-    /// The answer is a snapshot, and concerns this job alone: if an ancestor is paused, this method still returns false.
+    /// The answer is a snapshot, and concerns this job alone: if only an ancestor is paused, this method returns false.
     /// [`explain`](Self::explain) names each job that keeps tasks from starting.
     ///
     /// # Examples
@@ -205,13 +206,13 @@ impl Job {
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks.
     ///
     /// Running closures go on, and can call [`is_cancelled`](crate::is_cancelled). Pending futures are dropped. If a future is
-    /// in its second or a later poll at that moment, the poll ends first. The future's handle then returns `Cancelled`, even if
-    /// that poll makes the future ready. A worker that is between two tasks may still start one task of the job. A task that
-    /// joins another task of the same job may still run that task inline.
+    /// in its second or a later poll during the call, the poll ends before the future is dropped. The future's handle returns
+    /// `Cancelled`, even if that poll makes the future ready. A worker that is between two tasks may still start one task of
+    /// the job. A task that joins another task of the same job may still run that task inline.
     ///
-    /// A destructor of a dropped task's capture may wait, as a task may: a spare worker replaces the worker meanwhile. If
-    /// destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would block the pool's
-    /// [last thread](crate::PoolBuilder::max_spare_workers).
+    /// A destructor of a dropped task's capture is allowed to wait, as a task is: a spare worker replaces the worker during the
+    /// wait. If destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would block the
+    /// pool's [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -248,14 +249,14 @@ impl Job {
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it goes on waiting |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
-    /// At most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. More tasks may be ready
-    /// if the limit leaves a permit for every worker. Each worker may then take 16 tasks out of the queue at once. A task that
-    /// is pushed inside a task of the same job then never enters the queue.
+    /// Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit
+    /// leaves a permit for every worker, more tasks can be ready: each worker then takes up to 16 tasks out of the queue at
+    /// once, and a task that is pushed inside a task of the same job never enters the queue.
     ///
-    /// If another thread moves or pushes a task during the call, that task may be dropped or run. The same holds for a task of
-    /// a job below that moves between the queues of its job and of an ancestor.
+    /// A task that another thread pushes or moves during the call is either dropped or runs. For example, another thread can
+    /// move a task of a job below to the queue of an ancestor during the call.
     ///
-    /// The time that the call takes grows with the number of dropped tasks. If a push of another thread is unfinished, the call
+    /// The time that the call takes grows with the number of dropped tasks. If another thread has an unfinished push, the call
     /// waits until that push has ended.
     ///
     /// # Examples
@@ -283,7 +284,8 @@ impl Job {
     ///
     /// After this call [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
     /// [`execute`](Self::execute) drops each closure and counts it as cancelled. [`try_spawn`](Self::try_spawn) and
-    /// [`try_execute`](Self::try_execute) give the closure back. A thread that waits for a slot of the job stops waiting.
+    /// [`try_execute`](Self::try_execute) give the closure back. If a thread waits for a slot of the job during the call, its
+    /// push is refused in the same way.
     ///
     /// # Examples
     ///
@@ -302,7 +304,7 @@ impl Job {
 
     /// Returns true if the job or one of its ancestors was closed or cancelled.
     ///
-    /// After a shutdown of its pool, a job refuses tasks, too. But the shutdown alone does not make this method return true.
+    /// A shutdown of the pool alone does not make this method return true, although the pool's jobs then refuse tasks.
     ///
     /// # Examples
     ///

@@ -1,5 +1,5 @@
-//! Keyed jobs: one child for each key. The child is made on demand and dropped when it is idle. Module `table` maps keys to
-//! jobs.
+//! Keyed jobs: one child for each key. The child is made at the key's first look-up, and dropped when it is idle. Module
+//! `table` maps keys to jobs.
 
 mod table;
 
@@ -24,20 +24,20 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// [`evict_idle`](Self::evict_idle) drops all idle keys, for example after a burst of keys.
 ///
 /// A look-up that makes a key also drops some idle keys. So the library needs no thread and no pass over all keys. The keys are
-/// divided into 64 parts, and the look-up drops the idle keys of its own part. The look-up does so only if the part has at
-/// least 8 keys, and twice as many keys as after the last drop.
+/// divided into 64 parts. The look-up drops the idle keys of the part to which the new key belongs, if that part has at least 8
+/// keys, and at least twice as many keys as after the last drop.
 ///
-/// The next look-up of a dropped key makes a new job. So an idle key is kept if its job differs from a new job:
+/// The next look-up of a dropped key makes a new job. So an idle key is not dropped if its job differs from a new job:
 ///
 /// - The key is kept if the [limit](Job::set_limit) or the [rates](Job::set_rates) of its job were changed, or if its job is
 ///   [paused](Job::pause) or [held off](Job::hold_off).
 /// - The key is kept while a part of a [rate](JobBuilder::rate) of its job is used up. The tokens of the rate come back with
 ///   time.
-/// - The key is kept if its job is [closed](Job::close) or cancelled, and the parent is not.
+/// - The key is kept if its job is [closed](Job::close) or cancelled, and the parent is neither.
 ///
-/// With a dropped key, the library forgets what the [adaptive](JobBuilder::adaptive) limit of its job has learnt. An adaptive
-/// limit is forgotten even if [`Job::set_limit`] has set it. The figures of [`Job::stats`] are lost, too.
-/// [`Job::stats_with_children`] of the [parent](Self::parent) keeps these figures.
+/// When a key is dropped, the [adaptive](JobBuilder::adaptive) limit of its job is forgotten, even if [`Job::set_limit`] has
+/// set that limit. The figures of the job's [`Job::stats`] are lost. [`Job::stats_with_children`] of the [parent](Self::parent)
+/// still includes them.
 ///
 /// # Examples
 ///
@@ -68,9 +68,9 @@ struct Inner<K> {
 }
 
 impl<K: Hash + Eq> Keyed<K> {
-    /// Returns the job of a key. Makes the job if there is none. The key is not dropped while the returned handle exists.
+    /// Returns the job of a key. Makes the job if there is none. While the returned handle exists, the key is not dropped.
     ///
-    /// The call takes one lock, which only few keys share.
+    /// The call takes one of 64 locks. So look-ups of different keys seldom wait for each other.
     ///
     /// # Panics
     ///
@@ -98,7 +98,7 @@ impl<K: Hash + Eq> Keyed<K> {
         }
     }
 
-    /// Makes the job of a key, and adds it to the table. Holds no lock while the user's code runs.
+    /// Makes the job of a key, and adds it to the table. Holds no lock while the user's closure `make` runs.
     #[cold]
     #[track_caller]
     fn make(&self, key: K) -> Job {
@@ -172,10 +172,10 @@ impl<K: Hash + Eq> Keyed<K> {
         self.0.table.evict()
     }
 
-    /// Calls `see` for each key and its job. `see` may call methods of this `Keyed`.
+    /// Calls `see` for each key and its job. `see` is allowed to call methods of this `Keyed`.
     ///
-    /// The call may leave out a key that is made or dropped meanwhile. The `Clone` of a key must not use the `Keyed`, because
-    /// `clone` runs under a lock.
+    /// The call may leave out a key that is made or dropped during the call. `K::clone` runs under a lock, so it must not use
+    /// this `Keyed`.
     ///
     /// # Examples
     ///
@@ -214,7 +214,7 @@ impl<K> Keyed<K> {
         &self.0.parent
     }
 
-    /// Returns the number of keys: of keys in use, and of idle keys that were not dropped yet.
+    /// Returns the number of keys. Idle keys that were not dropped yet are included.
     ///
     /// # Examples
     ///
@@ -259,12 +259,13 @@ impl<K> fmt::Debug for Keyed<K> {
 }
 
 impl JobBuilder {
-    /// Builds the job as the parent of one job for each key. `make` configures the job of a key when that job is made.
+    /// Builds the job, and returns it as the parent of one job for each key. `make` configures the job of a key when that job
+    /// is made.
     ///
     /// `make` receives the key, and a builder whose parent is this job. If two threads look up a new key at once, `make` may be
-    /// called twice. One of the two jobs is then dropped.
+    /// called twice. One of the two new jobs is then dropped.
     ///
-    /// The methods `Hash` and `Eq` of a key must not use the [`Keyed`]: they run under a lock.
+    /// The implementations of `Hash` and `Eq` for `K` run under a lock, so they must not use the [`Keyed`].
     ///
     /// # Panics
     ///

@@ -7,8 +7,8 @@ use crate::job::lifetime::Kept;
 use crate::pool::core::PoolPtr;
 
 impl Job {
-    /// Returns the children of this job that are alive, in no particular order. Leaves out the jobs of keys, which
-    /// [`Keyed::for_each`](crate::Keyed::for_each) lists.
+    /// Returns the children of this job that are alive, in no particular order. The jobs of keys are not included:
+    /// [`Keyed::for_each`](crate::Keyed::for_each) lists these.
     ///
     /// A child is alive while it has a handle or a task. The list is a snapshot: children may be made and dropped during the
     /// call. Each returned handle keeps its job alive.
@@ -29,15 +29,15 @@ impl Job {
 }
 
 impl Pool {
-    /// Returns the jobs of this pool that have a name, or that have waiting tasks, in no particular order. Leaves out the jobs
-    /// of keys, which [`Keyed::for_each`](crate::Keyed::for_each) lists.
+    /// Returns the jobs of this pool that have a name, or that have waiting tasks, in no particular order. The jobs of keys are
+    /// not included: [`Keyed::for_each`](crate::Keyed::for_each) lists these.
     ///
-    /// A job is listed only while it has a handle or a task. The list is a snapshot: jobs may be made and dropped during the
+    /// A job is returned only while it has a handle or a task. The list is a snapshot: jobs may be made and dropped during the
     /// call. Each returned handle keeps its job alive.
     ///
-    /// A job without a name is listed only if it has waiting tasks, and one of these is true: the job has a parent or a child,
-    /// the job is paused, or its limit is 0. The pool keeps no list of other jobs without a name, because each such job would
-    /// have to pay for the list.
+    /// A job without a name is returned only if it has waiting tasks, and one of these is true: the job has a parent or a
+    /// child, the job is paused, or its limit is 0. The pool keeps no list of other jobs without a name, because each such job
+    /// would have to pay for the list.
     ///
     /// # Examples
     ///

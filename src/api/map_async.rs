@@ -125,8 +125,8 @@ struct Pull<S, F> {
     /// The rest of the input. `None` after the end of the input, or if the rest was dropped.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// True if the rest of the input was dropped, and the stream has not yielded `Cancelled` for that rest yet. The rest is
-    /// dropped if the job or the pool refuses it.
+    /// True if the rest of the input was dropped because the job or the pool accepts no more of it, and the stream has not
+    /// yielded the one `Cancelled` for that rest yet.
     cut_off: bool,
 }
 
@@ -137,7 +137,7 @@ where
     R: Future<Output = T> + Send + 'static,
     T: Send + 'static,
 {
-    /// Pushes the future of the next item, and returns the future's handle. `under_way` is the number of futures under way.
+    /// Pulls the next item, pushes its future, and returns the future's handle. `under_way` is the number of futures under way.
     /// Returns `None` if no further future may be under way, or if the input has no item now.
     fn next(&mut self, under_way: usize, cx: &mut Context<'_>) -> Option<TaskHandle<T>> {
         if under_way >= self.room() {
@@ -166,8 +166,8 @@ where
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 
-    /// Returns the stream's next item. Call this when no future is under way. Returns one `Cancelled` if the rest of the input
-    /// was dropped, then the end. Returns `Pending` if the input may have more items.
+    /// Returns what the stream yields when no future is under way. If the rest of the input was dropped, that is one
+    /// `Cancelled`, and then the end of the stream. Returns `Pending` if the input may have more items.
     fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
         if std::mem::take(&mut self.cut_off) {
             return Poll::Ready(Some(Err(JoinError::Cancelled)));
@@ -243,8 +243,8 @@ impl<S, F, T> MapAsync<S, F, T> {
     pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
         let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
         let finished = Arc::new(Finished::default());
-        // The list begins with the numbers of all these futures. So the first poll of the new stream polls each future's handle
-        // with a waker.
+        // The list `finished` begins with the numbers of all futures under way. So the first poll of the new stream polls each
+        // future's handle with a waker.
         finished.lock().numbers.extend(under_way.keys());
         let pulled = under_way.len() as u64;
         MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }
@@ -303,8 +303,8 @@ impl Finished {
     }
 }
 
-/// The waker of one future of a stream. A wake-up adds the future's number to the list `finished`, and wakes the task that
-/// polls the stream.
+/// The waker of one future of a stream. When it is woken, it adds the future's number to the list `finished`, and wakes the
+/// task that polls the stream.
 struct Bell {
     number: u64,
     finished: Arc<Finished>,
@@ -344,8 +344,8 @@ pub struct MapAsyncAsCompleted<S, F, T> {
 }
 
 impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
-    /// Polls the handle of the future with the number `number`. If the future has not ended, its later end adds the number to
-    /// the list `finished`.
+    /// Polls the handle of the future with the number `number`. Returns the future's result if the future has ended. Otherwise
+    /// the number is added to the list `finished` when the future ends.
     fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
         let task = self.under_way.get_mut(&number)?;
         let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));
@@ -372,8 +372,8 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // The waker must be stored before the handles are polled, so that a future that ends meanwhile wakes the task that
-        // polls this stream.
+        // The waker must be stored before the handles are polled. Otherwise a future that ends between these two steps would
+        // wake no task.
         let waker = cx.waker().clone();
         let before = this.finished.lock().reader.replace(waker);
         drop(before);

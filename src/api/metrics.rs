@@ -21,12 +21,12 @@ const WAIT: &str = "tollgate.job.task.wait";
 /// | `tollgate.job.task.completed` | counter | tasks that returned |
 /// | `tollgate.job.task.wait` | histogram | seconds from the push to the start, of a [timed](crate::JobBuilder::timed) job |
 ///
-/// Each figure has the label `job` with the job's name, or with an empty text if the job has no name. Jobs of one name would
+/// Each figure has the label `job` with the job's name, or with an empty text if the job has no name. Jobs with the same name
 /// overwrite each other's figures, so give jobs different names. The library keeps only the [bucket](crate::Histogram::buckets)
-/// of each wait, and publishes the wait as the greatest time of that bucket.
+/// of each wait, and publishes the greatest time of that bucket as the wait.
 ///
 /// Tasks pay nothing, because only [`publish`](Self::publish) reads the figures. Call `publish` before each scrape, or at
-/// intervals. [`Pool::jobs`](crate::Pool::jobs) finds the jobs with a name. Needs the feature `metrics`.
+/// intervals. [`Pool::jobs`](crate::Pool::jobs) returns the jobs with a name. Needs the feature `metrics`.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ const WAIT: &str = "tollgate.job.task.wait";
 #[derive(Debug)]
 pub struct JobMetrics {
     job: Job,
-    /// The waits that earlier calls of `publish` have published.
+    /// The waits that earlier calls of `publish` have published. `None` before the first call.
     wait: Option<Histogram>,
 }
 

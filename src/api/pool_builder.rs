@@ -12,8 +12,7 @@ use crate::worker::spares::{may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The greatest number of workers that a pool may have. The word of [`Sleep`](crate::base::sleep::Sleep) can count no greater
-/// number.
+/// The greatest number of workers of a pool. The word of [`Sleep`](crate::base::sleep::Sleep) cannot count more.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
 /// The smallest stack of a worker in bytes.
@@ -55,10 +54,10 @@ impl PoolBuilder {
         }
     }
 
-    /// Sets the number of workers, which are the threads that run tasks. From 1 to 32,767.
+    /// Sets the number of workers, which are the threads that run tasks. The number must be from 1 to 32,767.
     ///
     /// Without this call there is one worker for each available core. This default suits tasks that compute. If tasks block on
-    /// sockets, disks or locks, set as many workers as tasks shall be blocked at once.
+    /// sockets, disks or locks, set as many workers as tasks block at once.
     ///
     /// # Examples
     ///
@@ -80,7 +79,7 @@ impl PoolBuilder {
     ///
     /// # Panics
     ///
-    /// If `name` panics for a worker, [`build`](Self::build) panics. This method does not.
+    /// If `name` panics for a worker, [`build`](Self::build) panics. The method `thread_name` itself does not panic.
     ///
     /// # Examples
     ///
@@ -98,8 +97,8 @@ impl PoolBuilder {
     /// Sets the size of each thread's stack in bytes. Without this call the size is the platform's default.
     ///
     /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that
-    /// overflows its stack aborts the process, as on any thread. A joined task may run on the stack of the joining task, and up
-    /// to 32 tasks may run inside one another in this way.
+    /// overflows its stack aborts the process, as on any thread. A joined task may run on the stack of the joining task. Up to
+    /// 32 tasks may run inside one another in this way.
     ///
     /// # Examples
     ///
@@ -118,11 +117,12 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a hook that each thread of the pool calls with its index, before its first task.
+    /// Sets a hook that each thread of the pool calls once, before the thread's first task. The hook receives the thread's
+    /// index.
     ///
-    /// [Spare workers](Self::max_spare_workers) call the hook, too, with the indices that follow those of the workers. If the
-    /// hook panics, the thread ignores the panic and runs tasks. A wait for a task or a job of any pool panics inside the hook.
-    /// Such a wait would block a worker that may have to run that task.
+    /// Each [spare worker](Self::max_spare_workers) calls the hook, too, with an index that follows those of the workers. If
+    /// the hook panics, the thread ignores the panic and runs tasks. A wait for a task or a job of any pool panics inside the
+    /// hook, because the wait would block a worker that may have to run that task.
     ///
     /// # Examples
     ///
@@ -144,7 +144,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a hook that each thread of the pool calls with its index, after its last task.
+    /// Sets a hook that each thread of the pool calls once, after the thread's last task. The hook receives the thread's index.
     ///
     /// A spare worker calls the hook when it ends, which may be long before the pool ends. If the hook panics, the thread
     /// ignores the panic and ends.
@@ -170,8 +170,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a hook that a worker calls if a task panics that was pushed by [`execute`](crate::Job::execute). The hook receives
-    /// the payload of the panic, because such a task has no handle that returns it.
+    /// Sets a hook that a worker calls when a task panics that was pushed by [`execute`](crate::Job::execute). The hook
+    /// receives the payload of the panic, because such a task has no handle that returns the payload.
     ///
     /// If the hook itself panics, the worker ignores that panic and runs the next task.
     ///
@@ -198,25 +198,25 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how many *spare workers* there may be at once. A spare worker is a thread that replaces a worker whose task waits.
-    /// From 0 to 16,383.
+    /// Sets the greatest number of *spare workers* at once. A spare worker is a thread that replaces a worker whose task waits.
+    /// The number must be from 0 to 16,383.
     ///
-    /// Without this call there may be 16,383. If a task waits in `join`, `wait` or `scope` and no spare worker is idle, the
-    /// pool starts a spare worker. A spare worker ends after five idle seconds. Each takes some 20 KiB of memory, and address
-    /// space for its stack. 1,000 tasks that wait at once need 1,000 spare workers.
+    /// Without this call the number is 16,383. If a task waits in `join`, `wait` or `scope` and no spare worker is idle, the
+    /// pool starts a spare worker. A spare worker ends after five idle seconds. Each spare worker takes some 20 KiB of memory,
+    /// and address space for its stack. 1,000 tasks that wait at once need 1,000 spare workers.
     ///
-    /// If all spare workers are in use, or if the platform starts no further thread, a task may still wait. The place of its
-    /// worker then stays empty until a thread of the pool is free. Only the pool's last thread must not wait: the wait panics
-    /// if all other threads of the pool wait inside tasks. A thread counts as waiting until its task has its permits back. A
-    /// thread inside [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in
-    /// another way does not count as waiting.
+    /// If all spare workers are in use, or if the platform starts no further thread, a task can still wait. But its worker is
+    /// not replaced until another thread of the pool is free. Only the pool's last thread must not wait: the wait panics if all
+    /// other threads of the pool wait inside tasks. A thread counts as waiting until its task has its permits back. A thread
+    /// inside [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in another
+    /// way does not count as waiting.
     ///
-    /// In two cases the pool starts one more spare worker instead of a panic. One case is the end of a
+    /// In two cases the pool starts one more spare worker, and the wait does not panic. One case is the end of a
     /// [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of another job
     /// inline, and does not re-acquire its own permit at once.
     ///
-    /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256. Otherwise the call
-    /// blocks its worker.
+    /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256 spare workers. With
+    /// 256 or more, the call blocks its worker.
     ///
     /// # Examples
     ///
@@ -296,7 +296,8 @@ impl PoolBuilder {
         if spares > MOST_SPARES {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
-        // Makes all names before the first thread is started, so that no thread must be ended if the user's closure panics.
+        // Calls the user's closure for all names before the first thread is started. So if the closure panics, no thread must
+        // be ended.
         let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
@@ -358,7 +359,7 @@ impl Pool {
         Self::builder().build()
     }
 
-    /// Returns a builder for a pool, with which to change the default settings.
+    /// Returns a builder for a pool, which can change the default settings.
     ///
     /// # Examples
     ///

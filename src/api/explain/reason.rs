@@ -10,8 +10,8 @@ use std::fmt;
 /// An explanation has at least one reason. The most binding reason comes first: a later reason matters only when the reasons
 /// before it no longer apply. `Display` prints all reasons as one sentence.
 ///
-/// An explanation is a snapshot. Tasks start and end while the library makes the explanation, so the explanation may be out of
-/// date when the caller reads it.
+/// An explanation is a snapshot. Tasks start and end while the library makes the explanation, so the explanation may no longer
+/// be true when the caller reads it.
 ///
 /// # Examples
 ///
@@ -35,9 +35,9 @@ pub struct Explanation {
     reasons: Vec<Reason>,
 }
 
-/// One reason of an [`Explanation`]. In each variant, the field `job` is the explained job or one of its ancestors. A variant
-/// may mean something else in the explanation of a job than in the explanation of one task. The text of the variant then says
-/// so.
+/// One reason of an [`Explanation`]. In each variant, the field `job` is the explained job or one of its ancestors. The texts
+/// of the variants describe the reasons of [`Job::explain_task`]. If a variant means something else in the answer of
+/// [`Job::explain`], its text says so after "In the explanation of a job".
 ///
 /// # Examples
 ///
@@ -62,7 +62,7 @@ pub enum Reason {
         /// The cancelled job.
         job: Job,
     },
-    /// The job `job` is paused, until [`Job::resume`].
+    /// The job `job` is paused. Its tasks start again after [`Job::resume`].
     Paused {
         /// The paused job.
         job: Job,
@@ -81,8 +81,8 @@ pub enum Reason {
         /// The time at which the rates of the job allow the next start.
         until: Instant,
     },
-    /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or waits for its next attempt. In the
-    /// explanation of a job: all tasks of the job are delayed so.
+    /// The task enters the queue later: it was pushed by [`Job::spawn_after`], or is a retried task that waits for its next
+    /// attempt. In the explanation of a job: each task of the job enters the queue later.
     Delayed {
         /// The time at which the task enters the queue. In the explanation of a job: the earliest such time.
         until: Instant,
@@ -98,7 +98,7 @@ pub enum Reason {
         limit: usize,
     },
     /// The first task in the queue of the job `job` takes more permits of `job` than are free. The explained task is this first
-    /// task, or stands behind it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
+    /// task or comes after it. See [`JobBuilder::weighted`](crate::JobBuilder::weighted).
     Weight {
         /// The job that counts weights.
         job: Job,
@@ -108,8 +108,7 @@ pub enum Reason {
         /// The number of permits of `job` that are free.
         free: usize,
     },
-    /// Other tasks go first. They are tasks of the same job, or tasks of other jobs in the queue of an ancestor that has no
-    /// free permit.
+    /// Other tasks go first: tasks of the same job, or tasks of other jobs in the queue of an ancestor that has no free permit.
     Behind {
         /// The number of the tasks that go first.
         ahead: usize,
@@ -123,8 +122,8 @@ pub enum Reason {
     },
     /// No job keeps the task from starting. A worker is about to take the task.
     Ready,
-    /// The task is a future that waits to be woken. The future still holds its permits, unless it awaits a task or a job of
-    /// this library.
+    /// The task is a future that waits to be woken. If the future awaits a task or a job of this library, the future holds no
+    /// permit. Otherwise the future holds its permits.
     Pending,
     /// The task has started, and runs. In the explanation of a job: no task waits to start, and some tasks run.
     Running {
@@ -132,22 +131,20 @@ pub enum Reason {
         /// the explanation of one task: 1.
         running: usize,
     },
-    /// The task has started, and waits inside, in a join for example. Meanwhile the task holds no permit, unless its job or an
-    /// ancestor [keeps permits](crate::JobBuilder::keep_permits). In the explanation of a job: some of the job's tasks wait
-    /// inside. A future that has polled a task's handle, and still has that handle, counts as such a task while the future
-    /// waits.
+    /// The task has started, and waits inside, in a join for example. During the wait the task holds no permit, except those of
+    /// jobs that [keep permits](crate::JobBuilder::keep_permits). In the explanation of a job: some of the job's tasks wait
+    /// inside. A future counts as waiting inside if it has polled the handle of a task, still has that handle, and is pending.
     Waiting {
         /// The number of tasks that wait inside. In the explanation of one task: 1.
         tasks: usize,
-        /// The job that these tasks wait for in [`Job::wait`]. `None` if the tasks wait for anything else, such as another
-        /// task.
+        /// The job that these tasks wait for in [`Job::wait`]. `None` if the tasks wait for anything else, such as a task.
         awaited: Option<Job>,
     },
     /// The task has ended.
     Ended,
     /// The job has no task.
     Idle,
-    /// The job has no task, and accepts none: this job or an ancestor was closed.
+    /// The job has no task, and accepts none, because this job or an ancestor was closed.
     Closed {
         /// The explained job.
         job: Job,
@@ -165,7 +162,7 @@ impl Explanation {
         Self { task: task.name().map(str::to_owned), reasons }
     }
 
-    /// Returns the most binding reason.
+    /// Returns the most binding reason, which is the first of [`reasons`](Self::reasons).
     ///
     /// # Examples
     ///

@@ -2,26 +2,26 @@
 //!
 //! The table owns one handle of each key's job.
 //!
-//! - `key-1`: a thread that looks up a key holds the lock of the key's shard, and adds a handle of the job.
+//! - `key-1`: a thread that looks up a key adds a handle of the key's job while the thread holds the lock of the key's shard.
 //! - `key-2`: a thread that has made a job looks the key up again. The thread holds the lock of the shard from this look-up
 //!   until it has added the job to the shard.
 //! - `evict-1`: a thread that evicts holds the lock of the shard. The thread reads the counts of handles and of busy tasks in
-//!   one load. Unless the table's handle is the only one and no task is busy, the thread keeps the key.
+//!   one load. If a handle besides the table's exists, or a task is busy, the thread keeps the key.
 //! - `evict-2`: the thread that evicts then checks that the job's queue is empty and that the job is as made. If so, the thread
 //!   removes the key.
 //!
 //! No key in use is evicted. A push needs a handle or a running task of the job, and the evicting thread reads the counts of
-//! both (`evict-1`). A look-up adds no handle meanwhile, because a look-up needs the lock of the shard. A permit counts as a
-//! busy task. A child owns a handle of its parent, and so does each timer entry of the job. If a task waits in the queue of a
-//! held job, the evicting thread sees that the queue is not empty (`evict-2`).
+//! handles and of busy tasks (`evict-1`). No look-up adds a handle during the eviction, because a look-up needs the lock of the
+//! shard. A permit counts as a busy task. Each child of the job and each timer entry of the job owns a handle of the job. If a
+//! task waits in the queue of a held job, the evicting thread sees that the queue is not empty (`evict-2`).
 //!
-//! No change of a job's state is lost. A thread that changes the state has a handle, and drops that handle afterwards. The
-//! evicting thread reads the counts before it checks the state. If the counts show that the handle was dropped, the check sees
-//! the change: the drop of a handle releases, and the load of the counts acquires. So the counts must be read first
-//! (`evict-1`), and the state must be checked afterwards (`evict-2`).
+//! No change of a job's state is lost. A thread that changes the state has a handle, and drops that handle after the change.
+//! The evicting thread first reads the counts (`evict-1`), and then checks the state (`evict-2`). The drop of a handle
+//! releases, and the load of the counts acquires. So if the counts show that the handle was dropped, the check sees the change
+//! of the state.
 //!
-//! A look-up that makes a key also evicts the idle keys of the key's shard. It does so only if the shard has twice as many keys
-//! as after the last eviction. So such a look-up checks about two other keys on average.
+//! A look-up that makes a key evicts the idle keys of the key's shard if the shard has at least twice as many keys as after the
+//! last eviction. So a look-up that makes a key checks about two other keys on average.
 
 use crate::api::job::Job;
 use crate::job::control;
@@ -90,7 +90,7 @@ impl<K: Hash + Eq> Table<K> {
         let evicted = if shard.jobs.len() >= shard.full { shard.evict() } else { Vec::new() };
         shard.jobs.insert(key, made.clone());
         drop(shard);
-        // The destructor of a key is the user's code, so it must not run under the lock.
+        // The destructor of a key is the user's code, so it must not run under the lock of the shard.
         drop(evicted);
         made
     }
@@ -117,7 +117,7 @@ impl<K: Hash + Eq> Table<K> {
         self.0.iter().map(evict).sum()
     }
 
-    /// Calls `see` for each key and its job. Holds no lock during these calls.
+    /// Calls `see` for each key and its job. No lock is held during a call of `see`.
     pub fn for_each(&self, mut see: impl FnMut(&K, &Job))
     where
         K: Clone,
@@ -138,8 +138,8 @@ impl<K: Hash + Eq> Shard<K> {
     /// the returned keys after it has unlocked the shard.
     fn evict(&mut self) -> Vec<(K, Job)> {
         let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
-        // Sorts the jobs by address, so that neighbours in memory are freed one after the other. The thread keeps the last
-        // freed records as free cells, and these then lie in few slabs.
+        // Sorts the jobs by address, so that neighbours in memory are freed one after the other. The thread keeps the cells of
+        // the records that it freed last, to use them again. After the sort these cells lie in few slabs.
         evicted.sort_unstable_by_key(|(_, job)| job.ptr());
         self.full = FEW.max(2 * self.jobs.len());
         if self.jobs.capacity() > 4 * self.full {
@@ -152,8 +152,8 @@ impl<K: Hash + Eq> Shard<K> {
 /// Returns true if the job is idle and as made, and no user has a handle of it. The caller must hold the lock of the job's
 /// shard.
 fn is_evictable(job: JobPtr) -> bool {
-    // The list of held jobs owns a handle of each job in it. A job that is as made is in that list only if it was made with a
-    // limit of 0.
+    // The list of held jobs owns a handle of each job in the list. A job that is as made can be in that list only if it was
+    // made with a limit of 0. So the list is locked only for such a job.
     let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
     let listed = held.as_ref().is_some_and(|held| held.contains(&job.opaque()));
     let left = job.busy.load(); // evict-1
@@ -162,13 +162,13 @@ fn is_evictable(job: JobPtr) -> bool {
     unused && job.queue().is_empty() && control::is_as_made(job) // evict-2
 }
 
-/// Locks a shard. If a key's `Hash` or `Eq` panics under the lock, the shard stays usable.
+/// Locks a shard. If a key's `Hash` or `Eq` panics under the lock, other threads can still use the shard.
 fn lock<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
     shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A hasher that spreads keys over the shards. The hasher does not resist keys that were chosen to collide, because such keys
-/// only share a lock.
+/// A hasher that spreads keys over the shards. A user can choose many keys that fall into one shard, but such keys only share a
+/// lock.
 struct Spread(u64);
 
 impl Hasher for Spread {
