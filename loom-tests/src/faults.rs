@@ -1275,6 +1275,11 @@ pub const FAULTS: &[Fault] = &[
         &[],
     ),
     fault(
+        "moving-task-in-no-figure",
+        "the figures of a job leave out a task between the timer and the queue",
+        &[],
+    ),
+    fault(
         "figures-without-a-child-that-goes",
         "the figures of a job and all below it leave out a child that is being freed",
         &["idle::figures_are_whole_while_a_child_goes"],

@@ -394,6 +394,10 @@ const SEEN: &[(&str, &[&str])] = &[
         &["limit_is_used::limit_is_used_beside_a_worker_whose_start_hook_stays"],
     ),
     (
+        "moving-task-in-no-figure",
+        &["delays::nothing_lost_in_the_figures_of_a_task_whose_time_comes"],
+    ),
+    (
         "figures-without-a-child-that-goes",
         &["children::nothing_lost_in_the_figures_of_children_that_go"],
     ),

@@ -5,7 +5,7 @@
 use shuttle::thread;
 use shuttle_tests::check;
 use shuttle_tests::instruments::{Fates, SECOND, pool_with_clock};
-use tollgate::{JoinError, Retry};
+use tollgate::{JobStats, JoinError, Reason, Retry};
 
 #[test]
 fn nothing_lost_when_cancels_meet_the_time() {
@@ -93,6 +93,30 @@ fn nothing_lost_when_waits_meet_the_time() {
         job.wait();
         assert_eq!(fates.ran(), 3);
         mover.join().unwrap();
+    });
+}
+
+#[test]
+fn nothing_lost_in_the_figures_of_a_task_whose_time_comes() {
+    // The task moves from the timer to the queue of a paused job. A reader must see it in one of the two, or on the way.
+    check(|| {
+        let (pool, clock) = pool_with_clock(1);
+        let host = pool.job(1);
+        let (job, fates) = (host.job(1), Fates::of(1));
+        drop(job.spawn_after(SECOND, fates.task(0)));
+        job.pause();
+        let mover = thread::spawn(move || clock.advance(SECOND));
+        let seen = |stats: JobStats| stats.delayed + stats.backlog + stats.ready > 0;
+        for _ in 0..3 {
+            assert!(seen(job.stats()), "a task that has not ended is in no figure");
+            assert!(seen(host.stats_with_children()), "a task of a job below is in no figure");
+            let says = job.explain();
+            assert!(says.reasons() != [Reason::Idle], "{says}");
+        }
+        mover.join().unwrap();
+        job.resume();
+        job.wait();
+        assert_eq!(fates.ran(), 1);
     });
 }
 

@@ -51,6 +51,8 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn explain(&self) -> Explanation {
+        // Read before the counts: a task that leaves the timer meanwhile is in them.
+        let first_delayed = self.ptr().first_delayed();
         let stats = self.stats();
         // The futures of the job that wait without a permit. `stats.ready` includes these futures, because each of them still
         // counts as busy.
@@ -71,7 +73,7 @@ impl Job {
             reasons.insert(0, Reason::Running { running });
         }
         if reasons.is_empty() {
-            reasons.push(match self.ptr().first_delayed() {
+            reasons.push(match first_delayed {
                 Some(until) => Reason::Delayed { until },
                 None if self.is_closed() => Reason::Closed { job: self.clone() },
                 None => Reason::Idle,

@@ -28,20 +28,22 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
-        // Reads the counts in the order in which a task moves: first of queued, then of running, then of busy tasks. So a task
-        // that starts meanwhile may be counted twice, but is never missed.
+        // Reads the counts in the order in which a task moves: first of delayed, then of queued, then of running, then of busy
+        // tasks. So a task that moves meanwhile may be counted twice, but is never missed.
+        let delayed = job.delayed_tasks();
+        // A task that moves from the timer to the queue counts only as busy for a moment.
+        let moving = job.ready_tasks(job.permits.load()) as usize;
         let queued = job.queue().len();
         let word = job.permits.load();
         let running = word.running() as usize;
-        let delayed = job.delayed_tasks();
         // If the job's word has the flag `Blocked`, one task of this job is in the parent's queue. That task counts as queued,
         // not as ready.
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
-        if queued + running + ready == 0 {
-            // If no task was found so far, counts the reservations: a task that moves from the queue to a deque has a
+        if delayed + queued + running + ready == 0 {
+            // If no task was found so far, counts the reservations, too: a task that moves from the queue to a deque has a
             // reservation, and is not yet counted as busy.
-            ready = word.ready() as usize;
+            ready = moving.max(word.ready() as usize);
         }
         let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
         let counts = Counts { running, ready, backlog, delayed };
@@ -71,9 +73,11 @@ impl Job {
     pub fn stats_with_children(&self) -> JobStats {
         let root = self.ptr();
         let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
+        let (mut moving, running_before) = (0, root.permits.load().running() as usize);
         let ended = family::see_all(root, |job| {
-            backlog += job.queue().len();
             delayed += job.delayed_tasks();
+            moving += job.busy_tasks() as usize;
+            backlog += job.queue().len();
             let word = job.permits.load();
             busy += job.busy_tasks() as usize;
             delegates += usize::from(word.has(Flag::Blocked));
@@ -85,10 +89,9 @@ impl Job {
         backlog += usize::from(word.has(Flag::Blocked));
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
-        if backlog + running + ready == 0 {
-            // If no task was found so far, counts the reservations, as `stats` does: a task that moves from the queue to a
-            // deque has a reservation, and is not yet counted as busy.
-            ready = reserved;
+        if delayed + backlog + running + ready == 0 {
+            // If no task was found so far, counts the tasks that move from the timer or from a queue, as `stats` does.
+            ready = reserved.max(moving.saturating_sub(running_before));
         }
         Counts { running, ready, backlog, delayed }.with(root, ended)
     }
