@@ -27,8 +27,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Never blocks inside a
-    /// task of the same pool: the push may then exceed the capacity. If the caller is a task of another pool, that task
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Inside a task of the
+    /// same pool the push never blocks, and can exceed the capacity. If the caller is a task of another pool, that task
     /// holds no permit while it is blocked.
     ///
     /// # Cancellation
@@ -279,8 +279,8 @@ impl Job {
         }
     }
 
-    /// Pushes an accepted task. If this thread runs a task of the same job and the job is unlimited, pushes the new task
-    /// into the thread's deque. Otherwise pushes the new task into the injector if the job has room, or else into the job's
+    /// Pushes an accepted task. If this thread runs a task of the same job and the job is unlimited, the new task
+    /// enters the thread's deque. Otherwise the new task enters the injector if the job has room, or else the job's
     /// queue.
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {

@@ -25,10 +25,10 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If the
-    /// call comes during an attempt, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns true in the
-    /// attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
-    /// [`shutdown_now`](crate::Pool::shutdown_now) have the same two effects on each task of the job or pool. In a
+    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If
+    /// an attempt runs at the time of the call, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns
+    /// true in the attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
+    /// [`shutdown_now`](crate::Pool::shutdown_now) have the same effect on each task of the job or pool. In a
     /// [closed](Self::close) job, and in a pool that drains, an accepted task is still tried again.
     ///
     /// # Panics

@@ -4,8 +4,9 @@
 //! until the task has ended:
 //!
 //! - `scope-1`: the thread that makes the task counts it in `pending`, before it pushes the task.
-//! - `scope-2`: the thread that ends the task lowers `pending`. Before that, the thread has dropped the task's closure, and
-//!   has dropped the task's outcome or stored it for the [`ScopedHandle`]. The handle cannot outlive the scope.
+//! - `scope-2`: the thread that ends the task lowers `pending`. Before it lowers `pending`, this thread has dropped the
+//!   task's closure, and has dropped the task's outcome or stored the outcome for the [`ScopedHandle`]. The handle
+//!   cannot outlive the scope.
 //! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. By then the scope's closure has returned,
 //!   and a task can push further tasks only before its own `scope-2`. So `pending` stays 0.
 //!
@@ -55,7 +56,8 @@ struct List {
     long: usize,
 }
 
-/// The owner of a scope's tasks. If `COUNTED` is false, the job's statistics do not count the tasks.
+/// Reports the end of a task and the panic of a task to the task's scope. If `COUNTED` is false, the job's statistics
+/// do not count the task.
 #[derive(Clone, Copy)]
 struct InScope<const COUNTED: bool>(NonNull<Tasks>);
 
@@ -83,7 +85,7 @@ impl<const COUNTED: bool> Owner for InScope<COUNTED> {
 }
 
 impl Tasks {
-    /// Makes the list of a new scope's tasks.
+    /// Makes the empty list of tasks of a new scope.
     pub fn new() -> Self {
         Self {
             list: Mutex::new(List { tasks: Vec::new(), long: LONG }),
@@ -92,7 +94,8 @@ impl Tasks {
         }
     }
 
-    /// Makes a task of this scope (`scope-1`). The caller must [`list`](Self::list) the task, then push the task's cell.
+    /// Makes a task of this scope, and counts the task in `pending` (`scope-1`). The caller must add the task to the
+    /// scope's list by [`list`](Self::list), then push the task's cell.
     ///
     /// # Safety
     /// The caller must not move this value before [`enter`](Self::enter) returns. Values that `task` and its result borrow
@@ -114,11 +117,11 @@ impl Tasks {
         unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
     }
 
-    /// Makes the task of a puller (`scope-1`), and adds it to the list. No statistics count the task. The caller must push
-    /// the task's cell.
+    /// Makes the task of a puller, counts the task in `pending` (`scope-1`), and adds the task to the scope's list. No
+    /// statistics count the task. The caller must push the task's cell.
     ///
     /// # Safety
-    /// The conditions of [`make`](Self::make).
+    /// The caller must meet the conditions of [`make`](Self::make).
     pub unsafe fn make_puller(&self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
         // SAFETY: by this function's contract.
         let puller = unsafe { self.make::<false, _, _>(job, false, run) };
@@ -126,8 +129,8 @@ impl Tasks {
         puller
     }
 
-    /// Adds to the list a task that was not pushed yet. If the list has doubled since started tasks were last removed from
-    /// it, first removes the started tasks.
+    /// Adds a task that was not pushed yet to the scope's list. If the list has doubled since the last removal of
+    /// started tasks, first removes the started tasks.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -184,9 +187,9 @@ impl Tasks {
     /// Runs tasks of the scope inline as [`help`](Self::help) says, then waits until all tasks of the scope have ended
     /// (`scope-3`).
     ///
-    /// The wait is refused if no spare worker is left, or if a task needs the one permit that the caller keeps. Then this
-    /// function drops all tasks that have not started, and waits for the others. The refusal is stored as a panic of the
-    /// scope.
+    /// The wait panics if no spare worker is left, or if a task needs the one permit that the caller keeps. After such
+    /// a panic this function drops all tasks that have not started, waits for the others, and stores the panic as a
+    /// panic of the scope.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();
@@ -209,8 +212,8 @@ impl Tasks {
     }
 
     /// If the caller is a task of the same job, runs inline those tasks of the scope that have not started, the oldest
-    /// first. If other tasks wait for the worker, runs at most `HELPED_MOST` tasks. If the caller keeps a permit, runs all
-    /// of them in any case. Returns the tasks that have not started by then.
+    /// first. If other tasks wait for the caller's worker, runs at most `HELPED_MOST` tasks. A caller that keeps a
+    /// permit runs all tasks, whether other tasks wait or not. Returns the tasks that have not started by then.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {
@@ -234,8 +237,8 @@ impl Tasks {
     }
 }
 
-/// Ends the process when this value is dropped during an unwind. Tasks may still use the stack frames that the unwind would
-/// remove.
+/// Ends the process when this value is dropped during an unwind: tasks might still use the stack frames that the unwind
+/// removes.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
