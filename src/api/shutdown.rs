@@ -81,7 +81,7 @@ impl Pool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown_background(self) {
-        // Ordering: Relaxed; this thread owns the pool, and only its drop of the pool after this store reads the value.
+        // Ordering: Relaxed; only this thread reads the value: it owns the pool, and drops the pool after this store.
         self.abandoned.store(true, Ordering::Relaxed);
     }
 }

@@ -10,9 +10,9 @@
 //! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job, the number of pullers
 //! must also be below the limit, or below the number of workers if there is no limit.
 //!
-//! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its task
-//! ends. The puller must not wait for the lock, because it holds a permit. Six steps make sure that a missing puller is
-//! sent:
+//! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its
+//! task ends. The puller must not wait for the lock, because it holds a permit. Six steps make sure that a missing
+//! puller is sent:
 //!
 //! - `pull-1`: a puller that finds the lock taken by another puller stops counting as a puller.
 //! - `pull-2`: that puller executes a full fence.
@@ -55,12 +55,12 @@ const _: () = assert!(TURN.is_power_of_two());
 /// shorter time would cause too many changes between pullers.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// How often a puller tries the input's lock before `pull-1`. The puller makes fewer tries if no item is pulled between two
-/// of them.
+/// How often a puller tries the lock of the input before the puller stops counting (`pull-1`). The puller tries less
+/// often if no item is pulled between two tries.
 const TRIES: usize = scaled(5, 1, 0);
 
-/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses grow because
-/// each check slows down the thread that the caller waits for.
+/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses get longer,
+/// because each check of the caller slows down the thread that the caller waits for.
 pub fn pause(round: usize) {
     const FIRST: usize = scaled(16, 1, 0);
     (0..FIRST << round).for_each(|_| spin_loop());
@@ -69,15 +69,16 @@ pub fn pause(round: usize) {
 /// An input and its pullers.
 pub struct Feed<I> {
     job: JobPtr,
-    /// The input. `None` after the end of the input, because the puller that finds the end takes the input.
+    /// The input. The puller that finds the end of the input takes the input out, and leaves `None`.
     source: Mutex<Option<I>>,
     /// The number of items that pullers have pulled from the input.
     pulled: AtomicU64,
-    /// The number of pullers that have started, and have neither ended nor done `pull-1`.
+    /// The number of pullers that have started. A puller stops counting when it ends, or before its last try of the
+    /// input's lock (`pull-1`).
     pullers: AtomicUsize,
     /// True while a puller is queued. Stays true if the queued puller is dropped before it starts.
     puller_queued: AtomicBool,
-    /// The puller that was queued last, started or not.
+    /// The puller that was queued last. This puller might have started or ended since.
     queued: Mutex<Option<ScopedTask>>,
     /// True if no puller may pull further items.
     finished: AtomicBool,
@@ -100,8 +101,9 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start, and needs no
-    /// permit. This thread never calls `next` to find out: an item may be of a type that must not move to another thread.
+    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start, and no puller
+    /// is sent. This thread never calls the input's `next` to find out, because an item that is not `Send` could not
+    /// move on to a puller.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -120,22 +122,23 @@ impl<I: Iterator> Feed<I> {
         self.job
     }
 
-    /// Notes that the queued puller starts, and counts it as a puller. Call this first in each queued puller.
+    /// Notes that no puller is queued any more, and counts the calling puller. Call this first in each puller that was
+    /// queued.
     pub fn start(&self) {
-        // Ordering: AcqRel for both changes; this puller executes the fence of `pull-2` after them, before it leaves.
+        // Ordering: AcqRel for both changes; this puller executes a full fence (`pull-2`) after them, before it leaves.
         self.puller_queued.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
-    /// Stops counting the calling puller. Call this before a puller ends, except after [`Pulled::Left`]: then the puller
-    /// does not count any more.
+    /// Stops counting the calling puller. Call this before a puller ends, but not after [`Pulled::Left`]: such a puller
+    /// is not counted any more.
     pub fn leave(&self) {
         // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts the calling puller. Call this only in a puller that does not count: it has stopped counting, or was never
-    /// queued.
+    /// Counts the calling puller. Call this only in a puller that is not counted: a puller that has stopped counting,
+    /// or that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -162,8 +165,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. Returns
-    /// `pulled`, or the panic of the drop if `pulled` is no panic.
+    /// Drops an input that is at its end. If the drop panics and `pulled` is no panic, returns the panic of the drop.
+    /// Otherwise returns `pulled`. The caller must have unlocked `source`, because the input's destructor might wait.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
@@ -207,9 +210,9 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3). A puller is missing if none is
-    /// queued and the input has not ended. In an unlimited job, the number of pullers must also be below the greatest
-    /// number that may run at once.
+    /// If a puller is missing, calls `push`, which must queue a puller (`send-2`, `send-3`). A puller is missing if
+    /// none is queued and the input has not ended. In an unlimited job, the number of pullers must also be below the
+    /// greatest number that may run at once.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -228,8 +231,8 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Queues a puller by a call of `push` with its cell. If the feed is finished by then, drops the puller. Call this
-    /// inside the closure that is passed to [`send_puller`](Self::send_puller).
+    /// Calls `push` with the cell of `puller`, to queue the puller. If the feed is finished after that, drops the
+    /// puller. Call this inside the closure that is passed to [`send_puller`](Self::send_puller).
     pub fn queue(&self, puller: ScopedTask, push: impl FnOnce(CellPtr)) {
         let cell = puller.cell();
         let started = self.queued().replace(puller);
@@ -248,7 +251,7 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Returns true if a puller is queued, or was dropped in the queue.
+    /// Returns true if a puller is queued, or was dropped from the queue before it started.
     pub fn is_puller_queued(&self) -> bool {
         // Ordering: Acquire; pairs with `send_puller` and `start`.
         self.puller_queued.load(Ordering::Acquire)
@@ -256,8 +259,8 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// A puller that another thread sends at the same time is dropped, too. Both threads take the lock of `queued`. Either
-    /// this thread finds the puller in `queued`, or the sending thread sees that the feed is finished.
+    /// A puller that another thread queues at the same time is dropped, too. Both threads take the lock of `queued`.
+    /// Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -324,13 +327,14 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
-    /// After an item, the puller checks for other tasks if `items` has none of the bits of this mask.
+    /// After an item, the puller checks for other tasks if `items & mask` is 0.
     mask: u32,
     began: Instant,
 }
 
 impl<'a> Watch<'a> {
-    /// Makes the watch of a puller that starts now.
+    /// Makes the value that tells a puller after each item whether the puller must stop. Call this when the puller
+    /// starts.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
         let lease = context.lease();
         // If the turn has a turn time, a mask of 0 makes the puller read the clock after each item.
@@ -338,8 +342,8 @@ impl<'a> Watch<'a> {
         Self { context, job, epoch: lease.epoch.get(), items: 0, mask, began: Instant::now() }
     }
 
-    /// Returns true if the puller must stop: the job allows no further item now, or another task is to have its turn. Call
-    /// this after each item.
+    /// Returns true if the puller must stop: the job allows no further item now, or other tasks wait and the time of
+    /// the puller's turn is over. Call this after each item.
     #[inline]
     pub fn must_stop(&mut self) -> bool {
         self.is_held_back() || self.is_others_turn()
