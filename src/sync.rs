@@ -22,8 +22,8 @@ pub use arm::*;
 /// True in a build for loom, which runs models, or for shuttle, which runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// True in a build that asserts that each job and each pool is at rest when it is freed. A job or pool is at rest if none
-/// of its tasks is queued or running, and no thread waits for it.
+/// True in a build that asserts, when a job or a pool is freed, that the job or pool is at rest: none of its tasks is
+/// queued or running, and no thread waits for it.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
 /// Returns `model` in a build for loom or shuttle, and `production` in any other build. Small constants keep models small.
@@ -31,8 +31,8 @@ pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }
 }
 
-/// Returns `production`, or `scenario` under shuttle, or `model` under loom. A scenario can run with a larger constant than a
-/// model.
+/// Returns `scenario` in a build for shuttle, `model` in a build for loom, and `production` in any other build. A
+/// scenario can run with a larger constant than a model.
 pub const fn scaled(production: usize, scenario: usize, model: usize) -> usize {
     if cfg!(tollgate_shuttle) { scenario } else { shrunk(production, model) }
 }

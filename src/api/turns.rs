@@ -122,7 +122,7 @@ impl JobBuilder {
     /// - *Siblings.* If the limit of a parent binds, its children take turns in the parent's queue, and classes have no
     ///   effect there. Use [`share`](Self::share) for these children.
     /// - *Cost.* After the pool has got its first job of class `High` or `Low`, its workers look at three injectors. A
-    ///   pool without such a job pays nothing. Tasks of such a job start one at a time, even without a limit.
+    ///   pool without such a job pays nothing. Tasks of a `High` or `Low` job start one at a time, even without a limit.
     ///
     /// # Examples
     ///
