@@ -36,7 +36,7 @@ impl JoinError {
         Self::Panicked(PanicPayload(payload))
     }
 
-    /// Returns true if the task was cancelled, or was pushed into a job or pool that did not accept it.
+    /// Returns true if the task was cancelled, or was pushed into a job or pool that did not accept the task.
     ///
     /// # Examples
     ///

@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
-/// All counts are numbers of tasks. They are exact after [`wait`](crate::Job::wait) has returned, until the next push.
-/// While tasks run, the library reads the counts one after the other. So a task whose state changes meanwhile might be
-/// counted twice: as `backlog` and `ready`, or as `ready` and `running`. A job with a queued or running task never
-/// shows 0 in all of `backlog`, `ready` and `running`. `completed` might be too small by up to 16 tasks for each
-/// worker. `running` might include a task whose handle already has the outcome, until the task's permit is released.
+/// The counts are exact after [`wait`](crate::Job::wait) has returned, until the next push. While tasks run, the
+/// library reads the counts one after the other. So a task whose state changes meanwhile might be counted twice: as
+/// `backlog` and `ready`, or as `ready` and `running`. A job with a queued or running task never shows 0 in all of
+/// `backlog`, `ready` and `running`. `completed` might be too small by up to 16 tasks for each worker. `running` might
+/// include a task whose handle already has the outcome, until the task's permit is released.
 ///
 /// A task is counted as completed, panicked or cancelled before a join of its handle returns. Only a task that was
 /// cancelled by its handle is counted later: when a worker takes the task out of the queue, or when a thread waits for

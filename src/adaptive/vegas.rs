@@ -4,9 +4,9 @@
 
 use super::{Interval, LimitRule};
 
-/// If fewer tasks than this wait in the server's queue, the limit rises.
+/// The limit rises if fewer tasks than this wait in the server's queue.
 const FEW: f64 = 3.0;
-/// If more tasks than this wait in the server's queue, the limit falls.
+/// The limit falls if more tasks than this wait in the server's queue.
 const MANY: f64 = 6.0;
 /// The number of intervals between two probes. A probe measures anew how long a task takes that finds the server's
 /// queue empty.
@@ -19,7 +19,7 @@ const PROBE_EVERY: u32 = 32;
 /// provided that as many tasks ran at once as the limit allows. If that number is above 6, the limit falls by one. If a
 /// task called [`overloaded`](crate::overloaded), the limit falls to nine tenths.
 ///
-/// The least mean can be out of date, if the server has become slower for good. A mean that is measured while tasks
+/// The least mean can be out of date if the server has become slower for good. A mean that is measured while tasks
 /// queue in the server would be too long. So every 32 intervals the rule halves the limit for two intervals. In the
 /// first of these intervals the server's queue becomes empty. In the second one the rule measures the least mean anew.
 /// After that the rule sets the limit to its value before the halving.

@@ -16,9 +16,9 @@ use crate::worker::context::Context;
 impl Job {
     /// Pushes a task and returns its handle.
     ///
-    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no
-    /// order is promised. A worker takes up to 16 tasks at once. Another worker may start a later task before one of these
-    /// 16 tasks.
+    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit
+    /// no order is promised. A worker takes up to 16 tasks at once. Another worker can start a later task before one of
+    /// these 16 tasks.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.
@@ -80,7 +80,7 @@ impl Job {
     /// Pushes a task with a name and returns its handle, as [`spawn`](Self::spawn) does.
     ///
     /// The name helps a person to find the task. [`TaskHandle::name`], the `Debug` of the handle,
-    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks may have the same name.
+    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks can have the same name.
     ///
     /// # Blocking
     ///

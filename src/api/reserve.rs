@@ -2,7 +2,7 @@
 //!
 //! A future waits for a slot by the protocol of module `capacity`, as a blocked pusher does. The wait ends when the
 //! future has a slot or is dropped. A thread that releases a slot wakes one pusher. The woken pusher might be a future
-//! that needs the slot no more. So at the end of its wait each future wakes the next pusher:
+//! that no longer needs the slot. So at the end of its wait each future wakes the next pusher:
 //!
 //! - `pass-1`: the future takes its entry out of the parking lot.
 //! - `pass-2`: the future wakes the next pusher if a slot is free.
@@ -29,8 +29,8 @@ impl Job {
     ///
     /// The wait does not block the thread, and needs no runtime. If the job has no capacity, the future is ready at the
     /// first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. A
-    /// caller that begins to ask just when a slot becomes free can get the slot before them. A future that the same
-    /// pool runs holds no permit while it awaits the returned future.
+    /// caller that asks just when a slot becomes free can get the slot before the waiting threads and futures. A future
+    /// that the same pool runs holds no permit while it awaits the returned future.
     ///
     /// If the capacity is 0, the returned future waits for the permits of a task, not for a slot: see
     /// [`capacity`](crate::JobBuilder::capacity).

@@ -58,7 +58,7 @@ impl Job {
     /// running task.
     ///
     /// [`set_limit`](Self::set_limit) or [`pause`](Self::pause) stops no running task. So after such a call more tasks
-    /// can run than the job allows. [`Settled::wait`] blocks until enough of them have ended, and a `Settled` is also a
+    /// can run than the job allows. [`Settled::wait`] blocks until enough tasks have ended, and a `Settled` is also a
     /// future. If the limit changes during the wait, the new limit counts. Running tasks of jobs below this job count,
     /// because each of them holds a permit of this job.
     ///
@@ -146,7 +146,7 @@ fn enter(
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
     /// Tells whether another waiter has seen the job idle since this future was first polled. `None` before the first
-    /// poll. This field must be dropped before the field `job`, because it uses the address of the job's record.
+    /// poll. This field must be dropped before the field `job`, because `resting` uses the address of the job's record.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,

@@ -19,8 +19,8 @@
 //! - `pull-3`: that puller tries the lock once more. If it gets the lock, it counts as a puller again. If not, it leaves.
 //! - `send-1`: a puller that has the lock unlocks it.
 //! - `send-2`: the puller that has unlocked executes a full fence.
-//! - `send-3`: the puller that has unlocked checks how many pullers run, and whether one is queued. If a puller is missing,
-//!   it sends one.
+//! - `send-3`: the puller that has unlocked checks how many pullers run, and whether one is queued. If a puller is
+//!   missing, that puller sends one.
 //!
 //! A missing puller is always sent, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock
 //! taken finds it free at the last try, and does not leave (`pull-3`). Or the puller that has unlocked sees that a puller
@@ -51,8 +51,8 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// The time for which a puller may keep its worker while other tasks wait. The waiting task may be the next puller, so a
-/// shorter time would cause too many changes between pullers.
+/// The time for which a puller may keep its worker while other tasks wait. The waiting task might be the next puller.
+/// With a shorter time, pullers would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
 /// How often a puller tries the lock of the input before the puller stops counting (`pull-1`). The puller tries less
@@ -272,7 +272,7 @@ impl<I: Iterator> Feed<I> {
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the puller in `queued`, unless it has started. Unlocks `queued` before the drop, because the drop may run
+    /// Drops the puller in `queued`, unless it has started. Unlocks `queued` before the drop, because the drop can run
     /// destructors of the user.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
@@ -298,14 +298,14 @@ impl<I> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // Code under the lock never panics: each call of the input catches the input's panics.
+            // Code under the lock never panics: a panic of the input is caught at each call.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Takes the input out, with the items that were not pulled. Returns `None` if a puller has the lock, or has taken the
-    /// input at its end.
+    /// Takes the input out of the feed, with the items that were not pulled. Returns `None` if a puller has the lock,
+    /// or has taken the input out at its end.
     pub fn take_input(&self) -> Option<I> {
         self.try_lock()?.take()
     }

@@ -49,8 +49,8 @@ impl Job {
         unwind::at_caller(|| wait(self.0, None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the wait has ended before the timeout,
-    /// because the job and all jobs below it were idle.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job and all jobs below it were
+    /// idle at one moment before the timeout.
     ///
     /// # Blocking
     ///
@@ -84,9 +84,9 @@ impl Job {
     /// Returns true if at one moment of the call no task of this job, or of a job below it, was queued or running. Never
     /// waits for a task.
     ///
-    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon
-    /// as the call has returned. Inside a task of this job or of a job below it, the call returns false. The call visits
-    /// each job below this one.
+    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread can push as
+    /// soon as the call has returned. Inside a task of this job or of a job below it, the call returns false. The call
+    /// visits each job below this one.
     ///
     /// # Panics
     ///
@@ -156,8 +156,8 @@ fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     }
 }
 
-/// Checks that the job and each job below it are idle, one after the other. If so, returns how many tasks of these jobs
-/// have ended so far. Returns `None` if one of the jobs is busy.
+/// Checks that the job and each job below it are idle, one after the other. If all of them are idle, returns how many
+/// tasks of these jobs have ended so far. Returns `None` if one of the jobs is busy.
 fn ended_if_idle(job: JobPtr) -> Option<u64> {
     let mut ended = idle::is_idle(job).then(|| job.tally.ended())?;
     let mut below = family::children_of(job);
@@ -199,8 +199,8 @@ fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> boo
     if idle::is_idle(job) {
         return true;
     }
-    // A waiting task can keep a permit. If all tasks of the job have begun, they end without this permit, and the wait
-    // is not hopeless.
+    // Only a task that has not begun can need the permit that the waiting task keeps. If no task of the job is queued
+    // or ready, the wait is not hopeless.
     if until.is_none() && (job.has_waiting() || job.permits.load().ready() > 0) {
         refuse_if_hopeless(job.opaque());
     }

@@ -7,8 +7,9 @@ use std::num::NonZeroU32;
 impl JobBuilder {
     /// Makes the job count weights: a task takes as many permits of this job as the task [weighs](Self::weight).
     ///
-    /// Each task of this job and of all jobs below weighs 1, unless a weight was set. The limit bounds the sum of the weights
-    /// of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits, not tasks.
+    /// Each task of this job and of all jobs below it weighs 1 if no weight was set. The limit bounds the sum of the
+    /// weights of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits,
+    /// not tasks.
     ///
     /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three
     ///   kinds of tasks can still run before the heavy task: tasks of another child whose turn has begun, tasks that

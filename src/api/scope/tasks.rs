@@ -28,9 +28,9 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// The greatest number of tasks that a scope runs inline while other tasks wait for its worker.
+/// The greatest number of its tasks that a scope runs inline while other tasks wait for the same worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
-/// The least length of a scope's list of tasks at which started tasks are removed from the list.
+/// Started tasks are removed from a scope's list of tasks only if the list has at least this length.
 const LONG: usize = shrunk(64, 2);
 
 const WAITED: u64 = 1;
@@ -42,15 +42,15 @@ type Payload = Box<dyn Any + Send>;
 /// The tasks of one scope that have not ended, and the scope's first panic.
 pub struct Tasks {
     list: Mutex<List>,
-    /// Bit 0: the bit *waited*, set while a thread may wait in the parking lot. The bits above: the number of tasks that
-    /// have not ended.
+    /// Bit 0: the bit *waited*, set while a thread waits in the parking lot or is about to wait. The bits above: the
+    /// number of tasks that have not ended.
     pending: AtomicU64,
     /// The first panic of a task or of the scope's closure.
     panic: Mutex<Option<Payload>>,
 }
 
 struct List {
-    /// Tasks that have not started, and some that have, the oldest first.
+    /// The tasks that have not started, the oldest first. Some of the tasks might have started since.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,
@@ -213,7 +213,8 @@ impl Tasks {
 
     /// If the caller is a task of the same job, runs inline those tasks of the scope that have not started, the oldest
     /// first. If other tasks wait for the caller's worker, runs at most `HELPED_MOST` tasks. A caller that keeps a
-    /// permit runs all tasks, whether other tasks wait or not. Returns the tasks that have not started by then.
+    /// permit runs all tasks, whether other tasks wait or not. Returns the tasks of the scope that have not started
+    /// when this call ends.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {

@@ -70,7 +70,7 @@ impl EndedList {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Removes the number of the task that ended first from this list, and returns the number.
+    /// Takes the first number out of this list: the number of the task that ended first.
     pub fn take(&self) -> Option<SetTaskId> {
         self.lock().numbers.pop_front()
     }
@@ -80,8 +80,8 @@ impl EndedList {
         self.lock().numbers.len()
     }
 
-    /// Returns true if this list of ended tasks is empty. The set's owner must then wait, and the next task that ends
-    /// wakes the owner. For this, the call sets the flag `waited` (`set-3`).
+    /// Returns true if this list of ended tasks is empty, so that the set's owner must wait. In this case the call sets
+    /// the flag `waited`, so that the next task that ends wakes the owner (`set-3`).
     pub fn set_waited(&self) -> bool {
         let mut list = self.lock();
         list.waited = list.numbers.is_empty();

@@ -277,7 +277,7 @@ where
             if left == 0 && !stop {
                 return Chunk::Done;
             }
-            // The clock is read after each quarter of a chunk.
+            // The puller reads the clock only after each quarter of a chunk.
             let run = pulled - left;
             let reads = !stop && run >= checked + pulled / 4;
             if reads {
@@ -295,8 +295,8 @@ where
 }
 
 /// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned, and puts the
-/// slots of the other items back into `rest`. Until then the slots are in the field `slots`, so that the compiler keeps
-/// their address in a register.
+/// slots of the other items back into `rest`. Until the drop the slots are in the field `slots`, so that the compiler
+/// keeps their address in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,

@@ -1,4 +1,4 @@
-//! The results of a stream that wait to be taken, and the number of pullers that may still add results.
+//! The results of a stream that wait to be taken, and the number of pullers that can still add results.
 
 use crate::api::stream::pause;
 use crate::error::JoinError;

@@ -6,7 +6,7 @@ use crate::base::log::{Event, How, Info, Kind, Record, Why};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// A task that has not ended, as far as the events were drawn.
+/// A task whose end is not among the events drawn so far.
 struct Open {
     track: u32,
     /// The address of the task's cell.
