@@ -11,16 +11,16 @@
 //! must also be below the limit, or below the number of workers if there is no limit.
 //!
 //! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its
-//! task ends. The puller must not wait for the lock, because it holds a permit. Six steps make sure that a missing
-//! puller is sent:
+//! task ends. The puller must not wait for the lock, because it holds a permit. The number `pullers` counts the running
+//! pullers. Six steps make sure that a missing puller is sent:
 //!
-//! - `pull-1`: a puller that finds the lock taken by another puller stops counting as a puller.
+//! - `pull-1`: a puller that finds the lock taken by another puller lowers `pullers`.
 //! - `pull-2`: that puller executes a full fence.
-//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it counts as a puller again. If not, it leaves.
+//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, it leaves.
 //! - `send-1`: a puller that has the lock unlocks it.
 //! - `send-2`: the puller that has unlocked executes a full fence.
-//! - `send-3`: the puller that has unlocked checks how many pullers run, and whether one is queued. If a puller is
-//!   missing, that puller sends one.
+//! - `send-3`: the puller that has unlocked reads `pullers`, and whether a puller is queued. If a puller is missing,
+//!   this puller sends one.
 //!
 //! A missing puller is always sent, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock
 //! taken finds it free at the last try, and does not leave (`pull-3`). Or the puller that has unlocked sees that a puller
@@ -55,8 +55,8 @@ const _: () = assert!(TURN.is_power_of_two());
 /// With a shorter time, pullers would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// How often a puller tries the lock of the input before the puller stops counting (`pull-1`). The puller tries less
-/// often if no item is pulled between two tries.
+/// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The puller
+/// tries less often if no item is pulled between two tries.
 const TRIES: usize = scaled(5, 1, 0);
 
 /// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses get longer,
@@ -73,8 +73,8 @@ pub struct Feed<I> {
     source: Mutex<Option<I>>,
     /// The number of items that pullers have pulled from the input.
     pulled: AtomicU64,
-    /// The number of pullers that have started. A puller stops counting when it ends, or before its last try of the
-    /// input's lock (`pull-1`).
+    /// The number of running pullers. A puller lowers this number when it ends, or before its last try of the input's
+    /// lock (`pull-1`).
     pullers: AtomicUsize,
     /// True while a puller is queued. Stays true if the queued puller is dropped before it starts.
     puller_queued: AtomicBool,
@@ -90,8 +90,8 @@ pub enum Pulled<I: Iterator> {
     Item(u64, I::Item),
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or has found the end of the input. The caller no longer counts as a
-    /// puller, and must end.
+    /// Another puller has the lock of the input, or has found the end of the input. The caller has lowered the number
+    /// of running pullers, and must end.
     Left,
     /// The call of the input's `next`, or the drop of the input, has panicked. The panic takes the place of the item with
     /// this number. No item is left.
@@ -122,23 +122,23 @@ impl<I: Iterator> Feed<I> {
         self.job
     }
 
-    /// Notes that no puller is queued any more, and counts the calling puller. Call this first in each puller that was
-    /// queued.
+    /// Notes that no puller is queued any more, and raises the number of running pullers. Call this first in each
+    /// puller that was queued.
     pub fn start(&self) {
         // Ordering: AcqRel for both changes; this puller executes a full fence (`pull-2`) after them, before it leaves.
         self.puller_queued.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
-    /// Stops counting the calling puller. Call this before a puller ends, but not after [`Pulled::Left`]: such a puller
-    /// is not counted any more.
+    /// Lowers the number of running pullers. Call this before a puller ends, but not after [`Pulled::Left`]: such a
+    /// puller has lowered the number already.
     pub fn leave(&self) {
         // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts the calling puller. Call this only in a puller that is not counted: a puller that has stopped counting,
-    /// or that was never queued.
+    /// Raises the number of running pullers. Call this only in a puller that has lowered this number by
+    /// [`leave`](Self::leave), or that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -188,8 +188,8 @@ impl<I: Iterator> Feed<I> {
         before
     }
 
-    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: the calling puller no longer
-    /// counts as a puller, and must end.
+    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: the calling puller has
+    /// lowered the number of running pullers, and must end.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();

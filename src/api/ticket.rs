@@ -138,7 +138,7 @@ impl Job {
         Ticket::of(self.ptr(), slot, None)
     }
 
-    /// Returns the ticket of one task, or says that the task needs none or why the job refuses the task. Never blocks.
+    /// Asks for the ticket of one task, and returns the answer. Never blocks.
     #[inline]
     pub(crate) fn try_take_ticket(&self) -> Offered {
         if !self.extra().is_some_and(Extra::needs_ticket) {

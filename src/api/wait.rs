@@ -138,8 +138,8 @@ impl Job {
     }
 }
 
-/// Waits until no task of the job or of a job below it is queued or running. Returns true at that moment. Also returns
-/// true if another waiter has seen such a moment since this call began. Returns false if the time `until` comes first.
+/// Waits until no task of the job or of a job below it is queued or running. Returns true if this thread or another
+/// waiter has seen such a moment since this call began. Returns false if the time `until` comes first.
 fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     let resting = Resting::enter(job.idle_key());
     let mut passes = family::Passes::default();
@@ -181,7 +181,8 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
     Some(ended)
 }
 
-/// Waits until the job is idle, as [`wait_for_each`] does for several jobs.
+/// Waits until the job is idle. Returns how many tasks of this job have ended so far, or `None` as [`wait_for_each`]
+/// does.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !wait_while_busy(job, until, || resting.has_come()) {
         // The job is still busy or busy again. A parent can be idle for a moment only, between two tasks of its

@@ -7,11 +7,11 @@
 //! pulls the items that are given back:
 //!
 //! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has
-//!   the lock, the puller that has run its chunk stops counting as a puller, executes a full fence, and tries the lock
-//!   again (`pull-1` to `pull-3` of module `stream`).
+//!   the lock, the puller that has run its chunk lowers the number of running pullers, executes a full fence, and tries
+//!   the lock again (`pull-1` to `pull-3` of module `stream`).
 //! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Next, the
-//!   puller stops counting as a puller, and executes a full fence. The puller leaves if `held` is still above 0, and
-//!   pulls again if `held` is 0.
+//!   puller lowers the number of running pullers, and executes a full fence. The puller leaves if `held` is still above
+//!   0, and pulls again if `held` is 0.
 //!
 //! A puller always pulls the items that are given back, because of the two fences. Either the puller that has run its chunk
 //! finds the lock free (`chunk-1`). Or the puller that has found the end sees that `held` is 0, and pulls again (`end-1`).
@@ -43,8 +43,8 @@ pub enum Pulled {
     Chunk,
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or other pullers hold the rest of the items. The caller is no longer
-    /// counted as a puller, and must end.
+    /// Another puller has the lock of the input, or other pullers hold the rest of the items. The caller has lowered
+    /// the number of running pullers, and must end.
     Left,
     /// The input panicked. No item is left.
     Panicked(Box<dyn Any + Send>),
@@ -169,7 +169,7 @@ impl<T> Chunks<T> {
         self.put_down();
     }
 
-    /// Stops counting the calling puller in `held`: the puller holds no chunk of more than one item any more.
+    /// Lowers `held`: the calling puller holds no chunk of more than one item any more.
     fn put_down(&self) {
         // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after this change.
         self.held.fetch_sub(1, Ordering::AcqRel);

@@ -3,10 +3,10 @@
 //! The iterator waits for a result, or for the end of all pullers. One lock in [`Results`] guards the results and the
 //! number of pullers.
 //!
-//! A puller that finds no room for a result stops counting as a puller, executes a full fence, and checks again for
-//! room. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and sends a
-//! puller if one is missing. So a missing puller is always sent, as in the argument for the input's lock (`pull-1` to
-//! `send-3` of module `stream`).
+//! A puller that finds no room for a result lowers the number of running pullers, executes a full fence, and checks
+//! again for room. If there is still no room, the puller ends. The thread that takes a result executes a full fence,
+//! and sends a puller if one is missing. So a missing puller is always sent, as in the argument for the input's lock
+//! (`pull-1` to `send-3` of module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -230,8 +230,8 @@ where
         });
     }
 
-    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or `turn` says to stop.
-    /// The caller must have counted the puller.
+    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or `turn` says to
+    /// stop. The caller must have raised the number of running pullers.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {

@@ -144,13 +144,13 @@ impl<R> Results<R> {
         state.waited
     }
 
-    /// Counts a puller that is about to be queued.
+    /// Raises the number of pullers. Call this before a puller is queued.
     pub fn add_puller(&self) {
         self.lock().pullers += 1;
     }
 
-    /// Stops counting a puller that has ended, or that was dropped in the queue. Returns true if the caller must wake the
-    /// iterator.
+    /// Lowers the number of pullers. Call this when a puller has ended or was dropped in the queue. Returns true if the
+    /// caller must wake the iterator.
     #[must_use]
     pub fn drop_puller(&self) -> bool {
         let mut state = self.lock();
