@@ -14,7 +14,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The shortest time of an interval, unless the caller sets another one.
+/// The shortest time of an interval. [`Adaptive::interval`] can set another one.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// A limit that a rule sets within a range, by how long the job's tasks take. Pass this value to

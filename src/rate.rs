@@ -12,8 +12,8 @@ pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an
 /// *interval* and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1
-/// unless [`burst`](Self::burst) sets another. After a time without starts, at most `burst` tasks start at once,
-/// however long that time was.
+/// if [`burst`](Self::burst) sets no other. After a time without starts, at most `burst` tasks start at once, however
+/// long that time was.
 ///
 /// # Examples
 ///

@@ -11,8 +11,8 @@ use std::fmt;
 /// include a task whose handle already has the outcome, until the task's permit is released.
 ///
 /// A task is counted as completed, panicked or cancelled before a join of its handle returns. Only a task that was
-/// cancelled by its handle is counted later: when a worker takes the task out of the queue, or when a thread waits for
-/// the job.
+/// cancelled by its handle is counted later. It is counted when a worker takes the task out of the queue, or when a
+/// thread waits for the job.
 ///
 /// # Examples
 ///
@@ -37,14 +37,15 @@ pub struct JobStats {
     /// of permits that these tasks hold.
     pub running: usize,
     /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number
-    /// can be too small while a task with a weight above 1 runs, and while a task waits inside and keeps a permit of an
-    /// ancestor of the job.
+    /// can be too small while a task with a weight above 1 runs. The number can also be too small while a task waits
+    /// inside and keeps a permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
-    /// A task that was cancelled by its handle or was run inline by a join is included until a worker takes the task's
-    /// cell out of the queue. The number is right for up to 2,147,483,647 tasks, which need some 120 GB. If there are
-    /// more, the number is wrong, but each task still runs or is reported cancelled.
+    /// Some tasks that do not wait any more are included: tasks that were cancelled by their handles, and tasks that a
+    /// join has run inline. A worker takes their cells out of the queue later. The number is right for up to
+    /// 2,147,483,647 tasks, which need some 120 GB. If there are more, the number is wrong, but each task still runs or
+    /// is reported cancelled.
     pub backlog: usize,
     /// The number of tasks that wait in the pool's timer, after [`Job::spawn_after`](crate::Job::spawn_after) or between
     /// two attempts.
@@ -80,8 +81,8 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile, or because the
-    /// task's weight did not fit.
+    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile or the task's
+    /// weight did not fit.
     pub refused: u64,
 }
 

@@ -22,8 +22,8 @@ pub use arm::*;
 /// True in a build for loom, which runs models, or for shuttle, which runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// True in a build that asserts, when a job or a pool is freed, that the job or pool is at rest: none of its tasks is
-/// queued or running, and no thread waits for it.
+/// True in a build with an assertion that each job and each pool is at rest when it is freed. At rest means: none of
+/// its tasks is queued or running, and no thread waits for it.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
 /// Returns `model` in a build for loom or shuttle, and `production` in any other build. Small constants keep models small.

@@ -31,9 +31,9 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// A task is dropped and counted as cancelled in two cases: the job was closed before the task was pushed, or the
-    /// job is [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
-    /// [`Cancelled`](crate::JoinError::Cancelled).
+    /// A task that is pushed after the job was closed is dropped and counted as cancelled. If the job is
+    /// [cancelled](Self::cancel), tasks that have not started are dropped and counted as cancelled. The handle of a
+    /// dropped task returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
     ///

@@ -266,8 +266,8 @@ impl Settled {
     /// # Blocking
     ///
     /// Parks the calling thread. If the caller is a task, it holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running,
-    /// unless the job [keeps its permits](crate::JobBuilder::keep_permits).
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running.
+    /// If the job [keeps its permits](crate::JobBuilder::keep_permits), the waiting task counts as running.
     ///
     /// # Panics
     ///

@@ -272,8 +272,8 @@ impl<I: Iterator> Feed<I> {
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the puller in `queued`, unless it has started. Unlocks `queued` before the drop, because the drop can run
-    /// destructors of the user.
+    /// If the puller in `queued` has not started, drops the puller. Unlocks `queued` before the drop, because the drop
+    /// can run destructors of the user.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
         if let Some(puller) = queued {

@@ -12,7 +12,7 @@ use crate::pool::core::Shared;
 use std::fmt;
 use std::io::{self, Write};
 
-/// The number of events that each worker keeps, unless the caller sets another number.
+/// The number of events that each worker keeps. [`Timeline::start_with`] can set another number.
 const EVENTS: usize = 16_384;
 
 /// The timeline of a pool: what each task did, when, and why it waited. Returned by [`Pool::timeline`].

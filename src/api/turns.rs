@@ -64,8 +64,8 @@ impl JobBuilder {
     ///
     /// If another task waits when the time has passed, the turn ends after the task in progress. So a lone task of
     /// another job waits, on each worker, for at most this time and one task. If no other task waits when the time has
-    /// passed, the turn goes on until another task comes, and ends after the task that runs at that moment. With a time
-    /// of zero each task is a turn.
+    /// passed, the turn goes on until another task comes. The turn ends after the task that runs at that moment. With a
+    /// time of zero each task is a turn.
     ///
     /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms. A lone
     /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts as

@@ -11,16 +11,17 @@ impl JobBuilder {
     /// weights of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits,
     /// not tasks.
     ///
-    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three
-    ///   kinds of tasks can still run before the heavy task: tasks of another child whose turn has begun, tasks that
-    ///   have waited inside and re-acquire their permits, and woken futures of the heavy task's own job. A heavy task
-    ///   starves only if such tasks never end.
+    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. But tasks
+    ///   of another child whose turn has begun can start before the heavy task. Tasks that have waited inside can
+    ///   re-acquire their permits before the heavy task starts. Woken futures of the heavy task's own job can run
+    ///   before it. The heavy task starves only if such tasks never end.
     /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. If the
     ///   limit is lowered below the weight of a waiting task, this task runs alone, too.
     /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
     ///   with light tasks take turns. No order is promised between tasks of two children.
-    /// - A task that waits inside, as in a join, gives back all its permits, and re-acquires all of them at once after the
-    ///   wait. A pending future keeps all its permits, unless the future awaits a task or a job of this library.
+    /// - A task that waits inside, as in a join, gives back all its permits, and re-acquires all of them at once after
+    ///   the wait. A pending future that awaits a task or a job of this library gives back its permits, too. Any other
+    ///   pending future keeps all its permits.
     ///
     /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run
     /// that task inline. If a handle cancels a heavy task that is first in the queue, the next tasks can stay in the

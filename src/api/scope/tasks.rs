@@ -188,8 +188,8 @@ impl Tasks {
     /// (`scope-3`).
     ///
     /// The wait panics if no spare worker is left, or if a task needs the one permit that the caller keeps. After such
-    /// a panic this function drops all tasks that have not started, waits for the others, and stores the panic as a
-    /// panic of the scope.
+    /// a panic this function stores the panic as a panic of the scope, drops all tasks that have not started, and waits
+    /// for the others.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();

@@ -7,8 +7,8 @@
 //! pulls the items that are given back:
 //!
 //! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has
-//!   the lock, the puller that has run its chunk lowers the number of running pullers, executes a full fence, and tries
-//!   the lock again (`pull-1` to `pull-3` of module `stream`).
+//!   the lock, the puller that has run its chunk lowers the number of running pullers. Next, it executes a full fence
+//!   and tries the lock again (`pull-1` to `pull-3` of module `stream`).
 //! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Next, the
 //!   puller lowers the number of running pullers, and executes a full fence. The puller leaves if `held` is still above
 //!   0, and pulls again if `held` is 0.

@@ -22,10 +22,10 @@ impl Job {
     /// a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls
-    /// several items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. Items of a
-    /// channel are pulled one at a time, because the `size_hint` of a channel promises none. If items turn out to be
-    /// slower than expected, the task gives back those that it has not run, and other tasks pull them. Calls of `f`
+    /// several items at once. Three bounds hold: 2,048 items, as many items as take about 10 µs, and as many items as
+    /// the input's [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. Items
+    /// of a channel are pulled one at a time, because the `size_hint` of a channel promises none. If items turn out to
+    /// be slower than expected, the task gives back those that it has not run, and other tasks pull them. Calls of `f`
     /// that take less than 5 ns are made in blocks of 256. A pause of this job takes effect, and another job gets its
     /// turn, only at the end of a block.
     ///
@@ -53,8 +53,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`JoinError::Cancelled`] in two cases: the job was closed before this call, or the job was cancelled or
-    /// its pool shut down before the end of the input.
+    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Returns the same error if the job was
+    /// cancelled, or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///

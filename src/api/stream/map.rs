@@ -42,8 +42,8 @@ impl Job {
     /// # Errors
     ///
     /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its
-    /// drop panicked. The last item is [`JoinError::Cancelled`] in two cases: the job was closed before the call of
-    /// `map`, or the job was cancelled or its pool shut down before the end of the input.
+    /// drop panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`. The
+    /// last item is the same error if the job was cancelled, or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///

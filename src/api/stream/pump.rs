@@ -343,8 +343,8 @@ where
                 self.send_puller();
                 return Next::Result(result);
             }
-            // Both reads (of the pullers, and of the end of the feed) must come before the second call of `take`: a
-            // puller stores its results before it ends.
+            // A puller stores its results before it ends. So these reads (of the pullers, and of the end of the feed)
+            // must come before the second call of `take`.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {
