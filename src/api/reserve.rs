@@ -173,7 +173,7 @@ impl Reserve<'_> {
                 Waiting { capacity, _listed: listed, entry: None }
             });
             let Waiting { capacity, entry, .. } = waiting;
-            let wait = || job.must_wait_for_slot(capacity); // full-2. A capacity of 0 is always full.
+            let wait = || job.must_wait_for_slot(capacity); // full-2. With a capacity of 0 no slot is ever free.
             if let Some(number) = parking_lot().enter(capacity.key(), *entry, cx.waker(), wait) {
                 *entry = Some(number);
                 return None;

@@ -138,8 +138,7 @@ impl<T> Chunks<T> {
     }
 
     fn pull_returned(&self, chunk: &mut Vec<T>, most: usize) {
-        // Ordering: Relaxed; a hint while a puller holds a chunk. If no puller holds one, the load of `held` in `pull`
-        // has made all changes visible.
+        // Ordering: Relaxed; a hint while a chunk is held. Otherwise the load of `held` in `pull` shows all changes.
         if self.given_back.load(Ordering::Relaxed) > 0 {
             let mut returned = self.lock_returned();
             let again = most.min(returned.len());
