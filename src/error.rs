@@ -314,14 +314,14 @@ pub enum BuildError {
     TooManyWorkers {
         /// The number of workers that the builder asked for.
         asked: usize,
-        /// The greatest number of workers that a pool may have.
+        /// The greatest number of workers that a pool can have.
         most: usize,
     },
     /// The number of spare workers is greater than a pool can count.
     TooManySpareWorkers {
         /// The number of spare workers that the builder asked for.
         asked: usize,
-        /// The greatest number of spare workers that a pool may have.
+        /// The greatest number of spare workers that a pool can have.
         most: usize,
     },
     /// The name of a worker has a nul byte in it, so no thread can have that name.

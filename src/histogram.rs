@@ -211,7 +211,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// A histogram to which several threads may add at once.
+/// A histogram to which several threads can add times at once.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     counts: [AtomicU64; BUCKETS],

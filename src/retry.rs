@@ -210,7 +210,8 @@ impl Default for Retry {
     }
 }
 
-/// The outcome of a task that may be tried again: the result of the last attempt, and the number of attempts.
+/// The outcome of a task that is tried again while it fails: the result of the last attempt, and the number of
+/// attempts.
 ///
 /// # Examples
 ///

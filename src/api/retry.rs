@@ -10,10 +10,10 @@ use crate::task::retry::retried;
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns the task's handle.
     ///
-    /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each attempt
-    /// starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a permit. Between
-    /// two attempts the task holds no permit and occupies no thread. Between two attempts the task also counts as
-    /// [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
+    /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each
+    /// attempt starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a
+    /// permit. Between two attempts the task holds no permit and occupies no thread. Between two attempts the task
+    /// counts as [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
     ///
     /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task, which
     /// [`completed`](crate::JobStats::completed) counts once. In a job with a [`capacity`](crate::JobBuilder::capacity) the

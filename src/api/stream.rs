@@ -7,8 +7,8 @@
 //! puller sends the next one when it has pulled an item. So the job's limit decides how many pullers run, even if the limit
 //! changes.
 //!
-//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job, the number of pullers
-//! must also be below the limit, or below the number of workers if there is no limit.
+//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job no puller is missing
+//! if as many pullers run as the limit allows, or as the pool has workers if there is no limit.
 //!
 //! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its
 //! task ends. The puller must not wait for the lock, because it holds a permit. The number `pullers` counts the running
@@ -211,8 +211,8 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// If a puller is missing, calls `push`, which must queue a puller (`send-2`, `send-3`). A puller is missing if
-    /// none is queued and the input has not ended. In an unlimited job, the number of pullers must also be below the
-    /// greatest number that may run at once.
+    /// none is queued and the input has not ended. In an unlimited job no puller is missing if as many pullers run as
+    /// are allowed to run at once.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -259,8 +259,9 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// A puller that another thread queues at the same time is dropped, too. Both threads take the lock of `queued`.
-    /// Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished.
+    /// No puller is missed that another thread queues at the same time, because both threads take the lock of `queued`.
+    /// Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished and drops
+    /// the puller.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);

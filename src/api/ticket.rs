@@ -101,7 +101,7 @@ impl Ticket {
         out
     }
 
-    /// Wraps a closure that may be called several times. The first call releases the slot and ends the measured wait.
+    /// Wraps a closure that can be called several times. The first call releases the slot and ends the measured wait.
     pub fn around_attempts<T>(self, mut task: impl FnMut() -> T) -> impl FnMut() -> T {
         let (mut ticket, mut started) = (Some(self), None);
         move || {

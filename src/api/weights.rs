@@ -1,4 +1,4 @@
-//! Jobs that count weights: a task may take more than one permit of such a job.
+//! Jobs that count weights: a task can take more than one permit of such a job.
 
 use crate::api::builder::JobBuilder;
 use crate::api::job::Job;
@@ -20,7 +20,7 @@ impl JobBuilder {
     /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
     ///   with light tasks take turns. No order is promised between tasks of two children.
     /// - A task that waits inside, as in a join, gives back all its permits, and re-acquires all of them at once after
-    ///   the wait. A pending future that awaits a task or a job of this library gives back its permits, too. Any other
+    ///   the wait. A pending future that awaits a task or a job of this library gives back its permits. Any other
     ///   pending future keeps all its permits.
     ///
     /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run

@@ -163,7 +163,7 @@ impl Tasks {
         }
     }
 
-    /// Runs `f`, which may make tasks of this scope, and then waits for all tasks of the scope.
+    /// Runs `f`, which can make tasks of this scope, and then waits for all tasks of the scope.
     ///
     /// # Errors
     /// Returns the payload of the first panic of `f` or of a task.
@@ -176,7 +176,7 @@ impl Tasks {
         match (panic, result) {
             (None, Some(result)) => Ok(result),
             (Some(payload), result) => {
-                // The drop of the result may panic. A second panic would abort the process.
+                // The drop of the result might panic, and a second panic would abort the process.
                 unwind::drop_quietly(result);
                 Err(payload)
             }

@@ -72,7 +72,8 @@ impl<I: Iterator> Iterator for Until<I> {
 }
 
 impl Job {
-    /// Does what [`for_each`](Self::for_each) does, with a closure that may fail. The first error is the end of the input.
+    /// Does what [`for_each`](Self::for_each) does, with a closure that can fail. The first error is the end of the
+    /// input.
     ///
     /// After an error no further item is pulled. An item that was pulled, but whose call has not begun, is dropped.
     /// Calls of `f` that have begun run to their end. If calls take less than 5 ns each, a block of 256 calls that has
@@ -129,14 +130,14 @@ impl Job {
             (Ok(_), Some(error)) => Err(TryError::Failed(error)),
             (Ok(outcome), None) => outcome.map_err(TryError::Join),
             (Err(payload), first) => {
-                // The drop of the error may panic, and a second panic would abort the process.
+                // The drop of the error might panic, and a second panic would abort the process.
                 unwind::drop_quietly(first);
                 unwind::pass_on(payload)
             }
         }
     }
 
-    /// Does what [`map`](Self::map) does, with a closure that may fail. The first error ends the iterator.
+    /// Does what [`map`](Self::map) does, with a closure that can fail. The first error ends the iterator.
     ///
     /// The iterator yields results in the order of the input, up to the first error in this order. After the error the
     /// iterator yields `None`. So `collect` into a `Result` gives all results, or the error. When a call of `f` fails or

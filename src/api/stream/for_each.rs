@@ -111,7 +111,7 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // The drop of the remaining input may panic, and a second panic would abort the process.
+            // The drop of the remaining input might panic, and a second panic would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }

@@ -124,8 +124,8 @@ impl<R> Results<R> {
         self.ready() < self.most
     }
 
-    /// Returns true if at most half of the room for results is taken. Only then a puller is sent, so that the puller
-    /// can store many results before it finds no room.
+    /// Returns true if at most half of the room for results is taken. A puller is sent only if this is true. So the
+    /// puller can store many results before it finds no room.
     pub fn have_ample_room(&self) -> bool {
         self.ready() <= self.most / 2
     }

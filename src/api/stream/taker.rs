@@ -16,7 +16,7 @@ pub struct Taker<'a, R> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The iterator may yield further results.
+    /// The iterator can yield further results.
     Going,
     /// The job was closed before the iterator was made. The only item is `Cancelled`.
     Refused,
