@@ -1,7 +1,7 @@
 //! Adaptive limits: the type `Adaptive`, and the rules that choose a job's next limit.
 //!
-//! A rule does not access the pool: it gets the figures of one interval, and returns a limit. Module `job::samples` collects
-//! the figures, and module `worker::adapt` calls the rule.
+//! A rule does not use the pool: it receives the figures of one interval, and returns a limit. Module `job::samples`
+//! collects the figures, and module `worker::adapt` calls the rule.
 
 mod moving_average;
 mod vegas;
@@ -14,15 +14,16 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The shortest time between two updates of an adaptive limit, unless the caller sets another.
+/// The shortest time of an interval. [`Adaptive::interval`] can set another one.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// A limit that a rule sets within a range, by how long the job's tasks take. Pass this value to
 /// [`JobBuilder::adaptive`](crate::JobBuilder::adaptive).
 ///
-/// The library measures how long each task holds its permits. The time of a wait inside the task, as in a join, does not
-/// count. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a [`LimitRule`] gets the
-/// figures of the tasks that have ended in the interval, and returns the next limit. The limit never leaves the range.
+/// The library measures how long each task holds its permits. The time of a wait inside the task, as in a join, does
+/// not count. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a [`LimitRule`]
+/// receives the figures of the tasks that have ended in the interval, and returns the next limit. The limit never
+/// leaves the range.
 ///
 /// The default rule is [`MovingAverage`].
 ///
@@ -76,7 +77,7 @@ impl Adaptive {
     ///
     /// # Examples
     ///
-    /// A closure may serve as the rule:
+    /// A closure can be the rule:
     ///
     /// ```
     /// use std::time::Duration;
@@ -100,11 +101,11 @@ impl Adaptive {
         self
     }
 
-    /// Sets the shortest time of an interval. Without this call the shortest time is 10 ms.
+    /// Sets the shortest time of an interval, which is 10 ms without this call.
     ///
-    /// An interval also lasts at least as long as the mean task of the previous interval took. So most tasks that end in an
-    /// interval have run under the limit of that interval. An interval ends with the end of a task, so a job without tasks
-    /// has no intervals.
+    /// An interval lasts at least as long as the mean task of the previous interval took. So most tasks that end in an
+    /// interval have run under the limit of that interval. An interval ends with the end of a task, so a job without
+    /// tasks has no intervals.
     ///
     /// # Panics
     ///
@@ -146,14 +147,15 @@ impl fmt::Debug for Adaptive {
 
 /// Decides the next limit of a job from the figures of one interval.
 ///
-/// One thread at a time calls a job's rule. The library clamps the returned limit into the job's range. If another call has
-/// set the job's limit since the interval ended, the returned limit is ignored. If the rule panics, the job's limit stays
-/// as it is.
+/// One thread at a time calls a job's rule. The library ignores the returned limit if another call has set the job's
+/// limit since the interval ended. If the rule panics, the job's limit stays as it is.
 ///
-/// The thread that ends the last task of an interval calls the rule, while it still holds the task's permit. So a rule must
-/// be fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait panics.
+/// The thread that ends the last task of an interval calls the rule, while this thread still holds the task's permit.
+/// So a rule must be fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait
+/// panics.
 ///
-/// Each job has a rule of its own, and so has each key of a [`Keyed`](crate::Keyed). The rule is dropped with its job.
+/// Each job has a rule of its own, and each key of a [`Keyed`](crate::Keyed) has a rule of its own. A rule is dropped
+/// with its job.
 ///
 /// # Examples
 ///
@@ -182,8 +184,8 @@ impl fmt::Debug for Adaptive {
 /// # drop(adaptive);
 /// ```
 pub trait LimitRule: Send {
-    /// Returns the limit for the next interval. The library replaces a limit outside of the range by the nearer end of the
-    /// range.
+    /// Returns the limit for the next interval. If this limit is outside of the job's range, the library takes the
+    /// nearer end of the range.
     ///
     /// # Examples
     ///
@@ -253,8 +255,8 @@ impl Interval {
         }
     }
 
-    /// Returns true if as many tasks ran at once as the limit allows. If fewer ran, a higher limit would have changed
-    /// nothing.
+    /// Returns true if as many tasks ran at once in the interval as the limit allows. If fewer tasks ran, a higher
+    /// limit would have changed nothing.
     ///
     /// # Examples
     ///
@@ -270,7 +272,7 @@ impl Interval {
         self.most_running >= self.limit
     }
 
-    /// Returns nine tenths of the limit, rounded down, or the start of the range if that is greater.
+    /// Returns nine tenths of the interval's limit, rounded down, or the start of the range if the start is greater.
     fn lowered(&self) -> usize {
         (self.limit - self.limit.div_ceil(10)).max(*self.range.start())
     }

@@ -36,7 +36,7 @@ impl JoinError {
         Self::Panicked(PanicPayload(payload))
     }
 
-    /// Returns true if the task was cancelled, or was pushed into a job or pool that did not accept it.
+    /// Returns true if the task was cancelled, or was pushed into a job or pool that did not accept the task.
     ///
     /// # Examples
     ///
@@ -279,7 +279,7 @@ impl Error for Closed {}
 pub enum TryAcquireError {
     /// The job is closed or cancelled, or its pool has shut down.
     Closed,
-    /// No permit is free now, or a task or another caller already waits for a permit.
+    /// No permit is free now, or another caller or a task already waits for a permit.
     NoPermit,
 }
 
@@ -314,14 +314,14 @@ pub enum BuildError {
     TooManyWorkers {
         /// The number of workers that the builder asked for.
         asked: usize,
-        /// The greatest number of workers that a pool may have.
+        /// The greatest number of workers that a pool can have.
         most: usize,
     },
     /// The number of spare workers is greater than a pool can count.
     TooManySpareWorkers {
         /// The number of spare workers that the builder asked for.
         asked: usize,
-        /// The greatest number of spare workers that a pool may have.
+        /// The greatest number of spare workers that a pool can have.
         most: usize,
     },
     /// The name of a worker has a nul byte in it, so no thread can have that name.
@@ -398,11 +398,11 @@ impl Error for BuildError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// The number of tasks that had started and not ended. Tasks that wait inside are included, pending futures are not.
-    /// All these tasks run to their end.
+    /// The number of tasks that had started and not ended. Tasks that wait inside are included. Pending futures are not
+    /// included. All these tasks run to their end.
     pub running: usize,
-    /// The number of pending futures plus the number of permits without a task. The workers drop the pending futures. Each
-    /// permit stays valid until its holder drops it.
+    /// The number of pending futures plus the number of permits without a task. The workers drop the pending futures.
+    /// Each permit stays valid until the caller that owns it drops it.
     pub pending: usize,
 }
 

@@ -11,8 +11,8 @@ const BUCKETS: usize = 65;
 /// The measured times of a job's tasks: how many tasks ran, or waited, for how long. Returned by
 /// [`Job::timings`](crate::Job::timings).
 ///
-/// A bucket counts the measured times from one power of two of nanoseconds to the next. So the histogram knows a quantile
-/// within a factor of two. The count, the mean and the longest time are exact.
+/// A bucket counts the measured times from one power of two of nanoseconds to the next. So a quantile is known within a
+/// factor of two. The count, the mean and the longest time are exact.
 ///
 /// # Examples
 ///
@@ -132,7 +132,7 @@ impl Histogram {
     }
 
     /// Returns each bucket that is not empty: the least and the greatest time of the bucket, and the number of measured
-    /// times in it. Buckets of shorter times come first.
+    /// times in the bucket. Buckets of shorter times come first.
     ///
     /// # Examples
     ///
@@ -150,8 +150,8 @@ impl Histogram {
         buckets.map(|(bucket, count)| (self.bounds(bucket), *count))
     }
 
-    /// Returns for each bucket its greatest time, and how many measured times were added to it since the reading `before`.
-    /// Leaves out buckets to which none was added.
+    /// Returns for each bucket its greatest time, and how many measured times were added to the bucket since the
+    /// reading `before`. Leaves out buckets to which none was added.
     #[cfg(feature = "metrics")]
     pub(crate) fn since(&self, before: Option<&Self>) -> impl Iterator<Item = (Duration, usize)> {
         let more = move |bucket: usize| {
@@ -211,7 +211,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// A histogram to which several threads may add at once.
+/// A histogram to which several threads can add times at once.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     counts: [AtomicU64; BUCKETS],
@@ -245,12 +245,13 @@ impl Buckets {
 
     /// Returns a histogram of the times that were added so far.
     pub fn read(&self) -> Histogram {
-        // Ordering: Acquire for the counts, which come first; pairs with `add`. Relaxed for the figures after them.
+        // Ordering: Acquire for the counts, which are read first; pairs with `add`. Relaxed for the figures read after
+        // them.
         let counts = self.counts.each_ref().map(|count| count.load(Ordering::Acquire));
         let total = self.total.load(Ordering::Relaxed);
         let longest = self.longest.load(Ordering::Relaxed);
-        // The total may include times that were added after the counts were read. So the total is limited: the mean must
-        // not be greater than the longest time.
+        // The sum of all times might include times that were added after the counts were read. So the sum is limited
+        // here: the mean must not be greater than the longest time.
         let most = longest.saturating_mul(counts.iter().sum());
         Histogram { counts, total: total.min(most), longest }
     }

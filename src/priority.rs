@@ -1,6 +1,6 @@
 //! `Priority`: the class of a job.
 
-/// The class of a job: it decides which ready tasks a worker takes first. Set by
+/// The class of a job, which decides the ready tasks that a worker takes first. Set by
 /// [`JobBuilder::priority`](crate::JobBuilder::priority).
 ///
 /// # Examples

@@ -1,4 +1,4 @@
-//! Detects a forked child: a process that `fork` has made, with the memory of a pool but without the pool's threads.
+//! Detects a forked child: a process made by `fork` that has the memory of a pool but not the pool's threads.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{CHECKED, global};

@@ -3,17 +3,17 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// About thirty years. A wait of this length counts as a wait without end. The clock of each platform can still represent a
-/// time so far away.
+/// About thirty years. A wait of this length counts as a wait without end. The clock of each platform can represent a
+/// time this far in the future.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A bound on how often tasks of a job start. A rate allows a number of starts in a time, or no start for a time after the
 /// end of each task.
 ///
-/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an *interval*
-/// and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1 unless
-/// [`burst`](Self::burst) sets another. After a time without starts, at most as many tasks start at once as the burst,
-/// however long that time was.
+/// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an
+/// *interval* and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1
+/// if [`burst`](Self::burst) sets no other. After a time without starts, at most `burst` tasks start at once, however
+/// long that time was.
 ///
 /// # Examples
 ///
@@ -119,8 +119,8 @@ impl Rate {
     /// Makes a rate that allows no start for the time `gap` after a task has ended.
     ///
     /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler leaves a server alone
-    /// between two requests. In a job with a higher limit, the end of a task does not affect tasks that run already, but
-    /// begins the gap anew.
+    /// between two requests. In a job with a higher limit, each end of a task begins the gap anew, and does not affect
+    /// tasks that run.
     ///
     /// # Examples
     ///
@@ -180,15 +180,15 @@ impl Rate {
     }
 }
 
-/// A rate, and how much of its burst is used up.
+/// The state of a rate: the rate, and how much of its burst is used up.
 ///
-/// The state of a rate with an interval is the time `free`, at which the whole burst is free again. A start moves `free`
-/// one interval further into the future. A start is allowed if `free` is at most `burst - 1` intervals in the future. So
-/// any span of time has at most `burst` starts, plus one for each whole interval in the span.
+/// For a rate with an interval, the state is the time `free` at which the whole burst is free again. A start moves
+/// `free` one interval further into the future. A start is allowed if `free` is at most `burst - 1` intervals in the
+/// future. So any span of time has at most `burst` starts, plus one for each whole interval in the span.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
-    /// A start is allowed if the time in `free` is at most this far in the future.
+    /// A start is allowed if the time in the field `free` is at most this far in the future.
     saved: Duration,
     /// The time at which the whole burst is free again, or at which the gap after the end of a task is over. `None` before
     /// the first start or end.
@@ -201,9 +201,9 @@ impl Pace {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Replaces the rate by `rate`. As many starts of the new burst are used up as of the old burst, but at most the whole
-    /// new burst. A gap that lasts goes on, but for at most the new gap. If only one of the two rates is a gap, nothing of
-    /// the new rate is used up.
+    /// Replaces the rate by `rate`. As many starts of the new burst are used up as were used up of the old burst, but
+    /// at most the whole new burst. A gap that has begun continues, but for at most the length of the new gap. If only
+    /// one of the two rates is a gap, the new rate begins unused.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {
@@ -248,7 +248,7 @@ impl Pace {
         matches!(self.rate.kind, Kind::GapAfterEnd(_))
     }
 
-    /// Counts the end of a task at the time `now`, if the rate counts ends.
+    /// If the rate counts the ends of tasks, counts the end of a task at the time `now`.
     pub fn end(&mut self, now: Instant) {
         if let Kind::GapAfterEnd(gap) = self.rate.kind {
             self.free = self.free.max(now.checked_add(gap));

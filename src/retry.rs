@@ -135,7 +135,7 @@ impl Retry {
         self
     }
 
-    /// Sets the longest delay between two attempts. A longer delay is shortened to this one.
+    /// Sets the longest delay between two attempts. The policy replaces a longer delay by this one.
     ///
     /// # Examples
     ///
@@ -152,8 +152,8 @@ impl Retry {
         self
     }
 
-    /// Sets the jitter: the greatest part by which a delay may be shortened. With 0 no delay is shortened, and with 1 a
-    /// delay may be shortened to zero. Each delay is shortened by a random part, from 0 to `part`.
+    /// Sets the jitter: the greatest part by which a delay can be shortened. Each delay is shortened by a random part,
+    /// from 0 to `part`. With 0 no delay is shortened, and with 1 a delay can be shortened to zero.
     ///
     /// # Panics
     ///
@@ -194,7 +194,7 @@ impl Retry {
         let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
         let seconds = self.first_delay.as_secs_f64() * power;
-        // Zero times infinity is not a number, so a first delay of zero is a case of its own.
+        // Zero times infinity is not a number. So a first delay of zero is a case of its own.
         let delay = Duration::try_from_secs_f64(seconds);
         if self.first_delay.is_zero() {
             Duration::ZERO
@@ -210,7 +210,8 @@ impl Default for Retry {
     }
 }
 
-/// The outcome of a task that may be tried again: the result of the last attempt, and the number of attempts.
+/// The outcome of a task that is tried again while it fails: the result of the last attempt, and the number of
+/// attempts.
 ///
 /// # Examples
 ///
@@ -231,7 +232,7 @@ pub struct Retried<T, E> {
     pub attempts: u32,
 }
 
-/// The attempts that one task has made so far, and its policy.
+/// The number of attempts that one task has made so far, and the task's policy.
 #[derive(Debug)]
 pub struct Attempts {
     policy: Retry,

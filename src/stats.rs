@@ -4,15 +4,15 @@ use std::fmt;
 
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
-/// All counts are numbers of tasks, and are exact after [`wait`](crate::Job::wait) has returned, until the next push. While
-/// tasks run, the library reads the counts one after the other. So a task whose state changes meanwhile may be counted
-/// twice: as `backlog` and `ready`, or as `ready` and `running`. A job with a queued or running task never shows 0 in all
-/// of `backlog`, `ready` and `running`. `completed` lags behind by at most 16 tasks for each worker. `running` may include
-/// a task whose handle already has the outcome, until the task's permit is released.
+/// The counts are exact after [`wait`](crate::Job::wait) has returned, until the next push. While tasks run, the
+/// library reads the counts one after the other. So a task whose state changes meanwhile might be counted twice: as
+/// `backlog` and `ready`, or as `ready` and `running`. A job with a queued or running task never shows 0 in all of
+/// `backlog`, `ready` and `running`. `completed` might be too small by up to 16 tasks for each worker. `running` might
+/// include a task whose handle already has the outcome, until the task's permit is released.
 ///
-/// A task is counted as completed, panicked or cancelled before a join of its handle returns. The exception is a task that
-/// its handle has cancelled. Such a task is counted when a worker takes it out of the queue, or when a thread waits for the
-/// job.
+/// A task is counted as completed, panicked or cancelled before a join of its handle returns. Only a task that was
+/// cancelled by its handle is counted later. It is counted when a worker takes the task out of the queue, or when a
+/// thread waits for the job.
 ///
 /// # Examples
 ///
@@ -33,18 +33,19 @@ use std::fmt;
 pub struct JobStats {
     /// The limit: how many tasks may run at once. `usize::MAX` means no limit.
     pub limit: usize,
-    /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number of
-    /// permits that these tasks hold. The same applies to `most_running`.
+    /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number
+    /// of permits that these tasks hold.
     pub running: usize,
-    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number may
-    /// be too small while a task with a weight above 1 runs. It may also be too small while a task waits inside and keeps a
-    /// permit of an ancestor of the job.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number
+    /// can be too small while a task with a weight above 1 runs. The number can also be too small while a task waits
+    /// inside and keeps a permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
-    /// A task that its handle has cancelled, or that a join has run inline, is included until a worker takes the task's
-    /// cell out of the queue. The number is right for up to 2,147,483,647 tasks, which need some 120 GB. If there are more,
-    /// the number is wrong, but each task still runs or is reported cancelled.
+    /// Some tasks that do not wait any more are included: tasks that were cancelled by their handles, and tasks that a
+    /// join has run inline. A worker takes their cells out of the queue later. The number is right for up to
+    /// 2,147,483,647 tasks, which need some 120 GB. If there are more, the number is wrong, but each task still runs or
+    /// is reported cancelled.
     pub backlog: usize,
     /// The number of tasks that wait in the pool's timer, after [`Job::spawn_after`](crate::Job::spawn_after) or between
     /// two attempts.
@@ -56,7 +57,8 @@ pub struct JobStats {
     /// The number of closures that were dropped without running, and of futures that were dropped before they were ready.
     /// Closures that expired are included.
     pub cancelled: u64,
-    /// The greatest number of tasks that ran at once.
+    /// The greatest number of tasks that ran at once. If the job counts weights, the greatest number of permits that
+    /// were held at once.
     pub most_running: usize,
 }
 
@@ -79,8 +81,8 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile, or because the
-    /// task's weight did not fit.
+    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile or the task's
+    /// weight did not fit.
     pub refused: u64,
 }
 

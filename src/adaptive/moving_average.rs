@@ -4,25 +4,26 @@ use super::{Interval, LimitRule};
 
 /// The weight of the newest interval's mean in the moving average.
 const WEIGHT: f64 = 0.4;
-/// If an interval's mean is more than this many standard deviations above the moving average, the limit falls.
+/// The limit falls if an interval's mean is more than this many standard deviations above the moving average.
 const DEVIATIONS: f64 = 2.5;
-/// If an interval's mean is above the moving average by less than this part of the average, the difference counts as a
-/// rounding error.
+/// A mean counts as equal to the moving average if it is above the average by less than this part of the average. The
+/// difference is then taken for a rounding error.
 const ROUNDING: f64 = 1e-6;
 
 /// The default rule of adaptive limits: it compares the mean time of an interval's tasks with the moving average of such
 /// means.
 ///
-/// - The rule lowers the limit to nine tenths if a task of the interval called [`overloaded`](crate::overloaded). It does
-///   the same if the interval's mean is more than 2.5 standard deviations above the moving average.
-/// - The rule raises the limit by one if three conditions hold. No task called `overloaded`, as many tasks ran at once as
-///   the limit allows, and the interval's mean is not above the moving average.
+/// - The rule lowers the limit to nine tenths in two cases: a task of the interval called
+///   [`overloaded`](crate::overloaded), or the interval's mean is more than 2.5 standard deviations above the moving
+///   average.
+/// - The rule raises the limit by one if three conditions hold: no task called `overloaded`, as many tasks ran at once
+///   as the limit allows, and the interval's mean is not above the moving average.
 ///
 /// The moving average and the standard deviation are taken over the means of all intervals so far. The newest mean has a
 /// weight of 0.4. Vector's adaptive request concurrency uses the same rule.
 ///
-/// If a server slowly becomes slower or faster, the moving average follows. So the rule does not notice an overload that
-/// lasts: tasks that time out should call [`overloaded`](crate::overloaded).
+/// If a server slowly becomes slower or faster, the moving average follows. So the rule does not notice an overload
+/// that lasts: tasks that time out should call [`overloaded`](crate::overloaded).
 ///
 /// # Examples
 ///

@@ -1,27 +1,28 @@
-//! The rule Vegas, which estimates how many tasks wait inside the server that the tasks call. The rule compares the mean
-//! time of an interval's tasks with the least such mean. It takes the least mean for the time of a task that does not wait
-//! in the server.
+//! The rule Vegas, which estimates how many tasks wait inside the server that the tasks call. The rule compares the
+//! mean time of an interval's tasks with the least mean of all intervals. A task that does not wait in the server is
+//! assumed to take this least mean.
 
 use super::{Interval, LimitRule};
 
-/// If fewer tasks than this wait in the server's queue, the limit rises.
+/// The limit rises if fewer tasks than this wait in the server's queue.
 const FEW: f64 = 3.0;
-/// If more tasks than this wait in the server's queue, the limit falls.
+/// The limit falls if more tasks than this wait in the server's queue.
 const MANY: f64 = 6.0;
-/// The number of intervals after which the rule measures anew how long a task takes that finds the server's queue empty.
+/// The number of intervals between two probes. A probe measures anew how long a task takes that finds the server's
+/// queue empty.
 const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
 ///
-/// The rule takes the least mean of all intervals for the time of a task that finds the server's queue empty. The number of
-/// tasks in the server's queue is then `limit × (1 − least / mean)`. If that number is below 3, the limit rises by one,
+/// A task that finds the server's queue empty is assumed to take the least mean of all intervals. The number of tasks
+/// in the server's queue is then `limit × (1 − least / mean)`. If that number is below 3, the limit rises by one,
 /// provided that as many tasks ran at once as the limit allows. If that number is above 6, the limit falls by one. If a
 /// task called [`overloaded`](crate::overloaded), the limit falls to nine tenths.
 ///
-/// The least mean may be out of date, because the server has become slower for good. A mean that is measured while tasks
-/// queue in the server would be too long. So every 32 intervals the rule halves the limit for two intervals. In the first
-/// of these intervals the server's queue becomes empty. In the second the rule measures the least mean anew. After that the
-/// rule sets the limit to its value before the halving.
+/// The least mean can be out of date if the server has become slower for good. A mean that is measured while tasks
+/// queue in the server would be too long. So every 32 intervals the rule halves the limit for two intervals. In the
+/// first of these intervals the server's queue becomes empty. In the second one the rule measures the least mean anew.
+/// After that the rule sets the limit to its value before the halving.
 ///
 /// # Examples
 ///
@@ -40,7 +41,7 @@ const PROBE_EVERY: u32 = 32;
 pub struct Vegas {
     /// The time of a task that finds the server's queue empty, in seconds. `None` before the first measurement.
     least: Option<f64>,
-    /// The number of intervals since the last probe, without the two intervals of the probe.
+    /// The number of intervals since the last probe. The two intervals of a probe do not count.
     intervals: u32,
     probe: Option<Probe>,
 }
@@ -48,11 +49,11 @@ pub struct Vegas {
 /// A probe: two intervals with half of the limit, in which the rule measures the least mean anew.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
-    /// The job's limit in the two intervals of the probe.
+    /// The limit that the rule returns for the two intervals of the probe.
     halved: usize,
     /// The job's limit when the probe began. The rule returns this limit when the probe is over.
     before: usize,
-    /// True in the second interval of the probe, in which the rule measures.
+    /// True in the second interval of the probe, whose mean becomes the least mean.
     measures: bool,
 }
 
@@ -84,8 +85,8 @@ impl LimitRule for Vegas {
         if interval.overloads > 0 {
             return interval.lowered();
         }
-        // If the interval's limit is not the limit of the probe, another call has set the job's limit. Then the probe ends,
-        // and the rule goes on from the interval's limit.
+        // If the interval's limit is not the limit of the probe, another call has set the job's limit. In this case the
+        // probe ends, and the rule continues from the interval's limit.
         match probe.filter(|probe| probe.halved == interval.limit) {
             Some(probe) if probe.measures => {
                 self.least = Some(mean);

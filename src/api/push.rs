@@ -16,9 +16,9 @@ use crate::worker::context::Context;
 impl Job {
     /// Pushes a task and returns its handle.
     ///
-    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no
-    /// order is promised. A worker takes up to 16 tasks at once. Another worker may start a later task before one of these
-    /// 16 tasks.
+    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit
+    /// no order is promised. A worker takes up to 16 tasks at once. Another worker can start a later task before one of
+    /// these 16 tasks.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.
@@ -27,8 +27,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Never blocks inside a
-    /// task of the same pool: the push may then exceed the capacity. If the caller is a task of another pool, that task
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Inside a task of the
+    /// same pool the push never blocks, and can exceed the capacity. If the caller is a task of another pool, that task
     /// holds no permit while it is blocked.
     ///
     /// # Cancellation
@@ -80,7 +80,7 @@ impl Job {
     /// Pushes a task with a name and returns its handle, as [`spawn`](Self::spawn) does.
     ///
     /// The name helps a person to find the task. [`TaskHandle::name`], the `Debug` of the handle,
-    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks may have the same name.
+    /// [`explain_task`](Self::explain_task) and a timeline show the name. Several tasks can have the same name.
     ///
     /// # Blocking
     ///
@@ -279,8 +279,8 @@ impl Job {
         }
     }
 
-    /// Pushes an accepted task. If this thread runs a task of the same job and the job is unlimited, pushes the new task
-    /// into the thread's deque. Otherwise pushes the new task into the injector if the job has room, or else into the job's
+    /// Pushes an accepted task. If this thread runs a task of the same job and the job is unlimited, the new task
+    /// enters the thread's deque. Otherwise the new task enters the injector if the job has room, or else the job's
     /// queue.
     #[inline]
     pub(crate) fn push(&self, cell: CellPtr) {

@@ -1,8 +1,8 @@
 //! Slots that are reserved before their tasks exist: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
 //!
-//! A future waits for a slot by the protocol of module `capacity`, as a blocked pusher does. The wait ends when the future
-//! has a slot or is dropped. A thread that releases a slot wakes one pusher, which may be a future that no longer needs the
-//! slot. So at the end of its wait the future wakes the next pusher:
+//! A future waits for a slot by the protocol of module `capacity`, as a blocked pusher does. The wait ends when the
+//! future has a slot or is dropped. A thread that releases a slot wakes one pusher. The woken pusher might be a future
+//! that no longer needs the slot. So at the end of its wait each future wakes the next pusher:
 //!
 //! - `pass-1`: the future takes its entry out of the parking lot.
 //! - `pass-2`: the future wakes the next pusher if a slot is free.
@@ -24,13 +24,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl Job {
-    /// Returns a future that waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), and yields the slot.
-    /// The slot takes one task.
+    /// Returns a future that waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), and yields the
+    /// slot. The slot is for one task.
     ///
-    /// The wait does not block the thread, and needs no runtime. It is over at once if the job has no capacity. Threads and
-    /// futures that wait for a slot are woken in the order in which they began to wait. A caller that asks just when a slot
-    /// becomes free may get that slot first. A future that the same pool runs holds no permit while it awaits the returned
-    /// future.
+    /// The wait does not block the thread, and needs no runtime. If the job has no capacity, the future is ready at the
+    /// first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. A
+    /// caller that asks just when a slot becomes free can get the slot before the waiting threads and futures. A future
+    /// that the same pool runs holds no permit while it awaits the returned future.
     ///
     /// If the capacity is 0, the returned future waits for the permits of a task, not for a slot: see
     /// [`capacity`](crate::JobBuilder::capacity).
@@ -125,8 +125,8 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The future's waiter in the queue of a job with a capacity of 0. The waiter must be dropped before `wait`, because
-    /// its drop may have to give a permit back.
+    /// The future's waiter in the queue of a job with a capacity of 0. The waiter must be dropped before `wait` ends,
+    /// because the drop of the waiter might give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -140,7 +140,8 @@ type Room = (Option<Slot>, Option<Handed>);
 struct Waiting {
     capacity: Arc<Capacity>,
     _listed: BlockedPusher,
-    /// The number of the future's entry in the parking lot. A thread that wakes the future has already removed the entry.
+    /// The number of the future's entry in the parking lot. `None` before the first entry. A thread removes the entry
+    /// before it wakes the future.
     entry: Option<u64>,
 }
 
@@ -172,7 +173,7 @@ impl Reserve<'_> {
                 Waiting { capacity, _listed: listed, entry: None }
             });
             let Waiting { capacity, entry, .. } = waiting;
-            let wait = || job.must_wait_for_slot(capacity); // full-2. A capacity of 0 is always full.
+            let wait = || job.must_wait_for_slot(capacity); // full-2. With a capacity of 0 no slot is ever free.
             if let Some(number) = parking_lot().enter(capacity.key(), *entry, cx.waker(), wait) {
                 *entry = Some(number);
                 return None;
@@ -309,8 +310,8 @@ impl ReservedSlot {
 }
 
 impl ReservedSlot {
-    /// Returns the job and the ticket of the task that takes the slot. Returns `None` in place of a ticket that the task
-    /// does not need. In a timed job, the task's wait begins at this call.
+    /// Returns the job and the ticket of the task that takes the slot. The ticket is `None` if the task needs no
+    /// ticket. In a timed job, the task's wait begins at this call.
     pub(super) fn into_parts(self) -> (Job, Option<Ticket>) {
         let (slot, handed) = self.room;
         let ticket = Ticket::of(self.job.ptr(), slot, handed);

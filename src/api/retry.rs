@@ -10,10 +10,10 @@ use crate::task::retry::retried;
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns the task's handle.
     ///
-    /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each attempt
-    /// starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a permit. Between
-    /// two attempts the task holds no permit and occupies no thread. Between two attempts the task also counts as
-    /// [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
+    /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each
+    /// attempt starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a
+    /// permit. Between two attempts the task holds no permit and occupies no thread. Between two attempts the task
+    /// counts as [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
     ///
     /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task, which
     /// [`completed`](crate::JobStats::completed) counts once. In a job with a [`capacity`](crate::JobBuilder::capacity) the
@@ -25,10 +25,10 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If the
-    /// call comes during an attempt, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns true in the
-    /// attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
-    /// [`shutdown_now`](crate::Pool::shutdown_now) have the same two effects on each task of the job or pool. In a
+    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If
+    /// an attempt runs at the time of the call, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns
+    /// true in the attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
+    /// [`shutdown_now`](crate::Pool::shutdown_now) have the same effect on each task of the job or pool. In a
     /// [closed](Self::close) job, and in a pool that drains, an accepted task is still tried again.
     ///
     /// # Panics

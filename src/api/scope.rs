@@ -24,16 +24,16 @@ impl Job {
     ///
     /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks.
     ///
-    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed. The caller runs
-    /// all tasks that have not started, or only 16 if other tasks wait for its worker. While the caller then waits for the
-    /// remaining tasks of the scope, it holds no permit, and a spare worker takes its place. The caller re-acquires its
-    /// permit ahead of the queue.
+    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed. The caller
+    /// runs all tasks that have not started, or only 16 if other tasks wait for the caller's worker. While the caller
+    /// then waits for the remaining tasks of the scope, the caller holds no permit, and a spare worker takes the
+    /// caller's place. After the wait the caller re-acquires its permit ahead of the queue.
     ///
     /// # Cancellation
     ///
-    /// A task is dropped and counted as cancelled if the job was closed before the task was pushed. The same happens if the
-    /// job is [cancelled](Self::cancel) before the task starts. The handle of a dropped task returns
-    /// [`Cancelled`](crate::JoinError::Cancelled).
+    /// A task that is pushed after the job was closed is dropped and counted as cancelled. If the job is
+    /// [cancelled](Self::cancel), tasks that have not started are dropped and counted as cancelled. The handle of a
+    /// dropped task returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
     ///
@@ -41,9 +41,9 @@ impl Job {
     /// returned as an error is not passed on.
     ///
     /// Panics if the caller is a task, and all threads of the pool would be
-    /// [blocked](crate::PoolBuilder::max_spare_workers) during the wait. Panics also if a task of the scope needs the one
-    /// permit that the caller [keeps](crate::JobBuilder::keep_permits). Before this panic, tasks of the scope that have not
-    /// started are dropped, and all others end.
+    /// [blocked](crate::PoolBuilder::max_spare_workers) during the wait. Panics if a task of the scope needs the one
+    /// permit that the caller [keeps](crate::JobBuilder::keep_permits). Before one of these panics, the call drops the
+    /// tasks of the scope that have not started, and waits for the others.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
 //! `TaskSet`: keeps the handles of several tasks, and yields their results.
 //!
-//! The *owner* of a set is the thread or future that takes the results. Module [`ended`] has the list of ended tasks, and
-//! wakes the owner.
+//! The *owner* of a set is the thread or future that takes the results. Module [`ended`] keeps the list of the set's
+//! ended tasks, and wakes the owner.
 
 mod ended;
 mod poll;
@@ -22,15 +22,15 @@ use crate::worker::keeping::refuse_if_all_hopeless;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often the set's owner checks whether the outcome of an ended task is final. If all these checks fail, the owner
-/// joins the task, which may block.
+/// How often the set's owner checks whether the outcome of an ended task is final. After this many failed checks, the
+/// owner joins the task, which might block.
 const LOOKS: usize = shrunk(100, 1);
 
 /// A set of tasks that keeps their handles and yields their results. Made by [`Job::set`].
 ///
-/// Results come as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes
-/// ([`join_all`](Self::join_all)). Dropping the set cancels all its tasks. A cancelled closure that runs already goes on,
-/// and can ask [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
+/// The set yields results as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes
+/// ([`join_all`](Self::join_all)). Dropping the set cancels all its tasks. A closure that runs already is not stopped:
+/// it can ask [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
 ///
 /// The set's tasks share the job's limit with all other tasks of the job.
 ///
@@ -55,8 +55,8 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// The number of an ended task that the last poll took from the list, if the task's outcome was not final yet. The next
-    /// poll begins with this task.
+    /// The number of an ended task that the last poll took from the list of ended tasks, if the task's outcome was not
+    /// final yet. The next poll begins with this task.
     last: Option<SetTaskId>,
     /// The wait of a future for this set, if a pool runs that future.
     wait: Wait,
@@ -120,8 +120,8 @@ impl<T: Send + 'static> TaskSet<T> {
 
     /// Pushes a task into `job`, and adds the task's handle to this set. Returns the task's number in the set.
     ///
-    /// `job` may be another job than the set's. So the tasks of one set may have different limits: make a job for each
-    /// limited resource.
+    /// `job` can be another job than the set's job. So the tasks of one set can have different limits: make a job for
+    /// each limited resource.
     ///
     /// # Blocking
     ///
@@ -191,7 +191,8 @@ impl<T: Send + 'static> TaskSet<T> {
 }
 
 impl<T> TaskSet<T> {
-    /// Returns a number for the set's next task, and the guard that notes the end of that task.
+    /// Makes a number for the set's next task, and a guard. The drop of the guard adds the number to the set's list of
+    /// ended tasks.
     fn guard(&mut self) -> (SetTaskId, Guard) {
         let id = SetTaskId(self.next);
         self.next += 1;

@@ -57,9 +57,9 @@ impl Job {
     /// Returns a value that waits until at most as many tasks of the job run as its limit allows. A paused job allows no
     /// running task.
     ///
-    /// When [`set_limit`](Self::set_limit) has lowered the limit, or [`pause`](Self::pause) has paused the job, more tasks
-    /// may run than are allowed from now on. [`Settled::wait`] blocks until enough of them have ended, and a `Settled` is
-    /// also a future. If the limit changes during the wait, the new limit counts. Running tasks of jobs below count,
+    /// [`set_limit`](Self::set_limit) or [`pause`](Self::pause) stops no running task. So after such a call more tasks
+    /// can run than the job allows. [`Settled::wait`] blocks until enough tasks have ended, and a `Settled` is also a
+    /// future. If the limit changes during the wait, the new limit counts. Running tasks of jobs below this job count,
     /// because each of them holds a permit of this job.
     ///
     /// # Examples
@@ -103,8 +103,9 @@ impl Drop for Entry {
     }
 }
 
-/// Registers the waker for `key` in the parking lot if `wait` returns true. Returns what `wait` returned. If `entry` has
-/// the same key already, it keeps its place among the waiters. If `entry` has another key, the new entry replaces it.
+/// If `wait` returns true, stores the waker under `key` in the parking lot. Returns what `wait` returned. An `entry`
+/// with the same key gets the new waker and keeps its place among the waiters. An `entry` with another key is replaced
+/// by a new entry.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -144,8 +145,8 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// Tells whether another waiter has seen the job idle since this future was first polled. `None` before the first poll.
-    /// The field must be dropped before `job`, because it uses the job's address.
+    /// Tells whether another waiter has seen the job idle since this future was first polled. `None` before the first
+    /// poll. This field must be dropped before the field `job`, because `resting` uses the address of the job's record.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
@@ -154,8 +155,9 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Checks that `job` and all jobs below it are idle, one after the other. If so, returns how many tasks of these jobs
-    /// have ended so far. If one of the jobs is busy, registers the waker for that job, and returns `None`.
+    /// Checks that `job` and all jobs below it are idle, one after the other. If all of them are idle, returns how many
+    /// tasks of these jobs have ended so far. At the first busy job, registers the waker for that job and returns
+    /// `None`.
     fn pass(&mut self, job: &Job, cx: &Context<'_>) -> Option<u64> {
         let mut ended = self.pass_one(job, cx)?;
         let mut below = family::children_of(job.ptr());
@@ -264,8 +266,8 @@ impl Settled {
     /// # Blocking
     ///
     /// Parks the calling thread. If the caller is a task, it holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running,
-    /// unless the job [keeps its permits](crate::JobBuilder::keep_permits).
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running.
+    /// If the job [keeps its permits](crate::JobBuilder::keep_permits), the waiting task counts as running.
     ///
     /// # Panics
     ///
@@ -288,8 +290,8 @@ impl Settled {
         unwind::at_caller(|| wait(self.job.ptr(), None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if at most as many tasks run after the wait
-    /// as the limit allows.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if at most as many tasks run after
+    /// the wait as the limit allows.
     ///
     /// # Blocking
     ///
@@ -322,9 +324,9 @@ fn is_settled(job: JobPtr) -> bool {
 
 /// Sets the flag `Settling`. Then returns true if more tasks run than the limit allows, so that the caller must wait.
 ///
-/// `settle-1`: the waiter sets the flag before it reads the number of running tasks. The flag and this number are in one
-/// word, which each thread that releases a permit changes. A thread that releases a permit after the waiter's read sees the
-/// flag, and wakes the waiter when no wait is needed any more.
+/// `settle-1`: the waiter sets the flag before it reads the number of running tasks. The flag and this number are in
+/// one word, and each release of a permit changes this word. A thread that releases a permit after the waiter's read
+/// sees the flag. That thread wakes the waiter when at most as many tasks run as the limit allows.
 fn must_wait(job: JobPtr) -> bool {
     job.permits.set(Flag::Settling);
     fence_after_rmw();

@@ -1,11 +1,11 @@
 //! `Pool::shutdown_async`: a drain that a future waits for. `Pool::shutdown_background`: a drain that nothing waits for.
 //!
-//! The last worker wakes the futures that wait for the end of the pool:
+//! A future can wait for the end of a pool. Two steps make sure that the last worker wakes each such future:
 //!
-//! - `over-1`: the future locks its bucket of the parking lot, and then the state of the pool's end. Under both locks the
-//!   future notes that it waits, and checks that the end has not come.
-//! - `over-2`: the last worker locks the state of the pool's end, notes that the end has come, and reads whether a future
-//!   waits. If one waits, the worker wakes all waiting futures.
+//! - `over-1`: the future locks its bucket of the parking lot, and then the state of the pool's end. Under both locks
+//!   the future notes that it waits, and checks that the pool has not ended.
+//! - `over-2`: the last worker locks the state of the pool's end, notes that the pool has ended, and reads whether a
+//!   future waits. If one waits, the worker wakes all waiting futures.
 
 use crate::api::pool::Pool;
 use crate::base::parking::parking_lot;
@@ -20,10 +20,10 @@ impl Pool {
     /// Drains the pool as [`shutdown`](Self::shutdown) does, and waits without blocking the thread. The returned future needs
     /// no runtime.
     ///
-    /// The drain begins at the first poll of the future. When the future is ready, all tasks that can run have ended, and
-    /// dropping the pool does not wait for a task. On a runtime with one thread, await the future before you drop the pool.
-    /// Otherwise the drop blocks that thread. A task of the pool may need the thread for a timer or a socket of the
-    /// runtime.
+    /// The drain begins at the first poll of the future. When the future is ready, all tasks that can run have ended,
+    /// and dropping the pool does not wait for a task. On a runtime with one thread, await the future before you drop
+    /// the pool. Otherwise the drop blocks the runtime's thread, although a task of the pool might need this thread for
+    /// a timer or a socket of the runtime.
     ///
     /// # Cancellation
     ///
@@ -54,9 +54,10 @@ impl Pool {
     /// Begins to drain the pool as [`shutdown`](Self::shutdown) does, drops the pool, and returns at once. The workers end
     /// by themselves when all tasks that can run have ended.
     ///
-    /// The call never blocks. So it suits a thread that the pool's tasks need, such as the one thread of a runtime, if that
-    /// thread cannot await [`shutdown_async`](Self::shutdown_async). If the process ends before the workers, the remaining
-    /// tasks end with the process. To wait for a task, join its handle, or call [`wait`](crate::Job::wait) on its job.
+    /// The call never blocks. Use it on a thread that the pool's tasks need and that cannot await
+    /// [`shutdown_async`](Self::shutdown_async), such as the one thread of a runtime. If the process ends before the
+    /// workers, the remaining tasks end with the process. To wait for a task, join its handle, or call
+    /// [`wait`](crate::Job::wait) on its job.
     ///
     /// # Examples
     ///
@@ -80,7 +81,7 @@ impl Pool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown_background(self) {
-        // Ordering: Relaxed; only this thread, which owns the pool and drops it after this store, reads the value.
+        // Ordering: Relaxed; only this thread reads the value: it owns the pool, and drops the pool after this store.
         self.abandoned.store(true, Ordering::Relaxed);
     }
 }

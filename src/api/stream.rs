@@ -7,20 +7,20 @@
 //! puller sends the next one when it has pulled an item. So the job's limit decides how many pullers run, even if the limit
 //! changes.
 //!
-//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job, the number of pullers
-//! must also be below the limit, or below the number of workers if there is no limit.
+//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job no puller is missing
+//! if as many pullers run as the limit allows, or as the pool has workers if there is no limit.
 //!
-//! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its task
-//! ends. The puller must not wait for the lock, because it holds a permit. Six steps make sure that a missing puller is
-//! sent:
+//! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its
+//! task ends. The puller must not wait for the lock, because it holds a permit. The number `pullers` counts the running
+//! pullers. Six steps make sure that a missing puller is sent:
 //!
-//! - `pull-1`: a puller that finds the lock taken by another puller stops counting as a puller.
+//! - `pull-1`: a puller that finds the lock taken by another puller lowers `pullers`.
 //! - `pull-2`: that puller executes a full fence.
-//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it counts as a puller again. If not, it leaves.
+//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, it leaves.
 //! - `send-1`: a puller that has the lock unlocks it.
 //! - `send-2`: the puller that has unlocked executes a full fence.
-//! - `send-3`: the puller that has unlocked checks how many pullers run, and whether one is queued. If a puller is missing,
-//!   it sends one.
+//! - `send-3`: the puller that has unlocked reads `pullers`, and whether a puller is queued. If a puller is missing,
+//!   this puller sends one.
 //!
 //! A missing puller is always sent, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock
 //! taken finds it free at the last try, and does not leave (`pull-3`). Or the puller that has unlocked sees that a puller
@@ -51,16 +51,16 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// The time for which a puller may keep its worker while other tasks wait. The waiting task may be the next puller, so a
-/// shorter time would cause too many changes between pullers.
+/// The time for which a puller may keep its worker while other tasks wait. The waiting task might be the next puller.
+/// With a shorter time, pullers would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// How often a puller tries the input's lock before `pull-1`. The puller makes fewer tries if no item is pulled between two
-/// of them.
+/// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The puller
+/// tries less often if no item is pulled between two tries.
 const TRIES: usize = scaled(5, 1, 0);
 
-/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses grow because
-/// each check slows down the thread that the caller waits for.
+/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses get longer,
+/// because each check of the caller slows down the thread that the caller waits for.
 pub fn pause(round: usize) {
     const FIRST: usize = scaled(16, 1, 0);
     (0..FIRST << round).for_each(|_| spin_loop());
@@ -69,15 +69,16 @@ pub fn pause(round: usize) {
 /// An input and its pullers.
 pub struct Feed<I> {
     job: JobPtr,
-    /// The input. `None` after the end of the input, because the puller that finds the end takes the input.
+    /// The input. The puller that finds the end of the input takes the input out, and leaves `None`.
     source: Mutex<Option<I>>,
     /// The number of items that pullers have pulled from the input.
     pulled: AtomicU64,
-    /// The number of pullers that have started, and have neither ended nor done `pull-1`.
+    /// The number of running pullers. A puller lowers this number when it ends, or before its last try of the input's
+    /// lock (`pull-1`).
     pullers: AtomicUsize,
     /// True while a puller is queued. Stays true if the queued puller is dropped before it starts.
     puller_queued: AtomicBool,
-    /// The puller that was queued last, started or not.
+    /// The puller that was queued last. This puller might have started or ended since.
     queued: Mutex<Option<ScopedTask>>,
     /// True if no puller may pull further items.
     finished: AtomicBool,
@@ -89,8 +90,8 @@ pub enum Pulled<I: Iterator> {
     Item(u64, I::Item),
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or has found the end of the input. The caller no longer counts as a
-    /// puller, and must end.
+    /// Another puller has the lock of the input, or has found the end of the input. The caller has lowered the number
+    /// of running pullers, and must end.
     Left,
     /// The call of the input's `next`, or the drop of the input, has panicked. The panic takes the place of the item with
     /// this number. No item is left.
@@ -100,8 +101,9 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start, and needs no
-    /// permit. This thread never calls `next` to find out: an item may be of a type that must not move to another thread.
+    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start, and no puller
+    /// is sent. This thread never calls the input's `next` to find out, because an item that is not `Send` could not
+    /// move on to a puller.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -120,22 +122,23 @@ impl<I: Iterator> Feed<I> {
         self.job
     }
 
-    /// Notes that the queued puller starts, and counts it as a puller. Call this first in each queued puller.
+    /// Notes that no puller is queued any more, and raises the number of running pullers. Call this first in each
+    /// puller that was queued.
     pub fn start(&self) {
-        // Ordering: AcqRel for both changes; this puller executes the fence of `pull-2` after them, before it leaves.
+        // Ordering: AcqRel for both changes; this puller executes a full fence (`pull-2`) after them, before it leaves.
         self.puller_queued.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
-    /// Stops counting the calling puller. Call this before a puller ends, except after [`Pulled::Left`]: then the puller
-    /// does not count any more.
+    /// Lowers the number of running pullers. Call this before a puller ends, but not after [`Pulled::Left`]: such a
+    /// puller has lowered the number already.
     pub fn leave(&self) {
         // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts the calling puller. Call this only in a puller that does not count: it has stopped counting, or was never
-    /// queued.
+    /// Raises the number of running pullers. Call this only in a puller that has lowered this number by
+    /// [`leave`](Self::leave), or that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -162,8 +165,8 @@ impl<I: Iterator> Feed<I> {
         self.drop_at_end(input, pulled)
     }
 
-    /// Drops the input at its end. The caller must have unlocked `source`, because the input's destructor may wait. Returns
-    /// `pulled`, or the panic of the drop if `pulled` is no panic.
+    /// Drops an input that is at its end. If the drop panics and `pulled` is no panic, returns the panic of the drop.
+    /// Otherwise returns `pulled`. The caller must have unlocked `source`, because the input's destructor might wait.
     fn drop_at_end(&self, input: Option<I>, pulled: Pulled<I>) -> Pulled<I> {
         match (unwind::halt(|| drop(input)), pulled) {
             (Err(payload), Pulled::End) => Pulled::Panicked(self.count_pulled(1), payload),
@@ -185,8 +188,8 @@ impl<I: Iterator> Feed<I> {
         before
     }
 
-    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: the calling puller no longer
-    /// counts as a puller, and must end.
+    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: the calling puller has
+    /// lowered the number of running pullers, and must end.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();
@@ -207,9 +210,9 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push`, which must queue a puller, if a puller is missing (send-2, send-3). A puller is missing if none is
-    /// queued and the input has not ended. In an unlimited job, the number of pullers must also be below the greatest
-    /// number that may run at once.
+    /// If a puller is missing, calls `push`, which must queue a puller (`send-2`, `send-3`). A puller is missing if
+    /// none is queued and the input has not ended. In an unlimited job no puller is missing if as many pullers run as
+    /// are allowed to run at once.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -228,8 +231,8 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Queues a puller by a call of `push` with its cell. If the feed is finished by then, drops the puller. Call this
-    /// inside the closure that is passed to [`send_puller`](Self::send_puller).
+    /// Calls `push` with the cell of `puller`, to queue the puller. If the feed is finished after that, drops the
+    /// puller. Call this inside the closure that is passed to [`send_puller`](Self::send_puller).
     pub fn queue(&self, puller: ScopedTask, push: impl FnOnce(CellPtr)) {
         let cell = puller.cell();
         let started = self.queued().replace(puller);
@@ -248,7 +251,7 @@ impl<I: Iterator> Feed<I> {
         }
     }
 
-    /// Returns true if a puller is queued, or was dropped in the queue.
+    /// Returns true if a puller is queued, or was dropped from the queue before it started.
     pub fn is_puller_queued(&self) -> bool {
         // Ordering: Acquire; pairs with `send_puller` and `start`.
         self.puller_queued.load(Ordering::Acquire)
@@ -256,8 +259,9 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// A puller that another thread sends at the same time is dropped, too. Both threads take the lock of `queued`. Either
-    /// this thread finds the puller in `queued`, or the sending thread sees that the feed is finished.
+    /// No puller is missed that another thread queues at the same time, because both threads take the lock of `queued`.
+    /// Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished and drops
+    /// the puller.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -269,8 +273,8 @@ impl<I: Iterator> Feed<I> {
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Drops the puller in `queued`, unless it has started. Unlocks `queued` before the drop, because the drop may run
-    /// destructors of the user.
+    /// If the puller in `queued` has not started, drops the puller. Unlocks `queued` before the drop, because the drop
+    /// can run destructors of the user.
     fn cancel_queued(&self) {
         let queued = self.queued().take();
         if let Some(puller) = queued {
@@ -295,14 +299,14 @@ impl<I> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // Code under the lock never panics: each call of the input catches the input's panics.
+            // Code under the lock never panics: a panic of the input is caught at each call.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Takes the input out, with the items that were not pulled. Returns `None` if a puller has the lock, or has taken the
-    /// input at its end.
+    /// Takes the input out of the feed, with the items that were not pulled. Returns `None` if a puller has the lock,
+    /// or has taken the input out at its end.
     pub fn take_input(&self) -> Option<I> {
         self.try_lock()?.take()
     }
@@ -324,13 +328,14 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
-    /// After an item, the puller checks for other tasks if `items` has none of the bits of this mask.
+    /// After an item, the puller checks for other tasks if `items & mask` is 0.
     mask: u32,
     began: Instant,
 }
 
 impl<'a> Watch<'a> {
-    /// Makes the watch of a puller that starts now.
+    /// Makes the value that tells a puller after each item whether the puller must stop. Call this when the puller
+    /// starts.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
         let lease = context.lease();
         // If the turn has a turn time, a mask of 0 makes the puller read the clock after each item.
@@ -338,8 +343,8 @@ impl<'a> Watch<'a> {
         Self { context, job, epoch: lease.epoch.get(), items: 0, mask, began: Instant::now() }
     }
 
-    /// Returns true if the puller must stop: the job allows no further item now, or another task is to have its turn. Call
-    /// this after each item.
+    /// Returns true if the puller must stop: the job allows no further item now, or other tasks wait and the time of
+    /// the puller's turn is over. Call this after each item.
     #[inline]
     pub fn must_stop(&mut self) -> bool {
         self.is_held_back() || self.is_others_turn()

@@ -1,5 +1,5 @@
-//! The ticket of a task. It has a slot if the job has a capacity, a stopwatch if the job is timed, and a span if the job is
-//! traced.
+//! The ticket of a task: what the task owns beside its closure. A ticket has a slot if the job has a capacity, a
+//! stopwatch if the job is timed, and a span if the job is traced.
 
 use crate::api::capacity::Asked;
 use crate::api::job::Job;
@@ -13,8 +13,8 @@ use crate::sync::time::Instant;
 #[cfg(feature = "futures")]
 use std::{future::poll_fn, pin::pin, task::Context};
 
-/// What a task owns beside its closure. It has a slot if the job has a capacity, or permits if the capacity is 0. It has a
-/// stopwatch if the job is timed, and a span if the job is traced.
+/// What a task owns beside its closure. The ticket has a slot if the job has a capacity, or permits if the capacity is
+/// 0. The ticket has a stopwatch if the job is timed, and a span if the job is traced.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,
@@ -23,7 +23,7 @@ pub struct Ticket {
     span: TaskSpan,
 }
 
-/// The result of asking for a ticket without waiting.
+/// The answer to a push that asks for a ticket and must not block.
 #[derive(Debug)]
 pub enum Offered {
     /// The task needs no ticket.
@@ -32,7 +32,7 @@ pub enum Offered {
     Ticket(Ticket),
     /// The job has a capacity, and no slot is free.
     Full,
-    /// The job is closed or its pool has shut down, so the job accepts no tasks any more.
+    /// The job is closed or its pool has shut down, so the job accepts no further tasks.
     Closed,
 }
 
@@ -60,7 +60,7 @@ impl Ticket {
         self.span.note_name(name);
     }
 
-    /// Lets the measured wait of the task begin at the time `since`.
+    /// Sets the time at which the measured wait of the task begins.
     pub fn since(self, since: Instant) -> Self {
         Self { stopwatch: self.stopwatch.map(|stopwatch| stopwatch.since(since)), ..self }
     }
@@ -101,7 +101,7 @@ impl Ticket {
         out
     }
 
-    /// Wraps a closure that may be called several times. The first call releases the slot and ends the measured wait.
+    /// Wraps a closure that can be called several times. The first call releases the slot and ends the measured wait.
     pub fn around_attempts<T>(self, mut task: impl FnMut() -> T) -> impl FnMut() -> T {
         let (mut ticket, mut started) = (Some(self), None);
         move || {
@@ -133,12 +133,12 @@ impl Job {
         if self.hands_over() {
             return self.take_handed_ticket();
         }
-        // This call is not in a closure, so that a panic reports the caller's line.
+        // This call is not in a closure, because a panic in a closure would not report the caller's line.
         let slot = self.take_slot();
         Ticket::of(self.ptr(), slot, None)
     }
 
-    /// Returns the ticket of one task, or the reason why there is none. Never blocks.
+    /// Asks for the ticket of one task, and returns the answer. Never blocks.
     #[inline]
     pub(crate) fn try_take_ticket(&self) -> Offered {
         if !self.extra().is_some_and(Extra::needs_ticket) {
@@ -157,7 +157,7 @@ impl Job {
 
     /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).
     ///
-    /// When a task has been joined, the figures include that task. While tasks run, the figures may belong to slightly
+    /// When a task has been joined, the figures include that task. While tasks run, the figures can belong to slightly
     /// different moments.
     ///
     /// # Examples
@@ -177,13 +177,13 @@ impl Job {
 
 /// Measures how long one task of a timed job waits, and then how long it runs.
 ///
-/// Call the methods only while the task or a handle keeps the job's record. A stopwatch may be dropped after the record was
-/// freed.
+/// Call the methods only while the task or a handle keeps the job's record. The drop of a stopwatch does not use the
+/// record, and can come later.
 #[derive(Debug)]
 pub struct Stopwatch {
     job: JobPtr,
-    /// The time at which the task began to wait or, after [`start`](Self::start), to run. In nanoseconds from the job's
-    /// base time.
+    /// The time at which the task began to wait or, after [`start`](Self::start), to run. The unit is nanoseconds since
+    /// the job's base time.
     since: u64,
 }
 
@@ -203,7 +203,7 @@ impl Stopwatch {
         self.timed().nanos(self.job.pool().now())
     }
 
-    /// Lets the measured wait of a delayed task begin at the time `since`, at which the task enters the queue.
+    /// Sets the time at which the measured wait of a delayed task begins: `since`, at which the task enters the queue.
     pub fn since(self, since: Instant) -> Self {
         Self { since: self.timed().nanos(since), ..self }
     }

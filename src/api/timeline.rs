@@ -12,7 +12,7 @@ use crate::pool::core::Shared;
 use std::fmt;
 use std::io::{self, Write};
 
-/// The number of events that each worker keeps, unless the caller sets another number.
+/// The number of events that each worker keeps. [`Timeline::start_with`] can set another number.
 const EVENTS: usize = 16_384;
 
 /// The timeline of a pool: what each task did, when, and why it waited. Returned by [`Pool::timeline`].
@@ -26,10 +26,10 @@ const EVENTS: usize = 16_384;
 /// - The figures *running*, *limit* and *backlog* of the job over time.
 /// - A flow (an arrow) from the end of a task that released a permit to the start of the task that got this permit.
 ///
-/// A started timeline does not change what tasks do. The times of events are real times, also in a pool with a
+/// A started timeline does not change what tasks do. The times of events are real times, even in a pool with a
 /// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, the task's queued slice begins at the
-/// task's first recorded event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the tasks
-/// that pull the items.
+/// task's first recorded event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the
+/// tasks that pull the items.
 ///
 /// # Examples
 ///
@@ -147,7 +147,7 @@ impl Timeline<'_> {
 
     /// Writes the recorded events in the format of [Perfetto](https://ui.perfetto.dev), as a file of *track events*.
     ///
-    /// The call locks the events of one worker at a time, and only while it copies them, not while it writes.
+    /// The call locks the events of one worker at a time, and unlocks them before it writes.
     ///
     /// # Errors
     ///

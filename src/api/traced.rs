@@ -21,7 +21,7 @@ pub struct TaskSpan {
 }
 
 impl TaskSpan {
-    /// Makes the span of a task that this thread is about to push, if the job is traced.
+    /// Makes the span of a task that this thread is about to push. Makes no span if the job is not traced.
     #[inline]
     pub fn of(job: JobPtr) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl TaskSpan {
     }
 }
 
-/// The thread is in the task's span while this guard exists.
+/// A guard that keeps this thread in the task's span until the guard is dropped.
 #[must_use]
 #[derive(Debug)]
 pub struct Inside<'a> {

@@ -9,9 +9,9 @@ use std::time::Duration;
 impl JobBuilder {
     /// Multiplies the length of a worker's turns with the job by `n`: a turn has 16·n tasks. Without this call `n` is 1.
     ///
-    /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker, a
-    /// job with a share of 3 starts 48 tasks for each 16 tasks of a job with a share of 1. A share reserves no worker.
-    /// While no other task waits, a turn goes on.
+    /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker,
+    /// a job with a share of 3 starts 48 tasks for each 16 tasks of a job with a share of 1. A share reserves no
+    /// worker. While no other task waits, a turn does not end.
     ///
     /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
     ///
@@ -62,15 +62,15 @@ impl JobBuilder {
     /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn stays limited as well.
     /// Without this call, only the number of tasks limits a turn.
     ///
-    /// If another task waits, the turn ends with the task during which the time passes. So a lone task of another job
-    /// waits, on each worker, for at most this time and one task. If no other task waits when the time has passed, the turn
-    /// goes on. The turn then ends with the task that runs when another task comes. With a time of zero each task is a
-    /// turn.
+    /// If another task waits when the time has passed, the turn ends after the task in progress. So a lone task of
+    /// another job waits, on each worker, for at most this time and one task. If no other task waits when the time has
+    /// passed, the turn goes on until another task comes. The turn ends after the task that runs at that moment. With a
+    /// time of zero each task is a turn.
     ///
     /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms. A lone
-    /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts, too. A
-    /// child inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as
-    /// tasks.
+    /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts as
+    /// part of the turn. A child inherits the turn time of its parent. Items of [`map`](Job::map) and
+    /// [`for_each`](Job::for_each) count as tasks.
     ///
     /// The turn time is measured by the pool's [clock](crate::PoolBuilder::clock). The worker reads that clock after each task
     /// of a job with a turn time.
@@ -115,14 +115,14 @@ impl JobBuilder {
     /// numbers do not include ready tasks in the deque of another worker. The other worker runs these tasks after its turn,
     /// or a worker without a ready task steals them.
     ///
-    /// - *Limits.* A class changes no limit. A ready task of a `Low` job holds its place below the limits of its job and
-    ///   its parents, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a
+    /// - *Limits.* A class changes no limit. A ready task of a `Low` job counts toward the limits of its job and of the
+    ///   ancestors, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a
     ///   time. So give all children of such a parent the same class. Otherwise a ready task of a `Low` child keeps the
     ///   tasks of all other children waiting.
-    /// - *Siblings.* Classes have no effect in the queue of a parent whose limit binds: the children take turns in that
-    ///   queue. Use [`share`](Self::share) for these children.
-    /// - *Cost.* After the pool has got its first job that is not `Normal`, its workers look at three injectors. A pool without
-    ///   such a job pays nothing. Tasks of a job that is not `Normal` start one at a time, even without a limit.
+    /// - *Siblings.* If the limit of a parent binds, its children take turns in the parent's queue, and classes have no
+    ///   effect there. Use [`share`](Self::share) for these children.
+    /// - *Cost.* After the pool has got its first job of class `High` or `Low`, its workers look at three injectors. A
+    ///   pool without such a job pays nothing. Tasks of a `High` or `Low` job start one at a time, even without a limit.
     ///
     /// # Examples
     ///
@@ -162,8 +162,8 @@ impl Job {
     /// ```
     pub const MAX_SHARE: u32 = MOST_SHARE;
 
-    /// Returns the share of the job, multiplied by the shares of all jobs above. A turn with the job has 16 times this
-    /// number of tasks.
+    /// Returns the share of the job, multiplied by the shares of all jobs above it. A turn with the job has 16 times as
+    /// many tasks as this number.
     ///
     /// # Examples
     ///

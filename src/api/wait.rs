@@ -15,15 +15,15 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When the call returns, all tasks that were pushed before the call have ended. All tasks that these tasks pushed into
-    /// the job have ended, too. At some moment during the call no task of these jobs was queued or running. All threads
-    /// that waited at that moment return. One of these threads may push again before another one has returned.
+    /// When the call returns, all tasks that were pushed before the call have ended. All tasks that these tasks pushed
+    /// into the job have ended, too. At some moment during the call no task of these jobs was queued or running. All
+    /// threads that waited at that moment return. One of these threads can push again before another one has returned.
     ///
     /// # Blocking
     ///
     /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
-    /// cancelled. If the caller is a task of another job, it holds no permit while it waits. A spare worker takes its place
-    /// meanwhile, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// cancelled. If the caller is a task of another job, the caller holds no permit while it waits, and a spare worker
+    /// takes the caller's place, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
@@ -49,13 +49,13 @@ impl Job {
         unwind::at_caller(|| wait(self.0, None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the wait has ended before the timeout,
-    /// because the job and all jobs below it were idle.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job and all jobs below it were
+    /// idle at one moment before the timeout.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread as [`wait`](Self::wait) does, for at most `timeout`. If the caller is a task of another
-    /// job, it then re-acquires its permit, for which the call may wait longer.
+    /// Parks the calling thread as [`wait`](Self::wait) does, for at most `timeout`. A caller that is a task of another
+    /// job re-acquires its permit after the wait. For this, the call can block longer than `timeout`.
     ///
     /// # Panics
     ///
@@ -84,9 +84,9 @@ impl Job {
     /// Returns true if at one moment of the call no task of this job, or of a job below it, was queued or running. Never
     /// waits for a task.
     ///
-    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread may push as soon
-    /// as the call has returned. Inside a task of this job or of a job below it, the call returns false. The call visits
-    /// each job below this one.
+    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread can push as
+    /// soon as the call has returned. Inside a task of this job or of a job below it, the call returns false. The call
+    /// visits each job below this one.
     ///
     /// # Panics
     ///
@@ -138,7 +138,7 @@ impl Job {
     }
 }
 
-/// Waits until no task of the job or of a job below it is queued or running. Returns true at that moment, or if another
+/// Waits until no task of the job or of a job below it is queued or running. Returns true if this thread or another
 /// waiter has seen such a moment since this call began. Returns false if the time `until` comes first.
 fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     let resting = Resting::enter(job.idle_key());
@@ -156,8 +156,8 @@ fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     }
 }
 
-/// Checks that the job and each job below it are idle, one after the other. If so, returns how many tasks of these jobs
-/// have ended so far. Returns `None` if one of the jobs is busy.
+/// Checks that the job and each job below it are idle, one after the other. If all of them are idle, returns how many
+/// tasks of these jobs have ended so far. Returns `None` if one of the jobs is busy.
 fn ended_if_idle(job: JobPtr) -> Option<u64> {
     let mut ended = idle::is_idle(job).then(|| job.tally.ended())?;
     let mut below = family::children_of(job);
@@ -181,10 +181,12 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
     Some(ended)
 }
 
-/// Waits until the job is idle, as [`wait_for_each`] does for several jobs.
+/// Waits until the job is idle. Returns how many tasks of this job have ended so far, or `None` as [`wait_for_each`]
+/// does.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !wait_while_busy(job, until, || resting.has_come()) {
-        // The job is busy, perhaps again: a parent may have been idle only for a moment, between two tasks of its children.
+        // The job is still busy or busy again. A parent can be idle for a moment only, between two tasks of its
+        // children.
         if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
@@ -193,12 +195,13 @@ fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Optio
 }
 
 /// Waits until no task of the job is queued or running, until `enough` returns true, or until the time `until` comes.
-/// Returns true if the job is idle then.
+/// Returns true if the job is idle at the end of the wait.
 fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> bool) -> bool {
     if idle::is_idle(job) {
         return true;
     }
-    // If all tasks of the job have begun, the job becomes idle without the permit that the waiting task keeps.
+    // Only a task that has not begun can need the permit that the waiting task keeps. If no task of the job is queued
+    // or ready, the wait is not hopeless.
     if until.is_none() && (job.has_waiting() || job.permits.load().ready() > 0) {
         refuse_if_hopeless(job.opaque());
     }

@@ -57,8 +57,8 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // If this wait panics, `self` still owns the task's handle. The drop of `self` then gives a panic of the task to
-        // the scope.
+        // If this wait panics, `self` still owns the task's handle. So the drop of `self` passes a panic of the task on
+        // to the scope.
         self.task.as_ref().expect(joined).wait(None);
         self.task.take().expect(joined).join()
     }

@@ -4,8 +4,9 @@
 //! until the task has ended:
 //!
 //! - `scope-1`: the thread that makes the task counts it in `pending`, before it pushes the task.
-//! - `scope-2`: the thread that ends the task lowers `pending`. Before that, the thread has dropped the task's closure, and
-//!   has dropped the task's outcome or stored it for the [`ScopedHandle`]. The handle cannot outlive the scope.
+//! - `scope-2`: the thread that ends the task lowers `pending`. Before it lowers `pending`, this thread has dropped the
+//!   task's closure, and has dropped the task's outcome or stored the outcome for the [`ScopedHandle`]. The handle
+//!   cannot outlive the scope.
 //! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. By then the scope's closure has returned,
 //!   and a task can push further tasks only before its own `scope-2`. So `pending` stays 0.
 //!
@@ -27,9 +28,9 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// The greatest number of tasks that a scope runs inline while other tasks wait for its worker.
+/// The greatest number of its tasks that a scope runs inline while other tasks wait for the same worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
-/// The least length of a scope's list of tasks at which started tasks are removed from the list.
+/// Started tasks are removed from a scope's list of tasks only if the list has at least this length.
 const LONG: usize = shrunk(64, 2);
 
 const WAITED: u64 = 1;
@@ -41,21 +42,22 @@ type Payload = Box<dyn Any + Send>;
 /// The tasks of one scope that have not ended, and the scope's first panic.
 pub struct Tasks {
     list: Mutex<List>,
-    /// Bit 0: the bit *waited*, set while a thread may wait in the parking lot. The bits above: the number of tasks that
-    /// have not ended.
+    /// Bit 0: the bit *waited*, set while a thread waits in the parking lot or is about to wait. The bits above: the
+    /// number of tasks that have not ended.
     pending: AtomicU64,
     /// The first panic of a task or of the scope's closure.
     panic: Mutex<Option<Payload>>,
 }
 
 struct List {
-    /// Tasks that have not started, and some that have, the oldest first.
+    /// The tasks that have not started, the oldest first. Some of the tasks might have started since.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,
 }
 
-/// The owner of a scope's tasks. If `COUNTED` is false, the job's statistics do not count the tasks.
+/// Reports the end of a task and the panic of a task to the task's scope. If `COUNTED` is false, the job's statistics
+/// do not count the task.
 #[derive(Clone, Copy)]
 struct InScope<const COUNTED: bool>(NonNull<Tasks>);
 
@@ -83,7 +85,7 @@ impl<const COUNTED: bool> Owner for InScope<COUNTED> {
 }
 
 impl Tasks {
-    /// Makes the list of a new scope's tasks.
+    /// Makes the empty list of tasks of a new scope.
     pub fn new() -> Self {
         Self {
             list: Mutex::new(List { tasks: Vec::new(), long: LONG }),
@@ -92,7 +94,8 @@ impl Tasks {
         }
     }
 
-    /// Makes a task of this scope (`scope-1`). The caller must [`list`](Self::list) the task, then push the task's cell.
+    /// Makes a task of this scope, and counts the task in `pending` (`scope-1`). The caller must add the task to the
+    /// scope's list by [`list`](Self::list), then push the task's cell.
     ///
     /// # Safety
     /// The caller must not move this value before [`enter`](Self::enter) returns. Values that `task` and its result borrow
@@ -114,11 +117,11 @@ impl Tasks {
         unsafe { ScopedTask::make(job, handle, InScope::<COUNTED>(self.into()), task) }
     }
 
-    /// Makes the task of a puller (`scope-1`), and adds it to the list. No statistics count the task. The caller must push
-    /// the task's cell.
+    /// Makes the task of a puller, counts the task in `pending` (`scope-1`), and adds the task to the scope's list. No
+    /// statistics count the task. The caller must push the task's cell.
     ///
     /// # Safety
-    /// The conditions of [`make`](Self::make).
+    /// The caller must meet the conditions of [`make`](Self::make).
     pub unsafe fn make_puller(&self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask {
         // SAFETY: by this function's contract.
         let puller = unsafe { self.make::<false, _, _>(job, false, run) };
@@ -126,8 +129,8 @@ impl Tasks {
         puller
     }
 
-    /// Adds to the list a task that was not pushed yet. If the list has doubled since started tasks were last removed from
-    /// it, first removes the started tasks.
+    /// Adds a task that was not pushed yet to the scope's list. If the list has doubled since the last removal of
+    /// started tasks, first removes the started tasks.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -160,7 +163,7 @@ impl Tasks {
         }
     }
 
-    /// Runs `f`, which may make tasks of this scope, and then waits for all tasks of the scope.
+    /// Runs `f`, which can make tasks of this scope, and then waits for all tasks of the scope.
     ///
     /// # Errors
     /// Returns the payload of the first panic of `f` or of a task.
@@ -173,7 +176,7 @@ impl Tasks {
         match (panic, result) {
             (None, Some(result)) => Ok(result),
             (Some(payload), result) => {
-                // The drop of the result may panic. A second panic would abort the process.
+                // The drop of the result might panic, and a second panic would abort the process.
                 unwind::drop_quietly(result);
                 Err(payload)
             }
@@ -184,9 +187,9 @@ impl Tasks {
     /// Runs tasks of the scope inline as [`help`](Self::help) says, then waits until all tasks of the scope have ended
     /// (`scope-3`).
     ///
-    /// The wait is refused if no spare worker is left, or if a task needs the one permit that the caller keeps. Then this
-    /// function drops all tasks that have not started, and waits for the others. The refusal is stored as a panic of the
-    /// scope.
+    /// The wait panics if no spare worker is left, or if a task needs the one permit that the caller keeps. After such
+    /// a panic this function stores the panic as a panic of the scope, drops all tasks that have not started, and waits
+    /// for the others.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();
@@ -209,8 +212,9 @@ impl Tasks {
     }
 
     /// If the caller is a task of the same job, runs inline those tasks of the scope that have not started, the oldest
-    /// first. If other tasks wait for the worker, runs at most `HELPED_MOST` tasks. If the caller keeps a permit, runs all
-    /// of them in any case. Returns the tasks that have not started by then.
+    /// first. If other tasks wait for the caller's worker, runs at most `HELPED_MOST` tasks. A caller that keeps a
+    /// permit runs all tasks, whether other tasks wait or not. Returns the tasks of the scope that have not started
+    /// when this call ends.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {
@@ -234,8 +238,8 @@ impl Tasks {
     }
 }
 
-/// Ends the process when this value is dropped during an unwind. Tasks may still use the stack frames that the unwind would
-/// remove.
+/// Ends the process when this value is dropped during an unwind: tasks might still use the stack frames that the unwind
+/// removes.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {

@@ -1,19 +1,22 @@
 //! The list of a set's ended tasks. A task that ends wakes the set's *owner*, which is the thread or future that takes the
 //! results.
 //!
-//! The closure or future of each task owns a *guard*. The guard is dropped at the end of the closure or future, whether the
-//! task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list:
+//! The closure or future of each task owns a *guard*. The guard is dropped at the end of the closure or future, whether
+//! the task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list of ended
+//! tasks:
 //!
-//! - `set-1`: the guard locks the list, adds the number, and reads and clears the mark *waited*.
-//! - `set-2`: if the mark was set, the guard wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks the list. If the list is empty, the owner sets the mark *waited* and waits.
-//!   If not, the owner does not wait. During this step the owner also holds the lock of its bucket in the parking lot.
+//! - `set-1`: the drop of the guard locks the list, adds the number, and reads and clears the flag `waited` of the
+//!   list.
+//! - `set-2`: if the flag was set, the drop of the guard wakes the set's owner.
+//! - `set-3`: before the owner waits, it locks the list. If the list is empty, the owner sets the flag `waited` and
+//!   waits. If the list has a number, the owner does not wait. During this step the owner also holds the lock of its
+//!   bucket in the parking lot.
 //!
-//! No wake-up is lost, because `set-1` and `set-3` run under the list's lock. If `set-1` comes first, the owner sees the
-//! task's number in the list. If `set-3` comes first, the guard sees the mark and wakes the owner.
+//! No wake-up is lost, because `set-1` and `set-3` run under the list's lock. If `set-1` comes first, the owner sees
+//! the task's number in the list. If `set-3` comes first, the guard sees the flag and wakes the owner.
 //!
-//! The guard is dropped shortly before the outcome of its task is final. So the owner takes the outcome by a join of the
-//! task's handle.
+//! The guard is dropped shortly before the outcome of its task is final. So the owner joins the task's handle to get
+//! the outcome.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -34,14 +37,14 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetTaskId(pub(super) u64);
 
-/// The ended tasks of a set whose results the set's owner has not taken yet.
+/// The list of a set's ended tasks whose results the set's owner has not taken yet.
 #[derive(Debug)]
 pub struct EndedList(Mutex<List>);
 
 #[derive(Debug)]
 struct List {
     numbers: VecDeque<SetTaskId>,
-    /// True while the set's owner waits, or is about to wait.
+    /// True while the set's owner waits in the parking lot, or is about to wait.
     waited: bool,
 }
 
@@ -52,33 +55,33 @@ pub struct Guard {
 }
 
 impl EndedList {
-    /// Makes an empty list.
+    /// Makes an empty list of ended tasks.
     pub fn new() -> Self {
         Self(Mutex::new(List { numbers: VecDeque::new(), waited: false }))
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // A poisoned lock may be used, because no code of the user runs under the lock.
+        // No code of the user runs under the lock. So a poisoned lock can be used.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns the key by which the set's owner waits in the parking lot.
+    /// Returns the key under which the set's owner waits in the parking lot.
     pub fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Removes the number of the task that ended first from the list, and returns it.
+    /// Takes the first number out of this list: the number of the task that ended first.
     pub fn take(&self) -> Option<SetTaskId> {
         self.lock().numbers.pop_front()
     }
 
-    /// Returns the number of tasks on the list.
+    /// Returns the number of tasks in this list.
     pub fn len(&self) -> usize {
         self.lock().numbers.len()
     }
 
-    /// If the list is empty, sets the mark *waited* and returns true: the set's owner must wait (`set-3`). Otherwise
-    /// returns false.
+    /// Returns true if this list of ended tasks is empty, so that the set's owner must wait. In this case the call sets
+    /// the flag `waited`, so that the next task that ends wakes the owner (`set-3`).
     pub fn set_waited(&self) -> bool {
         let mut list = self.lock();
         list.waited = list.numbers.is_empty();

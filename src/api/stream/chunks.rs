@@ -2,15 +2,16 @@
 //!
 //! A puller *holds* a chunk of more than one item until it has run all these items or has given back the rest. A puller
 //! that must stop within a chunk gives back the rest, and other pullers pull these items before they pull the input. So
-//! when the input is at its end, items may still come from a puller that holds a chunk. As long as one puller holds a
-//! chunk, each other puller that finds the end of the input leaves. Two steps make sure that a puller pulls the items that
-//! are given back:
+//! after the end of the input a puller that holds a chunk can still give back items. As long as one puller holds a
+//! chunk, each other puller that finds the end of the input *leaves*: its task ends. Two steps make sure that a puller
+//! pulls the items that are given back:
 //!
-//! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has the
-//!   lock, the puller that has run its chunk does `pull-1` to `pull-3` of module `stream`. In these steps it stops counting
-//!   as a puller, executes a full fence, and tries the lock again.
-//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Then it stops
-//!   counting as a puller, and executes a full fence. It leaves if `held` is still above 0, and pulls again if `held` is 0.
+//! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has
+//!   the lock, the puller that has run its chunk lowers the number of running pullers. Next, it executes a full fence
+//!   and tries the lock again (`pull-1` to `pull-3` of module `stream`).
+//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Next, the
+//!   puller lowers the number of running pullers, and executes a full fence. The puller leaves if `held` is still above
+//!   0, and pulls again if `held` is 0.
 //!
 //! A puller always pulls the items that are given back, because of the two fences. Either the puller that has run its chunk
 //! finds the lock free (`chunk-1`). Or the puller that has found the end sees that `held` is 0, and pulls again (`end-1`).
@@ -22,13 +23,13 @@ use crate::unwind;
 use std::any::Any;
 use std::collections::VecDeque;
 
-/// The state by which the pullers of one input share chunks.
+/// The items that the pullers of one input have given back, and the number of pullers that hold a chunk.
 pub struct Chunks<T> {
-    /// The items that pullers have given back. No puller calls the input while it has this lock.
+    /// The items that pullers have given back. A puller never calls the input while it has the lock of this field.
     returned: Mutex<VecDeque<T>>,
     /// The number of items in `returned`.
     given_back: AtomicUsize,
-    /// The number of pullers that hold a chunk of more than one item.
+    /// The number of pullers that hold a chunk of more than one item, or that drop the input at its end.
     held: AtomicUsize,
     /// The number of items that a starting puller wants for its first chunk.
     size: AtomicUsize,
@@ -42,15 +43,15 @@ pub enum Pulled {
     Chunk,
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or other pullers hold the rest of the items. The caller no longer counts
-    /// as a puller, and must end.
+    /// Another puller has the lock of the input, or other pullers hold the rest of the items. The caller has lowered
+    /// the number of running pullers, and must end.
     Left,
     /// The input panicked. No item is left.
     Panicked(Box<dyn Any + Send>),
 }
 
 impl<T> Chunks<T> {
-    /// Makes the state of an input while no puller holds a chunk.
+    /// Makes the state of an input of which no puller holds a chunk.
     pub fn new() -> Self {
         Self {
             returned: Mutex::new(VecDeque::new()),
@@ -77,8 +78,8 @@ impl<T> Chunks<T> {
     /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the last pull of this puller gave
     /// more than one item, and the puller has run all of them.
     ///
-    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input may block until
-    /// an earlier item has been run. A puller that pulled both items before it ran the first would block for ever.
+    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input might block
+    /// until an earlier item has been run. A puller that had not run the earlier item yet would then block for ever.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
@@ -103,7 +104,7 @@ impl<T> Chunks<T> {
                 feed.count_pulled(chunk.len() as u64);
             }
             if chunk.len() > 1 || end.is_some() {
-                // Ordering: Relaxed; the lock of the source orders this change before the next load of `held` under the
+                // Ordering: Relaxed; the lock of the input orders this change before the next load of `held` under the
                 // same lock.
                 self.held.fetch_add(1, Ordering::Relaxed);
             }
@@ -137,19 +138,18 @@ impl<T> Chunks<T> {
     }
 
     fn pull_returned(&self, chunk: &mut Vec<T>, most: usize) {
-        // Ordering: Relaxed; a hint while a puller holds a chunk. If none does, the load of `held` in `pull` has made all
-        // changes visible.
+        // Ordering: Relaxed; a hint while a chunk is held. Otherwise the load of `held` in `pull` shows all changes.
         if self.given_back.load(Ordering::Relaxed) > 0 {
             let mut returned = self.lock_returned();
             let again = most.min(returned.len());
             chunk.extend(returned.drain(..again));
-            // Ordering: Relaxed; written under the lock of `returned`, and read under the lock of the source.
+            // Ordering: Relaxed; written under the lock of `returned`, and read under the lock of the input.
             self.given_back.store(returned.len(), Ordering::Relaxed);
         }
     }
 
-    /// Drops an input that is at its end, and stores the input's first panic. The caller must have unlocked the source,
-    /// because the input's destructor may wait.
+    /// Drops an input that is at its end, and stores the input's first panic. The caller must have unlocked the input,
+    /// because the input's destructor might wait.
     fn end<I>(&self, (input, panic): End<I>) {
         let dropped = unwind::halt(|| drop(input)).err();
         let (first, second) = if panic.is_some() { (panic, dropped) } else { (dropped, None) };
@@ -157,7 +157,8 @@ impl<T> Chunks<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a chunk of more than one item, for other pullers. The calling puller holds no chunk any more.
+    /// Gives back the rest of a chunk of more than one item, so that other pullers can run these items. The calling
+    /// puller holds no chunk any more.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
         returned.extend(rest);
@@ -167,7 +168,7 @@ impl<T> Chunks<T> {
         self.put_down();
     }
 
-    /// Stops counting the calling puller in `held`: the puller holds no chunk of more than one item any more.
+    /// Lowers `held`: the calling puller holds no chunk of more than one item any more.
     fn put_down(&self) {
         // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after this change.
         self.held.fetch_sub(1, Ordering::AcqRel);
@@ -194,8 +195,9 @@ impl<T> Drop for Chunks<T> {
 /// An input that is at its end, and the payload of its panic.
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
-/// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. If the input
-/// yields fewer or panics, it is at its end: takes the input out of `source`, and returns it.
+/// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. An input
+/// that yields fewer items or panics is at its end. Then this function takes the input out of `source`, and returns the
+/// input and its panic.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     chunk: &mut Vec<I::Item>,

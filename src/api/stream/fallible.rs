@@ -52,7 +52,7 @@ impl<E: Error> Error for TryError<E> {
     }
 }
 
-/// An input that ends when a call of the closure has failed.
+/// An input that ends as soon as a call of the closure has failed.
 struct Until<I> {
     input: I,
     failed: Arc<AtomicBool>,
@@ -62,7 +62,7 @@ impl<I: Iterator> Iterator for Until<I> {
     type Item = I::Item;
 
     fn next(&mut self) -> Option<I::Item> {
-        // Ordering: Acquire; pairs with the store by the call of the closure that failed.
+        // Ordering: Acquire; pairs with the store after the failed call of the closure.
         if self.failed.load(Ordering::Acquire) { None } else { self.input.next() }
     }
 
@@ -72,11 +72,12 @@ impl<I: Iterator> Iterator for Until<I> {
 }
 
 impl Job {
-    /// Does what [`for_each`](Self::for_each) does, with a closure that may fail. The first error is the end of the input.
+    /// Does what [`for_each`](Self::for_each) does, with a closure that can fail. The first error is the end of the
+    /// input.
     ///
-    /// After an error no further item is pulled. An item that was pulled, but whose call has not begun, is dropped. Calls
-    /// of `f` that have begun run to their end, and so does a block of 256 calls of less than 5 ns each. Errors after the
-    /// first one are dropped.
+    /// After an error no further item is pulled. An item that was pulled, but whose call has not begun, is dropped.
+    /// Calls of `f` that have begun run to their end. If calls take less than 5 ns each, a block of 256 calls that has
+    /// begun runs to its end. Errors after the first one are dropped.
     ///
     /// # Blocking
     ///
@@ -89,7 +90,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics where [`for_each`](Self::for_each) does. If a call of `f` has failed before the panic, its error is dropped.
+    /// Panics where [`for_each`](Self::for_each) does. If a call of `f` has failed before the panic, the error of that
+    /// call is dropped.
     ///
     /// # Examples
     ///
@@ -128,14 +130,14 @@ impl Job {
             (Ok(_), Some(error)) => Err(TryError::Failed(error)),
             (Ok(outcome), None) => outcome.map_err(TryError::Join),
             (Err(payload), first) => {
-                // The drop of the error may panic, and a second panic would abort the process.
+                // The drop of the error might panic, and a second panic would abort the process.
                 unwind::drop_quietly(first);
                 unwind::pass_on(payload)
             }
         }
     }
 
-    /// Does what [`map`](Self::map) does, with a closure that may fail. The first error ends the iterator.
+    /// Does what [`map`](Self::map) does, with a closure that can fail. The first error ends the iterator.
     ///
     /// The iterator yields results in the order of the input, up to the first error in this order. After the error the
     /// iterator yields `None`. So `collect` into a `Result` gives all results, or the error. When a call of `f` fails or

@@ -22,22 +22,24 @@ impl Job {
     /// a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls
-    /// several items at once. They are at most as many as take about 10 µs, and at most 2,048. They are also at most as
-    /// many as the input's [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time,
-    /// and so are the items of a channel, which promises none. If items turn out to be slower than expected, the task gives
-    /// back those that it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks
-    /// of 256. A pause of this job takes effect, and another job gets its turn, only at the end of a block.
+    /// several items at once. Three bounds hold: 2,048 items, as many items as take about 10 µs, and as many items as
+    /// the input's [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. Items
+    /// of a channel are pulled one at a time, because the `size_hint` of a channel promises none. If items turn out to
+    /// be slower than expected, the task gives back those that it has not run, and other tasks pull them. Calls of `f`
+    /// that take less than 5 ns are made in blocks of 256. A pause of this job takes effect, and another job gets its
+    /// turn, only at the end of a block.
     ///
-    /// A call of `f` must not wait for the call with a later item, because one task may have pulled both items. Such a wait
-    /// is allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
+    /// A call of `f` must not wait for the call with a later item, because one task might have pulled both items. Such
+    /// a wait is allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
     ///
     /// If the job has no limit, as many items run at once as the pool has workers.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all calls of `f` have ended. Like [`scope`](Self::scope), the call never deadlocks
-    /// inside a task. The call returns at once if the [`size_hint`](Iterator::size_hint) of the input says that the input
-    /// is empty. Tasks pull any other input, so the call blocks while the job is paused or has a limit of 0.
+    /// Parks the calling thread until all calls of `f` have ended. Like [`scope`](Self::scope), the call never
+    /// deadlocks inside a task. The call returns at once if the [`size_hint`](Iterator::size_hint) of the input says
+    /// that the input is empty. Any other input is pulled by tasks of the job. So the call blocks while the job is
+    /// paused or has a limit of 0.
     ///
     /// # Cancellation
     ///
@@ -51,8 +53,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Also returns it if the job was cancelled,
-    /// or its pool shut down, before the end of the input.
+    /// Returns [`JoinError::Cancelled`] if the job was closed before this call. Returns the same error if the job was
+    /// cancelled, or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///
@@ -109,7 +111,7 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // The drop of the remaining input may panic, and a second panic would abort the process.
+            // The drop of the remaining input might panic, and a second panic would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -158,7 +160,7 @@ where
         });
     }
 
-    /// Runs a puller from its start to its end. Keeps a panic of the closure for the caller of `for_each`.
+    /// Runs a puller from its start to its end. Stores a panic of the closure, for the caller of `for_each`.
     fn run(&self) {
         let mut puller = Puller { each: self, completed: 0, unwinds: true };
         self.feed.start();
@@ -186,8 +188,8 @@ where
         let ForEach { feed, chunks, .. } = self.each;
         let mut size = chunks.size();
         let (mut chunk, mut had) = (Vec::with_capacity(size), false);
-        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted. Then the size of
-        // the chunks stays the same, and this puller does not read the clock.
+        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted. With `None` the
+        // size of the chunks stays the same, and this puller does not read the clock.
         let mut began = Some(Instant::now());
         loop {
             match chunks.pull(feed, &mut chunk, size, had) {
@@ -275,7 +277,7 @@ where
             if left == 0 && !stop {
                 return Chunk::Done;
             }
-            // The clock is read after each quarter of a chunk.
+            // The puller reads the clock only after each quarter of a chunk.
             let run = pulled - left;
             let reads = !stop && run >= checked + pulled / 4;
             if reads {
@@ -293,8 +295,8 @@ where
 }
 
 /// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned, and puts the
-/// slots of the other items back into `rest`. Until then the slots are in the field `slots`, so that the compiler keeps
-/// their address in a register.
+/// slots of the other items back into `rest`. Until the drop the slots are in the field `slots`, so that the compiler
+/// keeps their address in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,
@@ -341,7 +343,8 @@ fn next_size(size: usize, took: Duration) -> usize {
 /// Slots that each hold an item.
 type Slots<'a, T> = slice::IterMut<'a, MaybeUninit<T>>;
 
-/// The items of a chunk that have not been run. Dropping this value catches a panic of each item's drop.
+/// The items of a chunk that have not been run. Dropping this value drops the items, and catches the panic of each
+/// item's drop.
 struct Rest<'a, T>(Slots<'a, T>);
 
 impl<'a, T> Rest<'a, T> {

@@ -16,9 +16,9 @@ impl Job {
     /// each worker wait to be taken, no further item is pulled until the caller takes results from the iterator. Each call
     /// of `f` counts as a task in [`stats`](Self::stats).
     ///
-    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, the iterator yields
-    /// an error in place of its result, and the other calls go on. With [`as_completed`](Map::as_completed), the iterator
-    /// yields results in the order of their completion.
+    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, the iterator
+    /// yields an error in place of the result of this call. The other calls are not affected. With
+    /// [`as_completed`](Map::as_completed), the iterator yields results in the order of their completion.
     ///
     /// # Blocking
     ///
@@ -26,8 +26,9 @@ impl Job {
     /// task of the same job, and the item of the next result was not pulled yet. Then `next` pulls the item and runs `f`
     /// inline. Otherwise `next` waits as [`TaskHandle::join`](crate::TaskHandle::join) does.
     ///
-    /// `next` returns `None` at once if the [`size_hint`](Iterator::size_hint) of the input says that the input is empty.
-    /// Tasks pull any other input, so `next` blocks while the job is paused or has a limit of 0.
+    /// `next` returns `None` at once if the [`size_hint`](Iterator::size_hint) of the input says that the input is
+    /// empty. Any other input is pulled by tasks of the job. So `next` blocks while the job is paused or has a limit of
+    /// 0.
     ///
     /// # Cancellation
     ///
@@ -40,9 +41,9 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
-    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`. It is also
-    /// `Cancelled` if the job was cancelled, or its pool shut down, before the end of the input.
+    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its
+    /// drop panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`. The
+    /// last item is the same error if the job was cancelled, or its pool shut down, before the end of the input.
     ///
     /// # Examples
     ///

@@ -1,11 +1,12 @@
 //! The pullers of `Job::map`, and the iterator's wait for a result.
 //!
-//! The iterator waits for a result, or for the end of all pullers. [`Results`] has the results and the number of pullers
-//! under one lock.
+//! The iterator waits for a result, or for the end of all pullers. One lock in [`Results`] guards the results and the
+//! number of pullers.
 //!
-//! A puller that finds no room for a result ends. Before that it stops counting as a puller, executes a full fence, and
-//! checks again for room. The thread that takes a result executes a full fence, and sends a puller if one is missing. So a
-//! missing puller is sent, by the argument for the input's lock in module `stream` (`pull-1` to `send-3`).
+//! A puller that finds no room for a result lowers the number of running pullers, executes a full fence, and checks
+//! again for room. If there is still no room, the puller ends. The thread that takes a result executes a full fence,
+//! and sends a puller if one is missing. So a missing puller is always sent, as in the argument for the input's lock
+//! (`pull-1` to `send-3` of module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -27,13 +28,14 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
-/// If this many results for each worker are ready, pullers stop pulling.
+/// The number of ready results for each worker at which pullers stop pulling.
 const READY_MOST: usize = shrunk(64, 2);
 
-/// Makes a new stream, whose pullers are tasks of `job` and belong to `keeper`. Returns the stream as its iterator uses it.
+/// Makes a new stream, and returns the stream as its iterator uses it. `keeper` makes the stream's pullers, which are
+/// tasks of `job`.
 ///
 /// # Safety
-/// Either input, closure and results borrow nothing, or what they borrow lasts as [`Keeper::make`] demands.
+/// Input, closure and results must either borrow nothing, or borrow only values that last as [`Keeper::make`] demands.
 pub unsafe fn make<'a, I, F, R, K>(job: Job, input: I, f: F, keeper: K) -> Box<dyn Pump<R> + 'a>
 where
     I: Iterator + Send + 'a,
@@ -68,7 +70,7 @@ pub trait Pump<R>: Send + Sync {
     fn next(&self, taken: u64) -> Next<R>;
     /// Makes the iterator yield results in the order of their completion from now on.
     fn order_by_completion(&self);
-    /// Ends the stream when its iterator is dropped: no more items are pulled.
+    /// Ends the stream: no more items are pulled. Call this when the iterator is dropped.
     fn stop(&self);
     /// Adds the stream's fields to a debug output.
     fn describe<'a, 'b, 'c>(&self, f: &'c mut DebugStruct<'a, 'b>) -> &'c mut DebugStruct<'a, 'b>;
@@ -101,8 +103,8 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
-        // If the iterator was dropped while a puller had the lock, the input is still in the feed. Panics of these drops
-        // are ignored: a panic would reach the puller's scope, or the code that drops the iterator.
+        // If the iterator was dropped while a puller had the lock of the input, the input is still in the feed. Panics
+        // of these drops are ignored: a panic would reach the puller's scope, or the code that drops the iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
@@ -145,7 +147,7 @@ impl<I, F, R, K> Drop for Puller<I, F, R, K> {
     }
 }
 
-/// Makes the tasks of a stream's pullers, and decides which call waits for their end.
+/// Makes the tasks of a stream's pullers. The type decides whether a scope waits for the end of these tasks.
 pub trait Keeper: Copy + Send + Sync {
     /// Makes the task of a puller. No statistics count the task.
     ///
@@ -170,7 +172,8 @@ impl Keeper for Nothing {
     }
 }
 
-/// The keeper of a stream that may borrow. The scope with these tasks waits for the end of the pullers.
+/// The keeper of a stream whose input and closure can borrow. The pullers are tasks of the scope that this value points
+/// to, and the scope waits for their end.
 #[derive(Clone, Copy)]
 pub struct OfScope(pub NonNull<Tasks>);
 
@@ -190,7 +193,7 @@ impl Keeper for OfScope {
 
 /// The condition under which a puller stops.
 enum Turn<'a> {
-    /// The puller stops when the watch says so.
+    /// The puller stops when [`Watch::must_stop`] returns true.
     While(Watch<'a>),
     /// The puller stops after one item.
     Once,
@@ -211,7 +214,8 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// Queues a puller by a call of `push`, if a puller is missing and there is ample room for results (send-2, send-3).
+    /// If a puller is missing and there is ample room for results, makes a puller and calls `push` with the puller's
+    /// cell (`send-2`, `send-3`).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
@@ -226,8 +230,8 @@ where
         });
     }
 
-    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or `turn` says to stop.
-    /// The caller must have counted the puller.
+    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or `turn` says to
+    /// stop. The caller must have raised the number of running pullers.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
@@ -305,8 +309,8 @@ where
         }
     }
 
-    /// Pulls one item and runs `f` with the item inline, under the permit of the task that calls `next`. Returns true if
-    /// `next` must check the results again.
+    /// Pulls one item and runs `f` with the item inline, under the permit of the task that calls `next`. Returns true
+    /// if `next` must check again for a result.
     ///
     /// The task that calls `next` must belong to the same job, and the iterator must have taken the results of all items
     /// pulled before. So the pulled item is the one whose result comes next. Otherwise pulls nothing and returns false.
@@ -339,7 +343,8 @@ where
                 self.send_puller();
                 return Next::Result(result);
             }
-            // These two reads must come before the second call of `take`: a puller stores its results before it ends.
+            // A puller stores its results before it ends. So these reads (of the pullers, and of the end of the feed)
+            // must come before the second call of `take`.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {
@@ -374,7 +379,7 @@ where
     }
 
     fn stop(&self) {
-        // Ordering: Release; pairs with `is_abandoned`. A puller that sees the end of the feed must also see this mark.
+        // Ordering: Release; pairs with `is_abandoned`. A puller that sees the end of the feed must also see this flag.
         self.stream.abandoned.store(true, Ordering::Release);
         self.stream.feed.finish();
         self.stream.drop_input();

@@ -1,4 +1,4 @@
-//! The results of a stream that wait to be taken, and the number of pullers that may still add results.
+//! The results of a stream that wait to be taken, and the number of pullers that can still add results.
 
 use crate::api::stream::pause;
 use crate::error::JoinError;
@@ -10,8 +10,8 @@ use std::fmt;
 /// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
-/// How often an iterator checks for a result before it parks, or a puller for room before it ends. Each check comes after a
-/// pause.
+/// How often an iterator checks for a result before it parks, and how often a puller checks for room before it ends.
+/// Each check comes after a pause.
 const CHECKS: usize = scaled(4, 1, 0);
 
 /// The results of a stream that its iterator has not taken yet.
@@ -19,7 +19,7 @@ pub struct Results<R> {
     state: Mutex<State<R>>,
     /// The number of ready results in `state`. Written under the lock, and read without the lock.
     ready: AtomicUsize,
-    /// The number of ready results at which pullers stop pulling.
+    /// The room for results: the number of ready results at which pullers stop pulling.
     most: usize,
 }
 
@@ -32,7 +32,7 @@ struct State<R> {
     last: Option<(u64, Outcome<R>)>,
     /// The number of pullers that are queued or running.
     pullers: usize,
-    /// The mark *waited*: true if the iterator may wait in the parking lot.
+    /// True while the iterator waits in the parking lot, or is about to wait.
     waited: bool,
 }
 
@@ -119,36 +119,38 @@ impl<R> Results<R> {
         outcome.or_else(|| Some(state.last.take()?.1))
     }
 
-    /// Returns true if pullers may pull more items.
+    /// Returns true if there is room for a further result, so that pullers may pull more items.
     pub fn have_room(&self) -> bool {
         self.ready() < self.most
     }
 
-    /// Returns true if at most half of the room for results is taken. A new puller then does not fill the rest at once.
+    /// Returns true if at most half of the room for results is taken. A puller is sent only if this is true. So the
+    /// puller can store many results before it finds no room.
     pub fn have_ample_room(&self) -> bool {
         self.ready() <= self.most / 2
     }
 
-    /// Returns the key by which the iterator waits in the parking lot.
+    /// Returns the key under which the iterator waits in the parking lot.
     pub fn key(&self) -> usize {
         (&raw const *self).addr()
     }
 
-    /// If the next result is not ready, and a puller is queued or running, sets the mark *waited* and returns true.
-    /// Otherwise returns false. If the result is true, the iterator must wait (`park-2`).
+    /// Returns true if the iterator must wait: the next result is not ready, and a puller is queued or running. In this
+    /// case the call sets the flag `waited`, so that the next result or the end of the last puller wakes the iterator
+    /// (`park-2`).
     pub fn set_waited(&self) -> bool {
         let mut state = self.lock();
         state.waited = !state.has_next() && state.pullers > 0;
         state.waited
     }
 
-    /// Counts a puller that is about to be queued.
+    /// Raises the number of pullers. Call this before a puller is queued.
     pub fn add_puller(&self) {
         self.lock().pullers += 1;
     }
 
-    /// Stops counting a puller that has ended, or that was dropped in the queue. Returns true if the caller must wake the
-    /// iterator.
+    /// Lowers the number of pullers. Call this when a puller has ended or was dropped in the queue. Returns true if the
+    /// caller must wake the iterator.
     #[must_use]
     pub fn drop_puller(&self) -> bool {
         let mut state = self.lock();
@@ -163,7 +165,8 @@ impl<R> Results<R> {
 
     /// Returns the number of results that wait to be taken.
     pub fn ready(&self) -> usize {
-        // Ordering: Relaxed; a caller that stops for lack of room, or sends a puller, executes a full fence before.
+        // Ordering: Relaxed; a caller that stops for lack of room, or sends a puller, executes a full fence before this
+        // load.
         self.ready.load(Ordering::Relaxed)
     }
 
@@ -173,21 +176,21 @@ impl<R> Results<R> {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Spins for a few microseconds, or until the next result is ready. Returns true if the result is ready. If calls of
-    /// the closure are cheap, the spin is shorter than a wait in the parking lot.
+    /// Spins for a few microseconds, or until the next result is ready. Returns true if the result is ready. If calls
+    /// of the closure are short, the spin takes less time than a wait in the parking lot.
     pub fn spin_for_next(&self) -> bool {
         spin_until(|| self.lock().has_next())
     }
 
     /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. The
-    /// spin is shorter than the time in which a puller ends and the next one is sent.
+    /// spin takes less time than ending this puller and sending the next one.
     pub fn spin_for_room(&self) -> bool {
         spin_until(|| self.have_ample_room())
     }
 }
 
 /// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never
-/// yields to other threads: on a busy machine a thread that yields may run again only much later.
+/// yields to other threads, because a thread that yields on a busy machine might run again only much later.
 fn spin_until(is_so: impl Fn() -> bool) -> bool {
     for check in 0..CHECKS {
         pause(check);

@@ -1,4 +1,4 @@
-//! The part that the iterators of `Job::map` and `Scope::map` share.
+//! The part that the iterators of `Job::map` and `Scope::map` have in common.
 
 use crate::api::job::Job;
 use crate::api::stream::pump::{self, Keeper, Next, Pump};
@@ -16,7 +16,7 @@ pub struct Taker<'a, R> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The iterator may yield further results.
+    /// The iterator can yield further results.
     Going,
     /// The job was closed before the iterator was made. The only item is `Cancelled`.
     Refused,
@@ -25,10 +25,11 @@ enum Stage {
 }
 
 impl<'a, R> Taker<'a, R> {
-    /// Makes a stream whose pullers are tasks of `job` and belong to `keeper`.
+    /// Makes a stream, and the value that takes the stream's results. `keeper` makes the stream's pullers, which are
+    /// tasks of `job`.
     ///
     /// # Safety
-    /// The conditions of [`pump::make`].
+    /// The caller must meet the conditions of [`pump::make`].
     pub unsafe fn new<I, F, K>(job: &Job, input: I, f: F, keeper: K) -> Self
     where
         I: Iterator + Send + 'a,

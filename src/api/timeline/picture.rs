@@ -51,7 +51,7 @@ pub struct Slice {
     pub why: String,
     /// For a running slice: how long the task was queued before, in nanoseconds.
     pub waited: Option<u64>,
-    /// The number of the worker that ran the task, if a worker did.
+    /// The number of the worker that ran the task. `None` if no worker ran the task.
     pub worker: Option<u16>,
     /// The number of the flow that ends where this slice begins, if there is one.
     pub flow_in: Option<u64>,
@@ -59,7 +59,7 @@ pub struct Slice {
     pub flows_out: Vec<u64>,
 }
 
-/// The figures of one job from the time `at` until the time of the job's next figures.
+/// The figures of one job, from the time `at` until the time of the same job's next figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     pub at: u64,

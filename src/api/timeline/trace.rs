@@ -128,7 +128,7 @@ pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
             file.track(track, Some(job), name, true)?;
             let mut last = None;
             for figures in &row.figures {
-                // The track of the limit gets no value while the job has no limit.
+                // The limit is `None` while the job has no limit. The limit's track then gets no value.
                 let value = [Some(figures.running), figures.limit, Some(figures.backlog)][number];
                 if value.is_some() && value != last {
                     file.figure(track, figures.at, value.unwrap_or_default().into())?;
@@ -157,7 +157,7 @@ impl<W: Write> File<W> {
     fn packet(&mut self, packet: Message) -> io::Result<()> {
         let mut packet = packet.number(SEQUENCE, 1);
         if std::mem::take(&mut self.is_first) {
-            // This flag in the first packet says that the sequence of packets begins with that packet.
+            // The first packet has this flag, which says that a sequence of packets begins.
             packet = packet.number(SEQUENCE_FLAGS, 1);
         }
         // `Trace.packet`

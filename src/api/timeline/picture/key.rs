@@ -2,19 +2,19 @@
 
 use crate::base::log::{Event, Kind};
 
-/// The key of a task that has not ended.
+/// Identifies a task that has not ended, or a permit without a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// For a task that is queued or pending: the address of the task's cell. For a permit without a task: the permit's
     /// number, which is odd.
     Cell(usize),
-    /// For a task that a worker runs: the id of the event of the task's start. The address of the task's cell cannot be the
-    /// key, because another task may use the cell's memory by now.
+    /// For a task that a worker runs: the id of the event of the task's start. The address of the task's cell cannot
+    /// identify the task, because another task might use the cell's memory by now.
     Start(u64),
 }
 
 impl Key {
-    /// Returns the key of the task that the event belongs to. `None` if the task is not known.
+    /// Returns the key of the task that the event belongs to. `None` if the events do not tell which task this is.
     pub fn of(event: &Event) -> Option<Self> {
         let has_address = event.task > 0;
         match event.kind {
@@ -26,7 +26,8 @@ impl Key {
         }
     }
 
-    /// Returns the key that a task or permit has from its start on.
+    /// Returns the key of a task or permit after its start. `id` is the id of the start's event. `task` is the address
+    /// of the task's cell, or the odd number of the permit.
     pub fn started(id: u64, task: usize) -> Self {
         if task.is_multiple_of(2) { Self::Start(id) } else { Self::Cell(task) }
     }

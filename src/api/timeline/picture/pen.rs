@@ -6,7 +6,7 @@ use crate::base::log::{Event, How, Info, Kind, Record, Why};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// A task whose end has not been drawn yet.
+/// A task whose end is not among the events drawn so far.
 struct Open {
     track: u32,
     /// The address of the task's cell.
@@ -16,7 +16,7 @@ struct Open {
     slices: Vec<usize>,
     /// The reasons for which the task has waited so far, in words.
     reasons: Vec<String>,
-    /// The id of the event that freed the permit with which the task was admitted, or 0.
+    /// The id of the event that let the task be admitted, such as the end of another task. 0 if no such event is known.
     cause: u64,
 }
 
@@ -34,14 +34,14 @@ pub struct Pen<'a> {
     flows: u64,
     /// For each event that ended a slice, the index of that slice.
     ends: HashMap<u64, usize>,
-    /// For each event that ended no slice, a sentence that says what happened.
+    /// For each event that ended no slice and might have let a task start, a sentence that says what happened.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
 }
 
 impl<'a> Pen<'a> {
-    /// Makes a pen for this record.
+    /// Makes a pen that draws the events of `record`.
     pub fn new(record: &'a Record) -> Self {
         let (from, to) = record.span;
         Self {
@@ -124,7 +124,7 @@ impl<'a> Pen<'a> {
         let last = key.and_then(|key| self.last(key));
         match last.filter(|last| self.slices[*last].what != What::Queued) {
             Some(last) => _ = self.ends.insert(id, last),
-            // The start was not recorded, or the task ended while it was queued.
+            // Either the start was not recorded, or the task ended while it was queued.
             None => {
                 _ = self.acts.insert(id, format!("a task of {} ended", self.name(event.track)));
             }
@@ -139,8 +139,8 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Stores a sentence that says what changed for a job: its limit, or the end of its hold-off. If that change let a task
-    /// start, `start` shows the sentence as the reason.
+    /// Stores a sentence about a change of a job: the job's new limit, or the end of the job's hold-off. If this change
+    /// lets a task start, `start` shows the sentence as the reason.
     fn act(&mut self, id: u64, kind: Kind, event: &Event) {
         match kind {
             Kind::Changed => {
@@ -199,7 +199,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Adds a task that is queued from the time `at` on.
+    /// Adds a task to the open tasks. The task is queued from the time `at` on.
     fn begin(&mut self, at: u64, key: Key, event: &Event) {
         self.tasks += 1;
         let is_pushed = event.kind == Kind::Pushed;
@@ -225,7 +225,8 @@ impl<'a> Pen<'a> {
         self.slices.push(Slice { name, why, ..slice(what, at, self.length, open.number) });
     }
 
-    /// Adds a task whose push was not recorded. Returns true if the task was added, and false if it was known already.
+    /// Adds the task with this key if it is not among the open tasks: its push was not recorded. Returns true if the
+    /// task was added.
     fn begin_if_new(&mut self, at: u64, key: Key, event: &Event) -> bool {
         let is_new = !self.open.contains_key(&key);
         if is_new {
@@ -245,7 +246,7 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the event `id` ended the last but one slice of the task.
+    /// Notes that the event `id` ended the last but one slice of the task with this key.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
@@ -264,8 +265,8 @@ impl<'a> Pen<'a> {
         self.add(at, key, what, why);
     }
 
-    /// Returns the key of a future that is pending and has left its worker. `None` if another worker has begun the next poll
-    /// before this event.
+    /// Gives a future whose poll has ended the key of a pending future, and returns this key. Returns `None` if another
+    /// worker has begun the next poll before this event.
     fn leave(&mut self, key: Key, event: &Event) -> Option<Key> {
         let cell = Key::Cell(event.task);
         if key != cell && self.open.contains_key(&key) {
@@ -287,8 +288,8 @@ impl<'a> Pen<'a> {
         if !self.open.contains_key(&key)
             && let Some(polled) = self.started_with(event.task)
         {
-            // The event that ends the future's last poll comes later than this start, because the future was woken
-            // meanwhile.
+            // The future was woken before its last poll ended. So the event that ends the last poll comes after this
+            // start.
             self.rename(polled, key);
         }
         let is_new = self.begin_if_new(at, key, event);
