@@ -12,7 +12,7 @@ const TASK: u64 = 1 << 1;
 #[derive(Debug)]
 pub struct Capacity {
     most: u64,
-    /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
+    /// Bit 0 ([`WAITED`]) is set while a pusher waits for a slot. The other bits hold the number of taken slots.
     pub taken: AtomicU64,
     /// Twice the number of cells without a slot that the last pass over the queue has left in the queue. Most of these cells
     /// belong to tasks of children, which own no slot of this job. The next pass is due only when the queue has at least so

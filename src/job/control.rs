@@ -32,8 +32,8 @@ pub fn note_as_made(job: JobPtr) {
     }
 }
 
-/// Returns true if a new job for the same key would equal `job`, which is idle. Compares all in which two idle jobs of one key
-/// can differ: the limit, the flags, the hold-off, and how much of each rate is used up.
+/// Returns true if a new job for the same key would equal `job`, which is idle. Compares everything in which two idle jobs of
+/// one key can differ: the limit, the flags, the hold-off, and how much of each rate is used up.
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
@@ -108,7 +108,7 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// - hold-1: the caller has changed the job's word. hold-2: the caller takes the list's lock, loads the word, and adds the job
 ///   to the list if the job is held.
 /// - end-1: the draining thread sets the pool's flag *draining*. end-2: the draining thread takes the list's lock, and takes
-///   all jobs off the list. Then it cancels them.
+///   all jobs off the list. Then that thread cancels these jobs.
 ///
 /// Claim: each job that is held during a drain is cancelled. If hold-2 comes before end-2, the draining thread finds the job on
 /// the list, and cancels it. Otherwise the list's lock orders end-1 before hold-2, so the caller sees the flag, and cancels the

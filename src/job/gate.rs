@@ -139,8 +139,8 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
 
 /// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker takes tasks out of this
 /// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread may have set the
-/// pending bit. Returns false if a push was unfinished: behind it may be further cancelled tasks, so the caller must serve the
-/// queue again.
+/// pending bit. Returns false if a push was unfinished, and further cancelled tasks may lie behind that push. Then the caller
+/// must serve the queue again.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {

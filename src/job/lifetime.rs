@@ -43,7 +43,8 @@ impl JobPtr {
     /// still holds.
     ///
     /// # Panics
-    /// In a build where [`RESTS`] is true, panics if the job is not at rest.
+    /// In a build where [`RESTS`] is true, panics if the job has a task, a waiter, or a permit that is not one of those of
+    /// `held` tasks.
     ///
     /// # Safety
     /// The caller must make sure that no other thread uses the record during this call or after it.

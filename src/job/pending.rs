@@ -96,7 +96,7 @@ impl List {
 
     /// Returns the number of the job's pending futures that hold no permit, and were not woken yet.
     pub fn without_permit(&self, job: JobPtr) -> usize {
-        // A future on the list has not ended, and cannot end before this lock is free.
+        // No future ends before it is removed from the list, so `cell` stays alive while this thread has the lock.
         let waits = |cell: &CellPtr| cell.waits_without_permit();
         let of = |shard| {
             self.lock(shard)
@@ -116,7 +116,7 @@ impl List {
             let mut woken = Vec::new();
             let shard = self.lock(shard);
             for cell in due(&shard.futures) {
-                // A future on the list has not ended, and cannot end before this lock is free.
+                // No future ends before it is removed from the list, so `cell` stays alive while this thread has the lock.
                 if let Some(without_permit) = cell.cancel_pending() {
                     woken.push((cell, without_permit));
                 }

@@ -1,8 +1,7 @@
 //! The packed word of a job: the number of held permits, the limit, the number of ready tasks, and the flags.
 //!
 //! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. Each method of
-//! [`Permits`] that changes the word changes nothing else. It returns the word, and the caller must do what the flags of this
-//! word demand.
+//! [`Permits`] that changes the word changes nothing else. It returns the word, and the caller must act on the flags in it.
 
 use crate::pool::core::MOST_READY_CAP;
 use crate::sync::atomic::{AtomicU64, Ordering};

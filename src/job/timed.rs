@@ -38,7 +38,7 @@ pub struct Timings {
 pub struct Timed {
     wait: Buckets,
     run: Buckets,
-    /// The start of the time that the stopwatches of this job measure: they note nanoseconds since this time.
+    /// The time zero of this job's stopwatches: a stopwatch stores the number of nanoseconds since this time.
     base: Instant,
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// armed.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// The time until which `Job::hold_off` holds the job off. This time may have passed.
+    /// The time until which a call of `hold_off` holds the job off. This time may have passed.
     pub held_until: Option<Instant>,
     /// The timer's key of the armed entry for the hold-off. The time of the entry may be earlier than `held_until`.
     pub armed: Option<Key>,

@@ -1,7 +1,7 @@
 //! The weight of a job's tasks: how many permits each task takes at a gate.
 //!
 //! The weight belongs to the job and never changes. So all tasks of a job weigh the same, and all tasks under one lease weigh
-//! the same. A job for which no weight was set has the weight of its parent. Without a parent it has the weight 1.
+//! the same. A job for which no weight was set has the weight of its parent. If it has no parent, the weight is 1.
 
 use crate::job::record::JobPtr;
 

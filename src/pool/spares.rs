@@ -5,13 +5,13 @@
 //! that has been idle for the time [`KEPT`] ends.
 //!
 //! If no spare worker is idle and none can be made, a thread whose task waits *leaves* its seat:
-//! - `seat-1`: The thread whose task waits offers its seat, and wakes a spare worker if one has become idle meanwhile. But if
-//!   all other threads of the pool are blocked, the thread keeps its seat, and its wait panics.
+//! - `seat-1`: If all other threads of the pool are blocked, the thread keeps its seat, and its wait panics. Otherwise the
+//!   thread offers its seat, and wakes a spare worker if one has become idle meanwhile.
 //! - `seat-2`: A thread without a seat whose task has ended takes an offered seat, if there is one. Otherwise the thread
 //!   becomes an idle spare worker.
 //!
-//! Claim: each offered seat gets a thread in the end. Both steps happen under one lock, so at any time at least one thread of
-//! the pool is not blocked. That thread uses a seat, or has none and will take an offered seat (`seat-2`).
+//! Claim: each offered seat gets a thread in the end. The steps `seat-1` and `seat-2` happen under one lock, so at any time at
+//! least one thread of the pool is not blocked. That thread uses a seat, or has none and will take an offered seat (`seat-2`).
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
@@ -109,8 +109,8 @@ impl Spares {
     /// success the caller counts as blocked.
     ///
     /// # Errors
-    /// Returns an error if no spare worker is idle, and a further one would exceed one of these two numbers. The caller then
-    /// keeps the seat.
+    /// Returns an error if no spare worker is idle, and a new one would exceed `most` or the pool's greatest number of spare
+    /// workers. The caller then keeps the seat.
     pub fn lend(&self, seat: usize, most: usize) -> Result<Lent, NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {

@@ -7,7 +7,8 @@ use crate::sync::{FiguresGuard, FiguresMutex};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-/// All tasks of a pool that wait in `join`, `wait` or `scope`. These tasks are neither running nor ready.
+/// All tasks of a pool that wait in `join`, `wait` or `scope`. Such a task is not ready, and is running only if its job keeps
+/// permits.
 #[derive(Debug, Default)]
 pub struct Waits(FiguresMutex<State>);
 

@@ -6,7 +6,8 @@
 //!
 //! A thread that gives its permits back grants them to the first waiter of the same job, under two conditions. First, no gate
 //! of the job is held, held off, cancelled, at a rate or over its limit. Second, no task waits in the queue of an ancestor.
-//! This grant changes no word, so no permit is free meanwhile that a pusher could miss.
+//! This grant changes no job's word: the permits pass to the waiter, and are never free in between. So no pusher can miss a
+//! free permit.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,

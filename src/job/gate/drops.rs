@@ -17,7 +17,7 @@
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
-//! A sweep may also own tasks that a clear has taken out of a queue (module `clear`). The worker drops those tasks first.
+//! A sweep can also own tasks that `Job::clear` has taken out of a queue (module `clear`). The worker drops those tasks first.
 
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;

@@ -19,8 +19,8 @@ use crate::job::events::{self, Number};
 use crate::job::record::JobPtr;
 use std::mem::ManuallyDrop;
 
-/// The permits of a task that is about to be pushed, one task's permits at its job and at each ancestor. Dropping this value
-/// gives the permits back.
+/// The permits of a task that is about to be pushed: its permits of its job and of each ancestor. Dropping this value gives the
+/// permits back.
 #[derive(Debug)]
 pub struct Handed {
     /// The job of the task. The busy count of the permits keeps the job's record.

@@ -1,8 +1,8 @@
 //! Acquires the permits of a task that runs inline in a task that joins it, if the two tasks are of different jobs.
 //!
-//! A gate that both tasks must pass is a *common gate*. The joined task uses the joining task's permit of each common gate, so
-//! no word of a common gate changes. The joining thread acquires a permit of each other gate of the joined task, as a caller of
-//! `acquire` does.
+//! A gate that both the joining and the joined task must pass is a *common gate*. The joined task uses the joining task's
+//! permit of each common gate, so no word of a common gate changes. The joining thread acquires a permit of each other gate of
+//! the joined task, as a caller of `acquire` does.
 //!
 //! Claim: at a limit of 1 the joined task overtakes no earlier task of its job (`serial_in_order`). There are two cases:
 //! - The joining thread finds the job's queue empty. So the joined task has left the queue, after all tasks that were pushed
@@ -10,8 +10,8 @@
 //! - The joined task is the first in the job's queue. The joining thread runs it only if no task of the job is ready. So all
 //!   earlier tasks have started.
 //!
-//! `Job::clear` removes tasks from the queue, too. It sets a bit of each removed task (`clear-1`), and no join runs a task with
-//! this bit inline.
+//! `Job::clear` also removes tasks from a queue, and sets a bit of each removed task (`clear-1`). No join runs a task with this
+//! bit inline.
 //!
 //! At a limit above 1 the joined task can start before ready tasks. A worker that then finds no permit for a ready task puts
 //! this task back into the queue. The thread that releases a permit admits the task again.

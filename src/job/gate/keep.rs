@@ -32,9 +32,10 @@ pub fn release_from(end: JobPtr, job: JobPtr) {
 /// Returns true if a task of `job` is allowed to run inline in another task of `job` that joins it, even if
 /// [`may_go_on`](super::may_go_on) returns false.
 ///
-/// This is allowed if the joining task keeps a permit while it waits, because the joined task might never find a free permit.
-/// The joined task then counts as a part of the joining task, so neither a pause nor a lower limit stops it. It is not allowed
-/// at a gate with the flag `Rated`, because each start at such a gate must go through the code for rates.
+/// A joined task is allowed to run inline if the joining task keeps a permit while it waits: otherwise the joined task might
+/// never find a free permit. The joined task counts as a part of the joining task, so neither a pause nor a lower limit stops
+/// it. A joined task of a gate with the flag `Rated` is not allowed to run inline, because each start at such a gate must go
+/// through the code for rates.
 #[cold]
 pub fn may_run_as_a_part(job: JobPtr) -> bool {
     job.keeps_any_permit()

@@ -13,7 +13,7 @@
 //!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that opens the job admits the
 //!   next task.
 //!
-//! So while a job's rate has no token, the job's tasks wait in a queue, without a permit and without a worker.
+//! While a rate of a job has no token, the job's tasks wait in a queue, without a permit and without a worker.
 //!
 //! Claim: no more tasks start than the rates allow. Each start checks and takes its tokens under the lock of the times
 //! (`rate-2`, `rate-3`). No task starts in another way:

@@ -3,7 +3,7 @@
 //! A gate that counts weights always has the flag `Rated`. So at most one task is ready at the gate. While that task is ready,
 //! the gate admits no other task, so the word need not count the ready task's weight.
 //!
-//! A task passes such a gate in these steps:
+//! A task passes a gate that counts weights in these steps:
 //! - `weigh-1`: A thread that admits tasks first checks whether the weight of the first task in the queue fits. The thread owns
 //!   the queue lock, and has made no reservation yet. If the weight does not fit, the thread admits no task, so no later task
 //!   overtakes the first.
@@ -26,13 +26,13 @@
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! A turn ends after a bounded number of tasks, and a task that re-acquires its permits has begun before. As all these tasks
-//! end, the number of held permits falls until the heavy task's weight fits.
+//! All tasks that use permits meanwhile end: a turn has a bounded number of tasks, and a task that re-acquires its permits has
+//! begun before. So the number of held permits falls until the heavy task's weight fits.
 //!
-//! A heavy task that is first in the queue may leave the queue without a start: a clear removes it, or it is a waiter that does
-//! not wait any more. The thread that removes its cell checks the queue, because the next task may fit. A thread that cancels a
-//! task by its handle must not use the job, whose record may have been freed. So the cancelled task stays first until a thread
-//! checks the queue. That thread admits the cancelled task, whose weight always fits, and a worker drops it.
+//! A heavy task that is first in the queue may be taken out without a start: `Job::clear` removes it, or it is a waiter that
+//! does not wait any more. The thread that removes the task's cell checks the queue, because the next task may fit. A thread
+//! that cancels a task by its handle must not use the job, whose record may have been freed. So the cancelled task stays first
+//! until a thread checks the queue. That thread admits the cancelled task, whose weight always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;

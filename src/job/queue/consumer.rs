@@ -59,7 +59,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// Returns the first task of the queue, which is the next to pop, and leaves it in the queue. Returns `None` if the queue
-    /// is empty, or if its only push is unfinished.
+    /// is empty, or if the push of its first task is unfinished.
     pub fn first(&self) -> Option<CellPtr> {
         let departures = self.queue.departures;
         // Ordering: Acquire both; as in `pop_returned` and `pop`. Only this consumer removes cells, so the cell stays.
