@@ -85,7 +85,7 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// Calls [`look`] for the job and each ancestor.
+/// Checks the queue of the job and of each ancestor, as [`look`] does.
 pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }

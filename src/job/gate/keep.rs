@@ -6,9 +6,9 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{events, family};
 
-/// Returns the gates at which a task of `job` must release its permits before it waits inside: each gate below `end` that keeps
-/// no permits, or each such gate if `end` is `None`. A waiting task can lend permits to a task that runs inline. `end` must be
-/// the first gate, counted from `job`, whose permit is lent.
+/// Returns the gates at which a task of `job` must release its permits before it waits inside. Leaves out each gate that keeps
+/// permits. If `end` is not `None`, leaves out `end` and its ancestors: the waiting task lends its permits of these gates to a
+/// task that runs inline.
 pub fn unkept(job: JobPtr, end: Option<JobPtr>) -> impl Iterator<Item = JobPtr> {
     let inside = job.gates().take_while(move |gate| Some(*gate) != end);
     inside.filter(|gate| !gate.keeps_permits())

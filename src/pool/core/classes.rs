@@ -10,9 +10,9 @@
 //! - `class-3`: A worker that is about to park loads the flag in its final check (`sleep-3` of `sleep`). If the flag is set,
 //!   the worker also checks the injectors of the classes `High` and `Low`.
 //!
-//! Claim: no task of the class `High` or `Low` stays in its injector while all workers are parked. The pusher executes a fence
-//! after its push (`wake-2`), and the worker executes a fence before its final check (`sleep-2`). So the final check sees the
-//! flag and the task, or the pusher sees the parked worker.
+//! Claim: no worker stays parked while a task of the class `High` or `Low` lies in its injector and no worker is searching. The
+//! pusher executes a fence after its push (`wake-2`), and the worker executes a fence before its final check (`sleep-2`). So
+//! the final check sees the flag and the task, or the pusher sees the parked worker.
 
 use super::Shared;
 use crate::base::sleep::Notified;
