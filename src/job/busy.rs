@@ -1,8 +1,8 @@
-//! The word of counts that keep a job's record: its busy tasks and its handles.
+//! The word with the two counts that keep a job's record: the number of its busy tasks and the number of its handles.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts that keep a job's record: busy tasks and handles, in one word. The record is freed when both counts are 0.
+/// The number of a job's busy tasks and the number of its handles, in one word. The job's record is freed when both are 0.
 ///
 /// | bits   | field   | meaning                                                                     |
 /// |--------|---------|-----------------------------------------------------------------------------|
@@ -10,8 +10,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// | 36     | waited  | a flag: a waiter waits until the tasks field is 0                           |
 /// | 37..64 | handles | one for each handle, child job, and entry in the pool's list of held jobs   |
 ///
-/// A worker may add several busy counts at once, for tasks that it is about to push. At the end of its turn the worker
-/// subtracts the counts that it has not used. So the number of tasks may be too great for a while, and is never too small.
+/// A worker can add several busy counts in advance, for tasks that the worker will push. At the end of its turn the worker
+/// subtracts the counts that it has not used. So the field `tasks` can be too great for a while. The field is never too small.
 #[derive(Debug)]
 pub struct BusyCount(AtomicU64);
 
@@ -20,13 +20,14 @@ const TASKS: u64 = WAITED - 1;
 const HANDLE: u64 = 1 << 37;
 const MOST_HANDLES: u64 = 1 << 26;
 
-/// One value of the word of counts.
+/// One value of the word of a [`BusyCount`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left(u64);
 
 impl Left {
-    /// Returns true if no handle and no busy task is left. The thread whose change led to this value must free the record.
+    /// Returns true if the number of handles and the number of busy tasks are 0. The thread whose change led to this value must
+    /// free the job's record.
     pub const fn unneeded(self) -> bool {
         self.0 & !WAITED == 0
     }
@@ -41,7 +42,7 @@ impl Left {
         self.0 & TASKS == 0 && self.0 & WAITED != 0
     }
 
-    /// Returns the tasks field.
+    /// Returns the number of busy tasks.
     pub const fn tasks(self) -> u64 {
         self.0 & TASKS
     }
@@ -93,14 +94,14 @@ impl BusyCount {
         }
     }
 
-    /// Adds an internal handle. Never fails: user handles are limited to half of the field's range.
+    /// Adds a handle for the library's own use. Never fails: the handles of users fill at most half of the field.
     pub fn keep(&self) {
         // Ordering: as in `add_handle`.
         self.0.fetch_add(HANDLE, Ordering::Relaxed);
     }
 
-    /// Adds a handle and returns true. If no handle and no busy task is left, adds none and returns false. The caller needs no
-    /// count of its own, but the record must not be freed during the call.
+    /// Adds a handle and returns true, if a handle or a busy task still keeps the record. Otherwise adds none and returns
+    /// false. The caller needs no handle, but must make sure that no thread frees the record during the call.
     pub fn add_handle_if_needed(&self) -> bool {
         // Ordering: Acquire on success; pairs with the Release of the threads that have used the record.
         self.0
@@ -117,14 +118,14 @@ impl BusyCount {
         Left(self.0.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE)
     }
 
-    /// Clears the flag *waited*. The caller must hold the lock of the parking lot's bucket for the job, and the bucket must
-    /// have no waiter for the job.
+    /// Clears the flag *waited*. The caller must hold the lock of the parking lot's bucket for the job's idle key. That bucket
+    /// must have no waiter for the job.
     pub fn clear_waited(&self) {
         // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag.
         self.0.fetch_and(!WAITED, Ordering::AcqRel);
     }
 
-    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the parking lot's bucket for the job.
+    /// Sets the flag *waited* (`park-2`). The caller must hold the lock of the parking lot's bucket for the job's idle key.
     pub fn set_waited(&self) {
         // Ordering: AcqRel; pairs with `drop_tasks`, which reads the flag (unpark-1).
         self.0.fetch_or(WAITED, Ordering::AcqRel);

@@ -12,11 +12,11 @@ const TASK: u64 = 1 << 1;
 #[derive(Debug)]
 pub struct Capacity {
     most: u64,
-    /// Bit 0: a pusher waits for a slot. Above: the number of slots taken.
+    /// Bit 0 ([`WAITED`]) is set while a pusher waits for a slot. The other bits hold the number of taken slots.
     pub taken: AtomicU64,
-    /// Twice the number of cells without a slot that were left in the queue by the last pass over it. Most of them belong to
-    /// tasks of children, which have no slot of this job. No pass is due while the queue has fewer cells without a slot than
-    /// this number.
+    /// Twice the number of cells without a slot that the last pass over the queue has left in the queue. Most of these cells
+    /// belong to tasks of children, which own no slot of this job. The next pass is due only when the queue has at least so
+    /// many cells without a slot.
     pub left: AtomicU64,
 }
 
@@ -30,7 +30,7 @@ impl Capacity {
         }
     }
 
-    /// Returns true if the capacity is 0. Then a pusher must push each task together with its permits.
+    /// Returns true if the capacity is 0: a pusher must push each task together with the task's permits.
     pub fn is_none(&self) -> bool {
         self.most == 0
     }
@@ -40,7 +40,7 @@ impl Capacity {
         self.most as usize
     }
 
-    /// Returns the parking lot's key for pushers that wait for a slot of this job.
+    /// Returns the key in the parking lot under which pushers wait for a slot of this job.
     pub fn key(&self) -> usize {
         (&raw const *self).addr()
     }
@@ -51,14 +51,15 @@ impl Capacity {
         self.taken.load(Ordering::Relaxed) / TASK == 0
     }
 
-    /// Returns the least possible number of cells without a slot in the queue. `cells` is the number of all cells in the queue.
+    /// Returns a lower bound for the number of cells in the queue that own no slot. `cells` is the number of all cells in the
+    /// queue.
     pub fn without_slot(&self, cells: usize) -> u64 {
         // Ordering: Relaxed; a hint.
         (cells as u64).saturating_sub(self.taken.load(Ordering::Relaxed) / TASK)
     }
 
-    /// Returns true if a pass over the queue, which frees empty cells, is due. `empty` is the number of cells in the queue
-    /// without a slot.
+    /// Returns true if the caller should make a pass over the queue now. A pass frees the empty cells in the queue. `empty` is
+    /// the number of cells in the queue that own no slot.
     pub fn is_pass_due(&self, empty: u64) -> bool {
         // Ordering: Relaxed both; hints.
         let tasks = self.taken.load(Ordering::Relaxed) / TASK;
@@ -86,7 +87,7 @@ impl Slot {
         taken.is_ok().then(|| Self(capacity.clone()))
     }
 
-    /// Takes a slot even if none is free. So the number of slots taken may exceed the capacity.
+    /// Takes a slot even if none is free. So the number of taken slots can exceed the capacity.
     pub fn take_over(capacity: &Arc<Capacity>) -> Self {
         // Ordering: as in `try_take`.
         capacity.taken.fetch_add(TASK, Ordering::AcqRel);

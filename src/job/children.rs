@@ -1,4 +1,4 @@
-//! Adds the children of jobs to the table of their pool, and removes them from it.
+//! Adds a job to the pool's table of children, and removes a job from that table.
 
 use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
@@ -6,7 +6,8 @@ use crate::pool::children::{Ended, Family};
 use crate::sync::atomic::Ordering;
 
 impl Ended {
-    /// Returns the counts of ended tasks of one job, without the jobs below.
+    /// Returns how many tasks of `job` have ended, by the way in which they ended. Tasks of the jobs below `job` are not
+    /// counted.
     pub fn of(job: JobPtr) -> Self {
         let tally = &job.tally;
         // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.
@@ -19,10 +20,11 @@ impl Ended {
 }
 
 impl Family {
-    /// Adds a child to the table. The caller must keep the child's record alive.
+    /// Adds `child` to the entry of `parent` in the table of children. The caller must keep the record of `child` alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A worker with a lease of the parent may have found the parent unlimited, and must check the parent's word again.
+            // A worker with a lease of the parent may still treat the parent as unlimited. The new epoch makes that worker
+            // check the parent's word.
             parent.pool().advance_epoch();
         }
         self.shard(parent.opaque())
@@ -32,8 +34,8 @@ impl Family {
             .insert(child.opaque());
     }
 
-    /// Removes a child from the table, because its record is about to be freed. Adds the counts of ended tasks of the child,
-    /// and of the jobs below it, to the parent's entry.
+    /// Removes `child` from the table of children. Adds its counts of ended tasks, and those of the freed jobs below it, to the
+    /// entry of `parent`. Call it when the record of `child` is about to be freed.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut ended = Ended::of(child);
         ended += self.forget(child);
@@ -47,8 +49,9 @@ impl Family {
         }
     }
 
-    /// Removes the entry of a job that is about to be freed, if the job had children. Returns the counts of ended tasks of the
-    /// jobs below it.
+    /// Removes the entry of `job` from the table of children. Returns the counts of ended tasks of the freed jobs below `job`.
+    /// If `job` never had a child, there is no such entry, and all counts are 0. Call it when the record of `job` is about to
+    /// be freed.
     #[cold]
     pub fn forget(&self, job: JobPtr) -> Ended {
         if !job.permits.load_alone().has(Flag::Parent) {

@@ -1,4 +1,4 @@
-//! The share, the turn time and the class of a job: what a job inherits from its parent, and into which injector its tasks go.
+//! Finds a job's share, turn time and class, and puts tasks into the injector of their job's class.
 
 use crate::base::sleep::Notified;
 use crate::base::task::CellPtr;
@@ -9,8 +9,9 @@ use crate::pool::core::Shared;
 use crate::priority::Priority;
 
 impl AskedTurns {
-    /// Returns the settings of a job with the parent `parent`. A turn time or class that was not set is that of the parent. The
-    /// share is multiplied by the parent's share.
+    /// Returns the share, turn time and class of a job whose builder asks for these settings, and whose parent is `parent`. If
+    /// the builder sets no turn time or no class, the job has that of its parent. The share is multiplied by the parent's
+    /// share.
     pub fn below(self, parent: Option<JobPtr>) -> Turns {
         let parent = parent.map_or(Turns::USUAL, JobPtr::turns);
         Turns {
@@ -28,9 +29,11 @@ impl JobPtr {
         self.extra().map_or(Turns::USUAL, |extra| extra.turns)
     }
 
-    /// Makes the workers search the injector of the job's class. Call it before the job has a task.
+    /// Makes the workers search the injectors of the classes `High` and `Low`, if the job is of one of these classes. Call it
+    /// before the job has a task.
     ///
-    /// A job of the class `High` or `Low` is never unlimited. So its tasks wait in the injector of the class, and in no deque.
+    /// A job of the class `High` or `Low` gets the flag `Futures`, so that the job never counts as unlimited. Its ready tasks
+    /// lie in the injector of the class, and in no deque.
     pub fn enter_class(self) {
         if self.turns().priority != Priority::Normal {
             self.permits.set(Flag::Futures);

@@ -13,17 +13,18 @@ use crate::pool::core::Shared;
 use crate::sync::fence_after_rmw;
 use std::collections::BTreeSet;
 
-/// Converts a limit to the form of the packed word. A limit above the greatest one means no limit.
+/// Converts a limit to the value that a job's word holds. A limit above [`MOST`] becomes [`MOST`], which means "unlimited".
 pub fn limit_bits(limit: usize) -> u64 {
     (limit as u64).min(MOST)
 }
 
-/// Converts the limit of the packed word to the caller's form, where `usize::MAX` means no limit.
+/// Returns the limit in `word` as users see it: `usize::MAX` means "unlimited".
 pub fn limit_of(word: Snapshot) -> usize {
     if word.limit() == MOST { usize::MAX } else { word.limit() as usize }
 }
 
-/// Notes the limit and the rates of a new job of a key, for [`is_as_made`]. Call it before other threads can find the job.
+/// Notes the limit and the rates with which the job of a key is made. [`is_as_made`] compares the job with them later. Call it
+/// before other threads can find the job.
 pub fn note_as_made(job: JobPtr) {
     job.tally.note_limit_as_made(job.permits.load());
     if let Some(extra) = job.extra() {
@@ -31,12 +32,12 @@ pub fn note_as_made(job: JobPtr) {
     }
 }
 
-/// Returns true if a new job for the same key would equal this job. Compares all that an idle job keeps: its limit, its flags,
-/// its hold-off, and how much of its rates is used up.
+/// Returns true if a new job for the same key would equal `job`, which is idle. Compares everything in which two idle jobs of
+/// one key can differ: the limit, the flags, the hold-off, and how much of each rate is used up.
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
-    // An adaptive limit is not compared, because a key may be dropped with what its rule has learnt.
+    // An adaptive limit is not compared: a keyed job is allowed to forget what the rule of a key has learnt.
     let adapts = job.extra().is_some_and(|extra| extra.samples.is_some());
     (adapts || word.limit() == job.tally.limit_as_made())
         && !word.has(Flag::Paused)
@@ -45,7 +46,7 @@ pub fn is_as_made(job: JobPtr) -> bool {
         && job.extra().is_none_or(|extra| extra.times().is_as_made(job.pool().now()))
 }
 
-/// Sets the limit. After the return no task of the job starts while `limit` or more tasks run.
+/// Sets the job's limit. After the return no task of the job starts while `limit` or more of its tasks run.
 pub fn set_limit(job: JobPtr, limit: u64) {
     let set = || {
         let before = job.permits.set_limit(limit);
@@ -61,7 +62,7 @@ pub fn replace_limit(job: JobPtr, from: usize, to: usize) {
     }
 }
 
-/// Pauses the job. After the return no task of the job starts.
+/// Pauses the job. After the return no task of the job starts until the job is resumed.
 pub fn pause(job: JobPtr) {
     job.pool().defer_end(|| {
         job.permits.set(Flag::Paused);
@@ -75,9 +76,9 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Makes a change of the job's limit or of its pause take effect. Each worker with a lease of the job checks the word before
-/// its next task. This thread admits the queued tasks that may start now. `held_changed` must be true if the job was held
-/// before the change, or is held after it.
+/// Makes a change of the job's limit or pause take effect: each worker with a lease of the job checks the job's word before its
+/// next task, and this thread admits queued tasks for which the job has room now. Call it after the change of the word.
+/// `held_changed` must be true if the job was held before the change, or is held after it.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {
@@ -92,24 +93,26 @@ fn changed(job: JobPtr, held_changed: bool) {
     }
     settle(job, word);
     if held_changed && word.is_held() && word.has(Flag::Parent) {
-        // A worker drops a cancelled delegate when the delegate is first in the queue. No worker pops from the queue of a held
-        // job, so this thread drops the cancelled delegates.
+        // Usually a worker pops a cancelled delegate from the queue, and drops it. No worker pops from the queue of a held job,
+        // so this thread drops the cancelled delegates.
         drop_delegates_in(job);
     }
     events::no_cause(job.pool());
     drop_late(job.pool());
 }
 
-/// Adds the job to the pool's list of held jobs if the job's word says that it is held. Otherwise removes it from the list. If
-/// the pool is draining, cancels a held job instead of adding it. The list has a handle of each of its jobs, so that a drain
-/// finds them.
+/// Adds the job to the pool's list of held jobs if the job is held. Otherwise removes the job from that list. If the pool is
+/// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
+/// not freed.
 ///
-/// - hold-1: the caller has changed the word. hold-2: the caller takes the list's lock, loads the word, and adds the job to the
-///   list.
-/// - end-1: the draining thread sets the pool's flag. end-2: the draining thread takes the list's lock and empties the list.
+/// - hold-1: the caller has changed the job's word. hold-2: the caller takes the list's lock, loads the word, and adds the job
+///   to the list if the job is held.
+/// - end-1: the draining thread sets the pool's flag *draining*. end-2: the draining thread takes the list's lock, and takes
+///   all jobs off the list. Then that thread cancels these jobs.
 ///
-/// Claim: a drain cancels each held job. If hold-2 comes before end-2, the draining thread finds the job on the list. Otherwise
-/// the list's lock orders end-1 before hold-2, so the caller sees the flag, and cancels the job.
+/// Claim: each job that is held during a drain is cancelled. If hold-2 comes before end-2, the draining thread finds the job on
+/// the list, and cancels it. Otherwise the list's lock orders end-1 before hold-2, so the caller sees the flag, and cancels the
+/// job.
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held();
     if !job.permits.load().is_held() {
@@ -160,14 +163,14 @@ pub fn mark_cancelled(job: JobPtr) -> bool {
     true
 }
 
-/// Makes workers drop the tasks of a cancelled job that have not started, and its pending futures.
+/// Makes workers drop the waiting tasks and the pending futures of a cancelled job.
 pub fn drop_waiting(job: JobPtr) {
     sweep_queue(job);
     #[cfg(feature = "futures")]
     crate::job::pending::cancel(job);
 }
 
-/// Makes workers drop the queued and the delayed tasks of a cancelled job.
+/// Requests a sweep of a cancelled job if one of its tasks is queued or delayed. A worker then drops these tasks.
 fn sweep_queue(job: JobPtr) {
     let waits =
         !job.queue().is_empty() || job.permits.load().has(Flag::Blocked) || job.delayed_tasks() > 0;
@@ -176,9 +179,9 @@ fn sweep_queue(job: JobPtr) {
     }
 }
 
-/// Cancels a job that a drain has removed from the list of held jobs, and subtracts the list's handle. If the job is not held
-/// any more, does not cancel it: `resume` changes the word before it looks for the job on the list. If the job is held again
-/// later, [`list_if_held`] cancels it.
+/// Cancels a job that a drain has taken off the list of held jobs, and subtracts the list's handle of the job. Does not cancel
+/// the job if it is no longer held, for instance because it was resumed. If such a job is held again later, [`list_if_held`]
+/// cancels it.
 pub fn cancel_listed(job: JobPtr) {
     if job.permits.load().is_held() {
         cancel_held(job);
@@ -189,13 +192,14 @@ pub fn cancel_listed(job: JobPtr) {
 /// Cancels a held job, and all jobs below it, for a drain. The caller must keep the job alive.
 fn cancel_held(job: JobPtr) {
     cancel(job);
-    // During a drain, a task that has waited inside may re-acquire its permit although the job is held. So this thread wakes
-    // such tasks.
+    // During a drain, a task that has waited inside is allowed to re-acquire its permit although the job is held. So this
+    // thread wakes the tasks that wait to re-acquire a permit.
     parking_lot().wake(job.permit_key());
 }
 
-/// Notes that the limits of the job and of its ancestors may bind, however many workers there are: a future or a permit without
-/// a task needs no worker. Call it before the job's first future or permit without a task.
+/// Sets the flag `Futures` of the job and of each ancestor, so that none of them counts as unlimited. A pending future or a
+/// permit without a task occupies no worker. So even a limit above the number of workers can be reached. Call it before the
+/// job's first future or permit without a task.
 #[inline]
 pub fn expect_futures(job: JobPtr) {
     for gate in job.gates() {
@@ -210,14 +214,14 @@ fn note_futures(gate: JobPtr) {
     gate.permits.set(Flag::Futures);
     fence_after_rmw();
     if !gate.busy.load().no_tasks() {
-        // A worker with a lease of this job must load the word before its next task.
+        // The new epoch makes each worker with a lease of this job load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // A pusher may have relied on such a worker to check the queue, so this thread checks the queue.
+    // A pusher may have relied on such a worker to check the queue. So this thread checks the queue now.
     look(gate);
 }
 
-/// Starts the drain of a pool: refuses pushes from outside, cancels the held jobs, and lets the workers leave when no task is
+/// Starts the drain of a pool: refuses pushes from outside, cancels the held jobs, and lets the workers end when no task is
 /// left.
 pub fn drain(pool: &Shared) {
     pool.refuse_outsiders();
@@ -237,14 +241,14 @@ pub fn cancel(job: JobPtr) {
 }
 
 fn cancel_with_all_below(job: JobPtr) {
-    // The handles in `below` keep the marked jobs alive until their tasks are dropped.
+    // The handles in `below` keep the jobs in `marked` alive until the calls of `drop_waiting`.
     let (mut below, mut marked) = (Vec::new(), Vec::new());
     let mut known = BTreeSet::new();
     if mark_cancelled(job) {
         marked.push(job);
     }
     // A child that is made during a pass may accept tasks before its parent is marked as cancelled. So the loop ends only when
-    // a pass finds no new child.
+    // a pass over all jobs below finds no new job.
     loop {
         let mut found = Vec::new();
         family::add_below(job, &mut found);
@@ -258,12 +262,13 @@ fn cancel_with_all_below(job: JobPtr) {
     marked.into_iter().for_each(drop_waiting);
 }
 
-/// Makes workers drop the tasks of the job and of all jobs below it that wait in a queue or for their time. The jobs stay open.
+/// Makes workers drop the queued and the delayed tasks of the job and of all jobs below it. The jobs stay open.
 pub fn clear(job: JobPtr) {
     job.pool().defer_end(|| {
         let (mut below, mut taken) = (Vec::new(), Vec::new());
         family::add_below(job, &mut below);
-        // Each child is cleared before its parent, because a task moves from the queue of a child to that of its parent.
+        // Each child is cleared before its parent: a task that waits can move from the queue of a child to the queue of the
+        // parent.
         below.iter().rev().for_each(|child| clear::take_unstarted(child.ptr(), &mut taken));
         clear::take_unstarted(job, &mut taken);
         clear::take_delegates(job, &mut taken);

@@ -1,5 +1,5 @@
 //! Notes what happens to a task, for the timeline. Without the feature `timeline` each function here is empty. While the
-//! timeline is off, each function tests one flag, which lies beside the pool's epoch.
+//! timeline is off, each function only tests a flag, which lies beside the pool's epoch.
 
 #![cfg_attr(
     not(feature = "timeline"),
@@ -16,7 +16,7 @@ use crate::base::task::{CellPtr, Ran};
 use crate::job::record::JobPtr;
 use crate::pool::core::Shared;
 
-/// Calls a function of `noted` if the pool records its events.
+/// Calls the function `$note` of the module `noted` if the timeline of the pool `$pool` is on.
 macro_rules! note {
     ($pool:expr, $note:ident($($arg:expr),*)) => {
         #[cfg(feature = "timeline")]
@@ -26,19 +26,19 @@ macro_rules! note {
     };
 }
 
-/// Notes that a task was pushed, into its job's queue or into a deque.
+/// Notes in the timeline that a task was pushed into its job's queue or into a deque.
 #[inline(always)]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
     note!(job.pool(), pushed(job, cell));
 }
 
-/// Notes that a gate refused a task.
+/// Notes in the timeline that the gate refused the task in the cell.
 #[inline(always)]
 pub fn refused(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), refused(gate, cell));
 }
 
-/// Notes that a gate admitted a task from its queue.
+/// Notes in the timeline that the gate admitted the task in the cell from its queue.
 #[inline(always)]
 pub fn admitted(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), admitted(gate, cell));
@@ -49,9 +49,9 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
 
-/// Notes that this worker of the pool begins or resumes a task. Returns what the worker ran before.
+/// Notes in the timeline that this worker begins or resumes a task. Returns what the worker ran before.
 ///
-/// The worker passes its pool: a load of the pool from the job would fetch a cache line that pushers write.
+/// `pool` is the pool of `job`. A load of the pool from the job's record would fetch a cache line that pushers write.
 #[inline(always)]
 pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -61,7 +61,7 @@ pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that this thread begins a task inline. Returns the outer task, which joins the inline task.
+/// Notes in the timeline that this thread begins a task inline, inside a task that joins it. Returns the joining task.
 #[inline(always)]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -71,69 +71,73 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::default()
 }
 
-/// Notes that a task has ended, or that a future is pending and leaves this worker of the pool. `address` is the address of the
-/// task's cell, which may be freed. `outer` is what [`started`] has returned. The caller must keep the job alive.
+/// Notes in the timeline that a task has ended, or that this worker has polled a future that is pending now. `address` is the
+/// address of the task's cell. The cell itself may have been freed. `outer` is what [`started`] has returned for the task. The
+/// caller must keep the job alive.
 #[inline(always)]
 pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(pool, ended(job, address, ran, outer.0));
 }
 
-/// Notes that an inline task has ended. `outer` is what [`started_inside`] has returned.
+/// Notes in the timeline that an inline task has ended. `outer` is what [`started_inside`] has returned for the task.
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // An inline task of the same job runs under the outer task's permit, so its end releases none. The end of an inline task of
-    // another job releases a permit, but the timeline names it as the cause of no start.
+    // In the timeline the end of an inline task is the cause of no later start. An inline task of the joining task's job has no
+    // permit of its own to release. An inline task of another job releases its permit, but the timeline names no cause then,
+    // either.
     note!(job.pool(), no_cause());
 }
 
-/// Notes that a task will be dropped without running. Call it before the drop.
+/// Notes in the timeline that a task is dropped without running. Call it before the drop.
 #[inline(always)]
 pub fn dropped(cell: CellPtr) {
     note!(cell.job().pool(), dropped(cell));
 }
 
-/// Notes that the running task begins to wait inside. Call it before the task's permits are released.
+/// Notes in the timeline that this thread's task begins to wait for a task or a job. Call it before the task's permits are
+/// released.
 #[inline(always)]
 pub fn waits(job: JobPtr) {
     note!(job.pool(), waits(job));
 }
 
-/// Notes that the running task has re-acquired its permits.
+/// Notes in the timeline that this thread's task has waited, and has re-acquired its permits.
 #[inline(always)]
 pub fn resumed(job: JobPtr) {
     note!(job.pool(), resumed(job));
 }
 
-/// Notes the figures of the job and of each ancestor, after permits were released.
+/// Notes in the timeline how many tasks of the job and of each ancestor run now, and how many wait. Call it after permits were
+/// released.
 #[inline(always)]
 pub fn released(job: JobPtr) {
     note!(job.pool(), released(job));
 }
 
-/// Forgets this thread's last event, so that its later events do not count as caused by that event.
+/// Forgets this thread's last event, so that the timeline does not show it as the cause of a later event of this thread.
 #[inline(always)]
 pub fn no_cause(pool: &Shared) {
     note!(pool, no_cause());
 }
 
-/// Notes that the limit of the job was changed, or that the job was paused or resumed.
+/// Notes in the timeline that the limit of the job was changed, or that the job was paused or resumed.
 #[inline(always)]
 pub fn changed(job: JobPtr) {
     note!(job.pool(), changed(job));
 }
 
-/// Notes that a hold-off of the job ended.
+/// Notes in the timeline that a hold-off of the job ended.
 #[inline(always)]
 pub fn opened(job: JobPtr) {
     note!(job.pool(), opened(job));
 }
 
-/// The number of a permit without a task, by which the timeline identifies the permit.
+/// The number by which the timeline identifies a permit without a task.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Number(#[cfg(feature = "timeline")] pub(super) usize);
 
-/// Notes that a permit without a task was acquired without a wait. Returns its number.
+/// Notes in the timeline that a permit without a task was acquired at once, without a wait. Returns the permit's number.
 #[inline(always)]
 pub fn acquired(job: JobPtr) -> Number {
     #[cfg(feature = "timeline")]
@@ -143,7 +147,7 @@ pub fn acquired(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// Returns the number of the permit for which a waiter is about to wait.
+/// Returns a new number for a permit without a task. Call it before a waiter begins to wait for this permit.
 #[inline(always)]
 pub fn new_number(job: JobPtr) -> Number {
     #[cfg(feature = "timeline")]
@@ -153,8 +157,9 @@ pub fn new_number(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// Notes that a waiter gets its permit. Call it before the grant, which may free the waiter's cell. If the grant then fails
-/// because the waiter does not wait any more, the caller must pass the returned number to [`given_back`].
+/// Notes in the timeline that the waiter in the cell is granted its permit. Returns the permit's number. Call it before the
+/// grant, because the grant may free the cell. If the waiter does not wait any more, the grant fails. Then the caller must pass
+/// the returned number to [`given_back`].
 #[inline(always)]
 pub fn granted(cell: CellPtr, number: Number) -> Number {
     #[cfg(feature = "timeline")]
@@ -164,25 +169,25 @@ pub fn granted(cell: CellPtr, number: Number) -> Number {
     Number::default()
 }
 
-/// Notes that a permit without a task is released. Call it before the release.
+/// Notes in the timeline that a permit without a task is released. Call it before the release.
 #[inline(always)]
 pub fn given_back(job: JobPtr, number: Number) {
     note!(job.pool(), given_back(job, number.0));
 }
 
-/// Notes that this worker parks.
+/// Notes in the timeline that this worker parks.
 #[inline(always)]
 pub fn parked(pool: &Shared) {
     note!(pool, parked(pool));
 }
 
-/// Notes that this worker was woken.
+/// Notes in the timeline that this worker was woken.
 #[inline(always)]
 pub fn woken(pool: &Shared) {
     note!(pool, woken(pool));
 }
 
-/// Notes the index of this thread's seat, or that the thread has none.
+/// Notes the index of this thread's seat, or that the thread has none, for the thread's later events in the timeline.
 #[inline(always)]
 pub fn sits(seat: Option<usize>) {
     #[cfg(feature = "timeline")]

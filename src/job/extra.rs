@@ -11,15 +11,15 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use std::num::NonZeroU32;
 
-/// The fields that few jobs have. The job's builder makes them, or the first hold-off or delayed task of the job does. They are
-/// freed together with the record.
+/// The fields that few jobs have. The job's builder makes them, or `Record::extra_or_make` when the job first needs one of
+/// them. They are freed together with the job's record.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// The job's name.
     pub name: Option<String>,
     /// True if a task keeps its permit of this job while it waits inside.
     pub keeps_permits: bool,
-    /// The bound on the number of tasks that have not started, if the job has one.
+    /// The slots of the job, if the job has a capacity.
     pub capacity: Option<Arc<Capacity>>,
     /// The samples of the job's tasks, if the job's limit adapts.
     pub samples: Option<Samples>,
@@ -37,14 +37,14 @@ pub struct Extra {
     pub counts_weights: bool,
     /// The weight of the job's tasks, if it was set.
     pub weight: Option<NonZeroU32>,
-    /// The times of the job: hold-off, rates and delayed tasks.
+    /// The job's hold-off, its rates and its delayed tasks.
     times: Mutex<Times>,
-    /// True if the end of a task counts for a rate of the job. Changed under the lock of the times.
+    /// True if one of the job's rates counts the ends of tasks. Changed only under the lock of `times`.
     has_gap: AtomicBool,
 }
 
 impl Extra {
-    /// Makes the fields of a job with this name and this capacity.
+    /// Makes the fields of a job with this name and these slots. All other fields are as for a job that sets none of them.
     pub fn new(name: Option<String>, capacity: Option<Arc<Capacity>>) -> Self {
         Self { name, capacity, ..Self::default() }
     }
@@ -90,18 +90,18 @@ impl Extra {
         self.capacity.is_some() || self.timed.is_some()
     }
 
-    /// Locks the job's times.
+    /// Locks and returns the job's hold-off, its rates and its delayed tasks.
     pub fn times(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if the end of a task counts for a rate of the job.
+    /// Returns true if one of the job's rates counts the ends of tasks.
     pub fn has_gap(&self) -> bool {
-        // Ordering: Relaxed; changed under the lock of the times, which a start at a rate takes, too.
+        // Ordering: Relaxed; the field is changed only under the lock of `times`, which each start at a rate takes.
         self.has_gap.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the end of a task counts for a rate of the job. The caller must have the lock of the times.
+    /// Notes whether one of the job's rates counts the ends of tasks. The caller must have the lock of `times`.
     pub fn set_gap(&self, has_gap: bool) {
         // Ordering: Relaxed; as in `has_gap`.
         self.has_gap.store(has_gap, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Walks over the children of a job, and over all jobs below it.
+//! Finds the children of a job, and all jobs below a job.
 
 use crate::base::task::OpaqueJob;
 use crate::job::lifetime::Kept;
@@ -9,8 +9,8 @@ use crate::pool::core::Shared;
 use crate::sync::thread;
 
 impl Family {
-    /// Returns a handle of each child of `parent` in the table. Also returns the counts of ended tasks of the children that
-    /// were removed from the table. Each child, removed or not, is in exactly one of the two results.
+    /// Returns a handle of each child of `parent` in the table of children. Also returns the counts of ended tasks of those
+    /// children that were removed from the table. Each child of `parent` is in exactly one of the two results.
     fn children_and_left(&self, parent: JobPtr) -> (Vec<Kept>, Ended) {
         loop {
             let shard = self.shard(parent.opaque());
@@ -25,17 +25,19 @@ impl Family {
             if all {
                 return (alive, left);
             }
-            // A thread that frees a child is about to add the child's counts, so this thread tries again.
+            // Another thread is about to free one of these children. That thread removes the child from the table and adds the
+            // child's counts to `left`. So this thread tries again.
             thread::yield_now();
         }
     }
 
-    /// Returns handles of the children, except of those that are about to be freed.
+    /// Returns a handle of each child of `parent`. Leaves out children that are about to be freed.
     fn children(&self, parent: JobPtr) -> Vec<Kept> {
         self.children_that(parent, |_| true)
     }
 
-    /// Does what [`children`](Self::children) does, for the children that `which` accepts.
+    /// Returns a handle of each child of `parent` for which `which` returns true. Leaves out children that are about to be
+    /// freed.
     fn children_that(&self, parent: JobPtr, which: impl Fn(JobPtr) -> bool) -> Vec<Kept> {
         let shard = self.shard(parent.opaque());
         let alive = |child: &JobPtr| which(*child) && child.busy.add_handle_if_needed();
@@ -44,36 +46,39 @@ impl Family {
             .into_iter()
             .flat_map(|below| &below.children)
             .map(|child| JobPtr::of(*child))
-            // A child in the table has a record, although the record may be about to be freed.
+            // A thread removes a child from the table before it frees the child's record. So while this thread holds the lock
+            // of `shard`, the record is not freed, and `alive` can use it.
             .filter(alive)
             .map(Kept::from_handle)
             .collect()
     }
 }
 
-/// Returns handles of the children that have had children themselves, except of those that are about to be freed.
+/// Returns a handle of each child of `parent` that has, or once had, children of its own. Leaves out children that are about to
+/// be freed.
 pub fn gates_in(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children_that(parent, |child| child.permits.load().has(Flag::Parent))
 }
 
-/// Returns handles of the children of the job, except of those that are about to be freed.
+/// Returns a handle of each child of `parent`. Leaves out children that are about to be freed.
 pub fn children_of(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children(parent)
 }
 
-/// Returns handles of the children of the job. Leaves out children that are about to be freed, and the jobs of keys.
+/// Returns a handle of each child of `parent` that is not the job of a key. Leaves out children that are about to be freed.
 ///
-/// The jobs of keys must be left out: the table of a keyed job drops the job of a key only if the table has the only handle. A
-/// further handle would prevent that.
+/// A keyed job evicts the job of a key only if the keyed job has the only handle of that job. A handle from this function would
+/// prevent the eviction.
 pub fn children_without_keys(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children_that(parent, |child| !child.tally.is_of_key())
 }
 
-/// Returns handles of the jobs that the pool can find, each once: jobs with a name, a parent or a child, and held jobs. Leaves
+/// Returns one handle of each job that the pool can find: each job with a name, a parent or a child, and each held job. Leaves
 /// out the jobs of keys, and jobs that are about to be freed.
 pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     let mut jobs = Vec::new();
-    // While the lock of the list or the table is held, no record in it is freed (root-2).
+    // Call `add` under the lock of the list or table in which the job was found. Under that lock the job's record is not freed,
+    // so `add` can use it (root-2).
     let mut add = |job: &OpaqueJob| {
         let job = JobPtr::of(*job);
         if !job.tally.is_of_key() && job.busy.add_handle_if_needed() {
@@ -88,7 +93,7 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     let parents = |job: &Kept| job.ptr().gates().skip(1).collect::<Vec<_>>();
     let parents: Vec<_> = jobs.iter().flat_map(parents).collect();
     for parent in parents.into_iter().filter(|parent| !parent.tally.is_of_key()) {
-        // The handle of the child keeps the parent's record.
+        // `jobs` has a handle of a job below `parent`. That job keeps the record of `parent`.
         parent.busy.keep();
         jobs.push(Kept::from_handle(parent));
     }
@@ -97,8 +102,8 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     jobs
 }
 
-/// Calls `see` for the job and each job below it. Returns the counts of ended tasks of these jobs, and of the freed jobs below
-/// them.
+/// Calls `see` for `job` and for each job below `job`. Returns how many tasks of all these jobs have ended. The tasks of jobs
+/// below `job` that were freed are counted, too.
 pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
     let family = &job.pool().family;
     let mut ended = Ended::default();
@@ -116,7 +121,7 @@ pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
     ended
 }
 
-/// Adds all jobs below this one to `below`, each before the jobs below it.
+/// Adds a handle of each job below `job` to the end of `below`. A parent comes before its children.
 pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
     let mut next = below.len();
     below.append(&mut children_of(job));
@@ -126,19 +131,21 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
     }
 }
 
-/// Finds out whether a job and all jobs below it were idle at one moment. A pass visits these jobs one after the other, and
-/// finds each of them idle at some moment. If two passes in a row count the same number of ended tasks, all jobs were idle at
-/// one moment between the passes. If a child was removed from the table meanwhile, its count is missing, and a further pass
-/// must follow.
+/// Finds out whether a job and all jobs below it were idle at one moment.
+///
+/// A pass visits the job and all jobs below it, one after the other, and finds each of them idle when it visits that job. The
+/// pass also counts the ended tasks of all these jobs. If two passes in a row count the same number, no task has ended in
+/// between, so all these jobs were idle at one moment between the two passes. If a child was removed from the table of children
+/// meanwhile, the numbers may lack the child's tasks. Then a further pass must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 
 /// The result of one pass over a job and all jobs below it.
 #[derive(Debug)]
 struct Pass {
-    /// The number of children that had been removed from the pool's table when the pass began.
+    /// The number of children that had been removed from the pool's table of children when the pass began.
     left: u64,
-    /// The number of ended tasks that the pass counted, over all these jobs.
+    /// The number of ended tasks that the pass counted, over all jobs that it visited.
     ended: u64,
 }
 

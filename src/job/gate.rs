@@ -8,23 +8,22 @@
 //! - `push-3`: the pusher executes a full fence (in `Queue::push`).
 //! - `push-4`: the pusher loads the word. If the job has room now, the pusher admits tasks from the queue.
 //!
-//! - `release-1`: a thread releases the permit of a task that has ended. A thread that raises the limit or resumes the job does
-//!   the next steps, too.
+//! - `release-1`: a thread releases the permit of a task that has ended, or raises the job's limit, or resumes the job.
 //! - `release-2`: that thread executes a full fence.
-//! - `release-3`: that thread checks the queue. If a task waits there and the job has room, the thread admits tasks.
+//! - `release-3`: that thread checks the queue. If a task waits in the queue and the job has room, the thread admits tasks.
 //!
-//! Claim: no task waits while the job has room. Because of the two fences, the pusher sees the released permit (`push-4`), or
-//! the thread that released the permit sees the pushed task (`release-3`).
+//! Claim: no task waits while the job has room. Because of the two fences, the pusher sees the changed word (`push-4`), or the
+//! thread that has changed the word sees the pushed task (`release-3`).
 //!
 //! A thread must own the queue lock to admit tasks from the queue. A thread that fails to get the lock sets the pending bit, so
 //! that the lock's owner re-checks the queue (module `queue`). The owner makes the reservation before it pops the task. So a
-//! pusher that sees the queue empty also sees the reservation, and its task does not overtake the popped task
+//! pusher that sees the queue empty also sees the reservation, and the pusher's task does not overtake the popped task
 //! (`serial_in_order`).
 //!
 //! A task of a child passes the gate of its own job first, then that of each ancestor. If an ancestor refuses the task, the
-//! task waits in the ancestor's queue as a *delegate*. The child of the ancestor through which the task came gets the flag
-//! `Blocked`, and sends no other task meanwhile. So each child has at most one task in the queue of its parent, and the
-//! children take turns.
+//! task waits in the ancestor's queue as a *delegate*. One child of that ancestor is the task's job, or is above it. This child
+//! gets the flag `Blocked`: none of its other tasks enters the ancestor's queue meanwhile. So each child has at most one task
+//! in the queue of its parent, and the children take turns.
 
 mod acquire;
 pub mod adapt;
@@ -62,8 +61,8 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use returns::{refuse, wait_at};
 
-/// Puts a task of `job` into the injector if each of its gates has room and an empty queue. Otherwise puts the task into a
-/// queue.
+/// Puts a task of `job` into the injector if each gate of the task has room and an empty queue. Otherwise puts the task into
+/// the queue of a gate.
 pub fn push(job: JobPtr, cell: CellPtr) {
     // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
@@ -86,7 +85,7 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// Calls [`look`] for the job and each ancestor.
+/// Checks the queue of the job and of each ancestor, as [`look`] does.
 pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
@@ -98,8 +97,8 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
-/// Calls [`serve_queue`] and returns true if the job may admit a task, or if the tasks in its queue must be dropped. Otherwise
-/// returns false.
+/// Serves the job's queue by [`serve_queue`], if the job has room or if the tasks in its queue must be dropped. Returns true if
+/// it has done so.
 #[inline]
 fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -120,8 +119,8 @@ pub fn serve_queue(job: JobPtr) {
     }
 }
 
-/// Does what [`serve_queue`] does, under the queue lock that the caller owns as `consumer`. Then unlocks the queue. Call it
-/// after the pending bit was set.
+/// Admits tasks or requests a sweep as [`serve_queue`] does, but under the queue lock that the caller owns already. Then
+/// unlocks the queue. Call it if another thread has set the pending bit while the caller owned the lock.
 #[cold]
 pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
@@ -138,8 +137,10 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     }
 }
 
-/// Admits tasks while the job has room, then unlocks the queue. Returns false if the caller must serve the queue again, because
-/// an unfinished push may hide cancelled tasks.
+/// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker takes tasks out of this
+/// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread may have set the
+/// pending bit. Returns false if a push was unfinished, and further cancelled tasks may lie behind that push. Then the caller
+/// must serve the queue again.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
@@ -150,8 +151,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
                 break;
             }
         }
-        // A thread may have set the pending bit because of a cancelled task in the queue. If no worker takes tasks out of this
-        // queue for now, this thread takes the cancelled task out.
+        // Another thread may have set the pending bit because of a cancelled task in the queue. While a gate of the job is held
+        // or held off, no worker takes that task out of the queue, so this thread does.
         let all =
             !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
@@ -164,7 +165,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job may be idle now. A waiter that failed to get the queue lock relies on the lock's owner for its wake-up.
+    // The job may be idle now. A thread that waits until the job is idle may have failed to get the queue lock. Such a thread
+    // relies on the lock's owner to wake it.
     wake_if_idle(job);
     all_gone
 }
@@ -184,7 +186,7 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
             // No task can be popped now, for instance because a push is unfinished. A pusher may have found the job full
-            // because of this reservation, so the caller checks the queue again.
+            // because of this reservation. So this call returns true, and the caller checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
         }
@@ -192,7 +194,7 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     true
 }
 
-/// Unlocks the job's queue. If the pending bit was set, serves the queue first.
+/// Unlocks the job's queue. If another thread has set the pending bit, serves the queue first.
 #[inline]
 pub fn unlock(job: JobPtr, consumer: Consumer<'_>) {
     if let Unlocked::LookAgain(consumer) = consumer.unlock() {
@@ -206,7 +208,8 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     match child_below(gate, cell.job()) {
         None => gate.busy.add_tasks(1),
         Some(inner) => {
-            // The child `inner` may now put its next task into the queue of `gate`. The cell keeps `inner` alive.
+            // From now on the child `inner` is allowed to put its next task into the queue of `gate`. The task in `cell` keeps
+            // `inner` alive.
             inner.permits.clear(Flag::Blocked);
             fence_after_rmw();
             look(inner);
@@ -219,8 +222,8 @@ fn admit_delegate(cell: CellPtr, gate: JobPtr) {
     }
 }
 
-/// Returns the child of `gate` that is `job` or an ancestor of `job`. Returns `None` if `gate` is `job`. Otherwise `gate` must
-/// be an ancestor of `job`.
+/// Returns the child of `gate` that is `job` or an ancestor of `job`. Returns `None` if `gate` is `job`. The caller must pass
+/// `job` or one of its ancestors as `gate`.
 fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     let mut inner = job;
     while inner != gate {
@@ -233,8 +236,8 @@ fn child_below(gate: JobPtr, job: JobPtr) -> Option<JobPtr> {
     None
 }
 
-/// Makes a reservation at each ancestor of `passed` for a task that has one at `passed`. Then injects the task, and returns
-/// what `class::inject` returns. If an ancestor has no room, the task waits in a queue instead.
+/// Makes a reservation at each ancestor of `passed` for the task in `cell`, which has a reservation at `passed`. Then injects
+/// the task, and returns what `class::inject` returns. If an ancestor has no room, puts the task into a queue instead.
 #[inline]
 fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
     let Some(outermost) = reserve_outside(cell, passed) else {
@@ -244,9 +247,9 @@ fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
     class::inject(outermost.pool(), cell)
 }
 
-/// Makes a reservation at each ancestor of `passed` for a task that has one at `passed`. Returns the last of these gates, which
-/// has no parent. If an ancestor has no room, puts the task into a queue and returns `None`. The caller must keep `passed`
-/// alive.
+/// Makes a reservation at each ancestor of `passed` for the task in `cell`, which has a reservation at `passed`. Returns the
+/// ancestor that has no parent, or `passed` if that has none. If an ancestor has no room, puts the task into a queue and
+/// returns `None`. The caller must keep `passed` alive.
 #[inline]
 fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     let mut inner = passed;
@@ -268,16 +271,17 @@ fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
 pub enum Start {
     /// Run the task. The task has its permits and a busy count.
     Run,
-    /// Run the task, as for `Run`. One of its gates has a rate, so each further task that the worker runs under the same
-    /// permits needs a token of that rate.
+    /// Run the task, which has its permits and a busy count. One of its gates has a rate, so each further task that the worker
+    /// runs under the same permits needs a token of that rate.
     RunPaced,
-    /// Do nothing: the task was dropped, or waits in a queue again. The worker must not touch the cell.
+    /// Do nothing: the task was dropped, or waits in a queue again. The worker must not use the cell any more.
     Gone,
-    /// Drop the tasks in the queue of the cell's job. The cell itself is no task, but a *sweep*.
+    /// Drop the tasks in the queue of the cell's job. The cell itself is no task, but a *sweep*: a request to drop these tasks.
     Sweep,
 }
 
-/// Acquires the permits of a task that a worker has taken from a deque. If a gate refuses the task, puts it back into a queue.
+/// Acquires the permits of a task that a worker has taken from a deque, and returns what the worker must do. If a gate refuses
+/// the task, puts the task back into a queue.
 #[inline]
 pub fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -313,8 +317,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Starts a task that `gate` has refused because of the flag `Rated`. The task must have its permits of each gate below `gate`.
-/// Acquires the permits of `gate` and of each ancestor of `gate`, and takes a token of each rate.
+/// Acquires the permits of `gate` and of each ancestor of `gate` for a task, and takes a token of each rate. Call it if `gate`
+/// has the flag `Rated`. The task must have its permits of each gate below `gate`.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
@@ -347,16 +351,16 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
     Start::Run
 }
 
-/// Wakes the waiters of the job if none of its tasks is ready or running. Call it after a change that may make the job idle
-/// without the end of a task.
+/// Wakes the threads and futures that wait until the job is idle, if none of its tasks is ready or running. Call it after a
+/// change, other than the end of a task, that may have made the job idle.
 pub fn wake_if_idle(job: JobPtr) {
     if job.busy.load().awaited() {
         later::wake(job.idle_key());
     }
 }
 
-/// Wakes the waiters of [`Job::settled`](crate::Job::settled) if the number of running tasks is within the limit. `word` is the
-/// word of `gate`.
+/// Wakes the waiters of [`Job::settled`](crate::Job::settled) if at most as many tasks of `gate` run as its limit allows.
+/// `word` is the word of `gate`.
 #[inline]
 pub fn settle(gate: JobPtr, word: Snapshot) {
     if word.has(Flag::Settling) && word.is_settled() {
@@ -385,14 +389,14 @@ fn release_at(gate: JobPtr, job: JobPtr) {
     look(gate); // release-3
 }
 
-/// Returns true if a task waits in the queue of this gate or of an ancestor.
+/// Returns true if a task waits in the queue of this gate or of one of its ancestors.
 pub fn is_waited_for(gate: JobPtr) -> bool {
     gate.gates().any(|gate| !gate.queue().is_empty())
 }
 
 /// Returns true if a further task of `job` may start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // The loop is written by hand because each inline join runs it. The iterator `gates` would take three instructions more.
+    // The loop is written by hand because each inline join runs it: the iterator `gates` needs three more instructions.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

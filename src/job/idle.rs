@@ -10,16 +10,17 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use std::cell::{Cell, RefCell};
 
-/// Makes `enter` add a waiter to the parking lot, under the job's idle key, if the job is busy (`park-2`). Returns what `enter`
-/// returns.
+/// Calls `enter`, which must add a waiter to the parking lot under the job's idle key if the job is busy (`park-2`). Returns
+/// what the last call of `enter` returns.
 ///
-/// The first argument of `enter` checks the job. `enter` must call it under the lock of the key's bucket, where no task may run
-/// and no thread may be woken. `enter` adds the waiter only if this check returns true. The check returns false if the job is
-/// idle. It also returns false if the queue must be served first, or if a handle has cancelled a task meanwhile: that task may
-/// be in the queue of a held ancestor. In these two cases this function serves the queue and calls `enter` again.
+/// The first argument of `enter` checks whether the job is busy. `enter` must call this check under the lock of the key's
+/// bucket, and must add the waiter only if the check returns true. Under that lock the check runs no task and wakes no thread.
+/// The check returns false if the job is idle. It also returns false if the job's queue must be served first, or if a handle
+/// has cancelled a task meanwhile, which may be in the queue of a held ancestor. In these two cases this function serves the
+/// queue, drops such tasks, and calls `enter` again.
 ///
-/// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. A
-/// thread that waits for anything else inside `enter` must call the second argument before that wait.
+/// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. If
+/// `enter` waits for anything, it must call the second argument before that wait.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
@@ -45,7 +46,7 @@ pub fn enter_while_busy(
             fence_after_rmw();
             // This thread must not wait for the queue lock, because the lock's owner may need the bucket's lock to wake a
             // waiter. If another thread owns the queue lock, `try_lock` sets the pending bit. The owner then checks the queue
-            // again, and wakes the waiters.
+            // again, and wakes the waiters if the job is idle.
             match look_for_work(&job, || job.queue().try_lock()) {
                 Work::None => false,
                 Work::Some => true,
@@ -64,13 +65,13 @@ pub fn enter_while_busy(
     }
 }
 
-/// Clears the job's flag *waited* if no waiter waits until the job is idle. Then a thread that ends a task need not lock the
-/// bucket.
+/// Clears the job's flag *waited* if no thread or future waits until the job is idle. After that a thread that ends the job's
+/// last task need not search the parking lot for waiters.
 pub fn forget_waiters(job: JobPtr) {
     parking_lot().if_none_waits(job.idle_key(), || job.busy.clear_waited());
 }
 
-/// Returns true if the job has no task queued or running.
+/// Returns true if the job has no task queued, ready or running.
 pub fn is_idle(job: JobPtr) -> bool {
     loop {
         match look_for_work(&job, || Some(job.queue().lock())) {
@@ -81,23 +82,25 @@ pub fn is_idle(job: JobPtr) -> bool {
     }
 }
 
-/// Whether a job has tasks queued or running, and what the caller must do.
+/// Whether a job has tasks queued, ready or running, and what the caller must do.
 enum Work<'a> {
-    /// The job has no task queued or running.
+    /// The job has no task queued, ready or running.
     None,
-    /// The job has tasks queued or running. Or another thread moves the job's tasks, and wakes the waiters afterwards.
+    /// The job has tasks queued, ready or running. Or another thread is moving the job's tasks, and will wake the waiters if
+    /// the job is idle afterwards.
     Some,
-    /// Another thread has set the pending bit meanwhile. The caller owns the queue lock, and must serve the queue.
+    /// Another thread has set the pending bit during the check. The caller owns the queue lock, and must serve the queue.
     Line(Consumer<'a>),
     /// The job is held, and handles have cancelled tasks in its queue. The caller must drop these tasks.
     Gone,
-    /// An unfinished push hides the tasks behind it. The caller must check again, because the pusher wakes no waiter.
+    /// A push was unfinished, so the check has seen only a part of the queue. The caller must check again, because the pusher
+    /// wakes no waiter.
     HalfSeen,
 }
 
 impl Work<'_> {
-    /// Serves the queue, drops the cancelled tasks, or yields, as the variant says. The caller must hold no lock except the
-    /// queue lock in `Line`, because this call may drop tasks and wake threads.
+    /// Serves the queue, drops the cancelled tasks, or yields, as the variant demands. The caller must hold no lock except the
+    /// queue lock in `Line`, because this call can drop tasks and wake threads.
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_queue_with(job, consumer),
@@ -114,11 +117,11 @@ impl Work<'_> {
     }
 }
 
-/// Checks whether the job has tasks queued or running. Tasks of its children in its queue do not count.
+/// Checks whether the job has tasks queued, ready or running. Tasks of its children in its queue do not count.
 ///
-/// `try_lock` tries to get the queue lock. While this thread has the lock, no task leaves the queue. So if the busy count is 0
-/// meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock` fails, another thread may be moving
-/// tasks, and the result is `Some`.
+/// `try_lock` must try to get the queue lock. While this thread has the lock, no other thread takes a task out of the queue. So
+/// if the busy count is 0 meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock` fails, another
+/// thread may be moving tasks, and this function returns `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;
@@ -128,7 +131,7 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {
-        // The owner of the queue lock sees the pending bit, and wakes the waiters.
+        // The owner of the queue lock sees the pending bit, and wakes the waiters if the job is idle.
         return Work::Some;
     };
     let word = job.permits.load();

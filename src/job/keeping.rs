@@ -2,8 +2,8 @@
 //! job's limit bounds the tasks that have begun.
 //!
 //! A task that joins a task of its own job keeps a permit that the joined task may need. If the joined task has not started, it
-//! runs inline, under that permit. If it cannot run inline, and the joining task keeps the gate's one permit, the wait would
-//! never end. `gate::hopeless` detects this case.
+//! runs inline, under that permit. If the joined task cannot run inline, and the joining task keeps the one permit of the job,
+//! the wait would never end. `gate::hopeless` detects this case.
 
 use crate::job::record::JobPtr;
 

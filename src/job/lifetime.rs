@@ -7,8 +7,8 @@ use crate::sync::RESTS;
 use crate::sync::atomic::Ordering;
 
 impl JobPtr {
-    /// Subtracts `count` busy tasks. If no busy task and no handle is left, frees the record. If only handles are left, wakes
-    /// the waiters that wait until the job is idle.
+    /// Subtracts `count` from the job's busy count. If no busy task and no handle is left, frees the record. If only handles
+    /// are left, wakes the threads and futures that wait until the job is idle.
     #[inline]
     pub fn drop_tasks(self, count: u64) {
         let key = self.idle_key();
@@ -21,7 +21,7 @@ impl JobPtr {
         }
     }
 
-    /// Subtracts a handle. If no handle and no busy task is left, frees the record.
+    /// Subtracts a handle of the job. If no handle and no busy task is left, frees the record.
     #[inline]
     pub fn drop_handle(self) {
         if self.give_back_handle() {
@@ -30,7 +30,7 @@ impl JobPtr {
         }
     }
 
-    /// Subtracts a handle. Returns true if no handle and no busy task is left: the caller must then free the record.
+    /// Subtracts a handle of the job. Returns true if no handle and no busy task is left: the caller must then free the record.
     #[inline]
     #[must_use]
     pub fn give_back_handle(self) -> bool {
@@ -38,14 +38,16 @@ impl JobPtr {
         left.unneeded()
     }
 
-    /// Frees the record, and subtracts the record's handle of its parent. If then nothing needs the parent, frees the parent,
-    /// and so on. The caller still holds the permits of `held` tasks of the job.
+    /// Frees the record, and subtracts the record's handle of the job's parent. If the parent then has no handle and no busy
+    /// task, frees the parent in the same way, and so on. `held` is the number of the job's tasks whose permits the caller
+    /// still holds.
     ///
     /// # Panics
-    /// In a build where [`RESTS`] is true, panics if the job is not at rest.
+    /// In a build where [`RESTS`] is true, panics if the job has a task, a waiter, or a permit that is not one of those of
+    /// `held` tasks.
     ///
     /// # Safety
-    /// No other thread may use the record, now or later.
+    /// The caller must make sure that no other thread uses the record during this call or after it.
     #[inline]
     pub unsafe fn free(self, held: u64) {
         // SAFETY: by this function's contract.
@@ -99,11 +101,11 @@ impl JobPtr {
 }
 
 impl Record {
-    /// Returns true if no task of the job is queued, no reservation exists, no waiter waits, and exactly `held` permits are
-    /// held.
+    /// Returns true if no task of the job is queued or ready, no delegate waits in its parent's queue, no task waits to
+    /// re-acquire a permit, all slots are free, and exactly `held` permits are held.
     ///
-    /// No other thread may use the record, so the loads are Relaxed. In a loom model such a load returns an old value if an
-    /// access of another thread is not ordered before it. Then the model fails.
+    /// Call it only while no other thread uses the record. So the loads are Relaxed. In a loom model a Relaxed load can return
+    /// an old value if an access of another thread is not ordered before it. Then the model fails.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
         let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
@@ -117,7 +119,7 @@ impl Record {
 }
 
 /// Subtracts a handle of a job. If no handle and no busy task is left, frees the record. If only the handle of the pool's list
-/// of held jobs is left, and the job has no task, removes the job from that list first.
+/// of held jobs is left, and the job has no task, removes the job from that list, and frees the record.
 #[inline]
 pub fn drop_handle(job: JobPtr) {
     if give_back_handle(job) {
@@ -126,8 +128,8 @@ pub fn drop_handle(job: JobPtr) {
     }
 }
 
-/// Subtracts a handle as [`drop_handle`] does, but does not free the record. Returns true if the caller must free the record.
-/// So a loop can free a chain of parents without recursion.
+/// Subtracts a handle of a job as [`drop_handle`] does, but frees nothing. Returns true if the caller must free the record.
+/// With this function a loop can free a job, its parent, and so on, without recursion.
 #[inline]
 #[must_use]
 pub fn give_back_handle(job: JobPtr) -> bool {
@@ -145,8 +147,9 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // This thread subtracts the handle under the lock of the list. So if two threads subtract handles at once, the second one
-    // sees that only the list's handle is left. While the lock is held, the list's handle keeps the record.
+    // This thread subtracts the handle under the lock of the list of held jobs. So if two threads subtract handles at once, the
+    // second thread sees that only the list's handle is left. While this thread has the lock, the list's handle keeps the
+    // record.
     let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job.opaque());
@@ -156,17 +159,17 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
     false
 }
 
-/// A handle of a job. The handle keeps the job's record until this value is dropped.
+/// A handle of a job. It keeps the job's record until this value is dropped.
 #[derive(Debug)]
 pub struct Kept(JobPtr);
 
 impl Kept {
-    /// Makes this value own a handle that the caller has added.
+    /// Makes a value that owns a handle of `job`. The caller must have added this handle.
     pub fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
 
-    /// Returns the job, whose handle the caller owns from then on.
+    /// Returns the job. From then on the caller owns the handle, and must subtract it.
     pub fn into_handle(self) -> JobPtr {
         std::mem::ManuallyDrop::new(self).0
     }

@@ -1,16 +1,16 @@
 //! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures in this list.
 //!
-//! A pending future is in no queue. The list has each future from its first pending poll until its end.
+//! A pending future is in no queue. The list has each future from the first poll that leaves it pending until its end.
 //!
-//! - `cancel-1`: the thread that cancels a job or a pool sets its flag. `cancel-2`: that thread cancels the futures that are on
-//!   the list.
-//! - `pend-1`: the poller adds the future to the list. `pend-2`: the poller checks the flags, and cancels the future if one is
-//!   set.
+//! - `cancel-1`: the thread that cancels a job, or drops all tasks of a pool, sets a flag of the job or pool. `cancel-2`: that
+//!   thread cancels the futures of the job or pool that are on the list.
+//! - `pend-1`: the thread that polls a future adds the future to the list. `pend-2`: that thread checks the flags of the job
+//!   and of the pool, and cancels the future if one of them is set.
 //!
-//! Claim: each pending future of a cancelled job is cancelled. The poller and the cancelling thread lock the same shard of the
-//! list (`pend-1`, `cancel-2`). If the poller locks it first, the cancelling thread finds the future. Otherwise the poller sees
-//! the flag (`pend-2`). A future is removed from the list before its cell may be freed. So the cancelling thread may use the
-//! cell under the lock.
+//! Claim: each pending future of a cancelled job is cancelled. The polling thread and the cancelling thread lock the same shard
+//! of the list (`pend-1`, `cancel-2`). If the polling thread locks the shard first, the cancelling thread finds the future.
+//! Otherwise the polling thread sees the flag (`pend-2`). A future is removed from the list before its cell can be freed. So
+//! the cancelling thread can use the cell while it has the lock of the shard.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
@@ -23,14 +23,14 @@ use std::collections::BTreeMap;
 
 const SHARDS: usize = shrunk(64, 1);
 
-/// Pending futures by their job and the address of their cell.
+/// Pending futures. The key of a future is its job and the address of its cell.
 type Futures = BTreeMap<(JobPtr, usize), CellPtr>;
 
 #[derive(Debug, Default)]
 struct Shard {
     futures: Futures,
-    /// The sample of each future on the list that has an adaptive limit, and the time of the future's last poll. The key is the
-    /// address of the future's cell.
+    /// The samples of the futures on the list, each with the time of the future's last poll. A future has a sample only if its
+    /// job or an ancestor has an adaptive limit. The key is the address of the future's cell.
     samples: BTreeMap<usize, (Sample, Instant)>,
 }
 
@@ -41,7 +41,7 @@ pub struct List {
 }
 
 global! {
-    /// Returns the one list of the process.
+    /// Returns the list of pending futures, one for the whole process.
     pub fn pending() -> List {
         List { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
@@ -64,14 +64,14 @@ impl List {
         (0..SHARDS).all(|shard| is_empty(&self.lock(shard)))
     }
 
-    /// Adds a pending future to the list.
+    /// Adds a future, which is pending for the first time, to the list.
     pub fn list(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let before = self.shard_of(cell).futures.insert(key, cell);
         debug_assert!(before.is_none(), "a future is listed once");
     }
 
-    /// Removes a future and its sample from the list.
+    /// Removes a future, and its sample if it has one, from the list.
     pub fn unlist(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let mut shard = self.shard_of(cell);
@@ -82,21 +82,21 @@ impl List {
         }
     }
 
-    /// Keeps the sample of a future on the list that was polled at the time `now`.
+    /// Stores the sample of a future on the list, with the time `now`, at which the future was polled.
     #[cold]
     pub fn keep_sample(&self, cell: CellPtr, sample: Sample, now: Instant) {
         self.shard_of(cell).samples.insert(cell.as_ptr().addr(), (sample, now));
     }
 
-    /// Takes the sample of a future on the list, and the time at which the future was polled last.
+    /// Removes and returns the sample of a future on the list, with the time of the future's last poll.
     #[cold]
     pub fn take_sample(&self, cell: CellPtr) -> Option<(Sample, Instant)> {
         self.shard_of(cell).samples.remove(&cell.as_ptr().addr())
     }
 
-    /// Returns the number of the job's futures that wait without a permit, and were not woken.
+    /// Returns the number of the job's pending futures that hold no permit, and were not woken yet.
     pub fn without_permit(&self, job: JobPtr) -> usize {
-        // A future on the list has not ended, and cannot end before this lock is free.
+        // No future ends before it is removed from the list, so `cell` stays alive while this thread has the lock.
         let waits = |cell: &CellPtr| cell.waits_without_permit();
         let of = |shard| {
             self.lock(shard)
@@ -109,13 +109,14 @@ impl List {
         (0..SHARDS).map(of).sum()
     }
 
-    /// Cancels the futures that `due` picks from each shard of the list (`cancel-2`).
+    /// Cancels the futures that `due` returns when it is called with the futures of a shard (`cancel-2`). Calls it for each
+    /// shard of the list.
     fn cancel(&self, due: impl Fn(&Futures) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {
             let mut woken = Vec::new();
             let shard = self.lock(shard);
             for cell in due(&shard.futures) {
-                // A future on the list has not ended, and cannot end before this lock is free.
+                // No future ends before it is removed from the list, so `cell` stays alive while this thread has the lock.
                 if let Some(without_permit) = cell.cancel_pending() {
                     woken.push((cell, without_permit));
                 }
@@ -139,7 +140,7 @@ pub fn cancel(job: JobPtr) {
 
 /// Cancels the pending futures of all jobs of a pool. Call it after the pool's flag *drops* was set (`cancel-1`).
 pub fn cancel_all(pool: PoolPtr) {
-    // Each of these jobs is alive, because a future of the job is on the list.
+    // The job of each future on the list is alive, because its future has not ended.
     pending().cancel(|shard| {
         shard.values().copied().filter(|cell| cell.job().pool_ptr() == pool).collect()
     });

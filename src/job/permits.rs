@@ -1,7 +1,7 @@
 //! The packed word of a job: the number of held permits, the limit, the number of ready tasks, and the flags.
 //!
-//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. A transition
-//! changes the word and nothing else. It returns the word, and the caller must act on what the word says.
+//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. Each method of
+//! [`Permits`] that changes the word changes nothing else. It returns the word, and the caller must act on the flags in it.
 
 use crate::pool::core::MOST_READY_CAP;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +14,8 @@ pub mod sequential;
 pub const MOST: u64 = (1 << 21) - 1;
 /// The greatest value of the field `ready`.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-// If an ancestor refuses several started tasks of a job, all of them become ready tasks of the job again, beyond its ready cap.
-// So the field `ready` has room for sixteen times the greatest ready cap.
+// If an ancestor refuses several tasks that have a permit of the job already, all of them become ready tasks of the job again,
+// beyond its ready cap. So the field `ready` can hold sixteen times the greatest ready cap.
 const _: () = assert!(MOST_READY_CAP <= MOST_READY / 16);
 
 const RUNNING: u64 = 1;
@@ -27,15 +27,15 @@ const READY: u64 = 1 << READY_SHIFT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Flag {
-    /// The job is held off: no task may start before the time of the job's entry in the pool's timer. A task that has begun may
-    /// continue.
+    /// The job is held off: no task of the job can start before the time of the job's entry in the pool's timer. A task that
+    /// has begun can continue.
     HeldOff = 1 << 53,
-    /// The job has a rate, counts weights, or has an adaptive limit. Then at most one task is ready, each start goes through
-    /// the code for rates, and no worker has a batch of the job's tasks.
+    /// The job has a rate, counts weights, or has an adaptive limit. While this flag is set, at most one task of the job is
+    /// ready, each start goes through the code for rates, and no worker has a batch of the job's tasks.
     Rated = 1 << 54,
-    /// The job has, or once had, children: their tasks may lie in its queue. Never cleared.
+    /// The job has, or once had, children, whose tasks may lie in the job's queue. The flag is never cleared.
     Parent = 1 << 55,
-    /// The job is paused: no task may start until `resume`.
+    /// The job is paused: no task of the job can start until `resume`.
     Paused = 1 << 56,
     /// The job is closed: a push is refused.
     Closed = 1 << 57,
@@ -44,24 +44,25 @@ pub enum Flag {
     /// One task of this job, or of a job below, waits in the parent's queue. The job's other tasks wait until the parent has
     /// admitted that task.
     Blocked = 1 << 59,
-    /// A task that has waited inside waits now to re-acquire its permit. No other task may acquire one first.
+    /// A task that has waited for another task or a job waits now to re-acquire its permit. Until it has one, no other task can
+    /// start.
     Reclaiming = 1 << 60,
     /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks the queue
     /// when the batch is empty, so a pusher need not.
     BatchOut = 1 << 61,
-    /// The job or one of its descendants has had a future, or a permit without a task. Both hold permits without a worker, so
-    /// the limit may bind even if it exceeds the number of workers. The flag is also set for a job of the class `High` or
-    /// `Low`, whose tasks must lie in no deque. The flag is never cleared.
+    /// The job never counts as unlimited. The flag is set when the job or a job below gets its first future or its first permit
+    /// without a task: both hold permits without a worker, so even a limit above the number of workers can be reached. It is
+    /// also set for each job of the class `High` or `Low`, whose tasks must lie in no deque. It is never cleared.
     Futures = 1 << 62,
-    /// A thread or future waits until the number of running tasks is within the limit.
+    /// A thread or future waits until at most as many tasks of the job run as its limit allows.
     Settling = 1 << 63,
 }
 
-/// The flags that keep tasks from starting. Each of them alone does so.
+/// The flags of which each one keeps tasks from starting.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags that keep tasks from being admitted. Each of them alone does so.
+/// The flags of which each one keeps tasks from being admitted.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// The flags on which the thread that releases a permit must act. Each of them alone is enough.
+/// The flags of which each one gives a further duty to the thread that releases a permit.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.
@@ -73,13 +74,13 @@ const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 /// | 42..53 | ready   | tasks admitted to a deque that hold no permit yet |
 /// | 53..64 | flags   | [`Flag`]                                          |
 ///
-/// `running` may exceed `limit` after the limit was lowered, until enough tasks have released their permits.
+/// `running` can exceed `limit` after the limit was lowered, until enough tasks have released their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
 impl Snapshot {
-    /// Returns true if the job is paused or has a limit of 0. No task of the job starts until a caller resumes it or raises the
-    /// limit.
+    /// Returns true if the job is held: it is paused or has a limit of 0. No task of the job starts until the user resumes the
+    /// job or raises its limit.
     pub const fn is_held(self) -> bool {
         self.has(Flag::Paused) || self.limit() == 0
     }
@@ -99,12 +100,12 @@ impl Snapshot {
         self.0 & MOST
     }
 
-    /// Returns the number of permits that may be held.
+    /// Returns the limit: how many permits may be held at once.
     pub const fn limit(self) -> u64 {
         (self.0 >> LIMIT_SHIFT) & MOST
     }
 
-    /// Returns the number of tasks that are admitted to a deque and hold no permit yet.
+    /// Returns the number of reservations: tasks that are admitted to a deque or an injector and hold no permit yet.
     pub const fn ready(self) -> u64 {
         (self.0 >> READY_SHIFT) & MOST_READY
     }
@@ -125,85 +126,88 @@ impl Snapshot {
         self.0 & flags != 0
     }
 
-    /// Returns true if a flag forbids admitting any task, whatever the counts are.
+    /// Returns true if a flag keeps tasks from being admitted, whatever the limit and the counts are.
     pub const fn held_back(self) -> bool {
         self.has_any(HELD_BACK)
     }
 
-    /// Returns true if one more task may be admitted to a deque. At most `ready_cap` tasks may be ready at once.
+    /// Returns true if the job has room: one more task can be admitted, so that at most `ready_cap` tasks are ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        // All flags are tested at once, so that a job without a rate pays no instruction for rates.
+        // All these flags are tested at once, so that a job without the flag `Rated` pays no further instruction for rates.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
             return self.has_room_at_a_rate(ready_cap);
         }
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Does what [`has_room`](Self::has_room) does, for a word that has one of the flags tested there. A job with a rate may
-    /// have at most one ready task.
+    /// Returns true if the job has room, for a word with a flag of `HELD_BACK` or the flag `Rated`. A job with the flag `Rated`
+    /// can have at most one ready task.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
     }
 
-    /// Returns true if a ready task may start now. Returns false for a job with a rate, because its tasks also need a token.
+    /// Returns true if a ready task can start now. Returns false for a job with the flag `Rated`:
+    /// [`may_start_at_a_rate`](Self::may_start_at_a_rate) checks its tasks.
     pub const fn may_start(self) -> bool {
         !self.has_any(NO_START | Flag::Rated as u64) && self.running() < self.limit()
     }
 
-    /// Returns true if `weight` further permits may be held now. If no permit is held, a weight above the limit may be held, too.
+    /// Returns true if a task that takes `weight` permits fits within the limit now. A task that takes more permits than the
+    /// limit fits if no permit is held and the limit is not 0.
     pub const fn fits(self, weight: u64) -> bool {
         self.running() + weight <= self.limit() || (self.running() == 0 && self.limit() > 0)
     }
 
-    /// Returns true if a ready task that takes `weight` permits may start now. If the job has a rate, the task also needs a
-    /// token.
+    /// Returns true if a ready task that takes `weight` permits can start now. If the job has a rate, the task also needs a
+    /// token, which this function does not check.
     pub const fn may_start_at_a_rate(self, weight: u64) -> bool {
         !self.has_any(NO_START) && self.fits(weight)
     }
 
-    /// Returns true if the thread that releases a permit must do more than change the word: a task waits to re-acquire its
+    /// Returns true if the thread that releases a permit must call `weigh::release_rest`: a task waits to re-acquire its
     /// permits, or the job may count weights.
     pub const fn acts_at_release(self) -> bool {
         self.has_any(AT_RELEASE)
     }
 
-    /// Returns true if the number of running tasks is within the limit. The limit of a paused job counts as 0 here.
+    /// Returns true if at most as many permits are held as the limit allows. The limit of a paused job counts as 0 here.
     pub const fn is_settled(self) -> bool {
         let most = if self.has(Flag::Paused) { 0 } else { self.limit() };
         self.running() <= most
     }
 
-    /// Returns true if a worker may start a further task under a permit that the worker already holds.
+    /// Returns true if a worker can start a further task under a permit that the worker already holds. Returns false for a job
+    /// with the flag `Rated`.
     pub const fn may_go_on(self) -> bool {
         const ENDS: u64 = HELD_BACK | Flag::Cancelled as u64 | Flag::Rated as u64;
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker may start a further task under a permit that the worker already holds. The further task must
-    /// also get a token of the job's rate.
+    /// Returns true if a worker can start a further task, which must also get a token of the job's rate, under a permit that
+    /// the worker already holds.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
 
-    /// Returns true if a task that has waited inside may re-acquire its `weight` permits. If `draining` is true, the task may
-    /// do so even if the job is held.
+    /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. If the pool is draining, as
+    /// `draining` says, the task can do so even if the job is held.
     pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
         word.fits(weight) && (draining || !self.has(Flag::Paused))
     }
 
-    /// Returns the word with one more ready task.
+    /// Returns the word with one more reservation.
     pub const fn reserved(self) -> Self {
         Self(self.0 + READY)
     }
 
-    /// Returns the word with one ready task fewer.
+    /// Returns the word with one reservation fewer.
     pub const fn unreserved(self) -> Self {
         Self(self.0 - READY)
     }
 
-    /// Returns the word with one ready task fewer and one more permit held.
+    /// Returns the word with one reservation fewer and one more permit held.
     pub const fn started(self) -> Self {
         Self(self.0 - READY + RUNNING)
     }
@@ -218,7 +222,7 @@ impl Snapshot {
         Self(self.0 + count * RUNNING)
     }
 
-    /// Returns the word with one permit held fewer.
+    /// Returns the word with one held permit fewer.
     pub const fn released(self) -> Self {
         Self(self.0 - RUNNING)
     }
@@ -240,13 +244,13 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// The result of asking for a permit or for a reservation.
+/// The result of a request for a permit or for a reservation, or of another change of the word that can be refused.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The request was granted. Holds the word after the change.
     Granted(Snapshot),
-    /// The request was refused. Holds the word that did not allow it.
+    /// The request was refused, and the word was not changed. Holds the word that did not allow the request.
     Refused(Snapshot),
 }
 
@@ -269,8 +273,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// If the value must not be older than an earlier access of this thread to another variable, the caller must execute a full
-    /// fence between the two.
+    /// The value may be older than this thread's last access to another variable. If the caller relies on a newer value, it
+    /// must execute a full fence between that access and this call.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]
@@ -284,7 +288,8 @@ impl Permits {
         Snapshot(self.0.load(Ordering::Relaxed))
     }
 
-    /// Replaces the word by `next(word)`. If `next` returns `None`, changes nothing and returns `Refused`.
+    /// Atomically replaces the word by the word that `next` returns for it. If `next` returns `None`, changes nothing and
+    /// returns `Refused`.
     ///
     /// Ordering: AcqRel; pairs with each change and load: what a permit's holder did happens before what the next one does.
     #[inline]
@@ -301,7 +306,7 @@ impl Permits {
         }
     }
 
-    /// Adds a reservation if there is room for one more ready task. At most `ready_cap` tasks may be ready at once.
+    /// Makes a reservation if the job has room. At most `ready_cap` tasks can be ready at once.
     #[inline]
     pub fn reserve(&self, ready_cap: u64) -> Asked {
         self.update(|word| word.has_room(ready_cap).then(|| word.reserved()))
@@ -313,48 +318,50 @@ impl Permits {
         Snapshot(self.0.fetch_sub(READY, Ordering::AcqRel)).unreserved()
     }
 
-    /// Exchanges a reservation for a permit.
+    /// Exchanges a reservation for a permit, if a ready task can start now.
     #[inline]
     pub fn start(&self) -> Asked {
         self.update(|word| word.may_start().then(|| word.started()))
     }
 
-    /// Exchanges a reservation for `weight` permits, also at a job with a rate. The caller must then take a token of the rate.
+    /// Exchanges a reservation for `weight` permits, if a ready task with this weight can start now. If the job has a rate, the
+    /// caller must then take a token of the rate.
     pub fn start_at_a_rate(&self, weight: u64) -> Asked {
         self.update(|word| {
             word.may_start_at_a_rate(weight).then(|| word.unreserved().acquired_more(weight))
         })
     }
 
-    /// Acquires a permit for a task that has no reservation.
+    /// Acquires a permit for a task that has no reservation, if such a task can start now. Ready tasks of the job do not
+    /// prevent this.
     #[inline]
     pub fn acquire(&self) -> Asked {
         self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
-    /// Acquires a permit for a waiter that has no reservation. Refuses if permits and reservations together reach the limit, or
-    /// if `ready_cap` tasks are ready.
+    /// Acquires a permit without a reservation, if the job has room for one more ready task. So refuses if permits and
+    /// reservations together reach the limit, or if `ready_cap` tasks are ready.
     #[inline]
     pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
         self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))
     }
 
-    /// Acquires the remaining permits of a task that takes `weight` permits and has one of them. Refuses if the weight does not
-    /// fit, or if a flag keeps tasks from starting.
+    /// Acquires the remaining permits of a task that takes `weight` permits and has one of them already. Refuses if the weight
+    /// does not fit, or if a flag keeps tasks from starting.
     pub fn acquire_rest(&self, weight: u64) -> Asked {
         let may = |word: Snapshot| word.released().may_start_at_a_rate(weight);
         self.update(|word| may(word).then(|| word.acquired_more(weight - 1)))
     }
 
-    /// Acquires `weight` permits for a task that has waited inside and had them before, ahead of all other tasks. See
-    /// [`Snapshot::may_reclaim`] for `draining`.
+    /// Re-acquires the `weight` permits of a task that has waited inside, if [`Snapshot::may_reclaim`] returns true. `draining`
+    /// must be true if the pool is draining.
     pub fn reacquire(&self, draining: bool, weight: u64) -> Asked {
         self.update(|word| word.may_reclaim(draining, weight).then(|| word.acquired_more(weight)))
     }
 
     /// Exchanges `weight` permits for a reservation. Returns the word after the change.
     pub fn unstart(&self, weight: u64) -> Snapshot {
-        // The subtraction wraps on purpose: the sum adds one ready task and removes the permits.
+        // The subtraction wraps on purpose: adding `change` to the word adds one reservation and subtracts `weight` permits.
         let change = READY.wrapping_sub(weight * RUNNING);
         let before = self.0.fetch_add(change, Ordering::AcqRel);
         Snapshot(before.wrapping_add(change))
@@ -381,7 +388,7 @@ impl Permits {
         }
     }
 
-    /// Exchanges the limit `from` for the limit `to`. Does nothing if the limit is not `from`.
+    /// Changes the limit from `from` to `to`. Refuses if the limit is not `from`.
     pub fn replace_limit(&self, from: u64, to: u64) -> Asked {
         self.update(|word| (word.limit() == from).then(|| word.limited(to)))
     }

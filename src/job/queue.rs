@@ -1,9 +1,9 @@
-//! The queue of a job: its tasks that wait for a permit. An intrusive list with many pushers and one consumer.
+//! The queue of a job, which has the tasks that wait for a permit: an intrusive list with many pushers and one consumer.
 //!
 //! A pusher swaps the tail, then links its cell behind the previous tail. A consumer must own the *queue lock*. Pushers and
-//! workers only try that lock, and never wait for it. A thread that fails to get the lock sets the lock's *pending* bit. If
-//! that bit is set when the owner unlocks, the owner re-checks the queue. Pushers write the tail side and the consumer writes
-//! the head side; the two sides lie on different cache lines.
+//! workers only try that lock, and never wait for it. A thread that fails to get the lock sets the lock's *pending bit*. If
+//! this bit is set when the lock's owner unlocks, the owner re-checks the queue. Pushers write the tail side and the consumer
+//! writes the head side; the two sides lie on different cache lines.
 //!
 //! | `tail` | `head` | next of head | meaning                                                         |
 //! |--------|--------|--------------|-----------------------------------------------------------------|
@@ -12,8 +12,8 @@
 //! | set    | null   |              | unfinished push: the first pusher has swapped, but not linked   |
 //! | ≠ head | set    | null         | unfinished push: the second pusher has swapped, but not linked  |
 //!
-//! A consumer that meets an unfinished push stops at once. No task is lost, because the pusher checks the job's word after it
-//! has linked its cell. If the job has room, the pusher admits a task itself (`push-4` of `gate`).
+//! A consumer that finds a push unfinished stops popping. No task is lost, because the pusher checks the job's word after it
+//! has linked its cell. If the job has room then, the pusher admits a task itself (`push-4` of `gate`).
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
@@ -27,7 +27,7 @@ use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::sync::{fence_after_rmw, thread};
 use std::ptr;
 
-/// The tail side: what pushers write.
+/// The tail side of a queue: the fields that pushers write.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Arrivals {
@@ -36,16 +36,16 @@ pub struct Arrivals {
     pushed: AtomicU32,
 }
 
-/// The head side: what the consumer writes.
+/// The head side of a queue: the fields that the consumer writes.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Departures {
-    /// The front stack: tasks that were ready and were refused. The consumer pops them before the list. The stack lies on this
-    /// side because every pop reads it, while pushes to it are rare.
+    /// The front stack: refused tasks, which the consumer pops before those of the list. The front stack lies on the head side,
+    /// because every pop reads it, and few pushes write it.
     returned: AtomicPtr<Header>,
     /// The number of pops from the queue so far, modulo 2³².
     taken: AtomicU32,
-    /// The queue lock: `FREE`, `HELD`, or held with the pending bit.
+    /// The queue lock: `FREE`, `HELD`, or `HELD_LOOK_AGAIN`, which means held and the pending bit set.
     consumer: AtomicU32,
     head: AtomicPtr<Header>,
 }
@@ -81,7 +81,7 @@ impl Departures {
 }
 
 impl<'a> Queue<'a> {
-    /// Joins the two sides to a queue.
+    /// Makes the queue of a job from the queue's two sides.
     pub fn new(arrivals: &'a Arrivals, departures: &'a Departures) -> Self {
         Self { arrivals, departures }
     }
@@ -95,8 +95,8 @@ impl<'a> Queue<'a> {
         self.link(previous, cell);
     }
 
-    /// Makes the cell the tail: the first half of a push. Returns the previous tail, behind which the caller must link the
-    /// cell.
+    /// Makes the cell the tail of the list. This is the first half of a push. Returns the previous tail, behind which the
+    /// caller must link the cell.
     #[inline]
     fn swap_tail(self, cell: CellPtr) -> *mut Header {
         // Ordering: Relaxed; `link` publishes it.
@@ -129,7 +129,7 @@ impl<'a> Queue<'a> {
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Adds a ready task that was refused to the front stack, so that the consumer pops it first.
+    /// Adds a refused task to the front stack, so that the consumer pops it before all tasks of the list.
     pub fn push_returned(self, cell: CellPtr) {
         let stack = &self.departures.returned;
         // Ordering: Relaxed; the exchange checks the value.
@@ -152,7 +152,7 @@ impl<'a> Queue<'a> {
         fence_after_rmw();
     }
 
-    /// Returns true if no task waits. An unfinished push counts as a waiting task.
+    /// Returns true if no task is in the queue. The task of an unfinished push counts as one in the queue.
     #[inline]
     pub fn is_empty(self) -> bool {
         // Ordering: Acquire; pairs with `pop`, which empties the list: so the last popped task's reservation is seen, too.
@@ -160,8 +160,8 @@ impl<'a> Queue<'a> {
             && self.departures.returned.load(Ordering::Acquire).is_null()
     }
 
-    /// Returns true if no task waits, the queue lock is free, and each push has its pop. Call it only while no other thread
-    /// uses the queue.
+    /// Returns true if no task is in the queue, the queue lock is free, and as many pops as pushes were counted. Call it only
+    /// while no other thread uses the queue.
     pub fn is_unused(self) -> bool {
         let Self { arrivals, departures } = self;
         // Ordering: Relaxed all; no other thread uses the queue.
@@ -172,10 +172,10 @@ impl<'a> Queue<'a> {
             && arrivals.pushed.load(Ordering::Relaxed) == departures.taken.load(Ordering::Relaxed)
     }
 
-    /// Returns true if the head side of the queue shows a task.
+    /// Returns true if the head of the list or the front stack has a task.
     ///
-    /// This check is cheap, because a push into a non-empty queue does not write the head side. The queue may have a task
-    /// although the result is false: a push may be unfinished.
+    /// This check is cheap, because a push into a non-empty queue does not write the head side. If it returns false, the queue
+    /// may still have a task, whose push is unfinished.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.
@@ -183,7 +183,7 @@ impl<'a> Queue<'a> {
             || !self.departures.returned.load(Ordering::Relaxed).is_null()
     }
 
-    /// Returns the number of waiting tasks. The number is exact if no thread pushes or pops meanwhile.
+    /// Returns the number of tasks in the queue. The number is exact if no thread pushes or pops meanwhile.
     pub fn len(self) -> usize {
         // Ordering: Acquire; pairs with `note_taken`. `taken` is read first, so that the difference is seldom negative.
         let taken = self.departures.taken.load(Ordering::Acquire);
@@ -208,14 +208,15 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Returns true if the queue lock is free. Does not write the lock, so the owner's core keeps the cache line.
+    /// Returns true if the queue lock is free. This check does not write the lock, so the cache line stays with the core of the
+    /// lock's owner.
     #[inline]
     pub fn is_unlocked(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt.
         self.departures.consumer.load(Ordering::Relaxed) == FREE
     }
 
-    /// Waits until the calling thread has the queue lock. The caller must hold no other lock.
+    /// Gets the queue lock, and waits for it if need be. The caller must hold no other lock.
     pub fn lock(self) -> Consumer<'a> {
         loop {
             match self.try_lock_quietly() {
@@ -239,7 +240,7 @@ impl<'a> Queue<'a> {
 
 /// Returns the number of tasks that were pushed and not popped.
 ///
-/// A task can be popped before its push is counted. The difference is then negative, and the function returns 0.
+/// A task can be popped before its push is counted. If `pushed` is less than `taken` for this reason, the function returns 0.
 fn difference(pushed: u32, taken: u32) -> usize {
     let waiting = pushed.wrapping_sub(taken);
     if waiting > u32::MAX / 2 { 0 } else { waiting as usize }

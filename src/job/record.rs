@@ -1,4 +1,4 @@
-//! The record of a job: its shared state, in one cell. The record is freed when no handle and no busy task is left.
+//! The record of a job: the job's shared state, in one cell. The record is freed when no handle and no busy task is left.
 
 use crate::base::cache;
 use crate::base::parking::parking_lot;
@@ -24,9 +24,9 @@ use std::ptr::{self, NonNull};
 /// | 88..96  | the front stack               |                | reads     |
 /// | 96..112 | the rest of `departures`      |                | writes    |
 ///
-/// The order of the fields keeps pushers and workers of a full job on different cache lines. A slab places records side by
-/// side, so a record begins at byte 0, 16, 32 or 48 of a line. In each of the four cases a push and a running task touch
-/// different lines. If they touched the same line, a task under a limit of 1 would take 25 % longer.
+/// Because of the order of the fields, pushers and workers of a full job use different cache lines. A slab places records side
+/// by side, so a record begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a running task
+/// use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {
@@ -53,7 +53,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Record, departures) == 88);
 };
 
-/// A pointer to a job's record. The pointer may be used only while a handle or a busy task keeps the record.
+/// A pointer to a job's record. Use the pointer only while a handle or a busy task keeps the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobPtr(pub(super) NonNull<Record>);
 
@@ -73,7 +73,7 @@ impl std::ops::Deref for JobPtr {
 }
 
 impl CellPtr {
-    /// Returns the job that the task in the cell belongs to.
+    /// Returns the job of the task in this cell.
     #[inline]
     pub fn job(self) -> JobPtr {
         self.header().job()
@@ -81,7 +81,7 @@ impl CellPtr {
 }
 
 impl Header {
-    /// Returns the job that the task belongs to.
+    /// Returns the job of the task whose cell begins with this header.
     #[inline]
     pub fn job(&self) -> JobPtr {
         JobPtr::of(self.job)
@@ -89,20 +89,20 @@ impl Header {
 }
 
 impl JobPtr {
-    /// Returns the pointer that was made opaque by [`opaque`](Self::opaque).
+    /// Returns the pointer to a record whose opaque form, made by [`opaque`](Self::opaque), is `job`.
     #[inline]
     pub fn of(job: OpaqueJob) -> Self {
         Self(job.record().cast())
     }
 
-    /// Returns the opaque form of this pointer, which lower layers keep.
+    /// Returns the opaque form of this pointer, for modules that must not know what a record is.
     #[inline]
     pub fn opaque(self) -> OpaqueJob {
         // SAFETY: it is a record's.
         unsafe { OpaqueJob::new(self.0.cast()) }
     }
 
-    /// Makes a record with one handle. The record itself counts as one handle of its parent.
+    /// Makes the record of a new job, with one handle. The record has a handle of its parent, if there is one.
     #[track_caller]
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {
         if let Some(parent) = parent {
@@ -121,29 +121,31 @@ impl JobPtr {
         }))
     }
 
-    /// Returns the gates that each task of the job must pass: the job, its parent, and so on.
+    /// Returns the gates that each task of the job must pass, in this order: the job, its parent, the parent's parent, and so
+    /// on.
     #[inline]
     pub fn gates(self) -> impl Iterator<Item = Self> {
         iter::successors(Some(self), |gate| gate.parent)
     }
 
-    /// Returns the parking lot's key for waiters that wait until the job is idle.
+    /// Returns the key in the parking lot for threads and futures that wait until the job is idle.
     pub fn idle_key(self) -> usize {
         self.0.as_ptr().addr()
     }
 
-    /// Returns the parking lot's key for tasks that wait to re-acquire their permit of this job.
+    /// Returns the key in the parking lot for tasks that wait to re-acquire their permit of this job.
     pub fn permit_key(self) -> usize {
         self.0.as_ptr().addr() + 1
     }
 
-    /// Returns the parking lot's key for waiters that wait until the number of running tasks is within the limit.
+    /// Returns the key in the parking lot for threads and futures that wait until at most as many tasks of the job run as its
+    /// limit allows.
     pub fn settle_key(self) -> usize {
         self.0.as_ptr().addr() + 3
     }
 
-    /// Returns true if the parking lot has no waiter for the job. Under loom returns true: a loom model checks the whole
-    /// parking lot at its end.
+    /// Returns true if the parking lot has no waiter under a key of the job. Under loom always returns true, because a loom
+    /// model checks the whole parking lot at its end.
     pub fn has_no_waiters(self) -> bool {
         let keys = [self.idle_key(), self.permit_key(), self.settle_key()];
         cfg!(tollgate_loom) || !keys.into_iter().any(|key| parking_lot().has_waiter(key))
@@ -175,7 +177,7 @@ impl Record {
         self.pool
     }
 
-    /// Returns the fields that few jobs have, if this job has them.
+    /// Returns the fields that few jobs have, or `None` if this job has none of them.
     #[inline]
     pub fn extra(&self) -> Option<&Extra> {
         // Ordering: Acquire; pairs with `set_extra`.
@@ -184,7 +186,7 @@ impl Record {
         unsafe { extra.as_ref() }
     }
 
-    /// Returns the fields that few jobs have. Makes them if this job has none.
+    /// Returns the fields that few jobs have. If this job has none of them, makes them first, with default values.
     pub fn extra_or_make(&self) -> &Extra {
         if let Some(extra) = self.extra() {
             return extra;
@@ -201,20 +203,21 @@ impl Record {
         self.extra().expect("it was set just now, and is never cleared")
     }
 
-    /// Sets the fields that few jobs have. Call it at most once, on a new record.
+    /// Gives the job the fields that few jobs have. Call it at most once, on a new record without these fields.
     pub fn set_extra(&self, extra: Extra) {
         // Ordering: Release; pairs with `extra`, and publishes what the pointer points to.
         self.extra.store(Box::into_raw(Box::new(extra)), Ordering::Release);
     }
 
-    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so that the job never makes a task
-    /// wait.
+    /// Returns true if the job is *unlimited*: its limit leaves a permit for every worker, so no task of the job ever waits for
+    /// a permit. `word` is the job's word.
     ///
-    /// Tasks of an unlimited job may lie in deques uncounted and in any order. So four kinds of jobs are never unlimited:
+    /// Tasks of an unlimited job can lie in deques without a reservation, and start in any order. So four kinds of jobs never
+    /// count as unlimited:
     /// - a job with a limit of 1, because its tasks must start in order;
     /// - a job with a parent or a child, because its tasks or its child's tasks must pass two gates;
-    /// - a job that has had a future, because a pending future has a permit without a worker, or a job of the class `High` or
-    ///   `Low`, which has the same flag;
+    /// - a job with the flag `Futures`: a pending future has a permit without a worker, and a task of the class `High` or `Low`
+    ///   must not lie in a deque;
     /// - a job with a rate, because each start needs a token.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
@@ -225,7 +228,7 @@ impl Record {
             && !word.has(Flag::Rated)
     }
 
-    /// Returns true if a thread should admit a task from the queue now, given this value of the job's word.
+    /// Returns true if a thread should admit a task from the job's queue now. `word` is the job's word.
     #[inline]
     pub fn wants_admission(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
@@ -233,8 +236,9 @@ impl Record {
             return false;
         }
         if self.is_unlimited(word) {
-            // One ready task suffices, because the worker that starts it fills its batch from the queue. A batch suffices, too,
-            // because other workers can steal from it.
+            // An unlimited job needs only one ready task, because the worker that starts it takes further tasks from the queue
+            // into its batch. While such a batch is out, no ready task is needed, because other workers can steal from the
+            // batch.
             word.has_room(1) && !(word.has(Flag::BatchOut) && word.running() > 0)
         } else {
             word.has_room(self.pool().ready_cap())
@@ -243,25 +247,27 @@ impl Record {
 }
 
 impl JobPtr {
-    /// Returns the words that follow "a task" in a panic's text, such as " of the job `search`". Returns an empty text if the
-    /// job has no name.
+    /// Returns the words that follow "a task" in the text of a panic, such as " of the job `search`". Returns an empty text if
+    /// the job has no name.
     pub fn of_its_name(self) -> String {
         let name = self.extra().and_then(|extra| extra.name.as_deref());
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
     }
 
-    /// Returns the number of the job's tasks that lie in deques or in an injector. The number is exact only while no task of
-    /// the job starts, ends or moves.
+    /// Returns the number of the job's tasks that are neither running nor in the job's queue: these lie in a deque, in an
+    /// injector, or in the queue of an ancestor. `word` is the job's word. The number is exact only while no task of the job
+    /// starts, ends or moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         self.busy_tasks().saturating_sub(word.running())
     }
 
-    /// Returns the number of the job's tasks that wait in the pool's timer.
+    /// Returns the number of the job's delayed tasks, which wait in the pool's timer.
     pub fn delayed_tasks(self) -> usize {
         self.extra().map_or(0, |extra| extra.times().delayed.len())
     }
 
-    /// Returns true if a task of the job waits: in the queue, for a permit of a parent, or for its time.
+    /// Returns true if a task of the job waits in its queue or in the timer, or if a task of this job or of a job below waits
+    /// in the parent's queue.
     pub fn has_waiting(self) -> bool {
         !self.queue().is_empty()
             || self.permits.load().has(Flag::Blocked)
@@ -280,8 +286,8 @@ impl JobPtr {
         keys.into_iter().find(of).map(|(when, _)| when)
     }
 
-    /// Returns how many of the job's tasks are ready, run, or lie in the queue of an ancestor. The number is exact only while
-    /// no task of the job starts, ends or moves.
+    /// Returns how many of the job's tasks are ready, are running, or lie in the queue of an ancestor. The number is exact only
+    /// while no task of the job starts, ends or moves.
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_busy_counts(key)).sum();

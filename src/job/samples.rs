@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The measurement of one task of an adaptive job, from the task's start on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// The time at which the task started, moved later by the time for which the task has had no permit since then.
+    /// The time at which the task started, plus the time for which the task has had no permit since then.
     pub began: Instant,
     /// True if the task has reported an overload.
     pub overloaded: bool,
@@ -21,7 +21,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Returns this sample without the time from `left` to `now`, in which the task had no permit.
+    /// Returns this sample with a later `began`, so that the time from `left` to `now` does not count. The task must have had
+    /// no permit during that time.
     #[must_use]
     pub fn without(self, left: Instant, now: Instant) -> Self {
         let later = self.began.checked_add(now.saturating_duration_since(left));
@@ -36,18 +37,18 @@ pub struct Ended {
     pub took: Duration,
     /// True if the task has reported an overload.
     pub overloaded: bool,
-    /// The number of the job's permits that were held when the task ended, its own included.
+    /// The number of the job's permits that were held when the task ended. The task's own permits are counted.
     pub running: u64,
 }
 
 /// What an adaptive job needs to set its limit: the range, the rule, and the present interval.
 pub struct Samples {
     range: RangeInclusive<usize>,
-    /// The shortest time of an interval.
+    /// The shortest time for which an interval lasts.
     shortest: Duration,
     open: Mutex<Open>,
-    /// The rule. Only a thread that updates the limit locks this field. The field `updates` of the interval lets only one
-    /// thread do so at a time.
+    /// The rule, which decides the next limit. Only a thread that updates the limit locks this field. The field `updates` of
+    /// the present interval ensures that only one thread updates the limit at a time.
     rule: Mutex<Option<Box<dyn LimitRule>>>,
 }
 
@@ -58,13 +59,13 @@ struct Open {
     /// The shortest time for which this interval stays open.
     lasts: Duration,
     tasks: u64,
-    /// The mean of how long the tasks had their permits, in seconds. `squares` is the sum of the squared distances from this
-    /// mean.
+    /// The mean of how long the ended tasks had their permits, in seconds. `squares` is the sum of the squared distances from
+    /// this mean.
     mean: f64,
     squares: f64,
     overloads: u64,
     most_running: u64,
-    /// True while a thread updates the limit. Meanwhile this interval cannot end.
+    /// True while a thread updates the limit. While this field is true, the interval cannot end.
     updates: bool,
 }
 
@@ -85,8 +86,9 @@ impl Samples {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Adds the sample of a task that has ended at the time `now`. If the interval has ended, returns the interval. The caller
-    /// must then update the limit, and call [`updated`](Self::updated) after that. `limit` returns the job's present limit.
+    /// Adds the sample of a task that has ended at the time `now`. If this end is also the end of the present interval, returns
+    /// that interval. The caller must then update the limit, and call [`updated`](Self::updated) after that. `limit` must
+    /// return the job's present limit.
     #[must_use]
     pub fn add(
         &self,
@@ -114,7 +116,7 @@ impl Samples {
         })
     }
 
-    /// Asks the rule for the next limit, and moves that limit into the range. If the rule panics, returns the limit of
+    /// Asks the rule for the next limit, and returns that limit, clamped to the range. If the rule panics, returns the limit of
     /// `interval`.
     pub fn ask(&self, interval: &Interval) -> usize {
         let mut rule = self.rule.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -128,7 +130,7 @@ impl Samples {
         }
     }
 
-    /// Notes that the limit was updated, so that the next interval may end.
+    /// Notes that the limit was updated, so that the present interval can end.
     pub fn updated(&self) {
         self.open().updates = false;
     }

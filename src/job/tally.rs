@@ -14,12 +14,12 @@ pub struct Tally {
     pub panicked: AtomicU64,
     /// The greatest number of the job's tasks that ran at once.
     most_running: AtomicU32,
-    /// For the job of a key: the bit [`OF_KEY`], and the limit that the job was made with, as in the packed word. For any other
-    /// job: 0. The field lies here because the tally has space left.
+    /// For the job of a key: the bit [`OF_KEY`], and the limit with which the job was made, in the form of the packed word. For
+    /// any other job: 0. The field lies here because the tally has 4 bytes that nothing else uses.
     limit_as_made: AtomicU32,
 }
 
-/// The bit of `limit_as_made` that marks the job of a key. Limits are less than this bit.
+/// The bit of `limit_as_made` that is set for the job of a key. Each limit is less than this bit.
 const OF_KEY: u32 = 1 << 31;
 
 impl Tally {
@@ -33,14 +33,15 @@ impl Tally {
         }
     }
 
-    /// Counts a task that has returned or panicked.
+    /// Counts a task that has ended: in `completed` if `returned` is true, otherwise in `panicked`.
     pub fn count(&self, returned: bool) {
         let count = if returned { &self.completed } else { &self.panicked };
         // Ordering: Relaxed; the report of the task's end publishes it.
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Raises `most_running` to the number of permits held in `word`.
+    /// Raises `most_running` to the number of permits that are held according to `word`. If that number is smaller, changes
+    /// nothing.
     #[inline]
     pub fn note_running(&self, word: Snapshot) {
         let running = word.running() as u32;
@@ -50,7 +51,7 @@ impl Tally {
         }
     }
 
-    /// Returns the number of tasks that have ended in any way.
+    /// Returns the number of tasks that have ended: returned, panicked or cancelled.
     pub fn ended(&self) -> u64 {
         // Ordering: Relaxed; read behind a look at the busy count, from which a task is subtracted after it was counted here.
         self.completed.load(Ordering::Relaxed)
@@ -70,14 +71,14 @@ impl Tally {
         self.limit_as_made.load(Ordering::Relaxed) & OF_KEY != 0
     }
 
-    /// Notes the limit in `word` as the limit that the job was made with. Call it on a new job of a key, before other threads
+    /// Notes the limit in `word` as the limit with which the job was made. Call it on a new job of a key, before other threads
     /// can find the job.
     pub fn note_limit_as_made(&self, word: Snapshot) {
         // Ordering: Relaxed; the table's lock publishes it together with the job.
         self.limit_as_made.store(word.limit() as u32 | OF_KEY, Ordering::Relaxed);
     }
 
-    /// Returns the limit that the job of a key was made with.
+    /// Returns the limit with which the job of a key was made. Call it only for the job of a key.
     pub fn limit_as_made(&self) -> u64 {
         // Ordering: Relaxed; the table's lock publishes it, and it never changes later.
         (self.limit_as_made.load(Ordering::Relaxed) & !OF_KEY).into()

@@ -38,19 +38,19 @@ pub struct Timings {
 pub struct Timed {
     wait: Buckets,
     run: Buckets,
-    /// The time from which the stopwatches of this job count.
+    /// The time zero of this job's stopwatches: a stopwatch stores the number of nanoseconds since this time.
     base: Instant,
 }
 
 impl Timed {
-    /// Makes the empty histograms of a job of the pool `pool`.
+    /// Makes the empty histograms of a new job of `pool`.
     pub fn new(pool: &Shared) -> Self {
         Self { wait: Buckets::new(), run: Buckets::new(), base: pool.now() }
     }
 
     /// Returns a copy of both histograms.
     pub fn read(&self) -> Timings {
-        // `run` is read first. So each task that is counted in `run` is also counted in `wait`.
+        // `run` is read first. So each task that the copy of `run` counts is also counted in the copy of `wait`.
         let run = self.run.read();
         Timings { wait: self.wait.read(), run }
     }
@@ -65,7 +65,7 @@ impl Timed {
         self.run.add(nanos);
     }
 
-    /// Returns the number of nanoseconds from the base time to `time`.
+    /// Returns the number of nanoseconds from the field `base` to `time`.
     pub fn nanos(&self, time: Instant) -> u64 {
         u64::try_from(time.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)
     }

@@ -1,4 +1,4 @@
-//! The times of a job: the end of its hold-off, the next start that its rates allow, and when its delayed tasks enter the
+//! The times of a job: until when it is held off, when its rates allow the next start, and when its delayed tasks enter the
 //! queue.
 
 use crate::base::timer::Key;
@@ -6,21 +6,22 @@ use crate::rate::{Pace, Rate};
 use crate::sync::time::Instant;
 use std::collections::BTreeSet;
 
-/// The times of one job, under one lock. The pool's timer has at most one entry for the job's hold-off, and one for each
-/// delayed task.
+/// The times of one job, under one lock. The pool's timer has at most one entry for the job's hold-off, and one entry for each
+/// delayed task of the job.
 ///
-/// While no thread has the lock, the flag `HeldOff` of the job is set if and only if an entry for a hold-off is armed.
+/// Whenever no thread has this lock, the flag `HeldOff` of the job is set if and only if an entry for the job's hold-off is
+/// armed.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// The time until which the job is held off. The time may already be over.
+    /// The time until which a call of `hold_off` holds the job off. This time may have passed.
     pub held_until: Option<Instant>,
-    /// The key of the armed timer entry for the hold-off. The entry's time may be earlier than `held_until`.
+    /// The timer's key of the armed entry for the hold-off. The time of the entry may be earlier than `held_until`.
     pub armed: Option<Key>,
-    /// The keys of the job's delayed tasks in the pool's timer.
+    /// The timer's keys of the entries of the job's delayed tasks.
     pub delayed: BTreeSet<Key>,
-    /// The job's rates. Each start needs a token of each of them.
+    /// The job's rates, each with what is used up of it. Each start needs a token of each rate.
     paces: Vec<Pace>,
-    /// The rates that the job was made with, if the job belongs to a key.
+    /// The rates with which the job was made, if the job belongs to a key.
     as_made: Box<[Rate]>,
 }
 
@@ -30,27 +31,29 @@ impl Times {
         self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }
 
-    /// Counts a start at the time `now` at each rate.
+    /// Counts the start of a task, at the time `now`, at each rate.
     pub fn start(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.start(now));
     }
 
-    /// Returns true if one of the rates counts the ends of tasks.
+    /// Returns true if one of the job's rates counts the ends of tasks.
     pub fn has_gap(&self) -> bool {
         self.paces.iter().any(Pace::is_gap)
     }
 
-    /// Returns the time at which all rates allow a start. Returns `None` if all of them allow a start at the time `now`.
+    /// Returns the earliest time at which all rates allow a start. Returns `None` if all of them allow a start at the time
+    /// `now`.
     pub fn paced_until(&self, now: Instant) -> Option<Instant> {
         self.paces.iter().filter_map(|pace| pace.until(now)).max()
     }
 
-    /// Counts the end of a task at the time `now` at each rate.
+    /// Counts the end of a task, at the time `now`, at each rate.
     pub fn end(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }
 
-    /// Replaces the job's rates. What was used up of the old rate at an index counts as used up of the new rate at that index.
+    /// Replaces the job's rates by `rates`. What is used up of the old rate at an index stays used up of the new rate at the
+    /// same index.
     pub fn set_rates(&mut self, rates: &[Rate], now: Instant) {
         let old =
             std::mem::take(&mut self.paces).into_iter().map(Some).chain(std::iter::repeat(None));
@@ -61,12 +64,13 @@ impl Times {
         self.paces = paces.collect();
     }
 
-    /// Notes the rates that the new job of a key has, for [`is_as_made`](Self::is_as_made).
+    /// Notes the rates with which the job of a key is made. [`is_as_made`](Self::is_as_made) compares the job's rates with them
+    /// later.
     pub fn note_as_made(&mut self) {
         self.as_made = self.paces.iter().map(Pace::rate).collect();
     }
 
-    /// Returns true if the job has the rates that it was made with, and all of them are unused at the time `now`.
+    /// Returns true if the job has the rates with which it was made, and nothing of them is used up at the time `now`.
     pub fn is_as_made(&self, now: Instant) -> bool {
         self.paces.iter().map(Pace::rate).eq(self.as_made.iter().copied())
             && self.paces.iter().all(|pace| pace.is_unused(now))

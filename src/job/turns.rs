@@ -1,4 +1,4 @@
-//! Settings of a job: how long a worker's turn with the job is, and the job's class.
+//! Three settings of a job: its share and its turn time, which bound a worker's turn with the job, and its class.
 
 use crate::priority::Priority;
 use std::time::Duration;
@@ -11,26 +11,26 @@ pub const MOST_SHARE: u32 = 64;
 pub struct Turns {
     /// The share: a turn with the job has this many times as many tasks as a usual turn.
     pub share: u32,
-    /// The time after which a turn with the job ends, counted from the turn's start. `None`: a turn ends by its number of tasks
-    /// alone.
+    /// The time after which a turn with the job ends, counted from the turn's start. `None` if only the number of tasks ends a
+    /// turn.
     pub time: Option<Duration>,
     /// The class of the job.
     pub priority: Priority,
 }
 
-/// The share, turn time and class that a builder asks for. `None` means that the caller did not set the value.
+/// The share, turn time and class that the user has set in a job's builder. A field is `None` if the user has not set it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AskedTurns {
-    /// The share that the builder sets for the job.
+    /// The share that the user has set, or `None`.
     pub share: Option<u32>,
-    /// The turn time that the builder sets for the job.
+    /// The turn time that the user has set, or `None`.
     pub time: Option<Duration>,
-    /// The class that the builder sets for the job, or `None` if it sets none.
+    /// The class that the user has set, or `None`.
     pub priority: Option<Priority>,
 }
 
 impl Turns {
-    /// The settings of a job for which the caller has set none.
+    /// The share, turn time and class of a job without a parent, for which the user has set none of them.
     pub const USUAL: Self = Self { share: 1, time: None, priority: Priority::Normal };
 }
 

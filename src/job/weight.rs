@@ -1,7 +1,7 @@
 //! The weight of a job's tasks: how many permits each task takes at a gate.
 //!
-//! The weight belongs to the job and never changes. All tasks of a job weigh the same, and so do all tasks under one lease. A
-//! job without a weight of its own has the weight of its parent, or else the weight 1.
+//! The weight belongs to the job and never changes. So all tasks of a job weigh the same, and all tasks under one lease weigh
+//! the same. A job for which no weight was set has the weight of its parent. If it has no parent, the weight is 1.
 
 use crate::job::record::JobPtr;
 
@@ -18,7 +18,7 @@ impl JobPtr {
         own.map_or(1, |weight| u64::from(weight.get()))
     }
 
-    /// Returns how many permits of this gate a task of `job` takes: its weight if the gate counts weights, or else 1.
+    /// Returns how many permits of this gate a task of `job` takes: the task's weight if this gate counts weights, otherwise 1.
     #[inline]
     pub fn permits_for(self, job: Self) -> u64 {
         if self.counts_weights() { job.weight() } else { 1 }

@@ -1,14 +1,15 @@
-//! The list of the pushers that wait for a slot of a job with a capacity (`full-1`, `close-2` of `api::capacity`).
+//! The list of the pushers that wait for a slot of a job with a capacity. Module `api::capacity` explains how they wait
+//! (`full-1`, `close-2`).
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Mutex, MutexGuard};
 
-/// The blocked pushers of one pool: their keys in the parking lot.
+/// The list of the blocked pushers of one pool. The list has the keys under which these pushers wait in the parking lot.
 #[derive(Debug)]
 pub struct BlockedPushers(Mutex<Vec<usize>>);
 
 impl BlockedPushers {
-    /// Makes an empty list of pushers.
+    /// Makes an empty list of blocked pushers.
     pub fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
@@ -17,17 +18,17 @@ impl BlockedPushers {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if no pusher is blocked.
+    /// Returns true if no pusher of the pool is blocked.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Adds the parking lot's key of a pusher that is about to wait (`full-1`).
+    /// Adds a pusher that is about to wait in the parking lot under `key` (`full-1`).
     pub fn add(&self, key: usize) {
         self.lock().push(key);
     }
 
-    /// Removes the key of one pusher that no longer waits.
+    /// Removes one pusher that has waited in the parking lot under `key` and waits no longer.
     pub fn remove(&self, key: usize) {
         let mut keys = self.lock();
         if let Some(entry) = keys.iter().position(|listed| *listed == key) {

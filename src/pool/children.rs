@@ -1,7 +1,7 @@
 //! The table of the children of a pool's jobs.
 //!
-//! A task needs only the pointer from its job to the parent, which the job's record has. `cancel` and `wait` need the children
-//! of a job. These are in this table, so that a job without children needs no field for them.
+//! A job's record has a pointer to the job's parent, and none to its children. `Job::cancel` and `Job::wait` find the children
+//! in this table. So the record of a job without children needs no field for children.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
 
-/// The entries of one shard, by parent.
+/// The entries of one shard of the table. The key of an entry is the parent.
 pub type Children = BTreeMap<OpaqueJob, Below>;
 
 /// The table of the children of all jobs of a pool.
@@ -21,12 +21,14 @@ pub struct Family {
     pub left: AtomicU64,
 }
 
-/// The children of one job. This entry is made with the job's first child, and removed when the job is freed.
+/// The entry of one parent in the table of children. The entry is made with the parent's first child, and removed when the
+/// parent is freed.
 #[derive(Debug, Default)]
 pub struct Below {
     /// The children whose records are not freed yet.
     pub children: BTreeSet<OpaqueJob>,
-    /// The counts of the ended tasks of children that were removed from this table, and of all jobs below these children.
+    /// The counts of ended tasks of those children that were removed from the table, and of all jobs that were below these
+    /// children.
     pub left: Ended,
 }
 
@@ -56,14 +58,14 @@ impl Family {
         Self { shards, left: AtomicU64::new(0) }
     }
 
-    /// Locks the shard with the entry of the job `parent`.
+    /// Locks the shard of the table that has the entry of `parent`, and returns that shard.
     pub fn shard(&self, parent: OpaqueJob) -> MutexGuard<'_, Children> {
         let shard =
             &self.shards[parent.record().as_ptr().addr() / crate::base::cache::LARGE % SHARDS];
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Locks the shards, one after the other.
+    /// Returns an iterator over all shards of the table. Each shard is locked when the iterator returns it.
     pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Children>> {
         self.shards
             .iter()

@@ -25,12 +25,12 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-/// The greatest ready cap of a pool: the greatest number of tasks of one job that may be ready at a time.
+/// The greatest ready cap that a pool can have. The ready cap is the greatest number of ready tasks of one job at a time.
 pub const MOST_READY_CAP: u64 = 127;
 
-/// A closure of the user that is called with a worker's index.
+/// A closure of the user, for the start or end of a worker's thread. The argument is the index of the worker.
 pub type WorkerHook = Box<dyn Fn(usize) + Send + Sync>;
-/// A closure of the user that is called with the payload of a panic.
+/// A closure of the user, for a panic of a task. The argument is the payload of the panic.
 pub type PanicHook = Box<dyn Fn(&(dyn Any + Send)) + Send + Sync>;
 
 /// The closures of the user that the pool's threads call.
@@ -45,7 +45,7 @@ pub struct Hooks {
     pub panic: Option<PanicHook>,
 }
 
-/// How the pool makes its threads, and the function that they run.
+/// How the pool makes its threads, and the function that these threads run.
 #[derive(Debug)]
 pub struct Threads {
     /// The size of a thread's stack in bytes, or `None` for the platform's default.
@@ -68,25 +68,25 @@ impl Threads {
 
 /// The shared state of a pool.
 pub struct Shared {
-    /// The injector of the class `Normal`, and of a pool without classes.
+    /// The injector of the class `Normal`. All injected tasks lie here while the pool has only jobs of this class.
     injector: Injector<CellPtr>,
-    /// The injectors of the classes `High` and `Low`.
+    /// The injectors of the classes `High` (this field) and `Low` (the next field).
     high: Injector<CellPtr>,
     low: Injector<CellPtr>,
     victims: Box<[Victim]>,
     /// The seats of the pool, one for each worker.
     pub seats: Box<[CachePadded<Seat>]>,
-    /// Counts the pool's workers by state, and parks and wakes them.
+    /// The counts of searching and parked workers. This field also parks and wakes workers.
     pub sleep: Sleep,
     notice: CachePadded<Notice>,
-    /// The user's closures. `None` after the last worker has left. No protocol depends on this field, so it uses the usual lock
-    /// also in models.
+    /// The user's closures. `None` after the last worker has ended. No protocol depends on this field, so its lock is that of
+    /// `std` also in models.
     hooks: std::sync::Mutex<Option<std::sync::Arc<Hooks>>>,
     /// The table of the children of the pool's jobs.
     pub family: Family,
     /// The list of the jobs with a name and without a parent.
     pub named: NamedRoots,
-    /// The list of the pushers that wait for a slot.
+    /// The list of the pushers that wait for a slot of a job with a capacity.
     pub blocked_pushers: BlockedPushers,
     /// How the pool makes its threads.
     pub threads: Threads,
@@ -98,15 +98,16 @@ pub struct Shared {
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that made the pool. A forked child has another id, and no workers.
+    /// The id of the process that made the pool. A process that was forked from it has another id, and no workers.
     process: u32,
     has_spare_cores: bool,
     /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each
-    /// seat has such a number of its own. Only the sum of all these numbers has a meaning.
+    /// seat has such a number of its own. The sum of all these numbers is the number of flights in the pool.
     pub(super) flights: AtomicU64,
     /// The number of tasks that `shutdown_now` has dropped.
     pub dropped: AtomicUsize,
-    /// The list of held jobs (paused, or with a limit of 0), each with a handle. A drain cancels these jobs.
+    /// The list of held jobs (paused, or with a limit of 0). The list has a handle of each job on it. A drain cancels these
+    /// jobs.
     held: Mutex<BTreeSet<OpaqueJob>>,
     /// The timer of the pool.
     pub timer: Timer<Due>,
@@ -115,15 +116,15 @@ pub struct Shared {
     end_state: Mutex<End>,
     ended_changed: Condvar,
     working: AtomicUsize,
-    /// The number of owners, which keep the pool's memory: the pool, each worker, each record, and each task that may use the
-    /// timer.
+    /// The number of owners, which keep the pool's memory: the handle `Pool`, each worker, each record, and each task that may
+    /// use the timer.
     owners: CachePadded<AtomicU64>,
 }
 
-/// The fields that all workers read at each task, and that seldom change.
+/// The fields that each worker reads before each task, and that seldom change. They share a cache line.
 #[derive(Debug)]
 struct Notice {
-    /// The epoch: a number that grows when each worker with a lease must check its job's word again.
+    /// The epoch. When this number grows, each worker with a lease checks its job's word again before its next task.
     epoch: AtomicU64,
     draining: AtomicBool,
     drops: AtomicBool,
@@ -134,7 +135,7 @@ struct Notice {
     records: AtomicBool,
 }
 
-/// A pointer to the shared state of a pool. The pointer may be used only while the pool has an owner.
+/// A pointer to the shared state of a pool. Use the pointer only while the pool has an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolPtr(NonNull<Shared>);
 
@@ -144,7 +145,7 @@ unsafe impl Send for PoolPtr {}
 unsafe impl Sync for PoolPtr {}
 
 impl PoolPtr {
-    /// Makes the shared state of a pool, with one owner for each worker and one for the caller.
+    /// Makes the shared state of a pool. Counts one owner of the pool for each worker, and one for the caller.
     pub fn make(
         workers: usize,
         hooks: Hooks,
@@ -209,7 +210,7 @@ impl PoolPtr {
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Subtracts `owners` owners of the pool. If none is left, frees the pool.
+    /// Subtracts `owners` from the number of the pool's owners. If no owner is left, frees the pool.
     pub fn disown(self, owners: u64) {
         // Ordering: AcqRel; all use of the pool comes before its memory is freed.
         if self.shared().owners.fetch_sub(owners, Ordering::AcqRel) == owners {
@@ -222,7 +223,7 @@ impl PoolPtr {
     }
 }
 
-/// Whether the pool has ended: the last worker has left.
+/// Whether the pool has ended: its last worker has ended.
 #[derive(Debug, Default)]
 struct End {
     has_come: bool,
@@ -231,29 +232,30 @@ struct End {
 }
 
 impl Shared {
-    /// Returns true if this process is a forked child, so that another process has the workers.
+    /// Returns true if this process was forked from the process that made the pool. Only that process has the pool's workers.
     pub fn is_in_child(&self) -> bool {
         self.process != std::process::id()
     }
 
-    /// Returns true if there is a core for each worker, so that a worker that spins delays no other worker.
+    /// Returns true if the machine has a core for each worker of the pool. A worker that spins then delays no other worker.
     #[inline]
     pub fn has_spare_cores(&self) -> bool {
         self.has_spare_cores
     }
 
-    /// Returns the user's closures. A thread of the pool must drop the returned reference before the thread leaves the pool.
+    /// Returns the user's closures, or `None` if the last worker has ended. A thread of the pool must drop the returned
+    /// reference before the thread ends.
     pub fn hooks(&self) -> Option<std::sync::Arc<Hooks>> {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Drops the user's closures. A `Job` that outlives the pool must not keep the captures of the closures.
+    /// Drops the user's closures. So a `Job` that outlives the pool does not keep the captures of these closures.
     fn drop_hooks(&self) {
         let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         crate::unwind::drop_quietly(hooks);
     }
 
-    /// Returns the number of workers.
+    /// Returns the number of workers of the pool. Spare workers are not counted.
     #[inline]
     pub fn workers(&self) -> usize {
         self.seats.len()
@@ -265,8 +267,8 @@ impl Shared {
         (self.seats.len() as u64).clamp(2, MOST_READY_CAP)
     }
 
-    /// Injects a task, and wakes a worker if none is searching. Returns `TooLate` if the workers have left. A thread outside
-    /// the pool must then call `drop_late`, as soon as it holds no queue lock.
+    /// Puts a task into the injector of the class `Normal`, and wakes a worker if none is searching. Returns `TooLate` if all
+    /// workers have ended. In that case a thread outside the pool must call `drop_late` as soon as it holds no queue lock.
     #[inline]
     pub fn inject(&self, cell: CellPtr) -> Notified {
         self.injector.push(cell);
@@ -286,7 +288,7 @@ impl Shared {
         &self.injector
     }
 
-    /// Returns, for each seat, the ends of its deques from which other workers steal.
+    /// Returns, for each seat, the two stealers of its deques, from which other workers steal.
     #[inline]
     pub fn victims(&self) -> &[Victim] {
         &self.victims
@@ -297,8 +299,8 @@ impl Shared {
         !self.injector_is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
 
-    /// Returns true if nothing in the pool is queued, lent, listed, outstanding or waited for. Call it only while no other
-    /// thread uses the pool.
+    /// Returns true if the pool has no ready task, no lent seat, no job or pusher on a list, no timer entry, nothing for which
+    /// a drain waits, and no waiting task. Call it only while no other thread uses the pool.
     fn is_at_rest(&self) -> bool {
         !self.is_busy()
             && self.sleep.none_away()
@@ -310,7 +312,8 @@ impl Shared {
             && self.timer.is_empty()
     }
 
-    /// Returns the epoch: a number that grows when each worker with a lease must check its job's word again.
+    /// Returns the epoch. When this number has grown, each worker with a lease must check its job's word again before its next
+    /// task.
     #[inline]
     pub fn epoch(&self) -> u64 {
         // Ordering: Acquire; pairs with `advance_epoch`: a worker that sees the new epoch sees the change of the
@@ -318,7 +321,7 @@ impl Shared {
         self.notice.epoch.load(Ordering::Acquire)
     }
 
-    /// Advances the epoch, so that each worker checks its job's word before its next task.
+    /// Adds one to the epoch, so that each worker with a lease checks its job's word before its next task.
     pub fn advance_epoch(&self) {
         // Ordering: Release; the job's word was changed before.
         self.notice.epoch.fetch_add(1, Ordering::Release);
@@ -339,7 +342,7 @@ impl Shared {
         self.notice.records.store(records, Ordering::Relaxed);
     }
 
-    /// Counts a task that a gate refused.
+    /// Counts one task that a gate has refused, for the statistics of the pool.
     pub fn count_refused(&self) {
         // Ordering: Relaxed; the number is only a figure for statistics.
         self.refused.fetch_add(1, Ordering::Relaxed);

@@ -6,12 +6,12 @@ use crate::sync::time::Instant;
 use crate::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// An entry of a pool's timer: the job or task that waits, and the functions that act on it.
+/// An entry of a pool's timer: a job or a task that waits for a time, and the functions that the timer calls for the entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
     /// The job or task that waits for a time.
     pub waits: Timed,
-    /// The functions to call for this entry.
+    /// The functions that the timer calls for this entry.
     pub act: &'static Act,
 }
 
@@ -44,17 +44,18 @@ impl Due {
     }
 }
 
-/// The functions of one kind of entry.
+/// The functions that the timer calls for entries of one kind, such as hold-offs or deadlines.
 #[derive(Debug)]
 pub struct Act {
-    /// Called with the entry and its key when the entry's time has come, or when the timer is closed before that time. The
-    /// function owns the entry's handle or reference. It may run destructors and wakers, but no task.
+    /// The timer calls this function with the entry and the entry's key when the entry's time has come, or when the timer is
+    /// closed before that time. The function receives the entry's handle or reference. It is allowed to run destructors and
+    /// wakers, but no task.
     pub fire: fn(Due, Key),
     /// Returns true if a drain of the pool must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,
 }
 
-/// The time that a `ManualClock` shows, shared by the clock and its pools.
+/// The time that a `ManualClock` shows. The clock and all pools with this clock share this value.
 #[derive(Debug)]
 pub struct Hands(Mutex<Instant>);
 

@@ -35,7 +35,7 @@ impl Here {
         out
     }
 
-    /// Runs `f` with the calling thread's place. Passes `None` if the thread belongs to no pool.
+    /// Runs `f` with the calling thread's place in its pool, or with `None` if the thread belongs to no pool.
     #[inline]
     pub fn with<R>(f: impl FnOnce(Option<&Self>) -> R) -> R {
         let here = HERE.try_with(Cell::get).unwrap_or(ptr::null());
@@ -43,7 +43,8 @@ impl Here {
         f(unsafe { here.as_ref() })
     }
 
-    /// Runs `f` with the calling thread's place if the thread is a worker of `pool`. Returns true if the thread is one.
+    /// Runs `f` with the calling thread's place and returns true, if the thread belongs to `pool`. Otherwise only returns
+    /// false.
     #[inline]
     pub fn of_pool(pool: PoolPtr, f: impl FnOnce(&Self)) -> bool {
         Self::with(|here| match here {
@@ -55,7 +56,7 @@ impl Here {
         })
     }
 
-    /// Returns what all threads of the pool share.
+    /// Returns the state that all threads of the pool share.
     #[inline]
     pub fn pool(&self) -> &Shared {
         self.pool.shared()
@@ -67,28 +68,28 @@ impl Here {
         self.pool
     }
 
-    /// Returns the thread's seat, or `None` if the thread has lent it.
+    /// Returns the thread's seat, or `None` if the thread has no seat, for instance because it has lent its seat.
     #[inline]
     pub fn seat(&self) -> Option<&Seat> {
         // SAFETY: seats live as long as their pool, and the thread is an owner of the pool.
         unsafe { self.seat.get().as_ref() }
     }
 
-    /// Sets the thread's seat. `None` means that the thread has lent or left its seat.
+    /// Notes which seat the thread uses from now on. `None` means that the thread has lent or left its seat.
     pub fn sit(&self, seat: Option<&Seat>) {
         self.seat.set(seat.map_or(ptr::null(), ptr::from_ref));
     }
 
-    /// Returns the number of owners that the ending thread must subtract from the pool: one for the thread, and one for each
-    /// record that it has freed.
+    /// Returns how many owners the thread must subtract from the pool's owners when it ends: one for itself, and one for each
+    /// job record that it has freed.
     pub fn owners(&self) -> u64 {
         self.freed_records.replace(0) + 1
     }
 }
 
 impl PoolPtr {
-    /// Subtracts one owner of the pool, because a record was freed. On a worker's thread, only counts this owner: the thread
-    /// subtracts all counted owners when it ends.
+    /// Subtracts one owner of the pool. Call it when a job record of the pool was freed. On a thread of this pool, only counts
+    /// this owner: the thread subtracts all counted owners when it ends.
     #[inline]
     pub fn record_freed(self) {
         if !Here::of_pool(self, |here| here.freed_records.set(here.freed_records.get() + 1)) {
@@ -98,12 +99,13 @@ impl PoolPtr {
 }
 
 impl Shared {
-    /// Counts a pending future, or a permit without a task, as in flight: a drain waits for it.
+    /// Counts a flight, for which a drain waits: a pending future, or a permit without a task.
     pub fn flight_starts(&self) {
         self.add_flights(1);
     }
 
-    /// Subtracts a future that has ended, or a permit that was given back. If a drain waits only for that, the drain ends.
+    /// Subtracts a flight: a pending future that has ended, or a permit without a task that was given back. If a drain waits
+    /// for nothing else, the drain ends.
     pub fn flight_ends(&self) {
         self.add_flights(1_u64.wrapping_neg());
     }

@@ -1,24 +1,23 @@
-//! The list of a pool's jobs that have a name and no parent.
+//! The list of the named roots of a pool: the jobs with a name and without a parent.
 //!
-//! `Pool::jobs` finds these jobs by this list. The other jobs that it finds are in the table of children or in the list of held
-//! jobs.
+//! `Pool::jobs` finds named roots by this list. It finds further jobs in the table of children and in the list of held jobs.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 
-/// The jobs of a pool that have a name and no parent. The list has no handles of these jobs: a job is removed before its record
-/// is freed.
+/// The list of the named roots of a pool: the jobs with a name and without a parent. The list has no handles of these jobs. A
+/// job is removed from the list before its record is freed.
 #[derive(Debug)]
 pub struct NamedRoots(Mutex<BTreeSet<OpaqueJob>>);
 
 impl NamedRoots {
-    /// Makes an empty list of jobs.
+    /// Makes an empty list of named roots.
     pub fn new() -> Self {
         Self(Mutex::new(BTreeSet::new()))
     }
 
-    /// Locks the list.
+    /// Locks the list of named roots, and returns it.
     pub fn lock(&self) -> MutexGuard<'_, BTreeSet<OpaqueJob>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -1,17 +1,17 @@
 //! The spare workers of a pool: how many there are, and the seats that are lent to them.
 //!
-//! A worker whose task is about to wait lends its seat to an idle spare worker, or to a new one. After the wait the worker's
-//! thread continues its task without a seat. When that task ends, the thread becomes a spare worker itself. A spare worker that
-//! has been idle for [`KEPT`] ends.
+//! A worker whose task is about to wait lends its seat to an idle spare worker, or to a new spare worker. After the wait the
+//! worker's thread continues the task without a seat. When the task ends, this thread becomes a spare worker. A spare worker
+//! that has been idle for the time [`KEPT`] ends.
 //!
 //! If no spare worker is idle and none can be made, a thread whose task waits *leaves* its seat:
-//! - `seat-1`: The thread offers its seat, and wakes a spare worker that has become idle meanwhile. If all other threads of the
-//!   pool are blocked, the thread keeps its seat, and its wait panics.
+//! - `seat-1`: If all other threads of the pool are blocked, the thread keeps its seat, and its wait panics. Otherwise the
+//!   thread offers its seat, and wakes a spare worker if one has become idle meanwhile.
 //! - `seat-2`: A thread without a seat whose task has ended takes an offered seat, if there is one. Otherwise the thread
 //!   becomes an idle spare worker.
 //!
-//! Claim: an offered seat gets a thread. Both steps happen under one lock, so at any time at least one thread of the pool is
-//! not blocked. That thread uses a seat, or will do `seat-2`.
+//! Claim: each offered seat gets a thread in the end. The steps `seat-1` and `seat-2` happen under one lock, so at any time at
+//! least one thread of the pool is not blocked. That thread uses a seat, or has none and will take an offered seat (`seat-2`).
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
@@ -38,10 +38,11 @@ struct State {
     idle: usize,
     /// The number of spare workers, idle or not.
     threads: usize,
-    /// The number of spare workers made so far. Each spare worker's index is this number before the spare worker is counted.
+    /// The number of spare workers made so far. The index of a new spare worker is the value of this field before that spare
+    /// worker is counted.
     made: usize,
-    /// The number of threads whose task waits inside, or is inside `blocking`. A thread whose task has re-acquired its permits
-    /// does not count.
+    /// The number of threads whose task waits in `join`, `wait` or `scope`, or is inside `blocking`. A thread no longer counts
+    /// when its task has re-acquired its permits, or is no longer inside `blocking`.
     blocked: usize,
     /// True when the pool has drained: each idle spare worker must end.
     closed: bool,
@@ -50,8 +51,8 @@ struct State {
 /// The reason why a seat could not be lent.
 #[derive(Debug)]
 pub enum NoSpare {
-    /// No spare worker is idle, and no further one may be made. If `leave` returns this, all other threads of the pool are
-    /// blocked. Holds the greatest number of spare workers.
+    /// No spare worker is idle, and no further spare worker is allowed. Holds the greatest number of spare workers. If `leave`
+    /// returns this variant, all other threads of the pool are blocked.
     Most(usize),
     /// The platform could not start a thread.
     Refused(std::io::Error),
@@ -70,18 +71,19 @@ impl std::fmt::Display for NoSpare {
     }
 }
 
-/// What happens to a lent seat.
+/// Which spare worker receives a lent seat.
 #[must_use]
 #[derive(Debug)]
 pub enum Lent {
     /// An idle spare worker takes the seat.
     ToIdle,
-    /// The caller must start a new spare worker for the seat. Holds the index of that spare worker.
+    /// A new spare worker, which the caller must start, gets the seat. Holds the index of the new spare worker.
     Make(usize),
 }
 
 impl Spares {
-    /// Makes the state of a pool with `workers` workers and no spare worker. The pool may have at most `most` spare workers.
+    /// Makes the state of a pool with `workers` workers and no spare worker. `most` is the greatest number of spare workers
+    /// that the pool can have.
     pub fn new(workers: usize, most: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -102,12 +104,13 @@ impl Spares {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Offers the seat with the index `seat` to an idle spare worker. If none is idle, counts a new spare worker, which the
-    /// caller must make. The number of spare workers then exceeds neither `most` nor the greatest number of the pool. On
+    /// Lends the caller's seat, which has the index `seat`, to an idle spare worker. If none is idle, counts a new spare
+    /// worker, which the caller must start. Counts no new spare worker beyond `most`, or beyond the pool's greatest number. On
     /// success the caller counts as blocked.
     ///
     /// # Errors
-    /// Returns an error if no spare worker is idle and no further one may be made. The caller then keeps the seat.
+    /// Returns an error if no spare worker is idle, and a new one would exceed `most` or the pool's greatest number of spare
+    /// workers. The caller then keeps the seat.
     pub fn lend(&self, seat: usize, most: usize) -> Result<Lent, NoSpare> {
         let mut state = self.lock();
         if state.idle > state.offered.len() {
@@ -127,9 +130,10 @@ impl Spares {
         Ok(Lent::Make(made))
     }
 
-    /// Counts the caller as blocked. Also counts a new spare worker, even beyond the greatest number, which the caller must
-    /// make. That spare worker gets the caller's seat `seat`, or else an offered seat. Returns the index of the spare worker
-    /// and that of its seat. If there is no seat, counts no spare worker and returns `None`.
+    /// Counts the caller as blocked. Also counts a new spare worker, which the caller must start, even if the pool has the
+    /// greatest number of spare workers already. The new spare worker gets the caller's seat `seat`, or an offered seat if
+    /// `seat` is `None`. Returns the index of the new spare worker, and the index of its seat. If there is no seat, counts no
+    /// new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;
@@ -140,9 +144,9 @@ impl Spares {
         Some((made, seat))
     }
 
-    /// Subtracts a spare worker whose thread could not be started. The caller, which has called `lend` or `lend_beyond`, does
-    /// not count as blocked any more. `left` is the seat that the spare worker would have got, unless it is the caller's own:
-    /// that seat is offered again.
+    /// Subtracts a spare worker whose thread could not be started, and no longer counts the caller as blocked. Call it after
+    /// `lend` or `lend_beyond`. If the spare worker would have got an offered seat, `left` must be that seat, which is offered
+    /// again. `left` must be `None` if it would have got the caller's own seat.
     pub fn give_up(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.threads -= 1;
@@ -150,7 +154,8 @@ impl Spares {
         state.offered.extend(left);
     }
 
-    /// Counts the caller as blocked, and offers its seat, if it has one, to the next thread that needs a seat (seat-1).
+    /// Counts the caller as blocked, and offers the caller's seat, if it has one, to the next thread that needs a seat
+    /// (seat-1).
     ///
     /// # Errors
     /// Returns an error if all other threads of the pool are blocked. The caller then keeps its seat.
@@ -162,19 +167,19 @@ impl Spares {
         state.blocked += 1;
         if let Some(seat) = seat {
             state.offered.push_back(seat);
-            // A spare worker may have become idle since the caller tried to lend the seat.
+            // A spare worker may have become idle since the caller tried to lend its seat. This call wakes that spare worker.
             self.changed.notify_one();
         }
         Ok(())
     }
 
-    /// No longer counts the caller as blocked.
+    /// Subtracts the caller from the number of blocked threads. Call it when the caller's wait has ended.
     pub fn unblock(&self) {
         self.lock().blocked -= 1;
     }
 
-    /// Makes the caller an idle spare worker until it gets a seat. Returns the index of the seat, or `None` if the caller's
-    /// thread must end.
+    /// Makes the caller an idle spare worker, and waits until the caller gets a seat. Returns the index of the seat, or `None`
+    /// if the caller's thread must end.
     pub fn wait_for_seat(&self) -> Option<usize> {
         let mut state = self.lock();
         state.idle += 1;
@@ -193,13 +198,14 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // The thread that ends here may be a former worker. Only the number of spare workers matters.
+            // This thread may have begun as a worker and not as a spare worker. The number of spare workers falls by one in
+            // both cases.
             state.threads -= 1;
         }
         seat
     }
 
-    /// Makes all idle spare workers end, now and later. Call it when the pool has drained.
+    /// Makes each spare worker end that is idle now or becomes idle later. Call it when the pool has drained.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

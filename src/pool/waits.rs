@@ -1,19 +1,20 @@
 //! The tasks of a pool that wait in `join`, `wait` or `scope`, and the jobs that they wait for.
 //!
-//! Only statistics and explanations read these waits. No protocol of the pool depends on them, so no model checks them.
+//! Only statistics and `Job::explain` read these waits. No protocol of the pool depends on them, so no model checks them.
 
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::sync::{FiguresGuard, FiguresMutex};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-/// All tasks of a pool that wait in `join`, `wait` or `scope`. These tasks are neither running nor ready.
+/// All tasks of a pool that wait in `join`, `wait` or `scope`. Such a task is not ready, and is running only if its job keeps
+/// permits.
 #[derive(Debug, Default)]
 pub struct Waits(FiguresMutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The waits that have not ended. The key is the job of the waiting task, and a number that no other wait has.
+    /// The waits that have not ended. The key of a wait is the job of the waiting task, and a number that no other wait has.
     waits: BTreeMap<(OpaqueJob, u64), Wait>,
     /// The number of waits that have begun so far.
     begun: u64,
@@ -37,8 +38,8 @@ impl Waits {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a task of `job` waits, as `wait` describes. Until the call of [`leave`](Self::leave) the caller must keep
-    /// `job` alive, and the job `wait.awaited` if there is one.
+    /// Notes that a task of `job` waits, as `wait` describes. Returns the number of this wait. Until the call of
+    /// [`leave`](Self::leave) the caller must keep `job` alive, and the job `wait.awaited` if there is one.
     pub fn enter(&self, job: OpaqueJob, wait: Wait) -> Begun {
         let mut state = self.state();
         state.begun += 1;

@@ -6,7 +6,7 @@ use crate::job::permits::{Flag, MOST};
 use crate::job::record::JobPtr;
 use crate::pool::core::Shared;
 
-/// Returns the track (the number in the timeline) of a job. The job's first event makes the track.
+/// Returns the number of the job's track in the timeline. If the job has no track yet, makes one.
 fn track_of(job: JobPtr) -> u32 {
     let track = &job.extra_or_make().track;
     if let Some(track) = track.get() {
@@ -17,7 +17,7 @@ fn track_of(job: JobPtr) -> u32 {
     job.pool().log.new_track(Info { name, parent, ended: None }, |next| track.get_or_set(next))
 }
 
-/// Makes an event of a job, with the job's present figures.
+/// Makes an event of a job. The event holds how many of the job's tasks run now, how many wait, and the job's limit.
 fn event(kind: Kind, job: JobPtr) -> Event {
     let word = job.permits.load();
     let limit = if word.limit() == MOST { u32::MAX } else { word.limit() as u32 };
@@ -34,7 +34,7 @@ fn note(job: JobPtr, event: Event) -> u64 {
     job.pool().log.push(event)
 }
 
-/// Notes the figures of each ancestor of `job`.
+/// Notes for each ancestor of `job` how many of its tasks run now, how many wait, and its limit.
 fn note_above(job: JobPtr) {
     job.gates().skip(1).for_each(|gate| _ = note(gate, event(Kind::Figures, gate)));
 }
@@ -68,7 +68,8 @@ pub fn admitted(gate: JobPtr, cell: CellPtr) {
     at_gate(Kind::Admitted, gate, cell);
 }
 
-/// Notes that a gate admitted or refused a task. The event has the figures of the gate.
+/// Notes that `gate` has admitted or refused the task in `cell`, as `kind` says. The event holds how many tasks of `gate` run
+/// now, how many wait, and the limit of `gate`.
 fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
     let (event, track) = (event(kind, gate), track_of(cell.job()));
     let cause = here(|here| here.cause.get());
@@ -80,13 +81,13 @@ fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
 pub enum Outer {
     /// No start was noted, because the cell is empty or belongs to a waiter.
     Unchanged,
-    /// The task that the thread ran before. All numbers are 0 if the thread ran none.
+    /// The task that the thread ran before. If the thread ran no task, all fields of this value are 0.
     Was(Running),
 }
 
 #[cold]
 pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
-    // A waiter's start is not noted here, because its permit is noted when it is granted.
+    // The start of a waiter is not noted here: `granted` notes it when the waiter's permit is granted.
     if cell.is_gone() || cell.is_waiter() { Outer::Unchanged } else { enter(job, cell) }
 }
 
@@ -103,7 +104,7 @@ fn enter(job: JobPtr, cell: CellPtr) -> Outer {
     Outer::Was(here(|here| here.task.replace(Running { task: address(cell), start })))
 }
 
-/// Notes the start of a task or of a permit without a task. Returns the id of the event.
+/// Notes the start of a task, or of a permit without a task. Returns the number of this event.
 fn begun(job: JobPtr, task: usize) -> u64 {
     let cause = here(|here| here.cause.replace(0));
     // In an unlimited job no start depends on the end of another task, so the start has no cause.
@@ -157,7 +158,7 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
         Some(Outer::Unchanged) => (address, 0),
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
-            // The start was not recorded, and another task may have the address by now.
+            // The timeline was off when this task started, and another task's cell may have the same address now.
             (0, 0)
         }
         None => (address, 0),

@@ -4,9 +4,10 @@
 //! `release-3` of `gate`). The thread that admits the waiter acquires the waiter's permits at once, without a worker or a
 //! deque. A held permit counts as a running task, and as a flight, for which a drain waits.
 //!
-//! A thread that gives its permits back grants them to the first waiter of the same job, if the gates allow that grant. The
-//! gates allow it if none of them is held, held off, cancelled, at a rate or over its limit, and if no task waits at an
-//! ancestor. No word changes during the grant, so no pusher can miss a free permit.
+//! A thread that gives its permits back grants them to the first waiter of the same job, under two conditions. First, no gate
+//! of the job is held, held off, cancelled, at a rate or over its limit. Second, no task waits in the queue of an ancestor.
+//! This grant changes no job's word: the permits pass to the waiter, and are never free in between. So no pusher can miss a
+//! free permit.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
@@ -18,9 +19,9 @@ use crate::job::queue::Popped;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 
-/// Acquires the permits of one task at each gate of the job, and counts one busy task. Acquires none and returns false if a
-/// gate has no room, if a gate's queue is not empty, or if a rate has no token. The caller must keep the job alive, and must
-/// have counted a flight.
+/// Acquires the permits of one task at each gate of the job, counts one busy task, and returns true. Acquires none and returns
+/// false if a gate has no room, if a gate's queue is not empty, or if a rate has no token. The caller must keep the job alive,
+/// and must have counted a flight.
 #[inline]
 pub fn try_acquire(job: JobPtr) -> bool {
     let (mut gate, mut rated) = (Some(job), false);
@@ -55,7 +56,7 @@ pub fn try_acquire(job: JobPtr) -> bool {
     true
 }
 
-/// Releases the permits of a task of `job` at its gates below `end`, or at all its gates if `end` is `None`.
+/// Releases the permits of a task of `job` at each gate below `end`, or at each gate if `end` is `None`.
 pub(super) fn release_inside(job: JobPtr, end: Option<JobPtr>) {
     job.gates().take_while(|gate| Some(*gate) != end).for_each(|gate| release_at(gate, job));
 }
@@ -71,8 +72,8 @@ pub fn push_behind(job: JobPtr, cell: CellPtr) {
     }
 }
 
-/// Acquires the permits of a waiter that has a reservation at `passed`, and grants them to the waiter. If an ancestor of
-/// `passed` has no room, puts the waiter into a queue instead. The caller may hold queue locks.
+/// Acquires the permits of the waiter in `cell`, which has a reservation at `passed`, and grants them to the waiter. If an
+/// ancestor of `passed` has no room, puts the waiter into a queue instead. The caller is allowed to hold queue locks.
 #[cold]
 pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     if reserve_outside(cell, passed).is_none() {
@@ -84,8 +85,8 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
     let job = cell.job();
     job.pool().flight_starts();
-    // The start has ended the waiter's reservations. A gate may have refused a task because of such a reservation, so this
-    // thread checks the queues.
+    // The waiter has permits now, and no reservations. A gate may have refused a task because of one of the reservations, so
+    // this thread checks the queues.
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
@@ -97,9 +98,9 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
 }
 
-/// Releases the permits of the job's gates that the caller has without a task. Also subtracts their busy count and their
-/// flight. If a waiter is first in the job's queue and the gates allow it, grants the permits and both counts to that waiter
-/// instead. The caller must hold no queue lock.
+/// Releases permits of `job` and its ancestors that belong to no task, and subtracts their busy count and their flight. If a
+/// waiter is first in the job's queue and no gate forbids it, grants the permits and both counts to that waiter instead. The
+/// caller must own these permits, and must hold no queue lock.
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;
@@ -111,8 +112,8 @@ pub fn give_back(job: JobPtr) {
     job.drop_tasks(1);
 }
 
-/// Grants the caller's permits, busy count and flight to the first waiter in the job's queue. Returns false if the caller keeps
-/// them: the queue is empty or locked, a task is first in it, or a gate does not allow the grant.
+/// Grants the caller's permits, busy count and flight to the first waiter in the job's queue, and returns true. Grants nothing
+/// and returns false if the queue is empty or locked, if a task is first in the queue, or if a gate forbids the grant.
 fn hand_over(job: JobPtr) -> bool {
     while !job.queue().is_empty() {
         let siblings_wait = job.parent().is_some_and(is_waited_for);
@@ -134,8 +135,8 @@ fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let waiter = match consumer.pop() {
         Popped::Task(cell) if cell.is_waiter() && cell.job() == job => Some(cell),
         Popped::Task(other) => {
-            // The popped cell belongs to a task, or to a waiter of a job below, so it goes back to the front of the queue.
-            // `give_back` then releases the caller's permits, and checks the queue after that.
+            // The popped cell belongs to a task, or to a waiter of a job below. This thread puts the cell back at the front of
+            // the queue. `give_back` then releases the caller's permits, and checks the queue again.
             job.queue().push_returned(other);
             None
         }

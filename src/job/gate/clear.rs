@@ -1,18 +1,19 @@
 //! Removes the tasks that have not started from the queues and from the timer, for `Job::clear`. The job stays open.
 //!
-//! A clear removes the tasks of the job that wait in a queue or in the pool's timer. Ready and running tasks stay.
+//! The thread that calls `Job::clear` removes the tasks of the job that wait in a queue or in the pool's timer. Ready and
+//! running tasks stay.
 //!
 //! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. The thread sets the bit CLEARED of
-//!   each removed task, so that no later join runs the task inline. Before it unlocks the queue, it counts the removed tasks as
-//!   busy, so that the job is not idle until a worker has dropped them.
-//! - `clear-2`: If an unfinished push may hide tasks, the clearing thread unlocks the queue, and then searches it again. A
-//!   hidden task may have been pushed before the clear.
-//! - `clear-3`: The clearing thread cancels the reservations of each removed delegate. The delegate's child may then send its
-//!   next task.
+//!   each removed task, so that no later join runs the task inline. Before the thread unlocks the queue, it counts the removed
+//!   tasks as busy. So the job is not idle until a worker has dropped these tasks.
+//! - `clear-2`: If an unfinished push hides tasks, the clearing thread unlocks the queue, and then searches it again. A hidden
+//!   task may have been pushed before the clear.
+//! - `clear-3`: The clearing thread cancels the reservations of each removed delegate. The child of which it is the delegate is
+//!   then allowed to put its next task into the parent's queue.
 //! - `clear-4`: The clearing thread injects a sweep that owns the removed tasks. A worker drops these tasks one at a time
 //!   (`sweep-2`, `sweep-3` of `drops`).
 //!
-//! No worker can start a removed task. Three threads may try to claim a removed task: the worker that drops it, a thread that
+//! No worker can start a removed task. Three threads can try to claim a removed task: the worker that drops it, a thread that
 //! cancels it by its handle, and a thread whose join began before the clear and runs the task inline. Only one of them gets the
 //! claim.
 
@@ -25,14 +26,14 @@ use crate::job::record::JobPtr;
 use crate::sync::thread;
 
 /// Moves the tasks that have not started from the job's queue, and the job's delayed tasks from the pool's timer, to `taken`.
-/// Each moved task has a busy count.
+/// After the return each moved task has a busy count.
 pub fn take_unstarted(job: JobPtr, taken: &mut Vec<CellPtr>) {
     take_delayed(job, taken);
     take_from(job, |_| true, taken);
 }
 
-/// Moves the delegates of the job and of the jobs below it from the queues of the job's ancestors to `taken`. Each delegate has
-/// a busy count.
+/// Moves the delegates of the job and of the jobs below it from the queues of the job's ancestors to `taken`. A delegate has a
+/// busy count already.
 pub fn take_delegates(job: JobPtr, taken: &mut Vec<CellPtr>) {
     let is_below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
     for outer in job.gates().skip(1) {
@@ -43,8 +44,8 @@ pub fn take_delegates(job: JobPtr, taken: &mut Vec<CellPtr>) {
     }
 }
 
-/// Moves the tasks that have not started, and for which `which` returns true, from the queue of `line` to `taken`. Each moved
-/// task has a busy count.
+/// Moves each task that has not started, and for which `which` returns true, from the queue of `line` to `taken`. After the
+/// return each moved task has a busy count.
 fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<CellPtr>) {
     loop {
         let before = taken.len();
@@ -70,7 +71,7 @@ fn take_from(line: JobPtr, which: impl Fn(CellPtr) -> bool, taken: &mut Vec<Cell
 }
 
 /// Moves the job's delayed tasks from the pool's timer to `taken`. A delayed task has a busy count already. If another thread
-/// has removed a task's timer entry, that thread keeps the task.
+/// has removed a task's timer entry, leaves the task to that thread.
 fn take_delayed(job: JobPtr, taken: &mut Vec<CellPtr>) {
     let Some(extra) = job.extra() else { return };
     let keys: Vec<_> = extra.times().delayed.iter().copied().collect();

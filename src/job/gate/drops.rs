@@ -1,7 +1,8 @@
 //! Drops the tasks of cancelled jobs: a worker drops them between two turns, one at a time.
 //!
-//! The destructor of a capture is the user's code: it may push, cancel or wait. So a thread that runs a destructor holds no
-//! queue lock, no permit, no reservation, and no second task to drop.
+//! The destructor of a capture is the user's code: it can push, cancel or wait. So a thread that runs a destructor holds no
+//! queue lock and no reservation, and no second task that it must drop. It holds no permit, except that of a future whose
+//! captures it drops.
 //!
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. The thread
 //!   itself drops nothing.
@@ -11,12 +12,12 @@
 //!
 //! Claim: no task stays in the queue of a cancelled job. The thread that cancels the job sets the flag `Cancelled`, executes a
 //! fence, and checks the queue. A pusher pushes its task, executes a fence, and loads the flag. Because of the fences, the
-//! first of these threads sees the task, or the pusher sees the flag. A worker that meets an unfinished push ends the sweep:
-//! the pusher loads the flag after its push, and requests another sweep.
+//! cancelling thread sees the task, or the pusher sees the flag. A worker that finds a push unfinished ends the sweep. The
+//! pusher loads the flag after its push, and requests another sweep.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
-//! A sweep may also own tasks that a clear has taken out of a queue (module `clear`). The worker drops those tasks first.
+//! A sweep can also own tasks that `Job::clear` has taken out of a queue (module `clear`). The worker drops those tasks first.
 
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;
@@ -44,7 +45,7 @@ pub fn is_dropped(job: JobPtr) -> bool {
     job.pool().drops()
 }
 
-/// Injects a sweep of the job's queue (sweep-1). The caller must keep the job alive.
+/// Injects a sweep, so that a worker drops the tasks in the job's queue (sweep-1). The caller must keep the job alive.
 #[cold]
 pub fn request_sweep(job: JobPtr) {
     // The sweep has a handle of the job. A sweep is no task, so it has no busy count.
@@ -60,9 +61,9 @@ pub fn inject_cleared(job: JobPtr, mut tasks: Vec<CellPtr>) {
     let _ = job.pool().inject(task::sweep(job.opaque(), tasks));
 }
 
-/// Passes the tasks of a sweep to `drop_one`, one at a time: first the tasks that the sweep owns, then the waiting tasks of its
-/// job if the job is cancelled (sweep-2). If `drop_one` returns false, it has injected the sweep again, so this call ends
-/// early. The caller must not hold a queue lock.
+/// Passes tasks to `drop_one`, which must drop them, one at a time (sweep-2). First passes the tasks that the sweep owns. If
+/// the job of the sweep is cancelled, then passes the job's waiting tasks. Returns at once if `drop_one` returns false: then
+/// `drop_one` must have injected the sweep again. The caller must not hold a queue lock.
 pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     let job = sweep.job();
     while let Some(task) = task::next_cleared(sweep).or_else(|| take_of_cancelled(job)) {
@@ -76,8 +77,8 @@ pub fn sweep(sweep: CellPtr, mut drop_one: impl FnMut(CellPtr) -> bool) {
     lifetime::drop_handle(job);
 }
 
-/// Takes one task of a cancelled job out of the job's queue or out of the timer. The task then has a busy count. Returns `None`
-/// if there is no such task, or if the job is not cancelled.
+/// Takes one task of a cancelled job out of the job's queue or out of the timer. After the return the task has a busy count.
+/// Returns `None` if there is no such task, or if the job is not cancelled.
 fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
     if !job.permits.load().has(Flag::Cancelled) && !job.pool().drops() {
         return None;
@@ -85,8 +86,8 @@ fn take_of_cancelled(job: JobPtr) -> Option<CellPtr> {
     pop_one(job).or_else(|| take_delayed(job))
 }
 
-/// Pops one task from the queue of a cancelled job, and counts it as busy. Returns `None` if the queue is empty or a push is
-/// unfinished. Also returns `None` if another thread has the queue lock, because that thread re-checks the queue.
+/// Pops one task from the queue of a cancelled job, and counts it as busy. Returns `None` if the queue is empty, if a push is
+/// unfinished, or if another thread has the queue lock. That thread then re-checks the queue.
 fn pop_one(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock()?;
     loop {
@@ -107,7 +108,8 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task of the job out of the pool's timer. A delayed task has a busy count.
+/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the timer has none. A delayed task has a busy
+/// count.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;
@@ -133,7 +135,8 @@ pub fn drop_task(cell: CellPtr) {
     job.drop_tasks(1);
 }
 
-/// Drops a cell that was taken out of a deque, with all its permits, reservations and busy counts. The caller must hold no
+/// Drops the task in a cell that was taken out of a deque or an injector. Releases the task's permits, cancels its
+/// reservations, and subtracts its busy count. If the cell is a sweep, drops the tasks of the sweep. The caller must hold no
 /// queue lock.
 #[cold]
 pub fn discard(cell: CellPtr) {
@@ -169,15 +172,15 @@ pub fn inject_to_drop(cell: CellPtr, gate: JobPtr) {
     let pool = cell.job().pool_ptr();
     leave_queue(cell, gate);
     cell.set_mark(Mark::ToDrop);
-    // As soon as the cell is injected, a worker may drop it, and with it the job and the pool. The owner that is added here
-    // keeps the pool's memory.
+    // As soon as the cell is injected, a worker might drop the task, and free the job and the pool. The owner that is added
+    // here keeps the pool's memory until the end of this function.
     pool.own();
     let _ = pool.shared().inject(cell);
     pool.disown(1);
 }
 
-/// Cancels the reservations of a task that was taken out of the queue of `gate`, at each job below `gate`. The child of `gate`
-/// through which the task came may then put its next task into that queue.
+/// Cancels the reservations that the task in `cell` has at the jobs below `gate`. Call it after the task was taken out of the
+/// queue of `gate`. If the task was a delegate of a child of `gate`, that child is no longer blocked after the return.
 pub(super) fn leave_queue(cell: CellPtr, gate: JobPtr) {
     let job = cell.job();
     if job == gate {
@@ -192,7 +195,7 @@ pub(super) fn leave_queue(cell: CellPtr, gate: JobPtr) {
     }
 }
 
-/// Drops the tasks that were injected after the workers had left. The caller must not hold a queue lock.
+/// Drops the tasks that were injected after all workers of the pool had ended. The caller must not hold a queue lock.
 #[inline]
 pub fn drop_late(pool: &Shared) {
     if pool.sleep.seen() == Notified::TooLate {

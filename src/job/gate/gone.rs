@@ -1,4 +1,4 @@
-//! Drops cancelled tasks in the queues of held jobs, where no worker would pop them.
+//! Drops cancelled tasks in the queues of held jobs. No worker pops tasks from such a queue.
 
 use super::weigh::look_behind_a_weight;
 use super::{drop_task, inject_to_drop, is_dropped, look, unlock, wake_if_idle};
@@ -16,13 +16,13 @@ pub enum Dropped {
     None,
     /// At least one task was dropped.
     Some,
-    /// An unfinished push may hide further tasks that must be dropped. Other tasks may have been dropped.
+    /// A push was unfinished: further tasks that must be dropped may lie behind it. Tasks before it may have been dropped.
     NotYet,
 }
 
 /// Drops the cancelled tasks in the queue of `job` for which `which` returns true. A task is cancelled if its handle has
-/// cancelled it, or if it belongs to a cancelled job below `job`. No worker need pop the tasks, so this function also works
-/// while `job` is held. All other tasks keep their places in the queue.
+/// cancelled it, or if it belongs to a cancelled job below `job`. This function also works while `job` is held and no worker
+/// pops its tasks. All other tasks keep their places in the queue.
 pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     let Some(mut consumer) = job.queue().try_lock() else { return Dropped::None };
     let mut taken = Vec::new();
@@ -40,8 +40,8 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     }
 }
 
-/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. Each moved task has a busy
-/// count then. Returns false if an unfinished push may hide further tasks.
+/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. After the return each moved
+/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks may lie behind it.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -83,14 +83,14 @@ pub fn is_stuck(gate: JobPtr) -> bool {
     gate.gates().any(|gate| gate.permits.load().is_stopped())
 }
 
-/// Drops the cancelled delegates in the queue of each ancestor of `job` for which [`is_stuck`] returns true, because no worker
-/// pops them. If another thread has the lock of such a queue, that thread drops the delegates.
+/// Drops the cancelled delegates in the queue of each ancestor of `job` for which [`is_stuck`] returns true. No worker pops
+/// tasks from such a queue. If another thread has the lock of such a queue, that thread drops the delegates.
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
         if outer.counts_weights() {
-            // The first task in the queue may be a cancelled heavy task. Such a task counts as one that fits, so a check of the
-            // queue admits it.
+            // The first task in the queue may be a cancelled heavy task. The weight of a cancelled task always fits. So this
+            // check of the queue admits that task, and a worker drops it.
             look(outer);
         }
     }
@@ -102,7 +102,8 @@ pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // The word of `gate` is checked first, because it usually decides. `is_stuck` would walk over all ancestors of `inner`.
+        // The word of `gate` is checked first, because this check usually suffices. `is_stuck` walks over all ancestors of
+        // `inner`.
         drop_delegates_at(inner.ptr(), || {
             gate.permits.load().is_stopped() || is_stuck(inner.ptr())
         });
@@ -111,7 +112,8 @@ pub fn drop_delegates_in(gate: JobPtr) {
 }
 
 fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
-    // After a delegate has left the queue, its child may send another one, which may be cancelled, too.
+    // After a delegate was taken out of the queue, its child is allowed to put another task into the queue. That task may be
+    // cancelled, too, so this thread tries again.
     while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {
             Dropped::None => break,
@@ -121,7 +123,8 @@ fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
     }
 }
 
-/// Drops the job's tasks that their handles have cancelled, and its waiters that do not wait any more, from the job's queue.
+/// Takes those tasks of the job that their handles have cancelled out of the job's queue, and drops them. Does the same with
+/// waiters of the job that do not wait any more.
 pub fn tidy_queue(job: JobPtr) {
     let _ = drop_gone(job, |cell| cell.job() == job);
 }

@@ -19,10 +19,11 @@ use crate::job::events::{self, Number};
 use crate::job::record::JobPtr;
 use std::mem::ManuallyDrop;
 
-/// The permits of one task at each gate of its job. The task is about to be pushed. Dropping this value gives the permits back.
+/// The permits of a task that is about to be pushed: its permits of its job and of each ancestor. Dropping this value gives the
+/// permits back.
 #[derive(Debug)]
 pub struct Handed {
-    /// The job. Its record stays alive, because the permits have a busy count.
+    /// The job of the task. The busy count of the permits keeps the job's record.
     job: JobPtr,
     /// The number by which the timeline identifies these permits.
     number: Number,
@@ -53,8 +54,8 @@ impl Drop for Handed {
     }
 }
 
-/// Returns what the worker must do for a task that was pushed together with its permits. If a gate has been held since the
-/// push, puts the task into the queue of its job.
+/// Returns what the worker must do with a task that was pushed together with its permits. If a gate does not let the task start
+/// now, puts the task into its job's queue and releases the permits.
 #[cold]
 pub(super) fn start(cell: CellPtr) -> Start {
     let job = cell.job();
@@ -67,7 +68,7 @@ pub(super) fn start(cell: CellPtr) -> Start {
     };
     events::refused(refuses, cell);
     job.pool().count_refused();
-    // This handle keeps the gates alive, because after the push another thread may run the task to its end.
+    // This handle keeps the gates alive: as soon as the task is in the queue, another thread might run it to its end.
     job.busy.keep();
     job.queue().push_returned(cell); // hand-4
     release(job);

@@ -2,7 +2,8 @@
 //!
 //! A thread that holds a job off does these steps under the lock of the job's times:
 //! - `off-1`: The thread notes the time until which the job is held off, and arms an entry for it in the pool's timer. If an
-//!   entry of the job is armed for the same time or an earlier one, the thread arms none. The entry has a handle of the job.
+//!   entry of the job is already armed for the same or an earlier time, the thread arms no further entry. An entry owns a
+//!   handle of the job.
 //! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker with a lease of the job checks the flag
 //!   before its next task.
 //!
@@ -12,13 +13,13 @@
 //! - `open-2`: The thread executes a full fence.
 //! - `open-3`: The thread checks the job's queue, and admits tasks from it.
 //!
-//! Claim: no task is left behind. The flag is set only while an entry is armed, because both change under one lock. A pusher
-//! that sees the flag has pushed its task before (`push-2` to `push-4` of `gate`). Because of the fences, the pusher sees the
-//! flag cleared, or the opening thread sees the task (`open-3`). A thread that holds the job off finds the entry armed, or arms
-//! one.
+//! Claim: each task that waits because of the flag is admitted when the job is opened. The flag and the entry change under one
+//! lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the word (`push-2` to `push-4`
+//! of `gate`). Because of the fences, the pusher sees the flag cleared, and admits the task. Or the opening thread sees the
+//! task in the queue, and admits it (`open-3`).
 //!
-//! Claim: no task starts too early. An entry may fire before the job's time, because a later call of `hold_off` has extended
-//! that time. So the opening thread reads the job's times when the entry fires (`open-1`).
+//! Claim: no task starts too early. An entry can fire before the time until which the job is held off, because a later call of
+//! `hold_off` can extend that time. So the opening thread reads this time again when the entry fires (`open-1`).
 
 use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};
@@ -36,7 +37,7 @@ static OPEN: Act =
     Act { fire: open, is_waited_for: |due| !JobPtr::of(due.job()).queue().is_empty() };
 
 /// Holds the job off until the time `until`. Does nothing if the job is already held off until that time or a later one, or if
-/// `until` is over. After the return no task of the job acquires a permit before `until`.
+/// `until` has passed. After the return no task of the job acquires a permit before `until`.
 ///
 /// # Errors
 /// Returns an error if the timer's thread could not be started. Then nothing has changed.
@@ -58,15 +59,16 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
         }
     }
     if job.permits.load().has(Flag::Parent) {
-        // A worker drops a cancelled delegate when the delegate is first in the queue. No worker pops from the queue of a job
-        // that is held off, so this thread drops the cancelled delegates.
+        // Usually a worker pops a cancelled delegate from the queue, and drops it. No worker pops from the queue of a job that
+        // is held off, so this thread drops the cancelled delegates.
         drop_delegates_in(job);
     }
     Ok(())
 }
 
-/// Arms the timer for the time `until`, and sets the flag `HeldOff`. Does nothing if an entry of the job is armed for this time
-/// or an earlier one: if need be, [`open`] then arms the timer again. The caller must have the lock of the job's times.
+/// Arms the timer for the time `until`, and sets the flag `HeldOff`. Does nothing if an entry of the job is already armed for
+/// this time or an earlier one. When that entry fires, [`open`] arms the timer again if the job must stay held off. The caller
+/// must have the lock of the job's times.
 pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());
@@ -85,13 +87,14 @@ pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Res
     Ok(())
 }
 
-/// Opens the job whose timer entry has fired. If the job must stay held off longer, arms the timer again instead.
+/// Ends the hold-off of the job whose timer entry has fired, and admits tasks from its queue. If the job must stay held off
+/// longer, arms the timer again instead.
 fn open(due: Due, key: Key) {
     let job = JobPtr::of(due.job());
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {
-            // Another entry has replaced this one after the timer had fired it. So this entry must not open the job.
+            // Another entry has replaced this entry after the timer had fired it. So this entry must not end the hold-off.
             drop(times);
             return lifetime::drop_handle(job);
         }

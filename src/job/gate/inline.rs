@@ -1,21 +1,23 @@
 //! Acquires the permits of a task that runs inline in a task that joins it, if the two tasks are of different jobs.
 //!
-//! A gate that both tasks must pass is a *common gate*. The joined task uses the joining task's permit of each common gate, so
-//! no word of a common gate changes. The joining thread acquires a permit of each other gate of the joined task, as a caller of
-//! `acquire` does.
+//! A gate that both the joining and the joined task must pass is a *common gate*. The joined task uses the joining task's
+//! permit of each common gate, so no word of a common gate changes. The joining thread acquires a permit of each other gate of
+//! the joined task, as a caller of `acquire` does.
 //!
-//! The joined task overtakes no earlier task of its job at a limit of 1 (`serial_in_order`). There are two cases:
-//! - The job's queue is empty. The joined task was pushed before this check, so it has left the queue after all tasks that were
-//!   pushed before it. At a limit of 1 a task leaves the queue only after the previous task has started.
-//! - The joined task is the first in the queue, and no task of the job is ready.
+//! Claim: at a limit of 1 the joined task overtakes no earlier task of its job (`serial_in_order`). There are two cases:
+//! - The joining thread finds the job's queue empty. So the joined task has left the queue, after all tasks that were pushed
+//!   before it. At a limit of 1 a task leaves the queue only after the task before it has started.
+//! - The joined task is the first in the job's queue. The joining thread runs it only if no task of the job is ready. So all
+//!   earlier tasks have started.
 //!
-//! A clear also removes tasks from the queue. No join runs a removed task inline (`clear-1` sets a bit of each removed task).
+//! `Job::clear` also removes tasks from a queue, and sets a bit of each removed task (`clear-1`). No join runs a task with this
+//! bit inline.
 //!
-//! At a limit above 1 the joined task may start before ready tasks. A ready task that finds no permit then is refused, and the
-//! thread that releases the permit admits the task again.
+//! At a limit above 1 the joined task can start before ready tasks. A worker that then finds no permit for a ready task puts
+//! this task back into the queue. The thread that releases a permit admits the task again.
 //!
 //! If a ready task has run inline, its cell counts as a ready task until a worker takes the cell out of the deque or the
-//! injector. At a limit of 1 the next task of the job does not run inline before that.
+//! injector. Until then, no task in the job's queue runs inline at a limit of 1.
 
 use super::acquire::release_inside;
 use super::{is_dropped, look, may_go_on, unlock};
@@ -39,9 +41,9 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// Acquires the permits of the task in `cell`, and counts one busy task of `job` (inline-1). The task is of `job`, and a
-    /// task of `joining` joins it. Returns `None` if a gate does not let the task start at once. The caller must keep both jobs
-    /// and the cell alive.
+    /// Acquires the permits of the task in `cell`, and counts one busy task of `job` (inline-1). The task must be of `job`, and
+    /// the calling thread must run a task of `joining` that joins it. Returns `None` if a gate does not let the joined task
+    /// start at once. The caller must keep both jobs and the cell alive.
     pub fn acquire(cell: CellPtr, job: JobPtr, joining: JobPtr) -> Option<Self> {
         let admits = job.pool_ptr() == joining.pool_ptr()
             && is_of_same_class(job, joining)
@@ -54,8 +56,9 @@ impl Inline {
         if common.is_some_and(|common| !may_go_on(common) || common.keeps_any_permit()) {
             return None;
         }
-        // The busy count must come before the permits. Another task that finds no permit goes into the queue, without a busy
-        // count. Then the busy count of the thread that has the permits must keep the job.
+        // The busy count must be added before the permits are acquired. While this thread has the permits, another task of the
+        // job may be refused and wait in the queue, where it has no busy count. Only this thread's busy count keeps the job's
+        // record then.
         job.busy.add_tasks(1);
         let acquired = if job.queue().is_empty() {
             acquire_inside(job, common, false).then_some(Self { job, common, taken: None })
@@ -88,7 +91,8 @@ impl Inline {
                 Some(cell)
             }
             Popped::Task(returned) => {
-                // Another task was refused meanwhile, and lies on the front stack. It must start first.
+                // Another task was refused meanwhile, and was pushed onto the front stack. The pop has returned that task,
+                // which must start first.
                 job.queue().push_returned(returned);
                 unlock(job, consumer);
                 fence_after_rmw();
@@ -96,7 +100,7 @@ impl Inline {
                 release_inside(job, common);
                 return None;
             }
-            // The push behind the cell is unfinished. The cell stays in the queue.
+            // A push behind the cell is unfinished, so the pop has left the cell in the queue.
             Popped::Empty | Popped::Unfinished => None,
         };
         unlock(job, consumer);
@@ -109,8 +113,8 @@ impl Inline {
         self.common
     }
 
-    /// Drops the cell and subtracts its busy count, if the cell was taken out of the queue. Call it after a thread has claimed
-    /// the task, so that the cell is empty.
+    /// Drops the task's cell and subtracts its busy count, if the cell was taken out of the queue. Call it after a thread has
+    /// claimed the task, because the cell is empty from then on.
     pub fn give_up_cell(&mut self) {
         if let Some(cell) = self.taken.take() {
             cell.cancel();
@@ -119,22 +123,22 @@ impl Inline {
     }
 
     /// Releases the permits that [`acquire`](Self::acquire) has acquired, and admits tasks that wait at these gates (release-1
-    /// to release-3). Call it when the joined task has ended, or when another thread has claimed it. The caller must then
-    /// subtract the busy count of [`acquire`](Self::acquire).
+    /// to release-3). Call it when the joined task has ended, or when another thread has claimed it. Afterwards the caller must
+    /// subtract the busy count that [`acquire`](Self::acquire) has added.
     pub fn release(self) {
         release_inside(self.job, self.common);
         events::released(self.job);
     }
 }
 
-/// Acquires a permit of each gate of `job` below `end`, or of all its gates if `end` is `None`. `queued` is true if the task
-/// lies in the queue of `job`. Acquires none, and returns false, if a gate has no free permit, or if another task must start
-/// first.
+/// Acquires a permit of each gate of `job` below `end`, or of all its gates if `end` is `None`, for a task of `job` that will
+/// run inline. `queued` must be true if that task lies in the queue of `job`. Acquires none, and returns false, if a gate has
+/// no free permit, or if another task must start first.
 fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
     let is_serial = |gate: JobPtr| queued && gate.permits.load().limit() == 1;
     if end == Some(job) && is_serial(job) && job.permits.load().ready() > 0 {
-        // The joining task has re-acquired the permit that it lends while another task was ready. The ready task must start
-        // first.
+        // At a limit of 1 the joining task has the job's one permit, and another task of the job is ready. That ready task must
+        // start before the queued one.
         return false;
     }
     for gate in job.gates().take_while(|gate| Some(*gate) != end) {

@@ -6,33 +6,36 @@ use crate::job::permits::Flag;
 use crate::job::record::JobPtr;
 use crate::job::{events, family};
 
-/// Returns the gates whose permits a task of `job` releases while it waits inside: each gate below `end` that keeps no permits.
-/// If the waiting task lends its permits to a task that runs inline, `end` is the first gate, counted from `job`, whose permit
-/// is lent. At `end` and its ancestors the task releases no permit.
+/// Returns the gates at which a task of `job` must release its permits before it waits inside. Leaves out each gate that keeps
+/// permits. If `end` is not `None`, leaves out `end` and its ancestors: the waiting task lends its permits of these gates to a
+/// task that runs inline.
 pub fn unkept(job: JobPtr, end: Option<JobPtr>) -> impl Iterator<Item = JobPtr> {
     let inside = job.gates().take_while(move |gate| Some(*gate) != end);
     inside.filter(|gate| !gate.keeps_permits())
 }
 
-/// Releases the permits of a task of `job` at the gates of [`unkept`]. Admits tasks that wait at these gates (release-1 to
-/// release-3).
+/// Releases the permits of a task of `job` at the gates that [`unkept`] returns. Admits tasks that wait at these gates
+/// (release-1 to release-3).
 pub fn release_unkept(job: JobPtr, end: Option<JobPtr>) {
     unkept(job, end).for_each(|gate| release_at(gate, job));
     events::released(job);
 }
 
-/// Releases the permits of a task of `job` at the gate `end` and at its ancestors, of which none keeps permits. Admits tasks
-/// that wait at these gates (release-1 to release-3).
+/// Releases the permits of a task of `job` at the gate `end` and at each ancestor of `end`. Admits tasks that wait at these
+/// gates (release-1 to release-3). Call it only if none of these gates keeps permits.
 #[cold]
 pub fn release_from(end: JobPtr, job: JobPtr) {
     end.gates().for_each(|gate| release_at(gate, job));
     events::released(job);
 }
 
-/// Returns true if a task of `job` may run inline in a task of `job` that joins it, although [`may_go_on`](super::may_go_on)
-/// forbids a further task. The joining task keeps its permit, so the joined task may never find a free permit. So the joined
-/// task counts as a part of the joining task: neither a pause nor a lower limit stops it. A gate with the flag `Rated` stops
-/// the joined task, because each start at such a gate must go through the code for rates.
+/// Returns true if a task of `job` is allowed to run inline in another task of `job` that joins it, even if
+/// [`may_go_on`](super::may_go_on) returns false.
+///
+/// A joined task is allowed to run inline if the joining task keeps a permit while it waits: otherwise the joined task might
+/// never find a free permit. The joined task counts as a part of the joining task, so neither a pause nor a lower limit stops
+/// it. A joined task of a gate with the flag `Rated` is not allowed to run inline, because each start at such a gate must go
+/// through the code for rates.
 #[cold]
 pub fn may_run_as_a_part(job: JobPtr) -> bool {
     job.keeps_any_permit()
@@ -52,8 +55,8 @@ pub fn hopeless(waiting: JobPtr, needed: OpaqueJob) -> Option<JobPtr> {
 }
 
 /// Returns true if each task of `job` needs a permit of `gate`: `job` is below `gate`, or `job` is `gate` and is not cancelled.
-/// The tasks of a cancelled `gate` are dropped without a permit. But a cancelled task of a child may lie in the queue of
-/// `gate`, and leaves it only if a permit is free. The record of `job` may have been freed.
+/// The tasks of a cancelled `gate` are dropped without a permit. A cancelled task of a child can lie in the queue of `gate`,
+/// and leaves this queue only when a permit of `gate` is free. The record of `job` may have been freed.
 fn begins_below(job: OpaqueJob, gate: JobPtr) -> bool {
     if job == gate.opaque() {
         return !is_dropped(gate);

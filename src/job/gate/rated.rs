@@ -13,24 +13,25 @@
 //!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that opens the job admits the
 //!   next task.
 //!
-//! So while a job's rate has no token, the job's tasks wait in a queue, without a permit and without a worker.
+//! While a rate of a job has no token, the job's tasks wait in a queue, without a permit and without a worker.
 //!
-//! The starts keep to the rate, because each start passes `rate-2`, and the times change only under their lock. No start avoids
-//! `rate-2`:
-//! - `Permits::start` and `Permits::acquire` refuse at a gate with the flag `Rated`. No task with such a gate runs inline in
-//!   another task.
-//! - A thread that sets the flag `Rated` ends each lease that was opened before. A worker that starts a task at a rate takes
-//!   the tokens for each further task of its turn (module `worker::turn::paced`).
+//! Claim: no more tasks start than the rates allow. Each start checks and takes its tokens under the lock of the times
+//! (`rate-2`, `rate-3`). No task starts in another way:
+//! - `Permits::start` and `Permits::acquire` refuse each task at a gate with the flag `Rated`. No task with such a gate runs
+//!   inline in another task.
+//! - A thread that sets the flag `Rated` ends each lease that was opened before. A worker that has started a task at a rate
+//!   also takes the tokens of each further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. A task that its handle has cancelled before `rate-2` needs none, either. If the handle
-//! cancels the task after `rate-2`, but before its first instruction, the start stays counted.
+//! A task that has begun needs no token. A task needs no token if its handle has cancelled it before the worker checks the
+//! times (`rate-2`). If the handle cancels the task after this check and before the task's first instruction, the tokens stay
+//! used up.
 //!
 //! A job with a rate has at most one ready task. So a gate refuses that task in `rate-2` only if the gate's times have changed
 //! since the gate admitted the task.
 //!
-//! If the timer's thread cannot be started, no thread opens a job that is held off. In that case the flag `HeldOff` stays
-//! clear: the task is refused and admitted again until the rate allows its start.
+//! If the timer's thread cannot be started, no thread would clear the flag `HeldOff`. So the flag stays clear then, and the
+//! task is refused and admitted again until the rate allows its start.
 
 use super::hold::close_until;
 use super::{adapt, drop_late, look, weigh};
@@ -42,8 +43,8 @@ use crate::rate::Rate;
 use crate::sync::fence_after_rmw;
 use crate::sync::time::Instant;
 
-/// Acquires the permits of the task in `cell` at `gate`, which has a rate, and at the ancestors of `gate`. Then takes a token
-/// of each rate of the task's gates. Returns the gate that refuses, or `None` if the task may run.
+/// Acquires the permits of the task in `cell` at `gate`, which has the flag `Rated`, and at each ancestor of `gate`. Then takes
+/// a token of each rate of the task's gates. Returns the gate that refuses, or `None` if the worker can run the task.
 #[cold]
 pub(super) fn start(cell: CellPtr, gate: JobPtr) -> Option<JobPtr> {
     let mut next = Some(gate);
@@ -94,14 +95,14 @@ fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     take_tokens(Some(cell.job()), cell.job().pool().now())
 }
 
-/// Takes a token of each rate for a further task under permits that the worker has already. If a rate has no token, takes none
-/// and returns false.
+/// Takes a token of each rate for the task in `cell`, and returns true. The task will run under permits that the worker has
+/// already. If a rate has no token, takes none and returns false.
 pub fn take_tokens_for(cell: CellPtr) -> bool {
     take_tokens_or_not(cell).is_ok()
 }
 
-/// Returns true if a further task of `job` may start under the permits of a task of `job` that has ended. The further task also
-/// needs a token of each rate.
+/// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended. Does not
+/// check the rates: the further task also needs a token of each rate.
 pub fn may_go_on(job: JobPtr) -> bool {
     job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
@@ -113,8 +114,8 @@ pub(super) fn take_tokens_of(job: JobPtr) -> bool {
     take_tokens(Some(job), job.pool().now()).is_ok()
 }
 
-/// Takes a token of each rate of `gate` and its ancestors. If one of these jobs refuses, takes no token at all, and returns
-/// that job as an error.
+/// Takes a token of each rate of `gate` and of its ancestors. If the times of one of them allow no start now, takes no token at
+/// all, and returns that job as an error.
 fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     let Some(gate) = first_with_rate(gate) else { return Ok(()) };
     let mut times = gate.extra_or_make().times();
@@ -127,8 +128,8 @@ fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     take_tokens(gate.parent(), now)?; // rate-2
     times.start(now);
     if let Some(until) = times.until(now) {
-        // If the timer cannot be armed, this thread need do nothing: the next task is refused and admitted again until the rate
-        // allows its start.
+        // An error means that the timer cannot be armed. This thread ignores the error: the next task is refused and admitted
+        // again until the rate allows its start.
         let _ = close_until(gate, &mut times, until); // rate-3
     }
     Ok(())
@@ -167,13 +168,13 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         extra.set_gap(times.has_gap());
         if rates.is_empty() && !adapt::is_adaptive_itself(job) && !job.counts_weights() {
             job.permits.clear(Flag::Rated);
-            // No worker keeps a batch of a job with a rate, so a pusher must check the queue itself.
+            // No worker has a batch of a job that had a rate. So from now on pushers must check the queue themselves.
             job.permits.clear(Flag::BatchOut);
         } else {
             job.permits.set(Flag::Rated);
         }
         pool.advance_epoch();
-        // The armed entry of the timer was for the old rates, so it is cancelled.
+        // The time of the armed timer entry was computed from the old rates, so this thread cancels the entry.
         let handle = times.armed.take().is_some_and(|key| pool.timer.cancel(key).is_some());
         let until = times.until(now);
         if until.is_none_or(|until| close_until(job, &mut times, until).is_err()) {

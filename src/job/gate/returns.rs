@@ -1,4 +1,5 @@
-//! Puts a task that a gate has refused into a queue: that of its own job or that of an ancestor. Also queues woken futures.
+//! Puts a task that a gate has refused into the queue of its job or of an ancestor. Puts a woken future into a queue, a deque
+//! or an injector.
 
 use super::{
     child_below, drop_delegates_above, is_dropped, is_stuck, leave_gate, look, serve_if_due, weigh,
@@ -19,13 +20,13 @@ use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
 /// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate below
-/// `gate`. If a task of the same child of `gate` is in that queue already, pushes the task into the queue of that child
-/// instead. The same rule holds at that child, and so on down to the task's own job.
+/// `gate`. If the child of `gate` to which the task belongs has a delegate in that queue already, pushes the task into the
+/// queue of that child instead. The same rule holds at that child, and so on down to the task's own job.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
     let job = cell.job();
-    // This handle keeps the gates alive, because the task may run and end as soon as it is in the queue.
+    // This handle keeps the gates alive: as soon as the task is in the queue, another thread might run it to its end.
     job.busy.keep();
     let doubts = Doubts::of(cell);
     let mut line = gate;
@@ -52,8 +53,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Puts a ready task that `gate` has refused back into the queue of `gate`, or of a job below as in [`wait_at`]. The task goes
-/// to the front, because it was admitted before the tasks that wait in that queue.
+/// Puts a ready task that `gate` has refused back into the queue of `gate`, or into the queue of a job below, as [`wait_at`]
+/// does. Puts the task at the front, because it was admitted before the tasks that wait in that queue.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
@@ -87,8 +88,8 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
         leaves.push(inner);
     }
     line.queue().push_returned(cell);
-    // While this flag is set, pushers rely on the owner of a batch to check the queue. From now on pushers must check it
-    // themselves.
+    // While the flag `BatchOut` is set, pushers rely on a worker with a batch to check the queue. From now on pushers must
+    // check the queue themselves.
     line.permits.clear(Flag::BatchOut);
     for gate in leaves {
         gate.permits.unreserve();
@@ -111,13 +112,15 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// Notes whether the task is cancelled, and how many tasks were cancelled so far. Call it before the task is in the queue.
+    /// Notes whether the task in `cell` is cancelled, and how many tasks were cancelled so far. Call it before the task is put
+    /// into a queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it was cancelled before or since the call of [`of`](Self::of). The caller must have executed a full
-    /// fence after the push: then a thread that cancels the task later finds it in the queue.
+    /// Drops the task if it may have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where the
+    /// task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that cancels
+    /// the task later finds it in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {
@@ -132,8 +135,8 @@ impl Doubts {
 pub fn come_back(cell: CellPtr) {
     let job = cell.job();
     job.busy.keep();
-    // A task in a queue needs no busy count. So this thread subtracts the future's busy count after it has pushed the future
-    // and checked the queue (push-2 to push-4).
+    // A task in a queue has no busy count. So this thread subtracts the future's busy count, after it has pushed the future and
+    // checked the queue (push-2 to push-4).
     job.queue().push_returned(cell);
     look(job);
     job.drop_tasks(1);
@@ -141,11 +144,11 @@ pub fn come_back(cell: CellPtr) {
 }
 
 /// Puts a woken future that has its permits, or that must be dropped, into a deque or the injector. If `to_the_end` is true,
-/// only into the injector, behind all other tasks there.
+/// puts the future into the injector, behind all other tasks in it.
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
-    // Only tasks of the class `Normal` may lie in deques.
+    // A task of the class `High` or `Low` must not lie in a deque.
     let has_class = pool.shared().has_classes() && cell.job().turns().priority != Priority::Normal;
     cell.set_mark(mark);
     let inside = Here::of_pool(pool, |here| match here.seat() {
@@ -156,8 +159,8 @@ pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
         _ => _ = class::inject(here.pool(), cell),
     });
     if !inside {
-        // As soon as the future is injected, it may run, and the pool may end. The owner that is added here keeps the pool's
-        // memory.
+        // As soon as the future is injected, a worker might run it to its end, and the pool might be freed. The owner that is
+        // added here keeps the pool's memory until the end of this function.
         pool.own();
         let _ = class::inject(pool.shared(), cell);
         pool.disown(1);

@@ -3,9 +3,9 @@
 //! A gate that counts weights always has the flag `Rated`. So at most one task is ready at the gate. While that task is ready,
 //! the gate admits no other task, so the word need not count the ready task's weight.
 //!
-//! A task passes such a gate in these steps:
-//! - `weigh-1`: A thread that admits tasks compares the weight of the first task in the queue with the word. The thread owns
-//!   the queue lock, and has made no reservation yet. If the weight does not fit, the thread admits nothing, so no later task
+//! A task passes a gate that counts weights in these steps:
+//! - `weigh-1`: A thread that admits tasks first checks whether the weight of the first task in the queue fits. The thread owns
+//!   the queue lock, and has made no reservation yet. If the weight does not fit, the thread admits no task, so no later task
 //!   overtakes the first.
 //! - `weigh-2`: The worker that starts the task exchanges the reservation for all of the task's permits at once. If the weight
 //!   does not fit any more, the worker puts the task back at the front of the queue.
@@ -15,10 +15,10 @@
 //! A weight fits if the weight and the permits held are together within the limit, or if no permit is held. So a task whose
 //! weight exceeds the limit runs alone, and does not wait for ever.
 //!
-//! Claim: no heavy task waits while its weight fits. A thread that has released permits tries to get the queue lock. With the
-//! lock, the thread checks the weight itself. Without the lock, the thread sets the pending bit, and the lock's owner checks
-//! the weight again, with the word after the release. If a task is ready, the lock's owner admits none. The worker that starts
-//! the ready task, or puts it back, checks the queue again.
+//! Claim: no heavy task waits while its weight fits. A thread that has released permits tries to get the queue lock. If the
+//! thread gets the lock, it checks the weight. Otherwise it sets the pending bit, and the lock's owner checks the weight again,
+//! with a word that shows the released permits. If another task of the gate is ready, no thread admits the heavy task. The
+//! worker that starts the ready task, or puts it back, checks the queue again.
 //!
 //! Claim: no heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only tasks
 //! of three kinds use permits of the gate meanwhile:
@@ -26,13 +26,13 @@
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! Each turn ends. The tasks of the other two kinds have begun before. As all these tasks end, the number of held permits falls
-//! until the heavy task's weight fits.
+//! All tasks that use permits meanwhile end: a turn has a bounded number of tasks, and a task that re-acquires its permits has
+//! begun before. So the number of held permits falls until the heavy task's weight fits.
 //!
-//! A heavy task that is first in the queue may leave the queue without a start: a clear removes it, or it is a waiter that does
-//! not wait any more. The thread that removes its cell checks the queue, because the next task may fit. A thread that cancels a
-//! task by its handle must not use the job, which may be freed. So the cancelled task stays first until a thread checks the
-//! queue. That thread admits it, because a cancelled task always fits, and a worker drops it.
+//! A heavy task that is first in the queue may be taken out without a start: `Job::clear` removes it, or it is a waiter that
+//! does not wait any more. The thread that removes the task's cell checks the queue, because the next task may fit. A thread
+//! that cancels a task by its handle must not use the job, whose record may have been freed. So the cancelled task stays first
+//! until a thread checks the queue. That thread admits the cancelled task, whose weight always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -42,8 +42,9 @@ use crate::job::queue::Consumer;
 use crate::job::record::JobPtr;
 use crate::sync::fence_after_rmw;
 
-/// Returns false if `gate` counts weights and the weight of the first task in its queue does not fit (weigh-1). A cancelled
-/// task always fits. Call it if `gate` has the flag `Rated`, as each gate that counts weights has.
+/// Returns false if `gate` counts weights and the weight of the first task in its queue does not fit (weigh-1). Otherwise
+/// returns true. The weight of a cancelled task always fits. Call it only if `gate` has the flag `Rated`: a gate without this
+/// flag counts no weights.
 #[cold]
 pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     if !gate.counts_weights() {
@@ -56,8 +57,8 @@ pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     gate.permits.load().fits(weight) || cell.is_gone() || is_dropped(cell.job())
 }
 
-/// Drops a cancelled task that the gate `refused` has refused. In the queue the task would be first, and a thread would admit
-/// it again at once, because a cancelled task always fits.
+/// Drops a cancelled task that the gate `refused` has refused. If the task were put back into the queue, a thread would admit
+/// it again at once: the weight of a cancelled task always fits.
 #[cold]
 pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     let job = cell.job();
@@ -69,9 +70,8 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
     discard(cell);
 }
 
-/// Exchanges the permits of `gate` that a task of `job` has for a reservation. Call it after `gate` or an ancestor of `gate`
-/// has refused the task. Then wakes tasks that wait to re-acquire permits of `gate`: perhaps no later release of a permit wakes
-/// them.
+/// Exchanges the permits of `gate` that a task of `job` has for a reservation. Then wakes tasks that wait to re-acquire permits
+/// of `gate`, because there may be no later release that wakes them. Call it after a gate has refused the task.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     let word = gate.permits.unstart(gate.permits_for(job));
@@ -81,8 +81,8 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     settle(gate, word);
 }
 
-/// Checks the queue of each job that counts weights, among `job` and its ancestors. Call it after a task has left such a queue
-/// without a start: the next task may weigh less, and fit.
+/// Checks the queue of `job` and of each ancestor, if that job counts weights. Call it after a task was taken out of such a
+/// queue without a start: the next task may weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {
@@ -91,8 +91,8 @@ pub fn look_behind_a_weight(job: JobPtr) {
     }
 }
 
-/// Acquires the remaining permits of `gate` for a waiter of `job` that has one permit of `gate`. If the waiter's weight does
-/// not fit, releases that one permit, and returns `None`.
+/// Acquires the remaining permits of `gate` for a waiter of `job` that has one permit of `gate` already. Returns the word after
+/// the change. If the waiter's weight does not fit, releases that one permit, and returns `None`.
 #[cold]
 pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
     match gate.permits.acquire_rest(gate.permits_for(job)) {
@@ -110,7 +110,7 @@ pub(super) fn acquire_rest(gate: JobPtr, job: JobPtr) -> Option<Snapshot> {
     }
 }
 
-/// Releases the remaining permits of `gate` of a task of `job` that has released one permit of `gate` (weigh-3). Then wakes the
+/// Releases the remaining permits of `gate` for a task of `job` that has released one of them already (weigh-3). Then wakes
 /// tasks that wait to re-acquire permits of `gate`. `word` is the word after the first release. Returns the word after the last
 /// release.
 #[cold]
@@ -125,8 +125,8 @@ pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Sna
     word
 }
 
-/// Wakes one task that waits to re-acquire its permit of `gate`. If `gate` counts weights, wakes all such tasks: the first of
-/// them may need more permits than are free, and a later one fewer.
+/// Wakes one task that waits to re-acquire its permit of `gate`. If `gate` counts weights, wakes all such tasks: if the first
+/// of them needs more permits than are free, a later one may need fewer.
 pub fn wake_reclaimers(gate: JobPtr) {
     if gate.counts_weights() {
         parking_lot().wake(gate.permit_key());

@@ -1,4 +1,4 @@
-//! The owner of the queue lock: it pops and removes tasks, and unlocks the queue.
+//! What the owner of a queue lock can do: pop tasks, take tasks out of the middle of the queue, and unlock the queue.
 
 use super::{Arrivals, FREE, HELD, Queue};
 use crate::base::task::{CellPtr, Header};
@@ -11,13 +11,14 @@ use std::ptr;
 pub enum Popped {
     /// The task that was popped.
     Task(CellPtr),
-    /// No task waits.
+    /// No task is in the queue.
     Empty,
-    /// An unfinished push hides the next task. The pusher checks the job's word after it has linked its cell.
+    /// The next task cannot be popped, because a push is unfinished. The pusher will check the job's word after it has linked
+    /// its cell.
     Unfinished,
 }
 
-/// The ownership of one queue's lock. Only the owner may take tasks out of the queue.
+/// The ownership of one queue's lock. Only the owner of the lock can take tasks out of the queue.
 #[must_use]
 #[derive(Debug)]
 pub struct Consumer<'a> {
@@ -30,18 +31,19 @@ pub struct Consumer<'a> {
 pub enum Unlocked<'a> {
     /// The lock is free.
     Free,
-    /// The pending bit was set, and is cleared now. The caller still owns the lock, and must re-check the queue.
+    /// Another thread had set the pending bit, which is cleared now. The caller still owns the lock, and must re-check the
+    /// queue.
     LookAgain(Consumer<'a>),
 }
 
 impl<'a> Consumer<'a> {
-    /// Makes the consumer of a queue. The calling thread must have just taken the queue's lock.
+    /// Makes the value that owns the lock of `queue`. The calling thread must have just taken this lock.
     pub(super) fn new(queue: Queue<'a>) -> Self {
         Self { queue }
     }
 
-    /// Returns true if `pop` would find a task now. If another thread pushes before the call of `pop`, `pop` may still return
-    /// `Unfinished`.
+    /// Returns true if a call of `pop` would return a task now. If another thread begins a push before that call, `pop` can
+    /// still return `Unfinished`.
     #[inline]
     pub fn can_pop(&self) -> bool {
         let Queue { arrivals, departures } = self.queue;
@@ -56,8 +58,8 @@ impl<'a> Consumer<'a> {
             || arrivals.tail.load(Ordering::Acquire) == first.as_ptr()
     }
 
-    /// Returns the task that a pop would return now, and leaves it in the queue. Returns `None` if the list is empty, or if its
-    /// first push is unfinished.
+    /// Returns the first task of the queue, which is the next to pop, and leaves it in the queue. Returns `None` if the queue
+    /// is empty, or if the push of its first task is unfinished.
     pub fn first(&self) -> Option<CellPtr> {
         let departures = self.queue.departures;
         // Ordering: Acquire both; as in `pop_returned` and `pop`. Only this consumer removes cells, so the cell stays.
@@ -65,7 +67,7 @@ impl<'a> Consumer<'a> {
             .or_else(|| CellPtr::from_ptr(departures.head.load(Ordering::Acquire)))
     }
 
-    /// Pops the oldest task: from the front stack, or else from the head of the list.
+    /// Pops the first task of the queue: the top of the front stack, or the head of the list if the front stack is empty.
     #[inline]
     pub fn pop(&mut self) -> Popped {
         if let Some(cell) = self.pop_returned() {
@@ -102,14 +104,14 @@ impl<'a> Consumer<'a> {
         if emptied.is_ok() {
             return self.counted(first);
         }
-        // A pusher has swapped the tail meanwhile. Such a pusher does not write the head, because the list is not empty.
+        // A pusher has swapped the tail meanwhile. That pusher links its cell behind `first`, and does not write the head.
         // Ordering: Relaxed; the queue lock publishes it to the next consumer.
         departures.head.store(first.as_ptr(), Ordering::Relaxed);
         Popped::Unfinished
     }
 
-    /// Calls `look` with each task that waits. The tasks stay in the queue: a thread with a free permit must not see the queue
-    /// empty, even for a moment. Returns `None` if an unfinished push hides tasks.
+    /// Calls `look` with each task in the queue. The tasks stay in the queue: a thread that has released a permit must not see
+    /// the queue empty, even for a moment. Returns `None` if an unfinished push hides some of the tasks.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer removes cells, so a linked cell stays.
@@ -129,9 +131,9 @@ impl<'a> Consumer<'a> {
         whole.then_some(())
     }
 
-    /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and the
-    /// queue never looks empty meanwhile. Returns false if a push is unfinished. That push may hide tasks, and the task before
-    /// it stays in the queue even if `gone` returns true for that task.
+    /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and no
+    /// thread sees the queue empty while a task is in it. Returns false if a push is unfinished. In that case tasks behind this
+    /// push stay in the queue, and the task before this push may stay even if `gone` returns true for it.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
@@ -161,8 +163,8 @@ impl<'a> Consumer<'a> {
         !stays && arrivals.tail.load(Ordering::Acquire) == before
     }
 
-    /// Unlinks `cell`, which lies between `before` and `next`. `link` is the pointer to `cell`, in `before` or in the head.
-    /// Returns false, and keeps the cell in the list, if `cell` is the last and a push behind it is unfinished.
+    /// Unlinks `cell`, which lies between `before` and `next`. `link` is the field that points to `cell`, in `before` or in the
+    /// head side. Returns false, and keeps the cell in the list, if `cell` is the last and a push behind it is unfinished.
     fn unlink(
         arrivals: &Arrivals,
         link: &AtomicPtr<Header>,
@@ -175,8 +177,8 @@ impl<'a> Consumer<'a> {
         if !next.is_null() {
             return true;
         }
-        // `cell` is the last, so the store above has cleared the link to `cell`. The link must be clear before the tail moves
-        // back to `before`, as in `pop`: from then on a pusher may set that link.
+        // `cell` is the last, so the store above has set `link` to null. As in `pop`, this store must come before the tail
+        // moves back to `before`: from then on a pusher can write `link`.
         // Ordering: as in `pop`; Release also for the header of `before`, which the next pusher writes through.
         let cut = arrivals.tail.compare_exchange(
             cell.as_ptr(),
@@ -185,8 +187,8 @@ impl<'a> Consumer<'a> {
             Ordering::Relaxed,
         );
         if cut.is_err() {
-            // A pusher has swapped the tail meanwhile. That pusher links behind `cell`, so no other thread writes the link to
-            // `cell`.
+            // A pusher has swapped the tail meanwhile. That pusher links its cell behind `cell`, so no other thread writes
+            // `link`.
             link.store(cell.as_ptr(), Ordering::Release);
         }
         cut.is_ok()
@@ -223,8 +225,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Returns the task directly above `cell` in the front stack. `cell` must be in the stack, and another thread must have
-    /// pushed a task above it.
+    /// Returns the task directly above `cell` in the front stack. Call it only if `cell` is in the front stack, and another
+    /// thread has pushed a task above `cell`.
     fn returned_above(&self, cell: CellPtr) -> CellPtr {
         // Ordering: Acquire; as in `pop_returned`.
         let mut next = self.queue.departures.returned.load(Ordering::Acquire);
@@ -237,7 +239,8 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Unlocks the queue. If the pending bit is set, clears the bit instead, and returns the lock to the caller.
+    /// Unlocks the queue. If the pending bit is set, does not unlock the queue: clears the bit, and returns the lock to the
+    /// caller.
     #[inline]
     pub fn unlock(self) -> Unlocked<'a> {
         let state = &self.queue.departures.consumer;
@@ -270,7 +273,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Counts a pop, and returns the popped task as the result of `pop`.
+    /// Counts a pop, and returns the popped task `cell` as the result of `pop`.
     #[inline]
     fn counted(&mut self, cell: CellPtr) -> Popped {
         self.note_taken();

@@ -1,16 +1,18 @@
 //! The injectors of the classes `High` and `Low`. The pool's usual injector is that of the class `Normal`.
 //!
-//! Until a pool has its first job of the class `High` or `Low`, its workers do not search the injectors of these classes.
+//! The workers of a pool search the injectors of the classes `High` and `Low` only if the pool has had a job of one of these
+//! classes.
 //!
-//! - `class-1`: The thread that makes a job of the class `High` or `Low` sets the pool's flag `has_classes`. The job has no
-//!   task before that.
-//! - `class-2`: A thread that makes a task of such a job ready pushes the task into the injector of the job's class (`wake-1`
-//!   of `sleep`). Then the thread wakes a worker if none is searching (`wake-2` to `wake-4`).
+//! - `class-1`: The thread that makes a job of the class `High` or `Low` sets the pool's flag `has_classes`, before the job has
+//!   a task.
+//! - `class-2`: A thread that admits a task of such a job pushes the task into the injector of the job's class (`wake-1` of
+//!   `sleep`). Then the thread wakes a worker if none is searching (`wake-2` to `wake-4`).
 //! - `class-3`: A worker that is about to park loads the flag in its final check (`sleep-3` of `sleep`). If the flag is set,
 //!   the worker also checks the injectors of the classes `High` and `Low`.
 //!
-//! Claim: no such task stays in an injector while a worker could run it. Because of the fences of `wake-2` and `sleep-2`, the
-//! worker's final check sees the flag and the task, or the thread that pushed the task sees the parked worker.
+//! Claim: no worker stays parked while a task of the class `High` or `Low` lies in its injector and no worker is searching. The
+//! pusher executes a fence after its push (`wake-2`), and the worker executes a fence before its final check (`sleep-2`). So
+//! the final check sees the flag and the task, or the pusher sees the parked worker.
 
 use super::Shared;
 use crate::base::sleep::Notified;
@@ -44,8 +46,8 @@ impl Shared {
         }
     }
 
-    /// Puts a task into the injector of the class `class`, and wakes a worker if none is searching. Returns what `inject`
-    /// returns.
+    /// Puts a task into the injector of the class `class`, and wakes a worker if none is searching. Returns `TooLate` if all
+    /// workers have ended, as [`inject`](Self::inject) does.
     pub fn inject_into(&self, class: Priority, cell: CellPtr) -> Notified {
         self.injector_of(class).push(cell);
         self.sleep.notify() // class-2

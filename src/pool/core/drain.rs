@@ -1,4 +1,4 @@
-//! Ends a pool: drains the pool, drops all its tasks if a shutdown asks for that, and notes when the last worker has left.
+//! Ends a pool: drains the pool, drops all its tasks if a shutdown asks for that, and notes when the last worker has ended.
 
 use super::{End, Shared};
 use crate::base::parking::parking_lot;
@@ -10,7 +10,7 @@ use crate::sync::{Condvar, MutexGuard, full_fence};
 use std::collections::BTreeSet;
 
 impl Shared {
-    /// Returns true if the pool drains, and so refuses pushes from outside.
+    /// Returns true if the pool is draining: it refuses pushes from threads outside the pool.
     #[inline]
     pub fn draining(&self) -> bool {
         // Ordering: Relaxed; a push that comes too late is caught by the word of `Sleep`.
@@ -24,7 +24,7 @@ impl Shared {
         self.notice.drops.load(Ordering::Relaxed)
     }
 
-    /// Makes the pool refuse pushes from outside from now on.
+    /// Makes the pool refuse pushes from threads outside the pool, from now on.
     pub fn refuse_outsiders(&self) {
         // Ordering: Release; the flag is set before the word that ends the drain, and before the lock of the list is taken
         // (end-1 of `list_if_held`).
@@ -33,17 +33,17 @@ impl Shared {
         self.blocked_pushers.wake();
     }
 
-    /// Runs `f`, which holds or cancels a job. The drain does not end while `f` runs, so a worker is left for each sweep that
+    /// Runs `f`, which holds or cancels a job. While `f` runs, a drain does not end. So there is a worker for each sweep that
     /// `f` requests.
     ///
-    /// If the drain has already ended, `f` may still find tasks that were pushed too late, and no other tasks.
+    /// If the drain has already ended, the only tasks that `f` can find are tasks that were pushed too late.
     pub fn defer_end(&self, f: impl FnOnce()) {
         self.sleep.depart_in_time();
         f();
         self.sleep.arrive(|| self.is_busy());
     }
 
-    /// Makes the workers drop tasks instead of starting them. Also closes the timer.
+    /// Makes the workers drop tasks instead of starting them, from now on. Also closes the timer.
     pub fn drop_all(&self) {
         // Ordering: Release; the flag is set before the epoch is advanced.
         self.notice.drops.store(true, Ordering::Release);
@@ -56,8 +56,8 @@ impl Shared {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if the drain must not end although all workers are parked: there is a flight, a ready task, or a timer
-    /// entry for which a drain waits.
+    /// Returns true if a drain must not end even if all workers are parked: there is a flight, a ready task, or a timer entry
+    /// for which a drain waits.
     pub fn is_busy(&self) -> bool {
         self.flights() != 0 || self.has_ready() || self.waits_for_the_clock()
     }
@@ -68,16 +68,16 @@ impl Shared {
         self.seats.iter().map(|seat| seat.flights()).fold(elsewhere, u64::wrapping_add)
     }
 
-    /// Returns the numbers of what a drain waits for: started tasks, pending futures, and permits without a task. The numbers
-    /// are exact while no task starts, ends or begins to wait.
+    /// Returns how many started tasks a drain waits for, and how many flights: pending futures and permits without a task. The
+    /// two numbers are exact while no task starts, ends or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
-        // A thread that has lent its seat is inside a task, so it counts as running.
+        // A thread that has lent its seat runs a task, which waits. So each such thread counts as one running task.
         let running = on_seats + self.sleep.away();
         Unfinished { running, pending: self.flights() as usize }
     }
 
-    /// Subtracts `missing` workers, whose threads could not be started, from the counts.
+    /// Subtracts `missing` workers from the pool's counts of workers, because their threads could not be started.
     pub fn give_up_workers(&self, missing: usize) {
         self.sleep.give_up_workers(missing);
         // Ordering: AcqRel; the last worker sees what the other workers did.
@@ -86,14 +86,14 @@ impl Shared {
         }
     }
 
-    /// Counts a spare worker that is about to start. The spare worker counts as an owner of the pool.
+    /// Counts a spare worker that is about to start, as a worker and as an owner of the pool.
     pub fn worker_comes(&self, pool: PoolPtr) {
         // Ordering: Relaxed both; the caller is a worker, and counted.
         self.working.fetch_add(1, Ordering::Relaxed);
         pool.shared().owners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Subtracts a worker that has run its last task. The last worker ends the pool.
+    /// Subtracts a worker, or spare worker, that has run its last task. If no other worker is left, ends the pool.
     pub fn worker_left(&self) {
         // Ordering: AcqRel; the last worker sees what the other workers did.
         if self.working.fetch_sub(1, Ordering::AcqRel) > 1 {
@@ -119,24 +119,25 @@ impl Shared {
         self.end_state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Notes that a future waits in the parking lot for the end of the pool. Returns false if the pool has ended already.
+    /// Notes that a future waits in the parking lot for the end of the pool, and returns true. Returns false if the pool has
+    /// ended already.
     pub fn await_end(&self) -> bool {
         let mut end = self.end_state();
         end.is_awaited = true;
         !end.has_come
     }
 
-    /// Returns the parking lot's key for futures that wait until the last worker has left.
+    /// Returns the key in the parking lot for futures that wait until the last worker has ended.
     pub fn end_key(&self) -> usize {
         (&raw const self.end_state).addr()
     }
 
-    /// Returns true if the last worker has left.
+    /// Returns true if the pool has ended: its last worker has ended.
     pub fn has_ended(&self) -> bool {
         self.end_state().has_come
     }
 
-    /// Waits until the last worker has left, for at most `timeout`. Returns true if the last worker has left.
+    /// Waits until the pool's last worker has ended, for at most `timeout`. Returns true if that worker has ended.
     pub fn wait_ended(&self, timeout: Option<std::time::Duration>) -> bool {
         wait_until(self.end_state(), &self.ended_changed, timeout)
     }
