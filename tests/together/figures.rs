@@ -47,3 +47,20 @@ fn a_task_that_runs_inline_counts_at_each_job_above() {
         assert_eq!((page.stats().most_running, host.stats().most_running), (1, 1));
     });
 }
+
+/// The pool finds the job by its child, the job of a key, which is not listed itself.
+#[test]
+fn a_job_is_listed_whose_only_child_is_the_job_of_a_key() {
+    with_workers(|pool, _| {
+        let hosts = pool.job_builder().limit(1).keyed::<u8>(|_, builder| builder);
+        let (parent, _host) = (hosts.parent(), hosts.job(&1));
+        let held = parent.try_acquire().unwrap();
+        assert!(pool.jobs().is_empty());
+        let task = parent.spawn(|| ());
+        assert_eq!(pool.jobs(), std::slice::from_ref(parent));
+        drop(held);
+        task.join().unwrap();
+        parent.wait();
+        assert!(pool.jobs().is_empty());
+    });
+}
