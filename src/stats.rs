@@ -36,7 +36,8 @@ pub struct JobStats {
     /// permits that these tasks hold. The same applies to `most_running`.
     pub running: usize,
     /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number may be too
-    /// small while a task runs with a weight above 1, or waits and keeps a permit of a job further out.
+    /// small while a task of a job below runs, while a task runs with a weight above 1, and while a task waits and keeps a
+    /// permit of a job further out.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
