@@ -2,7 +2,8 @@
 
 use std::thread;
 
-use crate::common::{LONG, Tokens, pool, with_workers, within, workers_pass};
+use crate::common::event::{Gauge, Latch, stay};
+use crate::common::{LONG, Tokens, pool, until_parked, with_workers, within, workers_pass};
 use tollgate::Job;
 
 /// The drain finds the task asleep: the task has waited inside, and its job is held before its permit is free.
@@ -69,6 +70,28 @@ fn a_held_job_without_a_handle_keeps_its_tasks_until_a_drain() {
     });
 }
 
+/// The last handle goes while a task runs that was begun before the pause. That task pushes the next one.
+#[test]
+fn a_held_job_without_a_handle_keeps_what_its_running_task_pushes_until_a_drain() {
+    with_workers(|pool, _| {
+        let (job, tokens, gauge, latch) = (pool.job(1), Tokens::new(), Gauge::new(), Latch::new());
+        let (stays, token) = (stay(&gauge, &latch), tokens.token());
+        job.execute(move || {
+            stays();
+            tollgate::current_job().unwrap().execute(move || drop(token));
+        });
+        gauge.until_running(1);
+        job.pause();
+        drop(job);
+        latch.open();
+        gauge.until_ended(1);
+        until_parked(pool, pool.workers());
+        assert_eq!(tokens.dropped(), 0);
+        pool.shutdown();
+        assert_eq!(tokens.dropped(), 1);
+    });
+}
+
 #[cfg(feature = "futures")]
 mod of_futures {
     use std::future::{Future, poll_fn};
@@ -78,8 +101,6 @@ mod of_futures {
     use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
-    use crate::common::event::{Gauge, Latch, stay};
-    use crate::common::until_parked;
     use tollgate::{Priority, Reason};
 
     #[test]
