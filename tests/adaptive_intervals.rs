@@ -157,3 +157,20 @@ fn an_interval_has_the_most_permits_at_once() {
         }
     });
 }
+
+/// The greatest number of a whole interval counts, and each interval begins anew.
+#[test]
+fn the_most_permits_at_once_are_those_of_the_whole_interval() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let mut permits: Vec<_> = (0..3).map(|_| trial.job.try_acquire().unwrap()).collect();
+        let last = permits.pop();
+        drop(permits);
+        trial.clock.advance(SECOND);
+        drop(last);
+        assert_eq!((trial.last().most_running, trial.last().tasks), (3, 3));
+        trial.clock.advance(SECOND);
+        trial.run(SECOND);
+        assert_eq!((trial.last().most_running, trial.last().tasks), (1, 1));
+    });
+}

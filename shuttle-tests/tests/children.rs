@@ -52,6 +52,24 @@ fn limit_holds_three_deep_while_the_outermost_moves() {
     });
 }
 
+/// A task may have its permit of the child when the paused parent refuses the task.
+#[test]
+fn limit_holds_once_a_child_has_settled_beside_a_parent_that_refuses() {
+    in_a_pool(2, |pool| {
+        let (parent, gauge) = (pool.job(2), Gauge::new(2));
+        let child = parent.job(2);
+        (0..2).for_each(|_| child.execute(gauge.task()));
+        parent.pause();
+        child.pause();
+        child.settled().wait();
+        assert_eq!(child.stats().running, 0, "settled while a task of a paused job runs");
+        child.resume();
+        parent.resume();
+        parent.wait();
+        assert_eq!(gauge.ran(), 2);
+    });
+}
+
 #[test]
 fn limit_is_used_by_siblings() {
     // A task of each child must run at once before any can end.

@@ -85,6 +85,23 @@ fn weights_hold_for_permits_beside_tasks() {
     });
 }
 
+/// A heavy permit that does not fit has one of its permits for a moment.
+#[test]
+fn weights_hold_once_a_job_has_settled_beside_a_permit_that_does_not_fit() {
+    in_a_pool(1, |pool| {
+        let cores = weighted(&pool, 3);
+        let heavy = cores.weigh(2);
+        let held = heavy.try_acquire().unwrap();
+        let asks = thread::spawn(move || assert!(heavy.try_acquire().is_err()));
+        cores.set_limit(2);
+        cores.settled().wait();
+        assert!(cores.stats().running <= 2, "settled while more run than the limit allows");
+        asks.join().unwrap();
+        drop(held);
+        assert_eq!(cores.stats().running, 0);
+    });
+}
+
 /// The second permit comes back only when the light task has its own, which fits beside it.
 #[test]
 fn join_is_safe_beside_a_heavier_task_that_waits_for_its_permits() {

@@ -88,14 +88,11 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     pool.named.lock().iter().for_each(&mut add);
     pool.held().iter().for_each(&mut add);
     for shard in pool.family.shards() {
-        shard.values().flat_map(|below| &below.children).for_each(&mut add);
-    }
-    let parents = |job: &Kept| job.ptr().gates().skip(1).collect::<Vec<_>>();
-    let parents: Vec<_> = jobs.iter().flat_map(parents).collect();
-    for parent in parents.into_iter().filter(|parent| !parent.tally.is_of_key()) {
-        // `jobs` has a handle of a job below `parent`. That job keeps the record of `parent`.
-        parent.busy.keep();
-        jobs.push(Kept::from_handle(parent));
+        for (parent, below) in shard.iter().filter(|(_, below)| !below.children.is_empty()) {
+            // A child in the table has a handle of its parent.
+            add(parent);
+            below.children.iter().for_each(&mut add);
+        }
     }
     jobs.sort_by_key(Kept::ptr);
     jobs.dedup_by_key(|job| job.ptr());

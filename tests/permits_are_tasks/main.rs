@@ -276,20 +276,23 @@ fn permits_are_send_and_static() {
     check_future(&pool.job(1).acquire());
 }
 
-/// A permit that is given back goes to a waiter of the same job only if no sibling waits at the parent.
+/// A permit that is given back goes to a waiter of the same job only if no sibling waits at a job above.
 #[test]
 fn a_sibling_s_task_goes_before_the_next_waiter_of_a_child() {
     with_workers(|pool, _| {
-        let parent = pool.job(1);
-        let (first, second) = (parent.job(1), parent.job(1));
-        let held = first.try_acquire().unwrap();
-        let (mut waiter, _) = queued(&first);
-        let (latch, gauge) = (Latch::new(), Gauge::new());
-        second.execute(stay(&gauge, &latch));
-        drop(held);
-        gauge.until_running(1);
-        assert!(is_pending(&mut waiter), "the parent's one permit was granted twice");
-        latch.open();
-        drop(block_on(waiter).unwrap());
+        for depth in 0..3 {
+            let parent = pool.job(1);
+            let (first, second) =
+                ((0..depth).fold(parent.clone(), |job, _| job.job(2)).job(1), parent.job(1));
+            let held = first.try_acquire().unwrap();
+            let (mut waiter, _) = queued(&first);
+            let (latch, gauge) = (Latch::new(), Gauge::new());
+            second.execute(stay(&gauge, &latch));
+            drop(held);
+            gauge.until_running(1);
+            assert!(is_pending(&mut waiter), "the parent's one permit was granted twice");
+            latch.open();
+            drop(block_on(waiter).unwrap());
+        }
     });
 }
