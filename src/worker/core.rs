@@ -30,8 +30,8 @@ pub(super) struct Worker<'a> {
 pub(super) enum Then {
     /// The worker keeps the permit for the next task of the job.
     GoOn,
-    /// The worker keeps the permit, as with `GoOn`, but the task has not ended now. The task waits for another task, or its
-    /// handle had cancelled it before.
+    /// The worker keeps the permit, as with `GoOn`, but no task has ended. The task waits for another task, or was cancelled before
+    /// it began.
     GoOnUnended,
     /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,
