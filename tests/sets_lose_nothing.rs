@@ -5,9 +5,9 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use common::event::Latch;
+use common::event::{Latch, Opening};
 use common::{LONG, Tokens, message_of, pool, unwind, with_workers, within};
-use tollgate::JoinError;
+use tollgate::{JoinError, TaskSet};
 
 #[test]
 fn each_result_comes_once() {
@@ -170,6 +170,43 @@ fn all_are_cancelled_but_those_that_have_started() {
         job.wait();
         assert_eq!((job.stats().completed, job.stats().cancelled), (1, 5));
     });
+}
+
+/// A capture that says when its drop begins, and then waits.
+struct Waits(Option<Latch>, Opening);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        self.1.wait();
+    }
+}
+
+/// A cancelled task has ended when its captures are dropped, and not before.
+#[test]
+fn a_task_whose_captures_are_being_dropped_has_no_result_yet() {
+    type Push = fn(&mut TaskSet<()>, Waits);
+    let pushes: &[Push] = &[
+        |set, waits| _ = set.spawn(move || drop(waits)),
+        #[cfg(feature = "futures")]
+        |set, waits| _ = set.spawn_future(async move { drop(waits) }),
+    ];
+    for push in pushes {
+        within(LONG, || {
+            let pool = pool(1);
+            let job = pool.job(0);
+            let (mut set, begun, latch) = (job.set(), Latch::new(), Latch::new());
+            let dropped = begun.opening();
+            push(&mut set, Waits(Some(begun), latch.opening()));
+            job.cancel();
+            dropped.wait();
+            // The call does not wait for the destructor.
+            assert!(set.try_join_next_with_id().is_none());
+            latch.open();
+            assert!(set.join_next().unwrap().unwrap_err().is_cancelled());
+            assert!(set.join_next().is_none());
+        });
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod poll;
 pub use ended::SetTaskId;
 
 use crate::api::job::Job;
-use crate::api::set::ended::{EndedList, Guard};
+use crate::api::set::ended::{EndedList, Guard, Guarded};
 use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use crate::sync::{Arc, shrunk, thread};
@@ -147,10 +147,8 @@ impl<T: Send + 'static> TaskSet<T> {
         F: FnOnce() -> T + Send + 'static,
     {
         let (id, guard) = self.guard();
-        let handle = job.spawn(move || {
-            let _guard = guard;
-            task()
-        });
+        let task = Guarded::new(task, guard);
+        let handle = job.spawn(move || task.run());
         self.tasks.insert(id, handle);
         id
     }
@@ -175,10 +173,7 @@ impl<T: Send + 'static> TaskSet<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let (id, guard) = self.guard();
-        let handle = self.job.spawn_future(async move {
-            let _guard = guard;
-            future.await
-        });
+        let handle = self.job.spawn_future(Guarded::new(future, guard).result());
         self.tasks.insert(id, handle);
         id
     }
