@@ -11,7 +11,7 @@ use tollgate::{Adaptive, Interval, Job, ManualClock, Permit, Pool};
 
 /// A job with a limit of 5, whose intervals last a second or longer, its clock, and the intervals so far.
 struct Trial {
-    _pool: Pool,
+    pool: Pool,
     clock: ManualClock,
     job: Job,
     seen: Arc<Mutex<Vec<Interval>>>,
@@ -28,7 +28,7 @@ impl Trial {
         };
         let adaptive = Adaptive::new(1..=9).interval(SECOND).rule(rule);
         let job = pool.job_builder().limit(5).adaptive(adaptive).build();
-        Self { _pool: pool, clock, job, seen }
+        Self { pool, clock, job, seen }
     }
 
     /// Runs a task that takes so long, although the clock stands still.
@@ -155,5 +155,57 @@ fn an_interval_has_the_most_permits_at_once() {
             assert_eq!((seen.most_running, seen.overloads, seen.tasks), (most, 1, 1));
             assert_eq!((seen.mean, seen.is_limit_reached()), (SECOND, most == 5));
         }
+    });
+}
+
+/// The sample of a future is the time for which it has had its permits, so a wait without them is left out.
+#[cfg(feature = "futures")]
+#[test]
+fn a_future_that_waits_without_its_permits_counts_as_long_as_it_had_them() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let other = trial.pool.job(0);
+        let (awaited, clock) = (other.spawn(|| ()), trial.clock.clone());
+        let (begin, begun) = std::sync::mpsc::channel();
+        let future = trial.job.spawn_future(async move {
+            clock.advance(SECOND);
+            begin.send(()).unwrap();
+            awaited.await.unwrap();
+            clock.advance(SECOND);
+        });
+        begun.recv().unwrap();
+        while trial.job.stats().running > 0 {
+            std::thread::yield_now();
+        }
+        trial.clock.advance(100 * SECOND);
+        other.set_limit(1);
+        future.join().unwrap();
+        trial.job.wait();
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean), (1, 2 * SECOND));
+    });
+}
+
+/// A future that was cancelled has not done its work, so it is no sample: in the queue, in flight, or while it waits.
+#[cfg(feature = "futures")]
+#[test]
+fn a_cancelled_future_is_in_no_interval() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let in_flight = trial.job.spawn_future(async move {
+            begin.send(()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        begun.recv().unwrap();
+        trial.job.pause();
+        let queued = trial.job.spawn_future(async {});
+        trial.clock.advance(7 * SECOND);
+        assert!(queued.cancel() && in_flight.cancel());
+        trial.job.resume();
+        trial.job.wait();
+        assert_eq!((trial.job.stats().cancelled, trial.intervals()), (2, 0));
+        trial.run(SECOND);
+        assert_eq!((trial.last().tasks, trial.last().mean), (1, SECOND));
     });
 }

@@ -144,3 +144,38 @@ fn for_a_slot() {
         }
     });
 }
+
+#[test]
+fn of_a_handle_that_another_future_awaits() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (held, mut task) = held(&pool);
+        let (give, given) = oneshot::channel::<TaskHandle<()>>();
+        let (polled, is_polled) = oneshot::channel();
+        let second = pool.job(1).spawn_future(async move {
+            let mut task = given.await.unwrap();
+            poll_fn(|cx| {
+                assert!(Pin::new(&mut task).poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            polled.send(()).unwrap();
+            task.await.unwrap();
+        });
+        let (ended, at_end) = oneshot::channel::<()>();
+        let waits = |over| async move {
+            poll_fn(|cx| {
+                assert!(Pin::new(&mut task).poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            at_end.await.unwrap();
+            give.send(task).unwrap();
+            is_polled.await.unwrap();
+            stay(over).await;
+        };
+        assert_held_again(&pool, waits, || ended.send(()).unwrap());
+        held.set_limit(1);
+        second.join().unwrap();
+    });
+}
