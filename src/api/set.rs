@@ -187,6 +187,16 @@ impl<T> TaskSet<T> {
         (id, Guard::new(&self.ended, id))
     }
 
+    /// Takes the number of a task that has ended. Leaves out a task whose push has panicked, because the set has no handle of it.
+    fn next_ended(&mut self) -> Option<SetTaskId> {
+        loop {
+            let id = self.last.take().or_else(|| self.ended.take())?;
+            if self.tasks.contains_key(&id) {
+                return Some(id);
+            }
+        }
+    }
+
     /// Returns the number of tasks whose results the caller has not taken.
     ///
     /// # Examples
@@ -300,7 +310,7 @@ impl<T> TaskSet<T> {
     /// ```
     #[track_caller]
     pub fn try_join_next_with_id(&mut self) -> Option<(SetTaskId, Result<T, JoinError>)> {
-        let id = self.last.take().or_else(|| self.ended.take())?;
+        let id = self.next_ended()?;
         let handle = self.tasks.remove(&id).expect("each task ends once");
         for _ in 0..LOOKS {
             if handle.is_finished() {
