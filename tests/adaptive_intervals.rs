@@ -7,7 +7,7 @@ mod common;
 use common::{LONG, NANO, SECOND, pool_with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tollgate::{Adaptive, Interval, Job, ManualClock, Permit, Pool};
+use tollgate::{Adaptive, Interval, Job, JobBuilder, ManualClock, Permit, Pool};
 
 /// A job with a limit of 5, whose intervals last a second or longer, its clock, and the intervals so far.
 struct Trial {
@@ -19,6 +19,10 @@ struct Trial {
 
 impl Trial {
     fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    fn with(configure: impl FnOnce(JobBuilder) -> JobBuilder) -> Self {
         let (pool, clock) = pool_with_clock(1);
         let seen: Arc<Mutex<Vec<Interval>>> = Arc::default();
         let sees = seen.clone();
@@ -27,7 +31,7 @@ impl Trial {
             interval.limit
         };
         let adaptive = Adaptive::new(1..=9).interval(SECOND).rule(rule);
-        let job = pool.job_builder().limit(5).adaptive(adaptive).build();
+        let job = configure(pool.job_builder().limit(5).adaptive(adaptive)).build();
         Self { pool, clock, job, seen }
     }
 
@@ -207,5 +211,36 @@ fn a_cancelled_future_is_in_no_interval() {
         assert_eq!((trial.job.stats().cancelled, trial.intervals()), (2, 0));
         trial.run(SECOND);
         assert_eq!((trial.last().tasks, trial.last().mean), (1, SECOND));
+    });
+}
+
+/// The latency that a permit is given does not hide that its work met an overload.
+#[test]
+fn a_permit_with_a_latency_may_report_an_overload() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let mut permit = trial.job.try_acquire().unwrap();
+        permit.set_latency(3 * SECOND);
+        permit.overloaded();
+        trial.clock.advance(SECOND);
+        drop(permit);
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean, first.overloads), (1, 3 * SECOND, 1));
+    });
+}
+
+/// With a capacity of 0 the pusher has the permits first. The task's sample begins when the task does.
+#[test]
+fn a_task_that_is_handed_over_is_measured_from_its_start() {
+    within(LONG, || {
+        let trial = Trial::with(|builder| builder.capacity(0));
+        let reserve = trial.job.reserve();
+        let slot = futures::executor::block_on(reserve).unwrap();
+        trial.clock.advance(7 * SECOND);
+        let clock = trial.clock.clone();
+        slot.spawn(move || clock.advance(SECOND)).join().unwrap();
+        trial.job.wait();
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean), (1, SECOND));
     });
 }
