@@ -7,11 +7,11 @@ mod common;
 use common::{LONG, NANO, SECOND, pool_with_clock, within};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tollgate::{Adaptive, Interval, Job, ManualClock, Permit, Pool};
+use tollgate::{Adaptive, Interval, Job, JobBuilder, ManualClock, Permit, Pool};
 
 /// A job with a limit of 5, whose intervals last a second or longer, its clock, and the intervals so far.
 struct Trial {
-    _pool: Pool,
+    pool: Pool,
     clock: ManualClock,
     job: Job,
     seen: Arc<Mutex<Vec<Interval>>>,
@@ -19,6 +19,10 @@ struct Trial {
 
 impl Trial {
     fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    fn with(configure: impl FnOnce(JobBuilder) -> JobBuilder) -> Self {
         let (pool, clock) = pool_with_clock(1);
         let seen: Arc<Mutex<Vec<Interval>>> = Arc::default();
         let sees = seen.clone();
@@ -27,8 +31,8 @@ impl Trial {
             interval.limit
         };
         let adaptive = Adaptive::new(1..=9).interval(SECOND).rule(rule);
-        let job = pool.job_builder().limit(5).adaptive(adaptive).build();
-        Self { _pool: pool, clock, job, seen }
+        let job = configure(pool.job_builder().limit(5).adaptive(adaptive)).build();
+        Self { pool, clock, job, seen }
     }
 
     /// Runs a task that takes so long, although the clock stands still.
@@ -172,5 +176,88 @@ fn the_most_permits_at_once_are_those_of_the_whole_interval() {
         trial.clock.advance(SECOND);
         trial.run(SECOND);
         assert_eq!((trial.last().most_running, trial.last().tasks), (1, 1));
+    });
+}
+
+/// The sample of a future is the time for which it has had its permits, so a wait without them is left out.
+#[cfg(feature = "futures")]
+#[test]
+fn a_future_that_waits_without_its_permits_counts_as_long_as_it_had_them() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let other = trial.pool.job(0);
+        let (awaited, clock) = (other.spawn(|| ()), trial.clock.clone());
+        let (begin, begun) = std::sync::mpsc::channel();
+        let future = trial.job.spawn_future(async move {
+            clock.advance(SECOND);
+            begin.send(()).unwrap();
+            awaited.await.unwrap();
+            clock.advance(SECOND);
+        });
+        begun.recv().unwrap();
+        while trial.job.stats().running > 0 {
+            std::thread::yield_now();
+        }
+        trial.clock.advance(100 * SECOND);
+        other.set_limit(1);
+        future.join().unwrap();
+        trial.job.wait();
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean), (1, 2 * SECOND));
+    });
+}
+
+/// A future that was cancelled has not done its work, so it is no sample: in the queue, in flight, or while it waits.
+#[cfg(feature = "futures")]
+#[test]
+fn a_cancelled_future_is_in_no_interval() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let in_flight = trial.job.spawn_future(async move {
+            begin.send(()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        begun.recv().unwrap();
+        trial.job.pause();
+        let queued = trial.job.spawn_future(async {});
+        trial.clock.advance(7 * SECOND);
+        assert!(queued.cancel() && in_flight.cancel());
+        trial.job.resume();
+        trial.job.wait();
+        assert_eq!((trial.job.stats().cancelled, trial.intervals()), (2, 0));
+        trial.run(SECOND);
+        assert_eq!((trial.last().tasks, trial.last().mean), (1, SECOND));
+    });
+}
+
+/// The latency that a permit is given does not hide that its work met an overload.
+#[test]
+fn a_permit_with_a_latency_may_report_an_overload() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let mut permit = trial.job.try_acquire().unwrap();
+        permit.set_latency(3 * SECOND);
+        permit.overloaded();
+        trial.clock.advance(SECOND);
+        drop(permit);
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean, first.overloads), (1, 3 * SECOND, 1));
+    });
+}
+
+/// With a capacity of 0 the pusher has the permits first. The task's sample begins when the task does.
+#[test]
+fn a_task_that_is_handed_over_is_measured_from_its_start() {
+    within(LONG, || {
+        let trial = Trial::with(|builder| builder.capacity(0));
+        let reserve = trial.job.reserve();
+        let slot = futures::executor::block_on(reserve).unwrap();
+        trial.clock.advance(7 * SECOND);
+        let clock = trial.clock.clone();
+        slot.spawn(move || clock.advance(SECOND)).join().unwrap();
+        trial.job.wait();
+        let first = trial.last();
+        assert_eq!((first.tasks, first.mean), (1, SECOND));
     });
 }

@@ -471,11 +471,13 @@ fn a_future_that_awaits_keeps_its_permits() {
     within(LONG, || {
         let pool = pool(2);
         let (outer, held) = (keeping(&pool, 2), pool.job(0));
+        // The futures of jobs below keep their permits as well.
+        let jobs = [outer.clone(), outer.job(6), outer.job(6).job(6)];
         let begun = Arc::new(AtomicUsize::new(0));
-        let futures: Vec<_> = (0..6)
-            .map(|_| {
+        let futures: Vec<_> = (0..12)
+            .map(|number| {
                 let (awaited, begun) = (held.spawn(|| ()), begun.clone());
-                outer.spawn_future(async move {
+                jobs[number % 3].spawn_future(async move {
                     let most = begun.fetch_add(1, SeqCst) + 1;
                     awaited.await.unwrap();
                     begun.fetch_sub(1, SeqCst);

@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::event::{Gauge, Latch, pass_through, stay};
+use common::event::{Gauge, Latch, Opening, pass_through, stay};
 use common::{LONG, SECOND, capture, with_clock, within};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tollgate::{JoinError, ManualClock, Pool, Rejected, TaskHandle};
@@ -197,6 +197,42 @@ fn a_join_inside_its_own_job_runs_the_task_inline_before_the_deadline_only() {
         }
         job.wait();
         assert_eq!((job.stats().completed, job.stats().cancelled), (3, 1));
+    });
+}
+
+/// The destructor of another task keeps the thread that fires the deadlines. A join that would run the task inline drops it
+/// instead.
+#[test]
+fn a_join_inside_drops_a_task_whose_deadline_was_not_fired_in_time() {
+    struct Waits(Option<Latch>, Opening);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            drop(self.0.take());
+            self.1.wait();
+        }
+    }
+    with_clock(|pool, clock| {
+        let (held, latch, begun) = (pool.job(0), Latch::new(), Latch::new());
+        let (dropped, waits) = (begun.opening(), Waits(Some(begun), latch.opening()));
+        let first = held.spawn_within(SECOND, move || drop(waits));
+        let (job, gauge) = (pool.job(1), Gauge::new());
+        let (inside, inner) = (job.clone(), gauge.clone());
+        let (tell, told) = mpsc::channel();
+        let outer = job.spawn(move || {
+            let late = inside.spawn_within(SECOND, pass_through(&inner));
+            tell.send(()).unwrap();
+            dropped.wait();
+            late.join()
+        });
+        told.recv().unwrap();
+        thread::scope(|threads| {
+            threads.spawn(|| clock.advance(SECOND));
+            assert!(matches!(outer.join().unwrap(), Err(JoinError::Expired)));
+            latch.open();
+        });
+        assert_expired(first);
+        job.wait();
+        assert_eq!((gauge.started(), job.stats().completed, job.stats().cancelled), (0, 1, 1));
     });
 }
 

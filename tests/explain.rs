@@ -273,6 +273,39 @@ fn a_future_is_pending_or_waits_for_its_permit() {
     });
 }
 
+/// A future runs during each poll, the first one or a later one, and waits for its permit after its wait for a task is over.
+#[cfg(feature = "futures")]
+#[test]
+fn a_future_that_awaits_a_task_is_explained_at_each_step() {
+    with_workers(|pool, _| {
+        let (search, held) = (job(pool, "search", 1), pool.job(0));
+        let (awaited, latch) = (held.spawn(|| ()), Latch::new());
+        let (opening, (begin, begun)) = (latch.opening(), mpsc::channel());
+        let task = search.spawn_future(async move {
+            awaited.await.unwrap();
+            begin.send(()).unwrap();
+            opening.wait();
+        });
+        while search.stats().running > 0 || search.explain_task(&task).first() != &Reason::Pending {
+            std::thread::yield_now();
+        }
+        let permit = search.try_acquire().unwrap();
+        held.set_limit(1);
+        held.wait();
+        // It was woken, and stands in the queue.
+        while search.stats().backlog == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(search.explain_task(&task).first(), &limit(&search, 1, 1));
+        assert_eq!(search.explain().first(), &limit(&search, 1, 1));
+        drop(permit);
+        begun.recv().unwrap();
+        assert_eq!(search.explain_task(&task).reasons(), [Reason::Running { running: 1 }]);
+        latch.open();
+        task.join().unwrap();
+    });
+}
+
 #[test]
 fn a_task_that_is_ready_starts_when_left_alone() {
     within(LONG, || {

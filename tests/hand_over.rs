@@ -333,6 +333,38 @@ fn each_way_in_hands_over() {
     });
 }
 
+/// A task that is refused although its pusher has its permits gives them back.
+#[test]
+fn the_permits_of_a_task_that_is_not_pushed_are_free_again() {
+    with_clock(|pool, _| {
+        let parent = pool.job(4);
+        let job = parent.job_builder().limit(4).capacity(0).build();
+        // The deadline has come.
+        assert!(job.spawn_within(Duration::ZERO, || ()).join().unwrap_err().is_expired());
+        assert_eq!((job.stats().running, parent.stats().running), (0, 0));
+        // The job is closed after the permits were acquired.
+        let reserve = || {
+            let mut cx = Context::from_waker(Waker::noop());
+            match pin!(job.reserve()).poll(&mut cx) {
+                Poll::Ready(slot) => slot.unwrap(),
+                Poll::Pending => panic!("a permit is free"),
+            }
+        };
+        let (spawn, execute) = (reserve(), reserve());
+        #[cfg(feature = "futures")]
+        let future = reserve();
+        job.close();
+        assert!(spawn.spawn(|| ()).join().unwrap_err().is_cancelled());
+        execute.execute(|| ());
+        #[cfg(feature = "futures")]
+        assert!(future.spawn_future(async {}).join().unwrap_err().is_cancelled());
+        job.wait();
+        parent.wait();
+        assert_eq!((job.stats().running, parent.stats().running), (0, 0));
+        assert_eq!(job.stats().completed, 0);
+    });
+}
+
 #[test]
 fn a_timed_task_waits_from_its_push_on() {
     with_clock(|pool, clock| {

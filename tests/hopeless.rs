@@ -306,6 +306,43 @@ fn tasks_that_join_each_other_in_a_circle_are_refused() {
     });
 }
 
+/// The first task runs the second one inline, and the third one joins the first: the circle leads through a task that waits for
+/// an inline one.
+#[test]
+fn a_circle_through_a_task_that_runs_another_inline_is_refused() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (outer, third) = (pool.job(1), pool.job(1));
+        let (give, given) = mpsc::channel::<TaskHandle<()>>();
+        let (says, said) = mpsc::channel();
+        let joins = |next: TaskHandle<()>, says: mpsc::Sender<String>| match catch_unwind(
+            AssertUnwindSafe(|| next.join()),
+        ) {
+            Err(payload) => says.send(message_of(&*payload).to_owned()).unwrap(),
+            Ok(result) => assert!(result.is_ok()),
+        };
+        let last = {
+            let says = says.clone();
+            third.spawn(move || joins(tollgate::blocking(|| given.recv().unwrap()), says))
+        };
+        let inner = outer.clone();
+        let first = outer.spawn(move || {
+            let here = std::thread::current().id();
+            let second = inner.spawn(move || {
+                assert_eq!(std::thread::current().id(), here, "it runs inline");
+                joins(last, says);
+            });
+            second.join().unwrap();
+        });
+        give.send(first).unwrap();
+        let said: Vec<_> = said.iter().collect();
+        let [message] = &said[..] else { panic!("one join closes the circle: {said:?}") };
+        assert!(message.contains("in a circle"), "{message}");
+        outer.wait();
+        third.wait();
+    });
+}
+
 /// Both joins begin at the same time, as nearly as threads can.
 #[test]
 fn two_joins_that_close_a_circle_together_are_refused_once() {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tollgate::{Job, JobBuilder, Keyed, ManualClock, Permit, Pool, Rate};
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, pool, with_workers, within};
+use common::{LONG, panic_of, pool, with_workers, within};
 
 fn keyed(pool: &Pool) -> Keyed<u64> {
     pool.job_builder().limit(20).keyed::<u64>(|_, builder| builder.limit(2))
@@ -305,6 +305,45 @@ fn the_destructor_of_a_key_may_look_keys_up() {
             20_000,
             "the destructor of each key, and of its clone in the table"
         );
+    });
+}
+
+/// A key whose `Eq` panics when it is told to.
+#[derive(Clone)]
+struct Refuses(u32);
+
+thread_local! {
+    static REFUSES: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Hash for Refuses {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl PartialEq for Refuses {
+    fn eq(&self, other: &Self) -> bool {
+        assert!(!REFUSES.get(), "keys are not compared now");
+        self.0 == other.0
+    }
+}
+
+impl Eq for Refuses {}
+
+/// All keys are in one part of the table, whose lock is held while keys are compared.
+#[test]
+fn a_key_whose_eq_panics_leaves_the_other_keys_as_they_are() {
+    within(LONG, || {
+        let pool = pool(1);
+        let jobs =
+            pool.job_builder().keyed::<Refuses>(|key, builder| builder.limit(key.0 as usize));
+        let one = jobs.job(&Refuses(1));
+        REFUSES.set(true);
+        assert!(panic_of(|| _ = jobs.job(&Refuses(1))).contains("not compared"));
+        assert!(panic_of(|| _ = jobs.remove(&Refuses(1))).contains("not compared"));
+        REFUSES.set(false);
+        assert_eq!((jobs.get(&Refuses(1)), jobs.job(&Refuses(2)).limit()), (Some(one), 2));
+        evict(&jobs, 2);
+        assert!(jobs.is_empty());
     });
 }
 

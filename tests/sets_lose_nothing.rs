@@ -5,9 +5,9 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use common::event::Latch;
-use common::{LONG, Tokens, message_of, pool, unwind, with_workers, within};
-use tollgate::JoinError;
+use common::event::{Latch, Opening};
+use common::{LONG, Tokens, message_of, panic_of, pool, unwind, with_workers, within};
+use tollgate::{JoinError, Pool, TaskSet};
 
 #[test]
 fn each_result_comes_once() {
@@ -169,6 +169,108 @@ fn all_are_cancelled_but_those_that_have_started() {
         assert_eq!((id, result.unwrap()), (first, true));
         job.wait();
         assert_eq!((job.stats().completed, job.stats().cancelled), (1, 5));
+    });
+}
+
+/// A capture that says when its drop begins, and then waits.
+struct Waits(Option<Latch>, Opening);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        self.1.wait();
+    }
+}
+
+/// A cancelled task has ended when its captures are dropped, and not before.
+#[test]
+fn a_task_whose_captures_are_being_dropped_has_no_result_yet() {
+    type Push = fn(&mut TaskSet<()>, Waits);
+    let pushes: &[Push] = &[
+        |set, waits| _ = set.spawn(move || drop(waits)),
+        #[cfg(feature = "futures")]
+        |set, waits| _ = set.spawn_future(async move { drop(waits) }),
+    ];
+    for push in pushes {
+        within(LONG, || {
+            let pool = pool(1);
+            let job = pool.job(0);
+            let (mut set, begun, latch) = (job.set(), Latch::new(), Latch::new());
+            let dropped = begun.opening();
+            push(&mut set, Waits(Some(begun), latch.opening()));
+            job.cancel();
+            dropped.wait();
+            // The call does not wait for the destructor.
+            assert!(set.try_join_next_with_id().is_none());
+            latch.open();
+            assert!(set.join_next().unwrap().unwrap_err().is_cancelled());
+            assert!(set.join_next().is_none());
+        });
+    }
+}
+
+/// Tasks that have all ended come in the order of their ends, whichever way they are taken.
+#[test]
+fn ended_tasks_come_in_the_order_of_their_ends() {
+    within(LONG, || {
+        let pool = pool(1);
+        let jobs = [pool.job(0), pool.job(0), pool.job(0)];
+        let mut set = pool.job(1).set();
+        for (number, job) in jobs.iter().enumerate() {
+            set.spawn_in(job, move || number);
+        }
+        for first in [1, 2, 0] {
+            jobs[first].set_limit(1);
+            jobs[first].wait();
+        }
+        assert_eq!(set.join_next().unwrap().unwrap(), 1);
+        assert_eq!(set.try_join_next_with_id().unwrap().1.unwrap(), 2);
+        assert_eq!(set.join_next().unwrap().unwrap(), 0);
+    });
+}
+
+/// The first task ends after the second one.
+#[test]
+fn all_values_come_in_the_order_of_the_pushes() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (mut set, latch) = (pool.job(2).set(), Latch::new());
+        let opening = latch.opening();
+        set.spawn(move || {
+            opening.wait();
+            1
+        });
+        set.spawn(move || {
+            latch.open();
+            2
+        });
+        set.spawn(|| 3);
+        assert_eq!(set.try_join_all().unwrap(), [1, 2, 3]);
+    });
+}
+
+/// A push that would block the last thread of another pool panics, and its task never is in the set.
+#[test]
+fn a_push_that_panics_leaves_the_set_as_it_was() {
+    within(LONG, || {
+        let (pool, other) =
+            (pool(1), Pool::builder().workers(1).max_spare_workers(0).build().unwrap());
+        let job = pool.job_builder().limit(0).capacity(1).build();
+        job.execute(|| ()); // takes the slot
+        let inner = job.clone();
+        let pushed = other.job(1).spawn(move || {
+            let mut set = inner.set();
+            assert!(panic_of(|| _ = set.spawn(|| 0)).contains("cannot wait here"));
+            set
+        });
+        let mut set = pushed.join().unwrap();
+        assert!(set.is_empty() && set.try_join_next_with_id().is_none());
+        job.set_limit(1);
+        for result in [1, 2] {
+            assert!(set.join_next().is_none());
+            set.spawn(move || result);
+            assert_eq!(set.join_next().unwrap().unwrap(), result);
+        }
     });
 }
 

@@ -9,7 +9,7 @@ mod poll;
 pub use ended::SetTaskId;
 
 use crate::api::job::Job;
-use crate::api::set::ended::{EndedList, Guard};
+use crate::api::set::ended::{EndedList, Guard, Guarded};
 use crate::base::parking::{ONLY, parking_lot};
 use crate::error::JoinError;
 use crate::sync::{Arc, shrunk, thread};
@@ -152,10 +152,8 @@ impl<T: Send + 'static> TaskSet<T> {
         F: FnOnce() -> T + Send + 'static,
     {
         let (id, guard) = self.guard();
-        let handle = job.spawn(move || {
-            let _guard = guard;
-            task()
-        });
+        let task = Guarded::new(task, guard);
+        let handle = job.spawn(move || task.run());
         self.tasks.insert(id, handle);
         id
     }
@@ -181,10 +179,7 @@ impl<T: Send + 'static> TaskSet<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let (id, guard) = self.guard();
-        let handle = self.job.spawn_future(async move {
-            let _guard = guard;
-            future.await
-        });
+        let handle = self.job.spawn_future(Guarded::new(future, guard).result());
         self.tasks.insert(id, handle);
         id
     }
@@ -197,6 +192,16 @@ impl<T> TaskSet<T> {
         let id = SetTaskId(self.next);
         self.next += 1;
         (id, Guard::new(&self.ended, id))
+    }
+
+    /// Takes the number of a task that has ended. Leaves out a task whose push has panicked, because the set has no handle of it.
+    fn next_ended(&mut self) -> Option<SetTaskId> {
+        loop {
+            let id = self.last.take().or_else(|| self.ended.take())?;
+            if self.tasks.contains_key(&id) {
+                return Some(id);
+            }
+        }
     }
 
     /// Returns the number of the set's tasks whose results the caller has not taken.
@@ -313,7 +318,7 @@ impl<T> TaskSet<T> {
     /// ```
     #[track_caller]
     pub fn try_join_next_with_id(&mut self) -> Option<(SetTaskId, Result<T, JoinError>)> {
-        let id = self.last.take().or_else(|| self.ended.take())?;
+        let id = self.next_ended()?;
         let handle = self.tasks.remove(&id).expect("each task ends once");
         for _ in 0..LOOKS {
             if handle.is_finished() {

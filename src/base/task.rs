@@ -129,7 +129,7 @@ pub enum Ran {
     Counted,
     /// The task panicked with this payload, and has no handle.
     Panicked(Box<dyn Any + Send>),
-    /// The task did not run, because its handle had cancelled it. The run has counted the task already.
+    /// The task did not run, because its handle had cancelled it or its deadline had come. The run has counted the task already.
     Cancelled,
     /// The task is a pending future, or a waiter that was granted its permits. The future or waiter keeps the permits and one
     /// busy count of its job. The worker has a further busy count, from

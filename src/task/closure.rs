@@ -103,10 +103,9 @@ where
         this.owner.claimed(cell.cast());
         if this.owner.is_late() {
             this.count_expired();
-            Context::forget_sample();
             // SAFETY: this thread has claimed the closure, and has the queue's reference.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, Some(Reference::Queue)) };
-            return Ran::Counted;
+            return Ran::Cancelled;
         }
         // SAFETY: this thread has claimed the closure, so the slot holds the closure, and this thread owns it.
         let task = unsafe { this.take_task() };

@@ -75,7 +75,7 @@ where
     unsafe fn cancel_future(cell: CellPtr) {
         // SAFETY: the cell is of the type `Self`, and the caller of `cancel_future` took it from its queue.
         let ran = unsafe { Self::start(cell, true) };
-        debug_assert!(matches!(ran, Ran::Counted), "a dropped future was counted");
+        debug_assert!(matches!(ran, Ran::Counted | Ran::Cancelled), "a dropped future was counted");
     }
 
     /// Drops the future if `to_drop` is true, or if the future was cancelled. Otherwise polls the future.
@@ -100,11 +100,10 @@ where
             // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
             Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
             Start::Gone => {
-                Context::forget_sample();
                 cell.job().count_cancelled();
                 // SAFETY: the caller has the queue's reference. The thread of the handle drops the future.
                 unsafe { Face::release(cell.cast(), Reference::Queue) };
-                Ran::Counted
+                Ran::Cancelled
             }
         }
     }

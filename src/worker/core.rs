@@ -32,7 +32,7 @@ pub(super) enum Then {
     /// The worker keeps the permit for the next task of the job.
     GoOn,
     /// The worker keeps the permit for the next task of the job, but the task that has run is not counted as ended. That task
-    /// is a future that awaits another task or a job, or its handle had cancelled it before it started.
+    /// is a future that awaits another task or a job, or it was cancelled before it started.
     GoOnUnended,
     /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,

@@ -1,14 +1,16 @@
 //! Waiting for a job as a future: `Job::idle` and `Job::settled`.
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::executor::block_on;
-use tollgate::JoinError;
+use tollgate::{Job, JoinError, Retry, TaskHandle};
 
 use crate::Count;
 use crate::common::event::{Gauge, Latch, stay};
@@ -31,6 +33,44 @@ fn idle_waits_for_the_job_and_all_below() {
         block_on(idle);
         assert_eq!(gauge.started(), 5);
         assert_eq!(child.stats().completed, 5);
+    });
+}
+
+/// The last task of a held job ends without a worker, in each of these ways. A wait for the job is woken by that end.
+#[test]
+fn idle_is_woken_when_a_handle_cancels_the_last_task_of_a_held_job() {
+    type Push = fn(&Job) -> Box<dyn FnOnce() + '_>;
+    let pushes: [Push; 6] = [
+        |job| cancels(job.spawn(|| ())),
+        |job| cancels(job.spawn_named("named", || ())),
+        |job| cancels(job.spawn_within(LONG, || ())),
+        |job| cancels(job.spawn_retry(Retry::new(), || Ok::<_, ()>(()))),
+        |job| cancels(job.spawn_future(async {})),
+        |job| {
+            let mut acquire = Box::pin(job.acquire());
+            assert!(acquire.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            Box::new(move || drop(acquire))
+        },
+    ];
+    fn cancels<T: Send + 'static>(task: TaskHandle<T>) -> Box<dyn FnOnce()> {
+        Box::new(move || assert!(task.cancel()))
+    }
+    with_workers(move |pool, _| {
+        let parent = pool.job(0);
+        for job in [pool.job(0), parent.job(1), parent.job(0)] {
+            for push in pushes {
+                let cancel = push(&job);
+                let mut idle = pin!(job.idle());
+                let count = Arc::new(Count::default());
+                let waker = Waker::from(count.clone());
+                assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                cancel();
+                while count.0.load(SeqCst) == 0 {
+                    thread::yield_now();
+                }
+                block_on(idle);
+            }
+        }
     });
 }
 

@@ -5,6 +5,7 @@
 mod common;
 
 mod cancelling;
+mod ended_waits;
 mod handles;
 mod jobs;
 mod join_is_safe;

@@ -63,6 +63,29 @@ fn a_drain_waits_for_permits_and_admits_waiters() {
     }
 }
 
+/// Empty cells of waiters that have left stand between the tasks. The worker that runs these tasks takes the cells out.
+#[test]
+fn a_drain_does_not_wait_for_waiters_that_have_left() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, latch) = (pool.job(1), Latch::new());
+        let opening = latch.opening();
+        job.execute(move || opening.wait());
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let (waiter, _) = queued(&job);
+                (0..20).for_each(|_| job.execute(|| ()));
+                waiter
+            })
+            .collect();
+        drop(waiters);
+        latch.open();
+        pool.shutdown();
+        let stats = job.stats();
+        assert_eq!((stats.completed, stats.cancelled, stats.running), (61, 3, 0));
+    });
+}
+
 #[test]
 fn an_abrupt_shutdown_refuses_waiters_and_waits_for_permits() {
     let pool = pool(2);

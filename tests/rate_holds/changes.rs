@@ -1,9 +1,11 @@
 //! Rates that change while they are used up, and rates of several jobs above one another.
 
-use crate::common::event::{Gauge, Latch, stay};
+use std::time::Duration;
+
+use crate::common::event::{Gauge, Latch, Opening, stay};
 use crate::common::{LONG, NANO, pool_with_clock, until_parked, unwind, within};
 use crate::{SECOND, assert_started, assert_starts_after, push, settle, with_clock};
-use tollgate::Rate;
+use tollgate::{Job, Rate, TaskHandle};
 
 /// After a change, at most the new burst counts as used up.
 #[test]
@@ -115,6 +117,82 @@ fn a_gap_follows_a_task_that_panics() {
         settle(&job);
         push(&job, &gauge, 1);
         assert_starts_after(clock, 5 * SECOND, &job, &gauge, 1);
+    });
+}
+
+/// A task that its handle has cancelled in the queue ends without having begun, so no gap follows.
+#[test]
+fn no_gap_follows_a_task_that_was_cancelled_in_the_queue() {
+    type Push = fn(&Job) -> TaskHandle<()>;
+    let pushes: &[Push] = &[
+        |job| job.spawn(|| ()),
+        |job| job.spawn_within(SECOND, || ()),
+        #[cfg(feature = "futures")]
+        |job| job.spawn_future(async {}),
+    ];
+    for push in pushes {
+        with_clock(|pool, _| {
+            let job = pool.job_builder().limit(1).rate(Rate::gap_after_end(5 * SECOND)).build();
+            job.pause();
+            let (cancelled, last) = (push(&job), job.spawn(|| "ran"));
+            assert!(cancelled.cancel());
+            job.resume();
+            // No time passes.
+            assert_eq!(last.join().unwrap(), "ran");
+        });
+    }
+}
+
+/// A worker may find a task at its deadline before the timer does. That task does not begin, so no gap follows.
+#[test]
+fn no_gap_follows_a_task_that_a_worker_drops_at_its_deadline() {
+    struct Waits(Option<Latch>, Opening);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            drop(self.0.take());
+            self.1.wait();
+        }
+    }
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let (held, latch, begun) = (pool.job(0), Latch::new(), Latch::new());
+        let (dropped, waits) = (begun.opening(), Waits(Some(begun), latch.opening()));
+        let first = held.spawn_within(SECOND, move || drop(waits));
+        let job = pool.job_builder().limit(1).rate(Rate::gap_after_end(5 * SECOND)).build();
+        job.pause();
+        let (late, last) = (job.spawn_within(SECOND, || ()), job.spawn(|| "ran"));
+        std::thread::scope(|threads| {
+            // The destructor of the first task keeps the thread that fires the entries of the timer.
+            threads.spawn(|| clock.advance(SECOND));
+            dropped.wait();
+            job.resume();
+            assert!(late.join().unwrap_err().is_expired());
+            assert_eq!(last.join().unwrap(), "ran");
+            latch.open();
+        });
+        assert!(first.join().unwrap_err().is_expired());
+        job.wait();
+        assert_eq!((job.stats().completed, job.stats().cancelled), (1, 1));
+    });
+}
+
+/// A time that the clock cannot represent is a time that never comes.
+#[test]
+fn a_rate_without_an_end_lets_one_task_start() {
+    with_clock(|pool, clock| {
+        for rate in [Rate::every(Duration::MAX), Rate::gap_after_end(Duration::MAX)] {
+            let made = pool.job_builder().limit(1).rate(rate).build();
+            let changed = pool.job(1);
+            changed.set_rate(rate);
+            for job in [made, changed] {
+                let gauge = Gauge::new();
+                push(&job, &gauge, 2);
+                assert_started(&job, &gauge, 1);
+                clock.advance(1_000_000 * SECOND);
+                assert_started(&job, &gauge, 1);
+                job.cancel();
+            }
+        }
     });
 }
 

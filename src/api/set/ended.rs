@@ -96,6 +96,40 @@ impl Guard {
     }
 }
 
+/// A closure or future of a set, and the guard that notes its end. If the task is dropped before it starts, its captures are
+/// dropped first. So a task is in the list only when its end needs none of the user's code any more.
+pub struct Guarded<F> {
+    /// Must be dropped before `guard`.
+    task: F,
+    guard: Guard,
+}
+
+impl<F> Guarded<F> {
+    /// Puts a closure or future together with its guard.
+    pub fn new(task: F, guard: Guard) -> Self {
+        Self { task, guard }
+    }
+
+    /// Runs the closure, and then drops the guard.
+    pub fn run<T>(self) -> T
+    where
+        F: FnOnce() -> T,
+    {
+        let Self { task, guard: _guard } = self;
+        task()
+    }
+
+    /// Awaits the future, and then drops the guard.
+    #[cfg(feature = "futures")]
+    pub async fn result(self) -> F::Output
+    where
+        F: Future,
+    {
+        let Self { task, guard: _guard } = self;
+        task.await
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let waited = {

@@ -34,7 +34,7 @@ impl<T> TaskSet<T> {
             return Poll::Ready(None);
         }
         loop {
-            if let Some(id) = self.last.take().or_else(|| self.ended.take()) {
+            if let Some(id) = self.next_ended() {
                 self.wait.end();
                 let handle = self.tasks.get_mut(&id).expect("each task ends once");
                 let Poll::Ready(result) = Pin::new(handle).poll(cx) else {
