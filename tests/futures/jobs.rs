@@ -65,9 +65,7 @@ fn idle_is_woken_when_a_handle_cancels_the_last_task_of_a_held_job() {
                 let waker = Waker::from(count.clone());
                 assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
                 cancel();
-                while count.0.load(SeqCst) == 0 {
-                    thread::yield_now();
-                }
+                assert_ne!(count.0.load(SeqCst), 0, "the wait was not woken");
                 block_on(idle);
             }
         }
