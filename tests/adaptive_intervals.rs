@@ -259,5 +259,6 @@ fn a_task_that_is_handed_over_is_measured_from_its_start() {
         trial.job.wait();
         let first = trial.last();
         assert_eq!((first.tasks, first.mean), (1, SECOND));
+        assert_eq!(trial.pool.stats().refused, 0);
     });
 }
