@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::sync::mpsc;
 use std::thread;
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, pool, within};
-use tollgate::{Job, Reason};
+use common::{LONG, SECOND, pool, pool_with_clock, within};
+use tollgate::{Job, Reason, Rejected};
 
 fn limit(job: &Job, running: usize, limit: usize) -> Reason {
     Reason::Limit { job: job.clone(), running, limit }
@@ -36,6 +37,142 @@ fn tasks_that_go_first_in_the_queue_of_the_outermost_job_are_counted() {
         assert_eq!(between.explain().reasons(), [full, behind]);
         latch.open();
         root.wait();
+    });
+}
+
+/// A close refuses new tasks. It leaves the delayed ones, so the job still has a task.
+#[test]
+fn a_closed_job_with_a_delayed_task_names_its_time() {
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let job = pool.job(1);
+        let task = job.spawn_after(SECOND, || ());
+        job.close();
+        let until = clock.now() + SECOND;
+        assert_eq!(job.explain().reasons(), [Reason::Delayed { until }]);
+        clock.advance(SECOND);
+        task.join().unwrap();
+        job.wait();
+        assert_eq!(job.explain().reasons(), [Reason::Closed { job }]);
+    });
+}
+
+/// The only worker is busy, so the timer still has the delayed task.
+#[test]
+fn a_delayed_task_below_a_cancelled_job_says_that_it_is_cancelled() {
+    within(LONG, || {
+        let (pool, _clock) = pool_with_clock(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        pool.job(1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let host = pool.job(1);
+        let page = host.job(1);
+        let task = page.spawn_after(SECOND, || ());
+        host.cancel();
+        let why = page.explain_task(&task);
+        latch.open();
+        page.wait();
+        // The cancel of the host has cancelled the page, too.
+        assert_eq!(why.reasons(), [Reason::Cancelled { job: page.clone() }]);
+        assert_eq!(page.explain_task(&task).reasons(), [Reason::Ended]);
+    });
+}
+
+/// The task has its permits, and lies in the injector. The pause of the job above keeps it from its start.
+#[test]
+fn a_task_that_was_handed_over_below_a_paused_job_says_so() {
+    within(LONG, || {
+        let (pool, latch, gauge) = (pool(1), Latch::new(), Gauge::new());
+        pool.job(1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let host = pool.job(2);
+        let page = host.job_builder().limit(1).capacity(0).build();
+        let task = page.spawn(|| ());
+        let no_worker = Reason::NoWorker { busy: 1, workers: 1 };
+        assert_eq!(page.explain_task(&task).first(), &no_worker);
+        host.pause();
+        assert_eq!(page.explain_task(&task).first(), &Reason::Paused { job: host.clone() });
+        host.resume();
+        latch.open();
+        task.join().unwrap();
+    });
+}
+
+/// The only worker is busy, so the task has not been dropped yet. The pool drops it, and no job was cancelled by a call.
+#[test]
+fn a_task_of_a_pool_that_drops_all_says_that_it_is_cancelled() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        pool.job(1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let job = pool.job(1);
+        let task = job.spawn(|| ());
+        let why = thread::scope(|s| {
+            s.spawn(|| pool.shutdown_now());
+            while !matches!(job.try_execute(|| ()), Err(Rejected::Closed(_))) {
+                thread::yield_now();
+            }
+            let why = job.explain_task(&task);
+            latch.open();
+            why
+        });
+        assert_eq!(why.reasons(), [Reason::Cancelled { job }]);
+    });
+}
+
+/// A task that waits has released its permit, so the permit that is held is that of the other task.
+#[test]
+fn a_task_that_runs_is_told_beside_one_that_waits() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (search, held) = (pool.job(4), pool.job(0));
+        let awaited = held.spawn(|| ());
+        let joins = search.spawn(move || awaited.join().unwrap());
+        let waiting = Reason::Waiting { tasks: 1, awaited: None };
+        while search.explain().reasons() != std::slice::from_ref(&waiting) {
+            thread::yield_now();
+        }
+        let (begin, begun) = mpsc::channel();
+        let latch = Latch::new();
+        let opening = latch.opening();
+        search.execute(move || {
+            begin.send(()).unwrap();
+            opening.wait();
+        });
+        begun.recv().unwrap();
+        assert_eq!(search.explain().reasons(), [Reason::Running { running: 1 }, waiting]);
+        latch.open();
+        held.set_limit(1);
+        joins.join().unwrap();
+    });
+}
+
+/// With no permit free, the limit alone is the reason: a lighter task would not start either.
+#[test]
+fn a_heavy_task_without_a_free_permit_waits_for_the_limit() {
+    within(LONG, || {
+        let pool = pool(2);
+        let cores = pool.job_builder().limit(2).weighted().build();
+        let heavy = cores.weigh(2);
+        let held = heavy.try_acquire().unwrap();
+        let task = heavy.spawn(|| ());
+        assert_eq!(heavy.explain_task(&task).reasons(), [limit(&cores, 2, 2)]);
+        drop(held);
+        task.join().unwrap();
+    });
+}
+
+/// The explained job is named, not the one that was closed.
+#[test]
+fn a_job_below_a_closed_one_accepts_no_task() {
+    within(LONG, || {
+        let pool = pool(1);
+        let host = pool.job(1);
+        let page = host.job(1);
+        assert_eq!(page.explain().reasons(), [Reason::Idle]);
+        host.close();
+        assert_eq!(page.explain().reasons(), [Reason::Closed { job: page.clone() }]);
     });
 }
 
