@@ -431,3 +431,36 @@ fn leaves_no_turns_behind_in_a_job_that_is_paused() {
         }
     });
 }
+
+/// A task has panicked before the scope's closure does. The panic of the task is the first one.
+#[test]
+fn a_panic_of_a_task_is_passed_on_before_a_later_one_of_the_closure() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let said = panic_of(|| {
+            job.scope(|s| {
+                s.execute(|| unwind("the task's"));
+                job.wait();
+                unwind("the closure's")
+            });
+        });
+        assert_eq!(said, "the task's");
+    });
+}
+
+/// The outcome of the task is in the handle that is dropped.
+#[test]
+fn a_handle_that_goes_after_its_task_passes_on_the_panic() {
+    with_workers(|pool, _| {
+        let said = panic_of(|| {
+            pool.job(1).scope(|s| {
+                let task = s.spawn(|| unwind("kept"));
+                while !task.is_finished() {
+                    std::thread::yield_now();
+                }
+                drop(task);
+            });
+        });
+        assert_eq!(said, "kept");
+    });
+}
