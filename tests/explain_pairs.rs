@@ -32,7 +32,8 @@ fn tasks_that_go_first_in_the_queue_of_the_outermost_job_are_counted() {
         let last = leaf.spawn(|| ());
         // The task of the sibling, and the one of the leaf.
         let two = Reason::Behind { ahead: 2 };
-        assert_eq!(leaf.explain_task(&last).reasons(), [full.clone(), two.clone()]);
+        assert_eq!(leaf.explain_task(&last).reasons(), [full.clone(), two]);
+        assert_eq!(leaf.explain().reasons(), [full.clone(), behind.clone()], "its next task");
         between.execute(|| ());
         assert_eq!(between.explain().reasons(), [full, behind]);
         latch.open();
