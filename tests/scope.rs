@@ -464,3 +464,40 @@ fn a_handle_that_goes_after_its_task_passes_on_the_panic() {
         assert_eq!(said, "kept");
     });
 }
+
+/// Runs a scope of 1,000 tasks in a task of their job, beside a task of another job that waits for the only worker. Returns how
+/// many tasks of the scope had run when that task started.
+fn ran_before_another_job(pool: &Pool, job: &Job) -> usize {
+    let (other, own) = (pool.job(1), job.clone());
+    let [ran, before] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let (counts, seen) = (ran.clone(), before.clone());
+    let scope = job.spawn(move || {
+        let count = counts.clone();
+        other.execute(move || seen.store(count.load(SeqCst), SeqCst));
+        own.scope(|s| (0..1_000).for_each(|_| s.execute(|| _ = counts.fetch_add(1, SeqCst))));
+        other.wait();
+    });
+    scope.join().unwrap();
+    assert_eq!(ran.load(SeqCst), 1_000);
+    before.load(SeqCst)
+}
+
+/// After 16 tasks inline, and a turn of 16 tasks at most, the worker is the other job's.
+#[test]
+fn a_scope_lets_the_worker_go_if_another_job_waits() {
+    within(LONG, || {
+        let pool = pool(1);
+        let before = ran_before_another_job(&pool, &pool.job(1));
+        assert!(before <= 32, "{before}");
+    });
+}
+
+/// A task that keeps the only permit must run all tasks of its scope inline, because no other thread can.
+#[test]
+fn a_scope_of_a_task_that_keeps_its_permit_runs_all_tasks_inline() {
+    within(LONG, || {
+        let pool = pool(1);
+        let keeping = pool.job_builder().limit(1).keep_permits(true).build();
+        assert_eq!(ran_before_another_job(&pool, &keeping), 1_000);
+    });
+}
