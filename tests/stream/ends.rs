@@ -260,3 +260,28 @@ fn items_that_have_not_begun_are_dropped_although_their_drops_panic() {
         }
     });
 }
+
+/// An item needs a permit of its own job. The task of another job, which takes the results, has none.
+#[test]
+fn a_task_of_another_job_runs_no_item_of_a_held_one() {
+    with_workers(|pool, _| {
+        let (outer, held) = (pool.job(1), pool.job(0));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (inner, count) = (held.clone(), calls.clone());
+        let takes = outer.spawn(move || {
+            let mut results = inner.map(0..3, move |_| count.fetch_add(1, SeqCst));
+            results.next().unwrap().unwrap()
+        });
+        // A task that waits shows in none of these figures.
+        let begins = || {
+            let stats = outer.stats();
+            stats.running + stats.ready + stats.backlog > 0
+        };
+        while begins() {
+            thread::yield_now();
+        }
+        assert_eq!(calls.load(SeqCst), 0);
+        held.set_limit(1);
+        assert_eq!(takes.join().unwrap(), 0);
+    });
+}
