@@ -616,5 +616,7 @@ fn bad_ranges_are_refused() {
     assert!(panic_of(|| Adaptive::new(0..=3)).contains("begin at 1"));
     assert!(panic_of(|| Adaptive::new(3..=2)).contains("not empty"));
     assert!(panic_of(|| Adaptive::new(1..=usize::MAX)).contains("Job::MAX_LIMIT"));
+    assert!(panic_of(|| Adaptive::new(1..=Job::MAX_LIMIT + 1)).contains("Job::MAX_LIMIT"));
+    drop(Adaptive::new(Job::MAX_LIMIT..=Job::MAX_LIMIT));
     assert!(panic_of(|| Adaptive::new(1..=2).interval(Duration::ZERO)).contains("more than 0"));
 }

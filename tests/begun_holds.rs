@@ -321,7 +321,7 @@ fn a_wait_for_the_only_permit_names_the_job() {
             let own = job.clone();
             job.spawn(move || panic_of(|| call(&own))).join().unwrap()
         };
-        let calls: [fn(&Job); 6] = [
+        let calls: [fn(&Job); 8] = [
             |job| job.wait(),
             |job| {
                 let child = job.job(1);
@@ -339,6 +339,8 @@ fn a_wait_for_the_only_permit_names_the_job() {
                 let child = job.job(1);
                 child.scope(|s| s.execute(|| ()));
             },
+            |job| _ = job.job(1).map(0..3, |i| i).next(),
+            |job| job.job(1).for_each(0..3, |_| ()).unwrap(),
         ];
         for (index, call) in calls.into_iter().enumerate() {
             let said = said(call);

@@ -495,3 +495,20 @@ fn a_task_that_was_handed_over_is_explained_by_the_workers() {
         task.join().unwrap();
     });
 }
+
+/// The task of a scope has its permit before a worker takes the task.
+#[test]
+fn a_task_of_a_scope_is_handed_over() {
+    within(LONG, || {
+        let pool = pool(1);
+        let latch = take_workers(&pool);
+        let job = job_of(&pool, 1);
+        let stats = job.scope(|scope| {
+            scope.execute(|| ());
+            let stats = job.stats();
+            latch.open();
+            stats
+        });
+        assert_eq!((stats.running, stats.ready, stats.backlog), (1, 0, 0));
+    });
+}

@@ -48,19 +48,26 @@ fn other_jobs_are_listed_while_tasks_wait() {
     let (held, parent) = (pool.job(0), pool.job(usize::MAX));
     let (child, late) = (parent.job(0), parent.job(1));
     assert!(pool.jobs().is_empty());
+    let above = pool.job(0);
+    let below = above.job(5);
     held.execute(|| ());
     child.execute(|| ());
+    below.execute(|| ()); // stands in the queue of the job above
     drop(late.spawn_after(common::SECOND, || ()));
     let listed = pool.jobs();
-    for job in [&held, &child, &late] {
-        assert_eq!(listed.iter().filter(|other| *other == job).count(), 1, "{job:?}");
-    }
-    assert_eq!(listed.len(), 3, "{listed:?}");
     clock.advance(common::SECOND);
     held.set_limit(1);
     parent.cancel();
+    above.cancel();
     held.wait();
+    above.wait();
     parent.wait();
+    // All is checked after the delayed task has gone: while the clock holds it, the pool would not end.
+    for job in [&held, &child, &late, &above, &below] {
+        assert_eq!(listed.iter().filter(|other| *other == job).count(), 1, "{job:?}");
+    }
+    assert_eq!(listed.len(), 5, "{listed:?}");
+    drop(listed);
     assert!(pool.jobs().is_empty());
 }
 

@@ -203,3 +203,23 @@ fn each_wait_is_published_once() {
         assert_eq!(values.publish(&mut metrics)["tollgate.job.task.wait[]"], [1.0, 1.0, 3.0]);
     });
 }
+
+/// A task that panics is not completed, and a delayed task is neither queued nor ready.
+#[test]
+fn tasks_that_panic_or_are_delayed_have_no_figure() {
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let job = pool.job_builder().name("some").build();
+        let (values, mut metrics) = (Values::default(), JobMetrics::new(&job));
+        job.execute(|| ());
+        job.execute(|| common::unwind("a task that fails"));
+        job.wait();
+        let late = job.spawn_after(SECOND, || ());
+        let seen = values.publish(&mut metrics);
+        assert_values(&seen, &[("task.completed[some]", 1.0), ("queue.size[some]", 0.0)]);
+        clock.advance(SECOND);
+        late.join().unwrap();
+        job.wait();
+        assert_values(&values.publish(&mut metrics), &[("task.completed[some]", 2.0)]);
+    });
+}

@@ -431,3 +431,73 @@ fn leaves_no_turns_behind_in_a_job_that_is_paused() {
         }
     });
 }
+
+/// A task has panicked before the scope's closure does. The panic of the task is the first one.
+#[test]
+fn a_panic_of_a_task_is_passed_on_before_a_later_one_of_the_closure() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let said = panic_of(|| {
+            job.scope(|s| {
+                s.execute(|| unwind("the task's"));
+                job.wait();
+                unwind("the closure's")
+            });
+        });
+        assert_eq!(said, "the task's");
+    });
+}
+
+/// The outcome of the task is in the handle that is dropped.
+#[test]
+fn a_handle_that_goes_after_its_task_passes_on_the_panic() {
+    with_workers(|pool, _| {
+        let said = panic_of(|| {
+            pool.job(1).scope(|s| {
+                let task = s.spawn(|| unwind("kept"));
+                while !task.is_finished() {
+                    std::thread::yield_now();
+                }
+                drop(task);
+            });
+        });
+        assert_eq!(said, "kept");
+    });
+}
+
+/// Runs a scope of 1,000 tasks in a task of their job, beside a task of another job that waits for the only worker. Returns how
+/// many tasks of the scope had run when that task started.
+fn ran_before_another_job(pool: &Pool, job: &Job) -> usize {
+    let (other, own) = (pool.job(1), job.clone());
+    let [ran, before] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let (counts, seen) = (ran.clone(), before.clone());
+    let scope = job.spawn(move || {
+        let count = counts.clone();
+        other.execute(move || seen.store(count.load(SeqCst), SeqCst));
+        own.scope(|s| (0..1_000).for_each(|_| s.execute(|| _ = counts.fetch_add(1, SeqCst))));
+        other.wait();
+    });
+    scope.join().unwrap();
+    assert_eq!(ran.load(SeqCst), 1_000);
+    before.load(SeqCst)
+}
+
+/// After 16 tasks inline, and a turn of 16 tasks at most, the worker is the other job's.
+#[test]
+fn a_scope_lets_the_worker_go_if_another_job_waits() {
+    within(LONG, || {
+        let pool = pool(1);
+        let before = ran_before_another_job(&pool, &pool.job(1));
+        assert!(before <= 32, "{before}");
+    });
+}
+
+/// A task that keeps the only permit must run all tasks of its scope inline, because no other thread can.
+#[test]
+fn a_scope_of_a_task_that_keeps_its_permit_runs_all_tasks_inline() {
+    within(LONG, || {
+        let pool = pool(1);
+        let keeping = pool.job_builder().limit(1).keep_permits(true).build();
+        assert_eq!(ran_before_another_job(&pool, &keeping), 1_000);
+    });
+}

@@ -241,3 +241,27 @@ fn figures_print_what_they_hold() {
         format!("{:?}", pool.job(usize::MAX).stats()).starts_with("JobStats { limit: unlimited, ")
     );
 }
+
+/// The job above binds. One task of the child stands in that job's queue, and the other ones in the child's own.
+#[test]
+fn a_task_in_the_queue_of_a_job_above_is_in_the_backlog() {
+    within(LONG, || {
+        let pool = pool(2);
+        let host = pool.job(1);
+        let (page, gauge, latch) = (host.job(3), Gauge::new(), Latch::new());
+        let leaf = page.job(3);
+        host.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let counts = |stats: tollgate::JobStats| (stats.running, stats.ready, stats.backlog);
+        for job in [&page, &leaf] {
+            (0..2).for_each(|_| job.execute(|| ()));
+        }
+        assert_eq!(counts(page.stats_with_children()), (0, 0, 4));
+        assert_eq!(counts(leaf.stats_with_children()), (0, 0, 2));
+        assert_eq!(counts(leaf.stats()), (0, 0, 2));
+        assert_eq!(counts(host.stats_with_children()), (1, 0, 4));
+        latch.open();
+        host.wait();
+        assert_eq!(host.stats_with_children().completed, 5);
+    });
+}

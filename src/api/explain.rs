@@ -124,7 +124,7 @@ impl Job {
         let reasons = match stage {
             Stage::Ended | Stage::Running => vec![of_started(job, cell)],
             Stage::Pending => vec![Reason::Pending],
-            Stage::Woken => match place(job, |queued| queued == cell) {
+            Stage::Woken => match ahead_of(job, cell) {
                 Some(ahead) => waiting(job, ahead),
                 None => vec![worker(job)],
             },
@@ -136,12 +136,12 @@ impl Job {
                     None => waiting(job, 0),
                 },
             },
-            Stage::Waiting if self.hands_over() => match place(job, |queued| queued == cell) {
+            Stage::Waiting if self.hands_over() => match ahead_of(job, cell) {
                 Some(ahead) => waiting(job, ahead),
                 // The task already has its permits, and is in an injector.
                 None => handed_over(job),
             },
-            Stage::Waiting => waiting(job, ahead_of(job, cell)),
+            Stage::Waiting => waiting(job, ahead_of(job, cell).unwrap_or(0)),
         };
         Explanation::of_task(task, reasons)
     }
@@ -280,21 +280,35 @@ fn worker(job: JobPtr) -> Reason {
     if busy == workers { Reason::NoWorker { busy, workers } } else { Reason::Ready }
 }
 
-/// Returns how many queued tasks go before the task in `cell`. The task in `cell` must not have started.
-fn ahead_of(job: JobPtr, cell: CellPtr) -> usize {
-    let (here, above) = (place(job, |queued| queued == cell), place_above(job));
-    match (here, above) {
-        // One task of the job is in the queue of an ancestor, and goes before the tasks in the job's own queue.
-        (Some(here), Some(above)) => here + above + 1,
-        (here, above) => here.or(above).unwrap_or(0),
-    }
+/// Returns how many queued tasks go before the task in `cell`. Returns `None` if the task in `cell` is in no queue.
+fn ahead_of(job: JobPtr, cell: CellPtr) -> Option<usize> {
+    let stands = |gate| Some((gate, place(gate, |queued| queued == cell)?));
+    let (gate, ahead) = job.gates().find_map(stands)?;
+    Some(ahead + ahead_above(gate))
 }
 
-/// Looks for the first task of `job`, or of a job below it, in the queues of the ancestors. Returns how many tasks go before
-/// that task in its queue, or `None` if there is no such task.
+/// Looks for the first task of `job`, or of a job below it, in the queues of the ancestors. Returns how many queued tasks go
+/// before that task, or `None` if there is no such task.
 fn place_above(job: JobPtr) -> Option<usize> {
-    let below = |cell: CellPtr| cell.job().gates().any(|gate| gate == job);
-    job.gates().skip(1).find_map(|gate| place(gate, below))
+    let stands = |gate| Some((gate, place(gate, |cell| is_below(cell, job))?));
+    // The first task is in the queue that is furthest out.
+    let (gate, ahead) = job.gates().skip(1).filter_map(stands).last()?;
+    Some(ahead + ahead_above(gate))
+}
+
+/// Returns how many tasks in the queues of ancestors go before each task in the queue of `job`.
+fn ahead_above(job: JobPtr) -> usize {
+    let inner_and_outer = job.gates().zip(job.gates().skip(1));
+    let ahead = inner_and_outer.filter_map(|(inner, outer)| {
+        // One task of the inner job is in the queue of the outer one, and goes before the tasks in the inner job's queue.
+        Some(place(outer, |cell| is_below(cell, inner))? + 1)
+    });
+    ahead.sum()
+}
+
+/// Returns true if the task in `cell` is of `job` or of a job below it.
+fn is_below(cell: CellPtr, job: JobPtr) -> bool {
+    cell.job().gates().any(|gate| gate == job)
 }
 
 /// Searches the queue of the job `queue` for the first task for which `is_it` returns true. Returns how many tasks go before

@@ -144,3 +144,26 @@ fn a_pool_that_was_not_drained_says_what_is_left() {
         drop(permits);
     });
 }
+
+/// The error of a call prints as the call's error alone, and its source is the source of that error.
+#[test]
+fn an_error_of_a_call_is_transparent() {
+    #[derive(Debug)]
+    struct Outer(std::fmt::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no such page")
+        }
+    }
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let failed = tollgate::TryError::Failed(Outer(std::fmt::Error));
+    assert_eq!(failed.to_string(), "no such page");
+    assert_eq!(failed.source().unwrap().to_string(), std::fmt::Error.to_string());
+    let join = tollgate::TryError::<Outer>::Join(JoinError::Cancelled);
+    assert_eq!(join.to_string(), "the task was cancelled");
+    assert!(join.source().is_none());
+}

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ends;
 mod fallible;
 mod for_each;
 mod map;
