@@ -262,3 +262,19 @@ fn a_task_that_is_handed_over_is_measured_from_its_start() {
         assert_eq!(trial.pool.stats().refused, 0);
     });
 }
+
+/// A task of a child ends an interval of its parent. The limit and the permits at once are the parent's, not the child's.
+#[test]
+fn an_interval_that_a_child_ends_has_the_figures_of_its_own_job() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let child = trial.job.job(2);
+        let permits: Vec<_> = (0..3).map(|_| trial.job.try_acquire().unwrap()).collect();
+        let below = child.try_acquire().unwrap();
+        trial.clock.advance(SECOND);
+        drop(below);
+        let seen = trial.last();
+        assert_eq!((seen.limit, seen.most_running, seen.tasks), (5, 4, 1));
+        drop(permits);
+    });
+}

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 use tollgate::{Job, JoinError, Pool};
 
 fn keeping(pool: &Pool, limit: usize) -> Job {
@@ -404,6 +405,23 @@ fn a_wait_for_what_is_cancelled_is_allowed() {
             matches!(task.join(), Err(JoinError::Cancelled))
         });
         assert!(cancelled.join().unwrap());
+    });
+}
+
+/// A wait with a time ends anyway, so it is no error.
+#[test]
+fn a_wait_for_a_time_is_allowed() {
+    within(LONG, || {
+        let pool = pool(2);
+        let job = keeping(&pool, 1);
+        let own = job.clone();
+        let idle = job.spawn(move || {
+            let child = own.job(1);
+            child.execute(|| ());
+            child.wait_timeout(Duration::from_millis(1))
+        });
+        assert!(!idle.join().unwrap());
+        job.wait();
     });
 }
 

@@ -4,8 +4,10 @@
 mod common;
 
 use std::any::Any;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -285,6 +287,27 @@ fn waiting_for_a_parent_waits_for_all_below() {
         held.set_limit(1);
         parent.wait();
         assert_eq!(child.stats().completed + held.stats().completed, 2);
+    });
+}
+
+/// The one task is three levels further down.
+#[test]
+fn a_job_is_idle_when_all_below_it_are() {
+    with_workers(|pool, _| {
+        let job = pool.job(4);
+        let deep = job.job(3).job(2).job(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let task = deep.spawn(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut idle = std::pin::pin!(job.idle());
+        assert!(!job.is_idle());
+        assert!(idle.as_mut().poll(&mut cx).is_pending());
+        latch.open();
+        task.join().unwrap();
+        job.wait();
+        assert!(job.is_idle());
+        assert!(idle.as_mut().poll(&mut cx).is_ready());
     });
 }
 

@@ -447,6 +447,17 @@ fn the_timer_has_a_thread_only_while_something_waits_for_it() {
         while timers() > 0 {
             thread::sleep(Duration::from_millis(10)); // it stays for a second
         }
+        // The start of the task cancels the entry of its deadline, which is the only one.
+        job.pause();
+        let task = job.spawn_within(3600 * SECOND, || ());
+        while timers() == 0 {
+            thread::yield_now();
+        }
+        job.resume();
+        task.join().unwrap();
+        while timers() > 0 {
+            thread::yield_now();
+        }
         job.hold_off(3600 * SECOND);
         job.hold_off(2 * 3600 * SECOND);
         while timers() == 0 {

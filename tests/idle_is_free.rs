@@ -131,6 +131,25 @@ fn a_pool_that_is_gone_has_no_threads() {
     });
 }
 
+/// A spare worker ends if it is idle for five seconds. Then a further wait may start another one.
+#[test]
+fn a_spare_worker_that_is_idle_ends() {
+    let _alone = alone();
+    within(LONG, || {
+        let pool = Pool::builder().workers(1).max_spare_workers(1).thread_name(|_| "spare".into());
+        let pool = pool.build().unwrap();
+        let (job, other) = (pool.job(1), common::job_without_inline_tasks(&pool));
+        for _ in 0..2 {
+            let other = other.clone();
+            job.spawn(move || other.spawn(|| ()).join().unwrap()).join().unwrap();
+            while threads_named("spare").len() != 1 {
+                thread::sleep(Duration::from_millis(10));
+            }
+            assert_eq!(pool.stats().spare_workers, 0);
+        }
+    });
+}
+
 #[test]
 fn a_job_makes_no_thread() {
     let _alone = alone();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use common::event::Latch;
 use common::{LONG, pool, with_workers, within};
@@ -36,7 +37,7 @@ fn a_rest_that_one_waiter_sees_releases_all() {
         // One that comes now waits for the next rest.
         let mut late = job.idle();
         assert!(Pin::new(&mut late).poll(&mut cx).is_pending());
-        assert!(!job.wait_timeout(std::time::Duration::from_millis(1)));
+        assert!(!job.wait_timeout(Duration::from_millis(1)));
         second.open();
         job.wait();
         assert!(Pin::new(&mut late).poll(&mut cx).is_ready());
@@ -55,9 +56,12 @@ fn four_threads_that_wait_and_push_again_all_go_on() {
             let waiters = [(); 4].map(|()| {
                 let (job, inner, rounds) = (job.clone(), inner.clone(), Arc::clone(&rounds));
                 thread::spawn(move || {
-                    for _ in 0..ROUNDS {
+                    for round in 0..ROUNDS {
                         inner.execute(|| ());
-                        job.wait();
+                        match round % 2 {
+                            0 => job.wait(),
+                            _ => assert!(job.wait_timeout(Duration::MAX), "it missed the rest"),
+                        }
                         rounds.fetch_add(1, SeqCst);
                     }
                 })

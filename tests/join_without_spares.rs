@@ -58,6 +58,20 @@ fn only_the_last_thread_may_not_wait() {
     });
 }
 
+/// Inside `blocking` the one spare worker has the task's place already, so a wait there needs no further one.
+#[test]
+fn a_task_waits_inside_blocking_with_one_spare() {
+    within(LONG, || {
+        let pool = pool(1, 1);
+        let (outer, inner) = (pool.job(1), common::job_without_inline_tasks(&pool));
+        for _ in 0..3 {
+            let inner = inner.clone();
+            let waits = move || tollgate::blocking(|| inner.spawn(|| 7).join().unwrap());
+            assert_eq!(outer.spawn(|| tollgate::blocking(waits)).join().unwrap(), 7);
+        }
+    });
+}
+
 /// The end of a scope may not wait, for its thread is the last one. Then there is one spare more, which runs what the scope's task
 /// waits for.
 #[test]

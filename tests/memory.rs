@@ -86,6 +86,7 @@ fn a_million_live_jobs_leave_nothing() {
             job.execute(move || drop(gauge.enter()));
         }
         gauge.until_ended(MILLION);
+        jobs.iter().for_each(Job::wait);
         drop(jobs);
     });
 }

@@ -5,6 +5,7 @@ mod common;
 use std::hint::black_box;
 use std::thread;
 
+use common::event::Latch;
 use common::{LONG, pool, within};
 use tollgate::{Job, Pool, TryAcquireError};
 
@@ -53,6 +54,21 @@ fn captures_of_half_a_stack() {
         bounded.execute(move || assert_eq!(look(&large), 7));
         bounded.wait();
         assert_eq!(bounded.stats().completed, 2);
+    });
+}
+
+/// A spare worker's stack is as large as that of the worker whose place it takes.
+#[test]
+fn a_spare_worker_has_the_pools_stack_size() {
+    within(LONG, || {
+        let pool = Pool::builder().workers(1).stack_size(64 * MIB).build().unwrap();
+        let (job, latch) = (pool.job(2), Latch::new());
+        let opening = latch.opening();
+        let waits = job.spawn(move || tollgate::blocking(|| opening.wait()));
+        let large = job.spawn(|| black_box([7_u8; 8 * MIB])[MIB]);
+        assert_eq!(large.join().unwrap(), 7);
+        latch.open();
+        waits.join().unwrap();
     });
 }
 

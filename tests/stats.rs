@@ -7,8 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::event::{Gauge, Latch, stay};
-use common::{LONG, pool, with_workers, within};
+use common::event::{Gauge, Latch, Opening, stay};
+use common::{LONG, pool, until_parked, with_workers, within};
+use tollgate::{Job, Pool, Rate, WorkerStats};
 
 #[test]
 fn completed_lags_by_at_most_16_tasks_for_each_worker() {
@@ -164,6 +165,85 @@ fn the_count_of_a_job_that_is_gone_goes_to_no_other_job() {
             job.wait();
             assert_eq!(job.stats().completed, 3, "limit {limit}");
         }
+    });
+}
+
+/// A turn runs three closures and then a future that pends. The closures count for their job, and the next job gets only its own task.
+#[cfg(feature = "futures")]
+#[test]
+fn a_turn_that_ends_with_a_pending_future_counts_its_closures() {
+    within(LONG, || {
+        let pool = pool(1);
+        for limit in [1, 2, usize::MAX] {
+            let (gauge, latch) = (Gauge::new(), Latch::new());
+            pool.job(1).execute(stay(&gauge, &latch));
+            gauge.until_running(1);
+            let (job, other) = (pool.job(limit), pool.job(limit));
+            (0..3).for_each(|_| job.execute(|| ()));
+            let pending = job.spawn_future(std::future::pending::<()>());
+            other.execute(|| ());
+            latch.open();
+            other.wait();
+            until_parked(&pool, 1);
+            assert_eq!((job.stats().completed, other.stats().completed), (3, 1), "limit {limit}");
+            pending.cancel();
+        }
+    });
+}
+
+/// The worker has counted further tasks of the job ahead, for the next pushes of the task. While the task waits, or is inside
+/// `blocking`, none of these is told as ready.
+#[test]
+fn a_task_that_has_pushed_and_waits_leaves_the_figures_right() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, held) = (pool.job(usize::MAX), pool.job(0));
+        let waits = |wait: fn(&Job, &Opening), running| {
+            let (gauge, latch) = (Gauge::new(), Latch::new());
+            let (own, there, opening, pushed) =
+                (job.clone(), held.clone(), latch.opening(), gauge.clone());
+            let task = job.spawn(move || {
+                own.execute(move || drop(pushed.enter()));
+                wait(&there, &opening);
+            });
+            gauge.until_ended(1);
+            until_parked(&pool, 1);
+            let stats = job.stats();
+            assert_eq!((stats.running, stats.ready, stats.backlog), (running, 0, 0));
+            latch.open();
+            held.set_limit(1);
+            task.join().unwrap();
+            held.set_limit(0);
+        };
+        waits(|held, _| held.spawn(|| ()).join().unwrap(), 0);
+        waits(|_, opening| tollgate::blocking(|| opening.wait()), 1);
+    });
+}
+
+/// With one worker nothing is stolen. With two, one task is: its pusher waits until the other worker has run that task.
+#[test]
+fn the_figures_of_workers_count_what_they_ran_and_stole() {
+    let sums = |pool: &Pool| {
+        let workers = pool.stats().workers;
+        let sum = |figure: fn(&WorkerStats) -> u64| workers.iter().map(figure).sum::<u64>();
+        (sum(|worker| worker.run), sum(|worker| worker.stolen))
+    };
+    within(LONG, move || {
+        let alone = pool(1);
+        let rated = alone.job_builder().rate(Rate::per_second(1).burst(100)).build();
+        let jobs = [alone.job(1), alone.job(usize::MAX), alone.job(1).job(1), rated];
+        (0..100).for_each(|task| jobs[task % 4].execute(|| ()));
+        alone.shutdown();
+        assert_eq!(sums(&alone), (100, 0));
+        let pool = pool(2);
+        let (job, latch) = (pool.job(usize::MAX), Latch::new());
+        let (own, opening) = (job.clone(), latch.opening());
+        job.execute(move || {
+            own.execute(move || latch.open());
+            opening.wait();
+        });
+        pool.shutdown();
+        assert_eq!(sums(&pool), (2, 1));
     });
 }
 

@@ -131,3 +131,23 @@ fn settled_tells_when_the_excess_has_ended() {
         block_on(settled);
     });
 }
+
+/// The future lowers the limit so far that its own permit is too many, and gives that permit back while it waits.
+#[test]
+fn settled_inside_a_future_holds_no_permit() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        let own = job.clone();
+        let task = job.spawn_future(async move {
+            own.set_limit(0);
+            own.settled().await;
+        });
+        while job.limit() > 0 {
+            thread::yield_now();
+        }
+        job.settled().wait();
+        assert_eq!(job.stats().running, 0);
+        job.set_limit(1);
+        task.join().unwrap();
+    });
+}

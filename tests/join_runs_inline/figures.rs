@@ -53,6 +53,24 @@ fn the_figures_are_right_while_a_task_runs_inline() {
     });
 }
 
+/// The worker has counted further tasks of the joining job ahead, for its next pushes. None of these is told as ready.
+#[test]
+fn the_figures_are_right_after_a_push_into_the_own_job() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (outer, inner) = (pool.job(usize::MAX), pool.job(1));
+        let (own, seen) = (outer.clone(), outer.clone());
+        let figures = inside(&outer, move || {
+            own.execute(|| ());
+            let task = inner.spawn(move || (here(), seen.stats().running, seen.stats().ready));
+            let (thread, running, ready) = task.join().unwrap();
+            assert_eq!(thread, here());
+            (running, ready)
+        });
+        assert_eq!(figures, (0, 1));
+    });
+}
+
 #[test]
 fn an_explanation_tells_which_task_waits_and_which_runs() {
     with_two_jobs(|_, outer, inner| {

@@ -9,6 +9,7 @@ mod ends;
 mod figures;
 mod jobs;
 mod permits;
+mod turns;
 
 use common::event::{Gauge, pass_through};
 use common::{LONG, pool, within};

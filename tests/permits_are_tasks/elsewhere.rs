@@ -20,6 +20,24 @@ fn a_task_acquires_a_permit_of_another_job_without_its_own() {
     });
 }
 
+/// A task of another pool acquires a permit, or gives one back. The drain of the permit's own pool waits for it, and no other drain.
+#[test]
+fn a_permit_counts_in_its_own_pool_wherever_it_goes() {
+    within(LONG, || {
+        let [own, first, second] = [(); 3].map(|()| pool(1));
+        let job = own.job(2);
+        let acquires = job.clone();
+        let permit = first.job(1).spawn(move || acquires.try_acquire().unwrap()).join().unwrap();
+        first.shutdown();
+        let given_back = job.try_acquire().unwrap();
+        second.job(1).spawn(move || drop(given_back)).join().unwrap();
+        second.shutdown();
+        assert_eq!(own.shutdown_timeout(Duration::ZERO).unwrap_err().pending, 1);
+        drop(permit);
+        own.shutdown();
+    });
+}
+
 #[test]
 #[cfg(feature = "futures")]
 fn a_future_awaits_a_permit_of_another_job_without_its_own() {

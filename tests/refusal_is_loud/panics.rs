@@ -92,6 +92,32 @@ fn a_payload_that_panics_when_dropped() {
     });
 }
 
+/// Panics with a further payload of its kind when it is dropped, so many times.
+struct Chain(u32);
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Chain(self.0 - 1));
+        }
+    }
+}
+
+/// The drop of a payload panics, and so does the drop of the payload of that panic.
+#[test]
+fn a_payload_whose_drop_panics_with_a_further_one() {
+    with_workers(|pool, _| {
+        let job = pool.job(1);
+        for length in 0..4 {
+            job.execute(move || panic_any(Chain(length)));
+            drop(job.spawn(move || panic_any(Chain(length))));
+        }
+        job.wait();
+        assert_eq!(job.stats().panicked, 8);
+        runs_its_next_task(pool);
+    });
+}
+
 /// A closure whose captures panic at its end, and one that is dropped without running, by each way out.
 #[test]
 fn captures_that_panic_when_dropped() {

@@ -124,6 +124,47 @@ fn no_class_starves() {
     });
 }
 
+/// A worker counts its turns for a lower class only while a task of that class is ready. Here another worker takes that task, then no
+/// such task is ready for one turn, and then there is another one.
+#[test]
+fn turns_are_counted_while_a_lower_class_waits() {
+    fn note(job: &Job, number: usize, order: &Arc<Mutex<Vec<usize>>>) {
+        let order = Arc::clone(order);
+        job.execute(move || order.lock().unwrap().push(number));
+    }
+    for (class, after) in [(Priority::Normal, NORMAL_AFTER), (Priority::Low, LOW_AFTER)] {
+        within(LONG, move || {
+            let (pool, _) = pool_with_clock(2);
+            let make = |class| pool.job_builder().limit(1).priority(class).build();
+            let [here, there, lower] = [(); 3].map(|()| (Gauge::new(), Latch::new()));
+            for (gauge, latch) in [&here, &there] {
+                pool.job(1).execute(stay(gauge, latch));
+                gauge.until_running(1);
+            }
+            let order = Arc::new(Mutex::new(Vec::new()));
+            make(class).execute(stay(&lower.0, &lower.1));
+            (0..4).for_each(|_| note(&make(Priority::High), 0, &order));
+            let high: Vec<_> = (0..2 * LOW_AFTER).map(|_| make(Priority::High)).collect();
+            let (next, second, theirs) = (make(Priority::High), make(class), Arc::clone(&order));
+            let taken = lower.0.clone();
+            // In the fifth turn the other worker comes free, takes the lower task, and stays there.
+            make(Priority::High).execute(move || {
+                there.1.open();
+                taken.until_running(1);
+                next.execute(move || {
+                    high.iter().for_each(|job| note(job, 1, &theirs));
+                    note(&second, 2, &theirs);
+                });
+            });
+            here.1.open();
+            while order.lock().unwrap().len() < 4 + 2 * LOW_AFTER + 1 {
+                std::thread::yield_now();
+            }
+            assert_eq!(before(&order.lock().unwrap(), 2), 4 + after, "{class:?}");
+        });
+    }
+}
+
 /// If turns of `Normal` and of `Low` become due at once, the turn of `Low` comes first: its bound counts turns of `Normal`, too.
 #[test]
 fn low_goes_first_if_both_lower_classes_are_due() {
@@ -139,6 +180,46 @@ fn low_goes_first_if_both_lower_classes_are_due() {
         push_turns(&trial, Priority::High, 3 * NORMAL_AFTER);
         push_turns(&trial, Priority::Low, 1);
         let expected = [(0, LOW_AFTER), (2, 1), (1, 1), (0, 2 * NORMAL_AFTER)];
+        assert_eq!(runs(&trial.run()), expected);
+    });
+}
+
+/// Tasks that a task of `Normal` has pushed inside lie in the worker's local queue. They have their turns, too, while tasks of `High`
+/// wait.
+#[test]
+fn tasks_pushed_inside_do_not_starve() {
+    within(LONG, || {
+        let trial = Trial::new();
+        let job = trial.job(|job| job);
+        let high = |_| {
+            let job = trial.job(|job| job.limit(1).priority(Priority::High));
+            (job, trial.task(0, Duration::ZERO))
+        };
+        let high: Vec<_> = (0..3 * NORMAL_AFTER).map(high).collect();
+        let inside: Vec<_> = (0..2 * TURN).map(|_| trial.task(1, Duration::ZERO)).collect();
+        let (own, task) = (job.clone(), trial.task(1, Duration::ZERO));
+        job.execute(move || {
+            task();
+            high.into_iter().for_each(|(job, task)| job.execute(task));
+            inside.into_iter().for_each(|task| own.execute(task));
+        });
+        let expected =
+            [(1, TURN), (0, NORMAL_AFTER), (1, TURN), (0, NORMAL_AFTER), (1, 1), (0, NORMAL_AFTER)];
+        assert_eq!(runs(&trial.run()), expected);
+    });
+}
+
+/// A turn of another class comes between two turns of `High`. The job of `High` that had the last turn is passed over nevertheless.
+#[test]
+fn a_lone_high_task_waits_for_one_turn_of_another_job_beside_a_turn_of_normal() {
+    within(LONG, || {
+        let trial = Trial::new();
+        push_turns(&trial, Priority::Normal, 1);
+        push_turns(&trial, Priority::High, NORMAL_AFTER - 1);
+        let long = trial.job(|job| job.priority(Priority::High));
+        trial.push(&long, 3, 3 * TURN);
+        trial.push(&trial.job(|job| job.limit(1).priority(Priority::High)), 4, 1);
+        let expected = [(0, NORMAL_AFTER - 1), (3, TURN), (1, 1), (4, 1), (3, 2 * TURN)];
         assert_eq!(runs(&trial.run()), expected);
     });
 }

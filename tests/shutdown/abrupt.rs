@@ -7,7 +7,8 @@ use tollgate::{Job, Pool, TaskHandle};
 
 use crate::common::event::{Gauge, Latch, pass_through, stay};
 use crate::common::{
-    LONG, Tokens, WORKERS, all_cancelled, pool, refuses_pushes, with_workers, within,
+    LONG, Tokens, WORKERS, all_cancelled, job_without_inline_tasks, pool, refuses_pushes,
+    with_workers, within,
 };
 use crate::{jobs_with_queues, until_outsiders_are_refused};
 
@@ -98,4 +99,23 @@ fn shutdown_timeout_drains_if_there_is_time() {
             assert_eq!((gauge.started(), gauge.running()), (count, 0));
         });
     }
+}
+
+/// A task that waits inside has no seat, and a permit is of no worker: both are counted beside the task that runs.
+#[test]
+fn what_is_left_after_the_time_includes_waiting_tasks_and_permits() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let (outer, inner) = (pool.job(1), job_without_inline_tasks(&pool));
+        let (stays, there) = (stay(&gauge, &latch), inner.clone());
+        let waiting = outer.spawn(move || there.spawn(stays).join().unwrap());
+        gauge.until_running(1);
+        let permit = pool.job(1).try_acquire().unwrap();
+        let left = pool.shutdown_timeout(Duration::ZERO).unwrap_err();
+        assert_eq!((left.running, left.pending), (2, 1));
+        latch.open();
+        waiting.join().unwrap();
+        drop(permit);
+    });
 }

@@ -120,6 +120,21 @@ fn a_future_of_another_pool_may_wait() {
     });
 }
 
+/// The drain of the other pool needs the permit of the future that awaits it.
+#[test]
+#[cfg(feature = "futures")]
+fn a_future_that_awaits_the_end_of_another_pool_holds_no_permit() {
+    within(LONG, || {
+        let (own, other) = (pool(1), pool(1));
+        let job = own.job(1);
+        let theirs = job.clone();
+        let task = other.job(1).spawn(move || theirs.spawn(|| 1).join().unwrap());
+        let waits = job.spawn_future(async move { other.shutdown_async().await });
+        waits.join().unwrap();
+        assert_eq!(task.join().unwrap(), 1);
+    });
+}
+
 #[test]
 fn a_task_of_the_pool_is_refused() {
     within(LONG, || {

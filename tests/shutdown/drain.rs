@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tollgate::{Job, JoinError, Pool, TaskHandle};
+use tollgate::{Job, JoinError, Pool, Priority, TaskHandle};
 
 use crate::common::event::{Gauge, Latch, pass_through, stay};
 use crate::common::{
@@ -279,7 +279,9 @@ fn a_cancel_after_the_end_drops_nothing() {
 /// The pool counts a stop hook's push as one from inside. The workers have left, so the hook drops the task itself.
 #[test]
 fn a_push_that_comes_too_late_is_dropped_by_its_pusher() {
-    for workers in WORKERS {
+    for (workers, class) in
+        WORKERS.into_iter().zip([Priority::Low, Priority::Normal, Priority::High])
+    {
         within(LONG, move || {
             let (slot, tokens) = (Arc::new(Mutex::new(None::<Job>)), Arc::new(Tokens::new()));
             let (theirs, taken) = (Arc::clone(&slot), Arc::clone(&tokens));
@@ -291,7 +293,7 @@ fn a_push_that_comes_too_late_is_dropped_by_its_pusher() {
                 assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
             });
             let pool = pool.build().unwrap();
-            let job = pool.job(1);
+            let job = pool.job_builder().limit(1).priority(class).build();
             *slot.lock().unwrap() = Some(job.clone());
             pool.shutdown();
             assert_eq!(job.stats().cancelled, workers as u64);

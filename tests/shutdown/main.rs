@@ -60,11 +60,13 @@ fn each_worker_has_its_name_and_its_hooks_run_once() {
             let name =
                 pool.job(1).spawn(|| thread::current().name().map(str::to_owned)).join().unwrap();
             assert!(name.is_some_and(|name| name.starts_with("named-")));
+            // With a spare worker in the place of this task's.
+            pool.job(1).spawn(|| tollgate::blocking(|| ())).join().unwrap();
             drop(pool);
             let (mut starts, mut stops) = std::mem::take(&mut *log.lock().unwrap());
             starts.sort_unstable();
             stops.sort_unstable();
-            let each: Vec<usize> = (0..workers).collect();
+            let each: Vec<usize> = (0..=workers).collect();
             assert_eq!((starts, stops), (each.clone(), each));
         });
     }

@@ -218,6 +218,11 @@ impl Trace {
         found.unwrap_or_else(|| panic!("task {number} of {job} is never {name}: {slices:#?}"))
     }
 
+    /// The names of all tracks.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tracks.values().map(|track| track.name.as_str())
+    }
+
     /// The name of the track above one.
     pub fn parent(&self, name: &str) -> &str {
         let track = self.tracks.values().find(|track| track.name == name).unwrap();

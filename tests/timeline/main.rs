@@ -229,6 +229,62 @@ fn nothing_is_recorded_before_the_start_and_after_the_stop() {
     });
 }
 
+/// The slice of a task that waits ends where the recording ended.
+#[test]
+fn a_second_stop_leaves_the_time_of_the_first() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let job = pool.job_builder().name("held").limit(0).build();
+        job.execute(|| ());
+        let ends = || read(&pool).slice("job \"held\"", 1, "queued").to;
+        pool.timeline().stop();
+        let first = ends();
+        pool.timeline().stop();
+        assert_eq!(ends(), first);
+        job.cancel();
+    });
+}
+
+/// The timeline keeps the names of 16,384 tasks, and of as many jobs that are gone. It forgets the oldest, so it does not grow for ever.
+#[test]
+fn the_newest_names_are_kept() {
+    const MOST: usize = 16_384;
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start_with(8 * MOST);
+        let job = pool.job(1);
+        for number in 0..=MOST {
+            drop(job.spawn_named(format!("{number}"), || ()));
+            pool.job_builder().name(format!("{number}")).build().execute(|| ());
+        }
+        common::until_parked(&pool, 1);
+        let trace = read(&pool);
+        let running = trace.slices.iter().filter(|slice| slice.name == "running");
+        let names: HashSet<_> =
+            running.filter(|slice| slice.has("name")).map(|slice| slice.says("name")).collect();
+        assert_eq!((names.len(), names.contains("0")), (MOST, false));
+        let jobs: HashSet<_> = trace.names().filter(|name| name.starts_with("job \"")).collect();
+        assert_eq!((jobs.len(), jobs.contains("job \"0\"")), (MOST, false));
+    });
+}
+
+/// While the job has no limit, the track of its limit has no value.
+#[test]
+fn no_limit_is_no_value() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let job = pool.job_builder().name("search").limit(2).build();
+        for limit in [2, usize::MAX, 1] {
+            job.set_limit(limit);
+            job.spawn(|| ()).join().unwrap();
+            job.wait();
+        }
+        assert_eq!(read(&pool).each("job \"search\"", "limit"), [2, 1]);
+    });
+}
+
 #[test]
 fn a_worker_with_nothing_to_do_is_parked() {
     within(LONG, || {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, SECOND, pool, pool_with_clock, with_workers, within};
+use crate::common::{LONG, SECOND, pool, pool_with_clock, until_parked, with_workers, within};
 use crate::{check, read};
 use tollgate::{Job, Pool, Rate, Reason};
 
@@ -75,6 +75,39 @@ fn the_clock_says_why() {
             said,
             format!("{held}, until the time of job \"slow\" came").replace("search", "slow")
         );
+    });
+}
+
+/// A worker has run a task of another job, and parked. The end of that task is no reason for the start of a later one.
+#[test]
+fn a_task_that_ended_before_the_push_is_no_reason() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, other) = (pool.job(1).job_builder().name("search").build(), pool.job(1).job(1));
+        pool.timeline().start();
+        other.spawn(|| ()).join().unwrap();
+        until_parked(&pool, 1);
+        job.spawn(|| ()).join().unwrap();
+        let trace = read(&pool);
+        let said = trace.slice("job \"search\"", 1, "queued").says("why");
+        assert_eq!(said, "nothing held it: a worker took it");
+    });
+}
+
+#[test]
+fn a_task_that_has_not_started_says_why() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let job = pool.job_builder().name("search").build();
+        job.pause();
+        let task = job.spawn(|| ());
+        assert_eq!(
+            read(&pool).slice("job \"search\"", 1, "queued").says("why"),
+            "job \"search\" was paused"
+        );
+        job.resume();
+        task.join().unwrap();
     });
 }
 
@@ -209,6 +242,32 @@ fn a_future_waits_while_it_is_pending() {
         assert_eq!(names, ["queued", "running", "pending", "running"]);
         // It keeps its permit meanwhile.
         assert_eq!(trace.each("job \"search\"", "running"), [0, 1, 0]);
+    });
+}
+
+/// A permit that was given back let the future start. That is no reason for its further polls.
+#[test]
+#[cfg(feature = "futures")]
+fn a_woken_future_starts_for_no_earlier_reason() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job(1).job_builder().name("search").limit(1).build();
+        let permit = search.try_acquire().unwrap();
+        let mut left = 3;
+        let task = search.spawn_future(std::future::poll_fn(move |context| {
+            left -= 1;
+            context.waker().wake_by_ref();
+            if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        }));
+        until_parked(&pool, 1);
+        drop(permit);
+        task.join().unwrap();
+        search.wait();
+        let trace = read(&pool);
+        let runs = trace.of("job \"search\"").into_iter().filter(|slice| slice.name == "running");
+        let flows: Vec<_> = runs.map(|slice| slice.last_of_flows.len()).collect();
+        assert_eq!(flows, [0, 1, 0, 0]);
     });
 }
 
