@@ -109,7 +109,7 @@ impl Worker<'_> {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
                     return None;
                 }
-                return match self.pop_waiting(job) {
+                return match self.pop_waiting(job, may_go_on) {
                     Some(cell) => Some(cell),
                     None => self.next_beside_the_queue(job, seat),
                 };
@@ -163,7 +163,7 @@ impl Worker<'_> {
         if unlimited {
             self.next_of_unlimited(job, self.context.seat()?)
         } else {
-            if let Some(cell) = self.pop_waiting(job) {
+            if let Some(cell) = self.pop_waiting(job, may_go_on) {
                 return Some(cell);
             }
             self.run_on_with(self.context.seat()?.deque.pop()?, job)
@@ -256,24 +256,33 @@ impl Worker<'_> {
         Some(cell)
     }
 
-    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty or the task is a
-    /// child's. Also returns `None` if another thread keeps the queue lock.
+    /// Returns true if the worker has checked the job's word in the present epoch, or if `may_go_on` allows a further task now.
+    ///
+    /// Call it after a task was popped from the queue. The task may have been pushed after a pause, and the worker may have checked
+    /// the word before that pause. The pop makes the epoch of that pause visible.
     #[inline]
-    fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
+    fn may_start_popped(&self, job: JobPtr, may_go_on: fn(JobPtr) -> bool) -> bool {
+        self.pool().epoch() == self.context.lease().epoch.get() || may_go_on(job)
+    }
+
+    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty, if the task is a
+    /// child's, or if `may_go_on` forbids a further task of the job. Also returns `None` if another thread keeps the queue lock.
+    #[inline]
+    fn pop_waiting(&self, job: JobPtr, may_go_on: fn(JobPtr) -> bool) -> Option<CellPtr> {
         let queue = job.queue();
         let mut consumer = match queue.try_lock_quietly() {
             Some(consumer) => consumer,
             None => try_briefly(&job)?,
         };
         match consumer.pop() {
-            Popped::Task(cell) if cell.job() == job => {
+            Popped::Task(cell) if cell.job() == job && self.may_start_popped(job, may_go_on) => {
                 gate::unlock(job, consumer);
                 Some(cell)
             }
-            Popped::Task(delegate) => {
-                // The task is a child's. The turn ends, so the child gets the permit. The task goes back before the unlock:
-                // no other task may overtake it. There may be room for it at once.
-                job.queue().push_returned(delegate);
+            Popped::Task(other) => {
+                // The task is a child's, or the job is held. The turn ends, so the child gets the permit. The task goes back
+                // before the unlock: no other task may overtake it. There may be room for it at once.
+                job.queue().push_returned(other);
                 gate::unlock(job, consumer);
                 fence_after_rmw();
                 gate::look(job);
@@ -340,10 +349,12 @@ impl Worker<'_> {
         let mut consumer = job.queue().try_lock()?;
         let mut returned = false;
         let mut next = || match consumer.pop() {
-            Popped::Task(cell) if cell.job() == job => Some(cell),
-            Popped::Task(delegate) => {
-                // The task is of the job's first child, which was made just now.
-                job.queue().push_returned(delegate);
+            Popped::Task(cell) if cell.job() == job && self.may_start_popped(job, may_go_on) => {
+                Some(cell)
+            }
+            Popped::Task(other) => {
+                // The task is of the job's first child, which was made just now. Or the job is held.
+                job.queue().push_returned(other);
                 returned = true;
                 None
             }
