@@ -8,7 +8,7 @@ use std::thread;
 
 use common::event::{Gauge, Latch, linger, pass_through, stay};
 use common::rng::Rng;
-use common::{LONG, pool, unwind, with_workers, within, workers_pass};
+use common::{LONG, pool, settle, unwind, with_workers, within, workers_pass};
 use tollgate::{Job, Pool};
 
 #[test]
@@ -163,6 +163,26 @@ fn holds_what_was_ready(hold: fn(&Job), let_go: fn(&Job)) {
 #[test]
 fn a_pause_holds_what_was_ready() {
     holds_what_was_ready(Job::pause, Job::resume);
+}
+
+/// A worker that has just ended the last task looks for a further one for a moment. What is pushed in that moment is held, too.
+#[test]
+fn a_pause_holds_what_is_pushed_at_once() {
+    within(LONG, || {
+        let pool = pool(1);
+        for limit in [1, usize::MAX] {
+            let (job, gauge) = (pool.job(limit), Gauge::new());
+            for round in 0..5_000 {
+                job.spawn(|| ()).join().unwrap();
+                job.pause();
+                job.execute(pass_through(&gauge));
+                settle(&job);
+                assert_eq!(gauge.started(), round, "limit {limit}");
+                job.resume();
+                job.wait();
+            }
+        }
+    });
 }
 
 #[test]

@@ -822,6 +822,11 @@ pub const FAULTS: &[Fault] = &[
         &["turns::limit_holds_for_a_batch_whose_first_task_pauses_the_job"],
     ),
     fault(
+        "popped-after-a-pause",
+        "a worker does not check the epoch again after it has popped a task",
+        &["turns::limit_holds_for_a_task_that_is_pushed_after_a_pause"],
+    ),
+    fault(
         "reservation-kept-by-who-runs-on",
         "a worker that runs a ready task under its permit keeps the task's reservation",
         &["turns::nothing_is_left_of_the_reservation_of_a_task_that_runs_on"],

@@ -43,6 +43,33 @@ fn limit_holds_when_a_pause_follows_a_change_of_another_job() {
     });
 }
 
+/// The worker has checked the word and runs on under its permit. A task that is pushed after a pause must not start: under a
+/// limit, or in an unlimited job.
+#[test]
+fn limit_holds_for_a_task_that_is_pushed_after_a_pause() {
+    for (limit, below) in [(1, true), (usize::MAX, false)] {
+        check(Bound::Preemptions(2), move || {
+            let stage = Stage::new(1);
+            let parent = stage.job(usize::MAX);
+            let job = if below { stage.child(&parent, limit) } else { stage.job(limit) };
+            drop(parent);
+            let (begun, late) = (Door::new(), Arc::new(AtomicUsize::new(0)));
+            let opens = begun.clone();
+            job.execute(move || opens.open());
+            let worker = thread::spawn(move || _ = stage.play(0, 1));
+            begun.pass();
+            job.pause();
+            let pushed = late.clone();
+            job.execute(move || _ = pushed.fetch_add(1, Relaxed));
+            worker.join().unwrap();
+            assert_eq!(late.load(Relaxed), 0, "a task started in a paused job");
+            job.resume();
+            rest(stage, job);
+            assert_eq!(late.load(Relaxed), 1);
+        });
+    }
+}
+
 /// A worker has the tasks of an unlimited job in its batch. The first of them pauses the job.
 #[test]
 fn limit_holds_for_a_batch_whose_first_task_pauses_the_job() {

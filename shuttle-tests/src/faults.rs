@@ -34,6 +34,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("drain-decides-on-an-old-count", TORN),
     ("handed-over-in-a-held-job", TORN),
     ("rate-asked-job-by-job", TORN),
+    ("popped-after-a-pause", TORN),
     ("rate-turn-unchecked", TORN),
     ("waiter-granted-without-look", TORN),
     (

@@ -115,7 +115,7 @@ impl Worker<'_> {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
                     return None;
                 }
-                return match self.pop_waiting(job) {
+                return match self.pop_waiting(job, may_go_on) {
                     Some(cell) => Some(cell),
                     None => self.next_beside_the_queue(job, seat),
                 };
@@ -170,7 +170,7 @@ impl Worker<'_> {
         if unlimited {
             self.next_of_unlimited(job, self.context.seat()?)
         } else {
-            if let Some(cell) = self.pop_waiting(job) {
+            if let Some(cell) = self.pop_waiting(job, may_go_on) {
                 return Some(cell);
             }
             self.run_on_with(self.context.seat()?.deque.pop()?, job)
@@ -263,25 +263,34 @@ impl Worker<'_> {
         Some(cell)
     }
 
-    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty, if its first task is
-    /// a child's, or if another thread has the queue lock.
+    /// Returns true if the worker has checked the job's word in the present epoch, or if `may_go_on` allows a further task now.
+    ///
+    /// Call this after a task was popped from the job's queue. The task might have been pushed after a pause, although the
+    /// worker has checked the word before that pause. After the pop the worker sees the epoch of that pause.
     #[inline]
-    fn pop_waiting(&self, job: JobPtr) -> Option<CellPtr> {
+    fn may_start_popped(&self, job: JobPtr, may_go_on: fn(JobPtr) -> bool) -> bool {
+        self.pool().epoch() == self.context.lease().epoch.get() || may_go_on(job)
+    }
+
+    /// Pops one task from the queue of a job that is not unlimited. Returns `None` if the queue is empty, if its first task is
+    /// a child's, if `may_go_on` returns false, or if another thread has the queue lock.
+    #[inline]
+    fn pop_waiting(&self, job: JobPtr, may_go_on: fn(JobPtr) -> bool) -> Option<CellPtr> {
         let queue = job.queue();
         let mut consumer = match queue.try_lock_quietly() {
             Some(consumer) => consumer,
             None => try_briefly(&job)?,
         };
         match consumer.pop() {
-            Popped::Task(cell) if cell.job() == job => {
+            Popped::Task(cell) if cell.job() == job && self.may_start_popped(job, may_go_on) => {
                 gate::unlock(job, consumer);
                 Some(cell)
             }
-            Popped::Task(delegate) => {
-                // The task belongs to a child of `job`. The turn ends, so that the child's task gets the permit. This thread
-                // puts the task back before it unlocks the queue, so that no other task overtakes that task. The gate may have
-                // room for the task already, so this thread checks the queue.
-                job.queue().push_returned(delegate);
+            Popped::Task(other) => {
+                // The task belongs to a child of `job`, or the job is held. The turn ends, so that a child's task gets the
+                // permit. This thread puts the task back before it unlocks the queue, so that no other task overtakes that
+                // task. The gate may have room for the task already, so this thread checks the queue.
+                job.queue().push_returned(other);
                 gate::unlock(job, consumer);
                 fence_after_rmw();
                 gate::look(job);
@@ -350,10 +359,12 @@ impl Worker<'_> {
         let mut consumer = job.queue().try_lock()?;
         let mut returned = false;
         let mut next = || match consumer.pop() {
-            Popped::Task(cell) if cell.job() == job => Some(cell),
-            Popped::Task(delegate) => {
-                // The task belongs to the job's first child, which was made just now.
-                job.queue().push_returned(delegate);
+            Popped::Task(cell) if cell.job() == job && self.may_start_popped(job, may_go_on) => {
+                Some(cell)
+            }
+            Popped::Task(other) => {
+                // The task belongs to the job's first child, which was made just now, or the job is held.
+                job.queue().push_returned(other);
                 returned = true;
                 None
             }
