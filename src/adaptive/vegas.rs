@@ -1,6 +1,6 @@
 //! The rule Vegas, which estimates how many tasks wait inside the server that the tasks call. The rule compares the
-//! mean time of an interval's tasks with the least mean of all intervals. A task that does not wait in the server is
-//! assumed to take this least mean.
+//! mean time of an interval's tasks with the least mean of all intervals without an overload. A task that does not wait in
+//! the server is assumed to take this least mean.
 
 use super::{Interval, LimitRule};
 
@@ -14,10 +14,11 @@ const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
 ///
-/// A task that finds the server's queue empty is assumed to take the least mean of all intervals. The number of tasks
-/// in the server's queue is then `limit × (1 − least / mean)`. If that number is below 3, the limit rises by one,
-/// provided that as many tasks ran at once as the limit allows. If that number is above 6, the limit falls by one. If a
-/// task called [`overloaded`](crate::overloaded), the limit falls to nine tenths.
+/// A task that finds the server's queue empty is assumed to take the least mean of all intervals in which no task
+/// called [`overloaded`](crate::overloaded). The number of tasks in the server's queue is then
+/// `limit × (1 − least / mean)`. If that number is below 3, the limit rises by one, provided that as many tasks ran
+/// at once as the limit allows. If that number is above 6, the limit falls by one. If a task called `overloaded`, the limit falls
+/// to nine tenths.
 ///
 /// The least mean can be out of date if the server has become slower for good. A mean that is measured while tasks
 /// queue in the server would be too long. So every 32 intervals the rule halves the limit for two intervals. In the

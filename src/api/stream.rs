@@ -22,9 +22,9 @@
 //! - `send-3`: the puller that has unlocked reads `pullers`, and whether a puller is queued. If a puller is missing,
 //!   this puller sends one.
 //!
-//! A missing puller is always sent, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock
-//! taken finds it free at the last try, and does not leave (`pull-3`). Or the puller that has unlocked sees that a puller
-//! is missing (`send-3`).
+//! No puller stays missing, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock taken
+//! gets the lock at its last try, and goes on (`pull-3`). Or the puller that has unlocked reads that a puller is missing,
+//! and pushes one (`send-3`).
 
 pub mod chunks;
 pub mod fallible;
@@ -188,8 +188,8 @@ impl<I: Iterator> Feed<I> {
         before
     }
 
-    /// Locks the input (pull-1 to pull-3). Returns `None` if another puller has the lock: the calling puller has
-    /// lowered the number of running pullers, and must end.
+    /// Locks the input (pull-1 to pull-3). If another puller has the lock, lowers the number of running pullers, and returns
+    /// `None`. Then the calling puller must end.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();

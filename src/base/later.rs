@@ -19,7 +19,8 @@ struct Later {
     depth: Cell<u32>,
     first: Cell<*mut Header>,
     last: Cell<*mut Header>,
-    /// The keys in the parking lot whose waiters must be woken. While `depth` is 0, the list is empty and has no allocation.
+    /// The keys in the parking lot whose waiters this thread has still to wake. While the thread delays no wake-ups, the list
+    /// is empty and has no allocation.
     keys: ManuallyDrop<Cell<Vec<usize>>>,
 }
 

@@ -10,7 +10,7 @@ use crate::sync::deque::{Stealer, Worker};
 use crate::sync::shrunk;
 use std::cell::Cell;
 
-/// A push from inside a task adds the new task to the local queue only if that queue has fewer tasks than this number.
+/// A push from inside a task adds the new task to the worker's deque only if the deque has fewer tasks than this number.
 /// Otherwise the new task goes to the job's queue.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 

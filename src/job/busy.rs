@@ -42,7 +42,7 @@ impl Left {
         self.0 & TASKS == 0 && self.0 & WAITED != 0
     }
 
-    /// Returns the number of busy tasks.
+    /// Returns the busy count: the number of ready or running tasks.
     pub const fn tasks(self) -> u64 {
         self.0 & TASKS
     }

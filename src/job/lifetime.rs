@@ -61,7 +61,8 @@ impl JobPtr {
         }
     }
 
-    /// Frees this record alone, and returns its parent. The caller must subtract the record's handle of the parent.
+    /// Frees this record alone, and returns its parent. The record had a handle of its parent. The caller must drop that
+    /// handle.
     ///
     /// # Safety
     /// As [`free`](Self::free).

@@ -24,9 +24,9 @@ use std::ptr::{self, NonNull};
 /// | 88..96  | the front stack               |                | reads     |
 /// | 96..112 | the rest of `departures`      |                | writes    |
 ///
-/// Because of the order of the fields, pushers and workers of a full job use different cache lines. A slab places records side
-/// by side, so a record begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a running task
-/// use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer.
+/// Because of the order of the fields, pushers and workers of a job at its limit use different cache lines. A slab places
+/// records side by side, so a record begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a
+/// running task use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {

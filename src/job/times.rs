@@ -52,8 +52,7 @@ impl Times {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }
 
-    /// Replaces the job's rates by `rates`. What is used up of the old rate at an index stays used up of the new rate at the
-    /// same index.
+    /// Replaces the job's rates by `rates`. Each new rate inherits the starts that the old rate at the same index has counted.
     pub fn set_rates(&mut self, rates: &[Rate], now: Instant) {
         let old =
             std::mem::take(&mut self.paces).into_iter().map(Some).chain(std::iter::repeat(None));

@@ -89,8 +89,8 @@ impl Noted {
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The number of steps is bounded, because the notes may lead into a circle that does not contain this join. Another
-        // join finds such a circle.
+        // The notes might lead into a circle that does not contain this join, and the walk along them would not end. So the
+        // number of steps is bounded. Another join finds that circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
             jobs.push(join.job);

@@ -342,7 +342,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         owner.task_ended();
     }
 
-    /// Moves the outcome out of the slot.
+    /// Moves the outcome out of the cell.
     ///
     /// # Safety
     /// The caller must have seen DONE, must own the outcome, and may call this function only once.

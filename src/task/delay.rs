@@ -25,7 +25,8 @@
 //! cancelling thread sees the key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the
 //! first key. By the two fences, the cancelling thread sees the list, or the delaying thread sees the flag.
 //!
-//! If a sweep or a clear finds a key without an entry, another thread has taken the entry out, and has the task (`delay-2`).
+//! If a sweep or a clear finds a key in the list, and the timer has no entry with that key, then another thread has taken the
+//! entry out of the timer, and has the task (`delay-2`).
 //!
 //! The cell counts as an owner of the pool, because the task's handle may use the timer after the job was freed.
 

@@ -103,7 +103,8 @@ impl TaskPtr {
 /// The caller must have claimed a task of the job, and the cell of that task must be in a queue. Usually a worker takes the
 /// empty cell out, and then wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
 ///
-/// By the fence, this call sees that a gate is held, or the thread that holds the job sees the claim.
+/// The caller has claimed the task before this call executes a full fence. So this call sees that a gate is held, or the thread
+/// that pauses the gate or sets its limit to 0 sees that the task is claimed.
 pub fn note_empty(job: JobPtr) {
     fence_after_rmw();
     if gate::is_stuck(job) {

@@ -328,7 +328,7 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // After this fence the caller must check the queue, as soon as its task has all permits again.
+        // The caller must check the gate's queue after this fence. It does so when its task has re-acquired all permits.
         fence_after_rmw();
     }
 }
@@ -360,7 +360,7 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
         let context = context.filter(|context| context.serves.get());
-        // An error is ignored: without a spare worker the thread blocks in its seat, as it would without this call.
+        // Without a spare worker the thread keeps its seat, and `f` blocks the seat. So the error is ignored.
         let blocked = context.map(|context| {
             let spares = &context.pool().spares;
             let leave = |seat| match seat {

@@ -215,9 +215,9 @@ impl Context {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
     }
 
-    /// Returns true if a task of `job` may run inline under the permit that this thread holds. The running task must be of the
-    /// same job. The job's gates must allow a further task, or keep permits. Fewer than [`DEPTH_MOST`] tasks may run inline
-    /// inside one another.
+    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. Both tasks
+    /// must be of the same job. No gate of the job is allowed to be held or over its limit, unless the job keeps its permits.
+    /// Fewer than [`DEPTH_MOST`] tasks are allowed to run inline inside one another.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST

@@ -118,11 +118,11 @@ impl Worker<'_> {
         found
     }
 
-    /// Pops the task at the top of the worker's deque if that task came from the injector.
+    /// Pops the next task of the worker's deque if that task came from the injector: then its mark is `Ready`. Tasks pushed
+    /// from inside a task, and woken futures, have other marks.
     ///
-    /// A task came from the injector if its mark is `Ready`. Tasks pushed from inside a task, and woken futures, have other
-    /// marks. Tasks that were moved from the injector to the deque lie there with the oldest on top. All tasks still in the
-    /// injector are newer.
+    /// Such a task has waited longer than each task that is still in the injector. A worker that moves tasks from the injector
+    /// to its deque pops the oldest of them first.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;

@@ -18,8 +18,8 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
-/// Refuses a wait until the first of several tasks has ended, if the task on this thread keeps a permit without which none of
-/// them can begin. `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
+/// Refuses a wait for whichever of several tasks ends first, if none of these tasks can begin without a permit that the task on
+/// this thread keeps. `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].

@@ -75,8 +75,8 @@ impl<T> Chunks<T> {
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the last pull of this puller gave
-    /// more than one item, and the puller has run all of them.
+    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must say whether two things are true: the last pull of
+    /// this puller gave more than one item, and the puller has run all of these items.
     ///
     /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input might block
     /// until an earlier item has been run. A puller that had not run the earlier item yet would then block for ever.

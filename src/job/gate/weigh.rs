@@ -15,12 +15,12 @@
 //! A weight fits if the weight and the permits held are together within the limit, or if no permit is held. So a task whose
 //! weight exceeds the limit runs alone, and does not wait for ever.
 //!
-//! Claim: no heavy task waits while its weight fits. A thread that has released permits tries to get the queue lock. If the
-//! thread gets the lock, it checks the weight. Otherwise it sets the pending bit, and the lock's owner checks the weight again,
-//! with a word that shows the released permits. If another task of the gate is ready, no thread admits the heavy task. The
-//! worker that starts the ready task, or puts it back, checks the queue again.
+//! No heavy task waits for long while its weight fits. A thread that has released permits of the gate tries to get the lock of
+//! the gate's queue. If the thread gets the lock, it checks the weight. Otherwise it sets the pending bit, and the lock's owner
+//! checks the weight again, with a word that shows the released permits. While another task of the gate is ready, the heavy task
+//! waits. The worker that starts the ready task, or puts it back, then checks the queue again.
 //!
-//! Claim: no heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only tasks
+//! No heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only tasks
 //! of three kinds use permits of the gate meanwhile:
 //! - tasks that a worker runs to the end of its turn, under permits that the worker has already;
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
