@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, pool, with_workers, within};
-use tollgate::{Job, Pool};
+use tollgate::{Job, JobBuilder, Pool, Rate};
 
 /// How many tasks of each large job a worker may start before a lone task of another job.
 const BOUND: usize = 64;
@@ -231,9 +231,15 @@ fn a_lone_task_starts_soon_behind_many_queues() {
 /// What a worker runs of one job before another job's turn.
 const TURN: usize = 16;
 
-/// Runs jobs of `size` tasks each and these limits on one worker, and pushes a lone task while their task number `at` runs.
+/// Runs jobs of `size` tasks each, these limits and this rate on one worker, and pushes a lone task while their task number `at` runs.
 /// Returns how many tasks of each job start between that push and the lone task.
-fn tasks_before_a_lone_one(pool: &Pool, limits: &[usize], size: usize, at: usize) -> Vec<usize> {
+fn tasks_before_a_lone_one(
+    pool: &Pool,
+    limits: &[usize],
+    rate: Option<Rate>,
+    size: usize,
+    at: usize,
+) -> Vec<usize> {
     let (order, latch) = (Arc::new(Mutex::new(Vec::new())), Latch::new());
     let (held, small) = (pool.job(1), pool.job(1));
     block(pool, &held, &latch);
@@ -246,7 +252,9 @@ fn tasks_before_a_lone_one(pool: &Pool, limits: &[usize], size: usize, at: usize
             small.execute(move || order.lock().unwrap().push(lone));
         }
     };
-    let jobs: Vec<Job> = limits.iter().map(|limit| pool.job(*limit)).collect();
+    let builders = limits.iter().map(|limit| pool.job_builder().limit(*limit));
+    let with_rate = |job: JobBuilder| rate.iter().fold(job, |job, rate| job.rate(*rate));
+    let jobs: Vec<Job> = builders.map(|job| with_rate(job).build()).collect();
     for (which, job) in jobs.iter().enumerate() {
         for _ in 0..size {
             let (order, push) = (Arc::clone(&order), push.clone());
@@ -268,7 +276,7 @@ fn tasks_before_a_lone_one(pool: &Pool, limits: &[usize], size: usize, at: usize
     (0..limits.len()).map(|job| between.iter().filter(|entry| **entry == job).count()).collect()
 }
 
-/// At each stage of the other jobs' queues, a lone task waits for one turn of each.
+/// At each stage of the other jobs' queues, a lone task waits for one turn of each, or for less than two of a job with a rate.
 #[test]
 fn a_lone_task_waits_for_one_turn_of_each_job_at_every_stage() {
     const MANY: usize = usize::MAX;
@@ -283,7 +291,10 @@ fn a_lone_task_waits_for_one_turn_of_each_job_at_every_stage() {
         &[1, 2, 3, 16, MANY],
         &[2, 2, 2, 2, 1, 1],
     ];
-    for limits in sets {
+    // This rate never makes a task wait.
+    let rate = Rate::per_second(u32::MAX).burst(u32::MAX);
+    let all_sets = [(None, TURN), (Some(rate), 2 * TURN - 1)].map(|way| sets.map(|set| (set, way)));
+    for (limits, (rate, most)) in all_sets.into_iter().flatten() {
         within(LONG, move || {
             let pool = pool(1);
             for size in 1..=100 {
@@ -302,10 +313,10 @@ fn a_lone_task_waits_for_one_turn_of_each_job_at_every_stage() {
                     all - 1,
                 ];
                 for at in stages.into_iter().filter(|at| *at < all) {
-                    let before = tasks_before_a_lone_one(&pool, limits, size, at);
+                    let before = tasks_before_a_lone_one(&pool, limits, rate, size, at);
                     assert!(
-                        before.iter().all(|tasks| *tasks <= TURN),
-                        "a lone task waited for {before:?} tasks of jobs with limits {limits:?} and {size} tasks each; \
+                        before.iter().all(|tasks| *tasks <= most),
+                        "a lone task waited for {before:?} tasks of jobs with limits {limits:?}, {rate:?} and {size} tasks each; \
                          it was pushed by task {at}"
                     );
                 }
