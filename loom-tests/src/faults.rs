@@ -991,6 +991,11 @@ pub const FAULTS: &[Fault] = &[
         &["clock::limit_is_used_beside_a_waiter_that_is_granted_at_a_rate"],
     ),
     fault(
+        "waiter-popped-after-a-pause",
+        "a thread that gives a permit back does not read the words again after it has popped a waiter",
+        &["acquire::limit_holds_for_a_waiter_that_comes_after_a_pause"],
+    ),
+    fault(
         "granted-relaxed",
         "a permit is handed over without publishing what was done under it",
         &["acquire::limit_1_orders_a_waiter_that_is_polled_before_it_is_woken"],
@@ -1277,6 +1282,11 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "start-hook-in-silence",
         "a worker that runs its start hook was taken for a searching one, and wakes no other",
+        &[],
+    ),
+    fault(
+        "failed-task-in-no-figure",
+        "the figures of a job leave out a task that has failed and waits for its next attempt",
         &[],
     ),
     fault(

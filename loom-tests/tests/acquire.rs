@@ -247,6 +247,36 @@ fn limit_holds_for_permits_given_back_in_a_paused_job() {
     });
 }
 
+/// A thread that gives a permit back sees a waiter and no pause. Then that waiter gets another permit, and a pause and a further
+/// waiter come before the pop.
+#[test]
+fn limit_holds_for_a_waiter_that_comes_after_a_pause() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(1);
+        let job = stage.job(2);
+        let [first, second] = [(), ()].map(|()| job.try_acquire().unwrap());
+        let mut early = queued(&job);
+        let holder = thread::spawn(move || drop(first));
+        drop(second);
+        let granted = poll(&mut early, Waker::noop());
+        job.pause();
+        let mut late = queued(&job);
+        holder.join().unwrap();
+        assert!(
+            poll(&mut late, Waker::noop()).is_pending(),
+            "a permit was granted in a paused job"
+        );
+        job.resume();
+        let permit = match granted {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => block_on(early),
+        };
+        drop(permit.unwrap());
+        drop(block_on(late).unwrap());
+        rest(stage, job);
+    });
+}
+
 #[test]
 fn limit_1_orders_a_waiter_that_is_polled_before_it_is_woken() {
     check(Bound::Preemptions(3), || {

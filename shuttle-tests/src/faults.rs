@@ -35,6 +35,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("handed-over-in-a-held-job", TORN),
     ("rate-asked-job-by-job", TORN),
     ("popped-after-a-pause", TORN),
+    ("waiter-popped-after-a-pause", TORN),
     ("rate-turn-unchecked", TORN),
     ("waiter-granted-without-look", TORN),
     (
@@ -393,6 +394,10 @@ const SEEN: &[(&str, &[&str])] = &[
     (
         "start-hook-in-silence",
         &["limit_is_used::limit_is_used_beside_a_worker_whose_start_hook_stays"],
+    ),
+    (
+        "failed-task-in-no-figure",
+        &["delays::nothing_lost_in_the_figures_of_a_task_that_is_tried_again"],
     ),
     (
         "moving-task-in-no-figure",

@@ -128,15 +128,16 @@ fn hand_over(job: JobPtr) -> bool {
     false
 }
 
-/// Pops the first cell of the job's queue if that cell belongs to a waiter of this job. Leaves any other cell first in the
-/// queue.
+/// Pops the first cell of the job's queue if that cell belongs to a waiter of this job, and no gate forbids the grant. Leaves any
+/// other cell first in the queue.
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {
-        Popped::Task(cell) if cell.is_waiter() && cell.job() == job => Some(cell),
+        // The words are read again after the pop: the popped waiter might have come after a pause.
+        Popped::Task(cell) if cell.is_waiter() && cell.job() == job && may_go_on(job) => Some(cell),
         Popped::Task(other) => {
-            // The popped cell belongs to a task, or to a waiter of a job below. This thread puts the cell back at the front of
-            // the queue. `give_back` then releases the caller's permits, and checks the queue again.
+            // The popped cell belongs to a task or to a waiter of a job below, or a gate forbids the grant. This thread puts the
+            // cell back at the front of the queue. `give_back` then releases the caller's permits, and checks the queue again.
             job.queue().push_returned(other);
             None
         }
