@@ -121,6 +121,34 @@ fn nothing_lost_in_the_figures_of_a_task_whose_time_comes() {
 }
 
 #[test]
+fn nothing_lost_in_the_figures_of_a_task_that_is_tried_again() {
+    // The task runs, fails, and waits for its next attempt. The clock stands still, so it is in one of the figures all the time.
+    check(|| {
+        let (pool, clock) = pool_with_clock(1);
+        let host = pool.job(1);
+        let job = host.job(1);
+        let mut attempts = 0;
+        let task = job.spawn_retry(Retry::new().seed(1), move || {
+            attempts += 1;
+            if attempts > 1 { Ok(()) } else { Err(()) }
+        });
+        let seen =
+            |stats: JobStats| stats.delayed + stats.backlog + stats.ready + stats.running > 0;
+        for _ in 0..3 {
+            assert!(seen(job.stats()), "a task that has not ended is in no figure");
+            assert!(seen(host.stats_with_children()), "a task of a job below is in no figure");
+            let says = job.explain();
+            assert!(says.reasons() != [Reason::Idle], "{says}");
+        }
+        while job.stats().delayed == 0 {
+            thread::yield_now();
+        }
+        clock.advance(3_600 * SECOND);
+        assert_eq!(task.join().unwrap().result, Ok(()));
+    });
+}
+
+#[test]
 fn deadlines_hold_while_tasks_start_and_are_cancelled() {
     check(|| {
         let (pool, clock) = pool_with_clock(2);

@@ -73,7 +73,7 @@ impl Job {
             reasons.insert(0, Reason::Running { running });
         }
         if reasons.is_empty() {
-            reasons.push(match first_delayed {
+            reasons.push(match first_delayed.or_else(|| self.ptr().first_delayed()) {
                 Some(until) => Reason::Delayed { until },
                 None if self.is_closed() => Reason::Closed { job: self.clone() },
                 None => Reason::Idle,

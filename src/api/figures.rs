@@ -29,7 +29,8 @@ impl Job {
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
         // Reads the counts in the order in which a task moves: first of delayed, then of queued, then of running, then of busy
-        // tasks. So a task that moves meanwhile may be counted twice, but is never missed.
+        // tasks. A task that is tried again moves on from running to delayed, so the delayed tasks are read once more. So a task
+        // that moves meanwhile may be counted twice, and is missed only if it moves on all the way round.
         let delayed = job.delayed_tasks();
         // A task that moves from the timer to the queue counts only as busy for a moment.
         let moving = job.ready_tasks(job.permits.load()) as usize;
@@ -39,6 +40,7 @@ impl Job {
         // If the job's word has the flag `Blocked`, one task of this job is in the parent's queue. That task counts as queued,
         // not as ready.
         let delegate = usize::from(word.has(Flag::Blocked));
+        let delayed = delayed.max(job.delayed_tasks());
         let mut ready = job.ready_tasks(word) as usize;
         if delayed + queued + running + ready == 0 {
             // If no task was found so far, counts the reservations, too: a task that moves from the queue to a deque has a
@@ -75,10 +77,11 @@ impl Job {
         let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
         let (mut moving, running_before) = (0, root.permits.load().running() as usize);
         let ended = family::see_all(root, |job| {
-            delayed += job.delayed_tasks();
+            let first_delayed = job.delayed_tasks();
             moving += job.busy_tasks() as usize;
             backlog += job.queue().len();
             let word = job.permits.load();
+            delayed += first_delayed.max(job.delayed_tasks());
             busy += job.busy_tasks() as usize;
             delegates += usize::from(word.has(Flag::Blocked));
             reserved = reserved.max(word.ready() as usize);
