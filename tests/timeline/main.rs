@@ -252,7 +252,8 @@ fn the_newest_names_are_kept() {
     const MOST: usize = 16_384;
     within(LONG, || {
         let pool = pool(1);
-        pool.timeline().start_with(8 * MOST);
+        // A worker that parks after each task notes ten events in a round.
+        pool.timeline().start_with(16 * MOST);
         let job = pool.job(1);
         for number in 0..=MOST {
             drop(job.spawn_named(format!("{number}"), || ()));
