@@ -72,7 +72,7 @@ pub enum How {
     Over,
     /// The task has panicked, and has no handle.
     Panicked,
-    /// The task was cancelled by its handle.
+    /// The task did not run: its handle had cancelled it, or its deadline had come.
     Cancelled,
     /// The task is a pending future, which keeps its permit.
     Pending,

@@ -2,8 +2,9 @@
 //!
 //! Paced turns have code of their own, so that turns with other jobs spend no time on rates and samples. Before each task but
 //! the first, the worker does these steps:
-//! - `pace-1`: The worker pops a task, and checks the words of the job and of each ancestor if the epoch has changed. If one of
-//!   these jobs is held off, the task goes back to the front of the queue, and the turn ends.
+//! - `pace-1`: The worker pops a task, and then checks the words of the job and of each ancestor. If one of these jobs is held
+//!   off, the task goes back to the front of the queue, and the turn ends. The worker checks the words after each pop, because
+//!   the lease of a paced turn has an old epoch. That epoch must stay old: some changes of the words advance no epoch.
 //! - `pace-2`: The worker takes a token of each rate for the task (`rate-2`, `rate-3`). If a rate has no token, the task goes
 //!   back to the front of the queue, and the turn ends. At the end of the turn the worker releases its permit, and checks the
 //!   queue.
