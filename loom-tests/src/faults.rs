@@ -1285,11 +1285,6 @@ pub const FAULTS: &[Fault] = &[
         &[],
     ),
     fault(
-        "failed-task-in-no-figure",
-        "the figures of a job leave out a task that has failed and waits for its next attempt",
-        &[],
-    ),
-    fault(
         "moving-task-in-no-figure",
         "the figures of a job leave out a task between the timer and the queue",
         &[],

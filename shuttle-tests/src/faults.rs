@@ -396,10 +396,6 @@ const SEEN: &[(&str, &[&str])] = &[
         &["limit_is_used::limit_is_used_beside_a_worker_whose_start_hook_stays"],
     ),
     (
-        "failed-task-in-no-figure",
-        &["delays::nothing_lost_in_the_figures_of_a_task_that_is_tried_again"],
-    ),
-    (
         "moving-task-in-no-figure",
         &["delays::nothing_lost_in_the_figures_of_a_task_whose_time_comes"],
     ),

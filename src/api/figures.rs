@@ -28,27 +28,14 @@ impl Job {
     /// ```
     pub fn stats(&self) -> JobStats {
         let job = self.ptr();
-        // Reads the counts in the order in which a task moves: first of delayed, then of queued, then of running, then of busy
-        // tasks. A task that is tried again moves on from running to delayed, so the delayed tasks are read once more. So a task
-        // that moves meanwhile may be counted twice, and is missed only if it moves on all the way round.
-        let delayed = job.delayed_tasks();
-        // A task that moves from the timer to the queue counts only as busy for a moment.
-        let moving = job.ready_tasks(job.permits.load()) as usize;
-        let queued = job.queue().len();
-        let word = job.permits.load();
-        let running = word.running() as usize;
-        // If the job's word has the flag `Blocked`, one task of this job is in the parent's queue. That task counts as queued,
-        // not as ready.
-        let delegate = usize::from(word.has(Flag::Blocked));
-        let delayed = delayed.max(job.delayed_tasks());
-        let mut ready = job.ready_tasks(word) as usize;
-        if delayed + queued + running + ready == 0 {
-            // If no task was found so far, counts the reservations, too: a task that moves from the queue to a deque has a
-            // reservation, and is not yet counted as busy.
-            ready = moving.max(word.ready() as usize);
+        let mut counts = Counts::of(job);
+        if counts.are_zero() {
+            // A task that moves from the timer to the queue is delayed, then counts only as busy for a moment, and then is queued.
+            // So it may be in no count. Reads the counts once more, in the order of these steps.
+            let delayed = job.delayed_tasks();
+            let moving = job.ready_tasks(job.permits.load()) as usize;
+            counts = Counts::of(job).or(delayed, moving);
         }
-        let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
-        let counts = Counts { running, ready, backlog, delayed };
         counts.with(job, Ended::of(job))
     }
 
@@ -74,29 +61,19 @@ impl Job {
     /// ```
     pub fn stats_with_children(&self) -> JobStats {
         let root = self.ptr();
-        let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
-        let (mut moving, running_before) = (0, root.permits.load().running() as usize);
-        let ended = family::see_all(root, |job| {
-            let first_delayed = job.delayed_tasks();
-            moving += job.busy_tasks() as usize;
-            backlog += job.queue().len();
-            let word = job.permits.load();
-            delayed += first_delayed.max(job.delayed_tasks());
-            busy += job.busy_tasks() as usize;
-            delegates += usize::from(word.has(Flag::Blocked));
-            reserved = reserved.max(word.ready() as usize);
-        });
-        let word = root.permits.load();
-        // `backlog` already counts each task of a job below that is in its parent's queue. If a task of this job is in the
-        // queue of this job's own parent, that task is added here.
-        backlog += usize::from(word.has(Flag::Blocked));
-        let running = word.running() as usize;
-        let mut ready = busy.saturating_sub(running + delegates);
-        if delayed + backlog + running + ready == 0 {
-            // If no task was found so far, counts the tasks that move from the timer or from a queue, as `stats` does.
-            ready = reserved.max(moving.saturating_sub(running_before));
+        let (mut counts, mut ended) = Counts::of_all(root);
+        if counts.are_zero() {
+            // As in `stats`: a task that moves from the timer to the queue may be in no count.
+            let running = root.permits.load().running() as usize;
+            let (mut delayed, mut busy) = (0, 0);
+            family::see_all(root, |job| {
+                delayed += job.delayed_tasks();
+                busy += job.busy_tasks() as usize;
+            });
+            (counts, ended) = Counts::of_all(root);
+            counts = counts.or(delayed, busy.saturating_sub(running));
         }
-        Counts { running, ready, backlog, delayed }.with(root, ended)
+        counts.with(root, ended)
     }
 }
 
@@ -109,6 +86,61 @@ struct Counts {
 }
 
 impl Counts {
+    /// Reads the counts of one job in the order in which a task moves: first of queued, then of running, then of delayed or busy
+    /// tasks. So a task that starts, or waits for its next attempt, meanwhile may be counted twice, but is never missed.
+    fn of(job: JobPtr) -> Self {
+        let queued = job.queue().len();
+        let word = job.permits.load();
+        let running = word.running() as usize;
+        let delayed = job.delayed_tasks();
+        // If the job's word has the flag `Blocked`, one task of this job is in the parent's queue. That task counts as queued,
+        // not as ready.
+        let delegate = usize::from(word.has(Flag::Blocked));
+        let mut ready = job.ready_tasks(word) as usize;
+        if queued + running + ready == 0 {
+            // If no task was found so far, counts the reservations: a task that moves from the queue to a deque has a
+            // reservation, and is not yet counted as busy.
+            ready = word.ready() as usize;
+        }
+        let (ready, backlog) = (ready.saturating_sub(delegate), queued + delegate);
+        Self { running, ready, backlog, delayed }
+    }
+
+    /// Reads the counts of `root` and all jobs below it, as one sum, in the same order as [`of`](Self::of). Also returns how many
+    /// of their tasks have ended.
+    fn of_all(root: JobPtr) -> (Self, Ended) {
+        let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
+        let ended = family::see_all(root, |job| {
+            backlog += job.queue().len();
+            let word = job.permits.load();
+            delayed += job.delayed_tasks();
+            busy += job.busy_tasks() as usize;
+            delegates += usize::from(word.has(Flag::Blocked));
+            reserved = reserved.max(word.ready() as usize);
+        });
+        let word = root.permits.load();
+        // `backlog` already counts each task of a job below that is in its parent's queue. If a task of this job is in the
+        // queue of this job's own parent, that task is added here.
+        backlog += usize::from(word.has(Flag::Blocked));
+        let running = word.running() as usize;
+        let mut ready = busy.saturating_sub(running + delegates);
+        if backlog + running + ready == 0 {
+            // If no task was found so far, counts the reservations, as `of` does.
+            ready = reserved;
+        }
+        (Self { running, ready, backlog, delayed }, ended)
+    }
+
+    /// Returns true if no task was found.
+    fn are_zero(&self) -> bool {
+        self.running + self.ready + self.backlog + self.delayed == 0
+    }
+
+    /// Returns `self`, or counts with these delayed and ready tasks if no task was found.
+    fn or(self, delayed: usize, ready: usize) -> Self {
+        if self.are_zero() { Self { delayed, ready, ..self } } else { self }
+    }
+
     /// Makes the job's statistics from the counts in `self` and in `ended`, the job's limit, and the most tasks that ran at
     /// once.
     fn with(self, job: JobPtr, ended: Ended) -> JobStats {
