@@ -354,7 +354,10 @@ const SEEN: &[(&str, &[&str])] = &[
     ("outcome-missed-by-a-swap", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
     ("permit-lost-with-its-waiter", &["permits_are_tasks::nothing_lost_when_waiters_leave"]),
     ("woken-under-the-queue-lock", &["permits_are_tasks::a_waker_may_wait_for_the_job"]),
-    ("delay-not-noted", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
+    (
+        "delay-not-noted",
+        &["delays::nothing_lost_when_a_jobs_cancel_meets_delays_and_no_time_passes"],
+    ),
     ("delay-without-look", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
     ("delay-cancelled-though-taken", &["delays::nothing_lost_when_cancels_meet_the_time"]),
     ("delay-cancelled-in-silence", &["delays::nothing_lost_when_drains_meet_cancels_of_delays"]),

@@ -51,6 +51,26 @@ fn nothing_lost_when_a_jobs_cancel_meets_delays() {
 }
 
 #[test]
+fn nothing_lost_when_a_jobs_cancel_meets_delays_and_no_time_passes() {
+    check(|| {
+        let (pool, _clock) = pool_with_clock(2);
+        let (job, fates) = (pool.job(1), Fates::of(3));
+        let (theirs, tickets) = (job.clone(), fates.clone());
+        let pusher = thread::spawn(move || {
+            for number in 0..3 {
+                drop(theirs.spawn_after(SECOND, tickets.task(number)));
+            }
+        });
+        job.cancel();
+        pusher.join().unwrap();
+        job.wait();
+        let stats = job.stats();
+        assert_eq!((stats.cancelled, stats.delayed), (3, 0), "{stats:?}");
+        assert_eq!(fates.ran(), 0);
+    });
+}
+
+#[test]
 fn nothing_lost_when_drains_meet_delays() {
     check(|| {
         let (pool, clock) = pool_with_clock(2);
