@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, pool, with_workers, within};
-use tollgate::{Job, JobBuilder, Pool, Rate};
+use tollgate::{Job, Pool, Rate};
 
 /// How many tasks of each large job a worker may start before a lone task of another job.
 const BOUND: usize = 64;
@@ -252,9 +252,14 @@ fn tasks_before_a_lone_one(
             small.execute(move || order.lock().unwrap().push(lone));
         }
     };
-    let builders = limits.iter().map(|limit| pool.job_builder().limit(*limit));
-    let with_rate = |job: JobBuilder| rate.iter().fold(job, |job, rate| job.rate(*rate));
-    let jobs: Vec<Job> = builders.map(|job| with_rate(job).build()).collect();
+    let make = |limit: &usize| {
+        let job = pool.job_builder().limit(*limit);
+        match rate {
+            Some(rate) => job.rate(rate).build(),
+            None => job.build(),
+        }
+    };
+    let jobs: Vec<Job> = limits.iter().map(make).collect();
     for (which, job) in jobs.iter().enumerate() {
         for _ in 0..size {
             let (order, push) = (Arc::clone(&order), push.clone());
@@ -293,35 +298,28 @@ fn a_lone_task_waits_for_one_turn_of_each_job_at_every_stage() {
     ];
     // This rate never makes a task wait.
     let rate = Rate::per_second(u32::MAX).burst(u32::MAX);
-    let all_sets = [(None, TURN), (Some(rate), 2 * TURN - 1)].map(|way| sets.map(|set| (set, way)));
-    for (limits, (rate, most)) in all_sets.into_iter().flatten() {
-        within(LONG, move || {
-            let pool = pool(1);
-            for size in 1..=100 {
-                let all = size * limits.len();
-                let stages = [
-                    0,
-                    1,
-                    14,
-                    15,
-                    16,
-                    17,
-                    size / 2,
-                    size,
-                    all / 2,
-                    all.saturating_sub(17),
-                    all - 1,
-                ];
-                for at in stages.into_iter().filter(|at| *at < all) {
-                    let before = tasks_before_a_lone_one(&pool, limits, rate, size, at);
-                    assert!(
-                        before.iter().all(|tasks| *tasks <= most),
-                        "a lone task waited for {before:?} tasks of jobs with limits {limits:?}, {rate:?} and {size} tasks each; \
-                         it was pushed by task {at}"
-                    );
-                }
-            }
-        });
+    for limits in sets {
+        for (rate, most) in [(None, TURN), (Some(rate), 2 * TURN - 1)] {
+            within(LONG, move || judge_at_every_stage(limits, rate, most));
+        }
+    }
+}
+
+/// Fails if a lone task waits for more than `most` tasks of one of the jobs with these limits, at any stage of their queues.
+fn judge_at_every_stage(limits: &[usize], rate: Option<Rate>, most: usize) {
+    let pool = pool(1);
+    for size in 1..=100 {
+        let all = size * limits.len();
+        let last = all.saturating_sub(17);
+        let stages = [0, 1, 14, 15, 16, 17, size / 2, size, all / 2, last, all - 1];
+        for at in stages.into_iter().filter(|at| *at < all) {
+            let before = tasks_before_a_lone_one(&pool, limits, rate, size, at);
+            assert!(
+                before.iter().all(|tasks| *tasks <= most),
+                "a lone task waited for {before:?} tasks of jobs with limits {limits:?}, {rate:?} and {size} tasks each; \
+                 it was pushed by task {at}"
+            );
+        }
     }
 }
 
