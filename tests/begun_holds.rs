@@ -408,7 +408,7 @@ fn a_wait_for_what_is_cancelled_is_allowed() {
     });
 }
 
-/// A wait with a time ends anyway, so it is no error.
+/// A wait with a timeout ends in any case, so it is no error.
 #[test]
 fn a_wait_for_a_time_is_allowed() {
     within(LONG, || {

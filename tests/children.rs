@@ -135,7 +135,7 @@ fn a_permit_that_a_refused_task_reserved_starts_the_siblings_task() {
     });
 }
 
-/// On each worker, tasks of the parent push further tasks of the parent without an end. The child's turn comes all the same.
+/// On each worker, tasks of the parent push further tasks of the parent without an end. The child still gets its turn.
 #[test]
 fn a_childs_turn_comes_while_its_parents_tasks_push_on() {
     fn push_on(job: Job, over: Arc<AtomicBool>, started: Gauge) {

@@ -331,8 +331,8 @@ impl JobBuilder {
     /// task's permits. The operating system may delay the task's first instruction after that moment.
     ///
     /// A rate counts the starts of tasks of the job and of all jobs below. An acquired [`Permit`](crate::Permit) counts as a
-    /// start, as does each item of [`map`](Job::map) and [`for_each`](Job::for_each). When a task goes on after it has waited
-    /// inside, it does not count again.
+    /// start, as does each item of [`map`](Job::map) and [`for_each`](Job::for_each). When a task continues after it has
+    /// waited inside, it does not count again.
     ///
     /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate is in
     /// the queue. Such a task holds no permit of its job or of an ancestor, no worker and no thread. In a job with a rate, a
@@ -380,7 +380,7 @@ impl JobBuilder {
     /// - The sample of a task is the time from its start to its end. A task that panics has a sample. A task that is cancelled
     ///   or expires has no sample. A sample is also taken of each attempt of [`spawn_retry`](Job::spawn_retry), of each
     ///   [`Permit`](crate::Permit), and of each item of [`map`](Job::map) and [`for_each`](Job::for_each).
-    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule goes on from that limit. A limit of 0 sets
+    /// - [`Job::set_limit`] sets the nearest limit within the range, and the rule continues from that limit. A limit of 0 sets
     ///   the least limit of the range, and does not hold the job. Use [`pause`](Job::pause) to hold the job.
     /// - While the job is paused or [held off](Job::hold_off), its running tasks still end, and their samples count. While
     ///   fewer tasks run than the limit allows, the rule does not raise the limit.

@@ -157,8 +157,8 @@ impl Job {
     /// `f` runs on the thread that polls the stream. Put work for the pool into the future, not into `f`.
     ///
     /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). If a future panics, its item is an
-    /// error, and the other futures go on. [`as_completed`](MapAsync::as_completed) yields results in the order in which the
-    /// futures end.
+    /// error, and the other futures continue. [`as_completed`](MapAsync::as_completed) yields results in the order in which
+    /// the futures end.
     ///
     /// # Cancellation
     ///

@@ -111,13 +111,13 @@ impl Job {
     /// Sets the limit, up or down, while tasks run.
     ///
     /// After this call has returned, no task of the job starts while `limit` or more of its tasks run, not even a task that was
-    /// ready before the call. Running tasks are not stopped: if more tasks run than the new limit allows, they go on until they
-    /// end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit above
-    /// [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
+    /// ready before the call. Running tasks are not stopped: if more tasks run than the new limit allows, they continue
+    /// until they end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit
+    /// above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
-    /// Pending futures count as running, and go on. A task that has waited inside, in a join for example, needs a permit before
-    /// it goes on. While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the pool cancels
-    /// a job whose limit is 0.
+    /// Pending futures count as running, and continue. A task that has waited inside, in a join for example, needs a permit
+    /// before it continues. While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the
+    /// pool cancels a job whose limit is 0.
     ///
     /// # Examples
     ///
@@ -137,7 +137,7 @@ impl Job {
 
     /// Pauses the job. After this call has returned, no task of the job, or of a job below it, starts.
     ///
-    /// The limit stays as it is. Running tasks go on, as under a [limit](Self::set_limit) of 0. [`settled`](Self::settled)
+    /// The limit stays as it is. Running tasks continue, as under a [limit](Self::set_limit) of 0. [`settled`](Self::settled)
     /// tells when the last running task has ended. A single call of [`resume`](Self::resume) ends the pause, however often this
     /// method was called. A [drain](crate::Pool::shutdown) of the pool cancels a paused job.
     ///
@@ -205,10 +205,10 @@ impl Job {
     /// returns [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks.
     ///
-    /// Running closures go on, and can call [`is_cancelled`](crate::is_cancelled). Pending futures are dropped. If a future is
-    /// in its second or a later poll during the call, the poll ends before the future is dropped. The future's handle returns
-    /// `Cancelled`, even if that poll makes the future ready. A worker that is between two tasks may still start one task of
-    /// the job. A task that joins another task of the same job may still run that task inline.
+    /// Running closures continue, and can call [`is_cancelled`](crate::is_cancelled). Pending futures are dropped. If a
+    /// future is in its second or a later poll during the call, the poll ends before the future is dropped. The future's
+    /// handle returns `Cancelled`, even if that poll makes the future ready. A worker that is between two tasks may still
+    /// start one task of the job. A task that joins another task of the same job may still run that task inline.
     ///
     /// A destructor of a dropped task's capture is allowed to wait, as a task is: a spare worker replaces the worker during the
     /// wait. If destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would block the
@@ -246,7 +246,7 @@ impl Job {
     /// | a task with a [deadline](Self::spawn_within) that has not started | drops it; its handle returns `Cancelled` |
     /// | a task that has left its queue for a worker: [`JobStats::ready`](crate::JobStats::ready) | nothing: the task runs |
     /// | a task that runs, a pending future, or a retried task in an attempt | nothing |
-    /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it goes on waiting |
+    /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it keeps waiting |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
     /// Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit

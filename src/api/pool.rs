@@ -30,10 +30,10 @@ use std::time::Duration;
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. If one of the pool's
 /// own tasks drops the pool, the drop starts the drain and returns at once. The workers then end by themselves.
 ///
-/// The drop of the pool blocks its thread. If a task of the pool needs that thread to go on, the drop never returns: the drop
-/// waits for the task, and the task waits for the thread. An example is a future that waits for a timer of a runtime, if the
-/// blocked thread is the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async) before the
-/// drop, or call [`shutdown_background`](Self::shutdown_background), which never blocks.
+/// The drop of the pool blocks its thread. If a task of the pool needs that thread to continue, the drop never returns: the
+/// drop waits for the task, and the task waits for the thread. An example is a future that waits for a timer of a runtime,
+/// if the blocked thread is the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async)
+/// before the drop, or call [`shutdown_background`](Self::shutdown_background), which never blocks.
 ///
 /// # Examples
 ///

@@ -23,7 +23,7 @@
 //!   this puller sends one.
 //!
 //! No puller stays missing, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock taken
-//! gets the lock at its last try, and goes on (`pull-3`). Or the puller that has unlocked reads that a puller is missing,
+//! gets the lock at its last try, and continues (`pull-3`). Or the puller that has unlocked reads that a puller is missing,
 //! and pushes one (`send-3`).
 
 pub mod chunks;

@@ -64,7 +64,7 @@ impl JobBuilder {
     ///
     /// If another task waits when the time has passed, the turn ends after the task in progress. So a lone task of
     /// another job waits, on each worker, for at most this time and one task. If no other task waits when the time has
-    /// passed, the turn goes on until another task comes. The turn ends after the task that runs at that moment. With a
+    /// passed, the turn continues until another task waits. The turn ends after the task that runs at that moment. With a
     /// time of zero each task is a turn.
     ///
     /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms. A lone

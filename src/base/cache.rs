@@ -3,7 +3,7 @@
 //! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*. The thread
 //! takes cells from one magazine, and puts freed cells into the other. Most calls touch only these two magazines, and take a
 //! few nanoseconds. At the *depot* threads exchange whole magazines, an empty one for a full one. So a cell that one thread
-//! allocates and another thread frees takes no more time than a cell that one thread allocates and frees.
+//! allocates and another thread frees takes as little time as a cell that one thread allocates and frees.
 //!
 //! The depot keeps a small reserve of full magazines. The cells of further full magazines go back to their *slabs*, the blocks
 //! of memory in which the cells lie. Slabs whose cells are all free go back to the allocator, so the memory of a burst of tasks

@@ -225,7 +225,7 @@ impl Sleep {
         let word = self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
         if away(word) != 0 || busy() {
-            // A task or a call came in time, so the drain goes on. A thread that has seen the flag waits for the lock, then
+            // A drain must wait again, so it continues. A thread that has seen the flag waits for the lock, then
             // checks the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;

@@ -146,7 +146,7 @@ impl<T> Timer<T> {
 
     /// Replaces the calling thread, which serves the timer, by a new thread from `start`. If no entry is left or the timer is
     /// closed, only ends the service of the calling thread. Returns false if no thread could be started: then the caller must
-    /// go on serving the timer.
+    /// keep serving the timer.
     ///
     /// `start` is called under the timer's lock, so it must run no user code.
     pub fn change_thread(

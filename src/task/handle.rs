@@ -423,7 +423,7 @@ impl<T> Unpin for TaskHandle<T> {}
 ///
 /// # Cancellation
 ///
-/// If the handle is dropped, its task is detached and goes on. A future that is dropped while it awaits `handle` drops the
+/// If the handle is dropped, its task is detached and continues. A future that is dropped while it awaits `handle` drops the
 /// handle. A future that is dropped while it awaits `&mut handle` does not drop the handle.
 ///
 /// # Panics

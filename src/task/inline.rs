@@ -27,7 +27,7 @@
 //! thread that takes the cell out finds the task claimed, and gives up the cell.
 //!
 //! If an inline run is part of a circle of waits, a usual join would be part of that circle as well. In both cases the joining
-//! task goes on only after the joined task has ended. While the thread waits to re-acquire a permit (`inline-4`), it has no
+//! task continues only after the joined task has ended. While the thread waits to re-acquire a permit (`inline-4`), it has no
 //! seat. The joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
 //!
 //! The timer's thread clears DELAYED in a delayed task's state word, and then pushes the task. Between these two steps the task

@@ -94,7 +94,7 @@ pub fn wait_then(
     });
 }
 
-/// Waits as [`wait`] does, but never panics. Call this if the caller must not go on before the end of the wait, not even by
+/// Waits as [`wait`] does, but never panics. Call this if the caller must not continue before the end of the wait, not even by
 /// unwinding.
 ///
 /// If all other threads of the pool are blocked, starts a further spare worker, even above the greatest number of spare
@@ -164,7 +164,7 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
-        // The task cannot go on without its permits. So this wait must never panic.
+        // The task cannot continue without its permits. So this wait must never panic.
         blocked
             .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
     });

@@ -200,7 +200,7 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a busy count of the running job for this thread, which goes on using the job. The task's own busy count stays with
+    /// Adds a busy count of the running job for this thread, which still uses the job. The task's own busy count stays with
     /// the pending future or the waiter, and another thread may give that count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");

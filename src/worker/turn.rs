@@ -138,7 +138,7 @@ impl Worker<'_> {
     }
 
     /// Does the rarer part of [`next_under_permit`](Self::next_under_permit). Checks the job's word if the epoch has changed,
-    /// and checks whether the turn is over. If the turn goes on, returns the next task from the deques or the queue.
+    /// and checks whether the turn is over. If the turn continues, returns the next task from the deques or the queue.
     #[inline(never)]
     fn next_of_turn(&self, job: JobPtr, seat: &Seat, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();

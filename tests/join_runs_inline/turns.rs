@@ -1,4 +1,4 @@
-//! A join of an inline task interrupts the turn of the joining task. Afterwards the turn goes on with the same count of tasks, share,
+//! A join of an inline task interrupts the turn of the joining task. Afterwards the turn continues with the same count of tasks, share,
 //! time and epoch.
 
 use crate::common::event::{Gauge, Latch, stay};

@@ -147,7 +147,7 @@ fn turns_are_counted_while_a_lower_class_waits() {
             let high: Vec<_> = (0..2 * LOW_AFTER).map(|_| make(Priority::High)).collect();
             let (next, second, theirs) = (make(Priority::High), make(class), Arc::clone(&order));
             let taken = lower.0.clone();
-            // In the fifth turn the other worker comes free, takes the lower task, and stays there.
+            // During the fifth turn the other worker becomes free, takes the lower task, and stays there.
             make(Priority::High).execute(move || {
                 there.1.open();
                 taken.until_running(1);

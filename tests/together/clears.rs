@@ -56,7 +56,7 @@ fn a_cancelled_job_is_idle_although_a_job_far_above_is_paused() {
     });
 }
 
-/// A way to stop the outermost job, and the way to let it go on.
+/// A way to stop the outermost job, and the way to resume it.
 type Stop = (fn(&Job), fn(&Job, &ManualClock));
 
 const STOPS: [Stop; 3] = [
@@ -97,7 +97,7 @@ fn a_stop_drops_what_was_cancelled_in_the_queues_of_all_jobs_below() {
     });
 }
 
-/// Pauses the job after its task was ready, and comes back when a worker has put the task back into the queue.
+/// Pauses the job after its task was ready, and returns when a worker has put the task back into the queue.
 fn put_back(pool: &Pool, job: &Job) -> TaskHandle<()> {
     let (gauge, latch, busy) = (Gauge::new(), Latch::new(), pool.job(usize::MAX));
     (0..pool.workers()).for_each(|_| busy.execute(stay(&gauge, &latch)));

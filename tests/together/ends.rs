@@ -70,7 +70,7 @@ fn a_held_job_without_a_handle_keeps_its_tasks_until_a_drain() {
     });
 }
 
-/// The last handle goes while a task runs that was begun before the pause. That task pushes the next one.
+/// The last handle of a paused job is dropped while a task runs that began before the pause. That task pushes a further task.
 #[test]
 fn a_held_job_without_a_handle_keeps_what_its_running_task_pushes_until_a_drain() {
     with_workers(|pool, _| {

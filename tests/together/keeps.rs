@@ -4,7 +4,7 @@ use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, SECOND, panic_of, pool, with_clock, with_workers, within, workers_pass};
 use tollgate::{Job, Rate, Reason, TaskHandle};
 
-/// Comes back when the task waits inside, or has ended.
+/// Returns when the task waits inside, or has ended.
 fn until_waiting<T>(job: &Job, task: &TaskHandle<T>) {
     let waits = |reason: &Reason| matches!(reason, Reason::Waiting { .. });
     while !task.is_finished() && !waits(job.explain_task(task).first()) {

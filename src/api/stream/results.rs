@@ -109,7 +109,7 @@ impl<R> Results<R> {
         Some(outcome)
     }
 
-    /// Takes one of the ready results, in any order. Call this when the iterator takes no more results.
+    /// Takes one of the ready results, in any order. Call this when the iterator takes no further result.
     pub fn take_any(&self) -> Option<Outcome<R>> {
         let mut state = self.lock();
         let outcome = match &mut state.order {
