@@ -2,10 +2,32 @@
 
 #![cfg(tollgate_shuttle)]
 
-use shuttle::thread;
+use shuttle::thread::{self, JoinHandle};
 use shuttle_tests::check;
 use shuttle_tests::instruments::{Fates, SECOND, pool_with_clock};
-use tollgate::{JobStats, JoinError, Reason, Retry};
+use std::sync::Arc;
+use tollgate::{Job, JobStats, JoinError, Reason, Retry};
+
+/// Starts a thread that pushes `number` tasks with a delay of a second.
+fn delay_elsewhere(job: &Job, fates: &Arc<Fates>, number: usize) -> JoinHandle<()> {
+    let (job, fates) = (job.clone(), fates.clone());
+    thread::spawn(move || {
+        for task in 0..number {
+            drop(job.spawn_after(SECOND, fates.task(task)));
+        }
+    })
+}
+
+/// Reads the figures of `job`, and of its parent `host`, three times. Fails if a reading has no task.
+fn assert_told(host: &Job, job: &Job) {
+    let told = |stats: JobStats| stats.delayed + stats.backlog + stats.ready + stats.running > 0;
+    for _ in 0..3 {
+        assert!(told(job.stats()), "a task that has not ended is in no figure");
+        assert!(told(host.stats_with_children()), "a task of a job below is in no figure");
+        let says = job.explain();
+        assert!(says.reasons() != [Reason::Idle], "{says}");
+    }
+}
 
 #[test]
 fn nothing_lost_when_cancels_meet_the_time() {
@@ -33,12 +55,7 @@ fn nothing_lost_when_a_jobs_cancel_meets_delays() {
     check(|| {
         let (pool, clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(6));
-        let (theirs, tickets) = (job.clone(), fates.clone());
-        let pusher = thread::spawn(move || {
-            for number in 0..6 {
-                drop(theirs.spawn_after(SECOND, tickets.task(number)));
-            }
-        });
+        let pusher = delay_elsewhere(&job, &fates, 6);
         let mover = thread::spawn(move || clock.advance(SECOND));
         job.cancel();
         pusher.join().unwrap();
@@ -55,12 +72,7 @@ fn nothing_lost_when_a_jobs_cancel_meets_delays_and_no_time_passes() {
     check(|| {
         let (pool, _clock) = pool_with_clock(2);
         let (job, fates) = (pool.job(1), Fates::of(3));
-        let (theirs, tickets) = (job.clone(), fates.clone());
-        let pusher = thread::spawn(move || {
-            for number in 0..3 {
-                drop(theirs.spawn_after(SECOND, tickets.task(number)));
-            }
-        });
+        let pusher = delay_elsewhere(&job, &fates, 3);
         job.cancel();
         pusher.join().unwrap();
         job.wait();
@@ -126,13 +138,7 @@ fn nothing_lost_in_the_figures_of_a_task_whose_time_comes() {
         drop(job.spawn_after(SECOND, fates.task(0)));
         job.pause();
         let mover = thread::spawn(move || clock.advance(SECOND));
-        let seen = |stats: JobStats| stats.delayed + stats.backlog + stats.ready > 0;
-        for _ in 0..3 {
-            assert!(seen(job.stats()), "a task that has not ended is in no figure");
-            assert!(seen(host.stats_with_children()), "a task of a job below is in no figure");
-            let says = job.explain();
-            assert!(says.reasons() != [Reason::Idle], "{says}");
-        }
+        assert_told(&host, &job);
         mover.join().unwrap();
         job.resume();
         job.wait();
@@ -152,14 +158,7 @@ fn nothing_lost_in_the_figures_of_a_task_that_is_tried_again() {
             attempts += 1;
             if attempts > 1 { Ok(()) } else { Err(()) }
         });
-        let seen =
-            |stats: JobStats| stats.delayed + stats.backlog + stats.ready + stats.running > 0;
-        for _ in 0..3 {
-            assert!(seen(job.stats()), "a task that has not ended is in no figure");
-            assert!(seen(host.stats_with_children()), "a task of a job below is in no figure");
-            let says = job.explain();
-            assert!(says.reasons() != [Reason::Idle], "{says}");
-        }
+        assert_told(&host, &job);
         while job.stats().delayed == 0 {
             thread::yield_now();
         }
