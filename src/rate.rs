@@ -162,10 +162,10 @@ impl Rate {
     /// for _ in 0..4 {
     ///     job.execute(|| ());
     /// }
-    /// while job.stats().completed < 3 {
+    /// while job.stats().completed < 3 || job.stats().backlog < 1 {
     ///     std::thread::yield_now();
     /// }
-    /// assert_eq!(job.stats().backlog, 1); // a second later it would start
+    /// assert_eq!(job.stats().completed, 3); // the fourth task would start a second later
     /// assert_eq!(pool.shutdown_now(), 1);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```

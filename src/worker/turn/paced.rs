@@ -2,9 +2,11 @@
 //!
 //! Paced turns have code of their own, so that turns with other jobs spend no time on rates and samples. Before each task but
 //! the first, the worker does these steps:
-//! - `pace-1`: The worker pops a task, and then checks the words of the job and of each ancestor. If one of these jobs is held
-//!   off, the task goes back to the front of the queue, and the turn ends. The worker checks the words after each pop, because
-//!   the lease of a paced turn has an old epoch. That epoch must stay old: some changes of the words advance no epoch.
+//! - `pace-1`: The worker checks the words of the job and of each ancestor, pops a task, and checks the words again. If one of
+//!   these jobs is held off, the turn ends, and a popped task goes back to the front of the queue. The first check leaves the
+//!   queue alone when the tokens are used up. The second one finds a pause before the push of the popped task. The worker makes
+//!   it after each pop, because the lease of a paced turn has an old epoch. That epoch must stay old: some changes of the words
+//!   advance no epoch.
 //! - `pace-2`: The worker takes a token of each rate for the task (`rate-2`, `rate-3`). If a rate has no token, the task goes
 //!   back to the front of the queue, and the turn ends. At the end of the turn the worker releases its permit, and checks the
 //!   queue.
@@ -62,6 +64,9 @@ impl Worker<'_> {
         }
         if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
             return None;
+        }
+        if !rated::may_go_on(job) {
+            return None; // pace-1
         }
         let cell = self.pop_waiting(job, rated::may_go_on)?; // pace-1
         if rated::take_tokens_for(cell) {
