@@ -39,6 +39,9 @@ const LONGER_THAN_A_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60)
 /// A plan has a thread for each so many lanes, which are many: fewer do not keep a thread busy.
 const LANES_A_THREAD: usize = 32;
 
+/// The most events that a thread takes from the system before it serves their lanes.
+const EVENTS_A_PASS: usize = 64;
+
 /// The most events of the timeline that each thread keeps. A permit makes some ten.
 #[cfg(feature = "timeline")]
 const EVENTS: usize = 200_000;
@@ -179,8 +182,12 @@ fn start_timer(pool: &Pool) -> Result<(), String> {
     })
 }
 
+/// Makes a runtime that drives the lanes of one thread.
+///
+/// With hundreds of connections, many answers arrive at once. The thread serves `EVENTS_A_PASS` of them before it takes more, so that the
+/// server has new requests soon.
 pub(crate) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+    Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS_A_PASS).build()
 }
 
 /// Returns how many threads send: as many as the plan says, or as its lanes keep busy, each on a core of its own.
