@@ -25,16 +25,19 @@
 //!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
 //! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
-//! wakes another worker (`wake-4`). The notifier of the other task may have seen this worker searching (`wake-3`). In that case
-//! the notifier has woken no worker.
+//! wakes another worker (`wake-4`). Otherwise the other task could stay in its queue: its notifier may have seen this worker
+//! searching (`wake-3`), and woken no worker.
 //!
-//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this is
-//! usually the worker that parks last. This thread sets `TERMINATED` under the lock, and executes a full fence. Then it checks
-//! again that nothing is outstanding and that all queues are empty. If not, it clears `TERMINATED`.
+//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this
+//! state, usually the worker that parks last, sets `TERMINATED` under the lock, and executes a full fence. Then the thread
+//! checks again that nothing is outstanding and that all queues are empty. If the check fails, the thread clears `TERMINATED`.
 //!
-//! If this check has missed a pusher's task, the pusher sees the flag when it checks the word (`wake-3`, `wake-4`). Then the
-//! pusher cancels all tasks in the injector, its own included. A call that counts as outstanding only after the flag was set
-//! waits for the lock (see [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
+//! A thread that ends a drain might not see a task that another thread pushes at the same time. The pusher then sees
+//! `TERMINATED` when it checks the word (`wake-3`, `wake-4`), and cancels all tasks in the injector, its own included.
+//!
+//! A call that holds or cancels a job is outstanding during a drain. If the call begins only after `TERMINATED` was set, it
+//! waits for the lock (see [`Sleep::depart_in_time`]). Once the call has had the lock, the flag says whether the drain has
+//! ended.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -172,8 +175,8 @@ impl Sleep {
 
     /// Stops counting the calling worker as searching. Call this when the worker has found a task.
     ///
-    /// Returns true if no other worker is searching. Then the caller must check all queues, and notify if one of them has a
-    /// task (`search-1`).
+    /// Returns true if no other worker is searching. In this case the caller must check all queues, and wake a worker if one of
+    /// them has a task (`search-1`).
     #[inline]
     #[must_use]
     pub fn stop_searching(&self) -> bool {
@@ -225,8 +228,8 @@ impl Sleep {
         let word = self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
         if away(word) != 0 || busy() {
-            // A drain must wait again, so it continues. A thread that has seen the flag waits for the lock, then
-            // checks the flag again.
+            // The drain must still wait, so this thread clears the flag. A thread that has seen the flag set waits for the
+            // lock, and then reads the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
         }
@@ -278,9 +281,10 @@ impl Sleep {
 
     /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
     ///
-    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count in one change, under the list's lock.
-    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock. When it
-    /// has the lock, the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
+    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count of outstanding calls in one change,
+    /// under the list's lock. If this call finds `TERMINATED` clear, a later check counts this call. If this call finds
+    /// `TERMINATED` set, the present check may not have counted it. So this call then waits for the list's lock, until the
+    /// present check is over.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
