@@ -71,8 +71,7 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s. A seat gets a new owner under a lock. Other fields
-// are atomics.
+// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s, and gets the seat under a lock. The rest is atomic.
 unsafe impl Sync for Seat {}
 // SAFETY: a seat gets a new owner under a lock, and all fields are Send.
 unsafe impl Send for Seat {}

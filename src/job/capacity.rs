@@ -14,9 +14,9 @@ pub struct Capacity {
     most: u64,
     /// Bit 0 ([`WAITED`]) is set while a pusher waits for a slot. The other bits hold the number of taken slots.
     pub taken: AtomicU64,
-    /// Twice the number of cells without a slot that the last pass over the queue has left in the queue. Most of these cells
-    /// belong to tasks of children, which own no slot of this job. The next pass is due only when the queue has at least so
-    /// many cells without a slot.
+    /// The number of cells without a slot in the queue from which on the next pass over the queue is due. A pass frees the
+    /// empty cells in the queue, and sets this field to twice the number of cells without a slot that stay there. Most of these
+    /// belong to tasks of children, which own no slot of this job.
     pub left: AtomicU64,
 }
 

@@ -34,8 +34,8 @@ impl Family {
             .insert(child.opaque());
     }
 
-    /// Removes `child` from the table of children. Adds its counts of ended tasks, and those of the freed jobs below it, to the
-    /// entry of `parent`. Call it when the record of `child` is about to be freed.
+    /// Removes `child` from the table of children. Adds the counts of ended tasks of `child`, and of the freed jobs below
+    /// `child`, to the entry of `parent`. Call it when the record of `child` is about to be freed.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut ended = Ended::of(child);
         ended += self.forget(child);

@@ -51,7 +51,8 @@ pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
 
 /// Notes in the timeline that this worker begins or resumes a task. Returns what the worker ran before.
 ///
-/// `pool` is the pool of `job`. A load of the pool from the job's record would fetch a cache line that pushers write.
+/// `pool` must be the pool of `job`. The caller passes the pool, because a load of the pool from the job's record would fetch a
+/// cache line that pushers write.
 #[inline(always)]
 pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -83,9 +84,8 @@ pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // In the timeline the end of an inline task is the cause of no later start. An inline task of the joining task's job has no
-    // permit of its own to release. An inline task of another job releases its permit, but the timeline names no cause then,
-    // either.
+    // The timeline shows no later start as caused by the end of an inline task. An inline task usually runs under the joining
+    // task's permits, so it releases no permit for another task.
     note!(job.pool(), no_cause());
 }
 

@@ -109,8 +109,7 @@ impl List {
         (0..SHARDS).map(of).sum()
     }
 
-    /// Cancels the futures that `due` returns when it is called with the futures of a shard (`cancel-2`). Calls it for each
-    /// shard of the list.
+    /// Calls `due` with the futures of each shard of the list, and cancels the futures that `due` returns (`cancel-2`).
     fn cancel(&self, due: impl Fn(&Futures) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {
             let mut woken = Vec::new();

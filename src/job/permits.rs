@@ -1,6 +1,6 @@
 //! The packed word of a job: the number of held permits, the limit, the number of ready tasks, and the flags.
 //!
-//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. Each method of
+//! A [`Snapshot`] is one value of the word, with plain arithmetic. [`Permits`] applies that arithmetic atomically. A method of
 //! [`Permits`] that changes the word changes nothing else. It returns the word, and the caller must act on the flags in it.
 
 use crate::pool::core::MOST_READY_CAP;
@@ -58,11 +58,11 @@ pub enum Flag {
     Settling = 1 << 63,
 }
 
-/// The flags that each keep tasks from starting.
+/// The flags of which each one keeps tasks from starting.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags that each keep tasks from being admitted.
+/// The flags of which each one keeps tasks from being admitted.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// The flags that each give a further duty to the thread that releases a permit.
+/// The flags of which each one gives a further duty to the thread that releases a permit.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.
@@ -74,7 +74,8 @@ const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 /// | 42..53 | ready   | tasks admitted to a deque that hold no permit yet |
 /// | 53..64 | flags   | [`Flag`]                                          |
 ///
-/// `running` can exceed `limit` after the limit was lowered, until enough tasks have released their permits.
+/// The number of held permits (`running`) can exceed the limit after the limit was lowered, until enough tasks have released
+/// their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
@@ -273,8 +274,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// The value may be older than this thread's last access to another variable. If the caller relies on a newer value, it
-    /// must execute a full fence between that access and this call.
+    /// The returned value may be older than this thread's last access to another variable. If the caller relies on a newer
+    /// value, it must execute a full fence between that access and this call.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]

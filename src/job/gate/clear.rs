@@ -1,7 +1,7 @@
 //! Removes the tasks that have not started from the queues and from the timer, for `Job::clear`. The job stays open.
 //!
-//! The thread that calls `Job::clear` removes the tasks of the job that wait in a queue or in the pool's timer. Ready and
-//! running tasks stay.
+//! The thread that calls `Job::clear` (the *clearing thread*) removes the tasks of the job that wait in a queue or in the
+//! pool's timer. Ready and running tasks stay.
 //!
 //! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. The thread sets the bit CLEARED of
 //!   each removed task, so that no later join runs the task inline. Before the thread unlocks the queue, it counts the removed
@@ -13,9 +13,9 @@
 //! - `clear-4`: The clearing thread injects a sweep that owns the removed tasks. A worker drops these tasks one at a time
 //!   (`sweep-2`, `sweep-3` of `drops`).
 //!
-//! No worker can start a removed task. Three threads can try to claim a removed task: the worker that drops it, a thread that
-//! cancels it by its handle, and a thread whose join began before the clear and runs the task inline. Only one of them gets the
-//! claim.
+//! No worker can start a task that `Job::clear` has removed from a queue. Three threads can try to claim such a task: the
+//! worker that drops it, a thread that cancels it by its handle, and a thread that runs it inline, because its join began
+//! before the clear. Only one of them gets the claim.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;

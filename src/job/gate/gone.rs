@@ -11,12 +11,13 @@ use crate::job::record::JobPtr;
 #[must_use]
 #[derive(PartialEq, Eq)]
 pub enum Dropped {
-    /// No task was dropped: there was none to drop, or another thread has the queue lock. That thread sees the pending bit, and
+    /// No task was dropped. Either there was none to drop, or another thread has the queue lock, sees the pending bit, and
     /// drops the tasks.
     None,
     /// At least one task was dropped.
     Some,
-    /// A push was unfinished: further tasks that must be dropped may lie behind it. Tasks before it may have been dropped.
+    /// A push was unfinished: behind it may lie further tasks that must be dropped. Tasks before the unfinished push may have
+    /// been dropped.
     NotYet,
 }
 
@@ -102,7 +103,7 @@ pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // The word of `gate` is checked first, because this check usually suffices. `is_stuck` walks over all ancestors of
+        // This check of the word of `gate` usually suffices. `is_stuck` is slower, because it walks over all ancestors of
         // `inner`.
         drop_delegates_at(inner.ptr(), || {
             gate.permits.load().is_stopped() || is_stuck(inner.ptr())
@@ -123,8 +124,8 @@ fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
     }
 }
 
-/// Takes those tasks of the job that their handles have cancelled out of the job's queue, and drops them. Does the same with
-/// waiters of the job that do not wait any more.
+/// Drops the tasks in the job's queue that belong to this job and were cancelled by their handles. Also drops the cells of
+/// those waiters of the job that do not wait any more.
 pub fn tidy_queue(job: JobPtr) {
     let _ = drop_gone(job, |cell| cell.job() == job);
 }
