@@ -316,8 +316,7 @@ impl Shared {
     /// task.
     #[inline]
     pub fn epoch(&self) -> u64 {
-        // Ordering: Acquire; pairs with `advance_epoch`: a worker that sees the new epoch sees the change of the
-        // job's word, too.
+        // Ordering: Acquire; pairs with `advance_epoch`: the new epoch shows the change of the job's word.
         self.notice.epoch.load(Ordering::Acquire)
     }
 

@@ -1,8 +1,8 @@
-//! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
-//! After the wait the task re-acquires its permits ahead of the queue.
+//! Waits inside a task. During the wait the task holds no permit, except at gates that keep permits, and its thread has no
+//! seat. After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! When a worker drops a cancelled task, a destructor of the task's captures may wait. The worker holds no permit then. So the
-//! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
+//! When a worker drops a cancelled task, a destructor of the task's captures may wait. In this case the worker holds no permit.
+//! So it only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
 //!   the pool runs without this thread, but a drain waits for this thread.
@@ -17,13 +17,14 @@
 //!   gate (`wait-4`). A thread that has re-acquired its permit of that gate checks whether another thread waits for one. If
 //!   not, the thread clears the flag, executes a full fence, and checks the queue.
 //!
-//! No wake-up is lost between the waiting thread and a thread that releases a permit (`wait-4`, `wait-5`). The waiting thread
-//! sets the flag and then checks for room, both under the lock of the bucket. If the permit was released before, this check
-//! sees the permit. If the permit is released later, the releasing thread sees the flag.
+//! No wake-up is lost between a thread that waits for a permit of a gate (`wait-4`) and a thread that releases one (`wait-5`).
+//! The waiting thread sets the gate's flag `Reclaiming`, and then checks whether a permit is free, both under the lock of the
+//! parking lot's bucket. If the permit was released before, this check sees the permit. If the permit is released later, the
+//! releasing thread sees the flag, and wakes the waiting thread.
 //!
-//! No queued task is missed when `Reclaiming` is cleared (`wait-5`). While the flag is set, a pusher leaves its task in the
-//! queue. The clearing thread clears the flag before its fence, and the pusher pushes before its own fence (`push-3` of
-//! `gate`). So the pusher sees the flag cleared, or the clearing thread sees the task in the queue.
+//! No queued task is missed when a thread clears the flag `Reclaiming` of a gate (`wait-5`). While the flag is set, a pusher
+//! leaves its task in the queue. The clearing thread clears the flag before its fence, and the pusher pushes before its own
+//! fence (`push-3` of `gate`). So the pusher sees the flag cleared, or the clearing thread sees the task in the queue.
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
@@ -153,11 +154,12 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     without_permits_inside(context, job, None, awaited, f, || ());
 }
 
-/// Runs `f` where the joining task would otherwise wait. `f` runs the joined task inline. `job` is the job of the joining task.
+/// Runs `f` in place of a wait of the joining task. `f` must run the joined task inline. `job` is the job of the joining task.
 /// `end` is the innermost gate above both tasks, or `None` if there is none.
 ///
-/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, it re-acquires these permits. Before
-/// the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates above.
+/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, the joining task re-acquires these
+/// permits. Before the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates
+/// above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
     // Statistics subtract the spare busy counts that a seat has published of the job that it runs. During `f` this seat runs
     // another job, so the thread must have no spare busy counts of `job`.
@@ -175,7 +177,7 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
 /// Runs `f` while the running task, which is of `job`, holds no permit of the gates below `end`. If `end` is `None`, the task
 /// holds no permit of any gate. At gates that keep permits the task keeps its permit in each case.
 ///
-/// Each time before the thread waits to re-acquire a permit, calls `before_wait`. The first time, also releases the permits of
+/// Calls `before_wait` each time before the thread waits to re-acquire a permit. The first time, also releases the permits of
 /// `end` and of the gates above `end`, and re-acquires them later.
 fn without_permits_inside(
     context: &Context,
@@ -319,7 +321,8 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             !gate.permits.load().may_reclaim(draining(), weight)
         });
     }
-    // If no other task waits for a permit of this gate, clears the flag, so that queued tasks are admitted again (wait-5).
+    // If no other task waits for a permit of this gate, clears the flag `Reclaiming`, so that queued tasks are admitted again
+    // (wait-5).
     let others = parking_lot().if_none_waits(key, || {
         gate.permits.clear(Flag::Reclaiming);
     });

@@ -121,8 +121,8 @@ impl Worker<'_> {
     /// Pops the next task of the worker's deque if that task came from the injector: then its mark is `Ready`. Tasks pushed
     /// from inside a task, and woken futures, have other marks.
     ///
-    /// Such a task has waited longer than each task that is still in the injector. A worker that moves tasks from the injector
-    /// to its deque pops the oldest of them first.
+    /// A task that has come from the injector into the deque has waited longer than each task that is still in the injector. A
+    /// worker that moves tasks from the injector to its deque pops the oldest of them first.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;
@@ -146,8 +146,8 @@ impl Worker<'_> {
     /// Moves a batch of tasks from the injector to the worker's deque, and returns the first of them. Call this only in a
     /// worker that does not count as searching.
     ///
-    /// While the tasks move, they are in neither queue. A worker that makes its final check before it parks (`sleep-3`) then
-    /// misses the tasks. So this worker notifies afterwards.
+    /// While the tasks move, they are neither in the injector nor in the deque. A worker that makes its final check before it
+    /// parks (`sleep-3`) then misses the tasks. So this worker notifies afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {

@@ -184,8 +184,7 @@ impl Lease {
             && !job.is_named_root()
         {
             self.completed.set(0);
-            // SAFETY: this thread has all busy counts of the job, and the job has no handle, so no other thread uses the
-            // record.
+            // SAFETY: no other thread uses the record: this thread has all busy counts, and the job has no handle.
             unsafe { job.free(1) };
             return;
         }
