@@ -21,11 +21,11 @@
 //! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's busy count back. From that
 //!   queue the future is admitted as any task is, ahead of all tasks that have not started.
 //!
-//! If the future's job or one of the job's ancestors keeps permits, the state word does not count the future's waits. So no
+//! If the job of a future or an ancestor of that job keeps permits, the state word does not count the future's waits. So no
 //! worker sets NO_PERMIT for that future, and the future keeps all its permits.
 //!
-//! NO_PERMIT is set by the same change that ends the poll. A waker queues the future only after that change. So the waker
-//! (`await-3`) always sees whether the last poll has set NO_PERMIT.
+//! The bit NO_PERMIT is set by the same change of the state word that ends a poll. A waker queues the future only after that
+//! change. So the waker (`await-3`) always sees whether the last poll has set NO_PERMIT.
 
 use crate::process;
 use crate::task::closure::Face;

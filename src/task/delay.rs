@@ -20,15 +20,17 @@
 //! - `undelay-2`: While the thread takes the entry out (`undelay-1`), a drain waits for the thread, which counts as
 //!   outstanding. Afterwards the thread checks whether the drain must end. So a drain that has waited only for this entry ends.
 //!
-//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and reads the list of keys under the list's
-//! lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed: by the lock, the
-//! cancelling thread sees the key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the
-//! first key. By the two fences, the cancelling thread sees the list, or the delaying thread sees the flag.
+//! A thread that cancels a job sets the flag `Cancelled`, executes a full fence, and reads the job's list of timer keys under
+//! the list's lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed: because of
+//! the lock, the cancelling thread sees the task's key, or the delaying thread sees the flag (`delay-1`). The list and its lock
+//! are made with the job's first key. Because of the two fences, the cancelling thread sees the list, or the delaying thread
+//! sees the flag.
 //!
-//! If a sweep or a clear finds a key in the list, and the timer has no entry with that key, then another thread has taken the
-//! entry out of the timer, and has the task (`delay-2`).
+//! If a sweep or a clear finds a key in a job's list of timer keys, and the timer has no entry with that key, then another
+//! thread has taken the entry out of the timer, and has the task (`delay-2`).
 //!
-//! The cell counts as an owner of the pool, because the task's handle may use the timer after the job was freed.
+//! The cell of a delayed task counts as an owner of the pool, because the task's handle may use the timer after the job was
+//! freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};

@@ -116,8 +116,7 @@ where
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
-        // SAFETY: the table's functions need a future's cell. The poller's reference keeps the cell alive, and this waker is
-        // never dropped.
+        // SAFETY: the cell is a future's. The poller's reference keeps it alive, and this waker is never dropped.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
@@ -160,7 +159,7 @@ where
     }
 
     /// Adds the future, which has returned `Pending`, to the list of pending futures, and ends the poll (`poll-3`). `listed`
-    /// says whether the list has the future already.
+    /// must be true if the list has the future already.
     ///
     /// # Safety
     /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
@@ -286,8 +285,8 @@ fn resume_sample(cell: CellPtr) {
 /// the cell afterwards.
 ///
 /// If `without_permit` is false, the future has its permits, and goes into a deque or the injector. If `to_the_end` is true, it
-/// goes to the end of the injector. A poller passes true for `to_the_end` if the future was woken during the poll. Ready tasks
-/// in the injector then go first.
+/// goes to the end of the injector, behind the ready tasks there. A poller passes true for `to_the_end` if the future was woken
+/// during the poll.
 ///
 /// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. If that future
 /// must be dropped, it goes to the end of the injector, because its drop needs no permit.

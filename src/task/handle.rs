@@ -228,12 +228,12 @@ impl<T> TaskHandle<T> {
     /// If the task has not started, its closure or future is dropped now, on this thread. The handle then returns
     /// [`JoinError::Cancelled`].
     ///
-    /// A closure that has started runs to its end, and its result is kept. From now on [`is_cancelled`](crate::is_cancelled)
-    /// returns true in this closure, and the closure is not tried again.
+    /// If the task is a closure that has started, the closure runs to its end, and its result is kept. From now on
+    /// [`is_cancelled`](crate::is_cancelled) returns true in this closure, and the closure is not tried again.
     ///
-    /// A future that has started is never polled again. A worker drops the future at once, or at the end of the poll that is
-    /// running. The handle then returns `Cancelled`. If the future waits in its job's queue for a permit, the future is dropped
-    /// when a worker takes it from the queue.
+    /// If the task is a future that has started, it is never polled again. A worker drops the future at once, or at the end of
+    /// the poll that is running. The handle then returns `Cancelled`. If the future waits in its job's queue for a permit, the
+    /// future is dropped when a worker takes it from the queue.
     ///
     /// # Examples
     ///
@@ -418,8 +418,8 @@ impl<T> Unpin for TaskHandle<T> {}
 /// Awaits the task, in a pool of this library or on any other executor. The output is the task's result, as
 /// [`join`](TaskHandle::join) returns it.
 ///
-/// A future of a pool holds no permit while it awaits a handle, unless its job keeps permits. Afterwards the future re-acquires
-/// its permit ahead of the queue. So a future can await tasks of its own job, even at a limit of 1.
+/// A future of a pool holds no permit while it awaits a handle, unless its job keeps permits. After the wait the future
+/// re-acquires its permit ahead of the queue. So a future can await tasks of its own job, even at a limit of 1.
 ///
 /// # Cancellation
 ///
