@@ -4,9 +4,9 @@
 //! from one magazine, and puts freed cells into the other. Most calls use only these two magazines, and take a few nanoseconds.
 //! All threads share a *depot*, where a thread exchanges an empty magazine for a full one, or a full magazine for an empty one.
 //!
-//! The depot, at which threads exchange magazines, keeps a small reserve of full magazines. The cells of further full magazines
-//! go back to their *slabs*, the blocks of memory in which the cells lie. A slab whose cells are all free goes back to the
-//! allocator. So the memory of a burst of tasks is released.
+//! The depot, at which threads exchange magazines of free cells, keeps a small reserve of full magazines. The cells of further
+//! full magazines go back to their *slabs*, the blocks of memory in which the cells lie. A slab whose cells are all free goes
+//! back to the allocator. So the memory of a burst of tasks is released.
 //!
 //! | source of a cell      | used                               | the thread waits for                  |
 //! |-----------------------|------------------------------------|---------------------------------------|

@@ -1,14 +1,13 @@
 //! Counts the turns of a worker by class. From these counts the worker chooses the class in which it looks for a task first.
 //!
-//! A worker takes a ready task of the highest class that has one, except in the cases `due-1` and `due-2`. Because of these two
-//! cases tasks of each class start, however many tasks of a higher class are ready.
-//!
+//! A worker takes a ready task of the highest class that has one, with two exceptions. Because of them tasks of each class
+//! start, however many tasks of a higher class are ready:
 //! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for tasks of
 //!   `Normal` before it looks for those of `High`.
 //! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal` in which a task of `Low` was ready, the worker looks for tasks
 //!   of `Low` first.
 //!
-//! Each seat has its own counts of turns, so the turns of other workers do not matter.
+//! Each worker's seat has its own counts of turns, which no turn of another worker changes.
 
 use crate::base::task::OpaqueJob;
 use crate::priority::Priority;

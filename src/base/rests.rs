@@ -48,8 +48,8 @@ impl Resting {
 
     /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
     ///
-    /// A waiter for a job may be parked until a child of the job is idle. This call does not wake such a waiter. When the child
-    /// is idle, the waiter itself calls [`has_come`](Self::has_come).
+    /// A waiter for a job also waits until the job's children are idle. This call does not wake a waiter that is parked until a
+    /// child is idle. When the child is idle, that waiter itself calls [`has_come`](Self::has_come).
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

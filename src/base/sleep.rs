@@ -6,12 +6,13 @@
 //! A thread that has made a task ready (a *notifier*):
 //! - `wake-1`: the notifier puts the task into the injector or a deque.
 //! - `wake-2`: the notifier executes a full fence.
-//! - `wake-3`: the notifier loads the word. If a worker is searching, or no worker is parked, the notifier is done.
-//! - `wake-4`: the notifier takes the lock and checks the word again. Then it pops a parked worker from the list, counts that
-//!   worker as searching, and unparks that worker.
+//! - `wake-3`: the notifier loads the word. If the word counts a searching worker, or no parked worker, the notifier is done.
+//! - `wake-4`: the notifier takes the lock of the list of parked workers, and checks the word again. Then it pops a worker from
+//!   the list, counts that worker as searching, and unparks that worker.
 //!
 //! A searching worker that has found no task:
-//! - `sleep-1`: under the lock, the worker adds itself to the list, and counts itself as parked instead of searching.
+//! - `sleep-1`: under the lock of the list of parked workers, the worker adds itself to the list, and counts itself as parked
+//!   instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
 //! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker
 //!   as a notifier does (`wake-3`, `wake-4`). The woken worker may be this worker itself.
@@ -19,8 +20,8 @@
 //!
 //! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
 //! - If the notifier sees a searching worker (`wake-3`), that worker finds the task, or counts itself as parked later
-//!   (`sleep-1`). In the second case the two fences order the push (`wake-1`) before the worker's check (`sleep-3`). So the
-//!   check sees the task.
+//!   (`sleep-1`). In the second case the two fences (`wake-2`, `sleep-2`) order the push before the worker's check (`sleep-3`).
+//!   So the check sees the task.
 //! - If the notifier sees no parked worker (`wake-3`), a worker that parks counts itself as parked later (`sleep-1`). By the
 //!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
@@ -29,15 +30,16 @@
 //! searching (`wake-3`), and woken no worker.
 //!
 //! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this
-//! state, usually the worker that parks last, sets `TERMINATED` under the lock, and executes a full fence. Then the thread
-//! checks again that nothing is outstanding and that all queues are empty. If the check fails, the thread clears `TERMINATED`.
+//! state, usually the worker that parks last, sets the flag `TERMINATED` under the lock of the list of parked workers, and
+//! executes a full fence. Then the thread checks again that nothing is outstanding and that all queues are empty. If the check
+//! fails, the thread clears `TERMINATED`.
 //!
 //! A thread that ends a drain might not see a task that another thread pushes at the same time. The pusher then sees
 //! `TERMINATED` when it checks the word (`wake-3`, `wake-4`), and cancels all tasks in the injector, its own included.
 //!
-//! A call that holds or cancels a job is outstanding during a drain. If the call begins only after `TERMINATED` was set, it
-//! waits for the lock (see [`Sleep::depart_in_time`]). Once the call has had the lock, the flag says whether the drain has
-//! ended.
+//! A drain also waits for each call that holds or cancels a job. If such a call begins only after `TERMINATED` was set, the
+//! call waits for the list's lock (see [`Sleep::depart_in_time`]). Once the call has had this lock, `TERMINATED` says whether
+//! the drain has ended.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};

@@ -115,7 +115,8 @@ impl<T> Timer<T> {
     /// Adds an entry under a key that [`key`](Self::key) has made. If the timer needs a thread and has none, calls `start` to
     /// start one.
     ///
-    /// `start` is called under the timer's lock, so it must run no user code. If `start` is `None`, the timer needs no thread.
+    /// `start` must start the timer's thread. It is called under the timer's lock, so it must run no user code. Pass `None` if
+    /// the timer needs no thread.
     ///
     /// # Errors
     /// Returns an error if the timer is closed, or the thread could not be started. Then no entry was added.

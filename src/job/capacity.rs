@@ -30,7 +30,7 @@ impl Capacity {
         }
     }
 
-    /// Returns true if the capacity is 0: a pusher must push each task together with the task's permits.
+    /// Returns true if the capacity is 0. In this case a pusher must push each task together with the task's permits.
     pub fn is_none(&self) -> bool {
         self.most == 0
     }

@@ -24,9 +24,9 @@
 //! (`serial_in_order`).
 //!
 //! A task of a child passes the gate of its own job first, then the gate of each ancestor. If an ancestor refuses the task, the
-//! task waits in the ancestor's queue. There it is the *delegate* of the ancestor's child to which it belongs. That child gets
-//! the flag `Blocked`: none of its other tasks enters the ancestor's queue meanwhile. So each child has at most one task in the
-//! queue of its parent, and the children take turns.
+//! task waits in the ancestor's queue. One child of this ancestor is the task's job, or is above the task's job. The waiting
+//! task is the *delegate* of this child. While it waits, the child has the flag `Blocked`, and no other task of the child
+//! enters the ancestor's queue. So each child has at most one task in the queue of its parent, and the children take turns.
 
 mod acquire;
 pub mod adapt;

@@ -1,6 +1,6 @@
 //! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures in this list.
 //!
-//! A pending future is in no queue. The list has each future from the first poll that leaves it pending until its end.
+//! A pending future is in no queue. A future is on the list from its first poll that returns `Pending` until its end.
 //!
 //! - `cancel-1`: the thread that cancels a job, or drops all tasks of a pool, sets a flag of the job or pool. `cancel-2`: that
 //!   thread cancels the futures of the job or pool that are on the list.

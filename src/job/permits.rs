@@ -134,7 +134,8 @@ impl Snapshot {
 
     /// Returns true if the job has room: one more task can be admitted, so that at most `ready_cap` tasks are ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        // All these flags are tested at once, so that a job without the flag `Rated` pays no further instruction for rates.
+        // The flags of `HELD_BACK` and `Rated` are tested at once, so that a job without `Rated` pays no further instruction
+        // for rates.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
             return self.has_room_at_a_rate(ready_cap);
         }

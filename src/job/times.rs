@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 /// The times of one job, under one lock. The pool's timer has at most one entry for the job's hold-off, and one entry for each
 /// delayed task of the job.
 ///
-/// Whenever no thread has this lock, the flag `HeldOff` of the job is set if and only if an entry for the job's hold-off is
-/// armed.
+/// Whenever no thread holds the lock of a job's times, the flag `HeldOff` of the job is set if and only if an entry for the
+/// job's hold-off is armed.
 #[derive(Debug, Default)]
 pub struct Times {
     /// The time until which a call of `hold_off` holds the job off. This time may have passed.

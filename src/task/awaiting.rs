@@ -4,9 +4,9 @@
 //! has only the bit WAITED. A waker and its lock would take 24 bytes of each cell, and few handles are awaited before their
 //! task has ended.
 //!
-//! The poll sets WAITED and checks DONE in one change of the task's state word, under the bucket's lock (`park-2`). The thread
-//! that ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in the parking
-//! lot, so only the waker of the handle's last poll is woken.
+//! The poll of a handle sets WAITED and checks DONE in one change of the task's state word, under the bucket's lock (`park-2`).
+//! The thread that ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in
+//! the parking lot, so only the waker of the handle's last poll is woken.
 //!
 //! # Without a permit
 //!

@@ -115,8 +115,8 @@ impl Drop for Noted {
     }
 }
 
-/// Returns the panic message for a join of a task that waits on this thread itself, for a task that runs inline. `joined` is
-/// the address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
+/// Returns the panic message for a join of an outer task on this thread, which waits here until an inner task has run inline.
+/// `joined` is the address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
 ///
 /// Returns `None` if the innermost task joins itself.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {

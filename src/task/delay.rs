@@ -10,11 +10,11 @@
 //! - `delay-2`: Under the same lock the thread arms the timer, and adds the entry's key to the list. So if another thread sees
 //!   a key in the list, the key's entry is armed, or a thread has taken the entry out.
 //!
-//! The thread that fires the entry:
+//! The thread that fires the timer's entry of a delayed task:
 //! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
 //!   is never idle while the task moves from the timer to the queue.
 //!
-//! The thread that cancels the task by its handle:
+//! The thread that cancels a delayed task by its handle:
 //! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry out before,
 //!   that other thread has the cell, and finds the cell empty.
 //! - `undelay-2`: While the thread takes the entry out (`undelay-1`), a drain waits for the thread, which counts as

@@ -10,7 +10,7 @@
 //! - `retry-2`: The worker arms the timer, and then checks whether another thread has claimed the closure meanwhile. If so, the
 //!   worker takes the entry out, and injects the task, so that some worker drops it.
 //!
-//! A thread that cancels the task by its handle:
+//! A thread that cancels a retried task by its handle:
 //! - `stop-1`: The thread claims the closure. If a worker has claimed the closure, the thread asks the task to end instead. The
 //!   claim and the request are changes of one word, the state word. So this thread claims the closure after the worker has
 //!   given up its claim, or the worker finds the request (`retry-1`).
@@ -94,7 +94,8 @@ where
         ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
     };
     const AGAIN_HANDLE: HandleTable = HandleTable {
-        // The task never runs inline: the attempt would put the cell into the timer although a queue still has the cell.
+        // A retried task never runs inline: after a failed inline attempt the timer would have the cell although a queue still
+        // has it.
         run: None,
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,

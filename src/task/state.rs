@@ -36,9 +36,9 @@
 //! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
-//! No wake-up of a future is lost, because each of these steps is a change of one state word. If a waker sets SCHEDULED
-//! (`schedule-1`) before the poller clears POLLING (`poll-3`), the poller sees SCHEDULED, and queues the future. If all wakers
-//! set SCHEDULED later, the first of them sees that no worker polls the future, and queues it.
+//! No wake-up of a future is lost, because each step of a poll or a wake-up is a change of one state word. If a waker sets
+//! SCHEDULED (`schedule-1`) before the poller clears POLLING (`poll-3`), the poller sees SCHEDULED, and queues the future. If
+//! all wakers set SCHEDULED later, the first of them sees that no worker polls the future, and queues it.
 //!
 //! A waker that finds SCHEDULED set must still write the state word, although no bit changes. By this write (Release) the
 //! poller of the next poll (Acquire) sees what the waking thread wrote before it called the waker.
@@ -370,7 +370,7 @@ impl State {
         result.expect("the transition was applied")
     }
 
-    /// Sets `bits` in the state word. Returns the word before.
+    /// Sets `bits` in the state word. Returns the word before the change.
     pub fn set(&self, bits: u64) -> Snapshot {
         // Ordering: AcqRel; Release publishes this thread's writes, Acquire shows those of earlier changes.
         Snapshot(self.0.fetch_or(bits, Ordering::AcqRel))

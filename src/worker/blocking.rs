@@ -4,6 +4,7 @@
 //! When a worker drops a cancelled task, a destructor of the task's captures may wait. In this case the worker holds no permit.
 //! So it only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
+//! A thread whose task waits does these steps:
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
 //!   the pool runs without this thread, but a drain waits for this thread.
 //! - `wait-2`: the thread releases the permits of its task, and admits other tasks (release-1 to release-3 of `gate`). The
@@ -44,7 +45,7 @@ use crate::{process, unwind};
 /// bit of the object that the caller waits for, and then return true if the caller must wait.
 ///
 /// # Panics
-/// Refuses by [`unwind::refuse`] in three cases:
+/// Refuses the wait by [`unwind::refuse`] in three cases:
 /// - The caller is a task, no spare worker can replace its thread, and all other threads of the pool are blocked.
 /// - The caller is user code outside of tasks on a thread of the pool, such as a hook, and would have to wait.
 /// - The process is a forked child.

@@ -1,6 +1,6 @@
 //! The state of a worker's thread: its pool, its seat, its lease, and the tasks that run on it.
 //!
-//! A thread-local points to this state, so that calls of the library from inside a task find it.
+//! A thread-local variable points to the state of the thread, so that calls of the library from inside a task find this state.
 
 use crate::base::queues::{LOCAL_MOST, Seat};
 use crate::base::task::{CellPtr, Mark};

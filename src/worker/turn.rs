@@ -62,9 +62,8 @@ impl Worker<'_> {
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
     ///
     /// If tasks of siblings waited when the turn began, the turn ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied
-    /// by the job's share. The worker reads the clock only after tasks 1, 2, 4, 8 and so on. If the tasks take equally long,
-    /// twice the time has passed at the next reading. So the turn ends at the first reading at which half of its time has
-    /// passed.
+    /// by the job's share. The worker reads the clock only after tasks 1, 2, 4, 8 and so on. At the next reading usually twice
+    /// as much time has passed. So the worker ends the turn at the first reading at which half of the turn's time has passed.
     ///
     /// If no task of a sibling waited when the turn began, and one waits now, the turn ends at once.
     #[inline]

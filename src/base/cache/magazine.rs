@@ -2,7 +2,8 @@
 //!
 //! A magazine is an array of addresses, and not a list that links the free cells through their own memory. A thread that takes
 //! a cell can read the addresses of the next cells in the array, and prefetch these cells. Cells leave the array in the order
-//! in which they were added. So neighbours in memory stay together, as hardware prefetchers expect.
+//! in which they were added. So cells that are neighbours in memory are taken one after the other, as hardware prefetchers
+//! expect.
 
 use crate::sync::{prefetch_write, shrunk};
 use std::ptr::{self, NonNull};

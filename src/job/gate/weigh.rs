@@ -55,7 +55,7 @@ pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     if !gate.counts_weights() {
         return true;
     }
-    // The queue is empty, or an unfinished push hides the first task. In both cases the caller's pop finds no task.
+    // The queue is empty, or the push of its first task is unfinished. In both cases the caller's pop finds no task.
     let Some(cell) = consumer.first() else { return true };
     let weight = cell.job().weight();
     // The weight of a cancelled task always fits, because a worker drops the task instead of starting it.

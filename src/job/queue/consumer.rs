@@ -111,7 +111,8 @@ impl<'a> Consumer<'a> {
     }
 
     /// Calls `look` with each task in the queue. The tasks stay in the queue: a thread that has released a permit must not see
-    /// the queue empty, even for a moment. Returns `None` if an unfinished push hides some of the tasks.
+    /// the queue empty, even for a moment. Returns `None` if tasks lie behind an unfinished push, where this call cannot see
+    /// them.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer removes cells, so a linked cell stays.
