@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns the waiters for a rest and the count of rests of each job, by the job's address.
+    /// Returns, by the job's address, the number of waiters and the count of rests of each job for whose rest a waiter waits.
     fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
 }
 

@@ -40,9 +40,9 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// If this thread serves a timer, hands the timer to another thread. Call this before this thread waits, if it runs no task. A
-/// timer's thread also runs user code, such as a waker, which may wait for a later entry of the same timer. While this thread
-/// waits, only another thread can fire that entry.
+/// If this thread serves a timer, hands the timer to another thread. Call this before a wait of a thread that runs no task. A
+/// timer's thread also runs user code, such as a waker, which may wait for a later entry of the same timer. During that wait
+/// only another thread can fire the entry.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()

@@ -94,7 +94,8 @@ impl BusyCount {
         }
     }
 
-    /// Adds a handle for the library's own use. Never fails: the handles of users fill at most half of the field.
+    /// Adds a handle for the library's own use. Never fails, because the handles of users fill at most half of the count's
+    /// range.
     pub fn keep(&self) {
         // Ordering: as in `add_handle`.
         self.0.fetch_add(HANDLE, Ordering::Relaxed);

@@ -6,8 +6,8 @@ use crate::pool::children::{Ended, Family};
 use crate::sync::atomic::Ordering;
 
 impl Ended {
-    /// Returns how many tasks of `job` have ended, by the way in which they ended. Tasks of the jobs below `job` are not
-    /// counted.
+    /// Returns the numbers of the tasks of `job` that have returned, have panicked and were cancelled. Tasks of the jobs below
+    /// `job` are not counted.
     pub fn of(job: JobPtr) -> Self {
         let tally = &job.tally;
         // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.

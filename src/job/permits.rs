@@ -192,8 +192,8 @@ impl Snapshot {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
 
-    /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. If the pool is draining, as
-    /// `draining` says, the task can do so even if the job is held.
+    /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. `draining` must be true if the
+    /// pool is draining: then the task can do so even if the job is held.
     pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
         word.fits(weight) && (draining || !self.has(Flag::Paused))

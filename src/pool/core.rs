@@ -98,7 +98,7 @@ pub struct Shared {
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that made the pool. A process that was forked from it has another id, and no workers.
+    /// The id of the process that made the pool. A process that was forked from this process has another id, and no workers.
     process: u32,
     has_spare_cores: bool,
     /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each
@@ -249,7 +249,7 @@ impl Shared {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Drops the user's closures. So a `Job` that outlives the pool does not keep the captures of these closures.
+    /// Drops the user's closures, so that a `Job` that outlives the pool does not keep their captures.
     fn drop_hooks(&self) {
         let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         crate::unwind::drop_quietly(hooks);

@@ -133,8 +133,8 @@ impl Spares {
 
     /// Counts the caller as blocked. Also counts a new spare worker, which the caller must start, even if the pool has the
     /// greatest number of spare workers already. The new spare worker gets the caller's seat `seat`, or an offered seat if
-    /// `seat` is `None`. Returns the index of the new spare worker, and the index of its seat. If there is no seat, counts no
-    /// new spare worker and returns `None`.
+    /// `seat` is `None`. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no seat
+    /// is offered, counts no new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;

@@ -102,7 +102,7 @@ impl Delay {
         }
     }
 
-    /// Takes the entry out of the timer. The caller must have claimed the closure, to cancel the task by its handle. Returns
+    /// Takes this entry out of the timer. The caller must have claimed the closure, to cancel the task by its handle. Returns
     /// true if the caller now owns the entry's busy count and the queue's reference to the cell. Returns false if the entry was
     /// not in the timer.
     pub fn take_out(self) -> bool {

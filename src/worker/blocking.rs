@@ -53,9 +53,9 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. In a task, calls `then` after the wait and before the task re-acquires its permits. Re-acquiring
-/// permits may take long, so `then` can wake another waiter before that. `awaited` is the job that the caller waits for in
-/// [`Job::wait`](crate::Job::wait), or `None`.
+/// Waits as [`wait`] does. If the caller is a task, calls `then` after the wait and before the task re-acquires its permits.
+/// Re-acquiring permits may take long, so `then` can wake another waiter before that. `awaited` is the job that the caller
+/// waits for in [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
 /// As [`wait`].
@@ -162,8 +162,8 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
 /// permits. Before the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates
 /// above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
-    // Statistics subtract the spare busy counts that a seat has published of the job that it runs. During `f` this seat runs
-    // another job, so the thread must have no spare busy counts of `job`.
+    // The statistics of a job subtract only the spare busy counts of seats that run the job. During `f` this seat runs another
+    // job, so the thread must have no spare busy counts of `job`.
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
@@ -266,7 +266,7 @@ impl<'a> Blocked<'a> {
         };
         let shared = context.pool();
         shared.sleep.depart();
-        // Statistics subtract the spare busy counts of seats only, so a thread without a seat must have none.
+        // The statistics of a job subtract only the spare busy counts of seats, so a thread without a seat must have none.
         context.lease().give_back_spare_busy_counts();
         if let Err(none) = lend(context.pool_ptr(), seat.index, most)
             && leave(Some(seat.index)).is_err()
@@ -315,7 +315,8 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
         before_wait();
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
-                // A worker with a lease must check the job's word before its next task, so that it sees the flag.
+                // Each worker with a lease must check its job's word before its next task, so that it sees the flag
+                // `Reclaiming`.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
@@ -332,7 +333,8 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // The caller must check the gate's queue after this fence. It does so when its task has re-acquired all permits.
+        // The caller must check the gate's queue after this fence. The caller does so when its task has re-acquired all
+        // permits.
         fence_after_rmw();
     }
 }

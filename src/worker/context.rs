@@ -275,8 +275,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and this
-        // task runs later under one of these permits.
+        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and the
+        // pushed task runs later under one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);

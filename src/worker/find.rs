@@ -12,7 +12,7 @@ use crate::worker::turn::OLDEST_EVERY;
 
 mod classes;
 
-/// The greatest number of tasks of one job that a worker passes over to find a task of another job.
+/// The greatest number of tasks of one job that a worker puts back into the injector to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
 /// The number of times that the only searching worker searches again before it parks. The worker yields before each further
 /// search.
@@ -75,8 +75,8 @@ impl Worker<'_> {
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Looks for the oldest task first. Without this, futures that wake one another on this worker could delay older
-            // tasks for ever.
+            // At this call the worker looks for the oldest task first. Otherwise futures that wake one another on this worker
+            // could delay older tasks for ever.
             let waiting =
                 self.take_injected_of_others().or_else(|| steal_one(self.pool().injector()));
             let cell = waiting.or_else(|| self.steal_oldest());

@@ -100,8 +100,8 @@ impl Depot {
     }
 }
 
-/// Returns the cells of the depots' reserves to their slabs, if the reserves were full after a burst of tasks. A worker calls
-/// this function before it parks.
+/// Returns the cells of the depots' reserves to their slabs, if a burst of tasks has over-filled a reserve. A worker calls this
+/// function before it parks.
 ///
 /// A slab goes back to the allocator only when all its cells are free in the slab. So a single cell in a depot's reserve would
 /// keep a whole slab.

@@ -81,7 +81,7 @@ impl Inline {
             return None;
         }
         // The permits are acquired before the pop. So a pusher that sees the queue empty also sees the permits, and its task
-        // does not overtake this one.
+        // does not overtake the joined task.
         let popped = consumer.pop();
         let taken = match popped {
             Popped::Task(popped) if popped == cell => {
@@ -157,7 +157,8 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
         }
         gate.tally.note_running(word);
     }
-    // Because of the fence, a thread that pauses the common gate sees these permits, or this thread sees the pause.
+    // Because of the fence, a thread that pauses the common gate sees the permits that this thread has acquired, or this thread
+    // sees the pause.
     fence_after_rmw();
     if end.is_some_and(|common| !may_go_on(common)) {
         release_inside(job, end);

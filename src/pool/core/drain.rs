@@ -71,7 +71,7 @@ impl Shared {
     /// two numbers are exact while no task starts, ends or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
-        // A thread that has lent its seat runs a task, which waits. So each such thread counts as one running task.
+        // Each thread that has lent its seat has a task that waits, which counts as one running task.
         let running = on_seats + self.sleep.away();
         Unfinished { running, pending: self.flights() as usize }
     }
