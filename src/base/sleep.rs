@@ -128,7 +128,7 @@ impl Sleep {
         self.notify_fenced()
     }
 
-    /// Does what [`notify`](Self::notify) does, for a caller that has already executed the fence.
+    /// Does what [`notify`](Self::notify) does, for a caller that has already executed the full fence (`wake-2`).
     #[inline]
     fn notify_fenced(&self) -> Notified {
         // Ordering: Relaxed; the caller's fence orders this load after the push (wake-3).

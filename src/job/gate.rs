@@ -397,7 +397,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
     gate.gates().any(|gate| !gate.queue().is_empty())
 }
 
-/// Returns true if a further task of `job` may start under the permits of a task of `job` that has ended.
+/// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
     // The loop is written by hand because each inline join runs it: the iterator `gates` needs three more instructions.
     let mut gate = Some(job);

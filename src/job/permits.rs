@@ -58,11 +58,11 @@ pub enum Flag {
     Settling = 1 << 63,
 }
 
-/// The flags of which each one keeps tasks from starting.
+/// The flags that keep tasks from starting if any one of them is set.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags of which each one keeps tasks from being admitted.
+/// The flags that keep tasks from being admitted if any one of them is set.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// The flags of which each one gives a further duty to the thread that releases a permit.
+/// The flags that give a further duty to the thread that releases a permit, if any one of them is set.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.

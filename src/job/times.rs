@@ -31,7 +31,7 @@ impl Times {
         self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }
 
-    /// Counts the start of a task, at the time `now`, at each rate.
+    /// Counts the start of a task at each of the job's rates. The task starts at the time `now`.
     pub fn start(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.start(now));
     }
@@ -47,7 +47,7 @@ impl Times {
         self.paces.iter().filter_map(|pace| pace.until(now)).max()
     }
 
-    /// Counts the end of a task, at the time `now`, at each rate.
+    /// Counts the end of a task at each of the job's rates. The task ends at the time `now`.
     pub fn end(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }

@@ -70,7 +70,7 @@ where
     (CellPtr::new(cell.cast()), handle)
 }
 
-/// The cell of a closure that may be called again.
+/// The cell of a closure that is called again while it fails.
 type Again<F, T, E> = Joint<Tried<F>, Retried<T, E>, OfPool>;
 
 /// What a worker must do after an attempt.

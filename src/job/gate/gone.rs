@@ -69,7 +69,7 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     }
     for cell in taken {
         if cell.job() == line {
-            // The handle has dropped the task's captures. Only the cell is left.
+            // The handle has dropped the task's captures, so only the cell must be freed.
             drop_task(cell);
         } else {
             inject_to_drop(cell, line);

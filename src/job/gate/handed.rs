@@ -78,10 +78,10 @@ pub(super) fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Returns true if a task of `job`, which already has its permits of `gate`, may begin.
+/// Returns true if a task of `job`, which already has its permits of `gate`, is allowed to begin.
 fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
-    // A task whose weight exceeds the limit may run alone.
+    // A task whose weight exceeds the limit is allowed to run alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
     // A rate may have set the flag `HeldOff`, although the pusher has taken this task's tokens already. So this function checks
     // the time of the hold-off instead of the flag.
