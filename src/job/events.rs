@@ -1,5 +1,5 @@
 //! Notes what happens to a task, for the timeline. Without the feature `timeline` each function here is empty. While the
-//! timeline is off, each function only tests a flag, which lies beside the pool's epoch.
+//! timeline is off, each function only tests a flag, which is in one cache line with the pool's epoch.
 
 #![cfg_attr(
     not(feature = "timeline"),
