@@ -10,15 +10,15 @@
 //! - `park-3`: the waiter adds its entry to the bucket and unlocks.
 //! - `park-4`: a waiting thread parks. A future returns `Pending`.
 //!
-//! The thread that ends the wait (the *waking thread*):
+//! The thread that ends a wait (the *waking thread*):
 //! - `unpark-1`: the waking thread makes the condition hold and reads the *waited* bit, in one read-modify-write.
 //! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, unlocks, and wakes
 //!   the waiters of these entries.
 //!
-//! No wake-up is lost. If the waking thread makes the condition hold before the waiter checks the condition, the waiter does
-//! not park (`park-2`). Otherwise the waking thread sees the *waited* bit (`unpark-1`), and waits for the bucket's lock
-//! (`unpark-2`). The waiter holds this lock from its check until it has added its entry (`park-1` to `park-3`). So the waking
-//! thread finds the entry.
+//! No wake-up is lost. If a waking thread makes the condition hold before the waiter checks it, the waiter does not park
+//! (`park-2`). Otherwise the waking thread sees the *waited* bit (`unpark-1`), and waits for the bucket's lock (`unpark-2`).
+//! The waiter holds this lock from its check until it has added its entry (`park-1` to `park-3`). So the waking thread finds
+//! the entry.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::time::Instant;

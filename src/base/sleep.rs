@@ -14,11 +14,12 @@
 //! - `sleep-1`: under the lock of the list of parked workers, the worker adds itself to the list, and counts itself as parked
 //!   instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
-//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker
-//!   as a notifier does (`wake-3`, `wake-4`). The woken worker may be this worker itself.
-//! - `sleep-4`: the worker parks until a notifier has popped it from the list.
+//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker,
+//!   as a thread that has made a task ready does (`wake-3`, `wake-4`). The woken worker may be this worker itself.
+//! - `sleep-4`: the worker parks until a thread has popped it from the list (`wake-4`).
 //!
-//! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
+//! Claim: a task never stays in a queue while a worker is parked and no worker is searching. The thread that has made the task
+//! ready is its notifier.
 //! - If the notifier sees a searching worker (`wake-3`), that worker finds the task, or counts itself as parked later
 //!   (`sleep-1`). In the second case the two fences (`wake-2`, `sleep-2`) order the push before the worker's check (`sleep-3`).
 //!   So the check sees the task.
@@ -190,7 +191,8 @@ impl Sleep {
 
     /// Parks a searching worker until a notifier wakes it (`sleep-1` to `sleep-4`).
     ///
-    /// `look` must return true if a task is in any queue. `busy` must return true if a drain still has something to wait for.
+    /// `index` is the index of the worker's seat. `look` must return true if a task is in any queue. `busy` must return true if
+    /// a drain still has something to wait for.
     pub fn park(&self, index: usize, look: impl Fn() -> bool, busy: impl Fn() -> bool) -> Woken {
         let parker = &self.parkers[index];
         {

@@ -188,8 +188,9 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
-            // No task can be popped now, for instance because a push is unfinished. A pusher may have found the job full
-            // because of this reservation. So this call returns true, and the caller checks the queue again.
+            // No task can be popped now, for instance because a push is unfinished, so this thread cancels the reservation. A
+            // pusher may have found the job full because of this reservation. So this call returns true, and the caller checks
+            // the queue again.
             job.permits.unreserve();
             fence_after_rmw();
         }

@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 ///
 /// The check that `enter` calls returns false if the job is idle. It also returns false if the job's queue must be served
 /// first, or if a handle has cancelled a task, which may lie in the queue of a held ancestor. In these two cases this function
-/// serves the queue, drops such tasks, and calls `enter` again.
+/// serves the queue or drops such tasks, and calls `enter` again.
 ///
 /// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. If
 /// `enter` waits for anything, it must call the second argument before that wait.

@@ -6,8 +6,8 @@
 //! - `start-1`: A thread that claims the closure, to run or to drop it, takes the entry out of the timer.
 //! - `start-2`: A thread that has claimed the closure to run it reads the clock. If the deadline has come, the thread drops the
 //!   closure instead.
-//! - `expire-1`: The thread that fires the entry tries to claim the closure. If another thread has claimed the closure before,
-//!   the firing thread leaves the closure to the other thread, which runs or drops it.
+//! - `expire-1`: The thread that fires the deadline's entry (the *firing thread*) tries to claim the closure. If another thread
+//!   has claimed the closure before, that thread runs or drops it.
 //! - `expire-2`: If the firing thread has claimed the closure, it drops the closure, and then wakes the waiters of the job. The
 //!   empty cell may be the last in the job's queue, so these waiters may have nothing left to wait for.
 //!

@@ -116,8 +116,8 @@ impl Delay {
         entry.is_some()
     }
 
-    /// Takes the entry of a cancelled task out of the timer, and injects the task, so that a worker drops it. Does nothing if
-    /// the entry is not in the timer.
+    /// Takes this entry, whose task was cancelled, out of the timer, and injects the task, so that a worker drops it. Does
+    /// nothing if the entry is not in the timer.
     pub fn take_back(self) {
         self.pool.shared().defer_end(|| self.hand_to_worker());
         drop_late(self.pool.shared());

@@ -288,8 +288,8 @@ fn resume_sample(cell: CellPtr) {
 /// goes to the end of the injector, behind the ready tasks there. A poller passes true for `to_the_end` if the future was woken
 /// during the poll.
 ///
-/// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. If that future
-/// must be dropped, it goes to the end of the injector, because its drop needs no permit.
+/// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. A future that
+/// must be dropped goes to the end of the injector instead, because its drop needs no permit.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);

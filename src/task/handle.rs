@@ -341,8 +341,8 @@ pub enum Stage {
 }
 
 impl<T> TaskHandle<T> {
-    /// Returns the progress of the task, the task's job, and the task's cell. The caller may use the job only while the caller
-    /// keeps the job alive.
+    /// Returns the progress of the task, the task's job, and the task's cell. The caller must keep the job alive while it uses
+    /// the returned job.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
         let word = self.state().load();
         let is_future = self.task.table.is_future;

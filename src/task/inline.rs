@@ -1,5 +1,5 @@
 //! Runs a joined task inline, although it belongs to another job than the joining task. So a chain of such joins needs one
-//! thread for 32 joins, and not one for each join.
+//! thread for each 32 joins, and not one for each join.
 //!
 //! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job
 //! may be freed. So the joining thread first *pins* the joined task:
@@ -21,8 +21,8 @@
 //!   permits at the common gates.
 //!
 //! The joined task's job stays alive while the joining thread uses it. Until a thread claims the joined task, the unclaimed
-//! task keeps its job alive. If another thread claims the joined task, it adds a busy count for the joining thread before the
-//! claim (`pin-2`). From `inline-1` on, the joining thread has a busy count of its own.
+//! task keeps its job alive. If another thread claims the joined task, that thread adds a busy count for the joining thread
+//! before the claim (`pin-2`). From `inline-1` on, the joining thread has a busy count of its own.
 //!
 //! If the cell of a task that runs inline lies in a deque or in the injector, the cell stays there, and is empty from then on.
 //! The worker that takes the cell out finds the task claimed, and gives up the cell.

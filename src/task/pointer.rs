@@ -33,7 +33,7 @@ impl TaskPtr {
         unsafe { &self.cell.as_ref().state }
     }
 
-    /// Returns the task's job. The caller may use the job only while the caller keeps the job alive.
+    /// Returns the task's job. The caller must keep the job alive while it uses the returned job.
     pub fn job(&self) -> JobPtr {
         // SAFETY: by the type's contract the cell is alive.
         unsafe { self.cell.as_ref() }.header.job()

@@ -25,15 +25,15 @@
 //!   change, the waiter clears SWAPPING and reads the outcome, and sets LEFT if the outcome is still not decided. A waiter that
 //!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
-//! All steps of the waiter and of the deciding thread are changes of one word. So no permit is lost: the deciding thread sees
-//! LEFT (`grant-1`), or the waiter that is dropped sees GRANTED (`leave-1`). No wake-up is lost: if the deciding thread sees
-//! SWAPPING, the waiter clears SWAPPING later, and then sees the outcome (`swap-2`).
+//! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost: the
+//! deciding thread sees LEFT (`grant-1`), or the waiter that is dropped sees GRANTED (`leave-1`). No wake-up is lost: if the
+//! deciding thread sees SWAPPING, the waiter clears SWAPPING later, and then sees the outcome (`swap-2`).
 //!
 //! Only one thread touches the waker of a waiter at a time. If SWAPPING was set before the outcome was decided, that thread is
-//! the waiter. Otherwise it is the deciding thread.
+//! the waiter. Otherwise it is the thread that decides the outcome.
 //!
-//! A waiter that is a thread has no waker. The deciding thread wakes it in the parking lot, where the key is the address of the
-//! cell (`grant-2`).
+//! A waiter that is a thread has no waker. The thread that decides the outcome wakes it in the parking lot, where the key is
+//! the address of the cell (`grant-2`).
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};

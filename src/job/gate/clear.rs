@@ -1,8 +1,8 @@
 //! Removes the tasks that have not started from the queues and from the timer, for `Job::clear`. The job stays open.
 //!
-//! The thread that calls `Job::clear` (the *clearing thread*) removes the tasks of the job that wait in a queue or in the
-//! pool's timer. Ready and running tasks stay.
+//! `Job::clear` removes the tasks of the job that wait in a queue or in the pool's timer. Ready and running tasks stay.
 //!
+//! The thread that calls `Job::clear` is the *clearing thread*:
 //! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. The thread sets the bit CLEARED of
 //!   each removed task, so that no later join runs the task inline. Before the thread unlocks the queue, it counts the removed
 //!   tasks as busy. So the job is not idle until a worker has dropped these tasks.

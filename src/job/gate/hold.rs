@@ -7,7 +7,7 @@
 //! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker with a lease of the job checks the flag
 //!   before its next task.
 //!
-//! The thread that fires the entry opens the job:
+//! A thread that fires the timer's entry of a job that is held off opens the job:
 //! - `open-1`: Under the lock of the job's times, the thread computes the time until which the job must stay held off. If that
 //!   time is still to come, the thread arms the timer again and stops. Otherwise the thread clears the flag `HeldOff`.
 //! - `open-2`: The thread executes a full fence.
