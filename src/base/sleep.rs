@@ -6,7 +6,8 @@
 //! A thread that has made a task ready (a *notifier*):
 //! - `wake-1`: the notifier puts the task into the injector or a deque.
 //! - `wake-2`: the notifier executes a full fence.
-//! - `wake-3`: the notifier loads the word. If the word counts a searching worker, or no parked worker, the notifier is done.
+//! - `wake-3`: the notifier loads the packed word. If the word counts a searching worker, or no parked worker, the notifier is
+//!   done.
 //! - `wake-4`: the notifier takes the lock of the list of parked workers, and checks the word again. Then it pops a worker from
 //!   the list, counts that worker as searching, and unparks that worker.
 //!

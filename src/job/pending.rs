@@ -9,8 +9,8 @@
 //!
 //! Claim: each pending future of a cancelled job is cancelled. The polling thread and the cancelling thread lock the same shard
 //! of the list (`pend-1`, `cancel-2`). If the polling thread locks the shard first, the cancelling thread finds the future.
-//! Otherwise the polling thread sees the flag (`pend-2`). A future is removed from the list before its cell can be freed. So
-//! the cancelling thread can use the cell while it has the lock of the shard.
+//! Otherwise the polling thread sees the flag that the cancelling thread has set (`pend-2`). A future is removed from the list
+//! before its cell can be freed. So the cancelling thread can use the cell while it has the lock of the shard.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;

@@ -176,7 +176,7 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
 }
 
 /// Runs `f` while the running task, which is of `job`, holds no permit of the gates below `end`. If `end` is `None`, the task
-/// holds no permit of any gate. At gates that keep permits the task keeps its permit in each case.
+/// holds no permit of any gate. At gates that keep permits the task keeps its permit in both cases.
 ///
 /// Calls `before_wait` each time before the thread waits to re-acquire a permit. The first time, also releases the permits of
 /// `end` and of the gates above `end`, and re-acquires them later.
