@@ -82,7 +82,7 @@ impl Later {
         Some(cell)
     }
 
-    /// Wakes all waiters whose wake-ups this thread has delayed. A waker that runs here may begin a further [`Deferral`]. The
+    /// Wakes all waiters whose wake-ups this thread has delayed. A waker that runs here can begin a further [`Deferral`]. The
     /// end of that deferral then calls this function again, for the wake-ups that were delayed meanwhile.
     fn catch_up(&self) {
         for key in self.keys.take() {

@@ -288,7 +288,7 @@ impl Sleep {
     ///
     /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count of outstanding calls in one change,
     /// under the list's lock. If this call finds `TERMINATED` clear, a later check counts this call. If this call finds
-    /// `TERMINATED` set, the present check may not have counted it. So this call then waits for the list's lock, until the
+    /// `TERMINATED` set, the present check might not have counted it. So this call then waits for the list's lock, until the
     /// present check is over.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.

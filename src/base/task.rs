@@ -150,13 +150,14 @@ pub enum Mark {
     Loose = 0,
     /// The task has a reservation at each gate: the words of its job and of each ancestor count it as ready.
     Ready = 1,
-    /// The task has its permits.
+    /// The task is a future that was pending, and has its permits.
     Admitted = 2,
     /// The cell is a sweep, which is no task. The worker that takes the sweep drops the tasks in the queue of a cancelled job.
     Sweep = 3,
     /// The task was cancelled and has one busy count of its job. The worker that takes the task drops it.
     ToDrop = 4,
-    /// The task has its permits, and has not started. The worker that takes the task must check whether it may begin.
+    /// The task has its permits, and has not started. The worker that takes the task must check whether the task is allowed to
+    /// begin.
     Handed = 5,
 }
 

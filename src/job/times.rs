@@ -26,7 +26,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// Returns the time before which no task of the job may start, or `None` if a task may start at the time `now`.
+    /// Returns the time before which no task of the job is allowed to start. Returns `None` if a task is allowed to start at
+    /// the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }

@@ -116,7 +116,7 @@ pub struct Shared {
     end_state: Mutex<End>,
     ended_changed: Condvar,
     working: AtomicUsize,
-    /// The number of owners, which keep the pool's memory: the handle `Pool`, each worker, each record, and each task that may
+    /// The number of owners, which keep the pool's memory: the handle `Pool`, each worker, each record, and each task that can
     /// use the timer.
     owners: CachePadded<AtomicU64>,
 }
@@ -204,7 +204,7 @@ impl PoolPtr {
         unsafe { self.0.as_ref() }
     }
 
-    /// Adds an owner of the pool, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
+    /// Adds an owner of the pool, such as a record or a task that can use the timer. Each owner keeps the pool's memory.
     pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or an owner keeps the pool for the caller.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);

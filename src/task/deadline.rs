@@ -15,7 +15,7 @@
 //! deadline is armed before the task is pushed. So a thread that claims the closure finds the entry, unless another thread has
 //! taken the entry out (`start-1`).
 //!
-//! The cell of a task with a deadline counts as an owner of the pool, because the task's handle may use the timer after the job
+//! The cell of a task with a deadline counts as an owner of the pool, because the task's handle can use the timer after the job
 //! was freed.
 
 use crate::base::task::CellPtr;

@@ -29,7 +29,7 @@
 //! If a sweep or a clear finds a key in a job's list of timer keys, and the timer has no entry with that key, then another
 //! thread has taken the entry out of the timer, and has the task (`delay-2`).
 //!
-//! The cell of a delayed task counts as an owner of the pool, because the task's handle may use the timer after the job was
+//! The cell of a delayed task counts as an owner of the pool, because the task's handle can use the timer after the job was
 //! freed.
 
 use crate::base::task::CellPtr;

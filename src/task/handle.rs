@@ -147,7 +147,7 @@ impl<T> TaskHandle<T> {
     /// holds no permit while it waits, and a spare worker runs other tasks meanwhile. After the wait the joining task
     /// re-acquires its permit ahead of the queue.
     ///
-    /// If the joined task is a closure that has not started, the call may run that closure inline, on this thread. Inline tasks
+    /// If the joined task is a closure that has not started, the call can run that closure inline, on this thread. Inline tasks
     /// run inside one another at most 32 levels deep. A closure of the same job runs inline ahead of the queue, under the
     /// permit of the joining task. A closure of another job runs inline only if no other task goes first, and if that job and
     /// its ancestors have free permits for it.

@@ -44,7 +44,7 @@ pub struct Tried<F> {
     delay: Option<Delay>,
 }
 
-/// The pool of a retried task. The task's cell is an owner of the pool, because a handle may use the timer after the job was
+/// The pool of a retried task. The task's cell is an owner of the pool, because a handle can use the timer after the job was
 /// freed.
 #[derive(Clone, Copy, Debug)]
 pub struct OfPool(PoolPtr);

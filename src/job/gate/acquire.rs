@@ -91,7 +91,7 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     look_outwards(job);
     if !cell.grant() {
         // The waiter does not wait any more, so this thread releases the permits. This thread must not call `drop_late`,
-        // because the caller may hold queue locks.
+        // because the caller is allowed to hold queue locks.
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);
